@@ -1,0 +1,1 @@
+"""The config: what a YAML file may say, read strictly and without importing torch."""

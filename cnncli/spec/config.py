@@ -1,0 +1,121 @@
+"""A whole config: read, checked, and with the network it describes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from cnncli.spec.base import Kind, Spec
+from cnncli.spec.bundled import find_config
+from cnncli.spec.data import DataSpec, class_names, input_shape
+from cnncli.spec.document import Document, Problem, parse_scalar, read_document
+from cnncli.spec.layers import LAYERS
+from cnncli.spec.log import LogSpec
+from cnncli.spec.network import Network, lay_out
+from cnncli.spec.overrides import override
+from cnncli.spec.problems import problems_of
+from cnncli.spec.reader import read_blueprint
+from cnncli.spec.train import OPTIMIZERS, SCHEDULES, TrainSpec
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class ConfigFields(Spec):
+    """The keys of a config. `model` is read by itself, because its blocks have to be opened first."""
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=_NAME, max_length=80)] | None = None
+    data: DataSpec
+    model: dict[str, Any]
+    train: TrainSpec = TrainSpec()
+    log: LogSpec = LogSpec()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """An experiment: what is learned from, by what network, and how.
+
+    Attributes:
+        name: `name:` of the config, else its file's.
+        document: the file as read, with overrides.
+        data, train, log: its sections, with their defaults.
+        network: the layers with their shapes.
+        classes: the names of the classes.
+    """
+
+    name: str
+    document: Document
+    data: DataSpec
+    train: TrainSpec
+    log: LogSpec
+    network: Network
+    classes: tuple[str, ...]
+
+    def resolved(self) -> str:
+        """The config as YAML with overrides put in and every default written out; reading it gives this config."""
+        sections = {
+            "version": 1,
+            "name": self.name,
+            "data": self.data.model_dump(mode="json"),
+            "model": self.document.data["model"],
+            "train": self.train.model_dump(mode="json"),
+            "log": self.log.model_dump(mode="json"),
+        }
+        return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ()) -> Config:
+    """Read a config and check everything that can be checked without data and without torch.
+
+    Args:
+        config: a path, or the bare name of a bundled config.
+        data_dir: where the classes of an image folder are looked up.
+        assignments: overrides, `path=value` each.
+
+    Raises:
+        ConfigError: the file is not there or not right; the message lists every problem with its place.
+        UsageError: an override that cannot be put in.
+        DataError: the number of classes is not known without the image folder.
+    """
+    kinds: dict[str, type[Kind]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES}
+    path = find_config(config)
+    document = override(read_document(path), assignments, kinds)
+    problems: list[Problem] = []
+    fields = None
+    try:
+        fields = ConfigFields.model_validate(document.data)
+    except ValidationError as error:
+        problems += problems_of(error, ConfigFields)
+    blueprint = read_blueprint(document, problems)
+    document.raise_problems(problems)
+    assert fields is not None, "a validation without problems gives fields"
+    classes = class_names(fields.data, data_dir)
+    network = lay_out(blueprint, input_shape(fields.data), len(classes), problems)
+    document.raise_problems(problems)
+    return Config(
+        name=fields.name or path.stem,
+        document=document,
+        data=fields.data,
+        train=fields.train,
+        log=fields.log,
+        network=network,
+        classes=classes,
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes strings so that this project's strict YAML reads them back as strings."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401  yaml's signature
+        return True
+
+
+def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if parse_scalar(text) == text else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _string)

@@ -1,0 +1,250 @@
+"""Strict YAML with places: plain data, and for every value the line and column it stands at.
+
+YAML here means what a person reads: `1e-3` is a number, `no` and `off` are words, `010` is ten, duplicate keys are
+errors, and there are no tags, dates or merge keys.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cnncli.errors import ConfigError
+
+Route = tuple[str | int, ...]
+"""Keys and list positions from the top of a document to a value."""
+
+_CONSTANTS = {
+    "": None,
+    "~": None,
+    "null": None,
+    "Null": None,
+    "true": True,
+    "True": True,
+    "false": False,
+    "False": False,
+}
+_WHOLE = re.compile(r"[-+]?\d+(_\d+)*")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_PLAIN_TAGS = {
+    f"tag:yaml.org,2002:{kind}"
+    for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "seq", "map")
+}
+_MOST_VALUES = 100_000
+_MOST_DIGITS = 18
+
+
+@dataclass(frozen=True, order=True)
+class Mark:
+    """A place in a file: line and column, counted from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong in a config, and where.
+
+    Attributes:
+        route: the value it is about; where the document lacks it, its nearest ancestor is shown.
+        message: what is wrong.
+        at_key: whether the key is wrong, not the value.
+        also: further places that have to do with it, each with a word on why.
+    """
+
+    route: Route
+    message: str
+    at_key: bool = False
+    also: tuple[tuple[Route, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A config as it was read.
+
+    Attributes:
+        name: the file's name for messages.
+        text: the file as given.
+        data: plain dicts, lists and scalars.
+        marks: where each value stands.
+        key_marks: where each key stands.
+        overridden: values that a `--set` put in, with the flag as it was given.
+    """
+
+    name: str
+    text: str
+    data: Any
+    marks: dict[Route, Mark] = field(default_factory=dict)
+    key_marks: dict[Route, Mark] = field(default_factory=dict)
+    overridden: dict[Route, str] = field(default_factory=dict)
+
+    def raise_problems(self, problems: Iterable[Problem]) -> None:
+        """Raise one ConfigError that tells all `problems` in the order of the file, if there are any."""
+        ordered = sorted(problems, key=lambda problem: self._mark(problem.route, problem.at_key))
+        told = dict.fromkeys(self._tell(problem) for problem in ordered)
+        if told:
+            raise ConfigError("\n".join(told))
+
+    def _known(self, route: Route) -> Route:
+        """The longest part of `route` that stands in the file or came from a `--set`."""
+        while route and route not in self.marks and route not in self.overridden:
+            route = route[:-1]
+        return route
+
+    def _mark(self, route: Route, at_key: bool) -> Mark:
+        if at_key and route in self.key_marks:
+            return self.key_marks[route]
+        return self.marks.get(self._known(route), Mark(1, 1))
+
+    def _tell(self, problem: Problem) -> str:
+        known = self._known(problem.route)
+        path = dotted(problem.route if problem.at_key else known)
+        override = next(
+            (self.overridden[known[:n]] for n in range(len(known), 0, -1) if known[:n] in self.overridden), None
+        )
+        told = f"{path}: {problem.message}" if path else problem.message
+        if override is not None:
+            lines = [f"--set {override}: {told}"]
+        else:
+            lines = self._quote(self._mark(problem.route, problem.at_key), told)
+        for route, why in problem.also:
+            lines += self._quote(self._mark(route, at_key=True), why)
+        return "\n".join(lines)
+
+    def _quote(self, mark: Mark, told: str) -> list[str]:
+        """`file:line:col message`, the source line, and a caret under the place."""
+        lines = [f"{self.name}:{mark.line}:{mark.column} {told}"]
+        source = self.text.splitlines()
+        if mark.line <= len(source):
+            line = source[mark.line - 1].replace("\t", " ")
+            lines += [f"{mark.line:5} | {line}", f"{'':5} | {'':{mark.column - 1}}^"]
+        return lines
+
+
+def dotted(route: Route) -> str:
+    """A route as `--set` takes it: `model.layers.0.conv`."""
+    return ".".join(map(str, route))
+
+
+def read_document(path: Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not strict YAML.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"there is no config {path}", remedy="cnncli init writes one to start from") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return parse_document(raw.decode("utf-8-sig"), name=str(path))
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{path}:{line} is not UTF-8 text", remedy="save the file as UTF-8") from None
+
+
+def parse_document(text: str, *, name: str) -> Document:
+    """Parse YAML text; see `read_document`."""
+    document = Document(name=name, text=text, data=None)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
+        context = f"{error.context}: " if error.context else ""
+        raise ConfigError("\n".join(document._quote(place, f"not YAML: {context}{error.problem}"))) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: not a config: nested too deeply") from None
+    builder = _Builder(document)
+    data = builder.value(node, ()) if node else None
+    document.raise_problems(builder.problems)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{name}: a config is a mapping with the keys version, name, data, model, train")
+    return Document(name=name, text=text, data=data, marks=document.marks, key_marks=document.key_marks)
+
+
+def parse_scalar(text: str) -> str | int | float | bool | None:
+    """What a plain word of YAML means: null, true or false, a number, or the word itself."""
+    if text in _CONSTANTS:
+        return _CONSTANTS[text]
+    if _WHOLE.fullmatch(text) and len(text) <= _MOST_DIGITS:
+        return int(text)
+    if _NUMBER.fullmatch(text) and len(text) <= 2 * _MOST_DIGITS:
+        return float(text)
+    return text
+
+
+class _Builder:
+    """Turns YAML nodes into plain data and remembers where each value stands."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems: list[Problem] = []
+        self.open: list[yaml.Node] = []
+        self.count = 0
+
+    def value(self, node: yaml.Node, route: Route) -> Any:  # noqa: ANN401  plain YAML data
+        """The data of a node that stands at `route`."""
+        self.document.marks[route] = _mark(node)
+        self.count += 1
+        if self.count > _MOST_VALUES:
+            raise ConfigError(f"{self.document.name}: more than {_MOST_VALUES:,} values, counting aliases")
+        if node in self.open:
+            self.problems.append(Problem(route, "an alias that contains itself"))
+            return None
+        self.open.append(node)
+        try:
+            return self._of_kind(node, route)
+        finally:
+            self.open.pop()
+
+    def _of_kind(self, node: yaml.Node, route: Route) -> Any:  # noqa: ANN401  plain YAML data
+        if node.tag not in _PLAIN_TAGS:
+            self.problems.append(Problem(route, f"tags such as {node.tag} mean nothing here"))
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, (*route, i)) for i, child in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return dict(self._items(node, route))
+        assert isinstance(node, yaml.ScalarNode), "YAML has three kinds of nodes"
+        return parse_scalar(node.value) if node.style is None else node.value
+
+    def _items(self, node: yaml.MappingNode, route: Route) -> Iterator[tuple[str, Any]]:
+        seen: dict[str, yaml.Node] = {}
+        for key, child in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.document.marks[(*route, "?")] = _mark(key)
+                self.problems.append(Problem((*route, "?"), "a key must be a word"))
+                continue
+            name = str(key.value)
+            if name in seen:
+                self.document.marks[(*route, name)] = _mark(key)
+                line = _mark(seen[name]).line
+                self.problems.append(Problem((*route, name), f"the key is there twice, first in line {line}"))
+                continue
+            seen[name] = key
+            self.document.key_marks[(*route, name)] = _mark(key)
+            yield name, self.value(child, (*route, name))
+
+
+def _mark(node: yaml.Node) -> Mark:
+    return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def descend(data: Any, route: Sequence[str | int]) -> Any:  # noqa: ANN401  plain YAML data
+    """The value at `route`, or None where there is none."""
+    for step in route:
+        if isinstance(data, dict):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and 0 <= step < len(data):
+            data = data[step]
+        else:
+            return None
+    return data
