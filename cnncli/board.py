@@ -1,0 +1,193 @@
+"""A run's TensorBoard event file.
+
+Records are written by the caller, one after the other, and not through the queue of `SummaryWriter`: its
+thread prints a traceback of its own when the disk is full, and the caller learns of it only some calls later.
+"""
+
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.utils.tensorboard._pytorch_graph  # what SummaryWriter.add_graph calls
+import torch.utils.tensorboard.summary
+from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]  # generated, no stubs
+    Event,
+    SessionLog,
+    SourceMetadata,
+    TaggedRunMetadata,
+)
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]  # no stubs
+from torch import Tensor, nn
+
+from cnncli.errors import DiskError
+
+HISTOGRAM_BINS = 64
+
+_summary: Any = torch.utils.tensorboard.summary  # its functions have no annotations
+_pytorch_graph: Any = torch.utils.tensorboard._pytorch_graph
+
+
+def spaced_steps(last: int, count: int = 10) -> tuple[int, ...]:
+    """At most `count` steps from 0 to `last`, both included, spaced by logarithm and strictly increasing.
+
+    TensorBoard keeps ten pictures of a tag and draws by lot among more.
+
+    Args:
+        last: 0 or more.
+        count: 2 or more.
+    """
+    assert last >= 0, last
+    assert count >= 2, count
+    if last < count:
+        return tuple(range(last + 1))
+    steps = [0]
+    for i in range(1, count - 1):
+        steps.append(max(steps[-1] + 1, round((last + 1) ** (i / (count - 1)) - 1)))
+    return (*steps, last)
+
+
+class Board:
+    """Writes one new event file into `directory`, which is made if need be.
+
+    Every method returns when its records are with the operating system, and raises `DiskError` if they cannot
+    be written. The steps of a tag must increase.
+
+    Args:
+        directory: of the run.
+        resumed_at: the step at which a run goes on; TensorBoard then forgets what earlier files in the
+            directory say about this step and later ones.
+    """
+
+    def __init__(self, directory: Path, *, resumed_at: int | None = None) -> None:
+        self._directory = directory
+        with self._disk():
+            directory.mkdir(parents=True, exist_ok=True)
+            # TensorBoard reads the files of a directory in the order of their names.
+            name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+            self._file = (directory / name).open("xb")
+        self._records = RecordWriter(self._file)
+        source = SourceMetadata(writer="cnncli.board")
+        self._write(Event(file_version="brain.Event:2", source_metadata=source))
+        if resumed_at is not None:
+            self._write(Event(step=resumed_at, session_log=SessionLog(status=SessionLog.START)))
+
+    def __enter__(self) -> Self:
+        """The board itself; its file is open from the start."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close the file. An error on the way out does not hide the one that led here."""
+        if error is None:
+            with self._disk():
+                self._file.close()
+        else:
+            with suppress(OSError):
+                self._file.close()
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One point on the curve of each tag; NaN and infinity are kept, TensorBoard marks them."""
+        for tag, value in values.items():
+            self._write(Event(step=step, summary=_summary.scalar(tag, float(value))))
+
+    def pictures(self, step: int, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        """One picture (H, W, 3) for each tag, stored as it is, without loss."""
+        for tag, pixels in pictures.items():
+            assert pixels.dtype == np.uint8, f"{tag}: {pixels.dtype}"
+            assert pixels.ndim == 3, f"{tag}: {pixels.shape}"
+            assert pixels.shape[2] == 3, f"{tag}: {pixels.shape}"
+            self._write(Event(step=step, summary=_summary.image(tag, pixels, dataformats="HWC")))
+
+    def histograms(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """The finite values of each tensor; a tensor without any is passed over."""
+        for tag, tensor in tensors.items():
+            values = tensor.detach().float().flatten()
+            values = values[values.isfinite()].cpu().double()
+            if values.numel():
+                histogram = _summary.histogram(tag, values.numpy(), bins=HISTOGRAM_BINS)
+                self._write(Event(step=step, summary=histogram))
+
+    def texts(self, texts: Mapping[str, str]) -> None:
+        """One page of Markdown for each tag."""
+        for tag, markdown in texts.items():
+            self._write(Event(step=0, summary=_summary.text(tag, markdown)))
+
+    def layout(self, charts: Mapping[str, Sequence[str]]) -> None:
+        """Charts of the "custom scalars" view: title -> tags whose curves share it."""
+        lines = {title: ["Multiline", [f"^{tag}$" for tag in tags]] for title, tags in charts.items()}
+        self._write(Event(summary=_summary.custom_scalars({"curves": lines})))
+
+    def hparams(self, values: Mapping[str, bool | float | str], metrics: Sequence[str]) -> None:
+        """The settings of this run for the "hparams" view, in the run's own file.
+
+        Args:
+            values: name -> setting.
+            metrics: tags of curves that the run writes, at least one.
+        """
+        assert metrics, "TensorBoard shows no settings without a metric"
+        for summary in _summary.hparams(dict(values), dict.fromkeys(metrics)):
+            self._write(Event(summary=summary))
+
+    def graph(self, model: nn.Module, example: Tensor) -> str | None:
+        """The graph of the model, as traced in evaluation mode for an input `example`, batch included.
+
+        The model's modes and the states of the random number generators are left as they were.
+
+        Returns:
+            None, or why there is no graph: not every good model can be traced.
+        """
+        try:
+            graph, run_metadata = _trace(model, example)
+        except Exception as error:  # whatever a tracer may raise; a run goes on without this picture
+            lines = str(error).strip().splitlines()
+            return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        self._write(Event(graph_def=graph.SerializeToString()))
+        metadata = TaggedRunMetadata(tag="step1", run_metadata=run_metadata.SerializeToString())
+        self._write(Event(tagged_run_metadata=metadata))
+        return None
+
+    def _write(self, event: Event) -> None:
+        event.wall_time = time.time()
+        with self._disk():
+            self._records.write(event.SerializeToString())
+            self._file.flush()
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DiskError(
+                f"cannot write the event file in {self._directory}: {error.strerror or error}",
+                remedy="free some space there, or choose another place for the run with --out",
+            ) from error
+
+
+def _trace(model: nn.Module, example: Tensor) -> tuple[Any, Any]:
+    """The GraphDef and RunMetadata of a model, with nothing printed and nothing changed."""
+    modes = {module: module.training for module in model.modules()}
+    devices = [example.device] if example.device.type == "cuda" else []
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(StringIO()),
+            torch.random.fork_rng(devices),
+            torch.no_grad(),
+        ):
+            warnings.simplefilter("ignore")
+            graph, run_metadata = _pytorch_graph.graph(model, (example,))
+            return graph, run_metadata
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,90 @@
+"""A white sheet on which text and enlarged tiles are put."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cnncli.pictures.colour import Colour, Pixels
+
+BACKGROUND: Colour = (255, 255, 255)
+FRAME: Colour = (120, 120, 120)
+INK: Colour = (24, 24, 24)
+TEXT_SIZE = 10
+"""Of labels, px; a smaller size is not legible in a TensorBoard card."""
+SPACE = 3
+"""Between words, px; the font's own space disappears when its small letters are moved to whole pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """Where a tile lies: its first pixel, its size before enlargement, and the factor of enlargement."""
+
+    x: int
+    y: int
+    height: int
+    width: int
+    scale: int
+
+    @property
+    def right(self) -> int:
+        """x of the first pixel beyond the tile."""
+        return self.x + self.width * self.scale
+
+    @property
+    def bottom(self) -> int:
+        """y of the first pixel beyond the tile."""
+        return self.y + self.height * self.scale
+
+
+class Canvas:
+    """Text, frames and tiles on one sheet; what is put later covers what was put before."""
+
+    def __init__(self, *, width: int, height: int) -> None:
+        self._image = Image.new("RGB", (width, height), BACKGROUND)
+        self._draw = ImageDraw.Draw(self._image)
+
+    def text(self, x: int, y: int, text: str, *, width: int, size: int = TEXT_SIZE) -> None:
+        """Write from the upper left corner, shortened with an ellipsis to `width` pixels."""
+        if text_width(text, size) > width:
+            while text and text_width(text + "…", size) > width:
+                text = text[:-1]
+            text += "…"
+        for word in text.split():
+            self._draw.text((x, y), word, fill=INK, font=_font(size))
+            x += text_width(word, size) + SPACE
+
+    def centred(self, x: int, y: int, text: str) -> None:
+        """Write with the middle of the first line's upper edge at x, y."""
+        self._draw.text((x, y), text, fill=INK, font=_font(TEXT_SIZE), anchor="ma")
+
+    def right_aligned(self, x: int, y: int, text: str) -> None:
+        """Write so that the text ends at x, with its middle at height y."""
+        self._draw.text((x, y), text, fill=INK, font=_font(TEXT_SIZE), anchor="rm")
+
+    def frame(self, box: Box) -> None:
+        """A line of one pixel around a tile."""
+        self._draw.rectangle((box.x - 1, box.y - 1, box.right, box.bottom), outline=FRAME)
+
+    def tile(self, box: Box, pixels: Pixels) -> None:
+        """Put a tile (h, w, 3), every pixel repeated `box.scale` times on both axes."""
+        assert pixels.shape == (box.height, box.width, 3), f"{pixels.shape} into {box}"
+        enlarged = pixels.repeat(box.scale, axis=0).repeat(box.scale, axis=1)
+        self._image.paste(Image.fromarray(enlarged), (box.x, box.y))
+
+    @property
+    def pixels(self) -> Pixels:
+        """The sheet as it is now: uint8 (H, W, 3)."""
+        return np.array(self._image)
+
+
+def text_width(text: str, size: int = TEXT_SIZE) -> int:
+    """Width of a line of text, px."""
+    words = text.split()
+    return sum(round(_font(size).getlength(word)) + SPACE for word in words) - SPACE * bool(words)
+
+
+@cache
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size=size)

@@ -1,0 +1,165 @@
+"""One picture from many small tiles: a title, a caption, the printed colour scale, and labelled tiles below.
+
+title                low [ colour bar ] high
+caption
+input    0     1     2
++---+  +---+ +---+ +---+
+|   |  |   | |   | |   |
++---+  +---+ +---+ +---+
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cnncli.pictures.canvas import Box, Canvas, text_width
+from cnncli.pictures.colour import Pixels, Scale
+from cnncli.pictures.layout import HEIGHT, LINE, WIDTH, Layout
+
+MARGIN = 2
+TITLE_SIZE, CAPTION_SIZE = 12, 11
+TITLE_HEIGHT = 17
+INSET = 56
+"""Pixels for the longer side of the inset."""
+INSET_MARGIN = 10
+BAR_HEIGHT, BAR_WIDTH = 9, 64
+
+Key: TypeAlias = tuple[int, ...]
+"""What a tile shows, as an index into its tensor: (output, input) of a kernel, (channel,) of a map."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Tiles side by side, (h, w, 3) each, with a label for all of them."""
+
+    label: str
+    tiles: Mapping[Key, Pixels]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`pixels` uint8 (H, W, 3), and where in it the tiles and the inset lie."""
+
+    pixels: Pixels
+    boxes: Mapping[Key, Box]
+    inset: Box | None
+
+    def colours(self, box: Box) -> Pixels:
+        """What a box shows, one pixel for each value: (h, w, 3)."""
+        return self.pixels[box.y : box.bottom : box.scale, box.x : box.right : box.scale]
+
+
+def room(*, captions: int, inset: bool) -> tuple[int, int]:
+    """Height and width left for tiles and their labels in a picture with that many lines of caption, px."""
+    return HEIGHT - _header(captions) - 1, WIDTH - _inset_width(inset) - 2
+
+
+def compose(
+    strips: Sequence[Strip],
+    layout: Layout,
+    *,
+    title: str,
+    captions: Sequence[str],
+    scale: Scale,
+    columns: Sequence[str] = (),
+    inset: Pixels | None = None,
+) -> Picture:
+    """Draw what `layout` shows of the strips.
+
+    Args:
+        strips: one or more.
+        layout: a plan for `room(captions=len(captions), inset=inset is not None)`.
+        title: shortened where it does not fit, as are the captions.
+        captions: lines below the title.
+        scale: of the tiles; it is drawn as a bar with its two numbers.
+        columns: labels for the tiles of a strip, written once above them.
+        inset: a picture of its own on the left, such as the input of a network: (h, w, 3).
+    """
+    header, beside = _header(len(captions)), _inset_width(inset is not None)
+    height, width = layout.size
+    left = beside + max(1, (WIDTH - beside - width) // 2)
+    canvas = Canvas(width=max(WIDTH, left + width + 1), height=max(HEIGHT, header + height + 1))
+    bar_left = _draw_bar(canvas, scale)
+    canvas.text(MARGIN, 0, title, width=bar_left - 8 - MARGIN, size=TITLE_SIZE)
+    for number, caption in enumerate(captions):
+        y = TITLE_HEIGHT + number * LINE
+        canvas.text(MARGIN, y, caption, width=WIDTH - 2 * MARGIN, size=CAPTION_SIZE)
+    boxes, tiles = {}, {}
+    for place, key, pixels in _shown(strips, layout):
+        y, x = layout.corner(*place)
+        boxes[key] = _box(pixels, x=left + x, y=header + y, scale=layout.scale)
+        tiles[key] = pixels
+    for box in boxes.values():  # before any tile, so that tiles without a gap between them share one frame
+        canvas.frame(box)
+    for key, box in boxes.items():
+        canvas.tile(box, tiles[key])
+    _draw_labels(canvas, strips, layout, columns=columns, left=left, top=header)
+    inset_box = None
+    if inset is not None:
+        inset_box = _box(inset, x=MARGIN, y=header + LINE + 1, scale=max(1, INSET // max(inset.shape[:2])))
+        canvas.text(MARGIN, header, "input", width=beside)
+        canvas.frame(inset_box)
+        canvas.tile(inset_box, inset)
+    return Picture(canvas.pixels, boxes, inset_box)
+
+
+def _header(captions: int) -> int:
+    return TITLE_HEIGHT + captions * LINE + 4
+
+
+def _inset_width(inset: bool) -> int:
+    return INSET + INSET_MARGIN if inset else 0
+
+
+def _box(pixels: Pixels, *, x: int, y: int, scale: int) -> Box:
+    return Box(x=x, y=y, height=pixels.shape[0], width=pixels.shape[1], scale=scale)
+
+
+def _shown(strips: Sequence[Strip], layout: Layout) -> Iterator[tuple[tuple[int, int], Key, Pixels]]:
+    """(strip, tile) numbers, key and pixels of every tile that the layout shows."""
+    for row, strip in enumerate(strips[: layout.strips]):
+        for column, (key, pixels) in enumerate(list(strip.tiles.items())[: layout.tiles]):
+            yield (row, column), key, pixels
+
+
+def _draw_bar(canvas: Canvas, scale: Scale) -> int:
+    """The colour bar with its numbers in the upper right corner; returns where it begins."""
+    low, high = f"{scale.low:.3g}", f"{scale.high:.3g}"
+    x = WIDTH - MARGIN - text_width(high) - 4 - BAR_WIDTH
+    middle = 3 + BAR_HEIGHT // 2
+    bar = scale.gradient(BAR_WIDTH).repeat(BAR_HEIGHT, axis=0)
+    box = _box(bar, x=x, y=3, scale=1)
+    canvas.frame(box)
+    canvas.tile(box, bar)
+    canvas.right_aligned(x - 4, middle, low)
+    canvas.right_aligned(WIDTH - MARGIN, middle, high)
+    return x - 4 - text_width(low)
+
+
+def _draw_labels(
+    canvas: Canvas, strips: Sequence[Strip], layout: Layout, *, columns: Sequence[str], left: int, top: int
+) -> None:
+    """Strip labels, and column labels over the first line; thinned out where they would touch."""
+    spacing, (down, _) = layout.spacing, layout.pitch
+    tile_height, tile_width = layout.tile_height * layout.scale, layout.tile_width * layout.scale
+    every_line = _thinning(LINE, down)
+    for row, strip in enumerate(strips[: layout.strips]):
+        y, x = layout.corner(row, 0)
+        if spacing.above:
+            canvas.centred(left + x + tile_width // 2, top + y - spacing.above, strip.label)
+        elif spacing.left and row // layout.across % every_line == 0:
+            canvas.right_aligned(left + x - 4, top + y + tile_height // 2, strip.label)
+    if columns:
+        every = _thinning(max(map(text_width, columns[: layout.tiles])) + 3, tile_width + spacing.gap)
+        for place in range(layout.across):
+            for column in range(0, layout.tiles, every):
+                _, x = layout.corner(place, column)
+                canvas.centred(left + x + tile_width // 2, top, columns[column])
+
+
+def _thinning(needed: int, pitch: int) -> int:
+    """Every how many tiles a label has room: 1, 2, 4, 8, ..."""
+    every = 1
+    while every * pitch < needed:
+        every *= 2
+    return every

@@ -1,0 +1,115 @@
+"""Where the tiles of a picture go, decided in plain numbers before anything is drawn.
+
+A picture is made of *strips*: rows of tiles that belong together, such as the slices of one filter, or a
+single feature map. Strips are laid out like words, `across` of them side by side, then the next line. All
+tiles have the same size and are enlarged by the same whole factor.
+"""
+
+from dataclasses import dataclass
+
+# A card in the "time series" view of TensorBoard 2.21 is 215 px high and at least 304 px wide. A picture of
+# just this size is shown pixel for pixel; a larger one is shrunk by dropping rows and columns, letters too.
+WIDTH, HEIGHT = 304, 215
+LINE = 12
+"""Height of a line of text, px."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spacing:
+    """The pixels around tiles.
+
+    Attributes:
+        gap: between two tiles.
+        above: for a label above every strip.
+        left: for a label on the left of every strip.
+        top: for column labels, once above all.
+        between: between strips that stand side by side.
+    """
+
+    gap: int
+    above: int = 0
+    left: int = 0
+    top: int = 0
+    between: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What is shown of the strips, how large and how arranged; positions are relative to the tile area."""
+
+    strips: int
+    tiles: int
+    across: int
+    scale: int
+    tile_height: int
+    tile_width: int
+    spacing: Spacing
+
+    @property
+    def pitch(self) -> tuple[int, int]:
+        """Pixels from a strip to the one below, and to the one on its right."""
+        down = self.spacing.above + self.tile_height * self.scale + self.spacing.gap
+        right = self.spacing.left + self.tiles * (self.tile_width * self.scale + self.spacing.gap)
+        return down, right + self.spacing.between
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of all that is shown, px."""
+        down, right = self.pitch
+        lines = -(-self.strips // self.across)
+        return self.spacing.top + lines * down, self.across * right - self.spacing.between
+
+    def corner(self, strip: int, tile: int) -> tuple[int, int]:
+        """y and x of a tile's first pixel."""
+        down, right = self.pitch
+        line, place = divmod(strip, self.across)
+        y = self.spacing.top + line * down + self.spacing.above
+        x = place * right + self.spacing.left + tile * (self.tile_width * self.scale + self.spacing.gap)
+        return y, x
+
+
+def plan(
+    *,
+    strips: int,
+    tiles: int,
+    tile: tuple[int, int],
+    room: tuple[int, int],
+    spacing: Spacing,
+    least_scale: int,
+) -> Layout:
+    """The largest layout of `strips` strips of `tiles` tiles that fits the room.
+
+    Args:
+        strips: how many there are.
+        tiles: in one strip.
+        tile: height and width of a tile before enlargement.
+        room: height and width that the tiles may take with their labels, px.
+        spacing: around tiles.
+        least_scale: tiles are not made smaller than this factor; the last ones are left out instead, but
+            never the first, even if it does not fit.
+    """
+    (tile_height, tile_width), (height, width) = tile, room
+    tiles_that_fit = (width - spacing.left) // (tile_width * least_scale + spacing.gap)
+    tiles = max(1, min(tiles, tiles_that_fit))
+    fixed = spacing.left + tiles * spacing.gap + spacing.between
+    best_scale, best_across = 0, 1
+    for across in range(1, strips + 1):
+        lines = -(-strips // across)
+        by_width = ((width + spacing.between) // across - fixed) // (tiles * tile_width)
+        by_height = ((height - spacing.top) // lines - spacing.above - spacing.gap) // tile_height
+        if min(by_width, by_height) > best_scale:
+            best_scale, best_across = min(by_width, by_height), across
+    if best_scale < least_scale:
+        best_scale = least_scale
+        best_across = max(1, (width + spacing.between) // (fixed + tiles * tile_width * best_scale))
+        lines = (height - spacing.top) // (spacing.above + tile_height * best_scale + spacing.gap)
+        strips = max(1, min(strips, best_across * lines))
+    return Layout(
+        strips=strips,
+        tiles=tiles,
+        across=min(best_across, strips),
+        scale=best_scale,
+        tile_height=tile_height,
+        tile_width=tile_width,
+        spacing=spacing,
+    )

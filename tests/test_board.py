@@ -1,0 +1,224 @@
+"""What the board writes, read back by TensorBoard's own reader."""
+
+import io
+import random
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
+    EventAccumulator,
+)
+from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[import-untyped]  # generated, no stubs
+    HParamsPluginData,
+)
+from torch import Tensor, nn
+
+from cnncli.board import Board, spaced_steps
+from cnncli.errors import DiskError
+
+
+def read(directory: Path) -> EventAccumulator:
+    """TensorBoard's reader, told to keep everything."""
+    reader = EventAccumulator(
+        str(directory), size_guidance=dict.fromkeys(("images", "scalars", "histograms"), 0)
+    )
+    return reader.Reload()
+
+
+def test_scalars(tmp_path: Path) -> None:
+    with Board(tmp_path) as board:
+        board.scalars(1, {"loss/train": 2.5, "loss/val": 3.0})
+        board.scalars(2, {"loss/train": float("nan")})
+    reader = read(tmp_path)
+    assert sorted(reader.Tags()["scalars"]) == ["loss/train", "loss/val"]
+    assert [(point.step, point.value) for point in reader.Scalars("loss/val")] == [(1, 3.0)]
+    assert [point.step for point in reader.Scalars("loss/train")] == [1, 2]
+    assert np.isnan(reader.Scalars("loss/train")[1].value)
+
+
+def test_pictures_come_back_bit_for_bit(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 7, 9, 3), dtype=np.uint8)
+    with Board(tmp_path) as board:
+        for step, picture in enumerate(pictures):
+            board.pictures(step, {"kernels/01_conv1": picture})
+    images = read(tmp_path).Images("kernels/01_conv1")
+    assert [image.step for image in images] == list(range(12))
+    for image, picture in zip(images, pictures, strict=True):
+        with Image.open(io.BytesIO(image.encoded_image_string)) as decoded:
+            assert np.array_equal(np.array(decoded), picture)
+
+
+def test_histograms_hold_the_finite_values(tmp_path: Path) -> None:
+    nan, inf = float("nan"), float("inf")
+    with Board(tmp_path) as board:
+        board.histograms(
+            3,
+            {
+                "some": torch.tensor([1.0, nan, 3.0, inf, -inf]),
+                "constant": torch.zeros(4, dtype=torch.bfloat16),
+                "none": torch.tensor([nan, inf]),
+                "empty": torch.empty(0),
+                "large": torch.tensor([-3e38, 3e38]),
+                "gradient": torch.ones(2, requires_grad=True),
+            },
+        )
+    reader = read(tmp_path)
+    assert sorted(reader.Tags()["histograms"]) == ["constant", "gradient", "large", "some"]
+    (some,) = reader.Histograms("some")
+    value = some.histogram_value
+    assert (some.step, value.num, value.min, value.max, value.sum) == (3, 2, 1, 3, 4)
+
+
+def test_texts(tmp_path: Path) -> None:
+    with Board(tmp_path) as board:
+        board.texts({"config": "| a | b |", "versions": "torch **2**"})
+    reader = read(tmp_path)
+    assert reader.Tensors("config/text_summary")[0].tensor_proto.string_val == [b"| a | b |"]
+    assert reader.Tensors("versions/text_summary")[0].tensor_proto.string_val == [b"torch **2**"]
+
+
+def test_hparams_are_in_the_file_of_the_run(tmp_path: Path) -> None:
+    with Board(tmp_path) as board:
+        board.scalars(1, {"accuracy/val": 0.5})
+        board.hparams({"lr": 1e-3, "optimizer": "adamw"}, ["accuracy/val"])
+    assert len(list(tmp_path.rglob("*"))) == 1
+    contents = read(tmp_path).summary_metadata
+    start = HParamsPluginData.FromString(contents["_hparams_/session_start_info"].plugin_data.content)
+    assert start.session_start_info.hparams["lr"].number_value == 1e-3
+    assert start.session_start_info.hparams["optimizer"].string_value == "adamw"
+    experiment = HParamsPluginData.FromString(contents["_hparams_/experiment"].plugin_data.content).experiment
+    assert [metric.name.tag for metric in experiment.metric_infos] == ["accuracy/val"]
+    assert "_hparams_/session_end_info" in contents
+
+
+def test_layout(tmp_path: Path) -> None:
+    with Board(tmp_path) as board:
+        board.layout({"loss": ["loss/train", "loss/val"]})
+    content = read(tmp_path).Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    assert b"^loss/train$" in content
+    assert b"^loss/val$" in content
+
+
+class Noisy(nn.Module):
+    """A model that draws a random number and warns in the tracer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.frozen = nn.BatchNorm2d(2).eval()
+        self.dropout = nn.Dropout()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 1, H, W) -> (N, 2, H - 2, W - 2)."""
+        if x.mean() > torch.rand(()):  # a branch on a value: the tracer warns
+            x = x + 1
+        y: Tensor = self.dropout(self.frozen(self.conv(x)))
+        return y
+
+
+def test_graph_leaves_the_model_and_the_random_numbers_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = Noisy()
+    torch.manual_seed(3)
+    before = torch.get_rng_state(), random.getstate()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    with Board(tmp_path) as board, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert board.graph(model, torch.zeros(1, 1, 5, 5)) is None
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert capfd.readouterr() == ("", "")
+    assert any("conv" in node.name for node in read(tmp_path).Graph().node)
+
+
+class Untraceable(nn.Module):
+    """A model that fails in the tracer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Fails."""
+        raise RuntimeError("cannot be traced\nfor many reasons")
+
+
+def test_a_graph_that_fails_is_a_reason_and_no_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Board(tmp_path) as board:
+        reason = board.graph(Untraceable(), torch.zeros(1, 1))
+        board.scalars(0, {"still": 1.0})
+    assert reason == "RuntimeError: cannot be traced"
+    assert capfd.readouterr() == ("", "")
+    assert read(tmp_path).Tags()["scalars"] == ["still"]
+
+
+def test_what_is_written_can_be_read_before_the_end(tmp_path: Path) -> None:
+    with Board(tmp_path) as board:
+        board.scalars(0, {"loss": 1.0})
+        assert read(tmp_path).Scalars("loss")[0].value == 1.0
+
+
+def test_a_resumed_run_replaces_the_steps_that_it_repeats(tmp_path: Path) -> None:
+    with Board(tmp_path) as board:
+        for step in range(4):
+            board.scalars(step, {"loss": 10.0 + step})
+    with Board(tmp_path, resumed_at=2) as board:
+        board.scalars(2, {"loss": 22.0})
+    assert [(point.step, point.value) for point in read(tmp_path).Scalars("loss")] == [
+        (0, 10),
+        (1, 11),
+        (2, 22),
+    ]
+
+
+@contextmanager
+def full_disk(board: Board) -> Iterator[None]:
+    """The board's file replaced by a device that is always full."""
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        kept = board._file
+        board._records._writer = board._file = full  # type: ignore[assignment]  # unbuffered, for the test
+        yield
+        board._file = kept
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_said_at_once(tmp_path: Path) -> None:
+    with Board(tmp_path) as board, full_disk(board):
+        with pytest.raises(DiskError, match=re.escape(f"{tmp_path}: No space left")) as error:
+            board.scalars(0, {"loss": 1.0})
+        assert "--out" in str(error.value.remedy)
+
+
+def test_a_place_that_cannot_be_made_is_a_disk_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DiskError, match="cannot write the event file"):
+        Board(tmp_path / "file" / "run")
+
+
+def test_spaced_steps_by_hand() -> None:
+    assert spaced_steps(0) == (0,)
+    assert spaced_steps(1) == (0, 1)
+    assert spaced_steps(9) == (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert spaced_steps(15, 5) == (0, 1, 3, 7, 15)
+    assert spaced_steps(999, 4) == (0, 9, 99, 999)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None)
+@given(last=st.integers(0, 10**6), count=st.integers(2, 40))
+def test_spaced_steps_rise_from_first_to_last(last: int, count: int) -> None:
+    steps = spaced_steps(last, count)
+    assert steps[0] == 0
+    assert steps[-1] == last
+    assert len(steps) == min(count, last + 1)
+    assert all(before < after for before, after in pairwise(steps))
