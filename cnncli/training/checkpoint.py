@@ -1,0 +1,179 @@
+"""A checkpoint: a directory with weights to use, the state to go on from, and a manifest of both.
+
+    last/
+    ├── weights.safetensors   the weights to use: the averaged ones, if there is an average
+    ├── state.pt              what `Training.load_state_dict` wants
+    └── manifest.json         format, epoch, step, versions, SHA-256 of each file
+
+A new checkpoint is written whole as `last.new`, then `last` becomes `last.old`, `last.new` becomes `last`,
+and `last.old` goes. Whoever reads takes `last`, or, where a crash fell between the two renames, `last.old`.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+import cnncli
+from cnncli.errors import RunError
+from cnncli.training.durable import disk_errors_explained, sync_directory, write_file
+from cnncli.training.state import Training
+from cnncli.training.weights import put_weights
+
+FORMAT = 1
+
+_WEIGHTS = "weights.safetensors"
+_STATE = "state.pt"
+_MANIFEST = "manifest.json"
+
+
+def save_checkpoint(path: Path, training: Training) -> None:
+    """Write a checkpoint in place of the one at `path`, if any.
+
+    Raises:
+        DiskError: it cannot be written; the one before is still readable.
+    """
+    contents = {
+        _WEIGHTS: safetensors.torch.save(_plain(training.best_model.state_dict())),
+        _STATE: _torch_bytes(training.state_dict()),
+    }
+    manifest = {
+        "format": FORMAT,
+        "epoch": training.epochs_done,
+        "step": training.step,
+        "cnncli": cnncli.__version__,
+        "torch": torch.__version__,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+    }
+    contents[_MANIFEST] = json.dumps(manifest, indent=2).encode()
+    with disk_errors_explained(path):
+        try:
+            _write_directory(_new(path), contents)
+        except OSError:
+            shutil.rmtree(_new(path), ignore_errors=True)  # a full disk needs the room
+            raise
+        _swap_in(path)
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Put the weights of a checkpoint into a model.
+
+    Raises:
+        RunError: there is no checkpoint, it is damaged, or its weights do not fit the model.
+    """
+    content = _verified(path, _WEIGHTS)
+    try:
+        weights = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise _damaged(path, f"{_WEIGHTS} cannot be read ({error})") from error
+    put_weights(model, weights, source=str(path))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What a checkpoint says to go on from, for `Training.load_state_dict`; tensors on the CPU.
+
+    Raises:
+        RunError: there is no checkpoint, or it is damaged.
+    """
+    content = _verified(path, _STATE)
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return state
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint: `format`, `epoch`, `step`, `cnncli`, `torch`, `files`.
+
+    Raises:
+        RunError: there is no checkpoint, its manifest cannot be read, or it has another format.
+    """
+    try:
+        manifest = json.loads((_readable(path) / _MANIFEST).read_bytes())
+        version = manifest["format"]
+        missing = {"epoch", "step", "files"} - manifest.keys()
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{path}: there is no checkpoint here",
+            remedy="Give a directory such as runs/<run>/checkpoints/best; it is there after the first epoch.",
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, f"{_MANIFEST} cannot be read ({error})") from error
+    if version != FORMAT:
+        raise RunError(
+            f"{path}: the checkpoint has format {version}, cnncli {cnncli.__version__} reads format {FORMAT}",
+            remedy=f"Use the cnncli that wrote it (version {manifest.get('cnncli', 'unknown')}).",
+        )
+    if missing:
+        raise _damaged(path, f"{_MANIFEST} lacks {', '.join(sorted(missing))}")
+    return dict(manifest)
+
+
+def _readable(path: Path) -> Path:
+    """Where the checkpoint is, also after a crash between the two renames."""
+    old = _old(path)
+    return old if not path.exists() and old.exists() else path
+
+
+def _verified(path: Path, name: str) -> bytes:
+    """A file of a checkpoint, if it is the one the manifest vouches for."""
+    expected = read_manifest(path)["files"].get(name)
+    try:
+        content = (_readable(path) / name).read_bytes()
+    except OSError as error:
+        raise _damaged(path, f"{name} cannot be read ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise _damaged(path, f"{name} is not the file that was written (its SHA-256 has changed)")
+    return content
+
+
+def _damaged(path: Path, what: str) -> RunError:
+    other = "best" if path.name == "last" else "last"
+    return RunError(
+        f"{path}: the checkpoint is damaged: {what}",
+        remedy=f"Use the other checkpoint of the run ({path.with_name(other)}), a copy, or train again.",
+    )
+
+
+def _write_directory(path: Path, contents: Mapping[str, bytes]) -> None:
+    shutil.rmtree(path, ignore_errors=True)  # left by a crash
+    path.mkdir(parents=True)
+    for name, content in contents.items():
+        write_file(path / name, content)
+    sync_directory(path)
+
+
+def _swap_in(path: Path) -> None:
+    """Put the new directory, which is complete, in place of the one at `path`."""
+    old = _old(path)
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)  # left by a crash, and older than `path`
+        path.rename(old)
+    _new(path).rename(path)
+    sync_directory(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old")
+
+
+def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as safetensors stores them: in (N, C, H, W) order, on the CPU, each with memory of its own."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+
+
+def _torch_bytes(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,86 @@
+"""Where tensors live: finding the device, its memory layout, and its memory running out."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+from cnncli.errors import DeviceError
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def resolve_device(name: DeviceName) -> torch.device:
+    """The device of that name; `auto` takes a CUDA GPU, else Apple's (`mps`), else the CPU.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if _has_cuda() else "mps" if _has_mps() else "cpu")
+    if name == "cuda" and not _has_cuda():
+        built = "no GPU answers" if torch.version.cuda else "this torch is built without CUDA"
+        raise DeviceError(
+            f"--device cuda: {built} (torch {torch.__version__})",
+            remedy="Use --device cpu, or see that `nvidia-smi` lists a GPU and that torch is a CUDA build.",
+        )
+    if name == "mps" and not _has_mps():
+        raise DeviceError(
+            f"--device mps: there is no Apple GPU that torch {torch.__version__} can use",
+            remedy="Use --device cpu; mps needs macOS 14 or later on Apple silicon.",
+        )
+    return torch.device(name)
+
+
+def _has_cuda() -> bool:
+    return torch.cuda.is_available()
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def use_channels_last(setting: Literal["auto"] | bool, device: torch.device, *, bf16: bool) -> bool:
+    """Whether images and weights are laid out as (N, H, W, C).
+
+    `auto` goes by the kernels each device has: on the CPU small convolutional networks train about twice as
+    fast that way, on CUDA the bfloat16 kernels want it and the float32 ones do not, and MPS works on
+    contiguous tensors.
+    """
+    if setting == "auto":
+        return device.type == "cpu" or (device.type == "cuda" and bf16)
+    return setting
+
+
+def repeat_exactly(device: torch.device) -> None:
+    """Ask for convolutions that give the same bits each time, for the whole process.
+
+    On the CPU they do so by themselves, as long as the number of threads stays the same.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+
+
+@contextmanager
+def out_of_memory_explained(device: torch.device) -> Iterator[None]:
+    """Turn an exhausted memory, of the device or of the machine, into a DeviceError with its remedy."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"the memory of {device} is exhausted",
+            remedy="Make train.batch_size smaller (--set train.batch_size=32), or the network.",
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had; on the CPU torch says so only in words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    )

@@ -1,0 +1,85 @@
+"""How good a network is on images it is not learning from."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
+
+from cnncli.training.batches import Batches
+
+EVALUATION_BATCH_SIZE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a network makes of a set of labelled images.
+
+    Attributes:
+        loss: mean cross-entropy in nats, without label smoothing.
+        accuracy: fraction of images whose largest logit is that of their label.
+        per_class: the same for the images of each class; None for a class without images.
+        confusion: `confusion[label][predicted]`, numbers of images.
+    """
+
+    loss: float
+    accuracy: float
+    per_class: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    def as_record(self, classes: Sequence[str]) -> dict[str, Any]:
+        """What results.json says: loss, accuracy, and the accuracy of each class by name."""
+        return {
+            "loss": self.loss,
+            "accuracy": self.accuracy,
+            "per_class": dict(zip(classes, self.per_class, strict=True)),
+        }
+
+
+def evaluate(model: nn.Module, batches: Batches, classes: int) -> Evaluation:
+    """Run a model over every batch in eval mode, without gradients, in float32.
+
+    Args:
+        model: gives logits (N, classes); left in the mode it was in.
+        batches: unshuffled and not augmented; `EVALUATION_BATCH_SIZE` images at a time use a device well.
+        classes: how many there are.
+    """
+    device = next(model.parameters()).device
+    # MPS has no float64; elsewhere the sum of many small losses is kept exact.
+    loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    counts = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    with _evaluating(model), torch.inference_mode():
+        for images, labels in batches.epoch(1):
+            logits: Tensor = model(images)  # (N, classes)
+            loss += F.cross_entropy(logits, labels, reduction="sum")
+            cells = labels * classes + logits.argmax(dim=1)
+            counts.scatter_add_(0, cells, torch.ones_like(cells))
+    return _summed_up(float(loss), counts.view(classes, classes))
+
+
+def _summed_up(loss: float, counts: Tensor) -> Evaluation:
+    confusion = counts.tolist()  # [label][predicted]
+    right = [row[label] for label, row in enumerate(confusion)]
+    images = [sum(row) for row in confusion]
+    assert sum(images) > 0, "an evaluation needs images"
+    return Evaluation(
+        loss=loss / sum(images),
+        accuracy=sum(right) / sum(images),
+        per_class=tuple(r / n if n else None for r, n in zip(right, images, strict=True)),
+        confusion=tuple(tuple(row) for row in confusion),
+    )
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; each module gets back the mode it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

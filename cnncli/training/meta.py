@@ -1,0 +1,84 @@
+"""What a run depended on besides its config: versions, machine, commit, data, command."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cnncli
+
+_PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "tensorboard", "pydantic", "Pillow")
+_GIT_SECONDS = 2
+
+
+def collect_meta(*, device: torch.device, data_files: Mapping[str, str], command: Sequence[str]) -> dict[str, Any]:
+    """What meta.json says.
+
+    Args:
+        device: where the run computes.
+        data_files: checksum of each data file by name.
+        command: the command line, word by word.
+    """
+    return {
+        "versions": _versions(),
+        "platform": platform.platform(),
+        "device": {"type": device.type, "name": _device_name(device)},
+        "threads": torch.get_num_threads(),
+        "git_commit": _git_commit(Path.cwd()),
+        "data": dict(data_files),
+        "command": list(command),
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    """Versions as installed; asking the package index's records does not import anything."""
+    found: dict[str, str | None] = {"cnncli": cnncli.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return _cpu_name()
+
+
+def _cpu_name() -> str:
+    """The processor as its maker calls it; on a Mac that names the GPU as well."""
+    if sys.platform == "linux":
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        if names:
+            return names[0]
+    return platform.processor() or platform.machine()
+
+
+def _git_commit(directory: Path) -> str | None:
+    """The commit a directory is at, with `-dirty` where files have changed; None outside of git."""
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None

@@ -1,0 +1,75 @@
+"""The learning rate as a pure function of the step, so that resuming needs no more than the step's number.
+
+Steps are numbered from 0 over the whole training; `total_steps` is epochs times steps per epoch.
+"""
+
+from collections.abc import Callable
+from math import cos, pi
+from typing import assert_never
+
+from cnncli.spec.train import Constant, Cosine, OneCycle, Schedule, StepDecay
+
+LearningRate = Callable[[int], float]
+
+
+def build_schedule(choice: Schedule, *, lr: float, epochs: int, steps_per_epoch: int) -> LearningRate:
+    """The learning rate of every step, as a config chooses it."""
+    total = epochs * steps_per_epoch
+    match choice:
+        case Constant():
+            return constant(lr, total_steps=total, warmup=choice.warmup)
+        case StepDecay():
+            every = choice.every * steps_per_epoch
+            return step_decay(lr, total_steps=total, every=every, factor=choice.factor, warmup=choice.warmup)
+        case Cosine():
+            return cosine(lr, total_steps=total, final=choice.final, warmup=choice.warmup)
+        case OneCycle():
+            return one_cycle(lr, total_steps=total, warmup=choice.warmup, start=choice.start, final=choice.final)
+        case _:
+            assert_never(choice)
+
+
+def constant(lr: float, *, total_steps: int, warmup: float) -> LearningRate:
+    """`lr`, after the warm-up."""
+    return lambda step: lr * _warm(step, round(warmup * total_steps))
+
+
+def step_decay(lr: float, *, total_steps: int, every: int, factor: float, warmup: float) -> LearningRate:
+    """`lr * factor ** (step // every)`; `every` counts steps, from the beginning of the training."""
+    return lambda step: lr * factor ** (step // every) * _warm(step, round(warmup * total_steps))
+
+
+def cosine(lr: float, *, total_steps: int, final: float, warmup: float) -> LearningRate:
+    """Half a cosine, from `lr` where the warm-up ends to `final * lr` where the training ends."""
+    warm_steps = round(warmup * total_steps)
+    length = max(1, total_steps - warm_steps)
+
+    def rate(step: int) -> float:
+        if step < warm_steps:
+            return lr * _warm(step, warm_steps)
+        return lr * _half_cosine(1.0, final, (step - warm_steps) / length)
+
+    return rate
+
+
+def one_cycle(lr: float, *, total_steps: int, warmup: float, start: float, final: float) -> LearningRate:
+    """Half a cosine from `start * lr` up to `lr`, then one down to `final * lr` at the last step."""
+    last = total_steps - 1
+    peak = max(0.0, warmup * total_steps - 1)
+
+    def rate(step: int) -> float:
+        if step < peak:
+            return lr * _half_cosine(start, 1.0, step / peak)
+        return lr * _half_cosine(1.0, final, (step - peak) / max(1.0, last - peak))
+
+    return rate
+
+
+def _warm(step: int, steps: int) -> float:
+    """1/n, 2/n, ... 1 over the n steps of a warm-up, then 1."""
+    return min(1.0, (step + 1) / steps) if steps else 1.0
+
+
+def _half_cosine(start: float, end: float, way: float) -> float:
+    """From `start` to `end` along half a cosine, `way` running from 0 to 1."""
+    return end + (start - end) * (1 + cos(pi * min(way, 1.0))) / 2

@@ -1,0 +1,59 @@
+"""Devices that are not there, memory that runs out, and the memory layout."""
+
+import pytest
+import torch
+
+from cnncli.errors import DeviceError
+from cnncli.training.device import DeviceName, out_of_memory_explained, resolve_device, use_channels_last
+
+CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
+
+
+def test_cpu_is_always_there() -> None:
+    assert resolve_device("cpu") == CPU
+
+
+def test_auto_prefers_cuda_then_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    has = {"cuda": False, "mps": False}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has["cuda"])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has["mps"])
+    assert resolve_device("auto") == CPU
+    has["mps"] = True
+    assert resolve_device("auto") == MPS
+    has["cuda"] = True
+    assert resolve_device("auto") == CUDA
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_missing_device_has_a_remedy(name: DeviceName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=f"--device {name}") as caught:
+        resolve_device(name)
+    assert "--device cpu" in str(caught.value.remedy)
+
+
+def test_exhausted_memory_names_the_batch_size() -> None:
+    with pytest.raises(DeviceError, match="memory of cpu") as caught, out_of_memory_explained(CPU):
+        torch.empty(1 << 52)
+    assert "batch_size" in str(caught.value.remedy)
+
+
+def test_gpu_memory_is_translated_too() -> None:
+    with pytest.raises(DeviceError), out_of_memory_explained(CUDA):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="shape"), out_of_memory_explained(CPU):
+        raise RuntimeError("shape mismatch")
+
+
+@pytest.mark.parametrize(
+    ("device", "bf16", "chosen"),
+    [(CPU, False, True), (CPU, True, True), (CUDA, False, False), (CUDA, True, True), (MPS, False, False)],
+)
+def test_channels_last_where_it_helps(device: torch.device, bf16: bool, chosen: bool) -> None:
+    assert use_channels_last("auto", device, bf16=bf16) is chosen
+    assert use_channels_last(True, device, bf16=bf16) is True
+    assert use_channels_last(False, device, bf16=bf16) is False

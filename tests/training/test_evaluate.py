@@ -1,0 +1,65 @@
+"""Evaluation against numbers worked by hand."""
+
+from collections.abc import Callable
+from math import exp, log
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from cnncli.training.evaluate import evaluate
+
+
+class Pixels(nn.Module):
+    """Takes the three pixels of an image as its logits, and notes the mode it is used in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.drop = nn.Dropout(0.5)
+        self.modes: list[tuple[bool, bool]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.modes.append((self.drop.training, torch.is_inference_mode_enabled()))
+        logits: torch.Tensor = self.drop(images.flatten(1) * self.weight)
+        return logits
+
+
+LOGITS = [[2.0, 0, 0], [0, 2.0, 0], [0, 2.0, 0], [0, 0, 2.0], [0, 0, 0]]
+LABELS = [0, 0, 1, 1, 0]  # right, wrong, right, wrong, right (the first of equals)
+
+
+def batches(make: Callable[..., Any]) -> Any:
+    return make(torch.tensor(LOGITS).view(5, 1, 1, 3), torch.tensor(LABELS), 2, shuffle=False)
+
+
+def test_numbers_worked_by_hand(make_batches: Callable[..., Any]) -> None:
+    found = evaluate(Pixels(), batches(make_batches), 3)
+    right, wrong, even = log(exp(2) + 2) - 2, log(exp(2) + 2), log(3)
+    assert found.loss == pytest.approx((2 * right + 2 * wrong + even) / 5)
+    assert found.accuracy == 3 / 5
+    assert found.per_class == (2 / 3, 1 / 2, None)
+    assert found.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 0))
+
+
+def test_record_has_the_names_of_the_classes(make_batches: Callable[..., Any]) -> None:
+    record = evaluate(Pixels(), batches(make_batches), 3).as_record(["cat", "dog", "emu"])
+    assert record["per_class"] == {"cat": 2 / 3, "dog": 1 / 2, "emu": None}
+    assert set(record) == {"loss", "accuracy", "per_class"}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_eval_mode_without_gradients_and_back(make_batches: Callable[..., Any], training: bool) -> None:
+    model = Pixels().train(training)
+    evaluate(model, batches(make_batches), 3)
+    assert model.modes == [(False, True)] * 3
+    assert model.training is training
+    assert model.drop.training is training
+
+
+def test_the_mode_comes_back_after_an_error(make_batches: Callable[..., Any]) -> None:
+    model = Pixels()
+    with pytest.raises(IndexError):  # there is no class 5
+        evaluate(model, make_batches(torch.zeros(2, 1, 1, 3), torch.tensor([0, 5]), 2), 3)
+    assert model.training

@@ -1,0 +1,35 @@
+"""What a display reads while the loop writes."""
+
+from math import isnan
+
+import pytest
+import torch
+
+from cnncli.training.progress import Progress, Sums
+
+
+def test_before_the_first_step_there_is_nothing() -> None:
+    progress = Progress()
+    assert progress.read().epochs == 0
+    progress.begin(epoch=1, epochs=3, step=0, steps=5, sums=Sums.zero(torch.device("cpu")))
+    reading = progress.read()
+    assert (reading.epoch, reading.epochs, reading.step, reading.steps) == (1, 3, 0, 5)
+    assert isnan(reading.loss)
+    assert isnan(reading.accuracy)
+    assert reading.images_per_second == 0
+
+
+def test_means_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 images of loss 1 before an interruption; 2 of loss 4 after it, which took half a second."""
+    clock = iter([10.0, 10.5])
+    monkeypatch.setattr("cnncli.training.progress.perf_counter", lambda: next(clock))
+    logits, labels = torch.eye(2), torch.tensor([0, 0])
+    before = Sums(torch.tensor(4.0), torch.tensor(4), 4)
+    progress = Progress()
+    progress.begin(epoch=2, epochs=3, step=1, steps=5, sums=before)
+    progress.write(2, before.plus(torch.tensor(4.0), logits, labels))
+    reading = progress.read()
+    assert reading.loss == pytest.approx((4 * 1 + 2 * 4) / 6)
+    assert reading.accuracy == pytest.approx(5 / 6)
+    assert reading.images_per_second == pytest.approx(2 / 0.5)
+    assert (reading.epoch, reading.step) == (2, 2)

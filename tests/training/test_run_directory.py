@@ -1,0 +1,195 @@
+"""Run directories: made exclusively, never looking more finished than they are, held by one process."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cnncli.errors import DiskError, RunError
+from cnncli.training.durable import replace_json
+from cnncli.training.run_directory import RunDirectory, Status
+
+NOON = datetime(2025, 3, 1, 12, 0, 5)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path / "runs", "lenet5", NOON)
+
+
+def line(epoch: int) -> dict[str, Any]:
+    return {"epoch": epoch, "step": epoch * 10, "train": {"loss": 1 / 3, "accuracy": 0.5}, "val": None}
+
+
+def test_names_and_places(run: RunDirectory, tmp_path: Path) -> None:
+    assert run.path == tmp_path / "runs" / "lenet5-20250301-120005"
+    assert run.last == run.path / "checkpoints" / "last"
+    assert run.best == run.path / "checkpoints" / "best"
+
+
+def test_two_runs_in_one_second(run: RunDirectory, tmp_path: Path) -> None:
+    names = [RunDirectory.create(tmp_path / "runs", "lenet5", NOON).path.name for _ in range(2)]
+    assert names == ["lenet5-20250301-120005-2", "lenet5-20250301-120005-3"]
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(DiskError, match="cannot be written") as caught:
+        RunDirectory.create(tmp_path / "runs", "lenet5", NOON)
+    assert "--out" in str(caught.value.remedy)
+
+
+def test_texts_are_kept_as_given(run: RunDirectory) -> None:
+    run.write_config("name: größe  # as given\r\n")
+    run.write_resolved("name: größe\n")
+    run.write_meta({"versions": {"torch": "2"}})
+    assert (run.path / "config.yaml").read_bytes() == "name: größe  # as given\r\n".encode()
+    assert run.resolved.read_text(encoding="utf-8") == "name: größe\n"
+    assert json.loads((run.path / "meta.json").read_text()) == {"versions": {"torch": "2"}}
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(run: RunDirectory) -> None:
+    with run.lock():
+        assert run.status() == Status("running")
+    assert run.status().state == "interrupted"
+
+
+def test_status_says_what_was_written(run: RunDirectory) -> None:
+    run.set_status("failed", "training diverged")
+    assert run.status() == Status("failed", "training diverged")
+    run.set_status("interrupted")
+    assert run.status() == Status("interrupted")
+
+
+def test_a_run_is_complete_with_its_results_and_not_before(run: RunDirectory) -> None:
+    with pytest.raises(RunError, match="not complete"):
+        run.results()
+    run.finish({"test": {"accuracy": 0.9}})
+    assert run.status() == Status("complete")
+    assert run.results() == {"test": {"accuracy": 0.9}}
+    run.set_status("running")
+    assert not (run.path / "results.json").exists()
+
+
+@pytest.mark.parametrize("dies_at", ["results.json", "status.json"])
+def test_a_crash_before_the_last_word_is_not_complete(
+    dies_at: str, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(path: Path, value: dict[str, Any]) -> None:
+        if path.name == dies_at:
+            raise KeyboardInterrupt
+        replace_json(path, value)
+
+    monkeypatch.setattr("cnncli.training.run_directory.replace_json", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run.finish({})
+    assert run.status().state == "interrupted"
+
+
+@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")])
+def test_a_crash_while_replacing_a_file_leaves_the_old_one(
+    owner: Any,
+    name: str,
+    run: RunDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run.set_status("failed", "first")
+
+    def dying(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, name, dying)
+    with pytest.raises(KeyboardInterrupt):
+        run.set_status("failed", "second")
+    assert run.status() == Status("failed", "first")
+
+
+def test_metrics_are_one_line_per_epoch(run: RunDirectory) -> None:
+    run.append_metrics(line(1))
+    run.append_metrics(line(2))
+    text = (run.path / "metrics.jsonl").read_text()
+    assert text.count("\n") == 2
+    assert text.startswith('{"epoch": 1, "step": 10, "train": {"loss": 0.3333333333333333, "accuracy": 0.5}')
+    assert run.metrics() == [line(1), line(2)]
+
+
+def test_metrics_after_the_resumed_epoch_are_cut_off(run: RunDirectory) -> None:
+    for epoch in (1, 2, 3):
+        run.append_metrics(line(epoch))
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "st')  # the power went
+    assert len(run.metrics()) == 3
+    run.cut_metrics(2)
+    run.append_metrics(line(3))
+    assert run.metrics() == [line(1), line(2), line(3)]
+
+
+def test_no_metrics_yet(run: RunDirectory) -> None:
+    assert run.metrics() == []
+    run.cut_metrics(0)
+    assert run.metrics() == []
+
+
+def test_a_damaged_line_is_an_error(run: RunDirectory) -> None:
+    (run.path / "metrics.jsonl").write_text('{"epoch": 1\n{"epoch": 2}\n')
+    with pytest.raises(RunError, match=r"metrics\.jsonl: a line is not JSON"):
+        run.metrics()
+
+
+def test_what_is_not_a_run_names_the_runs_near_it(run: RunDirectory, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    other = RunDirectory.create(out, "vgg", NOON).path
+    assert RunDirectory.open(run.path) == run
+    for path, what, near in [
+        (out, "is not the directory of a run", {str(run.path), str(other)}),
+        (out / "lenet5-20250301-120006", "is not there", {str(run.path)}),
+        (run.last, "is not there", {str(run.path)}),
+    ]:
+        with pytest.raises(RunError, match=what) as caught:
+            RunDirectory.open(path)
+        heading, *lines = str(caught.value.remedy).splitlines()
+        assert heading == "Runs near it:"
+        assert {each.strip() for each in lines} >= near
+    with pytest.raises(RunError) as caught:
+        RunDirectory.open(tmp_path / "elsewhere" / "x")
+    assert caught.value.remedy == "There are no runs near it."
+
+
+def test_one_process_at_a_time(run: RunDirectory) -> None:
+    with run.lock(), pytest.raises(RunError, match=f"in use by process {os.getpid()}"), run.lock():
+        pass
+    with run.lock():
+        pass
+
+
+def test_a_killed_process_leaves_no_lock_behind(run: RunDirectory) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from cnncli.training.run_directory import RunDirectory\n"
+        "with RunDirectory(Path(sys.argv[1])).lock(): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(run.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert run.status() == Status("running")
+        with pytest.raises(RunError, match=f"process {process.pid}"), run.lock():
+            pass
+        process.kill()
+        process.wait()
+    assert (run.path / "lock").exists()
+    with run.lock():
+        assert run.status() == Status("running")
+
+
+def test_run_directories_are_read_without_torch() -> None:
+    program = "import sys, cnncli.training.run_directory; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
