@@ -119,46 +119,20 @@ def build_layer(layer: AnyLayer, shape: Shape, out: Shape) -> nn.Module:
     """
     match layer:
         case Conv():
-            (top, bottom), (left, right) = layer.pads()
-            even = (top, left) == (bottom, right)
-            conv: nn.Module = nn.Conv2d(
-                shape[0],
-                layer.out_channels,
-                layer.kernel_size,
-                layer.stride,
-                (top, left) if even else 0,
-                layer.dilation,
-                layer.groups,
-                layer.has_bias,
-            )
-            pad = None if even else nn.ZeroPad2d((left, right, top, bottom))
-            return _chain(pad=pad, conv=conv, norm=_norm(layer.norm, out), activation=_act(layer.activation))
+            return _conv(layer, shape, out)
         case ConvTranspose():
-            conv = nn.ConvTranspose2d(
-                shape[0],
-                layer.out_channels,
-                layer.kernel_size,
-                layer.stride,
-                layer.padding,
-                layer.output_padding,
-                layer.groups,
-                layer.has_bias,
-                layer.dilation,
-            )
-            return _chain(conv=conv, norm=_norm(layer.norm, out), activation=_act(layer.activation))
+            return _conv_transpose(layer, shape, out)
         case Linear():
             linear = nn.Linear(shape[0], layer.out_features, layer.bias)
-            return _chain(linear=linear, norm=_norm(layer.norm, out), activation=_act(layer.activation))
+            return _chain(linear=linear, norm=_norm(layer.norm, out), activation=_activation(layer.activation))
         case Logits():
             return nn.Linear(shape[0], out[0], layer.bias)
         case MaxPool():
-            return nn.MaxPool2d(
-                layer.kernel_size, layer.strides(), layer.pads(), layer.dilation, ceil_mode=layer.ceil_mode
-            )
+            strides, pads = layer.strides(), layer.pads()
+            return nn.MaxPool2d(layer.kernel_size, strides, pads, layer.dilation, ceil_mode=layer.ceil_mode)
         case AvgPool():
-            return nn.AvgPool2d(
-                layer.kernel_size, layer.strides(), layer.pads(), layer.ceil_mode, layer.count_include_pad
-            )
+            strides, pads = layer.strides(), layer.pads()
+            return nn.AvgPool2d(layer.kernel_size, strides, pads, layer.ceil_mode, layer.count_include_pad)
         case AdaptiveAvgPool():
             return nn.AdaptiveAvgPool2d(layer.output_size)
         case AdaptiveMaxPool():
@@ -170,9 +144,9 @@ def build_layer(layer: AnyLayer, shape: Shape, out: Shape) -> nn.Module:
         case Upsample():
             return nn.Upsample(size=(out[1], out[2]), mode=layer.mode)
         case BatchNorm() | GroupNorm() | LayerNorm():
-            return _norm(layer, out) or nn.Identity()
+            return build_norm(layer, out)
         case Relu() | LeakyRelu() | Elu() | Gelu() | Silu() | Tanh() | Sigmoid() | Hardswish():
-            return _act(layer) or nn.Identity()
+            return build_activation(layer)
         case Dropout():
             return nn.Dropout(layer.p)
         case Dropout2d():
@@ -182,17 +156,55 @@ def build_layer(layer: AnyLayer, shape: Shape, out: Shape) -> nn.Module:
         case Identity():
             return nn.Identity()
         case Add():
-            return AddPaths(_act(layer.activation))
+            return AddPaths(_activation(layer.activation))
         case Concat():
             return ConcatPaths()
     assert_never(layer)
 
 
+def _conv(layer: Conv, shape: Shape, out: Shape) -> nn.Module:
+    (top, bottom), (left, right) = layer.pads()
+    even = (top, left) == (bottom, right)
+    conv = nn.Conv2d(
+        shape[0],
+        layer.out_channels,
+        layer.kernel_size,
+        layer.stride,
+        (top, left) if even else 0,
+        layer.dilation,
+        layer.groups,
+        layer.has_bias,
+    )
+    pad = None if even else nn.ZeroPad2d((left, right, top, bottom))
+    return _chain(pad=pad, conv=conv, norm=_norm(layer.norm, out), activation=_activation(layer.activation))
+
+
+def _conv_transpose(layer: ConvTranspose, shape: Shape, out: Shape) -> nn.Module:
+    conv = nn.ConvTranspose2d(
+        shape[0],
+        layer.out_channels,
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        layer.output_padding,
+        layer.groups,
+        layer.has_bias,
+        layer.dilation,
+    )
+    return _chain(conv=conv, norm=_norm(layer.norm, out), activation=_activation(layer.activation))
+
+
 def _norm(norm: Norm | None, shape: Shape) -> nn.Module | None:
-    """The norm of outputs of `shape`."""
+    return None if norm is None else build_norm(norm, shape)
+
+
+def _activation(activation: Activation | None) -> nn.Module | None:
+    return None if activation is None else build_activation(activation)
+
+
+def build_norm(norm: Norm, shape: Shape) -> nn.Module:
+    """The norm of outputs of `shape`, `(C, H, W)` or `(F,)`."""
     match norm:
-        case None:
-            return None
         case BatchNorm():
             return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
         case GroupNorm():
@@ -202,10 +214,9 @@ def _norm(norm: Norm | None, shape: Shape) -> nn.Module | None:
     assert_never(norm)
 
 
-def _act(activation: Activation | None) -> nn.Module | None:
+def build_activation(activation: Activation) -> nn.Module:
+    """The module of an activation."""
     match activation:
-        case None:
-            return None
         case Relu():
             return nn.ReLU()
         case LeakyRelu():

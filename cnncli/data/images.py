@@ -1,0 +1,58 @@
+"""Images with their labels, and a data set of two parts.
+
+N: images, C: channels, H, W: height and width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Images and what they show.
+
+    Attributes:
+        images: uint8 (N, C, H, W); 0 is black.
+        labels: int64 (N,), positions in the data set's `classes`.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.images.dtype == torch.uint8, self.images.dtype
+        assert self.images.ndim == 4, self.images.shape
+        assert self.labels.dtype == torch.int64, self.labels.dtype
+        assert self.labels.shape == self.images.shape[:1], (self.labels.shape, self.images.shape)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> "ImageSet":
+        """A copy of the images at `indices`, int64 (M,), in that order."""
+        return ImageSet(images=self.images.index_select(0, indices), labels=self.labels.index_select(0, indices))
+
+    def to(self, device: torch.device | str) -> "ImageSet":
+        """The same images on a device; no copy where they are there already."""
+        return ImageSet(images=self.images.to(device), labels=self.labels.to(device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data set, ready to be split into training and validation and cut into batches.
+
+    Attributes:
+        name: as in the config; with the split where it has several.
+        classes: the names of the classes, in the order of the labels.
+        train: what may be learned from (validation is taken from it).
+        test: what may not.
+        files: checksum (`md5:...` or `sha256:...`) of each file that was read, or of all images of a folder.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: ImageSet
+    test: ImageSet
+    files: dict[str, str]

@@ -1,0 +1,194 @@
+"""Rows against published figures: fields from Araujo et al. (Distill, 2019), costs from the papers' networks."""
+
+import json
+from fractions import Fraction
+
+import pytest
+
+from cnncli.analysis.graph import graph_of
+from cnncli.analysis.rows import Inspection, Row, inspect_graph
+from cnncli.spec.document import Problem, parse_document
+from cnncli.spec.network import lay_out
+from cnncli.spec.reader import read_blueprint
+
+LENET5 = """
+model:
+  defaults: {conv: {activation: tanh}, linear: {activation: tanh}}
+  layers:
+    - conv: {out_channels: 6, kernel_size: 5, padding: same}
+    - avg_pool: 2
+    - conv: {out_channels: 16, kernel_size: 5}
+    - avg_pool: 2
+    - conv: {out_channels: 120, kernel_size: 5}
+"""
+VGG16 = """
+model:
+  defaults: {conv: {kernel_size: 3, padding: 1, activation: relu}, linear: {activation: relu}}
+  blocks:
+    stage:
+      params: {out_channels: required, convs: required}
+      layers:
+        - repeat: {times: $convs, layers: [{conv: $out_channels}]}
+        - max_pool: 2
+  layers:
+    - stage: {out_channels: 64, convs: 2}
+    - stage: {out_channels: 128, convs: 2}
+    - stage: {out_channels: 256, convs: 3}
+    - stage: {out_channels: 512, convs: 3}
+    - stage: {out_channels: 512, convs: 3}
+    - flatten
+    - linear: 4096
+    - dropout: 0.5
+    - linear: 4096
+    - dropout: 0.5
+    - logits
+"""
+ALEXNET = """
+model:
+  defaults: {conv: {activation: relu}}
+  layers:
+    - conv: {out_channels: 64, kernel_size: 11, stride: 4, padding: 2}
+    - max_pool: {kernel_size: 3, stride: 2}
+    - conv: {out_channels: 192, kernel_size: 5, padding: 2}
+    - max_pool: {kernel_size: 3, stride: 2}
+    - conv: {out_channels: 384, kernel_size: 3, padding: 1}
+    - conv: {out_channels: 256, kernel_size: 3, padding: 1}
+    - conv: {out_channels: 256, kernel_size: 3, padding: 1}
+    - max_pool: {kernel_size: 3, stride: 2}
+"""
+RESNET = """
+model:
+  defaults: {{conv: {{kernel_size: 3, padding: same, norm: batch, activation: relu}}}}
+  blocks:
+    basic:
+      params: {{out_channels: required, stride: 1}}
+      layers:
+        - residual:
+            main:
+              - conv: {{out_channels: $out_channels, stride: $stride}}
+              - conv: {{out_channels: $out_channels, activation: none}}
+            activation: relu
+  layers:
+    - conv: {{out_channels: 64, kernel_size: 7, stride: 2}}
+    - max_pool: {{kernel_size: 3, stride: 2, padding: 1}}
+    - repeat: {{times: {0}, layers: [{{basic: 64}}]}}
+    - basic: {{out_channels: 128, stride: 2}}
+    - repeat: {{times: {1}, layers: [{{basic: 128}}]}}
+    - basic: {{out_channels: 256, stride: 2}}
+    - repeat: {{times: {2}, layers: [{{basic: 256}}]}}
+    - basic: {{out_channels: 512, stride: 2}}
+    - repeat: {{times: {3}, layers: [{{basic: 512}}]}}
+    - global_avg_pool
+    - logits
+"""
+
+
+def inspect_text(text: str, shape: tuple[int, int, int], classes: int = 1000) -> Inspection:
+    """The rows of a `model:` section, whatever it ends with."""
+    problems: list[Problem] = []
+    network = lay_out(read_blueprint(parse_document(text, name="test"), problems), shape, classes, problems)
+    assert all("the network ends" in each.message for each in problems)
+    return inspect_graph(graph_of(network, "test"))
+
+
+def sizes(rows: tuple[Row, ...]) -> list[int]:
+    """Receptive field sizes, which are the same on both axes here."""
+    for row in rows:
+        assert row.receptive_field.size[0] == row.receptive_field.size[1]
+    return [row.receptive_field.size[0] for row in rows]
+
+
+def last(rows: list[Row]) -> tuple[int, Fraction, int]:
+    """Size, jump and padding (-start) of the last row."""
+    field = rows[-1].receptive_field
+    assert field.jump is not None
+    assert field.start is not None
+    return field.size[0], field.jump[0], -field.start[0]
+
+
+def test_lenet5() -> None:
+    rows = inspect_text(LENET5, (1, 28, 28)).rows
+    assert sizes(rows) == [5, 6, 14, 16, 32]
+    assert [row.receptive_field.jump for row in rows] == [(j, j) for j in (1, 2, 2, 4, 4)]
+
+
+def test_vgg16() -> None:
+    inspection = inspect_text(VGG16, (3, 224, 224))
+    pools = [row for row in inspection.rows if row.type == "max_pool"]
+    assert sizes(tuple(pools)) == [6, 16, 44, 100, 212]
+    assert last(pools) == (212, 32, 90)
+    assert inspection.macs == 15_470_264_320
+    assert inspection.params == 138_357_544
+
+
+def test_alexnet() -> None:
+    assert last(list(inspect_text(ALEXNET, (3, 224, 224)).rows)) == (195, 32, 66)
+
+
+@pytest.mark.parametrize(
+    ("repeats", "size", "padding", "stages", "macs", "params"),
+    [
+        ((2, 1, 1, 1), 435, 217, [43, 99, 211, 435], 1_814_073_344, 11_689_512),
+        ((3, 3, 5, 2), 899, 449, [], None, 21_797_672),
+    ],
+    ids=["resnet18", "resnet34"],
+)
+def test_resnets(
+    repeats: tuple[int, ...], size: int, padding: int, stages: list[int], macs: int | None, params: int
+) -> None:
+    inspection = inspect_text(RESNET.format(*repeats), (3, 224, 224))
+    adds = [row for row in inspection.rows if row.type == "add"]
+    assert last(adds) == (size, 32, padding)
+    assert inspection.params == params
+    if stages:
+        assert sizes(tuple(adds[1::2])) == stages
+        assert inspection.macs == macs
+
+
+def test_dilations() -> None:
+    layers = [f"{{conv: {{out_channels: 1, kernel_size: 3, dilation: {d}}}}}" for d in (1, 2, 4)]
+    assert sizes(inspect_text(f"model: {{layers: [{', '.join(layers)}]}}", (1, 28, 28)).rows) == [3, 7, 15]
+
+
+def test_the_published_json() -> None:
+    """The example of the design: LeNet-5's first layer."""
+    first = json.loads(json.dumps(inspect_text(LENET5, (1, 28, 28)).as_json()))["layers"][0]
+    assert first == {
+        "name": "conv1",
+        "type": "conv",
+        "inputs": ["input"],
+        "output_shape": [6, 28, 28],
+        "params": 156,
+        "macs": 117600,
+        "receptive_field": {
+            "size": [5, 5],
+            "jump": [1, 1],
+            "start": [-2, -2],
+            "end": [2, 2],
+            "center": [0.0, 0.0],
+        },
+        "notes": [],
+    }
+
+
+def test_everything_is_seen_after_flatten() -> None:
+    rows = inspect_text("model: {layers: [{max_pool: 2}, flatten, logits]}", (1, 8, 6)).as_json()["layers"]
+    for row in rows[1:]:
+        assert row["receptive_field"]["global"] is True
+        assert row["receptive_field"]["size"] == [8, 6]
+
+
+def test_uneven_units_say_so() -> None:
+    """Seven positions in three bins: 0-2, 2-4, 4-6 of three each; into four: 0-1, 1-3, 3-5, 5-6, of two or three."""
+    layers = inspect_text("model: {layers: [{adaptive_avg_pool: 4}]}", (1, 7, 7)).as_json()["layers"]
+    field, notes = layers[0]["receptive_field"], layers[0]["notes"]
+    assert field["size"] == [3, 3]
+    assert field["jump"] == [1.75, 1.75]
+    assert field["start"] is None
+    assert notes == ["units do not see evenly spaced windows: they see 2 to 3 pixels; the largest is given"]
+
+
+def test_upsampling_halves_the_jump() -> None:
+    layers = inspect_text("model: {layers: [{upsample: 2}]}", (1, 4, 4)).as_json()["layers"]
+    assert layers[0]["receptive_field"]["jump"] == [0.5, 0.5]
+    assert layers[0]["receptive_field"]["size"] == [1, 1]

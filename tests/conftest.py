@@ -1,0 +1,52 @@
+"""What some tests need and not every machine has: the real data sets, and a browser."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+DATA_DIR = Path(os.environ.pop("CNNCLI_DATA", "") or CHECKOUT / "data").resolve()
+"""Taken out of the environment: a test that runs a command must not find real data by accident."""
+
+RAW_FOLDERS = ("MNIST/raw", "FashionMNIST/raw")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("cnncli", deadline=None)
+settings.load_profile("cnncli")
+
+
+def find_real_data() -> Path:
+    missing = [folder for folder in RAW_FOLDERS if not (DATA_DIR / folder).is_dir()]
+    if missing:
+        pytest.skip(f"no {' and no '.join(missing)} in {DATA_DIR} (set CNNCLI_DATA)")
+    return DATA_DIR
+
+
+def find_chromium() -> Path:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    return Path(found)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("real_data"):
+        find_real_data()
+    if item.get_closest_marker("browser"):
+        find_chromium()
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> Path:
+    """The folder with the real MNIST and Fashion-MNIST, as `--data-dir` takes it."""
+    return find_real_data()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The system's Chromium."""
+    return find_chromium()

@@ -1,0 +1,140 @@
+"""Augmentation, beside torchvision's affine maps and numbers worked by hand."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import affine
+
+from cnncli.data.augment import Augmentation, affine_matrices, displacement, sampling_grid
+
+EVERYTHING = Augmentation(
+    shift=2, rotate=20, scale=0.2, shear=10, flip_horizontal=True, flip_vertical=True, elastic_alpha=1.0,
+    erase_probability=0.5, noise=0.1,
+)  # fmt: skip
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def smooth_image() -> torch.Tensor:
+    """(1, 3, 12, 16), without sharp edges at the border, where rounding would decide."""
+    return torch.rand(1, 3, 12, 16, generator=generator())
+
+
+@pytest.mark.parametrize(
+    ("shift", "angle", "slant", "factor"),
+    [
+        ((0, 0), 0, 0, 1.0),
+        ((2, -3), 0, 0, 1.0),
+        ((0, 0), 30, 0, 1.0),
+        ((0, 0), 0, 15, 1.0),
+        ((1, 2), -50, 20, 1.3),
+    ],
+)
+def test_affine_maps_are_those_of_torchvision(
+    shift: tuple[int, int], angle: float, slant: float, factor: float
+) -> None:
+    image = smooth_image()
+    matrices = affine_matrices(
+        shift=torch.tensor([shift], dtype=torch.float32),
+        rotate=torch.tensor([float(angle)]),
+        shear=torch.tensor([float(slant)]),
+        scale=torch.tensor([[factor, factor]]),
+    )
+    ours = functional.grid_sample(image, sampling_grid(matrices, 12, 16), align_corners=False)
+    theirs = affine(image, angle, list(shift), factor, [float(slant), 0.0], InterpolationMode.BILINEAR)
+    torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
+
+
+def test_mirrors_are_exact_and_half_of_the_time() -> None:
+    images = smooth_image().repeat(400, 1, 1, 1)
+    varied = Augmentation(flip_horizontal=True)(images, generator())
+    mirrored = torch.isclose(varied, images.flip(3), atol=1e-5).flatten(1).all(dim=1)
+    kept = torch.isclose(varied, images, atol=1e-5).flatten(1).all(dim=1)
+    assert (mirrored ^ kept).all()
+    assert 150 < mirrored.sum() < 250
+
+
+def test_flip_vertical_turns_top_to_bottom() -> None:
+    images = smooth_image().repeat(20, 1, 1, 1)
+    varied = Augmentation(flip_vertical=True)(images, generator())
+    mirrored = torch.isclose(varied, images.flip(2), atol=1e-5).flatten(1).all(dim=1)
+    assert 0 < mirrored.sum() < 20
+
+
+def test_shift_stays_within_its_pixels() -> None:
+    images = torch.zeros(200, 1, 15, 15)
+    images[:, :, 7, 7] = 1
+    varied = Augmentation(shift=3)(images, generator())
+    rows, columns = varied[:, 0].amax(dim=2), varied[:, 0].amax(dim=1)
+    for seen in (rows, columns):
+        assert (seen[:, :4] == 0).all()
+        assert (seen[:, 11:] < 1e-6).all()
+        assert seen[:, 4].any()
+
+
+def test_what_comes_in_is_black() -> None:
+    varied = Augmentation(shift=4)(torch.ones(50, 1, 8, 8), generator())
+    assert varied.min() == 0
+    assert varied.max() == pytest.approx(1)
+
+
+def test_displacements_are_as_large_and_as_smooth_as_said() -> None:
+    field = displacement(300, 20, 24, sigma=3.0, generator=generator())
+    assert field.shape == (300, 20, 24, 2)
+    torch.testing.assert_close(field.square().mean(dim=0).sqrt(), torch.ones(20, 24, 2), atol=0.2, rtol=0)
+    # White noise blurred with sigma is correlated by exp(-d^2 / (4 sigma^2)) at distance d.
+    beside = (field[:, :, 8] * field[:, :, 10]).mean().item()
+    assert beside == pytest.approx(math.exp(-4 / 36), abs=0.05)
+
+
+def test_elastic_moves_pixels_by_alpha() -> None:
+    """A horizontal ramp shows how far each pixel came from the left or right."""
+    ramp = (torch.arange(32) / 31).expand(64, 1, 32, 32)
+    varied = Augmentation(elastic_alpha=1.0)(ramp, generator())
+    inner = (slice(None), slice(None), slice(6, 26), slice(6, 26))
+    moved = (varied - ramp)[inner] * 31
+    assert moved.square().mean().sqrt().item() == pytest.approx(1.0, abs=0.15)
+
+
+def test_erased_rectangles() -> None:
+    images = torch.ones(400, 3, 20, 20)
+    varied = Augmentation(erase_probability=0.5, erase_area=0.25)(images, generator())
+    black = varied == 0
+    assert ((varied == 0) | (varied == 1)).all()
+    assert (black.any(dim=1) == black.all(dim=1)).all()  # all channels alike
+    share = black[:, 0].flatten(1).float().mean(dim=1)
+    assert 150 < (share > 0).sum() < 250
+    assert share.max() <= 0.25 + 0.05  # whole pixels
+    assert share[share > 0].mean().item() == pytest.approx(0.125, abs=0.015)  # none sticks out of the image
+    rows, columns = black[:, 0].any(dim=2).sum(dim=1), black[:, 0].any(dim=1).sum(dim=1)
+    assert torch.equal(rows * columns, black[:, 0].flatten(1).sum(dim=1))  # rectangles
+
+
+def test_noise_is_as_strong_as_said_and_stays_in_range() -> None:
+    varied = Augmentation(noise=0.1)(torch.full((20, 1, 16, 16), 0.5), generator())
+    assert (varied - 0.5).std().item() == pytest.approx(0.1, abs=0.005)
+    assert Augmentation(noise=0.5)(torch.ones(4, 1, 8, 8), generator()).max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_everything_at_once(channels: int) -> None:
+    images = torch.rand(6, channels, 10, 14, generator=generator(1))
+    varied = EVERYTHING(images, generator())
+    assert varied.shape == images.shape
+    assert varied.dtype == torch.float32
+    assert varied.min() >= 0
+    assert varied.max() <= 1
+    assert torch.equal(varied, EVERYTHING(images, generator()))
+    assert not torch.equal(varied, EVERYTHING(images, generator(2)))
+
+
+def test_nothing_is_the_identity() -> None:
+    images = smooth_image()
+    assert Augmentation().is_identity
+    assert Augmentation()(images, generator()) is images
+    assert not EVERYTHING.is_identity

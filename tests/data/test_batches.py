@@ -1,0 +1,122 @@
+"""Batches: order, normalisation, resuming."""
+
+from itertools import chain
+
+import pytest
+import torch
+
+from cnncli.data.augment import Augmentation
+from cnncli.data.batches import Batches, Normalization
+from cnncli.data.images import ImageSet
+
+
+def numbered(count: int, channels: int = 1) -> ImageSet:
+    """Images whose label is their position, and the value of all their pixels."""
+    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, channels, 4, 6)
+    return ImageSet(images=images, labels=torch.arange(count))
+
+
+def noise(count: int, channels: int = 1) -> ImageSet:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (count, channels, 5, 7), dtype=torch.uint8, generator=generator)
+    return ImageSet(images=images, labels=torch.arange(count))
+
+
+def batches(
+    image_set: ImageSet,
+    *,
+    shuffle: bool = True,
+    seed: int = 0,
+    augment: Augmentation | None = None,
+    normalization: Normalization | None = None,
+    channels_last: bool = False,
+    indices: torch.Tensor | None = None,
+) -> Batches:
+    return Batches(
+        image_set,
+        batch_size=4,
+        normalization=normalization or Normalization.none(image_set.images.shape[1]),
+        augment=augment,
+        shuffle=shuffle,
+        channels_last=channels_last,
+        seed=seed,
+        indices=indices,
+    )
+
+
+def order(made: Batches, epoch: int, start_step: int = 0) -> list[int]:
+    return list(chain.from_iterable(labels.tolist() for _, labels in made.epoch(epoch, start_step)))
+
+
+def test_mean_and_deviation_are_those_of_torch() -> None:
+    images = noise(50, channels=3).images
+    exact = images.to(torch.float64) / 255
+    found = Normalization.of(images)
+    assert found.mean == pytest.approx(exact.mean(dim=(0, 2, 3)).tolist())
+    assert found.std == pytest.approx(exact.std(dim=(0, 2, 3), correction=0).tolist())
+
+
+def test_a_constant_channel_divides_by_one() -> None:
+    assert Normalization.of(torch.full((2, 1, 3, 3), 51, dtype=torch.uint8)) == Normalization(mean=(0.2,), std=(1.0,))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_normalised_images_have_mean_nought_and_deviation_one(channels_last: bool) -> None:
+    image_set = noise(20, channels=3)
+    made = batches(image_set, normalization=Normalization.of(image_set.images), channels_last=channels_last)
+    images = torch.cat([images for images, _ in made.epoch(0)])
+    torch.testing.assert_close(images.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(images.std(dim=(0, 2, 3), correction=0), torch.ones(3))
+
+
+def test_pixels_by_hand() -> None:
+    image_set = ImageSet(images=torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8), labels=torch.tensor([0]))
+    made = batches(image_set, normalization=Normalization(mean=(0.2,), std=(0.4,)))
+    ((images, _),) = made.epoch(0)
+    torch.testing.assert_close(images, torch.tensor([[[[-0.5, 0.0, 2.0]]]]))
+
+
+def test_channels_last_is_how_the_memory_lies() -> None:
+    images, _ = next(batches(noise(4, channels=3), channels_last=True).epoch(0))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    varied = batches(noise(4, channels=3), channels_last=True, augment=Augmentation(noise=0.1))
+    assert next(varied.epoch(0))[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_every_image_once_with_its_own_label() -> None:
+    made = batches(numbered(10))
+    assert len(made) == 3
+    assert [len(labels) for _, labels in made.epoch(0)] == [4, 4, 2]
+    assert sorted(order(made, 0)) == list(range(10))
+    for images, labels in made.epoch(0):
+        torch.testing.assert_close(images[:, 0, 0, 0], labels / 255)
+
+
+def test_order_is_new_every_epoch_and_the_same_for_a_seed() -> None:
+    made, again, other = batches(numbered(40)), batches(numbered(40)), batches(numbered(40), seed=1)
+    assert order(made, 1) == order(again, 1)
+    assert order(made, 1) != order(made, 2)
+    assert order(made, 1) != order(other, 1)
+    assert order(batches(numbered(40), shuffle=False), 1) == list(range(40))
+
+
+def test_resuming_sees_the_same_batches() -> None:
+    varied = Augmentation(shift=1, rotate=10, noise=0.1, erase_probability=0.5, elastic_alpha=1)
+    whole = list(batches(noise(18), augment=varied).epoch(3))
+    rest = list(batches(noise(18), augment=varied).epoch(3, start_step=2))
+    for (images, labels), (images_again, labels_again) in zip(whole[2:], rest, strict=True):
+        assert torch.equal(images, images_again)
+        assert torch.equal(labels, labels_again)
+
+
+def test_each_step_is_varied_differently() -> None:
+    same = ImageSet(images=noise(1).images.repeat(8, 1, 1, 1), labels=torch.arange(8))
+    (first, _), (second, _) = batches(same, augment=Augmentation(noise=0.1)).epoch(0)
+    assert not torch.equal(first, second)
+
+
+def test_some_of_the_images_only() -> None:
+    chosen = torch.tensor([1, 3, 5, 7, 9])
+    assert sorted(order(batches(numbered(10), indices=chosen), 0)) == chosen.tolist()
+    assert order(batches(numbered(10), indices=chosen, shuffle=False), 0) == chosen.tolist()
+    assert len(batches(numbered(10), indices=chosen)) == 2

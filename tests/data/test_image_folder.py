@@ -1,0 +1,175 @@
+"""Folders of images: layouts, colours, what is passed over, and the store for very many pixels."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cnncli.data import image_folder
+from cnncli.data.decode import UnreadableImageError, decode
+from cnncli.data.image_cache import FOLDER
+from cnncli.data.images import Dataset
+from cnncli.data.load import load_dataset
+from cnncli.errors import DataError, DiskError
+from cnncli.spec.data import DataSpec
+
+
+def draw(path: Path, colour: int | tuple[int, ...] = 0, *, mode: str = "L", size: tuple[int, int] = (6, 4)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+
+
+def load(root: Path, *, notices: list[str] | None = None, **fields: object) -> Dataset:
+    spec = DataSpec.model_validate({"name": "image-folder", "path": "pictures", "size": (4, 6), **fields})
+    return load_dataset(spec, data_dir=root, notify=(notices if notices is not None else []).append)
+
+
+def test_train_and_test_folders(tmp_path: Path) -> None:
+    for part, shift in (("train", 0), ("test", 100)):
+        draw(tmp_path / "pictures" / part / "dog" / "1.png", shift + 20)
+        draw(tmp_path / "pictures" / part / "cat" / "1.png", shift + 10)
+        draw(tmp_path / "pictures" / part / "cat" / "below" / "2.bmp", shift + 11)
+    draw(tmp_path / "pictures" / "extra" / "3.png")
+    notices: list[str] = []
+    loaded = load(tmp_path, channels=1, notices=notices)
+    assert loaded.classes == ("cat", "dog")
+    assert loaded.train.images.shape == (3, 1, 4, 6)
+    assert loaded.train.images[:, 0, 0, 0].tolist() == [10, 11, 20]
+    assert loaded.train.labels.tolist() == [0, 0, 1]
+    assert loaded.test.images[:, 0, 0, 0].tolist() == [110, 111, 120]
+    assert notices == ["image-folder: beside train and test, not read: extra"]
+    assert all(each.startswith("sha256:") for each in loaded.files.values())
+
+
+def test_a_fifth_of_each_class_is_held_out(tmp_path: Path) -> None:
+    for number in range(10):
+        draw(tmp_path / "pictures" / "cat" / f"{number}.png", number)
+        draw(tmp_path / "pictures" / "dog" / f"{number}.png", 100 + number)
+    loaded, again = load(tmp_path, channels=1), load(tmp_path, channels=1)
+    assert loaded.test.labels.tolist() == [0, 0, 1, 1]
+    assert torch.equal(loaded.test.images, again.test.images)
+    seen = [*loaded.train.images[:, 0, 0, 0].tolist(), *loaded.test.images[:, 0, 0, 0].tolist()]
+    assert sorted(seen) == [*range(10), *range(100, 110)]
+    assert len(load(tmp_path, channels=1, test=8).test) == 8
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("bus", "train"):
+        for number in range(3):
+            draw(tmp_path / "pictures" / name / f"{number}.png")
+    assert load(tmp_path, test=2).classes == ("bus", "train")
+
+
+def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(2):
+            draw(tmp_path / "pictures" / name / f"{number}.PNG")
+    for name in (
+        "cat/.hidden.png",
+        "cat/notes.txt",
+        "README.md",
+        ".DS_Store",
+        ".git/x.png",
+        "__MACOSX/x.png",
+    ):
+        path = tmp_path / "pictures" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("no image")
+    notices: list[str] = []
+    assert len(load(tmp_path, test=1, notices=notices).train) == 3
+    assert notices[0].endswith("2 files that are no images of a class are passed over")
+
+
+def pixel(path: Path, channels: int) -> list[int]:
+    return [int(value) for value in decode(path, channels=channels, size=(3, 5))[0][:, 1, 2]]
+
+
+def test_every_mode_comes_out_as_declared(tmp_path: Path) -> None:
+    """Expected values follow from what the modes mean; grey of a colour is 0.299 R + 0.587 G + 0.114 B."""
+    palette = Image.new("P", (6, 4), 1)
+    palette.putpalette([0, 0, 0, 200, 100, 50])
+    palette.save(tmp_path / "palette.png")
+    see_through = Image.new("P", (6, 4), 1)
+    see_through.putpalette([0, 0, 0, 200, 100, 50])
+    see_through.save(tmp_path / "see_through.png", transparency=1)
+    cases: dict[str, tuple[str, Any]] = {
+        "rgb.png": ("RGB", (200, 100, 50)),
+        "rgba.png": ("RGBA", (0, 0, 0, 0)),
+        "half.png": ("RGBA", (0, 0, 0, 128)),
+        "grey_alpha.png": ("LA", (0, 0)),
+        "deep.png": ("I;16", 0x8000),
+        "cmyk.tif": ("CMYK", (0, 255, 255, 0)),
+        "one_bit.png": ("1", 1),
+    }
+    for name, (mode, colour) in cases.items():
+        draw(tmp_path / name, colour, mode=mode)
+    assert pixel(tmp_path / "palette.png", 3) == [200, 100, 50]
+    assert pixel(tmp_path / "see_through.png", 3) == [255, 255, 255]
+    assert pixel(tmp_path / "rgb.png", 1) == [round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)]
+    assert pixel(tmp_path / "rgba.png", 3) == [255, 255, 255]
+    assert pixel(tmp_path / "half.png", 1) == [127]
+    assert pixel(tmp_path / "grey_alpha.png", 1) == [255]
+    assert pixel(tmp_path / "deep.png", 3) == [128, 128, 128]
+    assert pixel(tmp_path / "cmyk.tif", 3) == [255, 0, 0]
+    assert pixel(tmp_path / "one_bit.png", 1) == [255]
+
+
+def test_images_are_turned_upright_and_scaled_as_pillow_does(tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held so that the picture must be turned right
+    image.save(tmp_path / "turned.png", exif=exif)
+    ours, _ = decode(tmp_path / "turned.png", channels=3, size=(10, 8))
+    theirs = image.transpose(Image.Transpose.ROTATE_270).resize((8, 10), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(ours, np.asarray(theirs).transpose(2, 0, 1))
+
+
+def test_floats_have_no_known_range(tmp_path: Path) -> None:
+    Image.new("F", (4, 4), 0.5).save(tmp_path / "float.tif")
+    with pytest.raises(UnreadableImageError, match="floating-point"):
+        decode(tmp_path / "float.tif", channels=1, size=(4, 4))
+
+
+def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cat", "dog"):
+        draw(tmp_path / "pictures" / name / "small.png")
+    draw(tmp_path / "pictures" / "cat" / "large.png", size=(20, 10))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)
+    with pytest.raises(DataError, match=r"cat/large.png \(more than 150 pixels\)"):
+        load(tmp_path, test=1)
+
+
+def test_many_pixels_are_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("train", "test"):
+        for number, name in enumerate(("cat", "dog")):
+            draw(tmp_path / "pictures" / part / name / "1.png", 50 * number + 7)
+    plain = load(tmp_path, channels=1)
+    monkeypatch.setattr(image_folder, "_IN_MEMORY", 10)
+    notices: list[str] = []
+    stored = load(tmp_path, channels=1, notices=notices)
+    assert torch.equal(stored.train.images, plain.train.images)
+    assert stored.files == plain.files
+    assert len(list((tmp_path / FOLDER).glob("*.uint8"))) == 2
+    assert not list((tmp_path / FOLDER).glob("*.part"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("decoded again")
+
+    monkeypatch.setattr(image_folder, "_decode_all", refuse)
+    again = load(tmp_path, channels=1)
+    assert torch.equal(again.test.images, plain.test.images)
+    assert again.files == plain.files
+
+
+def test_too_many_pixels_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cat", "dog"):
+        for number in range(2):
+            draw(tmp_path / "pictures" / name / f"{number}.png")
+    monkeypatch.setattr(image_folder, "_IN_MEMORY", 10)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5})())
+    with pytest.raises(DiskError, match="the decoded images need 216 bytes, 5 are free"):
+        load(tmp_path, test=1)
+    assert not list((tmp_path / FOLDER).iterdir())
