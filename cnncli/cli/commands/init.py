@@ -1,0 +1,34 @@
+"""`cnncli init`: a config to start from."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cnncli.errors import DiskError, UsageError
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment; NAME.yaml is written.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a commented config to start from.
+
+    Examples:
+
+      cnncli init mynet && cnncli train mynet.yaml
+    """
+    path = Path(name if name.endswith(".yaml") else f"{name}.yaml")
+    starter = files("cnncli.cli").joinpath("starter.yaml").read_text(encoding="utf-8")
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(starter)
+    except FileExistsError:
+        raise UsageError(
+            f"{path} is there already", remedy="choose another name, or overwrite it with --force"
+        ) from None
+    except OSError as error:
+        raise DiskError(f"{path} cannot be written: {error.strerror}") from None
+    typer.echo(f"wrote {path}")
+    typer.echo(f"next: cnncli inspect {path}\n      cnncli train {path}")

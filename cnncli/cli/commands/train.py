@@ -1,0 +1,147 @@
+"""`cnncli train`: from a config to a trained network and the pictures of it."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
+from cnncli.errors import Interrupted, Terminated, UsageError
+from cnncli.spec.config import Config, read_config
+
+if TYPE_CHECKING:
+    from cnncli.cli.render.progress import TrainingDisplay
+    from cnncli.experiment.setup import Experiment
+    from cnncli.training.run_directory import RunDirectory
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+ConfigOrNone = Annotated[
+    str | None,
+    typer.Argument(metavar="[CFG]", help="A YAML config, or the name of a bundled one; with --resume not needed."),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Where run directories are made.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run instead of the config's.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads; unless given, as many as torch finds useful.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the run directory and errors.")]
+EpochsAsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per epoch on stdout.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check config, data and device; print the layers; train nothing.")
+]
+ResumeOption = Annotated[
+    Path | None, typer.Option("--resume", metavar="RUN", help="Go on with the run in this directory.")
+]
+
+
+def train(
+    config: ConfigOrNone = None,
+    assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
+    data_dir: DataDirOption = DATA_DIR,
+    out: OutOption = Path("runs"),
+    name: NameOption = None,
+    device: DeviceOption = Device.auto,
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+    as_json: EpochsAsJsonOption = False,
+    dry_run: DryRunOption = False,
+    resume: ResumeOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Train a network and write its kernels and feature maps to TensorBoard event files.
+
+    Examples:
+
+      cnncli train quickstart
+
+      cnncli train my.yaml --set train.epochs=3 --set data.name=digits
+
+      cnncli train --resume runs/lenet5-20260131-120000
+    """
+    if config is None and resume is None:
+        raise UsageError("name a config to train", remedy="cnncli train quickstart trains the bundled first example")
+    read = _read(config, resume, assignments, name, data_dir)
+    # torch takes seconds to import: by now everything has been said that can be wrong with a config.
+    import torch
+
+    from cnncli.cli.render import results
+    from cnncli.cli.render.progress import TrainingDisplay, loudness
+    from cnncli.experiment.run import check_same_run
+    from cnncli.experiment.setup import prepare
+    from cnncli.training.device import resolve_device
+    from cnncli.training.run_directory import RunDirectory
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    display = TrainingDisplay(loudness(quiet=quiet, as_json=as_json))
+    run = None if resume is None else RunDirectory.open(resume)
+    if run is not None:
+        check_same_run(read, run)
+    experiment = prepare(read, data_dir=data_dir, device=resolve_device(device.value), notify=display.notice)
+    if dry_run:
+        results.show_dry_run(experiment)
+        return
+    resumed = run is not None
+    run = run or RunDirectory.create(out, read.name, datetime.now().astimezone())
+    _train(experiment, run, display, resumed=resumed)
+    if display.speaks:
+        results.show_results(run.results())
+        results.show_next(run.path)
+    elif quiet:
+        typer.echo(str(run.path))
+
+
+def _read(
+    config: str | None, resume: Path | None, assignments: Sequence[str], name: str | None, data_dir: Path
+) -> Config:
+    """The config as given, else the run's own, with `--name` and `--set` put in."""
+    if config is None:
+        assert resume is not None
+        from cnncli.training.run_directory import RunDirectory
+
+        config = str(RunDirectory.open(resume).resolved)
+    named = [*assignments, *([f"name={name}"] if name is not None else [])]
+    return read_config(config, data_dir=data_dir, assignments=named)
+
+
+def _train(experiment: "Experiment", run: "RunDirectory", display: "TrainingDisplay", *, resumed: bool) -> None:
+    """Train to the end, or until somebody asks to stop."""
+    from cnncli.cli.stopping import stop_wish
+    from cnncli.experiment.run import conduct
+
+    def heard() -> None:
+        display.notice("finishing this step and writing a checkpoint; once more stops at once")
+
+    display.start(experiment, run.path)
+    with stop_wish(heard) as stop, display.shown():
+        for epoch in conduct(
+            experiment,
+            run,
+            command=["cnncli", *sys.argv[1:]],
+            resumed=resumed,
+            progress=display.progress,
+            stop=stop,
+            notify=display.notice,
+        ):
+            display.epoch(epoch)
+    if run.status().state == "interrupted":
+        kind = Terminated if stop.signal == signal.SIGTERM else Interrupted
+        raise kind(
+            f"stopped at step {experiment.training.step}; the checkpoint is in {run.last}",
+            remedy=f"go on with: cnncli train --resume {run.path}",
+        )

@@ -1,0 +1,40 @@
+"""`cnncli validate`: is the config right?"""
+
+from typing import Annotated
+
+import typer
+
+from cnncli.analysis.graph import graph_of
+from cnncli.analysis.rows import inspect_graph
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
+from cnncli.cli.render.console import show_error
+from cnncli.errors import CnncliError
+from cnncli.spec.config import read_config
+
+
+def validate(
+    configs: Annotated[list[str], typer.Argument(metavar="CFG...", help="YAML configs, or names of bundled ones.")],
+    assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
+    data_dir: DataDirOption = DATA_DIR,
+    debug: DebugOption = False,
+) -> None:
+    """Check configs and report everything that is wrong with them, each with its line.
+
+    Examples:
+
+      cnncli validate my.yaml
+
+      cnncli validate configs/*.yaml
+    """
+    exit_code = 0
+    for config in configs:
+        try:
+            read = read_config(config, data_dir=data_dir, assignments=assignments)
+        except CnncliError as error:
+            show_error(error)
+            exit_code = error.exit_code
+            continue
+        inspection = inspect_graph(graph_of(read.network, read.name))
+        layers, params, macs = len(inspection.rows), inspection.params, inspection.macs
+        typer.echo(f"{config}: ok, {layers} layers, {params:,} parameters, {macs:,} MACs")
+    raise typer.Exit(exit_code)

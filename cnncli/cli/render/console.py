@@ -1,0 +1,30 @@
+"""The consoles, and what goes straight to them: errors and notices."""
+
+import sys
+
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from cnncli.errors import CnncliError
+
+_PIPED_WIDTH = 200
+"""Off a terminal nothing is cut: no layer table is wider than this."""
+
+
+def out() -> Console:
+    """Where results go."""
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+
+
+def messages() -> Console:
+    """Where messages and progress go."""
+    return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH, highlight=False)
+
+
+def show_error(error: CnncliError) -> None:
+    """Print what is wrong and what to do about it on stderr."""
+    console = messages()
+    console.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
+    if error.remedy:
+        console.print(Text(error.remedy, style="cyan"), soft_wrap=True)

@@ -1,0 +1,134 @@
+"""What a run tells TensorBoard: curves, kernels, feature maps, histograms, the graph and a few pages of text."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cnncli.analysis.graph import graph_of
+from cnncli.analysis.rows import inspect_graph
+from cnncli.board import Board, spaced_steps
+from cnncli.experiment.setup import Experiment
+from cnncli.experiment.texts import layer_page, settings
+from cnncli.pictures.feature_maps import feature_map_picture
+from cnncli.pictures.kernels import kernel_picture
+from cnncli.spec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, Conv, ConvTranspose, MaxPool
+from cnncli.training.evaluate import Evaluation
+from cnncli.training.fit import Epoch
+
+_MAPPED = (Conv, ConvTranspose, MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool)
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class Logbook:
+    """Writes the pages of one run.
+
+    Args:
+        board: the run's event file.
+        experiment: whose run it is.
+    """
+
+    def __init__(self, board: Board, experiment: Experiment) -> None:
+        self._board = board
+        self._experiment = experiment
+        self._log = experiment.config.log
+        self._numbered = experiment.config.network.numbered()
+        epochs = experiment.config.train.epochs
+        self._picture_epochs = spaced_steps(epochs, self._log.images) if self._log.images else ()
+
+    def begin(self, meta: Mapping[str, Any]) -> str | None:
+        """The pages that stay as they are, and the pictures before the first step.
+
+        Args:
+            meta: versions and machine, as in meta.json.
+
+        Returns:
+            Why there is no graph, if one was wanted and the network cannot be traced.
+        """
+        config = self._experiment.config
+        inspection = inspect_graph(graph_of(config.network, config.name))
+        versions = "\n".join(f"    {name} {version}" for name, version in meta["versions"].items())
+        self._board.texts(
+            {
+                "config": "\n".join(f"    {line}" for line in config.resolved().splitlines()),
+                "layers": layer_page(inspection),
+                "versions": versions,
+            }
+        )
+        judged = ["train"] if self._experiment.validation is None else ["train", "val"]
+        self._board.layout({name: [f"{name}/{part}" for part in judged] for name in ("accuracy", "loss")})
+        self._board.hparams(settings(config, inspection), [f"{name}/{judged[-1]}" for name in ("accuracy", "loss")])
+        if 0 in self._picture_epochs:
+            self._pictures(step=0)
+        probes = self._experiment.probes
+        if self._log.graph and len(probes.names):
+            return self._board.graph(self._experiment.model, probes.images[:1])
+        return None
+
+    def epoch(self, epoch: Epoch) -> None:
+        """The end of an epoch."""
+        scores = {"train": epoch.train, "val": epoch.validation}
+        values = {
+            f"{name}/{part}": getattr(score, name)
+            for part, score in scores.items()
+            if score is not None
+            for name in ("loss", "accuracy")
+        }
+        values["training/learning_rate"] = epoch.learning_rate
+        values["training/images_per_second"] = epoch.images_per_second
+        self._board.scalars(epoch.step, values)
+        if self._log.histograms:
+            self._histograms(epoch.step)
+        if epoch.number in self._picture_epochs or (epoch.stopped_early and self._picture_epochs):
+            self._pictures(epoch.step)
+
+    def end(self, step: int, test: Evaluation) -> None:
+        """The score on the test images."""
+        self._board.scalars(step, {"accuracy/test": test.accuracy, "loss/test": test.loss})
+
+    def _histograms(self, step: int) -> None:
+        """Every weight, and its gradient at the last step."""
+        for name, parameter in self._experiment.training.model.named_parameters():
+            layer = next(layer for layer in self._numbered if name.startswith(f"{layer}."))
+            tag = f"{self._numbered[layer]}/{name.removeprefix(f'{layer}.')}"
+            self._board.histograms(step, {f"weights/{tag}": parameter})
+            if parameter.grad is not None:
+                self._board.histograms(step, {f"gradients/{tag}": parameter.grad})
+
+    def _pictures(self, step: int) -> None:
+        if self._log.kernels:
+            self._board.pictures(step, self._kernels())
+        if self._log.feature_maps and len(self._experiment.probes.names):
+            self._board.pictures(step, self._feature_maps())
+
+    def _kernels(self) -> dict[str, Pixels]:
+        """One picture for each convolution."""
+        return {
+            f"kernels/{self._numbered[name]}": kernel_picture(kernel, title=name).pixels
+            for name, kernel in self._experiment.model.kernels().items()
+        }
+
+    def _feature_maps(self) -> dict[str, Pixels]:
+        """One picture for each convolution and pool, and each probe."""
+        model, probes = self._experiment.model, self._experiment.probes
+        names = [node.name for node in self._experiment.config.network.nodes if isinstance(node.layer, _MAPPED)]
+        mode = model.training
+        with torch.inference_mode():
+            maps = model.eval().outputs(probes.images, names)  # name -> (P, C, H, W)
+        model.train(mode)
+        return {
+            f"feature_maps/{self._numbered[name]}/{_slug(label)}": feature_map_picture(
+                maps[name][i], image=probes.pictures[i], title=f"{name}, {label}"
+            ).pixels
+            for name in names
+            for i, label in enumerate(probes.names)
+        }
+
+
+def _slug(label: str) -> str:
+    """A class's name as part of a tag: `T-shirt/top` would make a group of its own."""
+    return re.sub(r"[^\w.-]+", "-", label)

@@ -1,0 +1,173 @@
+"""A run from its first epoch to its results, and on from a checkpoint."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from cnncli.board import Board
+from cnncli.errors import CnncliError, UsageError
+from cnncli.experiment.logbook import Logbook
+from cnncli.experiment.setup import Experiment
+from cnncli.spec.config import Config
+from cnncli.spec.document import dotted, parse_document, read_document
+from cnncli.training.checkpoint import load_state, load_weights, save_checkpoint
+from cnncli.training.evaluate import Evaluation, evaluate
+from cnncli.training.fit import Epoch, fit
+from cnncli.training.meta import collect_meta
+from cnncli.training.progress import Progress
+from cnncli.training.run_directory import RunDirectory
+
+_MAY_DIFFER = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("log",))
+"""What a resumed run may change without becoming another run."""
+
+
+def conduct(
+    experiment: Experiment,
+    run: RunDirectory,
+    *,
+    command: Sequence[str],
+    resumed: bool,
+    progress: Progress,
+    stop: Callable[[], bool],
+    notify: Callable[[str], None],
+) -> Iterator[Epoch]:
+    """Train in a run directory, which says at every moment how far that got, and at the end what came of it.
+
+    Each epoch is written down before it is yielded. If `stop` says so, the run ends after the step under way with a
+    checkpoint, and its status is `interrupted`; if it gets to its end, its status is `complete` and it has results.
+
+    Args:
+        experiment: what to train.
+        run: where; new, or with `resumed` the run to go on with.
+        command: the command line, for meta.json.
+        resumed: go on from the run's last checkpoint.
+        progress, stop, notify: see `fit`.
+
+    Raises:
+        UsageError: the run is complete already.
+        RunError: another process trains in the directory; or its checkpoint is missing, damaged, or of another network.
+        DivergedError, DeviceError, DiskError: see `fit` and `save_checkpoint`; the run's status is `failed`.
+    """
+    with run.lock():
+        if resumed:
+            _resume(experiment, run)
+        run.set_status("running")
+        with _outcome_noted(run):
+            run.write_config(experiment.config.document.text)
+            run.write_resolved(experiment.config.resolved())
+            meta = collect_meta(device=experiment.device, data_files=experiment.data_files, command=command)
+            run.write_meta(meta)
+            with Board(run.path, resumed_at=experiment.training.step if resumed else None) as board:
+                logbook = Logbook(board, experiment)
+                no_graph = None if resumed else logbook.begin(meta)
+                if no_graph is not None:
+                    notify(f"TensorBoard gets no graph of this network: {no_graph}")
+                yield from _epochs(experiment, run, logbook, progress=progress, stop=stop, notify=notify)
+                if stop() and experiment.training.epochs_done < experiment.config.train.epochs:
+                    run.set_status("interrupted")
+                    return
+                scores = _scores(experiment, run)
+                logbook.end(experiment.training.step, scores["test"])
+            records = {part: evaluation.as_record(experiment.config.classes) for part, evaluation in scores.items()}
+            run.finish({"epoch": experiment.training.best_epoch, **records})
+
+
+def _epochs(
+    experiment: Experiment,
+    run: RunDirectory,
+    logbook: Logbook,
+    *,
+    progress: Progress,
+    stop: Callable[[], bool],
+    notify: Callable[[str], None],
+) -> Iterator[Epoch]:
+    """Train, and write down each epoch before yielding it; a checkpoint is left where it ends."""
+    spec = experiment.config.train
+    stopping = spec.early_stopping
+    for epoch in fit(
+        experiment.training,
+        experiment.train,
+        experiment.validation,
+        classes=len(experiment.config.classes),
+        epochs=spec.epochs,
+        label_smoothing=spec.label_smoothing,
+        clip_norm=spec.clip_norm,
+        bf16=spec.precision == "bf16",
+        compiled=spec.compile,
+        patience=stopping.patience if stopping else None,
+        metric=stopping.metric if stopping else "accuracy",
+        progress=progress,
+        stop=stop,
+        notify=notify,
+    ):
+        # In this order a crash loses an epoch at most: what is written twice is cut when the run goes on.
+        run.append_metrics(epoch.as_record())
+        logbook.epoch(epoch)
+        if epoch.best:
+            save_checkpoint(run.best, experiment.training)
+        save_checkpoint(run.last, experiment.training)
+        yield epoch
+    if experiment.training.step_in_epoch:
+        save_checkpoint(run.last, experiment.training)
+
+
+def _scores(experiment: Experiment, run: RunDirectory) -> dict[str, Evaluation]:
+    """Evaluate the weights of the best epoch on `train`, `val` (if any) and `test`."""
+    load_weights(run.best, experiment.model)
+    parts = {"train": experiment.train_unchanged, "val": experiment.validation, "test": experiment.test}
+    classes = len(experiment.config.classes)
+    return {
+        part: evaluate(experiment.model, batches, classes) for part, batches in parts.items() if batches is not None
+    }
+
+
+def _resume(experiment: Experiment, run: RunDirectory) -> None:
+    """Put the training where the run's last checkpoint left it."""
+    training = experiment.training
+    training.load_state_dict(load_state(run.last))
+    if run.status().state == "complete" and training.epochs_done >= experiment.config.train.epochs:
+        raise UsageError(
+            f"{run.path} is complete, with {training.epochs_done} epochs",
+            remedy=f"train it longer with --set train.epochs={2 * training.epochs_done}",
+        )
+    run.cut_metrics(training.epochs_done)
+
+
+@contextmanager
+def _outcome_noted(run: RunDirectory) -> Iterator[None]:
+    """Whatever ends the work early is what the run's status says."""
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        run.set_status("interrupted")
+        raise
+    except CnncliError as error:
+        run.set_status("failed", error.message)
+        raise
+    except Exception as error:
+        run.set_status("failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+def check_same_run(config: Config, run: RunDirectory) -> None:
+    """Refuse to go on with a config that would make another run of it.
+
+    Raises:
+        UsageError: names the fields that differ.
+    """
+    before = read_document(run.resolved).data
+    after = parse_document(config.resolved(), name="").data
+    changed = [route for route in _differences(before, after) if not any(route[: len(m)] == m for m in _MAY_DIFFER)]
+    if changed:
+        raise UsageError(
+            f"{run.path} was trained with other settings: {', '.join(dotted(route) for route in changed)}",
+            remedy="only train.epochs, train.early_stopping, name and log may change on the way; "
+            "leave the others as they were, or start a new run without --resume",
+        )
+
+
+def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Routes at which two nested mappings differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [*before, *(key for key in after if key not in before)]
+        return [each for key in keys for each in _differences(before.get(key), after.get(key), (*route, str(key)))]
+    return [] if before == after else [route]
