@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from cnncli.board import Board
 from cnncli.errors import CnncliError, UsageError
@@ -52,10 +53,13 @@ def conduct(
             _resume(experiment, run)
         run.set_status("running")
         with _outcome_noted(run):
-            run.write_config(experiment.config.document.text)
-            run.write_resolved(experiment.config.resolved())
             meta = collect_meta(device=experiment.device, data_files=experiment.data_files, command=command)
-            run.write_meta(meta)
+            if resumed:
+                _note_resumption(run, meta, notify)
+            else:
+                run.write_config(experiment.config.document.text)
+                run.write_meta(meta)
+            run.write_resolved(experiment.config.resolved())
             with Board(run.path, resumed_at=experiment.training.step if resumed else None) as board:
                 logbook = Logbook(board, experiment)
                 no_graph = None if resumed else logbook.begin(meta)
@@ -130,6 +134,19 @@ def _resume(experiment: Experiment, run: RunDirectory) -> None:
             remedy=f"train it longer with --set train.epochs={2 * training.epochs_done}",
         )
     run.cut_metrics(training.epochs_done)
+
+
+def _note_resumption(run: RunDirectory, meta: dict[str, Any], notify: Callable[[str], None]) -> None:
+    """Add to meta.json what the run goes on with, and say what keeps it from giving the same bits as before."""
+    first = run.meta()
+    for what, before, now in (
+        ("torch", first["versions"]["torch"], meta["versions"]["torch"]),
+        ("threads:", first["threads"], meta["threads"]),
+        ("device", first["device"]["name"], meta["device"]["name"]),
+    ):
+        if before != now:
+            notify(f"begun with {what} {before}, goes on with {now}: the weights will differ in their last bits")
+    run.write_meta({**first, "resumed": [*first.get("resumed", []), meta]})
 
 
 @contextmanager

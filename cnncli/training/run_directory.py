@@ -17,6 +17,7 @@ from cnncli.training.lock import is_locked, locked
 State = Literal["running", "complete", "interrupted", "failed"]
 
 _STATUS = "status.json"
+_META = "meta.json"
 _METRICS = "metrics.jsonl"
 _RESULTS = "results.json"
 _LOCK = "lock"
@@ -96,7 +97,19 @@ class RunDirectory:
 
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """What the run depended on; see `meta.collect_meta`."""
-        replace_json(self.path / "meta.json", meta)
+        replace_json(self.path / _META, meta)
+
+    def meta(self) -> dict[str, Any]:
+        """What the run depends on, as written.
+
+        Raises:
+            RunError: meta.json is missing or damaged.
+        """
+        path = self.path / _META
+        try:
+            return dict(json.loads(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read: {error}", remedy="Start a new run.") from error
 
     def status(self) -> Status:
         """How the run stands; interrupted also where its process went without a word."""

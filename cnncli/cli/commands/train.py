@@ -31,7 +31,7 @@ class Device(StrEnum):
 
 ConfigOrNone = Annotated[
     str | None,
-    typer.Argument(metavar="[CFG]", help="A YAML config, or the name of a bundled one; with --resume not needed."),
+    typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one; with --resume not needed."),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Where run directories are made.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run instead of the config's.")]

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from cnncli.errors import CnncliError
+from cnncli.errors import CnncliError, Interrupted, Terminated
 
 _PIPED_WIDTH = 200
 """Off a terminal nothing is cut: no layer table is wider than this."""
@@ -25,6 +25,7 @@ def messages() -> Console:
 def show_error(error: CnncliError) -> None:
     """Print what is wrong and what to do about it on stderr."""
     console = messages()
-    console.print(f"[bold red]error:[/] {escape(error.message)}", soft_wrap=True)
+    asked_for = isinstance(error, Interrupted | Terminated)
+    console.print(("" if asked_for else "[bold red]error:[/] ") + escape(error.message), soft_wrap=True)
     if error.remedy:
         console.print(Text(error.remedy, style="cyan"), soft_wrap=True)

@@ -68,7 +68,8 @@ class TrainingDisplay:
             f"{inspection.params:,} parameters, {inspection.macs:,} MACs\n"
             f"{config.data.name}: {experiment.train.image_count:,} images to learn from{held_out}, "
             f"{experiment.test.image_count:,} for the test\n"
-            f"{experiment.device.type}: {config.train.epochs} epochs of {len(experiment.train):,} steps, run in {run}"
+            f"{experiment.device.type}: {config.train.epochs} epochs of {len(experiment.train):,} steps, run in {run}\n"
+            f"{_header()}"
         )
 
     def epoch(self, epoch: Epoch) -> None:
@@ -93,18 +94,28 @@ def loudness(*, quiet: bool, as_json: bool) -> Loudness:
     return "live" if sys.stderr.isatty() else "plain"
 
 
+_COLUMNS = ("epoch", "train loss", "accuracy", "val loss", "accuracy", "images/s", "seconds")
+
+
+def _header() -> str:
+    """The line above the epochs."""
+    return "  ".join(f"{column:>8}" for column in _COLUMNS)
+
+
 def _epoch_line(epoch: Epoch, epochs: int) -> str:
-    parts = [
-        f"epoch {epoch.number:{len(str(epochs))}}/{epochs}",
-        f"loss {epoch.train.loss:.4f}",
-        f"accuracy {epoch.train.accuracy:7.2%}",
-    ]
-    if epoch.validation is not None:
-        parts += [f"val loss {epoch.validation.loss:.4f}", f"val accuracy {epoch.validation.accuracy:7.2%}"]
-    parts += [f"{epoch.images_per_second:,.0f} images/s", f"{epoch.seconds:.1f} s"]
-    if epoch.stopped_early:
-        parts.append("stopped early")
-    return "  ".join(parts)
+    """The numbers of an epoch under their headings, 77 columns wide with the usual numbers of digits."""
+    validation = epoch.validation
+    cells = (
+        f"{epoch.number}/{epochs}",
+        f"{epoch.train.loss:.4f}",
+        f"{epoch.train.accuracy:.2%}",
+        "" if validation is None else f"{validation.loss:.4f}",
+        "" if validation is None else f"{validation.accuracy:.2%}",
+        f"{epoch.images_per_second:,.0f}",
+        f"{epoch.seconds:.1f}",
+    )
+    line = "  ".join(f"{cell:>{max(8, len(column))}}" for cell, column in zip(cells, _COLUMNS, strict=True))
+    return line + ("  stopped early" if epoch.stopped_early else "")
 
 
 def _live_line(reading: Reading, console: Console) -> Group | Table:
@@ -114,9 +125,9 @@ def _live_line(reading: Reading, console: Console) -> Group | Table:
     cells = [
         f"epoch {reading.epoch}/{reading.epochs}",
         f"step {reading.step}/{reading.steps}",
-        "" if isnan(reading.loss) else f"loss {reading.loss:.4f}",
+        "" if isnan(reading.loss) else f"loss {reading.loss:.3f}",
         "" if isnan(reading.accuracy) else f"accuracy {reading.accuracy:.1%}",
-        f"{reading.images_per_second:,.0f} images/s" if reading.images_per_second else "",
+        f"{reading.images_per_second:,.0f} img/s" if reading.images_per_second else "",
         _time_left(reading),
     ]
     bar_width, used = 20, 0
