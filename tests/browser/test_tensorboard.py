@@ -1,0 +1,134 @@
+"""The real TensorBoard, over a run, in a real browser."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from cnncli.cli.app import main
+
+pytestmark = pytest.mark.browser
+
+CONFIG = """\
+name: seen
+data: {name: digits, size: 12, validation: 0.2}
+model:
+  defaults: {conv: {kernel_size: 3, padding: same, activation: relu}}
+  layers: [{conv: 8}, {max_pool: 2}, {conv: 6}, {avg_pool: 2}, flatten, logits]
+train: {epochs: 4, batch_size: 128, optimizer: {adamw: {lr: 1e-2}}}
+"""
+LAYERS = ["01_conv1", "02_max_pool1", "03_conv2", "04_avg_pool1"]
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run"),
+]
+WAIT = 30.0
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of four epochs in it."""
+    folder = tmp_path_factory.mktemp("seen")
+    (folder / "seen.yaml").write_text(CONFIG, encoding="utf-8")
+    words = ["cnncli", "train", str(folder / "seen.yaml"), "--out", str(folder / "runs"), "--threads", "1", "--quiet"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code in (None, 0)
+    return folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def address(runs: Path) -> Iterator[str]:
+    """Where `tensorboard --logdir runs` answers."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--host", "127.0.0.1", "--port", "0"]
+    said = runs.parent / "tensorboard.txt"
+    with said.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
+        try:
+            yield wait_for_address(server, said)
+        finally:
+            server.terminate()
+
+
+def wait_for_address(server: subprocess.Popen[bytes], said: Path) -> str:
+    deadline = time.monotonic() + WAIT
+    while not (found := re.search(r"http://127\.0\.0\.1:\d+/", said.read_text())):
+        assert server.poll() is None, said.read_text()
+        assert time.monotonic() < deadline, said.read_text()
+        time.sleep(0.1)
+    return found.group()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page in which nothing went wrong when the test ends."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(1000 * WAIT)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    yield page
+    page.close()
+    assert errors == []
+
+
+def wait_for_pictures(page: Page, selector: str, count: int) -> None:
+    """Until so many pictures have arrived, each in its own size: the size in which it is legible."""
+    arrived = "images => images.filter(image => image.complete && image.naturalWidth > 0).length"
+    deadline = time.monotonic() + WAIT
+    while (found := page.locator(selector).evaluate_all(arrived)) < count:
+        assert time.monotonic() < deadline, f"{found} of {count} pictures"
+        page.wait_for_timeout(100)
+    sizes = page.locator(selector).evaluate_all("images => images.map(i => [i.naturalWidth, i.naturalHeight])")
+    assert sizes[:count] == [[304, 215]] * count
+
+
+def test_the_curves(page: Page, address: str) -> None:
+    page.goto(f"{address}#timeseries")
+    titles = page.locator(".group-title")
+    expect(titles.get_by_text("weights", exact=True)).to_be_visible(timeout=1000 * WAIT)
+    groups = ["accuracy", "feature_maps", "gradients", "kernels", "loss", "training", "weights"]
+    assert titles.all_inner_texts() == ["Pinned", *groups]
+    for part in ("train", "val", "test"):
+        card = page.locator("scalar-card").filter(has=page.get_by_title(f"accuracy/{part}"))
+        expect(card.locator("line-chart")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("group", "tags"),
+    [
+        ("kernels", ["kernels/01_conv1", "kernels/03_conv2"]),
+        ("feature_maps/.*/7", [f"feature_maps/{layer}/7" for layer in LAYERS]),
+        ("loss", ["loss/test", "loss/train", "loss/val"]),
+    ],
+)
+def test_the_cards_of_a_group(group: str, tags: list[str], page: Page, address: str) -> None:
+    page.goto(f"{address}?tagFilter={group}#timeseries")
+    titles = page.locator("card-view tb-truncated-path")
+    expect(titles).to_have_count(len(tags), timeout=1000 * WAIT)
+    assert titles.evaluate_all("paths => paths.map(path => path.title)") == tags
+    if group != "loss":
+        wait_for_pictures(page, "image-card img", len(tags))
+        # In their own size and pixel for pixel, or labels lose their strokes.
+        widths = page.locator("image-card img").evaluate_all("images => images.map(i => i.clientWidth)")
+        assert widths == [304] * len(tags)
+
+
+def test_the_images_dashboard(page: Page, address: str) -> None:
+    page.goto(f"{address}#images")
+    wait_for_pictures(page, "tf-image-loader img", 4)
+    expect(page.get_by_text("kernels", exact=True)).to_be_visible()

@@ -1,0 +1,100 @@
+"""The program, run in this process or in one of its own, on a config that trains in about a second."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import cnncli
+from cnncli.cli.app import main
+
+# 1,150 images to learn from and 287 for validation: 9 steps an epoch.
+TINY = """\
+version: 1
+name: tiny
+data: {name: digits, size: 8, validation: 0.2}
+model:
+  defaults: {conv: {kernel_size: 3, padding: same, activation: relu}}
+  layers: [{conv: 4}, {max_pool: 2}, {conv: 6}, {avg_pool: 2}, flatten, {dropout: 0.2}, logits]
+train: {epochs: 3, batch_size: 128, optimizer: {adamw: {lr: 1e-2}}}
+log: {probes: 2}
+"""
+
+ExitCodeOf = Callable[..., int]
+Cnncli = Callable[..., tuple[int, str, str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="session")
+def exit_code_of() -> ExitCodeOf:
+    """Runs the program in this process: arguments -> exit code."""
+
+    def run(*arguments: object) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        code = ended.value.code
+        assert code is None or isinstance(code, int), f"{code} is a message, not a code"
+        return code or 0
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with the config in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def run_cnncli(exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> Cnncli:
+    """Runs the program in this process: arguments -> exit code, what it wrote on stdout, and on stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = exit_code_of(*arguments)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def environment() -> dict[str, str]:
+    """For the program in a process of its own."""
+    package = Path(cnncli.__file__).parents[1]
+    return {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def start_cnncli(environment: dict[str, str]) -> Iterator[Start]:
+    """Starts the program in a process of its own, with pipes for stdout and stderr."""
+    with ExitStack() as started:
+
+        def start(*arguments: object) -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", "cnncli", *map(str, arguments)]
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+            started.enter_context(process)
+            started.callback(process.kill)  # does nothing to one that has ended
+            return process
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def trained(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a complete run of three epochs, for reading only."""
+    out = tmp_path_factory.mktemp("trained")
+    config = out / "tiny.yaml"
+    config.write_text(TINY, encoding="utf-8")
+    assert exit_code_of("train", config, "--out", out / "runs", "--threads", 1, "--quiet") == 0
+    (run,) = (out / "runs").iterdir()
+    return run

@@ -1,0 +1,184 @@
+"""What the commands that train nothing print: help, version, validate, inspect, schema, init."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from cnncli import __version__
+from cnncli.spec.bundled import bundled_configs
+from cnncli.spec.document import read_document
+
+Cnncli = Callable[..., tuple[int, str, str]]
+
+# Layer, kind, output, parameters, MACs, receptive field, jump, start: worked by hand from the definitions.
+LENET5 = [
+    ("conv1", "conv", [6, 28, 28], 156, 117_600, 5, 1, -2),
+    ("avg_pool1", "avg_pool", [6, 14, 14], 0, 0, 6, 2, -2),
+    ("conv2", "conv", [16, 10, 10], 2_416, 240_000, 14, 2, -2),
+    ("avg_pool2", "avg_pool", [16, 5, 5], 0, 0, 16, 4, -2),
+]
+LENET5_HEAD = [
+    ("flatten1", "flatten", [400], 0, 0),
+    ("linear1", "linear", [120], 48_120, 48_000),
+    ("linear2", "linear", [84], 10_164, 10_080),
+    ("logits1", "logits", [10], 850, 840),
+]
+
+
+def test_help_groups_the_commands(run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("--help")
+    assert (code, err) == (0, "")
+    design, train = out.index(" Design "), out.index(" Train ")
+    assert all(design < out.index(f" {name} ", design) < train for name in ("init", "validate", "inspect", "schema"))
+    assert out.index(" train ", train)
+
+
+@pytest.mark.parametrize("command", ["init", "validate", "inspect", "schema", "train"])
+def test_every_command_has_examples_in_its_help(command: str, run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli(command, "--help")
+    assert (code, err) == (0, "")
+    assert f"cnncli {command}" in out[out.index("Examples:") :]
+
+
+def test_version(run_cnncli: Cnncli) -> None:
+    assert run_cnncli("--version") == (0, f"cnncli {__version__}\n", "")
+
+
+def test_an_unknown_command_is_exit_2(run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("trian")
+    assert (code, out) == (2, "")
+    assert "trian" in err
+
+
+def test_validate_says_what_a_config_amounts_to(run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("validate", "lenet5", "tiny.yaml")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "lenet5: ok, 8 layers, 61,706 parameters, 416,520 MACs",
+        "tiny.yaml: ok, 7 layers, 512 parameters, 6,000 MACs",
+    ]
+
+
+def test_validate_goes_on_after_a_broken_config(run_cnncli: Cnncli) -> None:
+    Path("broken.yaml").write_text("data: {name: digits, sise: 8}\nmodel: {layers: [flaten, logits]}\n")
+    code, out, err = run_cnncli("validate", "broken.yaml", "tiny.yaml")
+    assert code == 3
+    assert out.startswith("tiny.yaml: ok")
+    assert "broken.yaml:1:22 data.sise: there is no such field; did you mean size?" in err
+    assert "broken.yaml:2:18 model.layers.0: there is no layer flaten; did you mean flatten?" in err
+    assert "Traceback" not in err
+
+
+def test_inspect_prints_a_table_with_totals(run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("inspect", "lenet5")
+    assert (code, err) == (0, "")
+    rows = {cells[0]: cells[1:] for line in out.splitlines() if (cells := line.split())}
+    assert rows["conv2"] == ["conv", "5/1/0", "16x10x10", "2,416", "240,000", "14", "2"]
+    assert rows["linear1"] == ["linear", "120", "48,120", "48,000", "all"]
+    assert rows["total"] == ["61,706", "416,520"]
+
+
+def test_inspect_as_json(run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("inspect", "lenet5", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert {key: found[key] for key in ("version", "model", "input_shape")} == {
+        "version": 1,
+        "model": "lenet5",
+        "input_shape": [1, 28, 28],
+    }
+    assert found["totals"] == {"params": 61_706, "macs": 416_520}
+    layers = found["layers"]
+    inputs = ["input", *(layer["name"] for layer in layers)]
+    assert [layer["inputs"] for layer in layers] == [[name] for name in inputs[:-1]]
+    keys = ("name", "type", "output_shape", "params", "macs")
+    assert [tuple(layer[key] for key in keys) for layer in layers] == [
+        *(row[:5] for row in LENET5),
+        *LENET5_HEAD,
+    ]
+    for layer, (*_, size, jump, start) in zip(layers[:4], LENET5, strict=True):
+        end = start + size - 1
+        assert layer["receptive_field"] == {
+            "size": [size, size],
+            "jump": [jump, jump],
+            "start": [start, start],
+            "end": [end, end],
+            "center": [(start + end) / 2] * 2,
+        }
+    for layer in layers[4:]:
+        assert layer["receptive_field"]["size"] == [28, 28]
+        assert layer["receptive_field"]["global"] is True
+    assert all(layer["notes"] == [] for layer in layers)
+
+
+def test_set_reaches_what_is_inspected(run_cnncli: Cnncli) -> None:
+    _, out, _ = run_cnncli("inspect", "lenet5", "--json", "--set", "data.size=32", "--set", "data.name=digits")
+    assert json.loads(out)["input_shape"] == [1, 32, 32]
+
+
+def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does once it has seen enough
+    command = [sys.executable, "-m", "cnncli", "inspect", "lenet5"]
+    done = subprocess.run(command, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_schema_takes_every_bundled_config(run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("schema")
+    assert (code, err) == (0, "")
+    schema = json.loads(out)
+    for path in bundled_configs().values():
+        jsonschema.validate(read_document(path).data, schema)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"train": {"epoch": 3}},
+        {"data": {"name": "digit"}},
+        {"model": {"layer": ["flatten", "logits"]}},
+        {"model": {"layers": [{"conv": {"out_channel": 3}}, "logits"]}},
+        {"nam": "x"},
+    ],
+)
+def test_the_schema_refuses_a_misspelt_key(broken: dict[str, object], run_cnncli: Cnncli) -> None:
+    _, out, _ = run_cnncli("schema")
+    good = {"data": {"name": "digits"}, "model": {"layers": ["flatten", "logits"]}}
+    jsonschema.validate(good, json.loads(out))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(good | broken, json.loads(out))
+
+
+def test_init_writes_a_config_that_is_right(run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("init", "mynet")
+    assert (code, err) == (0, "")
+    assert "cnncli train mynet.yaml" in out
+    assert "# " in Path("mynet.yaml").read_text(), "commented"
+    code, out, err = run_cnncli("validate", "mynet.yaml")
+    assert (code, err) == (0, "")
+    assert out.startswith("mynet.yaml: ok")
+
+
+def test_init_overwrites_only_when_told_to(run_cnncli: Cnncli) -> None:
+    Path("mine.yaml").write_text("mine")
+    code, out, err = run_cnncli("init", "mine")
+    assert (code, out) == (2, "")
+    assert "mine.yaml is there already" in err
+    assert "--force" in err
+    assert Path("mine.yaml").read_text() == "mine"
+    assert run_cnncli("init", "mine", "--force")[0] == 0
+    assert run_cnncli("validate", "mine.yaml")[0] == 0
+
+
+def test_init_where_nothing_can_be_written_is_exit_7(run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("init", "nowhere/mine")
+    assert (code, out) == (7, "")
+    assert "nowhere/mine.yaml cannot be written" in err

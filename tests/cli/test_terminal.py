@@ -1,0 +1,140 @@
+"""`cnncli train` on a terminal: a live line that fits, and nothing left of it in the end."""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pexpect  # type: ignore[import-untyped]  # no stubs
+import pytest
+
+Spawn = Callable[..., pexpect.spawn]
+
+CONTROL = re.compile(r"\x1b\[\??([\d;]*)([A-Za-z])|(.)", re.DOTALL)
+LIVE = re.compile(
+    r"epoch \d+/20  +(?:\S+  +)?step +\d+/288  +loss \d+\.\d+  +accuracy \d+\.\d%  "
+    r"[\d,]+ (?:img|images)/s  +\d+:\d\d left"
+)
+# Steps and seconds have as many digits as in a usual training.
+LONG = ("--set", "train.batch_size=4", "--set", "train.epochs=20", "--set", "log.images=0")
+
+
+class Screen:
+    """A terminal of any size: enough of one for what a progress display writes.
+
+    Attributes:
+        rows: what stands on it.
+        cursor_shown: whether the cursor can be seen.
+        painted: every row as it stood when the cursor left it.
+    """
+
+    def __init__(self) -> None:
+        self.rows = [""]
+        self.cursor_shown = True
+        self.painted: list[str] = []
+        self._x = self._y = 0
+
+    def feed(self, output: str) -> None:
+        """Show what a program wrote."""
+        for argument, command, character in CONTROL.findall(output):
+            if command:
+                self._control(command, argument)
+            elif character in "\r\n":
+                self.painted.append(self.rows[self._y])
+                self._x = 0
+                self._y += character == "\n"
+                self.rows += [""] * (self._y - len(self.rows) + 1)
+            else:
+                self._put(character)
+
+    def _put(self, character: str) -> None:
+        assert character.isprintable(), f"{character!r} is not for this screen"
+        row = self.rows[self._y]
+        self.rows[self._y] = row[: self._x].ljust(self._x) + character + row[self._x + 1 :]
+        self._x += 1
+
+    def _control(self, command: str, argument: str) -> None:
+        if command == "A":
+            self._y -= int(argument or 1)
+            assert self._y >= 0, "above the first row"
+        elif command == "K":
+            assert argument == "2"
+            self.painted.append(self.rows[self._y])
+            self.rows[self._y] = ""
+        elif command in "hl" and argument == "25":
+            self.cursor_shown = command == "h"
+        else:
+            assert command == "m", f"unknown: {command} {argument}"
+
+
+@pytest.fixture
+def spawn(environment: dict[str, str]) -> Iterator[Spawn]:
+    """Starts the program on a terminal with that many columns."""
+    with ExitStack() as started:
+
+        def start(*arguments: object, columns: int) -> pexpect.spawn:
+            words = ["-m", "cnncli", *map(str, arguments)]
+            terminal = {**environment, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""}
+            child = pexpect.spawn(
+                sys.executable, words, env=terminal, dimensions=(24, columns), encoding="utf-8", timeout=60
+            )
+            started.callback(child.close, force=True)
+            return child
+
+        yield start
+
+
+def output_until(child: pexpect.spawn, pattern: object) -> str:
+    child.expect(pattern)
+    before, matched = child.before, child.after
+    assert isinstance(before, str)
+    return before + matched if isinstance(matched, str) else before
+
+
+def exit_code(child: pexpect.spawn) -> object:
+    child.wait()
+    return child.exitstatus
+
+
+def test_a_run_with_eighty_columns(spawn: Spawn) -> None:
+    child = spawn("train", "tiny.yaml", "--threads", 1, *LONG, columns=80)
+    screen = Screen()
+    screen.feed(output_until(child, r"\d:\d\d left"))
+    time.sleep(0.5)
+    child.sendintr()
+    screen.feed(output_until(child, pexpect.EOF))
+    assert exit_code(child) == 130
+    assert any(LIVE.fullmatch(row.rstrip()) for row in screen.painted), screen.painted
+    assert max(len(row) for row in screen.painted if row.startswith("epoch ")) <= 80
+    assert screen.cursor_shown
+    standing = "\n".join(screen.rows)
+    assert not re.search(r"step +\d+/", standing), "the live line is gone"
+    assert "go on with: cnncli train --resume runs/tiny-" in standing
+    assert "Traceback" not in standing
+
+
+def test_a_run_with_fifty_columns(spawn: Spawn) -> None:
+    child = spawn("train", "tiny.yaml", "--threads", 1, columns=50)
+    screen = Screen()
+    screen.feed(output_until(child, pexpect.EOF))
+    assert exit_code(child) == 0
+    assert 20 < max(len(row) for row in screen.painted if row.startswith("epoch ")) <= 50
+    assert screen.cursor_shown
+    assert not [row for row in screen.rows if re.search(r"step +\d+/", row)], "the live line is gone"
+    assert [row.split()[0] for row in screen.rows if re.match(r"\s*\d/3 ", row)] == ["1/3", "2/3", "3/3"]
+    assert "tensorboard --logdir runs" in [row.strip() for row in screen.rows]
+
+
+def test_a_terminal_that_is_made_narrower(spawn: Spawn) -> None:
+    child = spawn("train", "tiny.yaml", "--threads", 1, *LONG, "--set", "train.epochs=3", columns=100)
+    output_until(child, r"step")
+    child.setwinsize(24, 40)
+    time.sleep(0.5)  # the display is drawn some times a second
+    output_until(child, "\r")
+    screen = Screen()
+    text = output_until(child, pexpect.EOF)
+    assert exit_code(child) == 0
+    assert "Traceback" not in text
+    screen.feed(re.sub(r"\x1b\[\d*A", "", text))  # where the cursor goes, only the terminal knows after a resize
+    assert 20 < max(len(row) for row in screen.painted if row.startswith("epoch ")) <= 40

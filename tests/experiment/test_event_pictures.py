@@ -1,0 +1,153 @@
+"""The pixels of a run's pictures, against its checkpoint and against the definitions.
+
+Only the places of the tiles are taken from `cnncli.pictures`; what is there comes from the event file.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
+    EventAccumulator,
+)
+from torch import Tensor
+
+from cnncli.data.digits import load_digits
+from cnncli.pictures.canvas import Box
+from cnncli.pictures.feature_maps import feature_map_picture
+from cnncli.pictures.kernels import kernel_picture
+from cnncli.reference import corr2d_multi_in_out, pool2d
+
+Pixels = npt.NDArray[np.uint8]
+Values = npt.NDArray[np.float64]
+
+LAST_STEP = 14 * 9
+
+# Green tells how far a colour is along its scale; red and blue tell the sign. One level of green is at most 1/160 of a
+# scale, so that rounding moves a value by at most 1/320 of its end.
+GREEN_OF_POSITIVE = ((16, 128, 247), (1.0, 0.5, 0.0))
+GREEN_OF_NEGATIVE = ((58, 158, 247), (-1.0, -0.5, 0.0))
+GREEN_FROM_ZERO = ((16, 66, 132, 192, 242), (0.0, 0.25, 0.5, 0.75, 1.0))
+QUANTISATION = 1 / 320
+
+
+def signed_values(pixels: Pixels, limit: float) -> Values:
+    """Colours (..., 3) on the scale from -limit to limit -> values (...)."""
+    red, green, blue = (pixels[..., channel].astype(float) for channel in range(3))
+    ratio = np.where(red >= blue, np.interp(green, *GREEN_OF_POSITIVE), np.interp(green, *GREEN_OF_NEGATIVE))
+    return np.asarray(ratio * limit, dtype=np.float64)
+
+
+def values_from_zero(pixels: Pixels, high: float) -> Values:
+    """Colours (..., 3) on the scale from 0 to high -> values (...)."""
+    return np.asarray(np.interp(pixels[..., 1].astype(float), *GREEN_FROM_ZERO) * high, dtype=np.float64)
+
+
+def last_picture(events: EventAccumulator, tag: str) -> Pixels:
+    image = events.Images(tag)[-1]
+    assert image.step == LAST_STEP
+    with Image.open(io.BytesIO(image.encoded_image_string)) as opened:
+        pixels: Pixels = np.array(opened)
+    assert pixels.shape == (image.height, image.width, 3)
+    return pixels
+
+
+def cells(pixels: Pixels, box: Box) -> Pixels:
+    """The colour of every value of a tile (h, w, 3), which fills its whole square in the picture."""
+    tile = pixels[box.y : box.bottom, box.x : box.right]
+    values = tile[:: box.scale, :: box.scale]
+    assert np.array_equal(values.repeat(box.scale, axis=0).repeat(box.scale, axis=1), tile)
+    return values
+
+
+def reading_order(boxes: Mapping[tuple[int, ...], Box]) -> list[tuple[int, ...]]:
+    """The keys of tiles from left to right and from top to bottom."""
+    return sorted(boxes, key=lambda key: (boxes[key].y, boxes[key].x))
+
+
+@pytest.mark.parametrize("layer", ["01_conv1", "03_conv2", "05_conv3"])
+def test_kernel_pixels_are_the_weights_of_the_checkpoint(
+    layer: str, events: EventAccumulator, weights: Mapping[str, Tensor]
+) -> None:
+    name = layer[3:]
+    weight = weights[f"{name}.conv.weight"]  # (O, I, kh, kw)
+    boxes = kernel_picture(weight, title=name).boxes
+    assert sorted(boxes) == list(product(range(weight.shape[0]), range(weight.shape[1])))
+    limit = float(weight.abs().max())
+    pixels = last_picture(events, f"kernels/{layer}")
+    for (output, input_), box in boxes.items():
+        decoded = signed_values(cells(pixels, box), limit)
+        np.testing.assert_allclose(decoded, weight[output, input_].numpy(), atol=limit * QUANTISATION)
+
+
+def test_a_row_of_the_kernel_matrix_is_a_filter(weights: Mapping[str, Tensor]) -> None:
+    boxes = kernel_picture(weights["conv2.conv.weight"], title="").boxes
+    for output in range(6):
+        row = {key: box for key, box in boxes.items() if key[0] == output}
+        assert len({box.y for box in row.values()}) == 1
+        assert reading_order(row) == [(output, input_) for input_ in range(5)]
+    singles = kernel_picture(weights["conv1.conv.weight"], title="").boxes
+    assert reading_order(singles) == [(output, 0) for output in range(5)]
+
+
+@pytest.fixture(scope="module")
+def probes() -> Tensor:
+    """The first test image of each class as the network gets it (10, 1, 8, 8), worked out from the data set."""
+    digits = load_digits()
+    learned = digits.train.images.double() / 255  # with those held out for validation
+    labels = digits.test.labels.tolist()
+    first = torch.stack([digits.test.images[labels.index(label)] for label in range(10)]).double() / 255
+    return (first - learned.mean()) / learned.std(correction=0)
+
+
+def maps_by_definition(image: Tensor, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Each layer's name and its maps (C, H, W) for an image (1, 8, 8), from nothing but the definitions."""
+
+    def convolved(x: Tensor, name: str, padding: int = 0) -> Tensor:
+        weight, bias = (weights[f"{name}.conv.{which}"].double() for which in ("weight", "bias"))
+        return corr2d_multi_in_out(x, weight, padding=padding) + bias[:, None, None]
+
+    x = convolved(image, "conv1", padding=1).clamp(min=0)
+    yield "01_conv1", x
+    x = pool2d(x, 2)
+    yield "02_max_pool1", x
+    x = convolved(x, "conv2").clamp(min=0)
+    yield "03_conv2", x
+    x = pool2d(x, 2, mode="average", stride=1)
+    yield "04_avg_pool1", x
+    yield "05_conv3", convolved(x, "conv3")
+
+
+@pytest.mark.parametrize("label", [0, 4, 9])
+def test_feature_map_pixels_agree_with_the_definitions(
+    label: int, events: EventAccumulator, weights: Mapping[str, Tensor], probes: Tensor
+) -> None:
+    for layer, maps in maps_by_definition(probes[label], weights):
+        pixels = last_picture(events, f"feature_maps/{layer}/{label}")
+        picture = feature_map_picture(maps, image=torch.zeros(1, 8, 8), title="")
+        assert reading_order(picture.boxes) == [(channel,) for channel in range(len(maps))]
+        limit = float(maps.abs().max())
+        decode = signed_values if (maps < 0).any() else values_from_zero
+        for (channel,), box in picture.boxes.items():
+            decoded = decode(cells(pixels, box), limit)
+            np.testing.assert_allclose(decoded, maps[channel].numpy(), atol=limit * QUANTISATION, err_msg=layer)
+
+
+def test_the_probe_stands_beside_its_maps(events: EventAccumulator) -> None:
+    digits = load_digits()
+    image = digits.test.images[digits.test.labels.tolist().index(7)]
+    pixels = last_picture(events, "feature_maps/01_conv1/7")
+    inset = feature_map_picture(torch.ones(5, 8, 8), image=image, title="").inset
+    assert inset is not None
+    shown = cells(pixels, inset)
+    assert np.array_equal(shown, image[0].numpy()[..., None].repeat(3, axis=2))
+
+
+def test_the_first_pictures_show_the_network_before_it_learned(events: EventAccumulator) -> None:
+    kernels = events.Images("kernels/01_conv1")
+    assert kernels[0].encoded_image_string != kernels[-1].encoded_image_string

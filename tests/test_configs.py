@@ -1,0 +1,200 @@
+"""The bundled configs: described, right in what their comments say, and able to learn."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+
+from cnncli.analysis.graph import graph_of
+from cnncli.analysis.rows import Inspection, Row, inspect_graph
+from cnncli.experiment.run import conduct
+from cnncli.experiment.setup import prepare
+from cnncli.spec.bundled import bundled_configs
+from cnncli.spec.config import Config, read_config
+from cnncli.spec.datasets import known_dataset
+from cnncli.spec.document import read_document
+from cnncli.spec.schema import config_schema
+from cnncli.training.progress import Progress
+from cnncli.training.run_directory import RunDirectory
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+STARTER = CHECKOUT / "cnncli" / "cli" / "starter.yaml"
+NOWHERE = Path("no such data directory")
+STEPS = 3
+
+every_config = pytest.mark.parametrize(
+    "path", [pytest.param(each, id=each.stem) for each in bundled_configs().values()]
+)
+
+
+def read(path: Path, *assignments: str) -> Config:
+    return read_config(str(path), data_dir=NOWHERE, assignments=assignments)
+
+
+def inspection_of(path: Path) -> Inspection:
+    config = read(path)
+    return inspect_graph(graph_of(config.network, config.name))
+
+
+def head_of(path: Path) -> str:
+    """The comment at the head of a config, in one line."""
+    lines = takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.removeprefix("#").strip() for line in lines)
+
+
+def readme_rows() -> dict[str, list[str]]:
+    """Name -> data, what it teaches, accuracy, time, of the table in the README."""
+    _, _, section = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("## Bundled configs")
+    rows = (line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| `"))
+    return {name.strip(" `"): [cell.strip(" `") for cell in cells] for name, *cells in rows if len(cells) == 4}
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(config_schema()))
+    jsonschema.Draft202012Validator.check_schema(found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# What is said of them
+
+
+@every_config
+def test_it_carries_the_name_of_its_file(path: Path) -> None:
+    assert read(path).name == path.stem
+
+
+@every_config
+def test_the_schema_takes_it(path: Path, schema: dict[str, Any]) -> None:
+    jsonschema.validate(read_document(path).data, schema)
+
+
+def test_the_schema_takes_the_starter(schema: dict[str, Any]) -> None:
+    jsonschema.validate(read_document(STARTER).data, schema)
+    read(STARTER)
+
+
+@every_config
+def test_its_head_says_what_it_teaches_and_reached(path: Path) -> None:
+    described, _, reached = head_of(path).partition(" Reached: ")
+    assert re.search(r" Teaches: \w.+", described)
+    assert re.search(r"\d ?%", reached), "accuracy"
+    assert re.search(r"\d ?(s|min|seconds|minutes)\b", reached), "in how long"
+
+
+@every_config
+def test_the_readme_describes_it(path: Path) -> None:
+    data, teaches, accuracy, time = readme_rows()[path.stem]
+    assert data == read(path).data.name
+    assert teaches
+    figure = re.search(r"[\d.]+ ?%", accuracy)
+    assert figure, "accuracy"
+    assert figure[0] in head_of(path).partition(" Reached: ")[2]
+    assert re.search(r"\d ?(s|min)\b", time)
+
+
+def test_the_readme_describes_no_others() -> None:
+    assert readme_rows().keys() == bundled_configs().keys()
+
+
+# Numbers in their comments
+
+
+@every_config
+def test_parameters_and_macs_in_comments_are_true(path: Path) -> None:
+    found = inspection_of(path)
+    text = path.read_text(encoding="utf-8")
+    for parameters, macs in re.findall(r"#.*?([\d,]+) parameters, ([\d,]+) MACs", text):
+        assert (parameters, macs) == (f"{found.params:,}", f"{found.macs:,}")
+
+
+# Config, words of its comment, layer, shape it gives, receptive field.
+COMMENTS = [
+    ("lenet5", "61,706 parameters, 416,520 MACs", "logits1", (10,), None),
+    ("lenet5", "the first 6 kernels", "conv1", (6, 28, 28), 5),
+    ("lenet5", "16 kernels, each 6 deep", "conv2", (16, 10, 10), 14),
+    ("lenet5", "16 maps of 5x5: 400 numbers", "flatten1", (400,), None),
+    ("dilated", "sees 3 pixels", "conv1", (12, 28, 28), 3),
+    ("dilated", "# 7", "conv2", (16, 28, 28), 7),
+    ("dilated", "# 15; with dilation 1 throughout it would be 7", "conv3", (16, 28, 28), 15),
+    ("inception", "8 + 16 + 8 + 8 = 40 maps", "inception1.branch1.concat", (40, 14, 14), 12),
+    ("inception", "16 + 32 + 16 + 16 = 80 maps", "inception2.branch1.concat", (80, 7, 7), 30),
+    ("quickstart", "16 kernels of 3x3: 16 feature maps", "conv1", (16, 16, 16), 3),
+    ("quickstart", "32 kernels, each 16 deep", "conv2", (32, 8, 8), 8),
+    ("nin", "one map per class", "class_maps", (10, 7, 7), None),
+    ("starter", "32 maps of 4x4 become one row of 512 numbers", "flatten1", (512,), None),
+]
+
+
+@pytest.mark.parametrize(("name", "comment", "layer", "shape", "field"), COMMENTS)
+def test_shapes_and_fields_in_comments_are_true(
+    name: str, comment: str, layer: str, shape: tuple[int, ...], field: int | None
+) -> None:
+    path = bundled_configs().get(name, STARTER)
+    assert comment in path.read_text(encoding="utf-8")
+    (row,) = (row for row in inspection_of(path).rows if row.name == layer)
+    assert row.output_shape == shape
+    assert field is None or row.receptive_field.size == (field, field)
+
+
+def test_lenet5_has_the_published_numbers() -> None:
+    found = inspection_of(bundled_configs()["lenet5"])
+    assert (found.params, found.macs) == (61_706, 416_520)
+
+
+def test_three_dilated_convolutions_without_dilation_would_see_7() -> None:
+    flat = [f"model.layers.{i}.conv.dilation=1" for i in range(3)]
+    config = read(bundled_configs()["dilated"], *flat)
+    rows: list[Row] = [*inspect_graph(graph_of(config.network, config.name)).rows]
+    assert rows[2].receptive_field.size == (7, 7)
+
+
+# Training
+
+
+@every_config
+def test_it_learns_from_the_embedded_digits(path: Path, tmp_path: Path) -> None:
+    """A few steps, and what a run writes before them."""
+    small = ("train.epochs=1", "train.batch_size=32", "data.validation=0.9", "log.images=2", "log.probes=1")
+    config = read(path, "data.name=digits", *small)
+    experiment = prepare(config, data_dir=tmp_path, device=torch.device("cpu"))
+    assert experiment.train.image_count == 144
+    weights = {name: each.clone() for name, each in experiment.training.model.named_parameters()}
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    epochs = conduct(
+        experiment,
+        run,
+        command=["cnncli", "train", path.stem],
+        resumed=False,
+        progress=Progress(),
+        stop=lambda: experiment.training.step >= STEPS,
+        notify=lambda message: pytest.fail(message),
+    )
+    assert list(epochs) == []
+    assert experiment.training.step == STEPS
+    assert run.status().state == "interrupted"
+    changed = experiment.training.model.named_parameters()
+    assert [name for name, each in changed if torch.equal(each, weights[name])] == []
+
+
+@every_config
+def test_it_asks_for_a_data_set_at_the_size_it_has_there(path: Path) -> None:
+    """`size` is given, so that another data set changes nothing in the network."""
+    there, here = read(path), read(path, "data.name=digits")
+    assert there.network.input_shape == here.network.input_shape
+    assert there.classes == known_dataset(there.data.name).classes
