@@ -133,8 +133,8 @@ COMMENTS = [
     ("dilated", "# 15; with dilation 1 throughout it would be 7", "conv3", (16, 28, 28), 15),
     ("inception", "8 + 16 + 8 + 8 = 40 maps", "inception1.branch1.concat", (40, 14, 14), 12),
     ("inception", "16 + 32 + 16 + 16 = 80 maps", "inception2.branch1.concat", (80, 7, 7), 30),
-    ("quickstart", "16 kernels of 3x3: 16 feature maps", "conv1", (16, 16, 16), 3),
-    ("quickstart", "32 kernels, each 16 deep", "conv2", (32, 8, 8), 8),
+    ("quickstart", "8 kernels of 3x3: 8 feature maps", "conv1", (8, 16, 16), 3),
+    ("quickstart", "16 kernels, each 8 deep", "conv2", (16, 8, 8), 8),
     ("nin", "one map per class", "class_maps", (10, 7, 7), None),
     ("starter", "32 maps of 4x4 become one row of 512 numbers", "flatten1", (512,), None),
 ]

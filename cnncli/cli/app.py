@@ -1,6 +1,5 @@
 """The `cnncli` program: its commands, and what happens to their errors."""
 
-import os
 import sys
 import traceback
 from typing import Annotated
@@ -58,10 +57,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read the output has closed it (`| head`). Nothing is left to say, and closing stdout must not say it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except SystemExit as ended:
+        # Whoever read the output has closed it (`| head`), which typer takes for a failure.
+        if isinstance(ended.__context__, BrokenPipeError):
+            sys.exit(0)
+        raise
     except Exception as error:
         if "--debug" in sys.argv:
             raise

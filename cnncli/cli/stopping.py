@@ -9,29 +9,36 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopWish:
-    """Which signal asked for an end, if any."""
+    """Which signal asked for an end, if any.
 
-    signal: int | None = None
+    Args:
+        announce: called once, when the loop first asks after a signal: to print in the handler could cut into a print.
+    """
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self.signal: int | None = None
+        self._announce = announce
+        self._announced = False
 
     def __call__(self) -> bool:
         """Whether an end is wished for."""
-        return self.signal is not None
+        if self.signal is None:
+            return False
+        if not self._announced:
+            self._announced = True
+            self._announce()
+        return True
 
 
 @contextmanager
-def stop_wish(on_wish: Callable[[], None]) -> Iterator[StopWish]:
-    """Listen for signals; the second one acts at once, as if nobody listened.
-
-    Args:
-        on_wish: called at the first signal, to say that it was heard.
-    """
-    wish = StopWish()
+def stop_wish(announce: Callable[[], None]) -> Iterator[StopWish]:
+    """Listen for signals; the second one acts at once, as if nobody listened."""
+    wish = StopWish(announce)
 
     def hear(number: int, frame: FrameType | None) -> None:
         wish.signal = number
         for each in _SIGNALS:
             signal.signal(each, before[each])
-        on_wish()
 
     before = {each: signal.signal(each, hear) for each in _SIGNALS}
     try:

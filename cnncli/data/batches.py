@@ -29,17 +29,19 @@ class Normalization:
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, images: Tensor) -> "Normalization":
-        """Mean and standard deviation (of the population) of uint8 images (N, C, H, W).
+    def of(cls, images: Tensor, indices: Tensor | None = None) -> "Normalization":
+        """Mean and standard deviation (of the population) of uint8 images (N, C, H, W), or of those at `indices` (M,).
 
         Counted exactly, level by level. A channel that is the same everywhere gets the standard deviation 1.
         """
+        indices = torch.arange(len(images)) if indices is None else indices
+        indices = indices.to(images.device)
         levels = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
         for channel in range(images.shape[1]):
             counts = torch.zeros(256, dtype=torch.float64)
-            for start in range(0, len(images), _CHUNK):
-                chunk = images[start : start + _CHUNK, channel].reshape(-1)
+            for start in range(0, len(indices), _CHUNK):
+                chunk = images[indices[start : start + _CHUNK], channel].reshape(-1)
                 counts += torch.bincount(chunk, minlength=256).cpu()
             mean = (counts * levels).sum() / counts.sum()
             variance = (counts * (levels - mean) ** 2).sum() / counts.sum()

@@ -54,7 +54,8 @@ class Logbook:
         versions = "\n".join(f"    {name} {version}" for name, version in meta["versions"].items())
         self._board.texts(
             {
-                "config": "\n".join(f"    {line}" for line in config.resolved().splitlines()),
+                "config": _indented(config.document.text),
+                "resolved_config": _indented(config.resolved()),
                 "layers": layer_page(inspection),
                 "versions": versions,
             }
@@ -88,13 +89,14 @@ class Logbook:
 
     def end(self, step: int, test: Evaluation) -> None:
         """The score on the test images."""
-        self._board.scalars(step, {"accuracy/test": test.accuracy, "loss/test": test.loss})
+        self._board.scalars(step, {"test/accuracy": test.accuracy, "test/loss": test.loss})
 
     def _histograms(self, step: int) -> None:
         """Every weight, and its gradient at the last step."""
         for name, parameter in self._experiment.training.model.named_parameters():
             layer = next(layer for layer in self._numbered if name.startswith(f"{layer}."))
-            tag = f"{self._numbered[layer]}/{name.removeprefix(f'{layer}.')}"
+            part = re.sub(r"^(conv|linear)\.", "", name.removeprefix(f"{layer}."))
+            tag = f"{self._numbered[layer]}/{part}"
             self._board.histograms(step, {f"weights/{tag}": parameter})
             if parameter.grad is not None:
                 self._board.histograms(step, {f"gradients/{tag}": parameter.grad})
@@ -122,11 +124,16 @@ class Logbook:
         model.train(mode)
         return {
             f"feature_maps/{self._numbered[name]}/{_slug(label)}": feature_map_picture(
-                maps[name][i], image=probes.pictures[i], title=f"{name}, {label}"
+                maps[name][i], image=probes.pictures[i], title=f"{name}, class {label}"
             ).pixels
             for name in names
             for i, label in enumerate(probes.names)
         }
+
+
+def _indented(text: str) -> str:
+    """Text as Markdown shows it unchanged."""
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _slug(label: str) -> str:

@@ -10,7 +10,7 @@ from cnncli.experiment.logbook import Logbook
 from cnncli.experiment.setup import Experiment
 from cnncli.spec.config import Config
 from cnncli.spec.document import dotted, parse_document, read_document
-from cnncli.training.checkpoint import load_state, load_weights, save_checkpoint
+from cnncli.training.checkpoint import load_state, load_weights, read_manifest, save_checkpoint
 from cnncli.training.evaluate import Evaluation, evaluate
 from cnncli.training.fit import Epoch, fit
 from cnncli.training.meta import collect_meta
@@ -44,7 +44,6 @@ def conduct(
         progress, stop, notify: see `fit`.
 
     Raises:
-        UsageError: the run is complete already.
         RunError: another process trains in the directory; or its checkpoint is missing, damaged, or of another network.
         DivergedError, DeviceError, DiskError: see `fit` and `save_checkpoint`; the run's status is `failed`.
     """
@@ -128,11 +127,6 @@ def _resume(experiment: Experiment, run: RunDirectory) -> None:
     """Put the training where the run's last checkpoint left it."""
     training = experiment.training
     training.load_state_dict(load_state(run.last))
-    if run.status().state == "complete" and training.epochs_done >= experiment.config.train.epochs:
-        raise UsageError(
-            f"{run.path} is complete, with {training.epochs_done} epochs",
-            remedy=f"train it longer with --set train.epochs={2 * training.epochs_done}",
-        )
     run.cut_metrics(training.epochs_done)
 
 
@@ -165,11 +159,12 @@ def _outcome_noted(run: RunDirectory) -> Iterator[None]:
         raise
 
 
-def check_same_run(config: Config, run: RunDirectory) -> None:
-    """Refuse to go on with a config that would make another run of it.
+def check_can_go_on(config: Config, run: RunDirectory) -> None:
+    """Refuse to go on with a config that would make another run of it, or that leaves nothing to train.
 
     Raises:
-        UsageError: names the fields that differ.
+        UsageError: names the fields that differ, or the epochs there are.
+        RunError: there is no checkpoint to go on from.
     """
     before = read_document(run.resolved).data
     after = parse_document(config.resolved(), name="").data
@@ -179,6 +174,13 @@ def check_same_run(config: Config, run: RunDirectory) -> None:
             f"{run.path} was trained with other settings: {', '.join(dotted(route) for route in changed)}",
             remedy="only train.epochs, train.early_stopping, name and log may change on the way; "
             "leave the others as they were, or start a new run without --resume",
+        )
+    done = read_manifest(run.last)["epoch"]
+    complete = run.status().state == "complete"
+    if config.train.epochs < done or (complete and config.train.epochs == done):
+        raise UsageError(
+            f"{run.path} has {done} epochs already" + (" and is complete" if complete else ""),
+            remedy=f"train it longer with --set train.epochs={2 * done}",
         )
 
 

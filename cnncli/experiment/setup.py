@@ -58,7 +58,7 @@ class Experiment:
         validation: or None where nothing is held out.
         test: never learned from, never chosen by.
         probes: for the feature maps.
-        normalization: mean and deviation of the images that are not for the test.
+        normalization: mean and deviation of the images learned from.
         data_files: checksum of each file of the data set.
     """
 
@@ -99,7 +99,9 @@ def prepare(
         kept, held_out = _split(dataset.train, config)
         _check_batches(config.network, len(kept), spec.batch_size)
         channels = learned.images.shape[1]
-        normalization = Normalization.of(learned.images) if config.data.normalize else Normalization.none(channels)
+        normalization = (
+            Normalization.of(learned.images, kept) if config.data.normalize else Normalization.none(channels)
+        )
 
         def unshuffled(images: ImageSet, indices: Tensor | None = None) -> Batches:
             return Batches(

@@ -59,6 +59,7 @@ def _put(data: Any, path: str, value: Any, kinds: dict[str, type[Kind]], assignm
         following = (*parents, last)[position + 1]
         child = here.get(step) if isinstance(here, dict) else here[step]
         opened = _opened(name, child, following, kinds)
+        _check_choice(name, opened, following, kinds, ".".join(parents[: position + 1]), assignment)
         if not isinstance(opened, dict | list):
             raise UsageError(
                 f"--set {assignment}: {'.'.join(parents[: position + 1])} is {child!r} and has no fields",
@@ -93,3 +94,25 @@ def _opened(name: str, value: Any, following: str, kinds: dict[str, type[Kind]])
     if kind is not None and kind.principal is not None and not isinstance(value, dict):
         return {kind.principal: value}
     return value
+
+
+def _check_choice(
+    name: str,
+    value: object,
+    following: str,
+    kinds: dict[str, type[Kind]],
+    path: str,
+    assignment: str,
+) -> None:
+    """Refuse to put a second choice, or a field of the choice, beside the one that was made.
+
+    Raises:
+        UsageError: says how to set the field, and how to choose something else.
+    """
+    words = [value] if isinstance(value, str) else [*value] if isinstance(value, dict) else []
+    if name == "defaults" or len(words) != 1 or words[0] not in kinds or following == words[0]:
+        return
+    raise UsageError(
+        f"--set {assignment}: {path} is {words[0]}",
+        remedy=f"set a field of it, {path}.{words[0]}.FIELD=VALUE, or choose another: {path}=WORD",
+    )

@@ -101,14 +101,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(
             f"{path}: there is no checkpoint here",
-            remedy="Give a directory such as runs/<run>/checkpoints/best; it is there after the first epoch.",
+            remedy="give a directory such as runs/<run>/checkpoints/best; it is there after the first epoch",
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, f"{_MANIFEST} cannot be read ({error})") from error
     if version != FORMAT:
         raise RunError(
             f"{path}: the checkpoint has format {version}, cnncli {cnncli.__version__} reads format {FORMAT}",
-            remedy=f"Use the cnncli that wrote it (version {manifest.get('cnncli', 'unknown')}).",
+            remedy=f"use the cnncli that wrote it (version {manifest.get('cnncli', 'unknown')})",
         )
     if missing:
         raise _damaged(path, f"{_MANIFEST} lacks {', '.join(sorted(missing))}")
@@ -137,7 +137,7 @@ def _damaged(path: Path, what: str) -> RunError:
     other = "best" if path.name == "last" else "last"
     return RunError(
         f"{path}: the checkpoint is damaged: {what}",
-        remedy=f"Use the other checkpoint of the run ({path.with_name(other)}), a copy, or train again.",
+        remedy=f"use the other checkpoint of the run ({path.with_name(other)}), a copy, or train again",
     )
 
 

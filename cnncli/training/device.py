@@ -10,6 +10,8 @@ from cnncli.errors import DeviceError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
+_WORTH_SHARING = 20_000_000
+"""Multiply-accumulates of a forward pass; about a millisecond on one core."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
@@ -25,12 +27,12 @@ def resolve_device(name: DeviceName) -> torch.device:
         built = "no GPU answers" if torch.version.cuda else "this torch is built without CUDA"
         raise DeviceError(
             f"--device cuda: {built} (torch {torch.__version__})",
-            remedy="Use --device cpu, or see that `nvidia-smi` lists a GPU and that torch is a CUDA build.",
+            remedy="use --device cpu, or see that `nvidia-smi` lists a GPU and that torch is a CUDA build",
         )
     if name == "mps" and not _has_mps():
         raise DeviceError(
             f"--device mps: there is no Apple GPU that torch {torch.__version__} can use",
-            remedy="Use --device cpu; mps needs macOS 14 or later on Apple silicon.",
+            remedy="use --device cpu; mps needs macOS 14 or later on Apple silicon",
         )
     return torch.device(name)
 
@@ -55,6 +57,15 @@ def use_channels_last(setting: Literal["auto"] | bool, device: torch.device, *, 
     return setting
 
 
+def useful_threads(macs_per_step: int) -> int:
+    """How many CPU threads help with a step of so many multiply-accumulates.
+
+    A step that is done in a millisecond is not done sooner by two threads, and on a machine that has other things to do
+    it is done much later: each of its many small parts then waits until both have had their turn.
+    """
+    return 1 if macs_per_step < _WORTH_SHARING else torch.get_num_threads()
+
+
 def repeat_exactly(device: torch.device) -> None:
     """Ask for convolutions that give the same bits each time, for the whole process.
 
@@ -75,7 +86,7 @@ def out_of_memory_explained(device: torch.device) -> Iterator[None]:
             raise
         raise DeviceError(
             f"the memory of {device} is exhausted",
-            remedy="Make train.batch_size smaller (--set train.batch_size=32), or the network.",
+            remedy="make train.batch_size smaller (--set train.batch_size=32), or the network",
         ) from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 
 def find_culprit(model: nn.Module, images: Tensor, loss_of: Callable[[Tensor], Tensor]) -> str | None:
@@ -21,7 +22,7 @@ def find_culprit(model: nn.Module, images: Tensor, loss_of: Callable[[Tensor], T
         loss_of: runs the model on images and gives the loss.
 
     Returns:
-        None where the batch gives finite numbers this time, as it may with dropout.
+        None where the batch gives finite numbers this time, as it may with dropout on a GPU.
     """
     if not _finite(images):
         return "an input image"
@@ -52,11 +53,20 @@ def find_culprit(model: nn.Module, images: Tensor, loss_of: Callable[[Tensor], T
         for name, module, inputs in reversed(leaves):
             if not all(map(_finite, _gradients(module, inputs))):
                 return f"the gradient of {name}"
-        return None
+        return _too_long(model)
     finally:
         for handle in handles:
             handle.remove()
         model.zero_grad(set_to_none=True)
+
+
+def _too_long(model: nn.Module) -> str | None:
+    """Where the largest part of the gradient is, if its length overflows although each of its numbers is finite."""
+    gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    if _finite(get_total_norm(list(gradients.values()))):
+        return None
+    largest = max(gradients, key=lambda name: float(gradients[name].abs().max()))
+    return f"the length of the gradient, most of it in {largest},"
 
 
 def find_bad_weight(model: nn.Module) -> str | None:

@@ -208,6 +208,7 @@ def _explained(training: Training, step: Step, train: Batches, bad_step: int, *,
     """The error for a step that is not finite: its batch is run once more to find the layer."""
     within_epoch = bad_step - 1 - (training.step - training.step_in_epoch)
     images, labels = next(iter(train.epoch(training.epochs_done + 1, within_epoch)))
+    torch.set_rng_state(step.random_before)  # so that dropout on the CPU drops the same numbers once more
     with torch.enable_grad():
         culprit = find_culprit(training.model, images, lambda x: step.loss(training.model, x, labels)[0])
     what = culprit or "the loss or the gradient (of no layer, when the batch was run again)"
@@ -216,8 +217,8 @@ def _explained(training: Training, step: Step, train: Batches, bad_step: int, *,
 
 def _diverged(training: Training, step: int, what: str, *, saved_step: int) -> DivergedError:
     epoch, rate = training.epochs_done + 1, training.schedule(step - 1)
-    good = f"The checkpoint of step {saved_step} is good." if saved_step else "There was no checkpoint yet."
+    good = f"the checkpoint of step {saved_step} is good" if saved_step else "there was no checkpoint yet"
     return DivergedError(
         f"training diverged at step {step} (epoch {epoch}, learning rate {rate:.3g}): {what} is not finite",
-        remedy="Make the learning rate smaller, give the schedule a warmup, or set train.clip_norm to 1. " + good,
+        remedy="make the learning rate smaller, give the schedule a warmup, or set train.clip_norm to 1; " + good,
     )

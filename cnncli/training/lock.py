@@ -43,7 +43,7 @@ def locked(path: Path) -> Iterator[None]:
             holder = path.read_text(encoding="utf-8").strip() or "another process"
             raise RunError(
                 f"{path.parent}: the run is in use by {holder}",
-                remedy="Wait until it is done, or end it; it writes a checkpoint on Ctrl-C.",
+                remedy="wait until it is done, or end it; it writes a checkpoint on Ctrl-C",
             ) from error
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()}\n".encode())

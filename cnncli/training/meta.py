@@ -44,6 +44,7 @@ def _versions() -> dict[str, str | None]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = None
+    found["torch"] = str(torch.__version__)  # with the build, +cpu or +cu132, which decides the last bits
     return found
 
 

@@ -109,7 +109,7 @@ class RunDirectory:
         try:
             return dict(json.loads(path.read_bytes()))
         except (OSError, ValueError) as error:
-            raise RunError(f"{path}: cannot be read: {error}", remedy="Start a new run.") from error
+            raise RunError(f"{path}: cannot be read: {error}", remedy="start a new run") from error
 
     def status(self) -> Status:
         """How the run stands; interrupted also where its process went without a word."""
@@ -117,7 +117,7 @@ class RunDirectory:
             found = json.loads((self.path / _STATUS).read_bytes())
             status = Status(cast(State, found["state"]), found.get("reason"))
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"{self.path / _STATUS}: cannot be read: {error}", remedy="Train again.") from error
+            raise RunError(f"{self.path / _STATUS}: cannot be read: {error}", remedy="train again") from error
         if status.state == "running" and not is_locked(self.path / _LOCK):
             return Status("interrupted", "its process ended without writing why")
         return status
@@ -163,7 +163,7 @@ class RunDirectory:
         try:
             return [json.loads(line) for line in lines]
         except ValueError as error:
-            raise RunError(f"{path}: a line is not JSON: {error}", remedy="Delete the line.") from error
+            raise RunError(f"{path}: a line is not JSON: {error}", remedy="delete the line") from error
 
     def cut_metrics(self, epochs: int) -> None:
         """Keep the first `epochs` epochs, before training goes on from the checkpoint written after them."""

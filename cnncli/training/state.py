@@ -140,11 +140,11 @@ class Training:
         if mine != theirs:
             raise RunError(
                 f"the checkpoint was trained with {theirs}, the config says {mine}",
-                remedy="Leave train.optimizer as it was when resuming, or start a new run.",
+                remedy="leave train.optimizer as it was when resuming, or start a new run",
             )
         if (self.average is None) != (state["average"] is None):
             has, wants = ("no", "asks for one") if self.average else ("a", "asks for none")
             raise RunError(
                 f"the checkpoint has {has} moving average of the weights, the config {wants}",
-                remedy="Leave train.ema as it was when resuming, or start a new run.",
+                remedy="leave train.ema as it was when resuming, or start a new run",
             )

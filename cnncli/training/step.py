@@ -24,6 +24,9 @@ class Step:
         bf16: whether convolutions and linears compute in bfloat16; weights, loss and gradients stay float32.
         compiled: whether to run the model through `torch.compile`.
         notify: takes a message for the user, such as that compiling failed.
+
+    Attributes:
+        random_before: the state of the CPU's random numbers before the last step.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Step:
         self._clip_norm = clip_norm
         self._bf16 = bf16
         self._notify = notify
+        self.random_before = torch.get_rng_state()
         self._forward: Forward = training.model
         if compiled:
             self._forward = torch.compile(training.model)
@@ -54,6 +58,7 @@ class Step:
             NotFinite: by the guard; then neither weights nor counters have moved.
         """
         training = self._training
+        self.random_before = torch.get_rng_state()
         rate = training.schedule(training.step)
         for group in training.optimizer.param_groups:
             group["lr"] = rate

@@ -26,7 +26,7 @@ def put_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str)
         listed = "".join(f"\n  {line}" for line in found[:_SHOWN])
         raise RunError(
             f"{source}: these are weights of another network:{listed}{more}",
-            remedy="Use the config the run was trained with: resolved.yaml in the run's directory.",
+            remedy="use the config the run was trained with: resolved.yaml in the run's directory",
         )
     model.load_state_dict(dict(weights))
 

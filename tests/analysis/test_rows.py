@@ -98,18 +98,19 @@ def sizes(rows: tuple[Row, ...]) -> list[int]:
     return [row.receptive_field.size[0] for row in rows]
 
 
-def last(rows: list[Row]) -> tuple[int, Fraction, int]:
+def last(rows: list[Row]) -> tuple[int, int, int]:
     """Size, jump and padding (-start) of the last row."""
     field = rows[-1].receptive_field
     assert field.jump is not None
     assert field.start is not None
-    return field.size[0], field.jump[0], -field.start[0]
+    assert field.jump[0].denominator == 1
+    return field.size[0], int(field.jump[0]), -field.start[0]
 
 
 def test_lenet5() -> None:
     rows = inspect_text(LENET5, (1, 28, 28)).rows
     assert sizes(rows) == [5, 6, 14, 16, 32]
-    assert [row.receptive_field.jump for row in rows] == [(j, j) for j in (1, 2, 2, 4, 4)]
+    assert [row.receptive_field.jump for row in rows] == [(Fraction(j), Fraction(j)) for j in (1, 2, 2, 4, 4)]
 
 
 def test_vgg16() -> None:

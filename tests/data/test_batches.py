@@ -56,6 +56,13 @@ def test_mean_and_deviation_are_those_of_torch() -> None:
     assert found.std == pytest.approx(exact.std(dim=(0, 2, 3), correction=0).tolist())
 
 
+def test_mean_and_deviation_of_a_part() -> None:
+    images = noise(50, channels=1).images
+    part = torch.tensor([3, 40, 7])
+    assert Normalization.of(images, part) == Normalization.of(images[part])
+    assert Normalization.of(images, part) != Normalization.of(images)
+
+
 def test_a_constant_channel_divides_by_one() -> None:
     assert Normalization.of(torch.full((2, 1, 3, 3), 51, dtype=torch.uint8)) == Normalization(mean=(0.2,), std=(1.0,))
 

@@ -27,8 +27,10 @@ MAPPED = ["01_conv1", "02_max_pool1", "03_conv2", "04_avg_pool1", "05_conv3"]
 def test_there_is_one_file_with_everything(run: Path, events: EventAccumulator) -> None:
     assert len(list(run.rglob("*tfevents*"))) == 1
     tags = events.Tags()
-    curves = [f"{name}/{part}" for name, part in product(("accuracy", "loss"), ("train", "val", "test"))]
-    assert sorted(tags["scalars"]) == sorted([*curves, "training/learning_rate", "training/images_per_second"])
+    curves = [f"{name}/{part}" for name, part in product(("accuracy", "loss"), ("train", "val"))]
+    assert sorted(tags["scalars"]) == sorted(
+        [*curves, "test/accuracy", "test/loss", "training/learning_rate", "training/images_per_second"]
+    )
     assert sorted(tags["images"]) == sorted(
         [
             *(f"kernels/{layer}" for layer in CONVOLUTIONS),
@@ -45,7 +47,12 @@ def test_there_is_one_file_with_everything(run: Path, events: EventAccumulator) 
                 "bias",
             }
     assert tags["graph"]
-    assert {"config/text_summary", "layers/text_summary", "versions/text_summary"} <= set(tags["tensors"])
+    assert {
+        "config/text_summary",
+        "resolved_config/text_summary",
+        "layers/text_summary",
+        "versions/text_summary",
+    } <= set(tags["tensors"])
     settings = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     hparams = HParamsPluginData.FromString(settings).session_start_info.hparams
     assert hparams["lr"].number_value == 1e-2
@@ -59,8 +66,9 @@ def test_the_texts(events: EventAccumulator) -> None:
         content: bytes = tensor.tensor_proto.string_val[0]
         return content.decode()
 
-    assert "kernel_size: 3" in text("config")
     assert "seed: 3" in text("config")
+    assert "betas" not in text("config")
+    assert "betas" in text("resolved_config")
     # 6 kernels of 2x2, 5 deep, on 4x4 make 3x3: 6 (5 * 4 + 1) parameters, 6 * 5 * 4 * 9 MACs; it sees 6x6 pixels.
     (row,) = [line for line in text("layers").splitlines() if line.startswith("| conv2 |")]
     assert [cell.strip() for cell in row.strip("|").split("|")][3:6] == ["126", "1,080", "6 x 6"]
@@ -74,7 +82,7 @@ def test_curves_have_a_point_for_each_epoch(run: Path, events: EventAccumulator)
         points = [(point.step, point.value) for point in events.Scalars(f"{name}/{part}")]
         assert points == [(line["step"], pytest.approx(line[part][name])) for line in metrics]
     test = RunDirectory.open(run).results()["test"]
-    (point,) = events.Scalars("accuracy/test")
+    (point,) = events.Scalars("test/accuracy")
     assert (point.step, point.value) == (EPOCHS * STEPS, pytest.approx(test["accuracy"]))
 
 

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from torch import Tensor
 
 from cnncli.data.digits import load_digits
+from cnncli.data.splits import stratified_split
 from cnncli.pictures.canvas import Box
 from cnncli.pictures.feature_maps import feature_map_picture
 from cnncli.pictures.kernels import kernel_picture
@@ -99,7 +100,8 @@ def test_a_row_of_the_kernel_matrix_is_a_filter(weights: Mapping[str, Tensor]) -
 def probes() -> Tensor:
     """The first test image of each class as the network gets it (10, 1, 8, 8), worked out from the data set."""
     digits = load_digits()
-    learned = digits.train.images.double() / 255  # with those held out for validation
+    kept, _ = stratified_split(digits.train.labels, 0.2, seed=3)
+    learned = digits.train.images[kept].double() / 255
     labels = digits.test.labels.tolist()
     first = torch.stack([digits.test.images[labels.index(label)] for label in range(10)]).double() / 255
     return (first - learned.mean()) / learned.std(correction=0)

@@ -79,7 +79,7 @@ def test_a_planted_nan_is_found_and_no_weight_moves(guard: str, train: Batches) 
     assert str(caught.value) == (
         "training diverged at step 5 (epoch 2, learning rate 0.1): the output of middle is not finite"
     )
-    assert "The checkpoint of step 3 is good." in str(caught.value.remedy)
+    assert "the checkpoint of step 3 is good" in str(caught.value.remedy)
     for before, after in zip(kept, weights(training.model), strict=True):
         assert torch.equal(before, after)
 
@@ -104,7 +104,7 @@ def test_one_bad_batch_among_good_ones_keeps_the_weights_too(guard: str, train: 
 
     with pytest.raises(DivergedError, match=r"step 2 \(epoch 1.*an input image is not finite") as caught:
         list(fit(training, OneBad(), None, classes=3, epochs=1, stop=keep))
-    assert "There was no checkpoint yet." in str(caught.value.remedy)
+    assert "there was no checkpoint yet" in str(caught.value.remedy)
     for before, after in zip(kept[0], weights(training.model), strict=True):
         assert torch.equal(before, after)
 

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from cnncli.cli.commands.options import DebugOption
 from cnncli.errors import DiskError, UsageError
 
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment; NAME.yaml is written.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Write a commented config to start from.
 

@@ -1,5 +1,6 @@
 """`cnncli train`: from a config to a trained network and the pictures of it."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cnncli.analysis.graph import graph_of
+from cnncli.analysis.rows import inspect_graph
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
 from cnncli.errors import Interrupted, Terminated, UsageError
 from cnncli.spec.config import Config, read_config
@@ -37,7 +40,8 @@ OutOption = Annotated[Path, typer.Option("--out", help="Where run directories ar
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run instead of the config's.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="CPU threads; unless given, as many as torch finds useful.")
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads; unless given, one for a tiny network, else all cores."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the run directory and errors.")]
 EpochsAsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per epoch on stdout.")]
@@ -81,28 +85,30 @@ def train(
 
     from cnncli.cli.render import results
     from cnncli.cli.render.progress import TrainingDisplay, loudness
-    from cnncli.experiment.run import check_same_run
+    from cnncli.experiment.run import check_can_go_on
     from cnncli.experiment.setup import prepare
-    from cnncli.training.device import resolve_device
+    from cnncli.training.device import resolve_device, useful_threads
     from cnncli.training.run_directory import RunDirectory
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    macs_per_step = inspect_graph(graph_of(read.network, read.name)).macs * read.train.batch_size
+    torch.set_num_threads(threads or useful_threads(macs_per_step))
     display = TrainingDisplay(loudness(quiet=quiet, as_json=as_json))
     run = None if resume is None else RunDirectory.open(resume)
     if run is not None:
-        check_same_run(read, run)
+        check_can_go_on(read, run)
     experiment = prepare(read, data_dir=data_dir, device=resolve_device(device.value), notify=display.notice)
     if dry_run:
         results.show_dry_run(experiment)
         return
+    again = {"--data-dir": (data_dir, DATA_DIR), "--device": (device.value, "auto"), "--threads": (threads, None)}
+    flags = [str(word) for flag, (given, default) in again.items() if given != default for word in (flag, given)]
     resumed = run is not None
     run = run or RunDirectory.create(out, read.name, datetime.now().astimezone())
-    _train(experiment, run, display, resumed=resumed)
+    _train(experiment, run, display, resumed=resumed, flags=flags)
     if display.speaks:
         results.show_results(run.results())
         results.show_next(run.path)
-    elif quiet:
+    elif quiet and not as_json:
         typer.echo(str(run.path))
 
 
@@ -119,16 +125,23 @@ def _read(
     return read_config(config, data_dir=data_dir, assignments=named)
 
 
-def _train(experiment: "Experiment", run: "RunDirectory", display: "TrainingDisplay", *, resumed: bool) -> None:
-    """Train to the end, or until somebody asks to stop."""
+def _train(
+    experiment: "Experiment",
+    run: "RunDirectory",
+    display: "TrainingDisplay",
+    *,
+    resumed: bool,
+    flags: Sequence[str],
+) -> None:
+    """Train to the end, or until somebody asks to stop; `flags` are what a resumed run has to be given again."""
     from cnncli.cli.stopping import stop_wish
     from cnncli.experiment.run import conduct
 
-    def heard() -> None:
-        display.notice("finishing this step and writing a checkpoint; once more stops at once")
+    def announce() -> None:
+        display.notice("stopping after this step, with a checkpoint; once more stops at once")
 
     display.start(experiment, run.path)
-    with stop_wish(heard) as stop, display.shown():
+    with stop_wish(announce) as stop, display.shown():
         for epoch in conduct(
             experiment,
             run,
@@ -143,5 +156,5 @@ def _train(experiment: "Experiment", run: "RunDirectory", display: "TrainingDisp
         kind = Terminated if stop.signal == signal.SIGTERM else Interrupted
         raise kind(
             f"stopped at step {experiment.training.step}; the checkpoint is in {run.last}",
-            remedy=f"go on with: cnncli train --resume {run.path}",
+            remedy="go on with: " + shlex.join(["cnncli", "train", "--resume", str(run.path), *flags]),
         )

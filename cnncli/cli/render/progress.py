@@ -68,7 +68,8 @@ class TrainingDisplay:
             f"{inspection.params:,} parameters, {inspection.macs:,} MACs\n"
             f"{config.data.name}: {experiment.train.image_count:,} images to learn from{held_out}, "
             f"{experiment.test.image_count:,} for the test\n"
-            f"{experiment.device.type}: {config.train.epochs} epochs of {len(experiment.train):,} steps, run in {run}\n"
+            f"{experiment.device.type}: {_count(config.train.epochs, 'epoch')} of "
+            f"{_count(len(experiment.train), 'step')}, run in {run}\n"
             f"{_header()}"
         )
 
@@ -92,6 +93,10 @@ def loudness(*, quiet: bool, as_json: bool) -> Loudness:
     if quiet:
         return "quiet"
     return "live" if sys.stderr.isatty() else "plain"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 _COLUMNS = ("epoch", "train loss", "accuracy", "val loss", "accuracy", "images/s", "seconds")

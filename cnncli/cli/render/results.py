@@ -1,5 +1,6 @@
 """What `cnncli train` prints before and after the training itself."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,9 @@ def _percent(share: float | None) -> str:
 def show_next(run: Path) -> None:
     """The commands that come next."""
     lines = [
-        f"tensorboard --logdir {run.parent}",
-        f"cnncli inspect {run / 'config.yaml'}",
-        f"cnncli train --resume {run} --set train.epochs=N",
+        shlex.join(["tensorboard", "--logdir", str(run.parent)]),
+        "  then open http://localhost:6006/?tagFilter=kernels#timeseries for the kernels alone",
+        shlex.join(["cnncli", "inspect", str(run / "resolved.yaml")]),
+        shlex.join(["cnncli", "train", "--resume", str(run), "--set"]) + " train.epochs=N",
     ]
     out().print(Text("next:\n  " + "\n  ".join(lines)), soft_wrap=True)
