@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM as wishes that the training loop grants after its current step."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -9,36 +10,30 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopWish:
-    """Which signal asked for an end, if any.
+    """Which signal asked for an end, if any."""
 
-    Args:
-        announce: called once, when the loop first asks after a signal: to print in the handler could cut into a print.
-    """
-
-    def __init__(self, announce: Callable[[], None]) -> None:
-        self.signal: int | None = None
-        self._announce = announce
-        self._announced = False
+    signal: int | None = None
 
     def __call__(self) -> bool:
         """Whether an end is wished for."""
-        if self.signal is None:
-            return False
-        if not self._announced:
-            self._announced = True
-            self._announce()
-        return True
+        return self.signal is not None
 
 
 @contextmanager
 def stop_wish(announce: Callable[[], None]) -> Iterator[StopWish]:
-    """Listen for signals; the second one acts at once, as if nobody listened."""
-    wish = StopWish(announce)
+    """Listen for signals; the second one acts at once, as it does by default.
+
+    Args:
+        announce: says that the first signal was heard. It is called in a thread of its own, because a handler that
+            prints may have cut into a print.
+    """
+    wish = StopWish()
 
     def hear(number: int, frame: FrameType | None) -> None:
         wish.signal = number
-        for each in _SIGNALS:
-            signal.signal(each, before[each])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        threading.Thread(target=announce).start()
 
     before = {each: signal.signal(each, hear) for each in _SIGNALS}
     try:

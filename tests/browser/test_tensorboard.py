@@ -101,9 +101,9 @@ def test_the_curves(page: Page, address: str) -> None:
     page.goto(f"{address}#timeseries")
     titles = page.locator(".group-title")
     expect(titles.get_by_text("weights", exact=True)).to_be_visible(timeout=1000 * WAIT)
-    groups = ["accuracy", "feature_maps", "gradients", "kernels", "loss", "training", "weights"]
+    groups = ["accuracy", "feature_maps", "gradients", "kernels", "loss", "test", "training", "weights"]
     assert titles.all_inner_texts() == ["Pinned", *groups]
-    for part in ("train", "val", "test"):
+    for part in ("train", "val"):
         card = page.locator("scalar-card").filter(has=page.get_by_title(f"accuracy/{part}"))
         expect(card.locator("line-chart")).to_be_visible()
 
@@ -113,7 +113,7 @@ def test_the_curves(page: Page, address: str) -> None:
     [
         ("kernels", ["kernels/01_conv1", "kernels/03_conv2"]),
         ("feature_maps/.*/7", [f"feature_maps/{layer}/7" for layer in LAYERS]),
-        ("loss", ["loss/test", "loss/train", "loss/val"]),
+        ("loss", ["loss/train", "loss/val", "test/loss"]),
     ],
 )
 def test_the_cards_of_a_group(group: str, tags: list[str], page: Page, address: str) -> None:
