@@ -106,6 +106,7 @@ def _place(root: nn.Module, name: str, module: nn.Module) -> None:
         if scope not in dict(root.named_children()):
             root.add_module(scope, nn.Module())
         root = root.get_submodule(scope)
+    assert last not in dict(root.named_children()), f"{name} is there twice"
     root.add_module(last, module)
 
 

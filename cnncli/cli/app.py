@@ -1,5 +1,6 @@
 """The `cnncli` program: its commands, and what happens to their errors."""
 
+import errno
 import sys
 import traceback
 from typing import Annotated
@@ -9,7 +10,7 @@ import typer
 from cnncli import __version__
 from cnncli.cli.commands import init, inspect, schema, train, validate
 from cnncli.cli.render.console import show_error
-from cnncli.errors import CnncliError
+from cnncli.errors import CnncliError, DiskError
 
 app = typer.Typer(
     name="cnncli",
@@ -55,14 +56,16 @@ def main() -> None:
             traceback.print_exc()
         show_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except SystemExit as ended:
         # Whoever read the output has closed it (`| head`), which typer takes for a failure.
         if isinstance(ended.__context__, BrokenPipeError):
             sys.exit(0)
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            full = DiskError(f"nothing more can be written: {error.strerror}", remedy="free some space")
+            show_error(full)
+            sys.exit(full.exit_code)
         if "--debug" in sys.argv:
             raise
         bug = CnncliError(

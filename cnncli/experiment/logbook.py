@@ -1,7 +1,7 @@
 """What a run tells TensorBoard: curves, kernels, feature maps, histograms, the graph and a few pages of text."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,8 @@ class Logbook:
         self._log = experiment.config.log
         self._numbered = experiment.config.network.numbered()
         epochs = experiment.config.train.epochs
-        self._picture_epochs = spaced_steps(epochs, self._log.images) if self._log.images else ()
+        self._picture_epochs = _picture_epochs(epochs, self._log.images)
+        self._slugs = _slugs(experiment.probes.names)
 
     def begin(self, meta: Mapping[str, Any]) -> str | None:
         """The pages that stay as they are, and the pictures before the first step.
@@ -123,7 +124,7 @@ class Logbook:
             maps = model.eval().outputs(probes.images, names)  # name -> (P, C, H, W)
         model.train(mode)
         return {
-            f"feature_maps/{self._numbered[name]}/{_slug(label)}": feature_map_picture(
+            f"feature_maps/{self._numbered[name]}/{self._slugs[i]}": feature_map_picture(
                 maps[name][i], image=probes.pictures[i], title=f"{name}, class {label}"
             ).pixels
             for name in names
@@ -136,6 +137,19 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def _slug(label: str) -> str:
-    """A class's name as part of a tag: `T-shirt/top` would make a group of its own."""
-    return re.sub(r"[^\w.-]+", "-", label)
+def _picture_epochs(epochs: int, most: int) -> Collection[int]:
+    """Epochs after which pictures are written: 0, 1, 2, 4, 8, ... and the last.
+
+    Doubling does not depend on how many epochs there will be, so that a run that is made longer goes on with the same
+    epochs and stays within what TensorBoard keeps of a tag. Where that would be too many, they are spaced anew.
+    """
+    if not most:
+        return ()
+    doubled = {0, epochs} | {2**i for i in range(epochs.bit_length()) if 2**i < epochs}
+    return doubled if len(doubled) <= most else spaced_steps(epochs, most)
+
+
+def _slugs(labels: Sequence[str]) -> list[str]:
+    """Names of classes as parts of tags, all different: `T-shirt/top` would make a group of its own."""
+    slugs = [re.sub(r"[^\w.]+", "-", label).strip("-") for label in labels]
+    return [slug if slug and slugs.count(slug) == 1 else f"{slug or 'class'}-{i}" for i, slug in enumerate(slugs)]

@@ -1,11 +1,11 @@
 """A run from its first epoch to its results, and on from a checkpoint."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from cnncli.board import Board
-from cnncli.errors import CnncliError, UsageError
+from cnncli.errors import CnncliError, DiskError, RunError, UsageError
 from cnncli.experiment.logbook import Logbook
 from cnncli.experiment.setup import Experiment
 from cnncli.spec.config import Config
@@ -15,7 +15,7 @@ from cnncli.training.evaluate import Evaluation, evaluate
 from cnncli.training.fit import Epoch, fit
 from cnncli.training.meta import collect_meta
 from cnncli.training.progress import Progress
-from cnncli.training.run_directory import RunDirectory
+from cnncli.training.run_directory import RunDirectory, State
 
 _MAY_DIFFER = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("log",))
 """What a resumed run may change without becoming another run."""
@@ -49,6 +49,7 @@ def conduct(
     """
     with run.lock():
         if resumed:
+            _check_same_data(experiment, run)
             _resume(experiment, run)
         run.set_status("running")
         with _outcome_noted(run):
@@ -59,7 +60,7 @@ def conduct(
                 run.write_config(experiment.config.document.text)
                 run.write_meta(meta)
             run.write_resolved(experiment.config.resolved())
-            with Board(run.path, resumed_at=experiment.training.step if resumed else None) as board:
+            with Board(run.path, resumed_at=experiment.training.step + 1 if resumed else None) as board:
                 logbook = Logbook(board, experiment)
                 no_graph = None if resumed else logbook.begin(meta)
                 if no_graph is not None:
@@ -127,16 +128,33 @@ def _resume(experiment: Experiment, run: RunDirectory) -> None:
     """Put the training where the run's last checkpoint left it."""
     training = experiment.training
     training.load_state_dict(load_state(run.last))
+    stopping = experiment.config.train.early_stopping
+    if run.status().state == "complete" and stopping and training.epochs_without_gain >= stopping.patience:
+        raise UsageError(
+            f"early stopping ended {run.path} after {training.epochs_done} epochs",
+            remedy="train it longer with --set train.early_stopping=null, or with a larger patience",
+        )
     run.cut_metrics(training.epochs_done)
+
+
+def _check_same_data(experiment: Experiment, run: RunDirectory) -> None:
+    """Refuse other data: the validation images would be drawn anew, and some of them have been learned from."""
+    before, now = run.meta().get("data", {}), experiment.data_files
+    if before != now:
+        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        raise RunError(
+            f"the data has changed since {run.path} began: {', '.join(changed[:5])}",
+            remedy="put the data back as it was, or start a new run",
+        )
 
 
 def _note_resumption(run: RunDirectory, meta: dict[str, Any], notify: Callable[[str], None]) -> None:
     """Add to meta.json what the run goes on with, and say what keeps it from giving the same bits as before."""
     first = run.meta()
     for what, before, now in (
-        ("torch", first["versions"]["torch"], meta["versions"]["torch"]),
-        ("threads:", first["threads"], meta["threads"]),
-        ("device", first["device"]["name"], meta["device"]["name"]),
+        ("torch", first.get("versions", {}).get("torch"), meta["versions"]["torch"]),
+        ("threads:", first.get("threads"), meta["threads"]),
+        ("device", first.get("device", {}).get("name"), meta["device"]["name"]),
     ):
         if before != now:
             notify(f"begun with {what} {before}, goes on with {now}: the weights will differ in their last bits")
@@ -149,14 +167,20 @@ def _outcome_noted(run: RunDirectory) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, GeneratorExit):
-        run.set_status("interrupted")
+        _try_to_say(run, "interrupted")
         raise
     except CnncliError as error:
-        run.set_status("failed", error.message)
+        _try_to_say(run, "failed", error.message)
         raise
     except Exception as error:
-        run.set_status("failed", f"{type(error).__name__}: {error}")
+        _try_to_say(run, "failed", f"{type(error).__name__}: {error}")
         raise
+
+
+def _try_to_say(run: RunDirectory, state: State, reason: str | None = None) -> None:
+    """Set the status if the disk still takes it: what led here is what the user must hear of."""
+    with suppress(DiskError):
+        run.set_status(state, reason)
 
 
 def check_can_go_on(config: Config, run: RunDirectory) -> None:

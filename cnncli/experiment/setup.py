@@ -92,7 +92,8 @@ def prepare(
         DeviceError: out of memory.
     """
     spec = config.train
-    dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
+    with out_of_memory_explained(device, remedy="make data.size smaller, or use fewer images"):
+        dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
     channels_last = use_channels_last(spec.channels_last, device, bf16=spec.precision == "bf16")
     with out_of_memory_explained(device):
         learned, test = dataset.train.to(device), dataset.test.to(device)
@@ -197,7 +198,9 @@ def _probes(test: ImageSet, classes: tuple[str, ...], most: int, batches: Callab
     """The first test image of each class that has one, of the first `most` classes."""
     labels = test.labels.tolist()
     present = [label for label in range(len(classes)) if label in set(labels)][:most]
-    chosen = test.subset(torch.tensor([labels.index(label) for label in present], device=test.labels.device))
+    chosen = test.subset(
+        torch.tensor([labels.index(label) for label in present], dtype=torch.int64, device=test.labels.device)
+    )
     names = tuple(classes[label] for label in present)
     if not names:
         return Probes((), chosen.images, chosen.images.float())

@@ -26,13 +26,13 @@ def find_config(config: str) -> Path:
         ConfigError: there is neither.
     """
     path = Path(config)
-    if path.exists():
-        if path.is_dir():
-            raise ConfigError(f"{config} is a folder", remedy="name a .yaml file in it")
-        return path
     bundled = bundled_configs()
+    if path.is_file():
+        return path
     if config in bundled:
         return bundled[config]
+    if path.is_dir():
+        raise ConfigError(f"{config} is a folder", remedy="name a .yaml file in it")
     names = [*bundled, *(str(near) for near in path.parent.glob("*.yaml"))] if path.parent.is_dir() else [*bundled]
     raise ConfigError(
         f"there is no config {config}{did_you_mean(config, names)}",

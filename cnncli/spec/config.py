@@ -1,6 +1,7 @@
 """A whole config: read, checked, and with the network it describes."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -84,19 +85,28 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
     path = find_config(config)
     document = override(read_document(path), assignments, kinds)
     problems: list[Problem] = []
-    fields = None
+    about_layers: list[Problem] = []
+    fields: ConfigFields | None = None
+    network: Network | None = None
+    classes: tuple[str, ...] = ()
     try:
         fields = ConfigFields.model_validate(document.data)
+        problems += _contradictions(fields)
     except ValidationError as error:
         problems += problems_of(error, ConfigFields)
-    blueprint = read_blueprint(document, problems)
-    document.raise_problems(problems)
+    blueprint = read_blueprint(document, about_layers)
+    data = fields.data if fields else _data_alone(document.data)
+    if data is not None and blueprint and not about_layers:
+        classes = class_names(data, data_dir)
+        network = lay_out(blueprint, input_shape(data), len(classes), about_layers)
+        if not about_layers and not any(node.description.params for node in network.nodes):
+            nothing = "no layer has weights, so there is nothing to learn; add logits"
+            about_layers.append(Problem(("model", "layers"), nothing, at_key=True))
+    document.raise_problems([*problems, *about_layers])
     assert fields is not None, "a validation without problems gives fields"
-    classes = class_names(fields.data, data_dir)
-    network = lay_out(blueprint, input_shape(fields.data), len(classes), problems)
-    document.raise_problems(problems)
+    assert network is not None, "and then there is a network"
     return Config(
-        name=fields.name or path.stem,
+        name=fields.name or _as_name(path.stem),
         document=document,
         data=fields.data,
         train=fields.train,
@@ -104,6 +114,26 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
         network=network,
         classes=classes,
     )
+
+
+def _data_alone(data: dict[str, Any]) -> DataSpec | None:
+    """The `data:` section of a config that has faults elsewhere, so that shapes can be checked all the same."""
+    try:
+        return DataSpec.model_validate(data.get("data"))
+    except ValidationError:
+        return None
+
+
+def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
+    """What is wrong between sections that are right by themselves."""
+    if fields.train.early_stopping and not fields.data.validation:
+        route = ("train", "early_stopping")
+        yield Problem(route, "judges by the validation images, but data.validation is 0; hold some back, say 0.1")
+
+
+def _as_name(stem: str) -> str:
+    """A file's name made a name that runs can have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80] or "run"
 
 
 class _Dumper(yaml.SafeDumper):

@@ -34,7 +34,7 @@ _PLAIN_TAGS = {
     for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "seq", "map")
 }
 _MOST_VALUES = 100_000
-_MOST_DIGITS = 18
+_MOST_DIGITS = 19
 
 
 @dataclass(frozen=True, order=True)
@@ -110,6 +110,8 @@ class Document:
         if override is not None:
             lines = [f"--set {override}: {told}"]
         else:
+            below = [flag for route, flag in self.overridden.items() if route[: len(known)] == known != ()]
+            told += f" (with --set {', --set '.join(below)})" if below else ""
             lines = self._quote(self._mark(problem.route, problem.at_key), told)
         for route, why in problem.also:
             lines += self._quote(self._mark(route, at_key=True), why)

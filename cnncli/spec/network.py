@@ -4,8 +4,8 @@ This is the one description of a network. `analysis` measures it and `model` bui
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 from cnncli.spec.blueprint import Block, Branch, Item, Place, Residual, Sequence, Single
 from cnncli.spec.document import Problem, Route
@@ -15,6 +15,7 @@ from cnncli.spec.layers import (
     BatchNorm,
     Concat,
     Conv,
+    ConvTranspose,
     Description,
     Join,
     Layer,
@@ -38,8 +39,9 @@ TAKEN = frozenset({
     "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
     "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
     "training", "type", "xpu", "zero_grad", INPUT,
+    "kernels", "layer", "network", "outputs",
 })  # fmt: skip
-"""Names no layer can have, because every torch module has an attribute of that name."""
+"""Names no layer can have, because the module of a network has an attribute of that name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,25 @@ def lay_out(blueprint: Sequence, input_shape: Shape, classes: int, problems: lis
             f"the network ends with {last.name} of shape {written(end.shape)}, but there are {classes} classes; "
             + remedy,
         )
-    return Network(input_shape=input_shape, classes=classes, nodes=tuple(layout.nodes))
+    nodes = tuple(_without_useless_bias(layout.nodes))
+    return Network(input_shape=input_shape, classes=classes, nodes=nodes)
+
+
+def _without_useless_bias(nodes: list[Node]) -> Iterator[Node]:
+    """Bias is off in a convolution whose output nothing but a norm reads, unless it was asked for."""
+    readers: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    for node in nodes:
+        layer, reading = node.layer, readers.get(node.name, [])
+        alone = isinstance(layer, Conv | ConvTranspose) and layer.bias is None and layer.activation is None
+        if alone and len(reading) == 1 and isinstance(reading[0].layer, Norm):
+            assert isinstance(layer, Conv | ConvTranspose)
+            unbiased = layer.model_copy(update={"bias": False})
+            yield replace(node, layer=unbiased, description=unbiased.describe(node.input_shapes[0]))
+        else:
+            yield node
 
 
 @dataclass(frozen=True)
@@ -190,7 +210,7 @@ class _Layout:
         inside = self.scope("branch", item.name, scope, item.place)
         ends = [self.sequence(path, flow, _Scope(f"{inside.prefix}path{i}.")) for i, path in enumerate(item.paths, 1)]
         join = Concat() if item.merge == "concat" else Add()
-        return self.join(join, f"{inside.prefix}{item.merge}", ends, item.place)
+        return self.join(join, self.claim(f"{inside.prefix}{item.merge}", item.place), ends, item.place)
 
     def residual(self, item: Residual, flow: _Flow | None, scope: _Scope) -> _Flow | None:
         inside = self.scope("residual", item.name, scope, item.place)
@@ -198,12 +218,13 @@ class _Layout:
         if flow is None or main is None:
             return None
         shortcut = self.shortcut(item, flow, main, inside)
-        return self.join(Add(activation=item.activation), f"{inside.prefix}add", [main, shortcut], item.place)
+        name = self.claim(f"{inside.prefix}add", item.place)
+        return self.join(Add(activation=item.activation), name, [main, shortcut], item.place)
 
     def shortcut(self, item: Residual, flow: _Flow, main: _Flow, inside: _Scope) -> _Flow | None:
         """The path around: as given, the identity, or where shapes differ a 1x1 convolution with norm."""
         if isinstance(item.shortcut, tuple):
-            return self.sequence(item.shortcut, flow, _Scope(f"{inside.prefix}shortcut."))
+            return self.sequence(item.shortcut, flow, _Scope(f"{self.claim(f'{inside.prefix}shortcut', item.place)}."))
         if item.shortcut == "identity" or flow.shape == main.shape:
             return flow
         if len(flow.shape) != 3 or len(main.shape) != 3:
@@ -227,7 +248,7 @@ class _Layout:
             stride=(strides[0] or 1, strides[1] or 1),
             norm=_last_norm(item.main) or BatchNorm(),
         )
-        return self.single(conv, f"{inside.prefix}shortcut", flow, item.place)
+        return self.single(conv, self.claim(f"{inside.prefix}shortcut", item.place), flow, item.place)
 
     def join(self, layer: Join, name: str, flows: list[_Flow | None], place: Place) -> _Flow | None:
         known = tuple(flow for flow in flows if flow is not None)
@@ -249,11 +270,17 @@ class _Layout:
         """The full name of a layer or block. Every layer counts, named or not, so that a name renames no other."""
         scope.counts[word] += 1
         name = f"{scope.prefix}{given or f'{word}{scope.counts[word]}'}"
-        if given is not None and (not given.isidentifier() or given in TAKEN):
+        if given is not None and (not given.isidentifier() or given.startswith("_") or given in TAKEN):
             self.report(
-                place, f"the name {given} cannot be used; names are letters, digits and _, and no torch method's"
+                place,
+                f"the name {given} cannot be used; names are letters, digits and _, begin with a letter, "
+                "and are no torch method's",
             )
-        elif name in self.names:
+        return self.claim(name, place)
+
+    def claim(self, name: str, place: Place) -> str:
+        """Take a full name; it is reported where it is taken."""
+        if name in self.names:
             first = (self.names[name].route, "first here")
             self.report(place, f"the name {name} is there twice; give one of the two another name", [first])
         self.names.setdefault(name, place)

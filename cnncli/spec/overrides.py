@@ -26,7 +26,7 @@ def override(document: Document, assignments: Sequence[str], kinds: dict[str, ty
     overridden = dict(document.overridden)
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
-        if not equals or not path.strip():
+        if not equals or not all(path.strip().split(".")):
             raise UsageError(f"--set {assignment}: not of the form path=value", remedy="--set train.epochs=3")
         route = _put(data, path.strip(), _parse(text, assignment), kinds, assignment)
         overridden[route] = assignment

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cnncli.spec.base import Kind, OneOf, Spec
-from cnncli.spec.document import Problem, Route
+from cnncli.spec.document import Problem, Route, parse_scalar
 
 _PLAIN = {
     "int_type": "must be a whole number",
@@ -29,10 +29,16 @@ _PLAIN = {
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`; did you mean x?` where a choice is near, else the choices if they are few, else nothing."""
     choices = list(choices)
-    near = get_close_matches(word, choices, n=1, cutoff=0.6)
+    near = nearest(word, choices)
     if near:
-        return f"; did you mean {near[0]}?"
+        return f"; did you mean {near}?"
     return f"; it is one of {', '.join(choices)}" if 0 < len(choices) <= 40 else ""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The choice most like a word, whatever its case; nothing where none is."""
+    lower = {choice.lower(): choice for choice in choices}
+    return next((lower[near] for near in get_close_matches(word.lower(), lower, n=1)), "")
 
 
 def custom_message(error: PydanticCustomError) -> str:
@@ -90,14 +96,14 @@ def _explain(details: ErrorDetails, model: type[Spec]) -> tuple[Route, bool, _To
     if kind == "extra_forbidden":
         owner = _model_at(model, route[:-1]) or model
         fields = [name for name in owner.model_fields if name != "kind"]
-        meant = next(iter(get_close_matches(str(route[-1]), fields, n=1)), "")
+        meant = nearest(str(route[-1]), fields)
         return route, True, _Told("there is no such field", near=did_you_mean(str(route[-1]), fields), meant=meant)
     if kind == "missing":
         return route[:-1], False, _Told(f"{route[-1]} is required", missing=str(route[-1]))
     if kind == "literal_error":
         words = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
-        near = get_close_matches(found, words, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        near = nearest(found, words) if isinstance(details["input"], str) else ""
+        meant = f"; did you mean {near}?" if near else ""
         return route, False, _Told("must be " + " or ".join(words), found, meant)
     if kind in ("unknown_word", "choice_form", "no_principal"):
         return route, False, _Told(message, near=did_you_mean(str(context.get("word", "")), context.get("choices", ())))
@@ -115,7 +121,7 @@ def _explain(details: ErrorDetails, model: type[Spec]) -> tuple[Route, bool, _To
 def _shown(value: object) -> str:
     """A value as YAML would have it, shortened."""
     text = {None: "nothing", True: "true", False: "false"}.get(value) if isinstance(value, bool | None) else None
-    text = text or (value if isinstance(value, str) else repr(value))
+    text = text or (value if isinstance(value, str) and parse_scalar(value) == value else repr(value))
     return text if len(text) <= 40 else text[:37] + "..."
 
 

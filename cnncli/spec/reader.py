@@ -6,8 +6,7 @@ Shapes play no part here; `network` adds them.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import zip_longest
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
@@ -15,12 +14,19 @@ from pydantic_core import PydanticCustomError
 from cnncli.spec.base import Spec, open_body
 from cnncli.spec.blueprint import Block, Branch, Item, Place, Residual, Sequence, Single
 from cnncli.spec.document import Document, Problem, Route
-from cnncli.spec.layers import LAYERS, Conv, ConvTranspose, Norm
+from cnncli.spec.layers import LAYERS
 from cnncli.spec.layers.activation import ActivationChoice
 from cnncli.spec.problems import custom_message, did_you_mean, problems_of
 
 _MOST_LAYERS = 10_000
 _STRUCTURES = ("repeat", "residual", "branch")
+_OTHER_WORDS = {
+    "dense": "linear",
+    "fc": "linear",
+    "fully_connected": "linear",
+    "softmax": "logits: the loss has the softmax in it",
+}
+"""What other tools call things."""
 _FieldsT = TypeVar("_FieldsT", bound=Spec)
 
 
@@ -86,6 +92,7 @@ class _Reader:
     problems: list[Problem]
     defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
     blocks: dict[str, BlockFields] = field(default_factory=dict)
+    faulty_blocks: set[str] = field(default_factory=set)
     count: int = 0
 
     def report(self, place: Place, message: str, *, at_key: bool = False) -> None:
@@ -136,6 +143,7 @@ class _Reader:
                 self.blocks[word] = BlockFields.model_validate(body)
             except ValidationError as error:
                 self.report_validation(error, BlockFields, Place(route), route)
+                self.faulty_blocks.add(word)
                 continue
             if "name" in self.blocks[word].params:
                 self.report(Place((*route, "params", "name")), "name is taken: it names the block's use", at_key=True)
@@ -145,7 +153,7 @@ class _Reader:
         if not items:
             self.report(place, "at least one layer is needed")
         read = [each for i, item in enumerate(items) for each in self.item(item, Place((*place.route, i), place.uses))]
-        return tuple(_without_useless_bias(read))
+        return tuple(read)
 
     def item(self, item: Any, place: Place) -> Iterator[Item]:  # noqa: ANN401  plain YAML data
         """Read one entry of a list of layers; a `repeat` gives several items, a faulty entry none."""
@@ -174,9 +182,17 @@ class _Reader:
             yield from self.block(word, body, inside)
         elif word in LAYERS:
             yield from self.single(word, body, inside)
-        else:
-            words = [*LAYERS, *_STRUCTURES, *self.blocks]
-            self.report(inside, f"there is no layer {word}{did_you_mean(word, words)}", at_key=True)
+        elif word not in self.faulty_blocks:
+            self.report(inside, f"there is no layer {word}{self.meant(word)}", at_key=True)
+
+    def meant(self, word: str) -> str:
+        """What somebody who wrote a word that is no layer probably meant."""
+        if word.lower() in _OTHER_WORDS:
+            return f"; here it is {_OTHER_WORDS[word.lower()]}"
+        first, *rest = word.split(maxsplit=1)
+        if rest and (first in LAYERS or first in _STRUCTURES or first in self.blocks):
+            return f"; put a colon and a space after {first}"
+        return did_you_mean(word, [*LAYERS, *_STRUCTURES, *self.blocks])
 
     def single(self, word: str, body: Any, place: Place) -> Iterator[Single]:  # noqa: ANN401  plain YAML data
         """Read one layer, with the defaults of its kind."""
@@ -295,19 +311,3 @@ class _Reader:
         except ValidationError as error:
             self.report_validation(error, model, place, place.route)
             return None
-
-
-def _without_useless_bias(items: list[Item]) -> Iterator[Item]:
-    """Bias is off in a convolution that a norm layer follows, unless it was asked for."""
-    for item, following in zip_longest(items, items[1:]):
-        if (
-            isinstance(item, Single)
-            and isinstance(item.layer, Conv | ConvTranspose)
-            and item.layer.bias is None
-            and item.layer.activation is None
-            and isinstance(following, Single)
-            and isinstance(following.layer, get_args(Norm))
-        ):
-            yield Single(item.layer.model_copy(update={"bias": False}), item.place)
-        else:
-            yield item

@@ -101,7 +101,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(
             f"{path}: there is no checkpoint here",
-            remedy="give a directory such as runs/<run>/checkpoints/best; it is there after the first epoch",
+            remedy="a run has a checkpoint after its first epoch, or when it is stopped with Ctrl-C; train again",
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, f"{_MANIFEST} cannot be read ({error})") from error
@@ -137,7 +137,7 @@ def _damaged(path: Path, what: str) -> RunError:
     other = "best" if path.name == "last" else "last"
     return RunError(
         f"{path}: the checkpoint is damaged: {what}",
-        remedy=f"use the other checkpoint of the run ({path.with_name(other)}), a copy, or train again",
+        remedy=f"copy {path.with_name(other)} over it, or train again",
     )
 
 

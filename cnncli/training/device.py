@@ -77,7 +77,9 @@ def repeat_exactly(device: torch.device) -> None:
 
 
 @contextmanager
-def out_of_memory_explained(device: torch.device) -> Iterator[None]:
+def out_of_memory_explained(
+    device: torch.device, *, remedy: str = "make train.batch_size smaller (--set train.batch_size=32), or the network"
+) -> Iterator[None]:
     """Turn an exhausted memory, of the device or of the machine, into a DeviceError with its remedy."""
     try:
         yield
@@ -86,7 +88,7 @@ def out_of_memory_explained(device: torch.device) -> Iterator[None]:
             raise
         raise DeviceError(
             f"the memory of {device} is exhausted",
-            remedy="make train.batch_size smaller (--set train.batch_size=32), or the network",
+            remedy=remedy,
         ) from error
 
 

@@ -108,7 +108,7 @@ class RunDirectory:
         path = self.path / _META
         try:
             return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{path}: cannot be read: {error}", remedy="start a new run") from error
 
     def status(self) -> Status:
@@ -116,7 +116,7 @@ class RunDirectory:
         try:
             found = json.loads((self.path / _STATUS).read_bytes())
             status = Status(cast(State, found["state"]), found.get("reason"))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{self.path / _STATUS}: cannot be read: {error}", remedy="train again") from error
         if status.state == "running" and not is_locked(self.path / _LOCK):
             return Status("interrupted", "its process ended without writing why")
@@ -139,7 +139,11 @@ class RunDirectory:
         """The results of a complete run. RunError for any other."""
         if self.status().state != "complete":
             raise RunError(f"{self.path}: the run is not complete", remedy=f"cnncli train --resume {self.path}")
-        return dict(json.loads((self.path / _RESULTS).read_bytes()))
+        path = self.path / _RESULTS
+        try:
+            return dict(json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{path}: cannot be read: {error}", remedy="train again") from error
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add the line of an epoch, and wait until the disk has it."""
@@ -161,8 +165,8 @@ class RunDirectory:
         if lines and not lines[-1].endswith("\n"):
             lines.pop()
         try:
-            return [json.loads(line) for line in lines]
-        except ValueError as error:
+            return [dict(json.loads(line)) for line in lines]
+        except (ValueError, TypeError) as error:
             raise RunError(f"{path}: a line is not JSON: {error}", remedy="delete the line") from error
 
     def cut_metrics(self, epochs: int) -> None:

@@ -91,6 +91,34 @@ layers: [{conv: 2}, {conv: {out_channels: 2, padding: 0, norm: none}}]"""
     assert (second.kernel_size, second.padding, second.norm) == ((3, 3), (0, 0), None)
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("layers: [{residual: [{conv: {name: add, out_channels: 1, kernel_size: 1}}]}]", "residual1.add"),
+        ("layers: [{residual: [{conv: {name: shortcut, out_channels: 4, kernel_size: 1}}]}]", "residual1.shortcut"),
+    ],
+)
+def test_given_names_and_those_of_joins_are_told_apart(model: str, name: str) -> None:
+    problems: list[Problem] = []
+    lay_out(read_blueprint(parse_document(f"model:\n  {model}\n", name="test"), problems), (1, 8, 8), 10, problems)
+    assert any(f"the name {name} is there twice" in each.message for each in problems)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, flatten, logits]",
+        "blocks: {c: {layers: [{conv: {out_channels: 4, kernel_size: 3}}]}}\nlayers: [c, batch_norm, flatten, logits]",
+        "blocks: {n: {layers: [batch_norm]}}\nlayers: [{conv: {out_channels: 4, kernel_size: 3}}, n, flatten, logits]",
+    ],
+    ids=["flat", "out of a block", "into a block"],
+)
+def test_bias_is_off_before_a_norm_across_blocks_too(model: str) -> None:
+    """9 * 4 weights without bias, 2 * 4 of the norm, and 4 * 6 * 6 * 10 + 10 of the logits."""
+    params = sum(node.description.params for node in network(model, (1, 8, 8)).nodes)
+    assert params == 36 + 8 + 1450
+
+
 def test_a_shortcut_is_the_identity_where_shapes_agree() -> None:
     nodes = network("layers: [{residual: [{conv: {out_channels: 1, kernel_size: 3, padding: same}}]}]").nodes
     assert [node.name for node in nodes] == ["residual1.conv1", "residual1.add"]

@@ -1,5 +1,6 @@
 """`cnncli train`: from a config to a trained network and the pictures of it."""
 
+import json
 import shlex
 import signal
 import sys
@@ -14,7 +15,7 @@ import typer
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import inspect_graph
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
-from cnncli.errors import Interrupted, Terminated, UsageError
+from cnncli.errors import Interrupted, RunError, Terminated, UsageError
 from cnncli.spec.config import Config, read_config
 
 if TYPE_CHECKING:
@@ -102,12 +103,10 @@ def train(
         return
     again = {"--data-dir": (data_dir, DATA_DIR), "--device": (device.value, "auto"), "--threads": (threads, None)}
     flags = [str(word) for flag, (given, default) in again.items() if given != default for word in (flag, given)]
-    resumed = run is not None
-    run = run or RunDirectory.create(out, read.name, datetime.now().astimezone())
-    _train(experiment, run, display, resumed=resumed, flags=flags)
+    run = _train(experiment, run, display, out=out, flags=flags)
     if display.speaks:
         results.show_results(run.results())
-        results.show_next(run.path)
+        results.show_next(run.path, experiment.training.epochs_done, flags)
     elif quiet and not as_json:
         typer.echo(str(run.path))
 
@@ -120,41 +119,48 @@ def _read(
         assert resume is not None
         from cnncli.training.run_directory import RunDirectory
 
-        config = str(RunDirectory.open(resume).resolved)
-    named = [*assignments, *([f"name={name}"] if name is not None else [])]
+        run = RunDirectory.open(resume)
+        if not run.resolved.exists():
+            raise RunError(f"{resume} ended before its first step", remedy="train again, without --resume")
+        config = str(run.resolved)
+    named = [*assignments, *([f"name={json.dumps(name)}"] if name is not None else [])]
     return read_config(config, data_dir=data_dir, assignments=named)
 
 
 def _train(
     experiment: "Experiment",
-    run: "RunDirectory",
+    resumed: "RunDirectory | None",
     display: "TrainingDisplay",
     *,
-    resumed: bool,
+    out: Path,
     flags: Sequence[str],
-) -> None:
+) -> "RunDirectory":
     """Train to the end, or until somebody asks to stop; `flags` are what a resumed run has to be given again."""
     from cnncli.cli.stopping import stop_wish
     from cnncli.experiment.run import conduct
+    from cnncli.training.run_directory import RunDirectory
 
     def announce() -> None:
         display.notice("stopping after this step, with a checkpoint; once more stops at once")
 
-    display.start(experiment, run.path)
-    with stop_wish(announce) as stop, display.shown():
-        for epoch in conduct(
-            experiment,
-            run,
-            command=["cnncli", *sys.argv[1:]],
-            resumed=resumed,
-            progress=display.progress,
-            stop=stop,
-            notify=display.notice,
-        ):
-            display.epoch(epoch)
+    with stop_wish(announce) as stop:
+        run = resumed or RunDirectory.create(out, experiment.config.name, datetime.now().astimezone())
+        display.start(experiment, run.path)
+        with display.shown():
+            for epoch in conduct(
+                experiment,
+                run,
+                command=["cnncli", *sys.argv[1:]],
+                resumed=resumed is not None,
+                progress=display.progress,
+                stop=stop,
+                notify=display.notice,
+            ):
+                display.epoch(epoch)
     if run.status().state == "interrupted":
         kind = Terminated if stop.signal == signal.SIGTERM else Interrupted
         raise kind(
             f"stopped at step {experiment.training.step}; the checkpoint is in {run.last}",
             remedy="go on with: " + shlex.join(["cnncli", "train", "--resume", str(run.path), *flags]),
         )
+    return run

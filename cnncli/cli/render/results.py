@@ -1,7 +1,7 @@
 """What `cnncli train` prints before and after the training itself."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def show_results(results: Mapping[str, Any]) -> None:
     table.add_row("accuracy", *(_percent(score["accuracy"]) for score in parts.values()))
     table.add_section()
     for name in results["test"]["per_class"]:
-        table.add_row(name, *(_percent(score["per_class"][name]) for score in parts.values()))
+        table.add_row(Text(name), *(_percent(score["per_class"][name]) for score in parts.values()))
     out().print(Text(f"weights of epoch {results['epoch']}, the best on {'val' if 'val' in parts else 'train'}"))
     out().print(table)
 
@@ -54,12 +54,13 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.2%}"
 
 
-def show_next(run: Path) -> None:
-    """The commands that come next."""
+def show_next(run: Path, epochs: int, flags: Sequence[str]) -> None:
+    """The commands that come next; `flags` are what the run has to be given again, `epochs` what it has."""
+    longer = ["--set", f"train.epochs={2 * epochs}"]
     lines = [
         shlex.join(["tensorboard", "--logdir", str(run.parent)]),
         "  then open http://localhost:6006/?tagFilter=kernels#timeseries for the kernels alone",
         shlex.join(["cnncli", "inspect", str(run / "resolved.yaml")]),
-        shlex.join(["cnncli", "train", "--resume", str(run), "--set"]) + " train.epochs=N",
+        shlex.join(["cnncli", "train", "--resume", str(run), *longer, *flags]),
     ]
     out().print(Text("next:\n  " + "\n  ".join(lines)), soft_wrap=True)

@@ -1,9 +1,10 @@
 """Normalisations. Each keeps the shape and has a weight and a bias per channel (or feature)."""
 
+from math import prod
 from typing import Annotated, Literal
 
 from cnncli.spec.base import OneOf, Positive
-from cnncli.spec.layers.base import Description, Layer, Reach, Shape, ShapeError
+from cnncli.spec.layers.base import Description, Layer, Reach, Shape, ShapeError, written
 
 
 class BatchNorm(Layer):
@@ -29,6 +30,12 @@ class GroupNorm(Layer):
         if shape[0] % self.num_groups:
             raise ShapeError(
                 f"num_groups: {self.num_groups} does not divide the {shape[0]} channels; use a divisor of {shape[0]}",
+                about_channels=True,
+            )
+        if self.num_groups == prod(shape):
+            raise ShapeError(
+                f"num_groups: {self.num_groups} leaves one number in each group of {written(shape)}, "
+                "which has no mean and variance; use fewer groups",
                 about_channels=True,
             )
         note = "group_norm takes its mean over the whole map, so every unit depends on every pixel"
