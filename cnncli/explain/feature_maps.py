@@ -36,8 +36,8 @@ def feature_maps(x: Values | None, number: int) -> Page:
             Figures((Picture(values=picture.numpy(), title="input"),)),
             *_filters(picture),
             Prose(
-                "Signed maps: + and # where the pattern is, - and = where its opposite is. Blank is neither. A layer "
-                "learns as many of such kernels as it has output channels, each for whatever helps."
+                "Signed maps: + and # (red) where the pattern is, - and = (blue) where its opposite is, a dot for "
+                "neither. A layer learns as many such kernels as it has output channels, each for whatever helps."
             ),
             TryNext(
                 (
@@ -71,7 +71,7 @@ def learned_maps(run: TrainedRun, layer: str | None, image: str) -> Page:
             *(_learned(number, kernel, map_) for number, (kernel, map_) in enumerate(zip(kernels, maps, strict=True))),
             TryNext(
                 (
-                    f"explain unit {run.path} --layer {node.name} --filter 0 --at 0,0 --image {image}",
+                    f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {image}",
                     "explain feature-maps",
                 )
             ),

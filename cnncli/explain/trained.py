@@ -3,6 +3,7 @@
 Letters: C channels, (H, W) picture.
 """
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,11 @@ class TrainedRun:
     classes: tuple[str, ...]
     test: ImageSet
     normalization: Normalization
+
+    @property
+    def argument(self) -> str:
+        """The run as it is written on a command line."""
+        return shlex.quote(str(self.path))
 
     def node(self, layer: str) -> Node:
         """The layer of that name.

@@ -22,7 +22,7 @@ from cnncli.explain.page import (
 from cnncli.explain.trained import Seen, TrainedRun
 from cnncli.explain.work_out import MOST_DECIMALS, Worked, decimals_of, work_out
 from cnncli.reference.pointwise import EPSILON
-from cnncli.reference.unit import Activated, Biased, Combined, Normalised, Patch, Term, Trace, Unit
+from cnncli.reference.unit import Activated, Biased, Combined, Normalised, Patch, Stage, Term, Trace, Unit
 from cnncli.spec.layers import written
 from cnncli.spec.network import INPUT, Node
 
@@ -46,9 +46,9 @@ def unit_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
             *_stages(worked, decimals),
             TryNext(
                 (
-                    f"explain unit {run.path} {options_of(node, unit)} --image {image} --why",
-                    f"explain feature-maps --run {run.path} --image {image}",
-                    f"inspect {run.path}/resolved.yaml",
+                    f"explain unit {run.argument} {options_of(node, unit)} --image {image} --why",
+                    f"explain feature-maps --run {run.argument} --image {image}",
+                    f"inspect {run.argument}/resolved.yaml",
                 )
             ),
         ),
@@ -166,13 +166,28 @@ def reads_table(worked: Worked, terms: Sequence[Term], most: int, decimals: int)
 def _stages(worked: Worked, decimals: int) -> list[Block]:
     """The numbers on the way, and beside them what the network computed."""
     blocks: list[Block] = [Formula(line) for line in stage_lines(worked.trace, decimals)]
-    names = {Combined: "sum", Biased: "with bias", Normalised: "after the norm", Activated: "after the activation"}
     rows = tuple(
-        (names[type(stage)], fixed(stage.value, decimals), fixed(network, decimals))
+        (
+            _stage_name(stage),
+            fixed(stage.value, decimals),
+            fixed(network, decimals),
+        )
         for stage, network in zip(worked.trace.stages, worked.computed, strict=True)
         if network is not None
     )
     return [*blocks, Table(("", "by hand", "the network"), rows)]
+
+
+def _stage_name(stage: Stage) -> str:
+    match stage:
+        case Combined():
+            return stage.how
+        case Biased():
+            return "with bias"
+        case Normalised():
+            return "after the norm"
+        case Activated():
+            return "after the activation"
 
 
 def stage_lines(trace: Trace, decimals: int) -> list[str]:

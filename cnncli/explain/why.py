@@ -40,8 +40,8 @@ def why_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
             *_ending(run, seen, node, unit, pixel),
             TryNext(
                 (
-                    f"explain unit {run.path} {options_of(last.node, last.unit)} --image {image}",
-                    f"explain receptive-field {run.path}/resolved.yaml",
+                    f"explain unit {run.argument} {options_of(last.node, last.unit)} --image {image}",
+                    f"explain receptive-field {run.argument}/resolved.yaml",
                 )
             ),
         ),

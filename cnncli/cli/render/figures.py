@@ -14,8 +14,10 @@ from cnncli.pictures.colour import Pixels, Scale, sequential
 FAINT, MARKED, TITLE = "dim", "bold black on cyan", "italic"
 _LETTERS = ("cyan", "yellow", "green", "magenta", "blue", "red")
 
-_RISING = " .:-=+*#%@"
-_SIGNED = {-2: "==", -1: "--", 0: "  ", 1: "++", 2: "##"}
+_GROUND = ". "
+"""The lowest of the shades, and the middle of the signed ones: faint, and still there to show where a picture ends."""
+_RISING = (_GROUND, *(2 * each for each in ".:-=+*#%@"))
+_SIGNED = {-2: "==", -1: "--", 0: _GROUND, 1: "++", 2: "##"}
 _GAP = 3
 
 
@@ -160,4 +162,4 @@ def _shades(row: Values, low: float, high: float, *, signed: bool) -> str:
         levels = np.sign(row) * np.ceil(np.abs(row) / largest * 3 - 1).clip(0, 2)
         return "".join(_SIGNED[int(level)] for level in levels)
     positions = (row - low) / ((high - low) or 1.0) * (len(_RISING) - 1)
-    return "".join(_RISING[round(float(position))] * 2 for position in positions)
+    return "".join(_RISING[round(float(position))] for position in positions)

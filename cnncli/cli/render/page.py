@@ -14,6 +14,8 @@ _PLAIN_WIDTH = 80
 _MOST_WIDTH = 100
 """Longer lines are hard to read."""
 _INDENT = 2
+_CONTINUED = " \\"
+_UP_AND_ERASE = "\x1b[1A\r\x1b[K"
 
 
 def show_pages(pages: Iterable[Page], *, step: bool) -> None:
@@ -45,10 +47,11 @@ def _console() -> tuple[Console, Medium]:
 
 
 def _wait() -> None:
-    """Wait for Enter, without leaving a trace of it; the end of input counts as Enter."""
+    """Wait for Enter, and take the request for it away again; the end of input counts as Enter."""
     sys.stderr.write("[Enter] ")
     sys.stderr.flush()
-    sys.stdin.readline()
+    sys.stderr.write(_UP_AND_ERASE if sys.stdin.readline() else "\n")
+    sys.stderr.flush()
 
 
 def page_lines(page: Page, medium: Medium, pause: Callable[[], None] | None) -> Iterable[Text]:
@@ -77,7 +80,7 @@ def block_lines(block: Block, medium: Medium) -> list[Text]:
         case Heading():
             return [Text(block.text, style="bold cyan"), Text("-" * len(block.text), style="cyan")]
         case Formula():
-            return _formula(block.text, medium.width)
+            return [Text(line, style="bold yellow") for line in _wrapped(block.text, medium.width)]
         case Figures():
             inner = Medium(medium.width - _INDENT, medium.colours)
             return [_indented(line) for line in draw_figures(block, inner)]
@@ -86,7 +89,7 @@ def block_lines(block: Block, medium: Medium) -> list[Text]:
         case TryNext():
             return [
                 Text("try next:", style=TITLE),
-                *(Text(f"  cnncli {each}", style="green") for each in block.commands),
+                *(line for each in block.commands for line in _command(each, medium)),
             ]
         case Step():
             pairs = zip((None, *block.blocks), block.blocks, strict=False)
@@ -94,8 +97,15 @@ def block_lines(block: Block, medium: Medium) -> list[Text]:
             return [Text(block.title, style="bold"), *lines[1:]]
 
 
-def _formula(text: str, width: int) -> list[Text]:
-    lines = textwrap.wrap(
+def _command(words: str, medium: Medium) -> list[Text]:
+    """A command on one line, or on several as a shell reads them."""
+    lines = _wrapped(f"cnncli {words}", medium.width - len(_CONTINUED))
+    return [Text(line + (_CONTINUED if i < len(lines) - 1 else ""), style="green") for i, line in enumerate(lines)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Indented lines, what goes on below indented further."""
+    return textwrap.wrap(
         text,
         width,
         initial_indent=" " * _INDENT,
@@ -103,7 +113,6 @@ def _formula(text: str, width: int) -> list[Text]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [Text(line, style="bold yellow") for line in lines]
 
 
 def _indented(line: Text) -> Text:
