@@ -13,8 +13,8 @@ from cnncli.spec.network import Network
 _BAR = 12
 
 
-def architecture(config: Config) -> Page:
-    """The page about the shape of a config's network."""
+def architecture(config: Config, argument: str) -> Page:
+    """The page about the shape of a config's network; `argument` is how it was named on the command line."""
     inspection = inspect_graph(graph_of(config.network, config.name))
     return Page(
         f"Architecture: how {config.name} is built",
@@ -35,7 +35,7 @@ def architecture(config: Config) -> Page:
                 (
                     "explain architecture resnet-mnist",
                     "explain 1x1",
-                    f"inspect {config.name}",
+                    f"inspect {argument}",
                 )
             ),
         ),

@@ -85,7 +85,7 @@ def _digit(number: int) -> tuple[Tensor, str]:
     if number >= len(test):
         raise UsageError(f"--image: there are {len(test)} digits, 0 to {len(test) - 1}")
     picture = resized(test.images[number][None], (_SIDE, _SIDE))[0, 0]
-    return picture.double() / 255, f"digit {number}, a {int(test.labels[number])}"
+    return picture.double() / 255, f"digit {number} (a {int(test.labels[number])})"
 
 
 def _filters(picture: Tensor) -> list[Block]:

@@ -34,6 +34,6 @@ def pages() -> Iterator[Page]:
     yield kernel(None, None, Sweep(), lenet5)
     yield one_by_one(None, None)
     yield pooling(None, (2, 2), Sweep())
-    yield receptive_field(lenet5, None, None)
-    yield architecture(lenet5)
+    yield receptive_field(lenet5, "lenet5", None, None)
+    yield architecture(lenet5, "lenet5")
     yield backward(None, None, Sweep())

@@ -38,8 +38,18 @@ class _Sight:
         return tuple(mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.seen)
 
 
-def receptive_field(config: Config, layer: str | None, at: Unit | None) -> Page:
-    """The page about what unit `at` (row, column) of a layer sees; a middle unit of the last layer with positions."""
+def receptive_field(config: Config, argument: str, layer: str | None, at: Unit | None) -> Page:
+    """The page about what unit `at` (row, column) of a layer sees.
+
+    Args:
+        config: describes the network.
+        argument: how the config was named on the command line.
+        layer: its name; None for the last one with positions.
+        at: row and column; None for the middle.
+
+    Raises:
+        UsageError: there is no such layer or unit.
+    """
     graph = graph_of(config.network, config.name)
     rows = {row.name: row for row in inspect_graph(graph).rows}
     fields = receptive_fields(graph)
@@ -72,9 +82,9 @@ def receptive_field(config: Config, layer: str | None, at: Unit | None) -> Page:
             *_beyond(last),
             TryNext(
                 (
-                    f"explain receptive-field {config.name} --layer {course[0].row.name} --at 0,0",
+                    f"explain receptive-field {argument} --layer {course[0].row.name} --at 0,0",
                     "explain receptive-field dilated",
-                    f"inspect {config.name}",
+                    f"inspect {argument}",
                 )
             ),
         ),
@@ -136,12 +146,13 @@ def _center(mask: int) -> float:
 
 
 def _lettered(course: list[_Sight]) -> list[tuple[str, _Sight]]:
-    """The layers at which the field grows, each with its letter; the last layers share one where there are too many."""
-    grown: list[tuple[str, _Sight]] = []
+    """The layers that see more than all before them, and the target, each with its letter; the last ones share one."""
+    grown: list[_Sight] = []
     for sight in course:
-        if not grown or sight.extent() != grown[-1][1].extent():
-            grown.append((_LETTERS[min(len(grown), len(_LETTERS) - 1)], sight))
-    return grown
+        largest = max((math.prod(each.extent()) for each in grown), default=0)
+        if math.prod(sight.extent()) > largest or (sight is course[-1] and sight.seen != grown[-1].seen):
+            grown.append(sight)
+    return [(_LETTERS[min(i, len(_LETTERS) - 1)], sight) for i, sight in enumerate(grown)]
 
 
 def _table(course: list[_Sight]) -> Table:

@@ -74,7 +74,7 @@ class TrainedRun:
             if number >= len(self.test):
                 raise UsageError(f"--image: there are {len(self.test):,} test images, 0 to {len(self.test) - 1}")
             picture = self.test.images[number]
-            name = f"test image {number}, a {self.classes[int(self.test.labels[number])]}"
+            name = f"test image {number} (class {self.classes[int(self.test.labels[number])]})"
         else:
             picture, name = self._from_file(Path(image)), image
         single = ImageSet(images=picture[None], labels=torch.zeros(1, dtype=torch.int64))

@@ -37,7 +37,7 @@ def unit_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
     decimals = decimals_of(worked)
     kind = f"{node.name} ({node.layer.word()})"
     return Page(
-        f"Unit: {node.name}, {place(unit)}",
+        f"Unit: {node.name}, {place(unit, of=node.name)}",
         (
             Prose(f"One number of {kind} in {run.path}, for {seen.name}. {_shapes(node)}"),
             where(run, seen, node, unit),
@@ -55,11 +55,12 @@ def unit_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
     )
 
 
-def place(unit: Unit) -> str:
-    """`filter 3 at row 5, column 7`, or `number 3`."""
+def place(unit: Unit, *, of: str) -> str:
+    """`filter 3 at row 5, column 7`, or `number 3`, of the layer called `of`; the picture has channels."""
     if len(unit.index) == 1:
         return f"number {unit.channel}"
-    return f"filter {unit.channel} at row {unit.index[1]}, column {unit.index[2]}"
+    kind = "channel" if of == INPUT else "filter"
+    return f"{kind} {unit.channel} at row {unit.index[1]}, column {unit.index[2]}"
 
 
 def options_of(node: Node, unit: Unit) -> str:
@@ -153,7 +154,7 @@ def reads_table(worked: Worked, terms: Sequence[Term], most: int, decimals: int)
     """The first `most` of the numbers that a unit reads, what they are multiplied by, and the others together."""
     rows = [
         (
-            f"{worked.node.inputs[term.source]}, {place(term.unit)}",
+            f"{worked.node.inputs[term.source]}, {place(term.unit, of=worked.node.inputs[term.source])}",
             *(fixed(each, decimals) for each in (term.value, term.weight, term.amount)),
         )
         for term in terms[:most]
@@ -198,7 +199,7 @@ def stage_lines(trace: Trace, decimals: int) -> list[str]:
         match stage:
             case Combined() if trace.patches and trace.patches[0].kernel is not None:
                 added = " + ".join(operand(fixed(patch.total, decimals)) for patch in trace.patches)
-                lines.append(f"{stage.how}: {added} = {value}")
+                lines.append(f"{stage.how}: {added} = {value}" if len(trace.patches) > 1 else f"{stage.how} = {value}")
             case Combined():
                 lines.append(f"{stage.how} = {value}")
             case Biased():

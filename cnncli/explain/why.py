@@ -28,7 +28,7 @@ def why_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
     course, pixel = _back(run, seen, node, unit)
     last = course[-1].worked
     return Page(
-        f"Why: {node.name}, {place(unit)}",
+        f"Why: {node.name}, {place(unit, of=node.name)}",
         (
             Prose(
                 f"Where does this number come from, for {seen.name}? At each layer the products that the sum is made "
@@ -73,7 +73,7 @@ def _strongest(worked: Worked) -> tuple[Term, ...]:
 def _step(stop: _Stop) -> Block:
     worked = stop.worked
     decimals = decimals_of(worked)
-    title = f"{worked.node.name}, {place(worked.unit)}: {fixed(worked.trace.value, decimals)}"
+    title = f"{worked.node.name}, {place(worked.unit, of=worked.node.name)}: {fixed(worked.trace.value, decimals)}"
     return Step(title, (reads_table(worked, stop.strongest, _SHOWN, decimals),))
 
 

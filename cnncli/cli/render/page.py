@@ -14,6 +14,7 @@ _PLAIN_WIDTH = 80
 _MOST_WIDTH = 100
 """Longer lines are hard to read."""
 _INDENT = 2
+_LEAST_NAME = 12
 _CONTINUED = " \\"
 _UP_AND_ERASE = "\x1b[1A\r\x1b[K"
 
@@ -85,7 +86,7 @@ def block_lines(block: Block, medium: Medium) -> list[Text]:
             inner = Medium(medium.width - _INDENT, medium.colours)
             return [_indented(line) for line in draw_figures(block, inner)]
         case Table():
-            return _table(block)
+            return _table(block, medium.width)
         case TryNext():
             return [
                 Text("try next:", style=TITLE),
@@ -99,7 +100,9 @@ def block_lines(block: Block, medium: Medium) -> list[Text]:
 
 def _command(words: str, medium: Medium) -> list[Text]:
     """A command on one line, or on several as a shell reads them."""
-    lines = _wrapped(f"cnncli {words}", medium.width - len(_CONTINUED))
+    command = f"cnncli {words}"
+    fits = _INDENT + len(command) <= medium.width
+    lines = _wrapped(command, medium.width - (0 if fits else len(_CONTINUED)))
     return [Text(line + (_CONTINUED if i < len(lines) - 1 else ""), style="green") for i, line in enumerate(lines)]
 
 
@@ -119,15 +122,21 @@ def _indented(line: Text) -> Text:
     return Text.assemble(" " * _INDENT, line) if line.cell_len else line
 
 
-def _table(table: Table) -> list[Text]:
-    """Columns two spaces apart, words to the left and numbers to the right."""
+def _table(table: Table, width: int) -> list[Text]:
+    """Words to the left and numbers to the right, two spaces apart; closer, and long names cut, where room is short."""
     rows = [table.headings, *table.rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.headings))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if not i or i in table.words else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return [Text(" " * _INDENT + line, style="" if i else "bold") for i, line in enumerate(lines)]
+    gap = 2 if _INDENT + sum(widths) + 2 * (len(widths) - 1) <= width else 1
+    widths[0] = min(widths[0], max(_LEAST_NAME, width - _INDENT - sum(widths[1:]) - gap * (len(widths) - 1)))
+    lines = []
+    for name, *others in rows:
+        cells = [_cut(name, widths[0])]
+        for i, cell in enumerate(others, 1):
+            cells.append(cell.ljust(widths[i]) if i in table.words else cell.rjust(widths[i]))
+        lines.append(" " * _INDENT + (" " * gap).join(cells).rstrip())
+    return [Text(line, style="" if i else "bold") for i, line in enumerate(lines)]
+
+
+def _cut(name: str, width: int) -> str:
+    """A name without its beginning where it is too long: `..path3.conv2` of `inception1.branch1.path3.conv2`."""
+    return name.ljust(width) if len(name) <= width else ".." + name[2 - width :]

@@ -24,7 +24,7 @@ def receptive_field(
     from cnncli.explain import receptive_field as topic
 
     read = read_config(config, data_dir=data_dir, assignments=assignments)
-    show_pages([topic.receptive_field(read, layer, place(at))], step=step)
+    show_pages([topic.receptive_field(read, config, layer, place(at))], step=step)
 
 
 def architecture(
@@ -43,4 +43,4 @@ def architecture(
     from cnncli.explain import architecture as topic
 
     read = read_config(config, data_dir=data_dir, assignments=assignments)
-    show_pages([topic.architecture(read)], step=step)
+    show_pages([topic.architecture(read, config)], step=step)
