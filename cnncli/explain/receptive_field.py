@@ -1,7 +1,9 @@
 """`receptive-field`: which pixels a unit sees, grown layer by layer and drawn on the input. Needs no torch."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 
 from cnncli.analysis.graph import Graph, graph_of
 from cnncli.analysis.receptive_field import Fields, receptive_fields
@@ -159,20 +161,26 @@ def _table(course: list[_Sight]) -> Table:
     letters = {sight.row.name: letter for letter, sight in _lettered(course)}
     rows = []
     for sight in course:
-        field, window = sight.row.receptive_field, sight.row.windows
-        jump = "" if field.jump is None else "x".join(dict.fromkeys(map(str, field.jump)))
-        sliding = window[0] if window and isinstance(window[0], Sliding) else None
+        field = sight.row.receptive_field
+        sliding = [window for window in sight.row.windows if isinstance(window, Sliding)]
         rows.append(
             (
                 sight.row.name,
                 letters.get(sight.row.name, ""),
-                *((str(sliding.kernel), str(sliding.stride), str(sliding.dilation)) if sliding else ("", "", "")),
+                _per_axis(window.kernel for window in sliding),
+                _per_axis(window.stride for window in sliding),
+                _per_axis(window.dilation for window in sliding),
                 "all" if field.everywhere else by(field.size),
-                jump,
+                _per_axis(field.jump or ()),
                 by(sight.row.output_shape),
             )
         )
     return Table(("layer", "drawn", "kernel", "stride", "dilation", "field", "jump", "output"), tuple(rows))
+
+
+def _per_axis(values: Iterable[int | Fraction]) -> str:
+    """One number where the axes agree, else `3x5`; nothing where there is none."""
+    return "x".join(dict.fromkeys(map(str, values)))
 
 
 def _steps(course: list[_Sight]) -> list[Block]:
