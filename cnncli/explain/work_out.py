@@ -103,18 +103,18 @@ def find_unit(node: Node, filter_: int, at: tuple[int, int] | None) -> Unit:
 
 
 def decimals_of(worked: Worked) -> int:
-    """How many decimals to show: about five digits, and as many that ours and the network's numbers read the same.
+    """How many decimals to show: about five digits of the largest number on the way.
 
-    The network computes in single precision. Where a number lies on the edge between two last digits, one digit more
-    or less is off the edge.
+    The network computes in single precision. Where a number lies on the edge between two last digits, one decimal less
+    or more is off the edge. A real difference between ours and the network's stays, and shows.
     """
-    stages = worked.trace.stages
-    largest = max((abs(stage.value) for stage in stages), default=0.0)
+    trace = worked.trace
+    largest = max(abs(each) for each in (*(s.value for s in trace.stages), *(t.amount for t in trace.terms)))
     usual = min(MOST_DECIMALS, decimals_for(largest, _DIGITS))
-    for decimals in sorted(range(usual + 2), key=lambda each: abs(each - usual)):
+    for decimals in (usual, max(0, usual - 1), usual + 1):
         if all(
             network is None or fixed(stage.value, decimals) == fixed(network, decimals)
-            for stage, network in zip(stages, worked.computed, strict=True)
+            for stage, network in zip(trace.stages, worked.computed, strict=True)
         ):
             return decimals
-    return 0
+    return usual

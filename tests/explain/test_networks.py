@@ -71,6 +71,19 @@ def test_holes_are_drawn_too(plain: Plain, tmp_path: Path) -> None:
     assert rows == ("........", "..1..1..", "........", "........", "..1..1..", "........", "........", "........")
 
 
+def test_a_layer_is_drawn_only_where_the_target_sees_it(tmp_path: Path) -> None:
+    config = tmp_path / "apart.yaml"
+    config.write_text(
+        "data: {name: digits}\n"
+        "model:\n"
+        "  layers: [{conv: {out_channels: 1, kernel_size: 1}}, {conv: {out_channels: 1, kernel_size: [1, 2], dilation: 3}},"
+        " flatten, logits]\n"
+    )
+    # The unit of conv1 in the middle of the two pixels is none of those that conv2 reads.
+    rows = drawing(receptive_field(read_config(str(config), data_dir=tmp_path), str(config), "conv2", (1, 2)))
+    assert rows == ("........", "..2..2..", *["........"] * 6)
+
+
 def test_large_inputs_are_drawn_smaller(plain: Plain) -> None:
     config = read_config("lenet5", data_dir=Path("data"), assignments=["data.size=224"])
     page = receptive_field(config, "lenet5", "conv1", (0, 0))

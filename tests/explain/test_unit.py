@@ -13,8 +13,8 @@ from cnncli.explain.page import Page
 from cnncli.explain.trained import TrainedRun
 from cnncli.explain.unit import unit_page
 from cnncli.explain.why import why_page
-from cnncli.explain.work_out import find_unit
-from cnncli.reference.unit import Unit
+from cnncli.explain.work_out import Worked, decimals_of, find_unit
+from cnncli.reference.unit import Combined, Trace, Unit
 from cnncli.spec.network import Node
 
 Plain = Callable[[Page], str]
@@ -165,6 +165,25 @@ def test_why_says_where_nothing_contributes(make_run: MakeRun, plain: Plain) -> 
                 module.weight.zero_()
     text = plain(why_page(run, run.node("logits1"), Unit((0,)), "0"))
     assert "nothing contributed" in text
+
+
+@pytest.mark.parametrize(
+    ("ours", "network", "decimals"),
+    [
+        (0.5, 0.5, 4),
+        (1234.5, 1234.5, 1),
+        (0.123450001, 0.123449999, 3),  # 0.1235 and 0.1234, but both 0.123
+        (0.1250001, 0.1249999, 4),
+        (0.12450001, 0.12449999, 4),  # 0.1245 both
+        (0.5, 0.6, 4),  # a real difference is not hidden
+    ],
+)
+def test_decimals_are_those_at_which_both_read_the_same(
+    make_run: MakeRun, ours: float, network: float, decimals: int
+) -> None:
+    node = make_run(SMALL, (1, 6, 6)).node("logits1")
+    trace = Trace((), (), (Combined("sum", ours),))
+    assert decimals_of(Worked(node, Unit((0,)), trace, (network,))) == decimals
 
 
 @pytest.mark.parametrize(
