@@ -16,6 +16,8 @@ from cnncli.explain.page import Values
 MOST_NUMBERS = 65_536
 """More cannot be followed on a terminal, and the loops of the definition would take minutes."""
 _MOST_BYTES = 32 * MOST_NUMBERS
+_LARGEST = 1e9
+"""Larger numbers tell no more, and their sums could overflow."""
 
 _EXAMPLE = {1: "[0,1,2]", 2: "'[[0,1],[2,3]]'", 3: "'[[[0,1],[2,3]],[[4,5],[6,7]]]'", 4: "[[[[0,1],[2,3]]]]"}
 _NAMES = {2: "rows of numbers", 3: "channels of rows of numbers", 4: "kernels of channels of rows of numbers"}
@@ -101,8 +103,8 @@ def _from_csv(path: Path, option: str) -> Values:
         raise _too_many(option, f"{path} is {path.stat().st_size:,} bytes long")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise _unusable(option, f"{path} is not text") from None
+    except (UnicodeDecodeError, OSError):
+        raise _unusable(option, f"{path} is not text that can be read") from None
     rows: list[list[float]] = []
     for i, line in enumerate(lines, 1):
         if not line.strip():
@@ -148,7 +150,11 @@ def picture_size(path: Path, option: str) -> tuple[int, int, str]:
 
 
 def _check_file(path: Path, option: str) -> None:
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # such as a name that is too long
+        there = False
+    if not there:
         raise _unusable(option, f"there is no file {path}")
 
 
@@ -165,6 +171,8 @@ def _checked(values: Values, option: str, dimensions: Collection[int]) -> Values
         place = "".join(f"[{i}]" for i in wrong[0])
         shown = "NaN" if math.isnan(values[tuple(wrong[0])]) else "infinite"
         raise _unusable(option + place, f"is {shown}", remedy="give finite numbers only")
+    if np.abs(values).max() > _LARGEST:
+        raise _unusable(option, f"has numbers beyond {_LARGEST:,.0f}", remedy="scale them down")
     return values
 
 

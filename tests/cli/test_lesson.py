@@ -64,9 +64,8 @@ def test_the_commands_in_it(cnncli: Run, tmp_path: Path, monkeypatch: pytest.Mon
         expected = text
         for topic, output in outputs.items():
             block = re.compile(rf"^```console\n\$ cnncli explain {topic}\n.*?^```$", re.MULTILINE | re.DOTALL)
-            assert len(block.findall(expected)) == 1, (lesson.name, topic)
-            shown = f"```console\n$ cnncli explain {topic}\n{output}```"
-            expected = block.sub(lambda _match, shown=shown: shown, expected)
+            (before,) = block.findall(expected)
+            expected = expected.replace(before, f"```console\n$ cnncli explain {topic}\n{output}```")
         if REWRITE:
             lesson.write_text(expected, encoding="utf-8")
             continue

@@ -76,8 +76,11 @@ def test_a_layer_is_drawn_only_where_the_target_sees_it(tmp_path: Path) -> None:
     config.write_text(
         "data: {name: digits}\n"
         "model:\n"
-        "  layers: [{conv: {out_channels: 1, kernel_size: 1}}, {conv: {out_channels: 1, kernel_size: [1, 2], dilation: 3}},"
-        " flatten, logits]\n"
+        "  layers:\n"
+        "    - conv: {out_channels: 1, kernel_size: 1}\n"
+        "    - conv: {out_channels: 1, kernel_size: [1, 2], dilation: 3}\n"
+        "    - flatten\n"
+        "    - logits\n"
     )
     # The unit of conv1 in the middle of the two pixels is none of those that conv2 reads.
     rows = drawing(receptive_field(read_config(str(config), data_dir=tmp_path), str(config), "conv2", (1, 2)))
