@@ -49,7 +49,19 @@ def test_light_rooms_load_nothing_heavy(room: str) -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("command", ["--help", "train --help", "schema", "validate quickstart", "inspect quickstart"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "train --help",
+        "schema",
+        "validate quickstart",
+        "inspect quickstart",
+        "explain --help",
+        "explain receptive-field",
+        "explain architecture",
+    ],
+)
 def test_light_commands_load_nothing_heavy(command: str) -> None:
     loaded = loaded_packages(RUN_COMMAND, *command.split())
     assert "cnncli" in loaded

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
-from cnncli.cli.commands import init, inspect, schema, train, validate
+from cnncli.cli.commands import explain, init, inspect, schema, train, validate
 from cnncli.cli.render.console import show_error
 from cnncli.errors import CnncliError, DiskError
 
@@ -23,13 +23,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DESIGN, TRAIN = "Design", "Train"
+DESIGN, TRAIN, SEE = "Design", "Train", "See"
 
 app.command("init", rich_help_panel=DESIGN)(init.init)
 app.command("validate", rich_help_panel=DESIGN)(validate.validate)
 app.command("inspect", rich_help_panel=DESIGN)(inspect.inspect)
 app.command("schema", rich_help_panel=DESIGN)(schema.schema)
 app.command("train", rich_help_panel=TRAIN)(train.train)
+app.add_typer(explain.app, name="explain", rich_help_panel=SEE)
 
 
 def _version(wanted: bool) -> None:

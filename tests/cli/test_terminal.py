@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-import pexpect  # type: ignore[import-untyped]  # no stubs
+import pexpect
 import pytest
 
 Spawn = Callable[..., pexpect.spawn]

@@ -29,3 +29,8 @@ def show_error(error: CnncliError) -> None:
     console.print(("" if asked_for else "[bold red]error:[/] ") + escape(error.message), soft_wrap=True)
     if error.remedy:
         console.print(Text(error.remedy, style="cyan"), soft_wrap=True)
+
+
+def show_notice(text: str) -> None:
+    """Print what a reader should know, but did not ask for, on stderr."""
+    messages().print(Text(text), soft_wrap=True)
