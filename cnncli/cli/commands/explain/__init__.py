@@ -2,7 +2,7 @@
 
 import typer
 
-from cnncli.cli.commands.explain import lesson, networks, numbers, trained
+from cnncli.cli.commands.explain import learning, lesson, networks, numbers, trained
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,8 +22,8 @@ app.command("padding", rich_help_panel=NUMBERS)(numbers.padding)
 app.command("stride", rich_help_panel=NUMBERS)(numbers.stride)
 app.command("dilation", rich_help_panel=NUMBERS)(numbers.dilation)
 app.command("pooling", rich_help_panel=NUMBERS)(numbers.pooling)
-app.command("learn-kernel", rich_help_panel=NUMBERS)(numbers.learn_kernel)
-app.command("backward", rich_help_panel=NUMBERS)(numbers.backward)
+app.command("learn-kernel", rich_help_panel=NUMBERS)(learning.learn_kernel)
+app.command("backward", rich_help_panel=NUMBERS)(learning.backward)
 app.command("receptive-field", rich_help_panel=NETWORKS)(networks.receptive_field)
 app.command("architecture", rich_help_panel=NETWORKS)(networks.architecture)
 app.command("feature-maps", rich_help_panel=NETWORKS)(trained.feature_maps)
