@@ -15,20 +15,32 @@ class GraphNode:
         name: unique in the graph.
         type: the word for its kind, as in configs.
         inputs: names of the nodes it reads; `input` is the network's input.
-        shape: of its output, without batch axis.
-        reads: which positions of its inputs a unit reads.
-        params: trainable parameters.
-        macs: multiply-accumulates for one image.
+        shape: of its output, without batch axis; None where unknown.
+        reads: which positions of its inputs a unit reads. Inputs of one position are read by every unit.
+        params: parameters, trainable or not; None where unknown.
+        macs: multiply-accumulates for one image; None where unknown.
+        trainable: those of the parameters that training changes; None: all of them.
+        buffer_bytes: what is saved with the weights but not learned (running means and variances).
+        item_bytes: of one number of its output and of its weights.
+        groups: of a convolution.
+        steps: tensors of the output's shape that it makes one after another (convolution, norm, activation).
+        view: whether its output is its input's memory, seen otherwise.
         notes: what a reader should know.
     """
 
     name: str
     type: str
     inputs: tuple[str, ...]
-    shape: Shape
+    shape: Shape | None
     reads: Reads
-    params: int
-    macs: int
+    params: int | None
+    macs: int | None
+    trainable: int | None = None
+    buffer_bytes: int = 0
+    item_bytes: int = 4
+    groups: int = 1
+    steps: int = 1
+    view: bool = False
     notes: tuple[str, ...] = ()
 
 
