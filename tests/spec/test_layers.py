@@ -175,11 +175,10 @@ def test_closed_form_agrees_with_the_units() -> None:
         "{max_pool: {kernel_size: 3, stride: 2, padding: 1}}]"
     )
     for axis, size in zip(receptive_fields(graph_of(network, "test"))["max_pool1"].axes, IMAGE[1:], strict=True):
-        line = axis.line
-        assert line is not None
+        assert axis.cycle is not None
         for unit in range(len(axis.seen)):
-            start, end = line.start + unit * line.jump, line.end + unit * line.jump
-            assert axis.interval(unit) == (max(0, start), min(size - 1, end))
+            pattern = axis.cycle.pattern(unit)
+            assert axis.interval(unit) == (max(0, pattern.start), min(size - 1, pattern.end))
 
 
 def test_no_layer_can_take_a_name_of_torch_modules() -> None:
