@@ -101,7 +101,7 @@ def config_of(target: str) -> str:
     if not path.is_dir():
         return target
     if not (path / _RESOLVED).is_file():
-        raise RunError(f"{target} is not the directory of a run: it has no {_RESOLVED}", remedy="name a run or a config")
+        raise RunError(f"{target} is not the directory of a run: it has no {_RESOLVED}", remedy="name a run or a file")
     return str(path / _RESOLVED)
 
 

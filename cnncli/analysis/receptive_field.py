@@ -86,6 +86,9 @@ def _step(node: GraphNode, inputs: list[Fields | Unknown]) -> Fields | Unknown:
     if all(isinstance(window, Adaptive) and window.units == 1 for window in node.reads):
         return _everything(node, meet)
     stepped = tuple(axis.through(window) for axis, window in zip(meet.axes, node.reads, strict=True))
+    if not all(any(axis.seen) for axis in stepped):
+        # Who sees no row sees no column either, and adds nothing where paths meet.
+        stepped = tuple(axis.blind() for axis in stepped)
     return Fields(stepped, meet.everywhere)
 
 
@@ -129,13 +132,13 @@ def summarise(fields: Fields, input_size: tuple[int, ...]) -> ReceptiveField:
             everywhere=True,
         )
     cycles = [axis.cycle for axis in fields.axes if axis.cycle is not None]
-    first = None if fields.uneven else [cycle.pattern(0) for cycle in cycles]
+    first = [] if fields.uneven else [cycle.pattern(0) for cycle in cycles]
     return ReceptiveField(
         size=tuple(axis.cycle.size if axis.cycle else max(axis.sizes(), default=0) for axis in fields.axes),
         jump=tuple(axis.jump for axis in fields.axes),
-        start=first and tuple(each.start for each in first),
-        end=first and tuple(each.end for each in first),
-        center=first and tuple(cycle.center for cycle in cycles),
+        start=tuple(each.start for each in first) if first else None,
+        end=tuple(each.end for each in first) if first else None,
+        center=tuple(cycle.center for cycle in cycles) if first else None,
         smallest=smallest,
         largest=_over_paths([axis.largest for axis in fields.axes], max, None),
         used=tuple(_used(cycle) for cycle in cycles) if len(cycles) == len(fields.axes) else None,

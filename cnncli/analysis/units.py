@@ -52,7 +52,7 @@ def unit_field(inspection: Inspection, layer: str, unit: tuple[int, ...]) -> Uni
         unit=unit,
         unclipped=outside,
         clipped=inside if len(inside) == len(counts) else None,
-        padding=outside and 1 - Fraction(_area(_clip(outside, inspection.input_shape[1:])), _area(outside)),
+        padding=None if outside is None else _padding(outside, inspection.input_shape[1:]),
     )
 
 
@@ -66,12 +66,10 @@ def _unclipped(axes: tuple[Field, ...], unit: tuple[int, ...]) -> tuple[Interval
     return tuple(intervals)
 
 
-def _clip(intervals: tuple[Interval, ...], size: tuple[int, ...]) -> tuple[Interval, ...]:
-    return tuple((max(0, start), min(n - 1, end)) for (start, end), n in zip(intervals, size, strict=True))
-
-
-def _area(intervals: tuple[Interval, ...]) -> int:
-    return prod(max(0, end - start + 1) for start, end in intervals)
+def _padding(intervals: tuple[Interval, ...], size: tuple[int, ...]) -> Fraction:
+    """Share of a rectangle that lies outside an image of `size`."""
+    inside = prod(max(0, min(n - 1, end) - max(0, start) + 1) for (start, end), n in zip(intervals, size, strict=True))
+    return 1 - Fraction(inside, prod(end - start + 1 for start, end in intervals))
 
 
 def fields_of(inspection: Inspection, layer: str) -> Fields:

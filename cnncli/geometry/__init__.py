@@ -9,4 +9,15 @@ from cnncli.geometry.field import Field
 from cnncli.geometry.resampling import Padded, Resampled
 from cnncli.geometry.windows import Adaptive, Gathered, Sliding, Transposed, Window
 
-__all__ = ["Adaptive", "Cycle", "Field", "Gathered", "Padded", "Pattern", "Resampled", "Sliding", "Transposed", "Window"]
+__all__ = [
+    "Adaptive",
+    "Cycle",
+    "Field",
+    "Gathered",
+    "Padded",
+    "Pattern",
+    "Resampled",
+    "Sliding",
+    "Transposed",
+    "Window",
+]

@@ -1,7 +1,7 @@
 """What the units of one axis of a layer see of the input."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -54,6 +54,10 @@ class Field:
         for mask in self.seen:
             seen |= mask
         return Field((seen,) * units, cycle=None, jump=self.jump, smallest=(), largest=())
+
+    def blind(self) -> "Field":
+        """The same units, were they to see nothing."""
+        return replace(self, seen=(0,) * len(self.seen))
 
     @classmethod
     def union(cls, fields: Sequence["Field"]) -> "Field":

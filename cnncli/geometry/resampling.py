@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from struct import pack, unpack
 from typing import Literal
 
 from cnncli.geometry.windows import Window
@@ -53,22 +54,33 @@ class Resampled(Window):
         return (unit + _HALF) * self._ratio(size) - _HALF
 
     def reads(self, unit: int, size: int) -> Iterable[int]:
-        """See `Window`; beyond the edges the last position is read again."""
-        if self.mode == "linear" and not self.align_corners:
-            if self.units == size:
-                return (unit,)
-            first = floor(max(Fraction(0), self._place(unit, size)))
-            return (first, first + 1) if first + 1 < size else (size - 1,)
-        return sorted({min(max(tap, 0), size - 1) for tap in self.taps(unit, size)})
+        """See `Window`; beyond the edges the last position is read again.
+
+        Places are rounded to float32, once, as torch's kernels do; now and then another position is then the nearest.
+        """
+        if self.units == size and self.mode != "cubic":
+            return (unit,)
+        ratio, half = _float32(float(self._ratio(size))), 0.0 if self.mode == "nearest" or self.align_corners else 0.5
+        behind = half if self.mode in ("linear", "cubic") else 0.0
+        place = _float32(ratio * (unit + half) - behind)
+        if self.mode == "linear":
+            place = max(place, 0.0)
+        return sorted({min(max(tap, 0), size - 1) for tap in self._around(place)})
 
     def taps(self, unit: int, size: int) -> Iterable[int]:
         """See `Window`."""
-        first = floor(self._place(unit, size))
+        if self.units == size and self.mode != "cubic":
+            return (unit,)
+        return self._around(self._place(unit, size))
+
+    def _around(self, place: Fraction | float) -> Iterable[int]:
+        """The positions that a place between positions is blended from."""
+        first = floor(place)
         match self.mode:
             case "nearest" | "nearest-exact":
                 return (first,)
             case "linear":
-                return (first,) if self.units == size else (first, first + 1)
+                return (first, first + 1)
             case "cubic":
                 return range(first - 1, first + 3)
 
@@ -76,6 +88,13 @@ class Resampled(Window):
         """See `Window`."""
         ratio = self._ratio(size)
         return ratio.denominator, ratio.numerator
+
+
+def _float32(value: float) -> float:
+    """The nearest number that float32 has."""
+    (rounded,) = unpack("f", pack("f", value))
+    assert isinstance(rounded, float)
+    return rounded
 
 
 @dataclass(frozen=True, kw_only=True)

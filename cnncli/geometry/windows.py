@@ -20,7 +20,7 @@ class Window(ABC):
 
     @abstractmethod
     def cycle(self, size: int) -> tuple[int, int] | None:
-        """`(units, positions)`: unit `i + units` reads what unit `i` reads, `positions` further on; None if none does."""
+        """`(units, positions)`: unit `i + units` reads what unit `i` reads, `positions` further on, or None."""
 
     def scale(self, size: int) -> Fraction:
         """Input positions from one unit to the next, on average."""

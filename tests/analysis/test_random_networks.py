@@ -95,17 +95,14 @@ def residual(draw: st.DrawFn) -> str:
 
 @st.composite
 def branch(draw: st.DrawFn) -> str:
-    """Paths that end at one size: by keeping it, or by an adaptive pool that no two steps of lead alike."""
+    """Paths that end at one size: because they keep it, or because an adaptive pool makes it."""
     merge = draw(st.sampled_from(["concat", "add"]))
     paths = [draw(st.lists(keeps_size(), min_size=1, max_size=2)) for _ in range(draw(st.integers(2, 3)))]
     if draw(st.booleans()):
-        end = draw(adaptive)
-        paths = [[*path[:-1], end, keeps_end] for path, keeps_end in zip(paths, map(last, paths), strict=True)]
+        before, end = draw(conv()), draw(adaptive)
+        paths = [[*paths[0], end], *([before, *path, end] for path in paths[1:])]
+        paths = [[*path, "{conv: {out_channels: 4, kernel_size: 1}}"] for path in paths]
     return f"{{branch: {{merge: {merge}, paths: {listed([listed(path) for path in paths])}}}}}"
-
-
-def last(path: list[str]) -> str:
-    return path[-1]
 
 
 stack = st.lists(layer, min_size=1, max_size=4)
@@ -146,7 +143,8 @@ def check(layers: Sequence[str], spatial: tuple[int, int]) -> None:
     for axis in (1, 2):
         field = fields.axes[axis - 1]
         assert list(field.seen) == probe(model, shape, axis)
-        if field.cycle is not None and not fields.everywhere:
+        # At its edges bilinear interpolation reads a neighbour with weight 0, which the closed form does not count.
+        if field.cycle is not None and not fields.everywhere and "bilinear" not in listed(layers):
             for unit, mask in enumerate(field.seen):
                 pattern = field.cycle.pattern(unit)
                 inside = pattern.mask << pattern.start if pattern.start >= 0 else pattern.mask >> -pattern.start

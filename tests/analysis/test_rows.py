@@ -8,6 +8,7 @@ import pytest
 
 from cnncli.analysis.as_json import as_json
 from cnncli.analysis.graph import graph_of
+from cnncli.analysis.receptive_field import ReceptiveField
 from cnncli.analysis.rows import Inspection, Row, inspect_graph
 from cnncli.spec.document import Problem, parse_document
 from cnncli.spec.network import lay_out
@@ -93,16 +94,23 @@ def inspect_text(text: str, shape: tuple[int, int, int], classes: int = 1000) ->
     return inspect_graph(graph_of(network, "test"))
 
 
+def field_of(row: Row) -> ReceptiveField:
+    """The field of a row in which it is known."""
+    assert row.receptive_field is not None
+    return row.receptive_field
+
+
 def sizes(rows: tuple[Row, ...]) -> list[int]:
     """Receptive field sizes, which are the same on both axes here."""
-    for row in rows:
-        assert row.receptive_field.size[0] == row.receptive_field.size[1]
-    return [row.receptive_field.size[0] for row in rows]
+    fields = [field_of(row) for row in rows]
+    for field in fields:
+        assert field.size[0] == field.size[1]
+    return [field.size[0] for field in fields]
 
 
-def last(rows: list[Row]) -> tuple[int, Fraction, int]:
+def last(rows: list[Row]) -> tuple[int, Fraction | int, int]:
     """Size, jump and padding (-start) of the last row."""
-    field = rows[-1].receptive_field
+    field = field_of(rows[-1])
     assert field.jump is not None
     assert field.start is not None
     return field.size[0], field.jump[0], -field.start[0]
@@ -111,7 +119,7 @@ def last(rows: list[Row]) -> tuple[int, Fraction, int]:
 def test_lenet5() -> None:
     rows = inspect_text(LENET5, (1, 28, 28)).rows
     assert sizes(rows) == [5, 6, 14, 16, 32]
-    assert [row.receptive_field.jump for row in rows] == [(j, j) for j in (1, 2, 2, 4, 4)]
+    assert [field_of(row).jump for row in rows] == [(Fraction(j), Fraction(j)) for j in (1, 2, 2, 4, 4)]
 
 
 def test_vgg16() -> None:

@@ -1,7 +1,7 @@
 """Hints about how much of the input is seen.
 
-Critical and border layers are predictions after Richter, Byttner, Krumnack, Wiedenroth, Schallner and Shenk, "(Input)
-Size Matters for CNN Classifiers" (2021) and Richter, Schoening, Wiedenroth and Krumnack, "Should You Go Deeper?" (2021).
+Critical and border layers are predictions after Richter, Byttner, Krumnack and others, "(Input)
+Size Matters for CNN Classifiers" (2021) and Richter, Schoening and others, "Should You Go Deeper?" (2021).
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -145,9 +145,7 @@ def _show(inspection: Inspection, form: Form, *, wide: bool) -> None:
             typer.echo(markdown(inspection, wide=wide))
 
 
-def _show_units(
-    inspection: Inspection, layer: str | None, units: list[tuple[int, ...]], picture: Path | None
-) -> None:
+def _show_units(inspection: Inspection, layer: str | None, units: list[tuple[int, ...]], picture: Path | None) -> None:
     """Print what units see, draw it, and write the picture if one is wanted."""
     if layer is None or not units:
         raise UsageError("a unit needs its layer and its place", remedy="give --layer NAME and --unit ROW,COLUMN")

@@ -40,17 +40,17 @@ def _cells(change: Change) -> list[Text]:
     for column in columns(wide=False):
         if column.heading not in _HEADINGS:
             continue
-        old, new = (None if row is None else column.cell(row) for row in (change.before, change.after))
-        if old is None or new is None or old == new:
-            cells.append(Text(new if old is None else old))
-        else:
+        old, new = ("" if row is None else column.cell(row) for row in (change.before, change.after))
+        if change.status == "changed" and old != new:
             cells.append(Text(f"{old or 0} -> {new or 0}", style="yellow"))
+        else:
+            cells.append(Text(old or new))
     return cells
 
 
 def _totals(before: Inspection, after: Inspection) -> list[tuple[str, str, str]]:
     return [
-        ("input", *("x".join(map(str, each.input_shape)) for each in (before, after))),
+        ("input", "x".join(map(str, before.input_shape)), "x".join(map(str, after.input_shape))),
         ("layers", str(len(before.rows)), str(len(after.rows))),
         ("parameters", f"{before.params:,}", f"{after.params:,}"),
         ("MACs", f"{before.macs:,}", f"{after.macs:,}"),
