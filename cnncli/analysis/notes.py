@@ -21,7 +21,7 @@ def _turns(fields: Fields) -> tuple[str, ...]:
     """Says that units differ, where one size and one step would be untrue."""
     if not fields.uneven:
         return ()
-    sizes = [size for axis in fields.axes for size in axis.sizes()]
+    sizes = [size for axis in fields.axes for size in axis.sizes]
     smallest, largest = min(sizes, default=0), max(sizes, default=0)
     spread = f"{smallest} pixels" if smallest == largest else f"{smallest} to {largest} pixels; the largest is given"
     return (f"units do not see evenly spaced windows: they see {spread}",)

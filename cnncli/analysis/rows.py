@@ -158,7 +158,7 @@ def _row(
 def _coverage(fields: Fields, input_size: tuple[int, ...]) -> Fraction:
     if fields.everywhere:
         return Fraction(1)
-    seen = (max(axis.sizes(), default=0) for axis in fields.axes)
+    seen = (max(axis.sizes, default=0) for axis in fields.axes)
     return Fraction(prod(seen), prod(input_size))
 
 

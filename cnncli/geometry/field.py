@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from cnncli.geometry.cycle import Cycle
 from cnncli.geometry.windows import Window
@@ -82,6 +82,7 @@ class Field:
         """First and last real pixel that a unit sees; None where it sees none."""
         return interval(self.seen[unit])
 
+    @cached_property
     def sizes(self) -> list[int]:
         """Pixels from the first to the last that each unit sees, inside the image."""
         return [mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.seen]

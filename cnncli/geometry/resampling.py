@@ -126,7 +126,8 @@ class Padded(Window):
             case "replicate":
                 return (min(max(position, 0), size - 1),)
             case "circular":
-                return (position % size,)
+                first, last = max(0, -self.before), size - 1 - max(0, -self.after)
+                return (first + (position - first) % (last - first + 1),)
 
     def taps(self, unit: int, size: int) -> tuple[int]:
         """See `Window`."""

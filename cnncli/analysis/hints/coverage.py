@@ -28,7 +28,7 @@ def whole_input(subject: Subject) -> Iterator[Hint]:
         says = f"some unit sees from edge to edge of the input from {anyone} on; nowhere does every unit"
         yield Hint(name="whole-input", layer=anyone, says=says)
     else:
-        sizes = [[max(axis.sizes(), default=0) for axis in fields.axes] for _, fields in positioned]
+        sizes = [[max(axis.sizes, default=0) for axis in fields.axes] for _, fields in positioned]
         widest = [str(max(of_axis)) for of_axis in zip(*sizes, strict=True)]
         whole = per_axis([str(size) for size in subject.input_size])
         yield Hint(

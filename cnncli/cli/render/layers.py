@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cnncli.analysis.hints import Hint
+from cnncli.analysis.hints import HINTS, Hint
 from cnncli.analysis.rows import Inspection
 from cnncli.analysis.table import columns, size_in_bytes
 from cnncli.cli.render.console import out
@@ -86,7 +86,7 @@ def show_hints(inspection: Inspection) -> None:
         return
     console = out()
     console.print(Text("what it means", style="bold"))
-    for name, hints in kinds.items():
+    for name, hints in sorted(kinds.items(), key=lambda kind: list(HINTS).index(kind[0])):
         console.print(Text.assemble((name, "bold cyan"), " ", _said(hints)), soft_wrap=True)
         edits = dict.fromkeys(hint.consider for hint in hints if hint.consider)
         for edit in list(edits)[:2]:
