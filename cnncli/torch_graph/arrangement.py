@@ -23,6 +23,10 @@ from cnncli.torch_graph.record import Operation, Value
 def view(operation: Operation, context: Context) -> Effect:
     """Another shape. Where channels and positions become one row of features, that is a `flatten`."""
     before = context.layout(operation.arguments["self"])
+    if operation.outputs[0].shape == operation.arguments["self"].shape:
+        return Effect(word="view", layout=before, minor=True, view=True)
+    if operation.name == "as_strided":
+        raise Unfollowed("reads its memory in another order")
     after = reshaped(before, operation.outputs[0].shape)
     if len(after) == 2 and after[0] == before[0] and axes_of(after[1]) and any(f.of is Kind.FREE for f in after[1]):
         return Effect(word="flatten", layout=(after[0], free(operation.outputs[0].shape[1])), reads=Reach.ALL)
@@ -98,7 +102,9 @@ def part(operation: Operation, context: Context) -> Effect:
     chosen = operation.name in ("select", "unbind")
     size = value.shape[dim]
     if axis is None:
-        kept: Factors = layout[dim] if operation.outputs[0].shape == value.shape else free(operation.outputs[0].shape[dim - chosen])
+        kept: Factors = (
+            layout[dim] if operation.outputs[0].shape == value.shape else free(operation.outputs[0].shape[dim - chosen])
+        )
         after = layout[:dim] + (() if chosen else (kept,)) + layout[dim + 1 :]
         return Effect(word="slice", layout=after, minor=True, view=True)
     if operation.name == "slice":
@@ -125,7 +131,7 @@ def concat(operation: Operation, context: Context) -> Effect:
     dim = a["dim"] % len(shape)
     if operation.name == "stack":
         layout = next(context.layouts[value] for value in a["tensors"] if value.dynamic)
-        return Effect(word="concat", layout=layout[:dim] + (free(shape[dim]),) + layout[dim:])
+        return Effect(word="concat", layout=(*layout[:dim], free(shape[dim]), *layout[dim:]))
     values = [value for value in a["tensors"] if elements_of(value)]
     dynamic = [value for value in values if value.dynamic]
     layouts = [context.layouts[value] for value in dynamic]
@@ -137,7 +143,7 @@ def concat(operation: Operation, context: Context) -> Effect:
         raise Unfollowed("puts maps side by side whose axes do not correspond")
     base = max(layouts, key=lambda layout: len(units(layout)))
     if not along:
-        return Effect(word="concat", layout=base[:dim] + (free(shape[dim]),) + base[dim + 1 :])
+        return Effect(word="concat", layout=(*base[:dim], free(shape[dim]), *base[dim + 1 :]))
     if len(dynamic) > 1:
         raise Unfollowed("puts maps side by side along their positions")
     before = sum(value.shape[dim] for value in values[: values.index(dynamic[0])])
@@ -154,8 +160,13 @@ def _extended(layout: Layout, dim: int, *, before: int, size: int, context: Cont
     large = [factor for factor in layout[dim] if factor.size > 1]
     old = prod(factor.size for factor in large)
     if len(large) == 1 and isinstance(large[0].of, int):
-        factor, windows = Factor(size, large[0].of), {large[0].of: Sliding(kernel=1, before=before, after=size - old - before)}
-        return Effect(word="concat", layout=(*layout[:dim], (factor,), *layout[dim + 1 :]), reads=context.reads(dict(windows)))
+        factor, windows = (
+            Factor(size, large[0].of),
+            {large[0].of: Sliding(kernel=1, before=before, after=size - old - before)},
+        )
+        return Effect(
+            word="concat", layout=(*layout[:dim], (factor,), *layout[dim + 1 :]), reads=context.reads(dict(windows))
+        )
     if any(factor.of is not Kind.TOKENS and not isinstance(factor.of, int) for factor in large):
         raise Unfollowed("puts constants beside positions that a reshape has merged with channels")
     tokens = Factor(size, Kind.TOKENS, grid=tuple(large), before=before)

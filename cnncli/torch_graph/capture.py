@@ -1,11 +1,11 @@
 """Any torch module as a graph.
 
-A module is run once on torch's `meta` device and its operators are written down (`record`), each is translated into what
-it does to positions (`rules`), and they are gathered into rows (`rows`). Where a module cannot run without numbers, it
-runs on the CPU instead, and the graph says why.
+A module is run once on torch's `meta` device and its operators are written down (`record`), each is translated into
+what it does to positions (`rules`), and they are gathered into rows (`rows`). Where a module cannot run without
+numbers, it runs on the CPU instead, and the graph says why.
 
-`torch.export` would give the same operators from the same kind of run. It is not used because it takes ten times as
-long (3.4 s instead of 0.3 s for ResNet-152) and refuses modules that run.
+`torch.export` makes the same kind of run, but takes ten times as long (3.4 s instead of 0.3 s for ResNet-152) and
+refuses modules that run; `torch.fx` refuses those whose Python looks at its tensors.
 """
 
 import warnings
@@ -21,7 +21,7 @@ from cnncli.errors import ConfigError
 from cnncli.spec.network import INPUT
 from cnncli.torch_graph.layout import Unfollowed, units, without_batch
 from cnncli.torch_graph.load import load_module
-from cnncli.torch_graph.record import BATCH, Recorder
+from cnncli.torch_graph.record import BATCH, Operation, Recorder, Value
 from cnncli.torch_graph.rows import Row, rows_of
 
 META, CPU = torch.device("meta"), torch.device("cpu")
@@ -89,28 +89,26 @@ def capture(
 
 def _captured(module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device) -> Capture:
     notes: tuple[str, ...] = ()
-    if device == META:
-        try:
-            rows = _recorded(module, shape, scopes, META)
-        except Exception as error:  # whatever a forward may raise that wants to see numbers
-            if any(tensor.is_meta for tensor in module.parameters()):
-                raise _does_not_run(shape, error) from error
-            notes = (f"was run on zeros, as it does not run without numbers: {_one_line(error)}",)
-            device = CPU
-    if device != META:
-        try:
-            rows = _recorded(module, shape, scopes, device)
-        except Exception as error:  # likewise
+    try:
+        value, operations = _recorded(module, shape, device)
+    except Exception as error:  # whatever a forward may raise, and on `meta` one that wants to see numbers
+        if device != META or any(tensor.is_meta for tensor in module.parameters()):
             raise _does_not_run(shape, error) from error
+        notes = (f"was run on zeros, as it does not run without numbers: {_one_line(error)}",)
+        try:
+            value, operations = _recorded(module, shape, CPU)
+        except Exception as fatal:  # likewise
+            raise _does_not_run(shape, fatal) from fatal
+    rows = rows_of(module, value, operations, scopes=scopes)
     return Capture(rows, (*notes, *_unused(module, rows)))
 
 
-def _recorded(module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device) -> list[Row]:
+def _recorded(module: nn.Module, shape: tuple[int, ...], device: torch.device) -> tuple[Value, list[Operation]]:
     state = _state(module, device)
     recorder = Recorder(module, state)
     example = torch.zeros(BATCH, *shape, device=device, dtype=_dtype(module))
     value = recorder.run(lambda images: torch.func.functional_call(module, state, (images,)), example)
-    return rows_of(module, value, recorder.operations, scopes=scopes)
+    return value, recorder.operations
 
 
 def _state(module: nn.Module, device: torch.device) -> dict[str, Tensor]:

@@ -82,7 +82,9 @@ def _named(target: str, place: str, name: str) -> Any:  # noqa: ANN401  whatever
             remedy="give a module that `python -c 'import ...'` finds here, or a path that ends in .py",
         ) from error
     except Exception as error:  # whatever the code of a user may raise
-        raise ConfigError(f"{place} fails on import: {_said(error)}", remedy="correct it; --debug shows where") from error
+        raise ConfigError(
+            f"{place} fails on import: {_said(error)}", remedy="correct it; --debug shows where"
+        ) from error
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):

@@ -2,11 +2,11 @@
 
 from math import prod
 
+from cnncli.geometry import Adaptive, Window
 from cnncli.spec.layers import Reach
 from cnncli.torch_graph.effect import Context, Effect, Rule, elements
 from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, axes_of, batch_size, free, position, units
 from cnncli.torch_graph.record import Operation, Value
-from cnncli.geometry import Adaptive, Window
 
 
 def batch_norm(operation: Operation, context: Context) -> Effect:
@@ -78,9 +78,14 @@ def reduction(word: str) -> Rule:
 
 
 def product(operation: Operation, context: Context) -> Effect:
-    """Matrix products (mm, addmm, bmm, baddbmm): linear over channels keeps positions, linear over positions does not."""
+    """Matrix products (mm, addmm, bmm, baddbmm): over channels they keep positions, over positions they do not."""
     a = operation.arguments
-    names = {"mm": ("self", "mat2"), "addmm": ("mat1", "mat2"), "bmm": ("self", "mat2"), "baddbmm": ("batch1", "batch2")}
+    names = {
+        "mm": ("self", "mat2"),
+        "addmm": ("mat1", "mat2"),
+        "bmm": ("self", "mat2"),
+        "baddbmm": ("batch1", "batch2"),
+    }
     left, right = (a[name] for name in names[operation.name])
     shape = operation.outputs[0].shape
     layouts = [context.layouts.get(value, _constant(value)) for value in (left, right)]
@@ -88,7 +93,9 @@ def product(operation: Operation, context: Context) -> Effect:
     over = {axis for factors in (layouts[0][-1], layouts[1][-2]) for axis in axes_of(factors)}
     if after is None:
         over = {axis for layout in layouts for axis in units(layout)}
-        after = tuple(f if any(x.of is Kind.BATCH for x in f) else free(n) for f, n in zip(layouts[0], shape, strict=True))
+        after = tuple(
+            f if any(x.of is Kind.BATCH for x in f) else free(n) for f, n in zip(layouts[0], shape, strict=True)
+        )
     both = left.dynamic and right.dynamic
     combined = max(layouts, key=lambda layout: len(units(layout)))
     images = max(batch_size(layout) for layout in layouts)

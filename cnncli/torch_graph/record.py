@@ -85,10 +85,14 @@ def reported(module: nn.Module, report: Report) -> Iterator[None]:
 
     def leave(left: nn.Module, args: Any, output: Any) -> None:  # noqa: ANN401  as torch calls it
         if args and output is args[0] and isinstance(output, Tensor) and not any(left.children()):
-            report("identity", True, {"self": output}, output, stack[-1])
+            with operators.unseen():
+                report("identity", True, {"self": output}, output, stack[-1])
         stack.pop()
 
-    operators = _Operators(lambda *what: report(*what, stack[-1]))
+    def operate(name: str, pointwise: bool, arguments: Mapping[str, Any], result: Any) -> None:  # noqa: ANN401  see Report
+        report(name, pointwise, arguments, result, stack[-1])
+
+    operators = _Operators(operate)
     fast_path = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stay:
         torch.backends.mha.set_fastpath_enabled(False)
@@ -102,11 +106,20 @@ def reported(module: nn.Module, report: Report) -> Iterator[None]:
         yield
 
 
-class _Operators(TorchDispatchMode):
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     def __init__(self, report: Callable[[str, bool, Mapping[str, Any], Any], None]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.report = report
-        self.quiet = False
+        self._quiet = False
+
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Report nothing of what runs inside."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
 
     def __torch_dispatch__(
         self,
@@ -116,7 +129,7 @@ class _Operators(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  whatever the operator returns
         result = func(*args, **(kwargs or {}))
-        if not self.quiet:
+        if not self._quiet:
             schema = func._schema
             names = [argument.name for argument in schema.arguments]
             given = dict(zip(names, args, strict=False)) | (kwargs or {})
@@ -145,11 +158,8 @@ class _WholeFunctions(TorchFunctionMode):
         arguments = dict(zip(("input", "pad", "mode"), args, strict=False)) | (kwargs or {})
         if func is not nn.functional.pad or arguments.get("mode") != "circular":
             return func(*args, **(kwargs or {}))
-        self._operators.quiet = True
-        try:
+        with self._operators.unseen():
             result = func(*args, **(kwargs or {}))
-        finally:
-            self._operators.quiet = False
         self._operators.report("circular_pad", False, {"self": arguments["input"], "padding": arguments["pad"]}, result)
         return result
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from cnncli.spec.layers import Reach
 from cnncli.spec.layers.base import Reads, Unknown
 from cnncli.spec.network import INPUT
 from cnncli.torch_graph.effect import Context, Effect
@@ -22,12 +23,13 @@ class Row:
 
     Attributes:
         name, word: what it is called, and its kind.
+        path: the module that its first operation ran in.
         scope: the module that it is the whole of, or None.
         inputs: the rows before it; None is the input of the network.
         reads: which positions of them its units read.
         tip: its last value, whose shape is the row's.
         layout: of the tip.
-        made_by: number of the operation that made the tip.
+        made_by: the operation that made the tip.
         parts: the kinds of its operations that compute something.
         macs: multiply-accumulates for one image.
         groups: of a convolution.
@@ -37,12 +39,13 @@ class Row:
 
     name: str
     word: str
+    path: str
     scope: str | None
     inputs: list["Row | None"]
     reads: Reads
     tip: Value
     layout: Layout
-    made_by: int
+    made_by: Operation
     parts: list[str]
     macs: int = 0
     groups: int = 1
@@ -72,25 +75,26 @@ def rows_of(
 
 
 class _Gathering:
-    def __init__(
-        self, module: nn.Module, example: Value, operations: list[Operation], scopes: Collection[str]
-    ) -> None:
+    def __init__(self, module: nn.Module, example: Value, operations: list[Operation], scopes: Collection[str]) -> None:
         self._modules = dict(module.named_modules())
         self._scopes = scopes
         self._context = Context(len(example.shape) - 2, {example: of_input(example.shape)})
         self._row_of: dict[Value, Row | None] = {example: None}
         self._uses = Counter(value for operation in operations for value in set(operation.inputs))
+        self._whole: set[Value] = set()  # of which every number depends on the whole input
         self._counted: set[str] = set()
         self._names: Counter[str] = Counter([INPUT])
         self.rows: list[Row] = []
 
     def add(self, operation: Operation) -> None:
         """Give the next operation to a row there is, or to a new one."""
+        sources = list(dict.fromkeys(value for value in operation.inputs if value.dynamic))
         try:
             effect = effect_of(operation, self._context)
         except Unfollowed as reason:
-            effect = _unfollowed(operation, self._context, str(reason))
-        sources = list(dict.fromkeys(value for value in operation.inputs if value.dynamic))
+            # Whatever is done with units that all see the whole input, the result sees it too.
+            reads = Reach.ALL if self._whole.issuperset(sources) else Unknown(str(reason))
+            effect = _unfollowed(operation, self._context, reads)
         scope = self._scope(operation.path)
         row = self._find(operation, effect, sources, scope)
         if row is None:
@@ -102,6 +106,9 @@ class _Gathering:
             # Beside its result an operator may give indices or statistics, of whose layout nobody asks.
             alike = len(value.shape) == len(effect.layout)
             self._context.layouts[value] = effect.layout if alike else tuple(map(free, value.shape))
+        seen = all if effect.word == "concat" else any
+        if effect.reads is Reach.ALL or (effect.reads is Reach.SAME and seen(each in self._whole for each in sources)):
+            self._whole.update(operation.outputs)
         self._count(row, operation)
 
     def _scope(self, path: str) -> str | None:
@@ -118,9 +125,9 @@ class _Gathering:
         row = rows.pop()
         if rows or row is None or not effect.minor or composed(row.reads, effect.reads) is None:
             return None
-        # A norm behind a layer whose output is used elsewhere without it is a layer of its own.
+        # A norm is a layer of its own behind one whose output is used without it, or has been rearranged since.
         weighted = any(value.state for value in operation.inputs)
-        return None if weighted and any(self._uses[value] > 1 for value in sources) else row
+        return None if weighted and (self._uses[row.tip] > 1 or sources[0] is not row.tip) else row
 
     def _join(self, row: Row, operation: Operation, effect: Effect, sources: list[Value]) -> None:
         """Add an operation to a row."""
@@ -134,10 +141,10 @@ class _Gathering:
         if not effect.view and effect.word != "identity":
             row.parts.append(self._word(operation.path, effect))
         output = operation.outputs[0]
-        if row.scope is not None or (
-            sources[0] is row.tip and (output.shape == row.tip.shape or not _is_batch(row.layout[0]))
-        ):
-            row.tip, row.layout, row.made_by = output, effect.layout, operation.number
+        # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
+        own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
+        if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
+            row.tip, row.layout, row.made_by = output, effect.layout, operation
 
     def _start(self, operation: Operation, effect: Effect, sources: list[Value], scope: str | None) -> Row:
         """A new row, which takes the place of a padding that is there for it alone."""
@@ -153,13 +160,14 @@ class _Gathering:
         row = Row(
             name=self._name(operation.path, effect.word) if scope is None else scope,
             word=word,
+            path=operation.path,
             scope=scope,
             inputs=inputs,
             reads=reads,
             tip=operation.outputs[0],
             layout=effect.layout,
-            made_by=operation.number,
-            parts=[word],
+            made_by=operation,
+            parts=[] if effect.view else [word],
             macs=effect.macs,
             groups=effect.groups,
         )
@@ -195,12 +203,12 @@ def _is_batch(factors: Factors) -> bool:
     return len(factors) == 1 and factors[0].of is Kind.BATCH
 
 
-def _unfollowed(operation: Operation, context: Context, reason: str) -> Effect:
-    """The effect of an operation of which nothing is known but its output."""
+def _unfollowed(operation: Operation, context: Context, reads: Reads) -> Effect:
+    """The effect of an operation of which no more is known than its output."""
     sources = [context.layouts[value] for value in operation.inputs if value.dynamic]
     shape = operation.outputs[0].shape
     led = shape and any(layout and _is_batch(layout[0]) and layout[0][0].size == shape[0] for layout in sources)
     layout = tuple(free(size) for size in shape)
     if led:
         layout = ((next(each[0][0] for each in sources if each and _is_batch(each[0])),), *layout[1:])
-    return Effect(word=operation.name.strip("_"), layout=layout, reads=Unknown(reason))
+    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads)

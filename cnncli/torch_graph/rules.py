@@ -1,11 +1,11 @@
 """Which rule is whose: every operator of ATen that is followed, by its name."""
 
+from dataclasses import replace
 from itertools import chain
 
-from cnncli.spec.layers import Reach
 from cnncli.torch_graph import arrangement, mixing, spatial
 from cnncli.torch_graph.effect import Context, Effect, Rule
-from cnncli.torch_graph.layout import Unfollowed, axes_of, merged
+from cnncli.torch_graph.layout import Unfollowed, axes_of, free, merged
 from cnncli.torch_graph.record import Operation
 
 
@@ -16,22 +16,27 @@ def pointwise(operation: Operation, context: Context) -> Effect:
     return Effect(word=operation.name, layout=layout, minor=True)
 
 
+def copied(operation: Operation, context: Context) -> Effect:
+    """The same numbers in other memory."""
+    return replace(pointwise(operation, context), view=True)
+
+
 def glu(operation: Operation, context: Context) -> Effect:
     """One half of the channels, gated by the other."""
     layout = list(context.layout(operation.arguments["self"]))
     dim = operation.arguments["dim"]
     if axes_of(layout[dim]):
         raise Unfollowed("gates one half of a map by the other")
-    layout[dim] = arrangement.free(operation.outputs[0].shape[dim])
+    layout[dim] = free(operation.outputs[0].shape[dim])
     return Effect(word="glu", layout=tuple(layout), minor=True)
 
 
 RULES: dict[str, Rule] = dict(
     chain(
         # Number by number, though ATen does not say so.
-        [(n, pointwise) for n in ("_to_copy", "hardswish", "prelu", "_prelu_kernel", "log_sigmoid_forward", "copy")],
-        [(n, pointwise) for n in ("rrelu_with_noise", "native_dropout", "detach", "alias", "lift_fresh", "contiguous")],
-        [(n, pointwise) for n in ("native_channel_shuffle", "rms_norm_scale", "floor_divide", "clone")],
+        [(n, pointwise) for n in ("hardswish", "prelu", "_prelu_kernel", "log_sigmoid_forward", "copy")],
+        [(n, pointwise) for n in ("rrelu_with_noise", "native_dropout", "channel_shuffle", "floor_divide")],
+        [(n, copied) for n in ("_to_copy", "clone", "detach", "alias", "lift_fresh", "identity")],
         [("glu", glu), ("convolution", spatial.convolution), ("constant_pad_nd", spatial.constant_pad)],
         [(f"max_pool{n}d_with_indices", spatial.pool("max_pool")) for n in (2, 3)],
         [("max_pool1d", spatial.pool("max_pool"))],
@@ -44,7 +49,7 @@ RULES: dict[str, Rule] = dict(
         [("circular_pad", spatial.border_pad("circular"))],
         [("pixel_shuffle", spatial.pixel_shuffle), ("pixel_unshuffle", spatial.pixel_unshuffle)],
         [("roll", spatial.moved), ("flip", spatial.moved)],
-        [(n, arrangement.view) for n in ("view", "_unsafe_view", "reshape", "_reshape_alias")],
+        [(n, arrangement.view) for n in ("view", "_unsafe_view", "as_strided")],
         [("unsqueeze", arrangement.unsqueeze), ("squeeze", arrangement.squeeze), ("expand", arrangement.expand)],
         [(n, arrangement.permute) for n in ("permute", "transpose", "t")],
         [(n, arrangement.part) for n in ("slice", "select", "split", "split_with_sizes", "unbind")],
@@ -77,6 +82,3 @@ def effect_of(operation: Operation, context: Context) -> Effect:
     if rule is None:
         raise Unfollowed(f"the operator {operation.name} is not known")
     return rule(operation, context)
-
-
-__all__ = ["RULES", "Reach", "effect_of"]

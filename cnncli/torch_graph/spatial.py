@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from cnncli.geometry import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 from cnncli.geometry.resampling import Interpolation
@@ -27,7 +28,8 @@ def _slid(
     result[1] = free(shape[1])
     for i in range(count):
         axis = position(layout[2 + i])
-        if axis is None and count == context.axes and shape[2 + i] != 1 and i not in units(layout):
+        lost = all(factor.size == 1 for factor in layout[2 + i]) and i not in units(layout)
+        if axis is None and lost and count == context.axes:
             axis = i  # a single position that has lost its axis in a pool takes the place that it has
         if axis is None:
             result[2 + i] = free(shape[2 + i])
@@ -55,9 +57,7 @@ def convolution(operation: Operation, context: Context) -> Effect:
             return Transposed(
                 kernel=kernel[i], stride=stride[i], dilation=dilation[i], padding=padding[i], output_padding=extra[i]
             )
-        return Sliding(
-            kernel=kernel[i], stride=stride[i], dilation=dilation[i], before=padding[i], after=padding[i]
-        )
+        return Sliding(kernel=kernel[i], stride=stride[i], dilation=dilation[i], before=padding[i], after=padding[i])
 
     after, windows = _slid(operation, context, layout, window)
     positions = given[2:] if a["transposed"] else operation.outputs[0].shape[2:]
@@ -138,8 +138,14 @@ def upsample(operation: Operation, context: Context) -> Effect:
             Resampled(units=units, mode=mode, align_corners=any(flags), ratio=None if plain else ratio)
             for plain in (True, False)
         ]
-        # Every axis is resampled by itself: the one in question, and beside it one of size 1.
-        return measured(lambda line: resampler(line[..., None], [units, 1], *flags, scale, None)[..., 0], size, expected)
+
+        def resample(line: Tensor) -> Tensor:
+            # Every axis is resampled by itself: the one in question, and beside it one that stays as it is.
+            image = line[..., None].expand(-1, -1, -1, 2).contiguous()
+            resampled: Tensor = resampler(image, [units, 2], *flags, scale, None)
+            return resampled[..., 0]
+
+        return measured(resample, size, expected)
 
     after, windows = _slid(operation, context, context.layout(a["self"]), window)
     return Effect(word="upsample", layout=after, reads=context.reads(windows))
@@ -152,11 +158,9 @@ def constant_pad(operation: Operation, context: Context) -> Effect:
     pads = [(0, 0)] * (len(after) - len(a["pad"]) // 2) + list(zip(a["pad"][::2], a["pad"][1::2], strict=True))[::-1]
     result, windows = list(before), dict[int, Window]()
     for i, (first, last) in enumerate(pads):
-        axis = position(before[i])
-        if axis is None and len(after) - 2 == context.axes and i >= 2:
-            axis = i - 2
         if (first, last) == (0, 0):
             continue
+        axis = position(before[i])
         if axis is None:
             result[i] = free(after[i])
         else:
