@@ -73,6 +73,7 @@ def _field(row: Row) -> dict[str, Any] | None:
         "smallest_path": field.smallest and list(field.smallest),
         "largest_path": field.largest and list(field.largest),
         "used": field.used and list(field.used),
+        "local": field.local and list(field.local),
         **({"global": True} if field.everywhere else {}),
     }
 

@@ -45,6 +45,8 @@ class ReceptiveField:
         smallest: size over the path that sees least; the input's where every path reads all of it, None if not known.
         largest: size over the path that sees most, likewise.
         used: of the pixels that a unit spans, those it really reads; None where there is no closed form.
+        local: where a unit sees the whole input, size over the paths on which no layer reads everything at once, if
+            there are any (around a squeeze-and-excite gate); else None.
         everywhere: a unit sees the whole input.
     """
 
@@ -56,6 +58,7 @@ class ReceptiveField:
     smallest: tuple[int, ...] | None
     largest: tuple[int, ...] | None
     used: tuple[int, ...] | None
+    local: tuple[int, ...] | None = None
     everywhere: bool = False
 
 
@@ -129,6 +132,7 @@ def summarise(fields: Fields, input_size: tuple[int, ...]) -> ReceptiveField:
             smallest=smallest,
             largest=input_size,
             used=None,
+            local=_over_paths([axis.largest for axis in fields.axes], max, None),
             everywhere=True,
         )
     cycles = [axis.cycle for axis in fields.axes if axis.cycle is not None]

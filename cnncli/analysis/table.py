@@ -109,7 +109,9 @@ def _field(row: Row) -> str:
     field = row.receptive_field
     if field is None:
         return UNKNOWN
-    return "all" if field.everywhere else per_axis(field.size)
+    if not field.everywhere:
+        return per_axis(field.size)
+    return "all" if field.local is None else f"all ({per_axis(field.local)})"
 
 
 def _jump(row: Row) -> str:
@@ -125,7 +127,7 @@ def rational(value: Fraction) -> str:
 
 
 def _coverage(row: Row) -> str:
-    return UNKNOWN if row.coverage is None else f"{100 * float(row.coverage):.3g}"
+    return UNKNOWN if row.coverage is None else f"{100 * float(row.coverage):.1f}"
 
 
 def _hints(row: Row) -> str:

@@ -34,9 +34,19 @@ def whole_input(subject: Subject) -> Iterator[Hint]:
         yield Hint(
             name="whole-input",
             layer=last,
-            says=f"no unit sees from edge to edge of the input: at most {per_axis(widest)} of {whole} pixels",
+            says=f"{_before_everything(subject)}no unit sees from edge to edge of the input: "
+            f"at most {per_axis(widest)} of {whole} pixels",
             consider="more strides, pools or dilation before it, if the task needs to see everything together",
         )
+
+
+def _before_everything(subject: Subject) -> str:
+    """Names the first layer that reads everything at once, if there is one."""
+    for node in subject.graph.nodes:
+        fields = subject.fields[node.name]
+        if isinstance(fields, Fields) and fields.everywhere:
+            return f"before {node.name}, which reads everything at once, "
+    return ""
 
 
 def _whole(subject: Subject, fields: Fields, quantifier: Callable[[Iterable[bool]], bool]) -> bool:
@@ -132,7 +142,7 @@ def _is_border(subject: Subject, node: GraphNode) -> bool:
 
 def _convolutions(subject: Subject) -> Iterator[GraphNode]:
     """Convolutions that look at more than one position."""
-    for node, _ in subject.positioned():
+    for node in subject.graph.nodes:
         windows = node.reads if isinstance(node.reads, tuple) else ()
         if node.params and any(isinstance(window, Sliding) and window.kernel > 1 for window in windows):
             yield node
@@ -141,6 +151,6 @@ def _convolutions(subject: Subject) -> Iterator[GraphNode]:
 def _exceeds(subject: Subject, name: str) -> bool:
     """Whether a layer's field, over the path that sees least, is larger than the input on every axis."""
     field = subject.numbers.get(name)
-    if field is None or field.smallest is None or field.everywhere:
+    if field is None or field.smallest is None:
         return False
     return all(size > whole for size, whole in zip(field.smallest, subject.input_size, strict=True))
