@@ -10,12 +10,9 @@ import typer
 from cnncli.analysis.hints import HINTS
 from cnncli.analysis.rows import Inspection, inspect_graph
 from cnncli.analysis.table import markdown
-from cnncli.analysis.units import seers, unit_field
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
 from cnncli.cli.commands.shapes import InputOption, parse_place, parse_shape
-from cnncli.cli.render.exports import csv_text, json_text
 from cnncli.cli.render.layers import show_hints, show_layers
-from cnncli.cli.render.units import show_nested, show_seers, show_unit
 from cnncli.errors import ConfigError, UsageError
 from cnncli.inspector import check_hint_names, find_graph
 
@@ -109,8 +106,7 @@ def inspect(
     if layer is not None or places or picture is not None:
         _show_units(inspection, layer, places, picture)
     elif pixel is not None:
-        place = parse_place(pixel, "--pixel")
-        show_seers(place, seers(inspection, place))
+        _show_pixel(inspection, parse_place(pixel, "--pixel"))
     else:
         _show(inspection, Form.JSON if as_json else form, wide=wide)
     if strict:
@@ -132,15 +128,18 @@ def parse_kwargs(text: str | None) -> dict[str, Any]:
     return kwargs
 
 
+# What only some options need is loaded only for them: the plain table is to be there at once.
+
+
 def _show(inspection: Inspection, form: Form, *, wide: bool) -> None:
     match form:
         case Form.TABLE:
             show_layers(inspection, wide=wide)
             show_hints(inspection)
-        case Form.JSON:
-            typer.echo(json_text(inspection))
-        case Form.CSV:
-            typer.echo(csv_text(inspection), nl=False)
+        case Form.JSON | Form.CSV:
+            from cnncli.cli.render.exports import csv_text, json_text
+
+            typer.echo(json_text(inspection) if form is Form.JSON else csv_text(inspection), nl=form is Form.JSON)
         case Form.MARKDOWN:
             typer.echo(markdown(inspection, wide=wide))
 
@@ -150,6 +149,8 @@ def _show_units(inspection: Inspection, layer: str | None, units: list[tuple[int
     if layer is None or not units:
         raise UsageError("a unit needs its layer and its place", remedy="give --layer NAME and --unit ROW,COLUMN")
     from cnncli.analysis.nesting import nested_fields
+    from cnncli.analysis.units import unit_field
+    from cnncli.cli.render.units import show_nested, show_unit
 
     nests = [nested_fields(inspection, layer, unit) for unit in units]
     for unit, nest in zip(units, nests, strict=True):
@@ -160,6 +161,13 @@ def _show_units(inspection: Inspection, layer: str | None, units: list[tuple[int
 
         write_field_picture(picture, inspection.input_shape[1:], nests)
         typer.echo(f"wrote {picture}", err=True)
+
+
+def _show_pixel(inspection: Inspection, pixel: tuple[int, ...]) -> None:
+    from cnncli.analysis.units import seers
+    from cnncli.cli.render.units import show_seers
+
+    show_seers(pixel, seers(inspection, pixel))
 
 
 def refuse_unknown(inspection: Inspection) -> None:

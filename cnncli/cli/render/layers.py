@@ -10,8 +10,9 @@ from cnncli.analysis.table import columns, size_in_bytes
 from cnncli.cli.render.console import out
 
 _LEGEND = (
-    "k/s/p/d: kernel, stride, padding, dilation; field: input pixels that a unit sees; jump: pixels from one unit to "
-    "the next; all (n): all of the input, n over local paths; %: of the input's area that one unit spans; MACs: multiply-accumulates for one image, bias not counted"
+    "k/s/p/d: kernel, stride, padding, dilation; field: input pixels that a unit sees; all (n): all of them, and n over "
+    "local paths; jump: pixels from one unit to the next; %: of the input's area that one unit spans; "
+    "MACs: multiply-accumulates for one image, bias not counted"
 )
 _LEGEND_WIDE = "; FLOPs: 2 x MACs; start, center: of unit 0; padding: pixels its field reaches out of the image"
 
