@@ -52,7 +52,18 @@ def test_padding_is_torchs(mode: str, before: int, after: int) -> None:
     assert reads == touched(Pad(), 6)
 
 
-def test_three_convolutions_in_closed_form() -> None:
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_ceil_mode_is_torchs(kernel: int, stride: int) -> None:
+    """Sizes from 3 to 11; a last window that would start in the padding behind is left out."""
+    pad = kernel // 2
+    window = Sliding(kernel=kernel, stride=stride, before=pad, after=pad, ceil_mode=True)
+    for size in range(3, 12):
+        pooled = functional.max_pool1d(torch.zeros(1, 1, size), kernel, stride, pad, ceil_mode=True)
+        assert window.output_size(size) == pooled.shape[-1]
+
+
+def test_the_stem_of_resnet_in_closed_form() -> None:
     """7/2 padded by 3, then 3/2 padded by 1 (ResNet's stem): size 11, jump 4, from pixel -5."""
     cycle = chain(224, Sliding(kernel=7, stride=2, before=3, after=3), Sliding(kernel=3, stride=2, before=1)).cycle
     assert cycle == Cycle((Pattern(-5, 2**11 - 1),), 4)

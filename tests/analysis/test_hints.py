@@ -67,6 +67,12 @@ def test_every_unit_of_a_stack_needs_size_55(graph: GraphOf, layers: int, everyo
     assert "from conv14 on" in hint.says
 
 
+def test_edge_to_edge_may_have_holes(graph: GraphOf) -> None:
+    """Two taps 27 apart: the one unit reads pixels 0 and 27."""
+    (hint,) = hints(graph("[{conv: {out_channels: 1, kernel_size: 2, dilation: 27}}]"), "whole-input")
+    assert hint.says == "from conv1 on every unit sees from edge to edge of the input"
+
+
 def test_column_27_is_never_read(graph: GraphOf) -> None:
     network = graph("[{conv: {out_channels: 1, kernel_size: 3, stride: 2}}]")
     assert [hint.says for hint in hints(network, "unread")] == [

@@ -64,6 +64,12 @@ def test_training_keeps_what_autograd_saves(layers: str) -> None:
     assert memory(network).training == kept
 
 
+def test_a_norm_needs_room_beside_what_it_reads() -> None:
+    """The input, the convolution's output, and the norm's."""
+    network, _ = built("[{conv: {out_channels: 8, kernel_size: 1, norm: batch}}, global_avg_pool, logits]")
+    assert memory(network).inference == 2 * (3 + 8 + 8) * 16 * 12 * 4
+
+
 def test_inference_by_hand() -> None:
     """Residual: the input, the block's input, and of its first convolution what the norm reads and what it makes."""
     network, _ = built(NETWORKS["residual"])
