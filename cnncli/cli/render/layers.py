@@ -10,7 +10,7 @@ from cnncli.analysis.table import columns, size_in_bytes
 from cnncli.cli.render.console import out
 
 _LEGEND = (
-    "k/s/p/d: kernel, stride, padding, dilation; field: input pixels that a unit sees; all (n): all of them, and n over "
+    "k/s/p/d: kernel, stride, padding, dilation; field: input pixels that a unit sees; all (n): all of them, n over "
     "local paths; jump: pixels from one unit to the next; %: of the input's area that one unit spans; "
     "MACs: multiply-accumulates for one image, bias not counted"
 )
