@@ -4,7 +4,7 @@ A module is run once on torch's `meta` device and its operators are written down
 what it does to positions (`rules`), and they are gathered into rows (`rows`). Where a module cannot run without
 numbers, it runs on the CPU instead, and the graph says why.
 
-`torch.export` makes the same kind of run, but takes ten times as long (3.4 s instead of 0.3 s for ResNet-152) and
+`torch.export` makes the same kind of run, but takes thirty times as long (3.4 s instead of 0.1 s for ResNet-152) and
 refuses modules that run; `torch.fx` refuses those whose Python looks at its tensors.
 """
 

@@ -5,10 +5,11 @@ flow cannot hang on the data, because there is none. Whatever stands in `forward
 here as the operators of ATen, with composite ones (linear, instance norm, attention) taken apart by torch itself.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 BATCH = 2
 """Images in the batch that a module is run on: more than one, so that the batch axis is not taken for another."""
@@ -64,7 +64,21 @@ class Operation:
     @property
     def inputs(self) -> list[Value]:
         """The tensors that it read."""
-        return [leaf for leaf in tree_leaves(dict(self.arguments)) if isinstance(leaf, Value)]
+        return _within(self.arguments.values(), Value)
+
+
+Kept = TypeVar("Kept")
+
+
+def _within(values: Iterable[Any], kind: type[Kept]) -> list[Kept]:
+    """Those of some values that are of a kind, and those in lists among them: deeper no operator takes or gives any."""
+    found: list[Kept] = []
+    for value in values:
+        if isinstance(value, kind):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found.extend(each for each in value if isinstance(each, kind))
+    return found
 
 
 Report = Callable[[str, bool, Mapping[str, Any], Any, str], None]
@@ -128,17 +142,25 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  whatever the operator returns
-        result = func(*args, **(kwargs or {}))
+        name, pointwise, defaults = _signature(func)
+        given = defaults | dict(zip(defaults, args, strict=False)) | (kwargs or {})
+        if func is torch.ops.aten.native_batch_norm.default and args[0].is_meta and not given["training"]:
+            # A shape and nothing else; torch's own way to find it takes as long as the rest of a network.
+            result = (torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0))
+        else:
+            result = func(*args, **(kwargs or {}))
         if not self._quiet:
-            schema = func._schema
-            names = [argument.name for argument in schema.arguments]
-            given = dict(zip(names, args, strict=False)) | (kwargs or {})
-            defaults = {each.name: each.default_value for each in schema.arguments if each.name not in given}
-            name = schema.name.partition("::")[2]
-            if schema.is_mutable:
-                name = name.removesuffix("_")
-            self.report(name, torch.Tag.pointwise in func.tags, defaults | given, result)
+            self.report(name, pointwise, given, result)
         return result
+
+
+@cache
+def _signature(func: Any) -> tuple[str, bool, dict[str, Any]]:  # noqa: ANN401  an OpOverload
+    """An operator's name, whether it is pointwise, and its arguments with their defaults, None where there is none."""
+    schema = func._schema
+    name = schema.name.partition("::")[2]
+    defaults = {each.name: each.default_value for each in schema.arguments}
+    return name.removesuffix("_") if schema.is_mutable else name, torch.Tag.pointwise in func.tags, defaults
 
 
 class _WholeFunctions(TorchFunctionMode):
@@ -197,12 +219,12 @@ class Recorder:
         return value
 
     def _report(self, name: str, pointwise: bool, arguments: Mapping[str, Any], result: Any, path: str) -> None:  # noqa: ANN401  see Report
-        known = tree_map_only(Tensor, self._value, dict(arguments))
-        values = [leaf for leaf in tree_leaves(known) if isinstance(leaf, Value)]
+        known = {key: self._known(value) for key, value in arguments.items()}
+        values = _within(known.values(), Value)
         dynamic = any(value.dynamic for value in values)
         state = frozenset[str]() if dynamic else frozenset[str]().union(*(value.state for value in values))
-        given = {id(leaf) for leaf in tree_leaves(dict(arguments)) if isinstance(leaf, Tensor)}
-        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        given = set(map(id, _within(arguments.values(), Tensor)))
+        tensors = _within([result], Tensor)
         written = [tensor for tensor in tensors if id(tensor) in given and name != "identity"]
         operation = Operation(
             number=len(self.operations),
@@ -218,6 +240,8 @@ class Recorder:
     def _is_owner(self, tensor: Tensor) -> bool:
         return self._owners[tensor.untyped_storage()._cdata] == id(tensor)
 
-    def _value(self, tensor: Tensor) -> Value:
-        """The value that a tensor is; one made before the run that is not registered is a plain constant."""
-        return self._values.get(id(tensor)) or self._keep(tensor, dynamic=False)
+    def _known(self, argument: Any) -> Any:  # noqa: ANN401  whatever an operator takes
+        """An argument with the values that tensors are; one made before the run and not registered is a constant."""
+        if isinstance(argument, Tensor):
+            return self._values.get(id(argument)) or self._keep(argument, dynamic=False)
+        return [self._known(each) for each in argument] if isinstance(argument, list | tuple) else argument
