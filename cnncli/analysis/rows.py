@@ -1,16 +1,18 @@
-"""One row per layer: shape, cost and receptive field."""
+"""One row per layer: shape, cost, receptive field, and what they mean."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from math import prod
 
-from cnncli.analysis.graph import Graph
+from cnncli.analysis.graph import Graph, GraphNode
+from cnncli.analysis.hints import Hint, Subject, find_hints
+from cnncli.analysis.memory import Memory, memory_of, output_bytes
+from cnncli.analysis.notes import field_notes
 from cnncli.analysis.receptive_field import Fields, ReceptiveField, receptive_fields, summarise
 from cnncli.geometry import Window
-from cnncli.spec.layers import Reach, Shape
-from cnncli.spec.layers.base import Reads
-
-JSON_VERSION = 1
+from cnncli.spec.layers import Shape
+from cnncli.spec.layers.base import Unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,108 +22,150 @@ class Row:
     Attributes:
         name, type, inputs: as in the graph.
         windows: kernel, stride, padding and dilation, one window per axis; empty where the layer has none.
-        output_shape: without batch axis.
-        params: trainable parameters.
-        macs: multiply-accumulates of convolution and linear layers for one image, bias not counted.
-        receptive_field: in pixels of the input.
+        groups: of a convolution.
+        output_shape: without batch axis; None where unknown.
+        params: parameters; None where unknown.
+        trainable: those that training changes; None where unknown.
+        macs: multiply-accumulates of convolution and linear layers for one image, bias not counted; None where unknown.
+        activation_bytes: of its output for one image; None where unknown.
+        receptive_field: in pixels of the input; None where unknown.
+        coverage: share of the input's area that the unit which sees most spans; None where unknown.
+        unknown: why something is not known.
         notes: what the numbers alone do not say.
+        hints: what they mean.
     """
 
     name: str
     type: str
     inputs: tuple[str, ...]
     windows: tuple[Window, ...]
-    output_shape: Shape
-    params: int
-    macs: int
-    receptive_field: ReceptiveField
+    groups: int
+    output_shape: Shape | None
+    params: int | None
+    trainable: int | None
+    macs: int | None
+    activation_bytes: int | None
+    receptive_field: ReceptiveField | None
+    coverage: Fraction | None
+    unknown: str | None
     notes: tuple[str, ...]
+    hints: tuple[Hint, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The rows of a model and their totals."""
+    """The rows of a model and their totals.
+
+    Attributes:
+        model: its name.
+        input_shape: channels and pixels per axis.
+        rows: one per layer, in the order of computation.
+        memory: that it needs.
+        fields: exact fields of every layer's units, by name; `input` too.
+    """
 
     model: str
     input_shape: Shape
     rows: tuple[Row, ...]
+    memory: Memory
+    fields: Mapping[str, Fields | Unknown] = field(repr=False)
 
     @property
     def params(self) -> int:
-        """Trainable parameters of all layers."""
-        return sum(row.params for row in self.rows)
+        """Parameters of all layers in which they are known."""
+        return sum(row.params or 0 for row in self.rows)
+
+    @property
+    def trainable(self) -> int:
+        """Those of them that training changes."""
+        return sum(row.trainable or 0 for row in self.rows)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all layers for one image."""
-        return sum(row.macs for row in self.rows)
+        """Multiply-accumulates of all layers in which they are known, for one image."""
+        return sum(row.macs or 0 for row in self.rows)
 
-    def as_json(self) -> dict[str, Any]:
-        """The published JSON form; keys keep their meaning, more may be added."""
-        return {
-            "version": JSON_VERSION,
-            "model": self.model,
-            "input_shape": list(self.input_shape),
-            "layers": [_row_as_json(row) for row in self.rows],
-            "totals": {"params": self.params, "macs": self.macs},
-        }
+    @property
+    def complete(self) -> bool:
+        """Whether parameters and multiply-accumulates of every layer are known."""
+        return all(row.params is not None and row.macs is not None for row in self.rows)
+
+    @property
+    def unknown(self) -> tuple[Row, ...]:
+        """Rows of which something is not known."""
+        return tuple(row for row in self.rows if row.unknown is not None)
+
+    @property
+    def hints(self) -> tuple[Hint, ...]:
+        """What the numbers mean, layer by layer."""
+        return tuple(hint for row in self.rows for hint in row.hints)
+
+    def row(self, name: str) -> Row | None:
+        """The row of a layer, if there is one of that name."""
+        return next((row for row in self.rows if row.name == name), None)
 
 
-def inspect_graph(graph: Graph) -> Inspection:
-    """Work out every row of a graph."""
+def inspect_graph(graph: Graph, *, batch: int = 1, ignore: Collection[str] = ()) -> Inspection:
+    """Work out every row of a graph.
+
+    Args:
+        graph: the network.
+        batch: images at once, for the memory.
+        ignore: names of hints that are not wanted.
+    """
     fields = receptive_fields(graph)
     size = graph.input_shape[1:]
+    numbers = {name: summarise(each, size) for name, each in fields.items() if isinstance(each, Fields)}
+    del numbers["input"]
+    hints: dict[str, list[Hint]] = {}
+    for hint in find_hints(Subject(graph=graph, fields=fields, numbers=numbers), ignore):
+        hints.setdefault(hint.layer, []).append(hint)
     rows = tuple(
-        Row(
-            name=node.name,
-            type=node.type,
-            inputs=node.inputs,
-            windows=_windows(node.reads),
-            output_shape=node.shape,
-            params=node.params,
-            macs=node.macs,
-            receptive_field=summarise(fields[node.name], size),
-            notes=(*node.notes, *_uneven_note(fields[node.name])),
-        )
-        for node in graph.nodes
+        _row(node, fields, numbers.get(node.name), size, tuple(hints.get(node.name, ()))) for node in graph.nodes
     )
-    return Inspection(model=graph.name, input_shape=graph.input_shape, rows=rows)
+    return Inspection(
+        model=graph.name, input_shape=graph.input_shape, rows=rows, memory=memory_of(graph, batch), fields=fields
+    )
 
 
-def _windows(reads: Reads) -> tuple[Window, ...]:
-    return () if isinstance(reads, Reach) else reads
+def _row(
+    node: GraphNode,
+    fields: Mapping[str, Fields | Unknown],
+    numbers: ReceptiveField | None,
+    input_size: tuple[int, ...],
+    hints: tuple[Hint, ...],
+) -> Row:
+    own = fields[node.name]
+    return Row(
+        name=node.name,
+        type=node.type,
+        inputs=node.inputs,
+        windows=node.reads if isinstance(node.reads, tuple) else (),
+        groups=node.groups,
+        output_shape=node.shape,
+        params=node.params,
+        trainable=node.params if node.trainable is None else node.trainable,
+        macs=node.macs,
+        activation_bytes=output_bytes(node),
+        receptive_field=numbers,
+        coverage=_coverage(own, input_size) if isinstance(own, Fields) else None,
+        unknown=_reason(node, own),
+        notes=(*node.notes, *field_notes(node, fields)),
+        hints=hints,
+    )
 
 
-def _uneven_note(fields: Fields) -> tuple[str, ...]:
-    """Says that units differ, where one size would be untrue."""
-    if not fields.uneven:
-        return ()
-    sizes = [size for axis in fields.axes for size in axis.sizes()]
-    smallest, largest = min(sizes), max(sizes)
-    spread = f"{smallest} pixels" if smallest == largest else f"{smallest} to {largest} pixels; the largest is given"
-    return (f"units do not see evenly spaced windows: they see {spread}",)
+def _coverage(fields: Fields, input_size: tuple[int, ...]) -> Fraction:
+    if fields.everywhere:
+        return Fraction(1)
+    seen = (max(axis.sizes, default=0) for axis in fields.axes)
+    return Fraction(prod(seen), prod(input_size))
 
 
-def _row_as_json(row: Row) -> dict[str, Any]:
-    field = row.receptive_field
-    return {
-        "name": row.name,
-        "type": row.type,
-        "inputs": list(row.inputs),
-        "output_shape": list(row.output_shape),
-        "params": row.params,
-        "macs": row.macs,
-        "receptive_field": {
-            "size": list(field.size),
-            "jump": field.jump and [_number(each) for each in field.jump],
-            "start": field.start and list(field.start),
-            "end": field.end and list(field.end),
-            "center": field.center and [float(each) for each in field.center],
-            **({"global": True} if field.everywhere else {}),
-        },
-        "notes": list(row.notes),
-    }
-
-
-def _number(value: Fraction) -> int | float:
-    return value.numerator if value.denominator == 1 else float(value)
+def _reason(node: GraphNode, own: Fields | Unknown) -> str | None:
+    """Why the field, or else a shape or cost, is not known."""
+    if isinstance(own, Unknown):
+        return own.reason
+    if node.shape is None or node.params is None or node.macs is None:
+        return f"{node.name}: its shape or cost is not known"
+    return None

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
-from cnncli.cli.commands import explain, init, inspect, schema, train, validate
+from cnncli.cli.commands import diff, explain, init, inspect, schema, train, validate
 from cnncli.cli.render.console import show_error
 from cnncli.errors import CnncliError, DiskError
 
@@ -28,6 +28,7 @@ DESIGN, TRAIN, SEE = "Design", "Train", "See"
 app.command("init", rich_help_panel=DESIGN)(init.init)
 app.command("validate", rich_help_panel=DESIGN)(validate.validate)
 app.command("inspect", rich_help_panel=DESIGN)(inspect.inspect)
+app.command("diff", rich_help_panel=DESIGN)(diff.diff)
 app.command("schema", rich_help_panel=DESIGN)(schema.schema)
 app.command("train", rich_help_panel=TRAIN)(train.train)
 app.add_typer(explain.app, name="explain", rich_help_panel=SEE)

@@ -10,9 +10,10 @@ import torch
 
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import inspect_graph
+from cnncli.analysis.table import markdown
 from cnncli.board import Board, spaced_steps
 from cnncli.experiment.setup import Experiment
-from cnncli.experiment.texts import layer_page, settings
+from cnncli.experiment.texts import settings
 from cnncli.pictures.feature_maps import feature_map_picture
 from cnncli.pictures.kernels import kernel_picture
 from cnncli.spec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, Conv, ConvTranspose, MaxPool
@@ -57,7 +58,7 @@ class Logbook:
             {
                 "config": _indented(config.document.text),
                 "resolved_config": _indented(config.resolved()),
-                "layers": layer_page(inspection),
+                "layers": markdown(inspection),
                 "versions": versions,
             }
         )

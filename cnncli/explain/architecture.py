@@ -4,6 +4,7 @@ import math
 
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import Inspection, Row, inspect_graph
+from cnncli.explain.known import shape_of
 from cnncli.explain.notation import by
 from cnncli.explain.page import Block, Formula, Heading, Page, Prose, Step, Table, TryNext
 from cnncli.spec.config import Config
@@ -44,7 +45,7 @@ def architecture(config: Config, argument: str) -> Page:
 
 def _shapes(inspection: Inspection) -> list[Block]:
     """Places and channels wherever one of them changes, with bars."""
-    shapes = [("input", inspection.input_shape), *((row.name, row.output_shape) for row in inspection.rows)]
+    shapes = [("input", inspection.input_shape), *((row.name, shape_of(row)) for row in inspection.rows)]
     changed = [each for i, each in enumerate(shapes) if len(each[1]) == 3 and (not i or each[1] != shapes[i - 1][1])]
     most_places = max(math.prod(shape[1:]) for _, shape in changed)
     most_channels = max(shape[0] for _, shape in changed)
@@ -67,14 +68,14 @@ def _bar(value: int, most: int) -> str:
 
 
 def _table(inspection: Inspection) -> Table:
-    numbers = sum(math.prod(row.output_shape) for row in inspection.rows)
+    numbers = sum(math.prod(shape_of(row)) for row in inspection.rows)
     rows = [
         (
             row.name,
-            by(row.output_shape),
-            *_share(math.prod(row.output_shape), numbers),
-            *_share(row.params, inspection.params),
-            *_share(row.macs, inspection.macs),
+            by(shape_of(row)),
+            *_share(math.prod(shape_of(row)), numbers),
+            *_share(row.params or 0, inspection.params),
+            *_share(row.macs or 0, inspection.macs),
         )
         for row in inspection.rows
     ]

@@ -8,7 +8,7 @@ from cnncli.explain.notation import by
 from cnncli.explain.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Table, TryNext, Values
 from cnncli.explain.sweep import Pair, Sweep, size_formula
 from cnncli.explain.walk import equation, in_full, index_formula, legend, walk
-from cnncli.geometry import Field, Line, Sliding
+from cnncli.geometry import Field, Sliding
 from cnncli.reference import corr2d
 
 
@@ -180,12 +180,11 @@ def _fields_of_dilation() -> list[Block]:
     """Three 3x3 layers with growing dilation; and with the same, which leaves holes."""
     rows = []
     for dilations in ((1, 1, 1), (1, 2, 4), (2, 2, 2)):
-        line, sizes = Line(0, 0, 1), []
-        field = Field.of_input(33)
+        field, sizes = Field.of_input(33), []
         for each in dilations:
-            window = Sliding(kernel=3, dilation=each)
-            line, field = window.step(line, 33) or line, field.through(window)
-            sizes.append(line.size)
+            field = field.through(Sliding(kernel=3, dilation=each))
+            assert field.cycle is not None, "a convolution has a closed form"
+            sizes.append(field.cycle.size)
         used = field.seen[0].bit_count()
         rows.append((", ".join(map(str, dilations)), ", ".join(map(str, sizes)), f"{used} of {sizes[-1]}"))
     return [

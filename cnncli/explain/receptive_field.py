@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cnncli.analysis.graph import Graph, graph_of
-from cnncli.analysis.receptive_field import Fields, receptive_fields
+from cnncli.analysis.receptive_field import Fields
 from cnncli.analysis.rows import Row, inspect_graph
 from cnncli.errors import UsageError
+from cnncli.explain.known import field_of, fields_of, shape_of
 from cnncli.explain.notation import by
 from cnncli.explain.page import Block, Figures, Formula, Heading, LetterMap, Page, Prose, Step, Table, TryNext
 from cnncli.geometry import Field, Sliding
@@ -54,7 +55,7 @@ def receptive_field(config: Config, argument: str, layer: str | None, at: Unit |
     """
     graph = graph_of(config.network, config.name)
     rows = {row.name: row for row in inspect_graph(graph).rows}
-    fields = receptive_fields(graph)
+    fields = fields_of(graph)
     target = _target(rows, layer)
     unit = _unit(rows[target], at)
     course = _course(graph, rows, fields, target, unit)
@@ -98,13 +99,13 @@ def _target(rows: dict[str, Row], layer: str | None) -> str:
         if layer not in rows:
             raise UsageError(f"--layer: there is no layer {layer}{did_you_mean(layer, rows)}")
         return layer
-    placed = [row.name for row in rows.values() if not row.receptive_field.everywhere and len(row.output_shape) == 3]
+    placed = [row.name for row in rows.values() if not field_of(row).everywhere and len(shape_of(row)) == 3]
     return placed[-1] if placed else next(iter(rows))
 
 
 def _unit(row: Row, at: Unit | None) -> Unit:
     """The unit asked for, else the one in the middle."""
-    size = row.output_shape[1:] if len(row.output_shape) == 3 else (1, 1)
+    size = shape_of(row)[1:] if len(shape_of(row)) == 3 else (1, 1)
     height, width = size
     if at is None:
         return (height // 2, width // 2)
@@ -161,7 +162,7 @@ def _table(course: list[_Sight]) -> Table:
     letters = {sight.row.name: letter for letter, sight in _lettered(course)}
     rows = []
     for sight in course:
-        field = sight.row.receptive_field
+        field = field_of(sight.row)
         sliding = [window for window in sight.row.windows if isinstance(window, Sliding)]
         rows.append(
             (
@@ -172,7 +173,7 @@ def _table(course: list[_Sight]) -> Table:
                 _per_axis(window.dilation for window in sliding),
                 "all" if field.everywhere else by(field.size),
                 _per_axis(field.jump or ()),
-                by(sight.row.output_shape),
+                by(shape_of(sight.row)),
             )
         )
     return Table(("layer", "drawn", "kernel", "stride", "dilation", "field", "jump", "output"), tuple(rows))
@@ -219,7 +220,7 @@ def _reads(mask: int, place: int, scale: int) -> bool:
 
 def _beyond(last: _Sight) -> list[Block]:
     """Says how much of a field is padding."""
-    field = last.row.receptive_field
+    field = field_of(last.row)
     if field.everywhere:
         return [Prose("Every unit of this layer sees the whole input.")]
     if last.extent() == tuple(field.size):

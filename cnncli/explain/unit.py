@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cnncli.analysis.graph import graph_of
-from cnncli.analysis.receptive_field import receptive_fields
+from cnncli.explain.known import fields_of
 from cnncli.explain.notation import fixed, grid, operand
 from cnncli.explain.page import (
     Block,
@@ -78,7 +78,7 @@ def _shapes(node: Node) -> str:
 
 def where(run: TrainedRun, seen: Seen, node: Node, unit: Unit) -> Block:
     """The picture with a box around what the unit sees of it."""
-    fields = receptive_fields(graph_of(run.model.network, ""))[node.name]
+    fields = fields_of(graph_of(run.model.network, ""))[node.name]
     places = unit.index[1:] or (0, 0)
     rows, columns = (
         axis.interval(position if len(axis.seen) > 1 else 0) for axis, position in zip(fields.axes, places, strict=True)

@@ -54,7 +54,7 @@ PairFromZero = Annotated[
 class Spec(BaseModel):
     """A section of the config: frozen, keyword-only, and closed to keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Kind(Spec):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from cnncli.analysis.graph import graph_of
-from cnncli.analysis.receptive_field import receptive_fields
+from cnncli.analysis.receptive_field import Fields, receptive_fields
 from cnncli.analysis.rows import inspect_graph
 from cnncli.model import CnnModule
 from cnncli.spec.document import Problem, parse_document
@@ -77,6 +77,13 @@ def network_of(layers: str, shape: tuple[int, ...] = IMAGE, classes: int = 10) -
     return network
 
 
+def fields_of(network: Network, name: str) -> Fields:
+    """What the units of a layer see."""
+    fields = receptive_fields(graph_of(network, "test"))[name]
+    assert isinstance(fields, Fields)
+    return fields
+
+
 def all_cases() -> list[tuple[str, str]]:
     """Every layer kind with its options, or as a bare word."""
     return [(word, options) for word in LAYERS for options in CASES.get(word, [""])]
@@ -118,7 +125,7 @@ def test_description_equals_module(word: str, options: str) -> None:
     assert node.layer.word() == word
     assert tuple(model(torch.randn(2, *IMAGE)).shape[1:]) == node.shape
     assert sum(p.numel() for p in model.layer(node).parameters()) == node.description.params
-    fields = receptive_fields(graph_of(network, "test"))[node.name]
+    fields = fields_of(network, node.name)
     for axis in (1, 2):
         assert [bits(mask) for mask in fields.axes[axis - 1].seen] == probe(model, IMAGE, axis)
 
@@ -163,7 +170,7 @@ def test_field_of_compositions(layers: str) -> None:
     shape = (4, 12, 12)
     network = network_of(layers, shape)
     model = CnnModule(network).eval()
-    fields = receptive_fields(graph_of(network, "test"))[network.nodes[-1].name]
+    fields = fields_of(network, network.nodes[-1].name)
     for axis in (1, 2):
         assert [bits(mask) for mask in fields.axes[axis - 1].seen] == probe(model, shape, axis)
 
@@ -174,12 +181,11 @@ def test_closed_form_agrees_with_the_units() -> None:
         "[{conv: {out_channels: 2, kernel_size: 5, stride: 2, padding: 2}}, "
         "{max_pool: {kernel_size: 3, stride: 2, padding: 1}}]"
     )
-    for axis, size in zip(receptive_fields(graph_of(network, "test"))["max_pool1"].axes, IMAGE[1:], strict=True):
-        line = axis.line
-        assert line is not None
+    for axis, size in zip(fields_of(network, "max_pool1").axes, IMAGE[1:], strict=True):
+        assert axis.cycle is not None
         for unit in range(len(axis.seen)):
-            start, end = line.start + unit * line.jump, line.end + unit * line.jump
-            assert axis.interval(unit) == (max(0, start), min(size - 1, end))
+            pattern = axis.cycle.pattern(unit)
+            assert axis.interval(unit) == (max(0, pattern.start), min(size - 1, pattern.end))
 
 
 def test_no_layer_can_take_a_name_of_torch_modules() -> None:

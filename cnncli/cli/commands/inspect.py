@@ -1,36 +1,184 @@
 """`cnncli inspect`: shapes, costs and receptive fields, without running anything."""
 
 import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import inspect_graph
-from cnncli.cli.commands.options import DATA_DIR, ConfigArgument, DataDirOption, DebugOption, JsonOption, SetOption
-from cnncli.cli.render.layers import show_layers
-from cnncli.spec.config import read_config
+from cnncli.analysis.hints import HINTS
+from cnncli.analysis.rows import Inspection, inspect_graph
+from cnncli.analysis.table import markdown
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
+from cnncli.cli.commands.shapes import InputOption, parse_place, parse_shape
+from cnncli.cli.render.layers import show_hints, show_layers
+from cnncli.errors import ConfigError, UsageError
+from cnncli.inspector import check_hint_names, find_graph
+
+
+class Form(StrEnum):
+    """How the table is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A config, the name of a bundled one, a run directory, or a model in code: torchvision:NAME, "
+        "package.module:Factory or path/file.py:Factory, where Factory is a class or a function that returns a module. "
+        "A model in code is imported and built, which runs its code: name only what you trust.",
+    ),
+]
+KwargsOption = Annotated[
+    str | None, typer.Option("--kwargs", metavar="JSON", help="""The factory's arguments: '{"num_classes": 10}'.""")
+]
+FormOption = Annotated[Form, typer.Option("--format", help="How the table is written.")]
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="More columns: start, center, padding, smallest path, groups, memory, FLOPs.")
+]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Images at once, for the memory.")]
+LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="The layer that --unit is about.")]
+UnitOption = Annotated[
+    list[str], typer.Option("--unit", metavar="ROW,COLUMN", help="Which pixels this unit sees. Repeatable.")
+]
+PixelOption = Annotated[
+    str | None, typer.Option("--pixel", metavar="ROW,COLUMN", help="Which units of each layer see this pixel.")
+]
+PictureOption = Annotated[
+    Path | None, typer.Option("--picture", metavar="PNG", help="Draw the fields of --layer and --unit into a file.")
+]
+IgnoreOption = Annotated[
+    list[str], typer.Option("--ignore", metavar="HINT", help=f"Leave out a hint: {', '.join(HINTS)}. Repeatable.")
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything is not known.")]
 
 
 def inspect(
-    config: ConfigArgument,
+    target: TargetArgument,
+    shape: InputOption = None,
+    kwargs: KwargsOption = None,
     assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
+    form: FormOption = Form.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    wide: WideOption = False,
+    batch: BatchOption = 1,
+    layer: LayerOption = None,
+    units: UnitOption = [],  # noqa: B006  likewise
+    pixel: PixelOption = None,
+    picture: PictureOption = None,
+    ignore: IgnoreOption = [],  # noqa: B006  likewise
+    strict: StrictOption = False,
     data_dir: DataDirOption = DATA_DIR,
-    as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print what shape each layer has, what it costs and which input pixels it can see.
+    """Print what shape each layer has, what it costs, which input pixels it can see, and what that means.
 
     Examples:
 
       cnncli inspect lenet5
 
-      cnncli inspect my.yaml --set data.size=64
+      cnncli inspect my.yaml --set data.size=64 --wide
+
+      cnncli inspect torchvision:resnet50 --input 3x224x224
+
+      cnncli inspect nets.py:Net --input 1x28x28 --kwargs '{"width": 32}' --strict
+
+      cnncli inspect lenet5 --layer conv2 --unit 2,5 --picture field.png
 
       cnncli inspect resnet-mnist --json | jq .totals
     """
-    read = read_config(config, data_dir=data_dir, assignments=assignments)
-    inspection = inspect_graph(graph_of(read.network, read.name))
-    if as_json:
-        typer.echo(json.dumps(inspection.as_json(), indent=2))
+    check_hint_names(ignore)
+    places = [parse_place(unit, "--unit") for unit in units]
+    graph = find_graph(
+        target,
+        input_shape=parse_shape(shape),
+        kwargs=parse_kwargs(kwargs),
+        assignments=assignments,
+        data_dir=data_dir,
+    )
+    inspection = inspect_graph(graph, batch=batch, ignore=ignore)
+    if layer is not None or places or picture is not None:
+        _show_units(inspection, layer, places, picture)
+    elif pixel is not None:
+        _show_pixel(inspection, parse_place(pixel, "--pixel"))
     else:
-        show_layers(inspection)
+        _show(inspection, Form.JSON if as_json else form, wide=wide)
+    if strict:
+        refuse_unknown(inspection)
+
+
+def parse_kwargs(text: str | None) -> dict[str, Any]:
+    """`--kwargs` as a dictionary.
+
+    Raises:
+        UsageError: it is not a JSON object.
+    """
+    try:
+        kwargs = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise UsageError(f"--kwargs is not JSON: {error}", remedy="""write --kwargs '{"num_classes": 10}'""") from None
+    if not isinstance(kwargs, dict):
+        raise UsageError("--kwargs is not a JSON object", remedy="""write --kwargs '{"num_classes": 10}'""")
+    return kwargs
+
+
+# What only some options need is loaded only for them: the plain table is to be there at once.
+
+
+def _show(inspection: Inspection, form: Form, *, wide: bool) -> None:
+    match form:
+        case Form.TABLE:
+            show_layers(inspection, wide=wide)
+            show_hints(inspection)
+        case Form.JSON | Form.CSV:
+            from cnncli.cli.render.exports import csv_text, json_text
+
+            typer.echo(json_text(inspection) if form is Form.JSON else csv_text(inspection), nl=form is Form.JSON)
+        case Form.MARKDOWN:
+            typer.echo(markdown(inspection, wide=wide))
+
+
+def _show_units(inspection: Inspection, layer: str | None, units: list[tuple[int, ...]], picture: Path | None) -> None:
+    """Print what units see, draw it, and write the picture if one is wanted."""
+    if layer is None or not units:
+        raise UsageError("a unit needs its layer and its place", remedy="give --layer NAME and --unit ROW,COLUMN")
+    from cnncli.analysis.nesting import nested_fields
+    from cnncli.analysis.units import unit_field
+    from cnncli.cli.render.units import show_nested, show_unit
+
+    nests = [nested_fields(inspection, layer, unit) for unit in units]
+    for unit, nest in zip(units, nests, strict=True):
+        show_unit(unit_field(inspection, layer, unit))
+        show_nested(inspection.input_shape[1:], nest)
+    if picture is not None:
+        from cnncli.pictures.field import write_field_picture
+
+        write_field_picture(picture, inspection.input_shape[1:], nests)
+        typer.echo(f"wrote {picture}", err=True)
+
+
+def _show_pixel(inspection: Inspection, pixel: tuple[int, ...]) -> None:
+    from cnncli.analysis.units import seers
+    from cnncli.cli.render.units import show_seers
+
+    show_seers(pixel, seers(inspection, pixel))
+
+
+def refuse_unknown(inspection: Inspection) -> None:
+    """End with an error where anything is not known.
+
+    Raises:
+        ConfigError: something is not.
+    """
+    if inspection.unknown:
+        first, count = inspection.unknown[0], len(inspection.unknown)
+        raise ConfigError(
+            f"--strict: {count} of {len(inspection.rows)} layers are not known entirely; the first is {first.name}",
+            remedy=first.unknown,
+        )

@@ -14,12 +14,12 @@ _PIPED_WIDTH = 200
 
 def out() -> Console:
     """Where results go."""
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def messages() -> Console:
     """Where messages and progress go."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH, highlight=False)
+    return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def show_error(error: CnncliError) -> None:

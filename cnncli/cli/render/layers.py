@@ -1,82 +1,108 @@
-"""The layer table."""
+"""The layer table, what it adds up to, and what it means."""
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cnncli.analysis.rows import Inspection, Row
+from cnncli.analysis.hints import HINTS, Hint
+from cnncli.analysis.rows import Inspection
+from cnncli.analysis.table import columns, size_in_bytes
 from cnncli.cli.render.console import out
-from cnncli.geometry import Adaptive, Resampled, Sliding, Transposed, Window
-from cnncli.spec.layers import Shape
+
+_LEGEND = (
+    "k/s/p/d: kernel, stride, padding, dilation; field: input pixels that a unit sees; all (n): all of them, n over "
+    "local paths; jump: pixels from one unit to the next; %: of the input's area that one unit spans; "
+    "MACs: multiply-accumulates for one image, bias not counted"
+)
+_LEGEND_WIDE = "; FLOPs: 2 x MACs; start, center: of unit 0; padding: pixels its field reaches out of the image"
 
 
-def show_layers(inspection: Inspection) -> None:
+def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
     """Print the layer table."""
     console = out()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    # Numbers are never broken: on a narrow terminal the names give way.
-    table.add_column("layer", overflow="fold", min_width=10)
-    table.add_column("kind", overflow="fold", min_width=8)
-    table.add_column("k/s/p", no_wrap=True)
-    for heading in ("output", "params", "MACs", "field", "jump"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row("input", "", "", _compact(inspection.input_shape))
+    shown = columns(wide=wide)
+    for column in shown:
+        # Numbers are never broken: on a narrow terminal the words give way.
+        justify = "right" if column.numeric else "left"
+        table.add_column(
+            column.heading,
+            justify=justify,  # type: ignore[arg-type]  # rich asks for a Literal
+            no_wrap=column.numeric,
+            overflow="fold",
+            min_width=None if column.numeric else 8,
+        )
+    table.add_row("input", "", "", "x".join(map(str, inspection.input_shape)))
+    scope = ""
     for row in inspection.rows:
-        table.add_row(*_cells(row))
+        outer, dot, inner = row.name.partition(".")
+        if dot and outer != scope:
+            table.add_row(Text(outer, style="dim"))
+        scope = outer
+        name = Text(f" .{inner}" if dot else outer)
+        table.add_row(name, *(Text(column.cell(row)) for column in shown[1:]))
     table.add_section()
-    table.add_row("total", "", "", "", f"{inspection.params:,}", f"{inspection.macs:,}")
+    table.add_row(*(Text(column.total(inspection)) for column in shown))
     console.print(Text(inspection.model, style="bold"))
     console.print(table)
+    for line in _memory(inspection):
+        console.print(Text(line), soft_wrap=True)
     for row in inspection.rows:
         for note in row.notes:
             console.print(Text(f"{row.name}: {note}"), soft_wrap=True)
-    legend = (
-        "k/s/p: kernel, stride, padding; field: input pixels that a unit sees; jump: pixels from one unit to the next; "
-        "MACs: multiply-accumulates for one image, bias not counted"
-    )
-    console.print(Text(legend, style="dim"))
+    show_unknown(inspection)
+    console.print(Text(_LEGEND + (_LEGEND_WIDE if wide else ""), style="dim"))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    field = row.receptive_field
-    return (
-        row.name,
-        row.type,
-        _window_cell(row.windows),
-        _compact(row.output_shape),
-        f"{row.params:,}" if row.params else "",
-        f"{row.macs:,}" if row.macs else "",
-        "all" if field.everywhere else _per_axis([str(size) for size in field.size]),
-        "" if field.jump is None else _per_axis([str(jump) for jump in field.jump]),
-    )
+def _memory(inspection: Inspection) -> list[str]:
+    memory = inspection.memory
+    images = "1 image" if memory.batch == 1 else f"{memory.batch} images"
+    lines = [
+        f"memory: weights {size_in_bytes(memory.weights)}; for {images}: "
+        f"activations in training {size_in_bytes(memory.training)}, "
+        f"in inference at its peak {size_in_bytes(memory.inference)}"
+    ]
+    if not inspection.complete:
+        lines.append("totals leave out what is not known")
+    return lines
 
 
-def _window_cell(windows: tuple[Window, ...]) -> str:
-    """Kernel, stride and padding of a layer's windows, `d2` for a dilation of 2; `to 7` where only the size is set."""
-    parts = [_window_parts(window) for window in windows]
-    return "/".join(_per_axis(list(values)) for values in zip(*parts, strict=True))
+def show_unknown(inspection: Inspection) -> None:
+    """Say why rows are not known, each reason once, with the rows that depend on it counted."""
+    reasons: dict[str, list[str]] = {}
+    for row in inspection.unknown:
+        assert row.unknown is not None
+        reasons.setdefault(row.unknown, []).append(row.name)
+    for reason, names in reasons.items():
+        behind = f" (and so for {len(names) - 1} more layers after it)" if len(names) > 1 else ""
+        out().print(Text(f"not known: {reason}{behind}", style="yellow"), soft_wrap=True)
 
 
-def _window_parts(window: Window) -> tuple[str, ...]:
-    match window:
-        case Sliding():
-            pad = str(window.before) if window.before == window.after else f"{window.before}+{window.after}"
-            return (_kernel(window.kernel, window.dilation), str(window.stride), pad)
-        case Transposed():
-            return (_kernel(window.kernel, window.dilation), f"up {window.stride}", str(window.padding))
-        case Adaptive() | Resampled():
-            return (f"to {window.units}",)
-    return ()
+def show_hints(inspection: Inspection) -> None:
+    """Print what the numbers mean: one paragraph per kind of hint."""
+    kinds: dict[str, list[Hint]] = {}
+    for hint in inspection.hints:
+        kinds.setdefault(hint.name, []).append(hint)
+    if not kinds:
+        return
+    console = out()
+    console.print(Text("what it means", style="bold"))
+    for name, hints in sorted(kinds.items(), key=lambda kind: list(HINTS).index(kind[0])):
+        console.print(Text.assemble((name, "bold cyan"), " ", _said(hints)), soft_wrap=True)
+        edits = dict.fromkeys(hint.consider for hint in hints if hint.consider)
+        for edit in list(edits)[:2]:
+            console.print(Text(f"  consider {edit}", style="green"), soft_wrap=True)
+    console.print(Text("each is explained in docs/hints; --ignore NAME leaves one out", style="dim"))
 
 
-def _kernel(size: int, dilation: int) -> str:
-    return f"{size}d{dilation}" if dilation > 1 else str(size)
+def _said(hints: list[Hint]) -> str:
+    """The layers and what is said of them; what is said of several alike, once."""
+    layers: dict[str, list[str]] = {}
+    for hint in hints:
+        layers.setdefault(hint.says, []).append(hint.layer)
+    parts = [f"{_listed(list(dict.fromkeys(names)))}: {says}" for says, names in layers.items()]
+    return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} layers more" if len(parts) > 4 else "")
 
 
-def _per_axis(values: list[str]) -> str:
-    """One value where the axes agree, else `height x width`."""
-    return values[0] if len(set(values)) == 1 else "x".join(values)
-
-
-def _compact(shape: Shape) -> str:
-    return "x".join(map(str, shape))
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"

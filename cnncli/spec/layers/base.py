@@ -19,7 +19,14 @@ class Reach(Enum):
     ALL = "every position"
 
 
-Reads = Reach | tuple[Window, ...]
+@dataclass(frozen=True)
+class Unknown:
+    """What a unit reads cannot be known, and why; nor can then what anything after it sees."""
+
+    reason: str
+
+
+Reads = Reach | Unknown | tuple[Window, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,5 +153,7 @@ class Upsample(Layer):
         """See `Layer.describe`: `(C, H, W)` to `(C, H', W')`."""
         channels, height, width = image(shape, self)
         size = self.output_size(height, width)
-        over_height, over_width = (Resampled(units=units, blend=self.mode == "bilinear") for units in size)
+        over_height, over_width = (
+            Resampled(units=units, mode="linear" if self.mode == "bilinear" else "nearest") for units in size
+        )
         return Description(shape=(channels, *size), reads=(over_height, over_width))

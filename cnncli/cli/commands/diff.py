@@ -1,0 +1,44 @@
+"""`cnncli diff`: two networks layer by layer."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from cnncli.analysis.rows import inspect_graph
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption
+from cnncli.cli.commands.shapes import InputOption, parse_shape
+from cnncli.inspector import find_graph
+
+_TARGET = "a config, a run directory, torchvision:NAME, package.module:Factory or path/file.py:Factory"
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help=f"The first network: {_TARGET}.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The second network, likewise.")],
+    shape: InputOption = None,
+    data_dir: DataDirOption = DATA_DIR,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print what differs between two networks: layers added and left out, shapes, parameters, MACs, fields.
+
+    Examples:
+
+      cnncli diff lenet5 my.yaml
+
+      cnncli diff torchvision:resnet18 torchvision:resnet34 --input 3x224x224
+    """
+    input_shape = parse_shape(shape)
+    first, second = (
+        inspect_graph(find_graph(target, input_shape=input_shape, kwargs={}, data_dir=data_dir))
+        for target in (before, after)
+    )
+    if as_json:
+        from cnncli.analysis.comparison import comparison_as_json
+
+        typer.echo(json.dumps(comparison_as_json(first, second), indent=2))
+    else:
+        from cnncli.cli.render.comparison import show_comparison
+
+        show_comparison(first, second)

@@ -1,0 +1,128 @@
+"""One way to the graph of anything that can be inspected, and `cnncli.inspect`."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnncli.analysis.graph import Graph, graph_of
+from cnncli.analysis.hints import HINTS
+from cnncli.analysis.rows import Inspection, inspect_graph
+from cnncli.errors import RunError, UsageError
+from cnncli.spec.config import read_config
+from cnncli.spec.problems import did_you_mean
+
+_RESOLVED = "resolved.yaml"
+
+
+def inspect(
+    target: str | Path,
+    *,
+    input_shape: Sequence[int] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    batch: int = 1,
+    ignore: Collection[str] = (),
+) -> Inspection:
+    """Shapes, costs and exact receptive fields of a network, as typed rows.
+
+    >>> import cnncli
+    >>> lenet5 = cnncli.inspect("lenet5")
+    >>> lenet5.params, lenet5.macs
+    (61706, 416520)
+    >>> conv2 = lenet5.row("conv2")
+    >>> conv2.output_shape, conv2.receptive_field.size, conv2.receptive_field.start
+    ((16, 10, 10), (14, 14), (-2, -2))
+    >>> for hint in lenet5.hints:
+    ...     print(hint.layer, hint.name)
+    avg_pool2 whole-input
+    linear1 most-parameters
+
+    Args:
+        target: a config or the name of a bundled one, a run directory, `torchvision:NAME`, `package.module:Factory` or
+            `path/file.py:Factory`. The last three run the code that they name.
+        input_shape: `(C, H, W)`, without batch axis; what a config says of its data, unless given.
+        kwargs: arguments of the factory.
+        batch: images at once, for the memory.
+        ignore: names of hints that are not wanted.
+
+    Raises:
+        UsageError: the target or a hint's name means nothing.
+        ConfigError: the config is not there or not right.
+        RunError: the directory is not that of a run.
+    """
+    check_hint_names(ignore)
+    return inspect_graph(
+        find_graph(str(target), input_shape=input_shape, kwargs=kwargs or {}), batch=batch, ignore=ignore
+    )
+
+
+def find_graph(
+    target: str,
+    *,
+    input_shape: Sequence[int] | None = None,
+    kwargs: Mapping[str, Any],
+    assignments: Sequence[str] = (),
+    data_dir: Path = Path("data"),
+) -> Graph:
+    """The graph of a target, as `inspect` takes it; torch is loaded only for what is not a config.
+
+    Args:
+        target, input_shape, kwargs: see `inspect`.
+        assignments: `path=value` each, for configs.
+        data_dir: where a config's image folder is looked for.
+
+    Raises:
+        UsageError, ConfigError, RunError: see `inspect`.
+    """
+    if is_code(target):
+        if assignments:
+            raise UsageError(f"--set changes a config, and {target} is none", remedy="use --kwargs for its arguments")
+        from cnncli.torch_graph.capture import load_graph
+
+        return load_graph(target, input_shape=None if input_shape is None else tuple(input_shape), kwargs=dict(kwargs))
+    if kwargs:
+        raise UsageError(f"--kwargs are for a model in code, and {target} is a config", remedy="use --set for configs")
+    config = read_config(config_of(target), data_dir=data_dir, assignments=[*assignments, *_sized(input_shape)])
+    return graph_of(config.network, config.name)
+
+
+def is_code(target: str) -> bool:
+    """Whether a target names a factory (`torchvision:resnet50`, `my/file.py:Net`), not a config or a run."""
+    module, colon, factory = target.rpartition(":")
+    return bool(colon and module) and factory.isidentifier() and not Path(target).exists()
+
+
+def config_of(target: str) -> str:
+    """The config that a target which is not code means: itself, or what a run was made from.
+
+    Raises:
+        RunError: it is a directory, but not that of a run.
+    """
+    path = Path(target)
+    if not path.is_dir():
+        return target
+    if not (path / _RESOLVED).is_file():
+        raise RunError(f"{target} is not the directory of a run: it has no {_RESOLVED}", remedy="name a run or a file")
+    return str(path / _RESOLVED)
+
+
+def _sized(input_shape: Sequence[int] | None) -> list[str]:
+    """Changes to a config that give its images another shape."""
+    if input_shape is None:
+        return []
+    if len(input_shape) != 3:
+        raise UsageError("a config takes images of three numbers", remedy="give channels, height and width: 3x64x64")
+    channels, height, width = input_shape
+    return [f"data.size=[{height}, {width}]", f"data.channels={channels}"]
+
+
+def check_hint_names(names: Collection[str]) -> None:
+    """Refuse what is not the name of a hint.
+
+    Raises:
+        UsageError: there is no hint of one of these names.
+    """
+    for name in names:
+        if name not in HINTS:
+            raise UsageError(
+                f"there is no hint {name}{did_you_mean(name, HINTS)}", remedy="cnncli inspect --help lists the hints"
+            )

@@ -1,0 +1,1 @@
+"""Any torch module as the small graph that `analysis` works on."""

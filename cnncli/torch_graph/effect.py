@@ -1,0 +1,89 @@
+"""What an operation does to the positions of its input."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from cnncli.geometry import Window
+from cnncli.spec.layers import Reach
+from cnncli.spec.layers.base import Reads
+from cnncli.torch_graph.layout import Layout, Unfollowed, units
+from cnncli.torch_graph.record import Operation, Value
+from cnncli.torch_graph.windows import everything, reads_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What one operation does.
+
+    Attributes:
+        word: its kind, as in configs where they have it.
+        layout: of each output.
+        reads: which positions of its inputs a unit reads.
+        macs: multiply-accumulates for one image.
+        minor: whether it is part of the layer before it rather than a layer, and so gets no row of its own.
+        view: whether the numbers stay as they are and only their order or shape changes.
+        groups: of a convolution.
+    """
+
+    word: str
+    layout: Layout
+    reads: Reads = Reach.SAME
+    macs: int = 0
+    minor: bool = False
+    view: bool = False
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known when an operation's turn comes.
+
+    Attributes:
+        axes: how many axes of positions the input has.
+        layouts: of every value so far that depends on the input.
+    """
+
+    axes: int
+    layouts: dict[Value, Layout] = field(default_factory=dict)
+
+    def layout(self, value: object) -> Layout:
+        """The layout of a value.
+
+        Raises:
+            Unfollowed: it does not depend on the input, where only a map of the input makes sense.
+        """
+        if not isinstance(value, Value) or value not in self.layouts:
+            raise Unfollowed("takes its kernel, not its map, from the input")
+        return self.layouts[value]
+
+    def reads(self, windows: dict[int, Window]) -> Reads:
+        """See `reads_of`."""
+        return reads_of(windows, self.axes)
+
+    def summed(self, before: Layout, after: Layout, over: set[int]) -> Reads:
+        """What a unit reads that depends on every position along the axes `over` of the input."""
+        there = {axis: size for axis, size in units(before).items() if size > 1}
+        over &= set(there)
+        if not over:
+            return Reach.SAME
+        if over == set(there):
+            return Reach.ALL
+        left = units(after)
+        return self.reads({axis: everything(there[axis], left.get(axis, 1)) for axis in over})
+
+
+Rule = Callable[[Operation, Context], Effect]
+"""How one operator, or a family of them, works on positions."""
+
+
+def numbers(value: Any, count: int) -> tuple[int, ...]:  # noqa: ANN401  as torch takes it: a number or a list
+    """One number per axis, where torch takes one for all of them as well."""
+    given = [value] if isinstance(value, int) else list(value)
+    return tuple(given * count if len(given) == 1 else given)
+
+
+def elements(shape: tuple[int, ...]) -> int:
+    """Numbers in a tensor."""
+    return prod(shape)

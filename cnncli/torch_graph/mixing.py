@@ -1,0 +1,126 @@
+"""Operators that mix numbers along whole axes: norms, softmax, means, matrix products."""
+
+from math import prod
+
+from cnncli.geometry import Adaptive, Window
+from cnncli.spec.layers import Reach
+from cnncli.torch_graph.effect import Context, Effect, Rule, elements
+from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, axes_of, batch_size, free, position, units
+from cnncli.torch_graph.record import Operation, Value
+
+
+def batch_norm(operation: Operation, context: Context) -> Effect:
+    """With running statistics a fixed scale and shift; without them (instance norm) over each map."""
+    a = operation.arguments
+    layout = context.layout(a["input"])
+    if not a.get("training", False):
+        return Effect(word="batch_norm", layout=layout, minor=True)
+    if not any(factor.of is Kind.BATCH for factor in layout[1]):
+        raise Unfollowed("takes mean and variance over the images of a batch, as it has no running statistics")
+    return Effect(word="instance_norm", layout=layout, reads=context.summed(layout, layout, set(units(layout))))
+
+
+def group_norm(operation: Operation, context: Context) -> Effect:
+    """Mean and variance of each group of channels over the whole map."""
+    layout = context.layout(operation.arguments["input"])
+    reads = context.summed(layout, layout, set(units(layout)))
+    return Effect(word="group_norm", layout=layout, reads=reads, minor=reads is Reach.SAME)
+
+
+def layer_norm(operation: Operation, context: Context) -> Effect:
+    """Mean and variance over the last axes: harmless over channels, over positions everything is seen."""
+    a = operation.arguments
+    layout = context.layout(a["input"])
+    over = {axis for factors in layout[-len(a["normalized_shape"]) :] for axis in axes_of(factors)}
+    reads = context.summed(layout, layout, over)
+    return Effect(word="layer_norm", layout=layout, reads=reads, minor=reads is Reach.SAME)
+
+
+def along(word: str) -> Rule:
+    """Operators whose every number depends on all along one axis, such as softmax."""
+
+    def rule(operation: Operation, context: Context) -> Effect:
+        layout = context.layout(operation.arguments["self"])
+        reads = context.summed(layout, layout, set(axes_of(layout[operation.arguments["dim"]])))
+        return Effect(word=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
+
+    return rule
+
+
+def reduction(word: str) -> Rule:
+    """Operators that leave one number of all along some axes, such as the mean."""
+
+    def rule(operation: Operation, context: Context) -> Effect:
+        a = operation.arguments
+        layout = context.layout(a["self"])
+        given = a.get("dim")
+        dims = range(len(layout)) if given is None or given == [] else [given] if isinstance(given, int) else given
+        over = {dim % len(layout) for dim in dims}
+        if any(factor.of is Kind.BATCH for dim in over for factor in layout[dim]):
+            raise Unfollowed("mixes the images of a batch")
+        if not a.get("keepdim", False):
+            after = tuple(factors for dim, factors in enumerate(layout) if dim not in over)
+            axes = {axis for dim in over for axis in axes_of(layout[dim])}
+            return Effect(word=word, layout=after, reads=context.summed(layout, after, axes))
+        windows: dict[int, Window] = {}
+        kept: list[Factors] = list(layout)
+        for dim in over:
+            if not axes_of(layout[dim]):
+                kept[dim] = ()
+                continue
+            axis = position(layout[dim])
+            assert axis is not None
+            windows[axis] = Adaptive(units=1)
+            kept[dim] = (type(layout[dim][0])(1, axis),)
+        return Effect(word=word, layout=tuple(kept), reads=context.reads(windows))
+
+    return rule
+
+
+def product(operation: Operation, context: Context) -> Effect:
+    """Matrix products (mm, addmm, bmm, baddbmm): over channels they keep positions, over positions they do not."""
+    a = operation.arguments
+    names = {
+        "mm": ("self", "mat2"),
+        "addmm": ("mat1", "mat2"),
+        "bmm": ("self", "mat2"),
+        "baddbmm": ("batch1", "batch2"),
+    }
+    left, right = (a[name] for name in names[operation.name])
+    shape = operation.outputs[0].shape
+    layouts = [context.layouts.get(value, _constant(value)) for value in (left, right)]
+    after = _joined(layouts, shape)
+    over = {axis for factors in (layouts[0][-1], layouts[1][-2]) for axis in axes_of(factors)}
+    if after is None:
+        over = {axis for layout in layouts for axis in units(layout)}
+        after = tuple(
+            f if any(x.of is Kind.BATCH for x in f) else free(n) for f, n in zip(layouts[0], shape, strict=True)
+        )
+    both = left.dynamic and right.dynamic
+    combined = max(layouts, key=lambda layout: len(units(layout)))
+    images = max(batch_size(layout) for layout in layouts)
+    return Effect(
+        word="matmul" if both else "linear",
+        layout=after,
+        reads=context.summed(combined, after, over),
+        macs=elements(shape) * left.shape[-1] // images,
+    )
+
+
+def _constant(value: Value) -> Layout:
+    return tuple(free(size) for size in value.shape)
+
+
+def _joined(layouts: list[Layout], shape: tuple[int, ...]) -> Layout | None:
+    """Rows of the left matrix by columns of the right; None where both have positions, so that pairs would be units."""
+    left, right = layouts
+    rows, columns = left[-2], right[-1]
+    if axes_of(rows) and axes_of(columns):
+        return None
+    batches = [
+        max(pair, key=lambda factors: sum(factor.of is not Kind.FREE for factor in factors))
+        for pair in zip(left[:-2], right[:-2], strict=True)
+    ]
+    after: Layout = (*batches, rows, columns)
+    assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
+    return after

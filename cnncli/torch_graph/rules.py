@@ -1,0 +1,84 @@
+"""Which rule is whose: every operator of ATen that is followed, by its name."""
+
+from dataclasses import replace
+from itertools import chain
+
+from cnncli.torch_graph import arrangement, mixing, spatial
+from cnncli.torch_graph.effect import Context, Effect, Rule
+from cnncli.torch_graph.layout import Unfollowed, axes_of, free, merged
+from cnncli.torch_graph.record import Operation
+
+
+def pointwise(operation: Operation, context: Context) -> Effect:
+    """Number by number, of one tensor or of several that are broadcast to each other."""
+    dynamic = [value for value in operation.inputs if value.dynamic]
+    layout = merged([context.layout(value) for value in dynamic], operation.outputs[0].shape)
+    return Effect(word=operation.name, layout=layout, minor=True)
+
+
+def copied(operation: Operation, context: Context) -> Effect:
+    """The same numbers in other memory."""
+    return replace(pointwise(operation, context), view=True)
+
+
+def glu(operation: Operation, context: Context) -> Effect:
+    """One half of the channels, gated by the other."""
+    layout = list(context.layout(operation.arguments["self"]))
+    dim = operation.arguments["dim"]
+    if axes_of(layout[dim]):
+        raise Unfollowed("gates one half of a map by the other")
+    layout[dim] = free(operation.outputs[0].shape[dim])
+    return Effect(word="glu", layout=tuple(layout), minor=True)
+
+
+RULES: dict[str, Rule] = dict(
+    chain(
+        # Number by number, though ATen does not say so.
+        [(n, pointwise) for n in ("hardswish", "prelu", "_prelu_kernel", "log_sigmoid_forward", "copy")],
+        [(n, pointwise) for n in ("rrelu_with_noise", "native_dropout", "channel_shuffle", "floor_divide")],
+        [(n, copied) for n in ("_to_copy", "clone", "detach", "alias", "lift_fresh", "identity")],
+        [("glu", glu), ("convolution", spatial.convolution), ("constant_pad_nd", spatial.constant_pad)],
+        [(f"max_pool{n}d_with_indices", spatial.pool("max_pool")) for n in (2, 3)],
+        [("max_pool1d", spatial.pool("max_pool"))],
+        [(f"avg_pool{n}d", spatial.pool("avg_pool")) for n in (1, 2, 3)],
+        [(f"_adaptive_avg_pool{n}d", spatial.adaptive_pool("adaptive_avg_pool")) for n in (2, 3)],
+        [(f"adaptive_max_pool{n}d", spatial.adaptive_pool("adaptive_max_pool")) for n in (2, 3)],
+        [(name, spatial.upsample) for name in spatial.UPSAMPLES],
+        [(f"reflection_pad{n}d", spatial.border_pad("reflect")) for n in (1, 2, 3)],
+        [(f"replication_pad{n}d", spatial.border_pad("replicate")) for n in (1, 2, 3)],
+        [("circular_pad", spatial.border_pad("circular"))],
+        [("pixel_shuffle", spatial.pixel_shuffle), ("pixel_unshuffle", spatial.pixel_unshuffle)],
+        [("roll", spatial.moved), ("flip", spatial.moved)],
+        [(n, arrangement.view) for n in ("view", "_unsafe_view", "as_strided")],
+        [("unsqueeze", arrangement.unsqueeze), ("squeeze", arrangement.squeeze), ("expand", arrangement.expand)],
+        [(n, arrangement.permute) for n in ("permute", "transpose", "t")],
+        [(n, arrangement.part) for n in ("slice", "select", "split", "split_with_sizes", "unbind")],
+        [("repeat", arrangement.repeat), ("cat", arrangement.concat), ("stack", arrangement.concat)],
+        [("im2col", arrangement.unfold)],
+        [(n, mixing.batch_norm) for n in ("native_batch_norm", "_native_batch_norm_legit", "cudnn_batch_norm")],
+        [("_native_batch_norm_legit_no_training", mixing.batch_norm)],
+        [("native_group_norm", mixing.group_norm)],
+        [(n, mixing.layer_norm) for n in ("native_layer_norm", "_fused_rms_norm")],
+        [(n, mixing.along("softmax")) for n in ("_softmax", "_log_softmax", "_safe_softmax")],
+        [(n, mixing.reduction(n)) for n in ("mean", "sum", "amax", "amin", "var", "std", "prod", "logsumexp")],
+        [(n, mixing.reduction(n)) for n in ("max", "min", "argmax", "argmin", "any", "all", "var_mean", "std_mean")],
+        [("linalg_vector_norm", mixing.reduction("norm"))],
+        [(n, mixing.product) for n in ("mm", "addmm", "bmm", "baddbmm")],
+    )
+)
+
+
+def effect_of(operation: Operation, context: Context) -> Effect:
+    """What an operation does to positions.
+
+    Raises:
+        Unfollowed: nothing here knows the operation, or not with these arguments.
+    """
+    if operation.through_view:
+        raise Unfollowed("writes into a part of another tensor")
+    rule = RULES.get(operation.name)
+    if rule is None and operation.pointwise:
+        rule = pointwise
+    if rule is None:
+        raise Unfollowed(f"the operator {operation.name} is not known")
+    return rule(operation, context)

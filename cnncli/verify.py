@@ -1,0 +1,244 @@
+"""Checking the rows of a table against the network itself: shapes, parameters, and the field of every unit.
+
+The field is probed without knowing anything of windows: NaN is put into one row (or column) of the input, and the units
+that become NaN are those that see it. NaN passes through activations, norms, pools and zero weights alike; it is lost
+only where numbers are compared.
+
+Letters for shapes: P probes in a batch, C channels, H height, W width.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnncli.analysis.graph import Graph, graph_of
+from cnncli.analysis.receptive_field import Fields, receptive_fields
+from cnncli.model import CnnModule
+from cnncli.spec.layers import Shape, written
+from cnncli.spec.network import Network
+from cnncli.torch_graph.capture import CPU, capture
+from cnncli.torch_graph.layout import Kind, Layout, of_input
+from cnncli.torch_graph.record import reported
+from cnncli.torch_graph.rows import Row
+
+BATCH_PIXELS = 1 << 19
+"""Numbers in a batch of probes: enough to be quick, few enough to fit in memory with all layers."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A row that is not what the network does.
+
+    Attributes:
+        layer: the row's name.
+        what: `shape`, `params`, `field` or `rows`.
+        said: by the table.
+        found: in the network.
+    """
+
+    layer: str
+    what: str
+    said: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}: {self.what}: the table says {self.said}, the network {self.found}"
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What a layer gave for a batch of probes, and which of its axes are which."""
+
+    value: Tensor
+    layout: Layout
+
+
+Run = Callable[[Tensor], Mapping[str, _Output]]
+"""Takes images (P, C, positions ...), gives the output of every row by name."""
+
+
+class _OtherOperations(Exception):  # noqa: N818  an answer, not an error
+    """The module ran other operations than those that its rows were made of."""
+
+
+def verify_network(network: Network) -> list[Disagreement]:
+    """Build a config's network and check every row of its table; empty where all is true."""
+    module = CnnModule(network).eval()
+    graph = graph_of(network, "network")
+    names = [node.name for node in network.nodes]
+
+    def run(images: Tensor) -> dict[str, _Output]:
+        with torch.no_grad():
+            return {
+                name: _Output(value, of_input(value.shape)) for name, value in module.outputs(images, names).items()
+            }
+
+    counted = {node.name: sum(each.numel() for each in module.layer(node).parameters()) for node in network.nodes}
+    return [*_parameters(graph, counted), *_outputs(graph, run)]
+
+
+def verify_module(module: nn.Module, graph: Graph) -> list[Disagreement]:
+    """Run a module on the CPU and check every row of its graph; empty where all is true.
+
+    Args:
+        module: with numbers, on the CPU; its mode is left as it was.
+        graph: as `graph_of_module` gives it.
+    """
+    modes = {each: each.training for each in module.modules()}
+    try:
+        module.eval()
+        rows = {row.name: row for row in capture(module, graph.input_shape, device=CPU).rows}
+        said = {node.name for node in graph.nodes}
+        if said != set(rows):
+            missing, extra = sorted(said - set(rows)), sorted(set(rows) - said)
+            return [Disagreement("the table", "rows", f"also {missing}", f"also {extra}")]
+        counted = _counted(module, rows, graph.input_shape)
+        return [*_parameters(graph, counted), *_outputs(graph, lambda images: dict(_watched(module, rows, images)))]
+    except _OtherOperations as where:
+        return [Disagreement(str(where), "rows", "what runs on zeros", "does something else with other numbers")]
+    finally:
+        for each, training in modes.items():
+            each.training = training
+
+
+def _watched(module: nn.Module, rows: Mapping[str, Row], images: Tensor) -> Iterator[tuple[str, _Output]]:
+    """The outputs of rows, each as the operation ends that makes it."""
+    wanted = {row.made_by.number: row for row in rows.values()}
+    caught: list[tuple[str, _Output]] = []
+    numbers = count()
+
+    def catch(name: str, pointwise: bool, arguments: Mapping[str, Any], result: Any, path: str) -> None:  # noqa: ANN401  see Report
+        row = wanted.get(next(numbers))
+        if row is not None:
+            if name != row.made_by.name:
+                raise _OtherOperations(row.name)
+            tensor = result if isinstance(result, Tensor) else result[0]
+            caught.append((row.name, _Output(tensor.isnan(), row.layout)))
+
+    with reported(module, catch):
+        module(images)
+    yield from caught
+
+
+def _counted(module: nn.Module, rows: Mapping[str, Row], shape: Shape) -> dict[str, int]:
+    """Parameters by the first row that each reaches: put to NaN, one after another, they say so themselves."""
+    counted = dict.fromkeys(rows, 0)
+    images = torch.ones(1, *shape)
+    for parameter in module.parameters():
+        kept = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.fill_(torch.nan)
+            reached = (name for name, output in _watched(module, rows, images) if output.value.any())
+            first = next(reached, None)
+            parameter.copy_(kept)
+        if first is not None:
+            counted[first] += parameter.numel()
+    return counted
+
+
+def _parameters(graph: Graph, counted: Mapping[str, int]) -> Iterator[Disagreement]:
+    for node in graph.nodes:
+        if node.params != counted[node.name]:
+            yield Disagreement(node.name, "params", f"{node.params}", f"{counted[node.name]}")
+
+
+def _outputs(graph: Graph, run: Run) -> Iterator[Disagreement]:
+    """Shapes and fields; a row whose field is unknown has nothing to disagree with."""
+    fields = receptive_fields(graph)
+    shapes: dict[str, Shape] = {}
+    seen: list[dict[str, list[int]]] = []  # axis -> row -> for each unit the pixels it saw, as a bit mask
+    for axis in range(len(graph.input_shape) - 1):
+        seen.append({})
+        for first, images in _probes(graph.input_shape, axis):
+            for name, output in run(images).items():
+                shapes[name] = _shape_of_one(output, len(images))
+                masks = _masks(_touched(output, axis, len(images)), first)
+                before = seen[axis].get(name, [0] * len(masks))
+                seen[axis][name] = [a | b for a, b in zip(before, masks, strict=True)]
+    for node in graph.nodes:
+        if node.shape != shapes[node.name]:
+            said = "nothing" if node.shape is None else written(node.shape)
+            yield Disagreement(node.name, "shape", said, written(shapes[node.name]))
+        field = fields[node.name]
+        for axis, masks in enumerate(each[node.name] for each in seen):
+            if isinstance(field, Fields):
+                yield from _field(node.name, axis, list(field.axes[axis].seen), masks)
+
+
+def _probes(shape: Shape, axis: int) -> Iterator[tuple[int, Tensor]]:
+    """Batches of images of which image i is NaN at position `first + i` of an axis: (P, C, positions ...)."""
+    size = shape[1 + axis]
+    images_at_once = max(1, BATCH_PIXELS // prod(shape))
+    generator = torch.Generator().manual_seed(0)
+    for first in range(0, size, images_at_once):
+        images = torch.randn(min(images_at_once, size - first), *shape, generator=generator)
+        for i, image in enumerate(images):
+            image.select(1 + axis, first + i).fill_(torch.nan)
+        yield first, images
+
+
+def _shape_of_one(output: _Output, images: int) -> Shape:
+    """The shape of an output for one image."""
+    shape: list[int] = []
+    for size, factors in zip(output.value.shape, output.layout, strict=True):
+        batched = any(factor.of is Kind.BATCH for factor in factors)
+        if not batched or size > images:
+            shape.append(size // images if batched else size)
+    return tuple(shape)
+
+
+def _touched(output: _Output, axis: int, images: int) -> Tensor:
+    """Which units along an axis of the input became NaN: bool (P, units); one unit where the axis is gone."""
+    value = output.value if output.value.dtype == torch.bool else output.value.isnan()
+    kinds: list[int | Kind] = []
+    sizes: list[int] = []
+    for dim, factors in enumerate(output.layout):
+        for factor in factors:
+            if factor.of is Kind.TOKENS:
+                positions = prod(each.size for each in factor.grid)
+                assert len(factors) == 1, factors
+                value = value.narrow(dim, factor.before, positions)
+            for each in factor.grid or (factor,):
+                kinds.append(each.of)
+                sizes.append(images if each.of is Kind.BATCH else each.size)
+    value = value.reshape(sizes)
+    kept = [kinds.index(Kind.BATCH), *(i for i, kind in enumerate(kinds) if kind == axis)]
+    return (
+        value.permute(*kept, *(i for i in range(len(kinds)) if i not in kept))
+        .reshape(images, -1, *_rest(sizes, kept))
+        .any(-1)
+    )
+
+
+def _rest(sizes: list[int], kept: list[int]) -> tuple[int]:
+    return (prod(size for i, size in enumerate(sizes) if i not in kept),)
+
+
+def _masks(touched: Tensor, first: int) -> list[int]:
+    """For each unit the probes (P, units) that reached it, as a bit mask of pixels."""
+    return [sum(1 << (first + p) for p in column.nonzero().flatten().tolist()) for column in touched.T]
+
+
+def _field(name: str, axis: int, said: list[int], found: list[int]) -> Iterator[Disagreement]:
+    """The first unit of which table and probe differ."""
+    if len(said) != len(found):
+        yield Disagreement(name, "field", f"{len(said)} units along axis {axis}", f"{len(found)}")
+        return
+    for unit, (expected, probed) in enumerate(zip(said, found, strict=True)):
+        if expected != probed:
+            where = f"unit {unit} of axis {axis}"
+            yield Disagreement(name, "field", f"{where} sees {_pixels(expected)}", _pixels(probed))
+            return
+
+
+def _pixels(mask: int) -> str:
+    """The pixels of a bit mask as ranges: `0-4, 6`."""
+    pixels = [i for i in range(mask.bit_length()) if mask >> i & 1]
+    starts = [i for i in pixels if i - 1 not in pixels]
+    ends = [i for i in pixels if i + 1 not in pixels]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)) or "nothing"

@@ -1,0 +1,238 @@
+"""Write docs/comparison.md: what cnncli and other tools say of the same ten networks.
+
+    pip install torchinfo torchscan receptivefield rf-calc
+    pip install --ignore-requires-python --no-deps rfa-toolbox
+    python scripts/compare_tools.py
+
+The true receptive field is measured: NaN is put into rows (columns) of the input, and halving finds the first and the
+last one that reaches the centre unit of the output. The input is large enough for no field to be cut off.
+"""
+
+import collections
+import collections.abc
+import contextlib
+import importlib
+import io
+import logging
+import platform
+import warnings
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from cnncli.analysis.rows import Inspection, inspect_graph
+from cnncli.torch_graph.capture import graph_of_module
+
+PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
+SIDE = 512
+SHAPE = (3, SIDE, SIDE)
+Size = tuple[int, int]
+
+
+class Block(nn.Module):
+    """A residual block and a concatenation, with functional calls as people write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.wide = nn.Conv2d(8, 8, 5, padding=2)
+        self.narrow = nn.Conv2d(8, 8, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, 16, H / 4, W / 4)."""
+        maps = functional.relu(self.stem(images))
+        maps = functional.max_pool2d(maps + self.wide(maps), 3, 2, 1)
+        return torch.cat([self.narrow(maps), self.wide(maps)], dim=1)
+
+
+def _resnet18() -> nn.Module:
+    return nn.Sequential(*list(torchvision.models.resnet18(weights=None).children())[:-2])
+
+
+def _chain(*layers: nn.Module) -> Callable[[], nn.Module]:
+    return lambda: nn.Sequential(*layers)
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "LeNet-5's convolutions": _chain(
+        nn.Conv2d(3, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2)
+    ),
+    "AlexNet's features": lambda: torchvision.models.alexnet(weights=None).features,
+    "VGG-16's features": lambda: torchvision.models.vgg16(weights=None).features,
+    "ResNet-18 without its head": _resnet18,
+    "dilation 1, 2, 4": _chain(*(nn.Conv2d(channels, 8, 3, dilation=d) for channels, d in ((3, 1), (8, 2), (8, 4)))),
+    "kernel 3x7, stride 1x2": _chain(nn.Conv2d(3, 8, (3, 7), (1, 2)), nn.Conv2d(8, 8, (3, 7), (1, 2))),
+    "even kernels": _chain(nn.Conv2d(3, 8, 4, 2, 1), nn.Conv2d(8, 8, 4, 2, 1), nn.Conv2d(8, 8, 2)),
+    "transposed convolution": _chain(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ConvTranspose2d(8, 8, 4, 2, 1), nn.Conv2d(8, 8, 3, padding=1)
+    ),
+    "bilinear upsampling": _chain(
+        nn.MaxPool2d(4), nn.Conv2d(3, 8, 3, padding=1), nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(8, 8, 3)
+    ),
+    "residual and concat in functional calls": Block,
+}
+
+
+def measured(module: nn.Module) -> Size:
+    """Height and width of what the centre unit sees."""
+
+    def reaches(axis: int, first: int, last: int) -> bool:
+        images = torch.zeros(1, *SHAPE)
+        images.narrow(axis, first, last - first).fill_(torch.nan)
+        with torch.no_grad():
+            maps = module(images)
+        return bool(maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].isnan().any())
+
+    def halve(answer: Callable[[int], bool]) -> int:
+        """The smallest number for which the answer is yes."""
+        low, high = 0, SIDE
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if answer(middle) else (middle + 1, high)
+        return low
+
+    def side(axis: int) -> int:
+        first = halve(lambda end: reaches(axis, 0, end + 1))
+        last = SIDE - 1 - halve(lambda left: reaches(axis, SIDE - 1 - left, SIDE))
+        return last - first + 1
+
+    return side(2), side(3)
+
+
+def of_cnncli(module: nn.Module) -> Size:
+    """cnncli's field of the last row."""
+    field = _inspected(module).rows[-1].receptive_field
+    assert field is not None
+    return field.size[0], field.size[1]
+
+
+def _inspected(module: nn.Module) -> Inspection:
+    return inspect_graph(graph_of_module(module, SHAPE, "compared"))
+
+
+def of_receptivefield(module: nn.Module) -> Size:
+    """receptivefield, which follows gradients back from single units."""
+
+    class Wrapped(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            maps: Tensor = module(images)
+            self.__dict__["feature_maps"] = [maps]
+            return maps
+
+    pytorch = importlib.import_module("receptivefield.pytorch")
+    shape = importlib.import_module("receptivefield.types").ImageShape(SIDE, SIDE, 3)
+    found = pytorch.PytorchReceptiveField(Wrapped).compute(input_shape=shape)[0].rf.size
+    return int(found.h), int(found.w)
+
+
+def of_rfa(module: nn.Module) -> Size:
+    """rfa-toolbox, which reads the TorchScript graph."""
+    # It was written for Pythons that had this name; without it, it does not import.
+    collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]  # gone since Python 3.10
+    ingest: Any = importlib.import_module("rfa_toolbox.encodings.pytorch.ingest_architecture")
+    graph = ingest.create_graph_from_model(module, input_res=(1, *SHAPE))
+    field = graph.receptive_field_max
+    sides = tuple(field) if hasattr(field, "__len__") else (field, field)
+    return int(sides[0]), int(sides[1])
+
+
+def of_rf_calc(module: nn.Module) -> Size:
+    """rf-calc, which reads the text that torch prints of a module."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        table = importlib.import_module("rf_calc").receptive_field(module, SIDE)
+    height, width = str(table["Receptive_field"].iloc[-1]).split("*")
+    return int(height), int(width)
+
+
+def of_torchscan(module: nn.Module) -> Size:
+    """torchscan, which gives each layer's own window."""
+    report = importlib.import_module("torchscan").crawl_module(module, SHAPE)
+    value = report["layers"][-1]["metrics"]["receptive_field"]["value"]
+    if value is None:
+        raise ValueError("says nothing of this layer")
+    return int(value), int(value)
+
+
+TOOLS: dict[str, Callable[[nn.Module], Size]] = {
+    "cnncli": of_cnncli,
+    "receptivefield": of_receptivefield,
+    "rfa-toolbox": of_rfa,
+    "rf-calc": of_rf_calc,
+    "torchscan": of_torchscan,
+}
+
+
+def answered(ask: Callable[[nn.Module], Size], module: nn.Module, truth: Size) -> str:
+    """A tool's answer as a cell of the table; wrong ones in bold."""
+    try:
+        size = ask(module)
+    except ModuleNotFoundError as error:
+        return f"not installed ({error.name})"
+    except Exception as error:  # whatever another tool may raise
+        return f"fails: {type(error).__name__}"
+    return written(size) if size == truth else f"**{written(size)}**"
+
+
+def written(size: Size) -> str:
+    """`16 x 24`."""
+    return f"{size[0]} x {size[1]}"
+
+
+def costs(module: nn.Module) -> tuple[str, str, str, str]:
+    """Parameters and multiply-accumulates after cnncli, torchinfo and torch's own counter."""
+    inspection = _inspected(module)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.zeros(1, *SHAPE))
+    summary = importlib.import_module("torchinfo").summary(module, (1, *SHAPE), verbose=0)
+    counts = (counter.get_total_flops() // 2, inspection.macs, summary.total_mult_adds)
+    assert sum(each.numel() for each in module.parameters()) == inspection.params == summary.total_params
+    truth, ours, theirs = (f"{count:,}" for count in counts)
+    marked = [each if each == truth else f"**{each}**" for each in (ours, theirs)]
+    return f"{inspection.params:,}", truth, marked[0], marked[1]
+
+
+def installed(name: str) -> str:
+    """A package with its version."""
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"{name} (not installed)"
+
+
+def page() -> str:
+    """The whole page."""
+    fields, prices = [], []
+    for name, make in NETWORKS.items():
+        torch.manual_seed(0)
+        module = make().eval()
+        truth = measured(module)
+        fields.append(
+            f"| {name} | {written(truth)} | {' | '.join(answered(a, module, truth) for a in TOOLS.values())} |"
+        )
+        prices.append(f"| {name} | {' | '.join(costs(module))} |")
+    names = ("torch", "torchvision", "torchinfo", *list(TOOLS)[1:])
+    return TEMPLATE.format(
+        tools=" | ".join(TOOLS),
+        line="|".join(["---"] * (2 + len(TOOLS))),
+        fields="\n".join(fields),
+        costs="\n".join(prices),
+        versions=", ".join(map(installed, names)),
+        python=platform.python_version(),
+    )
+
+
+TEMPLATE = (Path(__file__).parent / "comparison.template.md").read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    logging.disable()
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,105 @@
+"""The check of a table against the network: clean where the table is true, and loud where it is not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from cnncli.analysis.graph import Graph, GraphNode
+from cnncli.geometry import Sliding
+from cnncli.spec.bundled import bundled_configs
+from cnncli.spec.config import read_config
+from cnncli.torch_graph.capture import graph_of_module
+from cnncli.verify import verify_module, verify_network
+
+# The smallest input that every layer accepts, but not smaller than 32.
+MODELS = {
+    **dict.fromkeys(["vgg11", "vgg13_bn", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet101"], 32),
+    **dict.fromkeys(["wide_resnet50_2", "resnext50_32x4d", "densenet121", "densenet169", "squeezenet1_0"], 32),
+    **dict.fromkeys(["squeezenet1_1", "googlenet", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"], 32),
+    **dict.fromkeys(["mnasnet0_5", "mnasnet1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0"], 32),
+    **dict.fromkeys(["efficientnet_b0", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny"], 32),
+    "alexnet": 64,
+    "inception_v3": 75,
+}
+
+
+def small() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 3)
+    )
+
+
+def with_row(graph: Graph, name: str, **changes: object) -> Graph:
+    """The graph with one row told otherwise."""
+    changed: list[GraphNode] = [
+        replace(node, **changes) if node.name == name else node  # type: ignore[arg-type]  # of any field
+        for node in graph.nodes
+    ]
+    return replace(graph, nodes=tuple(changed))
+
+
+@pytest.mark.parametrize("name", bundled_configs())
+def test_every_bundled_config_is_clean(name: str) -> None:
+    assert verify_network(read_config(name, data_dir=Path("data")).network) == []
+
+
+def test_a_true_graph_is_clean() -> None:
+    module = small()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    assert verify_module(module, graph_of_module(module, (2, 12, 9), "small")) == []
+    assert module.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+def test_what_is_wrong_is_found() -> None:
+    """Each row of a graph told wrongly in one respect, and nothing else reported than that and what it leads to."""
+    module = small()
+    graph = graph_of_module(module, (2, 12, 9), "small")
+    assert [node.name for node in graph.nodes] == ["0", "3", "4"]
+
+    def found(name: str, **changes: object) -> list[str]:
+        return [str(each) for each in verify_module(module, with_row(graph, name, **changes))]
+
+    assert found("4", shape=(4, 3, 2)) == ["4: shape: the table says 4 x 3 x 2, the network 4 x 4 x 2"]
+    assert found("0", params=57) == ["0: params: the table says 57, the network 63"]
+    wide = Sliding(kernel=5, before=2, after=2)
+    narrow = Sliding(kernel=3, before=1, after=1)
+    assert found("0", reads=(wide, narrow))[0] == (
+        "0: field: the table says unit 0 of axis 0 sees 0-2, the network 0-1"
+    )
+    assert [line.partition(":")[0] for line in found("0", reads=(wide, narrow))] == ["0", "3", "4"]
+    holes = Sliding(kernel=2, dilation=2, before=1, after=1)
+    assert found("0", reads=(narrow, holes))[0] == "0: field: the table says unit 0 of axis 1 sees 1, the network 0-1"
+
+
+class OnePath(nn.Module):
+    """Takes another path than the recorded one as soon as there are numbers other than zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images) if bool(images.isnan().any()) else images.relu()
+
+
+def test_a_module_that_looks_at_its_input() -> None:
+    """Recorded on zeros it only applies ReLU: the graph says so, and the check that there is more to it."""
+    graph = graph_of_module(OnePath(), (1, 5, 5), "looks")
+    assert "does not run without numbers" in graph.notes[0]
+    assert [node.type for node in graph.nodes][-1] == "relu"
+    assert [each.what for each in verify_module(OnePath(), graph)] == ["rows"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")  # torchvision's, of two models
+@pytest.mark.parametrize("name", MODELS)
+def test_torchvision_is_clean(name: str) -> None:
+    assert len(MODELS) >= 25
+    module = torchvision.models.get_model(name, weights=None)
+    shape = (3, MODELS[name], MODELS[name])
+    assert verify_module(module, graph_of_module(module, shape, name)) == []
