@@ -8,7 +8,7 @@ from cnncli.analysis.graph import Graph, graph_of
 from cnncli.analysis.hints import HINTS
 from cnncli.analysis.rows import Inspection, inspect_graph
 from cnncli.errors import RunError, UsageError
-from cnncli.spec.config import read_config
+from cnncli.spec.config import Config, read_config
 from cnncli.spec.problems import did_you_mean
 
 _RESOLVED = "resolved.yaml"
@@ -81,8 +81,15 @@ def find_graph(
         return load_graph(target, input_shape=None if input_shape is None else tuple(input_shape), kwargs=dict(kwargs))
     if kwargs:
         raise UsageError(f"--kwargs are for a model in code, and {target} is a config", remedy="use --set for configs")
-    config = read_config(config_of(target), data_dir=data_dir, assignments=[*assignments, *_sized(input_shape)])
+    config = find_config(target, input_shape=input_shape, assignments=assignments, data_dir=data_dir)
     return graph_of(config.network, config.name)
+
+
+def find_config(
+    target: str, *, input_shape: Sequence[int] | None = None, assignments: Sequence[str], data_dir: Path
+) -> Config:
+    """The config of a target which is not code; the arguments are those of `find_graph`."""
+    return read_config(config_of(target), data_dir=data_dir, assignments=[*assignments, *_sized(input_shape)])
 
 
 def is_code(target: str) -> bool:

@@ -1,5 +1,6 @@
 """The check of a table against the network: clean where the table is true, and loud where it is not."""
 
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,16 +16,8 @@ from cnncli.spec.config import read_config
 from cnncli.torch_graph.capture import graph_of_module
 from cnncli.verify import verify_module, verify_network
 
-# The smallest input that every layer accepts, but not smaller than 32.
-MODELS = {
-    **dict.fromkeys(["vgg11", "vgg13_bn", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet101"], 32),
-    **dict.fromkeys(["wide_resnet50_2", "resnext50_32x4d", "densenet121", "densenet169", "squeezenet1_0"], 32),
-    **dict.fromkeys(["squeezenet1_1", "googlenet", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"], 32),
-    **dict.fromkeys(["mnasnet0_5", "mnasnet1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0"], 32),
-    **dict.fromkeys(["efficientnet_b0", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny"], 32),
-    "alexnet": 64,
-    "inception_v3": 75,
-}
+SCRIPT = Path(__file__).parents[1] / "scripts" / "try_models.py"
+MODELS: dict[str, int] = runpy.run_path(str(SCRIPT))["VERIFIED"]
 
 
 def small() -> nn.Module:

@@ -10,6 +10,7 @@ Letters for shapes: N images, C channels, H height, W width.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +70,18 @@ class EffectiveField:
     trained: Listening
     untrained: Listening
     picture: npt.NDArray[np.uint8]
+
+    def as_json(self) -> dict[str, Any]:
+        """The numbers, with per cents as texts: `{"trained": {"20": 3, ...}, ...}`."""
+        return {
+            "layer": self.layer,
+            "unit": list(self.unit),
+            "images": self.images,
+            "rows": list(self.rows),
+            "columns": list(self.columns),
+            "trained": {str(share): side for share, side in self.trained.sides.items()},
+            "untrained": {str(share): side for share, side in self.untrained.sides.items()},
+        }
 
 
 def effective_field(

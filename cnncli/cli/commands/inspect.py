@@ -56,6 +56,20 @@ PictureOption = Annotated[
 IgnoreOption = Annotated[
     list[str], typer.Option("--ignore", metavar="HINT", help=f"Leave out a hint: {', '.join(HINTS)}. Repeatable.")
 ]
+VerifyOption = Annotated[
+    bool,
+    typer.Option("--verify", help="Build the network, check every row against it, and exit with 1 if any is wrong."),
+]
+EffectiveOption = Annotated[
+    int | None,
+    typer.Option(
+        "--effective",
+        min=1,
+        metavar="N",
+        help="For a run: how much the centre unit of --layer (else of the last with positions) listens to each pixel, "
+        "over N test images, trained and untrained. Also goes into the run's event file.",
+    ),
+]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything is not known.")]
 
 
@@ -74,6 +88,8 @@ def inspect(
     picture: PictureOption = None,
     ignore: IgnoreOption = [],  # noqa: B006  likewise
     strict: StrictOption = False,
+    verify: VerifyOption = False,
+    effective: EffectiveOption = None,
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
@@ -91,17 +107,19 @@ def inspect(
 
       cnncli inspect lenet5 --layer conv2 --unit 2,5 --picture field.png
 
+      cnncli inspect torchvision:resnet18 --input 3x64x64 --verify
+
       cnncli inspect resnet-mnist --json | jq .totals
     """
+    if effective is not None:
+        from cnncli.cli.commands.effective import show_effective
+
+        show_effective(target, effective, layer=layer, picture=picture, data_dir=data_dir, as_json=as_json)
+        return
     check_hint_names(ignore)
     places = [parse_place(unit, "--unit") for unit in units]
-    graph = find_graph(
-        target,
-        input_shape=parse_shape(shape),
-        kwargs=parse_kwargs(kwargs),
-        assignments=assignments,
-        data_dir=data_dir,
-    )
+    size, factory = parse_shape(shape), parse_kwargs(kwargs)
+    graph = find_graph(target, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
     inspection = inspect_graph(graph, batch=batch, ignore=ignore)
     if layer is not None or places or picture is not None:
         _show_units(inspection, layer, places, picture)
@@ -109,6 +127,10 @@ def inspect(
         _show_pixel(inspection, parse_place(pixel, "--pixel"))
     else:
         _show(inspection, Form.JSON if as_json else form, wide=wide)
+    if verify:
+        from cnncli.cli.commands.verify import verify_rows
+
+        verify_rows(target, graph, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
     if strict:
         refuse_unknown(inspection)
 

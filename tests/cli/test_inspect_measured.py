@@ -1,0 +1,140 @@
+"""`cnncli inspect` with `--verify` and `--effective`, and with models in code, as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from cnncli.cli.app import app
+from cnncli.errors import CnncliError, ConfigError, RunError, UsageError
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, padding=1)
+
+    def forward(self, images):
+        return nn.functional.max_pool2d(self.conv(images), 2)
+
+class Sorted(Net):
+    def forward(self, images):
+        return super().forward(images).sort(dim=2)[0].relu()
+
+class Scales(nn.Module):
+    def forward(self, images):
+        return images * float(images.mean())
+
+def broken():
+    raise RuntimeError("no such weights")
+
+number = 3
+"""
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["inspect", *arguments])
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    path = tmp_path / "nets.py"
+    path.write_text(NET)
+    return str(path)
+
+
+def refused(*arguments: str) -> CnncliError:
+    result = run(*arguments)
+    assert isinstance(result.exception, CnncliError), result.exception
+    assert result.exception.remedy
+    return result.exception
+
+
+def test_a_file(net: str) -> None:
+    result = run(f"{net}:Net", "--input", "1x6x8", "--kwargs", '{"width": 5}', "--json", "--verify")
+    assert result.exit_code == 0, result.exception
+    layers = json.loads(result.stdout)["layers"]
+    assert [(layer["name"], layer["output_shape"], layer["params"]) for layer in layers] == [
+        ("conv", [5, 6, 8], 50),
+        ("max_pool", [5, 3, 4], 0),
+    ]
+    assert layers[1]["receptive_field"]["size"] == [4, 4]
+    assert "verified: shape, parameters and field of all 2 rows" in result.stderr
+
+
+def test_an_unknown_operation(net: str) -> None:
+    """Everything before it is known, and it and what follows is not; --strict makes that an error."""
+    layers = json.loads(run(f"{net}:Sorted", "--input", "1x6x8", "--json").stdout)["layers"]
+    assert [layer["receptive_field"] is None for layer in layers] == [False, False, True]
+    assert refused(f"{net}:Sorted", "--input", "1x6x8", "--strict").exit_code == ConfigError.exit_code
+
+
+def test_a_forward_that_needs_numbers(net: str) -> None:
+    result = run(f"{net}:Scales", "--input", "1x6x8", "--json")
+    assert result.exit_code == 0, result.exception
+    assert json.loads(result.stdout)["layers"][-1]["output_shape"] == [1, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (["{net}:Missing", "--input", "1x6x8"], UsageError, "has no Missing"),
+        (["{net}:number", "--input", "1x6x8"], UsageError, "is a int, not a model"),
+        (["{net}:Net"], UsageError, "the shape of an image is not known"),
+        (["{net}:broken", "--input", "1x6x8"], ConfigError, "cannot be made: RuntimeError: no such weights"),
+        (["{net}:Net", "--input", "3x6x8"], ConfigError, "does not run on an input of 3x6x8"),
+        (["{net}:Net", "--input", "1x6x8", "--kwargs", '{"depth": 3}'], ConfigError, "unexpected keyword argument"),
+        (["no/such/file.py:Net", "--input", "1x6x8"], UsageError, "there is no such file"),
+        (["no_such_package.nets:Net", "--input", "1x6x8"], UsageError, "there is no module no_such_package"),
+        (["torchvision:resnet17"], UsageError, "has no resnet17"),
+    ],
+)
+def test_what_cannot_be_loaded(net: str, arguments: list[str], kind: type[CnncliError], message: str) -> None:
+    error = refused(*(each.replace("{net}", net) for each in arguments))
+    assert type(error) is kind
+    assert message in error.message
+
+
+def test_a_config_is_verified() -> None:
+    result = run("lenet5", "--verify")
+    assert result.exit_code == 0
+    assert "verified: shape, parameters and field of all 8 rows" in result.stderr
+
+
+def test_disagreements_are_printed_and_end_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnncli import verify
+
+    wrong = verify.Disagreement("conv1", "params", "156", "157")
+    monkeypatch.setattr(verify, "verify_network", lambda network: [wrong])
+    result = run("lenet5", "--verify")
+    assert result.exit_code == 1
+    assert "conv1: params: the table says 156, the network 157" in result.stderr
+
+
+def test_the_effective_field_of_a_run(tmp_path: Path) -> None:
+    train = ["train", "quickstart", "--set", "train.epochs=1", "--set", "log.graph=false", "--out", str(tmp_path), "-q"]
+    assert CliRunner().invoke(app, train).exit_code == 0
+    (directory,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    picture = tmp_path / "effective.png"
+    result = run(str(directory), "--effective", "20", "--layer", "conv2", "--picture", str(picture), "--json")
+    assert result.exit_code == 0, result.exception
+    found = json.loads(result.stdout)
+    assert (found["layer"], found["unit"], found["images"]) == ("conv2", [4, 4], 20)
+    assert found["rows"] == [5, 12]
+    assert list(found["trained"]) == list(found["untrained"]) == ["20", "50", "90", "99"]
+    with Image.open(picture) as drawn:
+        assert drawn.format == "PNG"
+    table = run(str(directory), "--effective", "20", "--layer", "conv2").stdout
+    sides = next(line.split() for line in table.splitlines() if line.split()[:1] == ["trained"])
+    assert sides[1:] == [str(side) for side in found["trained"].values()]
+    assert "the whole field: rows 5 to 12, columns 5 to 12" in table
+
+
+def test_the_effective_field_needs_a_run(tmp_path: Path) -> None:
+    assert isinstance(refused("lenet5", "--effective", "10"), UsageError)
+    assert isinstance(refused(str(tmp_path), "--effective", "10"), RunError)
