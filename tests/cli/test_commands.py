@@ -79,8 +79,8 @@ def test_inspect_prints_a_table_with_totals(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("inspect", "lenet5")
     assert (code, err) == (0, "")
     rows = {cells[0]: cells[1:] for line in out.splitlines() if (cells := line.split())}
-    assert rows["conv2"] == ["conv", "5/1/0", "16x10x10", "2,416", "240,000", "14", "2"]
-    assert rows["linear1"] == ["linear", "120", "48,120", "48,000", "all"]
+    assert rows["conv2"] == ["conv", "5/1/0/1", "16x10x10", "2,416", "240,000", "14", "2", "25.0"]
+    assert rows["linear2"] == ["linear", "84", "10,164", "10,080", "all", "100.0"]
     assert rows["total"] == ["61,706", "416,520"]
 
 
@@ -93,7 +93,7 @@ def test_inspect_as_json(run_cnncli: Cnncli) -> None:
         "model": "lenet5",
         "input_shape": [1, 28, 28],
     }
-    assert found["totals"] == {"params": 61_706, "macs": 416_520}
+    assert {key: found["totals"][key] for key in ("params", "macs")} == {"params": 61_706, "macs": 416_520}
     layers = found["layers"]
     inputs = ["input", *(layer["name"] for layer in layers)]
     assert [layer["inputs"] for layer in layers] == [[name] for name in inputs[:-1]]
@@ -104,13 +104,14 @@ def test_inspect_as_json(run_cnncli: Cnncli) -> None:
     ]
     for layer, (*_, size, jump, start) in zip(layers[:4], LENET5, strict=True):
         end = start + size - 1
-        assert layer["receptive_field"] == {
+        expected = {
             "size": [size, size],
             "jump": [jump, jump],
             "start": [start, start],
             "end": [end, end],
             "center": [(start + end) / 2] * 2,
         }
+        assert {key: layer["receptive_field"][key] for key in expected} == expected
     for layer in layers[4:]:
         assert layer["receptive_field"]["size"] == [28, 28]
         assert layer["receptive_field"]["global"] is True

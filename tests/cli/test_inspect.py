@@ -15,6 +15,7 @@ from cnncli.analysis.rows import inspect_graph
 from cnncli.cli.app import app
 from cnncli.cli.commands.inspect import refuse_unknown
 from cnncli.errors import CnncliError, ConfigError, RunError, UsageError
+from cnncli.spec.bundled import bundled_configs
 from cnncli.spec.layers import Reach
 from cnncli.spec.layers.base import Unknown
 
@@ -69,7 +70,8 @@ def test_another_input() -> None:
 
 
 def test_a_run_is_inspected_by_its_config(tmp_path: Path) -> None:
-    (tmp_path / "resolved.yaml").write_text(Path("configs/lenet5.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    text = bundled_configs()["lenet5"].read_text(encoding="utf-8")
+    (tmp_path / "resolved.yaml").write_text(text, encoding="utf-8")
     assert json.loads(printed(str(tmp_path), "--json"))["totals"]["params"] == 61_706
 
 
@@ -105,7 +107,7 @@ def test_hints_can_be_left_out() -> None:
         (["lenet5", "--kwargs", "{"], UsageError),
         (["lenet5", "--kwargs", '{"width": 3}'], UsageError),
         (["nets.py:Net", "--set", "data.size=3"], UsageError),
-        (["tests"], RunError),
+        (["."], RunError),
         (["no-such-config"], ConfigError),
     ],
 )

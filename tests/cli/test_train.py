@@ -153,7 +153,7 @@ def test_a_dry_run_prints_the_layers_and_makes_nothing(run_cnncli: Cnncli, folde
     code, out, _ = run_cnncli(*TRAIN, "--dry-run")
     assert code == 0
     assert sorted(folder.rglob("*")) == before
-    assert re.search(r"^ *conv2 +conv +3/1/1 +6x4x4 +222 +3,456 ", out, re.MULTILINE)
+    assert re.search(r"^ *conv2 +conv +3/1/1/1 +6x4x4 +222 +3,456 ", out, re.MULTILINE)
     assert "3 epochs of 9 steps" in out
 
 

@@ -71,7 +71,7 @@ def test_the_texts(events: EventAccumulator) -> None:
     assert "betas" in text("resolved_config")
     # 6 kernels of 2x2, 5 deep, on 4x4 make 3x3: 6 (5 * 4 + 1) parameters, 6 * 5 * 4 * 9 MACs; it sees 6x6 pixels.
     (row,) = [line for line in text("layers").splitlines() if line.startswith("| conv2 |")]
-    assert [cell.strip() for cell in row.strip("|").split("|")][3:6] == ["126", "1,080", "6 x 6"]
+    assert [cell.strip() for cell in row.strip("|").split("|")][3:7] == ["6x3x3", "126", "1,080", "6"]
     assert torch.__version__.partition("+")[0] in text("versions")
 
 
