@@ -23,7 +23,7 @@ from cnncli.spec.layers import Shape, written
 from cnncli.spec.network import Network
 from cnncli.torch_graph.capture import CPU, capture
 from cnncli.torch_graph.layout import Kind, Layout, of_input
-from cnncli.torch_graph.record import reported
+from cnncli.torch_graph.record import BATCH, reported
 from cnncli.torch_graph.rows import Row
 
 BATCH_PIXELS = 1 << 19
@@ -128,7 +128,7 @@ def _watched(module: nn.Module, rows: Mapping[str, Row], images: Tensor) -> Iter
 def _counted(module: nn.Module, rows: Mapping[str, Row], shape: Shape) -> dict[str, int]:
     """Parameters by the first row that each reaches: put to NaN, one after another, they say so themselves."""
     counted = dict.fromkeys(rows, 0)
-    images = torch.ones(1, *shape)
+    images = torch.ones(BATCH, *shape)
     for parameter in module.parameters():
         kept = parameter.detach().clone()
         with torch.no_grad():
@@ -154,10 +154,10 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Disagreement]:
     seen: list[dict[str, list[int]]] = []  # axis -> row -> for each unit the pixels it saw, as a bit mask
     for axis in range(len(graph.input_shape) - 1):
         seen.append({})
-        for first, images in _probes(graph.input_shape, axis):
+        for positions, images in _probes(graph.input_shape, axis):
             for name, output in run(images).items():
                 shapes[name] = _shape_of_one(output, len(images))
-                masks = _masks(_touched(output, axis, len(images)), first)
+                masks = _masks(_touched(output, axis, len(images)), positions)
                 before = seen[axis].get(name, [0] * len(masks))
                 seen[axis][name] = [a | b for a, b in zip(before, masks, strict=True)]
     for node in graph.nodes:
@@ -170,16 +170,19 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Disagreement]:
                 yield from _field(node.name, axis, list(field.axes[axis].seen), masks)
 
 
-def _probes(shape: Shape, axis: int) -> Iterator[tuple[int, Tensor]]:
-    """Batches of images of which image i is NaN at position `first + i` of an axis: (P, C, positions ...)."""
+def _probes(shape: Shape, axis: int) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of images (P, C, positions ...) of which image i is NaN at the i-th of the positions of an axis."""
     size = shape[1 + axis]
-    images_at_once = max(1, BATCH_PIXELS // prod(shape))
+    most = max(BATCH, BATCH_PIXELS // prod(shape))
     generator = torch.Generator().manual_seed(0)
-    for first in range(0, size, images_at_once):
-        images = torch.randn(min(images_at_once, size - first), *shape, generator=generator)
-        for i, image in enumerate(images):
-            image.select(1 + axis, first + i).fill_(torch.nan)
-        yield first, images
+    for first in range(0, size, most):
+        positions = list(range(first, min(first + most, size)))
+        # Of a single image torch takes other ways through some operators than of a batch.
+        positions *= BATCH if len(positions) == 1 else 1
+        images = torch.randn(len(positions), *shape, generator=generator)
+        for position, image in zip(positions, images, strict=True):
+            image.select(1 + axis, position).fill_(torch.nan)
+        yield positions, images
 
 
 def _shape_of_one(output: _Output, images: int) -> Shape:
@@ -219,9 +222,12 @@ def _rest(sizes: list[int], kept: list[int]) -> tuple[int]:
     return (prod(size for i, size in enumerate(sizes) if i not in kept),)
 
 
-def _masks(touched: Tensor, first: int) -> list[int]:
-    """For each unit the probes (P, units) that reached it, as a bit mask of pixels."""
-    return [sum(1 << (first + p) for p in column.nonzero().flatten().tolist()) for column in touched.T]
+def _masks(touched: Tensor, positions: list[int]) -> list[int]:
+    """For each unit the probes (P, units) that reached it, as a bit mask of their positions."""
+    return [
+        sum(1 << position for position in {positions[p] for p in column.nonzero().flatten().tolist()})
+        for column in touched.T
+    ]
 
 
 def _field(name: str, axis: int, said: list[int], found: list[int]) -> Iterator[Disagreement]:

@@ -98,6 +98,8 @@ Written by `scripts/try_models.py` with {versions}: all {count} classification m
   image into pieces in a way that is not followed; everything behind it is then not known either, rather than guessed.
 - *Verified* is the side of the input on which shape, parameters and the field of every unit of every row were compared
   with the network itself, by the NaN probe. Parameters that only training uses are left out, and a note says so.
+- A row's field is what any channel at a position sees, and what reads it is taken to read all channels. A network that
+  joins channels of different fields and takes them apart again unmixed sees less than that; `--verify` says where.
 
 | model | rows | parameters | MACs | local field | not known | verified |
 |---|---|---|---|---|---|---|

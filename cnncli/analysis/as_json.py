@@ -31,6 +31,7 @@ def as_json(inspection: Inspection) -> dict[str, Any]:
                 "inference": memory.inference,
             },
         },
+        "notes": list(inspection.notes),
         "hints": [_hint(hint) for hint in inspection.hints],
     }
 

@@ -62,6 +62,7 @@ class Inspection:
         rows: one per layer, in the order of computation.
         memory: that it needs.
         fields: exact fields of every layer's units, by name; `input` too.
+        notes: what is to be said of the model as a whole.
     """
 
     model: str
@@ -69,6 +70,7 @@ class Inspection:
     rows: tuple[Row, ...]
     memory: Memory
     fields: Mapping[str, Fields | Unknown] = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def params(self) -> int:
@@ -124,7 +126,12 @@ def inspect_graph(graph: Graph, *, batch: int = 1, ignore: Collection[str] = ())
         _row(node, fields, numbers.get(node.name), size, tuple(hints.get(node.name, ()))) for node in graph.nodes
     )
     return Inspection(
-        model=graph.name, input_shape=graph.input_shape, rows=rows, memory=memory_of(graph, batch), fields=fields
+        model=graph.name,
+        input_shape=graph.input_shape,
+        rows=rows,
+        memory=memory_of(graph, batch),
+        fields=fields,
+        notes=graph.notes,
     )
 
 

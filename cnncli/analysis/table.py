@@ -43,7 +43,8 @@ def markdown(inspection: Inspection, *, wide: bool = False) -> str:
         *(_line(column.cell(row) for column in shown) for row in inspection.rows),
         _line(column.total(inspection) for column in shown),
     ]
-    notes = [f"- {row.name}: {note}" for row in inspection.rows for note in row.notes]
+    notes = [f"- {note}" for note in inspection.notes]
+    notes += [f"- {row.name}: {note}" for row in inspection.rows for note in row.notes]
     return "\n".join([*lines, "", *notes])
 
 

@@ -13,7 +13,7 @@ from cnncli.spec.network import INPUT
 from cnncli.torch_graph.effect import Context, Effect
 from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, free, of_input
 from cnncli.torch_graph.record import Operation, Value
-from cnncli.torch_graph.rules import effect_of
+from cnncli.torch_graph.rules import RULES, effect_of
 from cnncli.torch_graph.windows import composed
 
 
@@ -31,7 +31,7 @@ class Row:
         layout: of the tip.
         made_by: the operation that made the tip.
         parts: the kinds of its operations that compute something.
-        macs: multiply-accumulates for one image.
+        macs: multiply-accumulates for one image; None where unknown.
         groups: of a convolution.
         state: names of the parameters and buffers that it was the first to use.
         shares: whether it uses parameters that a row before it was the first to use.
@@ -47,7 +47,7 @@ class Row:
     layout: Layout
     made_by: Operation
     parts: list[str]
-    macs: int = 0
+    macs: int | None = 0
     groups: int = 1
     state: set[str] = field(default_factory=set)
     shares: bool = False
@@ -135,7 +135,7 @@ class _Gathering:
         row.reads = Unknown("its operations together have no window") if reads is None else reads
         others = [self._row_of[value] for value in sources if self._row_of[value] is not row]
         row.inputs.extend(other for other in others if other not in row.inputs)
-        row.macs += effect.macs
+        row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
         if row.word in ("pad", "view", "slice"):
             row.word, row.groups = self._word(operation.path, effect), effect.groups
         if not effect.view and effect.word != "identity":
@@ -175,12 +175,13 @@ class _Gathering:
         return row
 
     def _is_leaf(self, path: str) -> bool:
-        return path in self._modules and not any(self._modules[path].children())
+        return path != "" and not any(self._modules[path].children())
 
     def _word(self, path: str, effect: Effect) -> str:
         """The kind of a row: for torch's own modules the name of their class, as configs write it."""
         kind = type(self._modules[path])
-        if self._is_leaf(path) and kind.__module__.startswith("torch.nn.modules") and not effect.view:
+        known = kind.__module__.startswith("torch.nn.modules") and not any(self._modules[path].children())
+        if known and effect.word != "pad" and not effect.view:
             words = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{3})", "_", kind.__name__)
             return re.sub(r"[1-3]d$", "", words).lower()
         return effect.word
@@ -211,4 +212,5 @@ def _unfollowed(operation: Operation, context: Context, reads: Reads) -> Effect:
     layout = tuple(free(size) for size in shape)
     if led:
         layout = ((next(each[0][0] for each in sources if each and _is_batch(each[0])),), *layout[1:])
-    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads)
+    free_of_products = operation.name in RULES and operation.name != "convolution"
+    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads, macs=0 if free_of_products else None)

@@ -62,9 +62,9 @@ def test_rows_are_what_a_person_calls_layers() -> None:
 
 def test_heads_for_training_are_not_counted_and_named() -> None:
     """The auxiliary heads of GoogLeNet: 6,379,984 of 13,004,888 parameters."""
-    graph = load_graph("torchvision:googlenet", input_shape=None, kwargs={})
-    assert inspect_graph(graph).params == 13_004_888 - 6_379_984
-    assert any("6,379,984 parameters are not used in evaluation" in note for note in graph.notes)
+    inspection = inspected("googlenet")
+    assert inspection.params == 13_004_888 - 6_379_984
+    assert any("6,379,984 parameters are not used in evaluation" in note for note in inspection.notes)
 
 
 def test_a_class_token_sees_everything_after_attention() -> None:

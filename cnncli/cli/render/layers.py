@@ -47,6 +47,8 @@ def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
     console.print(table)
     for line in _memory(inspection):
         console.print(Text(line), soft_wrap=True)
+    for note in inspection.notes:
+        console.print(Text(note), soft_wrap=True)
     for row in inspection.rows:
         for note in row.notes:
             console.print(Text(f"{row.name}: {note}"), soft_wrap=True)

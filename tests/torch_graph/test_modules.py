@@ -1,0 +1,148 @@
+"""What is said of modules that share, freeze, overwrite or hide something."""
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
+from torch import Tensor, nn
+
+from cnncli.analysis.graph import Graph
+from cnncli.analysis.receptive_field import Fields, receptive_fields
+from cnncli.spec.layers.base import Unknown
+from cnncli.torch_graph.capture import graph_of_module
+from cnncli.verify import verify_module
+
+IMAGE = (3, 8, 8)
+
+
+class Shared(nn.Module):
+    """One convolution twice, and a linear layer whose weight is tied to another's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.first = nn.Linear(8, 8, bias=False)
+        self.second = nn.Linear(8, 8, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.second(self.first(self.conv(self.conv(images))))
+        return maps
+
+
+class Overwritten(nn.Module):
+    """Writes into a part of what it was given."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = images * 2
+        maps[:, :, :2] = F.max_pool2d(images, 3, 1, 1)[:, :, :2]
+        return maps
+
+
+class Dynamic(nn.Module):
+    """A convolution whose kernel is made of the input."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.conv2d(images, images[:1, :, :3, :3])
+
+
+class Split(nn.Module):
+    """Joins channels that see 3 pixels with channels that see 1, and takes the latter out again."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([F.max_pool2d(images, 3, 1, 1), images], 1)[:, 3:].relu()
+
+
+class Tokens(nn.Module):
+    """Patches as tokens with a class token before them, as in a vision transformer, whose class token is the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 4, 4, 4)
+        self.token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(len(tokens), -1, -1), tokens], 1)
+        taken: Tensor = self.layer(tokens)[:, 0]
+        return taken
+
+
+def graph_of(module: nn.Module) -> Graph:
+    return graph_of_module(module, IMAGE, "test")
+
+
+def test_shared_weights_count_once() -> None:
+    module = Shared()
+    graph = graph_of(module)
+    assert [(node.name, node.params) for node in graph.nodes] == [
+        ("conv", 84),
+        ("conv#2", 0),
+        ("first", 64),
+        ("second", 0),
+    ]
+    assert [bool(node.notes) for node in graph.nodes] == [False, True, False, True]
+    assert verify_module(module, graph) == []
+
+
+def test_frozen_parameters_are_told_apart() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    module[0].requires_grad_(False)
+    (node,) = graph_of(module).nodes
+    assert (node.params, node.trainable, node.buffer_bytes) == (24, 8, 2 * 4 * 4 + 8)
+
+
+def test_a_padding_goes_with_its_convolution() -> None:
+    nodes = graph_of(nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 4, 2))).nodes
+    assert [(node.name, node.type, node.shape) for node in nodes] == [("1", "conv", (4, 8, 8))]
+
+
+def test_a_norm_before_anything_is_a_row() -> None:
+    nodes = graph_of(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 1))).nodes
+    assert [(node.name, node.type, node.parts) for node in nodes] == [
+        ("0", "batch_norm", ("batch_norm", "relu")),
+        ("2", "conv", ("conv",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "reason", "macs"),
+    [(Overwritten(), "writes into a part", 0), (Dynamic(), "kernel depends on the input", None)],
+)
+def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, macs: int | None) -> None:
+    graph = graph_of(module)
+    unknown = next(node for node in graph.nodes if isinstance(node.reads, Unknown))
+    assert isinstance(unknown.reads, Unknown)
+    assert reason in unknown.reads.reason
+    assert unknown.macs == macs
+    assert isinstance(receptive_fields(graph)[graph.nodes[-1].name], Unknown)
+
+
+def test_tokens_and_attention() -> None:
+    module = Tokens()
+    graph = graph_of(module)
+    assert graph.nodes[0].shape == (4, 2, 2)
+    last = receptive_fields(graph)[graph.nodes[-1].name]
+    assert isinstance(last, Fields)
+    assert [axis.seen for axis in last.axes] == [(0b11111111,), (0b11111111,)]
+    assert verify_module(module, graph) == []
+
+
+def test_channels_are_taken_to_be_mixed() -> None:
+    """The limit of one field per row: it holds for all channels together. The check finds where that is too much."""
+    module = Split()
+    assert [str(each) for each in verify_module(module, graph_of(module))] == [
+        f"concat: field: the table says unit 0 of axis {axis} sees 0-1, the network 0" for axis in (0, 1)
+    ]
+
+
+def test_modes_and_hooks_are_left_as_they_were() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout(), nn.BatchNorm2d(4))
+    module[1].eval()
+    state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    graph_of(module)
+    assert [each.training for each in module] == [True, False, True]
+    assert all(torch.equal(state[name], tensor) for name, tensor in module.state_dict().items())
+    assert torch.backends.mha.get_fastpath_enabled() == fast_path
+    assert torch.is_grad_enabled()
