@@ -29,7 +29,9 @@ from cnncli.errors import DiskError
 
 def read(directory: Path) -> EventAccumulator:
     """TensorBoard's reader, told to keep everything."""
-    reader = EventAccumulator(str(directory), size_guidance=dict.fromkeys(("images", "scalars", "histograms"), 0))
+    reader = EventAccumulator(
+        str(directory), size_guidance=dict.fromkeys(("images", "scalars", "histograms"), 0)
+    )
     return reader.Reload()
 
 
@@ -124,7 +126,9 @@ class Noisy(nn.Module):
         return y
 
 
-def test_graph_leaves_the_model_and_the_random_numbers_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_graph_leaves_the_model_and_the_random_numbers_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     model = Noisy()
     torch.manual_seed(3)
     before = torch.get_rng_state(), random.getstate()
@@ -148,7 +152,9 @@ class Untraceable(nn.Module):
         raise RuntimeError("cannot be traced\nfor many reasons")
 
 
-def test_a_graph_that_fails_is_a_reason_and_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_graph_that_fails_is_a_reason_and_no_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     with Board(tmp_path) as board:
         reason = board.graph(Untraceable(), torch.zeros(1, 1))
         board.scalars(0, {"still": 1.0})

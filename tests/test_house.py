@@ -49,7 +49,9 @@ def test_light_rooms_load_nothing_heavy(room: str) -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("command", ["--help", "train --help", "schema", "validate quickstart", "inspect quickstart"])
+@pytest.mark.parametrize(
+    "command", ["--help", "train --help", "schema", "validate quickstart", "inspect quickstart"]
+)
 def test_light_commands_load_nothing_heavy(command: str) -> None:
     loaded = loaded_packages(RUN_COMMAND, *command.split())
     assert "cnncli" in loaded
@@ -76,12 +78,16 @@ def imported(tree: ast.Module) -> Iterator[str]:
 def test_only_the_board_knows_torchs_tensorboard() -> None:
     """import-linter sees no further than `torch`."""
     board = Path("cnncli/board.py")
-    users = {path for path, tree in modules() if any("torch.utils.tensorboard" in name for name in imported(tree))}
+    users = {
+        path for path, tree in modules() if any("torch.utils.tensorboard" in name for name in imported(tree))
+    }
     assert users <= {board}
 
 
 def test_files_are_short() -> None:
-    lines = {path.as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    lines = {
+        path.as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")
+    }
     assert len(lines) > 20
     assert {path: count for path, count in lines.items() if count > 350} == {}
 
