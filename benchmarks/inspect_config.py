@@ -4,6 +4,9 @@
 
 Each command is a process of its own; the three run by turns, and the first round does not count. The large config has
 1,000 convolutions at 28x28.
+
+Measured on two cores of an AMD EPYC that did other work besides, Python 3.11.7, medians of 9 rounds: imports 0.10 s,
+lenet5 0.35 s (3.5 times that), 1,000 layers 1.05 s (0.70 s on top of lenet5).
 """
 
 import os

@@ -45,6 +45,14 @@ class Dynamic(nn.Module):
         return F.conv2d(images, images[:1, :, :3, :3])
 
 
+class HalfGlobal(nn.Module):
+    """Local channels beside global ones, sorted: of an unknown operation only what sees everything is known."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        everywhere = images.mean((2, 3))[:, :, None, None].expand_as(images)
+        return torch.cat([images, everywhere], 1).sort(dim=2)[0]
+
+
 class Split(nn.Module):
     """Joins channels that see 3 pixels with channels that see 1, and takes the latter out again."""
 
@@ -107,7 +115,11 @@ def test_a_norm_before_anything_is_a_row() -> None:
 
 @pytest.mark.parametrize(
     ("module", "reason", "macs"),
-    [(Overwritten(), "writes into a part", 0), (Dynamic(), "kernel depends on the input", None)],
+    [
+        (Overwritten(), "writes into a part", 0),
+        (Dynamic(), "kernel depends on the input", None),
+        (HalfGlobal(), "the operator sort is not known", None),
+    ],
 )
 def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, macs: int | None) -> None:
     graph = graph_of(module)
