@@ -111,8 +111,11 @@ def _list(root: Path, classes: Sequence[str], notify: Callable[[str], None]) -> 
     paths: list[Path] = []
     labels: list[int] = []
     skipped = 0
+    absent = [name for name in classes if not (root / name).exists()]
+    if absent:
+        notify(f"image-folder: {root} has no images of {', '.join(absent[:5])}")
     for label, name in enumerate(classes):
-        for path in _visible_files(root / name):
+        for path in _visible_files(root / name) if name not in absent else ():
             if path.suffix.lower() in suffixes:
                 paths.append(path)
                 labels.append(label)

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,13 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write a file so that at any moment, whatever happens, the old or the new content is there in whole."""
     beside = path.with_name(f".{path.name}.new")
     with disk_errors_explained(path):
-        write_file(beside, content)
-        beside.replace(path)
+        try:
+            write_file(beside, content)
+            beside.replace(path)
+        except OSError:
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
         sync_directory(path.parent)
 
 
@@ -54,7 +59,7 @@ def disk_errors_explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            remedy = f"Free some space on the disk that holds {path.parent}, or choose another with --out."
+            remedy = f"free some space on the disk that holds {path.parent}, or choose another with --out"
         else:
-            remedy = f"See that {path.parent} may be written to, or choose another place with --out."
+            remedy = f"see that {path.parent} may be written to, or choose another place with --out"
         raise DiskError(f"{path}: cannot be written: {error.strerror or error}", remedy=remedy) from error

@@ -173,3 +173,17 @@ def test_too_many_pixels_for_the_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(DiskError, match="the decoded images need 216 bytes, 5 are free"):
         load(tmp_path, test=1)
     assert not list((tmp_path / FOLDER).iterdir())
+
+
+def test_a_class_without_test_images_is_said_and_passed_over(tmp_path: Path) -> None:
+    for part, labels in (("train", ("cat", "dog")), ("test", ("cat",))):
+        for label in labels:
+            (tmp_path / "pets" / part / label).mkdir(parents=True)
+            for i in range(3):
+                Image.new("L", (4, 4), 10 * i).save(tmp_path / "pets" / part / label / f"{i}.png")
+    notices: list[str] = []
+    spec = DataSpec(name="image-folder", path="pets", size=(4, 4), channels=1)
+    loaded = load_dataset(spec, data_dir=tmp_path, notify=notices.append)
+    assert loaded.classes == ("cat", "dog")
+    assert loaded.test.labels.tolist() == [0, 0, 0]
+    assert any("has no images of dog" in notice for notice in notices)

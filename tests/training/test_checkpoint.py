@@ -149,7 +149,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(
         patch.setattr(os, "fsync", full)
         with pytest.raises(DiskError, match=r"last: cannot be written: No space left") as caught:
             save_checkpoint(tmp_path / "last", trained)
-    assert "Free some space" in str(caught.value.remedy)
+    assert "free some space" in str(caught.value.remedy)
     assert [each.name for each in tmp_path.iterdir()] == ["last"], "the half-written one takes no room"
     load_state(tmp_path / "last")
 
