@@ -110,3 +110,10 @@ def test_tags_of_classes_are_all_different() -> None:
         "class-3",
         "class-4",
     ]
+
+
+def test_a_global_pool_has_its_picture_too(tmp_path: Path) -> None:
+    text = TINY.replace("flatten, logits", "global_avg_pool, logits").replace("epochs: 3", "epochs: 1")
+    events = EventAccumulator(str(go(tmp_path, text).path), size_guidance={"images": 0})
+    events.Reload()
+    assert [image.step for image in events.Images("feature_maps/02_global_avg_pool1/7")] == [0, 3]
