@@ -96,6 +96,15 @@ class CnnModule(nn.Module):
         return found
 
 
+def seeded_module(network: Network, seed: int) -> CnnModule:
+    """A module with the weights that a seed means: built on the CPU, so that they are the same on every device.
+
+    The CPU's random numbers go on from there.
+    """
+    torch.manual_seed(seed)
+    return CnnModule(network)
+
+
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 

@@ -4,6 +4,23 @@ import torch
 from torch import Tensor
 
 from cnncli.errors import DataError
+from cnncli.spec.data import DataSpec
+
+
+def split_of(labels: Tensor, data: DataSpec, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Positions of the images that a run learns from, and of those that it is judged by (none, without validation).
+
+    Args:
+        labels: of the training part, int64 (N,).
+        data: the section of its config.
+        seed: the run's.
+
+    Raises:
+        DataError: nothing would be left to train on.
+    """
+    if not data.validation:
+        return torch.arange(len(labels)), torch.arange(0)
+    return stratified_split(labels, data.validation, seed=seed)
 
 
 def stratified_split(

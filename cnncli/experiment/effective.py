@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.receptive_field import Fields, receptive_fields
-from cnncli.board import Board
+from cnncli.board.event_file import Board
 from cnncli.errors import UsageError
 from cnncli.experiment.setup import Experiment
 from cnncli.geometry import Field

@@ -12,7 +12,7 @@ from torch import Tensor
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import inspect_graph
 from cnncli.analysis.table import markdown
-from cnncli.board import Board, spaced_steps
+from cnncli.board.event_file import Board, spaced_steps
 from cnncli.experiment.setup import Experiment
 from cnncli.experiment.texts import settings
 from cnncli.pictures.feature_maps import feature_map_picture

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from cnncli.board import Board
+from cnncli.board.event_file import Board
 from cnncli.errors import CnncliError, DiskError, RunError, UsageError
 from cnncli.experiment.logbook import Logbook
 from cnncli.experiment.setup import Experiment

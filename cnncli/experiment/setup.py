@@ -14,9 +14,9 @@ from cnncli.data.augment import Augmentation
 from cnncli.data.batches import Batches, Normalization
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
-from cnncli.data.splits import stratified_split
+from cnncli.data.splits import split_of
 from cnncli.errors import ConfigError
-from cnncli.model import CnnModule
+from cnncli.model import CnnModule, seeded_module
 from cnncli.spec.config import Config
 from cnncli.spec.data import AugmentSpec
 from cnncli.spec.layers import BatchNorm, Conv, ConvTranspose, Linear
@@ -97,7 +97,7 @@ def prepare(
     channels_last = use_channels_last(spec.channels_last, device, bf16=spec.precision == "bf16")
     with out_of_memory_explained(device):
         learned, test = dataset.train.to(device), dataset.test.to(device)
-        kept, held_out = _split(dataset.train, config)
+        kept, held_out = split_of(dataset.train.labels, config.data, seed=spec.seed)
         _check_batches(config.network, len(kept), spec.batch_size)
         channels = learned.images.shape[1]
         normalization = (
@@ -139,13 +139,6 @@ def prepare(
         )
 
 
-def _split(images: ImageSet, config: Config) -> tuple[Tensor, Tensor]:
-    """Positions of the images to learn from, and of those to judge by."""
-    if not config.data.validation:
-        return torch.arange(len(images)), torch.arange(0)
-    return stratified_split(images.labels, config.data.validation, seed=config.train.seed)
-
-
 def _check_batches(network: Network, images: int, batch_size: int) -> None:
     """Batch norm over a single number per channel has no variance: torch refuses it, in the middle of an epoch."""
     last = images % batch_size or batch_size
@@ -180,9 +173,7 @@ def _training(
     network: Network, spec: TrainSpec, steps_per_epoch: int, device: torch.device, *, channels_last: bool
 ) -> Training:
     repeat_exactly(device)
-    torch.manual_seed(spec.seed)
-    model = CnnModule(network)  # built on the CPU, so that a seed means the same weights on every device
-    model.to(device)
+    model = seeded_module(network, spec.seed).to(device)
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
         model=model,

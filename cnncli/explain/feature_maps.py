@@ -9,10 +9,10 @@ from cnncli.errors import UsageError
 from cnncli.explain.notation import grid
 from cnncli.explain.page import Block, Figures, Grid, Page, Picture, Prose, Sign, Step, TryNext, Values
 from cnncli.explain.sweep import Sweep
-from cnncli.explain.trained import TrainedRun
 from cnncli.reference import corr2d
 from cnncli.reference.filters import CLASSIC
 from cnncli.spec.layers import Conv
+from cnncli.trained import TrainedRun
 
 _SIDE = 16
 _MOST_SIDE = 64

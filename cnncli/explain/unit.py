@@ -19,12 +19,12 @@ from cnncli.explain.page import (
     Table,
     TryNext,
 )
-from cnncli.explain.trained import Seen, TrainedRun
 from cnncli.explain.work_out import MOST_DECIMALS, Worked, decimals_of, work_out
 from cnncli.reference.pointwise import EPSILON
 from cnncli.reference.unit import Activated, Biased, Combined, Normalised, Patch, Stage, Term, Trace, Unit
 from cnncli.spec.layers import written
 from cnncli.spec.network import INPUT, Node
+from cnncli.trained import Seen, TrainedRun
 
 _TERMS = 10
 """Products of a fully connected layer that are told one by one."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from cnncli.explain.notation import fixed
 from cnncli.explain.page import Block, Figures, Heading, Page, Picture, Prose, Step, TryNext
-from cnncli.explain.trained import Seen, TrainedRun
 from cnncli.explain.unit import options_of, place, reads_table, where
 from cnncli.explain.work_out import Worked, decimals_of, work_out
 from cnncli.reference.unit import Term, Unit
 from cnncli.spec.network import INPUT, Node
+from cnncli.trained import Seen, TrainedRun
 
 _SHOWN = 3
 """Contributions told for each layer; the first of them is followed."""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from cnncli.errors import UsageError
 from cnncli.explain.notation import by, decimals_for, fixed
-from cnncli.explain.trained import Seen, TrainedRun
 from cnncli.reference.trace import trace_unit
 from cnncli.reference.unit import Biased, Normalised, Stage, Trace, Unit
 from cnncli.spec.network import Node
+from cnncli.trained import Seen, TrainedRun
 
 _DIGITS = 5
 MOST_DECIMALS = 4

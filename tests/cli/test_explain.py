@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnncli.explain.trained import open_run
+from cnncli.trained import open_run
 
 Run = Callable[..., tuple[int, str, str]]
 

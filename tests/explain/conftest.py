@@ -12,11 +12,11 @@ from cnncli.cli.render.page import page_lines
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.explain.page import Page
-from cnncli.explain.trained import TrainedRun
 from cnncli.model import CnnModule
 from cnncli.spec.document import Problem, parse_document
 from cnncli.spec.network import lay_out
 from cnncli.spec.reader import read_blueprint
+from cnncli.trained import TrainedRun
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 REWRITE = os.environ.get("CNNCLI_REWRITE") == "1"
@@ -56,6 +56,9 @@ def random_run(text: str, shape: tuple[int, int, int], seed: int = 0) -> Trained
         classes=("cat", "dog", "owl"),
         test=ImageSet(images=images, labels=torch.tensor([0, 1, 2, 0])),
         normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
+        seed=0,
+        epoch=1,
+        step=1,
     )
 
 

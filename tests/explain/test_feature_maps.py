@@ -9,7 +9,7 @@ import torch
 from cnncli.errors import UsageError
 from cnncli.explain.feature_maps import feature_maps, learned_maps
 from cnncli.explain.page import Block, Figures, Page, Picture, Step
-from cnncli.explain.trained import TrainedRun
+from cnncli.trained import TrainedRun
 
 Plain = Callable[[Page], str]
 MakeRun = Callable[..., TrainedRun]

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from cnncli.errors import UsageError
 from cnncli.explain.page import Page
-from cnncli.explain.trained import TrainedRun
 from cnncli.explain.unit import unit_page
 from cnncli.explain.why import why_page
 from cnncli.explain.work_out import Worked, decimals_of, find_unit
 from cnncli.reference.unit import Combined, Trace, Unit
 from cnncli.spec.network import Node
+from cnncli.trained import TrainedRun
 
 Plain = Callable[[Page], str]
 MakeRun = Callable[..., TrainedRun]
@@ -210,5 +210,5 @@ def test_layers_and_images_that_are_not_there(make_run: MakeRun) -> None:
         run.node("conv3")
     with pytest.raises(UsageError, match="there are 4 test images, 0 to 3"):
         run.seen("4")
-    with pytest.raises(UsageError, match=r"there is no file my.png"):
+    with pytest.raises(UsageError, match=r"image my.png: No such file"):
         run.seen("my.png")

@@ -115,7 +115,7 @@ def _picture(picture: Picture, medium: Medium) -> list[Text]:
     if medium.colours:
         scale = Scale.symmetric(values) if picture.signed else None
         pixels = sequential(values, low, high) if scale is None else scale.colours(values)
-        lines = [_half_blocks(upper, lower) for upper, lower in _pairs(pixels)]
+        lines = half_block_lines(pixels)
     else:
         lines = [Text(_shades(row, low, high, signed=picture.signed)) for row in values]
     if picture.rows is not None and picture.columns is not None:
@@ -134,6 +134,11 @@ def _box_marked(
     above = Text("  " + " " * (first * wide) + "v" * ((last - first + 1) * wide), style="bold cyan")
     within = range(rows[0] // step // high, rows[1] // step // high + 1)
     return [above, *(Text.assemble(("> " if y in within else "  ", "bold cyan"), line) for y, line in enumerate(lines))]
+
+
+def half_block_lines(pixels: Pixels) -> list[Text]:
+    """A picture (H, W, 3) in colour, two rows of pixels to a line."""
+    return [_half_blocks(upper, lower) for upper, lower in _pairs(pixels)]
 
 
 def _pairs(pixels: Pixels) -> list[tuple[Pixels, Pixels | None]]:

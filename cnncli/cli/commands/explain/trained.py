@@ -51,7 +51,7 @@ def feature_maps(
         raise UsageError(f"--image: {image!r} is not the number of a digit", remedy="a picture is given with --input")
     x = values(input_, "--input", 2)
     from cnncli.explain import feature_maps as topic
-    from cnncli.explain.trained import open_run
+    from cnncli.trained import open_run
 
     pages = [topic.feature_maps(x, int(image) if run is None and x is None else 0)]
     if run is not None:
@@ -80,10 +80,10 @@ def unit(
       cnncli explain unit runs/lenet5-20260131-120000 --layer logits1 --filter 7 --image my.png --why
     """
     where = place(at)
-    from cnncli.explain.trained import open_run
     from cnncli.explain.unit import unit_page
     from cnncli.explain.why import why_page
     from cnncli.explain.work_out import find_unit
+    from cnncli.trained import open_run
 
     opened = open_run(run, data_dir=data_dir, notify=show_notice)
     node = opened.node(layer)

@@ -23,7 +23,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[import
 )
 from torch import Tensor, nn
 
-from cnncli.board import Board, spaced_steps
+from cnncli.board.event_file import Board, spaced_steps
 from cnncli.errors import DiskError
 
 

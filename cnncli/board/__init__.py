@@ -1,0 +1,1 @@
+"""TensorBoard: what runs write for it."""

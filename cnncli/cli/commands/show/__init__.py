@@ -1,0 +1,40 @@
+"""`cnncli show`: pictures of what a run has learned; a command for each kind, and all of them without one."""
+
+import typer
+from typer.core import TyperGroup
+
+from cnncli.cli.commands.show import everything, kernels
+
+
+class _KindOrRun(TyperGroup):
+    """`cnncli show RUN` is `cnncli show all RUN`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # click's own
+        """Put `all` in front where the first word is neither a kind nor an option."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["all", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_KindOrRun,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: cnncli show RUN",
+)
+
+app.command("all")(everything.everything)
+app.command("kernels")(kernels.kernels)
+
+
+@app.callback()
+def _show() -> None:
+    """Draw what a run has learned: into its folder `show`, as PNG files and for TensorBoard.
+
+    Examples:
+
+      cnncli show runs/lenet5-20260131-120000
+
+      cnncli show kernels runs/lenet5-20260131-120000 --layer conv2
+    """

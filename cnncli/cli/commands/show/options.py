@@ -1,0 +1,12 @@
+"""Options that all kinds of pictures have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
+LayersOption = Annotated[
+    list[str], typer.Option("--layer", metavar="NAME", help="Only this layer, as inspect names it. Repeatable.")
+]
+TerminalOption = Annotated[bool, typer.Option("--terminal", help="Also draw the pictures here.")]

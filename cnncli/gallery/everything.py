@@ -1,0 +1,15 @@
+"""All kinds of pictures, with their defaults."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from cnncli.gallery.exhibit import Exhibit
+from cnncli.gallery.kernels import kernels
+from cnncli.trained import TrainedRun
+
+_KINDS: tuple[Callable[[TrainedRun], Iterable[Exhibit]], ...] = (kernels,)
+
+
+def everything(run: TrainedRun) -> Iterator[Exhibit]:
+    """The exhibits of every kind, one kind after the other."""
+    for kind in _KINDS:
+        yield from kind(run)

@@ -1,0 +1,178 @@
+"""A network that somebody trained, and the images that it is asked about.
+
+Letters: N images, C channels, (H, W) image.
+"""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cnncli.data.batches import Batches, Normalization
+from cnncli.data.decode import UnreadableImageError, decode, refusing_bombs
+from cnncli.data.images import ImageSet
+from cnncli.data.load import load_dataset
+from cnncli.data.splits import split_of
+from cnncli.errors import UsageError
+from cnncli.model import CnnModule, seeded_module
+from cnncli.spec.config import read_config
+from cnncli.spec.network import Network, Node
+from cnncli.spec.problems import did_you_mean
+from cnncli.training.checkpoint import load_weights, read_manifest
+from cnncli.training.evaluate import EVALUATION_BATCH_SIZE
+from cnncli.training.run_directory import RunDirectory
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture: as people see it, uint8 (C, H, W), as the network gets it, float (C, H, W), and what it is called.
+
+    Attributes:
+        name: for people: `test image 3 (class 7)`, or the path of a file.
+        slug: for tags and file names: `test-3`, or the file's name without its ending.
+        label: position of its class; None for a picture of one's own.
+    """
+
+    name: str
+    slug: str
+    picture: Tensor
+    image: Tensor
+    label: int | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainedRun:
+    """The best weights of a run in their network, its test images, and how it prepares images.
+
+    Attributes:
+        path: the run's directory.
+        model: in evaluation mode.
+        classes: their names, in the order of the labels.
+        test: images that were never learned from, never chosen by.
+        normalization: that of the training.
+        seed: of the training; the weights before the first step follow from it.
+        epoch, step: of the weights.
+    """
+
+    path: Path
+    model: CnnModule
+    classes: tuple[str, ...]
+    test: ImageSet
+    normalization: Normalization
+    seed: int
+    epoch: int
+    step: int
+
+    @property
+    def argument(self) -> str:
+        """The run as it is written on a command line."""
+        return shlex.quote(str(self.path))
+
+    @property
+    def network(self) -> Network:
+        """What the model was built from."""
+        return self.model.network
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and the test images."""
+        return self.test.images.device
+
+    def node(self, layer: str) -> Node:
+        """The layer of that name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        nodes = {node.name: node for node in self.network.nodes}
+        if layer not in nodes:
+            raise UsageError(f"--layer: {self.path} has no layer {layer}{did_you_mean(layer, nodes)}")
+        return nodes[layer]
+
+    def untrained(self) -> CnnModule:
+        """The network as it was before its first step, in evaluation mode."""
+        return seeded_module(self.network, self.seed).to(self.device).eval()
+
+    def batches(self, images: ImageSet | None = None, *, batch_size: int = EVALUATION_BATCH_SIZE) -> Batches:
+        """Images as the network gets them, in their order; the test images unless others are given."""
+        return Batches(
+            self.test if images is None else images,
+            batch_size=batch_size,
+            normalization=self.normalization,
+            shuffle=False,
+            channels_last=False,
+            seed=0,
+        )
+
+    def seen(self, image: str) -> Seen:
+        """A test image by its number, or a picture file, brought to the size and channels of the network.
+
+        Raises:
+            UsageError: there is no such image, or the file cannot be used.
+        """
+        if not image.isdecimal():
+            picture = self._from_file(Path(image))
+            return Seen(image, Path(image).stem, picture, self._as_input(picture), None)
+        number = int(image)
+        if number >= len(self.test):
+            raise UsageError(f"image {number}: there are {len(self.test):,} test images, 0 to {len(self.test) - 1}")
+        picture, label = self.test.images[number], int(self.test.labels[number])
+        name = f"test image {number} (class {self.classes[label]})"
+        return Seen(name, f"test-{number}", picture, self._as_input(picture), label)
+
+    def _as_input(self, picture: Tensor) -> Tensor:
+        """A uint8 picture (C, H, W), normalised."""
+        single = ImageSet(images=picture[None], labels=torch.zeros(1, dtype=torch.int64, device=picture.device))
+        images, _ = next(self.batches(single).epoch(1))  # (1, C, H, W)
+        return images[0]
+
+    def _from_file(self, path: Path) -> Tensor:
+        channels, height, width = self.network.input_shape
+        try:
+            with refusing_bombs():
+                pixels, _ = decode(path, channels=channels, size=(height, width))
+        except UnreadableImageError as error:
+            raise UsageError(
+                f"image {path}: {error}", remedy="give the number of a test image, or a picture file such as a PNG"
+            ) from None
+        return torch.from_numpy(pixels.copy()).to(self.device)
+
+
+def open_run(
+    path: Path, *, data_dir: Path, notify: Callable[[str], None], device: torch.device | None = None
+) -> TrainedRun:
+    """The network of a run with its best weights.
+
+    Args:
+        path: the run's directory.
+        data_dir: where its data set is: the images learned from say how pictures are normalised.
+        notify: as for `load_dataset`.
+        device: where to compute; the CPU, if not given.
+
+    Raises:
+        RunError: it is no run, or has no checkpoint that can be used.
+        DataError: the data set cannot be had.
+    """
+    run = RunDirectory.open(path)
+    config = read_config(str(run.resolved), data_dir=data_dir)
+    model = CnnModule(config.network).eval()
+    load_weights(run.best, model)
+    manifest = read_manifest(run.best)
+    dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
+    kept, _ = split_of(dataset.train.labels, config.data, seed=config.train.seed)
+    device = device or torch.device("cpu")
+    return TrainedRun(
+        path=path,
+        model=model.to(device),
+        classes=config.classes,
+        test=dataset.test.to(device),
+        normalization=Normalization.of(dataset.train.images, kept)
+        if config.data.normalize
+        else Normalization.none(dataset.train.images.shape[1]),
+        seed=config.train.seed,
+        epoch=int(manifest["epoch"]),
+        step=int(manifest["step"]),
+    )
