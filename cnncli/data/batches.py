@@ -137,10 +137,11 @@ class Batches:
 
     def _prepared(self, pixels: Tensor, epoch: int, step: int) -> Tensor:
         """Varied and normalised images of uint8 ones, (N, C, H, W)."""
-        images = pixels.to(torch.float32, memory_format=self._format)
+        images = pixels.to(torch.float32)
         if self._augment is not None:
-            images = self._augment(images / 255, _generator(self._seed, _VARIATION, epoch, step))
-        return torch.addcmul(self._offset, images, self._factor).contiguous(memory_format=self._format)
+            images = self._augment(images.div_(255), _generator(self._seed, _VARIATION, epoch, step))
+        # In place, and on (N, C, H, W) as the pixels are: several times faster than in another layout.
+        return images.mul_(self._factor).add_(self._offset).contiguous(memory_format=self._format)
 
 
 def _generator(seed: int, *stream: int) -> Generator:

@@ -50,11 +50,21 @@ def test_affine_maps_are_those_of_torchvision(
     torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
 
 
+def test_the_grid_is_that_of_torch() -> None:
+    """A map that only scales: what torch calls theta is then its inverse."""
+    scale = torch.tensor([[0.5, 2.0], [1.25, -0.8]])
+    nothing = torch.zeros(2)
+    matrices = affine_matrices(shift=torch.zeros(2, 2), rotate=nothing, shear=nothing, scale=scale)
+    theta = torch.cat((torch.diag_embed(1 / scale), torch.zeros(2, 2, 1)), dim=2)
+    theirs = functional.affine_grid(theta, [2, 1, 5, 8], align_corners=False)
+    torch.testing.assert_close(sampling_grid(matrices, 5, 8), theirs)
+
+
 def test_mirrors_are_exact_and_half_of_the_time() -> None:
     images = smooth_image().repeat(400, 1, 1, 1)
     varied = Augmentation(flip_horizontal=True)(images, generator())
-    mirrored = torch.isclose(varied, images.flip(3), atol=1e-5).flatten(1).all(dim=1)
-    kept = torch.isclose(varied, images, atol=1e-5).flatten(1).all(dim=1)
+    mirrored = (varied == images.flip(3)).flatten(1).all(dim=1)
+    kept = (varied == images).flatten(1).all(dim=1)
     assert (mirrored ^ kept).all()
     assert 150 < mirrored.sum() < 250
 
@@ -62,8 +72,26 @@ def test_mirrors_are_exact_and_half_of_the_time() -> None:
 def test_flip_vertical_turns_top_to_bottom() -> None:
     images = smooth_image().repeat(20, 1, 1, 1)
     varied = Augmentation(flip_vertical=True)(images, generator())
-    mirrored = torch.isclose(varied, images.flip(2), atol=1e-5).flatten(1).all(dim=1)
+    mirrored = (varied == images.flip(2)).flatten(1).all(dim=1)
     assert 0 < mirrored.sum() < 20
+
+
+def test_flips_of_both_kinds_are_independent() -> None:
+    images = smooth_image().repeat(400, 1, 1, 1)
+    varied = Augmentation(flip_horizontal=True, flip_vertical=True)(images, generator())
+    ways = [images, images.flip(3), images.flip(2), images.flip(2, 3)]
+    counts = [int((varied == way).flatten(1).all(dim=1).sum()) for way in ways]
+    assert sum(counts) == 400
+    assert min(counts) > 60
+
+
+def test_flips_go_with_what_moves_pixels() -> None:
+    images = smooth_image().repeat(400, 1, 1, 1)
+    varied = Augmentation(flip_horizontal=True, shift=1e-6)(images, generator())
+    mirrored = torch.isclose(varied, images.flip(3), atol=1e-4).flatten(1).all(dim=1)
+    kept = torch.isclose(varied, images, atol=1e-4).flatten(1).all(dim=1)
+    assert (mirrored ^ kept).all()
+    assert 150 < mirrored.sum() < 250
 
 
 def test_shift_stays_within_its_pixels() -> None:
