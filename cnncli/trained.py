@@ -22,7 +22,7 @@ from cnncli.spec.config import read_config
 from cnncli.spec.network import Network, Node
 from cnncli.spec.problems import did_you_mean
 from cnncli.training.checkpoint import load_weights, read_manifest
-from cnncli.training.evaluate import EVALUATION_BATCH_SIZE
+from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
 
 
@@ -96,11 +96,16 @@ class TrainedRun:
         """The network as it was before its first step, in evaluation mode."""
         return seeded_module(self.network, self.seed).to(self.device).eval()
 
-    def batches(self, images: ImageSet | None = None, *, batch_size: int = EVALUATION_BATCH_SIZE) -> Batches:
-        """Images as the network gets them, in their order; the test images unless others are given."""
+    def batches(self, images: ImageSet | None = None, *, batch_size: int | None = None) -> Batches:
+        """Images as the network gets them, in their order; the test images unless others are given.
+
+        Args:
+            images: to cut into batches.
+            batch_size: as many at a time as the network is fastest with, unless given.
+        """
         return Batches(
             self.test if images is None else images,
-            batch_size=batch_size,
+            batch_size=batch_size or evaluation_batch_size(self.network, self.device),
             normalization=self.normalization,
             shuffle=False,
             channels_last=False,

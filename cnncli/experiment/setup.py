@@ -24,7 +24,7 @@ from cnncli.spec.network import Network
 from cnncli.spec.train import TrainSpec
 from cnncli.training.average import WeightAverage
 from cnncli.training.device import out_of_memory_explained, repeat_exactly, use_channels_last
-from cnncli.training.evaluate import EVALUATION_BATCH_SIZE
+from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.optimizer import build_optimizer
 from cnncli.training.schedule import build_schedule
 from cnncli.training.state import Training
@@ -107,7 +107,7 @@ def prepare(
         def unshuffled(images: ImageSet, indices: Tensor | None = None) -> Batches:
             return Batches(
                 images,
-                batch_size=EVALUATION_BATCH_SIZE,
+                batch_size=evaluation_batch_size(config.network, device),
                 normalization=normalization,
                 shuffle=False,
                 channels_last=channels_last,

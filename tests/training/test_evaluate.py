@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from math import exp, log
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from cnncli.training.evaluate import evaluate
+from cnncli.spec.config import read_config
+from cnncli.training.evaluate import evaluate, evaluation_batch_size
 
 
 class Pixels(nn.Module):
@@ -63,3 +65,17 @@ def test_the_mode_comes_back_after_an_error(make_batches: Callable[..., Any]) ->
     with pytest.raises(IndexError):  # there is no class 5
         evaluate(model, make_batches(torch.zeros(2, 1, 1, 3), torch.tensor([0, 5]), 2), 3)
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("size", "device", "images"),
+    [
+        (28, "cpu", 222),  # 6 maps of 28x28 in float32 are 18,816 bytes; 222 times that is just below 4 MiB
+        (28, "cuda", 1000),
+        (1024, "cpu", 1),  # 24 MiB
+        (1024, "cuda", 10),
+    ],
+)
+def test_as_many_images_at_a_time_as_stay_at_hand(size: int, device: str, images: int) -> None:
+    config = read_config("lenet5", data_dir=Path("nowhere"), assignments=[f"data.size={size}"])
+    assert evaluation_batch_size(config.network, torch.device(device)) == images

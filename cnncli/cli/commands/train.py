@@ -88,6 +88,7 @@ def train(
     from cnncli.cli.render.progress import TrainingDisplay, loudness
     from cnncli.experiment.run import check_can_go_on
     from cnncli.experiment.setup import prepare
+    from cnncli.training.allocator import keep_freed_memory
     from cnncli.training.device import resolve_device, useful_threads
     from cnncli.training.run_directory import RunDirectory
 
@@ -101,6 +102,7 @@ def train(
     if dry_run:
         results.show_dry_run(experiment)
         return
+    keep_freed_memory()
     again = {"--data-dir": (data_dir, DATA_DIR), "--device": (device.value, "auto"), "--threads": (threads, None)}
     flags = [str(word) for flag, (given, default) in again.items() if given != default for word in (flag, given)]
     run = _train(experiment, run, display, out=out, flags=flags)

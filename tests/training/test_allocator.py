@@ -1,0 +1,34 @@
+"""Whether freed memory is kept, by what the system says of a process."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROCESS = """
+import ctypes, pathlib, sys
+from cnncli.training.allocator import keep_freed_memory
+
+def resident():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+library = ctypes.CDLL(None)
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+block = library.malloc(100 << 20)
+ctypes.memset(block, 1, 100 << 20)
+before = resident()
+library.free(block)
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
+@pytest.mark.parametrize("keep", [True, False])
+def test_freed_memory_is_kept_where_it_is_asked_for(keep: bool) -> None:
+    command = [sys.executable, "-c", PROCESS, "keep" if keep else "leave"]
+    given_back = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert given_back < 1 << 20 if keep else given_back > 99 << 20
