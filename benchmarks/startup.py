@@ -1,6 +1,6 @@
 """Wall time of `cnncli inspect CFG` from a cold start, against importing the libraries it cannot do without.
 
-    python benchmarks/inspect_config.py
+    python benchmarks/startup.py
 
 Each command is a process of its own; the three run by turns, and the first round does not count. The large config has
 1,000 convolutions at 28x28.
