@@ -1,24 +1,15 @@
-"""Wall time of `cnncli inspect CFG` from a cold start, against importing the libraries it cannot do without.
+"""Wall time of commands from a cold start, against importing the libraries they cannot do without.
 
-    python benchmarks/startup.py
-
-Each command is a process of its own; the three run by turns, and the first round does not count. The large config has
-1,000 convolutions at 28x28.
-
-Measured on two cores of an AMD EPYC that did other work besides, Python 3.11.7, medians of 9 rounds: imports 0.10 s,
-lenet5 0.35 s (3.5 times that), 1,000 layers 1.05 s (0.70 s on top of lenet5).
+Each command is a process of its own. The large config has 1,000 convolutions at 28x28. A training is ended at its first
+step, and compared with importing torch and reading the files of its data set.
 """
 
-import os
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-ROUNDS = 9
+from benchmarks.measure import Comparison, Settings, command, compare
+
 LARGE = """
 version: 1
 name: large
@@ -29,31 +20,67 @@ model:
     - global_avg_pool
     - logits
 """
+READ = (
+    "import sys, pathlib, numpy, torch\n"
+    "files = pathlib.Path(sys.argv[1]).glob('*-ubyte')\n"
+    "kept = [torch.from_numpy(numpy.fromfile(file, numpy.uint8)) for file in files]"
+)
 
 
-def main() -> None:
-    """Print a Markdown table of medians, and of the fastest and slowest rounds."""
+def run(settings: Settings) -> list[Comparison]:
+    """At most 1.6 times for the help and 1.3 times for a training are aimed at."""
+    rounds, warmup = settings.rounds_or(9), settings.warmup
+    data = "digits" if settings.quick else "mnist"
+    raw = settings.data_dir / "MNIST" / "raw"
     with tempfile.TemporaryDirectory() as folder:
         large = Path(folder) / "large.yaml"
         large.write_text(LARGE, encoding="utf-8")
-        python = sys.executable
-        commands = {
-            "import typer, rich, pydantic, yaml": [python, "-c", "import typer, rich, pydantic, yaml"],
-            "inspect lenet5": [python, "-m", "cnncli", "inspect", "lenet5"],
-            "inspect a config of 1,000 layers": [python, "-m", "cnncli", "inspect", str(large)],
-        }
-        seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(1 + ROUNDS):
-            for name, command in commands.items():
-                start = time.perf_counter()
-                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-                seconds[name].append(time.perf_counter() - start)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
-    print(f"{ROUNDS} rounds after one to warm up\n\n| | median | fastest | slowest |\n|---|---|---|---|")
-    for name, times in seconds.items():
-        counted = times[1:]
-        print(f"| {name} | {statistics.median(counted):.2f} s | {min(counted):.2f} s | {max(counted):.2f} s |")
+        train = ("train", "lenet5", "--set", f"data.name={data}", "--threads", str(settings.threads), "--out", folder)
+        return [
+            *compare(
+                "the help",
+                {
+                    "cnncli --help": command("-m", "cnncli", "--help"),
+                    "import typer, rich": command("-c", "import typer, rich"),
+                },
+                rounds=rounds,
+                warmup=warmup,
+            ),
+            *compare(
+                "inspect",
+                {
+                    "inspect lenet5": command("-m", "cnncli", "inspect", "lenet5"),
+                    "import typer, rich, pydantic, yaml": command("-c", "import typer, rich, pydantic, yaml"),
+                    "inspect a config of 1,000 layers": command("-m", "cnncli", "inspect", str(large)),
+                },
+                rounds=rounds,
+                warmup=warmup,
+            ),
+            *compare(
+                "to the first step of a training",
+                {
+                    "train lenet5": command(
+                        "-m", "benchmarks.startup", *train, "--data-dir", str(settings.data_dir.resolve())
+                    ),
+                    "import torch, read the files": command("-c", READ, str(raw)),
+                },
+                rounds=rounds,
+                warmup=warmup,
+            ),
+        ]
+
+
+def train_to_the_first_step() -> None:
+    """Be `cnncli` with the arguments of this process, until a training has taken its first step."""
+    from cnncli.__main__ import main
+    from cnncli.training.progress import Progress
+
+    def ended(*_: object) -> None:
+        sys.exit(0)
+
+    Progress.write = ended  # type: ignore[method-assign, assignment]  # it is called after every step
+    main()
 
 
 if __name__ == "__main__":
-    main()
+    train_to_the_first_step()

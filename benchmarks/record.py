@@ -1,0 +1,49 @@
+"""Where results go: a line of JSON with the machine they are from, and a table in the README."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measure import Comparison, Settings
+from cnncli.training.meta import collect_meta
+
+
+def circumstances(settings: Settings, words: Sequence[str]) -> dict[str, Any]:
+    """Machine, versions, threads, commit, date and command, as in a run's meta.json."""
+    meta = collect_meta(device=torch.device("cpu"), data_files={}, command=["python", "-m", "benchmarks", *words])
+    del meta["data"]
+    return {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}", **meta, "threads": settings.threads}
+
+
+def append_line(path: Path, name: str, found: Sequence[Comparison], settings: Settings, where: dict[str, Any]) -> None:
+    """Add what a benchmark found to a file."""
+    told = {key: value for key, value in asdict(settings).items() if key != "data_dir"}
+    line = {"benchmark": name, **where, "settings": told, "comparisons": [each.as_record() for each in found]}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def tables(found: Sequence[Comparison], where: dict[str, Any]) -> str:
+    """Markdown: on what it was measured, and a table for each comparison."""
+    versions = where["versions"]
+    rounds = len(next(iter(found[0].values.values())))
+    machine = (
+        f"{where['date'][:10]}: {where['device']['name']}, {where['threads']} thread"
+        f"{'' if where['threads'] == 1 else 's'}, Python {versions['python']}, torch {versions['torch']}, "
+        f"cnncli {versions['cnncli']} ({(where['git_commit'] or 'no commit')[:10]}), {rounds} rounds."
+    )
+    return "\n".join([machine + "\n", *(comparison.markdown() for comparison in found)])
+
+
+def write_readme(path: Path, name: str, text: str) -> None:
+    """Put the tables of a benchmark between its markers."""
+    page = path.read_text(encoding="utf-8")
+    between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+    assert between.search(page), f"{path} has no place for {name}"
+    path.write_text(between.sub(lambda found: f"{found[1]}{text}{found[2]}", page), encoding="utf-8")

@@ -1,0 +1,99 @@
+"""mnist-fast (or `--config`) to 99 % of MNIST, against PyTorch's MNIST example.
+
+The example is written as its users have it: torchvision's data set with `ToTensor` and `Normalize` behind a
+`DataLoader`, batches of 64, Adadelta with a learning rate of 1 that shrinks by 0.7 an epoch. Each round is a training
+of its own, its number the seed. Finding out how accurate the network is is not timed.
+"""
+
+import struct
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+import torchvision
+from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
+from torch.utils.data import DataLoader
+
+from benchmarks import ours
+from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes
+from benchmarks.networks import standard
+from cnncli.data.load import load_dataset
+
+RECIPE = "mnist-fast"
+MOST_EPOCHS = 14
+"""Those of the example."""
+
+
+def run(settings: Settings) -> list[Comparison]:
+    """Time of an epoch, time to 99 %, and the accuracy when it was reached (of ours: at the end)."""
+    recipe, target = settings.config or RECIPE, 0.0 if settings.quick else 0.99
+    contenders: Setups = {
+        recipe: (ours.training_by_seed, (settings, recipe, target)),
+        "PyTorch's example": (example_by_seed, (settings, target)),
+    }
+    with in_processes(contenders, settings) as processes:
+        return compare("MNIST", processes, rounds=settings.rounds_or(3), warmup=0)
+
+
+def example_by_seed(settings: Settings, target: float) -> Contender:
+    """Train until a share `target` of the test images is right, or for as long as the example does."""
+    torch.set_num_threads(settings.threads)
+
+    def training(turn: int) -> Numbers:
+        with tempfile.TemporaryDirectory() as folder:
+            root = str(write_digits(Path(folder)) if settings.quick else settings.data_dir)
+            transform = torchvision.transforms.Compose(
+                [torchvision.transforms.ToTensor(), torchvision.transforms.Normalize((0.1307,), (0.3081,))]
+            )
+            train = torchvision.datasets.MNIST(root, train=True, transform=transform)
+            test = torchvision.datasets.MNIST(root, train=False, transform=transform)
+        torch.manual_seed(turn)
+        loader = DataLoader(train, batch_size=64, shuffle=True)
+        model = standard()
+        optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
+        spent, accuracy, epochs = 0.0, 0.0, 0
+        for _ in range(1 if settings.quick else MOST_EPOCHS):
+            began = perf_counter()
+            model.train()
+            for images, labels in loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(images), labels)
+                torch.autograd.backward(loss)
+                optimizer.step()
+            schedule.step()
+            spent += perf_counter() - began
+            epochs += 1
+            accuracy = accuracy_of(model, DataLoader(test, batch_size=1000))
+            if accuracy >= target:
+                break
+        return {
+            "an epoch, s": spent / epochs,
+            f"to {target:.1%} of the test images, s": spent if accuracy >= target else float("inf"),
+            "accuracy at the end, %": 100 * accuracy,
+        }
+
+    return training
+
+
+@torch.no_grad()
+def accuracy_of(model: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    """The share of images that is right."""
+    model.eval()
+    right = [model(images).argmax(dim=1) == labels for images, labels in loader]
+    return float(torch.cat(right).float().mean())
+
+
+def write_digits(root: Path) -> Path:
+    """The embedded digits as the files of MNIST, for a quick run."""
+    spec = ours.read(Settings(quick=True), "two_convolutions").data
+    dataset = load_dataset(spec, data_dir=root, notify=lambda message: None)
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, images in (("train", dataset.train), ("t10k", dataset.test)):
+        for name, numbers in (("images-idx3", images.images.squeeze(1)), ("labels-idx1", images.labels)):
+            head = struct.pack(f">I{numbers.ndim}I", 0x800 + numbers.ndim, *numbers.shape)
+            (raw / f"{part}-{name}-ubyte").write_bytes(head + numbers.numpy().astype(np.uint8).tobytes())
+    return root
