@@ -14,6 +14,7 @@ from cnncli.training.checkpoint import load_state, load_weights, read_manifest, 
 from cnncli.training.evaluate import Evaluation, evaluate
 from cnncli.training.fit import Epoch, fit
 from cnncli.training.meta import collect_meta
+from cnncli.training.profile import Profile, unmeasured
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory, State
 
@@ -30,6 +31,7 @@ def conduct(
     progress: Progress,
     stop: Callable[[], bool],
     notify: Callable[[str], None],
+    profile: Profile | None = None,
 ) -> Iterator[Epoch]:
     """Train in a run directory, which says at every moment how far that got, and at the end what came of it.
 
@@ -41,12 +43,13 @@ def conduct(
         run: where; new, or with `resumed` the run to go on with.
         command: the command line, for meta.json.
         resumed: go on from the run's last checkpoint.
-        progress, stop, notify: see `fit`.
+        progress, stop, notify, profile: see `fit`.
 
     Raises:
         RunError: another process trains in the directory; or its checkpoint is missing, damaged, or of another network.
         DivergedError, DeviceError, DiskError: see `fit` and `save_checkpoint`; the run's status is `failed`.
     """
+    span = unmeasured if profile is None else profile.span
     with run.lock():
         if resumed:
             _check_same_data(experiment, run)
@@ -62,14 +65,20 @@ def conduct(
             run.write_resolved(experiment.config.resolved())
             with Board(run.path, resumed_at=experiment.training.step + 1 if resumed else None) as board:
                 logbook = Logbook(board, experiment)
-                no_graph = None if resumed else logbook.begin(meta)
+                with span("pictures"):
+                    no_graph = None if resumed else logbook.begin(meta)
                 if no_graph is not None:
                     notify(f"TensorBoard gets no graph of this network: {no_graph}")
-                yield from _epochs(experiment, run, logbook, progress=progress, stop=stop, notify=notify)
+                yield from _epochs(
+                    experiment, run, logbook, progress=progress, stop=stop, notify=notify, profile=profile
+                )
+                if profile is not None:
+                    profile.close()
                 if stop() and experiment.training.epochs_done < experiment.config.train.epochs:
                     run.set_status("interrupted")
                     return
-                scores = _scores(experiment, run)
+                with span("scores"):
+                    scores = _scores(experiment, run)
                 logbook.end(experiment.training.step, scores["test"])
             records = {part: evaluation.as_record(experiment.config.classes) for part, evaluation in scores.items()}
             run.finish({"epoch": experiment.training.best_epoch, **records})
@@ -83,10 +92,12 @@ def _epochs(
     progress: Progress,
     stop: Callable[[], bool],
     notify: Callable[[str], None],
+    profile: Profile | None,
 ) -> Iterator[Epoch]:
     """Train, and write down each epoch before yielding it; a checkpoint is left where it ends."""
     spec = experiment.config.train
     stopping = spec.early_stopping
+    span = unmeasured if profile is None else profile.span
     for epoch in fit(
         experiment.training,
         experiment.train,
@@ -102,13 +113,16 @@ def _epochs(
         progress=progress,
         stop=stop,
         notify=notify,
+        profile=profile,
     ):
         # In this order a crash loses an epoch at most: what is written twice is cut when the run goes on.
         run.append_metrics(epoch.as_record())
-        logbook.epoch(epoch)
-        if epoch.best:
-            save_checkpoint(run.best, experiment.training)
-        save_checkpoint(run.last, experiment.training)
+        with span("pictures"):
+            logbook.epoch(epoch)
+        with span("checkpoints"):
+            if epoch.best:
+                save_checkpoint(run.best, experiment.training)
+            save_checkpoint(run.last, experiment.training)
         yield epoch
     if experiment.training.step_in_epoch:
         save_checkpoint(run.last, experiment.training)

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from cnncli.errors import DivergedError
 from cnncli.training.batches import Batches
@@ -21,6 +22,7 @@ from cnncli.training.device import out_of_memory_explained
 from cnncli.training.diverged import find_bad_weight, find_culprit
 from cnncli.training.evaluate import evaluate
 from cnncli.training.guard import Guard, NotFinite, guard_for
+from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress, Score
 from cnncli.training.state import Training
 from cnncli.training.step import Step
@@ -87,6 +89,7 @@ def fit(
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
     notify: Callable[[str], None] = lambda message: None,
+    profile: Profile | None = None,
 ) -> Iterator[Epoch]:
     """Train until `epochs` are done, from wherever `training` stands.
 
@@ -106,12 +109,14 @@ def fit(
         progress: kept up to date at every step, without waiting for the device.
         stop: asked after every step; once it says yes, the generator ends without finishing the epoch.
         notify: takes a message for the user.
+        profile: told what the time is spent on, and of every step.
 
     Raises:
         DivergedError: a loss, gradient or weight is not finite. What is left in `training` is not to be saved.
         DeviceError: out of memory.
     """
     device = training.device
+    span = unmeasured if profile is None else profile.span
     guard = guard_for(device)
     step = Step(
         training,
@@ -121,14 +126,25 @@ def fit(
         bf16=bf16,
         compiled=compiled,
         notify=notify,
+        span=span,
     )
     training.restore_random()
     while training.epochs_done < epochs and not _out_of_patience(training, patience):
         with out_of_memory_explained(device):
-            ended = _run_steps(training, step, guard, train, epochs=epochs, progress=progress or Progress(), stop=stop)
+            ended = _run_steps(
+                training,
+                step,
+                guard,
+                train,
+                epochs=epochs,
+                progress=progress or Progress(),
+                stop=stop,
+                profile=profile,
+            )
             if not ended:
                 return
-            epoch = _finish_epoch(training, validation, classes=classes, patience=patience, metric=metric)
+            with span("validation"):
+                epoch = _finish_epoch(training, validation, classes=classes, patience=patience, metric=metric)
         yield epoch
         training.restore_random()
 
@@ -142,6 +158,7 @@ def _run_steps(
     epochs: int,
     progress: Progress,
     stop: Callable[[], bool],
+    profile: Profile | None,
 ) -> bool:
     """Take the steps of an epoch that are still to be taken; whether it got to the end of the epoch."""
     saved_step, seconds_before, began = training.step, training.seconds, perf_counter()
@@ -151,9 +168,11 @@ def _run_steps(
     training.model.train()
     stopped = False
     try:
-        for images, labels in train.epoch(number, first):
+        for images, labels in _fetched(train.epoch(number, first), unmeasured if profile is None else profile.span):
             step.take(images, labels)
             progress.write(training.step_in_epoch, training.sums)
+            if profile is not None:
+                profile.step()
             stopped = stop()
             if stopped:
                 break
@@ -167,6 +186,16 @@ def _run_steps(
     training.remember_random()
     assert stopped or training.step_in_epoch == len(train), "an epoch has as many batches as it says"
     return not stopped
+
+
+def _fetched(batches: Iterator[tuple[Tensor, Tensor]], span: Span) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches, as they are made."""
+    while True:
+        with span("data"):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _finish_epoch(

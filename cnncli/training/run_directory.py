@@ -81,6 +81,11 @@ class RunDirectory:
         """The config with its defaults and overrides."""
         return self.path / "resolved.yaml"
 
+    @property
+    def trace(self) -> Path:
+        """Some steps as a profiler saw them, where that was asked for."""
+        return self.path / "trace.json.gz"
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other processes from training in this directory. RunError where one already does."""

@@ -8,6 +8,7 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 
 from cnncli.training.device import is_out_of_memory
 from cnncli.training.guard import Guard
+from cnncli.training.profile import Span, unmeasured
 from cnncli.training.state import Training
 
 Forward = Callable[[Tensor], Tensor]
@@ -24,6 +25,7 @@ class Step:
         bf16: whether convolutions and linears compute in bfloat16; weights, loss and gradients stay float32.
         compiled: whether to run the model through `torch.compile`.
         notify: takes a message for the user, such as that compiling failed.
+        span: told what the time is spent on.
 
     Attributes:
         random_before: the state of the CPU's random numbers before the last step.
@@ -39,6 +41,7 @@ class Step:
         bf16: bool,
         compiled: bool,
         notify: Callable[[str], None],
+        span: Span = unmeasured,
     ) -> None:
         self._training = training
         self._guard = guard
@@ -46,6 +49,7 @@ class Step:
         self._clip_norm = clip_norm
         self._bf16 = bf16
         self._notify = notify
+        self._span = span
         self.random_before = torch.get_rng_state()
         self._forward: Forward = training.model
         if compiled:
@@ -63,9 +67,11 @@ class Step:
         for group in training.optimizer.param_groups:
             group["lr"] = rate
         loss, logits = self._forward_and_backward(images, labels)
-        self._guard.step(training.optimizer, loss, clip_norm=self._clip_norm, number=training.step + 1)
+        with self._span("optimizer"):
+            self._guard.step(training.optimizer, loss, clip_norm=self._clip_norm, number=training.step + 1)
         if training.average:
-            training.average.update(training.step)
+            with self._span("average"):
+                training.average.update(training.step)
         training.sums = training.sums.plus(loss, logits, labels)
         training.step += 1
         training.step_in_epoch += 1
@@ -92,6 +98,8 @@ class Step:
 
     def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         self._training.optimizer.zero_grad(set_to_none=True)
-        loss, logits = self.loss(self._forward, images, labels)
-        self._guard.backward(loss)
+        with self._span("forward"):
+            loss, logits = self.loss(self._forward, images, labels)
+        with self._span("backward"):
+            self._guard.backward(loss)
         return loss, logits

@@ -49,6 +49,12 @@ EpochsAsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check config, data and device; print the layers; train nothing.")
 ]
+ProfileOption = Annotated[
+    bool,
+    typer.Option(
+        "--profile", help="Print where the time went; write a trace of some steps into the run, for ui.perfetto.dev."
+    ),
+]
 ResumeOption = Annotated[
     Path | None, typer.Option("--resume", metavar="RUN", help="Go on with the run in this directory.")
 ]
@@ -65,6 +71,7 @@ def train(
     quiet: QuietOption = False,
     as_json: EpochsAsJsonOption = False,
     dry_run: DryRunOption = False,
+    profile: ProfileOption = False,
     resume: ResumeOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -105,7 +112,7 @@ def train(
     keep_freed_memory()
     again = {"--data-dir": (data_dir, DATA_DIR), "--device": (device.value, "auto"), "--threads": (threads, None)}
     flags = [str(word) for flag, (given, default) in again.items() if given != default for word in (flag, given)]
-    run = _train(experiment, run, display, out=out, flags=flags)
+    run = _train(experiment, run, display, out=out, flags=flags, profiled=profile)
     if display.speaks:
         results.show_results(run.results())
         results.show_next(run.path, experiment.training.epochs_done, flags)
@@ -136,10 +143,13 @@ def _train(
     *,
     out: Path,
     flags: Sequence[str],
+    profiled: bool,
 ) -> "RunDirectory":
     """Train to the end, or until somebody asks to stop; `flags` are what a resumed run has to be given again."""
+    from cnncli.cli.render.profile import show_profile
     from cnncli.cli.stopping import stop_wish
     from cnncli.experiment.run import conduct
+    from cnncli.training.profile import Profile
     from cnncli.training.run_directory import RunDirectory
 
     def announce() -> None:
@@ -147,6 +157,7 @@ def _train(
 
     with stop_wish(announce) as stop:
         run = resumed or RunDirectory.create(out, experiment.config.name, datetime.now().astimezone())
+        profile = Profile(run.trace, experiment.device) if profiled else None
         display.start(experiment, run.path)
         with display.shown():
             for epoch in conduct(
@@ -157,8 +168,11 @@ def _train(
                 progress=display.progress,
                 stop=stop,
                 notify=display.notice,
+                profile=profile,
             ):
                 display.epoch(epoch)
+    if profile is not None and display.speaks:
+        show_profile(profile)
     if run.status().state == "interrupted":
         kind = Terminated if stop.signal == signal.SIGTERM else Interrupted
         raise kind(

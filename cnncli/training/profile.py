@@ -1,0 +1,146 @@
+"""Where the time of a training goes: a clock for its parts, and a trace of some of its steps.
+
+The trace is that of `torch.profiler`, in the format of Chrome, packed: https://ui.perfetto.dev opens it.
+"""
+
+import gzip
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from cnncli.training.durable import disk_errors_explained, replace_file
+
+TRACED_STEPS = 20
+_SKIPPED_STEPS = 5
+"""At the beginning, when kernels are chosen and memory is fetched."""
+_OWN_PART = "the trace itself"
+
+Span = Callable[[str], AbstractContextManager[None]]
+"""Names what the time inside it is spent on."""
+
+
+def unmeasured(part: str) -> AbstractContextManager[None]:
+    """The span of a training that nobody profiles."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part of the training took.
+
+    Attributes:
+        name: such as `forward` or `validation`; `other` is what was in no span.
+        seconds: on the clock of this process, which does not wait for a GPU.
+        times: how often it was begun; 0 for `other`.
+    """
+
+    name: str
+    seconds: float
+    times: int
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of torch in the traced steps.
+
+    Attributes:
+        name: such as `aten::mkldnn_convolution`.
+        calls: per step.
+        seconds: per step, without the operators that it calls; on the GPU where there is one.
+    """
+
+    name: str
+    calls: float
+    seconds: float
+
+
+class Profile:
+    """Measures one training; nothing that it does changes a result.
+
+    Args:
+        path: where the trace goes.
+        device: where the training computes.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self.path = path
+        self.operators: tuple[Operator, ...] = ()
+        self.traced_steps = 0
+        self._device = device
+        self._steps = 0
+        self._began = perf_counter()
+        self._seconds: dict[str, float] = {}
+        self._times: dict[str, int] = {}
+        self._tracer: torch.profiler.profile | None = None
+
+    @contextmanager
+    def span(self, part: str) -> Iterator[None]:
+        """Time spent on a part of the training; spans do not lie within each other."""
+        began = perf_counter()
+        with nullcontext() if self._tracer is None else torch.profiler.record_function(part):
+            yield
+        self._seconds[part] = self._seconds.get(part, 0.0) + perf_counter() - began
+        self._times[part] = self._times.get(part, 0) + 1
+
+    def step(self) -> None:
+        """A step was taken. The trace begins after the first few, and ends `TRACED_STEPS` later."""
+        self._steps += 1
+        if self._tracer is not None:
+            self._tracer.step()
+            self.traced_steps += 1
+            if self.traced_steps == TRACED_STEPS:
+                with self.span(_OWN_PART):
+                    self._write()
+        elif self._steps == _SKIPPED_STEPS and not self.traced_steps:
+            with self.span(_OWN_PART):
+                self._start()
+
+    def close(self) -> None:
+        """The training is over; a trace that has steps, though fewer, is written as well. Raises DiskError."""
+        if self._tracer is not None:
+            with self.span(_OWN_PART):
+                self._write()
+
+    def parts(self) -> list[Part]:
+        """What every part took so far, the longest first, and what was in none."""
+        parts = [Part(name, seconds, self._times[name]) for name, seconds in self._seconds.items()]
+        other = perf_counter() - self._began - sum(part.seconds for part in parts)
+        return [*sorted(parts, key=lambda part: -part.seconds), Part("other", other, 0)]
+
+    def _start(self) -> None:
+        # Kineto, which torch traces with, otherwise tells on stderr that there is no GPU.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        if self._device.type == "cuda":
+            activities.append(torch.profiler.ProfilerActivity.CUDA)
+        self._tracer = torch.profiler.profile(activities=activities)
+        self._tracer.start()
+
+    def _write(self) -> None:
+        tracer, self._tracer = self._tracer, None
+        assert tracer is not None
+        tracer.stop()
+        if not self.traced_steps:
+            return
+        self.operators = _operators(tracer, self.traced_steps, self._device)
+        with disk_errors_explained(self.path), tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
+            whole = Path(folder) / "trace.json"
+            tracer.export_chrome_trace(str(whole))
+            replace_file(self.path, gzip.compress(whole.read_bytes()))
+
+
+def _operators(tracer: torch.profiler.profile, steps: int, device: torch.device) -> tuple[Operator, ...]:
+    """The longest first."""
+    found = []
+    for event in tracer.key_averages():
+        if event.is_user_annotation:
+            continue
+        microseconds = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+        found.append(Operator(event.key, event.count / steps, microseconds / 1e6 / steps))
+    return tuple(sorted(found, key=lambda operator: -operator.seconds))

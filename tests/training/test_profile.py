@@ -1,0 +1,117 @@
+"""What is measured of a training, and that measuring changes nothing."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any
+
+import pytest
+import torch
+
+from cnncli.errors import DiskError
+from cnncli.training.batches import Batches
+from cnncli.training.fit import fit
+from cnncli.training.profile import TRACED_STEPS, Profile
+from cnncli.training.state import Training
+
+Make = Callable[..., Training]
+CPU = torch.device("cpu")
+STEP_PARTS = ("data", "forward", "backward", "optimizer", "average")
+
+
+def trace_of(profile: Profile) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = json.loads(gzip.decompress(profile.path.read_bytes()))["traceEvents"]
+    return events
+
+
+def profiled(make_training: Make, train: Batches, validation: Batches, path: Path, *, epochs: int) -> Profile:
+    profile = Profile(path, CPU)
+    training = make_training(ema=0.9, epochs=epochs)
+    list(fit(training, train, validation, classes=3, epochs=epochs, profile=profile))
+    profile.close()
+    return profile
+
+
+def test_weights_have_the_same_bits_as_without(
+    make_training: Make, train: Batches, validation: Batches, tmp_path: Path
+) -> None:
+    plain = make_training(ema=0.9, epochs=10)  # which seeds what dropout draws from
+    before = [epoch.train for epoch in fit(plain, train, validation, classes=3, epochs=10)]
+    measured, profile = make_training(ema=0.9, epochs=10), Profile(tmp_path / "trace.json.gz", CPU)
+    after = [epoch.train for epoch in fit(measured, train, validation, classes=3, epochs=10, profile=profile)]
+    assert profile.traced_steps == TRACED_STEPS
+    assert after == before
+    for name, weight in plain.model.state_dict().items():
+        assert torch.equal(weight, measured.model.state_dict()[name]), name
+    for name, weight in plain.best_model.state_dict().items():
+        assert torch.equal(weight, measured.best_model.state_dict()[name]), name
+
+
+def test_the_trace_is_of_a_few_steps(make_training: Make, train: Batches, validation: Batches, tmp_path: Path) -> None:
+    """30 steps in 10 epochs: the first five are left out, then 20 are traced."""
+    profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=10)
+    spans = Counter(event["name"] for event in trace_of(profile) if event.get("cat") == "user_annotation")
+    assert {part: spans[part] for part in ("forward", "backward", "optimizer", "average")} == dict.fromkeys(
+        ("forward", "backward", "optimizer", "average"), TRACED_STEPS
+    )
+    # Steps 6 to 25 end in the middle of the ninth epoch; the end of each epoch asks for a batch that is not there.
+    assert spans["validation"] == 7
+    assert spans["data"] == TRACED_STEPS + 7
+    assert profile.path.stat().st_size < 1_000_000
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.json.gz"]
+
+
+def test_operators_are_counted_per_step(
+    make_training: Make, train: Batches, validation: Batches, tmp_path: Path
+) -> None:
+    profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=10)
+    calls = {operator.name: operator.calls for operator in profile.operators}
+    assert calls["aten::convolution_backward"] == 1
+    assert not {*STEP_PARTS, "validation"} & calls.keys()
+    seconds = [operator.seconds for operator in profile.operators]
+    assert seconds == sorted(seconds, reverse=True)
+    assert seconds[0] > 0
+
+
+def test_a_short_training_is_traced_as_far_as_it_goes(
+    make_training: Make, train: Batches, validation: Batches, tmp_path: Path
+) -> None:
+    profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=3)
+    assert profile.traced_steps == 9 - 5
+    assert profile.path.exists()
+    shorter = profiled(make_training, train, validation, tmp_path / "none.json.gz", epochs=1)
+    assert (shorter.traced_steps, shorter.operators) == (0, ())
+    assert not shorter.path.exists()
+
+
+def test_parts_add_up_to_the_whole(make_training: Make, train: Batches, validation: Batches, tmp_path: Path) -> None:
+    began = perf_counter()
+    profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=2)
+    parts = {part.name: part for part in profile.parts()}
+    assert sum(part.seconds for part in parts.values()) == pytest.approx(perf_counter() - began, rel=0.2)
+    assert {name: parts[name].times for name in STEP_PARTS} == {
+        "data": 8, "forward": 6, "backward": 6, "optimizer": 6, "average": 6
+    }  # fmt: skip
+    assert parts["validation"].times == 2
+    assert parts["other"].seconds >= 0
+
+
+def test_a_span_lasts_as_long_as_what_is_in_it(tmp_path: Path) -> None:
+    profile = Profile(tmp_path / "trace.json.gz", CPU)
+    for _ in range(2):
+        with profile.span("sleep"):
+            sleep(0.05)
+    part, other = profile.parts()
+    assert (part.name, part.times) == ("sleep", 2)
+    assert 0.1 <= part.seconds < 1
+    assert other.name == "other"
+
+
+def test_a_place_that_cannot_be_written_is_said(
+    make_training: Make, train: Batches, validation: Batches, tmp_path: Path
+) -> None:
+    with pytest.raises(DiskError, match="nowhere"):
+        profiled(make_training, train, validation, tmp_path / "nowhere" / "trace.json.gz", epochs=10)
