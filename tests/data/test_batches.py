@@ -127,3 +127,13 @@ def test_some_of_the_images_only() -> None:
     assert sorted(order(batches(numbered(10), indices=chosen), 0)) == chosen.tolist()
     assert order(batches(numbered(10), indices=chosen, shuffle=False), 0) == chosen.tolist()
     assert len(batches(numbered(10), indices=chosen)) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_varied_images_are_normalised_as_the_others(channels: int) -> None:
+    image_set = noise(12, channels=channels)
+    normalization = Normalization.of(image_set.images)
+    plain = batches(image_set, normalization=normalization)
+    varied = batches(image_set, normalization=normalization, augment=Augmentation(noise=1e-9))
+    for (images, _), (expected, _) in zip(varied.epoch(0), plain.epoch(0), strict=True):
+        torch.testing.assert_close(images, expected)
