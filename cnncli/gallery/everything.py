@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
+from cnncli.gallery.effective import effective
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.kernels import kernels
 from cnncli.trained import TrainedRun
 
-_KINDS: tuple[Callable[[TrainedRun], Iterable[Exhibit]], ...] = (kernels,)
+_KINDS: tuple[Callable[[TrainedRun], Iterable[Exhibit]], ...] = (kernels, effective)
 
 
 def everything(run: TrainedRun) -> Iterator[Exhibit]:
