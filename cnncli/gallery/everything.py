@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from cnncli.gallery.calibration import calibration
 from cnncli.gallery.confusion import confusion
 from cnncli.gallery.effective import effective
+from cnncli.gallery.embedding import embedding
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.kernels import kernels
 from cnncli.gallery.misclassified import misclassified
@@ -15,6 +16,7 @@ _KINDS: tuple[Callable[[TrainedRun], Iterable[Exhibit]], ...] = (
     confusion,
     misclassified,
     calibration,
+    embedding,
     effective,
 )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from cnncli.board.event_file import Board
+from cnncli.board.projector import Projection, write_projection
 from cnncli.pictures.colour import Pixels
 from cnncli.pictures.tile import Tile
 from cnncli.trained import TrainedRun
@@ -29,6 +30,7 @@ class Exhibit:
         tiles: the same in small, for a terminal.
         numbers: name -> what was measured, in the units that the name says; curves of TensorBoard with one point.
         lines: what else a reader should know, one sentence each.
+        projection: points for TensorBoard's projector.
     """
 
     tag: str
@@ -37,6 +39,7 @@ class Exhibit:
     tiles: Sequence[Tile] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     lines: Sequence[str] = ()
+    projection: Projection | None = None
 
     @property
     def file(self) -> Path:
@@ -50,7 +53,7 @@ def slug(text: str) -> str:
 
 
 class Gallery:
-    """Hangs exhibits into a run: PNG files, and TensorBoard's event file beside them.
+    """Hangs exhibits into a run: PNG files, and beside them TensorBoard's event file and what its projector reads.
 
     Each is written as it comes. One of the same name is replaced, in the folder and in TensorBoard.
 
@@ -76,4 +79,6 @@ class Gallery:
                     Image.fromarray(exhibit.pixels).save(path, format="PNG")
                 board.pictures(self._step, {exhibit.tag: exhibit.pixels})
                 board.scalars(self._step, {f"{exhibit.tag}/{name}": value for name, value in exhibit.numbers.items()})
+                if exhibit.projection is not None:
+                    write_projection(self._folder, exhibit.projection)
                 yield exhibit, path

@@ -76,6 +76,10 @@ class Canvas:
         """A line of one pixel between two points (x, y)."""
         self._draw.line((*start, *end), fill=colour)
 
+    def dot(self, x: int, y: int, *, radius: int, colour: Colour, ring: Colour | None = None) -> None:
+        """A disc around x, y, with a ring of one pixel if it has a colour."""
+        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=ring)
+
     def frame(self, box: Box) -> None:
         """A line of one pixel around a tile."""
         self._draw.rectangle((box.x - 1, box.y - 1, box.right, box.bottom), outline=FRAME)

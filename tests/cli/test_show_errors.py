@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 from cnncli.cli.commands import show
 from cnncli.gallery.effective import effective
+from cnncli.gallery.embedding import embedding
 from cnncli.gallery.misclassified import misclassified
 
 CONFIG = """\
@@ -112,10 +113,20 @@ def test_effective(run: Path, shown: Callable[..., Any]) -> None:
     assert named[1]["numbers"]["trained_99"] == 3  # of a 3x3 convolution
 
 
+def test_embedding(run: Path, shown: Callable[..., Any]) -> None:
+    (found,) = shown("embedding", run, "--count", 50)
+    assert found["tag"] == "embedding/07_relu1"
+    assert 0 < found["numbers"]["variance_2"] <= found["numbers"]["variance_1"] < 1
+    (named,) = shown("embedding", run, "--layer", "conv2")
+    assert named["file"].endswith("show/embedding/03_conv2.png")
+    assert sorted(path.name for path in (run / "show" / "projector").iterdir()) == ["03_conv2", "07_relu1"]
+
+
 @pytest.mark.parametrize(
     ("command", "option", "function", "argument"),
     [
         (show.misclassified.misclassified, "count", misclassified, "count"),
+        (show.embedding.embedding, "count", embedding, "count"),
         (show.effective.effective, "images", effective, "images"),
     ],
 )
