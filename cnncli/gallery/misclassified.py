@@ -29,7 +29,7 @@ def misclassified(
         notify(f"none of the {len(found):,} test images is wrong: there is nothing to show")
         return
     shown = wrong[np.argsort(-found.confidence[wrong], kind="stable")][:count].tolist()
-    tiles, images = [], []
+    tiles, images, small = [], [], []
     for number in shown:
         seen = run.seen(str(number))
         true, taken = (run.classes[each[number]] for each in (found.labels, found.predicted))
@@ -37,14 +37,15 @@ def misclassified(
         tile = Tile.image(seen.picture, label=f"test image {number}: {true} -> {taken}, {sure}")
         tiles.append(tile)
         images.append(Shown(tile.pixels, (true, f"-> {taken}", sure, f"image {number}")))
+        small.append(Shown(tile.pixels, (f"{true} -> {taken}", sure)))
     every = f"{len(wrong):,} of {len(found):,} test images are wrong"
     which = f", and the {len(shown)} surest of them are shown" if len(shown) < len(wrong) else ""
+    title = f"{len(wrong):,} wrong, surest first: true -> taken for"
     yield Exhibit(
         tag="eval/misclassified",
         title=every,
-        pixels=image_sheet(
-            images, title=f"{len(shown)} of {len(wrong):,} wrong, surest first: true -> taken for"
-        ).pixels,
+        pixels=image_sheet(images, title=f"{len(shown)} of {title}").pixels,
+        card=image_sheet(small, title=title, card=True).pixels,
         tiles=tiles,
         numbers={"wrong": len(wrong)},
         lines=[every + which, *(tile.label for tile in tiles[:3])],

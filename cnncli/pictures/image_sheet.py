@@ -24,12 +24,13 @@ class Shown:
     lines: Sequence[str]
 
 
-def image_sheet(shown: Sequence[Shown], *, title: str) -> Picture:
+def image_sheet(shown: Sequence[Shown], *, title: str, card: bool = False) -> Picture:
     """A sheet of about the proportions of a card of TensorBoard, and larger than one where it has to be.
 
     Args:
         shown: one or more, with images of one size and as many lines each.
         title: above all of them.
+        card: leave out what has no room in a card, but never the first.
 
     Returns:
         A picture with a box (number,) for every image.
@@ -39,11 +40,16 @@ def image_sheet(shown: Sequence[Shown], *, title: str) -> Picture:
     widest = max(text_width(line) for each in shown for line in each.lines)
     column = max(width * scale, min(widest, TEXT)) + GAP
     row = height * scale + len(shown[0].lines) * LINE + GAP
-    across = min(len(shown), max(1, round((len(shown) * row * WIDTH / (column * HEIGHT)) ** 0.5)))
+    if card:
+        across = max(1, (WIDTH - 2 * MARGIN + GAP) // column)
+        shown = shown[: across * max(1, (HEIGHT - TITLE + GAP - MARGIN) // row)]
+    else:
+        across = max(1, round((len(shown) * row * WIDTH / (column * HEIGHT)) ** 0.5))
+    across = min(len(shown), across)
     down = -(-len(shown) // across)
-    size = (max(across * column, text_width(title, 12)) + 2 * MARGIN, TITLE + down * row)
-    canvas = Canvas(width=size[0], height=size[1])
-    canvas.text(MARGIN, 0, title, width=size[0], size=12)
+    width_of_all = max(across * column - GAP, text_width(title, 12)) + 2 * MARGIN
+    canvas = Canvas(width=width_of_all, height=TITLE + down * row - GAP + MARGIN)
+    canvas.text(MARGIN, 0, title, width=width_of_all, size=12)
     boxes: dict[Key, Box] = {}
     for number, each in enumerate(shown):
         at_row, at_column = divmod(number, across)

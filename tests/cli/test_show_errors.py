@@ -17,6 +17,7 @@ from cnncli.cli.commands import show
 from cnncli.gallery.effective import effective
 from cnncli.gallery.embedding import embedding
 from cnncli.gallery.misclassified import misclassified
+from cnncli.pictures.layout import HEIGHT, WIDTH
 
 CONFIG = """\
 name: seen
@@ -72,19 +73,21 @@ def test_pngs_and_the_sub_run(run: Path, run_cnncli: Callable[..., tuple[int, st
         code, out, err = run_cnncli("show", kind, run)
         assert code == 0, err
         assert out.splitlines()[0] == str(run / "show" / "eval" / f"{kind}.png")
-        assert len(out.splitlines()) > 1
+        assert len((out + err).splitlines()) > 1
     events = EventAccumulator(str(run / "show"), size_guidance={"images": 0}).Reload()
     assert sorted(events.Tags()["images"]) == ["eval/calibration", "eval/confusion", "eval/misclassified"]
     for tag in events.Tags()["images"]:
+        (image,) = events.Images(tag)
+        assert image.width <= WIDTH
+        assert image.height <= HEIGHT
         with Image.open(run / "show" / f"{tag}.png") as picture:
-            (image,) = events.Images(tag)
-            assert (image.width, image.height) == picture.size
+            assert ((image.width, image.height) == picture.size) == (tag != "eval/misclassified")
 
 
 def test_count(run: Path, run_cnncli: Callable[..., tuple[int, str, str]]) -> None:
-    code, out, _ = run_cnncli("show", "misclassified", run, "--count", 2)
+    code, out, err = run_cnncli("show", "misclassified", run, "--count", 2)
     assert code == 0
-    assert "and the 2 surest of them are shown" in out
+    assert "and the 2 surest of them are shown" in out + err
     assert run_cnncli("show", "misclassified", run, "--count", 0)[0] == 2
 
 
