@@ -39,6 +39,8 @@ def embedding(run: TrainedRun, *, count: int = COUNT, layer: str | None = None) 
     seen = principal_components(vectors, directions=MANY if wide else 2)
     found, at = run.predictions, chosen.numpy()
     right = found.right[at]
+    classes = [run.classes[label] for label in found.labels[at]]
+    taken = [run.classes[each] for each in found.predicted[at]]
     first, second = (f"{share:.1%}" for share in seen.shares[:2])
     yield Exhibit(
         tag=f"embedding/{number}",
@@ -61,8 +63,10 @@ def embedding(run: TrainedRun, *, count: int = COUNT, layer: str | None = None) 
             name=number,
             vectors=seen.coordinates if wide else vectors,
             columns={
-                "class": [run.classes[label] for label in found.labels[at]],
-                "predicted": [run.classes[taken] for taken in found.predicted[at]],
+                # The projector labels points by the first column that is no number, and names of classes may be some.
+                "answer": [f"{true} -> {answer}" for true, answer in zip(classes, taken, strict=True)],
+                "class": classes,
+                "predicted": taken,
                 "right": ["right" if each else "wrong" for each in right],
                 "confidence": [f"{each:.4f}" for each in found.confidence[at]],
                 "number": [str(each) for each in at],

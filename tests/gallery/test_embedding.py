@@ -100,6 +100,9 @@ def test_columns_tell_what_was_predicted(clusters: TrainedRun) -> None:
     assert columns["predicted"] == [CLASSES[taken] for taken in probabilities.argmax(1)]
     right = ["right" if a == b else "wrong" for a, b in zip(columns["class"], columns["predicted"], strict=True)]
     assert columns["right"] == right
+    answers = [f"{a} -> {b}" for a, b in zip(columns["class"], columns["predicted"], strict=True)]
+    assert columns["answer"] == answers
+    assert next(iter(columns)) == "answer"
     assert {"right", "wrong"} == set(right)
     assert np.allclose([float(each) for each in columns["confidence"]], probabilities.amax(1), atol=1e-4)
 
