@@ -6,6 +6,7 @@ Letters: N images, C channels, (H, W) image.
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
 from cnncli.errors import UsageError
+from cnncli.interpret.predictions import Predictions, predict
 from cnncli.model import CnnModule, seeded_module
 from cnncli.spec.config import read_config
 from cnncli.spec.network import Network, Node
@@ -91,6 +93,11 @@ class TrainedRun:
         if layer not in nodes:
             raise UsageError(f"--layer: {self.path} has no layer {layer}{did_you_mean(layer, nodes)}")
         return nodes[layer]
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What the network takes each test image for, computed once."""
+        return predict(self.model, self.batches())
 
     def untrained(self) -> CnnModule:
         """The network as it was before its first step, in evaluation mode."""

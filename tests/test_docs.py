@@ -169,13 +169,15 @@ def run_cnncli(arguments: list[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of one epoch, for reading only."""
+    """A complete run of one epoch with all its pictures, for reading only."""
     out = tmp_path_factory.mktemp("docs")
     settings = ("data.name=digits", "data.validation=0.9", "train.epochs=1", "log.images=2", "log.probes=1")
     sets = [word for setting in settings for word in ("--set", setting)]
     code, output = run_cnncli(["train", "lenet5", "--out", str(out), "--threads", "1", *sets])
     assert code == 0, output
     (path,) = out.iterdir()
+    code, output = run_cnncli(["show", str(path)])
+    assert code == 0, output
     return path.rename(path.with_name(RUN))
 
 
@@ -444,13 +446,14 @@ RUN_PAGE = "docs/run-directory.md"
 
 
 def test_files_of_a_run(run: Path) -> None:
+    """A folder of the table stands for all that lies in it."""
     patterns = [coded(row[0])[0] for row in table(text_of(RUN_PAGE), "file")]
-    files = [path.relative_to(run) for path in run.rglob("*") if path.is_file()]
-    tops = {f"{file.parent.as_posix()}/" if len(file.parts) > 1 else file.name for file in files}
-    assert {name: [each for each in patterns if fnmatch(name, each)] for name in tops} == {
-        name: [next(each for each in patterns if fnmatch(name, each))] for name in tops
+    files = [path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()]
+    found = {
+        file: [each for each in patterns if fnmatch(file, f"{each}*" if each.endswith("/") else each)] for file in files
     }
-    assert [each for each in patterns if not any(fnmatch(name, each) for name in tops)] == []
+    assert {file: each for file, each in found.items() if len(each) != 1} == {}
+    assert set(patterns) == {each for matched in found.values() for each in matched}
     parts = [coded(row[0])[0] for row in table(section(text_of(RUN_PAGE), "Checkpoints"), "file")]
     assert sorted(parts) == sorted(path.name for path in (run / "checkpoints" / "best").iterdir())
 
@@ -477,11 +480,17 @@ def test_states() -> None:
 
 
 def test_tags(run: Path) -> None:
-    events = EventAccumulator(str(run)).Reload()
-    tags = events.Tags()
-    found = {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
-    found |= {tag.removesuffix("/text_summary") for tag in tags["tensors"] if tag.endswith("/text_summary")}
-    placeholders = {"<layer>": r"\d\d_[\w.]+", "<class>": r"[\w.-]+", "<parameter>": r"[\w.]+"}
+    found = set()
+    for folder in (run, run / "show"):
+        tags = EventAccumulator(str(folder)).Reload().Tags()
+        found |= {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
+        found |= {tag.removesuffix("/text_summary") for tag in tags["tensors"] if tag.endswith("/text_summary")}
+    placeholders = {
+        "<layer>": r"\d\d_[\w.]+",
+        "<class>": r"[\w.-]+",
+        "<parameter>": r"[\w.]+",
+        "<number>": r"[a-z]+_?[a-z0-9]+",
+    }
     patterns = [pattern for row in table(text_of(RUN_PAGE), "tag") for pattern in coded(row[0])]
     regexes = {pattern: re.sub("<.*?>", lambda each: placeholders[each[0]], pattern) for pattern in patterns}
     assert [tag for tag in sorted(found) if not any(re.fullmatch(regex, tag) for regex in regexes.values())] == []

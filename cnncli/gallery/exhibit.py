@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from cnncli.board.event_file import Board
+from cnncli.board.projector import Projection, write_projection
 from cnncli.pictures.colour import Pixels
 from cnncli.pictures.tile import Tile
 from cnncli.trained import TrainedRun
@@ -25,18 +26,23 @@ class Exhibit:
     Attributes:
         tag: its name in TensorBoard, `<kind>/<what>`, such as `patches/03_conv2`; the PNG is named after it.
         title: for people, one line.
-        pixels: uint8 (H, W, 3).
+        pixels: uint8 (H, W, 3), up to about 1000 px wide, for a file.
+        card: the same for TensorBoard, whose cards shrink what is larger than they are by leaving out rows and columns,
+            letters too; None where `pixels` will do.
         tiles: the same in small, for a terminal.
         numbers: name -> what was measured, in the units that the name says; curves of TensorBoard with one point.
         lines: what else a reader should know, one sentence each.
+        projection: points for TensorBoard's projector.
     """
 
     tag: str
     title: str
     pixels: Pixels
+    card: Pixels | None = None
     tiles: Sequence[Tile] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     lines: Sequence[str] = ()
+    projection: Projection | None = None
 
     @property
     def file(self) -> Path:
@@ -50,7 +56,7 @@ def slug(text: str) -> str:
 
 
 class Gallery:
-    """Hangs exhibits into a run: PNG files, and TensorBoard's event file beside them.
+    """Hangs exhibits into a run: PNG files, and beside them TensorBoard's event file and what its projector reads.
 
     Each is written as it comes. One of the same name is replaced, in the folder and in TensorBoard.
 
@@ -74,6 +80,9 @@ class Gallery:
                 with disk_errors_explained(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(exhibit.pixels).save(path, format="PNG")
-                board.pictures(self._step, {exhibit.tag: exhibit.pixels})
+                pixels = exhibit.pixels if exhibit.card is None else exhibit.card
+                board.pictures(self._step, {exhibit.tag: pixels})
                 board.scalars(self._step, {f"{exhibit.tag}/{name}": value for name, value in exhibit.numbers.items()})
+                if exhibit.projection is not None:
+                    write_projection(self._folder, exhibit.projection)
                 yield exhibit, path

@@ -63,6 +63,23 @@ class Canvas:
         """Write so that the text ends at x, with its middle at height y."""
         self._draw.text((x, y), text, fill=INK, font=_font(TEXT_SIZE), anchor="rm")
 
+    def middle(self, x: float, y: float, text: str, *, ink: Colour = INK) -> None:
+        """Write with the middle of the text at x, y."""
+        self._draw.text((x, y), text, fill=ink, font=_font(TEXT_SIZE), anchor="mm")
+
+    def rectangle(self, x: int, y: int, *, width: int, height: int, colour: Colour) -> None:
+        """Fill a rectangle from its upper left pixel on; nothing where it has no width or height."""
+        if width > 0 and height > 0:
+            self._draw.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
+
+    def line(self, start: tuple[int, int], end: tuple[int, int], *, colour: Colour = FRAME) -> None:
+        """A line of one pixel between two points (x, y)."""
+        self._draw.line((*start, *end), fill=colour)
+
+    def dot(self, x: int, y: int, *, radius: int, colour: Colour, ring: Colour | None = None) -> None:
+        """A disc around x, y, with a ring of one pixel if it has a colour."""
+        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=ring)
+
     def frame(self, box: Box) -> None:
         """A line of one pixel around a tile."""
         self._draw.rectangle((box.x - 1, box.y - 1, box.right, box.bottom), outline=FRAME)
@@ -77,6 +94,12 @@ class Canvas:
     def pixels(self) -> Pixels:
         """The sheet as it is now: uint8 (H, W, 3)."""
         return np.array(self._image)
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Black or white, whichever can be read on a colour."""
+    red, green, blue = colour
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else BACKGROUND
 
 
 def text_width(text: str, size: int = TEXT_SIZE) -> int:

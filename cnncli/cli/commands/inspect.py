@@ -67,7 +67,7 @@ EffectiveOption = Annotated[
         min=1,
         metavar="N",
         help="For a run: how much the centre unit of --layer (else of the last with positions) listens to each pixel, "
-        "over N test images, trained and untrained. Also goes into the run's event file.",
+        "over N test images, trained and untrained. The picture also goes into the run's folder show.",
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything is not known.")]

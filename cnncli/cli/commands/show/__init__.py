@@ -3,7 +3,7 @@
 import typer
 from typer.core import TyperGroup
 
-from cnncli.cli.commands.show import everything, kernels
+from cnncli.cli.commands.show import calibration, confusion, effective, embedding, everything, kernels, misclassified
 
 
 class _KindOrRun(TyperGroup):
@@ -26,6 +26,11 @@ app = typer.Typer(
 
 app.command("all")(everything.everything)
 app.command("kernels")(kernels.kernels)
+app.command("confusion")(confusion.confusion)
+app.command("misclassified")(misclassified.misclassified)
+app.command("calibration")(calibration.calibration)
+app.command("embedding")(embedding.embedding)
+app.command("effective")(effective.effective)
 
 
 @app.callback()
