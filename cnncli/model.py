@@ -111,8 +111,9 @@ _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 def _by_output(weight: Tensor, groups: int) -> Tensor:
     """The weight of a transposed convolution, (I, O / groups, kh, kw), as (O, I / groups, kh, kw)."""
-    in_groups = weight.unflatten(0, (groups, -1))  # (groups, I / groups, O / groups, kh, kw)
-    return in_groups.transpose(1, 2).flatten(0, 1)
+    inputs, outputs, *size = weight.shape
+    in_groups = weight.reshape(groups, inputs // groups, outputs, *size)
+    return in_groups.transpose(1, 2).reshape(groups * outputs, inputs // groups, *size)
 
 
 def _place(root: nn.Module, name: str, module: nn.Module) -> None:

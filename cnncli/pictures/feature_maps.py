@@ -12,9 +12,26 @@ from cnncli.pictures.canvas import text_width
 from cnncli.pictures.colour import Pixels, Scale, Values
 from cnncli.pictures.grid import Picture, Strip, compose, room
 from cnncli.pictures.layout import CARD, LINE, Layout, Sheet, Spacing, plan
+from cnncli.spec.layers import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+)
 
+MAPPED = (Conv, ConvTranspose, MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
+"""The layers whose outputs are worth a picture each; a global pool's numbers are maps of 1x1."""
 LEAST_TILE, LEAST_TILE_IN_ROWS, LEAST_PIXEL_IN_ROWS = 18, 10, 5
 """Pixels: with a number above every map; in rows with a number at the beginning; there, for 1x1 maps."""
+
+
+def as_maps(output: Tensor) -> Tensor:
+    """The output of a layer for one image as maps (C, H, W): a row (C,) as (C, 1, 1)."""
+    return output if output.ndim == 3 else output[:, None, None]
 
 
 def feature_map_picture(
@@ -39,7 +56,7 @@ def feature_map_picture(
         A picture with a box for every (channel,) that is shown, and the image as its inset.
     """
     values = maps.detach().cpu().double().numpy()  # (C, H, W)
-    scale = Scale.symmetric(values) if (values < 0).any() else Scale.from_zero(values)
+    scale = scale_of_maps(values)
     notes = [*captions, *_notes(values)]
     step = _step(values.shape[1:], sheet.thinned)
     tiles = scale.colours(values[:, ::step, ::step])  # (C, H', W', 3)
@@ -58,6 +75,11 @@ def feature_map_picture(
         inset=_inset(image, sheet.inset),
         sheet=sheet,
     )
+
+
+def scale_of_maps(values: Values) -> Scale:
+    """Sequential from 0 if no value is negative, as after ReLU, else diverging about zero."""
+    return Scale.symmetric(values) if (values < 0).any() else Scale.from_zero(values)
 
 
 def _layout(shape: tuple[int, ...], room: tuple[int, int], sheet: Sheet) -> Layout:

@@ -3,7 +3,7 @@
 import typer
 from typer.core import TyperGroup
 
-from cnncli.cli.commands.show import everything, kernels
+from cnncli.cli.commands.show import everything, features, kernels
 
 
 class _KindOrRun(TyperGroup):
@@ -26,6 +26,7 @@ app = typer.Typer(
 
 app.command("all")(everything.everything)
 app.command("kernels")(kernels.kernels)
+app.command("features")(features.features)
 
 
 @app.callback()
@@ -37,4 +38,6 @@ def _show() -> None:
       cnncli show runs/lenet5-20260131-120000
 
       cnncli show kernels runs/lenet5-20260131-120000 --layer conv2
+
+      cnncli show features runs/lenet5-20260131-120000 my.png --terminal
     """
