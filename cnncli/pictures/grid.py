@@ -16,7 +16,7 @@ from cnncli.pictures.canvas import Box, Canvas, text_width
 from cnncli.pictures.colour import Pixels, Scale
 from cnncli.pictures.layout import CARD, LINE, Layout, Sheet
 
-MARGIN = 2
+MARGIN, PAGE_MARGIN = 2, 6
 TITLE_SIZE, CAPTION_SIZE = 12, 11
 TITLE_HEIGHT = 17
 INSET_MARGIN = 10
@@ -127,7 +127,8 @@ def _canvas(
     high = max(header + height, inset.bottom if inset else 0) + 1
     wide = sheet.width
     if sheet.trimmed:
-        wide = min(wide, max(beside + width + 2, header_width + 2 * MARGIN))
+        wide = min(wide, max(beside + width + 2 * PAGE_MARGIN, header_width + 2 * MARGIN))
+        high += PAGE_MARGIN
     left = beside + max(1, (wide - beside - width) // 2)
     return Canvas(width=max(wide, left + width + 1), height=high if sheet.trimmed else max(sheet.height, high)), left
 

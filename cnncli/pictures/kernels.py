@@ -52,7 +52,7 @@ def kernel_picture(
     beside = text_width(str(outputs - 1)) + 6
     if limits and inputs > 1 and sheet.trimmed:
         beside += max(map(text_width, limits)) + 4
-    spacing, least_scale = _style(inputs, height=height, width=width, beside=beside)
+    spacing, least_scale = _style(inputs, height=height, width=width, beside=beside, gap=sheet.gap)
     layout = plan(
         strips=outputs,
         tiles=inputs,
@@ -60,7 +60,7 @@ def kernel_picture(
         room=room(captions=1 + len(notes), inset=False, sheet=sheet),
         spacing=spacing,
         least_scale=least_scale,
-        most_scale=sheet.most_scale(height, width),
+        most_scale=sheet.most_scale(height, width, matrix=inputs > 1),
     )
     strips = [
         Strip(
@@ -91,13 +91,13 @@ def filters_by_norm(values: Values) -> list[int]:
     return order
 
 
-def _style(inputs: int, *, height: int, width: int, beside: int) -> tuple[Spacing, int]:
+def _style(inputs: int, *, height: int, width: int, beside: int, gap: int) -> tuple[Spacing, int]:
     """The spacing around kernels, and the least enlargement at which they can be read."""
     if height == width == 1:
         return Spacing(gap=0, left=beside, top=LINE, between=10), 2
     if inputs == 1:
         return Spacing(gap=4, above=LINE), max(2, -(-14 // width))
-    return Spacing(gap=1, left=beside, top=LINE, between=6), 3 if width <= 7 else 2
+    return Spacing(gap=gap, left=beside, top=LINE, between=6 * gap), 3 if width <= 7 else 2
 
 
 def _label(output: int, limits: Sequence[str], layout: Layout) -> str:

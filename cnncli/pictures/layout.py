@@ -22,6 +22,7 @@ class Sheet:
     Attributes:
         width, height: the most that it takes.
         trimmed: whether a picture that needs less is smaller; otherwise it is just this large.
+        gap: between tiles that belong together.
         tile: how far tiles are enlarged, the longer side; None for as far as there is room.
         thinned: feature maps of more pixels a side are thinned out.
         inset: for the longer side of the inset.
@@ -30,18 +31,19 @@ class Sheet:
     width: int
     height: int
     trimmed: bool
+    gap: int
     tile: int | None
     thinned: int
     inset: int
 
-    def most_scale(self, height: int, width: int) -> int | None:
-        """The largest whole factor by which a tile is enlarged; None where nothing limits it."""
-        return None if self.tile is None else max(1, self.tile // max(height, width))
+    def most_scale(self, height: int, width: int, *, matrix: bool = False) -> int | None:
+        """The largest whole factor by which a tile is enlarged, half that in a matrix; None where nothing limits it."""
+        return None if self.tile is None else max(1, self.tile // (2 if matrix else 1) // max(height, width))
 
 
-CARD = Sheet(width=WIDTH, height=HEIGHT, trimmed=False, tile=None, thinned=96, inset=56)
+CARD = Sheet(width=WIDTH, height=HEIGHT, trimmed=False, gap=1, tile=None, thinned=96, inset=56)
 """For a card of TensorBoard."""
-PAGE = Sheet(width=1000, height=1600, trimmed=True, tile=96, thinned=320, inset=112)
+PAGE = Sheet(width=1000, height=1600, trimmed=True, gap=4, tile=96, thinned=320, inset=112)
 """For a file: many more tiles, each as large as is of use."""
 
 
