@@ -6,6 +6,8 @@ import numpy as np
 from rich.style import Style
 from rich.text import Text
 
+from cnncli.cli.render.medium import Medium
+from cnncli.cli.render.xterm import xterm_colours
 from cnncli.pictures.colour import Pixels, Scale, Values
 
 FAINT = "dim"
@@ -32,6 +34,11 @@ def thinning_note(step: int) -> Text:
 def half_block_lines(pixels: Pixels) -> list[Text]:
     """A picture (H, W, 3) in colour, two rows of pixels to a line."""
     return [_half_blocks(upper, lower) for upper, lower in _pairs(pixels)]
+
+
+def scale_pixels(values: Values, scale: Scale, medium: Medium) -> Pixels:
+    """The colours of values (H, W) on a scale, as the medium can show them: (H, W, 3)."""
+    return scale.colours(values) if medium.true_colour else xterm_colours(values, scale)
 
 
 def shade_lines(values: Values, scale: Scale) -> list[Text]:

@@ -7,6 +7,7 @@ from cnncli.cli.render.cells import (
     GAP,
     beside,
     half_block_lines,
+    scale_pixels,
     shade_lines,
     thinning,
     thinning_note,
@@ -81,7 +82,7 @@ def _picture(picture: Picture, medium: Medium) -> list[Text]:
     values = picture.values[::step, ::step]
     rising = Scale(low=float(values.min()), high=float(values.max()), signed=False)
     scale = Scale.symmetric(values) if picture.signed else rising
-    lines = half_block_lines(scale.colours(values)) if medium.colours else shade_lines(values, scale)
+    lines = half_block_lines(scale_pixels(values, scale, medium)) if medium.colours else shade_lines(values, scale)
     if picture.rows is not None and picture.columns is not None:
         lines = _box_marked(lines, picture.rows, picture.columns, step, tall=not medium.colours)
     if step > 1:

@@ -9,6 +9,9 @@ from rich.console import Console, RenderableType
 from cnncli.cli.render.medium import Medium
 from cnncli.pictures.colour import Pixels
 
+_CELL = 8
+"""Pixels in the width of a character, about: a picture is as wide as its pixels, or as the terminal."""
+
 
 def pixel_graphics(pixels: Pixels, console: Console, medium: Medium) -> RenderableType | None:
     """A picture (H, W, 3) for the console; None where the terminal takes none, or the extra is not installed."""
@@ -20,7 +23,5 @@ def pixel_graphics(pixels: Pixels, console: Console, medium: Medium) -> Renderab
 
     if renderable.Image not in (renderable.SixelImage, renderable.TGPImage):
         return None
-    from textual_image._terminal import get_cell_size
-
-    columns = -(-pixels.shape[1] // get_cell_size().width)
+    columns = -(-pixels.shape[1] // _CELL)
     return renderable.Image(Image.fromarray(pixels), width=min(columns, console.width), height="auto")

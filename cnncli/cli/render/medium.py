@@ -11,10 +11,17 @@ PLAIN_WIDTH = 80
 
 @dataclass(frozen=True)
 class Medium:
-    """What is drawn on: how wide it is, and whether it has colours (and characters beyond ASCII)."""
+    """What is drawn on.
+
+    Attributes:
+        width: columns.
+        colours: whether it has colours (and characters beyond ASCII).
+        true_colour: whether it has all of them, and not 256.
+    """
 
     width: int
     colours: bool
+    true_colour: bool = True
 
     @classmethod
     def of(cls, console: Console, *, most: int | None = None) -> Self:
@@ -27,4 +34,8 @@ class Medium:
         # What it has, it may still have been asked not to use (NO_COLOR).
         enough = console.color_system in ("256", "truecolor") and not console.no_color
         width = console.width if console.file.isatty() else PLAIN_WIDTH
-        return cls(width if most is None else min(width, most), enough and console.encoding.startswith("utf"))
+        return cls(
+            width if most is None else min(width, most),
+            colours=enough and console.encoding.startswith("utf"),
+            true_colour=console.color_system == "truecolor",
+        )

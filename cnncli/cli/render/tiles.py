@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 from rich.text import Text
 
 from cnncli.cli.render.cells import (
@@ -11,12 +12,13 @@ from cnncli.cli.render.cells import (
     beside,
     digit_lines,
     half_block_lines,
+    scale_pixels,
     thinning,
     thinning_note,
     width_of,
 )
 from cnncli.cli.render.medium import Medium
-from cnncli.pictures.colour import Scale
+from cnncli.pictures.colour import Pixels, Scale
 from cnncli.pictures.tile import Tile
 
 MOST = 100
@@ -61,7 +63,8 @@ def _legend(scale: Scale | None, medium: Medium) -> Iterator[Text]:
     elif scale.low == scale.high:
         yield Text(f"every value is {scale.high:.3g}", style=FAINT)
     elif medium.colours:
-        (bar,) = half_block_lines(scale.gradient(_BAR).repeat(2, axis=0))
+        positions = np.linspace(scale.low, scale.high, _BAR)[None].repeat(2, axis=0)
+        (bar,) = half_block_lines(scale_pixels(positions, scale, medium))
         yield Text.assemble(f"{scale.low:.3g} ", bar, f" {scale.high:.3g}")
     elif scale.signed:
         yield Text(f"9 = {scale.high:.3g}, -9 = {scale.low:.3g}, . = about 0")
@@ -74,13 +77,20 @@ def _tile(tile: Tile, medium: Medium, shared: Scale | None) -> list[Text]:
     height, width = tile.values.shape
     step = thinning(width, medium.width if medium.colours else medium.width // 2)
     if medium.colours:
-        pixels = tile.pixels[::step, ::step]
+        pixels = _pixels(tile, medium)[::step, ::step]
         factor = max(1, -(-_LEAST_SIDE // max(height, width)))
         lines = half_block_lines(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
     else:
         lines = digit_lines(tile.values[::step, ::step], tile.scale)
     label = tile.label if tile.scale == shared else f"{tile.label} {_ends(tile.scale)}"
     return [Text(label), *lines, *([thinning_note(step)] if step > 1 else [])]
+
+
+def _pixels(tile: Tile, medium: Medium) -> Pixels:
+    """The colours of a tile; a picture that is no numbers on a scale is left as it is."""
+    if medium.true_colour or not np.array_equal(tile.pixels, tile.scale.colours(tile.values)):
+        return tile.pixels
+    return scale_pixels(tile.values, tile.scale, medium)
 
 
 def _ends(scale: Scale) -> str:
