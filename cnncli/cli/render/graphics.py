@@ -1,6 +1,7 @@
 """Pictures as they are, in terminals that take pixels (Kitty's protocol, Sixel), with the extra `terminal`."""
 
 import importlib.util
+import logging
 import sys
 
 from PIL import Image
@@ -19,6 +20,7 @@ def pixel_graphics(pixels: Pixels, console: Console, medium: Medium) -> Renderab
         return None  # the terminal is asked, and its answer read
     if importlib.util.find_spec("textual_image") is None:
         return None
+    logging.getLogger("textual_image").setLevel(logging.CRITICAL)  # a terminal that does not answer is no error here
     from textual_image import renderable
 
     if renderable.Image not in (renderable.SixelImage, renderable.TGPImage):
