@@ -49,10 +49,7 @@ def kernel_picture(
     order = filters_by_norm(values) if by_norm else list(range(outputs))
     limits = [f"±{scale.high:.2g}" for scale in scales] if len(set(scales)) > 1 else []
     notes = [*captions, *_notes(values, by_norm=by_norm, several_scales=bool(limits))]
-    beside = text_width(str(outputs - 1)) + 6
-    if limits and inputs > 1 and sheet.trimmed:
-        beside += max(map(text_width, limits)) + 4
-    spacing, least_scale = _style(inputs, height=height, width=width, beside=beside, gap=sheet.gap)
+    spacing, least_scale = _style(values.shape, limits, sheet)
     layout = plan(
         strips=outputs,
         tiles=inputs,
@@ -62,15 +59,8 @@ def kernel_picture(
         least_scale=least_scale,
         most_scale=sheet.most_scale(height, width, matrix=inputs > 1),
     )
-    strips = [
-        Strip(
-            _label(output, limits, layout),
-            {(output, input_): tile for input_, tile in enumerate(scales[output].colours(values[output]))},
-        )
-        for output in order[: layout.strips]
-    ]
     return compose(
-        strips,
+        [_strip(output, values[output], scales[output], limits, layout) for output in order[: layout.strips]],
         layout,
         title=title,
         captions=[_caption(layout, outputs, inputs, groups), *notes],
@@ -91,13 +81,23 @@ def filters_by_norm(values: Values) -> list[int]:
     return order
 
 
-def _style(inputs: int, *, height: int, width: int, beside: int, gap: int) -> tuple[Spacing, int]:
-    """The spacing around kernels, and the least enlargement at which they can be read."""
+def _style(shape: tuple[int, ...], limits: Sequence[str], sheet: Sheet) -> tuple[Spacing, int]:
+    """The spacing around kernels (O, I, kh, kw), and the least enlargement at which they can be read."""
+    outputs, inputs, height, width = shape
+    beside = text_width(str(outputs - 1)) + 6
+    if limits and sheet.trimmed:  # a card has no room for them
+        beside += max(map(text_width, limits)) + 4
     if height == width == 1:
         return Spacing(gap=0, left=beside, top=LINE, between=10), 2
     if inputs == 1:
         return Spacing(gap=4, above=LINE), max(2, -(-14 // width))
-    return Spacing(gap=gap, left=beside, top=LINE, between=6 * gap), 3 if width <= 7 else 2
+    return Spacing(gap=sheet.gap, left=beside, top=LINE, between=6 * sheet.gap), 3 if width <= 7 else 2
+
+
+def _strip(output: int, kernels: Values, scale: Scale, limits: Sequence[str], layout: Layout) -> Strip:
+    """The kernels of a filter, (I, kh, kw)."""
+    tiles = enumerate(scale.colours(kernels))
+    return Strip(_label(output, limits, layout), {(output, input_): tile for input_, tile in tiles})
 
 
 def _label(output: int, limits: Sequence[str], layout: Layout) -> str:

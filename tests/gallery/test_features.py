@@ -83,7 +83,7 @@ def signed(tile: Pixels) -> npt.NDArray[np.float64]:
     """Colours as shares of the end of a signed scale."""
     red, green, blue = (tile[..., channel].astype(float) for channel in range(3))
     plus, minus = np.interp(green, (16, 128, 247), (1, 0.5, 0)), np.interp(green, (58, 158, 247), (-1, -0.5, 0))
-    return np.where(red >= blue, plus, minus)
+    return np.asarray(np.where(red >= blue, plus, minus))
 
 
 def rising(tile: Pixels) -> npt.NDArray[np.float64]:
