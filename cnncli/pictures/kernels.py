@@ -103,8 +103,8 @@ def _strip(output: int, kernels: Values, scale: Scale, limits: Sequence[str], la
 def _label(output: int, limits: Sequence[str], layout: Layout) -> str:
     """The number of a filter, with the limit of its own scale where there is room."""
     label = f"{output} {limits[output]}" if limits else str(output)
-    room_for_it = layout.spacing.left - 6 or layout.tile_width * layout.scale + layout.spacing.gap - 2
-    return label if text_width(label) <= room_for_it else str(output)
+    left, above = layout.spacing.left - 6, layout.tile_width * layout.scale + layout.spacing.gap - 2
+    return label if text_width(label) <= (left if layout.spacing.left else above) else str(output)
 
 
 def _caption(layout: Layout, outputs: int, inputs: int, groups: int) -> str:
