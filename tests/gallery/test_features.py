@@ -79,6 +79,13 @@ def test_the_maps_are_those_of_the_definitions(
                 np.testing.assert_allclose(decoded * high, map_, atol=QUANTISATION * high)
 
 
+def test_the_numbers_behind_the_colours_are_those_of_the_definitions(opened: TrainedRun) -> None:
+    exhibits = list(features(opened, ["11"]))
+    for exhibit, expected in zip(exhibits, worked_out(opened, 11).values(), strict=True):
+        maps = np.stack([tile.values for tile in exhibit.tiles[1:]])
+        np.testing.assert_allclose(maps, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
 def signed(tile: Pixels) -> npt.NDArray[np.float64]:
     """Colours as shares of the end of a signed scale."""
     red, green, blue = (tile[..., channel].astype(float) for channel in range(3))
