@@ -68,7 +68,7 @@ def _nodes(run: TrainedRun, layers: Sequence[str]) -> tuple[Node, ...]:
             raise UsageError(
                 f"--layer {name}: it gives {node.shape[0]} numbers and no maps", remedy=f"one of {', '.join(able)}"
             )
-    return tuple(map(run.node, layers))
+    return tuple(map(run.node, dict.fromkeys(layers)))
 
 
 def _all_seen(run: TrainedRun, images: Sequence[str], *, invert: bool) -> list[Seen]:
@@ -89,6 +89,8 @@ def _said(run: TrainedRun, seen: Seen, logits: Tensor) -> str:
     """What the image is, and what the network takes it for, with the share of softmax as its confidence."""
     confidence, predicted = logits.double().softmax(dim=0).max(dim=0)
     said = f"predicted {run.classes[int(predicted)]} ({confidence.item():.1%})"
+    if not logits.isfinite().all():
+        said = "predicted nothing: not all logits are finite"
     return said if seen.label is None else f"true {run.classes[seen.label]}, {said}"
 
 

@@ -61,7 +61,7 @@ def kernels(
             for sheet in (PAGE, CARD)
         )
         title = f"kernels of {node.name}"
-        tiles = _tiles(values, page, scales)
+        tiles = _tiles(values, page, scales, _groups(node))
         yield Exhibit(tag=tag, title=title, pixels=page.pixels, card=card.pixels, tiles=tiles)
         if node.inputs == (INPUT,) and values.shape[1] == 3:
             yield _in_colour(values, weight, tag=f"{tag}_rgb", title=f"{title} in colour")
@@ -77,7 +77,7 @@ def _groups(node: Node) -> int:
     return node.layer.groups
 
 
-def _tiles(values: Values, page: Picture, scales: Sequence[Scale]) -> list[Tile]:
+def _tiles(values: Values, page: Picture, scales: Sequence[Scale], groups: int) -> list[Tile]:
     """What the page shows: a tile for each kernel, or one for all where kernels are single numbers."""
     outputs, inputs = (list(dict.fromkeys(key[axis] for key in page.boxes)) for axis in (0, 1))
     if values.shape[2:] == (1, 1):
@@ -88,8 +88,13 @@ def _tiles(values: Values, page: Picture, scales: Sequence[Scale]) -> list[Tile]
             Tile.of(row[None], scales[output], label=f"filter {output}")
             for output, row in zip(outputs, matrix, strict=True)
         ]
+    comma = "," if groups == 1 else ",+"  # the inputs of a filter's own group
     return [
-        Tile.of(values[output, input_], scales[output], label=str(output) if len(inputs) == 1 else f"{output},{input_}")
+        Tile.of(
+            values[output, input_],
+            scales[output],
+            label=str(output) if values.shape[1] == 1 else f"{output}{comma}{input_}",
+        )
         for output, input_ in page.boxes
     ]
 

@@ -3,12 +3,21 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pexpect
 import pytest
 from PIL import Image
+from rich.console import Console
+
+from cnncli.cli.render import exhibits
+from cnncli.gallery.exhibit import Exhibit
+from cnncli.pictures.colour import Scale
+from cnncli.pictures.tile import Tile
 
 Cnncli = Callable[..., tuple[int, str, str]]
 
@@ -148,6 +157,43 @@ def test_a_folder_that_cannot_be_written(run: Path, run_cnncli: Cnncli) -> None:
     assert (code, out) == (7, "")
     assert "may be written to" in err
     assert "--out" not in err
+
+
+def slow_items() -> Iterator[int]:
+    yield 1
+    time.sleep(0.6)
+    yield 2
+
+
+def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = StringIO()
+    console = Console(file=written, force_terminal=True, width=60)
+    monkeypatch.setattr(exhibits, "messages", lambda: console)
+    monkeypatch.setattr(exhibits, "_PATIENCE", 0.2)
+    assert list(exhibits.waiting_for(slow_items())) == [1, 2]
+    assert "drawing picture 2: " in written.getvalue()
+    assert "drawing picture 1: " not in written.getvalue()
+    piped = StringIO()
+    monkeypatch.setattr(exhibits, "messages", lambda: Console(file=piped))
+    assert list(exhibits.waiting_for(slow_items())) == [1, 2]
+    assert piped.getvalue() == ""
+
+
+def test_what_there_is_to_say_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    tile = Tile.of(np.ones((1, 1)), Scale(low=-1.0, high=1.0, signed=True), label="7")
+    blank = np.zeros((1, 1, 3), dtype=np.uint8)
+    exhibit = Exhibit(tag="a/b", title="a picture", pixels=blank, tiles=[tile], lines=["It is small."])
+    exhibits.show_exhibit(exhibit, Path("show/a/b.png"), drawn=False)
+    assert capfd.readouterr() == ("show/a/b.png\n", "  It is small.\n")
+    exhibits.show_exhibit(exhibit, Path("show/a/b.png"), drawn=True)
+    assert capfd.readouterr().out.splitlines() == [
+        "show/a/b.png",
+        "a picture",
+        "9 = 1, -9 = -1, . = about 0",
+        "7",
+        " 9",
+        "",
+    ]
 
 
 def on_terminal(run: Path, environment: dict[str, str], *arguments: str, **variables: str) -> pexpect.spawn:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -179,3 +180,10 @@ def test_a_small_picture_is_brought_to_size_as_those_of_the_data_set(opened: Tra
     (exhibit,) = features(opened, [picture_file(tmp_path / "large.png", large)], layers=["conv1"])
     difference = exhibit.tiles[0].pixels[..., 0].astype(int) - grey[0].numpy()
     assert np.abs(difference).mean() < 24
+
+
+def test_logits_that_are_no_numbers_predict_nothing(opened: TrainedRun) -> None:
+    with torch.no_grad():
+        opened.model.get_parameter("logits1.bias")[3] = torch.nan
+    (exhibit,) = features(opened, layers=["conv1", "conv1"])
+    assert exhibit.title.endswith("predicted nothing: not all logits are finite")

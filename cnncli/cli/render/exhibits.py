@@ -49,6 +49,9 @@ def _draw(exhibit: Exhibit) -> None:
 def waiting_for(items: Iterable[Item]) -> Iterator[Item]:
     """The items as they come; on a terminal with a line on stderr while one of them takes more than a second."""
     console = messages()
+    if not console.is_terminal:
+        yield from items
+        return
     iterator = iter(items)
     count = 0
     while True:
@@ -60,10 +63,8 @@ def waiting_for(items: Iterable[Item]) -> Iterator[Item]:
                 return Group()
             return Text(f"drawing picture {count + 1}: {waited:.0f} s", style="dim")
 
-        # A line that stands while results are printed would end up among them.
-        with Live(get_renderable=line, console=console, refresh_per_second=4, transient=True) as live:
-            if not console.is_terminal:
-                live.stop()
+        # It goes before a result is printed, which would else stand in the middle of it.
+        with Live(get_renderable=line, console=console, refresh_per_second=4, transient=True):
             try:
                 item = next(iterator)
             except StopIteration:
