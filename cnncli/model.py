@@ -87,12 +87,13 @@ class CnnModule(nn.Module):
         return self.get_submodule(node.name)
 
     def kernels(self) -> dict[str, Tensor]:
-        """Name -> weight of every convolution, in order; `conv` has (out, in / groups, kh, kw)."""
+        """Name -> weight of every convolution, in order: (O, I / groups, kh, kw), a filter for each output channel."""
         found = {}
         for node in self.network.nodes:
             if isinstance(node.layer, Conv | ConvTranspose):
-                parts = self.layer(node)
-                found[node.name] = next(each.weight for each in parts.modules() if isinstance(each, _CONVOLUTIONS))
+                part = next(each for each in self.layer(node).modules() if isinstance(each, _CONVOLUTIONS))
+                transposed = isinstance(part, nn.ConvTranspose2d)
+                found[node.name] = _by_output(part.weight, part.groups) if transposed else part.weight
         return found
 
 
@@ -106,6 +107,13 @@ def seeded_module(network: Network, seed: int) -> CnnModule:
 
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+def _by_output(weight: Tensor, groups: int) -> Tensor:
+    """The weight of a transposed convolution, (I, O / groups, kh, kw), as (O, I / groups, kh, kw)."""
+    inputs, outputs, *size = weight.shape
+    in_groups = weight.reshape(groups, inputs // groups, outputs, *size)
+    return in_groups.transpose(1, 2).reshape(groups * outputs, inputs // groups, *size)
 
 
 def _place(root: nn.Module, name: str, module: nn.Module) -> None:

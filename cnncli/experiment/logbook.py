@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import inspect_graph
@@ -15,22 +14,10 @@ from cnncli.analysis.table import markdown
 from cnncli.board.event_file import Board, spaced_steps
 from cnncli.experiment.setup import Experiment
 from cnncli.experiment.texts import settings
-from cnncli.pictures.feature_maps import feature_map_picture
+from cnncli.pictures.feature_maps import MAPPED, as_maps, feature_map_picture
 from cnncli.pictures.kernels import kernel_picture
-from cnncli.spec.layers import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
 from cnncli.training.evaluate import Evaluation
 from cnncli.training.fit import Epoch
-
-_MAPPED = (Conv, ConvTranspose, MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -129,23 +116,18 @@ class Logbook:
     def _feature_maps(self) -> dict[str, Pixels]:
         """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""
         model, probes = self._experiment.model, self._experiment.probes
-        names = [node.name for node in self._experiment.config.network.nodes if isinstance(node.layer, _MAPPED)]
+        names = [node.name for node in self._experiment.config.network.nodes if isinstance(node.layer, MAPPED)]
         mode = model.training
         with torch.inference_mode():
             maps = model.eval().outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)
         model.train(mode)
         return {
             f"feature_maps/{self._numbered[name]}/{self._slugs[i]}": feature_map_picture(
-                _as_maps(maps[name][i]), image=probes.pictures[i], title=f"{name}, class {label}"
+                as_maps(maps[name][i]), image=probes.pictures[i], title=f"{name}, class {label}"
             ).pixels
             for name in names
             for i, label in enumerate(probes.names)
         }
-
-
-def _as_maps(output: Tensor) -> Tensor:
-    """The output of a layer for one image as maps (C, H, W): a row (C,) as (C, 1, 1)."""
-    return output if output.ndim == 3 else output[:, None, None]
 
 
 def _indented(text: str) -> str:

@@ -45,6 +45,11 @@ class Canvas:
         self._image = Image.new("RGB", (width, height), BACKGROUND)
         self._draw = ImageDraw.Draw(self._image)
 
+    @property
+    def width(self) -> int:
+        """Of the sheet, px."""
+        return self._image.width
+
     def text(self, x: int, y: int, text: str, *, width: int, size: int = TEXT_SIZE) -> None:
         """Write from the upper left corner, shortened with an ellipsis to `width` pixels."""
         if text_width(text, size) > width:

@@ -3,7 +3,16 @@
 import typer
 from typer.core import TyperGroup
 
-from cnncli.cli.commands.show import calibration, confusion, effective, embedding, everything, kernels, misclassified
+from cnncli.cli.commands.show import (
+    calibration,
+    confusion,
+    effective,
+    embedding,
+    everything,
+    features,
+    kernels,
+    misclassified,
+)
 
 
 class _KindOrRun(TyperGroup):
@@ -26,6 +35,7 @@ app = typer.Typer(
 
 app.command("all")(everything.everything)
 app.command("kernels")(kernels.kernels)
+app.command("features")(features.features)
 app.command("confusion")(confusion.confusion)
 app.command("misclassified")(misclassified.misclassified)
 app.command("calibration")(calibration.calibration)
@@ -42,4 +52,6 @@ def _show() -> None:
       cnncli show runs/lenet5-20260131-120000
 
       cnncli show kernels runs/lenet5-20260131-120000 --layer conv2
+
+      cnncli show features runs/lenet5-20260131-120000 my.png --terminal
     """
