@@ -93,7 +93,7 @@ def inspect(
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
-    """Print what shape each layer has, what it costs, which input pixels it can see, and what that means.
+    """Print what shape each layer has, what it costs, which pixels it can see, and what that means.
 
     Examples:
 
