@@ -1,5 +1,6 @@
 """A program that lists its commands without importing them, and imports the one that is run."""
 
+import gc
 import importlib
 from typing import Any
 
@@ -24,7 +25,11 @@ class ListedCommand(TyperCommand):
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:  # noqa: ANN401  likewise, its contexts
         """What click asks for first, whatever it wants of a command."""
-        return self.load().make_context(*arguments, **settings)
+        context = self.load().make_context(*arguments, **settings)
+        if not gc.isenabled():  # see `cnncli.__main__`
+            gc.freeze()
+            gc.enable()
+        return context
 
 
 class PanelGroup(TyperGroup):
