@@ -108,7 +108,7 @@ def verify_module(module: nn.Module, graph: Graph) -> list[Disagreement]:
 
 def _watched(module: nn.Module, rows: Mapping[str, Row], images: Tensor) -> Iterator[tuple[str, _Output]]:
     """The outputs of rows, each as the operation ends that makes it."""
-    wanted = {row.made_by.number: row for row in rows.values()}
+    wanted = {row.made_by.number: row for row in rows.values() if row.made_by.number is not None}
     caught: list[tuple[str, _Output]] = []
     numbers = count()
 
@@ -161,6 +161,8 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Disagreement]:
                 before = seen[axis].get(name, [0] * len(masks))
                 seen[axis][name] = [a | b for a, b in zip(before, masks, strict=True)]
     for node in graph.nodes:
+        if node.name not in shapes:
+            continue  # no operator made it, which could be watched
         if node.shape != shapes[node.name]:
             said = "nothing" if node.shape is None else written(node.shape)
             yield Disagreement(node.name, "shape", said, written(shapes[node.name]))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -44,22 +44,20 @@ class Operation:
     """One operator at work.
 
     Attributes:
-        number: how many operators ran before it.
+        number: how many operators ran before it; None for `overwritten` and `outside`, which are none (see `Recorder`).
         name: as in ATen, without the mark of the in-place form: `convolution`, `relu`.
         pointwise: whether torch declares it to work number by number.
         arguments: by their names in ATen, with a `Value` in place of every tensor.
         outputs: what it made.
         path: the module it ran in, as in `named_modules`.
-        through_view: whether it wrote into a part of another tensor.
     """
 
-    number: int
+    number: int | None
     name: str
     pointwise: bool
     arguments: Mapping[str, Any]
     outputs: tuple[Value, ...]
     path: str
-    through_view: bool = False
 
     @property
     def inputs(self) -> list[Value]:
@@ -80,6 +78,16 @@ def _within(values: Iterable[Any], kind: type[Kept]) -> list[Kept]:
             found.extend(each for each in value if isinstance(each, kind))
     return found
 
+
+_MAKERS = frozenset(
+    {f"{made}_like" for made in ("empty", "zeros", "ones", "full", "rand", "randn", "randint")}
+    | {f"new_{made}" for made in ("empty", "empty_strided", "zeros", "ones", "full")}
+)
+"""Operators that take a tensor for its shape alone."""
+_EXITS = frozenset({"numpy", "__array__", "tolist"})
+"""Methods that hand the numbers of a tensor to something else than torch."""
+_FILLS = frozenset({"fill", "zero"})
+"""Operators after which nothing is left of what was there, though ATen calls them pointwise."""
 
 Report = Callable[[str, bool, Mapping[str, Any], Any, str], None]
 """Takes an operation's name, whether it is pointwise, its arguments, what it returned, and the module it ran in."""
@@ -164,7 +172,9 @@ def _signature(func: Any) -> tuple[str, bool, dict[str, Any]]:  # noqa: ANN401  
 
 
 class _WholeFunctions(TorchFunctionMode):
-    """Reports a function that ATen only has in pieces too small to be followed: padding by the opposite border."""
+    """Reports functions that ATen has in pieces only: padding by the opposite border, and recurrent layers."""
+
+    _RECURRENT: ClassVar = {torch.lstm: "lstm", torch.gru: "gru", torch.rnn_tanh: "rnn", torch.rnn_relu: "rnn"}
 
     def __init__(self, operators: _Operators) -> None:
         super().__init__()
@@ -177,17 +187,32 @@ class _WholeFunctions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  whatever the function returns
-        arguments = dict(zip(("input", "pad", "mode"), args, strict=False)) | (kwargs or {})
-        if func is not nn.functional.pad or arguments.get("mode") != "circular":
-            return func(*args, **(kwargs or {}))
+        if func is nn.functional.pad:
+            given = dict(zip(("input", "pad", "mode"), args, strict=False)) | (kwargs or {})
+            if given.get("mode") == "circular":
+                arguments = {"self": given["input"], "padding": given["pad"]}
+                return self._whole("circular_pad", arguments, lambda: func(*args, **(kwargs or {})))
+        elif getattr(func, "__name__", "") in _EXITS and args and isinstance(args[0], Tensor):
+            with self._operators.unseen():
+                self._operators.report("exit", False, {"self": args[0]}, None)
+        elif func in self._RECURRENT:
+            arguments = {str(number): argument for number, argument in enumerate(args)}
+            return self._whole(self._RECURRENT[func], arguments, lambda: func(*args, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+    def _whole(self, name: str, arguments: Mapping[str, Any], call: Callable[[], Any]) -> Any:  # noqa: ANN401  likewise
         with self._operators.unseen():
-            result = func(*args, **(kwargs or {}))
-        self._operators.report("circular_pad", False, {"self": arguments["input"], "padding": arguments["pad"]}, result)
+            result = call()
+        self._operators.report(name, False, arguments, result)
         return result
 
 
 class Recorder:
     """Writes down what a module does with one example input.
+
+    A tensor that lies in the memory of another can be changed by writing into that one. Where such a tensor is read
+    afterwards, or returned, this stands in the list as an operation of its own, `overwritten`. So does, as `outside`, a
+    tensor that comes from nowhere after the numbers of another were handed to something else than torch.
 
     Args:
         module: in evaluation mode.
@@ -197,8 +222,11 @@ class Recorder:
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
         self._module = module
         self._values: dict[int, Value] = {}
-        self._owners: dict[int, int] = {}  # storage -> the tensor that first had it
-        self._tensors: list[Tensor] = []  # kept, so that no id() is given twice
+        self._sharing: dict[int, list[Tensor]] = {}  # storage -> tensors in it; kept, so that no id() is given twice
+        self._written: dict[int, list[tuple[Value, bool]]] = {}  # tensor -> see `_overwrite`
+        self._views: set[Value] = set()  # made without new memory
+        self._left: list[Value] = []  # whose numbers something else than torch has
+        self._count = 0
         self.operations: list[Operation] = []
         for name, tensor in state.items():
             if id(tensor) not in self._values:
@@ -208,40 +236,100 @@ class Recorder:
         """Call `forward(example)`, which runs the module; returns the value that stands for the example."""
         value = self._keep(example, dynamic=True)
         with reported(self._module, self._report):
-            forward(example)
+            result = forward(example)
+        self._leave_out_unread([self._now(tensor, path="") for tensor in _tensors(result)])
         return value
+
+    def _leave_out_unread(self, outputs: list[Value]) -> None:
+        """Drop views, and what a tensor has become by being written over, where nothing reads them."""
+        read = set(outputs)
+        for operation in reversed(self.operations[:]):
+            idle = operation.number is None or any(value in self._views for value in operation.outputs)
+            if idle and read.isdisjoint(operation.outputs):
+                self.operations.remove(operation)
+            else:
+                read.update(operation.inputs)
 
     def _keep(self, tensor: Tensor, *, dynamic: bool, state: frozenset[str] = frozenset()) -> Value:
         value = Value(tuple(tensor.shape), dynamic, state, tensor.element_size())
         self._values[id(tensor)] = value
-        self._tensors.append(tensor)
-        self._owners.setdefault(tensor.untyped_storage()._cdata, id(tensor))
+        self._sharing.setdefault(tensor.untyped_storage()._cdata, []).append(tensor)
         return value
 
     def _report(self, name: str, pointwise: bool, arguments: Mapping[str, Any], result: Any, path: str) -> None:  # noqa: ANN401  see Report
-        known = {key: self._known(value) for key, value in arguments.items()}
+        if name == "exit":
+            self._left.append(self._now(arguments["self"], path))
+            return
+        if name in _MAKERS:
+            arguments = {}
+        elif name == "copy":  # what was there before is lost
+            arguments = {key: value for key, value in arguments.items() if key != "self"}
+        known = {key: self._known(value, path) for key, value in arguments.items()}
         values = _within(known.values(), Value)
         dynamic = any(value.dynamic for value in values)
         state = frozenset[str]() if dynamic else frozenset[str]().union(*(value.state for value in values))
-        given = set(map(id, _within(arguments.values(), Tensor)))
         tensors = _within([result], Tensor)
-        written = [tensor for tensor in tensors if id(tensor) in given and name != "identity"]
-        operation = Operation(
-            number=len(self.operations),
-            name=name,
-            pointwise=pointwise,
-            arguments=known,
-            through_view=dynamic and any(not self._is_owner(tensor) for tensor in written),
-            outputs=tuple(self._keep(tensor, dynamic=dynamic, state=state) for tensor in tensors),
-            path=path,
+        inplace = {id(tensor) for tensor in tensors} & (set(self._values) if name != "identity" else set())
+        view = any(t.untyped_storage()._cdata in self._sharing for t in tensors if id(t) not in self._values)
+        outputs = tuple(self._keep(tensor, dynamic=dynamic, state=state) for tensor in tensors)
+        self.operations.append(
+            Operation(number=self._count, name=name, pointwise=pointwise, arguments=known, outputs=outputs, path=path)
         )
-        self.operations.append(operation)
+        self._count += 1
+        self._views.update(outputs if view else ())
+        # A number that is a function of itself alone depends on what it did before, wherever it is looked at from.
+        if pointwise and name not in _FILLS and len([value for value in values if value.dynamic]) < 2:
+            return
+        for tensor, value in zip(tensors, outputs, strict=True):
+            if id(tensor) in inplace:
+                self._overwrite(tensor, value)
 
-    def _is_owner(self, tensor: Tensor) -> bool:
-        return self._owners[tensor.untyped_storage()._cdata] == id(tensor)
+    def _overwrite(self, tensor: Tensor, value: Value) -> None:
+        """Note for all tensors in the memory of one that `value` was written there, and whether axis upon axis."""
+        for other in self._sharing[tensor.untyped_storage()._cdata]:
+            if other is not tensor and (value.dynamic or self._values[id(other)].dynamic):
+                self._written.setdefault(id(other), []).append((value, _aligned(tensor, other)))
+        self._written.pop(id(tensor), None)
 
-    def _known(self, argument: Any) -> Any:  # noqa: ANN401  whatever an operator takes
-        """An argument with the values that tensors are; one made before the run and not registered is a constant."""
+    def _now(self, tensor: Tensor, path: str) -> Value:
+        """What a tensor is by now; one made before the run and not registered is a constant."""
+        value = self._values.get(id(tensor))
+        if value is None:
+            value = self._keep(tensor, dynamic=False)
+            return self._changed(tensor, "outside", {"left": self._left}, path) if self._left else value
+        written = self._written.pop(id(tensor), None)
+        if written is None:
+            return value
+        parts, aligned = [part for part, _ in written], all(each for _, each in written)
+        return self._changed(tensor, "overwritten", {"self": value, "written": parts, "aligned": aligned}, path)
+
+    def _changed(self, tensor: Tensor, name: str, arguments: Mapping[str, Any], path: str) -> Value:
+        """Write down that a tensor is another by now, though no operator made it so."""
+        value = self._keep(tensor, dynamic=True)
+        around = path.rpartition(".")[0]  # the module that reads it did not make it
+        self.operations.append(
+            Operation(number=None, name=name, pointwise=False, arguments=arguments, outputs=(value,), path=around)
+        )
+        return value
+
+    def _known(self, argument: Any, path: str) -> Any:  # noqa: ANN401  whatever an operator takes
+        """An argument with the values that tensors are."""
         if isinstance(argument, Tensor):
-            return self._values.get(id(argument)) or self._keep(argument, dynamic=False)
-        return [self._known(each) for each in argument] if isinstance(argument, list | tuple) else argument
+            return self._now(argument, path)
+        return [self._known(each, path) for each in argument] if isinstance(argument, list | tuple) else argument
+
+
+def _aligned(part: Tensor, whole: Tensor) -> bool:
+    """Whether a view has the axes of a tensor in the same order, each whole or cut."""
+    if part.ndim != whole.ndim:
+        return False
+    axes = zip(part.shape, whole.shape, part.stride(), whole.stride(), strict=True)
+    return all(size != full or step == stride for size, full, step, stride in axes)
+
+
+def _tensors(result: object) -> list[Tensor]:
+    """The tensors in whatever a forward returns."""
+    if isinstance(result, Tensor):
+        return [result]
+    inside = result.values() if isinstance(result, Mapping) else result if isinstance(result, list | tuple) else ()
+    return [tensor for each in inside for tensor in _tensors(each)]
