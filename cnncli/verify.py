@@ -23,7 +23,8 @@ from cnncli.spec.layers import Shape, written
 from cnncli.spec.network import Network
 from cnncli.torch_graph.capture import CPU, capture
 from cnncli.torch_graph.layout import Kind, Layout, of_input
-from cnncli.torch_graph.record import BATCH, reported
+from cnncli.torch_graph.operators import reported
+from cnncli.torch_graph.record import BATCH
 from cnncli.torch_graph.rows import Row
 
 BATCH_PIXELS = 1 << 19
