@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cnncli.analysis.rows import Inspection, Row
-from cnncli.geometry import Adaptive, Padded, Resampled, Sliding, Transposed, Window
+from cnncli.geometry import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 
 UNKNOWN = "?"
 
@@ -78,15 +78,22 @@ def per_axis(values: Iterable[object]) -> str:
 
 
 def window_text(windows: tuple[Window, ...]) -> str:
-    """Kernel, stride, padding and dilation; `up2` for a stride that enlarges, `to 7` where only the size is set."""
+    """Kernel, stride, padding and dilation; `up2` for a stride that enlarges, `to 7` where only the size is set.
+
+    `cut 2+0` leaves positions out at the ends, `picks` takes them in some other order; `1` is an axis left as it is.
+    """
     parts = [_window_parts(window) for window in windows]
     if len({len(part) for part in parts}) > 1:
-        return "x".join("/".join(part) for part in parts)
+        return " x ".join(
+            "1" if window == Sliding(kernel=1) else "/".join(part) for window, part in zip(windows, parts, strict=True)
+        )
     return "/".join(per_axis(values) for values in zip(*parts, strict=True))
 
 
 def _window_parts(window: Window) -> tuple[str, ...]:
     match window:
+        case Sliding(kernel=1, stride=1, before=before, after=after) if before < 0 or after < 0:
+            return (f"cut {_two(-before, -after)}",)
         case Sliding():
             return (str(window.kernel), str(window.stride), _two(window.before, window.after), str(window.dilation))
         case Transposed():
@@ -95,6 +102,9 @@ def _window_parts(window: Window) -> tuple[str, ...]:
             return (f"to {window.units}",)
         case Padded():
             return (f"pad {_two(window.before, window.after)}",)
+        case Gathered():
+            everything = len(set(window.positions)) == 1 and len(window.positions[0]) > 1
+            return ("all",) if everything else ("picks",)
     return ("",)
 
 
