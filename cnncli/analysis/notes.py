@@ -29,6 +29,8 @@ def _turns(fields: Fields) -> tuple[str, ...]:
 
 def _shift(node: GraphNode, inputs: list[Fields]) -> tuple[str, ...]:
     """Says how far the paths that meet here lie apart; the field is their union."""
+    if len({tuple(axis.seen for axis in each.axes) for each in inputs}) == 1:
+        return ()
     apart: list[Fraction | None] = []
     for axes in zip(*(each.axes for each in inputs), strict=True):
         cycles = [axis.cycle for axis in axes]

@@ -136,7 +136,7 @@ class _Gathering:
         others = [self._row_of[value] for value in sources if self._row_of[value] is not row]
         row.inputs.extend(other for other in others if other not in row.inputs)
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
-        if row.word in ("pad", "view", "slice"):
+        if row.word in ("pad", "view", "slice") and not effect.view:
             row.word, row.groups = self._word(operation.path, effect), effect.groups
         if not effect.view and effect.word != "identity":
             row.parts.append(self._word(operation.path, effect))
