@@ -17,6 +17,8 @@ class GraphNode:
         inputs: names of the nodes it reads; `input` is the network's input.
         shape: of its output, without batch axis; None where unknown.
         reads: which positions of its inputs a unit reads. Inputs of one position are read by every unit.
+        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends, besides on
+            what it reads, on everything that any unit reads.
         params: parameters, trainable or not; None where unknown.
         macs: multiply-accumulates for one image; None where unknown.
         trainable: those of the parameters that training changes; None: all of them.
@@ -42,6 +44,7 @@ class GraphNode:
     groups: int = 1
     parts: tuple[str, ...] = ()
     view: bool = False
+    statistics: bool = False
     units: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
 
@@ -65,6 +68,7 @@ def graph_of(network: Network, name: str) -> Graph:
             inputs=node.inputs,
             shape=node.shape,
             reads=node.description.reads,
+            statistics=node.description.statistics,
             params=node.description.params,
             macs=node.description.macs,
             buffer_bytes=_running_statistics(node),

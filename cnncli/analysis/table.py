@@ -1,6 +1,7 @@
 """The layer table as text: which columns there are, and what stands in each cell. How it is drawn, `render` says."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -43,9 +44,21 @@ def markdown(inspection: Inspection, *, wide: bool = False) -> str:
         *(_line(column.cell(row) for column in shown) for row in inspection.rows),
         _line(column.total(inspection) for column in shown),
     ]
-    notes = [f"- {note}" for note in inspection.notes]
-    notes += [f"- {row.name}: {note}" for row in inspection.rows for note in row.notes]
-    return "\n".join([*lines, "", *notes])
+    return "\n".join([*lines, "", *(f"- {line}" for line in notes(inspection))])
+
+
+def notes(inspection: Inspection) -> list[str]:
+    """What is to be said of the model, and of its layers; what is said of several, once."""
+    layers: dict[str, list[str]] = {}
+    for row in inspection.rows:
+        for note in row.notes:
+            layers.setdefault(note, []).append(row.name)
+    return [*inspection.notes, *(f"{listed(names)}: {note}" for note, names in layers.items())]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, or the first of many."""
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -87,7 +100,8 @@ def window_text(windows: tuple[Window, ...]) -> str:
         return " x ".join(
             "1" if window == Sliding(kernel=1) else "/".join(part) for window, part in zip(windows, parts, strict=True)
         )
-    return "/".join(per_axis(values) for values in zip(*parts, strict=True))
+    text = "/".join(per_axis(values) for values in zip(*parts, strict=True))
+    return re.sub(r"x(to|cut|pad) ", "x", text)  # the word stands before the first axis
 
 
 def _window_parts(window: Window) -> tuple[str, ...]:

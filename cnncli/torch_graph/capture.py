@@ -193,6 +193,7 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         inputs=tuple(INPUT if each is None else each.name for each in row.inputs),
         shape=without_batch(row.tip.shape, row.layout),
         reads=row.reads,
+        statistics=row.statistics,
         params=sum(parameter.numel() for parameter in own.values()),
         macs=row.macs,
         trainable=sum(parameter.numel() for parameter in own.values() if parameter.requires_grad),

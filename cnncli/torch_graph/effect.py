@@ -22,6 +22,7 @@ class Effect:
         word: its kind, as in configs where they have it.
         layout: of each output.
         reads: which positions of its inputs a unit reads.
+        statistics: whether it also depends on every position, through a mean and a variance alone.
         macs: multiply-accumulates for one image; None where unknown.
         minor: whether it is part of the layer before it rather than a layer, and so gets no row of its own.
         view: whether the numbers stay as they are and only their order or shape changes.
@@ -31,6 +32,7 @@ class Effect:
     word: str
     layout: Layout
     reads: Reads = Reach.SAME
+    statistics: bool = False
     macs: int | None = 0
     minor: bool = False
     view: bool = False

@@ -1,5 +1,6 @@
 """Operators that mix numbers along whole axes: norms, softmax, means, matrix products."""
 
+from collections.abc import Sequence
 from math import prod
 
 from cnncli.geometry import Adaptive, Window
@@ -17,22 +18,28 @@ def batch_norm(operation: Operation, context: Context) -> Effect:
         return Effect(word="batch_norm", layout=layout, minor=True)
     if not any(factor.of is Kind.BATCH for factor in layout[1]):
         raise Unfollowed("takes mean and variance over the images of a batch, as it has no running statistics")
-    return Effect(word="instance_norm", layout=layout, reads=context.summed([layout], layout, layout[2:]))
+    return _normalised("instance_norm", layout, layout[2:], context)
 
 
 def group_norm(operation: Operation, context: Context) -> Effect:
     """Mean and variance of each group of channels over the whole map."""
     layout = context.layout(operation.arguments["input"])
-    reads = context.summed([layout], layout, layout[1:])
-    return Effect(word="group_norm", layout=layout, reads=reads, minor=reads is Reach.SAME)
+    return _normalised("group_norm", layout, layout[1:], context)
 
 
 def layer_norm(operation: Operation, context: Context) -> Effect:
     """Mean and variance over the last axes: harmless over channels, over positions everything is seen."""
     a = operation.arguments
     layout = context.layout(a["input"])
-    reads = context.summed([layout], layout, layout[-len(a["normalized_shape"]) :])
-    return Effect(word="layer_norm", layout=layout, reads=reads, minor=reads is Reach.SAME)
+    return _normalised("layer_norm", layout, layout[-len(a["normalized_shape"]) :], context)
+
+
+def _normalised(word: str, layout: Layout, over: Sequence[Factors], context: Context) -> Effect:
+    """A norm over some axes; where these are all positions, what else it reads is its own position."""
+    reads = context.summed([layout], layout, over)
+    if reads is Reach.ALL:
+        return Effect(word=word, layout=layout, statistics=True, minor=True)
+    return Effect(word=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
 
 
 def along(word: str) -> Rule:

@@ -27,6 +27,7 @@ class Row:
         scope: the module that it is the whole of, or None.
         inputs: the rows before it; None is the input of the network.
         reads: which positions of them its units read.
+        statistics: whether a norm makes them depend on the whole map besides.
         tip: its last value, whose shape is the row's.
         layout: of the tip.
         made_by: the operation that made the tip.
@@ -47,6 +48,7 @@ class Row:
     layout: Layout
     made_by: Operation
     parts: list[str]
+    statistics: bool = False
     macs: int | None = 0
     groups: int = 1
     state: set[str] = field(default_factory=set)
@@ -107,7 +109,8 @@ class _Gathering:
             alike = len(value.shape) == len(effect.layout)
             self._context.layouts[value] = effect.layout if alike else tuple(map(free, value.shape))
         seen = all if effect.word == "concat" else any
-        if effect.reads is Reach.ALL or (effect.reads is Reach.SAME and seen(each in self._whole for each in sources)):
+        whole = effect.reads is Reach.SAME and seen(each in self._whole for each in sources)
+        if whole or effect.statistics or effect.reads is Reach.ALL:
             self._whole.update(operation.outputs)
         self._count(row, operation)
 
@@ -134,6 +137,7 @@ class _Gathering:
         reads = composed(row.reads, effect.reads)
         row.reads = Unknown("its operations together have no window") if reads is None else reads
         others = [self._row_of[value] for value in sources if self._row_of[value] is not row]
+        row.statistics |= effect.statistics
         row.inputs.extend(other for other in others if other not in row.inputs)
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
         if row.word in ("pad", "view", "slice") and not effect.view:
@@ -168,6 +172,7 @@ class _Gathering:
             layout=effect.layout,
             made_by=operation,
             parts=[] if effect.view else [word],
+            statistics=effect.statistics,
             macs=effect.macs,
             groups=effect.groups,
         )

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from cnncli.analysis.hints import HINTS, Hint
 from cnncli.analysis.rows import Inspection
-from cnncli.analysis.table import columns, size_in_bytes
+from cnncli.analysis.table import columns, listed, notes, size_in_bytes
 from cnncli.cli.render.console import out
 
 _LEGEND = (
@@ -47,11 +47,8 @@ def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
     console.print(table)
     for line in _memory(inspection):
         console.print(Text(line), soft_wrap=True)
-    for note in inspection.notes:
+    for note in notes(inspection):
         console.print(Text(note), soft_wrap=True)
-    for row in inspection.rows:
-        for note in row.notes:
-            console.print(Text(f"{row.name}: {note}"), soft_wrap=True)
     show_unknown(inspection)
     console.print(Text(_LEGEND + (_LEGEND_WIDE if wide else ""), style="dim"))
 
@@ -102,9 +99,5 @@ def _said(hints: list[Hint]) -> str:
     layers: dict[str, list[str]] = {}
     for hint in hints:
         layers.setdefault(hint.says, []).append(hint.layer)
-    parts = [f"{_listed(list(dict.fromkeys(names)))}: {says}" for says, names in layers.items()]
+    parts = [f"{listed(list(dict.fromkeys(names)))}: {says}" for says, names in layers.items()]
     return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} layers more" if len(parts) > 4 else "")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
