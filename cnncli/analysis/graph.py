@@ -26,7 +26,8 @@ class GraphNode:
         item_bytes: of one number of its output and of its weights.
         groups: of a convolution.
         parts: the operations it is made of, where there are several: `conv`, `batch_norm`, `relu`.
-        view: whether its output in use is its input's memory, seen otherwise.
+        inplace: of each part, whether it writes over what it reads, or looks at it otherwise; empty where none does.
+        view: whether its output in use is its input's memory, seen otherwise or written over.
         units: positions along each axis of the input, where the shape does not say them (tokens, channels last).
         notes: what a reader should know.
     """
@@ -43,6 +44,7 @@ class GraphNode:
     item_bytes: int = 4
     groups: int = 1
     parts: tuple[str, ...] = ()
+    inplace: tuple[bool, ...] = ()
     view: bool = False
     statistics: bool = False
     units: tuple[int, ...] | None = None

@@ -201,7 +201,8 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         item_bytes=row.tip.item_bytes,
         groups=row.groups,
         parts=tuple(row.parts),
-        view=not row.parts,
+        inplace=tuple(row.inplace),
+        view=all(row.inplace),
         units=tuple(there.get(axis, 1) for axis in range(axes)),
         notes=("uses weights that a row before it has counted",) if row.shares else (),
     )

@@ -23,7 +23,7 @@ Report = Callable[[str, bool, Mapping[str, Any], Any, str], None]
 def reported(module: nn.Module, report: Report) -> Iterator[None]:
     """Hand every operator that runs inside to `report`, always in the same order for the same module.
 
-    A module without parts that returns what it was given counts as the operator `identity`.
+    A module without parts that returns what it was given counts as the operator `identity`, or `dropout` if it is one.
     """
     paths = {id(each): path for path, each in module.named_modules()}
     stack = [""]
@@ -33,8 +33,9 @@ def reported(module: nn.Module, report: Report) -> Iterator[None]:
 
     def leave(left: nn.Module, args: Any, output: Any) -> None:  # noqa: ANN401  as torch calls it
         if args and output is args[0] and isinstance(output, Tensor) and not any(left.children()):
+            name = "dropout" if isinstance(left, nn.modules.dropout._DropoutNd) and left.p > 0 else "identity"
             with operators.unseen():
-                report("identity", True, {"self": output}, output, stack[-1])
+                report(name, True, {"self": output}, output, stack[-1])
         stack.pop()
 
     def operate(name: str, pointwise: bool, arguments: Mapping[str, Any], result: Any) -> None:  # noqa: ANN401  see Report

@@ -45,6 +45,7 @@ class Operation:
         arguments: by their names in ATen, with a `Value` in place of every tensor.
         outputs: what it made.
         path: the module it ran in, as in `named_modules`.
+        fresh: whether its output lies in memory of its own: it is no view, and not made in place.
     """
 
     number: int | None
@@ -53,6 +54,7 @@ class Operation:
     arguments: Mapping[str, Any]
     outputs: tuple[Value, ...]
     path: str
+    fresh: bool = True
 
     @property
     def inputs(self) -> list[Value]:
@@ -145,14 +147,24 @@ class Recorder:
         dynamic = any(value.dynamic for value in values)
         state = frozenset[str]() if dynamic else frozenset[str]().union(*(value.state for value in values))
         tensors = _within([result], Tensor)
-        inplace = {id(tensor) for tensor in tensors} & (set(self._values) if name != "identity" else set())
-        view = any(t.untyped_storage()._cdata in self._sharing for t in tensors if id(t) not in self._values)
+        inplace = {
+            id(tensor) for tensor in tensors if id(tensor) in self._values and name not in ("identity", "dropout")
+        }
+        fresh = all(tensor.untyped_storage()._cdata not in self._sharing for tensor in tensors)
         outputs = tuple(self._keep(tensor, dynamic=dynamic, state=state) for tensor in tensors)
         self.operations.append(
-            Operation(number=self._count, name=name, pointwise=pointwise, arguments=known, outputs=outputs, path=path)
+            Operation(
+                number=self._count,
+                name=name,
+                pointwise=pointwise,
+                arguments=known,
+                outputs=outputs,
+                path=path,
+                fresh=fresh,
+            )
         )
         self._count += 1
-        self._views.update(outputs if view else ())
+        self._views.update(outputs if not fresh and not inplace else ())
         # A number that is a function of itself alone depends on what it did before, wherever it is looked at from.
         if pointwise and name not in _FILLS and len([value for value in values if value.dynamic]) < 2:
             return

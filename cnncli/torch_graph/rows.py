@@ -31,7 +31,8 @@ class Row:
         tip: its last value, whose shape is the row's.
         layout: of the tip.
         made_by: the operation that made the tip.
-        parts: the kinds of its operations that compute something.
+        parts: the words of its operations that compute something, as ATen has them where configs do not.
+        inplace: of each part, whether it writes over what it reads.
         macs: multiply-accumulates for one image; None where unknown.
         groups: of a convolution.
         state: names of the parameters and buffers that it was the first to use.
@@ -48,6 +49,7 @@ class Row:
     layout: Layout
     made_by: Operation
     parts: list[str]
+    inplace: list[bool]
     statistics: bool = False
     macs: int | None = 0
     groups: int = 1
@@ -143,7 +145,8 @@ class _Gathering:
         if row.word in ("pad", "view", "slice") and not effect.view:
             row.word, row.groups = self._word(operation.path, effect), effect.groups
         if not effect.view and effect.word != "identity":
-            row.parts.append(self._word(operation.path, effect))
+            row.parts.append(effect.word)
+            row.inplace.append(not operation.fresh)
         output = operation.outputs[0]
         # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
         own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
@@ -171,7 +174,8 @@ class _Gathering:
             tip=operation.outputs[0],
             layout=effect.layout,
             made_by=operation,
-            parts=[] if effect.view else [word],
+            parts=[] if effect.view else [effect.word],
+            inplace=[] if effect.view else [not operation.fresh],
             statistics=effect.statistics,
             macs=effect.macs,
             groups=effect.groups,

@@ -14,7 +14,8 @@ def pointwise(operation: Operation, context: Context) -> Effect:
     """Number by number, of one tensor or of several that are broadcast to each other."""
     dynamic = [value for value in operation.inputs if value.dynamic]
     layout = merged([context.layout(value) for value in dynamic], operation.outputs[0].shape)
-    return Effect(word=operation.name, layout=layout, minor=True)
+    scales = operation.name in ("mul", "div") and len(dynamic) == 1 and not any(v.state for v in operation.inputs)
+    return Effect(word="scale" if scales else operation.name, layout=layout, minor=True)
 
 
 def copied(operation: Operation, context: Context) -> Effect:
@@ -64,7 +65,8 @@ RULES: dict[str, Rule] = dict(
         [(n, pointwise) for n in ("rrelu_with_noise", "native_dropout", "channel_shuffle", "floor_divide")],
         [(n, copied) for n in ("_to_copy", "clone", "detach", "alias", "lift_fresh", "identity")],
         [("overwritten", overwritten), ("outside", outside)],
-        [("glu", glu), ("convolution", spatial.convolution), ("constant_pad_nd", spatial.constant_pad)],
+        [("dropout", pointwise), ("glu", glu)],
+        [("convolution", spatial.convolution), ("constant_pad_nd", spatial.constant_pad)],
         [(f"max_pool{n}d_with_indices", spatial.pool("max_pool")) for n in (2, 3)],
         [("max_pool1d", spatial.pool("max_pool"))],
         [(f"avg_pool{n}d", spatial.pool("avg_pool")) for n in (1, 2, 3)],
