@@ -56,6 +56,30 @@ def notes(inspection: Inspection) -> list[str]:
     return [*inspection.notes, *(f"{listed(names)}: {note}" for note, names in layers.items())]
 
 
+def nested(names: Sequence[str]) -> list[tuple[list[str], str]]:
+    """Names as a tree: for each the scopes that begin with it, and what stands for it among these, indented.
+
+    A scope that holds a single name is no scope of its own: `layer1`, ` .0`, `  .conv1`, `  .downsample.0`.
+    """
+    paths = [tuple(name.split(".")) for name in names]
+    result: list[tuple[list[str], str]] = []
+    within: list[tuple[str, ...]] = []
+    for path, then in zip(paths, [*paths[1:], ()], strict=True):
+        within = [scope for scope in within if path[: len(scope)] == scope]
+        scopes = []
+        for depth in range(len(within[-1]) + 1 if within else 1, len(path)):
+            if then[:depth] == path[:depth]:
+                scopes.append(_indented(path[:depth], within))
+                within.append(path[:depth])
+        result.append((scopes, _indented(path, within)))
+    return result
+
+
+def _indented(path: tuple[str, ...], within: list[tuple[str, ...]]) -> str:
+    rest = ".".join(path[len(within[-1]) if within else 0 :])
+    return f"{' ' * len(within)}{'.' if within else ''}{rest}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Some names, or the first of many."""
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"

@@ -10,7 +10,7 @@ from cnncli.analysis.as_json import as_json
 from cnncli.analysis.graph import Graph, GraphNode, graph_of
 from cnncli.analysis.receptive_field import ReceptiveField
 from cnncli.analysis.rows import Inspection, Row, inspect_graph
-from cnncli.analysis.table import window_text
+from cnncli.analysis.table import nested, window_text
 from cnncli.geometry import Adaptive, Gathered, Sliding
 from cnncli.spec.document import Problem, parse_document
 from cnncli.spec.network import lay_out
@@ -262,3 +262,21 @@ def test_the_json_has_a_kernel_for_every_axis_or_none() -> None:
     )
     (row,) = as_json(inspect_graph(graph))["layers"]
     assert row["kernel_size"] is row["stride"] is row["padding"] is row["dilation"] is None
+
+
+def test_names_as_a_tree() -> None:
+    names = [
+        "conv",
+        "layer1.0.conv1",
+        "layer1.0.conv2",
+        "layer1.0.down.0",
+        "layer1.1.conv1",
+        "layer1.1.add",
+        "a.b",
+        "c",
+    ]
+    shown = [line for scopes, name in nested(names) for line in (*scopes, name)]
+    assert shown == [
+        *("conv", "layer1", " .0", "  .conv1", "  .conv2", "  .down.0"),
+        *(" .1", "  .conv1", "  .add", "a.b", "c"),
+    ]
