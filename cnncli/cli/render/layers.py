@@ -38,10 +38,10 @@ def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
 
 def _least_width(inspection: Inspection, *, wide: bool) -> int:
     """Of a table whose numbers are whole, and whose words are broken."""
-    width = 0
+    width = 1
     for column in columns(wide=wide):
         cells = [column.heading, column.total(inspection), *(column.cell(row) for row in inspection.rows)]
-        width += 1 + (max(map(len, cells)) if column.numeric else _WORDS)
+        width += 2 + (max(map(len, cells)) if column.numeric else _WORDS)  # and the space around it
     return width
 
 

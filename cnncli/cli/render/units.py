@@ -84,8 +84,6 @@ def show_seers(pixel: tuple[int, ...], found: Sequence[Seers]) -> None:
         singular = [name.removesuffix("s") for name in names]
         empty = any(not units for units in each.units)
         everywhere = all(of == 1 for of in each.of)  # a row of features has no positions
-        units = (
-            "none" if empty else "all units" if everywhere else ", ".join(map(ranges, map(list, each.units), singular))
-        )
-        table.add_row(each.layer, units, f"{float(each.share):.1%} of its units")
+        places = "all units" if everywhere else ", ".join(map(ranges, map(list, each.units), singular))
+        table.add_row(each.layer, "none" if empty else places, f"{float(each.share):.1%} of its units")
     console.print(table)
