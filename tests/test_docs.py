@@ -39,6 +39,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 import cnncli
 from cnncli import errors
 from cnncli.cli.app import app, main
+from cnncli.cli.listing import ListedCommand
 from cnncli.spec.base import Kind, Spec
 from cnncli.spec.config import ConfigFields, read_config
 from cnncli.spec.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
@@ -321,7 +322,8 @@ def test_fields_in_code_spans_exist(page: Path) -> None:
 
 def commands_of(command: object) -> list[Any]:
     """The commands of a program, and theirs."""
-    inside = list(getattr(command, "commands", {}).values())
+    listed = getattr(command, "commands", {}).values()
+    inside = [each.load() if isinstance(each, ListedCommand) else each for each in listed]
     return [*inside, *(deeper for each in inside for deeper in commands_of(each))]
 
 

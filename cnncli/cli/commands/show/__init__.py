@@ -1,7 +1,6 @@
 """`cnncli show`: pictures of what a run has learned; a command for each kind, and all of them without one."""
 
 import typer
-from typer.core import TyperGroup
 
 from cnncli.cli.commands.show import (
     calibration,
@@ -13,9 +12,10 @@ from cnncli.cli.commands.show import (
     kernels,
     misclassified,
 )
+from cnncli.cli.listing import PanelGroup
 
 
-class _KindOrRun(TyperGroup):
+class _KindOrRun(PanelGroup):
     """`cnncli show RUN` is `cnncli show all RUN`."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # click's own
@@ -28,7 +28,8 @@ class _KindOrRun(TyperGroup):
 app = typer.Typer(
     cls=_KindOrRun,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    add_completion=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: cnncli show RUN",
 )
@@ -45,7 +46,7 @@ app.command("effective")(effective.effective)
 
 @app.callback()
 def _show() -> None:
-    """Draw what a run has learned: into its folder `show`, as PNG files and for TensorBoard.
+    """Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.
 
     Examples:
 
