@@ -131,7 +131,9 @@ class Board:
     def texts(self, texts: Mapping[str, str]) -> None:
         """One page of Markdown for each tag."""
         for tag, markdown in texts.items():
-            self._write(Event(step=0, summary=_summary.text(tag, markdown)))
+            summary = _summary.text(tag, markdown)
+            summary.value[0].tag = tag  # torch puts "/text_summary" behind it, which is all that the card would show
+            self._write(Event(step=0, summary=summary))
 
     def layout(self, charts: Mapping[str, Sequence[str]]) -> None:
         """Charts of the "custom scalars" view: title -> tags whose curves share it."""

@@ -26,6 +26,7 @@ KEPT = 10_000
 keeps all, as its help says, is not so: it then shows no picture at all."""
 
 USUAL_PORT = 6006
+_PYTHON = sys.executable
 _FIRST = "cnncli train quickstart"
 _ADDRESS = re.compile(rb"^TensorBoard \S+ at (http://\S+)", re.MULTILINE)
 _DEADLINE = 60.0
@@ -80,7 +81,7 @@ class Server:
         self._said = Path(self._folder.name) / "said.txt"
         kept = ",".join(f"{plugin}={KEPT}" for plugin in ("images", "scalars", "histograms", "text"))
         command = [
-            *(sys.executable, "-P", "-m", "tensorboard.main"),  # -P: the working directory may have any names in it
+            *(_PYTHON, "-P", "-m", "tensorboard.main"),  # -P: the working directory may have any names in it
             *("--logdir", str(self._named(runs.resolve())), "--samples_per_plugin", kept),
             *("--host", host, "--port", str(port)),
         ]
@@ -162,13 +163,13 @@ class Server:
         if (code := self._process.poll()) is not None:
             raise ServerError(
                 f"TensorBoard ended with exit code {code}{self._words()}",
-                remedy=f"see whether it works alone: {sys.executable} -m tensorboard.main --version_tb",
+                remedy=f"see whether it works alone: {_PYTHON} -m tensorboard.main --version_tb",
             )
 
     def _words(self) -> str:
         """Its last lines, to be put behind a message."""
         lines = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return "".join(f"\n  {line}" for line in (["; it said:", *lines[-12:]] if lines else []))
+        return "\n  ".join(["; it said:", *lines[-12:]]) if lines else ""
 
 
 def _free_port(host: str, port: int | None) -> int:

@@ -73,7 +73,8 @@ class Logbook:
             }
         )
         judged = ["train"] if self._experiment.validation is None else ["train", "val"]
-        self._board.layout({name: [f"{name}/{part}" for part in judged] for name in ("accuracy", "loss")})
+        # The same for all runs, with validation images or without: TensorBoard draws charts that differ one by one.
+        self._board.layout({name: [f"{name}/train", f"{name}/val"] for name in ("accuracy", "loss")})
         self._board.hparams(settings(config, inspection), [f"{name}/{judged[-1]}" for name in ("accuracy", "loss")])
         if 0 in self._picture_epochs:
             self._pictures(step=0)

@@ -95,8 +95,8 @@ def test_texts(tmp_path: Path) -> None:
     with Board(tmp_path) as board:
         board.texts({"config": "| a | b |", "versions": "torch **2**"})
     reader = read(tmp_path)
-    assert reader.Tensors("config/text_summary")[0].tensor_proto.string_val == [b"| a | b |"]
-    assert reader.Tensors("versions/text_summary")[0].tensor_proto.string_val == [b"torch **2**"]
+    assert reader.Tensors("config")[0].tensor_proto.string_val == [b"| a | b |"]
+    assert reader.Tensors("versions")[0].tensor_proto.string_val == [b"torch **2**"]
 
 
 def test_hparams_are_in_the_file_of_the_run(tmp_path: Path) -> None:
