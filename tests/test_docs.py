@@ -38,6 +38,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 import cnncli
 from cnncli import errors
+from cnncli.board.links import links
 from cnncli.cli.app import app, main
 from cnncli.spec.base import Kind, Spec
 from cnncli.spec.config import ConfigFields, read_config
@@ -66,6 +67,7 @@ NOT_RUN = {
     SECOND,
     "make check",
     "tensorboard --logdir runs",
+    "cnncli board",
     PAIR,
     f"{PAIR} {CPU_INDEX}",
     f"pip install torch torchvision {CPU_INDEX}",
@@ -493,6 +495,25 @@ def test_exit_codes() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.CnncliError)]
     codes = [int(row[0]) for row in table(text_of(RUN_PAGE), "code")]
     assert codes == sorted({0, *(kind.exit_code for kind in kinds)})
+
+
+# docs/tensorboard.md
+
+
+def test_the_addresses_that_cnncli_board_prints() -> None:
+    """The command serves until it is stopped; that it runs as written is seen in tests/cli/test_board.py."""
+    (shown,) = (
+        output
+        for block in blocks(CHECKOUT / "docs/tensorboard.md")
+        for command, output in commands(*block)
+        if command == "cnncli board"
+    )
+    assert shown is not None
+    *lines, last = shown.splitlines()
+    printed = dict(re.split("  +", line) for line in lines)
+    address = "http://localhost:6006/"
+    assert printed == {"everything": address, **links(address)}
+    assert last == "Ctrl-C stops TensorBoard"
 
 
 # README.md, CHANGELOG.md

@@ -24,7 +24,7 @@ def graph_def(inspection: Inspection) -> GraphDef:
 def _node(row: Row) -> NodeDef:
     facts: dict[str, int | str | None] = {"params": row.params, "macs": row.macs}
     if (field := row.receptive_field) is not None:
-        facts["receptive_field"] = "x".join(map(str, field.size))
+        facts["field"] = "x".join(map(str, field.size))
         facts["jump"] = "x".join(map(str, field.jump)) if field.jump else None
     return NodeDef(
         name=_scoped(row.name),

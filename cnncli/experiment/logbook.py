@@ -69,10 +69,10 @@ class Logbook:
                 "versions": versions,
             }
         )
-        judged = ["train"] if self._experiment.validation is None else ["train", "val"]
-        # The same for all runs, with validation images or without: TensorBoard draws charts that differ one by one.
+        # The same for all runs, with validation images or without: TensorBoard draws charts that differ one by one, and
+        # takes the metrics of the first run for all.
         self._board.layout({name: [f"{name}/train", f"{name}/val"] for name in ("accuracy", "loss")})
-        self._board.hparams(settings(config, inspection), [f"{name}/{judged[-1]}" for name in ("accuracy", "loss")])
+        self._board.hparams(settings(config, inspection), ("test/accuracy", "accuracy/val", "loss/val", "loss/train"))
         if self._log.graph:
             self._board.graph(inspection)
         if 0 in self._picture_epochs:

@@ -150,7 +150,7 @@ def test_the_graph_is_the_network(tmp_path: Path) -> None:
     assert [dim.size for dim in shape.dim] == [4, 8, 8]
     assert conv.attr["params"].i == 4 * (4 * 3 * 3 + 1)
     assert conv.attr["macs"].i == 4 * 4 * 3 * 3 * 8 * 8
-    assert (conv.attr["receptive_field"].s, conv.attr["jump"].s) == (b"5x5", b"1x1")
+    assert (conv.attr["field"].s, conv.attr["jump"].s) == (b"5x5", b"1x1")
 
 
 def test_what_is_written_can_be_read_before_the_end(tmp_path: Path) -> None:
