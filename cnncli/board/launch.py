@@ -25,7 +25,7 @@ KEPT = 10_000
 """Points of a tag that are kept, of each kind. By default TensorBoard keeps 10 pictures and draws them by lot; that 0
 keeps all, as its help says, is not so: it then shows no picture at all."""
 
-USUAL_PORT = 6006
+_USUAL_PORTS = range(6006, 6016)
 _PYTHON = sys.executable
 _FIRST = "cnncli train quickstart"
 _ADDRESS = re.compile(rb"^TensorBoard \S+ at (http://\S+)", re.MULTILINE)
@@ -69,21 +69,21 @@ class Server:
     Args:
         runs: a folder of runs, or one run, which keeps its name in the list of runs.
         host: to listen at.
-        port: to listen at; the usual one if it is free, else any, if not given.
+        port: to listen at; if not given, 6006 or the next that is free.
 
     Raises:
         UsageError: another program has the port, or the host is not one of this machine.
     """
 
     def __init__(self, runs: Path, *, host: str = "localhost", port: int | None = None) -> None:
-        port = _free_port(host, port)
+        listened = _port(host, port)
         self._folder = tempfile.TemporaryDirectory(prefix="cnncli-board-")
         self._said = Path(self._folder.name) / "said.txt"
         kept = ",".join(f"{plugin}={KEPT}" for plugin in ("images", "scalars", "histograms", "text"))
         command = [
             *(_PYTHON, "-P", "-m", "tensorboard.main"),  # -P: the working directory may have any names in it
             *("--logdir", str(self._named(runs.resolve())), "--samples_per_plugin", kept),
-            *("--host", host, "--port", str(port)),
+            *("--host", host, "--port", listened),
         ]
         with self._said.open("wb") as output:
             self._process = subprocess.Popen(
@@ -172,27 +172,31 @@ class Server:
         return "\n  ".join(["; it said:", *lines[-12:]]) if lines else ""
 
 
-def _free_port(host: str, port: int | None) -> int:
-    """The port, if it can be had; if none is given, the usual one, or 0, with which TensorBoard finds another."""
-    alone = "leave it out for this machine alone"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for wanted in (USUAL_PORT, 0) if port is None else (port,):
-        try:
-            with socket.socket(family) as attempt:
-                if os.name == "posix":  # elsewhere this would take the port away from its owner
-                    attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                attempt.bind((host, wanted))
-        except socket.gaierror as error:
-            raise UsageError(f"--host {host}: {error.strerror}", remedy=alone) from None
-        except OSError as error:
-            failure = error
-        else:
-            return wanted
-    if port is None:
-        raise UsageError(f"--host {host}: {failure.strerror}", remedy=alone)
-    raise UsageError(
-        f"--port {port}: {failure.strerror}", remedy="name another port, or leave --port out: a free one is found"
-    )
+def _port(host: str, port: int | None) -> str:
+    """What TensorBoard is told of the port: the one that is asked for, else one of the usual ones, else any.
+
+    It takes the first of the usual ones that it can have, so that two which start at once do not get into each
+    other's way; if it can have none of them, it gives up.
+    """
+    if port is not None and (refusal := _refusal(host, port)):
+        raise UsageError(f"--port {port}: {refusal}", remedy="name another, or leave --port out: a free one is found")
+    if port is not None:
+        return str(port)
+    if refusal := _refusal(host, 0):
+        raise UsageError(f"--host {host}: {refusal}", remedy="leave it out for this machine alone")
+    return "default" if any(_refusal(host, usual) is None for usual in _USUAL_PORTS) else "0"
+
+
+def _refusal(host: str, port: int) -> str | None:
+    """Why nobody can listen there now; None if one can."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as attempt:
+            if os.name == "posix":  # elsewhere this would take the port away from its owner
+                attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            attempt.bind((host, port))
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _runs_listed(address: str) -> list[str] | None:

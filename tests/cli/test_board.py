@@ -121,13 +121,14 @@ def test_a_port_that_is_taken(runs: Path, run_cnncli: Cnncli) -> None:
     assert "leave --port out" in err
 
 
-def test_the_usual_port_is_left_to_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usual_ports_are_left_to_who_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as other:
         other.bind(("localhost", 0))
         other.listen()
-        monkeypatch.setattr(launch, "USUAL_PORT", other.getsockname()[1])
-        assert launch._free_port("localhost", None) == 0, "TensorBoard finds one by itself"
-    assert launch._free_port("localhost", None) == launch.USUAL_PORT
+        port = other.getsockname()[1]
+        monkeypatch.setattr(launch, "_USUAL_PORTS", range(port, port + 1))
+        assert launch._port("localhost", None) == "0", "TensorBoard then takes any"
+    assert launch._port("localhost", None) == "default", "it then takes the first of them that is free"
 
 
 def test_a_host_that_is_elsewhere(runs: Path, run_cnncli: Cnncli) -> None:

@@ -16,7 +16,9 @@ from cnncli.cli.stopping import stop_wish
 RunsArgument = Annotated[Path, typer.Argument(metavar="[RUNS]", help="A folder of runs, or the directory of one run.")]
 PortOption = Annotated[
     int | None,
-    typer.Option("--port", min=1, max=65535, metavar="N", help="Listen here; if not given, at 6006 or any free port."),
+    typer.Option(
+        "--port", min=1, max=65535, metavar="N", help="Listen here; if not given, at 6006 or the next free port."
+    ),
 ]
 HostOption = Annotated[
     str, typer.Option("--host", metavar="ADDRESS", help="Listen at this address; 0.0.0.0 lets other machines in.")
