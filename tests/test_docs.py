@@ -38,6 +38,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 import cnncli
 from cnncli import errors
+from cnncli.board.links import links
 from cnncli.cli.app import app, main
 from cnncli.cli.listing import ListedCommand
 from cnncli.spec.base import Kind, Spec
@@ -67,6 +68,7 @@ NOT_RUN = {
     SECOND,
     "make check",
     "tensorboard --logdir runs",
+    "cnncli board",
     PAIR,
     f"{PAIR} {CPU_INDEX}",
     f"pip install torch torchvision {CPU_INDEX}",
@@ -486,10 +488,11 @@ def test_tags(run: Path) -> None:
     for folder in (run, run / "show"):
         tags = EventAccumulator(str(folder)).Reload().Tags()
         found |= {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
-        found |= {tag.removesuffix("/text_summary") for tag in tags["tensors"] if tag.endswith("/text_summary")}
+        found |= {*tags["tensors"]} - {"custom_scalars__config__"}
     placeholders = {
         "<layer>": r"\d\d_[\w.]+",
         "<class>": r"[\w.-]+",
+        "<image>": r"[\w.-]+",
         "<parameter>": r"[\w.]+",
         "<number>": r"[a-z]+_?[a-z0-9]+",
     }
@@ -504,6 +507,25 @@ def test_exit_codes() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.CnncliError)]
     codes = [int(row[0]) for row in table(text_of(RUN_PAGE), "code")]
     assert codes == sorted({0, *(kind.exit_code for kind in kinds)})
+
+
+# docs/tensorboard.md
+
+
+def test_the_addresses_that_cnncli_board_prints() -> None:
+    """The command serves until it is stopped; that it runs as written is seen in tests/cli/test_board.py."""
+    (shown,) = (
+        output
+        for block in blocks(CHECKOUT / "docs/tensorboard.md")
+        for command, output in commands(*block)
+        if command == "cnncli board"
+    )
+    assert shown is not None
+    *lines, last = shown.splitlines()
+    printed = dict(re.split("  +", line) for line in lines)
+    address = "http://localhost:6006/"
+    assert printed == {"everything": address, **links(address)}
+    assert last == "Ctrl-C stops TensorBoard"
 
 
 # README.md, CHANGELOG.md

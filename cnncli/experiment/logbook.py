@@ -39,14 +39,11 @@ class Logbook:
         self._picture_epochs = _picture_epochs(epochs, self._log.images)
         self._slugs = _slugs(experiment.probes.names)
 
-    def begin(self, meta: Mapping[str, Any]) -> str | None:
+    def begin(self, meta: Mapping[str, Any]) -> None:
         """The pages that stay as they are, and the pictures before the first step.
 
         Args:
             meta: versions and machine, as in meta.json.
-
-        Returns:
-            Why there is no graph, if one was wanted and the network cannot be traced.
         """
         config = self._experiment.config
         inspection = inspect_graph(graph_of(config.network, config.name))
@@ -59,15 +56,14 @@ class Logbook:
                 "versions": versions,
             }
         )
-        judged = ["train"] if self._experiment.validation is None else ["train", "val"]
-        self._board.layout({name: [f"{name}/{part}" for part in judged] for name in ("accuracy", "loss")})
-        self._board.hparams(settings(config, inspection), [f"{name}/{judged[-1]}" for name in ("accuracy", "loss")])
+        # The same for all runs, with validation images or without: TensorBoard draws charts that differ one by one, and
+        # takes the metrics of the first run for all.
+        self._board.layout({name: [f"{name}/train", f"{name}/val"] for name in ("accuracy", "loss")})
+        self._board.hparams(settings(config, inspection), ("test/accuracy", "accuracy/val", "loss/val", "loss/train"))
+        if self._log.graph:
+            self._board.graph(inspection)
         if 0 in self._picture_epochs:
             self._pictures(step=0)
-        probes = self._experiment.probes
-        if self._log.graph and len(probes.names):
-            return self._board.graph(self._experiment.model, probes.images[:1])
-        return None
 
     def epoch(self, epoch: Epoch) -> None:
         """The end of an epoch."""

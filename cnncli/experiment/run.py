@@ -62,9 +62,8 @@ def conduct(
             run.write_resolved(experiment.config.resolved())
             with Board(run.path, resumed_at=experiment.training.step + 1 if resumed else None) as board:
                 logbook = Logbook(board, experiment)
-                no_graph = None if resumed else logbook.begin(meta)
-                if no_graph is not None:
-                    notify(f"TensorBoard gets no graph of this network: {no_graph}")
+                if not resumed:
+                    logbook.begin(meta)
                 yield from _epochs(experiment, run, logbook, progress=progress, stop=stop, notify=notify)
                 if stop() and experiment.training.epochs_done < experiment.config.train.epochs:
                     run.set_status("interrupted")

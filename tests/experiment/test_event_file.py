@@ -47,12 +47,7 @@ def test_there_is_one_file_with_everything(run: Path, events: EventAccumulator) 
                 "bias",
             }
     assert tags["graph"]
-    assert {
-        "config/text_summary",
-        "resolved_config/text_summary",
-        "layers/text_summary",
-        "versions/text_summary",
-    } <= set(tags["tensors"])
+    assert {"config", "resolved_config", "layers", "versions"} <= set(tags["tensors"])
     settings = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     hparams = HParamsPluginData.FromString(settings).session_start_info.hparams
     assert hparams["lr"].number_value == 1e-2
@@ -62,7 +57,7 @@ def test_there_is_one_file_with_everything(run: Path, events: EventAccumulator) 
 
 def test_the_texts(events: EventAccumulator) -> None:
     def text(tag: str) -> str:
-        (tensor,) = events.Tensors(f"{tag}/text_summary")
+        (tensor,) = events.Tensors(tag)
         content: bytes = tensor.tensor_proto.string_val[0]
         return content.decode()
 
