@@ -6,6 +6,7 @@ thread prints a traceback of its own when the disk is full, and the caller learn
 
 import os
 import socket
+import struct
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]
     SourceMetadata,
     TaggedRunMetadata,
 )
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]  # generated, no stubs
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]  # no stubs
 from torch import Tensor, nn
 
@@ -108,6 +110,14 @@ class Board:
             assert pixels.ndim == 3, f"{tag}: {pixels.shape}"
             assert pixels.shape[2] == 3, f"{tag}: {pixels.shape}"
             self._write(Event(step=step, summary=_summary.image(tag, pixels, dataformats="HWC")))
+
+    def animations(self, step: int, animations: Mapping[str, bytes]) -> None:
+        """One GIF for each tag, stored as it is: TensorBoard serves its bytes as image/gif, and browsers play them."""
+        for tag, gif in animations.items():
+            assert gif.startswith((b"GIF87a", b"GIF89a")), f"{tag}: {gif[:6]!r}"
+            width, height = struct.unpack_from("<HH", gif, offset=6)  # GIF89a, section 18
+            image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=gif)  # 3 is RGB
+            self._write(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
 
     def histograms(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """The finite values of each tensor; a tensor without any is passed over."""

@@ -56,6 +56,20 @@ def test_pictures_come_back_bit_for_bit(tmp_path: Path) -> None:
             assert np.array_equal(np.array(decoded), picture)
 
 
+def test_animations_come_back_byte_for_byte(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (37, 300), colour) for colour in ("red", "green", "blue")]
+    written = io.BytesIO()
+    frames[0].save(written, "GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)
+    with Board(tmp_path) as board:
+        board.animations(4, {"evolution/01_conv1": written.getvalue()})
+        board.animations(5, {"evolution/01_conv1": written.getvalue()})
+    images = read(tmp_path).Images("evolution/01_conv1")
+    assert [image.step for image in images] == [4, 5]
+    for image in images:
+        assert image.encoded_image_string == written.getvalue()
+        assert (image.width, image.height) == (37, 300)
+
+
 def test_histograms_hold_the_finite_values(tmp_path: Path) -> None:
     nan, inf = float("nan"), float("inf")
     with Board(tmp_path) as board:
