@@ -3,12 +3,15 @@
 Letters: C channels, (H, W) map; (c, h, w) image.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 from torch import Tensor
 
 from cnncli.pictures.canvas import text_width
 from cnncli.pictures.colour import Pixels, Scale, Values
 from cnncli.pictures.grid import INSET, Picture, Strip, compose, room
+from cnncli.pictures.kernels import dead_note
 from cnncli.pictures.layout import LINE, Layout, Spacing, plan
 
 LARGEST_TILE = 96
@@ -17,7 +20,9 @@ LEAST_TILE, LEAST_TILE_IN_ROWS, LEAST_PIXEL_IN_ROWS = 18, 10, 5
 """Pixels: with a number above every map; in rows with a number at the beginning; there, for 1x1 maps."""
 
 
-def feature_map_picture(maps: Tensor, *, image: Tensor, title: str) -> Picture:
+def feature_map_picture(
+    maps: Tensor, *, image: Tensor, title: str, dead: Collection[int] = (), scale: Scale | None = None
+) -> Picture:
     """The image and one tile for each channel, all channels on one scale.
 
     The scale is sequential from 0 if no value is negative, as after ReLU, otherwise diverging about zero; it
@@ -30,13 +35,15 @@ def feature_map_picture(maps: Tensor, *, image: Tensor, title: str) -> Picture:
         image: (c, h, w), uint8 or floating point from 0 to 1; in colour if c is 3, else its first channel in
             grey.
         title: such as the name of the layer.
+        dead: numbers of dead channels, to be outlined.
+        scale: instead of one that is as wide as these maps need.
 
     Returns:
         A picture with a box for every (channel,) that is shown, and the image as its inset.
     """
     values = maps.detach().cpu().double().numpy()  # (C, H, W)
-    scale = Scale.symmetric(values) if (values < 0).any() else Scale.from_zero(values)
-    notes = _notes(values)
+    scale = scale or (Scale.symmetric(values) if (values < 0).any() else Scale.from_zero(values))
+    notes = [*_notes(values), *dead_note(dead, of=len(values), what="channels")]
     step = _step(values.shape[1:], LARGEST_TILE)
     tiles = scale.colours(values[:, ::step, ::step])  # (C, H', W', 3)
     layout = _layout(tiles.shape[:3], room=room(captions=1 + len(notes), inset=True))
@@ -52,6 +59,7 @@ def feature_map_picture(maps: Tensor, *, image: Tensor, title: str) -> Picture:
         scale=scale,
         columns=[f"+{column}" for column in range(layout.tiles)] if layout.spacing.top else (),
         inset=_inset(image),
+        marked=[(channel,) for channel in dead],
     )
 
 

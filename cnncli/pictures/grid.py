@@ -8,11 +8,11 @@ input    0     1     2
 +---+  +---+ +---+ +---+
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from cnncli.pictures.canvas import Box, Canvas, text_width
+from cnncli.pictures.canvas import MARK, Box, Canvas, text_width
 from cnncli.pictures.colour import Pixels, Scale
 from cnncli.pictures.layout import HEIGHT, LINE, WIDTH, Layout
 
@@ -63,6 +63,7 @@ def compose(
     scale: Scale,
     columns: Sequence[str] = (),
     inset: Pixels | None = None,
+    marked: Collection[Key] = (),
 ) -> Picture:
     """Draw what `layout` shows of the strips.
 
@@ -74,6 +75,7 @@ def compose(
         scale: of the tiles; it is drawn as a bar with its two numbers.
         columns: labels for the tiles of a strip, written once above them.
         inset: a picture of its own on the left, such as the input of a network: (h, w, 3).
+        marked: tiles that are outlined; where there is no gap for that, a bar stands on the left of their strips.
     """
     header, beside = _header(len(captions)), _inset_width(inset is not None)
     height, width = layout.size
@@ -91,6 +93,10 @@ def compose(
         tiles[key] = pixels
     for box in boxes.values():  # before any tile, so that tiles without a gap between them share one frame
         canvas.frame(box)
+    for key in boxes.keys() & set(marked):
+        canvas.frame(boxes[key], MARK, width=2 if layout.spacing.gap > 2 else 1)
+        if not layout.spacing.gap and layout.spacing.left:
+            canvas.bar(boxes[key], MARK)
     for key, box in boxes.items():
         canvas.tile(box, tiles[key])
     _draw_labels(canvas, strips, layout, columns=columns, left=left, top=header)

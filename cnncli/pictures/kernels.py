@@ -3,6 +3,8 @@
 Letters: O output channels (filters), I input channels of one filter, (kh, kw) kernel.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from cnncli.pictures.grid import Picture, Strip, compose, room
 from cnncli.pictures.layout import LINE, Layout, Spacing, plan
 
 
-def kernel_picture(weight: Tensor, *, title: str) -> Picture:
+def kernel_picture(weight: Tensor, *, title: str, dead: Collection[int] = (), scale: Scale | None = None) -> Picture:
     """Filters with one input channel as a grid, deeper ones as a matrix, 1x1 kernels as a heat map.
 
     In the matrix and the heat map a row is a filter and a column an input channel; where filters are short,
@@ -23,14 +25,16 @@ def kernel_picture(weight: Tensor, *, title: str) -> Picture:
     Args:
         weight: (O, I, kh, kw), floating point, on any device.
         title: such as the name of the layer.
+        dead: numbers of dead filters, to be outlined.
+        scale: instead of one that is as wide as these weights need.
 
     Returns:
         A picture with a box for every (output, input) that is shown.
     """
     values = weight.detach().cpu().double().numpy()  # (O, I, kh, kw)
     outputs, inputs, height, width = values.shape
-    scale = Scale.symmetric(values)
-    notes = _notes(values)
+    scale = scale or Scale.symmetric(values)
+    notes = [*_notes(values), *dead_note(dead, of=outputs, what="filters")]
     spacing, least_scale = _style(outputs, inputs, height=height, width=width)
     layout = plan(
         strips=outputs,
@@ -53,6 +57,7 @@ def kernel_picture(weight: Tensor, *, title: str) -> Picture:
         captions=[_caption(layout, outputs, inputs), *notes],
         scale=scale,
         columns=[str(input_) for input_ in range(inputs)] if spacing.top else (),
+        marked=[(output, input_) for output in dead for input_ in range(inputs)],
     )
 
 
@@ -73,6 +78,11 @@ def _caption(layout: Layout, outputs: int, inputs: int) -> str:
         return f"{height}x{width}, {filters}"
     channels = f"{layout.tiles} of {inputs} inputs" if layout.tiles < inputs else f"{inputs} inputs"
     return f"{height}x{width}, {filters} down, {channels} across"
+
+
+def dead_note(dead: Collection[int], *, of: int, what: str) -> list[str]:
+    """The line that says what is outlined; none where nothing is."""
+    return [f"{len(dead)} of {of} {what} dead: outlined"] if dead else []
 
 
 def _notes(values: Values) -> list[str]:
