@@ -112,7 +112,7 @@ class Drawings:
         """One picture for each convolution."""
         kernels = self._experiment.model.kernels()
         for name in self._names(_CONVOLUTIONS):
-            picture = kernel_picture(kernels[name], title=name, dead=dead.get(name, ()))
+            picture = kernel_picture(kernels[name], title=name, dead=dead.get(name))
             pictures[f"kernels/{self._numbered[name]}"] = picture
             looks[name] = Look.of(kernels[name], picture)
 
@@ -130,7 +130,7 @@ class Drawings:
             for name in names:
                 shown = _as_maps(maps[name][i])
                 picture = feature_map_picture(
-                    shown, image=probes.pictures[i], title=f"{name}, {title}", dead=dead.get(name, ())
+                    shown, image=probes.pictures[i], title=f"{name}, {title}", dead=dead.get(name)
                 )
                 pictures[f"feature_maps/{self._numbered[name]}/{self._slugs[i]}"] = picture
                 if i == 0 and name in pools:

@@ -73,14 +73,23 @@ class Logbook:
         judged = ["train"] if self._experiment.validation is None else ["train", "val"]
         self._board.layout({name: [f"{name}/{part}" for part in judged] for name in ("accuracy", "loss")})
         self._board.hparams(settings(config, inspection), [f"{name}/{judged[-1]}" for name in ("accuracy", "loss")])
-        images = self._experiment.held_out.image_count
-        if self._steps and self._drawings.mortal and images < WITNESSES:
-            self._notify(f"dead filters are looked for on {images:,} held-out images, for there are no more")
+        if self._steps and self._drawings.mortal:
+            self._board.texts({"dead_filters": self._about_dead_filters()})
         probes = self._experiment.probes
         if self._log.graph and len(probes.names):
             why_not = self._board.graph(self._experiment.model, probes.images[:1])
             if why_not is not None:
                 self._notify(f"TensorBoard gets no graph of this network: {why_not}")
+
+    def _about_dead_filters(self) -> str:
+        images = self._experiment.held_out.image_count
+        part = "test" if self._experiment.validation is None else "validation"
+        fewer = "" if images >= WITNESSES else f", which are all there are (fewer than {WITNESSES:,})"
+        layers = ", ".join(self._drawings.mortal)
+        return (
+            f"A filter is counted as dead if it is 0 after the activation at every position of {images:,} {part} "
+            f"images{fewer}. Looked at: {layers}."
+        )
 
     def due(self, step: int) -> bool:
         """Whether pictures are to be drawn after a step and have not been."""

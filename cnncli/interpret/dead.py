@@ -92,9 +92,11 @@ def dead_in_pictures(network: Network, dead: Mapping[str, Collection[int]]) -> d
             outlined[node.name] = outlined[node.inputs[0]]
     for node in reversed(network.nodes):
         readers = [each for each in network.nodes if node.name in each.inputs]
-        follows = len(readers) == 1 and isinstance(readers[0].layer, Activation | _KEEPS_CHANNELS)
-        if follows and _activation(node) is None and isinstance(node.layer, Conv | ConvTranspose | _KEEPS_CHANNELS):
-            outlined.setdefault(node.name, outlined.get(readers[0].name, ()))
+        alone = readers[0] if len(readers) == 1 else None
+        follows = alone is not None and isinstance(alone.layer, Activation | _KEEPS_CHANNELS)
+        able = _activation(node) is None and isinstance(node.layer, Conv | ConvTranspose | _KEEPS_CHANNELS)
+        if alone is not None and follows and able and alone.name in outlined:
+            outlined.setdefault(node.name, outlined[alone.name])
     return outlined
 
 

@@ -21,7 +21,7 @@ LEAST_TILE, LEAST_TILE_IN_ROWS, LEAST_PIXEL_IN_ROWS = 18, 10, 5
 
 
 def feature_map_picture(
-    maps: Tensor, *, image: Tensor, title: str, dead: Collection[int] = (), scale: Scale | None = None
+    maps: Tensor, *, image: Tensor, title: str, dead: Collection[int] | None = None, scale: Scale | None = None
 ) -> Picture:
     """The image and one tile for each channel, all channels on one scale.
 
@@ -35,7 +35,7 @@ def feature_map_picture(
         image: (c, h, w), uint8 or floating point from 0 to 1; in colour if c is 3, else its first channel in
             grey.
         title: such as the name of the layer.
-        dead: numbers of dead channels, to be outlined.
+        dead: numbers of dead channels, to be outlined and counted; None where a channel cannot be found dead.
         scale: instead of one that is as wide as these maps need.
 
     Returns:
@@ -59,7 +59,7 @@ def feature_map_picture(
         scale=scale,
         columns=[f"+{column}" for column in range(layout.tiles)] if layout.spacing.top else (),
         inset=_inset(image),
-        marked=[(channel,) for channel in dead],
+        marked=[(channel,) for channel in dead or ()],
     )
 
 

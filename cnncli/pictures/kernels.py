@@ -14,7 +14,7 @@ from cnncli.pictures.grid import Picture, Strip, compose, room
 from cnncli.pictures.layout import LINE, Layout, Spacing, plan
 
 
-def kernel_picture(weight: Tensor, *, title: str, dead: Collection[int] = (), scale: Scale | None = None) -> Picture:
+def kernel_picture(weight: Tensor, *, title: str, dead: Collection[int] | None = None, scale: Scale | None = None) -> Picture:
     """Filters with one input channel as a grid, deeper ones as a matrix, 1x1 kernels as a heat map.
 
     In the matrix and the heat map a row is a filter and a column an input channel; where filters are short,
@@ -25,7 +25,7 @@ def kernel_picture(weight: Tensor, *, title: str, dead: Collection[int] = (), sc
     Args:
         weight: (O, I, kh, kw), floating point, on any device.
         title: such as the name of the layer.
-        dead: numbers of dead filters, to be outlined.
+        dead: numbers of dead filters, to be outlined and counted; None where a filter cannot be found dead.
         scale: instead of one that is as wide as these weights need.
 
     Returns:
@@ -57,7 +57,7 @@ def kernel_picture(weight: Tensor, *, title: str, dead: Collection[int] = (), sc
         captions=[_caption(layout, outputs, inputs), *notes],
         scale=scale,
         columns=[str(input_) for input_ in range(inputs)] if spacing.top else (),
-        marked=[(output, input_) for output in dead for input_ in range(inputs)],
+        marked=[(output, input_) for output in dead or () for input_ in range(inputs)],
     )
 
 
@@ -80,9 +80,11 @@ def _caption(layout: Layout, outputs: int, inputs: int) -> str:
     return f"{height}x{width}, {filters} down, {channels} across"
 
 
-def dead_note(dead: Collection[int], *, of: int, what: str) -> list[str]:
-    """The line that says what is outlined; none where nothing is."""
-    return [f"{len(dead)} of {of} {what} dead: outlined"] if dead else []
+def dead_note(dead: Collection[int] | None, *, of: int, what: str) -> list[str]:
+    """The line that counts the dead; also where there are none yet, so that nothing moves when there are."""
+    if dead is None:
+        return []
+    return [f"{len(dead)} of {of} {what} dead" + ": outlined" * bool(dead)]
 
 
 def _notes(values: Values) -> list[str]:
