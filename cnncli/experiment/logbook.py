@@ -182,11 +182,13 @@ class Logbook:
         """What there is room for, decided when the first pictures are there to be measured."""
         if self._allotted is not None:
             return self._allotted
-        if encoded is None:  # a run that goes on, and ends an epoch before it draws
-            encoded = {tag: png(picture.pixels) for tag, picture in self._drawings.draw().pictures.items()}
-        epochs = self._experiment.config.train.epochs - self._experiment.training.epochs_done
-        sizes = {tag: len(png) + _POINT for tag, png in encoded.items()}
         due = [step for step in self._steps if self.due(step)]
+        epochs = self._experiment.config.train.epochs - self._experiment.training.epochs_done
+        if encoded is None:  # an epoch has ended before anything was drawn: in a run that goes on, or without pictures
+            pictures = self._drawings.draw().pictures if due else {}
+            encoded = {tag: png(picture.pixels) for tag, picture in pictures.items()}
+            epochs += 1
+        sizes = {tag: len(png) + _POINT for tag, png in encoded.items()}
         found = allot(
             self._left(),
             pictures=sizes,

@@ -14,7 +14,9 @@ from cnncli.pictures.grid import Picture, Strip, compose, room
 from cnncli.pictures.layout import LINE, Layout, Spacing, plan
 
 
-def kernel_picture(weight: Tensor, *, title: str, dead: Collection[int] | None = None, scale: Scale | None = None) -> Picture:
+def kernel_picture(
+    weight: Tensor, *, title: str, dead: Collection[int] | None = None, scale: Scale | None = None
+) -> Picture:
     """Filters with one input channel as a grid, deeper ones as a matrix, 1x1 kernels as a heat map.
 
     In the matrix and the heat map a row is a filter and a column an input channel; where filters are short,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
     EventAccumulator,
 )
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 from cnncli.data.digits import load_digits
 from cnncli.data.splits import stratified_split

@@ -95,7 +95,9 @@ def test_the_event_file(trained: tuple[Experiment, RunDirectory]) -> None:
     events = EventAccumulator(str(run.path), size_guidance={"images": 0})
     events.Reload()
     assert "effective/03_conv2" in events.Tags()["images"]
-    sides = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"] if tag.startswith("effective/03_conv2")}
+    sides = {
+        tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"] if tag.startswith("effective/03_conv2")
+    }
     assert sides["effective/03_conv2/trained_50"] == found.trained.sides[50]
     assert len(sides) == 2 * len(SHARES)
 
