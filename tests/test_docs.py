@@ -45,7 +45,7 @@ from cnncli.spec.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
 from cnncli.spec.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.spec.document import parse_document
 from cnncli.spec.layers import LAYERS
-from cnncli.spec.log import LogSpec
+from cnncli.spec.log import LogSpec, ProbesSpec
 from cnncli.spec.reader import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.spec.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.training.run_directory import State
@@ -86,6 +86,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
     "log": LogSpec,
+    "probes": ProbesSpec,
     **LAYERS,
     **OPTIMIZERS,
     **SCHEDULES,

@@ -52,7 +52,7 @@ def go(
     """Train in a new run, or go on with `run`; stop after a step, or fail at it. Also what was said on the way."""
     config = folder / "net.yaml"
     config.write_text(NETWORK, encoding="utf-8")
-    read = read_config(str(config), data_dir=folder, assignments=assignments)
+    read = read_config(str(config), data_dir=folder, assignments=["log.probes=2", *assignments])
     experiment = prepare(read, data_dir=folder, device=torch.device("cpu"))
     where = run or RunDirectory.create(folder / "runs", read.name, datetime.now(UTC))
     said: list[str] = []
@@ -125,7 +125,7 @@ def test_nothing_is_logged_where_everything_is_off(tmp_path: Path) -> None:
     assert not (run.path / "evolution").exists()
 
 
-@pytest.mark.parametrize("stop_at", [1, 6, 7, 16, 23])
+@pytest.mark.parametrize("stop_at", [6, 9, 16])
 def test_a_resumed_run_has_the_same_weights_and_steps(stop_at: int, complete: RunDirectory, tmp_path: Path) -> None:
     """Stopped right at a picture's step, at the end of an epoch, and between."""
     run, _ = go(tmp_path, stop_at=stop_at)
@@ -141,7 +141,7 @@ def test_a_resumed_run_has_the_same_weights_and_steps(stop_at: int, complete: Ru
         ], "the animations, too, hold what was before"
 
 
-@pytest.mark.parametrize("crash_at", [7, 13])
+@pytest.mark.parametrize("crash_at", [13])
 def test_after_a_crash_later_steps_are_drawn_once_more(crash_at: int, complete: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         go(tmp_path, crash_at=crash_at)
@@ -242,7 +242,7 @@ def test_dead_filters_are_looked_for_in_images_of_all_classes(tmp_path: Path) ->
 # The budget
 
 
-@pytest.mark.parametrize("kilobytes", [60, 150, 300, 600, 1000])
+@pytest.mark.parametrize("kilobytes", [40, 120, 400])
 def test_the_event_file_stays_within_its_budget(kilobytes: int, tmp_path: Path) -> None:
     run, said = go(tmp_path, f"log.budget={kilobytes / 1000}", "log.graph=false")
     assert event_bytes(run.path) <= kilobytes * 1000
