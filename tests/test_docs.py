@@ -170,9 +170,12 @@ def run_cnncli(arguments: list[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of one epoch, for reading only."""
+    """A complete run of one epoch with every kind of tag, for reading only."""
     out = tmp_path_factory.mktemp("docs")
-    settings = ("data.name=digits", "data.validation=0.9", "train.epochs=1", "log.images=2", "log.probes=1")
+    settings = [
+        *("data.name=digits", "data.validation=0.9", "train.epochs=1", "model.defaults.conv.activation=relu"),
+        *("log.images=2", "log.probes={classes: 1, images: [3]}"),
+    ]
     sets = [word for setting in settings for word in ("--set", setting)]
     code, output = run_cnncli(["train", "lenet5", "--out", str(out), "--threads", "1", *sets])
     assert code == 0, output
@@ -482,7 +485,12 @@ def test_tags(run: Path) -> None:
     tags = events.Tags()
     found = {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
     found |= {tag.removesuffix("/text_summary") for tag in tags["tensors"] if tag.endswith("/text_summary")}
-    placeholders = {"<layer>": r"\d\d_[\w.]+", "<class>": r"[\w.-]+", "<parameter>": r"[\w.]+"}
+    placeholders = {
+        "<layer>": r"\d\d_[\w.]+",
+        "<class>": r"[\w.]+",
+        "<number>": r"\d+",
+        "<parameter>": r"[\w.]+",
+    }
     patterns = [pattern for row in table(text_of(RUN_PAGE), "tag") for pattern in coded(row[0])]
     regexes = {pattern: re.sub("<.*?>", lambda each: placeholders[each[0]], pattern) for pattern in patterns}
     assert [tag for tag in sorted(found) if not any(re.fullmatch(regex, tag) for regex in regexes.values())] == []

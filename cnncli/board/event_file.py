@@ -29,9 +29,9 @@ from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]
     TaggedRunMetadata,
 )
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]  # generated, no stubs
-from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]  # no stubs
 from torch import Tensor, nn
 
+from cnncli.board.records import RecordWriter
 from cnncli.errors import DiskError
 
 HISTOGRAM_BINS = 64
