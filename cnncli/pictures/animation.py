@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from cnncli.pictures.canvas import FRAME, INK, MARK
-from cnncli.pictures.colour import NEUTRAL, NOT_FINITE, Pixels, Scale
+from cnncli.pictures.colour import NOT_FINITE, Pixels, Scale
 
 LEVELS = 151
 """Of the scale in the palette: an odd number, so that a signed scale has its zero among them."""
 _GREYS = 96
+"""So few that none is nearer to the colour of a small value than the scale's own; the neutral one is among them."""
 _FRAME_MS, _LAST_FRAME_MS = 700, 3000
 
 
@@ -41,9 +42,8 @@ def animation(frames: Sequence[Pixels], scale: Scale) -> bytes:
 
 
 def _palette(scale: Scale) -> Pixels:
-    """At most 256 colours, (K, 3). No grey is so near to the neutral colour that a small value could take it."""
+    """At most 256 colours, (K, 3)."""
     greys = np.rint(np.linspace(0, 255, _GREYS)).astype(np.uint8)
-    greys = greys[np.abs(greys.astype(int) - NEUTRAL[0]) > 7]
     special = np.array([(255, 255, 255), FRAME, INK, MARK, NOT_FINITE], dtype=np.uint8)
     return np.concatenate([scale.gradient(LEVELS)[0], special, greys[:, None].repeat(3, axis=1)])
 

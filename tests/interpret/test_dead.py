@@ -43,8 +43,9 @@ def test_negative_biases_kill(tmp_path: Path) -> None:
     assert [channel for channel in range(6) if not direct[:, channel].any()] == [1, 4]
 
 
-def test_one_position_of_one_image_is_life(tmp_path: Path) -> None:
-    """The last image of the last batch has one bright pixel, in a corner that only one position sees."""
+@pytest.mark.parametrize("bright", [0, 40, 64])
+def test_one_position_of_one_image_is_life(bright: int, tmp_path: Path) -> None:
+    """One image, of any batch, has one bright pixel, in a corner that only one position sees."""
     model = network(tmp_path, f"{{{CONV}, activation: relu}}}}")
     conv = model.get_submodule("conv1.conv")
     assert isinstance(conv, nn.Conv2d)
@@ -53,8 +54,20 @@ def test_one_position_of_one_image_is_life(tmp_path: Path) -> None:
     nn.init.constant_(conv.bias, -0.5)
     images = torch.zeros(65, 1, 8, 8)
     assert dead_channels(model, batches(images)) == {"conv1": tuple(range(6))}
-    images[64, 0, 7, 7] = 1.0
+    images[bright, 0, 7, 7] = 1.0
     assert dead_channels(model, batches(images)) == {"conv1": ()}
+
+
+def test_what_is_only_ever_negative_lives(tmp_path: Path) -> None:
+    """hardswish is between -0.375 and 0 from -3 to 0, and exactly 0 below -3."""
+    model = network(tmp_path, f"{{{CONV}, activation: hardswish}}}}")
+    conv = model.get_submodule("conv1.conv")
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.weight)
+    with torch.no_grad():
+        conv.bias[:] = torch.tensor([-1.5, -3.0, -2.9, -4.0, 1.0, 0.0])
+    assert dead_channels(model, batches()) == {"conv1": (1, 3, 5)}
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu", "silu", "elu", "{leaky_relu: 0.01}", "none"])
