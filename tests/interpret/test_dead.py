@@ -59,15 +59,18 @@ def test_one_position_of_one_image_is_life(bright: int, tmp_path: Path) -> None:
 
 
 def test_what_is_only_ever_negative_lives(tmp_path: Path) -> None:
-    """hardswish is between -0.375 and 0 from -3 to 0, and exactly 0 below -3."""
+    """hardswish is below 0 from -3 to 0 and exactly 0 below -3: here at -4 everywhere but under the bright pixel."""
     model = network(tmp_path, f"{{{CONV}, activation: hardswish}}}}")
     conv = model.get_submodule("conv1.conv")
     assert isinstance(conv, nn.Conv2d)
     assert conv.bias is not None
+    nn.init.constant_(conv.bias, -4.0)
     nn.init.zeros_(conv.weight)
     with torch.no_grad():
-        conv.bias[:] = torch.tensor([-1.5, -3.0, -2.9, -4.0, 1.0, 0.0])
-    assert dead_channels(model, batches()) == {"conv1": (1, 3, 5)}
+        conv.weight[:, 0, 1, 1] = torch.tensor([2.5, 1.0, 0.5, 0.0, 3.0, 8.0])
+    images = torch.zeros(5, 1, 8, 8)
+    images[2, 0, 4, 4] = 1.0
+    assert dead_channels(model, batches(images)) == {"conv1": (1, 2, 3)}
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu", "silu", "elu", "{leaky_relu: 0.01}", "none"])
