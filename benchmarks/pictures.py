@@ -4,8 +4,9 @@
 
 Two ways to see it. **By turns:** the whole training with the default `log:`, and with nothing but the curves, A B A B,
 each run from the first step to its results in a run directory of its own; loading the data does not count. **Inside
-one run:** the seconds that pass in the logbook while a run with the default `log:` trains. The second is the finer
-measure: two trainings of a minute differ by more than pictures cost.
+one run:** the seconds that pass in the logbook while a run with the default `log:` trains, without the checkpoints that
+are written at the same steps. The second is the finer measure: two trainings of a minute differ by more than pictures
+cost.
 
 The first turn of each kind warms up and does not count. DIR has `MNIST/raw`.
 """

@@ -52,7 +52,8 @@ def _nearest(frame: Pixels, palette: Pixels) -> Pixels:
     """The number of the palette's nearest colour for each pixel of (H, W, 3): uint8 (H, W)."""
     packed = frame.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
     codes, places = np.unique(packed, return_inverse=True)
-    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.int32)
-    distances = ((colours[:, None] - palette.astype(np.int32)) ** 2).sum(axis=2)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32)
+    others = palette.astype(np.float32)
+    distances = (others**2).sum(axis=1) - 2 * colours @ others.T  # squared, less what is the same for all of a row
     nearest: Pixels = distances.argmin(axis=1).astype(np.uint8)[places].reshape(packed.shape)
     return nearest
