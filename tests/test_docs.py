@@ -47,7 +47,7 @@ from cnncli.spec.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
 from cnncli.spec.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.spec.document import parse_document
 from cnncli.spec.layers import LAYERS
-from cnncli.spec.log import LogSpec
+from cnncli.spec.log import LogSpec, ProbesSpec
 from cnncli.spec.reader import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.spec.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.training.run_directory import State
@@ -89,6 +89,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
     "log": LogSpec,
+    "probes": ProbesSpec,
     **LAYERS,
     **OPTIMIZERS,
     **SCHEDULES,
@@ -172,9 +173,12 @@ def run_cnncli(arguments: list[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of one epoch with all its pictures, for reading only."""
+    """A complete run of one epoch with every kind of tag and all its pictures, for reading only."""
     out = tmp_path_factory.mktemp("docs")
-    settings = ("data.name=digits", "data.validation=0.9", "train.epochs=1", "log.images=2", "log.probes=1")
+    settings = [
+        *("data.name=digits", "data.validation=0.9", "train.epochs=1", "model.defaults.conv.activation=relu"),
+        *("log.images=2", "log.probes={classes: 1, images: [3]}"),
+    ]
     sets = [word for setting in settings for word in ("--set", setting)]
     code, output = run_cnncli(["train", "lenet5", "--out", str(out), "--threads", "1", *sets])
     assert code == 0, output
@@ -494,7 +498,7 @@ def test_tags(run: Path) -> None:
         "<class>": r"[\w.-]+",
         "<image>": r"[\w.-]+",
         "<parameter>": r"[\w.]+",
-        "<number>": r"[a-z]+_?[a-z0-9]+",
+        "<number>": r"\d+|[a-z]+_?[a-z0-9]+",
     }
     patterns = [pattern for row in table(text_of(RUN_PAGE), "tag") for pattern in coded(row[0])]
     regexes = {pattern: re.sub("<.*?>", lambda each: placeholders[each[0]], pattern) for pattern in patterns}

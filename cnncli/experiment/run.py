@@ -61,7 +61,7 @@ def conduct(
                 run.write_meta(meta)
             run.write_resolved(experiment.config.resolved())
             with Board(run.path, resumed_at=experiment.training.step + 1 if resumed else None) as board:
-                logbook = Logbook(board, experiment)
+                logbook = Logbook(board, run.path, experiment, notify)
                 if not resumed:
                     logbook.begin(meta)
                 yield from _epochs(experiment, run, logbook, progress=progress, stop=stop, notify=notify)
@@ -83,34 +83,44 @@ def _epochs(
     stop: Callable[[], bool],
     notify: Callable[[str], None],
 ) -> Iterator[Epoch]:
-    """Train, and write down each epoch before yielding it; a checkpoint is left where it ends."""
-    spec = experiment.config.train
+    """Train, and write down each epoch before yielding it; a checkpoint is left where it ends.
+
+    At the steps that pictures belong to, the training is left for as long as drawing takes, as if it was stopped.
+    """
+    spec, training = experiment.config.train, experiment.training
     stopping = spec.early_stopping
-    for epoch in fit(
-        experiment.training,
-        experiment.train,
-        experiment.validation,
-        classes=len(experiment.config.classes),
-        epochs=spec.epochs,
-        label_smoothing=spec.label_smoothing,
-        clip_norm=spec.clip_norm,
-        bf16=spec.precision == "bf16",
-        compiled=spec.compile,
-        patience=stopping.patience if stopping else None,
-        metric=stopping.metric if stopping else "accuracy",
-        progress=progress,
-        stop=stop,
-        notify=notify,
-    ):
-        # In this order a crash loses an epoch at most: what is written twice is cut when the run goes on.
-        run.append_metrics(epoch.as_record())
-        logbook.epoch(epoch)
-        if epoch.best:
-            save_checkpoint(run.best, experiment.training)
-        save_checkpoint(run.last, experiment.training)
-        yield epoch
-    if experiment.training.step_in_epoch:
-        save_checkpoint(run.last, experiment.training)
+    while True:
+        if logbook.due(training.step):
+            logbook.draw(training.step)
+            if training.step_in_epoch:
+                save_checkpoint(run.last, training)
+        for epoch in fit(
+            training,
+            experiment.train,
+            experiment.validation,
+            classes=len(experiment.config.classes),
+            epochs=spec.epochs,
+            label_smoothing=spec.label_smoothing,
+            clip_norm=spec.clip_norm,
+            bf16=spec.precision == "bf16",
+            compiled=spec.compile,
+            patience=stopping.patience if stopping else None,
+            metric=stopping.metric if stopping else "accuracy",
+            progress=progress,
+            stop=lambda: stop() or logbook.due(training.step),
+            notify=notify,
+        ):
+            # In this order a crash loses an epoch at most: what is written twice is cut when the run goes on.
+            run.append_metrics(epoch.as_record())
+            logbook.epoch(epoch)
+            if epoch.best:
+                save_checkpoint(run.best, training)
+            save_checkpoint(run.last, training)
+            yield epoch
+        if stop() or not logbook.due(training.step):
+            break
+    if training.step_in_epoch:
+        save_checkpoint(run.last, training)
 
 
 def _scores(experiment: Experiment, run: RunDirectory) -> dict[str, Evaluation]:

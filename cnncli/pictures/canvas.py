@@ -11,6 +11,8 @@ from cnncli.pictures.colour import Colour, Pixels
 BACKGROUND: Colour = (255, 255, 255)
 FRAME: Colour = (120, 120, 120)
 INK: Colour = (24, 24, 24)
+MARK: Colour = (0, 170, 60)
+"""Of what stands out; on neither colour scale."""
 TEXT_SIZE = 10
 """Of labels, px; a smaller size is not legible in a TensorBoard card."""
 SPACE = 3
@@ -85,9 +87,14 @@ class Canvas:
         """A disc around x, y, with a ring of one pixel if it has a colour."""
         self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=ring)
 
-    def frame(self, box: Box) -> None:
-        """A line of one pixel around a tile."""
-        self._draw.rectangle((box.x - 1, box.y - 1, box.right, box.bottom), outline=FRAME)
+    def frame(self, box: Box, colour: Colour = FRAME, *, width: int = 1) -> None:
+        """A line around a tile, `width` pixels wide."""
+        outer = (box.x - width, box.y - width, box.right + width - 1, box.bottom + width - 1)
+        self._draw.rectangle(outer, outline=colour, width=width)
+
+    def bar(self, box: Box, colour: Colour) -> None:
+        """A line of two pixels on the left of a tile, one pixel away from it."""
+        self._draw.rectangle((box.x - 4, box.y, box.x - 3, box.bottom - 1), fill=colour)
 
     def tile(self, box: Box, pixels: Pixels) -> None:
         """Put a tile (h, w, 3), every pixel repeated `box.scale` times on both axes."""

@@ -3,7 +3,7 @@
 Letters: C channels, (H, W) map; (c, h, w) image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from cnncli.pictures.canvas import text_width
 from cnncli.pictures.colour import Pixels, Scale, Values
 from cnncli.pictures.grid import Picture, Strip, compose, room
+from cnncli.pictures.kernels import dead_note
 from cnncli.pictures.layout import CARD, LINE, Layout, Sheet, Spacing, plan
 from cnncli.spec.layers import (
     AdaptiveAvgPool,
@@ -35,7 +36,14 @@ def as_maps(output: Tensor) -> Tensor:
 
 
 def feature_map_picture(
-    maps: Tensor, *, image: Tensor, title: str, captions: Sequence[str] = (), sheet: Sheet = CARD
+    maps: Tensor,
+    *,
+    image: Tensor,
+    title: str,
+    captions: Sequence[str] = (),
+    sheet: Sheet = CARD,
+    dead: Collection[int] | None = None,
+    scale: Scale | None = None,
 ) -> Picture:
     """The image and one tile for each channel, all channels on one scale.
 
@@ -51,13 +59,15 @@ def feature_map_picture(
         title: such as the name of the layer.
         captions: what else is to be said below the title, a line each.
         sheet: what it is drawn on.
+        dead: numbers of dead channels, to be outlined and counted; None where a channel cannot be found dead.
+        scale: instead of one that is as wide as these maps need.
 
     Returns:
         A picture with a box for every (channel,) that is shown, and the image as its inset.
     """
     values = maps.detach().cpu().double().numpy()  # (C, H, W)
-    scale = scale_of_maps(values)
-    notes = [*captions, *_notes(values)]
+    scale = scale or scale_of_maps(values)
+    notes = [*captions, *_notes(values), *dead_note(dead, of=len(values), what="channels")]
     step = _step(values.shape[1:], sheet.thinned)
     tiles = scale.colours(values[:, ::step, ::step])  # (C, H', W', 3)
     layout = _layout(tiles.shape[:3], room(captions=1 + len(notes), inset=True, sheet=sheet), sheet)
@@ -74,6 +84,7 @@ def feature_map_picture(
         columns=[f"+{column}" for column in range(layout.tiles)] if layout.spacing.top else (),
         inset=_inset(image, sheet.inset),
         sheet=sheet,
+        marked=[(channel,) for channel in dead or ()],
     )
 
 

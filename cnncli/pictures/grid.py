@@ -8,11 +8,11 @@ input    0     1     2
 +---+  +---+ +---+ +---+
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
-from cnncli.pictures.canvas import Box, Canvas, text_width
+from cnncli.pictures.canvas import MARK, Box, Canvas, text_width
 from cnncli.pictures.colour import Pixels, Scale
 from cnncli.pictures.layout import CARD, LINE, Layout, Sheet
 
@@ -81,6 +81,7 @@ def compose(
     columns: Sequence[str] = (),
     inset: Pixels | None = None,
     sheet: Sheet = CARD,
+    marked: Collection[Key] = (),
 ) -> Picture:
     """Draw what `layout` shows of the strips.
 
@@ -93,6 +94,7 @@ def compose(
         columns: labels for the tiles of a strip, written once above them.
         inset: a picture of its own on the left, such as the input of a network: (h, w, 3).
         sheet: what it is drawn on.
+        marked: tiles that are outlined; where there is no gap for that, a bar stands on the left of their strips.
     """
     bar = Bar.of(scale) if isinstance(scale, Scale) else scale
     header, beside = _header(len(captions)), _inset_width(sheet, inset is not None)
@@ -109,6 +111,10 @@ def compose(
         tiles[key] = pixels
     for box in boxes.values():  # before any tile, so that tiles without a gap between them share one frame
         canvas.frame(box)
+    for key in boxes.keys() & set(marked):
+        canvas.frame(boxes[key], MARK, width=2 if layout.spacing.gap > 2 else 1)
+        if not layout.spacing.gap and layout.spacing.left:
+            canvas.bar(boxes[key], MARK)
     for key, box in boxes.items():
         canvas.tile(box, tiles[key])
     _draw_labels(canvas, strips, layout, columns=columns, left=left, top=header)

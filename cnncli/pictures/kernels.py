@@ -3,7 +3,7 @@
 Letters: O output channels (filters), I input channels of one filter, (kh, kw) kernel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from torch import Tensor
@@ -23,6 +23,8 @@ def kernel_picture(
     by_norm: bool = False,
     groups: int = 1,
     captions: Sequence[str] = (),
+    dead: Collection[int] | None = None,
+    scale: Scale | None = None,
 ) -> Picture:
     """Filters with one input channel as a grid, deeper ones as a matrix, 1x1 kernels as a heat map.
 
@@ -39,16 +41,19 @@ def kernel_picture(
         by_norm: the filters of largest L2 norm first, under their own numbers.
         groups: of the convolution: I is the depth of one filter, which reads the inputs of its group.
         captions: what else is to be said below the title, a line each.
+        dead: numbers of dead filters, to be outlined and counted; None where a filter cannot be found dead.
+        scale: of the whole layer, instead of one that is as wide as these weights need.
 
     Returns:
         A picture with a box for every (output, input) that is shown, in the order of showing.
     """
     values = weight.detach().cpu().double().numpy()  # (O, I, kh, kw)
     outputs, inputs, height, width = values.shape
-    scales = [Scale.symmetric(values)] * outputs if scales is None else scales
+    scales = [scale or Scale.symmetric(values)] * outputs if scales is None else scales
     order = filters_by_norm(values) if by_norm else list(range(outputs))
     limits = [f"±{scale.high:.2g}" for scale in scales] if len(set(scales)) > 1 else []
     notes = [*captions, *_notes(values, by_norm=by_norm, several_scales=bool(limits))]
+    notes += dead_note(dead, of=outputs, what="filters")
     spacing, least_scale = _style(values.shape, limits, sheet)
     layout = plan(
         strips=outputs,
@@ -67,6 +72,7 @@ def kernel_picture(
         scale=Bar(scales[0].gradient(BAR_WIDTH), "-max", "max") if limits else scales[0],
         columns=[str(input_) if groups == 1 else f"+{input_}" for input_ in range(inputs)] if spacing.top else (),
         sheet=sheet,
+        marked=[(output, input_) for output in dead or () for input_ in range(inputs)],
     )
 
 
@@ -115,6 +121,13 @@ def _caption(layout: Layout, outputs: int, inputs: int, groups: int) -> str:
     channels = f"{layout.tiles} of {inputs} inputs" if layout.tiles < inputs else f"{inputs} inputs"
     of_groups = f" of each of {groups} groups" if groups > 1 else ""
     return f"{height}x{width}, {filters} down, {channels}{of_groups} across"
+
+
+def dead_note(dead: Collection[int] | None, *, of: int, what: str) -> list[str]:
+    """The line that counts the dead; also where there are none yet, so that nothing moves when there are."""
+    if dead is None:
+        return []
+    return [f"{len(dead)} of {of} {what} dead" + ": outlined" * bool(dead)]
 
 
 def _notes(values: Values, *, by_norm: bool, several_scales: bool) -> list[str]:

@@ -177,7 +177,7 @@ def full_disk(board: Board) -> Iterator[None]:
     """The board's file replaced by a device that is always full."""
     with Path("/dev/full").open("wb", buffering=0) as full:
         kept = board._file
-        board._records._writer = board._file = full  # type: ignore[assignment]  # unbuffered, for the test
+        board._records._file = board._file = full  # type: ignore[assignment]  # unbuffered, for the test
         yield
         board._file = kept
 
