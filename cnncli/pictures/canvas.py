@@ -63,9 +63,9 @@ class Canvas:
         """Write so that the text ends at x, with its middle at height y."""
         self._draw.text((x, y), text, fill=INK, font=_font(TEXT_SIZE), anchor="rm")
 
-    def frame(self, box: Box) -> None:
+    def frame(self, box: Box, colour: Colour = FRAME) -> None:
         """A line of one pixel around a tile."""
-        self._draw.rectangle((box.x - 1, box.y - 1, box.right, box.bottom), outline=FRAME)
+        self._draw.rectangle((box.x - 1, box.y - 1, box.right, box.bottom), outline=colour)
 
     def tile(self, box: Box, pixels: Pixels) -> None:
         """Put a tile (h, w, 3), every pixel repeated `box.scale` times on both axes."""

@@ -3,7 +3,7 @@
 import typer
 from typer.core import TyperGroup
 
-from cnncli.cli.commands.show import everything, kernels
+from cnncli.cli.commands.show import everything, kernels, patches
 
 
 class _KindOrRun(TyperGroup):
@@ -26,6 +26,7 @@ app = typer.Typer(
 
 app.command("all")(everything.everything)
 app.command("kernels")(kernels.kernels)
+app.command("patches")(patches.patches)
 
 
 @app.callback()

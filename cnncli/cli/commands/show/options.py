@@ -10,3 +10,6 @@ LayersOption = Annotated[
     list[str], typer.Option("--layer", metavar="NAME", help="Only this layer, as inspect names it. Repeatable.")
 ]
 TerminalOption = Annotated[bool, typer.Option("--terminal", help="Also draw the pictures here.")]
+FiltersOption = Annotated[
+    list[int], typer.Option("--filter", min=0, metavar="N", help="Only this filter, counted from 0. Repeatable.")
+]
