@@ -150,7 +150,7 @@ class _Plan:
         heights, widths = [height + GAP for height, _ in panels], [width + GAP for _, width in panels]
         inner = sum(widths) if side_by_side else max(widths, default=0)
         # Long names of classes are shortened rather than make all cells wider than half as much again.
-        width = max(inner, min(max(texts, default=0) + 2, max(36, inner * 3 // 2)))
+        width = max(inner, min(max(texts, default=0) + 4, max(36, inner * 3 // 2)))
         above, below = any(cell.above for cell in cells), max((len(cell.below) for cell in cells), default=0)
         height = (max(heights, default=0) if side_by_side else sum(heights)) + (above + below) * LINE + GAP
         across = max(1, (WIDTH - 2 * MARGIN) // max(1, width))

@@ -3,7 +3,7 @@
 import typer
 from typer.core import TyperGroup
 
-from cnncli.cli.commands.show import everything, kernels, patches
+from cnncli.cli.commands.show import everything, kernels, patches, saliency
 
 
 class _KindOrRun(TyperGroup):
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command("all")(everything.everything)
 app.command("kernels")(kernels.kernels)
 app.command("patches")(patches.patches)
+app.command("saliency")(saliency.saliency)
 
 
 @app.callback()
