@@ -4,9 +4,17 @@ from collections.abc import Callable, Iterable, Iterator
 
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.kernels import kernels
+from cnncli.gallery.maximise import class_images
+from cnncli.gallery.patches import patches
+from cnncli.gallery.saliency import saliency
 from cnncli.trained import TrainedRun
 
-_KINDS: tuple[Callable[[TrainedRun], Iterable[Exhibit]], ...] = (kernels,)
+_KINDS: tuple[Callable[[TrainedRun], Iterable[Exhibit]], ...] = (
+    kernels,
+    patches,
+    saliency,
+    class_images,  # those of all filters take long in a deep network
+)
 
 
 def everything(run: TrainedRun) -> Iterator[Exhibit]:

@@ -60,9 +60,9 @@ class Cell:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
-    """Cells under a heading; a section may have no cells and only say why."""
+    """Cells under a heading, if it has one; a section may have no cells and only say why."""
 
-    heading: str
+    heading: str = ""
     lines: Sequence[str] = ()
     cells: Sequence[Cell] = ()
 
@@ -103,20 +103,20 @@ def sheet(sections: Sequence[Section], *, title: str, captions: Sequence[str], s
     cells = [cell for section in sections for cell in section.cells]
     plan = _Plan.of(cells, side_by_side=side_by_side)
     wrapped = [line for caption in captions for line in _wrapped(caption, CAPTION_SIZE)]
-    notes = [[line for text in section.lines for line in _wrapped(text)] for section in sections]
+    texts = [[line for text in (section.heading, *section.lines) for line in _wrapped(text)] for section in sections]
     tops, y = [], TITLE_HEIGHT + len(wrapped) * LINE + GAP
-    for section, lines in zip(sections, notes, strict=True):
+    for section, lines in zip(sections, texts, strict=True):
         tops.append(y)
-        y += (1 + len(lines)) * LINE + plan.rows(len(section.cells)) * plan.height + SECTION_GAP
+        y += len(lines) * LINE + plan.rows(len(section.cells)) * plan.height + SECTION_GAP
     canvas = Canvas(width=WIDTH, height=y)
     canvas.text(MARGIN, 0, title, width=WIDTH - 2 * MARGIN, size=TITLE_SIZE)
     for number, line in enumerate(wrapped):
         canvas.text(MARGIN, TITLE_HEIGHT + number * LINE, line, width=WIDTH - 2 * MARGIN, size=CAPTION_SIZE)
     boxes: dict[Key, Box] = {}
-    for index, (section, lines, top) in enumerate(zip(sections, notes, tops, strict=True)):
-        for number, line in enumerate((section.heading, *lines)):
+    for index, (section, lines, top) in enumerate(zip(sections, texts, tops, strict=True)):
+        for number, line in enumerate(lines):
             canvas.text(MARGIN, top + number * LINE, line, width=WIDTH - 2 * MARGIN)
-        first = top + (1 + len(lines)) * LINE
+        first = top + len(lines) * LINE
         for number, cell in enumerate(section.cells):
             row, column = divmod(number, plan.across)
             placed = plan.draw(canvas, cell, x=MARGIN + column * plan.width, y=first + row * plan.height)
@@ -152,8 +152,10 @@ class _Plan:
         # Long names of classes are shortened rather than make all cells wider than half as much again.
         width = max(inner, min(max(texts, default=0) + 4, max(36, inner * 3 // 2)))
         above, below = any(cell.above for cell in cells), max((len(cell.below) for cell in cells), default=0)
-        height = (max(heights, default=0) if side_by_side else sum(heights)) + (above + below) * LINE + GAP
+        height = (max(heights, default=0) if side_by_side else sum(heights)) + (above + below) * LINE + SECTION_GAP
         across = max(1, (WIDTH - 2 * MARGIN) // max(1, width))
+        if side_by_side:  # what belongs together stands closer than what does not
+            width = max(width, (WIDTH - 2 * MARGIN) // across)
         most = max(1, len(cells))
         return cls(
             panels=panels,
@@ -182,7 +184,7 @@ class _Plan:
                 canvas.frame(_part(box, *panel.marked), MARK)
             yield box
             left, top = (left + width + GAP, top) if self.side_by_side else (left, top + height + GAP)
-        bottom = y + self.height - GAP - self.below * LINE
+        bottom = y + self.height - SECTION_GAP - self.below * LINE
         for number, line in enumerate(cell.below):
             canvas.text(x + 1, bottom + number * LINE, line, width=self.width - 2)
 

@@ -3,7 +3,7 @@
 import typer
 from typer.core import TyperGroup
 
-from cnncli.cli.commands.show import everything, kernels, patches, saliency
+from cnncli.cli.commands.show import everything, kernels, maximise, patches, saliency
 
 
 class _KindOrRun(TyperGroup):
@@ -28,6 +28,7 @@ app.command("all")(everything.everything)
 app.command("kernels")(kernels.kernels)
 app.command("patches")(patches.patches)
 app.command("saliency")(saliency.saliency)
+app.command("maximise")(maximise.maximise)
 
 
 @app.callback()
