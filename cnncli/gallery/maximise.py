@@ -117,8 +117,9 @@ def _made(
             steps=steps,
         )
         for image, value in zip(found.images, found.values, strict=True):
-            patch = cut(inspection, node.name, place, image, beyond=BEYOND)
+            picture = (image * 255).round().byte().cpu()
+            patch = cut(inspection, node.name, place, picture, beyond=BEYOND)
             shown = Cutting(
-                pixels=patch.pixels, padding=patch.padding, unread=patch.unread, source=image.cpu(), marked=None
+                pixels=patch.pixels, padding=patch.padding, unread=patch.unread, source=picture, marked=None
             )
             yield shown, value

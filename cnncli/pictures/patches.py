@@ -15,8 +15,10 @@ from cnncli.pictures.sheet import Cell, Interval, Panel, Section, enlargement, i
 
 PADDING: tuple[Colour, Colour] = ((190, 160, 235), (140, 105, 205))
 """The two violets of the checks that stand for padding; neither is on a scale."""
-TILE, ALONE, SOURCE = 32, 64, 32
+TILE, ALONE, SOURCE = 34, 64, 32
 """Pixels for the longer side of a patch with its source below, of one without, and of the source."""
+TWICE = 40
+"""Patches of no more pixels a side are enlarged at least twice, even if fewer stand side by side."""
 LARGEST = 96
 """Patches and sources of more pixels a side are thinned out."""
 
@@ -78,6 +80,7 @@ def patches_picture(strips: Sequence[Strip], *, title: str, captions: Sequence[s
     sizes = [side for cutting in every for side in cutting.padding.shape] or [1]
     step = thinning(sizes, LARGEST)
     scale = enlargement([-(-side // step) for side in sizes], TILE if with_source else ALONE)
+    scale = max(scale, 2 if max(sizes) <= TWICE else 1)
 
     def cell(cutting: Cutting) -> Cell:
         panels = [Panel(pixels=patch_pixels(cutting)[::step, ::step], scale=scale)]
