@@ -93,15 +93,13 @@ def maximise(
     noise *= (NOISE * 2.0 ** torch.arange(starts)).view(-1, 1, 1, 1)
     # All units start from the same noise, so that what is made for one does not depend on the others.
     pixels = (mean + noise.to(device)).clamp(0, 1).repeat(len(units), 1, 1, 1)  # (N * S, C, H, W)
-    optimizer = torch.optim.Adam([pixels], RATE)
+    adam = Adam(pixels)
     for step in range(steps):
         moved, shift = _moved(pixels, jitter, generator)
         slope = torch.autograd.grad(activations(raised, moved.requires_grad_()).sum(), moved)[0].roll(shift, (2, 3))
         left = 1 - step / steps
-        pixels.grad = left * (SMOOTH * _roughness(pixels) + GREY * (pixels - mean)) - _of_size_one(slope)
-        optimizer.param_groups[0]["lr"] = RATE * left
-        optimizer.step()
-        pixels.clamp_(0, 1)
+        downhill = left * (SMOOTH * _roughness(pixels) + GREY * (pixels - mean)) - _of_size_one(slope)
+        pixels = (pixels - RATE * left * adam.direction(downhill)).clamp(0, 1)
     with torch.no_grad():
         reached = activations(raised, pixels).view(len(units), starts)
         best = reached.argmax(1) + starts * torch.arange(len(units), device=device)
@@ -132,6 +130,31 @@ def _before_activation(model: CnnModule, node: Node) -> Callable[[Tensor], Tenso
         return values
 
     return without
+
+
+class Adam:
+    """Kingma and Ba, "Adam" (ICLR 2015), in the numbers of `torch.optim.Adam`.
+
+    That one loads torch's compiler when it is made, which takes longer than all the steps for a small network.
+
+    Args:
+        numbers: what will be changed; only its shape, type and device matter.
+    """
+
+    def __init__(self, numbers: Tensor, *, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        self._betas = betas
+        self._mean, self._square = torch.zeros_like(numbers), torch.zeros_like(numbers)
+        self._steps = 0
+
+    def direction(self, slope: Tensor) -> Tensor:
+        """What to subtract next, times the learning rate, for a gradient of the shape of the numbers."""
+        self._steps += 1
+        self._mean.lerp_(slope, 1 - self._betas[0])
+        self._square.lerp_(slope.square(), 1 - self._betas[1])
+        mean, square = (
+            each / (1 - beta**self._steps) for each, beta in zip((self._mean, self._square), self._betas, strict=True)
+        )
+        return mean / (square.sqrt() + 1e-8)
 
 
 def _moved(pixels: Tensor, jitter: int, generator: Generator) -> tuple[Tensor, tuple[int, int]]:

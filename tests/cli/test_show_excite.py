@@ -100,7 +100,7 @@ def test_all_kinds_are_in_the_overview(run_cnncli: Run, run: Path) -> None:
         (("patches", "--layer", "conv9"), "has no layer conv9"),
         (("patches", "--layer", "conv1", "--filter", "4"), "conv1 has filters 0 to 3"),
         (("patches", "--count", "0"), "--count"),
-        (("saliency", "400"), "there are 360 test images"),
+        (("saliency", "400"), "there are 359 test images"),
         (("saliency", "nothing.png"), "nothing.png"),
         (("saliency", "1", "--target", "ten"), "there is no class ten"),
         (("saliency", "1", "--method", "lime"), "lime"),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cnncli.data.batches import Normalization
-from cnncli.interpret.maximise import Unit, centre, maximise
+from cnncli.interpret.maximise import Adam, Unit, centre, maximise
 from cnncli.model import CnnModule
 from cnncli.spec.network import Node
 
@@ -110,3 +110,15 @@ def test_the_model_is_left_as_it_was(build: Build) -> None:
     maximise(model, last(model), [Unit(filter=0, place=())], normalization=normalization(1), seed=0, jitter=1, steps=3)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_adam_steps_as_torchs_does() -> None:
+    slopes = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(0))
+    theirs = torch.zeros(4, 3, requires_grad=True)
+    optimizer = torch.optim.Adam([theirs], 0.1)
+    ours, adam = torch.zeros(4, 3), Adam(theirs)
+    for slope in slopes:
+        theirs.grad = slope.clone()
+        optimizer.step()
+        ours = ours - 0.1 * adam.direction(slope)
+    assert torch.allclose(ours, theirs, atol=1e-6)
