@@ -95,8 +95,8 @@ def maximise(
     pixels = (mean + noise.to(device)).clamp(0, 1).repeat(len(units), 1, 1, 1)  # (N * S, C, H, W)
     adam = Adam(pixels)
     for step in range(steps):
-        moved, shift = _moved(pixels, jitter, generator)
-        slope = torch.autograd.grad(activations(raised, moved.requires_grad_()).sum(), moved)[0].roll(shift, (2, 3))
+        inputs = pixels.detach().clone().requires_grad_()
+        (slope,) = torch.autograd.grad(activations(raised, _moved(inputs, jitter, generator)).sum(), inputs)
         left = 1 - step / steps
         downhill = left * (SMOOTH * _roughness(pixels) + GREY * (pixels - mean)) - _of_size_one(slope)
         pixels = (pixels - RATE * left * adam.direction(downhill)).clamp(0, 1)
@@ -157,12 +157,12 @@ class Adam:
         return mean / (square.sqrt() + 1e-8)
 
 
-def _moved(pixels: Tensor, jitter: int, generator: Generator) -> tuple[Tensor, tuple[int, int]]:
-    """A copy of images moved by a few pixels around the edge, and the way back."""
+def _moved(images: Tensor, jitter: int, generator: Generator) -> Tensor:
+    """Images (N, C, H, W) moved by up to so many pixels; what leaves on one side comes in on the other."""
     if not jitter:
-        return pixels.clone(), (0, 0)
+        return images
     down, right = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
-    return pixels.roll((down, right), (2, 3)), (-down, -right)
+    return images.roll((down, right), (2, 3))
 
 
 def _of_size_one(slope: Tensor) -> Tensor:

@@ -83,14 +83,14 @@ def test_grad_cam_worked_by_hand(build: Build) -> None:
 
 
 def test_a_map_is_placed_at_the_middles_of_the_fields(build: Build) -> None:
-    """Units of a kernel of 3 with stride 4 see pixels 0-2 and 4-6; their middles are 1 and 5."""
-    model = build("[{conv: {out_channels: 1, kernel_size: 3, stride: 4}}]", (1, 7, 7))
+    """Units see rows 0 to 2 and 4 to 6, of which the middles are 1 and 5, and columns 0 and 2."""
+    model = build("[{conv: {out_channels: 1, kernel_size: [3, 1], stride: [4, 2]}}]", (1, 7, 4))
     fields = receptive_fields(graph_of(model.network, ""))["conv1"]
     assert isinstance(fields, Fields)
-    over = placed(torch.tensor([[0.0, 4.0], [8.0, 12.0]]), fields.axes, (7, 7))
-    assert over[0].tolist() == [0, 0, 1, 2, 3, 4, 4]
+    over = placed(torch.tensor([[0.0, 4.0], [8.0, 12.0]]), fields.axes, (7, 4))
+    assert over[0].tolist() == [0, 2, 4, 4]
     assert over[:, 0].tolist() == [0, 0, 2, 4, 6, 8, 8]
-    assert over[3, 3] == 6
+    assert over[3, 1] == 6
 
 
 def test_a_map_is_placed_also_where_bins_are_uneven_or_all_see_the_same(build: Build) -> None:
