@@ -4,6 +4,7 @@ What a unit sees is probed without knowing of windows: pixels outside the patch 
 a bit, and NaN in the first or last row or column of the patch makes the unit NaN.
 """
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -126,12 +127,56 @@ SIZE = (12, 14)  # with which a convolution of stride 2 does not read the last r
 @pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
 def test_a_patch_holds_what_the_unit_sees_and_no_row_or_column_more(build: Build, layers: list[str]) -> None:
     model = build(layers, (1, *SIZE))
+    shape = model.network.nodes[-1].shape
+    check(model, [(r, c) for r in range(shape[1]) for c in range(shape[2])] if len(shape) == 3 else [()])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_same_for_networks_at_random(build: Build, seed: int) -> None:
+    model = build(random_layers(random.Random(seed)), (1, *SIZE))
+    _, height, width = model.network.nodes[-1].shape
+    corners = {(0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1)}
+    drawn = {(random.Random(i).randrange(height), random.Random(~i).randrange(width)) for i in range(8)}
+    check(model, sorted(corners | drawn))
+
+
+def random_layers(dice: random.Random) -> list[str]:
+    """Three or four layers of all that changes a field; each fits whatever comes before."""
+
+    def pair(most: int) -> list[int]:
+        return [dice.randint(1, most), dice.randint(1, most)]
+
+    def kept() -> str:
+        return conv(pair(4), f"{SAME}, dilation: {pair(2)}")
+
+    def strided() -> str:
+        size, dilation = pair(4), pair(2)
+        padding = [d * (k - 1) // 2 + dice.randint(0, 1) for k, d in zip(size, dilation, strict=True)]
+        return conv(size, f"stride: {pair(2)}, dilation: {dilation}, padding: {padding}, {RELU}")
+
+    makers: list[Callable[[], str]] = [
+        kept,
+        strided,
+        lambda: f"{{residual: {{main: [{kept()}, {kept()}]}}}}",
+        lambda: f"{{branch: {{merge: concat, paths: [[{kept()}], [{kept()}, {kept()}]]}}}}",
+        lambda: f"{{max_pool: {{kernel_size: {pair(3)}, stride: {pair(2)}}}}}",
+        lambda: f"{{adaptive_avg_pool: {[dice.randint(3, 6), dice.randint(3, 6)]}}}",
+    ]
+    between = [dice.choice(makers) for _ in range(dice.randint(1, 2))]
+    return [strided(), *(make() for make in between), kept()]
+
+
+def check(model: CnnModule, places: list[tuple[int, int]] | list[tuple[()]]) -> None:
+    """Probe units of the last layer."""
     inspection, name = inspection_of(model), model.network.nodes[-1].name
     image = normal(1, *SIZE)
-    shape = model.network.nodes[-1].shape
-    places = [(r, c) for r in range(shape[1]) for c in range(shape[2])] if len(shape) == 3 else [()]
     for place in places:
         patch = cut(inspection, name, place, image, beyond=3)
+        if patch.padding.all():
+            with torch.no_grad():
+                blind = model(torch.full((1, 1, *SIZE), torch.nan))[(0, slice(None), *place)]
+            assert not blind.isnan().any(), place
+            continue
         rows, columns = inside(patch)
         probes = [image.clone() for _ in range(6)]
         outside = torch.ones(SIZE, dtype=torch.bool)
