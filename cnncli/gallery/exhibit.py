@@ -25,7 +25,9 @@ class Exhibit:
     Attributes:
         tag: its name in TensorBoard, `<kind>/<what>`, such as `patches/03_conv2`; the PNG is named after it.
         title: for people, one line.
-        pixels: uint8 (H, W, 3).
+        pixels: uint8 (H, W, 3), up to about 1000 px wide, for a file.
+        card: the same for TensorBoard, whose cards shrink what is larger than 304 x 215 px by leaving out rows and
+            columns, letters too; None where `pixels` will do.
         tiles: the same in small, for a terminal.
         numbers: name -> what was measured, in the units that the name says; curves of TensorBoard with one point.
         lines: what else a reader should know, one sentence each.
@@ -34,6 +36,7 @@ class Exhibit:
     tag: str
     title: str
     pixels: Pixels
+    card: Pixels | None = None
     tiles: Sequence[Tile] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     lines: Sequence[str] = ()
@@ -74,6 +77,7 @@ class Gallery:
                 with disk_errors_explained(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(exhibit.pixels).save(path, format="PNG")
-                board.pictures(self._step, {exhibit.tag: exhibit.pixels})
+                pixels = exhibit.pixels if exhibit.card is None else exhibit.card
+                board.pictures(self._step, {exhibit.tag: pixels})
                 board.scalars(self._step, {f"{exhibit.tag}/{name}": value for name, value in exhibit.numbers.items()})
                 yield exhibit, path

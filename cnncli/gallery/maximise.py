@@ -8,7 +8,7 @@ from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.patches import BEYOND, cutting, filter_name, filters_of, layers_with_filters, patch_tile
 from cnncli.interpret.maximise import STARTS, STEPS, Unit, centre, maximise
 from cnncli.interpret.patches import Excited, cut, images_at_once, most_exciting
-from cnncli.pictures.maximise import Pair, maximise_picture
+from cnncli.pictures.maximise import Pair, maximise_card, maximise_picture
 from cnncli.pictures.patches import Cutting
 from cnncli.spec.layers import Logits
 from cnncli.spec.network import Node
@@ -71,6 +71,7 @@ def _exhibit(run: TrainedRun, inspection: Inspection, node: Node, real: Sequence
                 made=made,
                 real=cutting(run, inspection, node, best),
                 lines=lines,
+                short=f"{value:.3g} / {best.value:.3g}",
             )
         )
         reached.append(value >= best.value)
@@ -90,6 +91,7 @@ def _exhibit(run: TrainedRun, inspection: Inspection, node: Node, real: Sequence
         tag=f"maximise/{run.network.numbered()[node.name]}",
         title=title,
         pixels=maximise_picture(pairs, title=title, captions=captions).pixels,
+        card=maximise_card(pairs, title=title),
         tiles=[
             patch_tile(each, f"{pair.name}, {line}")
             for pair in pairs

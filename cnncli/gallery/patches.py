@@ -11,7 +11,7 @@ from cnncli.errors import UsageError
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.layers import chosen_layers
 from cnncli.interpret.patches import Excitation, Excited, cut, images_at_once, most_exciting
-from cnncli.pictures.patches import Cutting, Strip, patch_pixels, patches_picture
+from cnncli.pictures.patches import Cutting, Strip, patch_pixels, patches_card, patches_picture
 from cnncli.pictures.tile import Tile
 from cnncli.spec.layers import Conv, ConvTranspose, Logits
 from cnncli.spec.layers.base import Layer
@@ -109,6 +109,7 @@ def _exhibit(
         tag=f"patches/{run.network.numbered()[node.name]}",
         title=title,
         pixels=patches_picture(strips, title=title, captions=[*captions, legend]).pixels,
+        card=patches_card(strips, title=title),
         tiles=tiles,
         numbers={"dead_filters": dead},
         lines=captions,

@@ -21,7 +21,7 @@ from cnncli.interpret.saliency import (
     smooth_gradient,
     window_of,
 )
-from cnncli.pictures.saliency import Explained, SaliencyMap, saliency_picture
+from cnncli.pictures.saliency import Explained, SaliencyMap, saliency_card, saliency_picture
 from cnncli.pictures.tile import Tile
 from cnncli.spec.network import Node
 from cnncli.spec.problems import did_you_mean
@@ -81,10 +81,18 @@ def _exhibit(tag: str, title: str, explained: Sequence[_Explanation]) -> Exhibit
         tag=tag,
         title=title,
         pixels=saliency_picture([each.shown for each in explained], title=title).pixels,
+        card=saliency_card([each.shown for each in explained]),
         tiles=[tile for each in explained for tile in _tiles(each.shown)],
         numbers=explained[0].numbers if len(explained) == 1 else {},
-        lines=[f"{each.shown.heading}: {line}" for each in explained for line in each.shown.lines],
+        lines=[
+            f"{each.shown.heading}: {line}" for each in explained for line in (*each.shown.lines, *_notes(each.shown))
+        ],
     )
+
+
+def _notes(shown: Explained) -> list[str]:
+    """What stands below the maps."""
+    return [f"{each.name}: {each.extent}, {each.note}" for each in shown.maps if each.note]
 
 
 def _tiles(shown: Explained) -> Iterator[Tile]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnncli.pictures.colour import Colour, Pixels
 from cnncli.pictures.grid import Picture
-from cnncli.pictures.sheet import Cell, Interval, Panel, Section, enlargement, image_pixels, sheet, thinning
+from cnncli.pictures.sheet import Cell, Interval, Panel, Section, card, enlargement, image_pixels, sheet, thinning
 
 PADDING: tuple[Colour, Colour] = ((190, 160, 235), (140, 105, 205))
 """The two violets of the checks that stand for padding; neither is on a scale."""
@@ -19,6 +19,8 @@ TILE, ALONE, SOURCE = 34, 64, 32
 """Pixels for the longer side of a patch with its source below, of one without, and of the source."""
 TWICE = 40
 """Patches of no more pixels a side are enlarged at least twice, even if fewer stand side by side."""
+IN_CARD = 28
+"""Pixels for the longer side of a patch in a TensorBoard card: nine stand side by side."""
 LARGEST = 96
 """Patches and sources of more pixels a side are thinned out."""
 
@@ -91,6 +93,21 @@ def patches_picture(strips: Sequence[Strip], *, title: str, captions: Sequence[s
         for strip in strips
     ]
     return sheet(sections, title=title, captions=captions)
+
+
+def patches_card(strips: Sequence[Strip], *, title: str) -> Pixels:
+    """The patches of as many filters as a TensorBoard card has room for, without their sources: uint8 (H, W, 3)."""
+    sizes = [side for strip in strips for cutting in strip.cuttings for side in cutting.padding.shape] or [1]
+    step = thinning(sizes, IN_CARD)
+    scale = enlargement([-(-side // step) for side in sizes], IN_CARD)
+
+    def cell(cutting: Cutting) -> Cell:
+        return Cell(panels=[Panel(pixels=patch_pixels(cutting)[::step, ::step], scale=scale)])
+
+    def first(count: int) -> list[Section]:
+        return [Section(heading=each.heading, cells=[cell(one) for one in each.cuttings]) for each in strips[:count]]
+
+    return card(first, len(strips), title=title)
 
 
 def source_panel(cutting: Cutting, room: int = SOURCE) -> Panel:

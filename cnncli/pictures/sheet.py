@@ -9,16 +9,18 @@ heading of a section
  text  text  text
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from cnncli.pictures.canvas import Box, Canvas, text_width
+from cnncli.pictures.canvas import BACKGROUND, TEXT_SIZE, Box, Canvas, text_width
 from cnncli.pictures.colour import Colour, Pixels
 from cnncli.pictures.grid import CAPTION_SIZE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, Key, Picture
+from cnncli.pictures.layout import HEIGHT as CARD_HEIGHT
 from cnncli.pictures.layout import LINE
+from cnncli.pictures.layout import WIDTH as CARD_WIDTH
 
 WIDTH = 348
 """A wider picture is shrunk in a TensorBoard card until its digits are lost."""
@@ -88,7 +90,14 @@ def image_pixels(image: Tensor) -> Pixels:
     return pixels
 
 
-def sheet(sections: Sequence[Section], *, title: str, captions: Sequence[str], side_by_side: bool = False) -> Picture:
+def sheet(
+    sections: Sequence[Section],
+    *,
+    title: str,
+    captions: Sequence[str],
+    side_by_side: bool = False,
+    width: int = WIDTH,
+) -> Picture:
     """Draw sections one below the other.
 
     Args:
@@ -96,32 +105,55 @@ def sheet(sections: Sequence[Section], *, title: str, captions: Sequence[str], s
         title: shortened where it does not fit.
         captions: below it, broken into lines.
         side_by_side: whether the panels of a cell stand beside each other, rather than one below the other.
+        width: of the sheet, px.
 
     Returns:
         A picture with a box for every (section, cell, panel).
     """
     cells = [cell for section in sections for cell in section.cells]
-    plan = _Plan.of(cells, side_by_side=side_by_side)
-    wrapped = [line for caption in captions for line in _wrapped(caption, CAPTION_SIZE)]
-    texts = [[line for text in (section.heading, *section.lines) for line in _wrapped(text)] for section in sections]
+    room = width - 2 * MARGIN
+    plan = _Plan.of(cells, side_by_side=side_by_side, room=room)
+    wrapped = [line for caption in captions for line in _wrapped(caption, room, CAPTION_SIZE)]
+    texts = [
+        [line for text in (section.heading, *section.lines) for line in _wrapped(text, room)] for section in sections
+    ]
     tops, y = [], TITLE_HEIGHT + len(wrapped) * LINE + GAP
     for section, lines in zip(sections, texts, strict=True):
         tops.append(y)
         y += len(lines) * LINE + plan.rows(len(section.cells)) * plan.height + SECTION_GAP
-    canvas = Canvas(width=WIDTH, height=y)
-    canvas.text(MARGIN, 0, title, width=WIDTH - 2 * MARGIN, size=TITLE_SIZE)
+    canvas = Canvas(width=width, height=y - SECTION_GAP if sections else y)
+    canvas.text(MARGIN, 0, title, width=room, size=TITLE_SIZE)
     for number, line in enumerate(wrapped):
-        canvas.text(MARGIN, TITLE_HEIGHT + number * LINE, line, width=WIDTH - 2 * MARGIN, size=CAPTION_SIZE)
+        canvas.text(MARGIN, TITLE_HEIGHT + number * LINE, line, width=room, size=CAPTION_SIZE)
     boxes: dict[Key, Box] = {}
     for index, (section, lines, top) in enumerate(zip(sections, texts, tops, strict=True)):
         for number, line in enumerate(lines):
-            canvas.text(MARGIN, top + number * LINE, line, width=WIDTH - 2 * MARGIN)
+            canvas.text(MARGIN, top + number * LINE, line, width=room)
         first = top + len(lines) * LINE
         for number, cell in enumerate(section.cells):
             row, column = divmod(number, plan.across)
             placed = plan.draw(canvas, cell, x=MARGIN + column * plan.width, y=first + row * plan.height)
             boxes |= {(index, number, panel): box for panel, box in enumerate(placed)}
     return Picture(canvas.pixels, boxes, None)
+
+
+def card(make: Callable[[int], Sequence[Section]], most: int, *, title: str, side_by_side: bool = False) -> Pixels:
+    """As much as a TensorBoard card shows pixel for pixel, which is of a fixed size; at least one.
+
+    Args:
+        make: the sections that show the first so many of what there is.
+        most: how many there are; 1 or more.
+        title: above them; it says how many of how many are shown.
+        side_by_side: as for `sheet`.
+    """
+    for count in range(most, 0, -1):
+        heading = title if count == most else f"{count} of {most}: {title}"
+        drawn = sheet(make(count), title=heading, captions=[], side_by_side=side_by_side, width=CARD_WIDTH).pixels
+        if len(drawn) <= CARD_HEIGHT:
+            break
+    pixels: Pixels = np.full((CARD_HEIGHT, CARD_WIDTH, 3), BACKGROUND, dtype=np.uint8)
+    pixels[: len(drawn)] = drawn[:CARD_HEIGHT]
+    return pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +169,7 @@ class _Plan:
     across: int
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], *, side_by_side: bool) -> "_Plan":
+    def of(cls, cells: Sequence[Cell], *, side_by_side: bool, room: int) -> "_Plan":
         count = max((len(cell.panels) for cell in cells), default=0)
         panels = [
             (
@@ -153,9 +185,9 @@ class _Plan:
         width = max(inner, min(max(texts, default=0) + 4, max(36, inner * 3 // 2)))
         above, below = any(cell.above for cell in cells), max((len(cell.below) for cell in cells), default=0)
         height = (max(heights, default=0) if side_by_side else sum(heights)) + (above + below) * LINE + SECTION_GAP
-        across = max(1, (WIDTH - 2 * MARGIN) // max(1, width))
+        across = max(1, room // max(1, width))
         if side_by_side:  # what belongs together stands closer than what does not
-            width = max(width, (WIDTH - 2 * MARGIN) // across)
+            width = max(width, room // across)
         most = max(1, len(cells))
         return cls(
             panels=panels,
@@ -200,12 +232,12 @@ def _part(box: Box, rows: Interval, columns: Interval) -> Box:
     )
 
 
-def _wrapped(text: str, size: int = 10) -> Iterator[str]:
-    """The lines of a text that is as wide as the sheet, at most."""
+def _wrapped(text: str, width: int, size: int = TEXT_SIZE) -> Iterator[str]:
+    """The lines of a text, each of so many pixels at most, if it has several words."""
     line = ""
     for word in text.split():
         longer = f"{line} {word}".strip()
-        if line and text_width(longer, size) > WIDTH - 2 * MARGIN:
+        if line and text_width(longer, size) > width:
             yield line
             longer = word
         line = longer

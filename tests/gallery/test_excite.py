@@ -17,6 +17,8 @@ from cnncli.gallery.exhibit import Exhibit
 from cnncli.interpret.methods import Method
 from cnncli.model import CnnModule
 from cnncli.pictures.grid import Picture
+from cnncli.pictures.layout import HEIGHT
+from cnncli.pictures.layout import WIDTH as CARD_WIDTH
 from cnncli.pictures.patches import PADDING
 from cnncli.pictures.sheet import MARK, WIDTH
 from cnncli.spec.document import Problem, parse_document
@@ -296,3 +298,5 @@ def test_all_that_is_shown_is_the_same_again(drawn: list[Picture]) -> None:
 
     for first, again in zip(everything(), everything(), strict=True):
         assert np.array_equal(first.pixels, again.pixels)
+        assert first.card is not None
+        assert first.card.shape == (HEIGHT, CARD_WIDTH, 3), "TensorBoard shows it pixel for pixel"

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cnncli.pictures.canvas import BACKGROUND, FRAME, Box
+from cnncli.pictures.canvas import BACKGROUND, FRAME, Box, Canvas
 from cnncli.pictures.colour import DIVERGING, SEQUENTIAL, diverging, sequential
+from cnncli.pictures.layout import HEIGHT
+from cnncli.pictures.layout import WIDTH as CARD_WIDTH
 from cnncli.pictures.patches import PADDING, Cutting, Strip, patch_pixels, patches_picture
 from cnncli.pictures.saliency import Explained, SaliencyMap, saliency_picture
-from cnncli.pictures.sheet import MARK, WIDTH, Cell, Panel, Section, enlargement, image_pixels, sheet, thinning
+from cnncli.pictures.sheet import MARK, WIDTH, Cell, Panel, Section, card, enlargement, image_pixels, sheet, thinning
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -85,6 +87,35 @@ def test_images_in_grey_in_colour_and_as_fractions() -> None:
     assert grey.tolist() == [[[0] * 3, [200] * 3]]
     colour = image_pixels(torch.tensor([0.0, 0.5, 2.0]).view(3, 1, 1))
     assert colour.tolist() == [[[0, 128, 255]]]
+
+
+def test_a_card_has_one_size_and_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sections of one panel of 45 px: three fit below the title in 215 px, at a fourth they do not."""
+    titles: list[str] = []
+    write = Canvas.text
+
+    def noted(canvas: Canvas, x: int, y: int, text: str, **named: int) -> None:
+        titles.extend([text] if y == 0 else [])
+        write(canvas, x, y, text, **named)
+
+    monkeypatch.setattr(Canvas, "text", noted)
+
+    def first(count: int) -> list[Section]:
+        return [Section(cells=[Cell(panels=[Panel(pixels=noise(45, 9), scale=1)])])] * count
+
+    for most, title in ((2, "what it is"), (40, "3 of 40: what it is")):
+        pixels = card(first, most, title="what it is")
+        assert pixels.shape == (HEIGHT, CARD_WIDTH, 3)
+        assert titles[-1] == title
+        tiles = (pixels[:, 3:12] == noise(45, 9)[0]).all(axis=(1, 2)).sum()
+        assert tiles == min(most, 3)
+    assert card(
+        lambda _: [Section(cells=[Cell(panels=[Panel(pixels=noise(400, 9), scale=1)])])], 1, title=""
+    ).shape == (
+        HEIGHT,
+        CARD_WIDTH,
+        3,
+    )
 
 
 # Patches
