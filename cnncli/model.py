@@ -68,18 +68,22 @@ class CnnModule(nn.Module):
         return self._run(images, keep=())[self._steps[-1][0]]
 
     def outputs(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The outputs of the nodes called `names` for images (N, C, H, W), in one pass."""
+        """The outputs of the nodes called `names` for images (N, C, H, W), in a pass that ends with the last."""
         values = self._run(images, keep=names)
         return {name: values[name] for name in names}
 
     def _run(self, images: Tensor, keep: Collection[str]) -> dict[str, Tensor]:
         values = {INPUT: images}
+        wanted = set(keep)
         for i, (name, inputs, module) in enumerate(self._steps):
             values[name] = module(*(values[each] for each in inputs))
             for each in inputs:
                 # Freed as soon as nothing reads it any more: without gradients this bounds the memory.
                 if self._last_use[each] == i and each not in keep:
                     values.pop(each, None)
+            wanted.discard(name)
+            if keep and not wanted - {INPUT}:
+                break
         return values
 
     def layer(self, node: Node) -> nn.Module:

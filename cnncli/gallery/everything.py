@@ -10,12 +10,18 @@ from cnncli.gallery.embedding import embedding
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.features import features
 from cnncli.gallery.kernels import kernels
+from cnncli.gallery.maximise import class_images
 from cnncli.gallery.misclassified import misclassified
+from cnncli.gallery.patches import patches
+from cnncli.gallery.saliency import saliency
 from cnncli.trained import TrainedRun
 
 KINDS: Mapping[str, Callable[[TrainedRun], Iterable[Exhibit]]] = {
     "kernels": kernels,
     "features": features,
+    "patches": patches,
+    "saliency": saliency,
+    "maximise": class_images,
     "confusion": confusion,
     "misclassified": misclassified,
     "calibration": calibration,

@@ -102,13 +102,11 @@ def inspect(
 
       cnncli inspect my.yaml --set data.size=64 --wide
 
-      cnncli inspect torchvision:resnet50 --input 3x224x224
-
       cnncli inspect nets.py:Net --input 1x28x28 --kwargs '{"width": 32}' --strict
 
       cnncli inspect lenet5 --layer conv2 --unit 2,5 --picture field.png
 
-      cnncli inspect torchvision:resnet18 --input 3x64x64 --verify
+      cnncli inspect torchvision:resnet50 --input 3x64x64 --verify
 
       cnncli inspect resnet-mnist --json | jq .totals
     """

@@ -10,7 +10,10 @@ from cnncli.cli.commands.show import (
     everything,
     features,
     kernels,
+    maximise,
     misclassified,
+    patches,
+    saliency,
 )
 from cnncli.cli.listing import PanelGroup
 
@@ -42,6 +45,9 @@ app.command("misclassified")(misclassified.misclassified)
 app.command("calibration")(calibration.calibration)
 app.command("embedding")(embedding.embedding)
 app.command("effective")(effective.effective)
+app.command("patches")(patches.patches)
+app.command("saliency")(saliency.saliency)
+app.command("maximise")(maximise.maximise)
 
 
 @app.callback()
