@@ -101,12 +101,13 @@ def train(
     if dry_run:
         results.show_dry_run(experiment)
         return
-    again = {"--data-dir": (data_dir, DATA_DIR), "--device": (device.value, "auto"), "--threads": (threads, None)}
+    data = ["--data-dir", str(data_dir)] if data_dir != DATA_DIR else []
+    again = {"--device": (device.value, "auto"), "--threads": (threads, None)}
     flags = [str(word) for flag, (given, default) in again.items() if given != default for word in (flag, given)]
-    run = _train(experiment, run, display, out=out, flags=flags)
+    run = _train(experiment, run, display, out=out, flags=[*data, *flags])
     if display.speaks:
         results.show_results(run.results())
-        results.show_next(run.path, experiment.training.epochs_done, flags)
+        results.show_next(run.path, experiment.training.epochs_done, data=data, training=flags)
     elif quiet and not as_json:
         typer.echo(str(run.path))
 
