@@ -3,6 +3,7 @@
 The run is on torch's `meta` device, where tensors have shapes and no numbers: nothing is multiplied, and Python control
 flow cannot hang on the data, because there is none. Whatever stands in `forward`, modules or functional calls, arrives
 here as the operators of ATen, with composite ones (linear, instance norm, attention) taken apart by torch itself.
+What a module does that such a list does not show, docs/receptive-fields.md tells under "Models in code".
 """
 
 from collections.abc import Callable, Iterable, Mapping
