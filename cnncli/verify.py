@@ -23,7 +23,7 @@ from cnncli.spec.layers import Shape, written
 from cnncli.spec.network import Network
 from cnncli.torch_graph.capture import CPU, capture
 from cnncli.torch_graph.layout import Factor, Kind, Layout, of_input
-from cnncli.torch_graph.operators import reported
+from cnncli.torch_graph.operators import UNCOUNTED, reported
 from cnncli.torch_graph.record import BATCH
 from cnncli.torch_graph.rows import Row
 
@@ -114,7 +114,7 @@ def _watched(module: nn.Module, rows: Mapping[str, Row], images: Tensor) -> Iter
     numbers = count()
 
     def catch(name: str, pointwise: bool, arguments: Mapping[str, Any], result: Any, path: str) -> None:  # noqa: ANN401  see Report
-        row = wanted.get(next(numbers))
+        row = None if name == UNCOUNTED else wanted.get(next(numbers))
         if row is not None:
             if name != row.made_by.name:
                 raise _OtherOperations(row.name)

@@ -12,6 +12,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+UNCOUNTED = "detach"
+"""The operator that torch itself adds to what makes a tensor, or does not, as it happens that somebody keeps that."""
 _EXITS = frozenset({"numpy", "__array__", "tolist"})
 """Methods that hand the numbers of a tensor to something else than torch."""
 
@@ -130,5 +132,5 @@ class _WholeFunctions(TorchFunctionMode):
     def _whole(self, name: str, arguments: Mapping[str, Any], call: Callable[[], Any]) -> Any:  # noqa: ANN401  likewise
         with self._operators.unseen():
             result = call()
-        self._operators.report(name, False, arguments, result)
+            self._operators.report(name, False, arguments, result)
         return result

@@ -3,6 +3,7 @@
 The run is on torch's `meta` device, where tensors have shapes and no numbers: nothing is multiplied, and Python control
 flow cannot hang on the data, because there is none. Whatever stands in `forward`, modules or functional calls, arrives
 here as the operators of ATen, with composite ones (linear, instance norm, attention) taken apart by torch itself.
+What a module does that such a list does not show, docs/receptive-fields.md tells under "Models in code".
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from cnncli.torch_graph.operators import reported
+from cnncli.torch_graph.operators import UNCOUNTED, reported
 
 BATCH = 2
 """Images in the batch that a module is run on: more than one, so that the batch axis is not taken for another."""
@@ -39,7 +40,7 @@ class Operation:
     """One operator at work.
 
     Attributes:
-        number: how many operators ran before it; None for `overwritten` and `outside`, which are none (see `Recorder`).
+        number: how many operators ran before it; None for `detach`, and for what is no operator (see `Recorder`).
         name: as in ATen, without the mark of the in-place form: `convolution`, `relu`.
         pointwise: whether torch declares it to work number by number.
         arguments: by their names in ATen, with a `Value` in place of every tensor.
@@ -136,11 +137,12 @@ class Recorder:
 
     def _report(self, name: str, pointwise: bool, arguments: Mapping[str, Any], result: Any, path: str) -> None:  # noqa: ANN401  see Report
         if name == "exit":
+            self._count += 1
             self._left.append(self._now(arguments["self"], path))
             return
         if name in _MAKERS:
             arguments = {}
-        elif name == "copy":  # what was there before is lost
+        elif name == "copy" or name in _FILLS:  # what was there before is lost
             arguments = {key: value for key, value in arguments.items() if key != "self"}
         known = {key: self._known(value, path) for key, value in arguments.items()}
         values = _within(known.values(), Value)
@@ -154,7 +156,7 @@ class Recorder:
         outputs = tuple(self._keep(tensor, dynamic=dynamic, state=state) for tensor in tensors)
         self.operations.append(
             Operation(
-                number=self._count,
+                number=None if name == UNCOUNTED else self._count,
                 name=name,
                 pointwise=pointwise,
                 arguments=known,
@@ -163,7 +165,7 @@ class Recorder:
                 fresh=fresh,
             )
         )
-        self._count += 1
+        self._count += name != UNCOUNTED
         self._views.update(outputs if not fresh and not inplace else ())
         # A number that is a function of itself alone depends on what it did before, wherever it is looked at from.
         if pointwise and name not in _FILLS and len([value for value in values if value.dynamic]) < 2:

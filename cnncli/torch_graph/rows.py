@@ -30,7 +30,7 @@ class Row:
         statistics: whether a norm makes them depend on the whole map besides.
         tip: its last value, whose shape is the row's.
         layout: of the tip.
-        made_by: the operation that made the tip.
+        made_by: the operation that made the tip, or what the tip is another name of.
         parts: the words of its operations that compute something, as ATen has them where configs do not.
         inplace: of each part, whether it writes over what it reads.
         macs: multiply-accumulates for one image; None where unknown.
@@ -151,7 +151,8 @@ class _Gathering:
         # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
         own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
         if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
-            row.tip, row.layout, row.made_by = output, effect.layout, operation
+            row.tip, row.layout = output, effect.layout
+            row.made_by = row.made_by if operation.number is None else operation
 
     def _start(self, operation: Operation, effect: Effect, sources: list[Value], scope: str | None) -> Row:
         """A new row, which takes the place of a padding that is there for it alone."""

@@ -103,6 +103,7 @@ def test_hints_can_be_left_out() -> None:
         (["lenet5", "--ignore", "critcal"], UsageError),
         (["lenet5", "--input", "28"], UsageError),
         (["lenet5", "--unit", "0,0"], UsageError),
+        (["lenet5", "--layer", "conv1", "--unit", "0,0", "--pixel", "3,3"], UsageError),
         (["lenet5", "--layer", "conv1", "--unit", "here"], UsageError),
         (["lenet5", "--kwargs", "{"], UsageError),
         (["lenet5", "--kwargs", '{"width": 3}'], UsageError),

@@ -12,6 +12,7 @@ from cnncli.analysis.receptive_field import Fields, receptive_fields
 from cnncli.errors import ConfigError
 from cnncli.spec.layers.base import Unknown
 from cnncli.torch_graph.capture import graph_of_module, load_graph
+from cnncli.verify import verify_module
 
 IMAGE = (3, 9, 7)
 
@@ -247,3 +248,22 @@ def test_what_cannot_be_run_says_so(kind: type[nn.Module], says: str, remedy: st
         loaded(kind)
     assert says in raised.value.message
     assert remedy in str(raised.value.remedy)
+
+
+class Padded(Base):
+    """A convolution that is padded by the opposite border, and memory that is made on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(4, 2, 3, padding=1, padding_mode="circular")
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.around(self.first(images)) + torch.zeros(1, device=images.device)
+        maps[:, 1].fill_(1)
+        return F.relu(maps)
+
+
+@pytest.mark.parametrize("kind", [ThroughAView, Filled, Lost, Recurrent, Padded, Outside, Blank])
+def test_the_check_finds_the_same_operators(kind: type[nn.Module]) -> None:
+    module = kind()
+    assert verify_module(module, graph_of_module(module, IMAGE, "test")) == []

@@ -111,28 +111,35 @@ def inspect(
       cnncli inspect resnet-mnist --json | jq .totals
     """
     if effective is not None:
-        from cnncli.cli.commands.effective import show_effective
-
-        show_effective(target, effective, layer=layer, picture=picture, data_dir=data_dir, as_json=as_json)
+        _show_effective(target, effective, layer=layer, picture=picture, data_dir=data_dir, as_json=as_json)
         return
     check_hint_names(ignore)
-    places = [parse_place(unit, "--unit") for unit in units]
-    size, factory = parse_shape(shape), parse_kwargs(kwargs)
+    places, size, factory = [parse_place(unit, "--unit") for unit in units], parse_shape(shape), parse_kwargs(kwargs)
     graph = find_graph(target, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
     inspection = inspect_graph(graph, batch=batch, ignore=ignore)
     form = Form.JSON if as_json else form
-    if pixel is not None:
-        _show_pixel(inspection, parse_place(pixel, "--pixel"), layer, form)
-    elif layer is not None or places or picture is not None:
-        _show_units(inspection, layer, places, picture, form)
-    else:
+    if pixel is None and layer is None and not places and picture is None:
         _show(inspection, form, wide=wide)
+    elif pixel is None:
+        _show_units(inspection, layer, places, picture, form)
+    elif places or picture is not None:
+        raise UsageError("--pixel asks the other way round than --unit and --picture", remedy="give one or the other")
+    else:
+        _show_pixel(inspection, parse_place(pixel, "--pixel"), layer, form)
     if verify:
         from cnncli.cli.commands.verify import verify_rows
 
         verify_rows(target, graph, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
     if strict:
         refuse_unknown(inspection)
+
+
+def _show_effective(
+    target: str, images: int, *, layer: str | None, picture: Path | None, data_dir: Path, as_json: bool
+) -> None:
+    from cnncli.cli.commands.effective import show_effective
+
+    show_effective(target, images, layer=layer, picture=picture, data_dir=data_dir, as_json=as_json)
 
 
 def parse_kwargs(text: str | None) -> dict[str, Any]:
