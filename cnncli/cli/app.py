@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
-from cnncli.cli.commands import diff, explain, init, inspect, schema, show, train, validate
+from cnncli.cli.commands import diff, explain, init, inspect, report, schema, show, train, validate
 from cnncli.cli.render.console import show_error
 from cnncli.errors import CnncliError, DiskError
 
@@ -32,6 +32,7 @@ app.command("diff", rich_help_panel=DESIGN)(diff.diff)
 app.command("schema", rich_help_panel=DESIGN)(schema.schema)
 app.command("train", rich_help_panel=TRAIN)(train.train)
 app.add_typer(show.app, name="show", rich_help_panel=SEE)
+app.command("report", rich_help_panel=SEE)(report.report)
 app.add_typer(explain.app, name="explain", rich_help_panel=SEE)
 
 
