@@ -49,6 +49,7 @@ class Drawing {
     this.channel = new Map();
     this.kept = null; // chosen by click, tap or keyboard
     this.hovered = null; // under the mouse
+    this.answers = h("ol", { class: "answers", "aria-label": "the likeliest classes" });
     this.cards = new Map();
     for (const name of this.fields.shapes.keys()) this.cards.set(name, this.card(name));
     this.element = this.lay();
@@ -121,7 +122,8 @@ class Drawing {
       h("figcaption", {}, h("b", {}, name.split(".").at(-1)), " ",
         h("span", { class: "kind" }, layer && !name.includes(layer.type) ? `${layer.type} ` : "", written)),
       grid.element,
-      channels ? h("p", { class: "channel" }, turn(-1), card.channelText, turn(1)) : null, card.scale);
+      channels ? h("p", { class: "channel" }, turn(-1), card.channelText, turn(1)) : null, card.scale,
+      name === this.network.layers.at(-1).name ? this.answers : null);
     this.listen(card);
     return card;
   }
@@ -205,6 +207,10 @@ class Drawing {
 
   paint() {
     for (const card of this.cards.values()) this.paintCard(card);
+    if (!this.maps) return;
+    const likeliest = this.maps.probes[this.probe].probabilities.map((share, i) => [share, this.classes[i]])
+      .sort(([a], [b]) => b - a).slice(0, 3);
+    this.answers.replaceChildren(...likeliest.map(([share, name]) => h("li", {}, h("b", {}, name), ` ${percent(share)}`)));
   }
 
   paintCard(card) {
@@ -224,7 +230,7 @@ class Drawing {
     const channel = this.channel.get(name) ?? 0;
     const first = channel * grid.height * grid.width;
     const { of } = this.maps.layers[name];
-    card.channelText.textContent = `channel ${channel} of ${of}`;
+    card.channelText.textContent = `channel ${channel}/${of}`;
     return grid.paint((row, column) => scale.colour(values[first + row * grid.width + column]));
   }
 
