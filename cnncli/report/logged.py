@@ -21,10 +21,11 @@ def logged_data(run: Path) -> dict[str, Any]:
     the class, else null), and `frames`: step -> position in `pictures`. Where they would be too many, classes are left
     out from the end, then steps from the middle; `left_out` says so.
     """
-    tags = {tag: frames for tag, kept in read_pictures(run).items() if (frames := _frames(kept))}
-    shown, left_out = _affordable(
-        {tag: frames for tag, frames in tags.items() if tag.split("/")[0] in ("kernels", "feature_maps")}
-    )
+    tags = {tag: _frames(kept) for tag, kept in read_pictures(run).items()}
+    wanted: dict[str, Frames] = {
+        tag: kept for tag, kept in tags.items() if kept and tag.split("/")[0] in ("kernels", "feature_maps")
+    }
+    shown, left_out = _affordable(wanted)
     places: dict[bytes, int] = {}
     found: dict[str, list[dict[str, Any]]] = {"kernels": [], "feature_maps": []}
     for tag, frames in shown.items():

@@ -13,7 +13,7 @@ from cnncli.trained import TrainedRun
 
 PROBES = 10
 """Test images at most, one of each class."""
-VALUES = 500_000
+VALUES = 250_000
 """Numbers in the page at most, of which each takes 2.7 bytes."""
 
 

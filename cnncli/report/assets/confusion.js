@@ -12,7 +12,9 @@ class Confusion {
     this.sheet.src = `data:image/png;base64,${this.sprite.png}`;
     this.behind = h("div", { class: "behind", "aria-live": "polite" });
     this.element = h("div", { class: "confusion" },
-      scrolling("the confusion matrix", this.table()), this.behind);
+      h("div", {}, h("p", { class: "axes", id: "matrix-axes" },
+        "Rows: what the images show. Columns: what they are taken for. Arrow keys go from number to number."),
+      scrolling("the confusion matrix", this.table())), this.behind);
     const wrong = this.cells.find((cell) => cell.label !== cell.predicted) ?? this.cells[0];
     this.choose(wrong.label, wrong.predicted);
   }
@@ -26,8 +28,7 @@ class Confusion {
         counts.map((count, predicted) => h("td", {}, this.cell(count, all, label, predicted))),
         h("td", { class: "right" }, all ? percent(counts[label] / all) : "–"));
     });
-    return h("table", { class: "matrix" }, h("caption", {}, "Rows: what the images show. Columns: what they are taken for."),
-      h("thead", {}, head), h("tbody", {}, rows));
+    return h("table", { class: "matrix", "aria-describedby": "matrix-axes" }, h("thead", {}, head), h("tbody", {}, rows));
   }
 
   cell(count, all, label, predicted) {

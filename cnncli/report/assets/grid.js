@@ -19,7 +19,8 @@ class Grid {
       canvas.height = (height + 2 * margin) * cell * RATIO;
     }
     this.element = h("div",
-      { class: "grid", tabindex: "0", role: "application", "aria-roledescription": "grid of units", "aria-label": label },
+      { class: "grid", tabindex: "0", role: "application", "aria-roledescription": "grid of units", "aria-label": label,
+        "data-margin": margin },
       this.values, this.light);
     this.element.style.width = `${(width + 2 * margin) * cell}px`;
     this.element.style.aspectRatio = `${width + 2 * margin} / ${height + 2 * margin}`;

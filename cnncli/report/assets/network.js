@@ -183,6 +183,8 @@ class Drawing {
   }
 
   hover(unit) {
+    const same = (a, b) => a === b || (a && b && a.layer === b.layer && String(a.cell) === String(b.cell));
+    if (same(unit, this.hovered)) return;
     this.hovered = unit;
     this.show();
   }

@@ -81,7 +81,7 @@ function tableSection({ table }) {
     h("p", { class: "intro" }, `memory: ${memory}`),
     table.notes.map((note) => h("p", { class: "intro" }, note)),
     table.hints.length ? h("div", { class: "hints" }, h("h3", {}, "What it means"),
-      h("ul", {}, table.hints.map((hint) => h("li", {}, h("b", {}, hint.name), ` ${hint.layer}: ${hint.says}`,
+      h("ul", {}, table.hints.map((hint) => h("li", {}, h("b", {}, hint.name), ` ${hint.layer}: ${hint.says}.`,
         hint.consider ? h("span", { class: "consider" }, ` Consider ${hint.consider}.`) : null)))) : null,
     h("details", {}, h("summary", {}, "What the columns mean"),
       h("dl", { class: "meanings" }, MEANINGS.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, text)]))));
@@ -89,10 +89,12 @@ function tableSection({ table }) {
 
 /** The pictures of the gallery, one section for each kind. */
 function exhibitSections({ exhibits }) {
-  return exhibits.filter(({ pictures }) => pictures.length).map(({ heading, pictures }, i) => section(`exhibits-${i}`, heading, null,
-    h("div", { class: "pictures" }, pictures.map((picture) => h("figure", { class: "picture exhibit" },
-      h("img", { src: `data:image/png;base64,${picture.png}`, alt: picture.title }),
-      h("figcaption", {}, h("b", {}, picture.title), picture.lines.map((line) => h("p", {}, line))))))));
+  return exhibits.map(({ kind, heading, pictures, left_out }) => section(kind, heading,
+    left_out ? `To keep the page small, it is without ${left_out} more; cnncli show writes all of them.` : null,
+    h("div", { class: "pictures" }, pictures.map(({ title, lines, webp }) => h("figure", { class: "picture exhibit" },
+      h("figcaption", {}, h("b", {}, title), lines.map((line) => h("p", {}, line))),
+      h("div", { class: "tall", tabindex: "0", role: "region", "aria-label": title },
+        h("img", { src: `data:image/webp;base64,${webp}`, alt: title })))))));
 }
 
 function configSection({ files, meta, head: run }) {
