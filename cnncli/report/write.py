@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from cnncli.errors import UsageError
 from cnncli.report.collect import collect
 from cnncli.report.document import document
 from cnncli.training.durable import disk_errors_explained, replace_file
@@ -25,11 +26,14 @@ def write_report(run: Path, *, out: Path | None, data_dir: Path, notify: Callabl
         Where the page is.
 
     Raises:
+        UsageError: there is a directory of that name.
         RunError: it is no run, or it is damaged.
         DiskError: the page cannot be written.
     """
     opened = RunDirectory.open(run)
     path = out or run / REPORT
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory", remedy="give --out the name of a file, such as report.html")
     with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     data = collect(opened, data_dir=data_dir, notify=notify)

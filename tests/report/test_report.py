@@ -49,12 +49,6 @@ def test_a_page_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.Ca
     assert data["exhibits"][0]["kind"] == "patches"
 
 
-def test_a_page_elsewhere(run: Path, exit_code_of: ExitCodeOf, tmp_path: Path) -> None:
-    assert exit_code_of("report", run, "--out", tmp_path / "new" / "page.html") == 0
-    assert (tmp_path / "new" / "page.html").is_file()
-    assert not (run / "report.html").exists()
-
-
 def test_an_interrupted_run_has_a_page_of_what_there_is(
     run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,10 +68,14 @@ def test_an_interrupted_run_has_a_page_of_what_there_is(
     assert data["network"]["layers"]
 
 
-def test_a_run_that_died_in_training_counts_as_interrupted(run: Path, exit_code_of: ExitCodeOf) -> None:
+def test_a_run_that_died_in_training_counts_as_interrupted_and_its_page_may_go_elsewhere(
+    run: Path, exit_code_of: ExitCodeOf, tmp_path: Path
+) -> None:
     (run / "status.json").write_text('{"state": "running"}')
-    assert exit_code_of("report", run) == 0
-    head = data_of(run / "report.html")["head"]
+    page = tmp_path / "new" / "page.html"
+    assert exit_code_of("report", run, "--out", page) == 0
+    assert not (run / "report.html").exists()
+    head = data_of(page)["head"]
     assert (head["state"], head["reason"]) == ("interrupted", "its process ended without writing why")
 
 
@@ -134,7 +132,7 @@ def test_names_of_the_user_and_data_that_are_gone(
         (lambda run: run.parent, 5, "is not the directory of a run"),
         (lambda run: (run / "resolved.yaml").unlink() or run, 5, "ended before it had a config"),
         (lambda run: (run / "metrics.jsonl").write_text("{\n") and run, 5, "a line is not JSON"),
-        (lambda run: (run / "report.html").mkdir() or run, 7, "cannot be written"),
+        (lambda run: (run / "report.html").mkdir() or run, 2, "is a directory"),
     ],
 )
 def test_what_cannot_be_done_is_said(
@@ -149,3 +147,8 @@ def test_what_cannot_be_done_is_said(
     out, err = capfd.readouterr()
     assert out == ""
     assert said in err.replace("\n", " ")
+
+
+def test_a_page_that_cannot_be_written(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of("report", run, "--out", run / "meta.json" / "page.html") == 7
+    assert "cannot be written" in capfd.readouterr().err.replace("\n", " ")
