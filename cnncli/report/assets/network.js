@@ -119,7 +119,7 @@ class Drawing {
       "aria-label": `${name}: channel ${by < 0 ? "before" : "after"}`, onclick: () => this.turn(name, by) }, by < 0 ? "‹" : "›");
     const channels = this.maps && name !== "input" && positions && this.maps.channels(name) > 0;
     card.element = h("figure", { class: "card", "data-layer": name },
-      h("figcaption", {}, h("b", {}, name.split(".").at(-1)), " ",
+      h("figcaption", {}, h("b", {}, shortName(name)), " ",
         h("span", { class: "kind" }, layer && !name.includes(layer.type) ? `${layer.type} ` : "", written)),
       grid.element,
       channels ? h("p", { class: "channel" }, turn(-1), card.channelText, turn(1)) : null, card.scale,
@@ -315,6 +315,9 @@ class Drawing {
     return `: ${short(values[place])} in feature ${place}${named}`;
   }
 }
+
+/** A layer's name in its block; of several paths that are numbered, with its path. */
+const shortName = (name) => name.match(/(path\d+\.)?[^.]+$/)[0];
 
 /** All of a grid. */
 const wholeOf = (grid) => ({ rows: [0, grid.height - 1], columns: [0, grid.width - 1], padded: null });
