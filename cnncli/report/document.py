@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-_SCRIPTS = ("dom.js", "fields.js", "grid.js", "network.js", "curves.js", "steps.js", "confusion.js", "report.js")
+_STYLES = ("report.css", "sections.css")
+_SCRIPTS = (
+    *("dom.js", "fields.js", "grid.js", "maps.js", "reading.js", "network.js"),
+    *("curves.js", "steps.js", "confusion.js", "report.js"),
+)
 """In the order in which each needs those before it."""
 
 
@@ -19,7 +23,7 @@ def document(data: Mapping[str, Any], *, title: str) -> str:
     Its security policy allows no request, and no script and style but these two: what comes from the user is data,
     which the script puts into the page as text.
     """
-    style, script = _asset("report.css"), "".join(map(_asset, _SCRIPTS))
+    style, script = ("".join(map(_asset, names)) for names in (_STYLES, _SCRIPTS))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"

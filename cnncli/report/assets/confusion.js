@@ -28,7 +28,8 @@ class Confusion {
         counts.map((count, predicted) => h("td", {}, this.cell(count, all, label, predicted))),
         h("td", { class: "right" }, all ? percent(counts[label] / all) : "–"));
     });
-    return h("table", { class: "matrix", "aria-describedby": "matrix-axes" }, h("thead", {}, head), h("tbody", {}, rows));
+    return h("table", { class: "matrix", "aria-describedby": "matrix-axes" },
+      h("thead", {}, head), h("tbody", {}, rows));
   }
 
   cell(count, all, label, predicted) {
@@ -71,11 +72,11 @@ class Confusion {
     const images = this.images.get(`${label},${predicted}`);
     const count = this.counts[label][predicted];
     const right = label === predicted;
-    const title = right ? `${this.classes[label]}, right` : `${this.classes[label]} taken for ${this.classes[predicted]}`;
+    const title = `${this.classes[label]}${right ? ", right" : ` taken for ${this.classes[predicted]}`}`;
     const order = right ? "the least sure first" : "the surest first";
-    const shown = images.length < count ? `${images.length} of ${grouped(count)}, ${order}` : `${grouped(count)}, ${order}`;
+    const some = images.length < count ? `${images.length} of ` : "";
     this.behind.replaceChildren(h("h3", {}, title),
-      h("p", {}, images.length ? shown : `${grouped(count)}, of which none is in this page`),
+      h("p", {}, images.length ? `${some}${grouped(count)}, ${order}` : `${grouped(count)}, none of them in this page`),
       h("div", { class: "thumbnails" }, images.map((image) => this.thumbnail(image))));
   }
 

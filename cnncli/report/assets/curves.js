@@ -21,12 +21,14 @@ class Chart {
     Object.assign(this, { title, epochs, lines, write });
     const all = lines.flatMap((line) => line.values).filter((value) => value !== null);
     this.marks = all.length ? ticks(Math.min(...all), Math.max(...all)) : [0, 1];
-    this.picture = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": `${title} over the epochs` });
+    const label = `${title} over the epochs`;
+    this.picture = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label });
     this.readout = h("p", { class: "readout" });
     this.draw();
     const legend = h("p", { class: "legend" }, lines.length > 1
       ? lines.map((line, i) => h("span", { class: `line-${i}` }, line.name)) : []);
-    this.element = h("figure", { class: "chart" }, h("figcaption", {}, h("b", {}, title), legend), this.picture, this.readout);
+    this.element = h("figure", { class: "chart" },
+      h("figcaption", {}, h("b", {}, title), legend), this.picture, this.readout);
   }
 
   x(epoch) {
@@ -85,7 +87,7 @@ class Chart {
       if (there) this.dots[number].setAttribute("cx", x);
       if (there) this.dots[number].setAttribute("cy", this.y(values[i]));
     });
-    const said = this.lines.map(({ name, values }) => `${this.lines.length > 1 ? `${name} ` : ""}${this.said(values[i])}`);
+    const said = this.lines.map(({ name, values }) => `${name} ${this.said(values[i])}`.trim());
     this.readout.textContent = `epoch ${this.epochs[i]}: ${said.join(", ")}`;
   }
 

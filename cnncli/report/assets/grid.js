@@ -69,8 +69,9 @@ class Grid {
     context.strokeStyle = context.fillStyle = themed("--lines");
     const side = this.cell * RATIO;
     if (this.cell >= GRID_FROM) {
-      for (let row = 1; row < this.height; row += 1) context.fillRect(all[0], all[1] + row * side, all[2], 1);
-      for (let column = 1; column < this.width; column += 1) context.fillRect(all[0] + column * side, all[1], 1, all[3]);
+      const [x, y, width, height] = all;
+      for (let row = 1; row < this.height; row += 1) context.fillRect(x, y + row * side, width, 1);
+      for (let column = 1; column < this.width; column += 1) context.fillRect(x + column * side, y, 1, height);
     }
     context.lineWidth = RATIO;
     context.strokeRect(all[0] + RATIO / 2, all[1] + RATIO / 2, all[2] - RATIO, all[3] - RATIO);

@@ -4,41 +4,6 @@ const SIDE = 112; // px that a grid takes at most, unless its cells would be les
 const INPUT_SIDE = 280;
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-/** What the layers make of the probe images: numbers by layer, image, channel and unit. */
-class Maps {
-  constructor(maps, shapes, colours) {
-    Object.assign(this, { probes: maps.probes, layers: maps.layers, shapes, colours });
-    this.images = bytes(maps.images);
-    this.values = new Map(Object.entries(maps.layers).map(([name, layer]) => [name, halves(layer.values)]));
-  }
-
-  channels(name) {
-    return name === "input" ? this.shapes.get("input")[0] : this.layers[name].channels;
-  }
-
-  /** All numbers of a layer for an image. */
-  of(name, probe) {
-    const values = this.values.get(name);
-    const size = values.length / this.probes.length;
-    return values.subarray(probe * size, (probe + 1) * size);
-  }
-
-  /** The levels of a pixel of the input, 0 to 255, one per channel. */
-  pixel(probe, row, column) {
-    const [channels, height, width] = this.shapes.get("input");
-    const levels = [];
-    for (let i = 0; i < channels; i += 1) {
-      levels.push(this.images[((probe * channels + i) * height + row) * width + column]);
-    }
-    return levels;
-  }
-
-  colour(probe, row, column) {
-    const levels = this.pixel(probe, row, column);
-    return levels.length === 3 ? levels : [levels[0], levels[0], levels[0]];
-  }
-}
-
 class Drawing {
   constructor(data) {
     const { network } = data;
@@ -46,7 +11,6 @@ class Drawing {
     this.fields = new Fields(network);
     this.maps = data.maps ? new Maps(data.maps, this.fields.shapes, data.colours) : null;
     this.probe = 0;
-    this.channel = new Map();
     this.kept = null; // chosen by click, tap or keyboard
     this.hovered = null; // under the mouse
     this.answers = h("ol", { class: "answers", "aria-label": "the likeliest classes" });
@@ -61,13 +25,9 @@ class Drawing {
 
   lay() {
     const flow = h("div", { class: "flow" }, this.network.arrangement.map((item) => this.place(item)));
-    this.title = h("p", { class: "reading-title" });
-    this.lines = h("div", { class: "reading-lines" });
-    this.beyond = h("ul", { class: "reading-between" });
-    const reading = h("div", { class: "reading" },
-      h("div", { "aria-live": "polite", "aria-atomic": "true" }, this.title, this.lines), this.beyond);
-    const input = this.cards.get("input").element;
-    const watch = h("div", { class: "watch" }, this.probeChoice(), h("div", { class: "watched" }, input, reading));
+    this.reading = new Reading(this);
+    const watch = h("div", { class: "watch" }, this.probeChoice(),
+      h("div", { class: "watched" }, this.cards.get("input").element, this.reading.element));
     return h("div", { class: "network" }, watch, flow);
   }
 
@@ -86,7 +46,8 @@ class Drawing {
     if (!this.maps) return null;
     const choices = this.maps.probes.map((probe, i) => {
       const [, height, width] = this.network.input;
-      const picture = new Grid({ size: [height, width], margin: 0, cell: Math.max(1, Math.round(28 / width)), label: "" });
+      const cell = Math.max(1, Math.round(28 / width));
+      const picture = new Grid({ size: [height, width], margin: 0, cell, label: "" });
       picture.paint((row, column) => this.maps.colour(i, row, column));
       const radio = h("input", { type: "radio", name: "probe", value: i, checked: i === 0,
         "aria-label": `test image ${probe.number}, class ${this.classes[probe.label]}`,
@@ -111,12 +72,13 @@ class Drawing {
       ? `${name}: ${size[0]} by ${size[1]} units. Arrow keys choose one, page keys the channel.`
       : `${name}: ${shape[0]} features without positions, one unit.`;
     const grid = new Grid({ size, margin, cell, label });
-    const card = { name, grid, positions, across, cursor: positions ? size.map((n) => n >> 1) : [0, 0] };
+    const card = { name, grid, positions, across, channel: 0, cursor: positions ? size.map((n) => n >> 1) : [0, 0] };
     card.chosen = (cell) => ({ layer: name, unit: positions ? cell : [0, 0], cell });
     card.scale = h("p", { class: "scale" });
     card.channelText = h("span");
     const turn = (by) => h("button", { type: "button", tabindex: "-1", class: "turn",
-      "aria-label": `${name}: channel ${by < 0 ? "before" : "after"}`, onclick: () => this.turn(name, by) }, by < 0 ? "‹" : "›");
+      "aria-label": `${name}: channel ${by < 0 ? "before" : "after"}`, onclick: () => this.turn(name, by) },
+    by < 0 ? "‹" : "›");
     const channels = this.maps && name !== "input" && positions && this.maps.channels(name) > 0;
     card.element = h("figure", { class: "card", "data-layer": name },
       h("figcaption", {}, h("b", {}, shortName(name)), " ",
@@ -200,8 +162,9 @@ class Drawing {
     if (!this.maps || name === "input" || !this.fields.hasPositions(name)) return;
     const channels = this.maps.channels(name);
     if (!channels) return;
-    this.channel.set(name, ((this.channel.get(name) ?? 0) + by + channels) % channels);
-    this.paintCard(this.cards.get(name));
+    const card = this.cards.get(name);
+    card.channel = (card.channel + by + channels) % channels;
+    this.paintCard(card);
     this.show();
   }
 
@@ -210,9 +173,10 @@ class Drawing {
   paint() {
     for (const card of this.cards.values()) this.paintCard(card);
     if (!this.maps) return;
-    const likeliest = this.maps.probes[this.probe].probabilities.map((share, i) => [share, this.classes[i]])
-      .sort(([a], [b]) => b - a).slice(0, 3);
-    this.answers.replaceChildren(...likeliest.map(([share, name]) => h("li", {}, h("b", {}, name), ` ${percent(share)}`)));
+    const answers = this.maps.probes[this.probe].probabilities.map((share, i) => [share, this.classes[i]]);
+    const likeliest = answers.sort(([a], [b]) => b - a).slice(0, 3);
+    const item = ([share, name]) => h("li", {}, h("b", {}, name), ` ${percent(share)}`);
+    this.answers.replaceChildren(...likeliest.map(item));
   }
 
   paintCard(card) {
@@ -229,10 +193,8 @@ class Drawing {
         return place < values.length ? scale.colour(values[place]) : null;
       });
     }
-    const channel = this.channel.get(name) ?? 0;
-    const first = channel * grid.height * grid.width;
-    const { of } = this.maps.layers[name];
-    card.channelText.textContent = `channel ${channel}/${of}`;
+    const first = card.channel * grid.height * grid.width;
+    card.channelText.textContent = `channel ${card.channel}/${this.maps.layers[name].of}`;
     return grid.paint((row, column) => scale.colour(values[first + row * grid.width + column]));
   }
 
@@ -251,68 +213,7 @@ class Drawing {
       }
       card.element.classList.toggle("chosen", name === chosen?.layer);
     }
-    this.read(chosen, lit);
-  }
-
-  /** Say in words what is lit. */
-  read(chosen, lit) {
-    const lines = [];
-    const between = [];
-    if (!chosen) {
-      this.title.textContent = "Choose a unit";
-      lines.push("Point at a unit of a layer, or tap it, to see which pixels and which units before it lead to it. " +
-        "A pixel of the input shows which units see it. By keyboard: Tab to a layer, arrow keys to a unit, " +
-        "page keys for the channel, Escape to let go.");
-    } else {
-      const { layer, unit } = chosen;
-      const place = this.fields.hasPositions(layer) ? `, ${layer === "input" ? "pixel" : "unit"} ${unit.join(",")}` : "";
-      this.title.textContent = `${layer}${place}${this.valueAt(chosen)}`;
-      if (layer === "input") lines.push("is seen by the units in blue");
-      else lines.push(...this.fieldInWords(layer, lit.get("input")));
-      for (const [name, seen] of lit) {
-        if (name !== "input") between.push(h("li", {}, h("b", {}, name), ` ${this.litInWords(name, seen)}`));
-      }
-    }
-    this.lines.replaceChildren(...lines.map((line) => h("p", {}, line)));
-    this.beyond.replaceChildren(...between);
-  }
-
-  /** What a unit sees of the input, in the words of `cnncli inspect --unit`. */
-  fieldInWords(layer, seen) {
-    const { unknown } = this.fields.layers.get(layer);
-    if (unknown) return [`what it sees is not known: ${unknown}`];
-    if (!seen) return ["sees no pixel of the input"];
-    const lines = [`inside the image: ${rectangle([span(seen.rows), span(seen.columns)])}`];
-    if (holes(seen)) lines.push("not every pixel of that: those between are passed over");
-    if (seen.padded) {
-      lines.push(`with padding: ${rectangle(seen.padded)}`);
-      lines.push(`padding: ${(100 * outside(seen.padded, this.network.input.slice(1))).toFixed(1)}% of that`);
-    } else lines.push("with padding: not one rectangle that a formula gives");
-    return lines;
-  }
-
-  litInWords(name, seen) {
-    if (!this.fields.hasPositions(name)) return "whole";
-    return rectangle([span(seen.rows), span(seen.columns)]) + (holes(seen) ? ", with gaps" : "");
-  }
-
-  /** `: 0.731 in channel 2`, if there are numbers. */
-  valueAt({ layer, unit: [row, column], cell }) {
-    if (!this.maps) return "";
-    if (layer === "input") return `: level ${this.maps.pixel(this.probe, row, column).join(", ")} of 255`;
-    const values = this.maps.of(layer, this.probe);
-    const card = this.cards.get(layer);
-    if (!values.length) return "";
-    if (card.positions) {
-      const channel = this.channel.get(layer) ?? 0;
-      return `: ${short(values[(channel * card.grid.height + row) * card.grid.width + column])} in channel ${channel}`;
-    }
-    const place = cell[0] * card.across + cell[1];
-    if (place >= values.length) return "";
-    const last = this.network.layers.at(-1).name === layer;
-    const { probabilities } = this.maps.probes[this.probe];
-    const named = last ? ` (${this.classes[place]}, ${percent(probabilities[place])})` : "";
-    return `: ${short(values[place])} in feature ${place}${named}`;
+    this.reading.say(chosen, lit);
   }
 }
 

@@ -1,31 +1,47 @@
 // The page, from the data that lie in it.
 
 const THEMES = ["auto", "light", "dark"];
+const MEMORY = "cnncli-theme";
 
 /** A button that goes through the themes; `auto` is the system's. */
 function themeButton() {
-  const remembered = () => { try { return localStorage.getItem("cnncli-theme"); } catch { return null; } };
-  const remember = (theme) => { try { localStorage.setItem("cnncli-theme", theme); } catch { /* no storage, no memory */ } };
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  let theme = remembered();
   const button = h("button", { type: "button", class: "theme", onclick: () => {
-    set(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length]);
-    remember(document.documentElement.dataset.theme);
+    theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+    try {
+      localStorage.setItem(MEMORY, theme);
+    } catch {
+      // no storage, no memory
+    }
+    apply();
   } });
-  function set(theme) {
-    document.documentElement.dataset.theme = theme;
+  function apply() {
+    const dark = theme === "dark" || (theme === "auto" && system.matches);
+    document.documentElement.dataset.theme = dark ? "dark" : "light";
     button.textContent = `Theme: ${theme}`;
     window.dispatchEvent(new Event("themechange"));
   }
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => window.dispatchEvent(new Event("themechange")));
-  set(THEMES.includes(remembered()) ? remembered() : "auto");
+  system.addEventListener("change", apply);
+  apply();
   return button;
+}
+
+function remembered() {
+  try {
+    const theme = localStorage.getItem(MEMORY);
+    return THEMES.includes(theme) ? theme : "auto";
+  } catch {
+    return "auto";
+  }
 }
 
 /** What the run is and what came of it. */
 function head({ head: run, metrics, meta, epoch }) {
   const last = metrics.at(-1);
-  const scores = run.results
-    ? ["test", "val", "train"].filter((part) => run.results[part]).map((part) => [part, run.results[part].accuracy])
-    : last ? [["val", last.val?.accuracy], ["train", last.train.accuracy]].filter(([, share]) => share !== undefined) : [];
+  const measured = run.results ?? last ?? {};
+  const scores = ["test", "val", "train"].filter((part) => measured[part])
+    .map((part) => [part, measured[part].accuracy]);
   const facts = [
     ...scores.map(([part, share]) => [`${part} accuracy`, percent(share, 2)]),
     ["parameters", grouped(run.params)],
@@ -39,7 +55,7 @@ function head({ head: run, metrics, meta, epoch }) {
     failed: "failed",
   };
   const state = run.state === "complete" ? null : h("p", { class: "notice", role: "note" },
-    h("b", {}, `This run is ${run.state === "failed" ? "not complete: it failed" : `not complete: ${words[run.state]}`}.`),
+    h("b", {}, `This run is not complete: ${words[run.state]}.`),
     run.reason ? ` ${run.reason}.` : "", " The page shows what there was when it was made.",
     scores.length ? " The accuracies are those of the last epoch." : "");
   const device = meta ? `, on ${meta.device.name}` : "";
@@ -89,19 +105,21 @@ function tableSection({ table }) {
 
 /** The pictures of the gallery, one section for each kind. */
 function exhibitSections({ exhibits }) {
+  const figure = ({ title, lines, webp }) => h("figure", { class: "picture exhibit" },
+    h("figcaption", {}, h("b", {}, title), lines.map((line) => h("p", {}, line))),
+    h("div", { class: "tall", tabindex: "0", role: "region", "aria-label": title },
+      h("img", { src: `data:image/webp;base64,${webp}`, alt: title })));
   return exhibits.map(({ kind, heading, pictures, left_out }) => section(kind, heading,
     left_out ? `To keep the page small, it is without ${left_out} more; cnncli show writes all of them.` : null,
-    h("div", { class: "pictures" }, pictures.map(({ title, lines, webp }) => h("figure", { class: "picture exhibit" },
-      h("figcaption", {}, h("b", {}, title), lines.map((line) => h("p", {}, line))),
-      h("div", { class: "tall", tabindex: "0", role: "region", "aria-label": title },
-        h("img", { src: `data:image/webp;base64,${webp}`, alt: title })))))));
+    h("div", { class: "pictures" }, pictures.map(figure))));
 }
 
 function configSection({ files, meta, head: run }) {
   const texts = { "config.yaml": "Config as given", "resolved.yaml": "Config with every default and override" };
   const facts = meta ? [
     ["command", meta.command.join(" ")],
-    ["device", `${meta.device.name} (${meta.device.type}), ${meta.threads} ${meta.threads === 1 ? "thread" : "threads"}`],
+    ["device", `${meta.device.name} (${meta.device.type})`],
+    ["threads", String(meta.threads)],
     ["platform", meta.platform],
     ["git commit", meta.git_commit ?? "none"],
     ...Object.entries(meta.versions).map(([name, version]) => [name, version ?? "none"]),
@@ -124,7 +142,8 @@ function page(data) {
     tableSection(data), networkSection(data), curvesSection(data), stepsSection(data), ...exhibitSections(data),
     confusionSection(data), configSection(data),
   ];
-  const links = sections.map((each) => h("li", {}, h("a", { href: `#${each.id}` }, each.querySelector("h2").textContent)));
+  const link = (each) => h("a", { href: `#${each.id}` }, each.querySelector("h2").textContent);
+  const links = sections.map((each) => h("li", {}, link(each)));
   document.getElementById("page").append(
     h("a", { class: "skip", href: "#layers" }, "To the content"), top,
     h("nav", { "aria-label": "Sections" }, h("ul", {}, links)), h("main", {}, sections));

@@ -92,6 +92,8 @@ function stepsSection(data) {
       ? "The training has written no pictures of kernels or feature maps yet."
       : "The training wrote no pictures: log.images is 0 in its config.");
   }
-  const without = logged.left_out.length ? ` To keep the page small, it is without ${logged.left_out.join(" and ")}.` : "";
-  return section("steps", heading, `The pictures that the training wrote, unchanged.${without}`, new Steps(data).element);
+  const missing = logged.left_out.join(" and ");
+  const without = missing ? ` To keep the page small, it is without ${missing}.` : "";
+  const intro = `The pictures that the training wrote, unchanged.${without}`;
+  return section("steps", heading, intro, new Steps(data).element);
 }
