@@ -7,7 +7,7 @@ from typing import Any
 from cnncli.board.read import LoggedPicture, read_pictures
 from cnncli.report.encoded import base64_text
 
-BYTES = 2_500_000
+BYTES = 3_000_000
 """Of pictures in the page at most; base64 makes a third more of it."""
 
 Frames = Mapping[int, bytes]
@@ -18,8 +18,8 @@ def logged_data(run: Path) -> dict[str, Any]:
     """The pictures of all steps as JSON.
 
     `kernels` and `feature_maps` have an entry for each tag, with its `layer` (`01_conv1`), its `probe` (of feature maps
-    the class, else null), and `frames`: step -> position in `pictures`. Where they would be too many, classes are left
-    out from the end, then steps from the middle; `left_out` says so.
+    the class or `test-<number>`, else null), and `frames`: step -> position in `pictures`. Where they would be too
+    many, probes are left out from the end, then steps from the middle; `left_out` says so.
     """
     tags = {tag: _frames(kept) for tag, kept in read_pictures(run).items()}
     wanted: dict[str, Frames] = {
@@ -58,7 +58,7 @@ def _affordable(tags: dict[str, Frames]) -> tuple[dict[str, Frames], list[str]]:
         dropped += 1
         tags = {tag: frames for tag, frames in tags.items() if tag.split("/", 2)[2:] != [probes[-dropped]]}
     if dropped:
-        left_out.append(f"feature maps of {dropped} of {len(probes)} classes")
+        left_out.append(f"feature maps of {dropped} of {len(probes)} test images")
     steps = sorted({step for frames in tags.values() for step in frames})
     kept = steps
     while _size(tags) > BYTES and len(kept) > 2:

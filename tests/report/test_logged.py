@@ -43,12 +43,12 @@ def test_where_there_is_no_room_classes_go_first_then_steps_but_never_the_ends(
     monkeypatch.setattr(logged, "BYTES", sizes[TAGS[0]] + sizes[TAGS[1]])
     data = logged_data(run)
     assert [each["probe"] for each in data["feature_maps"]] == ["3"]
-    assert data["left_out"] == ["feature maps of 1 of 2 classes"]
+    assert data["left_out"] == ["feature maps of 1 of 2 test images"]
     assert len(data["steps"]) == 5
     monkeypatch.setattr(logged, "BYTES", 1)
     data = logged_data(run)
     assert data["steps"] == [0, 16]
-    assert data["left_out"] == ["feature maps of 1 of 2 classes", "3 of 5 steps"]
+    assert data["left_out"] == ["feature maps of 1 of 2 test images", "3 of 5 steps"]
 
 
 def test_a_run_without_pictures(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ class Steps {
   choice() {
     const probes = [...new Set(this.logged.feature_maps.map((tag) => tag.probe))];
     const select = h("select", { id: "probe", onchange: () => this.chooseProbe(select.value) },
-      probes.map((probe) => h("option", { value: probe }, probe)));
-    return h("p", { class: "control" }, h("label", { for: "probe" }, "Test image of class"), select);
+      probes.map((probe) => h("option", { value: probe }, probe.startsWith("test-") ? probe : `class ${probe}`)));
+    return h("p", { class: "control" }, h("label", { for: "probe" }, "Test image"), select);
   }
 
   chooseProbe(probe) {
