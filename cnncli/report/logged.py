@@ -5,27 +5,29 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.board.read import LoggedPicture, read_pictures
-from cnncli.report.encoded import base64_text
+from cnncli.report.encoded import base64_text, webp_of_png
 
 BYTES = 3_000_000
 """Of pictures in the page at most; base64 makes a third more of it."""
 
 Frames = Mapping[int, bytes]
-"""Step -> PNG."""
+"""Step -> WebP."""
 
 
 def logged_data(run: Path) -> dict[str, Any]:
     """The pictures of all steps as JSON.
 
     `kernels` and `feature_maps` have an entry for each tag, with its `layer` (`01_conv1`), its `probe` (of feature maps
-    the class or `test-<number>`, else null), and `frames`: step -> position in `pictures`. Where they would be too
-    many, probes are left out from the end, then steps from the middle; `left_out` says so.
+    the class or `test-<number>`, else null), and `frames`: step -> position in `pictures`, which are WebP of the same
+    pixels. Where they would be too many, probes are left out from the end, then steps from the middle; `left_out` says
+    so.
     """
-    tags = {tag: _frames(kept) for tag, kept in read_pictures(run).items()}
-    wanted: dict[str, Frames] = {
-        tag: kept for tag, kept in tags.items() if kept and tag.split("/")[0] in ("kernels", "feature_maps")
+    tags: dict[str, Frames] = {
+        tag: _frames(kept)
+        for tag, kept in read_pictures(run).items()
+        if tag.split("/")[0] in ("kernels", "feature_maps")
     }
-    shown, left_out = _affordable(wanted)
+    shown, left_out = _affordable({tag: frames for tag, frames in tags.items() if frames})
     places: dict[bytes, int] = {}
     found: dict[str, list[dict[str, Any]]] = {"kernels": [], "feature_maps": []}
     for tag, frames in shown.items():
@@ -46,7 +48,7 @@ def logged_data(run: Path) -> dict[str, Any]:
 
 
 def _frames(pictures: Sequence[LoggedPicture]) -> dict[int, bytes]:
-    return {each.step: each.content for each in pictures if each.content.startswith(b"\x89PNG")}
+    return {each.step: webp_of_png(each.content) for each in pictures if each.content.startswith(b"\x89PNG")}
 
 
 def _affordable(tags: dict[str, Frames]) -> tuple[dict[str, Frames], list[str]]:

@@ -107,8 +107,18 @@ def test_the_curves(page: Page, address: str) -> None:
     page.goto(f"{address}#timeseries")
     titles = page.locator(".group-title")
     expect(titles.get_by_text("weights", exact=True)).to_be_visible(timeout=1000 * WAIT)
-    groups = ["accuracy", "feature_maps", "gradients", "kernels", "loss", "test", "training", "weights"]
-    assert titles.all_inner_texts() == ["Pinned", *groups]
+    groups = [
+        "accuracy",
+        "dead_fraction",
+        "evolution",
+        "feature_maps",
+        "gradients",
+        "kernels",
+        "loss",
+        "test",
+        "training",
+    ]
+    assert titles.all_inner_texts() == ["Pinned", *groups, "weights"]
     for part in ("train", "val"):
         card = page.locator("scalar-card").filter(has=page.get_by_title(f"accuracy/{part}"))
         expect(card.locator("line-chart")).to_be_visible()

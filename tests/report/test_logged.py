@@ -1,10 +1,13 @@
 """Which logged pictures are in the page."""
 
 import base64
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from PIL import Image
 
 from cnncli.board.event_file import Board
 from cnncli.board.read import read_pictures
@@ -32,15 +35,23 @@ def test_every_picture_is_there_unchanged(run: Path) -> None:
     names += [f"feature_maps/{each['layer']}/{each['probe']}" for each in data["feature_maps"]]
     assert names == list(TAGS[:3])
     for name, tag in zip(names, [*data["kernels"], *data["feature_maps"]], strict=True):
-        shown = {step: base64.b64decode(data["pictures"][place]) for step, place in tag["frames"].items()}
-        assert shown == {each.step: each.content for each in written[name]}
+        assert list(tag["frames"]) == [each.step for each in written[name]]
+        for one, place in zip(written[name], tag["frames"].values(), strict=True):
+            assert np.array_equal(pixels(base64.b64decode(data["pictures"][place])), pixels(one.content))
+
+
+def pixels(content: bytes) -> npt.NDArray[np.uint8]:
+    with Image.open(BytesIO(content)) as picture:
+        return np.array(picture)
 
 
 def test_where_there_is_no_room_classes_go_first_then_steps_but_never_the_ends(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {tag: sum(len(each.content) for each in kept) for tag, kept in read_pictures(run).items()}
-    monkeypatch.setattr(logged, "BYTES", sizes[TAGS[0]] + sizes[TAGS[1]])
+    data = logged_data(run)
+    two = [*data["kernels"], data["feature_maps"][0]]
+    size = sum(len(base64.b64decode(data["pictures"][place])) for tag in two for place in tag["frames"].values())
+    monkeypatch.setattr(logged, "BYTES", size)
     data = logged_data(run)
     assert [each["probe"] for each in data["feature_maps"]] == ["3"]
     assert data["left_out"] == ["feature maps of 1 of 2 test images"]

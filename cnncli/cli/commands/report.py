@@ -17,7 +17,7 @@ OutOption = Annotated[
 def report(
     run: RunArgument, out: OutOption = None, data_dir: DataDirOption = DATA_DIR, debug: DebugOption = False
 ) -> None:
-    """Write a run as one HTML file: layers, receptive fields, curves, kernels, feature maps, confusion, config.
+    """Write a run as one HTML file: layers, receptive fields, curves, pictures, mistakes, config.
 
     The file needs no network and no other file: open it in a browser, send it, keep it. Prints its path.
 

@@ -58,7 +58,7 @@ class Steps {
       const written = Object.keys(tag.frames).map(Number).filter((each) => each <= step);
       const newest = written.length ? Math.max(...written) : null;
       image.hidden = newest === null;
-      if (newest !== null) image.src = `data:image/png;base64,${this.logged.pictures[tag.frames[newest]]}`;
+      if (newest !== null) image.src = `data:image/webp;base64,${this.logged.pictures[tag.frames[newest]]}`;
       image.alt = newest === null ? "" : `${tag.name} at step ${newest}`;
       const when = newest === null ? "not yet written" : newest === step ? "" : `of step ${grouped(newest)}`;
       caption.replaceChildren(h("b", {}, tag.layer), when ? ` ${when}` : "");
