@@ -1,6 +1,7 @@
 """The errors a user can meet, each with the exit code of the command that met it.
 
-CnncliError
+CnncliError          1   and cnncli's own bugs
+├── ServerError      1   TensorBoard could not be started, or ended by itself
 ├── UsageError       2   an argument that means nothing
 ├── ConfigError      3   the YAML file, or what it describes, is wrong
 ├── DataError        4   images or labels are missing or damaged
@@ -31,6 +32,10 @@ class CnncliError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+
+class ServerError(CnncliError):
+    """TensorBoard could not be started, or ended by itself."""
 
 
 class UsageError(CnncliError):

@@ -68,18 +68,22 @@ class CnnModule(nn.Module):
         return self._run(images, keep=())[self._steps[-1][0]]
 
     def outputs(self, images: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The outputs of the nodes called `names` for images (N, C, H, W), in one pass."""
+        """The outputs of the nodes called `names` for images (N, C, H, W), in a pass that ends with the last."""
         values = self._run(images, keep=names)
         return {name: values[name] for name in names}
 
     def _run(self, images: Tensor, keep: Collection[str]) -> dict[str, Tensor]:
         values = {INPUT: images}
+        wanted = set(keep)
         for i, (name, inputs, module) in enumerate(self._steps):
             values[name] = module(*(values[each] for each in inputs))
             for each in inputs:
                 # Freed as soon as nothing reads it any more: without gradients this bounds the memory.
                 if self._last_use[each] == i and each not in keep:
                     values.pop(each, None)
+            wanted.discard(name)
+            if keep and not wanted - {INPUT}:
+                break
         return values
 
     def layer(self, node: Node) -> nn.Module:
@@ -87,12 +91,13 @@ class CnnModule(nn.Module):
         return self.get_submodule(node.name)
 
     def kernels(self) -> dict[str, Tensor]:
-        """Name -> weight of every convolution, in order; `conv` has (out, in / groups, kh, kw)."""
+        """Name -> weight of every convolution, in order: (O, I / groups, kh, kw), a filter for each output channel."""
         found = {}
         for node in self.network.nodes:
             if isinstance(node.layer, Conv | ConvTranspose):
-                parts = self.layer(node)
-                found[node.name] = next(each.weight for each in parts.modules() if isinstance(each, _CONVOLUTIONS))
+                part = next(each for each in self.layer(node).modules() if isinstance(each, _CONVOLUTIONS))
+                transposed = isinstance(part, nn.ConvTranspose2d)
+                found[node.name] = _by_output(part.weight, part.groups) if transposed else part.weight
         return found
 
 
@@ -106,6 +111,13 @@ def seeded_module(network: Network, seed: int) -> CnnModule:
 
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+
+
+def _by_output(weight: Tensor, groups: int) -> Tensor:
+    """The weight of a transposed convolution, (I, O / groups, kh, kw), as (O, I / groups, kh, kw)."""
+    inputs, outputs, *size = weight.shape
+    in_groups = weight.reshape(groups, inputs // groups, outputs, *size)
+    return in_groups.transpose(1, 2).reshape(groups * outputs, inputs // groups, *size)
 
 
 def _place(root: nn.Module, name: str, module: nn.Module) -> None:

@@ -6,22 +6,24 @@ Letters: N images, C channels, (H, W) image.
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from cnncli.data.batches import Batches, Normalization
-from cnncli.data.decode import UnreadableImageError, decode, refusing_bombs
+from cnncli.data.decode import UnreadableImageError, decode, original_of, refusing_bombs
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
 from cnncli.errors import UsageError
+from cnncli.interpret.predictions import Predictions, predict
 from cnncli.model import CnnModule, seeded_module
 from cnncli.spec.config import read_config
 from cnncli.spec.network import Network, Node
 from cnncli.spec.problems import did_you_mean
-from cnncli.training.checkpoint import load_weights, read_manifest
+from cnncli.training.checkpoint import load_weights
 from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
 
@@ -34,6 +36,7 @@ class Seen:
         name: for people: `test image 3 (class 7)`, or the path of a file.
         slug: for tags and file names: `test-3`, or the file's name without its ending.
         label: position of its class; None for a picture of one's own.
+        notes: what was done to a picture of one's own, and what may be wrong with it, a sentence each.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Seen:
     picture: Tensor
     image: Tensor
     label: int | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,6 +96,11 @@ class TrainedRun:
             raise UsageError(f"--layer: {self.path} has no layer {layer}{did_you_mean(layer, nodes)}")
         return nodes[layer]
 
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What the network takes each test image for, computed once."""
+        return predict(self.model, self.batches())
+
     def untrained(self) -> CnnModule:
         """The network as it was before its first step, in evaluation mode."""
         return seeded_module(self.network, self.seed).to(self.device).eval()
@@ -112,15 +121,20 @@ class TrainedRun:
             seed=0,
         )
 
-    def seen(self, image: str) -> Seen:
+    def seen(self, image: str, *, invert: bool = False) -> Seen:
         """A test image by its number, or a picture file, brought to the size and channels of the network.
+
+        Args:
+            image: a number, or the path of a file.
+            invert: turn black to white in a picture of one's own, as for ink on paper where the network knows the
+                opposite.
 
         Raises:
             UsageError: there is no such image, or the file cannot be used.
         """
         if not image.isdecimal():
-            picture = self._from_file(Path(image))
-            return Seen(image, Path(image).stem, picture, self._as_input(picture), None)
+            picture, notes = self._from_file(Path(image), invert=invert)
+            return Seen(image, Path(image).stem, picture, self._as_input(picture), None, notes)
         number = int(image)
         if number >= len(self.test):
             raise UsageError(f"image {number}: there are {len(self.test):,} test images, 0 to {len(self.test) - 1}")
@@ -134,16 +148,37 @@ class TrainedRun:
         images, _ = next(self.batches(single).epoch(1))  # (1, C, H, W)
         return images[0]
 
-    def _from_file(self, path: Path) -> Tensor:
+    def _from_file(self, path: Path, *, invert: bool) -> tuple[Tensor, tuple[str, ...]]:
+        """A picture (C, H, W) and notes on it."""
         channels, height, width = self.network.input_shape
         try:
             with refusing_bombs():
                 pixels, _ = decode(path, channels=channels, size=(height, width))
+                original = original_of(path)
         except UnreadableImageError as error:
             raise UsageError(
                 f"image {path}: {error}", remedy="give the number of a test image, or a picture file such as a PNG"
             ) from None
-        return torch.from_numpy(pixels.copy()).to(self.device)
+        picture = torch.from_numpy(pixels.copy()).to(self.device)
+        notes = []
+        if original.size != (height, width):
+            stretched = original.size[0] * width != original.size[1] * height
+            before, now = (f"{size[1]}x{size[0]}" for size in (original.size, (height, width)))
+            notes.append(f"{path}: {before} pixels brought to {now}" + (", in other proportions" if stretched else ""))
+        if original.coloured and channels == 1:
+            notes.append(f"{path}: in colour, and the network sees grey")
+        if invert:
+            picture = 255 - picture
+        brightness, usual = (each.double().mean().item() / 255 for each in (picture, self.test.images[:_LOOKED_AT]))
+        if (brightness - 0.5) * (usual - 0.5) < 0:
+            how, others = ("bright", "dark") if brightness > usual else ("dark", "bright")
+            again = "without" if invert else "with"
+            notes.append(f"{path}: {how}, while the images of the data set are {others}: try {again} --invert")
+        return picture, tuple(notes)
+
+
+_LOOKED_AT = 1000
+"""Test images that say how bright images of a data set are."""
 
 
 def open_run(
@@ -164,8 +199,7 @@ def open_run(
     run = RunDirectory.open(path)
     config = read_config(str(run.resolved), data_dir=data_dir)
     model = CnnModule(config.network).eval()
-    load_weights(run.best, model)
-    manifest = read_manifest(run.best)
+    manifest = load_weights(run.best, model)
     dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
     kept, _ = split_of(dataset.train.labels, config.data, seed=config.train.seed)
     device = device or torch.device("cpu")

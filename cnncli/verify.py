@@ -22,8 +22,9 @@ from cnncli.model import CnnModule
 from cnncli.spec.layers import Shape, written
 from cnncli.spec.network import Network
 from cnncli.torch_graph.capture import CPU, capture
-from cnncli.torch_graph.layout import Kind, Layout, of_input
-from cnncli.torch_graph.record import BATCH, reported
+from cnncli.torch_graph.layout import Factor, Kind, Layout, of_input
+from cnncli.torch_graph.operators import UNCOUNTED, reported
+from cnncli.torch_graph.record import BATCH
 from cnncli.torch_graph.rows import Row
 
 BATCH_PIXELS = 1 << 19
@@ -108,12 +109,12 @@ def verify_module(module: nn.Module, graph: Graph) -> list[Disagreement]:
 
 def _watched(module: nn.Module, rows: Mapping[str, Row], images: Tensor) -> Iterator[tuple[str, _Output]]:
     """The outputs of rows, each as the operation ends that makes it."""
-    wanted = {row.made_by.number: row for row in rows.values()}
+    wanted = {row.made_by.number: row for row in rows.values() if row.made_by.number is not None}
     caught: list[tuple[str, _Output]] = []
     numbers = count()
 
     def catch(name: str, pointwise: bool, arguments: Mapping[str, Any], result: Any, path: str) -> None:  # noqa: ANN401  see Report
-        row = wanted.get(next(numbers))
+        row = None if name == UNCOUNTED else wanted.get(next(numbers))
         if row is not None:
             if name != row.made_by.name:
                 raise _OtherOperations(row.name)
@@ -161,6 +162,8 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Disagreement]:
                 before = seen[axis].get(name, [0] * len(masks))
                 seen[axis][name] = [a | b for a, b in zip(before, masks, strict=True)]
     for node in graph.nodes:
+        if node.name not in shapes:
+            continue  # no operator made it, which could be watched
         if node.shape != shapes[node.name]:
             said = "nothing" if node.shape is None else written(node.shape)
             yield Disagreement(node.name, "shape", said, written(shapes[node.name]))
@@ -198,28 +201,22 @@ def _shape_of_one(output: _Output, images: int) -> Shape:
 def _touched(output: _Output, axis: int, images: int) -> Tensor:
     """Which units along an axis of the input became NaN: bool (P, units); one unit where the axis is gone."""
     value = output.value if output.value.dtype == torch.bool else output.value.isnan()
-    kinds: list[int | Kind] = []
-    sizes: list[int] = []
-    for dim, factors in enumerate(output.layout):
-        for factor in factors:
-            if factor.of is Kind.TOKENS:
-                positions = prod(each.size for each in factor.grid)
-                assert len(factors) == 1, factors
-                value = value.narrow(dim, factor.before, positions)
-            for each in factor.grid or (factor,):
-                kinds.append(each.of)
-                sizes.append(images if each.of is Kind.BATCH else each.size)
-    value = value.reshape(sizes)
-    kept = [kinds.index(Kind.BATCH), *(i for i, kind in enumerate(kinds) if kind == axis)]
-    return (
-        value.permute(*kept, *(i for i in range(len(kinds)) if i not in kept))
-        .reshape(images, -1, *_rest(sizes, kept))
-        .any(-1)
-    )
+    flat = [factor for factors in output.layout for factor in factors]
+    value = value.reshape([_size(factor, images) for factor in flat])
+    for dim, factor in enumerate(flat):
+        if factor.grid:
+            value = value.narrow(dim, factor.before, prod(each.size for each in factor.grid))
+    single = [each for factor in flat for each in factor.grid or (factor,)]
+    value = value.reshape([_size(each, images) for each in single])
+    batch = next(i for i, each in enumerate(single) if each.of is Kind.BATCH)
+    pieces = sorted((i for i, each in enumerate(single) if each.of == axis), key=lambda i: -single[i].step)
+    rest = [i for i in range(len(single)) if i not in (batch, *pieces)]
+    others = prod(value.shape[i] for i in rest)
+    return value.permute(batch, *pieces, *rest).reshape(images, -1, others).any(-1)
 
 
-def _rest(sizes: list[int], kept: list[int]) -> tuple[int]:
-    return (prod(size for i, size in enumerate(sizes) if i not in kept),)
+def _size(factor: Factor, images: int) -> int:
+    return images if factor.of is Kind.BATCH else factor.size
 
 
 def _masks(touched: Tensor, positions: list[int]) -> list[int]:

@@ -27,6 +27,7 @@ VERIFIED = {
     **dict.fromkeys(["squeezenet1_1", "googlenet", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"], 32),
     **dict.fromkeys(["mnasnet0_5", "mnasnet1_0", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0"], 32),
     **dict.fromkeys(["efficientnet_b0", "regnet_y_400mf", "regnet_x_400mf", "convnext_tiny"], 32),
+    **dict.fromkeys(["swin_t", "swin_v2_t"], 32),
     "alexnet": 64,
     "inception_v3": 75,
 }
@@ -94,8 +95,10 @@ Written by `scripts/try_models.py` with {versions}: all {count} classification m
 
 - *Local field* is size / jump of the last row whose units do not yet see the whole input: before the global pool, or
   before the first squeeze-and-excite or attention, after which everything is seen.
-- *Not known* counts rows without a field, with the reason of the first. Attention in windows (Swin, MaxViT) cuts the
-  image into pieces in a way that is not followed; everything behind it is then not known either, rather than guessed.
+- *Not known* counts rows without a field, with the reason of the first.
+- Attention (ViT, MaxViT behind its squeeze-and-excite gates) sees the whole input. In Swin it works in windows, and the
+  window that a shift has cut in two sees pixels at opposite borders: the mask that keeps them apart there adds -100,
+  which leaves a trace.
 - *Verified* is the side of the input on which shape, parameters and the field of every unit of every row were compared
   with the network itself, by the NaN probe. Parameters that only training uses are left out, and a note says so.
 - A row's field is what any channel at a position sees, and what reads it is taken to read all channels. A network that

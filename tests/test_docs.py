@@ -38,14 +38,16 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 import cnncli
 from cnncli import errors
+from cnncli.board.links import links
 from cnncli.cli.app import app, main
+from cnncli.cli.listing import ListedCommand
 from cnncli.spec.base import Kind, Spec
 from cnncli.spec.config import ConfigFields, read_config
 from cnncli.spec.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
 from cnncli.spec.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.spec.document import parse_document
 from cnncli.spec.layers import LAYERS
-from cnncli.spec.log import LogSpec
+from cnncli.spec.log import LogSpec, ProbesSpec
 from cnncli.spec.reader import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.spec.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.training.run_directory import State
@@ -66,6 +68,7 @@ NOT_RUN = {
     SECOND,
     "make check",
     "tensorboard --logdir runs",
+    "cnncli board",
     PAIR,
     f"{PAIR} {CPU_INDEX}",
     f"pip install torch torchvision {CPU_INDEX}",
@@ -86,6 +89,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
     "log": LogSpec,
+    "probes": ProbesSpec,
     **LAYERS,
     **OPTIMIZERS,
     **SCHEDULES,
@@ -169,13 +173,18 @@ def run_cnncli(arguments: list[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of one epoch, for reading only."""
+    """A complete run of one epoch with every kind of tag and all its pictures, for reading only."""
     out = tmp_path_factory.mktemp("docs")
-    settings = ("data.name=digits", "data.validation=0.9", "train.epochs=1", "log.images=2", "log.probes=1")
+    settings = [
+        *("data.name=digits", "data.validation=0.9", "train.epochs=1", "model.defaults.conv.activation=relu"),
+        *("log.images=2", "log.probes={classes: 1, images: [3]}"),
+    ]
     sets = [word for setting in settings for word in ("--set", setting)]
     code, output = run_cnncli(["train", "lenet5", "--out", str(out), "--threads", "1", *sets])
     assert code == 0, output
     (path,) = out.iterdir()
+    code, output = run_cnncli(["show", str(path)])
+    assert code == 0, output
     return path.rename(path.with_name(RUN))
 
 
@@ -319,7 +328,8 @@ def test_fields_in_code_spans_exist(page: Path) -> None:
 
 def commands_of(command: object) -> list[Any]:
     """The commands of a program, and theirs."""
-    inside = list(getattr(command, "commands", {}).values())
+    listed = getattr(command, "commands", {}).values()
+    inside = [each.load() if isinstance(each, ListedCommand) else each for each in listed]
     return [*inside, *(deeper for each in inside for deeper in commands_of(each))]
 
 
@@ -444,13 +454,14 @@ RUN_PAGE = "docs/run-directory.md"
 
 
 def test_files_of_a_run(run: Path) -> None:
+    """A folder of the table stands for all that lies in it."""
     patterns = [coded(row[0])[0] for row in table(text_of(RUN_PAGE), "file")]
-    files = [path.relative_to(run) for path in run.rglob("*") if path.is_file()]
-    tops = {f"{file.parent.as_posix()}/" if len(file.parts) > 1 else file.name for file in files}
-    assert {name: [each for each in patterns if fnmatch(name, each)] for name in tops} == {
-        name: [next(each for each in patterns if fnmatch(name, each))] for name in tops
+    files = [path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()]
+    found = {
+        file: [each for each in patterns if fnmatch(file, f"{each}*" if each.endswith("/") else each)] for file in files
     }
-    assert [each for each in patterns if not any(fnmatch(name, each) for name in tops)] == []
+    assert {file: each for file, each in found.items() if len(each) != 1} == {}
+    assert set(patterns) == {each for matched in found.values() for each in matched}
     parts = [coded(row[0])[0] for row in table(section(text_of(RUN_PAGE), "Checkpoints"), "file")]
     assert sorted(parts) == sorted(path.name for path in (run / "checkpoints" / "best").iterdir())
 
@@ -477,11 +488,18 @@ def test_states() -> None:
 
 
 def test_tags(run: Path) -> None:
-    events = EventAccumulator(str(run)).Reload()
-    tags = events.Tags()
-    found = {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
-    found |= {tag.removesuffix("/text_summary") for tag in tags["tensors"] if tag.endswith("/text_summary")}
-    placeholders = {"<layer>": r"\d\d_[\w.]+", "<class>": r"[\w.-]+", "<parameter>": r"[\w.]+"}
+    found = set()
+    for folder in (run, run / "show"):
+        tags = EventAccumulator(str(folder)).Reload().Tags()
+        found |= {tag for kind in ("scalars", "images", "histograms") for tag in tags[kind]}
+        found |= {*tags["tensors"]} - {"custom_scalars__config__"}
+    placeholders = {
+        "<layer>": r"\d\d_[\w.]+",
+        "<class>": r"[\w.-]+",
+        "<image>": r"[\w.-]+",
+        "<parameter>": r"[\w.]+",
+        "<number>": r"\d+|[a-z]+_?[a-z0-9]+",
+    }
     patterns = [pattern for row in table(text_of(RUN_PAGE), "tag") for pattern in coded(row[0])]
     regexes = {pattern: re.sub("<.*?>", lambda each: placeholders[each[0]], pattern) for pattern in patterns}
     assert [tag for tag in sorted(found) if not any(re.fullmatch(regex, tag) for regex in regexes.values())] == []
@@ -493,6 +511,25 @@ def test_exit_codes() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.CnncliError)]
     codes = [int(row[0]) for row in table(text_of(RUN_PAGE), "code")]
     assert codes == sorted({0, *(kind.exit_code for kind in kinds)})
+
+
+# docs/tensorboard.md
+
+
+def test_the_addresses_that_cnncli_board_prints() -> None:
+    """The command serves until it is stopped; that it runs as written is seen in tests/cli/test_board.py."""
+    (shown,) = (
+        output
+        for block in blocks(CHECKOUT / "docs/tensorboard.md")
+        for command, output in commands(*block)
+        if command == "cnncli board"
+    )
+    assert shown is not None
+    *lines, last = shown.splitlines()
+    printed = dict(re.split("  +", line) for line in lines)
+    address = "http://localhost:6006/"
+    assert printed == {"everything": address, **links(address)}
+    assert last == "Ctrl-C stops TensorBoard"
 
 
 # README.md, CHANGELOG.md

@@ -60,6 +60,8 @@ def test_light_rooms_load_nothing_heavy(room: str) -> None:
         "explain --help",
         "explain receptive-field",
         "explain architecture",
+        "show --help",
+        "show features --help",
     ],
 )
 def test_light_commands_load_nothing_heavy(command: str) -> None:

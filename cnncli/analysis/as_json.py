@@ -81,18 +81,15 @@ def _field(row: Row) -> dict[str, Any] | None:
 
 def _geometry(windows: tuple[Window, ...]) -> dict[str, Any]:
     """Kernel, stride, padding (before and after, where they differ) and dilation per axis; null where there is none."""
-    kernel, stride, padding, dilation = [], [], [], []
-    for window in windows:
-        match window:
-            case Sliding() | Transposed():
-                kernel.append(window.kernel)
-                stride.append(window.stride)
-                dilation.append(window.dilation)
-                padding.append(_padding(window))
-            case _:
-                pass  # its kernel is not one number
-    fields = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
-    return {name: values or None for name, values in fields.items()}
+    sliding = [window for window in windows if isinstance(window, Sliding | Transposed)]
+    alike = bool(windows) and len(sliding) == len(windows)  # the kernel of any other window is not one number
+    fields = {
+        "kernel_size": [window.kernel for window in sliding],
+        "stride": [window.stride for window in sliding],
+        "padding": [_padding(window) for window in sliding],
+        "dilation": [window.dilation for window in sliding],
+    }
+    return {name: values if alike else None for name, values in fields.items()}
 
 
 def _padding(window: Sliding | Transposed) -> int | list[int]:

@@ -17,6 +17,8 @@ class GraphNode:
         inputs: names of the nodes it reads; `input` is the network's input.
         shape: of its output, without batch axis; None where unknown.
         reads: which positions of its inputs a unit reads. Inputs of one position are read by every unit.
+        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends, besides on
+            what it reads, on everything that any unit reads.
         params: parameters, trainable or not; None where unknown.
         macs: multiply-accumulates for one image; None where unknown.
         trainable: those of the parameters that training changes; None: all of them.
@@ -24,7 +26,8 @@ class GraphNode:
         item_bytes: of one number of its output and of its weights.
         groups: of a convolution.
         parts: the operations it is made of, where there are several: `conv`, `batch_norm`, `relu`.
-        view: whether its output in use is its input's memory, seen otherwise.
+        inplace: of each part, whether it writes over what it reads, or looks at it otherwise; empty where none does.
+        view: whether its output in use is its input's memory, seen otherwise or written over.
         units: positions along each axis of the input, where the shape does not say them (tokens, channels last).
         notes: what a reader should know.
     """
@@ -41,7 +44,9 @@ class GraphNode:
     item_bytes: int = 4
     groups: int = 1
     parts: tuple[str, ...] = ()
+    inplace: tuple[bool, ...] = ()
     view: bool = False
+    statistics: bool = False
     units: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
 
@@ -65,6 +70,7 @@ def graph_of(network: Network, name: str) -> Graph:
             inputs=node.inputs,
             shape=node.shape,
             reads=node.description.reads,
+            statistics=node.description.statistics,
             params=node.description.params,
             macs=node.description.macs,
             buffer_bytes=_running_statistics(node),

@@ -1,6 +1,9 @@
 """Bytes that a network needs: for its weights, for training, and at the worst moment of one inference.
 
-Counted are the tensors that the layers make. Work space inside an operation, and what an allocator rounds up, are not.
+Counted are the tensors that operations make; one in place makes none. Not counted are copies that torch makes inside an
+operation (as of the factors of a batched matrix product), the statistics that norms save (two numbers for each channel
+or position), and what an allocator rounds up. The mask of a dropout has a byte for each number, as on CUDA; on the CPU
+torch uses four.
 """
 
 from dataclasses import dataclass
@@ -9,15 +12,20 @@ from math import prod
 from cnncli.analysis.graph import Graph, GraphNode
 
 _READ_AGAIN = frozenset({
-    "conv", "conv_transpose", "linear", "logits", "batch_norm", "group_norm", "layer_norm", "instance_norm",
-    "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "global_max_pool",
-    "gelu", "silu", "hardswish", "hardsigmoid", "leaky_relu", "elu", "mul", "matmul", "attention",
+    "conv", "conv_transpose", "linear", "logits", "matmul", "attention", "mul", "div", "pow", "log", "abs", "norm",
+    "batch_norm", "group_norm", "layer_norm", "instance_norm", "max_pool", "avg_pool", "adaptive_avg_pool",
+    "adaptive_max_pool", "global_max_pool", "gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid", "hardtanh",
+    "leaky_relu", "elu", "prelu", "_prelu_kernel", "glu", "clamp", "clamp_min", "amax", "amin", "var", "std",
 })  # fmt: skip
 """Operations whose gradient needs their input."""
-_KEPT = frozenset({"relu", "tanh", "sigmoid", "softmax", "attention"})
+_KEPT = frozenset(
+    {"relu", "tanh", "sigmoid", "softmax", "exp", "sqrt", "rsqrt", "reciprocal", "attention", "amax", "amin"}
+)
 """Operations whose gradient needs their output."""
 _NEITHER = frozenset({
-    "add", "concat", "flatten", "identity", "upsample", "dropout", "dropout2d", "global_avg_pool", "pad",
+    "add", "sub", "rsub", "neg", "scale", "concat", "stack", "flatten", "identity", "dropout", "dropout2d",
+    "upsample", "global_avg_pool", "mean", "sum", "pad", "slice", "select", "roll", "flip", "repeat", "unfold",
+    "clone", "copy", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
 })  # fmt: skip
 _INDEXED = frozenset({"max_pool", "adaptive_max_pool", "global_max_pool"})
 """Pools that keep, as 8 bytes each, where they found their output."""
@@ -31,7 +39,9 @@ class Memory:
         batch: images at once.
         weights: parameters, and what is saved with them.
         training: what the backward pass of a batch will read: the input, outputs of layers, and indices of pools.
-        inference: the most that is held at once without gradients, each output freed once nothing reads it any more.
+        inference: the most that is held at once without gradients, each output freed once nothing reads it any more,
+            and the indices of a max pool (8 bytes each) once it is done. A program that still has a name for a tensor
+            which is not read again holds more.
     """
 
     batch: int
@@ -105,7 +115,9 @@ def _peak_bytes(graph: Graph) -> int:
             size = output_bytes(node) or 0
             live[node.name] = size
             # While a norm or an activation on the layer works, what it reads is there beside what it makes.
-            peak = max(peak, sum(live.values()) + (size if len(node.parts) > 1 else 0))
+            several = len(node.parts) - sum(node.inplace) > 1
+            indices = size // node.item_bytes * 8 if not _INDEXED.isdisjoint(node.parts or (node.type,)) else 0
+            peak = max(peak, sum(live.values()) + (size if several else indices))
         for name in {memory[name] for name in node.inputs} - {"input"}:
             if last_use[name] == i:
                 live.pop(name, None)

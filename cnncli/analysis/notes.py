@@ -11,7 +11,11 @@ from cnncli.spec.layers.base import Unknown
 def field_notes(node: GraphNode, fields: Mapping[str, Fields | Unknown]) -> tuple[str, ...]:
     """The notes of one node's fields."""
     own = fields[node.name]
-    if isinstance(own, Unknown) or own.everywhere:
+    if isinstance(own, Unknown):
+        return ()
+    if node.statistics:
+        return ("its norm takes mean and variance over the whole map; the field without these is in brackets",)
+    if own.everywhere:
         return ()
     inputs = [each for each in (fields[name] for name in node.inputs) if isinstance(each, Fields)]
     return (*_turns(own), *(_shift(node, inputs) if len(inputs) > 1 else ()))
@@ -29,6 +33,8 @@ def _turns(fields: Fields) -> tuple[str, ...]:
 
 def _shift(node: GraphNode, inputs: list[Fields]) -> tuple[str, ...]:
     """Says how far the paths that meet here lie apart; the field is their union."""
+    if len({tuple(axis.seen for axis in each.axes) for each in inputs}) == 1:
+        return ()
     apart: list[Fraction | None] = []
     for axes in zip(*(each.axes for each in inputs), strict=True):
         cycles = [axis.cycle for axis in axes]

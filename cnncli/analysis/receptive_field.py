@@ -46,7 +46,7 @@ class ReceptiveField:
         largest: size over the path that sees most, likewise.
         used: of the pixels that a unit spans, those it really reads; None where there is no closed form.
         local: where a unit sees the whole input, size over the paths on which no layer reads everything at once, if
-            there are any (around a squeeze-and-excite gate); else None.
+            there are any (around a squeeze-and-excite gate, or a norm's mean and variance); else None.
         everywhere: a unit sees the whole input.
     """
 
@@ -74,6 +74,15 @@ def receptive_fields(graph: Graph) -> dict[str, Fields | Unknown]:
 
 def _step(node: GraphNode, inputs: list[Fields | Unknown]) -> Fields | Unknown:
     """The fields of one node, given those of what it reads."""
+    fields = _window(node, inputs)
+    if isinstance(fields, Unknown) or not node.statistics:
+        return fields
+    axes = tuple(Field.union([axis, axis.everything(len(axis.seen))]) for axis in fields.axes)
+    return Fields(axes, everywhere=True)
+
+
+def _window(node: GraphNode, inputs: list[Fields | Unknown]) -> Fields | Unknown:
+    """The same without the statistics of a norm."""
     if isinstance(node.reads, Unknown):
         return Unknown(f"{node.name}: {node.reads.reason}")
     known = [each for each in inputs if not isinstance(each, Unknown)]

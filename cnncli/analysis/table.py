@@ -1,11 +1,12 @@
 """The layer table as text: which columns there are, and what stands in each cell. How it is drawn, `render` says."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from cnncli.analysis.rows import Inspection, Row
-from cnncli.geometry import Adaptive, Padded, Resampled, Sliding, Transposed, Window
+from cnncli.geometry import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 
 UNKNOWN = "?"
 
@@ -43,9 +44,45 @@ def markdown(inspection: Inspection, *, wide: bool = False) -> str:
         *(_line(column.cell(row) for column in shown) for row in inspection.rows),
         _line(column.total(inspection) for column in shown),
     ]
-    notes = [f"- {note}" for note in inspection.notes]
-    notes += [f"- {row.name}: {note}" for row in inspection.rows for note in row.notes]
-    return "\n".join([*lines, "", *notes])
+    return "\n".join([*lines, "", *(f"- {line}" for line in notes(inspection))])
+
+
+def notes(inspection: Inspection) -> list[str]:
+    """What is to be said of the model, and of its layers; what is said of several, once."""
+    layers: dict[str, list[str]] = {}
+    for row in inspection.rows:
+        for note in row.notes:
+            layers.setdefault(note, []).append(row.name)
+    return [*inspection.notes, *(f"{listed(names)}: {note}" for note, names in layers.items())]
+
+
+def nested(names: Sequence[str]) -> list[tuple[list[str], str]]:
+    """Names as a tree: for each the scopes that begin with it, and what stands for it among these, indented.
+
+    A scope that holds a single name is no scope of its own: `layer1`, ` .0`, `  .conv1`, `  .downsample.0`.
+    """
+    paths = [tuple(name.split(".")) for name in names]
+    result: list[tuple[list[str], str]] = []
+    within: list[tuple[str, ...]] = []
+    for path, then in zip(paths, [*paths[1:], ()], strict=True):
+        within = [scope for scope in within if path[: len(scope)] == scope]
+        scopes = []
+        for depth in range(len(within[-1]) + 1 if within else 1, len(path)):
+            if then[:depth] == path[:depth]:
+                scopes.append(_indented(path[:depth], within))
+                within.append(path[:depth])
+        result.append((scopes, _indented(path, within)))
+    return result
+
+
+def _indented(path: tuple[str, ...], within: list[tuple[str, ...]]) -> str:
+    rest = ".".join(path[len(within[-1]) if within else 0 :])
+    return f"{' ' * len(within)}{'.' if within else ''}{rest}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, or the first of many."""
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -78,15 +115,23 @@ def per_axis(values: Iterable[object]) -> str:
 
 
 def window_text(windows: tuple[Window, ...]) -> str:
-    """Kernel, stride, padding and dilation; `up2` for a stride that enlarges, `to 7` where only the size is set."""
+    """Kernel, stride, padding and dilation; `up2` for a stride that enlarges, `to 7` where only the size is set.
+
+    `cut 2+0` leaves positions out at the ends, `picks` takes them in some other order; `1` is an axis left as it is.
+    """
     parts = [_window_parts(window) for window in windows]
     if len({len(part) for part in parts}) > 1:
-        return "x".join("/".join(part) for part in parts)
-    return "/".join(per_axis(values) for values in zip(*parts, strict=True))
+        return " x ".join(
+            "1" if window == Sliding(kernel=1) else "/".join(part) for window, part in zip(windows, parts, strict=True)
+        )
+    text = "/".join(per_axis(values) for values in zip(*parts, strict=True))
+    return re.sub(r"x(to|cut|pad) ", "x", text)  # the word stands before the first axis
 
 
 def _window_parts(window: Window) -> tuple[str, ...]:
     match window:
+        case Sliding(kernel=1, stride=1, before=before, after=after) if before < 0 or after < 0:
+            return (f"cut {_two(-before, -after)}",)
         case Sliding():
             return (str(window.kernel), str(window.stride), _two(window.before, window.after), str(window.dilation))
         case Transposed():
@@ -95,6 +140,9 @@ def _window_parts(window: Window) -> tuple[str, ...]:
             return (f"to {window.units}",)
         case Padded():
             return (f"pad {_two(window.before, window.after)}",)
+        case Gathered():
+            everything = len(set(window.positions)) == 1 and len(window.positions[0]) > 1
+            return ("all",) if everything else ("picks",)
     return ("",)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
+from typing import Any
 
 from cnncli.analysis.receptive_field import Fields
 from cnncli.analysis.rows import Inspection
@@ -29,6 +30,16 @@ class UnitField:
     unclipped: tuple[Interval, ...] | None
     clipped: tuple[Interval, ...] | None
     padding: Fraction | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The same with lists, first and last pixel of each axis, and the share as a float."""
+        return {
+            "layer": self.layer,
+            "unit": list(self.unit),
+            "unclipped": self.unclipped and [list(each) for each in self.unclipped],
+            "clipped": self.clipped and [list(each) for each in self.clipped],
+            "padding": None if self.padding is None else float(self.padding),
+        }
 
 
 def unit_field(inspection: Inspection, layer: str, unit: tuple[int, ...]) -> UnitField:
@@ -99,6 +110,10 @@ class Seers:
     def share(self) -> Fraction:
         """Share of the layer's units."""
         return Fraction(prod(map(len, self.units)), max(1, prod(self.of)))
+
+    def as_json(self) -> dict[str, Any]:
+        """The same with lists, and the share as a float."""
+        return {"layer": self.layer, "units": [list(each) for each in self.units], "share": float(self.share)}
 
 
 def seers(inspection: Inspection, pixel: tuple[int, ...]) -> list[Seers]:

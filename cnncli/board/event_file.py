@@ -6,35 +6,35 @@ thread prints a traceback of its own when the disk is full, and the caller learn
 
 import os
 import socket
+import struct
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from io import StringIO
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.utils.tensorboard._pytorch_graph  # what SummaryWriter.add_graph calls
 import torch.utils.tensorboard.summary
+from PIL import Image
 from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]  # generated, no stubs
     Event,
     SessionLog,
     SourceMetadata,
-    TaggedRunMetadata,
 )
-from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]  # no stubs
-from torch import Tensor, nn
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]  # generated, no stubs
+from torch import Tensor
 
+from cnncli.analysis.rows import Inspection
+from cnncli.board.graph import graph_def
+from cnncli.board.records import RecordWriter
 from cnncli.errors import DiskError
 
 HISTOGRAM_BINS = 64
 
 _summary: Any = torch.utils.tensorboard.summary  # its functions have no annotations
-_pytorch_graph: Any = torch.utils.tensorboard._pytorch_graph
 
 
 def spaced_steps(last: int, count: int = 10) -> tuple[int, ...]:
@@ -54,6 +54,16 @@ def spaced_steps(last: int, count: int = 10) -> tuple[int, ...]:
     for i in range(1, count - 1):
         steps.append(max(steps[-1] + 1, round((last + 1) ** (i / (count - 1)) - 1)))
     return (*steps, last)
+
+
+def png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """A picture (H, W, 3) as a PNG, packed quickly: half the time of Pillow's default, for 6 % more bytes."""
+    assert pixels.dtype == np.uint8, pixels.dtype
+    assert pixels.ndim == 3, pixels.shape
+    assert pixels.shape[2] == 3, pixels.shape
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 class Board:
@@ -101,13 +111,19 @@ class Board:
         for tag, value in values.items():
             self._write(Event(step=step, summary=_summary.scalar(tag, float(value))))
 
-    def pictures(self, step: int, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
-        """One picture (H, W, 3) for each tag, stored as it is, without loss."""
-        for tag, pixels in pictures.items():
-            assert pixels.dtype == np.uint8, f"{tag}: {pixels.dtype}"
-            assert pixels.ndim == 3, f"{tag}: {pixels.shape}"
-            assert pixels.shape[2] == 3, f"{tag}: {pixels.shape}"
-            self._write(Event(step=step, summary=_summary.image(tag, pixels, dataformats="HWC")))
+    def pictures(self, step: int, pictures: Mapping[str, npt.NDArray[np.uint8] | bytes]) -> None:
+        """One picture for each tag, uint8 (H, W, 3) or what `png` made of it; stored as it is, without loss."""
+        for tag, picture in pictures.items():
+            encoded = picture if isinstance(picture, bytes) else png(picture)
+            width, height = struct.unpack_from(">II", encoded, offset=16)  # PNG, section 11.2.1
+            self._image(step, tag, encoded, width=width, height=height)
+
+    def animations(self, step: int, animations: Mapping[str, bytes]) -> None:
+        """One GIF for each tag, stored as it is: TensorBoard serves its bytes as image/gif, and browsers play them."""
+        for tag, gif in animations.items():
+            assert gif.startswith((b"GIF87a", b"GIF89a")), f"{tag}: {gif[:6]!r}"
+            width, height = struct.unpack_from("<HH", gif, offset=6)  # GIF89a, section 18
+            self._image(step, tag, gif, width=width, height=height)
 
     def histograms(self, step: int, tensors: Mapping[str, Tensor]) -> None:
         """The finite values of each tensor; a tensor without any is passed over."""
@@ -121,7 +137,9 @@ class Board:
     def texts(self, texts: Mapping[str, str]) -> None:
         """One page of Markdown for each tag."""
         for tag, markdown in texts.items():
-            self._write(Event(step=0, summary=_summary.text(tag, markdown)))
+            summary = _summary.text(tag, markdown)
+            summary.value[0].tag = tag  # torch puts "/text_summary" behind it, which is all that the card would show
+            self._write(Event(step=0, summary=summary))
 
     def layout(self, charts: Mapping[str, Sequence[str]]) -> None:
         """Charts of the "custom scalars" view: title -> tags whose curves share it."""
@@ -139,23 +157,13 @@ class Board:
         for summary in _summary.hparams(dict(values), dict.fromkeys(metrics)):
             self._write(Event(summary=summary))
 
-    def graph(self, model: nn.Module, example: Tensor) -> str | None:
-        """The graph of the model, as traced in evaluation mode for an input `example`, batch included.
+    def graph(self, inspection: Inspection) -> None:
+        """The network for the "graphs" view; see `graph_def`."""
+        self._write(Event(graph_def=graph_def(inspection).SerializeToString()))
 
-        The model's modes and the states of the random number generators are left as they were.
-
-        Returns:
-            None, or why there is no graph: not every good model can be traced.
-        """
-        try:
-            graph, run_metadata = _trace(model, example)
-        except Exception as error:  # whatever a tracer may raise; a run goes on without this picture
-            lines = str(error).strip().splitlines()
-            return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-        self._write(Event(graph_def=graph.SerializeToString()))
-        metadata = TaggedRunMetadata(tag="step1", run_metadata=run_metadata.SerializeToString())
-        self._write(Event(tagged_run_metadata=metadata))
-        return None
+    def _image(self, step: int, tag: str, encoded: bytes, *, width: int, height: int) -> None:
+        image = Summary.Image(width=width, height=height, colorspace=3, encoded_image_string=encoded)  # 3 is RGB
+        self._write(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
@@ -172,22 +180,3 @@ class Board:
                 f"cannot write the event file in {self._directory}: {error.strerror or error}",
                 remedy="free some space there, or choose another place for the run with --out",
             ) from error
-
-
-def _trace(model: nn.Module, example: Tensor) -> tuple[Any, Any]:
-    """The GraphDef and RunMetadata of a model, with nothing printed and nothing changed."""
-    modes = {module: module.training for module in model.modules()}
-    devices = [example.device] if example.device.type == "cuda" else []
-    try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(StringIO()),
-            torch.random.fork_rng(devices),
-            torch.no_grad(),
-        ):
-            warnings.simplefilter("ignore")
-            graph, run_metadata = _pytorch_graph.graph(model, (example,))
-            return graph, run_metadata
-    finally:
-        for module, training in modes.items():
-            module.training = training

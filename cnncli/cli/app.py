@@ -8,31 +8,49 @@ from typing import Annotated
 import typer
 
 from cnncli import __version__
-from cnncli.cli.commands import diff, explain, init, inspect, schema, show, train, validate
-from cnncli.cli.render.console import show_error
-from cnncli.errors import CnncliError, DiskError
+from cnncli.cli.listing import ListedCommand, PanelGroup
 
 app = typer.Typer(
     name="cnncli",
+    cls=PanelGroup,
     help="See what a convolutional network computes, sees and learns.",
     epilog="Start with: cnncli train quickstart",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # rich's help pages take twice the time of the rest of the program
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-DESIGN, TRAIN, SEE = "Design", "Train", "See"
+COMMANDS = {
+    "Design": {
+        "init": "Write a commented config to start from.",
+        "validate": "Check configs and report everything that is wrong with them, each with its line.",
+        "inspect": "Print what shape each layer has, what it costs, which pixels it can see, and what that means.",
+        "diff": "Print what differs between two networks: layers, shapes, parameters, MACs, fields.",
+        "schema": "Print the JSON Schema of configs, for completion and checks in editors.",
+    },
+    "Train": {
+        "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
+    },
+    "See": {
+        "show": "Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.",
+        "board": "Start TensorBoard over runs, with every step they have logged, and print where to find what.",
+        "report": "Write a run as one HTML file: layers, receptive fields, curves, pictures, mistakes, config.",
+        "explain": "Show the arithmetic of convolutional networks, number by number.",
+    },
+}
+"""The commands under the headings of the help; each is a module of `cnncli.cli.commands` (see `ListedCommand`)."""
 
-app.command("init", rich_help_panel=DESIGN)(init.init)
-app.command("validate", rich_help_panel=DESIGN)(validate.validate)
-app.command("inspect", rich_help_panel=DESIGN)(inspect.inspect)
-app.command("diff", rich_help_panel=DESIGN)(diff.diff)
-app.command("schema", rich_help_panel=DESIGN)(schema.schema)
-app.command("train", rich_help_panel=TRAIN)(train.train)
-app.add_typer(show.app, name="show", rich_help_panel=SEE)
-app.add_typer(explain.app, name="explain", rich_help_panel=SEE)
+
+def _unreachable() -> None:
+    """What typer wants of a command, and what `ListedCommand` never comes to."""
+    raise AssertionError
+
+
+for _panel, _commands in COMMANDS.items():
+    for _name, _summary in _commands.items():
+        app.command(_name, cls=ListedCommand, help=_summary, rich_help_panel=_panel)(_unreachable)
 
 
 def _version(wanted: bool) -> None:
@@ -54,26 +72,31 @@ def main() -> None:
     """Run the program; its exit code tells what went wrong (see `cnncli.errors`)."""
     try:
         app()
-    except CnncliError as error:
-        if "--debug" in sys.argv:
-            traceback.print_exc()
-        show_error(error)
-        sys.exit(error.exit_code)
     except SystemExit as ended:
         # Whoever read the output has closed it (`| head`), which typer takes for a failure.
         if isinstance(ended.__context__, BrokenPipeError):
             sys.exit(0)
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            full = DiskError(f"nothing more can be written: {error.strerror}", remedy="free some space")
-            show_error(full)
-            sys.exit(full.exit_code)
-        if "--debug" in sys.argv:
-            raise
-        bug = CnncliError(
+        sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    """Say what went wrong, and return the exit code that says it too."""
+    from cnncli.cli.render.console import show_error
+    from cnncli.errors import CnncliError, DiskError
+
+    debug = "--debug" in sys.argv
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        error = DiskError(f"nothing more can be written: {error.strerror}", remedy="free some space")
+    if not isinstance(error, CnncliError):
+        if debug:
+            raise error
+        error = CnncliError(
             f"cnncli itself failed: {type(error).__name__}: {error}",
             remedy="this is a bug; run the command again with --debug and report what it prints",
         )
-        show_error(bug)
-        sys.exit(bug.exit_code)
+    elif debug:
+        traceback.print_exception(error)
+    show_error(error)
+    return error.exit_code

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM as wishes that the training loop grants after its current step."""
+"""Ctrl-C and SIGTERM as wishes, which a training grants after its current step and a server at once."""
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -20,24 +20,25 @@ class StopWish:
 
 
 @contextmanager
-def stop_wish(announce: Callable[[], None]) -> Iterator[StopWish]:
+def stop_wish(announce: Callable[[], None], signals: Sequence[int] = _SIGNALS) -> Iterator[StopWish]:
     """Listen for signals; the second one acts at once, as it does by default.
 
     Args:
         announce: says that the first signal was heard. It is called in a thread of its own, because a handler that
             prints may have cut into a print.
+        signals: to listen for.
     """
     wish = StopWish()
 
     def hear(number: int, frame: FrameType | None) -> None:
         wish.signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for each in signals:
+            signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
         threading.Thread(target=announce).start()
 
-    before = {each: signal.signal(each, hear) for each in _SIGNALS}
+    before = {each: signal.signal(each, hear) for each in signals}
     try:
         yield wish
     finally:
-        for each in _SIGNALS:
+        for each in signals:
             signal.signal(each, before[each])

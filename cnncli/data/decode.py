@@ -5,6 +5,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,27 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
     scaled = pixels.resize((width, height), Image.Resampling.BILINEAR)
     array = np.asarray(scaled).reshape(height, width, channels)
     return array.transpose(2, 0, 1), hashlib.sha256(packed).digest()
+
+
+@dataclass(frozen=True)
+class Original:
+    """A picture as it came: (height, width) when upright, and whether any of its pixels is other than grey."""
+
+    size: tuple[int, int]
+    coloured: bool
+
+
+def original_of(path: Path) -> Original:
+    """What an image that `decode` has read was before."""
+    with Image.open(path) as image:
+        upright = _plain(ImageOps.exif_transpose(image), "RGB")
+    extremes = np.asarray(upright).astype(np.int16)  # (H, W, 3)
+    difference = (extremes.max(axis=2) - extremes.min(axis=2)).max(initial=0)
+    return Original((upright.height, upright.width), bool(difference > _GREY_ENOUGH))
+
+
+_GREY_ENOUGH = 16
+"""Levels between the channels of a pixel that JPEG may leave in a grey picture."""
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:

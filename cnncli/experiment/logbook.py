@@ -1,65 +1,63 @@
 """What a run tells TensorBoard: curves, kernels, feature maps, histograms, the graph and a few pages of text."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
+from torch import nn
 
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import inspect_graph
 from cnncli.analysis.table import markdown
-from cnncli.board.event_file import Board, spaced_steps
-from cnncli.experiment.setup import Experiment
+from cnncli.board.event_file import HISTOGRAM_BINS, Board, png
+from cnncli.experiment.allotment import GROWTH, Allotment, allot, event_bytes, picture_steps
+from cnncli.experiment.drawings import Drawings
+from cnncli.experiment.evolution import Evolution
+from cnncli.experiment.setup import WITNESSES, Experiment
 from cnncli.experiment.texts import settings
-from cnncli.pictures.feature_maps import feature_map_picture
-from cnncli.pictures.kernels import kernel_picture
-from cnncli.spec.layers import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
 from cnncli.training.evaluate import Evaluation
 from cnncli.training.fit import Epoch
 
-_MAPPED = (Conv, ConvTranspose, MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
-
-Pixels = npt.NDArray[np.uint8]
+_CURVES = 6
+_POINT = 120
+"""Bytes that a point of a curve, or what else stands around a record, takes at most."""
 
 
 class Logbook:
     """Writes the pages of one run.
 
+    Pictures belong to steps, `due` says whether to one of them. Whoever trains stops there and lets them be drawn.
+
     Args:
-        board: the run's event file.
-        experiment: whose run it is.
+        board: the run's event file, new or one more.
+        run: the run's directory.
+        experiment: whose run it is, as it goes on from here.
+        notify: takes a message for the user.
     """
 
-    def __init__(self, board: Board, experiment: Experiment) -> None:
+    def __init__(self, board: Board, run: Path, experiment: Experiment, notify: Callable[[str], None]) -> None:
         self._board = board
+        self._run = run
         self._experiment = experiment
+        self._notify = notify
         self._log = experiment.config.log
         self._numbered = experiment.config.network.numbered()
-        epochs = experiment.config.train.epochs
-        self._picture_epochs = _picture_epochs(epochs, self._log.images)
-        self._slugs = _slugs(experiment.probes.names)
+        self._drawings = Drawings(experiment)
+        self._evolution = Evolution(run)
+        self._evolution.forget_after(experiment.training.step)
+        self._done = set(self._evolution.steps())
+        last = experiment.config.train.epochs * len(experiment.train)
+        self._steps = picture_steps(last, self._log.images, chosen=self._log.steps, done=self._done)
+        self._allotted: Allotment | None = None
+        self._last_pictures = 0
+        self._left_out: list[str] = []
 
-    def begin(self, meta: Mapping[str, Any]) -> str | None:
-        """The pages that stay as they are, and the pictures before the first step.
+    def begin(self, meta: Mapping[str, Any]) -> None:
+        """The pages that stay as they are.
 
         Args:
             meta: versions and machine, as in meta.json.
-
-        Returns:
-            Why there is no graph, if one was wanted and the network cannot be traced.
         """
         config = self._experiment.config
         inspection = inspect_graph(graph_of(config.network, config.name))
@@ -72,15 +70,38 @@ class Logbook:
                 "versions": versions,
             }
         )
-        judged = ["train"] if self._experiment.validation is None else ["train", "val"]
-        self._board.layout({name: [f"{name}/{part}" for part in judged] for name in ("accuracy", "loss")})
-        self._board.hparams(settings(config, inspection), [f"{name}/{judged[-1]}" for name in ("accuracy", "loss")])
-        if 0 in self._picture_epochs:
-            self._pictures(step=0)
-        probes = self._experiment.probes
-        if self._log.graph and len(probes.names):
-            return self._board.graph(self._experiment.model, probes.images[:1])
-        return None
+        # The same for all runs, with validation images or without: TensorBoard draws charts that differ one by one, and
+        # takes the metrics of the first run for all.
+        self._board.layout({name: [f"{name}/train", f"{name}/val"] for name in ("accuracy", "loss")})
+        self._board.hparams(settings(config, inspection), ("test/accuracy", "accuracy/val", "loss/val", "loss/train"))
+        if self._log.graph:
+            self._board.graph(inspection)
+        if self._steps and self._drawings.mortal:
+            self._board.texts({"dead_filters": self._about_dead_filters()})
+
+    def _about_dead_filters(self) -> str:
+        images = self._experiment.held_out.image_count
+        part = "test" if self._experiment.validation is None else "validation"
+        fewer = "" if images >= WITNESSES else f", which are all there are (fewer than {WITNESSES:,})"
+        layers = ", ".join(self._drawings.mortal)
+        return (
+            f"A filter is counted as dead if it is 0 after the activation at every position of {images:,} {part} "
+            f"images{fewer}. Looked at: {layers}."
+        )
+
+    def due(self, step: int) -> bool:
+        """Whether pictures are to be drawn after a step and have not been."""
+        return step in self._steps and step not in self._done
+
+    def draw(self, step: int) -> None:
+        """The pictures after a step, as far as the budget goes."""
+        drawn = self._drawings.draw()
+        encoded = {tag: png(picture.pixels) for tag, picture in drawn.pictures.items()}
+        allotted = self._allot(encoded)
+        self._done.add(step)
+        self._board.scalars(step, {f"dead_fraction/{self._numbered[name]}": dead for name, dead in drawn.dead.items()})
+        self._write(step, {tag: encoded[tag] for tag in encoded if tag in allotted.tags})
+        self._evolution.add(step, drawn.looks)
 
     def epoch(self, epoch: Epoch) -> None:
         """The end of an epoch."""
@@ -94,18 +115,42 @@ class Logbook:
         values["training/learning_rate"] = epoch.learning_rate
         values["training/images_per_second"] = epoch.images_per_second
         self._board.scalars(epoch.step, values)
-        if self._log.histograms:
+        if epoch.stopped_early and self._steps and epoch.step not in self._done:
+            self._steps = (*(step for step in self._steps if step in self._done), epoch.step)
+            self.draw(epoch.step)
+        if self._log.histograms and self._has_histograms(epoch):
             self._histograms(epoch.step)
-        if epoch.number in self._picture_epochs or (epoch.stopped_early and self._picture_epochs):
-            self._pictures(epoch.step)
 
     def end(self, step: int, test: Evaluation) -> None:
-        """The score on the test images."""
+        """The score on the test images, and the animations."""
         self._board.scalars(step, {"test/accuracy": test.accuracy, "test/loss": test.loss})
+        pictures = self._experiment.probes.pictures
+        looks = self._evolution.animations(self._drawings.looks, image=pictures[0] if len(pictures) else None)
+        for layer, gif in looks if self._steps else ():
+            if len(gif) + _POINT <= self._left():
+                self._board.animations(step, {f"evolution/{self._numbered[layer]}": gif})
+            else:
+                self._left_out.append(f"the animation of {layer}")
+        if self._left_out:
+            self._notify(f"{self._budget()} is used up; left out: {', '.join(self._left_out)}")
+
+    def _write(self, step: int, pictures: Mapping[str, bytes]) -> None:
+        """The pictures of a step, if those of the last one will still have room, or as many as go in at the last."""
+        sizes = {tag: len(png) + _POINT for tag, png in pictures.items()}
+        left, now = self._left(), sum(sizes.values())
+        if any(self.due(later) for later in self._steps) and now + round(GROWTH * now) > left:
+            self._left_out.append(f"pictures of step {step:,}")
+            return
+        for tag, size in sizes.items():
+            if size <= left:
+                self._board.pictures(step, {tag: pictures[tag]})
+                left -= size
+            else:
+                self._left_out.append(f"{tag} of step {step:,}")
 
     def _histograms(self, step: int) -> None:
         """Every weight, and its gradient at the last step."""
-        for name, parameter in self._experiment.training.model.named_parameters():
+        for name, parameter in self._parameters():
             layer = next(layer for layer in self._numbered if name.startswith(f"{layer}."))
             part = re.sub(r"^(conv|linear)\.", "", name.removeprefix(f"{layer}."))
             tag = f"{self._numbered[layer]}/{part}"
@@ -113,59 +158,72 @@ class Logbook:
             if parameter.grad is not None:
                 self._board.histograms(step, {f"gradients/{tag}": parameter.grad})
 
-    def _pictures(self, step: int) -> None:
-        if self._log.kernels:
-            self._board.pictures(step, self._kernels())
-        if self._log.feature_maps and len(self._experiment.probes.names):
-            self._board.pictures(step, self._feature_maps())
+    def _parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """Those that have histograms, by name."""
+        layers = self._log.layers
+        return [
+            (name, parameter)
+            for name, parameter in self._experiment.training.model.named_parameters()
+            if layers is None or any(name.startswith(f"{layer}.") for layer in layers)
+        ]
 
-    def _kernels(self) -> dict[str, Pixels]:
-        """One picture for each convolution."""
-        return {
-            f"kernels/{self._numbered[name]}": kernel_picture(kernel, title=name).pixels
-            for name, kernel in self._experiment.model.kernels().items()
-        }
+    def _has_histograms(self, epoch: Epoch) -> bool:
+        every = self._allot(None).histograms_every
+        to_come = self._experiment.config.train.epochs - epoch.number
+        wanted = epoch.stopped_early or (bool(every) and to_come % every == 0)
+        due = any(self.due(step) for step in self._steps)
+        return wanted and self._histogram_bytes() <= self._left() - (self._last_pictures if due else 0)
 
-    def _feature_maps(self) -> dict[str, Pixels]:
-        """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""
-        model, probes = self._experiment.model, self._experiment.probes
-        names = [node.name for node in self._experiment.config.network.nodes if isinstance(node.layer, _MAPPED)]
-        mode = model.training
-        with torch.inference_mode():
-            maps = model.eval().outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)
-        model.train(mode)
-        return {
-            f"feature_maps/{self._numbered[name]}/{self._slugs[i]}": feature_map_picture(
-                _as_maps(maps[name][i]), image=probes.pictures[i], title=f"{name}, class {label}"
-            ).pixels
-            for name in names
-            for i, label in enumerate(probes.names)
-        }
+    # The budget
 
+    def _allot(self, encoded: Mapping[str, bytes] | None) -> Allotment:
+        """What there is room for, decided when the first pictures are there to be measured."""
+        if self._allotted is not None:
+            return self._allotted
+        due = [step for step in self._steps if self.due(step)]
+        epochs = self._experiment.config.train.epochs - self._experiment.training.epochs_done
+        if encoded is None:  # an epoch has ended before anything was drawn: in a run that goes on, or without pictures
+            pictures = self._drawings.draw().pictures if due else {}
+            encoded = {tag: png(picture.pixels) for tag, picture in pictures.items()}
+            epochs += 1
+        sizes = {tag: len(png) + _POINT for tag, png in encoded.items()}
+        found = allot(
+            self._left(),
+            pictures=sizes,
+            animated=self._drawings.animated,
+            steps=due,
+            histograms=self._histogram_bytes() if self._log.histograms else 0,
+            epochs=epochs,
+        )
+        self._allotted = found
+        self._steps = (*(step for step in self._steps if step in self._done), *found.steps)
+        self._last_pictures = round(GROWTH * sum(sizes[tag] for tag in found.tags))
+        said = [
+            f"{len(sizes) - len(found.tags)} of {len(sizes)} pictures left out" * (len(found.tags) < len(sizes)),
+            f"pictures at {len(found.steps)} steps instead of {len(due)}" * (len(found.steps) < len(due)),
+        ]
+        if self._log.histograms and found.histograms_every != 1:
+            every = found.histograms_every
+            said.append(f"histograms every {every} epochs" if every else "no histograms")
+        if any(said):
+            self._notify(f"{self._budget()} has room for less: {', '.join(filter(None, said))}")
+        return found
 
-def _as_maps(output: Tensor) -> Tensor:
-    """The output of a layer for one image as maps (C, H, W): a row (C,) as (C, 1, 1)."""
-    return output if output.ndim == 3 else output[:, None, None]
+    def _left(self) -> int:
+        """Bytes that are left of the budget when all curves will have been written."""
+        epochs = self._experiment.config.train.epochs - self._experiment.training.epochs_done
+        due = sum(self.due(step) for step in self._steps)
+        points = 2 + epochs * _CURVES + due * len(self._drawings.mortal)
+        return int(self._log.budget * 1e6) - event_bytes(self._run) - points * _POINT
+
+    def _histogram_bytes(self) -> int:
+        """What those of an epoch take at most: a limit and a count for each bin, in double precision."""
+        return 2 * len(self._parameters()) * (16 * HISTOGRAM_BINS + 2 * _POINT)
+
+    def _budget(self) -> str:
+        return f"log.budget of {self._log.budget:g} MB"
 
 
 def _indented(text: str) -> str:
     """Text as Markdown shows it unchanged."""
     return "\n".join(f"    {line}" for line in text.splitlines())
-
-
-def _picture_epochs(epochs: int, most: int) -> Collection[int]:
-    """Epochs after which pictures are written: 0, 1, 2, 4, 8, ... and the last.
-
-    Doubling does not depend on how many epochs there will be, so that a run that is made longer goes on with the same
-    epochs and stays within what TensorBoard keeps of a tag. Where that would be too many, they are spaced anew.
-    """
-    if not most:
-        return ()
-    doubled = {0, epochs} | {2**i for i in range(epochs.bit_length()) if 2**i < epochs}
-    return doubled if len(doubled) <= most else spaced_steps(epochs, most)
-
-
-def _slugs(labels: Sequence[str]) -> list[str]:
-    """Names of classes as parts of tags, all different: `T-shirt/top` would make a group of its own."""
-    slugs = [re.sub(r"[^\w.]+", "-", label).strip("-") for label in labels]
-    return [slug if slug and slugs.count(slug) == 1 else f"{slug or 'class'}-{i}" for i, slug in enumerate(slugs)]

@@ -64,11 +64,10 @@ def conduct(
                 run.write_meta(meta)
             run.write_resolved(experiment.config.resolved())
             with Board(run.path, resumed_at=experiment.training.step + 1 if resumed else None) as board:
-                logbook = Logbook(board, experiment)
-                with span("pictures"):
-                    no_graph = None if resumed else logbook.begin(meta)
-                if no_graph is not None:
-                    notify(f"TensorBoard gets no graph of this network: {no_graph}")
+                logbook = Logbook(board, run.path, experiment, notify)
+                if not resumed:
+                    with span("pictures"):
+                        logbook.begin(meta)
                 yield from _epochs(
                     experiment, run, logbook, progress=progress, stop=stop, notify=notify, profile=profile
                 )
@@ -79,7 +78,8 @@ def conduct(
                     return
                 with span("scores"):
                     scores = _scores(experiment, run)
-                logbook.end(experiment.training.step, scores["test"])
+                with span("pictures"):
+                    logbook.end(experiment.training.step, scores["test"])
             records = {part: evaluation.as_record(experiment.config.classes) for part, evaluation in scores.items()}
             run.finish({"epoch": experiment.training.best_epoch, **records})
 
@@ -94,38 +94,50 @@ def _epochs(
     notify: Callable[[str], None],
     profile: Profile | None,
 ) -> Iterator[Epoch]:
-    """Train, and write down each epoch before yielding it; a checkpoint is left where it ends."""
-    spec = experiment.config.train
+    """Train, and write down each epoch before yielding it; a checkpoint is left where it ends.
+
+    At the steps that pictures belong to, the training is left for as long as drawing takes, as if it was stopped.
+    """
+    spec, training = experiment.config.train, experiment.training
     stopping = spec.early_stopping
     span = unmeasured if profile is None else profile.span
-    for epoch in fit(
-        experiment.training,
-        experiment.train,
-        experiment.validation,
-        classes=len(experiment.config.classes),
-        epochs=spec.epochs,
-        label_smoothing=spec.label_smoothing,
-        clip_norm=spec.clip_norm,
-        bf16=spec.precision == "bf16",
-        compiled=spec.compile,
-        patience=stopping.patience if stopping else None,
-        metric=stopping.metric if stopping else "accuracy",
-        progress=progress,
-        stop=stop,
-        notify=notify,
-        profile=profile,
-    ):
-        # In this order a crash loses an epoch at most: what is written twice is cut when the run goes on.
-        run.append_metrics(epoch.as_record())
-        with span("pictures"):
-            logbook.epoch(epoch)
-        with span("checkpoints"):
-            if epoch.best:
-                save_checkpoint(run.best, experiment.training)
-            save_checkpoint(run.last, experiment.training)
-        yield epoch
-    if experiment.training.step_in_epoch:
-        save_checkpoint(run.last, experiment.training)
+    while True:
+        if logbook.due(training.step):
+            with span("pictures"):
+                logbook.draw(training.step)
+            if training.step_in_epoch:
+                with span("checkpoints"):
+                    save_checkpoint(run.last, training)
+        for epoch in fit(
+            training,
+            experiment.train,
+            experiment.validation,
+            classes=len(experiment.config.classes),
+            epochs=spec.epochs,
+            label_smoothing=spec.label_smoothing,
+            clip_norm=spec.clip_norm,
+            bf16=spec.precision == "bf16",
+            compiled=spec.compile,
+            patience=stopping.patience if stopping else None,
+            metric=stopping.metric if stopping else "accuracy",
+            progress=progress,
+            stop=lambda: stop() or logbook.due(training.step),
+            notify=notify,
+            profile=profile,
+        ):
+            # In this order a crash loses an epoch at most: what is written twice is cut when the run goes on.
+            run.append_metrics(epoch.as_record())
+            with span("pictures"):
+                logbook.epoch(epoch)
+            with span("checkpoints"):
+                if epoch.best:
+                    save_checkpoint(run.best, training)
+                save_checkpoint(run.last, training)
+            yield epoch
+        if stop() or not logbook.due(training.step):
+            break
+    if training.step_in_epoch:
+        save_checkpoint(run.last, training)
 
 
 def _scores(experiment: Experiment, run: RunDirectory) -> dict[str, Evaluation]:

@@ -19,6 +19,7 @@ from cnncli.errors import ConfigError
 from cnncli.model import CnnModule, seeded_module
 from cnncli.spec.config import Config
 from cnncli.spec.data import AugmentSpec
+from cnncli.spec.document import Problem, Route, descend
 from cnncli.spec.layers import BatchNorm, Conv, ConvTranspose, Linear
 from cnncli.spec.network import Network
 from cnncli.spec.train import TrainSpec
@@ -29,18 +30,23 @@ from cnncli.training.optimizer import build_optimizer
 from cnncli.training.schedule import build_schedule
 from cnncli.training.state import Training
 
+WITNESSES = 1000
+"""Held-out images that must all leave a filter at 0 before it is called dead, where there are so many."""
+
 
 @dataclass(frozen=True)
 class Probes:
-    """One test image of each class, whose feature maps are shown.
+    """Test images whose feature maps are shown.
 
     Attributes:
-        names: of the classes.
+        names: the class, of the first image of each class; `test-17`, of one that was chosen by its number.
+        titles: for people: `class 7`, `test image 17, class 3`.
         pictures: uint8 (P, C, H, W), as people see them.
         images: float32 (P, C, H, W), as the network gets them.
     """
 
     names: tuple[str, ...]
+    titles: tuple[str, ...]
     pictures: Tensor
     images: Tensor
 
@@ -57,6 +63,8 @@ class Experiment:
         train_unchanged: the same images as they are, for the final score.
         validation: or None where nothing is held out.
         test: never learned from, never chosen by.
+        held_out: images that are not learned from, to look for dead filters in: at least `WITNESSES` of the
+            validation images, else of the test images, or all of them where there are fewer.
         probes: for the feature maps.
         normalization: mean and deviation of the images learned from.
         data_files: checksum of each file of the data set.
@@ -69,6 +77,7 @@ class Experiment:
     train_unchanged: Batches
     validation: Batches | None
     test: Batches
+    held_out: Batches
     probes: Probes
     normalization: Normalization
     data_files: dict[str, str]
@@ -88,7 +97,7 @@ def prepare(
 
     Raises:
         DataError: the data set cannot be had, or is damaged, or too small for the validation split.
-        ConfigError: the batch size leaves a batch that batch_norm cannot take.
+        ConfigError: the batch size leaves a batch that batch_norm cannot take, or a probe is no test image.
         DeviceError: out of memory.
     """
     spec = config.train
@@ -98,6 +107,7 @@ def prepare(
     with out_of_memory_explained(device):
         learned, test = dataset.train.to(device), dataset.test.to(device)
         kept, held_out = split_of(dataset.train.labels, config.data, seed=spec.seed)
+        every_test = torch.arange(len(test))
         _check_batches(config.network, len(kept), spec.batch_size)
         channels = learned.images.shape[1]
         normalization = (
@@ -133,7 +143,8 @@ def prepare(
             train_unchanged=unshuffled(learned, kept),
             validation=unshuffled(learned, held_out) if len(held_out) else None,
             test=unshuffled(test),
-            probes=_probes(test, config.classes, config.log.probes, unshuffled),
+            held_out=unshuffled(learned, _spread(held_out)) if len(held_out) else unshuffled(test, _spread(every_test)),
+            probes=_probes(test, config, unshuffled),
             normalization=normalization,
             data_files=dataset.files,
         )
@@ -185,15 +196,39 @@ def _training(
     )
 
 
-def _probes(test: ImageSet, classes: tuple[str, ...], most: int, batches: Callable[[ImageSet], Batches]) -> Probes:
-    """The first test image of each class that has one, of the first `most` classes."""
-    labels = test.labels.tolist()
-    present = [label for label in range(len(classes)) if label in set(labels)][:most]
+def _spread(positions: Tensor) -> Tensor:
+    """At least `WITNESSES` of the positions, every so manieth: folders have their images class by class."""
+    return positions[:: max(1, len(positions) // WITNESSES)]
+
+
+def _probes(test: ImageSet, config: Config, batches: Callable[[ImageSet], Batches]) -> Probes:
+    """The first test image of each class that has one, of the first so many classes, and those chosen by number."""
+    wanted, labels = config.log.probes, test.labels.tolist()
+    _check_numbers(config, len(labels))
+    present = [label for label in range(len(config.classes)) if label in set(labels)][: wanted.classes]
     chosen = test.subset(
-        torch.tensor([labels.index(label) for label in present], dtype=torch.int64, device=test.labels.device)
+        torch.tensor([*map(labels.index, present), *wanted.images], dtype=torch.int64, device=test.labels.device)
     )
-    names = tuple(classes[label] for label in present)
+    classes = [config.classes[label] for label in present]
+    names = (*classes, *(f"test-{number}" for number in wanted.images))
+    titles = (
+        *(f"class {name}" for name in classes),
+        *(f"test image {number}, class {config.classes[labels[number]]}" for number in wanted.images),
+    )
     if not names:
-        return Probes((), chosen.images, chosen.images.float())
+        return Probes((), (), chosen.images, chosen.images.float())
     images = torch.cat([images for images, _ in batches(chosen).epoch(1)])
-    return Probes(names, chosen.images.cpu(), images)
+    return Probes(names, titles, chosen.images.cpu(), images)
+
+
+def _check_numbers(config: Config, count: int) -> None:
+    """Refuse, at its place in the config, a probe that is not among the `count` test images."""
+    route: Route = ("log", "probes")
+    if isinstance(descend(config.document.data, route), dict):
+        route = (*route, "images")
+    missing = f"there are {count:,} test images, 0 to {count - 1}"
+    config.document.raise_problems(
+        Problem((*route, i), f"there is no test image {number}; {missing}")
+        for i, number in enumerate(config.log.probes.images)
+        if number >= count
+    )

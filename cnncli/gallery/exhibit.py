@@ -1,17 +1,21 @@
 """One picture to show, and where it is hung: a PNG, TensorBoard, the terminal."""
 
+import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from cnncli.board.event_file import Board
+from cnncli.board.projector import Projection, write_projection
+from cnncli.errors import DiskError
 from cnncli.pictures.colour import Pixels
 from cnncli.pictures.tile import Tile
 from cnncli.trained import TrainedRun
-from cnncli.training.durable import disk_errors_explained
+from cnncli.training.durable import disk_errors_explained, replace_file
 
 SHOW = "show"
 """The folder of a run that the pictures go to, and with it a run of its own for TensorBoard: there no later picture
@@ -25,18 +29,23 @@ class Exhibit:
     Attributes:
         tag: its name in TensorBoard, `<kind>/<what>`, such as `patches/03_conv2`; the PNG is named after it.
         title: for people, one line.
-        pixels: uint8 (H, W, 3).
+        pixels: uint8 (H, W, 3), up to about 1000 px wide, for a file.
+        card: the same for TensorBoard, whose cards shrink what is larger than `cnncli.pictures.layout.CARD` by leaving
+            out rows and columns, letters too; None where `pixels` will do.
         tiles: the same in small, for a terminal.
         numbers: name -> what was measured, in the units that the name says; curves of TensorBoard with one point.
         lines: what else a reader should know, one sentence each.
+        projection: points for TensorBoard's projector.
     """
 
     tag: str
     title: str
     pixels: Pixels
+    card: Pixels | None = None
     tiles: Sequence[Tile] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     lines: Sequence[str] = ()
+    projection: Projection | None = None
 
     @property
     def file(self) -> Path:
@@ -50,7 +59,7 @@ def slug(text: str) -> str:
 
 
 class Gallery:
-    """Hangs exhibits into a run: PNG files, and TensorBoard's event file beside them.
+    """Hangs exhibits into a run: PNG files, and beside them TensorBoard's event file and what its projector reads.
 
     Each is written as it comes. One of the same name is replaced, in the folder and in TensorBoard.
 
@@ -62,18 +71,39 @@ class Gallery:
         self._folder = run.path / SHOW
         self._step = run.step
 
-    def hang(self, exhibits: Iterable[Exhibit]) -> Iterable[tuple[Exhibit, Path]]:
-        """Write exhibits, and yield each with the path of its PNG.
+    def hang(self, exhibits: Iterable[Exhibit]) -> Iterator[tuple[Exhibit, Path]]:
+        """Write exhibits, and yield each with the path of its PNG. Nothing is made where there is none.
 
         Raises:
             DiskError: nothing can be written there.
         """
-        with Board(self._folder) as board:
+        with ExitStack() as opened:
+            board: Board | None = None
             for exhibit in exhibits:
                 path = self._folder / exhibit.file
-                with disk_errors_explained(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(exhibit.pixels).save(path, format="PNG")
-                board.pictures(self._step, {exhibit.tag: exhibit.pixels})
-                board.scalars(self._step, {f"{exhibit.tag}/{name}": value for name, value in exhibit.numbers.items()})
+                with self._remedied():
+                    board = board or opened.enter_context(Board(self._folder))
+                    with disk_errors_explained(path):
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                    replace_file(path, _png(exhibit.pixels))
+                    pixels = exhibit.pixels if exhibit.card is None else exhibit.card
+                    board.pictures(self._step, {exhibit.tag: pixels})
+                    board.scalars(self._step, {f"{exhibit.tag}/{name}": n for name, n in exhibit.numbers.items()})
+                    if exhibit.projection is not None:
+                        write_projection(self._folder, exhibit.projection)
                 yield exhibit, path
+
+    @contextmanager
+    def _remedied(self) -> Iterator[None]:
+        """Pictures go into the run, and nowhere else."""
+        try:
+            yield
+        except DiskError as error:
+            remedy = f"free some space, or see that {self._folder.parent} may be written to"
+            raise DiskError(error.message, remedy=remedy) from error
+
+
+def _png(pixels: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()

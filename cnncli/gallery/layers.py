@@ -28,4 +28,4 @@ def chosen_layers(run: TrainedRun, names: Sequence[str], kinds: tuple[type[Layer
             raise UsageError(
                 f"--layer {name}: only one that {what} will do", remedy=f"one of {', '.join(n.name for n in able)}"
             )
-    return tuple(map(run.node, names)) if names else tuple(able)
+    return tuple(map(run.node, dict.fromkeys(names))) if names else tuple(able)

@@ -11,6 +11,8 @@ from cnncli.pictures.colour import Colour, Pixels
 BACKGROUND: Colour = (255, 255, 255)
 FRAME: Colour = (120, 120, 120)
 INK: Colour = (24, 24, 24)
+MARK: Colour = (0, 170, 60)
+"""Of what stands out; on neither colour scale."""
 TEXT_SIZE = 10
 """Of labels, px; a smaller size is not legible in a TensorBoard card."""
 SPACE = 3
@@ -45,6 +47,11 @@ class Canvas:
         self._image = Image.new("RGB", (width, height), BACKGROUND)
         self._draw = ImageDraw.Draw(self._image)
 
+    @property
+    def width(self) -> int:
+        """Of the sheet, px."""
+        return self._image.width
+
     def text(self, x: int, y: int, text: str, *, width: int, size: int = TEXT_SIZE) -> None:
         """Write from the upper left corner, shortened with an ellipsis to `width` pixels."""
         if text_width(text, size) > width:
@@ -63,9 +70,31 @@ class Canvas:
         """Write so that the text ends at x, with its middle at height y."""
         self._draw.text((x, y), text, fill=INK, font=_font(TEXT_SIZE), anchor="rm")
 
-    def frame(self, box: Box) -> None:
-        """A line of one pixel around a tile."""
-        self._draw.rectangle((box.x - 1, box.y - 1, box.right, box.bottom), outline=FRAME)
+    def middle(self, x: float, y: float, text: str, *, ink: Colour = INK) -> None:
+        """Write with the middle of the text at x, y."""
+        self._draw.text((x, y), text, fill=ink, font=_font(TEXT_SIZE), anchor="mm")
+
+    def rectangle(self, x: int, y: int, *, width: int, height: int, colour: Colour) -> None:
+        """Fill a rectangle from its upper left pixel on; nothing where it has no width or height."""
+        if width > 0 and height > 0:
+            self._draw.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
+
+    def line(self, start: tuple[int, int], end: tuple[int, int], *, colour: Colour = FRAME) -> None:
+        """A line of one pixel between two points (x, y)."""
+        self._draw.line((*start, *end), fill=colour)
+
+    def dot(self, x: int, y: int, *, radius: int, colour: Colour, ring: Colour | None = None) -> None:
+        """A disc around x, y, with a ring of one pixel if it has a colour."""
+        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=ring)
+
+    def frame(self, box: Box, colour: Colour = FRAME, *, width: int = 1) -> None:
+        """A line around a tile, `width` pixels wide."""
+        outer = (box.x - width, box.y - width, box.right + width - 1, box.bottom + width - 1)
+        self._draw.rectangle(outer, outline=colour, width=width)
+
+    def bar(self, box: Box, colour: Colour) -> None:
+        """A line of two pixels on the left of a tile, one pixel away from it."""
+        self._draw.rectangle((box.x - 4, box.y, box.x - 3, box.bottom - 1), fill=colour)
 
     def tile(self, box: Box, pixels: Pixels) -> None:
         """Put a tile (h, w, 3), every pixel repeated `box.scale` times on both axes."""
@@ -77,6 +106,12 @@ class Canvas:
     def pixels(self) -> Pixels:
         """The sheet as it is now: uint8 (H, W, 3)."""
         return np.array(self._image)
+
+
+def ink_on(colour: Colour) -> Colour:
+    """Black or white, whichever can be read on a colour."""
+    red, green, blue = colour
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else BACKGROUND
 
 
 def text_width(text: str, size: int = TEXT_SIZE) -> int:

@@ -7,10 +7,11 @@ import numpy.typing as npt
 
 from cnncli.pictures.canvas import Box, Canvas, text_width
 from cnncli.pictures.colour import Pixels, sequential
+from cnncli.pictures.layout import HEIGHT, WIDTH
 
-TILE = 200
-"""Pixels for the longer side of a map."""
-MARGIN, LINE = 6, 14
+TILE = 140
+"""Pixels for the longer side of a map: two of them fit a card of TensorBoard."""
+MARGIN, LINE = 4, 13
 
 Map = npt.NDArray[np.float64]
 Interval = tuple[int, int]
@@ -33,33 +34,39 @@ def effective_picture(
     """
     height, width = next(iter(maps.values()))[0].shape
     scale = max(1, TILE // max(height, width))
-    captions = [_caption(sides) for _, sides in maps.values()]
-    column = max(width * scale, *(text_width(each) for each in (*captions, *maps))) + 2 * MARGIN
+    captions = [_captions(sides) for _, sides in maps.values()]
+    texts = [*maps, *(line for caption in captions for line in caption)]
+    column = max(width * scale + 2 * MARGIN, *(text_width(each) + MARGIN for each in texts), WIDTH // len(maps))
     top = MARGIN + 2 * LINE
+    lines = max(map(len, captions)) + 1
     canvas = Canvas(
-        width=max(column * len(maps), text_width(title, 12) + 2 * MARGIN), height=top + height * scale + 3 * LINE
+        width=max(column * len(maps), text_width(title, 12) + 2 * MARGIN, text_width(_LEGEND) + 2 * MARGIN),
+        height=max(HEIGHT, top + 2 + height * scale + MARGIN + lines * LINE),
     )
-    canvas.text(MARGIN, MARGIN, title, width=column * len(maps), size=12)
+    canvas.text(MARGIN, 0, title, width=column * len(maps), size=12)
     for number, (label, (weights, sides)) in enumerate(maps.items()):
         x = number * column + MARGIN
-        canvas.text(x, MARGIN + LINE, label, width=column)
-        box = Box(x=x, y=top + 4, height=height, width=width, scale=scale)
+        canvas.text(x, LINE + MARGIN, label, width=column)
+        box = Box(x=x, y=top + 2, height=height, width=width, scale=scale)
         canvas.frame(box)
         canvas.tile(box, _coloured(weights))
         for rows, columns in (field, *(_square(side, centre, (height, width)) for side in sides.values())):
             canvas.frame(_inside(box, rows, columns))
-        canvas.text(x, box.bottom + 4, captions[number], width=column)
-    canvas.text(MARGIN, top + height * scale + 2 * LINE - 6, _LEGEND, width=column * len(maps))
+        for place, line in enumerate(captions[number]):
+            canvas.text(x, box.bottom + MARGIN + place * LINE, line, width=column)
+    canvas.text(MARGIN, top + 2 + height * scale + MARGIN + (lines - 1) * LINE, _LEGEND, width=column * len(maps))
     return canvas.pixels
 
 
-_LEGEND = "frames: the whole field, and the squares; colours: square root, relative to the largest"
+_LEGEND = "frames: the whole field, the squares; colours: square root"
 
 
-def _caption(sides: Mapping[int, int]) -> str:
+def _captions(sides: Mapping[int, int]) -> list[str]:
+    """The sides, two in a line."""
     if not sides:
-        return "no gradient at all"
-    return ", ".join(f"{share}% in {side}" for share, side in sides.items()) + " px"
+        return ["no gradient at all"]
+    parts = [f"{share}% in {side}" for share, side in sides.items()]
+    return [", ".join(parts[place : place + 2]) + " px" for place in range(0, len(parts), 2)]
 
 
 def _coloured(weights: Map) -> Pixels:

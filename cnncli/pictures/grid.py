@@ -8,19 +8,17 @@ input    0     1     2
 +---+  +---+ +---+ +---+
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
-from cnncli.pictures.canvas import Box, Canvas, text_width
+from cnncli.pictures.canvas import MARK, Box, Canvas, text_width
 from cnncli.pictures.colour import Pixels, Scale
-from cnncli.pictures.layout import HEIGHT, LINE, WIDTH, Layout
+from cnncli.pictures.layout import CARD, LINE, Layout, Sheet
 
-MARGIN = 2
+MARGIN, PAGE_MARGIN = 2, 6
 TITLE_SIZE, CAPTION_SIZE = 12, 11
 TITLE_HEIGHT = 17
-INSET = 56
-"""Pixels for the longer side of the inset."""
 INSET_MARGIN = 10
 BAR_HEIGHT, BAR_WIDTH = 9, 64
 
@@ -37,6 +35,25 @@ class Strip:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """A colour scale as it is drawn: the colours (1, `BAR_WIDTH`, 3), and what is written at its ends."""
+
+    colours: Pixels
+    low: str
+    high: str
+
+    @classmethod
+    def of(cls, scale: Scale) -> Self:
+        """The bar of one scale, with its numbers."""
+        return cls(scale.gradient(BAR_WIDTH), f"{scale.low:.3g}", f"{scale.high:.3g}")
+
+    @property
+    def width(self) -> int:
+        """Of the bar with what is written beside it, px."""
+        return text_width(self.low) + 4 + BAR_WIDTH + 4 + text_width(self.high)
+
+
+@dataclass(frozen=True)
 class Picture:
     """`pixels` uint8 (H, W, 3), and where in it the tiles and the inset lie."""
 
@@ -49,9 +66,9 @@ class Picture:
         return self.pixels[box.y : box.bottom : box.scale, box.x : box.right : box.scale]
 
 
-def room(*, captions: int, inset: bool) -> tuple[int, int]:
+def room(*, captions: int, inset: bool, sheet: Sheet = CARD) -> tuple[int, int]:
     """Height and width left for tiles and their labels in a picture with that many lines of caption, px."""
-    return HEIGHT - _header(captions) - 1, WIDTH - _inset_width(inset) - 2
+    return sheet.height - _header(captions) - 1, sheet.width - _inset_width(sheet, inset) - 2
 
 
 def compose(
@@ -60,30 +77,33 @@ def compose(
     *,
     title: str,
     captions: Sequence[str],
-    scale: Scale,
+    scale: Scale | Bar,
     columns: Sequence[str] = (),
     inset: Pixels | None = None,
+    sheet: Sheet = CARD,
+    marked: Collection[Key] = (),
 ) -> Picture:
     """Draw what `layout` shows of the strips.
 
     Args:
         strips: one or more.
-        layout: a plan for `room(captions=len(captions), inset=inset is not None)`.
+        layout: a plan for `room(captions=len(captions), inset=inset is not None, sheet=sheet)`.
         title: shortened where it does not fit, as are the captions.
         captions: lines below the title.
-        scale: of the tiles; it is drawn as a bar with its two numbers.
+        scale: of the tiles, drawn with its two numbers; a bar of one's own where it is no single one.
         columns: labels for the tiles of a strip, written once above them.
         inset: a picture of its own on the left, such as the input of a network: (h, w, 3).
+        sheet: what it is drawn on.
+        marked: tiles that are outlined; where there is no gap for that, a bar stands on the left of their strips.
     """
-    header, beside = _header(len(captions)), _inset_width(inset is not None)
-    height, width = layout.size
-    left = beside + max(1, (WIDTH - beside - width) // 2)
-    canvas = Canvas(width=max(WIDTH, left + width + 1), height=max(HEIGHT, header + height + 1))
-    bar_left = _draw_bar(canvas, scale)
-    canvas.text(MARGIN, 0, title, width=bar_left - 8 - MARGIN, size=TITLE_SIZE)
-    for number, caption in enumerate(captions):
-        y = TITLE_HEIGHT + number * LINE
-        canvas.text(MARGIN, y, caption, width=WIDTH - 2 * MARGIN, size=CAPTION_SIZE)
+    bar = Bar.of(scale) if isinstance(scale, Scale) else scale
+    header, beside = _header(len(captions)), _inset_width(sheet, inset is not None)
+    inset_box = None
+    if inset is not None:
+        inset_box = _box(inset, x=MARGIN, y=header + LINE + 1, scale=max(1, sheet.inset // max(inset.shape[:2])))
+    header_width = max(8 + text_width(title, TITLE_SIZE) + bar.width, *(text_width(t, CAPTION_SIZE) for t in captions))
+    canvas, left = _canvas(layout, inset_box, sheet, beside=beside, header=header, header_width=header_width)
+    _write_header(canvas, title, captions, bar)
     boxes, tiles = {}, {}
     for place, key, pixels in _shown(strips, layout):
         y, x = layout.corner(*place)
@@ -91,24 +111,48 @@ def compose(
         tiles[key] = pixels
     for box in boxes.values():  # before any tile, so that tiles without a gap between them share one frame
         canvas.frame(box)
+    for key in boxes.keys() & set(marked):
+        canvas.frame(boxes[key], MARK, width=2 if layout.spacing.gap > 2 else 1)
+        if not layout.spacing.gap and layout.spacing.left:
+            canvas.bar(boxes[key], MARK)
     for key, box in boxes.items():
         canvas.tile(box, tiles[key])
     _draw_labels(canvas, strips, layout, columns=columns, left=left, top=header)
-    inset_box = None
-    if inset is not None:
-        inset_box = _box(inset, x=MARGIN, y=header + LINE + 1, scale=max(1, INSET // max(inset.shape[:2])))
+    if inset is not None and inset_box is not None:
         canvas.text(MARGIN, header, "input", width=beside)
         canvas.frame(inset_box)
         canvas.tile(inset_box, inset)
     return Picture(canvas.pixels, boxes, inset_box)
 
 
+def _canvas(
+    layout: Layout, inset: Box | None, sheet: Sheet, *, beside: int, header: int, header_width: int
+) -> tuple[Canvas, int]:
+    """A sheet that holds everything, and where on it the tiles begin."""
+    height, width = layout.size
+    high = max(header + height, inset.bottom if inset else 0) + 1
+    wide = sheet.width
+    if sheet.trimmed:
+        wide = min(wide, max(beside + width + 2 * PAGE_MARGIN, header_width + 2 * MARGIN))
+        high += PAGE_MARGIN
+    left = beside + max(1, (wide - beside - width) // 2)
+    return Canvas(width=max(wide, left + width + 1), height=high if sheet.trimmed else max(sheet.height, high)), left
+
+
+def _write_header(canvas: Canvas, title: str, captions: Sequence[str], bar: Bar) -> None:
+    bar_left = _draw_bar(canvas, bar)
+    canvas.text(MARGIN, 0, title, width=bar_left - 8 - MARGIN, size=TITLE_SIZE)
+    for number, caption in enumerate(captions):
+        y = TITLE_HEIGHT + number * LINE
+        canvas.text(MARGIN, y, caption, width=canvas.width - 2 * MARGIN, size=CAPTION_SIZE)
+
+
 def _header(captions: int) -> int:
     return TITLE_HEIGHT + captions * LINE + 4
 
 
-def _inset_width(inset: bool) -> int:
-    return INSET + INSET_MARGIN if inset else 0
+def _inset_width(sheet: Sheet, inset: bool) -> int:
+    return sheet.inset + INSET_MARGIN if inset else 0
 
 
 def _box(pixels: Pixels, *, x: int, y: int, scale: int) -> Box:
@@ -122,18 +166,18 @@ def _shown(strips: Sequence[Strip], layout: Layout) -> Iterator[tuple[tuple[int,
             yield (row, column), key, pixels
 
 
-def _draw_bar(canvas: Canvas, scale: Scale) -> int:
+def _draw_bar(canvas: Canvas, bar: Bar) -> int:
     """The colour bar with its numbers in the upper right corner; returns where it begins."""
-    low, high = f"{scale.low:.3g}", f"{scale.high:.3g}"
-    x = WIDTH - MARGIN - text_width(high) - 4 - BAR_WIDTH
+    end = canvas.width - MARGIN
+    x = end - text_width(bar.high) - 4 - BAR_WIDTH
     middle = 3 + BAR_HEIGHT // 2
-    bar = scale.gradient(BAR_WIDTH).repeat(BAR_HEIGHT, axis=0)
-    box = _box(bar, x=x, y=3, scale=1)
+    colours = bar.colours.repeat(BAR_HEIGHT, axis=0)
+    box = _box(colours, x=x, y=3, scale=1)
     canvas.frame(box)
-    canvas.tile(box, bar)
-    canvas.right_aligned(x - 4, middle, low)
-    canvas.right_aligned(WIDTH - MARGIN, middle, high)
-    return x - 4 - text_width(low)
+    canvas.tile(box, colours)
+    canvas.right_aligned(x - 4, middle, bar.low)
+    canvas.right_aligned(end, middle, bar.high)
+    return end - bar.width
 
 
 def _draw_labels(

@@ -5,6 +5,7 @@ single feature map. Strips are laid out like words, `across` of them side by sid
 tiles have the same size and are enlarged by the same whole factor.
 """
 
+import math
 from dataclasses import dataclass
 
 # A card in the "time series" view of TensorBoard 2.21 is 215 px high and at least 304 px wide. A picture of
@@ -12,6 +13,38 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 304, 215
 LINE = 12
 """Height of a line of text, px."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """What a picture is drawn on, in pixels.
+
+    Attributes:
+        width, height: the most that it takes.
+        trimmed: whether a picture that needs less is smaller; otherwise it is just this large.
+        gap: between tiles that belong together.
+        tile: how far tiles are enlarged, the longer side; None for as far as there is room.
+        thinned: feature maps of more pixels a side are thinned out.
+        inset: for the longer side of the inset.
+    """
+
+    width: int
+    height: int
+    trimmed: bool
+    gap: int
+    tile: int | None
+    thinned: int
+    inset: int
+
+    def most_scale(self, height: int, width: int, *, matrix: bool = False) -> int | None:
+        """The largest whole factor by which a tile is enlarged, half that in a matrix; None where nothing limits it."""
+        return None if self.tile is None else max(1, self.tile // (2 if matrix else 1) // max(height, width))
+
+
+CARD = Sheet(width=WIDTH, height=HEIGHT, trimmed=False, gap=1, tile=None, thinned=96, inset=56)
+"""For a card of TensorBoard."""
+PAGE = Sheet(width=1000, height=1600, trimmed=True, gap=4, tile=96, thinned=320, inset=112)
+"""For a file: many more tiles, each as large as is of use."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +109,7 @@ def plan(
     room: tuple[int, int],
     spacing: Spacing,
     least_scale: int,
+    most_scale: int | None = None,
 ) -> Layout:
     """The largest layout of `strips` strips of `tiles` tiles that fits the room.
 
@@ -87,18 +121,24 @@ def plan(
         spacing: around tiles.
         least_scale: tiles are not made smaller than this factor; the last ones are left out instead, but
             never the first, even if it does not fit.
+        most_scale: tiles are not made larger than this factor (or `least_scale`). Of the arrangements that reach it,
+            the most compact is taken.
     """
     (tile_height, tile_width), (height, width) = tile, room
     tiles_that_fit = (width - spacing.left) // (tile_width * least_scale + spacing.gap)
     tiles = max(1, min(tiles, tiles_that_fit))
     fixed = spacing.left + tiles * spacing.gap + spacing.between
-    best_scale, best_across = 0, 1
+    most = math.inf if most_scale is None else max(most_scale, least_scale)
+    best_scale, best_across, best_side = 0, 1, math.inf
     for across in range(1, strips + 1):
         lines = -(-strips // across)
         by_width = ((width + spacing.between) // across - fixed) // (tiles * tile_width)
         by_height = ((height - spacing.top) // lines - spacing.above - spacing.gap) // tile_height
-        if min(by_width, by_height) > best_scale:
-            best_scale, best_across = min(by_width, by_height), across
+        scale = int(min(by_width, by_height, most))
+        wide, high = across * (fixed + tiles * tile_width * scale), lines * (spacing.above + tile_height * scale)
+        side = math.inf if scale < most else max(wide, high)
+        if scale > best_scale or (scale == best_scale and side < best_side):
+            best_scale, best_across, best_side = scale, across, side
     if best_scale < least_scale:
         best_scale = least_scale
         best_across = max(1, (width + spacing.between) // (fixed + tiles * tile_width * best_scale))

@@ -17,7 +17,7 @@ from cnncli.spec.layers import LAYERS
 from cnncli.spec.log import LogSpec
 from cnncli.spec.network import Network, lay_out
 from cnncli.spec.overrides import override
-from cnncli.spec.problems import problems_of
+from cnncli.spec.problems import did_you_mean, problems_of
 from cnncli.spec.reader import read_blueprint
 from cnncli.spec.train import OPTIMIZERS, SCHEDULES, TrainSpec
 
@@ -102,6 +102,8 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
         if not about_layers and not any(node.description.params for node in network.nodes):
             nothing = "no layer has weights, so there is nothing to learn; add logits"
             about_layers.append(Problem(("model", "layers"), nothing, at_key=True))
+    if fields is not None and network is not None and not about_layers:
+        problems += _unknown_layers(fields.log, network)
     document.raise_problems([*problems, *about_layers])
     assert fields is not None, "a validation without problems gives fields"
     assert network is not None, "and then there is a network"
@@ -129,6 +131,14 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
         yield Problem(route, "judges by the validation images, but data.validation is 0; hold some back, say 0.1")
+
+
+def _unknown_layers(log: LogSpec, network: Network) -> Iterator[Problem]:
+    """Layers to be logged that the network does not have."""
+    names = [node.name for node in network.nodes]
+    for i, name in enumerate(log.layers or ()):
+        if name not in names:
+            yield Problem(("log", "layers", i), f"there is no layer {name}{did_you_mean(name, names)}")
 
 
 def _as_name(stem: str) -> str:

@@ -111,6 +111,8 @@ def _explain(details: ErrorDetails, model: type[Spec]) -> tuple[Route, bool, _To
         return route, False, _Told(message, found)
     if kind in _PLAIN:
         return route, False, _Told(_PLAIN[kind], found)
+    if kind == "too_long":
+        return route, False, _Told(f"takes {context['max_length']} at most, found {context['actual_length']}")
     if kind == "value_error":
         return route, False, _Told(str(context.get("error", message)))
     if message.startswith("Input should be"):

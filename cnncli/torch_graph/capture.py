@@ -2,10 +2,7 @@
 
 A module is run once on torch's `meta` device and its operators are written down (`record`), each is translated into
 what it does to positions (`rules`), and they are gathered into rows (`rows`). Where a module cannot run without
-numbers, it runs on the CPU instead, and the graph says why.
-
-`torch.export` makes the same kind of run, but takes thirty times as long (3.4 s instead of 0.1 s for ResNet-152) and
-refuses modules that run; `torch.fx` refuses those whose Python looks at its tensors.
+numbers, it runs on the CPU instead, and the graph says why. Why not `torch.export`: see docs/receptive-fields.md.
 """
 
 import warnings
@@ -15,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from cnncli.analysis.graph import Graph, GraphNode
 from cnncli.errors import ConfigError
@@ -24,6 +22,7 @@ from cnncli.torch_graph.load import load_module
 from cnncli.torch_graph.record import BATCH, Operation, Recorder, Value
 from cnncli.torch_graph.rows import Row, rows_of
 
+_ON_ZEROS = "was run on zeros, and may do otherwise on images; it does not run without numbers"
 META, CPU = torch.device("meta"), torch.device("cpu")
 
 
@@ -50,7 +49,13 @@ def load_graph(target: str, *, input_shape: tuple[int, ...] | None, kwargs: dict
         ConfigError: it cannot be made, or does not run on such an input.
     """
     loaded = load_module(target, kwargs=kwargs, device=META)
-    return graph_of_module(loaded.module, loaded.input_shape(input_shape), target)
+    shape = loaded.input_shape(input_shape)
+    try:
+        return graph_of_module(loaded.module, shape, target)
+    except ConfigError:
+        if not _has_no_numbers(loaded.module):
+            raise
+    return graph_of_module(load_module(target, kwargs=kwargs, device=CPU).module, shape, target)
 
 
 def graph_of_module(module: nn.Module, input_shape: tuple[int, ...], name: str) -> Graph:
@@ -89,26 +94,41 @@ def capture(
 
 def _captured(module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device) -> Capture:
     notes: tuple[str, ...] = ()
+    if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
+        raise ConfigError(
+            "the model has lazy layers, whose shapes are not known yet",
+            remedy="run it on a batch of images before, as in a function that makes it, runs it and returns it",
+        )
     try:
         value, operations = _recorded(module, shape, device)
-    except Exception as error:  # whatever a forward may raise, and on `meta` one that wants to see numbers
-        if device != META or any(tensor.is_meta for tensor in module.parameters()):
+    except (Exception, SystemExit) as error:  # whatever a forward may raise, and on `meta` one that looks at numbers
+        if device != META or _has_no_numbers(module):
             raise _does_not_run(shape, error) from error
-        notes = (f"was run on zeros, as it does not run without numbers: {_one_line(error)}",)
+        notes = (f"{_ON_ZEROS}: {_one_line(error)}",)
         try:
             value, operations = _recorded(module, shape, CPU)
-        except Exception as fatal:  # likewise
+        except (Exception, SystemExit) as fatal:  # likewise
             raise _does_not_run(shape, fatal) from fatal
     rows = rows_of(module, value, operations, scopes=scopes)
+    if not rows:
+        notes += ("nothing that it computes depends on its input",)
     return Capture(rows, (*notes, *_unused(module, rows)))
+
+
+def _has_no_numbers(module: nn.Module) -> bool:
+    return any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers()))
 
 
 def _recorded(module: nn.Module, shape: tuple[int, ...], device: torch.device) -> tuple[Value, list[Operation]]:
     state = _state(module, device)
     recorder = Recorder(module, state)
     example = torch.zeros(BATCH, *shape, device=device, dtype=_dtype(module))
-    value = recorder.run(lambda images: torch.func.functional_call(module, state, (images,)), example)
-    return value, recorder.operations
+
+    def forward(images: Tensor) -> object:
+        # Only on `meta` the state is another than the module's own, and not every kind of module lets it be replaced.
+        return torch.func.functional_call(module, state, (images,)) if device == META else module(images)
+
+    return recorder.run(forward, example), recorder.operations
 
 
 def _state(module: nn.Module, device: torch.device) -> dict[str, Tensor]:
@@ -125,17 +145,17 @@ def _dtype(module: nn.Module) -> torch.dtype:
     return next((tensor.dtype for tensor in module.parameters() if tensor.is_floating_point()), torch.float32)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _does_not_run(shape: tuple[int, ...], error: Exception) -> ConfigError:
+def _does_not_run(shape: tuple[int, ...], error: BaseException) -> ConfigError:
     written = "x".join(map(str, shape))
-    return ConfigError(
-        f"the model does not run on an input of {written}: {_one_line(error)}",
-        remedy="give the shape of one image that it takes, e.g. --input 3x224x224, and what it needs with --kwargs",
-    )
+    remedy = "give the shape of one image that it takes, e.g. --input 3x224x224, and what it needs with --kwargs"
+    if isinstance(error, TypeError) and "forward() missing" in str(error):
+        remedy = "wrap it in a module whose forward takes one batch of images"
+    return ConfigError(f"the model does not run on an input of {written}: {_one_line(error)}", remedy=remedy)
 
 
 def _unused(module: nn.Module, rows: list[Row]) -> tuple[str, ...]:
@@ -173,6 +193,7 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         inputs=tuple(INPUT if each is None else each.name for each in row.inputs),
         shape=without_batch(row.tip.shape, row.layout),
         reads=row.reads,
+        statistics=row.statistics,
         params=sum(parameter.numel() for parameter in own.values()),
         macs=row.macs,
         trainable=sum(parameter.numel() for parameter in own.values() if parameter.requires_grad),
@@ -180,7 +201,8 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         item_bytes=row.tip.item_bytes,
         groups=row.groups,
         parts=tuple(row.parts),
-        view=not row.parts,
+        inplace=tuple(row.inplace),
+        view=all(row.inplace),
         units=tuple(there.get(axis, 1) for axis in range(axes)),
         notes=("uses weights that a row before it has counted",) if row.shares else (),
     )

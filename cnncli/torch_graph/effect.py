@@ -1,16 +1,17 @@
 """What an operation does to the positions of its input."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from math import prod
 from typing import Any
 
 from cnncli.geometry import Window
 from cnncli.spec.layers import Reach
 from cnncli.spec.layers.base import Reads
-from cnncli.torch_graph.layout import Layout, Unfollowed, units
+from cnncli.torch_graph.layout import Factors, Layout, Pieces, Unfollowed, pieces_of
 from cnncli.torch_graph.record import Operation, Value
-from cnncli.torch_graph.windows import everything, reads_of
+from cnncli.torch_graph.windows import mixed, reads_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class Effect:
         word: its kind, as in configs where they have it.
         layout: of each output.
         reads: which positions of its inputs a unit reads.
+        statistics: whether it also depends on every position, through a mean and a variance alone.
         macs: multiply-accumulates for one image; None where unknown.
         minor: whether it is part of the layer before it rather than a layer, and so gets no row of its own.
         view: whether the numbers stay as they are and only their order or shape changes.
@@ -30,6 +32,7 @@ class Effect:
     word: str
     layout: Layout
     reads: Reads = Reach.SAME
+    statistics: bool = False
     macs: int | None = 0
     minor: bool = False
     view: bool = False
@@ -62,16 +65,25 @@ class Context:
         """See `reads_of`."""
         return reads_of(windows, self.axes)
 
-    def summed(self, before: Layout, after: Layout, over: set[int]) -> Reads:
-        """What a unit reads that depends on every position along the axes `over` of the input."""
-        there = {axis: size for axis, size in units(before).items() if size > 1}
-        over &= set(there)
-        if not over:
+    def summed(self, before: Iterable[Layout], after: Layout, over: Iterable[Factors]) -> Reads:
+        """What a unit reads that depends on every position along some axes of tensors.
+
+        Args:
+            before: layouts of the tensors that are read.
+            after: of the result.
+            over: those axes.
+        """
+        there: Pieces = {}
+        for layout in before:
+            for axis, pieces in pieces_of(chain.from_iterable(layout)).items():
+                there[axis] = there.get(axis, {}) | pieces
+        gone = {axis: pieces for axis, pieces in pieces_of(set(chain.from_iterable(over))).items() if pieces}
+        if not gone:
             return Reach.SAME
-        if over == set(there):
+        if gone == {axis: pieces for axis, pieces in there.items() if pieces}:
             return Reach.ALL
-        left = units(after)
-        return self.reads({axis: everything(there[axis], left.get(axis, 1)) for axis in over})
+        left = pieces_of(chain.from_iterable(after))
+        return self.reads({axis: mixed(there[axis], pieces, left.get(axis, {})) for axis, pieces in gone.items()})
 
 
 Rule = Callable[[Operation, Context], Effect]

@@ -1,12 +1,14 @@
 """Where the positions of the input went: what each axis of a tensor stands for.
 
 Each axis is a row of *factors*, the slowest first. An image batch (N, C, H, W) has one factor per axis; flattened to
-(N, C * H * W) its second axis has the three factors C, H, W; as tokens (N, H * W, C) two.
+(N, C * H * W) its second axis has the three factors C, H, W; as tokens (N, H * W, C) two. Cut into windows of 7, an
+axis of 56 is two factors: 8 windows, 7 positions apart, and the 7 positions in each. Together again they are one.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import chain
 from math import prod
 
 
@@ -24,21 +26,34 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Factor:
-    """`size` steps along `of`: an axis of the input by its number, or a kind; `grid` are the axes among tokens."""
+    """What an axis of a tensor, or a part of it, counts.
+
+    Attributes:
+        size: how many steps it has.
+        of: the axis of the input, by its number, or a kind.
+        grid: the axes among tokens.
+        before: tokens before these.
+        step: positions of its axis from one to the next.
+        whole: the size of the axis that it is a piece of; 0 if it is all of it.
+    """
 
     size: int
     of: int | Kind
     grid: tuple["Factor", ...] = ()
     before: int = 0
+    step: int = 1
+    whole: int = 0
 
     @property
-    def axes(self) -> dict[int, int]:
-        """Axis of the input -> how many units it has here."""
+    def pieces(self) -> "Pieces":
+        """The pieces of axes of the input that it is."""
         if isinstance(self.of, int):
-            return {self.of: self.size}
-        return {axis: size for factor in self.grid for axis, size in factor.axes.items()}
+            return {self.of: {self.step: self.size}}
+        return pieces_of(self.grid)
 
 
+Pieces = dict[int, dict[int, int]]
+"""Axis of the input -> its pieces of more than one position: positions from one to the next -> how many there are."""
 Factors = tuple[Factor, ...]
 Layout = tuple[Factors, ...]
 
@@ -54,21 +69,32 @@ def of_input(shape: Sequence[int]) -> Layout:
     return ((Factor(shape[0], Kind.BATCH),), free(shape[1]), *positions)
 
 
+def pieces_of(factors: Iterable[Factor]) -> Pieces:
+    """The pieces of axes of the input along some axes of a tensor.
+
+    Raises:
+        Unfollowed: a piece is there twice, or two overlap.
+    """
+    found: Pieces = {}
+    for factor in factors:
+        for axis, pieces in factor.pieces.items():
+            for step, size in pieces.items():
+                there = found.setdefault(axis, {})
+                if size > 1 and any(step < other * most and other < step * size for other, most in there.items()):
+                    raise Unfollowed(f"axis {axis} of the input would be there twice")
+                if size > 1:
+                    there[step] = size
+    return found
+
+
 def units(layout: Layout) -> dict[int, int]:
     """Axis of the input -> how many units a tensor has along it; an axis that is not there has been summed up."""
-    found: dict[int, int] = {}
-    for factors in layout:
-        for factor in factors:
-            for axis, size in factor.axes.items():
-                if axis in found and min(size, found[axis]) > 1:
-                    raise Unfollowed(f"axis {axis} of the input would be there twice")
-                found[axis] = max(size, found.get(axis, 1))
-    return found
+    return {axis: prod(pieces.values()) for axis, pieces in pieces_of(chain.from_iterable(layout)).items()}
 
 
 def axes_of(factors: Iterable[Factor]) -> dict[int, int]:
     """The axes of the input along one axis of a tensor, with their sizes, where these are more than 1."""
-    return {axis: size for factor in factors for axis, size in factor.axes.items() if size > 1}
+    return {axis: prod(pieces.values()) for axis, pieces in pieces_of(factors).items() if pieces}
 
 
 def position(factors: Factors) -> int | None:
@@ -83,6 +109,8 @@ def position(factors: Factors) -> int | None:
     large = [factor for factor in factors if factor.size > 1]
     if len(large) > 1 or large[0].of is Kind.TOKENS:
         raise Unfollowed("works on positions that a reshape has merged with others")
+    if large[0].whole:
+        raise Unfollowed("works on a part of an axis that a reshape has cut into pieces")
     assert isinstance(large[0].of, int)
     return large[0].of
 
@@ -108,7 +136,7 @@ def reshaped(layout: Layout, shape: Sequence[int]) -> Layout:
     """The layout after a view of another shape.
 
     Raises:
-        Unfollowed: it cuts an axis into pieces, or batch and positions in ways that no factors say.
+        Unfollowed: it cuts batch and positions in ways that no factors say.
     """
     rest = _coalesced([factor for factors in layout for factor in factors])[::-1]
     groups: list[Factors] = []
@@ -134,9 +162,14 @@ def reshaped(layout: Layout, shape: Sequence[int]) -> Layout:
 
 
 def _coalesced(factors: Iterable[Factor]) -> list[Factor]:
-    """Neighbours of no position as one, so that they can be cut elsewhere."""
+    """Neighbours of no position as one, so that they can be cut elsewhere, and pieces of an axis put together again."""
     done: list[Factor] = []
     for factor in factors:
+        outer = done[-1] if done else None
+        if outer is not None and outer.whole and outer.of == factor.of and outer.step == factor.size * factor.step:
+            size, whole = outer.size * factor.size, outer.whole
+            done[-1] = replace(factor, size=size, whole=0 if size == whole else whole)
+            continue
         if factor.of is Kind.FREE and (factor.size == 1 or (done and done[-1].of is Kind.FREE)):
             if factor.size > 1:
                 done[-1] = Factor(done[-1].size * factor.size, Kind.FREE)
@@ -146,10 +179,15 @@ def _coalesced(factors: Iterable[Factor]) -> list[Factor]:
 
 
 def _cut(factor: Factor, outer: int) -> tuple[Factor, Factor]:
-    if factor.of is not Kind.FREE or factor.size % outer:
+    inner = factor.size // outer
+    if factor.size % outer or factor.of in (Kind.BATCH, Kind.TOKENS):
         what = f"axis {factor.of} of the input" if isinstance(factor.of, int) else factor.of.value
         raise Unfollowed(f"a reshape cuts {what} into pieces")
-    return Factor(outer, Kind.FREE), Factor(factor.size // outer, Kind.FREE)
+    if factor.of is Kind.FREE:
+        return Factor(outer, Kind.FREE), Factor(inner, Kind.FREE)
+    whole = factor.whole or factor.size
+    outside = replace(factor, size=outer, step=factor.step * inner, whole=whole)
+    return outside, replace(factor, size=inner, whole=whole)
 
 
 def merged(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
@@ -166,11 +204,11 @@ def merged(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
             raise Unfollowed("combines maps whose axes do not correspond")
         size = shape[axis]
         full = [factors for factors in here if prod(f.size for f in factors) == size]
-        result.append(places[0] if places else _fullest(full) if full else free(size))
+        result.append(places[0] if places else fullest(full) if full else free(size))
     units(tuple(result))
     return tuple(result)
 
 
-def _fullest(candidates: Sequence[Factors]) -> Factors:
+def fullest(candidates: Sequence[Factors]) -> Factors:
     """The one that says most: batch before channels, an axis of size 1 before none."""
     return max(candidates, key=lambda factors: sum(factor.of is not Kind.FREE for factor in factors))

@@ -81,7 +81,7 @@ def _named(target: str, place: str, name: str) -> Any:  # noqa: ANN401  whatever
             f"{target}: there is no module {error.name}",
             remedy="give a module that `python -c 'import ...'` finds here, or a path that ends in .py",
         ) from error
-    except Exception as error:  # whatever the code of a user may raise
+    except (Exception, SystemExit) as error:  # whatever the code of a user may raise
         raise ConfigError(
             f"{place} fails on import: {_said(error)}", remedy="correct it; --debug shows where"
         ) from error
@@ -121,11 +121,11 @@ def _called(target: str, make: Callable[..., object], kwargs: dict[str, Any], de
         try:
             with device:
                 made = make(**kwargs)
-        except Exception:
+        except (Exception, SystemExit):
             if device.type == "cpu":
                 raise
             made = make(**kwargs)
-    except Exception as error:  # whatever the code of a user may raise
+    except (Exception, SystemExit) as error:  # whatever the code of a user may raise
         raise ConfigError(
             f"{target} cannot be made: {_said(error)}",
             remedy="""give what it needs with --kwargs, e.g. --kwargs '{"num_classes": 10}'; --debug shows where""",
@@ -138,6 +138,6 @@ def _called(target: str, make: Callable[..., object], kwargs: dict[str, Any], de
     return made
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

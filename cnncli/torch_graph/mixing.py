@@ -1,11 +1,12 @@
 """Operators that mix numbers along whole axes: norms, softmax, means, matrix products."""
 
+from collections.abc import Sequence
 from math import prod
 
 from cnncli.geometry import Adaptive, Window
 from cnncli.spec.layers import Reach
 from cnncli.torch_graph.effect import Context, Effect, Rule, elements
-from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, axes_of, batch_size, free, position, units
+from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, axes_of, batch_size, free, fullest, position
 from cnncli.torch_graph.record import Operation, Value
 
 
@@ -17,23 +18,28 @@ def batch_norm(operation: Operation, context: Context) -> Effect:
         return Effect(word="batch_norm", layout=layout, minor=True)
     if not any(factor.of is Kind.BATCH for factor in layout[1]):
         raise Unfollowed("takes mean and variance over the images of a batch, as it has no running statistics")
-    return Effect(word="instance_norm", layout=layout, reads=context.summed(layout, layout, set(units(layout))))
+    return _normalised("instance_norm", layout, layout[2:], context)
 
 
 def group_norm(operation: Operation, context: Context) -> Effect:
     """Mean and variance of each group of channels over the whole map."""
     layout = context.layout(operation.arguments["input"])
-    reads = context.summed(layout, layout, set(units(layout)))
-    return Effect(word="group_norm", layout=layout, reads=reads, minor=reads is Reach.SAME)
+    return _normalised("group_norm", layout, layout[1:], context)
 
 
 def layer_norm(operation: Operation, context: Context) -> Effect:
     """Mean and variance over the last axes: harmless over channels, over positions everything is seen."""
     a = operation.arguments
     layout = context.layout(a["input"])
-    over = {axis for factors in layout[-len(a["normalized_shape"]) :] for axis in axes_of(factors)}
-    reads = context.summed(layout, layout, over)
-    return Effect(word="layer_norm", layout=layout, reads=reads, minor=reads is Reach.SAME)
+    return _normalised("layer_norm", layout, layout[-len(a["normalized_shape"]) :], context)
+
+
+def _normalised(word: str, layout: Layout, over: Sequence[Factors], context: Context) -> Effect:
+    """A norm over some axes; where these are all positions, what else it reads is its own position."""
+    reads = context.summed([layout], layout, over)
+    if reads is Reach.ALL:
+        return Effect(word=word, layout=layout, statistics=True, minor=True)
+    return Effect(word=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
 
 
 def along(word: str) -> Rule:
@@ -41,7 +47,7 @@ def along(word: str) -> Rule:
 
     def rule(operation: Operation, context: Context) -> Effect:
         layout = context.layout(operation.arguments["self"])
-        reads = context.summed(layout, layout, set(axes_of(layout[operation.arguments["dim"]])))
+        reads = context.summed([layout], layout, [layout[operation.arguments["dim"]]])
         return Effect(word=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
 
     return rule
@@ -60,8 +66,7 @@ def reduction(word: str) -> Rule:
             raise Unfollowed("mixes the images of a batch")
         if not a.get("keepdim", False):
             after = tuple(factors for dim, factors in enumerate(layout) if dim not in over)
-            axes = {axis for dim in over for axis in axes_of(layout[dim])}
-            return Effect(word=word, layout=after, reads=context.summed(layout, after, axes))
+            return Effect(word=word, layout=after, reads=context.summed([layout], after, [layout[dim] for dim in over]))
         windows: dict[int, Window] = {}
         kept: list[Factors] = list(layout)
         for dim in over:
@@ -89,38 +94,24 @@ def product(operation: Operation, context: Context) -> Effect:
     left, right = (a[name] for name in names[operation.name])
     shape = operation.outputs[0].shape
     layouts = [context.layouts.get(value, _constant(value)) for value in (left, right)]
-    after = _joined(layouts, shape)
-    over = {axis for factors in (layouts[0][-1], layouts[1][-2]) for axis in axes_of(factors)}
-    if after is None:
-        over = {axis for layout in layouts for axis in units(layout)}
-        after = tuple(
-            f if any(x.of is Kind.BATCH for x in f) else free(n) for f, n in zip(layouts[0], shape, strict=True)
-        )
+    over = [layouts[0][-1], layouts[1][-2]]
+    rows, columns = layouts[0][-2], layouts[1][-1]
+    if axes_of(rows).keys() & axes_of(columns):
+        # Positions by positions, as in attention: a unit is a row with all its columns.
+        over.append(columns)
+        columns = free(shape[-1])
+    batches = [fullest(pair) for pair in zip(layouts[0][:-2], layouts[1][:-2], strict=True)]
+    after = (*batches, rows, columns)
+    assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
     both = left.dynamic and right.dynamic
-    combined = max(layouts, key=lambda layout: len(units(layout)))
     images = max(batch_size(layout) for layout in layouts)
     return Effect(
         word="matmul" if both else "linear",
         layout=after,
-        reads=context.summed(combined, after, over),
+        reads=context.summed(layouts, after, over),
         macs=elements(shape) * left.shape[-1] // images,
     )
 
 
 def _constant(value: Value) -> Layout:
     return tuple(free(size) for size in value.shape)
-
-
-def _joined(layouts: list[Layout], shape: tuple[int, ...]) -> Layout | None:
-    """Rows of the left matrix by columns of the right; None where both have positions, so that pairs would be units."""
-    left, right = layouts
-    rows, columns = left[-2], right[-1]
-    if axes_of(rows) and axes_of(columns):
-        return None
-    batches = [
-        max(pair, key=lambda factors: sum(factor.of is not Kind.FREE for factor in factors))
-        for pair in zip(left[:-2], right[:-2], strict=True)
-    ]
-    after: Layout = (*batches, rows, columns)
-    assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
-    return after

@@ -27,10 +27,12 @@ class Row:
         scope: the module that it is the whole of, or None.
         inputs: the rows before it; None is the input of the network.
         reads: which positions of them its units read.
+        statistics: whether a norm makes them depend on the whole map besides.
         tip: its last value, whose shape is the row's.
         layout: of the tip.
-        made_by: the operation that made the tip.
-        parts: the kinds of its operations that compute something.
+        made_by: the operation that made the tip, or what the tip is another name of.
+        parts: the words of its operations that compute something, as ATen has them where configs do not.
+        inplace: of each part, whether it writes over what it reads.
         macs: multiply-accumulates for one image; None where unknown.
         groups: of a convolution.
         state: names of the parameters and buffers that it was the first to use.
@@ -47,6 +49,8 @@ class Row:
     layout: Layout
     made_by: Operation
     parts: list[str]
+    inplace: list[bool]
+    statistics: bool = False
     macs: int | None = 0
     groups: int = 1
     state: set[str] = field(default_factory=set)
@@ -107,7 +111,8 @@ class _Gathering:
             alike = len(value.shape) == len(effect.layout)
             self._context.layouts[value] = effect.layout if alike else tuple(map(free, value.shape))
         seen = all if effect.word == "concat" else any
-        if effect.reads is Reach.ALL or (effect.reads is Reach.SAME and seen(each in self._whole for each in sources)):
+        whole = effect.reads is Reach.SAME and seen(each in self._whole for each in sources)
+        if whole or effect.statistics or effect.reads is Reach.ALL:
             self._whole.update(operation.outputs)
         self._count(row, operation)
 
@@ -134,17 +139,20 @@ class _Gathering:
         reads = composed(row.reads, effect.reads)
         row.reads = Unknown("its operations together have no window") if reads is None else reads
         others = [self._row_of[value] for value in sources if self._row_of[value] is not row]
+        row.statistics |= effect.statistics
         row.inputs.extend(other for other in others if other not in row.inputs)
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
-        if row.word in ("pad", "view", "slice"):
+        if row.word in ("pad", "view", "slice") and not effect.view:
             row.word, row.groups = self._word(operation.path, effect), effect.groups
         if not effect.view and effect.word != "identity":
-            row.parts.append(self._word(operation.path, effect))
+            row.parts.append(effect.word)
+            row.inplace.append(not operation.fresh)
         output = operation.outputs[0]
         # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
         own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
         if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
-            row.tip, row.layout, row.made_by = output, effect.layout, operation
+            row.tip, row.layout = output, effect.layout
+            row.made_by = row.made_by if operation.number is None else operation
 
     def _start(self, operation: Operation, effect: Effect, sources: list[Value], scope: str | None) -> Row:
         """A new row, which takes the place of a padding that is there for it alone."""
@@ -167,7 +175,9 @@ class _Gathering:
             tip=operation.outputs[0],
             layout=effect.layout,
             made_by=operation,
-            parts=[] if effect.view else [word],
+            parts=[] if effect.view else [effect.word],
+            inplace=[] if effect.view else [not operation.fresh],
+            statistics=effect.statistics,
             macs=effect.macs,
             groups=effect.groups,
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import chain
+from math import prod
 
 from cnncli.torch_graph import arrangement, mixing, spatial
 from cnncli.torch_graph.effect import Context, Effect, Rule
@@ -13,7 +14,8 @@ def pointwise(operation: Operation, context: Context) -> Effect:
     """Number by number, of one tensor or of several that are broadcast to each other."""
     dynamic = [value for value in operation.inputs if value.dynamic]
     layout = merged([context.layout(value) for value in dynamic], operation.outputs[0].shape)
-    return Effect(word=operation.name, layout=layout, minor=True)
+    scales = operation.name in ("mul", "div") and len(dynamic) == 1 and not any(v.state for v in operation.inputs)
+    return Effect(word="scale" if scales else operation.name, layout=layout, minor=True)
 
 
 def copied(operation: Operation, context: Context) -> Effect:
@@ -31,13 +33,40 @@ def glu(operation: Operation, context: Context) -> Effect:
     return Effect(word="glu", layout=tuple(layout), minor=True)
 
 
+def overwritten(operation: Operation, context: Context) -> Effect:
+    """A tensor after something was written into parts of its memory: followed where these are whole maps."""
+    whole, written = operation.arguments["self"], operation.arguments["written"]
+    layouts = [context.layouts[value] for value in (whole, *written) if value.dynamic]
+    shape = operation.outputs[0].shape
+    maps = operation.arguments["aligned"] and all(prod(value.shape) < prod(shape) for value in written)
+    for dim, size in enumerate(shape):
+        maps = maps and (
+            all(value.shape[dim] == size for value in written) or not any(axes_of(layout[dim]) for layout in layouts)
+        )
+    if not maps:
+        raise Unfollowed("a part of it was written over after it was made")
+    full = [value.shape for value in (whole, *written) if value.dynamic]
+    fitted = [
+        tuple(factors if sizes[dim] == shape[dim] else free(shape[dim]) for dim, factors in enumerate(layout))
+        for sizes, layout in zip(full, layouts, strict=True)
+    ]
+    return Effect(word="concat", layout=merged(fitted, shape))
+
+
+def outside(operation: Operation, context: Context) -> Effect:
+    """A tensor of unknown origin, after numbers have left torch."""
+    raise Unfollowed("it may be made of numbers that were taken out of torch, as by numpy()")
+
+
 RULES: dict[str, Rule] = dict(
     chain(
         # Number by number, though ATen does not say so.
         [(n, pointwise) for n in ("hardswish", "prelu", "_prelu_kernel", "log_sigmoid_forward", "copy")],
         [(n, pointwise) for n in ("rrelu_with_noise", "native_dropout", "channel_shuffle", "floor_divide")],
         [(n, copied) for n in ("_to_copy", "clone", "detach", "alias", "lift_fresh", "identity")],
-        [("glu", glu), ("convolution", spatial.convolution), ("constant_pad_nd", spatial.constant_pad)],
+        [("overwritten", overwritten), ("outside", outside)],
+        [("dropout", pointwise), ("glu", glu)],
+        [("convolution", spatial.convolution), ("constant_pad_nd", spatial.constant_pad)],
         [(f"max_pool{n}d_with_indices", spatial.pool("max_pool")) for n in (2, 3)],
         [("max_pool1d", spatial.pool("max_pool"))],
         [(f"avg_pool{n}d", spatial.pool("avg_pool")) for n in (1, 2, 3)],
@@ -74,8 +103,6 @@ def effect_of(operation: Operation, context: Context) -> Effect:
     Raises:
         Unfollowed: nothing here knows the operation, or not with these arguments.
     """
-    if operation.through_view:
-        raise Unfollowed("writes into a part of another tensor")
     rule = RULES.get(operation.name)
     if rule is None and operation.pointwise:
         rule = pointwise

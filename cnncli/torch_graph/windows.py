@@ -1,6 +1,8 @@
 """Windows that no formula of `geometry` describes, and windows one after another as one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
 
 import torch
 from torch import Tensor
@@ -12,9 +14,29 @@ from cnncli.spec.layers.base import Reads, Unknown
 SAME = Sliding(kernel=1)
 
 
-def everything(size: int, units: int) -> Window:
-    """The window of units that each read every position."""
-    return Gathered((tuple(range(size)),) * units)
+def mixed(there: Mapping[int, int], gone: Mapping[int, int], left: Mapping[int, int]) -> Window:
+    """The window of units that each read every position along some pieces of an axis, and their own along the others.
+
+    Args:
+        there: the pieces before: positions from one to the next -> how many; `{7: 8, 1: 7}` is 8 windows of 7.
+        gone: those along which every position is read.
+        left: the pieces after, all of those that are not gone, and of the others those that still tell units apart.
+    """
+    own = [step for step in there if step not in gone]
+    found = {tuple(unit[step] for step in own): list[int]() for unit in _indices(there)}
+    for position, unit in enumerate(_indices(there)):
+        found[tuple(unit[step] for step in own)].append(position)
+    positions = tuple(tuple(found[tuple(unit[step] for step in own)]) for unit in _indices(left))
+    together = Sliding(kernel=prod(gone.values()), stride=prod(gone.values()))
+    alike = all(tuple(together.reads(unit, 0)) == each for unit, each in enumerate(positions))
+    return together if alike and own else Gathered(positions)
+
+
+def _indices(pieces: Mapping[int, int]) -> Iterator[dict[int, int]]:
+    """For each unit along an axis, in order, its index in each piece."""
+    steps = sorted(pieces, reverse=True)
+    for indices in product(*(range(pieces[step]) for step in steps)):
+        yield dict(zip(steps, indices, strict=True))
 
 
 def measured(operate: Callable[[Tensor], Tensor], size: int, expected: Sequence[Window]) -> Window:

@@ -63,18 +63,22 @@ def save_checkpoint(path: Path, training: Training) -> None:
         _swap_in(path)
 
 
-def load_weights(path: Path, model: nn.Module) -> None:
+def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     """Put the weights of a checkpoint into a model.
+
+    Returns:
+        The manifest that vouches for them.
 
     Raises:
         RunError: there is no checkpoint, it is damaged, or its weights do not fit the model.
     """
-    content = _verified(path, _WEIGHTS)
+    content, manifest = _verified(path, _WEIGHTS)
     try:
         weights = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise _damaged(path, f"{_WEIGHTS} cannot be read ({error})") from error
     put_weights(model, weights, source=str(path))
+    return manifest
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         RunError: there is no checkpoint, or it is damaged.
     """
-    content = _verified(path, _STATE)
+    content, _ = _verified(path, _STATE)
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state
 
@@ -121,16 +125,25 @@ def _readable(path: Path) -> Path:
     return old if not path.exists() and old.exists() else path
 
 
-def _verified(path: Path, name: str) -> bytes:
-    """A file of a checkpoint, if it is the one the manifest vouches for."""
-    expected = read_manifest(path)["files"].get(name)
+def _verified(path: Path, name: str) -> tuple[bytes, dict[str, Any]]:
+    """A file of a checkpoint, if it is the one the manifest vouches for, and the manifest.
+
+    Where a training puts a new checkpoint in place meanwhile, that one is read.
+    """
+    manifest = read_manifest(path)
+    wrong, content = "", b""
     try:
         content = (_readable(path) / name).read_bytes()
     except OSError as error:
-        raise _damaged(path, f"{name} cannot be read ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise _damaged(path, f"{name} is not the file that was written (its SHA-256 has changed)")
-    return content
+        wrong = f"{name} cannot be read ({error.strerror})"
+    else:
+        if hashlib.sha256(content).hexdigest() != manifest["files"].get(name):
+            wrong = f"{name} is not the file that was written (its SHA-256 has changed)"
+    if not wrong:
+        return content, manifest
+    if read_manifest(path) != manifest:
+        return _verified(path, name)
+    raise _damaged(path, wrong)
 
 
 def _damaged(path: Path, what: str) -> RunError:

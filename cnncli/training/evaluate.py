@@ -63,14 +63,28 @@ def evaluate(model: nn.Module, batches: Batches, classes: int) -> Evaluation:
     device = next(model.parameters()).device
     # MPS has no float64; elsewhere the sum of many small losses is kept exact.
     loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-    counts = torch.zeros(classes * classes, dtype=torch.int64, device=device)
-    with _evaluating(model), torch.inference_mode():
+    counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+    with evaluating(model), torch.inference_mode():
         for images, labels in batches.epoch(1):
             logits: Tensor = model(images)  # (N, classes)
             loss += F.cross_entropy(logits, labels, reduction="sum")
-            cells = labels * classes + logits.argmax(dim=1)
-            counts.scatter_add_(0, cells, torch.ones_like(cells))
-    return _summed_up(float(loss), counts.view(classes, classes))
+            counts += confusion_counts(labels, logits.argmax(dim=1), classes)
+    return _summed_up(float(loss), counts)
+
+
+def confusion_counts(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """Numbers of images by label (rows) and by what they were taken for: int64 (classes, classes).
+
+    Counted on the device, without waiting for it.
+
+    Args:
+        labels: int64 (N,).
+        predicted: int64 (N,).
+        classes: how many there are.
+    """
+    cells = labels * classes + predicted
+    counts = torch.zeros(classes * classes, dtype=torch.int64, device=labels.device)
+    return counts.scatter_add_(0, cells, torch.ones_like(cells)).view(classes, classes)
 
 
 def _summed_up(loss: float, counts: Tensor) -> Evaluation:
@@ -87,7 +101,7 @@ def _summed_up(loss: float, counts: Tensor) -> Evaluation:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode for a while; each module gets back the mode it had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

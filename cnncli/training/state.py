@@ -1,6 +1,6 @@
 """What is being trained, and how far it has got: all that a checkpoint must hold."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
@@ -37,6 +37,7 @@ class Training:
         best_epoch: the epoch it belongs to, 0 before the first.
         epochs_without_gain: since then.
         random: states of the random number generators where the loop last stopped; None before it began.
+        compiled: the model as `torch.compile` made it, or itself where that failed; no part of the state.
     """
 
     model: nn.Module
@@ -52,6 +53,7 @@ class Training:
     best_epoch: int = 0
     epochs_without_gain: int = 0
     random: dict[str, Tensor] | None = None
+    compiled: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         self.sums = Sums.zero(self.device)

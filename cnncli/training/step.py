@@ -52,8 +52,9 @@ class Step:
         self._span = span
         self.random_before = torch.get_rng_state()
         self._forward: Forward = training.model
-        if compiled:
-            self._forward = torch.compile(training.model)
+        if compiled:  # once for a training, however often its loop stops and goes on
+            training.compiled = training.compiled or torch.compile(training.model)
+            self._forward = training.compiled
 
     def take(self, images: Tensor, labels: Tensor) -> None:
         """One step on images (N, C, H, W) and labels (N,).
@@ -93,7 +94,7 @@ class Step:
                 raise
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             self._notify(f"torch.compile does not work here ({first_line}); training goes on without it")
-            self._forward = self._training.model
+            self._forward = self._training.compiled = self._training.model
             return self._gradients(images, labels)
 
     def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

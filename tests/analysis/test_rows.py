@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from cnncli.analysis.as_json import as_json
-from cnncli.analysis.graph import graph_of
+from cnncli.analysis.graph import Graph, GraphNode, graph_of
 from cnncli.analysis.receptive_field import ReceptiveField
 from cnncli.analysis.rows import Inspection, Row, inspect_graph
+from cnncli.analysis.table import nested, window_text
+from cnncli.geometry import Adaptive, Gathered, Sliding
 from cnncli.spec.document import Problem, parse_document
 from cnncli.spec.network import lay_out
 from cnncli.spec.reader import read_blueprint
@@ -207,3 +209,74 @@ def test_upsampling_halves_the_jump() -> None:
     layers = as_json(inspect_text("model: {layers: [{upsample: 2}]}", (1, 4, 4)))["layers"]
     assert layers[0]["receptive_field"]["jump"] == [0.5, 0.5]
     assert layers[0]["receptive_field"]["size"] == [1, 1]
+
+
+NORMED = """
+model:
+  layers:
+    - conv: {out_channels: 8, kernel_size: 3, norm: {group: 2}}
+    - conv: {out_channels: 8, kernel_size: 3, stride: 2}
+    - group_norm: 4
+    - conv: {out_channels: 8, kernel_size: 3}
+"""
+
+
+def test_statistics_over_the_map_hide_no_local_field() -> None:
+    """With group norm every unit sees everything; besides, 3, then 5, then 5 + 2 * 2 = 9 pixels of the maps."""
+    rows = inspect_text(NORMED + "    - flatten\n    - logits\n", (1, 28, 28)).rows
+    assert [field_of(row).everywhere for row in rows] == [True] * 6
+    assert [field_of(row).local for row in rows] == [(3, 3), (5, 5), (5, 5), (9, 9), None, None]
+    assert [window_text(row.windows) for row in rows[:3]] == ["3/1/0/1", "3/2/0/1", ""]
+    assert [row.name for row in rows if any("mean and variance" in note for note in row.notes)] == [
+        "conv1",
+        "group_norm1",
+    ]
+
+
+def test_windows_in_the_table() -> None:
+    """k/s/p/d where an axis has a kernel, else a word."""
+    same, three = Sliding(kernel=1), Sliding(kernel=3, before=1, after=1)
+    assert window_text((three, three)) == "3/1/1/1"
+    assert window_text((three, same)) == "3x1/1/1x0/1"
+    assert window_text((Sliding(kernel=1, before=0, after=-8), same)) == "cut 0+8 x 1"
+    assert window_text((Gathered(((0, 1, 2),) * 3), same)) == "all x 1"
+    assert window_text((Gathered(((2,), (0,), (1,))),) * 2) == "picks"
+    assert window_text((Adaptive(units=4), Adaptive(units=5))) == "to 4x5"
+
+
+def test_the_json_has_a_kernel_for_every_axis_or_none() -> None:
+    graph = Graph(
+        name="test",
+        input_shape=(1, 6, 6),
+        nodes=(
+            GraphNode(
+                name="mean",
+                type="mean",
+                inputs=("input",),
+                shape=(1, 1, 6),
+                reads=(Gathered((tuple(range(6)),)), Sliding(kernel=1)),
+                params=0,
+                macs=0,
+            ),
+        ),
+    )
+    (row,) = as_json(inspect_graph(graph))["layers"]
+    assert row["kernel_size"] is row["stride"] is row["padding"] is row["dilation"] is None
+
+
+def test_names_as_a_tree() -> None:
+    names = [
+        "conv",
+        "layer1.0.conv1",
+        "layer1.0.conv2",
+        "layer1.0.down.0",
+        "layer1.1.conv1",
+        "layer1.1.add",
+        "a.b",
+        "c",
+    ]
+    shown = [line for scopes, name in nested(names) for line in (*scopes, name)]
+    assert shown == [
+        *("conv", "layer1", " .0", "  .conv1", "  .conv2", "  .down.0"),
+        *(" .1", "  .conv1", "  .add", "a.b", "c"),
+    ]

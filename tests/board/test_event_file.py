@@ -1,9 +1,7 @@
 """What the board writes, read back by TensorBoard's own reader."""
 
 import io
-import random
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -21,10 +19,12 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[import-untyped]  # generated, no stubs
     HParamsPluginData,
 )
-from torch import Tensor, nn
 
+from cnncli.analysis.graph import graph_of
+from cnncli.analysis.rows import inspect_graph
 from cnncli.board.event_file import Board, spaced_steps
 from cnncli.errors import DiskError
+from cnncli.spec.config import read_config
 
 
 def read(directory: Path) -> EventAccumulator:
@@ -56,6 +56,20 @@ def test_pictures_come_back_bit_for_bit(tmp_path: Path) -> None:
             assert np.array_equal(np.array(decoded), picture)
 
 
+def test_animations_come_back_byte_for_byte(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (37, 300), colour) for colour in ("red", "green", "blue")]
+    written = io.BytesIO()
+    frames[0].save(written, "GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)
+    with Board(tmp_path) as board:
+        board.animations(4, {"evolution/01_conv1": written.getvalue()})
+        board.animations(5, {"evolution/01_conv1": written.getvalue()})
+    images = read(tmp_path).Images("evolution/01_conv1")
+    assert [image.step for image in images] == [4, 5]
+    for image in images:
+        assert image.encoded_image_string == written.getvalue()
+        assert (image.width, image.height) == (37, 300)
+
+
 def test_histograms_hold_the_finite_values(tmp_path: Path) -> None:
     nan, inf = float("nan"), float("inf")
     with Board(tmp_path) as board:
@@ -81,8 +95,8 @@ def test_texts(tmp_path: Path) -> None:
     with Board(tmp_path) as board:
         board.texts({"config": "| a | b |", "versions": "torch **2**"})
     reader = read(tmp_path)
-    assert reader.Tensors("config/text_summary")[0].tensor_proto.string_val == [b"| a | b |"]
-    assert reader.Tensors("versions/text_summary")[0].tensor_proto.string_val == [b"torch **2**"]
+    assert reader.Tensors("config")[0].tensor_proto.string_val == [b"| a | b |"]
+    assert reader.Tensors("versions")[0].tensor_proto.string_val == [b"torch **2**"]
 
 
 def test_hparams_are_in_the_file_of_the_run(tmp_path: Path) -> None:
@@ -107,54 +121,36 @@ def test_layout(tmp_path: Path) -> None:
     assert b"^loss/val$" in content
 
 
-class Noisy(nn.Module):
-    """A model that draws a random number and warns in the tracer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(1, 2, 3)
-        self.frozen = nn.BatchNorm2d(2).eval()
-        self.dropout = nn.Dropout()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 1, H, W) -> (N, 2, H - 2, W - 2)."""
-        if x.mean() > torch.rand(()):  # a branch on a value: the tracer warns
-            x = x + 1
-        y: Tensor = self.dropout(self.frozen(self.conv(x)))
-        return y
+NESTED = """\
+data: {name: digits, size: 8}
+model:
+  layers: [{conv: {out_channels: 4, kernel_size: 3, padding: same}}, {residual: [{conv: 4}]}, flatten, logits]
+  defaults: {conv: {kernel_size: 3, padding: same, activation: relu}}
+"""
 
 
-def test_graph_leaves_the_model_and_the_random_numbers_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    model = Noisy()
-    torch.manual_seed(3)
-    before = torch.get_rng_state(), random.getstate()
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    with Board(tmp_path) as board, warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert board.graph(model, torch.zeros(1, 1, 5, 5)) is None
-    assert torch.equal(before[0], torch.get_rng_state())
-    assert before[1] == random.getstate()
-    assert [module.training for module in model.modules()] == [True, True, False, True]
-    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    assert capfd.readouterr() == ("", "")
-    assert any("conv" in node.name for node in read(tmp_path).Graph().node)
-
-
-class Untraceable(nn.Module):
-    """A model that fails in the tracer."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Fails."""
-        raise RuntimeError("cannot be traced\nfor many reasons")
-
-
-def test_a_graph_that_fails_is_a_reason_and_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with Board(tmp_path) as board:
-        reason = board.graph(Untraceable(), torch.zeros(1, 1))
-        board.scalars(0, {"still": 1.0})
-    assert reason == "RuntimeError: cannot be traced"
-    assert capfd.readouterr() == ("", "")
-    assert read(tmp_path).Tags()["scalars"] == ["still"]
+def test_the_graph_is_the_network(tmp_path: Path) -> None:
+    (tmp_path / "nested.yaml").write_text(NESTED)
+    config = read_config(str(tmp_path / "nested.yaml"), data_dir=tmp_path)
+    with Board(tmp_path / "run") as board:
+        board.graph(inspect_graph(graph_of(config.network, "nested")))
+    nodes = {node.name: node for node in read(tmp_path / "run").Graph().node}
+    reads = {name: list(node.input) for name, node in nodes.items()}
+    assert reads == {
+        "input": [],
+        "conv1": ["input"],
+        "residual1/conv1": ["conv1"],
+        "residual1/add": ["residual1/conv1", "conv1"],
+        "flatten1": ["residual1/add"],
+        "logits1": ["flatten1"],
+    }
+    conv = nodes["residual1/conv1"]
+    assert conv.op == "conv"
+    (shape,) = conv.attr["_output_shapes"].list.shape
+    assert [dim.size for dim in shape.dim] == [4, 8, 8]
+    assert conv.attr["params"].i == 4 * (4 * 3 * 3 + 1)
+    assert conv.attr["macs"].i == 4 * 4 * 3 * 3 * 8 * 8
+    assert (conv.attr["field"].s, conv.attr["jump"].s) == (b"5x5", b"1x1")
 
 
 def test_what_is_written_can_be_read_before_the_end(tmp_path: Path) -> None:
@@ -181,7 +177,7 @@ def full_disk(board: Board) -> Iterator[None]:
     """The board's file replaced by a device that is always full."""
     with Path("/dev/full").open("wb", buffering=0) as full:
         kept = board._file
-        board._records._writer = board._file = full  # type: ignore[assignment]  # unbuffered, for the test
+        board._records._file = board._file = full  # type: ignore[assignment]  # unbuffered, for the test
         yield
         board._file = kept
 

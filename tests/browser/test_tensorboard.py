@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 from cnncli.cli.app import main
 
@@ -32,16 +32,21 @@ WAIT = 30.0
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run of four epochs in it."""
+    """A folder with a run of four epochs in it, one picture of which was drawn again by `cnncli show`."""
     folder = tmp_path_factory.mktemp("seen")
     (folder / "seen.yaml").write_text(CONFIG, encoding="utf-8")
-    words = ["cnncli", "train", str(folder / "seen.yaml"), "--out", str(folder / "runs"), "--threads", "1", "--quiet"]
+    out = folder / "runs"
+    run_cnncli("train", str(folder / "seen.yaml"), "--out", str(out), "--threads", "1", "--quiet")
+    run_cnncli("show", "kernels", *map(str, out.iterdir()), "--layer", "conv2")
+    return out
+
+
+def run_cnncli(*words: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", words)
+        patch.setattr(sys, "argv", ["cnncli", *words])
         with pytest.raises(SystemExit) as ended:
             main()
     assert ended.value.code in (None, 0)
-    return folder / "runs"
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +71,18 @@ def wait_for_address(server: subprocess.Popen[bytes], said: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
+def browser(chromium: Path) -> Iterator[BrowserContext]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
+        yield browser.new_context()  # of all pages, so that TensorBoard's own files are loaded once
         browser.close()
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(browser: BrowserContext) -> Iterator[Page]:
     """A page in which nothing went wrong when the test ends."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.set_default_timeout(1000 * WAIT)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -101,8 +107,18 @@ def test_the_curves(page: Page, address: str) -> None:
     page.goto(f"{address}#timeseries")
     titles = page.locator(".group-title")
     expect(titles.get_by_text("weights", exact=True)).to_be_visible(timeout=1000 * WAIT)
-    groups = ["accuracy", "feature_maps", "gradients", "kernels", "loss", "test", "training", "weights"]
-    assert titles.all_inner_texts() == ["Pinned", *groups]
+    groups = [
+        "accuracy",
+        "dead_fraction",
+        "evolution",
+        "feature_maps",
+        "gradients",
+        "kernels",
+        "loss",
+        "test",
+        "training",
+    ]
+    assert titles.all_inner_texts() == ["Pinned", *groups, "weights"]
     for part in ("train", "val"):
         card = page.locator("scalar-card").filter(has=page.get_by_title(f"accuracy/{part}"))
         expect(card.locator("line-chart")).to_be_visible()
@@ -111,7 +127,7 @@ def test_the_curves(page: Page, address: str) -> None:
 @pytest.mark.parametrize(
     ("group", "tags"),
     [
-        ("kernels", ["kernels/01_conv1", "kernels/03_conv2"]),
+        ("kernels", ["kernels/01_conv1", "kernels/03_conv2", "kernels/03_conv2"]),  # the last one is that of show
         ("feature_maps/.*/7", [f"feature_maps/{layer}/7" for layer in LAYERS]),
         ("loss", ["loss/train", "loss/val", "test/loss"]),
     ],
@@ -129,6 +145,27 @@ def test_the_cards_of_a_group(group: str, tags: list[str], page: Page, address: 
 
 
 def test_the_images_dashboard(page: Page, address: str) -> None:
-    page.goto(f"{address}#images")
-    wait_for_pictures(page, "tf-image-loader img", 4)
-    expect(page.get_by_text("kernels", exact=True)).to_be_visible()
+    page.goto(f"{address}#images&tagFilter=kernels")
+    cards = page.locator("tf-category-paginated-view").first.locator("tf-image-loader")
+    expect(cards).to_have_count(3, timeout=1000 * WAIT)
+    wait_for_pictures(page, "tf-image-loader img", 3)
+    found = sorted(cards.evaluate_all("cards => cards.map(card => [card.tag, card.run.split('/').slice(1).join()])"))
+    assert found == [["kernels/01_conv1", ""], ["kernels/03_conv2", ""], ["kernels/03_conv2", "show"]]
+
+
+def test_the_tabs_are_those_of_the_documentation(page: Page, address: str) -> None:
+    page.goto(address)
+    tabs = page.locator("[role=tab]:visible")
+    expect(tabs.get_by_text("HParams")).to_be_visible(timeout=1000 * WAIT)
+    text = (Path(__file__).parents[2] / "docs/tensorboard.md").read_text(encoding="utf-8")
+    table = text.split("| tab |")[1].split("\n\n")[0]
+    documented = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines()[2:]]
+    assert [name for name in tabs.all_inner_texts() if name] == [name.upper() for name in documented]
+
+
+def test_the_graph_is_unfolded_to_its_layers(page: Page, address: str) -> None:
+    page.goto(f"{address}#graphs")
+    nodes = page.locator("tf-graph-scene g.node")
+    expect(nodes).to_have_count(len(LAYERS) + 3, timeout=1000 * WAIT)
+    names = nodes.evaluate_all("nodes => nodes.map(node => node.dataset.name)")
+    assert sorted(names) == sorted(["input", *(layer[3:] for layer in LAYERS), "flatten1", "logits1"])

@@ -34,7 +34,7 @@ LENET5_HEAD = [
 def test_help_groups_the_commands(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("--help")
     assert (code, err) == (0, "")
-    design, train = out.index(" Design "), out.index(" Train ")
+    design, train = out.index("Design:"), out.index("Train:")
     assert all(design < out.index(f" {name} ", design) < train for name in ("init", "validate", "inspect", "schema"))
     assert out.index(" train ", train)
 

@@ -103,6 +103,7 @@ def test_hints_can_be_left_out() -> None:
         (["lenet5", "--ignore", "critcal"], UsageError),
         (["lenet5", "--input", "28"], UsageError),
         (["lenet5", "--unit", "0,0"], UsageError),
+        (["lenet5", "--layer", "conv1", "--unit", "0,0", "--pixel", "3,3"], UsageError),
         (["lenet5", "--layer", "conv1", "--unit", "here"], UsageError),
         (["lenet5", "--kwargs", "{"], UsageError),
         (["lenet5", "--kwargs", '{"width": 3}'], UsageError),
@@ -136,3 +137,34 @@ def test_what_is_unknown_is_said_and_strict_refuses_it(capsys: pytest.CaptureFix
     assert "not known: b: no rule" in capsys.readouterr().out
     assert json.loads(json_text(inspection))["layers"][2]["receptive_field"] is None
     assert len(csv_text(inspection).splitlines()) == 4
+
+
+def test_units_and_pixels_as_json() -> None:
+    """conv1: 5x5, padded by 2. Unit i of conv2 sees the pixels from 2 i - 2 to 2 i + 11."""
+    (unit,) = json.loads(printed("lenet5", "--layer", "conv1", "--unit", "0,0", "--json"))
+    assert unit == {
+        "layer": "conv1",
+        "unit": [0, 0],
+        "unclipped": [[-2, 2], [-2, 2]],
+        "clipped": [[0, 2], [0, 2]],
+        "padding": 1 - 9 / 25,
+    }
+    (seers,) = json.loads(printed("lenet5", "--layer", "conv2", "--pixel", "3,3", "--json"))
+    assert seers == {"layer": "conv2", "units": [[0, 1, 2], [0, 1, 2]], "share": 9 / 100}
+
+
+def test_rows_of_features_have_no_places() -> None:
+    shown = printed("lenet5", "--pixel", "3,3")
+    assert "all units" in next(line for line in shown.splitlines() if line.startswith("flatten1"))
+
+
+def test_units_are_no_table() -> None:
+    result = run("lenet5", "--layer", "conv1", "--unit", "0,0", "--format", "csv")
+    assert isinstance(result.exception, UsageError)
+
+
+def test_no_digit_is_lost_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnncli.cli.render.console._PIPED_WIDTH", 40)
+    table = printed("lenet5", "--wide")
+    for number in ("16x10x10", "240,000", "480,000", "2,416/0", "61,706/0"):
+        assert number in table

@@ -129,6 +129,7 @@ def test_the_effective_field_of_a_run(tmp_path: Path) -> None:
     assert list(found["trained"]) == list(found["untrained"]) == ["20", "50", "90", "99"]
     with Image.open(picture) as drawn:
         assert drawn.format == "PNG"
+    assert (directory / "show" / "effective" / "03_conv2.png").read_bytes() == picture.read_bytes()
     table = run(str(directory), "--effective", "20", "--layer", "conv2").stdout
     sides = next(line.split() for line in table.splitlines() if line.split()[:1] == ["trained"])
     assert sides[1:] == [str(side) for side in found["trained"].values()]

@@ -54,6 +54,7 @@ def test_the_files_of_a_run(trained: Path) -> None:
     assert names == {
         *("config.yaml", "resolved.yaml", "meta.json", "metrics.jsonl", "results.json", "status.json", "lock"),
         *(f"checkpoints/{which}/{name}" for which in ("last", "best") for name in CHECKPOINT_FILES),
+        *(f"evolution/{step}.safetensors" for step in (0, 1, 2, 4, 8, 16, 27)),
         events,
     }
 
@@ -145,7 +146,7 @@ def test_off_a_terminal_there_is_a_plain_line_per_epoch(run_cnncli: Cnncli) -> N
     parts = ("train", "val", "test")
     assert table["accuracy"] == [f"{results[part]['accuracy']:.2%}" for part in parts]
     assert table["7"] == [f"{results[part]['per_class']['7']:.2%}" for part in parts]
-    assert "tensorboard --logdir runs\n" in out
+    assert "cnncli board runs\n" in out
 
 
 def test_a_dry_run_prints_the_layers_and_makes_nothing(run_cnncli: Cnncli, folder: Path) -> None:

@@ -11,7 +11,10 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
+from cnncli.data.digits import load_digits
+from cnncli.data.splits import stratified_split
 from cnncli.experiment.run import conduct
 from cnncli.experiment.setup import prepare
 from cnncli.spec.config import read_config
@@ -91,3 +94,24 @@ def events(run: Path, read_events: ReadEvents) -> EventAccumulator:
 def weights(run: Path) -> dict[str, Tensor]:
     """The weights of its last checkpoint."""
     return load_file(run / "checkpoints/last/weights.safetensors")
+
+
+@pytest.fixture(scope="session")
+def dead(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The dead channels of each layer that has them, from its last weights and all validation images at once."""
+    digits = load_digits()
+    kept, held_out = stratified_split(digits.train.labels, 0.2, seed=3)
+    learned = digits.train.images[kept].double() / 255
+    images = (digits.train.images[held_out].double() / 255 - learned.mean()) / learned.std(correction=0)
+
+    def convolved(x: Tensor, name: str, padding: int) -> Tensor:
+        weight, bias = (weights[f"{name}.conv.{which}"].double() for which in ("weight", "bias"))
+        return F.conv2d(x, weight, bias, padding=padding).relu()
+
+    def zero(maps: Tensor) -> tuple[int, ...]:
+        return tuple(channel for channel in range(maps.shape[1]) if not maps[:, channel].any())
+
+    conv1 = convolved(images, "conv1", 1)
+    conv2 = convolved(F.max_pool2d(conv1, 2), "conv2", 0)
+    first, second = zero(conv1), zero(conv2)
+    return {"01_conv1": first, "02_max_pool1": first, "03_conv2": second, "04_avg_pool1": second}

@@ -28,13 +28,15 @@ def test_there_is_one_file_with_everything(run: Path, events: EventAccumulator) 
     assert len(list(run.rglob("*tfevents*"))) == 1
     tags = events.Tags()
     curves = [f"{name}/{part}" for name, part in product(("accuracy", "loss"), ("train", "val"))]
+    dead = ["dead_fraction/01_conv1", "dead_fraction/03_conv2"]
     assert sorted(tags["scalars"]) == sorted(
-        [*curves, "test/accuracy", "test/loss", "training/learning_rate", "training/images_per_second"]
+        [*curves, *dead, "test/accuracy", "test/loss", "training/learning_rate", "training/images_per_second"]
     )
     assert sorted(tags["images"]) == sorted(
         [
             *(f"kernels/{layer}" for layer in CONVOLUTIONS),
             *(f"feature_maps/{layer}/{label}" for layer, label in product(MAPPED, CLASSES)),
+            *(f"evolution/{layer}" for layer in MAPPED),
         ]
     )
     parameters = [f"{layer}/" for layer in (*CONVOLUTIONS, "07_logits1")]
@@ -47,12 +49,7 @@ def test_there_is_one_file_with_everything(run: Path, events: EventAccumulator) 
                 "bias",
             }
     assert tags["graph"]
-    assert {
-        "config/text_summary",
-        "resolved_config/text_summary",
-        "layers/text_summary",
-        "versions/text_summary",
-    } <= set(tags["tensors"])
+    assert {"config", "resolved_config", "layers", "versions"} <= set(tags["tensors"])
     settings = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     hparams = HParamsPluginData.FromString(settings).session_start_info.hparams
     assert hparams["lr"].number_value == 1e-2
@@ -62,7 +59,7 @@ def test_there_is_one_file_with_everything(run: Path, events: EventAccumulator) 
 
 def test_the_texts(events: EventAccumulator) -> None:
     def text(tag: str) -> str:
-        (tensor,) = events.Tensors(f"{tag}/text_summary")
+        (tensor,) = events.Tensors(tag)
         content: bytes = tensor.tensor_proto.string_val[0]
         return content.decode()
 
@@ -89,8 +86,19 @@ def test_curves_have_a_point_for_each_epoch(run: Path, events: EventAccumulator)
 def test_pictures_have_at_most_ten_steps_with_the_first_and_the_last(events: EventAccumulator) -> None:
     for tag in events.Tags()["images"]:
         steps = [image.step for image in events.Images(tag)]
-        assert steps == [STEPS * epoch for epoch in (0, 1, 2, 4, 8, EPOCHS)]
-        assert steps == sorted(set(steps))
+        alone = tag.startswith("evolution/")
+        assert steps == ([EPOCHS * STEPS] if alone else [0, 1, 2, 4, 8, 16, 32, 64, EPOCHS * STEPS])
+
+
+def test_dead_filters_are_counted(
+    events: EventAccumulator, weights: Mapping[str, Tensor], dead: Mapping[str, tuple[int, ...]]
+) -> None:
+    assert any(dead.values()), "of a network without a dead filter little is shown"
+    for layer in ("01_conv1", "03_conv2"):
+        points = events.Scalars(f"dead_fraction/{layer}")
+        assert [point.step for point in points] == [0, 1, 2, 4, 8, 16, 32, 64, EPOCHS * STEPS]
+        filters = len(weights[f"{layer[3:]}.conv.weight"])
+        assert points[-1].value == pytest.approx(len(dead[layer]) / filters)
 
 
 def test_histograms_hold_every_weight(events: EventAccumulator, weights: Mapping[str, Tensor]) -> None:
@@ -111,6 +119,6 @@ def test_a_resumed_run_reads_as_one(train_tiny: Train, events: EventAccumulator,
     resumed = read_events(path)
     assert len(list(path.glob("*tfevents*"))) == 2
     assert [point.step for point in resumed.Scalars("loss/train")] == [STEPS, 2 * STEPS, 3 * STEPS]
-    assert [image.step for image in resumed.Images("kernels/01_conv1")] == [0, STEPS, 2 * STEPS, 3 * STEPS]
+    assert [image.step for image in resumed.Images("kernels/01_conv1")] == [0, 1, 2, 4, 8, 16, 3 * STEPS]
     losses = [point.value for point in events.Scalars("loss/train")][:3]
     assert [point.value for point in resumed.Scalars("loss/train")] == losses, "the rate is constant: nothing differs"

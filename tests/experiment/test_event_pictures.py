@@ -25,6 +25,7 @@ from cnncli.pictures.kernels import kernel_picture
 from cnncli.reference import corr2d_multi_in_out, pool2d
 
 Pixels = npt.NDArray[np.uint8]
+Dead = Mapping[str, tuple[int, ...]]
 Values = npt.NDArray[np.float64]
 
 LAST_STEP = 14 * 9
@@ -66,6 +67,13 @@ def cells(pixels: Pixels, box: Box) -> Pixels:
     return values
 
 
+def is_outlined(pixels: Pixels, box: Box) -> bool:
+    """Whether all of the line around a tile is green, as around dead filters."""
+    around = pixels[box.y - 1 : box.bottom + 1, box.x - 1 : box.right + 1]
+    line = np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])
+    return bool((line == (0, 170, 60)).all())
+
+
 def reading_order(boxes: Mapping[tuple[int, ...], Box]) -> list[tuple[int, ...]]:
     """The keys of tiles from left to right and from top to bottom."""
     return sorted(boxes, key=lambda key: (boxes[key].y, boxes[key].x))
@@ -73,17 +81,18 @@ def reading_order(boxes: Mapping[tuple[int, ...], Box]) -> list[tuple[int, ...]]
 
 @pytest.mark.parametrize("layer", ["01_conv1", "03_conv2", "05_conv3"])
 def test_kernel_pixels_are_the_weights_of_the_checkpoint(
-    layer: str, events: EventAccumulator, weights: Mapping[str, Tensor]
+    layer: str, events: EventAccumulator, weights: Mapping[str, Tensor], dead: Dead
 ) -> None:
     name = layer[3:]
     weight = weights[f"{name}.conv.weight"]  # (O, I, kh, kw)
-    boxes = kernel_picture(weight, title=name).boxes
+    boxes = kernel_picture(weight, title=name, dead=dead.get(layer)).boxes
     assert sorted(boxes) == list(product(range(weight.shape[0]), range(weight.shape[1])))
     limit = float(weight.abs().max())
     pixels = last_picture(events, f"kernels/{layer}")
     for (output, input_), box in boxes.items():
         decoded = signed_values(cells(pixels, box), limit)
         np.testing.assert_allclose(decoded, weight[output, input_].numpy(), atol=limit * QUANTISATION)
+        assert is_outlined(pixels, box) == (output in dead.get(layer, ()))
 
 
 def test_a_row_of_the_kernel_matrix_is_a_filter(weights: Mapping[str, Tensor]) -> None:
@@ -127,24 +136,25 @@ def maps_by_definition(image: Tensor, weights: Mapping[str, Tensor]) -> Iterator
 
 @pytest.mark.parametrize("label", [0, 4, 9])
 def test_feature_map_pixels_agree_with_the_definitions(
-    label: int, events: EventAccumulator, weights: Mapping[str, Tensor], probes: Tensor
+    label: int, events: EventAccumulator, weights: Mapping[str, Tensor], probes: Tensor, dead: Dead
 ) -> None:
     for layer, maps in maps_by_definition(probes[label], weights):
         pixels = last_picture(events, f"feature_maps/{layer}/{label}")
-        picture = feature_map_picture(maps, image=torch.zeros(1, 8, 8), title="")
+        picture = feature_map_picture(maps, image=torch.zeros(1, 8, 8), title="", dead=dead.get(layer))
         assert reading_order(picture.boxes) == [(channel,) for channel in range(len(maps))]
         limit = float(maps.abs().max())
         decode = signed_values if (maps < 0).any() else values_from_zero
         for (channel,), box in picture.boxes.items():
             decoded = decode(cells(pixels, box), limit)
             np.testing.assert_allclose(decoded, maps[channel].numpy(), atol=limit * QUANTISATION, err_msg=layer)
+            assert is_outlined(pixels, box) == (channel in dead.get(layer, ())), layer
 
 
 def test_the_probe_stands_beside_its_maps(events: EventAccumulator) -> None:
     digits = load_digits()
     image = digits.test.images[digits.test.labels.tolist().index(7)]
     pixels = last_picture(events, "feature_maps/01_conv1/7")
-    inset = feature_map_picture(torch.ones(5, 8, 8), image=image, title="").inset
+    inset = feature_map_picture(torch.ones(5, 8, 8), image=image, title="", dead=()).inset
     assert inset is not None
     shown = cells(pixels, inset)
     assert np.array_equal(shown, image[0].numpy()[..., None].repeat(3, axis=2))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnncli.cli.render.figures import Medium
+from cnncli.cli.render.medium import Medium
 from cnncli.cli.render.page import page_lines
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet

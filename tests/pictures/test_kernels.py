@@ -1,6 +1,7 @@
 """Kernels set by hand have the colours they must have, and pictures can be read back into weights."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +10,10 @@ import torch
 
 from cnncli.pictures import kernels
 from cnncli.pictures.canvas import text_width
-from cnncli.pictures.grid import CAPTION_SIZE, MARGIN, Picture
+from cnncli.pictures.colour import Scale
+from cnncli.pictures.grid import CAPTION_SIZE, MARGIN, Picture, Strip
 from cnncli.pictures.kernels import kernel_picture
-from cnncli.pictures.layout import HEIGHT, WIDTH
+from cnncli.pictures.layout import HEIGHT, PAGE, WIDTH
 
 Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 WHITE, BLUE, RED, MAGENTA = [247, 247, 247], [18, 58, 128], [138, 16, 36], [255, 0, 255]
@@ -142,3 +144,60 @@ def test_half_precision_and_gradients_do_not_matter() -> None:
     weight = normal(2, 2, 3, 3).bfloat16()
     expected = kernel_picture(weight.float(), title="a").pixels
     assert np.array_equal(kernel_picture(weight.requires_grad_(), title="a").pixels, expected)
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, weight: torch.Tensor, **options: Any) -> dict[str, Any]:
+    """What is handed to the drawing: `labels` of the strips, `captions`, `columns` and `scale`."""
+    seen: dict[str, Any] = {}
+
+    def compose(strips: list[Strip], *_: object, **others: Any) -> None:
+        seen.update(others, labels=[strip.label for strip in strips])
+
+    monkeypatch.setattr(kernels, "compose", compose)
+    kernel_picture(weight, title="", **options)
+    return seen
+
+
+def test_by_norm_filters_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.zeros(4, 2, 2, 2)
+    weight[0, 0, 0, 0] = 3.0  # norm 3
+    weight[1, :, 0, 0] = 2.5  # norm 3.54, though no weight of it is as large
+    weight[3, 1, 1, 1] = -4.0  # norm 4
+    seen = drawn(monkeypatch, weight, by_norm=True)
+    assert seen["labels"] == ["3", "1", "0", "2"]
+    assert "filters by their L2 norm, the largest first" in seen["captions"]
+    weight[2, 0, 0, 0] = float("nan")
+    assert drawn(monkeypatch, weight, by_norm=True)["labels"] == ["2", "3", "1", "0"]
+    assert drawn(monkeypatch, weight)["labels"] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_scales_of_their_own_are_printed_and_the_bar_has_no_number(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = torch.tensor([0.5, -2.0])[:, None, None, None].expand(-1, depth, 5, 5)
+    scales = [Scale(low=-high, high=high, signed=True) for high in (0.5, 2.0)]
+    seen = drawn(monkeypatch, weight, scales=scales, sheet=PAGE)
+    assert seen["labels"] == ["0 ±0.5", "1 ±2"]
+    assert (seen["scale"].low, seen["scale"].high) == ("-max", "max")
+    assert "each filter on its own scale, ± its largest weight" in seen["captions"]
+    shared = drawn(monkeypatch, weight, scales=scales[:1] * 2, sheet=PAGE)
+    assert shared["labels"] == ["0", "1"]
+    assert shared["scale"] == scales[0]
+    assert len(shared["captions"]) == 1
+
+
+def test_with_groups_inputs_are_counted_from_the_first_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = drawn(monkeypatch, normal(8, 2, 3, 3), groups=4)
+    assert seen["columns"] == ["+0", "+1"]
+    assert seen["captions"] == ["3x3, 8 filters down, 2 inputs of each of 4 groups across"]
+    assert drawn(monkeypatch, normal(8, 1, 3, 3), groups=8)["captions"] == ["3x3, 8 filters, 8 groups"]
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (16, 6, 5, 5), (512, 512, 3, 3), (64, 64, 1, 1), (1, 1, 1, 1)])
+def test_a_page_is_as_large_as_it_must_be_and_no_larger(shape: tuple[int, ...]) -> None:
+    picture = kernel_picture(normal(*shape), title="layer", sheet=PAGE)
+    height, width, _ = picture.pixels.shape
+    assert height <= PAGE.height
+    assert width <= PAGE.width
+    assert height - max(box.bottom for box in picture.boxes.values()) < 20
+    assert len(picture.boxes) >= len(kernel_picture(normal(*shape), title="layer").boxes)
+    assert all(max(shape[2:]) * box.scale <= 96 for box in picture.boxes.values())

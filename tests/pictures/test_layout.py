@@ -35,6 +35,15 @@ def test_one_tile_is_shown_even_where_it_does_not_fit() -> None:
     assert (layout.strips, layout.tiles, layout.scale) == (1, 1, 2)
 
 
+def test_enlargement_has_an_end_and_the_arrangement_is_compact() -> None:
+    # Tiles of 5 x 5 enlarged 4 times, with 4 px below and beside: nine of them are most compact as three by three.
+    layout = plan(strips=9, tiles=1, tile=(5, 5), room=(900, 900), spacing=Spacing(gap=4), least_scale=1, most_scale=4)
+    assert (layout.across, layout.scale, layout.strips) == (3, 4, 9)
+    assert layout.size == (72, 72)
+    too_small = plan(strips=9, tiles=1, tile=(5, 5), room=(30, 30), spacing=Spacing(gap=4), least_scale=3, most_scale=2)
+    assert (too_small.scale, too_small.strips) == (3, 1)
+
+
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(data=st.data())
 def test_tiles_stay_in_the_room_and_do_not_overlap(data: st.DataObject) -> None:

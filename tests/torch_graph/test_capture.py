@@ -70,6 +70,26 @@ class Attention(nn.Module):
         return mixed.transpose(1, 2).reshape(images.shape)
 
 
+class Windows(nn.Module):
+    """Attention inside of windows of 4 x 5, or of a grid of as many positions far apart, as in Swin and MaxViT."""
+
+    def __init__(self, *, shift: int = 0, grid: bool = False) -> None:
+        super().__init__()
+        self.shift = shift
+        self.grid = grid
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        shifted = torch.roll(self.conv(images), (-self.shift, -self.shift), (2, 3))
+        rows, columns, order = (4, 5, (0, 3, 5, 2, 4, 1)) if self.grid else (3, 2, (0, 2, 4, 3, 5, 1))
+        cut = shifted.reshape(-1, 4, rows, 12 // rows, columns, 10 // columns).permute(order)
+        windows = cut.reshape(-1, 20, 4)
+        mixed: Tensor = self.attention(windows, windows, windows, need_weights=False)[0]
+        back = mixed.reshape(cut.shape).permute([order.index(dim) for dim in range(6)]).reshape(images.shape)
+        return images + torch.roll(back, (self.shift, self.shift), (2, 3))
+
+
 def probe(module: nn.Module, shape: tuple[int, ...], axis: int) -> list[int]:
     """For each unit along an axis of the output (C, positions ...) the input positions it sees, as a bit mask."""
     images = torch.randn(shape[axis], *shape, generator=torch.Generator().manual_seed(1))
@@ -177,6 +197,12 @@ MIXING: dict[str, tuple[Any, tuple[int, ...]]] = {
     "squeeze and excite": (SqueezeExcite(), IMAGE),
     "spatial gate": (SpatialGate(), IMAGE),
     "attention": (Attention(), IMAGE),
+    "attention in windows": (Windows(), IMAGE),
+    "attention in shifted windows": (Windows(shift=2), IMAGE),
+    "attention over a grid": (Windows(grid=True), IMAGE),
+    "mean of each block": (Calls(lambda x: x.reshape(-1, 4, 3, 4, 5, 2).mean((3, 5))), IMAGE),
+    "mean over blocks": (Calls(lambda x: x.reshape(-1, 4, 3, 4, 5, 2).mean((2, 4))), IMAGE),
+    "outer product": (Calls(lambda x: x.mean(3, keepdim=True) @ x.amax(2, keepdim=True)), IMAGE),
     "channel shuffle": (nn.ChannelShuffle(2), IMAGE),
     "channel shuffle by hand": (Calls(lambda x: x.view(-1, 2, 2, 12, 10).transpose(1, 2).reshape(x.shape)), IMAGE),
     "flatten and back": (Calls(lambda x: x.flatten(2).view(-1, 4, 12, 10)), IMAGE),

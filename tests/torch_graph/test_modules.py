@@ -116,7 +116,7 @@ def test_a_norm_before_anything_is_a_row() -> None:
 @pytest.mark.parametrize(
     ("module", "reason", "macs"),
     [
-        (Overwritten(), "writes into a part", 0),
+        (Overwritten(), "a part of it was written over", 0),
         (Dynamic(), "kernel depends on the input", None),
         (HalfGlobal(), "the operator sort is not known", None),
     ],

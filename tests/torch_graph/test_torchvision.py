@@ -1,9 +1,16 @@
 """torchvision's models against published figures: fields of Araujo et al. (Distill, 2019), torchvision's own costs."""
 
-import pytest
+from collections.abc import Callable
 
+import pytest
+from torch import nn
+from torchvision.models.maxvit import MaxVit
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
+
+from cnncli.analysis.receptive_field import Fields
 from cnncli.analysis.rows import Inspection, Row, inspect_graph
-from cnncli.torch_graph.capture import load_graph
+from cnncli.torch_graph.capture import graph_of_module, load_graph
+from cnncli.verify import verify_module
 
 
 def inspected(name: str) -> Inspection:
@@ -76,10 +83,33 @@ def test_a_class_token_sees_everything_after_attention() -> None:
     assert field.everywhere
 
 
-def test_windows_of_attention_are_not_guessed() -> None:
-    """Swin cuts the image into windows: not followed, and everything behind it says so."""
-    rows = inspected("swin_t").rows
-    unknown = next(row for row in rows if row.receptive_field is None)
-    assert unknown.unknown is not None
-    assert "cuts axis 0" in unknown.unknown
-    assert rows[-1].receptive_field is None
+MODELS_OF_WINDOWS: dict[str, Callable[[], nn.Module]] = {
+    "swin": lambda: SwinTransformer([2, 2], 8, [1, 2], [1, 2], [3, 3], num_classes=4),
+    "swin_v2": lambda: SwinTransformer(
+        [2, 2], 8, [1, 2], [1, 2], [5, 5], 4, block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2
+    ),
+    "maxvit": lambda: MaxVit((24, 24), 8, 3, [8, 16], [1, 1], 4, 0.0, num_classes=4),
+}
+
+
+@pytest.mark.parametrize("name", MODELS_OF_WINDOWS)
+def test_attention_in_windows_is_followed(name: str) -> None:
+    """Small ones of their kind, with shifted windows and padding, against the NaN probe on every unit."""
+    module = MODELS_OF_WINDOWS[name]()
+    graph = graph_of_module(module, (3, 24, 24), name)
+    assert inspect_graph(graph).unknown == ()
+    assert verify_module(module, graph) == []
+
+
+def test_windows_of_swin_by_hand() -> None:
+    """Patches of 4, windows of 7: a unit sees its window of 28 pixels, and after a shifted one two of them.
+
+    The last shifted window goes on at the other border. Swin masks that by adding -100, which leaves a trace.
+    """
+    fields = inspected("swin_t").fields
+    before, after = fields["features.1.0.add"], fields["features.1.1.add"]
+    assert isinstance(before, Fields)
+    assert isinstance(after, Fields)
+    assert [seen.bit_count() for seen in before.axes[0].seen] == [28] * 56
+    assert [seen.bit_count() for seen in after.axes[0].seen] == [56] * 56
+    assert after.axes[0].seen[-1] == sum(1 << pixel for pixel in (*range(28), *range(196, 224)))

@@ -196,6 +196,33 @@ def test_a_compiler_that_fails_is_not_fatal(
     assert torch.equal(compiled.model.state_dict()["logits.weight"], plain.model.state_dict()["logits.weight"])
 
 
+@pytest.mark.parametrize("works", [True, False])
+def test_a_training_that_stops_and_goes_on_is_compiled_once(
+    works: bool, make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compilations = []
+
+    def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+        compilations.append(model)
+
+        def run(images: Tensor) -> Tensor:
+            if not works:
+                raise RuntimeError("no compiler found")
+            logits: Tensor = model(images)
+            return logits
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    said: list[str] = []
+    training = make_training()
+    for _ in range(2):
+        list(fit(training, train, None, classes=3, epochs=1, compiled=True, stop=lambda: True, notify=said.append))
+    assert training.step == 2
+    assert len(compilations) == 1
+    assert len(said) == (not works)
+
+
 @pytest.mark.parametrize(("compiled", "messages"), [(False, 0), (True, 1)])
 def test_an_error_of_the_model_is_met_with_the_compiler_or_without(
     compiled: bool, messages: int, train: Batches, monkeypatch: pytest.MonkeyPatch

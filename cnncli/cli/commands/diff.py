@@ -21,7 +21,7 @@ def diff(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print what differs between two networks: layers added and left out, shapes, parameters, MACs, fields.
+    """Print what differs between two networks: layers, shapes, parameters, MACs, fields.
 
     Examples:
 

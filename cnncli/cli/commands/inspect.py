@@ -43,12 +43,13 @@ WideOption = Annotated[
     bool, typer.Option("--wide", help="More columns: start, center, padding, smallest path, groups, memory, FLOPs.")
 ]
 BatchOption = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Images at once, for the memory.")]
-LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="The layer that --unit is about.")]
+LayerOption = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="What --unit or --pixel is about.")]
 UnitOption = Annotated[
     list[str], typer.Option("--unit", metavar="ROW,COLUMN", help="Which pixels this unit sees. Repeatable.")
 ]
 PixelOption = Annotated[
-    str | None, typer.Option("--pixel", metavar="ROW,COLUMN", help="Which units of each layer see this pixel.")
+    str | None,
+    typer.Option("--pixel", metavar="ROW,COLUMN", help="Which units of each layer see this pixel."),
 ]
 PictureOption = Annotated[
     Path | None, typer.Option("--picture", metavar="PNG", help="Draw the fields of --layer and --unit into a file.")
@@ -67,7 +68,7 @@ EffectiveOption = Annotated[
         min=1,
         metavar="N",
         help="For a run: how much the centre unit of --layer (else of the last with positions) listens to each pixel, "
-        "over N test images, trained and untrained. Also goes into the run's event file.",
+        "over N test images, trained and untrained. The picture also goes into the run's folder show.",
     ),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything is not known.")]
@@ -93,7 +94,7 @@ def inspect(
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
-    """Print what shape each layer has, what it costs, which input pixels it can see, and what that means.
+    """Print what shape each layer has, what it costs, which pixels it can see, and what that means.
 
     Examples:
 
@@ -101,38 +102,44 @@ def inspect(
 
       cnncli inspect my.yaml --set data.size=64 --wide
 
-      cnncli inspect torchvision:resnet50 --input 3x224x224
-
       cnncli inspect nets.py:Net --input 1x28x28 --kwargs '{"width": 32}' --strict
 
       cnncli inspect lenet5 --layer conv2 --unit 2,5 --picture field.png
 
-      cnncli inspect torchvision:resnet18 --input 3x64x64 --verify
+      cnncli inspect torchvision:resnet50 --input 3x64x64 --verify
 
       cnncli inspect resnet-mnist --json | jq .totals
     """
     if effective is not None:
-        from cnncli.cli.commands.effective import show_effective
-
-        show_effective(target, effective, layer=layer, picture=picture, data_dir=data_dir, as_json=as_json)
+        _show_effective(target, effective, layer=layer, picture=picture, data_dir=data_dir, as_json=as_json)
         return
     check_hint_names(ignore)
-    places = [parse_place(unit, "--unit") for unit in units]
-    size, factory = parse_shape(shape), parse_kwargs(kwargs)
+    places, size, factory = [parse_place(unit, "--unit") for unit in units], parse_shape(shape), parse_kwargs(kwargs)
     graph = find_graph(target, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
     inspection = inspect_graph(graph, batch=batch, ignore=ignore)
-    if layer is not None or places or picture is not None:
-        _show_units(inspection, layer, places, picture)
-    elif pixel is not None:
-        _show_pixel(inspection, parse_place(pixel, "--pixel"))
+    form = Form.JSON if as_json else form
+    if pixel is None and layer is None and not places and picture is None:
+        _show(inspection, form, wide=wide)
+    elif pixel is None:
+        _show_units(inspection, layer, places, picture, form)
+    elif places or picture is not None:
+        raise UsageError("--pixel asks the other way round than --unit and --picture", remedy="give one or the other")
     else:
-        _show(inspection, Form.JSON if as_json else form, wide=wide)
+        _show_pixel(inspection, parse_place(pixel, "--pixel"), layer, form)
     if verify:
         from cnncli.cli.commands.verify import verify_rows
 
         verify_rows(target, graph, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
     if strict:
         refuse_unknown(inspection)
+
+
+def _show_effective(
+    target: str, images: int, *, layer: str | None, picture: Path | None, data_dir: Path, as_json: bool
+) -> None:
+    from cnncli.cli.commands.effective import show_effective
+
+    show_effective(target, images, layer=layer, picture=picture, data_dir=data_dir, as_json=as_json)
 
 
 def parse_kwargs(text: str | None) -> dict[str, Any]:
@@ -166,8 +173,11 @@ def _show(inspection: Inspection, form: Form, *, wide: bool) -> None:
             typer.echo(markdown(inspection, wide=wide))
 
 
-def _show_units(inspection: Inspection, layer: str | None, units: list[tuple[int, ...]], picture: Path | None) -> None:
+def _show_units(
+    inspection: Inspection, layer: str | None, units: list[tuple[int, ...]], picture: Path | None, form: Form
+) -> None:
     """Print what units see, draw it, and write the picture if one is wanted."""
+    _refuse_tables(form, "--unit")
     if layer is None or not units:
         raise UsageError("a unit needs its layer and its place", remedy="give --layer NAME and --unit ROW,COLUMN")
     from cnncli.analysis.nesting import nested_fields
@@ -175,9 +185,13 @@ def _show_units(inspection: Inspection, layer: str | None, units: list[tuple[int
     from cnncli.cli.render.units import show_nested, show_unit
 
     nests = [nested_fields(inspection, layer, unit) for unit in units]
-    for unit, nest in zip(units, nests, strict=True):
-        show_unit(unit_field(inspection, layer, unit))
-        show_nested(inspection.input_shape[1:], nest)
+    seen = [unit_field(inspection, layer, unit) for unit in units]
+    if form is Form.JSON:
+        typer.echo(json.dumps([each.as_json() for each in seen], indent=2))
+    else:
+        for each, nest in zip(seen, nests, strict=True):
+            show_unit(each)
+            show_nested(inspection.input_shape[1:], nest)
     if picture is not None:
         from cnncli.pictures.field import write_field_picture
 
@@ -185,11 +199,25 @@ def _show_units(inspection: Inspection, layer: str | None, units: list[tuple[int
         typer.echo(f"wrote {picture}", err=True)
 
 
-def _show_pixel(inspection: Inspection, pixel: tuple[int, ...]) -> None:
-    from cnncli.analysis.units import seers
+def _show_pixel(inspection: Inspection, pixel: tuple[int, ...], layer: str | None, form: Form) -> None:
+    """Print which units see a pixel, of every layer or of one."""
+    _refuse_tables(form, "--pixel")
+    from cnncli.analysis.units import fields_of, seers
     from cnncli.cli.render.units import show_seers
 
-    show_seers(pixel, seers(inspection, pixel))
+    found = seers(inspection, pixel)
+    if layer is not None:
+        fields_of(inspection, layer)  # refuses what is no layer
+        found = [each for each in found if each.layer == layer]
+    if form is Form.JSON:
+        typer.echo(json.dumps([each.as_json() for each in found], indent=2))
+    else:
+        show_seers(pixel, found)
+
+
+def _refuse_tables(form: Form, option: str) -> None:
+    if form not in (Form.TABLE, Form.JSON):
+        raise UsageError(f"{option} prints no table", remedy="leave --format out, or give --json")
 
 
 def refuse_unknown(inspection: Inspection) -> None:

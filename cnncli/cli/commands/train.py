@@ -110,12 +110,13 @@ def train(
         results.show_dry_run(experiment)
         return
     keep_freed_memory()
-    again = {"--data-dir": (data_dir, DATA_DIR), "--device": (device.value, "auto"), "--threads": (threads, None)}
+    data = ["--data-dir", str(data_dir)] if data_dir != DATA_DIR else []
+    again = {"--device": (device.value, "auto"), "--threads": (threads, None)}
     flags = [str(word) for flag, (given, default) in again.items() if given != default for word in (flag, given)]
-    run = _train(experiment, run, display, out=out, flags=flags, profiled=profile)
+    run = _train(experiment, run, display, out=out, flags=[*data, *flags], profiled=profile)
     if display.speaks:
         results.show_results(run.results())
-        results.show_next(run.path, experiment.training.epochs_done, flags)
+        results.show_next(run.path, experiment.training.epochs_done, data=data, training=flags)
     elif quiet and not as_json:
         typer.echo(str(run.path))
 

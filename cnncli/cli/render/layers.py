@@ -6,7 +6,7 @@ from rich.text import Text
 
 from cnncli.analysis.hints import HINTS, Hint
 from cnncli.analysis.rows import Inspection
-from cnncli.analysis.table import columns, size_in_bytes
+from cnncli.analysis.table import columns, listed, nested, notes, size_in_bytes
 from cnncli.cli.render.console import out
 
 _LEGEND = (
@@ -14,12 +14,38 @@ _LEGEND = (
     "local paths; jump: pixels from one unit to the next; %: of the input's area that one unit spans; "
     "MACs: multiply-accumulates for one image, bias not counted"
 )
+_WORDS = 8
+"""Characters of a column of words at least."""
 _LEGEND_WIDE = "; FLOPs: 2 x MACs; start, center: of unit 0; padding: pixels its field reaches out of the image"
 
 
 def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
     """Print the layer table."""
     console = out()
+    table = _table(inspection, wide=wide)
+    console.print(Text(inspection.model, style="bold"))
+    # A terminal that is too narrow breaks the lines; rich would leave out digits.
+    wide_enough = out()
+    wide_enough.width = max(console.width, _least_width(inspection, wide=wide))
+    wide_enough.print(table)
+    for line in _memory(inspection):
+        console.print(Text(line), soft_wrap=True)
+    for note in notes(inspection):
+        console.print(Text(note), soft_wrap=True)
+    show_unknown(inspection)
+    console.print(Text(_LEGEND + (_LEGEND_WIDE if wide else ""), style="dim"))
+
+
+def _least_width(inspection: Inspection, *, wide: bool) -> int:
+    """Of a table whose numbers are whole, and whose words are broken."""
+    width = 1
+    for column in columns(wide=wide):
+        cells = [column.heading, column.total(inspection), *(column.cell(row) for row in inspection.rows)]
+        width += 2 + (max(map(len, cells)) if column.numeric else _WORDS)  # and the space around it
+    return width
+
+
+def _table(inspection: Inspection, *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     shown = columns(wide=wide)
     for column in shown:
@@ -30,30 +56,16 @@ def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
             justify=justify,  # type: ignore[arg-type]  # rich asks for a Literal
             no_wrap=column.numeric,
             overflow="fold",
-            min_width=None if column.numeric else 8,
+            min_width=None if column.numeric else _WORDS,
         )
     table.add_row("input", "", "", "x".join(map(str, inspection.input_shape)))
-    scope = ""
-    for row in inspection.rows:
-        outer, dot, inner = row.name.partition(".")
-        if dot and outer != scope:
-            table.add_row(Text(outer, style="dim"))
-        scope = outer
-        name = Text(f" .{inner}" if dot else outer)
-        table.add_row(name, *(Text(column.cell(row)) for column in shown[1:]))
+    for row, (scopes, name) in zip(inspection.rows, nested([row.name for row in inspection.rows]), strict=True):
+        for scope in scopes:
+            table.add_row(Text(scope, style="dim"))
+        table.add_row(Text(name), *(Text(column.cell(row)) for column in shown[1:]))
     table.add_section()
     table.add_row(*(Text(column.total(inspection)) for column in shown))
-    console.print(Text(inspection.model, style="bold"))
-    console.print(table)
-    for line in _memory(inspection):
-        console.print(Text(line), soft_wrap=True)
-    for note in inspection.notes:
-        console.print(Text(note), soft_wrap=True)
-    for row in inspection.rows:
-        for note in row.notes:
-            console.print(Text(f"{row.name}: {note}"), soft_wrap=True)
-    show_unknown(inspection)
-    console.print(Text(_LEGEND + (_LEGEND_WIDE if wide else ""), style="dim"))
+    return table
 
 
 def _memory(inspection: Inspection) -> list[str]:
@@ -102,9 +114,5 @@ def _said(hints: list[Hint]) -> str:
     layers: dict[str, list[str]] = {}
     for hint in hints:
         layers.setdefault(hint.says, []).append(hint.layer)
-    parts = [f"{_listed(list(dict.fromkeys(names)))}: {says}" for says, names in layers.items()]
+    parts = [f"{listed(list(dict.fromkeys(names)))}: {says}" for says, names in layers.items()]
     return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} layers more" if len(parts) > 4 else "")
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"

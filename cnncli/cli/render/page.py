@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from rich.console import Console
 from rich.text import Text
 
-from cnncli.cli.render.figures import TITLE, Medium, draw_figures
+from cnncli.cli.render.figures import TITLE, draw_figures
+from cnncli.cli.render.medium import PLAIN_WIDTH, Medium
 from cnncli.explain.page import Block, Figures, Formula, Heading, Page, Prose, Step, Table, TryNext
 
-_PLAIN_WIDTH = 80
 _MOST_WIDTH = 100
 """Longer lines are hard to read."""
 _INDENT = 2
@@ -40,11 +40,8 @@ def show_pages(pages: Iterable[Page], *, step: bool) -> None:
 
 def _console() -> tuple[Console, Medium]:
     """The console for results, and what can be drawn on it."""
-    if not sys.stdout.isatty():
-        return Console(width=_PLAIN_WIDTH, highlight=False), Medium(_PLAIN_WIDTH, colours=False)
-    console = Console(highlight=False)
-    colours = console.color_system is not None and not console.no_color and console.encoding.startswith("utf")
-    return console, Medium(min(console.width, _MOST_WIDTH), colours)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    return console, Medium.of(console, most=_MOST_WIDTH)
 
 
 def _wait() -> None:

@@ -54,13 +54,20 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.2%}"
 
 
-def show_next(run: Path, epochs: int, flags: Sequence[str]) -> None:
-    """The commands that come next; `flags` are what the run has to be given again, `epochs` what it has."""
+def show_next(run: Path, epochs: int, *, data: Sequence[str], training: Sequence[str]) -> None:
+    """The commands that come next.
+
+    Args:
+        run: its directory.
+        epochs: how many it has.
+        data: the flags that say where the data are, which have to be given again.
+        training: the other flags that a training has to be given again.
+    """
     longer = ["--set", f"train.epochs={2 * epochs}"]
-    lines = [
-        shlex.join(["tensorboard", "--logdir", str(run.parent)]),
-        "  then open http://localhost:6006/?tagFilter=kernels#timeseries for the kernels alone",
-        shlex.join(["cnncli", "inspect", str(run / "resolved.yaml")]),
-        shlex.join(["cnncli", "train", "--resume", str(run), *longer, *flags]),
+    commands = [
+        ["board", str(run.parent)],
+        ["show", str(run), *data],
+        ["report", str(run), *data],
+        ["train", "--resume", str(run), *longer, *data, *training],
     ]
-    out().print(Text("next:\n  " + "\n  ".join(lines)), soft_wrap=True)
+    out().print(Text("next:\n" + "\n".join(f"  {shlex.join(['cnncli', *each])}" for each in commands)), soft_wrap=True)

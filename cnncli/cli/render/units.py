@@ -12,7 +12,7 @@ from cnncli.cli.render.console import out
 _MARKS = "123456789abcdefghijklmnopqrstuvwxyz"
 _COLOURS = ("blue", "cyan", "green", "yellow", "red", "magenta")
 _WIDEST = 80
-"""Characters of a row of the drawing; each pixel takes one, or several pixels share one."""
+"""Marks in a row of the drawing, of two characters each; a pixel has one, or several pixels share one."""
 _AXES = {1: ("positions",), 2: ("rows", "columns"), 3: ("slices", "rows", "columns")}
 
 
@@ -44,7 +44,7 @@ def show_nested(size: tuple[int, ...], fields: Sequence[UnitField]) -> None:
     if len(size) != 2 or not seen:
         return
     console = out()
-    step = -(-max(size) // _WIDEST)
+    step = -(-max(size) // min(_WIDEST, console.width // 2))
     for y in range(0, size[0], step):
         line = Text()
         for x in range(0, size[1], step):
@@ -83,6 +83,7 @@ def show_seers(pixel: tuple[int, ...], found: Sequence[Seers]) -> None:
         names = _AXES[len(each.units)]
         singular = [name.removesuffix("s") for name in names]
         empty = any(not units for units in each.units)
-        units = "none" if empty else ", ".join(map(ranges, map(list, each.units), singular))
-        table.add_row(each.layer, units, f"{float(each.share):.1%} of its units")
+        everywhere = all(of == 1 for of in each.of)  # a row of features has no positions
+        places = "all units" if everywhere else ", ".join(map(ranges, map(list, each.units), singular))
+        table.add_row(each.layer, "none" if empty else places, f"{float(each.share):.1%} of its units")
     console.print(table)

@@ -36,6 +36,8 @@ class Description:
     Attributes:
         shape: the shape it gives.
         reads: one window per spatial axis, or `Reach`.
+        statistics: whether a norm in it takes mean and variance over the whole map, so that every unit depends, besides
+            on what it reads, on everything that any unit reads.
         params: trainable parameters.
         macs: multiply-accumulates of convolution and linear layers for one image, bias not counted.
         notes: what a reader of the table should know.
@@ -43,6 +45,7 @@ class Description:
 
     shape: Shape
     reads: Reads = Reach.SAME
+    statistics: bool = False
     params: int = 0
     macs: int = 0
     notes: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from pydantic import Field
 from cnncli.geometry import Sliding, Transposed
 from cnncli.spec.base import Pair, PairFromZero, Positive
 from cnncli.spec.layers.activation import ActivationChoice
-from cnncli.spec.layers.base import Description, Layer, Reach, Shape, ShapeError, image, slide, written
+from cnncli.spec.layers.base import Description, Layer, Shape, ShapeError, image, slide, written
 from cnncli.spec.layers.norm import NormChoice
 
 Padding = Literal["same", "valid"] | PairFromZero
@@ -52,10 +52,7 @@ class _Convolution(Layer):
         if self.norm is None:
             return Description(shape=shape, reads=reads, params=params, macs=macs)
         norm = self.norm.describe(shape)
-        blurred = norm.reads is Reach.ALL
-        return Description(
-            shape=shape, reads=Reach.ALL if blurred else reads, params=params + norm.params, macs=macs, notes=norm.notes
-        )
+        return Description(shape=shape, reads=reads, statistics=norm.statistics, params=params + norm.params, macs=macs)
 
 
 class Conv(_Convolution):

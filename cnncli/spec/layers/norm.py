@@ -4,7 +4,7 @@ from math import prod
 from typing import Annotated, Literal
 
 from cnncli.spec.base import OneOf, Positive
-from cnncli.spec.layers.base import Description, Layer, Reach, Shape, ShapeError, written
+from cnncli.spec.layers.base import Description, Layer, Shape, ShapeError, written
 
 
 class BatchNorm(Layer):
@@ -38,8 +38,7 @@ class GroupNorm(Layer):
                 "which has no mean and variance; use fewer groups",
                 about_channels=True,
             )
-        note = "group_norm takes its mean over the whole map, so every unit depends on every pixel"
-        return Description(shape=shape, reads=Reach.ALL, params=2 * shape[0], notes=(note,))
+        return Description(shape=shape, statistics=True, params=2 * shape[0])
 
 
 class LayerNorm(Layer):

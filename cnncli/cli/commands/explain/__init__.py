@@ -3,10 +3,13 @@
 import typer
 
 from cnncli.cli.commands.explain import learning, lesson, networks, numbers, trained
+from cnncli.cli.listing import PanelGroup
 
 app = typer.Typer(
+    cls=PanelGroup,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    add_completion=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: cnncli explain correlation",
 )

@@ -1,12 +1,24 @@
 """`cnncli show`: pictures of what a run has learned; a command for each kind, and all of them without one."""
 
 import typer
-from typer.core import TyperGroup
 
-from cnncli.cli.commands.show import everything, kernels
+from cnncli.cli.commands.show import (
+    calibration,
+    confusion,
+    effective,
+    embedding,
+    everything,
+    features,
+    kernels,
+    maximise,
+    misclassified,
+    patches,
+    saliency,
+)
+from cnncli.cli.listing import PanelGroup
 
 
-class _KindOrRun(TyperGroup):
+class _KindOrRun(PanelGroup):
     """`cnncli show RUN` is `cnncli show all RUN`."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # click's own
@@ -19,22 +31,34 @@ class _KindOrRun(TyperGroup):
 app = typer.Typer(
     cls=_KindOrRun,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    add_completion=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: cnncli show RUN",
 )
 
 app.command("all")(everything.everything)
 app.command("kernels")(kernels.kernels)
+app.command("features")(features.features)
+app.command("confusion")(confusion.confusion)
+app.command("misclassified")(misclassified.misclassified)
+app.command("calibration")(calibration.calibration)
+app.command("embedding")(embedding.embedding)
+app.command("effective")(effective.effective)
+app.command("patches")(patches.patches)
+app.command("saliency")(saliency.saliency)
+app.command("maximise")(maximise.maximise)
 
 
 @app.callback()
 def _show() -> None:
-    """Draw what a run has learned: into its folder `show`, as PNG files and for TensorBoard.
+    """Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.
 
     Examples:
 
       cnncli show runs/lenet5-20260131-120000
 
       cnncli show kernels runs/lenet5-20260131-120000 --layer conv2
+
+      cnncli show features runs/lenet5-20260131-120000 my.png --terminal
     """

@@ -3,6 +3,7 @@
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption
 from cnncli.cli.commands.show.hang import hang
 from cnncli.cli.commands.show.options import RunArgument, TerminalOption
+from cnncli.cli.render.console import show_notice
 
 
 def everything(
@@ -20,4 +21,10 @@ def everything(
     """
     from cnncli.gallery.everything import everything as gallery
 
-    hang(run, gallery, data_dir=data_dir, terminal=terminal, as_json=as_json)
+    hang(
+        run,
+        lambda opened: gallery(opened, notify=show_notice),
+        data_dir=data_dir,
+        terminal=terminal,
+        as_json=as_json,
+    )

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cnncli.cli.render.console import show_notice
+from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
     from cnncli.gallery.exhibit import Exhibit
@@ -29,14 +31,27 @@ def hang(
         UsageError: what was asked for is not there.
         DiskError: nothing can be written into the run.
     """
-    from cnncli.cli.render.exhibits import show_exhibit
+    if as_json and terminal:
+        raise UsageError("--json and --terminal both write to stdout", remedy="leave one of them out")
+    from cnncli.cli.render.exhibits import show_exhibit, waiting_for
     from cnncli.gallery.exhibit import Gallery
     from cnncli.trained import open_run
 
     opened = open_run(run, data_dir=data_dir, notify=show_notice)
-    for exhibit, path in Gallery(opened).hang(make(opened)):
+    for exhibit, path in waiting_for(Gallery(opened).hang(make(opened))):
         if as_json:
-            record = {"tag": exhibit.tag, "title": exhibit.title, "file": str(path), "numbers": dict(exhibit.numbers)}
-            typer.echo(json.dumps(record))
+            typer.echo(json.dumps(_record(exhibit, path, opened), allow_nan=False))
         else:
             show_exhibit(exhibit, path, drawn=terminal)
+
+
+def _record(exhibit: "Exhibit", path: Path, run: "TrainedRun") -> dict[str, Any]:
+    """An exhibit in JSON, which knows no NaN and no infinity: numbers that are not finite are null."""
+    return {
+        "tag": exhibit.tag,
+        "title": exhibit.title,
+        "file": str(path),
+        "step": run.step,
+        "numbers": {name: number if isfinite(number) else None for name, number in exhibit.numbers.items()},
+        "lines": list(exhibit.lines),
+    }

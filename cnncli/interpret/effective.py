@@ -17,17 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.receptive_field import Fields, receptive_fields
-from cnncli.board.event_file import Board
-from cnncli.errors import UsageError
-from cnncli.experiment.setup import Experiment
+from cnncli.analysis.receptive_field import Fields
 from cnncli.geometry import Field
 from cnncli.model import CnnModule
-from cnncli.pictures.effective import effective_picture
-from cnncli.spec.network import Network
-from cnncli.training.checkpoint import load_weights, read_manifest
-from cnncli.training.run_directory import RunDirectory
 
 SHARES = (20, 50, 90, 99)
 """Per cent of the gradient that the squares hold whose sides are given."""
@@ -55,21 +47,21 @@ class EffectiveField:
     Attributes:
         layer: its name.
         unit: (row, column) of the centre unit.
+        centre: (row, column) of the middle of what it sees, px; between two pixels where that is even.
         images: how many were averaged over.
         rows, columns: first and last pixel that the unit can see, inside the image.
         trained: with the weights of the run's best epoch.
         untrained: with those that the run began with.
-        picture: both maps, uint8 (H, W, 3).
     """
 
     layer: str
     unit: tuple[int, int]
+    centre: tuple[float, float]
     images: int
     rows: tuple[int, int]
     columns: tuple[int, int]
     trained: Listening
     untrained: Listening
-    picture: npt.NDArray[np.uint8]
 
     def as_json(self) -> dict[str, Any]:
         """The numbers, with per cents as texts: `{"trained": {"20": 3, ...}, ...}`."""
@@ -85,85 +77,42 @@ class EffectiveField:
 
 
 def effective_field(
-    experiment: Experiment, run: RunDirectory, *, images: int, layer: str | None = None
+    layer: str, fields: Fields, *, trained: CnnModule, untrained: CnnModule, images: Iterable[Tensor], count: int
 ) -> EffectiveField:
-    """Measure the effective field on the first test images of a run, and write it to the run's event file.
+    """Measure the effective field of a layer's centre unit.
 
     Args:
-        experiment: the run's, as it was before its first step.
-        run: where its weights are; on return the experiment's model has those of the best epoch.
-        images: how many; fewer where the test part has fewer.
-        layer: a layer with positions; the last one of them, if not given.
-
-    Raises:
-        UsageError: there is no such layer, or it has no positions.
-        RunError: the run has no checkpoint yet, or a damaged one.
-        DiskError: the event file cannot be written.
+        layer: its name; it has positions.
+        fields: what its units can see.
+        trained: the network with the weights that it learned.
+        untrained: the same before its first step.
+        images: batches (N, C, H, W), as the network gets them.
+        count: over how many of them to average, the first ones; fewer where there are fewer.
     """
-    network = experiment.config.network
-    name = layer or _last_with_positions(network)
-    fields = _fields(network, name)
-    unit = (len(fields[0].seen) // 2, len(fields[1].seen) // 2)
-    rows, columns = (field.interval(at) or (0, 0) for field, at in zip(fields, unit, strict=True))
-    centre = tuple(_centre(field, at) for field, at in zip(fields, unit, strict=True))
-    step = int(read_manifest(run.best)["step"])
-    inputs = _first(images, (batch for batch, _ in experiment.test.epoch(1)))
-    untrained = _listening(gradients(experiment.model, name, unit, inputs), centre)
-    load_weights(run.best, experiment.model)
-    trained = _listening(gradients(experiment.model, name, unit, inputs), centre)
-    maps = {"trained": trained, "untrained": untrained}
-    picture = effective_picture(
-        {each: (found.weights, found.sides) for each, found in maps.items()},
-        field=(rows, columns),
-        centre=(float(centre[0]), float(centre[1])),
-        title=f"{name}, unit {unit[0]},{unit[1]}: effective field over {len(inputs)} images",
-    )
-    tag = f"effective/{network.numbered()[name]}"
-    with Board(run.path) as board:
-        board.pictures(step, {tag: picture})
-        numbers = {f"{tag}/{each}_{share}": side for each, found in maps.items() for share, side in found.sides.items()}
-        board.scalars(step, numbers)
+    over_rows, over_columns = fields.axes
+    unit = (len(over_rows.seen) // 2, len(over_columns.seen) // 2)
+    rows, columns = (field.interval(at) or (0, 0) for field, at in zip(fields.axes, unit, strict=True))
+    centre = (_centre(over_rows, unit[0]), _centre(over_columns, unit[1]))
+    inputs = _first(count, images)
     return EffectiveField(
-        layer=name,
+        layer=layer,
         unit=unit,
+        centre=centre,
         images=len(inputs),
         rows=rows,
         columns=columns,
-        trained=trained,
-        untrained=untrained,
-        picture=picture,
+        trained=_listening(gradients(trained, layer, unit, inputs), centre),
+        untrained=_listening(gradients(untrained, layer, unit, inputs), centre),
     )
 
 
-def _last_with_positions(network: Network) -> str:
-    names = [node.name for node in network.nodes if len(node.shape) == 3 and max(node.shape[1:]) > 1]
-    if not names:
-        raise UsageError("no layer of this network has positions", remedy="an effective field needs a convolution")
-    return names[-1]
-
-
-def _fields(network: Network, layer: str) -> tuple[Field, Field]:
-    """The fields of a layer over rows and columns."""
-    nodes = {node.name: node for node in network.nodes}
-    if layer not in nodes:
-        raise UsageError(f"there is no layer {layer}", remedy=f"its layers are {', '.join(nodes)}")
-    if len(nodes[layer].shape) != 3:
-        raise UsageError(
-            f"{layer} has no positions, so it has no centre", remedy="name a layer before flatten or a global pool"
-        )
-    fields = receptive_fields(graph_of(network, ""))[layer]
-    assert isinstance(fields, Fields), "every layer of a config is known"
-    over_rows, over_columns = fields.axes
-    return over_rows, over_columns
-
-
-def _centre(field: Field, unit: int) -> Fraction:
+def _centre(field: Field, unit: int) -> float:
     """The middle of what a unit sees, padding included where that has a closed form."""
     if field.cycle is not None:
         pattern = field.cycle.pattern(unit)
-        return Fraction(pattern.start + pattern.end, 2)
+        return float(Fraction(pattern.start + pattern.end, 2))
     first, last = field.interval(unit) or (0, 0)
-    return Fraction(first + last, 2)
+    return (first + last) / 2
 
 
 def _first(count: int, batches: Iterable[Tensor]) -> Tensor:
@@ -195,11 +144,11 @@ def gradients(model: CnnModule, layer: str, unit: tuple[int, int], images: Tenso
     return mean
 
 
-def _listening(gradient: Map, centre: tuple[Fraction, ...]) -> Listening:
+def _listening(gradient: Map, centre: tuple[float, float]) -> Listening:
     whole = float(gradient.sum())
     if whole == 0:
         return Listening(gradient, {})
-    return Listening(gradient / whole, square_sides(gradient / whole, (float(centre[0]), float(centre[1]))))
+    return Listening(gradient / whole, square_sides(gradient / whole, centre))
 
 
 def square_sides(weights: Map, centre: tuple[float, float]) -> dict[int, int]:

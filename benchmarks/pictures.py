@@ -1,0 +1,98 @@
+"""What the pictures of `log:` cost of the time that lenet5 (or another config) trains.
+
+Two ways to see it. By turns: the whole training with the config's own `log:`, and with nothing but the curves, each
+from the first step to its results in a run directory of its own; loading the data does not count. Inside one run: the
+seconds that pass in the logbook, against the rest of the training, which has the checkpoints that are written at the
+same steps. The second is the finer measure: two trainings of a minute differ by more than pictures cost.
+"""
+
+import functools
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ours
+from benchmarks.measure import Comparison, Contender, Numbers, Settings, compare
+from cnncli.experiment.logbook import Logbook
+from cnncli.experiment.run import conduct
+from cnncli.training.progress import Progress
+from cnncli.training.run_directory import RunDirectory
+
+OFF = "log={images: 0, histograms: false, graph: false}"
+WRITES = ("begin", "draw", "epoch", "end")
+
+
+def run(settings: Settings) -> list[Comparison]:
+    """Pictures and curves against curves alone, and the logbook against all else in a run."""
+    inside: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        contenders = {
+            "with pictures": _training(settings, Path(folder), inside=inside),
+            "curves only": _training(settings, Path(folder), OFF),
+        }
+        rounds = settings.rounds_or(5)
+        (whole,) = compare("a training", contenders, rounds=rounds, warmup=settings.warmup)
+    logbook = inside[-rounds:]
+    rest = [all_of_it - part for all_of_it, part in zip(whole.values["with pictures"], logbook, strict=True)]
+    values = {"in the logbook": logbook, "the rest of the training": rest}
+    return [whole, Comparison(title="inside one run", unit="s", values=values)]
+
+
+def _training(settings: Settings, folder: Path, *assignments: str, inside: list[float] | None = None) -> Contender:
+    """Seconds from the first page of a run to its results; `inside` gets those that pass in the logbook."""
+    quick = ("train.epochs=1",) if settings.quick else ()
+
+    def training(_: int) -> Numbers:
+        experiment = ours.ready(settings, settings.config or "lenet5", *assignments, *quick)
+        directory = RunDirectory.create(folder, experiment.config.name, datetime.now(UTC))
+        with _clocked() as spent:
+            began = time.perf_counter()
+            for _epoch in conduct(
+                experiment,
+                directory,
+                command=[],
+                resumed=False,
+                progress=Progress(),
+                stop=lambda: False,
+                notify=print,
+            ):
+                pass
+            whole = time.perf_counter() - began
+        if inside is not None:
+            inside.append(spent[0])
+        return {"wall time, s": whole}
+
+    return training
+
+
+@contextmanager
+def _clocked() -> Iterator[list[float]]:
+    """While it lasts, the seconds spent in a logbook's methods are added up in the one number of the list."""
+    spent = [0.0]
+    plain = {name: getattr(Logbook, name) for name in WRITES}
+    depth = [0]
+
+    def clocked(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def timed(*arguments: object) -> object:
+            start = time.perf_counter()
+            depth[0] += 1
+            try:
+                return method(*arguments)
+            finally:
+                depth[0] -= 1
+                spent[0] += (time.perf_counter() - start) * (not depth[0])
+
+        return timed
+
+    for name, method in plain.items():
+        setattr(Logbook, name, clocked(method))
+    try:
+        yield spent
+    finally:
+        for name, method in plain.items():
+            setattr(Logbook, name, method)

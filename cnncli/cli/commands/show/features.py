@@ -1,0 +1,53 @@
+"""`cnncli show features`: what a run's layers make of an image."""
+
+from typing import Annotated
+
+import typer
+
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption
+from cnncli.cli.commands.show.hang import hang
+from cnncli.cli.commands.show.options import LayersOption, RunArgument, TerminalOption
+from cnncli.cli.render.console import show_notice
+
+ImagesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="IMAGE",
+        help="Numbers of test images, or picture files of your own; the first test image, if not given.",
+        show_default=False,
+    ),
+]
+InvertOption = Annotated[
+    bool, typer.Option("--invert", help="Turn black to white in picture files, as for ink on paper.")
+]
+
+
+def features(
+    run: RunArgument,
+    images: ImagesArgument = None,
+    layers: LayersOption = [],  # noqa: B006  typer reads the default, nothing changes it
+    invert: InvertOption = False,
+    terminal: TerminalOption = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DATA_DIR,
+    debug: DebugOption = False,
+) -> None:
+    """The feature maps of each convolution and pool for an image, beside it.
+
+    Examples:
+
+      cnncli show features runs/lenet5-20260131-120000 0 7
+
+      cnncli show features runs/lenet5-20260131-120000 my.png --invert --layer conv2 --terminal
+    """
+    from cnncli.gallery import features as gallery
+
+    hang(
+        run,
+        lambda opened: gallery.features(
+            opened, images or gallery.DEFAULT_IMAGES, layers=layers, invert=invert, notify=show_notice
+        ),
+        data_dir=data_dir,
+        terminal=terminal,
+        as_json=as_json,
+    )

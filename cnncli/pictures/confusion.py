@@ -1,0 +1,166 @@
+"""Which classes are taken for which: the confusion matrix as a picture.
+
+Letters: K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cnncli.pictures.canvas import Box, Canvas, ink_on, text_width
+from cnncli.pictures.colour import NEUTRAL, Colour, Pixels, Values, sequential
+from cnncli.pictures.grid import Key, Picture
+from cnncli.pictures.layout import HEIGHT, LINE, WIDTH
+
+MARGIN = 2
+TITLE, CAPTION = 17, 13
+"""Heights of the first two lines, px."""
+LEAST_LABEL, LONGEST_LABEL = 36, 120
+"""Names of classes are not cut shorter than the one, and always to the other, px."""
+SWATCHES = (0, 1, 5, 25, 100)
+"""Shares whose colours the legend shows, per cent."""
+
+Counts = npt.NDArray[np.int64]
+
+
+def confusion_picture(counts: Counts, classes: Sequence[str], *, title: str) -> Picture:
+    """A row for each true class, a column for each predicted one, the accuracy of each class on the right.
+
+    The colour of a cell is the square root of its share of the row, so that single errors are seen beside hundreds
+    of hits; cells without an image have a colour of their own. Numbers of images stand in the cells of up to 14
+    classes; with more, labels are thinned out.
+
+    Args:
+        counts: (K, K), `counts[true, predicted]` images.
+        classes: K names.
+        title: shortened where it does not fit.
+
+    Returns:
+        A picture with a box for every (true, predicted).
+    """
+    plan = _plan(counts, classes)
+    classes_count = len(classes)
+    top = TITLE + CAPTION + LINE + max(0, (LINE - plan.height) // 2)  # labels of thin rows reach above the first
+    width = plan.left + classes_count * plan.width + plan.right + MARGIN
+    canvas = Canvas(width=max(WIDTH, width), height=max(HEIGHT, top + classes_count * plan.height + 2))
+    _draw_legend(canvas, title)
+    x, y = plan.left, top
+    matrix = Box(x=x, y=y, height=classes_count * plan.height, width=classes_count * plan.width, scale=1)
+    canvas.frame(matrix)
+    totals = counts.sum(axis=1)
+    colours = share_colours(shares_of_rows(counts))  # (K, K, 3)
+    boxes: dict[Key, Box] = {}
+    for true, predicted in np.ndindex(counts.shape):
+        box = Box(x=x + predicted * plan.width, y=y + true * plan.height, height=plan.height, width=plan.width, scale=1)
+        red, green, blue = colours[true, predicted].tolist()
+        colour: Colour = (red, green, blue)
+        canvas.rectangle(box.x, box.y, width=box.width, height=box.height, colour=colour)
+        if plan.numbers and counts[true, predicted]:
+            middle = (box.x + box.width / 2, box.y + box.height / 2)
+            canvas.middle(*middle, str(counts[true, predicted]), ink=ink_on(colour))
+        boxes[true, predicted] = box
+    for number in range(0, classes_count, plan.every_row):
+        middle_row = y + number * plan.height + plan.height // 2
+        canvas.text(MARGIN, middle_row - 6, plan.rows[number], width=plan.left - MARGIN - 3)
+        canvas.right_aligned(matrix.right + plan.right, middle_row, _per_cent(counts[number, number], totals[number]))
+    for number in range(0, classes_count, plan.every_column):
+        canvas.centred(x + number * plan.width + plan.width // 2, y - LINE, plan.columns[number])
+    canvas.right_aligned(matrix.right + plan.right, TITLE + CAPTION + LINE // 2, "right")
+    return Picture(canvas.pixels, boxes, None)
+
+
+def shares_of_rows(counts: Counts) -> Values:
+    """Counts (K, K) as shares of their row, from 0 to 1; 0 in a row without images."""
+    shares: Values = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
+def share_colours(shares: Values) -> Pixels:
+    """The colours of shares of a row from 0 to 1, any shape, the three channels behind it: pale for a small share.
+
+    On white paper the sequential scale the other way round gives single errors little weight and hits much.
+    """
+    colours = sequential(1 - np.sqrt(shares), 0.0, 1.0)
+    colours[shares == 0] = NEUTRAL
+    return colours
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """Sizes in px: of a cell, and of what stands on the left and on the right of the matrix.
+
+    Attributes:
+        numbers: whether the cells hold them.
+        rows, columns: labels.
+        every_row, every_column: every how many of them there is room for.
+    """
+
+    height: int
+    width: int
+    left: int
+    right: int
+    numbers: bool
+    rows: Sequence[str]
+    columns: Sequence[str]
+    every_row: int
+    every_column: int
+
+
+def _plan(counts: Counts, classes: Sequence[str]) -> _Plan:
+    """The largest cells that fit a card of TensorBoard, and numbers where lines of text fit between the rows.
+
+    Cells are at least 3 pixels, and wide enough for their numbers; where there are too many for a card, the picture is
+    larger than one. Where names are wider than a column, the classes are numbered: a row has number and name.
+    """
+    count = len(classes)
+    right = max(text_width("100%"), text_width("right")) + 4
+    height = max(3, (HEIGHT - TITLE - CAPTION - LINE - 4) // count)
+    numbers = height >= LINE
+    width = max(text_width(str(each)) for each in counts.flat) + 1 if numbers else height
+    named = _widest(classes) <= (width if numbers else LINE) - 2
+    rows = classes if named else [f"{number} {name}" for number, name in enumerate(classes)]
+    columns = classes if named else [str(number) for number in range(count)]
+    left = min(_widest(rows) + 6, LONGEST_LABEL)
+    spare = WIDTH - right - 2 * MARGIN - left - count * width
+    if spare < 0 and left + spare >= LEAST_LABEL:
+        left += spare
+    elif spare > 0 and numbers:
+        width = min(width + spare // count, 2 * height)
+    return _Plan(
+        height=height,
+        width=width,
+        left=left,
+        right=right,
+        numbers=numbers,
+        rows=rows,
+        columns=columns,
+        every_row=-(-LINE // height),
+        every_column=-(-(_widest(columns) + 2) // width),
+    )
+
+
+def _widest(texts: Sequence[str]) -> int:
+    return max(map(text_width, texts))
+
+
+def _per_cent(part: int, whole: int) -> str:
+    """Rounded down, so that 100% is all of them."""
+    return f"{100 * part // whole}%" if whole else "-"
+
+
+def _draw_legend(canvas: Canvas, title: str) -> None:
+    """The title, what rows and columns are, and the colours of some shares."""
+    x = WIDTH - MARGIN
+    for share in reversed(SWATCHES):
+        label = f"{share}%"
+        x -= text_width(label)
+        canvas.text(x, 3, label, width=WIDTH)
+        x -= 12
+        box = Box(x=x, y=4, height=8, width=9, scale=1)
+        canvas.frame(box)
+        canvas.tile(box, share_colours(np.full((8, 9), share / 100)))
+        x -= 6
+    canvas.text(MARGIN, 0, title, width=x - MARGIN, size=12)
+    canvas.text(MARGIN, TITLE, "a row for each true class, a column for what it is taken for", width=WIDTH - 2 * MARGIN)

@@ -1,0 +1,72 @@
+"""The list of commands, and the modules that it stands for."""
+
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cnncli.cli import commands
+from cnncli.cli.app import COMMANDS, app
+from cnncli.cli.listing import ListedCommand
+
+LISTED = {name: summary for panel in COMMANDS.values() for name, summary in panel.items()}
+
+# Modules beside the commands: options that several share, and what `inspect` does for one option each.
+SHARED = {"options", "shapes", "effective", "verify"}
+
+
+def test_every_command_is_listed() -> None:
+    assert {module.name for module in pkgutil.iter_modules(commands.__path__)} - SHARED == set(LISTED)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_a_listed_summary_is_the_first_line_of_the_commands_own_help(name: str) -> None:
+    listed = getattr(typer.main.get_command(app), "commands")[name]  # noqa: B009  typer's type does not say so
+    assert isinstance(listed, ListedCommand)
+    assert listed.load().help.split("\n\n")[0] == LISTED[name]
+
+
+def test_the_help_shows_every_summary_whole_under_its_heading() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    words = " ".join(shown.split())
+    headings = [words.index(f"{panel}: ") for panel in COMMANDS]
+    assert headings == sorted(headings)
+    for name, summary in LISTED.items():
+        assert f"{name} {summary}" in words
+
+
+def test_only_the_command_that_runs_is_imported() -> None:
+    program = "import atexit, sys; atexit.register(lambda: print('loaded:', *sys.modules)); "
+    program += "from cnncli.cli.app import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, "schema"], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    prefix = "cnncli.cli.commands."
+    assert {name.removeprefix(prefix) for name in loaded if name.startswith(prefix)} - SHARED == {"schema"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["inspct"], "No such command 'inspct'. Did you mean 'inspect'"),
+        (["inspect"], "Missing argument 'TARGET'"),
+        (["inspect", "--wid", "lenet5"], "No such option: --wid"),
+        (["explain", "poling"], "No such command 'poling'"),
+    ],
+)
+def test_a_slip_of_the_keyboard_exits_with_2(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_completion_knows_commands_and_their_options() -> None:
+    def completed(words: str) -> str:
+        environment = {"_CNNCLI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        return CliRunner().invoke(app, [], prog_name="cnncli", env=environment).stdout
+
+    assert completed("cnncli insp").split() == ["inspect"]
+    assert "--pixel" in completed("cnncli inspect --p").split()
+    assert completed("cnncli explain poo").split() == ["pooling"]

@@ -1,0 +1,152 @@
+"""Runs whose kernels were set by hand, and two ways to read pictures back: from the file, and from the event file."""
+
+import hashlib
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import safetensors.torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
+    EventAccumulator,
+)
+from torch import Tensor
+
+from cnncli.cli.app import main
+
+Pixels = npt.NDArray[np.uint8]
+Plant = Callable[[Mapping[str, Tensor]], Path]
+Show = Callable[..., int]
+Read = Callable[[Path, str], Pixels]
+Tiles = Callable[..., list[Pixels]]
+
+CONFIG = """\
+version: 1
+name: planted
+data: {name: digits, size: 8, validation: 0.2}
+model:
+  defaults: {conv: {kernel_size: 3, padding: same, activation: relu}}
+  layers: [{conv: 4}, {max_pool: 2}, {conv: {out_channels: 6, activation: none}}, {avg_pool: 2}, flatten, logits]
+train: {epochs: 1, batch_size: 128, seed: 3, optimizer: {adamw: {lr: 1e-2}}}
+log: {probes: 2, images: 3}
+"""
+FRAME = [120, 120, 120]
+
+
+def call(*arguments: object) -> int:
+    """Runs the program in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code is None or isinstance(ended.value.code, int)
+    return ended.value.code or 0
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a complete run of one epoch, for reading only."""
+    out = tmp_path_factory.mktemp("planted")
+    (out / "planted.yaml").write_text(CONFIG, encoding="utf-8")
+    assert call("train", out / "planted.yaml", "--out", out / "runs", "--threads", 1, "--quiet") == 0
+    (run,) = (out / "runs").iterdir()
+    return run
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to show things of."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def plant(run: Path) -> Plant:
+    """Puts weights into the best checkpoint of the run, as a training would have left it."""
+
+    def put(weights: Mapping[str, Tensor]) -> Path:
+        best = run / "checkpoints" / "best"
+        path = best / "weights.safetensors"
+        found = safetensors.torch.load_file(path)
+        assert weights.keys() <= found.keys()
+        assert all(tensor.shape == found[name].shape for name, tensor in weights.items())
+        content = safetensors.torch.save({**found, **weights})
+        path.write_bytes(content)
+        manifest: dict[str, Any] = json.loads((best / "manifest.json").read_text())
+        manifest["files"]["weights.safetensors"] = hashlib.sha256(content).hexdigest()
+        (best / "manifest.json").write_text(json.dumps(manifest))
+        return run
+
+    return put
+
+
+@pytest.fixture
+def show() -> Show:
+    """Runs `cnncli show`: arguments -> exit code."""
+    return lambda *arguments: call("show", *arguments)
+
+
+@pytest.fixture
+def png() -> Read:
+    """The pixels of the file of a tag."""
+
+    def read(run: Path, tag: str) -> Pixels:
+        with Image.open(run / "show" / f"{tag}.png") as image:
+            return np.array(image)
+
+    return read
+
+
+@pytest.fixture
+def card() -> Read:
+    """The pixels of the latest picture that the event files have under a tag."""
+
+    def read(run: Path, tag: str) -> Pixels:
+        events = EventAccumulator(str(run / "show"), size_guidance={"images": 0})
+        events.Reload()
+        image = events.Images(tag)[-1]
+        with Image.open(io.BytesIO(image.encoded_image_string)) as opened:
+            return np.array(opened)
+
+    return read
+
+
+@pytest.fixture
+def tiles() -> Tiles:
+    """The framed tiles of a size in a picture, in the order of reading, one pixel for each value.
+
+    They are found by their frames, which must not touch; each value must fill its whole square.
+    """
+
+    def find(pixels: Pixels, size: tuple[int, int]) -> list[Pixels]:
+        framed = (pixels == FRAME).all(axis=-1)
+        found = []
+        for y, x in np.argwhere(framed[:-1, :-1]).tolist():
+            if framed[y - 1, x] or framed[y, x - 1] or not (framed[y, x + 1] and framed[y + 1, x]):
+                continue
+            width, height = run_length(framed[y, x:]), run_length(framed[y:, x])
+            if not (framed[y + height - 1, x : x + width].all() and framed[y : y + height, x + width - 1].all()):
+                continue
+            inside = pixels[y + 1 : y + height - 1, x + 1 : x + width - 1]
+            scale = inside.shape[0] // size[0]
+            if scale and inside.shape[:2] == (size[0] * scale, size[1] * scale):
+                values = inside[::scale, ::scale]
+                if np.array_equal(values.repeat(scale, axis=0).repeat(scale, axis=1), inside):
+                    found.append((y, x, values))
+        corners = [(y, x) for y, x, _ in found]
+        assert all(first < second for first, second in pairwise(corners))
+        return [values for _, _, values in found]
+
+    return find
+
+
+def run_length(line: npt.NDArray[np.bool_]) -> int:
+    """How many are true from the beginning on."""
+    return int(np.argmin([*line.tolist(), False]))

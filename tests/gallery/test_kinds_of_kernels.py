@@ -1,0 +1,147 @@
+"""Convolutions that are not like others: transposed, in groups, 1x1, of colours; and networks without any."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch.nn import functional
+
+from cnncli.data.batches import Normalization
+from cnncli.data.images import ImageSet
+from cnncli.errors import UsageError
+from cnncli.gallery.everything import everything
+from cnncli.gallery.exhibit import Exhibit
+from cnncli.gallery.kernels import kernels
+from cnncli.model import seeded_module
+from cnncli.spec.config import read_config
+from cnncli.trained import TrainedRun
+
+Pixels = npt.NDArray[np.uint8]
+Tiles = Callable[..., list[Pixels]]
+
+WHITE, BLUE, RED, MAGENTA = [247, 247, 247], [18, 58, 128], [138, 16, 36], [255, 0, 255]
+GREY = [128, 128, 128]
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> Callable[..., TrainedRun]:
+    """A run of some layers with the weights of its seed, on images of noise."""
+
+    def make(layers: str, channels: int = 1, size: int = 8) -> TrainedRun:
+        config = tmp_path / "some.yaml"
+        data = f"data: {{name: digits, size: {size}, channels: {channels}}}"
+        config.write_text(f"version: 1\nname: some\n{data}\nmodel: {{layers: {layers}}}\n", encoding="utf-8")
+        network = read_config(str(config), data_dir=tmp_path).network
+        pixels = torch.randint(256, (3, *network.input_shape), dtype=torch.uint8)
+        return TrainedRun(
+            path=tmp_path,
+            model=seeded_module(network, 0).eval(),
+            classes=tuple("0123456789"),
+            test=ImageSet(images=pixels, labels=torch.tensor([1, 2, 3])),
+            normalization=Normalization.none(channels),
+            seed=0,
+            epoch=1,
+            step=1,
+        )
+
+    return make
+
+
+def values_of(exhibit: Exhibit) -> dict[str, npt.NDArray[np.float64]]:
+    return {tile.label: tile.values for tile in exhibit.tiles}
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_transposed_filter_is_what_one_point_of_its_input_becomes(
+    groups: int, untrained: Callable[..., TrainedRun]
+) -> None:
+    run = untrained(f"[{{conv: {{out_channels: 4, kernel_size: 3}}}}, {{conv_transpose: {{out_channels: 6, "
+                    f"kernel_size: [2, 3], groups: {groups}}}}}, flatten, logits]")  # fmt: skip
+    weight = run.model.get_parameter("conv_transpose1.conv.weight").detach()
+    (exhibit,) = kernels(run, layers=["conv_transpose1"])
+    shown = values_of(exhibit)
+    assert len(shown) == 6 * 4 // groups
+    for input_ in range(4):
+        point = torch.zeros(1, 4, 1, 1)
+        point[0, input_] = 1
+        answer = functional.conv_transpose2d(point, weight, groups=groups)[0]  # (6, 2, 3)
+        for output in range(6):
+            if output // (6 // groups) != input_ // (4 // groups):
+                assert not answer[output].any()
+                continue
+            label = f"{output},{input_}" if groups == 1 else f"{output},+{input_ % 2}"
+            np.testing.assert_allclose(shown[label], answer[output].numpy())
+
+
+def test_depthwise_filters_have_one_input_each(untrained: Callable[..., TrainedRun]) -> None:
+    run = untrained("[{conv: {out_channels: 4, kernel_size: 3}}, "
+                    "{conv: {out_channels: 8, kernel_size: 3, groups: 4}}, flatten, logits]")  # fmt: skip
+    (exhibit,) = kernels(run, layers=["conv2"])
+    weight = run.model.kernels()["conv2"].detach()
+    assert list(values_of(exhibit)) == list("01234567")
+    np.testing.assert_array_equal(values_of(exhibit)["5"], weight[5, 0].numpy().astype(np.float64))
+
+
+def test_single_numbers_are_a_matrix(untrained: Callable[..., TrainedRun]) -> None:
+    run = untrained("[{conv: {out_channels: 4, kernel_size: 3}}, {conv: {out_channels: 5, kernel_size: 1}}, "
+                    "flatten, logits]")  # fmt: skip
+    (exhibit,) = kernels(run, layers=["conv2"])
+    weight = run.model.kernels()["conv2"].detach().double().numpy()
+    ((label, matrix),) = values_of(exhibit).items()
+    assert label == "5 filters down, 4 inputs across"
+    np.testing.assert_array_equal(matrix, weight[:, :, 0, 0])
+    (own,) = kernels(run, layers=["conv2"], scale="kernel")
+    for output, tile in enumerate(own.tiles):
+        np.testing.assert_array_equal(tile.values, weight[output : output + 1, :, 0, 0])
+        assert tile.scale.high == np.abs(weight[output]).max()
+
+
+def test_filters_of_colours_are_shown_in_colour_too(untrained: Callable[..., TrainedRun], tiles: Tiles) -> None:
+    run = untrained("[{conv: {out_channels: 3, kernel_size: 2}}, {conv: {out_channels: 2, kernel_size: 2}}, "
+                    "flatten, logits]", channels=3)  # fmt: skip
+    weight = run.model.kernels()["conv1"]
+    with torch.no_grad():
+        weight.zero_()
+        weight[0, 0, 0, 0], weight[1, 1, 0, 1], weight[2, :, 1, 1] = 0.5, 0.5, -0.5
+        weight[2, 2, 0, 0] = torch.nan
+    first, colour, second = kernels(run)
+    assert [each.tag for each in (first, colour, second)] == [
+        "kernels/01_conv1",
+        "kernels/01_conv1_rgb",
+        "kernels/02_conv2",
+    ]
+    for pixels in (colour.pixels, colour.card):
+        red, green, black = (tile.tolist() for tile in tiles(pixels, (2, 2)))
+        assert red == [[[255, 128, 128], GREY], [GREY, GREY]]
+        assert green == [[GREY, [128, 255, 128]], [GREY, GREY]]
+        assert black == [[MAGENTA, GREY], [GREY, [1, 1, 1]]]
+    channels = tiles(first.pixels, (2, 2))
+    assert channels[0].tolist() == [[RED, WHITE], [WHITE, WHITE]]
+    assert channels[1].tolist() == [[WHITE, WHITE], [WHITE, WHITE]]
+
+
+def test_a_deep_layer_is_capped_and_a_page_shows_more_of_it(untrained: Callable[..., TrainedRun]) -> None:
+    run = untrained("[{conv: {out_channels: 120, kernel_size: 3}}, {conv: {out_channels: 160, kernel_size: 3}}, "
+                    "global_avg_pool, logits]")  # fmt: skip
+    (exhibit,) = kernels(run, layers=["conv2"])
+    outputs, inputs = zip(*(map(int, label.split(",")) for label in values_of(exhibit)), strict=True)
+    assert (max(inputs) + 1) * (max(outputs) + 1) == len(exhibit.tiles) < 120 * 160
+    assert len(exhibit.tiles) > 5000
+    assert exhibit.pixels.shape[1] <= 1000
+    assert exhibit.card is not None
+    assert exhibit.card.shape == (215, 304, 3)
+
+
+def test_a_network_without_convolutions_has_none_and_the_others_are_shown(
+    untrained: Callable[..., TrainedRun],
+) -> None:
+    run = untrained("[flatten, {linear: 5}, logits]")
+    with pytest.raises(UsageError, match="no layer of this network has kernels"):
+        list(kernels(run))
+    said: list[str] = []
+    list(everything(run, notify=said.append))
+    assert any(line.startswith("no kernels: ") for line in said)
+    assert any(line.startswith("no features: ") for line in said)
