@@ -12,22 +12,10 @@ import torch
 from cnncli.experiment.evolution import Look
 from cnncli.experiment.setup import Experiment
 from cnncli.interpret.dead import can_die, dead_channels, dead_in_pictures
-from cnncli.pictures.feature_maps import as_maps, feature_map_picture
+from cnncli.pictures.feature_maps import CONVOLUTIONS, MAPPED, POOLS, as_maps, feature_map_picture
 from cnncli.pictures.grid import Picture
 from cnncli.pictures.kernels import kernel_picture
-from cnncli.spec.layers import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
-
-_CONVOLUTIONS = Conv | ConvTranspose
-_POOLS = MaxPool | AvgPool | AdaptiveAvgPool | AdaptiveMaxPool | GlobalAvgPool | GlobalMaxPool
+from cnncli.spec.layers.base import Layer
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,14 +57,14 @@ class Drawings:
         self.looks: dict[str, str] = {}
         """Name of each look -> its layer. Those of maps name the probe too, which a run that goes on may change."""
         if self._log.evolution and self._log.kernels:
-            self.looks |= {name: name for name in self._names(_CONVOLUTIONS)}
+            self.looks |= {name: name for name in self._names(CONVOLUTIONS)}
         if self._log.evolution and self._log.feature_maps and self._slugs:
-            self.looks |= {f"{name}/{self._slugs[0]}": name for name in self._names(_POOLS)}
+            self.looks |= {f"{name}/{self._slugs[0]}": name for name in self._names(POOLS)}
 
     @property
     def animated(self) -> list[str]:
         """The tags of the pictures that are most like the frames of animations."""
-        kernels, pools = self._names(_CONVOLUTIONS), self._names(_POOLS)
+        kernels, pools = self._names(CONVOLUTIONS), self._names(POOLS)
         tags = {name: f"kernels/{self._numbered[name]}" for name in kernels}
         tags |= {
             f"{name}/{slug}": f"feature_maps/{self._numbered[name]}/{slug}"
@@ -102,15 +90,15 @@ class Drawings:
             dead={name: len(found[name]) / shapes[name][0] for name in self.mortal},
         )
 
-    def _names(self, kinds: type | object) -> list[str]:
-        return [node.name for node in self._nodes if isinstance(node.layer, kinds)]  # type: ignore[arg-type]
+    def _names(self, kinds: tuple[type[Layer], ...]) -> list[str]:
+        return [node.name for node in self._nodes if isinstance(node.layer, kinds)]
 
     def _draw_kernels(
         self, dead: Mapping[str, Collection[int]], pictures: dict[str, Picture], looks: dict[str, Look]
     ) -> None:
         """One picture for each convolution."""
         kernels = self._experiment.model.kernels()
-        for name in self._names(_CONVOLUTIONS):
+        for name in self._names(CONVOLUTIONS):
             picture = kernel_picture(kernels[name], title=name, dead=dead.get(name))
             pictures[f"kernels/{self._numbered[name]}"] = picture
             looks[name] = Look.of(kernels[name], picture)
@@ -120,7 +108,7 @@ class Drawings:
     ) -> None:
         """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""
         model, probes = self._experiment.model, self._experiment.probes
-        names, pools = self._names(_CONVOLUTIONS | _POOLS), self._names(_POOLS)
+        names, pools = self._names(MAPPED), self._names(POOLS)
         mode = model.training
         with torch.inference_mode():
             maps = model.eval().outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)

@@ -11,9 +11,10 @@ from cnncli.errors import UsageError
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.layers import chosen_layers
 from cnncli.interpret.patches import Excitation, Excited, cut, images_at_once, most_exciting
+from cnncli.pictures.feature_maps import CONVOLUTIONS
 from cnncli.pictures.patches import Cutting, Strip, patch_pixels, patches_card, patches_picture
 from cnncli.pictures.tile import Tile
-from cnncli.spec.layers import Conv, ConvTranspose, Logits
+from cnncli.spec.layers import Logits
 from cnncli.spec.layers.base import Layer
 from cnncli.spec.network import Node
 from cnncli.trained import TrainedRun
@@ -65,8 +66,8 @@ def layers_with_filters(run: TrainedRun, names: Sequence[str]) -> tuple[Node, ..
     """
     kinds: tuple[type[Layer], ...] = (Layer,)
     if not names:
-        convolutions = any(isinstance(node.layer, Conv | ConvTranspose) for node in run.network.nodes)
-        names, kinds = ((), (Conv, ConvTranspose)) if convolutions else ((run.network.nodes[-1].name,), kinds)
+        convolutions = any(isinstance(node.layer, CONVOLUTIONS) for node in run.network.nodes)
+        names, kinds = ((), CONVOLUTIONS) if convolutions else ((run.network.nodes[-1].name,), kinds)
     return chosen_layers(run, names, kinds, "has filters")
 
 
