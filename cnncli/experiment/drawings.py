@@ -3,12 +3,12 @@
 Letters: P probes, C channels, H height, W width.
 """
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 
+from cnncli.board.tags import slugs
 from cnncli.experiment.evolution import Look
 from cnncli.experiment.setup import Experiment
 from cnncli.interpret.dead import can_die, dead_channels, dead_in_pictures
@@ -16,6 +16,7 @@ from cnncli.pictures.feature_maps import CONVOLUTIONS, MAPPED, POOLS, as_maps, f
 from cnncli.pictures.grid import Picture
 from cnncli.pictures.kernels import kernel_picture
 from cnncli.spec.layers.base import Layer
+from cnncli.training.evaluate import evaluating
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,10 +110,8 @@ class Drawings:
         """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""
         model, probes = self._experiment.model, self._experiment.probes
         names, pools = self._names(MAPPED), self._names(POOLS)
-        mode = model.training
-        with torch.inference_mode():
-            maps = model.eval().outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)
-        model.train(mode)
+        with evaluating(model), torch.inference_mode():
+            maps = model.outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)
         for i, title in enumerate(probes.titles):
             for name in names:
                 shown = as_maps(maps[name][i])
@@ -122,9 +121,3 @@ class Drawings:
                 pictures[f"feature_maps/{self._numbered[name]}/{self._slugs[i]}"] = picture
                 if i == 0 and name in pools:
                     looks[f"{name}/{self._slugs[0]}"] = Look.of(shown, picture)
-
-
-def slugs(labels: Sequence[str]) -> list[str]:
-    """Names of probes as parts of tags, all different: `T-shirt/top` would make a group of its own."""
-    made = [re.sub(r"[^\w.]+", "-", label).strip("-") for label in labels]
-    return [slug if slug and made.count(slug) == 1 else f"{slug or 'class'}-{i}" for i, slug in enumerate(made)]
