@@ -1,6 +1,5 @@
 """One picture to show, and where it is hung: a PNG, TensorBoard, the terminal."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -49,11 +48,6 @@ class Exhibit:
     def file(self) -> Path:
         """Of the PNG, from the folder of the pictures."""
         return Path(f"{self.tag}.png")
-
-
-def slug(text: str) -> str:
-    """A text as part of a tag and of a file name."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "x"
 
 
 class Gallery:
