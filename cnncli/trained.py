@@ -12,6 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cnncli.analysis.graph import graph_of
+from cnncli.analysis.receptive_field import Fields
+from cnncli.analysis.rows import Inspection, Row, inspect_graph
 from cnncli.data.batches import Batches, Normalization
 from cnncli.data.decode import UnreadableImageError, decode, original_of, refusing_bombs
 from cnncli.data.images import ImageSet
@@ -34,12 +37,14 @@ class Seen:
 
     Attributes:
         name: for people: `test image 3 (class 7)`, or the path of a file.
+        argument: as it is written on a command line, with `--invert` behind it where it was inverted.
         slug: for tags and file names: `test-3`, or the file's name without its ending.
         label: position of its class; None for a picture of one's own.
         notes: what was done to a picture of one's own, and what may be wrong with it, a sentence each.
     """
 
     name: str
+    argument: str
     slug: str
     picture: Tensor
     image: Tensor
@@ -97,6 +102,23 @@ class TrainedRun:
         return nodes[layer]
 
     @cached_property
+    def inspection(self) -> Inspection:
+        """What `cnncli inspect` says of the network."""
+        return inspect_graph(graph_of(self.network, ""))
+
+    def row(self, node: Node) -> Row:
+        """What `cnncli inspect` says of a layer."""
+        row = self.inspection.row(node.name)
+        assert row is not None, "every layer of a config has a row"
+        return row
+
+    def fields(self, node: Node) -> Fields:
+        """What the units of a layer see."""
+        fields = self.inspection.fields[node.name]
+        assert isinstance(fields, Fields), "every layer of a config is known"
+        return fields
+
+    @cached_property
     def predictions(self) -> Predictions:
         """What the network takes each test image for, computed once."""
         return predict(self.model, self.batches())
@@ -134,16 +156,17 @@ class TrainedRun:
         """
         if not image.isdecimal():
             picture, notes = self._from_file(Path(image), invert=invert)
-            return Seen(image, Path(image).stem, picture, self._as_input(picture), None, notes)
+            argument = shlex.quote(image) + " --invert" * invert
+            return Seen(image, argument, Path(image).stem, picture, self.as_input(picture), None, notes)
         number = int(image)
         if number >= len(self.test):
             raise UsageError(f"image {number}: there are {len(self.test):,} test images, 0 to {len(self.test) - 1}")
         picture, label = self.test.images[number], int(self.test.labels[number])
         name = f"test image {number} (class {self.classes[label]})"
-        return Seen(name, f"test-{number}", picture, self._as_input(picture), label)
+        return Seen(name, image, f"test-{number}", picture, self.as_input(picture), label)
 
-    def _as_input(self, picture: Tensor) -> Tensor:
-        """A uint8 picture (C, H, W), normalised."""
+    def as_input(self, picture: Tensor) -> Tensor:
+        """A uint8 picture (C, H, W) as the network gets it, normalised."""
         single = ImageSet(images=picture[None], labels=torch.zeros(1, dtype=torch.int64, device=picture.device))
         images, _ = next(self.batches(single).epoch(1))  # (1, C, H, W)
         return images[0]

@@ -10,7 +10,6 @@ import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +17,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch.utils.tensorboard.summary
-from PIL import Image
 from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]  # generated, no stubs
     Event,
     SessionLog,
@@ -31,6 +29,7 @@ from cnncli.analysis.rows import Inspection
 from cnncli.board.graph import graph_def
 from cnncli.board.records import RecordWriter
 from cnncli.errors import DiskError
+from cnncli.pictures.image import png
 
 HISTOGRAM_BINS = 64
 
@@ -54,16 +53,6 @@ def spaced_steps(last: int, count: int = 10) -> tuple[int, ...]:
     for i in range(1, count - 1):
         steps.append(max(steps[-1] + 1, round((last + 1) ** (i / (count - 1)) - 1)))
     return (*steps, last)
-
-
-def png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """A picture (H, W, 3) as a PNG, packed quickly: half the time of Pillow's default, for 6 % more bytes."""
-    assert pixels.dtype == np.uint8, pixels.dtype
-    assert pixels.ndim == 3, pixels.shape
-    assert pixels.shape[2] == 3, pixels.shape
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 class Board:

@@ -8,7 +8,6 @@ Letters for shapes: N points, F features.
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from math import isqrt
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import (  # type: ignore
     ProjectorConfig,
 )
 
+from cnncli.pictures.image import png
 from cnncli.training.durable import disk_errors_explained, replace_file
 
 LARGEST_SPRITE = 8192
@@ -117,6 +117,4 @@ def _sprite(images: npt.NDArray[np.uint8]) -> tuple[bytes, tuple[int, int]]:
     for number, image in enumerate(small):
         row, column = divmod(number, across)
         sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = image
-    written = BytesIO()
-    Image.fromarray(sheet).save(written, format="PNG")
-    return written.getvalue(), (height, width)
+    return png(sheet), (height, width)

@@ -3,31 +3,20 @@
 Letters: P probes, C channels, H height, W width.
 """
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
 
+from cnncli.board.tags import slugs
 from cnncli.experiment.evolution import Look
 from cnncli.experiment.setup import Experiment
 from cnncli.interpret.dead import can_die, dead_channels, dead_in_pictures
-from cnncli.pictures.feature_maps import as_maps, feature_map_picture
+from cnncli.pictures.feature_maps import CONVOLUTIONS, MAPPED, POOLS, as_maps, feature_map_picture
 from cnncli.pictures.grid import Picture
 from cnncli.pictures.kernels import kernel_picture
-from cnncli.spec.layers import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
-
-_CONVOLUTIONS = Conv | ConvTranspose
-_POOLS = MaxPool | AvgPool | AdaptiveAvgPool | AdaptiveMaxPool | GlobalAvgPool | GlobalMaxPool
+from cnncli.spec.layers.base import Layer
+from cnncli.training.evaluate import evaluating
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -69,14 +58,14 @@ class Drawings:
         self.looks: dict[str, str] = {}
         """Name of each look -> its layer. Those of maps name the probe too, which a run that goes on may change."""
         if self._log.evolution and self._log.kernels:
-            self.looks |= {name: name for name in self._names(_CONVOLUTIONS)}
+            self.looks |= {name: name for name in self._names(CONVOLUTIONS)}
         if self._log.evolution and self._log.feature_maps and self._slugs:
-            self.looks |= {f"{name}/{self._slugs[0]}": name for name in self._names(_POOLS)}
+            self.looks |= {f"{name}/{self._slugs[0]}": name for name in self._names(POOLS)}
 
     @property
     def animated(self) -> list[str]:
         """The tags of the pictures that are most like the frames of animations."""
-        kernels, pools = self._names(_CONVOLUTIONS), self._names(_POOLS)
+        kernels, pools = self._names(CONVOLUTIONS), self._names(POOLS)
         tags = {name: f"kernels/{self._numbered[name]}" for name in kernels}
         tags |= {
             f"{name}/{slug}": f"feature_maps/{self._numbered[name]}/{slug}"
@@ -102,15 +91,15 @@ class Drawings:
             dead={name: len(found[name]) / shapes[name][0] for name in self.mortal},
         )
 
-    def _names(self, kinds: type | object) -> list[str]:
-        return [node.name for node in self._nodes if isinstance(node.layer, kinds)]  # type: ignore[arg-type]
+    def _names(self, kinds: tuple[type[Layer], ...]) -> list[str]:
+        return [node.name for node in self._nodes if isinstance(node.layer, kinds)]
 
     def _draw_kernels(
         self, dead: Mapping[str, Collection[int]], pictures: dict[str, Picture], looks: dict[str, Look]
     ) -> None:
         """One picture for each convolution."""
         kernels = self._experiment.model.kernels()
-        for name in self._names(_CONVOLUTIONS):
+        for name in self._names(CONVOLUTIONS):
             picture = kernel_picture(kernels[name], title=name, dead=dead.get(name))
             pictures[f"kernels/{self._numbered[name]}"] = picture
             looks[name] = Look.of(kernels[name], picture)
@@ -120,11 +109,9 @@ class Drawings:
     ) -> None:
         """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""
         model, probes = self._experiment.model, self._experiment.probes
-        names, pools = self._names(_CONVOLUTIONS | _POOLS), self._names(_POOLS)
-        mode = model.training
-        with torch.inference_mode():
-            maps = model.eval().outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)
-        model.train(mode)
+        names, pools = self._names(MAPPED), self._names(POOLS)
+        with evaluating(model), torch.inference_mode():
+            maps = model.outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)
         for i, title in enumerate(probes.titles):
             for name in names:
                 shown = as_maps(maps[name][i])
@@ -134,9 +121,3 @@ class Drawings:
                 pictures[f"feature_maps/{self._numbered[name]}/{self._slugs[i]}"] = picture
                 if i == 0 and name in pools:
                     looks[f"{name}/{self._slugs[0]}"] = Look.of(shown, picture)
-
-
-def slugs(labels: Sequence[str]) -> list[str]:
-    """Names of probes as parts of tags, all different: `T-shirt/top` would make a group of its own."""
-    made = [re.sub(r"[^\w.]+", "-", label).strip("-") for label in labels]
-    return [slug if slug and made.count(slug) == 1 else f"{slug or 'class'}-{i}" for i, slug in enumerate(made)]

@@ -10,12 +10,13 @@ from torch import nn
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import inspect_graph
 from cnncli.analysis.table import markdown
-from cnncli.board.event_file import HISTOGRAM_BINS, Board, png
+from cnncli.board.event_file import HISTOGRAM_BINS, Board
 from cnncli.experiment.allotment import GROWTH, Allotment, allot, event_bytes, picture_steps
 from cnncli.experiment.drawings import Drawings
 from cnncli.experiment.evolution import Evolution
 from cnncli.experiment.setup import WITNESSES, Experiment
 from cnncli.experiment.texts import settings
+from cnncli.pictures.image import png
 from cnncli.training.evaluate import Evaluation
 from cnncli.training.fit import Epoch
 

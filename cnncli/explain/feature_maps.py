@@ -12,7 +12,7 @@ from cnncli.explain.sweep import Sweep
 from cnncli.reference import corr2d
 from cnncli.reference.filters import CLASSIC
 from cnncli.spec.layers import Conv
-from cnncli.trained import TrainedRun
+from cnncli.trained import Seen, TrainedRun
 
 _SIDE = 16
 _MOST_SIDE = 64
@@ -51,9 +51,8 @@ def feature_maps(x: Values | None, number: int) -> Page:
     )
 
 
-def learned_maps(run: TrainedRun, layer: str | None, image: str) -> Page:
+def learned_maps(run: TrainedRun, layer: str | None, seen: Seen) -> Page:
     """The page about the kernels of a trained layer, and the maps they make of a picture."""
-    seen = run.seen(image)
     node = run.node(layer or next(iter(run.model.kernels()), ""))
     if not isinstance(node.layer, Conv):
         raise UsageError(f"--layer: {node.name} is no convolution", remedy=f"one of {', '.join(run.model.kernels())}")
@@ -71,7 +70,7 @@ def learned_maps(run: TrainedRun, layer: str | None, image: str) -> Page:
             *(_learned(number, kernel, map_) for number, (kernel, map_) in enumerate(zip(kernels, maps, strict=True))),
             TryNext(
                 (
-                    f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {image}",
+                    f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {seen.argument}",
                     "explain feature-maps",
                 )
             ),

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from cnncli.analysis.graph import graph_of
-from cnncli.explain.known import fields_of
 from cnncli.explain.notation import fixed, grid, operand
 from cnncli.explain.page import (
     Block,
@@ -30,9 +28,8 @@ _TERMS = 10
 """Products of a fully connected layer that are told one by one."""
 
 
-def unit_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
+def unit_page(run: TrainedRun, node: Node, unit: Unit, seen: Seen) -> Page:
     """The page about one unit of a trained network."""
-    seen = run.seen(image)
     worked = work_out(run, seen, node, unit)
     decimals = decimals_of(worked)
     kind = f"{node.name} ({node.layer.word()})"
@@ -46,8 +43,8 @@ def unit_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
             *_stages(worked, decimals),
             TryNext(
                 (
-                    f"explain unit {run.argument} {options_of(node, unit)} --image {image} --why",
-                    f"explain feature-maps --run {run.argument} --image {image}",
+                    f"explain unit {run.argument} {options_of(node, unit)} --image {seen.argument} --why",
+                    f"explain feature-maps --run {run.argument} --image {seen.argument}",
                     f"inspect {run.argument}/resolved.yaml",
                 )
             ),
@@ -78,7 +75,7 @@ def _shapes(node: Node) -> str:
 
 def where(run: TrainedRun, seen: Seen, node: Node, unit: Unit) -> Block:
     """The picture with a box around what the unit sees of it."""
-    fields = fields_of(graph_of(run.model.network, ""))[node.name]
+    fields = run.fields(node)
     places = unit.index[1:] or (0, 0)
     rows, columns = (
         axis.interval(position if len(axis.seen) > 1 else 0) for axis, position in zip(fields.axes, places, strict=True)

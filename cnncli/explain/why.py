@@ -22,9 +22,8 @@ class _Stop:
     strongest: tuple[Term, ...]
 
 
-def why_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
+def why_page(run: TrainedRun, node: Node, unit: Unit, seen: Seen) -> Page:
     """The page about where a unit's number comes from."""
-    seen = run.seen(image)
     course, pixel = _back(run, seen, node, unit)
     last = course[-1].worked
     return Page(
@@ -40,7 +39,7 @@ def why_page(run: TrainedRun, node: Node, unit: Unit, image: str) -> Page:
             *_ending(run, seen, node, unit, pixel),
             TryNext(
                 (
-                    f"explain unit {run.argument} {options_of(last.node, last.unit)} --image {image}",
+                    f"explain unit {run.argument} {options_of(last.node, last.unit)} --image {seen.argument}",
                     f"explain receptive-field {run.argument}/resolved.yaml",
                 )
             ),

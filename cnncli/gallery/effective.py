@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.receptive_field import Fields, receptive_fields
 from cnncli.errors import UsageError
 from cnncli.gallery.exhibit import Exhibit
+from cnncli.gallery.layers import with_positions
 from cnncli.interpret.effective import EffectiveField, Listening, effective_field
 from cnncli.pictures.colour import Scale
 from cnncli.pictures.effective import effective_picture
 from cnncli.pictures.tile import Tile
-from cnncli.spec.network import Network
 from cnncli.trained import TrainedRun
 
 IMAGES = 100
@@ -38,15 +36,18 @@ def measured(run: TrainedRun, layer: str | None, *, images: int) -> EffectiveFie
     Raises:
         UsageError: there is no such layer, or it has no positions.
     """
-    name = layer or _last_with_positions(run.network)
-    if len(run.node(name).shape) != 3:
+    able = with_positions(run.network)
+    if layer is None and not able:
+        raise UsageError("no layer of this network has positions", remedy="an effective field needs a convolution")
+    node = able[-1] if layer is None else run.node(layer)
+    if len(node.shape) != 3:
         raise UsageError(
-            f"{name} has no positions, so it has no centre", remedy="name a layer before flatten or a global pool"
+            f"{node.name} has no positions, so it has no centre", remedy="name a layer before flatten or a global pool"
         )
-    fields = receptive_fields(graph_of(run.network, ""))[name]
-    assert isinstance(fields, Fields), "every layer of a config is known"
     batches = (batch for batch, _ in run.batches().epoch(1))
-    return effective_field(name, fields, trained=run.model, untrained=run.untrained(), images=batches, count=images)
+    return effective_field(
+        node.name, run.fields(node), trained=run.model, untrained=run.untrained(), images=batches, count=images
+    )
 
 
 def drawn(run: TrainedRun, field: EffectiveField) -> Exhibit:
@@ -80,10 +81,3 @@ def _sides(label: str, found: Listening) -> str:
         return f"{label}: no gradient"
     squares = ", ".join(f"{share}% in {side}x{side}" for share, side in found.sides.items())
     return f"{label}: {squares} pixels"
-
-
-def _last_with_positions(network: Network) -> str:
-    names = [node.name for node in network.nodes if len(node.shape) == 3 and max(node.shape[1:]) > 1]
-    if not names:
-        raise UsageError("no layer of this network has positions", remedy="an effective field needs a convolution")
-    return names[-1]

@@ -8,7 +8,7 @@ from torch import Tensor
 from cnncli.board.projector import Projection
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.interpret.embedding import EXACT, Components, features, principal_components
-from cnncli.pictures.colour import Pixels
+from cnncli.pictures.image import image_pixels
 from cnncli.pictures.scatter import scatter_picture
 from cnncli.spec.network import INPUT
 from cnncli.trained import TrainedRun
@@ -71,7 +71,7 @@ def embedding(run: TrainedRun, *, count: int = COUNT, layer: str | None = None) 
                 "confidence": [f"{each:.4f}" for each in found.confidence[at]],
                 "number": [str(each) for each in at],
             },
-            images=_in_colour(images.images),
+            images=image_pixels(images.images),
         ),
     )
 
@@ -85,10 +85,3 @@ def _spread(total: int, count: int) -> Tensor:
     """Positions of `count` of `total` images, or of all, at even distances: a folder's are sorted by class."""
     count = min(count, total)
     return torch.arange(count) * total // count
-
-
-def _in_colour(images: Tensor) -> Pixels:
-    """uint8 images (N, C, H, W) as (N, H, W, 3): grey ones in three equal channels."""
-    shown = images if images.shape[1] == 3 else images[:, :1].expand(-1, 3, -1, -1)
-    pixels: Pixels = shown.permute(0, 2, 3, 1).cpu().numpy()
-    return pixels

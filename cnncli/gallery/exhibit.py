@@ -1,18 +1,15 @@
 """One picture to show, and where it is hung: a PNG, TensorBoard, the terminal."""
 
-import io
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from cnncli.board.event_file import Board
 from cnncli.board.projector import Projection, write_projection
 from cnncli.errors import DiskError
 from cnncli.pictures.colour import Pixels
+from cnncli.pictures.image import png
 from cnncli.pictures.tile import Tile
 from cnncli.trained import TrainedRun
 from cnncli.training.durable import disk_errors_explained, replace_file
@@ -53,11 +50,6 @@ class Exhibit:
         return Path(f"{self.tag}.png")
 
 
-def slug(text: str) -> str:
-    """A text as part of a tag and of a file name."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "x"
-
-
 class Gallery:
     """Hangs exhibits into a run: PNG files, and beside them TensorBoard's event file and what its projector reads.
 
@@ -85,7 +77,7 @@ class Gallery:
                     board = board or opened.enter_context(Board(self._folder))
                     with disk_errors_explained(path):
                         path.parent.mkdir(parents=True, exist_ok=True)
-                    replace_file(path, _png(exhibit.pixels))
+                    replace_file(path, png(exhibit.pixels))
                     pixels = exhibit.pixels if exhibit.card is None else exhibit.card
                     board.pictures(self._step, {exhibit.tag: pixels})
                     board.scalars(self._step, {f"{exhibit.tag}/{name}": n for name, n in exhibit.numbers.items()})
@@ -101,9 +93,3 @@ class Gallery:
         except DiskError as error:
             remedy = f"free some space, or see that {self._folder.parent} may be written to"
             raise DiskError(error.message, remedy=remedy) from error
-
-
-def _png(pixels: Pixels) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()

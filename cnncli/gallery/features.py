@@ -1,15 +1,15 @@
 """What the layers of a run make of an image: its feature maps, beside the image."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import Row, inspect_graph
+from cnncli.analysis.rows import Row
+from cnncli.board.tags import slug
 from cnncli.errors import UsageError
-from cnncli.gallery.exhibit import Exhibit, slug
+from cnncli.gallery.exhibit import Exhibit
+from cnncli.gallery.images import chosen_images
 from cnncli.gallery.layers import chosen_layers
 from cnncli.pictures.feature_maps import MAPPED, as_maps, feature_map_picture, scale_of_maps
 from cnncli.pictures.layout import CARD, PAGE
@@ -21,8 +21,6 @@ from cnncli.trained import Seen, TrainedRun
 DEFAULT_IMAGES = ("0",)
 """The first test image."""
 
-Notify: TypeAlias = Callable[[str], None]
-
 
 def features(
     run: TrainedRun,
@@ -30,7 +28,7 @@ def features(
     *,
     layers: Sequence[str] = (),
     invert: bool = False,
-    notify: Notify = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Exhibit]:
     """A picture for each image and each convolution and pool, or each of `layers`, which may be any that give maps.
 
@@ -45,16 +43,13 @@ def features(
         UsageError: an image or a layer is not there, or a layer gives no maps.
     """
     nodes = _nodes(run, layers)
-    rows = {row.name: row for row in inspect_graph(graph_of(run.network, "")).rows}
-    for seen in _all_seen(run, images, invert=invert):
-        for note in seen.notes:
-            notify(note)
+    for seen in chosen_images(run, images, invert=invert, notify=notify):
         names = {node.name for node in (*nodes, run.network.nodes[-1])}
         with torch.inference_mode():
             outputs = run.model.outputs(seen.image[None], names)  # name -> (1, C, H, W) or (1, F)
         said = _said(run, seen, outputs[run.network.nodes[-1].name][0])
         for node in nodes:
-            yield _exhibit(run, node, rows[node.name], seen, as_maps(outputs[node.name][0]), said)
+            yield _exhibit(run, node, run.row(node), seen, as_maps(outputs[node.name][0]), said)
 
 
 def _nodes(run: TrainedRun, layers: Sequence[str]) -> tuple[Node, ...]:
@@ -69,20 +64,6 @@ def _nodes(run: TrainedRun, layers: Sequence[str]) -> tuple[Node, ...]:
                 f"--layer {name}: it gives {node.shape[0]} numbers and no maps", remedy=f"one of {', '.join(able)}"
             )
     return tuple(map(run.node, dict.fromkeys(layers)))
-
-
-def _all_seen(run: TrainedRun, images: Sequence[str], *, invert: bool) -> list[Seen]:
-    """The images, under slugs that differ: two files may have one name."""
-    if invert and all(image.isdecimal() for image in images):
-        raise UsageError("--invert is for picture files of your own", remedy="leave it out for test images")
-    seen = [run.seen(image, invert=invert) for image in dict.fromkeys(images)]
-    slugs = [each.slug for each in seen]
-    twice = {each for each in slugs if slugs.count(each) > 1}
-    if twice:
-        raise UsageError(
-            f"several images are called {', '.join(sorted(twice))}", remedy="show them one after the other, or rename"
-        )
-    return seen
 
 
 def _said(run: TrainedRun, seen: Seen, logits: Tensor) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.layers import chosen_layers
 from cnncli.pictures.colour import Scale, Values
+from cnncli.pictures.feature_maps import CONVOLUTIONS
 from cnncli.pictures.grid import Picture
 from cnncli.pictures.kernels import kernel_picture
 from cnncli.pictures.layout import CARD, PAGE
@@ -38,7 +39,7 @@ def kernels(
     weights = run.model.kernels()
     numbered = run.network.numbered()
     of_run = Scale.symmetric(np.concatenate([_values(weight).ravel() for weight in weights.values()] or [np.zeros(0)]))
-    for node in chosen_layers(run, layers, (Conv, ConvTranspose), "has kernels"):
+    for node in chosen_layers(run, layers, CONVOLUTIONS, "has kernels"):
         weight, tag = weights[node.name].detach(), f"kernels/{numbered[node.name]}"
         values = _values(weight)
         scales = {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from cnncli.errors import UsageError
 from cnncli.spec.layers.base import Layer
-from cnncli.spec.network import Node
+from cnncli.spec.network import Network, Node
 from cnncli.trained import TrainedRun
 
 
@@ -29,3 +29,8 @@ def chosen_layers(run: TrainedRun, names: Sequence[str], kinds: tuple[type[Layer
                 f"--layer {name}: only one that {what} will do", remedy=f"one of {', '.join(n.name for n in able)}"
             )
     return tuple(map(run.node, dict.fromkeys(names))) if names else tuple(able)
+
+
+def with_positions(network: Network) -> list[Node]:
+    """The layers whose maps have more than one place."""
+    return [node for node in network.nodes if len(node.shape) == 3 and max(node.shape[1:]) > 1]

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import Inspection, inspect_graph
 from cnncli.gallery.exhibit import Exhibit
-from cnncli.gallery.patches import BEYOND, cutting, filter_name, filters_of, layers_with_filters, patch_tile
+from cnncli.gallery.patches import BEYOND, cutting, filter_name, filters_of, layers_with_filters, left_out, patch_tile
 from cnncli.interpret.maximise import STARTS, STEPS, Unit, centre, maximise
 from cnncli.interpret.patches import Excited, cut, images_at_once, most_exciting
 from cnncli.pictures.maximise import Pair, maximise_card, maximise_picture
@@ -47,9 +45,8 @@ def maximised(
     }
     batches = run.batches(batch_size=images_at_once(run.network))
     real = most_exciting(run.model, list(chosen), (images for images, _ in batches.epoch(1)), count=1)
-    inspection = inspect_graph(graph_of(run.network, ""))
     for node in nodes:
-        yield _exhibit(run, inspection, node, [real[node.name][i] for i in chosen[node.name]], steps)
+        yield _exhibit(run, node, [real[node.name][i] for i in chosen[node.name]], steps)
 
 
 def class_images(run: TrainedRun) -> Iterator[Exhibit]:
@@ -57,11 +54,9 @@ def class_images(run: TrainedRun) -> Iterator[Exhibit]:
     yield from maximised(run, layers=[run.network.nodes[-1].name])
 
 
-def _exhibit(run: TrainedRun, inspection: Inspection, node: Node, real: Sequence[Excited], steps: int) -> Exhibit:
+def _exhibit(run: TrainedRun, node: Node, real: Sequence[Excited], steps: int) -> Exhibit:
     pairs, reached = [], []
-    for excited, (made, value) in zip(
-        real, _made(run, inspection, node, [each.filter for each in real], steps), strict=True
-    ):
+    for excited, (made, value) in zip(real, _made(run, node, [each.filter for each in real], steps), strict=True):
         (best,) = excited.best
         label = run.classes[int(run.test.labels[best.image])]
         lines = [f"made {value:.4g}", f"real {best.value:.4g}", f"{label}, #{best.image}"]
@@ -69,7 +64,7 @@ def _exhibit(run: TrainedRun, inspection: Inspection, node: Node, real: Sequence
             Pair(
                 name=filter_name(run, node, excited.filter),
                 made=made,
-                real=cutting(run, inspection, node, best),
+                real=cutting(run, node, best),
                 lines=lines,
                 short=f"{value:.3g} / {best.value:.3g}",
             )
@@ -81,16 +76,15 @@ def _exhibit(run: TrainedRun, inspection: Inspection, node: Node, real: Sequence
         if node.shape[1:]
         else "the whole image"
     )
-    captions = [
-        f"Left: made in {steps} steps of gradient ascent; {where}. Right: the best real one, of all test images.",
+    legend = f"Left: made in {steps} steps of gradient ascent; {where}. Right: the best real one, of all test images."
+    counts = [
         f"{sum(reached)} of {len(reached)} made ones reach at least what the best real one does.",
+        *left_out(node, len(real)),
     ]
-    if len(real) < node.shape[0]:
-        captions.append(f"{len(real)} of {node.shape[0]} filters; --filter shows others.")
     return Exhibit(
         tag=f"maximise/{run.network.numbered()[node.name]}",
         title=title,
-        pixels=maximise_picture(pairs, title=title, captions=captions).pixels,
+        pixels=maximise_picture(pairs, title=title, captions=[legend, *counts]).pixels,
         card=maximise_card(pairs, title=title),
         tiles=[
             patch_tile(each, f"{pair.name}, {line}")
@@ -98,13 +92,11 @@ def _exhibit(run: TrainedRun, inspection: Inspection, node: Node, real: Sequence
             for each, line in zip((pair.made, pair.real), pair.lines, strict=False)
         ],
         numbers={"made_at_least_real": sum(reached), "made": len(reached)},
-        lines=captions,
+        lines=[" ".join(counts)],
     )
 
 
-def _made(
-    run: TrainedRun, inspection: Inspection, node: Node, filters: Sequence[int], steps: int
-) -> Iterator[tuple[Cutting, float]]:
+def _made(run: TrainedRun, node: Node, filters: Sequence[int], steps: int) -> Iterator[tuple[Cutting, float]]:
     """For each filter what its unit sees of the image made for it, and its activation."""
     place = centre(node)
     together = max(1, min(AT_ONCE, images_at_once(run.network) // (4 * STARTS)))  # gradients need more room
@@ -120,7 +112,7 @@ def _made(
         )
         for image, value in zip(found.images, found.values, strict=True):
             picture = (image * 255).round().byte().cpu()
-            patch = cut(inspection, node.name, place, picture, beyond=BEYOND)
+            patch = cut(run.inspection, node.name, place, picture, beyond=BEYOND)
             shown = Cutting(
                 pixels=patch.pixels, padding=patch.padding, unread=patch.unread, source=picture, marked=None
             )

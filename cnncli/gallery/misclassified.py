@@ -1,16 +1,19 @@
 """The test images that a run gets wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from cnncli.gallery.exhibit import Exhibit
-from cnncli.pictures.image_sheet import Shown, image_sheet
+from cnncli.pictures.image import enlargement, thinning
+from cnncli.pictures.sheet import Cell, Panel, Section, card, sheet
 from cnncli.pictures.tile import Tile
 from cnncli.trained import TrainedRun
 
 COUNT = 24
 """Images shown, if no number is given."""
+TILE, IN_CARD = 84, 56
+"""Pixels for the longer side of an image: in a file, and in a TensorBoard card. Larger ones are thinned out."""
 
 
 def misclassified(
@@ -29,24 +32,41 @@ def misclassified(
         notify(f"none of the {len(found):,} test images is wrong: there is nothing to show")
         return
     shown = wrong[np.argsort(-found.confidence[wrong], kind="stable")][:count].tolist()
-    tiles, images, small = [], [], []
+    tiles, lines = [], []
     for number in shown:
-        seen = run.seen(str(number))
         true, taken = (run.classes[each[number]] for each in (found.labels, found.predicted))
         sure = f"{found.confidence[number]:.1%}"
-        tile = Tile.image(seen.picture, label=f"test image {number}: {true} -> {taken}, {sure}")
-        tiles.append(tile)
-        images.append(Shown(tile.pixels, (true, f"-> {taken}", sure, f"image {number}")))
-        small.append(Shown(tile.pixels, (f"{true} -> {taken}", sure)))
+        picture = run.test.images[number]
+        tiles.append(Tile.image(picture, label=f"test image {number}: {true} -> {taken}, {sure}"))
+        lines.append((f"{true} -> {taken}", sure, f"#{number}"))
     every = f"{len(wrong):,} of {len(found):,} test images are wrong"
     which = f", and the {len(shown)} surest of them are shown" if len(shown) < len(wrong) else ""
-    title = f"{len(wrong):,} wrong, surest first: true -> taken for"
+    title = "wrong, surest first: true -> taken for"
     yield Exhibit(
         tag="eval/misclassified",
         title=every,
-        pixels=image_sheet(images, title=f"{len(shown)} of {title}").pixels,
-        card=image_sheet(small, title=title, card=True).pixels,
+        pixels=sheet(
+            [Section(cells=_cells(tiles, lines, TILE))],
+            title=f"{len(shown)} of {len(wrong):,} {title}",
+            captions=["Below each: how sure the network was, and the number of the test image."],
+        ).pixels,
+        card=card(
+            lambda most: [Section(cells=_cells(tiles[:most], [each[:2] for each in lines], IN_CARD))],
+            len(tiles),
+            title=f"{len(wrong):,} {title}",
+        ),
         tiles=tiles,
         numbers={"wrong": len(wrong)},
-        lines=[every + which, *(tile.label for tile in tiles[:3])],
+        lines=[every + which],
     )
+
+
+def _cells(tiles: Sequence[Tile], lines: Sequence[Sequence[str]], side: int) -> list[Cell]:
+    """Images, the longer side as near to `side` pixels as a whole factor allows, each with its lines below."""
+    cells = []
+    for tile, below in zip(tiles, lines, strict=False):
+        step = thinning(tile.values.shape, side)
+        pixels = tile.pixels[::step, ::step]
+        panel = Panel(pixels=pixels, scale=enlargement(pixels.shape[:2], side))
+        cells.append(Cell(panels=[panel], below=below))
+    return cells

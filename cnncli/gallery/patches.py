@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import Inspection, inspect_graph
 from cnncli.errors import UsageError
 from cnncli.gallery.exhibit import Exhibit
 from cnncli.gallery.layers import chosen_layers
 from cnncli.interpret.patches import Excitation, Excited, cut, images_at_once, most_exciting
+from cnncli.pictures.feature_maps import CONVOLUTIONS
 from cnncli.pictures.patches import Cutting, Strip, patch_pixels, patches_card, patches_picture
 from cnncli.pictures.tile import Tile
-from cnncli.spec.layers import Conv, ConvTranspose, Logits
+from cnncli.spec.layers import Logits
 from cnncli.spec.layers.base import Layer
 from cnncli.spec.network import Node
 from cnncli.trained import TrainedRun
@@ -52,9 +51,8 @@ def patches(
     found = most_exciting(
         run.model, list(chosen), (images for images, _ in batches.epoch(1)), count=count, per_image=per_image
     )
-    inspection = inspect_graph(graph_of(run.network, ""))
     for node in nodes:
-        yield _exhibit(run, inspection, node, [found[node.name][i] for i in chosen[node.name]], found[node.name])
+        yield _exhibit(run, node, [found[node.name][i] for i in chosen[node.name]], found[node.name])
 
 
 def layers_with_filters(run: TrainedRun, names: Sequence[str]) -> tuple[Node, ...]:
@@ -65,8 +63,8 @@ def layers_with_filters(run: TrainedRun, names: Sequence[str]) -> tuple[Node, ..
     """
     kinds: tuple[type[Layer], ...] = (Layer,)
     if not names:
-        convolutions = any(isinstance(node.layer, Conv | ConvTranspose) for node in run.network.nodes)
-        names, kinds = ((), (Conv, ConvTranspose)) if convolutions else ((run.network.nodes[-1].name,), kinds)
+        convolutions = any(isinstance(node.layer, CONVOLUTIONS) for node in run.network.nodes)
+        names, kinds = ((), CONVOLUTIONS) if convolutions else ((run.network.nodes[-1].name,), kinds)
     return chosen_layers(run, names, kinds, "has filters")
 
 
@@ -91,39 +89,37 @@ def filter_name(run: TrainedRun, node: Node, number: int) -> str:
     return f"filter {number}" if len(node.shape) == 3 else f"number {number}"
 
 
-def _exhibit(
-    run: TrainedRun, inspection: Inspection, node: Node, shown: Sequence[Excited], every: Sequence[Excited]
-) -> Exhibit:
+def _exhibit(run: TrainedRun, node: Node, shown: Sequence[Excited], every: Sequence[Excited]) -> Exhibit:
     strips, tiles = [], []
     for excited in shown:
         name = filter_name(run, node, excited.filter)
-        cuttings = [] if excited.constant else [cutting(run, inspection, node, each) for each in excited.best]
+        cuttings = [] if excited.constant else [cutting(run, node, each) for each in excited.best]
         strips.append(Strip(heading=_heading(name, excited), lines=_remarks(run, excited), cuttings=cuttings))
         tiles += [patch_tile(each, f"{name}: {', '.join(each.lines)}") for each in cuttings]
     dead = sum(excited.lowest == excited.highest == 0 for excited in every)
-    captions = _captions(inspection, node, len(shown), [each for strip in strips for each in strip.cuttings])
+    counts = _counts(node, dead, len(shown))
+    field = _field(run, node, [each for strip in strips for each in strip.cuttings])
     title = f"{node.name}: what excites its {'classes' if isinstance(node.layer, Logits) else 'filters'} most"
-    legend = "Below each patch: class, activation, number of the test image"
-    legend += ", row and column of the unit." if len(node.shape) == 3 else "."
+    legend = "Below each: its image, the class and the activation, the number of the test image"
+    legend += " at the row and column of the unit." if len(node.shape) == 3 else "."
     return Exhibit(
         tag=f"patches/{run.network.numbered()[node.name]}",
         title=title,
-        pixels=patches_picture(strips, title=title, captions=[*captions, legend]).pixels,
+        pixels=patches_picture(strips, title=title, captions=[*field, legend, *counts]).pixels,
         card=patches_card(strips, title=title),
         tiles=tiles,
         numbers={"dead_filters": dead},
-        lines=captions,
+        lines=[" ".join([*field, *counts])],
     )
 
 
-def cutting(run: TrainedRun, inspection: Inspection, node: Node, excitation: Excitation) -> Cutting:
+def cutting(run: TrainedRun, node: Node, excitation: Excitation) -> Cutting:
     """What a unit sees of a test image, ready to be drawn."""
     source = run.test.images[excitation.image].cpu()
-    patch = cut(inspection, node.name, excitation.place, source, beyond=BEYOND)
+    patch = cut(run.inspection, node.name, excitation.place, source, beyond=BEYOND)
     label = run.classes[int(run.test.labels[excitation.image])]
-    lines = [label, f"{excitation.value:.4g}", f"#{excitation.image}"]
-    if excitation.place:
-        lines.append(",".join(map(str, excitation.place)))
+    place = f" at {','.join(map(str, excitation.place))}" if excitation.place else ""
+    lines = [f"{label}, {excitation.value:.4g}", f"#{excitation.image}{place}"]
     return Cutting(
         pixels=patch.pixels,
         padding=patch.padding,
@@ -154,12 +150,21 @@ def _remarks(run: TrainedRun, excited: Excited) -> list[str]:
     return []
 
 
-def _captions(inspection: Inspection, node: Node, shown: int, cuttings: Sequence[Cutting]) -> list[str]:
-    """How large the fields are, what violet means where there is any, and what is left out."""
-    row = inspection.row(node.name)
-    assert row is not None, "every layer has a row"
-    assert row.receptive_field is not None, "every layer of a config is known"
-    field = row.receptive_field
+def _counts(node: Node, dead: int, shown: int) -> list[str]:
+    """How many filters are dead, and how many are left out."""
+    counts = [f"{dead} of {node.shape[0]} filters are dead: always 0."] if dead else []
+    return counts + left_out(node, shown)
+
+
+def left_out(node: Node, shown: int) -> list[str]:
+    """The sentence that says how to see the other filters, if there are any."""
+    return [f"{shown} of {node.shape[0]} filters; --filter shows others."] if shown < node.shape[0] else []
+
+
+def _field(run: TrainedRun, node: Node, cuttings: Sequence[Cutting]) -> list[str]:
+    """How large the fields are, and what violet means where there is any."""
+    field = run.row(node).receptive_field
+    assert field is not None, "every layer of a config is known"
     size = "x".join(map(str, field.size))
     captions = [f"Cut at the receptive field, {size} pixels{': the whole image' if field.everywhere else ''}."]
     if any(cutting.padding.any() for cutting in cuttings):
@@ -168,6 +173,4 @@ def _captions(inspection: Inspection, node: Node, shown: int, cuttings: Sequence
         captions.append("Violet checks: padding" + (f", {BEYOND} of it on each side at most." if cropped else "."))
     if any(cutting.unread.any() for cutting in cuttings):
         captions.append("Tinted violet: pixels that the unit does not read.")
-    if shown < node.shape[0]:
-        captions.append(f"{shown} of {node.shape[0]} filters; --filter shows others.")
     return captions

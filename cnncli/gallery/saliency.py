@@ -1,16 +1,16 @@
 """Which pixels of an image speak for what the network says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.receptive_field import Fields, receptive_fields
-from cnncli.data.images import ImageSet
+from cnncli.board.tags import slug
 from cnncli.errors import UsageError
-from cnncli.gallery.exhibit import Exhibit, slug
+from cnncli.gallery.exhibit import Exhibit
+from cnncli.gallery.images import chosen_images
+from cnncli.gallery.layers import with_positions
 from cnncli.interpret.methods import Method
 from cnncli.interpret.saliency import (
     attribution,
@@ -40,6 +40,8 @@ def saliency(
     method: Method = Method.ALL,
     target: str | None = None,
     layer: str | None = None,
+    invert: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Exhibit]:
     """A picture for each image; without names, one for the first test images of a few classes.
 
@@ -49,50 +51,66 @@ def saliency(
         method: which one, or all.
         target: the class whose logit is explained, by name or number; the predicted one if None.
         layer: for Grad-CAM; the last one with maps if None.
+        invert: of the picture files, what is black is white and the other way round.
+        notify: gets what was done to a picture file, and why a method of all says nothing.
 
     Raises:
         UsageError: there is no such image, class or layer, or Grad-CAM was asked for where it says nothing.
     """
     wanted = None if target is None else _class_of(run, target)
-    if layer is not None or method is Method.GRADCAM:
-        _cam_layer(run, layer)
+    methods, remarks = _methods(run, method, layer)
+    for remark in remarks:
+        notify(remark)
     single = "" if method is Method.ALL else f"-{method}"
     aim = "" if wanted is None else f"-as-{slug(run.classes[wanted])}"
-    if not images:
-        explained = [_explain(run, seen, method, wanted, layer) for seen in _a_few(run)]
-        title = f"which pixels speak for it ({len(explained)} test images)"
-        yield _exhibit(f"saliency/overview{aim}{single}", title, explained)
-    for image in images:
-        explained = [_explain(run, run.seen(image), method, wanted, layer)]
-        yield _exhibit(f"saliency/{slug(explained[0].seen.slug)}{aim}{single}", "which pixels speak for it", explained)
+    title = "which pixels speak for it"
+    if not images and not invert:
+        explained = [_explain(run, seen, methods, wanted, layer) for seen in _a_few(run)]
+        heading = f"{title} ({len(explained)} test images)"
+        yield _exhibit(f"saliency/overview{aim}{single}", heading, explained, remarks)
+        return
+    for seen in chosen_images(run, images, invert=invert, notify=notify):
+        explained = [_explain(run, seen, methods, wanted, layer)]
+        yield _exhibit(f"saliency/{slug(seen.slug)}{aim}{single}", title, explained, remarks)
+
+
+def _methods(run: TrainedRun, method: Method, layer: str | None) -> tuple[list[Method], list[str]]:
+    """One method or all of them, and why one of all is left out.
+
+    Raises:
+        UsageError: Grad-CAM was asked for, by its name or with a layer, and says nothing.
+    """
+    if method is Method.GRADCAM or layer is not None:
+        _cam_layer(run, layer)
+    if method is not Method.ALL:
+        return [method], []
+    methods: list[Method] = [each for each in Method if each is not Method.ALL]
+    try:
+        _cam_layer(run, layer)
+    except UsageError as refused:  # the others have something to say
+        methods.remove(Method.GRADCAM)
+        return methods, [f"without Grad-CAM: {refused.message}"]
+    return methods, []
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Explanation:
-    """An image with what every method says of it."""
+    """An image with what every method says of it, and how sure the network is of the class that is explained."""
 
-    seen: Seen
     shown: Explained
     numbers: dict[str, float]
 
 
-def _exhibit(tag: str, title: str, explained: Sequence[_Explanation]) -> Exhibit:
+def _exhibit(tag: str, title: str, explained: Sequence[_Explanation], remarks: Sequence[str]) -> Exhibit:
     return Exhibit(
         tag=tag,
         title=title,
-        pixels=saliency_picture([each.shown for each in explained], title=title).pixels,
+        pixels=saliency_picture([each.shown for each in explained], title=title, captions=remarks).pixels,
         card=saliency_card([each.shown for each in explained]),
         tiles=[tile for each in explained for tile in _tiles(each.shown)],
         numbers=explained[0].numbers if len(explained) == 1 else {},
-        lines=[
-            f"{each.shown.heading}: {line}" for each in explained for line in (*each.shown.lines, *_notes(each.shown))
-        ],
+        lines=[f"{each.shown.heading}: {'; '.join(each.shown.lines)}" for each in explained],
     )
-
-
-def _notes(shown: Explained) -> list[str]:
-    """What stands below the maps."""
-    return [f"{each.name}: {each.extent}, {each.note}" for each in shown.maps if each.note]
 
 
 def _tiles(shown: Explained) -> Iterator[Tile]:
@@ -134,8 +152,8 @@ def _cam_layer(run: TrainedRun, name: str | None) -> Node:
         UsageError: its maps are 1x1 or it has none: there is no place in them.
     """
     with_maps = [node for node in run.network.nodes if len(node.shape) == 3]
-    able = [node.name for node in with_maps if max(node.shape[1:]) > 1]
-    remedy = f"--layer {able[-1]} has maps of more" if able else "no layer of this network has maps of more"
+    able = with_positions(run.network)
+    remedy = f"--layer {able[-1].name} has maps of more" if able else "no layer of this network has maps of more"
     if name is None and not with_maps:
         raise UsageError("Grad-CAM needs maps, and no layer has any", remedy="use --method gradient or another one")
     node = with_maps[-1] if name is None else run.node(name)
@@ -149,26 +167,21 @@ def _cam_layer(run: TrainedRun, name: str | None) -> Node:
     return node
 
 
-def _explain(run: TrainedRun, seen: Seen, method: Method, wanted: int | None, layer: str | None) -> _Explanation:
+def _explain(
+    run: TrainedRun, seen: Seen, methods: Sequence[Method], wanted: int | None, layer: str | None
+) -> _Explanation:
     with torch.no_grad():
         logits = run.model(seen.image[None])[0].double()  # (classes,)
     probabilities = logits.softmax(0)
     predicted = int(logits.argmax())
     target = predicted if wanted is None else wanted
-    methods = [each for each in Method if each is not Method.ALL] if method is Method.ALL else [method]
-    maps, refusals = [], []
-    for each in methods:
-        try:
-            maps.append(_map(run, seen.image, each, target, layer))
-        except UsageError as refused:  # only one method of all: the others have something to say
-            refusals.append(f"Without {each}: {refused.message}")
+    maps = [_map(run, seen.image, each, target, layer) for each in methods]
+    parts = {"predicted": predicted} if target == predicted else {"predicted": predicted, "explained": target}
     lines = [
-        f"predicted {run.classes[predicted]}, {probabilities[predicted]:.1%}",
-        f"target {run.classes[target]}: logit {logits[target]:.3g}, probability {probabilities[target]:.1%}",
-        *refusals,
+        f"{what} {run.classes[label]}, {probabilities[label]:.1%}, logit {logits[label]:.3g}"
+        for what, label in parts.items()
     ]
     return _Explanation(
-        seen=seen,
         shown=Explained(heading=seen.name, lines=lines, image=seen.picture, maps=maps),
         numbers={"logit": float(logits[target]), "probability": float(probabilities[target])},
     )
@@ -177,25 +190,24 @@ def _explain(run: TrainedRun, seen: Seen, method: Method, wanted: int | None, la
 def _map(run: TrainedRun, image: Tensor, method: Method, target: int, layer: str | None) -> SaliencyMap:
     """What a method says of an image (C, H, W), as the network gets it."""
     model = run.model
+    black = run.as_input(torch.zeros(run.network.input_shape, dtype=torch.uint8, device=run.device))
     match method:
         case Method.GRADIENT:
             return _signed("gradient", gradient(model, image[None], target)[0])
         case Method.SMOOTHGRAD:
             return _signed("SmoothGrad", smooth_gradient(model, image, target, seed=SEED))
         case Method.INTEGRATED:
-            found = attribution(model, image, target, baseline=_black(run))
+            found = attribution(model, image, target, baseline=black)
             return _signed("integrated gradients", found.parts, f"sum off by {100 * found.error:.2f} %")
         case Method.GRADCAM:
             node = _cam_layer(run, layer)
             cam = grad_cam(model, image, target, layer=node.name)
-            fields = receptive_fields(graph_of(run.network, ""))[node.name]
-            assert isinstance(fields, Fields), "every layer of a config is known"
-            over_image = placed(cam, fields.axes, image.shape[1:])
+            over_image = placed(cam, run.fields(node).axes, image.shape[1:])
             note = f"{node.name}, {node.shape[1]}x{node.shape[2]}"
             return SaliencyMap(name="Grad-CAM", values=over_image.double().cpu().numpy(), signed=False, note=note)
         case Method.OCCLUSION:
             size, stride = window_of(image.shape[1:])
-            falls = occlusion(model, image, target, fill=_black(run), size=size, stride=stride)
+            falls = occlusion(model, image, target, fill=black, size=size, stride=stride)
             return _signed("occlusion", falls[None], f"{size[0]}x{size[1]} black, step {stride[0]}")
     raise AssertionError(method)
 
@@ -203,10 +215,3 @@ def _map(run: TrainedRun, image: Tensor, method: Method, target: int, layer: str
 def _signed(name: str, values: Tensor, note: str = "") -> SaliencyMap:
     """A map of numbers with a sign, (C, H, W): the sum over the channels."""
     return SaliencyMap(name=name, values=values.sum(0).double().cpu().numpy(), signed=True, note=note)
-
-
-def _black(run: TrainedRun) -> Tensor:
-    """A black image as the network gets it: (C, H, W)."""
-    pixels = torch.zeros(1, *run.network.input_shape, dtype=torch.uint8, device=run.device)
-    images, _ = next(run.batches(ImageSet(images=pixels, labels=pixels.new_zeros(1, dtype=torch.int64))).epoch(1))
-    return images[0]

@@ -34,6 +34,7 @@ from cnncli.spec.layers import (
     Relu,
 )
 from cnncli.spec.network import Network, Node
+from cnncli.training.evaluate import evaluating
 
 _KEEPS_ZERO = (
     MaxPool
@@ -69,14 +70,9 @@ def dead_channels(model: CnnModule, batches: Iterable[tuple[Tensor, object]]) ->
         Layer -> numbers of its dead channels (C, H, W) or features (F,), ascending.
     """
     alive: dict[str, Tensor] = {}  # name -> bool (C,)
-    mode = model.training
-    try:
-        with torch.inference_mode(), _looking(model, alive):
-            model.eval()
-            for images, _ in batches:
-                model(images)
-    finally:
-        model.train(mode)
+    with evaluating(model), torch.inference_mode(), _looking(model, alive):
+        for images, _ in batches:
+            model(images)
     return {name: tuple((~alive[name]).nonzero().flatten().tolist()) for name in alive}
 
 

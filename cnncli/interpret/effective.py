@@ -20,6 +20,7 @@ from torch import Tensor
 from cnncli.analysis.receptive_field import Fields
 from cnncli.geometry import Field
 from cnncli.model import CnnModule
+from cnncli.training.evaluate import evaluating
 
 SHARES = (20, 50, 90, 99)
 """Per cent of the gradient that the squares hold whose sides are given."""
@@ -130,16 +131,13 @@ def gradients(model: CnnModule, layer: str, unit: tuple[int, int], images: Tenso
 
     The model is in evaluation mode for this, and its parameters collect no gradient.
     """
-    training = model.training
     total = torch.zeros(images.shape[2:], dtype=torch.float64)
-    try:
+    with evaluating(model):
         for batch in torch.split(images, 64):  # (N, C, H, W)
             inputs = batch.detach().clone().requires_grad_()
-            maps = model.eval().outputs(inputs, [layer])[layer]  # (N, C', H', W')
+            maps = model.outputs(inputs, [layer])[layer]  # (N, C', H', W')
             (slope,) = torch.autograd.grad(maps[:, :, unit[0], unit[1]].sum(), inputs)  # (N, C, H, W)
             total += slope.abs().sum((0, 1)).double().cpu()
-    finally:
-        model.train(training)
     mean: Map = (total / len(images)).numpy()
     return mean
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from cnncli.pictures.canvas import text_width
 from cnncli.pictures.colour import Pixels, Scale, Values
 from cnncli.pictures.grid import Picture, Strip, compose, room
+from cnncli.pictures.image import image_pixels, thinning
 from cnncli.pictures.kernels import dead_note
 from cnncli.pictures.layout import CARD, LINE, Layout, Sheet, Spacing, plan
 from cnncli.spec.layers import (
@@ -24,7 +25,9 @@ from cnncli.spec.layers import (
     MaxPool,
 )
 
-MAPPED = (Conv, ConvTranspose, MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
+CONVOLUTIONS = (Conv, ConvTranspose)
+POOLS = (MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
+MAPPED = (*CONVOLUTIONS, *POOLS)
 """The layers whose outputs are worth a picture each; a global pool's numbers are maps of 1x1."""
 LEAST_TILE, LEAST_TILE_IN_ROWS, LEAST_PIXEL_IN_ROWS = 18, 10, 5
 """Pixels: with a number above every map; in rows with a number at the beginning; there, for 1x1 maps."""
@@ -68,7 +71,7 @@ def feature_map_picture(
     values = maps.detach().cpu().double().numpy()  # (C, H, W)
     scale = scale or scale_of_maps(values)
     notes = [*captions, *_notes(values), *dead_note(dead, of=len(values), what="channels")]
-    step = _step(values.shape[1:], sheet.thinned)
+    step = thinning(values.shape[1:], sheet.thinned)
     tiles = scale.colours(values[:, ::step, ::step])  # (C, H', W', 3)
     layout = _layout(tiles.shape[:3], room(captions=1 + len(notes), inset=True, sheet=sheet), sheet)
     strips = [
@@ -82,7 +85,7 @@ def feature_map_picture(
         captions=[_caption(values, layout, step), *notes],
         scale=scale,
         columns=[f"+{column}" for column in range(layout.tiles)] if layout.spacing.top else (),
-        inset=_inset(image, sheet.inset),
+        inset=_thinned(image, sheet.inset),
         sheet=sheet,
         marked=[(channel,) for channel in dead or ()],
     )
@@ -128,21 +131,10 @@ def _layout(shape: tuple[int, ...], room: tuple[int, int], sheet: Sheet) -> Layo
     return max([single, *rows], key=lambda layout: (min(channels, layout.strips * layout.tiles), layout.scale))
 
 
-def _step(size: tuple[int, ...], most: int) -> int:
-    """Every how many pixels one is shown so that no side has more than `most`."""
-    return -(-max(size) // most)
-
-
-def _inset(image: Tensor, most: int) -> Pixels:
+def _thinned(image: Tensor, most: int) -> Pixels:
     """The image in at most `most` pixels a side: (h', w', 3)."""
-    step = _step(tuple(image.shape[1:]), most)
-    channels = image.detach().cpu()[:, ::step, ::step]  # (c, h', w')
-    if channels.is_floating_point():
-        channels = (channels.nan_to_num().clamp(0, 1) * 255).round().byte()
-    if len(channels) != 3:
-        channels = channels[:1].expand(3, -1, -1)
-    pixels: Pixels = channels.permute(1, 2, 0).contiguous().numpy()
-    return pixels
+    step = thinning(image.shape[1:], most)
+    return image_pixels(image[:, ::step, ::step])
 
 
 def _caption(values: Values, layout: Layout, step: int) -> str:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cnncli.analysis.units import UnitField
-from cnncli.errors import DiskError, UsageError
+from cnncli.errors import UsageError
 from cnncli.pictures.canvas import BACKGROUND, Box, Canvas, text_width
 from cnncli.pictures.colour import SEQUENTIAL, Colour, Pixels
+from cnncli.pictures.image import write_png
 
 LINE = 14
 """Height of a line of the legend, px."""
@@ -50,10 +50,7 @@ def write_field_picture(path: Path, size: tuple[int, ...], nests: Sequence[Seque
     ]
     if not regions:
         raise UsageError("no unit that was asked for sees a pixel", remedy="choose another --unit")
-    try:
-        Image.fromarray(field_picture((size[0], size[1]), regions)).save(path, format="PNG")
-    except OSError as error:
-        raise DiskError(f"{path} cannot be written: {error.strerror}") from None
+    write_png(path, field_picture((size[0], size[1]), regions))
 
 
 def _size(intervals: tuple[tuple[int, int], ...]) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from cnncli.pictures.colour import Pixels
 from cnncli.pictures.grid import Picture
+from cnncli.pictures.image import enlargement, thinning
 from cnncli.pictures.patches import LARGEST, Cutting, patch_pixels
-from cnncli.pictures.sheet import Cell, Panel, Section, card, enlargement, sheet, thinning
+from cnncli.pictures.sheet import Cell, Panel, Section, card, sheet
 
-TILE, IN_CARD = 56, 28
+TILE, IN_CARD = 84, 28
 """Pixels for the longer side of a patch: in a file, and in a TensorBoard card."""
 
 

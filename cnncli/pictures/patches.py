@@ -11,14 +11,13 @@ from torch import Tensor
 
 from cnncli.pictures.colour import Colour, Pixels
 from cnncli.pictures.grid import Picture
-from cnncli.pictures.sheet import Cell, Interval, Panel, Section, card, enlargement, image_pixels, sheet, thinning
+from cnncli.pictures.image import enlargement, image_pixels, thinning
+from cnncli.pictures.sheet import Cell, Interval, Panel, Section, card, sheet
 
 PADDING: tuple[Colour, Colour] = ((190, 160, 235), (140, 105, 205))
 """The two violets of the checks that stand for padding; neither is on a scale."""
-TILE, ALONE, SOURCE = 34, 64, 32
-"""Pixels for the longer side of a patch with its source below, of one without, and of the source."""
-TWICE = 40
-"""Patches of no more pixels a side are enlarged at least twice, even if fewer stand side by side."""
+TILE = 84
+"""Pixels for the longer side of a patch, and of its source: nine stand side by side."""
 IN_CARD = 28
 """Pixels for the longer side of a patch in a TensorBoard card: nine stand side by side."""
 LARGEST = 96
@@ -81,8 +80,7 @@ def patches_picture(strips: Sequence[Strip], *, title: str, captions: Sequence[s
     with_source = not all(cutting.whole for cutting in every)
     sizes = [side for cutting in every for side in cutting.padding.shape] or [1]
     step = thinning(sizes, LARGEST)
-    scale = enlargement([-(-side // step) for side in sizes], TILE if with_source else ALONE)
-    scale = max(scale, 2 if max(sizes) <= TWICE else 1)
+    scale = enlargement([-(-side // step) for side in sizes], TILE)
 
     def cell(cutting: Cutting) -> Cell:
         panels = [Panel(pixels=patch_pixels(cutting)[::step, ::step], scale=scale)]
@@ -110,7 +108,7 @@ def patches_card(strips: Sequence[Strip], *, title: str) -> Pixels:
     return card(first, len(strips), title=title)
 
 
-def source_panel(cutting: Cutting, room: int = SOURCE) -> Panel:
+def source_panel(cutting: Cutting, room: int = TILE) -> Panel:
     """The image that a patch was cut from, with a frame around the patch."""
     size = cutting.source.shape[1:]
     step = thinning(size, LARGEST)

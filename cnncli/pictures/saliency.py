@@ -10,13 +10,14 @@ from torch import Tensor
 
 from cnncli.pictures.colour import Pixels, Scale, Values
 from cnncli.pictures.grid import Picture
-from cnncli.pictures.sheet import Cell, Panel, Section, card, enlargement, image_pixels, sheet, thinning
+from cnncli.pictures.image import enlargement, image_pixels, thinning
+from cnncli.pictures.sheet import Cell, Panel, Section, card, sheet
 
-TILE, LARGEST = 84, 112
-"""Pixels for the longer side of an image, three of which stand side by side; and the most before it is thinned out."""
+TILE = 140
+"""Pixels for the longer side of an image: it stands in one row with five maps. Larger ones are thinned out."""
 IN_CARD = 56
 """The same in a TensorBoard card."""
-SIGNED = "Red speaks for the target, blue against it, white is 0; each map has its own scale, printed below it."
+SIGNED = "Red speaks for the class, blue against it, white is 0; each map has its own scale, printed below it."
 UNSIGNED = "Grad-CAM: dark is 0, bright its largest value."
 
 
@@ -90,7 +91,7 @@ def saliency_card(explained: Sequence[Explained]) -> Pixels:
 def _cells(explained: Explained, tile: int, below: Callable[[SaliencyMap], Sequence[str]]) -> list[Cell]:
     """The image and its maps, with the longer side as near to `tile` pixels as a whole factor allows."""
     size = explained.image.shape[1:]
-    step = thinning(size, LARGEST if tile == TILE else tile)
+    step = thinning(size, tile)
     scale = enlargement([-(-side // step) for side in size], tile)
     image = Panel(pixels=image_pixels(explained.image)[::step, ::step], scale=scale)
     return [

@@ -1,4 +1,4 @@
-"""A long sheet of labelled pictures in sections, as wide as a TensorBoard card and as high as it must be.
+"""A long sheet of labelled pictures in sections: a page as wide as it must be, or a TensorBoard card.
 
 title
 captions
@@ -9,22 +9,18 @@ heading of a section
  text  text  text
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from cnncli.pictures.canvas import BACKGROUND, TEXT_SIZE, Box, Canvas, text_width
 from cnncli.pictures.colour import Colour, Pixels
 from cnncli.pictures.grid import CAPTION_SIZE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, Key, Picture
-from cnncli.pictures.layout import HEIGHT as CARD_HEIGHT
-from cnncli.pictures.layout import LINE
-from cnncli.pictures.layout import WIDTH as CARD_WIDTH
+from cnncli.pictures.layout import CARD, LINE, PAGE, Sheet
 
-WIDTH = 348
-"""A wider picture is shrunk in a TensorBoard card until its digits are lost."""
-MARK: Colour = (255, 128, 0)
+PART: Colour = (255, 128, 0)
 """Of the frame around a part of an image: on neither scale."""
 GAP, SECTION_GAP = 4, 8
 
@@ -69,34 +65,13 @@ class Section:
     cells: Sequence[Cell] = ()
 
 
-def enlargement(size: Sequence[int], room: int) -> int:
-    """By which whole factor a picture of `size` fits in `room` pixels a side; at least 1."""
-    return max(1, room // max(size))
-
-
-def thinning(size: Sequence[int], most: int) -> int:
-    """Every how many pixels one is shown so that no side has more than `most`."""
-    return -(-max(size) // most)
-
-
-def image_pixels(image: Tensor) -> Pixels:
-    """An image (C, H, W), uint8, or floating point from 0 to 1, in colour if C is 3, else its first channel in grey."""
-    channels = image.detach().cpu()
-    if channels.is_floating_point():
-        channels = (channels.nan_to_num().clamp(0, 1) * 255).round().byte()
-    if len(channels) != 3:
-        channels = channels[:1].expand(3, -1, -1)
-    pixels: Pixels = np.ascontiguousarray(channels.permute(1, 2, 0).numpy())
-    return pixels
-
-
 def sheet(
     sections: Sequence[Section],
     *,
     title: str,
     captions: Sequence[str],
     side_by_side: bool = False,
-    width: int = WIDTH,
+    on: Sheet = PAGE,
 ) -> Picture:
     """Draw sections one below the other.
 
@@ -105,14 +80,14 @@ def sheet(
         title: shortened where it does not fit.
         captions: below it, broken into lines.
         side_by_side: whether the panels of a cell stand beside each other, rather than one below the other.
-        width: of the sheet, px.
+        on: what it is drawn on; as high as it must be, and only if it is trimmed no wider.
 
     Returns:
         A picture with a box for every (section, cell, panel).
     """
     cells = [cell for section in sections for cell in section.cells]
-    room = width - 2 * MARGIN
-    plan = _Plan.of(cells, side_by_side=side_by_side, room=room)
+    plan = _Plan.of(cells, side_by_side=side_by_side, room=on.width - 2 * MARGIN)
+    room = _used(sections, plan, title, captions, on) if on.trimmed else on.width - 2 * MARGIN
     wrapped = [line for caption in captions for line in _wrapped(caption, room, CAPTION_SIZE)]
     texts = [
         [line for text in (section.heading, *section.lines) for line in _wrapped(text, room)] for section in sections
@@ -121,7 +96,7 @@ def sheet(
     for section, lines in zip(sections, texts, strict=True):
         tops.append(y)
         y += len(lines) * LINE + plan.rows(len(section.cells)) * plan.height + SECTION_GAP
-    canvas = Canvas(width=width, height=y - SECTION_GAP if sections else y)
+    canvas = Canvas(width=room + 2 * MARGIN, height=y - SECTION_GAP if sections else y)
     canvas.text(MARGIN, 0, title, width=room, size=TITLE_SIZE)
     for number, line in enumerate(wrapped):
         canvas.text(MARGIN, TITLE_HEIGHT + number * LINE, line, width=room, size=CAPTION_SIZE)
@@ -146,13 +121,15 @@ def card(make: Callable[[int], Sequence[Section]], most: int, *, title: str, sid
         title: above them; it says how many of how many are shown.
         side_by_side: as for `sheet`.
     """
-    for count in range(most, 0, -1):
+
+    def drawn(count: int) -> Pixels:
         heading = title if count == most else f"{count} of {most}: {title}"
-        drawn = sheet(make(count), title=heading, captions=[], side_by_side=side_by_side, width=CARD_WIDTH).pixels
-        if len(drawn) <= CARD_HEIGHT:
-            break
-    pixels: Pixels = np.full((CARD_HEIGHT, CARD_WIDTH, 3), BACKGROUND, dtype=np.uint8)
-    pixels[: len(drawn)] = drawn[:CARD_HEIGHT]
+        return sheet(make(count), title=heading, captions=[], side_by_side=side_by_side, on=CARD).pixels
+
+    fitting = bisect_right(range(2, most + 1), CARD.height, key=lambda count: len(drawn(count)))
+    shown = drawn(1 + fitting)
+    pixels: Pixels = np.full((CARD.height, CARD.width, 3), BACKGROUND, dtype=np.uint8)
+    pixels[: len(shown)] = shown[: CARD.height]
     return pixels
 
 
@@ -213,12 +190,27 @@ class _Plan:
             canvas.frame(box)
             canvas.tile(box, panel.pixels)
             if panel.marked is not None:
-                canvas.frame(_part(box, *panel.marked), MARK)
+                canvas.frame(_part(box, *panel.marked), PART)
             yield box
             left, top = (left + width + GAP, top) if self.side_by_side else (left, top + height + GAP)
         bottom = y + self.height - SECTION_GAP - self.below * LINE
         for number, line in enumerate(cell.below):
             canvas.text(x + 1, bottom + number * LINE, line, width=self.width - 2)
+
+
+def _used(sections: Sequence[Section], plan: "_Plan", title: str, captions: Sequence[str], on: Sheet) -> int:
+    """The pixels between the margins that cells and texts take, if there are so many."""
+    cells = max((len(section.cells) for section in sections), default=0)
+    texts = [text for section in sections for text in (section.heading, *section.lines)]
+    return min(
+        on.width - 2 * MARGIN,
+        max(
+            min(cells, plan.across) * plan.width,
+            text_width(title, TITLE_SIZE),
+            *(text_width(caption, CAPTION_SIZE) for caption in captions),
+            *map(text_width, texts),
+        ),
+    )
 
 
 def _part(box: Box, rows: Interval, columns: Interval) -> Box:

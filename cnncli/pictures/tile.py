@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from cnncli.pictures.colour import Pixels, Scale, Values
+from cnncli.pictures.image import image_pixels
 
 _BLACK_TO_WHITE = Scale(low=0.0, high=255.0, signed=False)
 
@@ -35,7 +36,5 @@ class Tile:
     @classmethod
     def image(cls, image: Tensor, *, label: str) -> Self:
         """An image (C, H, W), uint8, in colour if C is 3, else its first channel in grey."""
-        channels = image.detach().cpu().numpy()
-        shown = channels if len(channels) == 3 else channels[:1].repeat(3, axis=0)
-        values = shown.mean(axis=0, dtype=np.float64)
-        return cls(label=label, values=values, scale=_BLACK_TO_WHITE, pixels=shown.transpose(1, 2, 0))
+        pixels = image_pixels(image)
+        return cls(label=label, values=pixels.mean(axis=-1, dtype=np.float64), scale=_BLACK_TO_WHITE, pixels=pixels)

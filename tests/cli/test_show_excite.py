@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from cnncli.pictures.layout import PAGE
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -28,7 +30,7 @@ def test_patches(run_cnncli: Run, run: Path) -> None:
     assert [each["tag"] for each in shown(out)] == ["patches/01_conv1", "patches/03_conv2"]
     for each in shown(out):
         with Image.open(each["file"]) as image:
-            assert image.width <= 350, "TensorBoard shrinks what is wider"
+            assert 600 < image.width <= PAGE.width, "nine patches of some size side by side"
         assert 0 <= each["numbers"]["dead_filters"] <= 6
 
 

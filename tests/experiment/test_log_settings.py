@@ -255,6 +255,18 @@ def test_the_event_file_stays_within_its_budget(kilobytes: int, tmp_path: Path) 
         assert steps_of(events, tag)[-1] == STEPS
 
 
+def test_pictures_that_grow_more_than_was_thought_are_left_out_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if every later picture was taken to need next to nothing: there is no room for all of the last step."""
+    monkeypatch.setattr("cnncli.experiment.allotment.GROWTH", 0.01)
+    monkeypatch.setattr("cnncli.experiment.logbook.GROWTH", 0.01)
+    run, said = go(tmp_path, "log.budget=0.07", "log.graph=false", "log.evolution=false")
+    assert event_bytes(run.path) <= 70_000
+    (used_up,) = [each for each in said if "is used up" in each]
+    assert f"of step {STEPS}" in used_up
+
+
 def test_histograms_get_rarer_before_they_go(tmp_path: Path) -> None:
     """Each epoch has up to 18 kB of them; what comes first when pictures want room too is in test_allotment.py."""
     for kilobytes, expected in ((300, [6, 12, 18, STEPS]), (50, [12, STEPS]), (15, [])):

@@ -68,7 +68,7 @@ def test_pictures_too_large_or_too_small_are_refused() -> None:
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 def test_learned_maps_are_the_networks(make_run: MakeRun, plain: Plain, layer: str) -> None:
     run = make_run(NETWORK, (1, 8, 8))
-    page = learned_maps(run, layer, "1")
+    page = learned_maps(run, layer, run.seen("1"))
     with torch.no_grad():
         x = run.seen("1").image[None]
         first = run.model.layer(run.node("conv1"))(x)
@@ -80,6 +80,6 @@ def test_learned_maps_are_the_networks(make_run: MakeRun, plain: Plain, layer: s
 
 def test_the_first_convolution_unless_named(make_run: MakeRun, plain: Plain) -> None:
     run = make_run(NETWORK, (1, 8, 8))
-    assert "what conv1 has learned" in plain(learned_maps(run, None, "0"))
+    assert "what conv1 has learned" in plain(learned_maps(run, None, run.seen("0")))
     with pytest.raises(UsageError, match="logits1 is no convolution"):
-        learned_maps(run, "logits1", "0")
+        learned_maps(run, "logits1", run.seen("0"))

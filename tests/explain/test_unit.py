@@ -86,7 +86,7 @@ def test_the_printed_numbers_are_the_networks(make_run: MakeRun, plain: Plain, s
         for unit in units(node):
             at = None if len(unit.index) == 1 else (unit.index[1], unit.index[2])
             assert find_unit(node, unit.channel, at) == unit
-            text = plain(unit_page(run, node, unit, "1"))
+            text = plain(unit_page(run, node, unit, run.seen("1")))
             table = text[text.index("by hand") :].split("\n\n")[0].splitlines()[1:]
             printed = [line.split()[-2:] for line in table]
             assert printed, (node.name, text)
@@ -102,7 +102,7 @@ def test_the_printed_numbers_are_the_networks(make_run: MakeRun, plain: Plain, s
 def test_the_sum_is_made_of_what_is_printed(make_run: MakeRun, plain: Plain) -> None:
     """Patches times kernels, read back from the page, give the channel sums to the digits shown."""
     run = make_run(SMALL, (1, 6, 6))
-    text = plain(unit_page(run, run.node("conv2"), Unit((1, 0, 1)), "0"))
+    text = plain(unit_page(run, run.node("conv2"), Unit((1, 0, 1)), run.seen("0")))
     sums = []
     for step in re.split(r"max_pool1, channel \d", text)[1:]:
         rows = [line.replace("*", " ").split() for line in step.splitlines()[2:4]]
@@ -118,20 +118,20 @@ def test_the_sum_is_made_of_what_is_printed(make_run: MakeRun, plain: Plain) -> 
 def test_wide_patches_stay_within_80_columns(make_run: MakeRun, plain: Plain) -> None:
     text = "model: {layers: [{conv: {out_channels: 1, kernel_size: 11, padding: same}}, flatten, logits]}"
     run = make_run(text, (1, 12, 12))
-    page = plain(unit_page(run, run.node("conv1"), Unit((0, 5, 5)), "0"))
+    page = plain(unit_page(run, run.node("conv1"), Unit((0, 5, 5)), run.seen("0")))
     assert max(map(len, page.splitlines())) <= 80
 
 
 def test_a_unit_looks_like_this(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    snapshot(plain(unit_page(run, run.node("conv1"), Unit((1, 0, 3)), "2")), "unit_conv")
-    snapshot(plain(unit_page(run, run.node("max_pool1"), Unit((0, 1, 1)), "2")), "unit_pool")
-    snapshot(plain(unit_page(run, run.node("logits1"), Unit((2,)), "2")), "unit_logits")
+    snapshot(plain(unit_page(run, run.node("conv1"), Unit((1, 0, 3)), run.seen("2"))), "unit_conv")
+    snapshot(plain(unit_page(run, run.node("max_pool1"), Unit((0, 1, 1)), run.seen("2"))), "unit_pool")
+    snapshot(plain(unit_page(run, run.node("logits1"), Unit((2,)), run.seen("2"))), "unit_logits")
 
 
 def test_why_looks_like_this(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    snapshot(plain(why_page(run, run.node("logits1"), Unit((2,)), "2")), "why")
+    snapshot(plain(why_page(run, run.node("logits1"), Unit((2,)), run.seen("2"))), "why")
 
 
 def test_why_follows_the_largest_product(make_run: MakeRun, plain: Plain) -> None:
@@ -149,7 +149,7 @@ def test_why_follows_the_largest_product(make_run: MakeRun, plain: Plain) -> Non
         state["logits1.weight"][2, 3] = 5  # filter 0 of conv2 at row 1, column 1
     picture = run.test.images[0]
     picture.fill_(200)
-    text = plain(why_page(run, run.node("logits1"), Unit((2,)), "0"))
+    text = plain(why_page(run, run.node("logits1"), Unit((2,)), run.seen("0")))
     assert "conv2, filter 0 at row 1, column 1" in text
     assert "max_pool1, filter 1 at row 2, column 2" in text
     # Of the four pixels of that pool, alike but for the border, torch takes the first: row 4, column 4.
@@ -163,7 +163,7 @@ def test_why_says_where_nothing_contributes(make_run: MakeRun, plain: Plain) -> 
         for module in run.model.modules():
             if isinstance(module, nn.Linear):
                 module.weight.zero_()
-    text = plain(why_page(run, run.node("logits1"), Unit((0,)), "0"))
+    text = plain(why_page(run, run.node("logits1"), Unit((0,)), run.seen("0")))
     assert "nothing contributed" in text
 
 

@@ -1,6 +1,7 @@
 """Where a layer puts images: planted clusters, the layer that is taken, and the images that are."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,3 +134,23 @@ def test_the_projector_gets_its_files(clusters: TrainedRun) -> None:
     )
     vectors = np.loadtxt(clusters.path / "show/projector/01_flatten1/vectors.tsv", delimiter="\t")
     assert np.allclose(vectors, clusters.test.images.flatten(1).numpy() / 255, atol=1e-6)
+
+
+def test_points_have_the_colour_of_their_class_and_a_ring_where_they_are_wrong(
+    clusters: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = []
+
+    def keep(points: object, labels: Any, ringed: Any, *others: object, **named: object) -> npt.NDArray[np.uint8]:
+        given.append((labels, ringed))
+        return np.zeros((4, 4, 3), np.uint8)
+
+    monkeypatch.setattr("cnncli.gallery.embedding.scatter_picture", keep)
+    list(embedding(clusters, count=45))
+    ((labels, ringed),) = given
+    shown = torch.arange(0, 90, 2)
+    with torch.no_grad():
+        answers = clusters.model(clusters.test.images[shown].float() / 255).argmax(1)
+    assert labels.tolist() == (shown // 30).tolist()
+    assert 0 < ringed.sum() < 45
+    assert ringed.tolist() == (answers != shown // 30).tolist()

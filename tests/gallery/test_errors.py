@@ -85,7 +85,7 @@ def test_mistakes_are_on_the_sheet_and_counted(run: TrainedRun) -> None:
     assert len(found.tiles) == 2
     for tile in found.tiles:
         assert isinstance(tile, Tile)
-        enlarged = tile.pixels.repeat(18, axis=0).repeat(18, axis=1)  # 56 px for the longer side of 3
+        enlarged = tile.pixels.repeat(28, axis=0).repeat(28, axis=1)  # 84 px for the longer side of 3
         windows = np.lib.stride_tricks.sliding_window_view(found.pixels, enlarged.shape)
         assert (windows == enlarged).all(axis=(-3, -2, -1)).any()
 

@@ -17,10 +17,9 @@ from cnncli.gallery.exhibit import Exhibit
 from cnncli.interpret.methods import Method
 from cnncli.model import CnnModule
 from cnncli.pictures.grid import Picture
-from cnncli.pictures.layout import HEIGHT
-from cnncli.pictures.layout import WIDTH as CARD_WIDTH
+from cnncli.pictures.layout import CARD, PAGE
 from cnncli.pictures.patches import PADDING
-from cnncli.pictures.sheet import MARK, WIDTH
+from cnncli.pictures.sheet import PART
 from cnncli.spec.document import Problem, parse_document
 from cnncli.spec.network import lay_out
 from cnncli.spec.reader import read_blueprint
@@ -71,7 +70,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Picture]]:
 
         monkeypatch.setattr(module, name, keep)
     yield found
-    assert all(picture.pixels.shape[1] == WIDTH for picture in found)
+    assert all(picture.pixels.shape[1] <= PAGE.width for picture in found)
 
 
 # Patches
@@ -92,7 +91,7 @@ def test_a_planted_motif_is_the_patch_that_is_drawn_and_framed_in_its_image(draw
     assert np.array_equal(picture.colours(box), (255 * cross)[..., None].expand(3, 3, 3).numpy())
     source = picture.boxes[0, 0, 1]
     colours = picture.pixels[source.y - 1 : source.bottom + 1, source.x - 1 : source.right + 1]
-    marked = np.argwhere((colours == MARK).all(axis=-1)) - 1  # in enlarged pixels of the image
+    marked = np.argwhere((colours == PART).all(axis=-1)) - 1  # in enlarged pixels of the image
     scale = source.scale
     assert marked.min(axis=0).tolist() == [7 * scale - 1, 2 * scale - 1]
     assert marked.max(axis=0).tolist() == [10 * scale, 5 * scale]
@@ -100,7 +99,7 @@ def test_a_planted_motif_is_the_patch_that_is_drawn_and_framed_in_its_image(draw
     assert np.array_equal(inside, picture.colours(box))
     assert exhibit.tiles[0].values.tolist() == (255 * cross).tolist()
     assert ": owl, " in exhibit.tiles[0].label
-    assert "#5, 7,2" in exhibit.tiles[0].label
+    assert "#5 at 7,2" in exhibit.tiles[0].label
 
 
 def test_padding_is_drawn_in_violet_checks(drawn: list[Picture]) -> None:
@@ -118,7 +117,7 @@ def test_padding_is_drawn_in_violet_checks(drawn: list[Picture]) -> None:
         [[0] * 3, [255] * 3, dark],
         [[0] * 3, [0] * 3, light],
     ]
-    assert "Violet checks: padding." in exhibit.lines
+    assert "Violet checks: padding." in exhibit.lines[0]
     assert np.isnan(exhibit.tiles[0].values).tolist() == [[True] * 3, [False, False, True], [False, False, True]]
 
 
@@ -129,6 +128,7 @@ def test_dead_filters_say_so_and_are_counted(drawn: list[Picture]) -> None:
         run.model.get_parameter("conv1.conv.bias")[1] = -1
     (exhibit,) = patches.patches(run)
     assert exhibit.numbers == {"dead_filters": 1}
+    assert exhibit.lines[0].endswith("1 of 3 filters are dead: always 0.")
     assert {key[0] for key in drawn[0].boxes} == {0, 2}
     assert not any(tile.label.startswith("filter 1") for tile in exhibit.tiles)
 
@@ -151,7 +151,7 @@ def test_only_some_filters_are_drawn_and_the_picture_says_so(drawn: list[Picture
     run = random_run("{conv: {out_channels: 20, kernel_size: 3}}, flatten, logits", noise(4, 1, 8, 8))
     (first,) = patches.patches(run, count=1)
     assert {key[0] for key in drawn[0].boxes} == set(range(16))
-    assert "16 of 20 filters; --filter shows others." in first.lines
+    assert first.lines[0].endswith("16 of 20 filters; --filter shows others.")
     list(patches.patches(run, filters=[19, 2], count=1))
     assert {key[0] for key in drawn[1].boxes} == {0, 1}
     with pytest.raises(UsageError, match="conv1 has filters 0 to 19"):
@@ -167,7 +167,7 @@ def test_a_large_image_is_thinned_out_and_a_field_beyond_it_cut_short(drawn: lis
     box = drawn[0].boxes[0, 0, 0]
     assert box.height * box.scale <= 96
     assert box.width * box.scale <= 96
-    assert "Violet checks: padding, 6 of it on each side at most." in exhibits[0].lines
+    assert "Violet checks: padding, 6 of it on each side at most." in exhibits[0].lines[0]
 
 
 # Saliency
@@ -202,7 +202,8 @@ def test_all_methods_stand_beside_the_image(drawn: list[Picture]) -> None:
         "test image 4 (class dog)", "gradient", "SmoothGrad", "integrated gradients", "Grad-CAM", "occlusion",
     ]  # fmt: skip
     assert len(drawn[0].boxes) == 6
-    assert any(line.startswith("test image 4 (class dog): predicted ") for line in exhibit.lines)
+    (line,) = exhibit.lines
+    assert line.startswith("test image 4 (class dog): predicted ")
     cam = exhibit.tiles[4]
     assert not cam.scale.signed
     assert cam.scale.low == 0
@@ -243,8 +244,11 @@ def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture]) -> 
     assert refused.remedy == "--layer max_pool1 has maps of more"
     (instead,) = saliency.saliency(run, ["0"], method=Method.GRADCAM, layer="max_pool1")
     assert instead.tiles[1].values.shape == (8, 8)
-    (others,) = saliency.saliency(run, ["0"])
-    assert any("Without gradcam: " in line for line in others.lines)
+    said: list[str] = []
+    (others,) = saliency.saliency(run, ["0"], notify=said.append)
+    assert len(said) == 1
+    assert "without Grad-CAM: " in said[0]
+    assert "those of conv2 are 1x1" in said[0]
     assert len(others.tiles) == 5
     assert "logits1 gives a row of numbers" in refusal(run, layer="logits1").message
     assert (
@@ -299,4 +303,4 @@ def test_all_that_is_shown_is_the_same_again(drawn: list[Picture]) -> None:
     for first, again in zip(everything(), everything(), strict=True):
         assert np.array_equal(first.pixels, again.pixels)
         assert first.card is not None
-        assert first.card.shape == (HEIGHT, CARD_WIDTH, 3), "TensorBoard shows it pixel for pixel"
+        assert first.card.shape == (CARD.height, CARD.width, 3), "TensorBoard shows it pixel for pixel"

@@ -13,8 +13,9 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
+from cnncli.board.tags import slug
 from cnncli.errors import DiskError
-from cnncli.gallery.exhibit import Exhibit, Gallery, slug
+from cnncli.gallery.exhibit import Exhibit, Gallery
 from cnncli.trained import TrainedRun, open_run
 from cnncli.training import durable
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnncli.pictures.canvas import BACKGROUND
+from cnncli.pictures.canvas import BACKGROUND, Canvas
 from cnncli.pictures.colour import NEUTRAL
 from cnncli.pictures.confusion import confusion_picture
 from cnncli.pictures.grid import Picture
@@ -54,6 +54,15 @@ def test_rows_are_true_and_columns_predicted() -> None:
     assert picture.boxes[1, 0].y > picture.boxes[0, 0].y
     assert corner(picture, 0, 1) != list(NEUTRAL)
     assert corner(picture, 1, 0) == list(NEUTRAL)
+
+
+def test_a_number_stands_in_its_own_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: dict[tuple[float, float], str] = {}
+    monkeypatch.setattr(Canvas, "middle", lambda canvas, x, y, text, **named: written.update({(x, y): text}))
+    matrix = np.array([[7, 5, 0], [2, 6, 1], [0, 3, 9]])
+    picture = confusion_picture(matrix, ["a", "b", "c"], title="")
+    middles = {key: ((box.x + box.right) / 2, (box.y + box.bottom) / 2) for key, box in picture.boxes.items()}
+    assert written == {middles[int(t), int(p)]: str(matrix[t, p]) for t, p in np.argwhere(matrix)}
 
 
 @pytest.mark.parametrize("names", [DIGITS, LONG], ids=["digits", "long names"])

@@ -8,11 +8,11 @@ import torch
 
 from cnncli.pictures.canvas import BACKGROUND, FRAME, Box, Canvas
 from cnncli.pictures.colour import DIVERGING, SEQUENTIAL, diverging, sequential
-from cnncli.pictures.layout import HEIGHT
-from cnncli.pictures.layout import WIDTH as CARD_WIDTH
+from cnncli.pictures.image import enlargement, image_pixels, thinning
+from cnncli.pictures.layout import CARD, PAGE
 from cnncli.pictures.patches import PADDING, Cutting, Strip, patch_pixels, patches_picture
 from cnncli.pictures.saliency import Explained, SaliencyMap, saliency_picture
-from cnncli.pictures.sheet import MARK, WIDTH, Cell, Panel, Section, card, enlargement, image_pixels, sheet, thinning
+from cnncli.pictures.sheet import PART, Cell, Panel, Section, card, sheet
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -41,10 +41,10 @@ def test_every_panel_is_there_whole(size: tuple[int, int], side_by_side: bool) -
         for number in range(2)
     ]
     picture = sheet(sections, title="title", captions=["words " * 60], side_by_side=side_by_side)
-    assert picture.pixels.shape[1] == WIDTH
+    assert picture.pixels.shape[1] <= PAGE.width
     assert picture.boxes.keys() == {(s, c, p) for s in range(2) for c in range(7) for p in range(2)}
     for (_, cell, panel), box in picture.boxes.items():
-        assert box.right < WIDTH
+        assert box.right < picture.pixels.shape[1]
         assert box.bottom < len(picture.pixels)
         expected = noise(*size, seed=cell) if panel == 0 else noise(4, 4)
         assert np.array_equal(picture.colours(box), expected)
@@ -62,7 +62,7 @@ def test_sections_without_cells_only_speak() -> None:
 
 def test_a_caption_is_broken_rather_than_cut() -> None:
     """Nothing is written in the last columns, and more words make more lines."""
-    short, long = (sheet([], title="", captions=["pixel " * count]) for count in (5, 60))
+    short, long = (sheet([], title="", captions=["pixel " * count]) for count in (5, 120))
     assert len(long.pixels) > len(short.pixels)
     assert (long.pixels[:, -2:] == BACKGROUND).all()
 
@@ -71,7 +71,7 @@ def test_a_mark_surrounds_just_its_rows_and_columns() -> None:
     panel = Panel(pixels=noise(8, 9), scale=3, marked=((2, 4), (0, 5)))
     picture = sheet([Section(cells=[Cell(panels=[panel])])], title="", captions=[])
     box = picture.boxes[0, 0, 0]
-    where = np.argwhere((picture.pixels == MARK).all(axis=-1)) - (box.y, box.x)
+    where = np.argwhere((picture.pixels == PART).all(axis=-1)) - (box.y, box.x)
     assert (where.min(axis=0).tolist(), where.max(axis=0).tolist()) == ([2 * 3 - 1, -1], [5 * 3, 6 * 3])
     assert len(where) == 2 * (3 * 3 + 6 * 3) + 4
     assert (picture.pixels[box.y - 1, box.x + 5 :][0] == FRAME).all()
@@ -87,6 +87,9 @@ def test_images_in_grey_in_colour_and_as_fractions() -> None:
     assert grey.tolist() == [[[0] * 3, [200] * 3]]
     colour = image_pixels(torch.tensor([0.0, 0.5, 2.0]).view(3, 1, 1))
     assert colour.tolist() == [[[0, 128, 255]]]
+    many = torch.randint(256, (2, 5, 3, 4, 6), dtype=torch.uint8)
+    assert image_pixels(many).tolist() == many.permute(0, 1, 3, 4, 2).tolist()
+    assert image_pixels(many[:, :, :1])[1, 2, ..., 1].tolist() == many[1, 2, 0].tolist()
 
 
 def test_a_card_has_one_size_and_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,15 +108,15 @@ def test_a_card_has_one_size_and_says_what_it_leaves_out(monkeypatch: pytest.Mon
 
     for most, title in ((2, "what it is"), (40, "3 of 40: what it is")):
         pixels = card(first, most, title="what it is")
-        assert pixels.shape == (HEIGHT, CARD_WIDTH, 3)
+        assert pixels.shape == (CARD.height, CARD.width, 3)
         assert titles[-1] == title
         tiles = (pixels[:, 3:12] == noise(45, 9)[0]).all(axis=(1, 2)).sum()
         assert tiles == min(most, 3)
     assert card(
         lambda _: [Section(cells=[Cell(panels=[Panel(pixels=noise(400, 9), scale=1)])])], 1, title=""
     ).shape == (
-        HEIGHT,
-        CARD_WIDTH,
+        CARD.height,
+        CARD.width,
         3,
     )
 
@@ -136,7 +139,7 @@ def test_padding_has_colours_of_its_own() -> None:
     """No grey, no value of either scale and no frame comes near the violets."""
     positions = np.linspace(-1, 1, 2001)
     scales = np.concatenate([diverging(positions, 1.0), sequential(positions, 0.0, 1.0)]).astype(int)
-    others = np.concatenate([scales, np.arange(256)[:, None].repeat(3, axis=1), [MARK, FRAME]])
+    others = np.concatenate([scales, np.arange(256)[:, None].repeat(3, axis=1), [PART, FRAME]])
     for violet in PADDING:
         assert np.abs(others - violet).max(axis=1).min() > 30
         assert violet not in [colour for anchors in (DIVERGING, SEQUENTIAL) for _, colour in anchors]

@@ -7,7 +7,7 @@ import typer
 
 from cnncli.cli.render.console import show_notice
 from cnncli.cli.render.effective import show_sides
-from cnncli.errors import DiskError, UsageError
+from cnncli.errors import UsageError
 
 
 def show_effective(
@@ -27,10 +27,9 @@ def show_effective(
             f"--effective needs the directory of a run, and {target} is none",
             remedy="train first, then name the run: cnncli inspect runs/lenet5-20260102-030405 --effective 100",
         )
-    from PIL import Image
-
     from cnncli.gallery.effective import drawn, measured
     from cnncli.gallery.exhibit import Gallery
+    from cnncli.pictures.image import write_png
     from cnncli.trained import open_run
 
     run = open_run(Path(target), data_dir=data_dir, notify=show_notice)
@@ -43,8 +42,5 @@ def show_effective(
     else:
         show_sides(found.as_json())
     if picture is not None:
-        try:
-            Image.fromarray(exhibit.pixels).save(picture, format="PNG")
-        except OSError as error:
-            raise DiskError(f"{picture} cannot be written: {error.strerror}") from error
+        write_png(picture, exhibit.pixels)
         show_notice(f"wrote {picture}")

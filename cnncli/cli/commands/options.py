@@ -17,6 +17,9 @@ DataDirOption = Annotated[
     typer.Option("--data-dir", envvar="CNNCLI_DATA", help="Where data sets are, and where downloads go."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+InvertOption = Annotated[
+    bool, typer.Option("--invert", help="Turn black to white in picture files, as for ink on paper.")
+]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 DATA_DIR = Path("data")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
 from cnncli.analysis.rows import Inspection
 from cnncli.cli.app import main
@@ -46,10 +46,6 @@ model:
 train: {epochs: 1, batch_size: 512}
 log: {images: 0}
 """
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
 Open = Callable[..., Page]
 
 # Read from a copy: Chromium advises a canvas that is read often to be kept where it is slow to draw.
@@ -155,14 +151,6 @@ def begun(lenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.unlink()
     cnncli("report", run)
     return run
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: Path) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

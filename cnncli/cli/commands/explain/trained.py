@@ -14,7 +14,7 @@ from cnncli.cli.commands.explain.options import (
     place,
     values,
 )
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InvertOption
 from cnncli.cli.render.console import show_notice
 from cnncli.cli.render.page import show_pages
 from cnncli.errors import UsageError
@@ -33,6 +33,7 @@ def feature_maps(
     image: ImageOption = "0",
     run: RunOption = None,
     layer: LayerOption = None,
+    invert: InvertOption = False,
     data_dir: DataDirOption = DATA_DIR,
     step: StepOption = False,
     debug: DebugOption = False,
@@ -47,16 +48,20 @@ def feature_maps(
     """
     if layer is not None and run is None:
         raise UsageError("--layer names a layer of a trained network", remedy="give its run with --run")
+    if invert and run is None:
+        raise UsageError("--invert is for a picture that a trained network sees", remedy="give its run with --run")
     if run is None and input_ is None and not image.isdecimal():
         raise UsageError(f"--image: {image!r} is not the number of a digit", remedy="a picture is given with --input")
     x = values(input_, "--input", 2)
     from cnncli.explain import feature_maps as topic
+    from cnncli.gallery.images import chosen_images
     from cnncli.trained import open_run
 
     pages = [topic.feature_maps(x, int(image) if run is None and x is None else 0)]
     if run is not None:
         opened = open_run(run, data_dir=data_dir, notify=show_notice)
-        pages.append(topic.learned_maps(opened, layer, image))
+        (seen,) = chosen_images(opened, [image], invert=invert, notify=show_notice)
+        pages.append(topic.learned_maps(opened, layer, seen))
     show_pages(pages, step=step)
 
 
@@ -67,6 +72,7 @@ def unit(
     at: AtOption = None,
     image: ImageOption = "0",
     why: WhyOption = False,
+    invert: InvertOption = False,
     data_dir: DataDirOption = DATA_DIR,
     step: StepOption = False,
     debug: DebugOption = False,
@@ -83,9 +89,12 @@ def unit(
     from cnncli.explain.unit import unit_page
     from cnncli.explain.why import why_page
     from cnncli.explain.work_out import find_unit
+    from cnncli.gallery.images import chosen_images
     from cnncli.trained import open_run
 
     opened = open_run(run, data_dir=data_dir, notify=show_notice)
     node = opened.node(layer)
+    wanted = find_unit(node, filter_, where)
+    (seen,) = chosen_images(opened, [image], invert=invert, notify=show_notice)
     tell = why_page if why else unit_page
-    show_pages([tell(opened, node, find_unit(node, filter_, where), image)], step=step)
+    show_pages([tell(opened, node, wanted, seen)], step=step)

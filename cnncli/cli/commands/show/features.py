@@ -1,31 +1,15 @@
 """`cnncli show features`: what a run's layers make of an image."""
 
-from typing import Annotated
-
-import typer
-
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InvertOption, JsonOption
 from cnncli.cli.commands.show.hang import hang
-from cnncli.cli.commands.show.options import LayersOption, RunArgument, TerminalOption
+from cnncli.cli.commands.show.options import ImagesArgument, LayersOption, RunArgument, TerminalOption
 from cnncli.cli.render.console import show_notice
-
-ImagesArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="IMAGE",
-        help="Numbers of test images, or picture files of your own; the first test image, if not given.",
-        show_default=False,
-    ),
-]
-InvertOption = Annotated[
-    bool, typer.Option("--invert", help="Turn black to white in picture files, as for ink on paper.")
-]
 
 
 def features(
     run: RunArgument,
-    images: ImagesArgument = None,
-    layers: LayersOption = [],  # noqa: B006  typer reads the default, nothing changes it
+    images: ImagesArgument = [],  # noqa: B006  typer reads the default, nothing changes it
+    layers: LayersOption = [],  # noqa: B006  see above
     invert: InvertOption = False,
     terminal: TerminalOption = False,
     as_json: JsonOption = False,
@@ -33,6 +17,8 @@ def features(
     debug: DebugOption = False,
 ) -> None:
     """The feature maps of each convolution and pool for an image, beside it.
+
+    Without an IMAGE it is the first test image.
 
     Examples:
 

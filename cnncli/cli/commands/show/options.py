@@ -14,5 +14,8 @@ FiltersOption = Annotated[
     list[int], typer.Option("--filter", min=0, metavar="N", help="Only this filter, counted from 0. Repeatable.")
 ]
 ImagesArgument = Annotated[
-    list[str], typer.Argument(metavar="[IMAGE]...", help="Numbers of test images, or picture files such as a PNG.")
+    list[str],
+    typer.Argument(
+        metavar="[IMAGE]...", help="Numbers of test images, or picture files of your own.", show_default=False
+    ),
 ]

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InvertOption, JsonOption
 from cnncli.cli.commands.show.hang import hang
 from cnncli.cli.commands.show.options import ImagesArgument, RunArgument, TerminalOption
+from cnncli.cli.render.console import show_notice
 from cnncli.interpret.methods import Method
 
 MethodOption = Annotated[Method, typer.Option("--method", help="Which method.")]
@@ -25,12 +26,15 @@ def saliency(
     method: MethodOption = Method.ALL,
     target: TargetOption = None,
     layer: CamLayerOption = None,
+    invert: InvertOption = False,
     terminal: TerminalOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
     """Which pixels of an image speak for a class: gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion.
+
+    Without an IMAGE it is the first test image of each of five classes.
 
     Examples:
 
@@ -44,7 +48,9 @@ def saliency(
 
     hang(
         run,
-        lambda opened: gallery.saliency(opened, images, method=method, target=target, layer=layer),
+        lambda opened: gallery.saliency(
+            opened, images, method=method, target=target, layer=layer, invert=invert, notify=show_notice
+        ),
         data_dir=data_dir,
         terminal=terminal,
         as_json=as_json,
