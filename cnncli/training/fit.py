@@ -21,8 +21,8 @@ from cnncli.training.batches import Batches
 from cnncli.training.device import out_of_memory_explained
 from cnncli.training.diverged import find_bad_weight, find_culprit
 from cnncli.training.evaluate import evaluate
-from cnncli.training.guard import Guard, NotFinite, guard_for
-from cnncli.training.profile import Profile, Span, unmeasured
+from cnncli.training.guard import NotFinite
+from cnncli.training.profile import Profile, Span
 from cnncli.training.progress import Progress, Score
 from cnncli.training.state import Training
 from cnncli.training.step import Step
@@ -115,36 +115,22 @@ def fit(
         DivergedError: a loss, gradient or weight is not finite. What is left in `training` is not to be saved.
         DeviceError: out of memory.
     """
-    device = training.device
-    span = unmeasured if profile is None else profile.span
-    guard = guard_for(device)
     step = Step(
         training,
-        guard,
         label_smoothing=label_smoothing,
         clip_norm=clip_norm,
         bf16=bf16,
         compiled=compiled,
         notify=notify,
-        span=span,
+        profile=profile,
     )
     training.restore_random()
     while training.epochs_done < epochs and not _out_of_patience(training, patience):
-        with out_of_memory_explained(device):
-            ended = _run_steps(
-                training,
-                step,
-                guard,
-                train,
-                epochs=epochs,
-                progress=progress or Progress(),
-                stop=stop,
-                profile=profile,
-            )
+        with out_of_memory_explained(training.device):
+            ended = _run_steps(training, step, train, epochs=epochs, progress=progress or Progress(), stop=stop)
             if not ended:
                 return
-            with span("validation"):
-                epoch = _finish_epoch(training, validation, classes=classes, patience=patience, metric=metric)
+            epoch = _finish_epoch(training, step, validation, classes=classes, patience=patience, metric=metric)
         yield epoch
         training.restore_random()
 
@@ -152,13 +138,11 @@ def fit(
 def _run_steps(
     training: Training,
     step: Step,
-    guard: Guard,
     train: Batches,
     *,
     epochs: int,
     progress: Progress,
     stop: Callable[[], bool],
-    profile: Profile | None,
 ) -> bool:
     """Take the steps of an epoch that are still to be taken; whether it got to the end of the epoch."""
     saved_step, seconds_before, began = training.step, training.seconds, perf_counter()
@@ -168,15 +152,13 @@ def _run_steps(
     training.model.train()
     stopped = False
     try:
-        for images, labels in _fetched(train.epoch(number, first), unmeasured if profile is None else profile.span):
+        for images, labels in _fetched(train.epoch(number, first), step.span):
             step.take(images, labels)
             progress.write(training.step_in_epoch, training.sums)
-            if profile is not None:
-                profile.step()
             stopped = stop()
             if stopped:
                 break
-        guard.settle()
+        step.guard.settle()
     except NotFinite as found:
         raise _explained(training, step, train, found.step, saved_step=saved_step) from None
     bad = find_bad_weight(training.model)
@@ -200,6 +182,7 @@ def _fetched(batches: Iterator[tuple[Tensor, Tensor]], span: Span) -> Iterator[t
 
 def _finish_epoch(
     training: Training,
+    step: Step,
     validation: Batches | None,
     *,
     classes: int,
@@ -211,7 +194,8 @@ def _finish_epoch(
     trained = training.sums.score()
     validated = None
     if validation is not None:
-        evaluation = evaluate(training.best_model, validation, classes)
+        with step.span("validation"):
+            evaluation = evaluate(training.best_model, validation, classes)
         validated = Score(evaluation.loss, evaluation.accuracy)
     judged = validated or trained
     train_seconds, images = training.seconds, training.sums.images

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 from cnncli.training.device import is_out_of_memory
-from cnncli.training.guard import Guard
-from cnncli.training.profile import Span, unmeasured
+from cnncli.training.guard import guard_for
+from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.state import Training
 
 Forward = Callable[[Tensor], Tensor]
@@ -19,37 +19,38 @@ class Step:
 
     Args:
         training: what is trained; its counters and sums move on with every step.
-        guard: refuses steps that are not finite.
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al., 2016).
         clip_norm: longest gradient that is let through unshortened.
         bf16: whether convolutions and linears compute in bfloat16; weights, loss and gradients stay float32.
         compiled: whether to run the model through `torch.compile`.
         notify: takes a message for the user, such as that compiling failed.
-        span: told what the time is spent on.
+        profile: told what the time is spent on, and of every step.
 
     Attributes:
+        guard: of the training's device.
+        span: names what the time is spent on.
         random_before: the state of the CPU's random numbers before the last step.
     """
 
     def __init__(
         self,
         training: Training,
-        guard: Guard,
         *,
         label_smoothing: float,
         clip_norm: float | None,
         bf16: bool,
         compiled: bool,
         notify: Callable[[str], None],
-        span: Span = unmeasured,
+        profile: Profile | None,
     ) -> None:
         self._training = training
-        self._guard = guard
         self._label_smoothing = label_smoothing
         self._clip_norm = clip_norm
         self._bf16 = bf16
         self._notify = notify
-        self._span = span
+        self._profile = profile
+        self.span: Span = unmeasured if profile is None else profile.span
+        self.guard = guard_for(training.device)
         self.random_before = torch.get_rng_state()
         self._forward: Forward = training.model
         if compiled:  # once for a training, however often its loop stops and goes on
@@ -68,14 +69,16 @@ class Step:
         for group in training.optimizer.param_groups:
             group["lr"] = rate
         loss, logits = self._forward_and_backward(images, labels)
-        with self._span("optimizer"):
-            self._guard.step(training.optimizer, loss, clip_norm=self._clip_norm, number=training.step + 1)
+        with self.span("optimizer"):
+            self.guard.step(training.optimizer, loss, clip_norm=self._clip_norm, number=training.step + 1)
         if training.average:
-            with self._span("average"):
+            with self.span("average"):
                 training.average.update(training.step)
         training.sums = training.sums.plus(loss, logits, labels)
         training.step += 1
         training.step_in_epoch += 1
+        if self._profile is not None:
+            self._profile.step()
 
     def loss(self, forward: Forward, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The loss to be made small, and the logits (N, classes), both float32."""
@@ -99,8 +102,8 @@ class Step:
 
     def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         self._training.optimizer.zero_grad(set_to_none=True)
-        with self._span("forward"):
+        with self.span("forward"):
             loss, logits = self.loss(self._forward, images, labels)
-        with self._span("backward"):
-            self._guard.backward(loss)
+        with self.span("backward"):
+            self.guard.backward(loss)
         return loss, logits

@@ -20,7 +20,7 @@ GUARDS = {"waiting": lambda device: WaitingGuard(), "skipping": SkippingGuard}
 @pytest.fixture(params=["waiting", "skipping"])
 def guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both guards, on the CPU."""
-    monkeypatch.setattr("cnncli.training.fit.guard_for", GUARDS[request.param])
+    monkeypatch.setattr("cnncli.training.step.guard_for", GUARDS[request.param])
     return str(request.param)
 
 
@@ -178,7 +178,7 @@ def test_both_guards_take_the_same_steps(
 ) -> None:
     found = []
     for make in GUARDS.values():
-        monkeypatch.setattr("cnncli.training.fit.guard_for", make)
+        monkeypatch.setattr("cnncli.training.step.guard_for", make)
         training = make_training(optimizer=optimizer)
         torch.manual_seed(5)
         list(fit(training, train, None, classes=3, epochs=2, clip_norm=0.5))
