@@ -116,7 +116,7 @@ def _exhibit(tag: str, title: str, explained: Sequence[_Explanation], remarks: S
 def _tiles(shown: Explained) -> Iterator[Tile]:
     yield Tile.image(shown.image, label=shown.heading)
     for each in shown.maps:
-        yield Tile.of(each.values, each.scale, label=f"{each.name}, {each.extent}")
+        yield Tile.of(each.values, each.scale, label=each.name)
 
 
 def _a_few(run: TrainedRun) -> list[Seen]:
