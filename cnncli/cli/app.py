@@ -36,6 +36,7 @@ COMMANDS = {
     "See": {
         "show": "Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.",
         "board": "Start TensorBoard over runs, with every step they have logged, and print where to find what.",
+        "report": "Write a run as one HTML file: layers, receptive fields, curves, pictures, mistakes, config.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },
 }

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
     EventAccumulator,
 )
@@ -26,7 +26,6 @@ STEPS = 15
 TRAINED = ("kernels/01_conv1", "feature_maps/01_conv1/7")
 SHOWN = ("kernels/01_conv1", "patches/01_conv1")
 EVOLUTION = "evolution/01_conv1"
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 WAIT = 30_000.0  # ms
 
 
@@ -113,16 +112,16 @@ def test_the_addresses_are_those_of_one_server(places: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[BrowserContext]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser.new_context()  # of all pages, so that TensorBoard's own files are loaded once
-        browser.close()
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Of all pages here, so that TensorBoard's own files are loaded once."""
+    opened = browser.new_context()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def page(browser: BrowserContext) -> Iterator[Page]:
-    page = browser.new_page()
+def page(context: BrowserContext) -> Iterator[Page]:
+    page = context.new_page()
     page.set_viewport_size({"width": 1280, "height": 1600})
     page.set_default_timeout(WAIT)
     yield page

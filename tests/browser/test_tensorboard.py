@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from cnncli.cli.app import main
 
@@ -23,10 +23,6 @@ model:
 train: {epochs: 4, batch_size: 128, optimizer: {adamw: {lr: 1e-2}}}
 """
 LAYERS = ["01_conv1", "02_max_pool1", "03_conv2", "04_avg_pool1"]
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--no-first-run"),
-]
 WAIT = 30.0
 
 
@@ -71,17 +67,17 @@ def wait_for_address(server: subprocess.Popen[bytes], said: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[BrowserContext]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser.new_context()  # of all pages, so that TensorBoard's own files are loaded once
-        browser.close()
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Of all pages here, so that TensorBoard's own files are loaded once."""
+    opened = browser.new_context()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
-def page(browser: BrowserContext) -> Iterator[Page]:
+def page(context: BrowserContext) -> Iterator[Page]:
     """A page in which nothing went wrong when the test ends."""
-    page = browser.new_page()
+    page = context.new_page()
     page.set_viewport_size({"width": 1280, "height": 900})
     page.set_default_timeout(1000 * WAIT)
     errors: list[str] = []
@@ -107,8 +103,18 @@ def test_the_curves(page: Page, address: str) -> None:
     page.goto(f"{address}#timeseries")
     titles = page.locator(".group-title")
     expect(titles.get_by_text("weights", exact=True)).to_be_visible(timeout=1000 * WAIT)
-    groups = ["accuracy", "feature_maps", "gradients", "kernels", "loss", "test", "training", "weights"]
-    assert titles.all_inner_texts() == ["Pinned", *groups]
+    groups = [
+        "accuracy",
+        "dead_fraction",
+        "evolution",
+        "feature_maps",
+        "gradients",
+        "kernels",
+        "loss",
+        "test",
+        "training",
+    ]
+    assert titles.all_inner_texts() == ["Pinned", *groups, "weights"]
     for part in ("train", "val"):
         card = page.locator("scalar-card").filter(has=page.get_by_title(f"accuracy/{part}"))
         expect(card.locator("line-chart")).to_be_visible()

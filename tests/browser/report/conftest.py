@@ -1,0 +1,180 @@
+"""Runs with their pages, and a browser that notes what a page asks for and complains of."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page
+
+from cnncli.analysis.rows import Inspection
+from cnncli.cli.app import main
+from cnncli.inspector import inspect
+
+LENET = """\
+name: lenet
+data: {name: digits, size: 28, validation: 0.2}
+model:
+  defaults: {conv: {activation: tanh}, linear: {activation: tanh}}
+  layers:
+    - conv: {out_channels: 6, kernel_size: 5, padding: same}
+    - avg_pool: 2
+    - conv: {out_channels: 16, kernel_size: 5}
+    - avg_pool: 2
+    - flatten
+    - linear: 24
+    - logits
+train: {epochs: 3, batch_size: 128, optimizer: {adamw: {lr: 1e-2}}}
+log: {probes: 3}
+"""
+ODD = """\
+name: odd
+data: {name: digits, size: [20, 16]}
+model:
+  defaults: {conv: {kernel_size: 3, activation: relu}}
+  layers:
+    - conv: {out_channels: 3, dilation: 2, padding: 2}
+    - residual: {main: [{conv: {out_channels: 3, padding: same}}, {conv: {out_channels: 3, padding: same}}]}
+    - branch: {merge: concat, paths: [[{conv: {out_channels: 2, kernel_size: [1, 5], padding: same}}], [identity]]}
+    - conv: {out_channels: 4, stride: 3, dilation: 2}
+    - upsample: 2
+    - adaptive_max_pool: 3
+    - global_avg_pool
+    - logits
+train: {epochs: 1, batch_size: 512}
+log: {images: 0}
+"""
+Open = Callable[..., Page]
+
+# Read from a copy: Chromium advises a canvas that is read often to be kept where it is slow to draw.
+LIT = """
+([sizes, channel]) => Object.fromEntries(Object.entries(sizes).map(([layer, [rows, columns]]) => {
+  const place = document.querySelector(`figure[data-layer="${layer}"] .grid`);
+  const light = place.querySelector("canvas.light");
+  const copy = new OffscreenCanvas(light.width, light.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(light, 0, 0);
+  const margin = Number(place.dataset.margin);
+  const side = light.width / (columns + 2 * margin);
+  const lit = [];
+  for (let row = 0; row < rows; row += 1) {
+    for (let column = 0; column < columns; column += 1) {
+      const middle = [(column + margin + 0.5) * side, (row + margin + 0.5) * side];
+      const colour = copy.getImageData(...middle, 1, 1).data;
+      if (colour[channel] > colour[2 - channel] + 80 && colour[3] > 30) lit.push([row, column]);
+    }
+  }
+  return [layer, lit];
+}))
+"""
+ORANGE, BLUE = 0, 2
+"""The channel that is by far the stronger one: of what a unit sees, and of the units that see a pixel."""
+
+
+class Drawing:
+    """The drawing of the network on a page, with the inspector's numbers for the same run."""
+
+    def __init__(self, page: Page, run: Path) -> None:
+        self.page = page
+        self.inspection: Inspection = inspect(run)
+        self.sizes: dict[str, tuple[int, int]] = {
+            "input": (self.inspection.input_shape[1], self.inspection.input_shape[2])
+        }
+        for row in self.inspection.rows:
+            if row.output_shape is not None and len(row.output_shape) == 3:
+                self.sizes[row.name] = (row.output_shape[1], row.output_shape[2])
+
+    def grid(self, layer: str) -> Locator:
+        return self.page.locator(f'figure[data-layer="{layer}"] .grid')
+
+    def margin(self, layer: str) -> int:
+        return int(self.grid(layer).get_attribute("data-margin") or 0)
+
+    def lit(self, channel: int = ORANGE) -> dict[str, set[tuple[int, int]]]:
+        """For the input and every layer with positions, the cells whose middle is drawn over in the colour."""
+        found = self.page.evaluate(LIT, [self.sizes, channel])
+        return {layer: {(row, column) for row, column in cells} for layer, cells in found.items()}
+
+    def point_at(self, layer: str, unit: tuple[int, int]) -> None:
+        """Move the mouse to the middle of a unit."""
+        place = self.grid(layer)
+        box = place.bounding_box()
+        assert box is not None
+        (rows, columns), margin = self.sizes[layer], self.margin(layer)
+        x = box["width"] * (unit[1] + margin + 0.5) / (columns + 2 * margin)
+        y = box["height"] * (unit[0] + margin + 0.5) / (rows + 2 * margin)
+        place.hover(position={"x": x, "y": y})
+
+
+@pytest.fixture(scope="session")
+def drawing_of() -> Callable[[Page, Path], Drawing]:
+    return Drawing
+
+
+def cnncli(*arguments: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code in (None, 0)
+
+
+def reported(folder: Path, config: str) -> Path:
+    """The directory of a run of a config, with its page in it."""
+    (folder / "net.yaml").write_text(config, encoding="utf-8")
+    cnncli("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet")
+    (run,) = (folder / "runs").iterdir()
+    cnncli("report", run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def lenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reported(tmp_path_factory.mktemp("lenet"), LENET)
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reported(tmp_path_factory.mktemp("odd"), ODD)
+
+
+@pytest.fixture(scope="session")
+def begun(lenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was interrupted before its first checkpoint."""
+    run = Path(shutil.copytree(lenet, tmp_path_factory.mktemp("begun") / "run"))
+    (run / "status.json").write_text('{"state": "interrupted"}')
+    for name in ("results.json", "metrics.jsonl"):
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoints")
+    for path in run.glob("events.*"):
+        path.unlink()
+    cnncli("report", run)
+    return run
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Opens the page of a run. When the test ends, it has asked for nothing and complained of nothing."""
+    asked: list[str] = []
+    said: list[str] = []
+    addresses: list[str] = []
+    contexts = []
+
+    def open_(run: Path, **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        addresses.append((run / "report.html").resolve().as_uri())
+        page.goto(addresses[-1])
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert {address for address in asked if not address.startswith("data:")} == set(addresses)
+    assert said == []

@@ -1,0 +1,38 @@
+"""A small run to report on."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnncli.cli.app import main
+
+ExitCodeOf = Callable[..., int]
+
+
+@pytest.fixture(scope="session")
+def exit_code_of() -> ExitCodeOf:
+    """Runs the program in this process: arguments -> exit code."""
+
+    def run(*arguments: object) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        code = ended.value.code
+        assert code is None or isinstance(code, int), f"{code} is a message, not a code"
+        return code or 0
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def lenet(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a complete run of LeNet-5 on images of 28 x 28, for reading only."""
+    out = tmp_path_factory.mktemp("lenet")
+    settings = ("data.name=digits", "train.epochs=2", "data.validation=0.2")
+    sets = [word for setting in settings for word in ("--set", setting)]
+    assert exit_code_of("train", "lenet5", "--out", out, "--threads", 1, "--quiet", *sets) == 0
+    (run,) = out.iterdir()
+    return run
