@@ -78,8 +78,10 @@ def _methods(run: TrainedRun, method: Method, layer: str | None) -> tuple[list[M
     """One method or all of them, and why one of all is left out.
 
     Raises:
-        UsageError: Grad-CAM was asked for, by its name or with a layer, and says nothing.
+        UsageError: Grad-CAM was asked for, by its name or with a layer, and says nothing; or a layer for another one.
     """
+    if layer is not None and method not in (Method.GRADCAM, Method.ALL):
+        raise UsageError("--layer is for Grad-CAM", remedy=f"leave it out for --method {method}")
     if method is Method.GRADCAM or layer is not None:
         _cam_layer(run, layer)
     if method is not Method.ALL:

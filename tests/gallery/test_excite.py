@@ -270,6 +270,7 @@ def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture]) -> 
     assert "those of conv2 are 1x1" in said[0]
     assert len(others.tiles) == 5
     assert "logits1 gives a row of numbers" in refusal(run, layer="logits1").message
+    assert "--layer is for Grad-CAM" in refusal(run, layer="max_pool1", method=Method.OCCLUSION).message
     assert (
         "no layer has any" in refusal(random_run("flatten, logits", noise(3, 1, 4, 4)), method=Method.GRADCAM).message
     )
