@@ -212,7 +212,7 @@ def open_run(
     Args:
         path: the run's directory.
         data_dir: where its data set is: the images learned from say how pictures are normalised.
-        notify: as for `load_dataset`.
+        notify: as for `load_dataset`; also told where the data is not what was learned from.
         device: where to compute; the CPU, if not given.
 
     Raises:
@@ -224,6 +224,11 @@ def open_run(
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model)
     dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
+    if changed := run.changed_data(dataset.files):
+        notify(
+            f"the data has changed since this run began ({', '.join(changed[:5])}): test images may have other "
+            "numbers, and some may have been learned from"
+        )
     kept, _ = split_of(dataset.train.labels, config.data, seed=config.train.seed)
     device = device or torch.device("cpu")
     return TrainedRun(

@@ -165,9 +165,7 @@ def _resume(experiment: Experiment, run: RunDirectory) -> None:
 
 def _check_same_data(experiment: Experiment, run: RunDirectory) -> None:
     """Refuse other data: the validation images would be drawn anew, and some of them have been learned from."""
-    before, now = run.meta().get("data", {}), experiment.data_files
-    if before != now:
-        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    if changed := run.changed_data(experiment.data_files):
         raise RunError(
             f"the data has changed since {run.path} began: {', '.join(changed[:5])}",
             remedy="put the data back as it was, or start a new run",

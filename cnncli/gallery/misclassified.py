@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from cnncli.gallery.exhibit import Exhibit
+from cnncli.pictures.canvas import text_width
 from cnncli.pictures.image import enlargement, thinning
 from cnncli.pictures.sheet import Cell, Panel, Section, card, sheet
 from cnncli.pictures.tile import Tile
@@ -32,13 +33,14 @@ def misclassified(
         notify(f"none of the {len(found):,} test images is wrong: there is nothing to show")
         return
     shown = wrong[np.argsort(-found.confidence[wrong], kind="stable")][:count].tolist()
-    tiles, lines = [], []
+    tiles, answers, others = [], [], []
     for number in shown:
         true, taken = (run.classes[each[number]] for each in (found.labels, found.predicted))
         sure = f"{found.confidence[number]:.1%}"
         picture = run.test.images[number]
         tiles.append(Tile.image(picture, label=f"test image {number}: {true} -> {taken}, {sure}"))
-        lines.append((f"{true} -> {taken}", sure, f"#{number}"))
+        answers.append((true, f"-> {taken}"))
+        others.append((sure, f"#{number}"))
     every = f"{len(wrong):,} of {len(found):,} test images are wrong"
     which = f", and the {len(shown)} surest of them are shown" if len(shown) < len(wrong) else ""
     title = "wrong, surest first: true -> taken for"
@@ -46,12 +48,14 @@ def misclassified(
         tag="eval/misclassified",
         title=every,
         pixels=sheet(
-            [Section(cells=_cells(tiles, lines, TILE))],
+            [Section(cells=_cells(tiles, answers, others, TILE))],
             title=f"{len(shown)} of {len(wrong):,} {title}",
             captions=["Below each: how sure the network was, and the number of the test image."],
         ).pixels,
         card=card(
-            lambda most: [Section(cells=_cells(tiles[:most], [each[:2] for each in lines], IN_CARD))],
+            lambda most: [
+                Section(cells=_cells(tiles[:most], answers[:most], [each[:1] for each in others[:most]], IN_CARD))
+            ],
             len(tiles),
             title=f"{len(wrong):,} {title}",
         ),
@@ -61,10 +65,19 @@ def misclassified(
     )
 
 
-def _cells(tiles: Sequence[Tile], lines: Sequence[Sequence[str]], side: int) -> list[Cell]:
-    """Images, the longer side as near to `side` pixels as a whole factor allows, each with its lines below."""
+def _cells(
+    tiles: Sequence[Tile], answers: Sequence[tuple[str, str]], others: Sequence[tuple[str, ...]], side: int
+) -> list[Cell]:
+    """Images, the longer side as near to `side` pixels as a whole factor allows, each with its lines below.
+
+    True and predicted class stand in one line where that is not much wider than the image, else in two.
+    """
+    if all(text_width(" ".join(answer)) <= side * 5 // 4 for answer in answers):
+        lines = [(" ".join(answer), *other) for answer, other in zip(answers, others, strict=True)]
+    else:
+        lines = [(*answer, *other) for answer, other in zip(answers, others, strict=True)]
     cells = []
-    for tile, below in zip(tiles, lines, strict=False):
+    for tile, below in zip(tiles, lines, strict=True):
         step = thinning(tile.values.shape, side)
         pixels = tile.pixels[::step, ::step]
         panel = Panel(pixels=pixels, scale=enlargement(pixels.shape[:2], side))

@@ -78,8 +78,10 @@ def _methods(run: TrainedRun, method: Method, layer: str | None) -> tuple[list[M
     """One method or all of them, and why one of all is left out.
 
     Raises:
-        UsageError: Grad-CAM was asked for, by its name or with a layer, and says nothing.
+        UsageError: Grad-CAM was asked for, by its name or with a layer, and says nothing; or a layer for another one.
     """
+    if layer is not None and method not in (Method.GRADCAM, Method.ALL):
+        raise UsageError("--layer is for Grad-CAM", remedy=f"leave it out for --method {method}")
     if method is Method.GRADCAM or layer is not None:
         _cam_layer(run, layer)
     if method is not Method.ALL:
@@ -116,7 +118,7 @@ def _exhibit(tag: str, title: str, explained: Sequence[_Explanation], remarks: S
 def _tiles(shown: Explained) -> Iterator[Tile]:
     yield Tile.image(shown.image, label=shown.heading)
     for each in shown.maps:
-        yield Tile.of(each.values, each.scale, label=f"{each.name}, {each.extent}")
+        yield Tile.of(each.values, each.scale, label=each.name)
 
 
 def _a_few(run: TrainedRun) -> list[Seen]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cnncli.pictures.canvas import FRAME, Box, Canvas
 from cnncli.pictures.colour import Colour, Pixels
-from cnncli.pictures.layout import HEIGHT, LINE, WIDTH
+from cnncli.pictures.layout import HEIGHT, LINE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, WIDTH
 
 BAR: Colour = (96, 158, 212)
 TOO_SURE: Colour = (236, 128, 104)
@@ -44,7 +44,7 @@ def calibration_picture(
         uint8 (H, W, 3), of the size of a card of TensorBoard.
     """
     canvas = Canvas(width=WIDTH, height=HEIGHT)
-    canvas.text(2, 0, title, width=WIDTH - 4, size=12)
+    canvas.text(MARGIN, 0, title, width=WIDTH - 2 * MARGIN, size=TITLE_SIZE)
     _legend(canvas)
     diagram = _Axes(x=LEFT, y=TOP, side=SIDE, bins=len(counts))
     diagram.draw(canvas, ("0", "50%", "100%"))
@@ -65,10 +65,10 @@ def calibration_picture(
 
 
 def _legend(canvas: Canvas) -> None:
-    x = 2
+    x = MARGIN
     for colour, label in ((BAR, "accuracy by confidence"), (TOO_SURE, "too sure"), (TOO_UNSURE, "not sure enough")):
-        canvas.rectangle(x, 19, width=9, height=9, colour=colour)
-        canvas.text(x + 13, 17, label, width=WIDTH)
+        canvas.rectangle(x, TITLE_HEIGHT + 2, width=9, height=9, colour=colour)
+        canvas.text(x + 13, TITLE_HEIGHT, label, width=WIDTH)
         x += 13 + 6 + {"accuracy by confidence": 112, "too sure": 44}.get(label, 0)
 
 

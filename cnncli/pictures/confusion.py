@@ -12,11 +12,10 @@ import numpy.typing as npt
 from cnncli.pictures.canvas import Box, Canvas, ink_on, text_width
 from cnncli.pictures.colour import NEUTRAL, Colour, Pixels, Values, sequential
 from cnncli.pictures.grid import Key, Picture
-from cnncli.pictures.layout import HEIGHT, LINE, WIDTH
+from cnncli.pictures.layout import HEIGHT, LINE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, WIDTH
 
-MARGIN = 2
-TITLE, CAPTION = 17, 13
-"""Heights of the first two lines, px."""
+CAPTION = 13
+"""Height of the line below the title, px."""
 LEAST_LABEL, LONGEST_LABEL = 36, 120
 """Names of classes are not cut shorter than the one, and always to the other, px."""
 SWATCHES = (0, 1, 5, 25, 100)
@@ -42,7 +41,7 @@ def confusion_picture(counts: Counts, classes: Sequence[str], *, title: str) -> 
     """
     plan = _plan(counts, classes)
     classes_count = len(classes)
-    top = TITLE + CAPTION + LINE + max(0, (LINE - plan.height) // 2)  # labels of thin rows reach above the first
+    top = TITLE_HEIGHT + CAPTION + LINE + max(0, (LINE - plan.height) // 2)  # labels of thin rows reach above the first
     width = plan.left + classes_count * plan.width + plan.right + MARGIN
     canvas = Canvas(width=max(WIDTH, width), height=max(HEIGHT, top + classes_count * plan.height + 2))
     _draw_legend(canvas, title)
@@ -67,7 +66,7 @@ def confusion_picture(counts: Counts, classes: Sequence[str], *, title: str) -> 
         canvas.right_aligned(matrix.right + plan.right, middle_row, _per_cent(counts[number, number], totals[number]))
     for number in range(0, classes_count, plan.every_column):
         canvas.centred(x + number * plan.width + plan.width // 2, y - LINE, plan.columns[number])
-    canvas.right_aligned(matrix.right + plan.right, TITLE + CAPTION + LINE // 2, "right")
+    canvas.right_aligned(matrix.right + plan.right, TITLE_HEIGHT + CAPTION + LINE // 2, "right")
     return Picture(canvas.pixels, boxes, None)
 
 
@@ -116,7 +115,7 @@ def _plan(counts: Counts, classes: Sequence[str]) -> _Plan:
     """
     count = len(classes)
     right = max(text_width("100%"), text_width("right")) + 4
-    height = max(3, (HEIGHT - TITLE - CAPTION - LINE - 4) // count)
+    height = max(3, (HEIGHT - TITLE_HEIGHT - CAPTION - LINE - 4) // count)
     numbers = height >= LINE
     width = max(text_width(str(each)) for each in counts.flat) + 1 if numbers else height
     named = _widest(classes) <= (width if numbers else LINE) - 2
@@ -162,5 +161,7 @@ def _draw_legend(canvas: Canvas, title: str) -> None:
         canvas.frame(box)
         canvas.tile(box, share_colours(np.full((8, 9), share / 100)))
         x -= 6
-    canvas.text(MARGIN, 0, title, width=x - MARGIN, size=12)
-    canvas.text(MARGIN, TITLE, "a row for each true class, a column for what it is taken for", width=WIDTH - 2 * MARGIN)
+    canvas.text(MARGIN, 0, title, width=x - MARGIN, size=TITLE_SIZE)
+    canvas.text(
+        MARGIN, TITLE_HEIGHT, "a row for each true class, a column for what it is taken for", width=WIDTH - 2 * MARGIN
+    )

@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from cnncli.pictures.canvas import Box, Canvas, text_width
 from cnncli.pictures.colour import Pixels, sequential
-from cnncli.pictures.layout import HEIGHT, WIDTH
+from cnncli.pictures.layout import HEIGHT, LINE, TITLE_SIZE, WIDTH
 
 TILE = 140
 """Pixels for the longer side of a map: two of them fit a card of TensorBoard."""
-MARGIN, LINE = 4, 13
+MARGIN = 4
 
 Map = npt.NDArray[np.float64]
 Interval = tuple[int, int]
@@ -40,10 +40,10 @@ def effective_picture(
     top = MARGIN + 2 * LINE
     lines = max(map(len, captions)) + 1
     canvas = Canvas(
-        width=max(column * len(maps), text_width(title, 12) + 2 * MARGIN, text_width(_LEGEND) + 2 * MARGIN),
+        width=max(column * len(maps), text_width(title, TITLE_SIZE) + 2 * MARGIN, text_width(_LEGEND) + 2 * MARGIN),
         height=max(HEIGHT, top + 2 + height * scale + MARGIN + lines * LINE),
     )
-    canvas.text(MARGIN, 0, title, width=column * len(maps), size=12)
+    canvas.text(MARGIN, 0, title, width=column * len(maps), size=TITLE_SIZE)
     for number, (label, (weights, sides)) in enumerate(maps.items()):
         x = number * column + MARGIN
         canvas.text(x, LINE + MARGIN, label, width=column)

@@ -14,11 +14,9 @@ from typing import Self, TypeAlias
 
 from cnncli.pictures.canvas import MARK, Box, Canvas, text_width
 from cnncli.pictures.colour import Pixels, Scale
-from cnncli.pictures.layout import CARD, LINE, Layout, Sheet
+from cnncli.pictures.layout import CAPTION_SIZE, CARD, LINE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, Layout, Sheet
 
-MARGIN, PAGE_MARGIN = 2, 6
-TITLE_SIZE, CAPTION_SIZE = 12, 11
-TITLE_HEIGHT = 17
+PAGE_MARGIN = 6
 INSET_MARGIN = 10
 BAR_HEIGHT, BAR_WIDTH = 9, 64
 

@@ -15,7 +15,7 @@ from cnncli.pictures.sheet import Cell, Panel, Section, card, sheet
 
 TILE = 140
 """Pixels for the longer side of an image: it stands in one row with five maps. Larger ones are thinned out."""
-IN_CARD = 56
+IN_CARD = 64
 """The same in a TensorBoard card."""
 SIGNED = "Red speaks for the class, blue against it, white is 0; each map has its own scale, printed below it."
 UNSIGNED = "Grad-CAM: dark is 0, bright its largest value."

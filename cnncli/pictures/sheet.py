@@ -17,8 +17,8 @@ import numpy as np
 
 from cnncli.pictures.canvas import BACKGROUND, TEXT_SIZE, Box, Canvas, text_width
 from cnncli.pictures.colour import Colour, Pixels
-from cnncli.pictures.grid import CAPTION_SIZE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, Key, Picture
-from cnncli.pictures.layout import CARD, LINE, PAGE, Sheet
+from cnncli.pictures.grid import Key, Picture
+from cnncli.pictures.layout import CAPTION_SIZE, CARD, LINE, MARGIN, PAGE, TITLE_HEIGHT, TITLE_SIZE, Sheet
 
 PART: Colour = (255, 128, 0)
 """Of the frame around a part of an image: on neither scale."""

@@ -104,6 +104,18 @@ class RunDirectory:
         """What the run depended on; see `meta.collect_meta`."""
         replace_json(self.path / _META, meta)
 
+    def changed_data(self, files: Mapping[str, str]) -> list[str]:
+        """Names of the data files that are not what they were when the run began, or of which one is not there.
+
+        Args:
+            files: name -> checksum, as they are now.
+
+        Raises:
+            RunError: meta.json is missing or damaged.
+        """
+        before = self.meta().get("data", {})
+        return sorted(name for name in {*before, *files} if before.get(name) != files.get(name))
+
     def meta(self) -> dict[str, Any]:
         """What the run depends on, as written.
 

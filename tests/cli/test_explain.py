@@ -94,6 +94,7 @@ def test_variants_fit_80_columns(run_cnncli: Run, arguments: str) -> None:
         ("feature-maps --image 9999", "there are 359 digits"),
         ("feature-maps --image my.png", "is not the number of a digit"),
         ("feature-maps --layer conv1", "names a layer of a trained network"),
+        ("feature-maps --image 3 --invert", "is for a picture that a trained network sees"),
         ("receptive-field --at 99,0", "--at: avg_pool2 has 5x5 units"),
         ("receptive-field --layer conv9", "there is no layer conv9; did you mean conv"),
         ("correlation --step --target sobel", "No such option"),
@@ -194,6 +195,18 @@ def test_a_picture_of_ones_own(run_cnncli: Run, run_directory: Path, tmp_path: P
     code, out, err = run_cnncli("explain", "unit", str(run_directory), *arguments)
     assert code == 0, err
     assert "mine.png" in out
+    assert "256x256 pixels brought to 12x12" in err
+    for topic in (["feature-maps", "--run"], ["unit"]):
+        options = ("--layer", "conv1", *(("--at", "0,0") if topic == ["unit"] else ()), "--image")
+        Image.new("L", (12, 12), 250).save(tmp_path / "paper.png")
+        _, _, err = run_cnncli("explain", *topic, str(run_directory), *options, str(tmp_path / "paper.png"))
+        assert "try with --invert" in err
+        code, out, err = run_cnncli(
+            "explain", *topic, str(run_directory), *options, str(tmp_path / "paper.png"), "--invert"
+        )
+        assert code == 0
+        assert "try with --invert" not in err
+        assert "paper.png --invert" in " ".join(out.replace("\\", "").split())
     Image.new("1", (10_000, 10_000)).save(tmp_path / "mine.png")
     code, _, err = run_cnncli("explain", "unit", str(run_directory), *arguments)
     assert code == 2

@@ -141,3 +141,30 @@ def test_defaults_of_options_are_those_of_the_gallery(
         inspect.signature(command).parameters[option].default
         == inspect.signature(function).parameters[argument].default
     )
+
+
+def test_a_misspelt_kind_and_a_kind_behind_the_run(run_cnncli: Callable[..., tuple[int, str, str]], run: Path) -> None:
+    code, _, err = run_cnncli("show", "kernel", run)
+    assert code == 2
+    assert "'kernels'" in err
+    code, _, err = run_cnncli("show", run, "kernels")
+    assert code == 2
+    assert f"the kind comes first: cnncli show kernels {run}" in " ".join(err.split())
+    code, _, err = run_cnncli("show", "runs/not-there")
+    assert code == 5
+    assert "is not there" in err
+
+
+def test_other_data_than_was_learned_from_is_noticed(
+    run_cnncli: Callable[..., tuple[int, str, str]], run: Path
+) -> None:
+    code, _, err = run_cnncli("show", "confusion", run)
+    assert code == 0
+    assert "the data has changed" not in err
+    meta = json.loads((run / "meta.json").read_text())
+    (name,) = meta["data"]
+    meta["data"][name] = "sha256:of something else"
+    (run / "meta.json").write_text(json.dumps(meta))
+    code, _, err = run_cnncli("show", "confusion", run)
+    assert code == 0
+    assert f"the data has changed since this run began ({name})" in err

@@ -175,3 +175,15 @@ def test_sixteen_colours_are_too_few(system: str | None, no_color: bool, expecte
     assert Medium.of(console).colours is expected[0]
     if expected[0]:
         assert Medium.of(console).true_colour is expected[1]
+
+
+def test_images_have_no_scale_in_colour_and_one_in_digits() -> None:
+    """An image's colours are its own; a bar of blue and yellow beside grey patches would say otherwise."""
+    images = [Tile.image(torch.full((1, 8, 8), level, dtype=torch.uint8), label="image") for level in (0, 90)]
+    for medium in (COLOURS, XTERM):
+        first, *_ = tile_lines(images, medium)
+        assert first.plain.split() == ["image", "image"]
+    legend, *_ = tile_lines([tile([[1.0, -1.0]]), *images], COLOURS)
+    assert (legend.plain[:3], legend.plain[-2:]) == ("-1 ", " 1")
+    legend, *_ = tile_lines(images, PLAIN)
+    assert legend.plain == "9 = 255, . = about 0"

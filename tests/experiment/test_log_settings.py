@@ -117,6 +117,12 @@ def test_the_weights_are_the_same_bit_for_bit(log: tuple[str, ...], complete: Ru
     assert [line["val"] for line in lines] == [line["val"] for line in others]
 
 
+def test_the_weights_are_the_same_without_an_average_too(tmp_path: Path) -> None:
+    """Then the network that is drawn is the one that learns, with its dropout and its running means."""
+    (logged, _), (quiet, _) = (go(tmp_path, "train.ema=null", *log) for log in ((), EVERYTHING_OFF))
+    assert same(logged, quiet)
+
+
 def test_nothing_is_logged_where_everything_is_off(tmp_path: Path) -> None:
     run, _ = go(tmp_path, *EVERYTHING_OFF)
     tags = events_of(run).Tags()

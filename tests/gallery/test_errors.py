@@ -1,5 +1,6 @@
 """Confusion, mistakes and calibration of a network that says what its images tell it to."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cnncli.gallery.calibration import calibration
 from cnncli.gallery.confusion import confusion
 from cnncli.gallery.misclassified import misclassified
 from cnncli.model import CnnModule
+from cnncli.pictures.canvas import Canvas
 from cnncli.pictures.tile import Tile
 from cnncli.spec.document import Problem, parse_document
 from cnncli.spec.network import lay_out
@@ -88,6 +90,28 @@ def test_mistakes_are_on_the_sheet_and_counted(run: TrainedRun) -> None:
         enlarged = tile.pixels.repeat(28, axis=0).repeat(28, axis=1)  # 84 px for the longer side of 3
         windows = np.lib.stride_tricks.sliding_window_view(found.pixels, enlarged.shape)
         assert (windows == enlarged).all(axis=(-3, -2, -1)).any()
+
+
+def test_below_each_mistake_stands_what_it_is_and_was_taken_for(
+    run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long names stand in two lines, and of a card the number of the image is left out."""
+    written: list[str] = []
+    write = Canvas.text
+
+    def noted(canvas: Canvas, x: int, y: int, text: str, **named: int) -> None:
+        written.append(text)
+        write(canvas, x, y, text, **named)
+
+    monkeypatch.setattr(Canvas, "text", noted)
+    list(misclassified(replace(run, classes=("cat", "dog", "a very long-eared owl")), count=2))
+    page = written[2:10]
+    assert [text for text in page if not text.endswith("%")] == [
+        "dog", "-> cat", "#7", "cat", "-> a very long-eared owl", "#5",
+    ]  # fmt: skip
+    written.clear()
+    list(misclassified(run, count=1))
+    assert [text for text in written if "->" in text and "taken" not in text] == ["dog -> cat"] * 2
 
 
 def test_nothing_is_wrong() -> None:

@@ -230,6 +230,25 @@ def test_a_picture_of_ones_own(drawn: list[Picture], tmp_path: Path) -> None:
     assert exhibit.tag == "saliency/my-digit"
 
 
+def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(drawn: list[Picture], tmp_path: Path) -> None:
+    """Of the colours of ink on paper where the network knows bright signs on dark."""
+    image = noise(1, 8, 8) // 4
+    file = str(tmp_path / "ink.png")
+    Image.fromarray(255 - image[0].numpy()).save(file)
+    run = random_run(SMALL, noise(3, 1, 8, 8) // 4)
+    said: list[str] = []
+    list(saliency.saliency(run, [file], notify=said.append))
+    assert said == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
+    said.clear()
+    (exhibit,) = saliency.saliency(run, [file], invert=True, notify=said.append)
+    assert not said
+    assert exhibit.tiles[0].values.tolist() == image[0].tolist()
+    with pytest.raises(UsageError, match="--invert is for picture files"):
+        list(saliency.saliency(run, invert=True))
+    with pytest.raises(UsageError, match="several images are called ink"):
+        list(saliency.saliency(run, [file, f"{tmp_path}/../{tmp_path.name}/ink.png"]))
+
+
 def refusal(run: TrainedRun, **arguments: object) -> UsageError:
     with pytest.raises(UsageError) as refused:
         list(saliency.saliency(run, ["0"], **arguments))  # type: ignore[arg-type]  # whatever a test gives
@@ -251,6 +270,7 @@ def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture]) -> 
     assert "those of conv2 are 1x1" in said[0]
     assert len(others.tiles) == 5
     assert "logits1 gives a row of numbers" in refusal(run, layer="logits1").message
+    assert "--layer is for Grad-CAM" in refusal(run, layer="max_pool1", method=Method.OCCLUSION).message
     assert (
         "no layer has any" in refusal(random_run("flatten, logits", noise(3, 1, 4, 4)), method=Method.GRADCAM).message
     )

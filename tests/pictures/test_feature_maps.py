@@ -10,8 +10,7 @@ import torch
 from cnncli.pictures import feature_maps
 from cnncli.pictures.canvas import text_width
 from cnncli.pictures.feature_maps import feature_map_picture
-from cnncli.pictures.grid import CAPTION_SIZE, MARGIN
-from cnncli.pictures.layout import HEIGHT, WIDTH
+from cnncli.pictures.layout import CAPTION_SIZE, HEIGHT, MARGIN, WIDTH
 
 Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 WHITE, BLUE, RED, MAGENTA = [247, 247, 247], [18, 58, 128], [138, 16, 36], [255, 0, 255]

@@ -11,9 +11,9 @@ import torch
 from cnncli.pictures import kernels
 from cnncli.pictures.canvas import text_width
 from cnncli.pictures.colour import Scale
-from cnncli.pictures.grid import CAPTION_SIZE, MARGIN, Picture, Strip
+from cnncli.pictures.grid import Picture, Strip
 from cnncli.pictures.kernels import kernel_picture
-from cnncli.pictures.layout import HEIGHT, PAGE, WIDTH
+from cnncli.pictures.layout import CAPTION_SIZE, HEIGHT, MARGIN, PAGE, WIDTH
 
 Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 WHITE, BLUE, RED, MAGENTA = [247, 247, 247], [18, 58, 128], [138, 16, 36], [255, 0, 255]

@@ -34,7 +34,7 @@ def tile_lines(tiles: Sequence[Tile], medium: Medium) -> Iterator[Text]:
 
     Tiles that are on another scale than most have the ends of theirs in their label.
     """
-    shared = _shared_scale(tiles)
+    shared = _shared_scale([tile for tile in tiles if _has_scale(tile, medium)])
     yield from _legend(shared, medium)
     row: list[list[Text]] = []
     used = 0
@@ -52,8 +52,16 @@ def tile_lines(tiles: Sequence[Tile], medium: Medium) -> Iterator[Text]:
 
 def _shared_scale(tiles: Sequence[Tile]) -> Scale | None:
     """The scale that several tiles have in common, or the only one."""
-    ((scale, count), *others) = Counter(tile.scale for tile in tiles).most_common()
+    scales = Counter(tile.scale for tile in tiles).most_common()
+    if not scales:
+        return None
+    (scale, count), *others = scales
     return scale if count > 1 or not others else None
+
+
+def _has_scale(tile: Tile, medium: Medium) -> bool:
+    """Whether its scale says how to read it: in digits always, in colour where it is no image in its own colours."""
+    return not medium.colours or np.array_equal(tile.pixels, tile.scale.colours(tile.values))
 
 
 def _legend(scale: Scale | None, medium: Medium) -> Iterator[Text]:
@@ -82,13 +90,13 @@ def _tile(tile: Tile, medium: Medium, shared: Scale | None) -> list[Text]:
         lines = half_block_lines(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
     else:
         lines = digit_lines(tile.values[::step, ::step], tile.scale)
-    label = tile.label if tile.scale == shared else f"{tile.label} {_ends(tile.scale)}"
+    label = tile.label if tile.scale == shared or not _has_scale(tile, medium) else f"{tile.label} {_ends(tile.scale)}"
     return [Text(label), *lines, *([thinning_note(step)] if step > 1 else [])]
 
 
 def _pixels(tile: Tile, medium: Medium) -> Pixels:
     """The colours of a tile; a picture that is no numbers on a scale is left as it is."""
-    if medium.true_colour or not np.array_equal(tile.pixels, tile.scale.colours(tile.values)):
+    if medium.true_colour or not _has_scale(tile, medium):
         return tile.pixels
     return scale_pixels(tile.values, tile.scale, medium)
 

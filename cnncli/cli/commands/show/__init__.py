@@ -1,5 +1,7 @@
 """`cnncli show`: pictures of what a run has learned; a command for each kind, and all of them without one."""
 
+from pathlib import Path
+
 import typer
 
 from cnncli.cli.commands.show import (
@@ -16,15 +18,21 @@ from cnncli.cli.commands.show import (
     saliency,
 )
 from cnncli.cli.listing import PanelGroup
+from cnncli.errors import UsageError
+from cnncli.spec.problems import nearest
 
 
 class _KindOrRun(PanelGroup):
     """`cnncli show RUN` is `cnncli show all RUN`."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # click's own
-        """Put `all` in front where the first word is neither a kind nor an option."""
+        """Put `all` in front where the first word is neither a kind, misspelt or not, nor an option."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            args = ["all", *args]
+            kind = next((each for each in args[1:] if each in self.commands), None)
+            if kind is not None:
+                raise UsageError(f"the kind comes first: cnncli show {kind} {args[0]}")
+            if Path(args[0]).exists() or not nearest(args[0], self.commands):
+                args = ["all", *args]
         return super().parse_args(ctx, args)
 
 
