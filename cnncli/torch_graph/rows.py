@@ -11,9 +11,11 @@ from cnncli.spec.layers import Reach
 from cnncli.spec.layers.base import Reads, Unknown
 from cnncli.spec.network import INPUT
 from cnncli.torch_graph.effect import Context, Effect
-from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, free, of_input
+from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, free, has_batch, of_input
+from cnncli.torch_graph.mixing import product
 from cnncli.torch_graph.record import Operation, Value
 from cnncli.torch_graph.rules import RULES, effect_of
+from cnncli.torch_graph.spatial import multiplications
 from cnncli.torch_graph.windows import composed
 
 
@@ -222,5 +224,11 @@ def _unfollowed(operation: Operation, context: Context, reads: Reads) -> Effect:
     layout = tuple(free(size) for size in shape)
     if led:
         layout = ((next(each[0][0] for each in sources if each and _is_batch(each[0])),), *layout[1:])
-    free_of_products = operation.name in RULES and operation.name != "convolution"
-    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads, macs=0 if free_of_products else None)
+    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads, macs=_known_macs(operation, layout))
+
+
+def _known_macs(operation: Operation, after: Layout) -> int | None:
+    """Multiply-accumulates for one image of an operation that is not followed, where they are known all the same."""
+    if operation.name == "convolution":
+        return multiplications(operation) if has_batch(after) and not operation.arguments["weight"].dynamic else None
+    return 0 if operation.name in RULES and RULES[operation.name] is not product else None

@@ -6,6 +6,7 @@ import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
 from torch import Tensor, nn
 
 from cnncli.analysis.graph import Graph
+from cnncli.analysis.memory import memory_of
 from cnncli.analysis.receptive_field import Fields, receptive_fields
 from cnncli.spec.layers.base import Unknown
 from cnncli.torch_graph.capture import graph_of_module
@@ -39,10 +40,40 @@ class Overwritten(nn.Module):
 
 
 class Dynamic(nn.Module):
-    """A convolution whose kernel is made of the input."""
+    """A convolution whose kernel is made of the input: of each image its own, as groups of one image's channels."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.conv2d(images, images[:1, :, :3, :3])
+        kernels = images[:, :, :3, :3].reshape(-1, 1, 3, 3)
+        return F.conv2d(images.reshape(1, -1, 8, 8), kernels, groups=len(kernels)).view(-1, 3, 6, 6)
+
+
+class Folded(nn.Module):
+    """Images laid out as channels, and apart again: how many there are is lost on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.zeros(3, 1, 3, 3))
+        self.last = nn.Linear(3, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        kernels = self.kernel.repeat(len(images), 1, 1, 1)
+        maps = F.conv2d(images.reshape(1, -1, 8, 8), kernels, groups=len(kernels)).view(-1, 3, 6, 6)
+        numbers: Tensor = self.last(maps.mean((2, 3)))
+        return numbers
+
+
+class Blocks(nn.Module):
+    """Positions (N, C, 4, 2, 4, 2) in blocks to channels (N, 4 C, 4, 4)."""
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        return blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+
+
+class Alone(nn.Module):
+    """The first image of a batch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.max_pool2d(images[0], 2)
 
 
 class HalfGlobal(nn.Module):
@@ -119,6 +150,8 @@ def test_a_norm_before_anything_is_a_row() -> None:
         (Overwritten(), "a part of it was written over", 0),
         (Dynamic(), "kernel depends on the input", None),
         (HalfGlobal(), "the operator sort is not known", None),
+        (Folded(), "mixes its images", None),
+        (Alone(), "takes a batch apart", 0),
     ],
 )
 def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, macs: int | None) -> None:
@@ -128,6 +161,23 @@ def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, mac
     assert reason in unknown.reads.reason
     assert unknown.macs == macs
     assert isinstance(receptive_fields(graph)[graph.nodes[-1].name], Unknown)
+
+
+@pytest.mark.parametrize("module", [Dynamic(), Folded(), Alone()])
+def test_what_has_lost_its_images_has_no_shape_and_no_cost(module: nn.Module) -> None:
+    """Neither is said for one image, where nobody can tell how many there are."""
+    graph = graph_of(module)
+    assert (graph.nodes[-1].shape, memory_of(graph, 1).inference) == (None, None)
+    assert all(node.macs is None for node in graph.nodes if node.params)
+    assert verify_module(module, graph) == []
+
+
+def test_a_convolution_of_what_is_not_followed_costs_what_it_does() -> None:
+    """Blocks of 2 x 2 positions as channels, by a view and a permutation, which only a field is lost in."""
+    layers = nn.Sequential(nn.Unflatten(2, (4, 2)), nn.Unflatten(4, (4, 2)), Blocks(), nn.Conv2d(12, 5, 3, bias=False))
+    node = graph_of(layers).nodes[-1]
+    assert isinstance(node.reads, Unknown)
+    assert (node.type, node.shape, node.macs) == ("conv", (5, 2, 2), 12 * 5 * 9 * 4)
 
 
 def test_tokens_and_attention() -> None:
