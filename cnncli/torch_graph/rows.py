@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from math import prod
 
 from torch import nn
 
@@ -132,6 +133,9 @@ class _Gathering:
         row = rows.pop()
         if rows or row is None or not effect.minor or composed(row.reads, effect.reads) is None:
             return None
+        # What works on a part of a layer's output, as a gate does, is a layer of its own: fewer numbers come out of it.
+        if not effect.view and effect.word != "scale" and prod(operation.outputs[0].shape) < prod(row.tip.shape):
+            return None
         # A norm is a layer of its own behind one whose output is used without it, or has been rearranged since.
         weighted = any(value.state for value in operation.inputs)
         return None if weighted and (self._uses[row.tip] > 1 or sources[0] is not row.tip) else row
@@ -152,6 +156,7 @@ class _Gathering:
         output = operation.outputs[0]
         # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
         own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
+        own = own and (effect.word != "slice" or prod(output.shape) == prod(row.tip.shape))
         if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
             row.tip, row.layout = output, effect.layout
             row.made_by = row.made_by if operation.number is None else operation

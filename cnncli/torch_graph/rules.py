@@ -30,7 +30,7 @@ def glu(operation: Operation, context: Context) -> Effect:
     if axes_of(layout[dim]):
         raise Unfollowed("gates one half of a map by the other")
     layout[dim] = free(operation.outputs[0].shape[dim])
-    return Effect(word="glu", layout=tuple(layout), minor=True)
+    return Effect(word="glu", layout=tuple(layout))
 
 
 def overwritten(operation: Operation, context: Context) -> Effect:

@@ -91,6 +91,21 @@ class Split(nn.Module):
         return torch.cat([F.max_pool2d(images, 3, 1, 1), images], 1)[:, 3:].relu()
 
 
+class Gated(nn.Module):
+    """A sum, one half of it gated by the other, twice; of what comes out only the first channels are used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.last = nn.Conv2d(1, 2, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        both = self.conv(images) + images.mean(1, keepdim=True)
+        one, other = both.chunk(2, 1)
+        maps: Tensor = self.last(F.glu(one * other.sigmoid(), 1)[:, :1])
+        return maps
+
+
 class Tokens(nn.Module):
     """Patches as tokens with a class token before them, as in a vision transformer, whose class token is the output."""
 
@@ -134,6 +149,22 @@ def test_frozen_parameters_are_told_apart() -> None:
 def test_a_padding_goes_with_its_convolution() -> None:
     nodes = graph_of(nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 4, 2))).nodes
     assert [(node.name, node.type, node.shape) for node in nodes] == [("1", "conv", (4, 8, 8))]
+
+
+def test_a_part_of_an_output_is_not_the_output() -> None:
+    """Each row has the shape of what its layer makes, whatever part of it is used afterwards."""
+    module = Gated()
+    graph = graph_of(module)
+    assert [(node.name, node.shape) for node in graph.nodes] == [
+        ("conv", (8, 8, 8)),
+        ("mean", (1, 8, 8)),
+        ("add", (8, 8, 8)),
+        ("sigmoid", (4, 8, 8)),
+        ("mul", (4, 8, 8)),
+        ("glu", (2, 8, 8)),
+        ("last", (2, 6, 6)),
+    ]
+    assert verify_module(module, graph) == []
 
 
 def test_a_norm_before_anything_is_a_row() -> None:
@@ -194,7 +225,7 @@ def test_channels_are_taken_to_be_mixed() -> None:
     """The limit of one field per row: it holds for all channels together. The check finds where that is too much."""
     module = Split()
     assert [str(each) for each in verify_module(module, graph_of(module))] == [
-        f"concat: field: the table says unit 0 of axis {axis} sees 0-1, the network 0" for axis in (0, 1)
+        f"relu: field: the table says unit 0 of axis {axis} sees 0-1, the network 0" for axis in (0, 1)
     ]
 
 
