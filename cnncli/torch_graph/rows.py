@@ -205,7 +205,9 @@ class _Gathering:
 
     def _name(self, path: str, word: str) -> str:
         """The path of the module that a row is, or a word behind the path of the module that it is a part of."""
-        name = path if self._is_leaf(path) else f"{path}.{word}".removeprefix(".")
+        # A convolution that pads its input by itself is known by its name, and the padding as a part of it.
+        whole = self._is_leaf(path) and (word != "pad" or "Pad" in type(self._modules[path]).__name__)
+        name = path if whole else f"{path}.{word}".removeprefix(".")
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}#{self._names[name]}"
 

@@ -1,5 +1,7 @@
 """What is said of modules that share, freeze, overwrite or hide something."""
 
+from typing import Literal
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
@@ -149,6 +151,16 @@ def test_frozen_parameters_are_told_apart() -> None:
 def test_a_padding_goes_with_its_convolution() -> None:
     nodes = graph_of(nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 4, 2))).nodes
     assert [(node.name, node.type, node.shape) for node in nodes] == [("1", "conv", (4, 8, 8))]
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_a_convolution_that_pads_keeps_its_name(mode: Literal["zeros", "reflect", "replicate", "circular"]) -> None:
+    """An even kernel with `same` pads by itself, and so does every mode but zeros; a module that pads is a row."""
+    convolution = nn.Conv2d(3, 4, 4, padding="same", padding_mode=mode)
+    rows = {node.name: (node.type, node.shape) for node in graph_of(nn.Sequential(convolution)).nodes}
+    assert rows.pop("0") == ("conv", (4, 8, 8))
+    assert rows == ({} if mode == "zeros" else {"0.pad": ("pad", (3, 11, 11))})
+    assert graph_of(nn.Sequential(nn.ReflectionPad2d(1))).nodes[0].name == "0"
 
 
 def test_a_part_of_an_output_is_not_the_output() -> None:
