@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from cnncli.spec.layers import AnyLayer, BatchNorm, Dropout, Dropout2d, Flatten, Identity, Shape
+from cnncli.geometry import Adaptive
+from cnncli.spec.layers import AnyLayer, BatchNorm, Dropout, Dropout2d, Flatten, Identity, Reach, Shape
 from cnncli.spec.layers.base import Reads
 from cnncli.spec.network import Network, Node
 
@@ -59,6 +60,13 @@ class Graph:
     input_shape: Shape
     nodes: tuple[GraphNode, ...]
     notes: tuple[str, ...] = ()
+
+
+def reads_everything(reads: Reads) -> bool:
+    """Whether every unit reads every position."""
+    if isinstance(reads, tuple):
+        return all(isinstance(window, Adaptive) and window.units == 1 for window in reads)
+    return reads is Reach.ALL
 
 
 def graph_of(network: Network, name: str) -> Graph:

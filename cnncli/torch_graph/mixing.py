@@ -81,11 +81,10 @@ def reduction(word: str) -> Rule:
         windows: dict[int, Window] = {}
         kept: list[Factors] = list(layout)
         for dim in over:
-            if not axes_of(layout[dim]):
+            axis = position(layout[dim])
+            if axis is None:
                 kept[dim] = ()
                 continue
-            axis = position(layout[dim])
-            assert axis is not None
             windows[axis] = Adaptive(units=1)
             kept[dim] = (type(layout[dim][0])(1, axis),)
         return Effect(word=word, layout=tuple(kept), reads=context.reads(windows))

@@ -8,6 +8,7 @@ from math import prod
 
 from torch import nn
 
+from cnncli.analysis.graph import reads_everything
 from cnncli.spec.layers import Reach
 from cnncli.spec.layers.base import Reads, Unknown
 from cnncli.spec.network import INPUT
@@ -88,7 +89,6 @@ class _Gathering:
         self._context = Context(len(example.shape) - 2, {example: of_input(example.shape)})
         self._row_of: dict[Value, Row | None] = {example: None}
         self._uses = Counter(value for operation in operations for value in set(operation.inputs))
-        self._whole: set[Value] = set()  # of which every number depends on the whole input
         self._counted: set[str] = set()
         self._names: Counter[str] = Counter([INPUT])
         self.rows: list[Row] = []
@@ -100,7 +100,7 @@ class _Gathering:
             effect = effect_of(operation, self._context)
         except Unfollowed as reason:
             # Whatever is done with units that all see the whole input, the result sees it too.
-            reads = Reach.ALL if self._whole.issuperset(sources) else Unknown(str(reason))
+            reads = Reach.ALL if self._context.whole.issuperset(sources) else Unknown(str(reason))
             effect = _unfollowed(operation, self._context, reads)
         scope = self._scope(operation.path)
         row = self._find(operation, effect, sources, scope)
@@ -114,9 +114,9 @@ class _Gathering:
             alike = len(value.shape) == len(effect.layout)
             self._context.layouts[value] = effect.layout if alike else tuple(map(free, value.shape))
         seen = all if effect.word == "concat" else any
-        whole = effect.reads is Reach.SAME and seen(each in self._whole for each in sources)
-        if whole or effect.statistics or effect.reads is Reach.ALL:
-            self._whole.update(operation.outputs)
+        whole = effect.reads is Reach.SAME and seen(each in self._context.whole for each in sources)
+        if whole or effect.statistics or reads_everything(effect.reads):
+            self._context.whole.update(operation.outputs)
         self._count(row, operation)
 
     def _scope(self, path: str) -> str | None:

@@ -1,5 +1,6 @@
 """What is said of modules that share, freeze, overwrite or hide something."""
 
+from fractions import Fraction
 from typing import Literal
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from cnncli.analysis.graph import Graph
 from cnncli.analysis.memory import memory_of
 from cnncli.analysis.receptive_field import Fields, receptive_fields
+from cnncli.analysis.rows import inspect_graph
 from cnncli.spec.layers.base import Unknown
 from cnncli.torch_graph.capture import graph_of_module
 from cnncli.verify import verify_module
@@ -108,6 +110,13 @@ class Gated(nn.Module):
         return maps
 
 
+class Mean(nn.Module):
+    """A global pool as people write it."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
+
+
 class Tokens(nn.Module):
     """Patches as tokens with a class token before them, as in a vision transformer, whose class token is the output."""
 
@@ -177,6 +186,20 @@ def test_a_part_of_an_output_is_not_the_output() -> None:
         ("last", (2, 6, 6)),
     ]
     assert verify_module(module, graph) == []
+
+
+def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
+    """Behind either a unit has no position any more: the field is global, though less than the image is read."""
+    conv = nn.Conv2d(3, 4, 5, 5)
+    for layers, names in (
+        ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)], ["0", "1", "3"]),
+        ([nn.Flatten(), nn.Linear(4, 2)], ["0", "1", "2"]),
+        ([Mean(), nn.Linear(4, 2)], ["0", "1", "2"]),
+    ):
+        rows = inspect_graph(graph_of(nn.Sequential(conv, *layers))).rows
+        assert [row.name for row in rows] == names
+        assert [bool(row.receptive_field and row.receptive_field.everywhere) for row in rows] == [False, True, True]
+        assert [row.coverage for row in rows] == [Fraction(25, 64)] * 3
 
 
 def test_a_norm_before_anything_is_a_row() -> None:
