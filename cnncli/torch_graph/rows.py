@@ -8,12 +8,12 @@ from math import prod
 
 from torch import nn
 
-from cnncli.analysis.graph import reads_everything
+from cnncli.analysis.graph import Part, reads_everything
 from cnncli.spec.layers import Reach
 from cnncli.spec.layers.base import Reads, Unknown
 from cnncli.spec.network import INPUT
 from cnncli.torch_graph.effect import Context, Effect
-from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, free, has_batch, of_input
+from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, free, has_batch, of_input, without_batch
 from cnncli.torch_graph.mixing import product
 from cnncli.torch_graph.record import Operation, Value
 from cnncli.torch_graph.rules import RULES, effect_of
@@ -35,8 +35,7 @@ class Row:
         tip: its last value, whose shape is the row's.
         layout: of the tip.
         made_by: the operation that made the tip, or what the tip is another name of.
-        parts: the words of its operations that compute something, as ATen has them where configs do not.
-        inplace: of each part, whether it writes over what it reads.
+        parts: its operations that compute something.
         macs: multiply-accumulates for one image; None where unknown.
         groups: of a convolution.
         state: names of the parameters and buffers that it was the first to use.
@@ -52,8 +51,7 @@ class Row:
     tip: Value
     layout: Layout
     made_by: Operation
-    parts: list[str]
-    inplace: list[bool]
+    parts: list[Part]
     statistics: bool = False
     macs: int | None = 0
     groups: int = 1
@@ -134,7 +132,7 @@ class _Gathering:
         if rows or row is None or not effect.minor or composed(row.reads, effect.reads) is None:
             return None
         # What works on a part of a layer's output, as a gate does, is a layer of its own: fewer numbers come out of it.
-        if not effect.view and effect.word != "scale" and prod(operation.outputs[0].shape) < prod(row.tip.shape):
+        if not effect.view and effect.word != "scale" and _size(operation.outputs[0]) < _size(row.tip):
             return None
         # A norm is a layer of its own behind one whose output is used without it, or has been rearranged since.
         weighted = any(value.state for value in operation.inputs)
@@ -151,12 +149,11 @@ class _Gathering:
         if row.word in ("pad", "view", "slice") and not effect.view:
             row.word, row.groups = self._word(operation.path, effect), effect.groups
         if not effect.view and effect.word != "identity":
-            row.parts.append(effect.word)
-            row.inplace.append(not operation.fresh)
+            row.parts.append(_part(operation, effect, aside=_size(sources[0]) < _size(row.tip)))
         output = operation.outputs[0]
         # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
         own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
-        own = own and (effect.word != "slice" or prod(output.shape) == prod(row.tip.shape))
+        own = own and (effect.word != "slice" or _size(output) == _size(row.tip))
         if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
             row.tip, row.layout = output, effect.layout
             row.made_by = row.made_by if operation.number is None else operation
@@ -165,12 +162,13 @@ class _Gathering:
         """A new row, which takes the place of a padding that is there for it alone."""
         inputs = list(dict.fromkeys(self._row_of[value] for value in sources))
         reads = effect.reads
+        parts = [] if effect.view else [_part(operation, effect)]
         before = inputs[0]
         if scope is None and effect.word == "conv" and before is not None and before.word == "pad":
             together = composed(before.reads, reads)
             if together is not None and before.tip is sources[0] and self._uses[before.tip] == 1:
                 self.rows.remove(before)
-                inputs, reads = before.inputs, together
+                inputs, reads, parts = before.inputs, together, [*before.parts, *parts]
         word = self._word(operation.path, effect)
         row = Row(
             name=self._name(operation.path, effect.word) if scope is None else scope,
@@ -182,8 +180,7 @@ class _Gathering:
             tip=operation.outputs[0],
             layout=effect.layout,
             made_by=operation,
-            parts=[] if effect.view else [effect.word],
-            inplace=[] if effect.view else [not operation.fresh],
+            parts=parts,
             statistics=effect.statistics,
             macs=effect.macs,
             groups=effect.groups,
@@ -217,6 +214,20 @@ class _Gathering:
         row.shares |= bool(names & self._counted - row.state)
         row.state |= names - self._counted
         self._counted |= names
+
+
+def _size(value: Value) -> int:
+    return prod(value.shape)
+
+
+def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
+    value = operation.outputs[0]
+    shape = without_batch(value.shape, effect.layout)
+    # Of paddings some keep what they read for the gradient, some do not.
+    word = operation.name if effect.word == "pad" else effect.word
+    return Part(
+        word, None if shape is None else prod(shape), value.item_bytes, inplace=not operation.fresh, aside=aside
+    )
 
 
 def _is_batch(factors: Factors) -> bool:
