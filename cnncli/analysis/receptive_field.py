@@ -146,7 +146,7 @@ def summarise(fields: Fields, input_size: tuple[int, ...]) -> ReceptiveField:
     cycles = [axis.cycle for axis in fields.axes if axis.cycle is not None]
     first = [] if fields.uneven else [cycle.pattern(0) for cycle in cycles]
     return ReceptiveField(
-        size=tuple(axis.cycle.size if axis.cycle else max(axis.sizes, default=0) for axis in fields.axes),
+        size=tuple(axis.size for axis in fields.axes),
         jump=tuple(axis.jump for axis in fields.axes),
         start=tuple(each.start for each in first) if first else None,
         end=tuple(each.end for each in first) if first else None,
