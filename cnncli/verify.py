@@ -22,7 +22,7 @@ from cnncli.model import CnnModule
 from cnncli.spec.layers import Shape, written
 from cnncli.spec.network import Network
 from cnncli.torch_graph.capture import CPU, capture
-from cnncli.torch_graph.layout import Factor, Kind, Layout, of_input
+from cnncli.torch_graph.layout import Factor, Kind, Layout, has_batch, of_input
 from cnncli.torch_graph.operators import UNCOUNTED, reported
 from cnncli.torch_graph.record import BATCH
 from cnncli.torch_graph.rows import Row
@@ -157,13 +157,15 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Disagreement]:
         seen.append({})
         for positions, images in _probes(graph.input_shape, axis):
             for name, output in run(images).items():
+                if not has_batch(output.layout):
+                    continue  # nothing is said of it, and nothing can be told of a single image
                 shapes[name] = _shape_of_one(output, len(images))
                 masks = _masks(_touched(output, axis, len(images)), positions)
                 before = seen[axis].get(name, [0] * len(masks))
                 seen[axis][name] = [a | b for a, b in zip(before, masks, strict=True)]
     for node in graph.nodes:
         if node.name not in shapes:
-            continue  # no operator made it, which could be watched
+            continue  # no operator made it, or one that mixes images
         if node.shape != shapes[node.name]:
             said = "nothing" if node.shape is None else written(node.shape)
             yield Disagreement(node.name, "shape", said, written(shapes[node.name]))

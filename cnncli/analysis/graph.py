@@ -1,10 +1,32 @@
 """The small graph that everything here is worked out on, whatever it was made from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
-from cnncli.spec.layers import AnyLayer, BatchNorm, Dropout, Dropout2d, Flatten, Identity, Shape
+from cnncli.geometry import Adaptive
+from cnncli.spec.layers import BatchNorm, Conv, Dropout, Dropout2d, Flatten, Identity, Reach, Shape
 from cnncli.spec.layers.base import Reads
 from cnncli.spec.network import Network, Node
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the operations that a node is made of.
+
+    Attributes:
+        word: its kind, as in configs; as in ATen where they have no word for it.
+        numbers: in its output for one image; None where unknown.
+        item_bytes: of one of them.
+        inplace: whether it writes over what it reads, or looks at it otherwise.
+        aside: whether it works on some of the numbers before it, of which the others are read as well.
+    """
+
+    word: str
+    numbers: int | None
+    item_bytes: int = 4
+    inplace: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +45,10 @@ class GraphNode:
         macs: multiply-accumulates for one image; None where unknown.
         trainable: those of the parameters that training changes; None: all of them.
         buffer_bytes: what is saved with the weights but not learned (running means and variances).
-        item_bytes: of one number of its output and of its weights.
+        item_bytes: of one number of its output.
+        weight_bytes: of its parameters; None: four for each.
         groups: of a convolution.
-        parts: the operations it is made of, where there are several: `conv`, `batch_norm`, `relu`.
-        inplace: of each part, whether it writes over what it reads, or looks at it otherwise; empty where none does.
+        parts: the operations it is made of, one after another: `conv`, `batch_norm`, `relu`.
         view: whether its output in use is its input's memory, seen otherwise or written over.
         units: positions along each axis of the input, where the shape does not say them (tokens, channels last).
         notes: what a reader should know.
@@ -42,9 +64,9 @@ class GraphNode:
     trainable: int | None = None
     buffer_bytes: int = 0
     item_bytes: int = 4
+    weight_bytes: int | None = None
     groups: int = 1
-    parts: tuple[str, ...] = ()
-    inplace: tuple[bool, ...] = ()
+    parts: tuple[Part, ...] = ()
     view: bool = False
     statistics: bool = False
     units: tuple[int, ...] | None = None
@@ -61,6 +83,13 @@ class Graph:
     notes: tuple[str, ...] = ()
 
 
+def reads_everything(reads: Reads) -> bool:
+    """Whether every unit reads every position."""
+    if isinstance(reads, tuple):
+        return all(isinstance(window, Adaptive) and window.units == 1 for window in reads)
+    return reads is Reach.ALL
+
+
 def graph_of(network: Network, name: str) -> Graph:
     """The graph of a config's network."""
     nodes = tuple(
@@ -75,7 +104,7 @@ def graph_of(network: Network, name: str) -> Graph:
             macs=node.description.macs,
             buffer_bytes=_running_statistics(node),
             groups=getattr(node.layer, "groups", 1),
-            parts=_parts(node.layer),
+            parts=tuple(_parts(node)),
             view=isinstance(node.layer, Flatten | Identity | Dropout | Dropout2d),
             notes=node.description.notes,
         )
@@ -84,10 +113,17 @@ def graph_of(network: Network, name: str) -> Graph:
     return Graph(name=name, input_shape=network.input_shape, nodes=nodes)
 
 
-def _parts(layer: AnyLayer) -> tuple[str, ...]:
-    """The layer's own word, then its norm's and its activation's."""
+def _parts(node: Node) -> Iterator[Part]:
+    """The layer itself, then its norm and its activation; before it the padding that torch does by itself."""
+    layer, numbers = node.layer, prod(node.shape)
+    if isinstance(layer, Conv) and any(before != after for before, after in layer.pads()):
+        channels, *sizes = node.input_shapes[0]
+        padded = (size + sum(pads) for size, pads in zip(sizes, layer.pads(), strict=True))
+        yield Part("pad", channels * prod(padded))
     after = (getattr(layer, "norm", None), getattr(layer, "activation", None))
-    return (layer.word(), *(each.word() for each in after if each is not None))
+    for each in (layer, *after):
+        if each is not None:
+            yield Part(each.word(), numbers)
 
 
 def _running_statistics(node: Node) -> int:

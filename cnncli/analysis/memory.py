@@ -9,13 +9,14 @@ torch uses four.
 from dataclasses import dataclass
 from math import prod
 
-from cnncli.analysis.graph import Graph, GraphNode
+from cnncli.analysis.graph import Graph, GraphNode, Part
 
 _READ_AGAIN = frozenset({
     "conv", "conv_transpose", "linear", "logits", "matmul", "attention", "mul", "div", "pow", "log", "abs", "norm",
     "batch_norm", "group_norm", "layer_norm", "instance_norm", "max_pool", "avg_pool", "adaptive_avg_pool",
     "adaptive_max_pool", "global_max_pool", "gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid", "hardtanh",
     "leaky_relu", "elu", "prelu", "_prelu_kernel", "glu", "clamp", "clamp_min", "amax", "amin", "var", "std",
+    *(f"{mode}_pad{n}d" for mode in ("reflection", "replication") for n in (1, 2, 3)),
 })  # fmt: skip
 """Operations whose gradient needs their input."""
 _KEPT = frozenset(
@@ -24,7 +25,8 @@ _KEPT = frozenset(
 """Operations whose gradient needs their output."""
 _NEITHER = frozenset({
     "add", "sub", "rsub", "neg", "scale", "concat", "stack", "flatten", "identity", "dropout", "dropout2d",
-    "upsample", "global_avg_pool", "mean", "sum", "pad", "slice", "select", "roll", "flip", "repeat", "unfold",
+    "upsample", "global_avg_pool", "mean", "sum", "pad", "constant_pad_nd", "circular_pad",
+    "slice", "select", "roll", "flip", "repeat", "unfold",
     "clone", "copy", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
 })  # fmt: skip
 _INDEXED = frozenset({"max_pool", "adaptive_max_pool", "global_max_pool"})
@@ -38,7 +40,8 @@ class Memory:
     Attributes:
         batch: images at once.
         weights: parameters, and what is saved with them.
-        training: what the backward pass of a batch will read: the input, outputs of layers, and indices of pools.
+        training: what the backward pass of a batch will read: the input, outputs of layers, and indices of pools. None
+            also where an operation is not known, and so what it keeps is not.
         inference: the most that is held at once without gradients, each output freed once nothing reads it any more,
             and the indices of a max pool (8 bytes each) once it is done. A program that still has a name for a tensor
             which is not read again holds more.
@@ -54,12 +57,20 @@ def memory_of(graph: Graph, batch: int) -> Memory:
     """The memory a graph needs for `batch` images at once."""
     weights = None
     if all(node.params is not None for node in graph.nodes):
-        weights = sum((node.params or 0) * node.item_bytes + node.buffer_bytes for node in graph.nodes)
-    if any(node.shape is None for node in graph.nodes):
+        weights = sum(_weight_bytes(node) + node.buffer_bytes for node in graph.nodes)
+    if any(part.numbers is None for node in graph.nodes for part in _parts(node)):
         return Memory(batch=batch, weights=weights, training=None, inference=None)
+    kept = _kept_bytes(graph) if all(map(_is_known, graph.nodes)) else None
     return Memory(
-        batch=batch, weights=weights, training=batch * _kept_bytes(graph), inference=batch * _peak_bytes(graph)
+        batch=batch,
+        weights=weights,
+        training=None if kept is None else batch * kept,
+        inference=batch * _peak_bytes(graph),
     )
+
+
+def _weight_bytes(node: GraphNode) -> int:
+    return 4 * (node.params or 0) if node.weight_bytes is None else node.weight_bytes
 
 
 def output_bytes(node: GraphNode) -> int | None:
@@ -71,35 +82,55 @@ def _input_bytes(graph: Graph) -> int:
     return prod(graph.input_shape) * (graph.nodes[0].item_bytes if graph.nodes else 4)
 
 
+def _parts(node: GraphNode) -> tuple[Part, ...]:
+    """The parts of a node, or it itself as one."""
+    return node.parts or (Part(node.type, None if node.shape is None else prod(node.shape), node.item_bytes),)
+
+
+def _bytes(part: Part) -> int:
+    """Of its output."""
+    assert part.numbers is not None, part
+    return part.numbers * part.item_bytes
+
+
+def _index_bytes(part: Part) -> int:
+    """Of the places of a max pool's output."""
+    return (part.numbers or 0) * 8 if part.word in _INDEXED else 0
+
+
 def _kept_bytes(graph: Graph) -> int:
     """Bytes that the backward pass of one image reads again."""
     sizes = {"input": _input_bytes(graph)}  # of every tensor, by the node that made it
     kept: set[str] = set()
-    memory = {"input": "input"}  # name of an output -> name of the tensor it lies in
-    indices = 0
+    memory = {"input": ["input"]}  # name of an output -> names of the tensors it lies in
+    besides = 0
     for node in graph.nodes:
-        size = output_bytes(node) or 0
-        tensors = [memory[name] for name in node.inputs]
-        for number, part in enumerate(node.parts or (node.type,)):
-            if part in _READ_AGAIN or not part_is_known(part):
+        tensors = [tensor for name in node.inputs for tensor in memory[name]]
+        for number, part in enumerate(_parts(node)):
+            if part.word in _READ_AGAIN or not part_is_known(part.word):
                 kept.update(tensors)
-            if part in _INDEXED:
-                indices += size // node.item_bytes * 8
-            if part in ("flatten", "identity"):
+            besides += _index_bytes(part)
+            if part.word in ("flatten", "identity"):
                 continue
-            tensors = [f"{node.name}#{number}"]
-            sizes[tensors[0]] = size
-            if part in _KEPT or not part_is_known(part):
-                kept.update(tensors)
-            if part in ("dropout", "dropout2d"):
-                indices += size // node.item_bytes  # the mask, a byte each
-        memory[node.name] = tensors[0]
-    return sum(sizes[tensor] for tensor in kept | {"input"}) + indices
+            made = f"{node.name}#{number}"
+            tensors = [*tensors, made] if part.aside else [made]
+            sizes[made] = _bytes(part)
+            if part.word in _KEPT or not part_is_known(part.word):
+                kept.add(made)
+            if part.word in ("dropout", "dropout2d"):
+                besides += part.numbers or 0  # the mask, a byte each
+        memory[node.name] = tensors
+    return sum(sizes[tensor] for tensor in kept | {"input"}) + besides
 
 
-def part_is_known(part: str) -> bool:
+def _is_known(node: GraphNode) -> bool:
+    """Whether all of a node's operations are known, or at least work number by number or without weights."""
+    return node.macs is not None or all(part_is_known(part.word) for part in _parts(node))
+
+
+def part_is_known(word: str) -> bool:
     """Whether it is known what its gradient needs; otherwise its input and its output are taken to be kept."""
-    return part in _READ_AGAIN or part in _KEPT or part in _NEITHER
+    return word in _READ_AGAIN or word in _KEPT or word in _NEITHER
 
 
 def _peak_bytes(graph: Graph) -> int:
@@ -112,12 +143,15 @@ def _peak_bytes(graph: Graph) -> int:
     peak = live["input"]
     for i, node in enumerate(graph.nodes):
         if not node.view:
-            size = output_bytes(node) or 0
-            live[node.name] = size
             # While a norm or an activation on the layer works, what it reads is there beside what it makes.
-            several = len(node.parts) - sum(node.inplace) > 1
-            indices = size // node.item_bytes * 8 if not _INDEXED.isdisjoint(node.parts or (node.type,)) else 0
-            peak = max(peak, sum(live.values()) + (size if several else indices))
+            held, before, made = sum(live.values()), 0, 0
+            for part in _parts(node):
+                if part.aside:
+                    made += 0 if part.inplace else _bytes(part)
+                elif not part.inplace:
+                    before, made = made, _bytes(part)
+                peak = max(peak, held + before + made + _index_bytes(part))
+            live[node.name] = made
         for name in {memory[name] for name in node.inputs} - {"input"}:
             if last_use[name] == i:
                 live.pop(name, None)

@@ -27,7 +27,11 @@ def _turns(fields: Fields) -> tuple[str, ...]:
         return ()
     sizes = [size for axis in fields.axes for size in axis.sizes]
     smallest, largest = min(sizes, default=0), max(sizes, default=0)
-    spread = f"{smallest} pixels" if smallest == largest else f"{smallest} to {largest} pixels; the largest is given"
+    spread = f"{smallest} pixels" if smallest == largest else f"{smallest} to {largest} pixels"
+    if max(axis.size for axis in fields.axes) > largest:
+        spread += " of the image; the field that is given counts padding as well"
+    elif smallest < largest:
+        spread += "; the largest is given"
     return (f"units do not see evenly spaced windows: they see {spread}",)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from cnncli.analysis.graph import Graph, GraphNode
-from cnncli.geometry import Adaptive, Cycle, Field
+from cnncli.analysis.graph import Graph, GraphNode, reads_everything
+from cnncli.geometry import Cycle, Field
 from cnncli.spec.layers import Reach
 from cnncli.spec.layers.base import Unknown
 
@@ -91,12 +91,11 @@ def _window(node: GraphNode, inputs: list[Fields | Unknown]) -> Fields | Unknown
     meet = _meet(node, known)
     if isinstance(meet, Unknown) or node.reads is Reach.SAME:
         return meet
-    if isinstance(node.reads, Reach):
+    if reads_everything(node.reads):
         return _everything(node, meet)
+    assert isinstance(node.reads, tuple), node
     if len(node.reads) != len(meet.axes):
         return Unknown(f"{node.name}: it has {len(node.reads)} spatial axes, and the input {len(meet.axes)}")
-    if all(isinstance(window, Adaptive) and window.units == 1 for window in node.reads):
-        return _everything(node, meet)
     stepped = tuple(axis.through(window) for axis, window in zip(meet.axes, node.reads, strict=True))
     if not all(any(axis.seen) for axis in stepped):
         # Who sees no row sees no column either, and adds nothing where paths meet.
@@ -147,7 +146,7 @@ def summarise(fields: Fields, input_size: tuple[int, ...]) -> ReceptiveField:
     cycles = [axis.cycle for axis in fields.axes if axis.cycle is not None]
     first = [] if fields.uneven else [cycle.pattern(0) for cycle in cycles]
     return ReceptiveField(
-        size=tuple(axis.cycle.size if axis.cycle else max(axis.sizes, default=0) for axis in fields.axes),
+        size=tuple(axis.size for axis in fields.axes),
         jump=tuple(axis.jump for axis in fields.axes),
         start=tuple(each.start for each in first) if first else None,
         end=tuple(each.end for each in first) if first else None,

@@ -29,7 +29,7 @@ class Row:
         macs: multiply-accumulates of convolution and linear layers for one image, bias not counted; None where unknown.
         activation_bytes: of its output for one image; None where unknown.
         receptive_field: in pixels of the input; None where unknown.
-        coverage: share of the input's area that the unit which sees most spans; None where unknown.
+        coverage: share of the input's area that the unit which sees most spans, padding left out; None where unknown.
         unknown: why something is not known.
         notes: what the numbers alone do not say.
         hints: what they mean.
@@ -163,8 +163,6 @@ def _row(
 
 
 def _coverage(fields: Fields, input_size: tuple[int, ...]) -> Fraction:
-    if fields.everywhere:
-        return Fraction(1)
     seen = (max(axis.sizes, default=0) for axis in fields.axes)
     return Fraction(prod(seen), prod(input_size))
 

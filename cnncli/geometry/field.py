@@ -82,6 +82,11 @@ class Field:
         """First and last real pixel that a unit sees; None where it sees none."""
         return interval(self.seen[unit])
 
+    @property
+    def size(self) -> int:
+        """Pixels that the unit which sees most spans: with padding where there is a closed form, else inside the image."""
+        return max(self.sizes, default=0) if self.cycle is None else self.cycle.size
+
     @cached_property
     def sizes(self) -> list[int]:
         """Pixels from the first to the last that each unit sees, inside the image."""

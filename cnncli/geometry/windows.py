@@ -129,9 +129,6 @@ class Gathered(Window):
         return None
 
     def scale(self, size: int) -> Fraction:
-        """See `Window`: from the middle of what the first unit reads to that of the last; 1 where there is no step."""
-        read = [each for each in self.positions if each]
-        if len(read) < 2:
-            return Fraction(1)
-        first, last = (Fraction(each[0] + each[-1], 2) for each in (read[0], read[-1]))
-        return abs(last - first) / (len(read) - 1)
+        """See `Window`: of the middles of what units read, from the lowest to the highest; 1 where there is one unit."""
+        middles = [Fraction(each[0] + each[-1], 2) for each in self.positions if each]
+        return (max(middles) - min(middles)) / (len(middles) - 1) if len(middles) > 1 else Fraction(1)

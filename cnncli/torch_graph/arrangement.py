@@ -13,6 +13,7 @@ from cnncli.torch_graph.layout import (
     Unfollowed,
     axes_of,
     free,
+    pieces_of,
     position,
     reshaped,
     units,
@@ -28,7 +29,10 @@ def view(operation: Operation, context: Context) -> Effect:
     if operation.name == "as_strided":
         raise Unfollowed("reads its memory in another order")
     after = reshaped(before, operation.outputs[0].shape)
-    if len(after) == 2 and after[0] == before[0] and axes_of(after[1]) and any(f.of is Kind.FREE for f in after[1]):
+    row = len(after) == 2 and after[0] == before[0] and any(factor.of is Kind.FREE for factor in after[1])
+    # What a global pool has left has no positions to lose, though it keeps axes of size 1.
+    pooled = operation.arguments["self"] in context.whole and not axes_of(after[1])
+    if row and pieces_of(after[1]) and not pooled:
         return Effect(word="flatten", layout=(after[0], free(operation.outputs[0].shape[1])), reads=Reach.ALL)
     return Effect(word="view", layout=after, minor=True, view=True)
 

@@ -200,9 +200,9 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         buffer_bytes=sum(buffers.pop(path, 0) for path in modules),
         item_bytes=row.tip.item_bytes,
         groups=row.groups,
+        weight_bytes=sum(parameter.nbytes for parameter in own.values()),
         parts=tuple(row.parts),
-        inplace=tuple(row.inplace),
-        view=all(row.inplace),
+        view=all(part.inplace for part in row.parts),
         units=tuple(there.get(axis, 1) for axis in range(axes)),
         notes=("uses weights that a row before it has counted",) if row.shares else (),
     )

@@ -46,10 +46,12 @@ class Context:
     Attributes:
         axes: how many axes of positions the input has.
         layouts: of every value so far that depends on the input.
+        whole: those of which every number depends on the whole input.
     """
 
     axes: int
     layouts: dict[Value, Layout] = field(default_factory=dict)
+    whole: set[Value] = field(default_factory=set)
 
     def layout(self, value: object) -> Layout:
         """The layout of a value.
@@ -77,9 +79,11 @@ class Context:
         for layout in before:
             for axis, pieces in pieces_of(chain.from_iterable(layout)).items():
                 there[axis] = there.get(axis, {}) | pieces
-        gone = {axis: pieces for axis, pieces in pieces_of(set(chain.from_iterable(over))).items() if pieces}
+        given = pieces_of(set(chain.from_iterable(over)))
+        gone = {axis: pieces for axis, pieces in given.items() if pieces}
         if not gone:
-            return Reach.SAME
+            # Of a map of one position that is everything as well.
+            return Reach.ALL if given and given == there else Reach.SAME
         if gone == {axis: pieces for axis, pieces in there.items() if pieces}:
             return Reach.ALL
         left = pieces_of(chain.from_iterable(after))

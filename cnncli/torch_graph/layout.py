@@ -115,8 +115,15 @@ def position(factors: Factors) -> int | None:
     return large[0].of
 
 
-def without_batch(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
-    """A shape for one image."""
+def has_batch(layout: Layout) -> bool:
+    """Whether a tensor still has its images one beside the other, along some axis."""
+    return any(factor.of is Kind.BATCH for factors in layout for factor in factors)
+
+
+def without_batch(shape: Sequence[int], layout: Layout) -> tuple[int, ...] | None:
+    """A shape for one image; None where images have been mixed with something else."""
+    if not has_batch(layout):
+        return None
     sizes = []
     for size, factors in zip(shape, layout, strict=True):
         batch = [factor for factor in factors if factor.of is Kind.BATCH]

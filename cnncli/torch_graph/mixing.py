@@ -6,7 +6,18 @@ from math import prod
 from cnncli.geometry import Adaptive, Window
 from cnncli.spec.layers import Reach
 from cnncli.torch_graph.effect import Context, Effect, Rule, elements
-from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, axes_of, batch_size, free, fullest, position
+from cnncli.torch_graph.layout import (
+    Factors,
+    Kind,
+    Layout,
+    Unfollowed,
+    axes_of,
+    batch_size,
+    free,
+    fullest,
+    has_batch,
+    position,
+)
 from cnncli.torch_graph.record import Operation, Value
 
 
@@ -70,11 +81,10 @@ def reduction(word: str) -> Rule:
         windows: dict[int, Window] = {}
         kept: list[Factors] = list(layout)
         for dim in over:
-            if not axes_of(layout[dim]):
+            axis = position(layout[dim])
+            if axis is None:
                 kept[dim] = ()
                 continue
-            axis = position(layout[dim])
-            assert axis is not None
             windows[axis] = Adaptive(units=1)
             kept[dim] = (type(layout[dim][0])(1, axis),)
         return Effect(word=word, layout=tuple(kept), reads=context.reads(windows))
@@ -104,12 +114,12 @@ def product(operation: Operation, context: Context) -> Effect:
     after = (*batches, rows, columns)
     assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
     both = left.dynamic and right.dynamic
-    images = max(batch_size(layout) for layout in layouts)
+    images = max(batch_size(layout) for layout in layouts) if any(map(has_batch, layouts)) else None
     return Effect(
         word="matmul" if both else "linear",
         layout=after,
         reads=context.summed(layouts, after, over),
-        macs=elements(shape) * left.shape[-1] // images,
+        macs=None if images is None else elements(shape) * left.shape[-1] // images,
     )
 
 

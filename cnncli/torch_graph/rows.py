@@ -4,16 +4,20 @@ import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from math import prod
 
 from torch import nn
 
+from cnncli.analysis.graph import Part, reads_everything
 from cnncli.spec.layers import Reach
 from cnncli.spec.layers.base import Reads, Unknown
 from cnncli.spec.network import INPUT
 from cnncli.torch_graph.effect import Context, Effect
-from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, free, of_input
+from cnncli.torch_graph.layout import Factors, Kind, Layout, Unfollowed, free, has_batch, of_input, without_batch
+from cnncli.torch_graph.mixing import product
 from cnncli.torch_graph.record import Operation, Value
 from cnncli.torch_graph.rules import RULES, effect_of
+from cnncli.torch_graph.spatial import multiplications
 from cnncli.torch_graph.windows import composed
 
 
@@ -31,8 +35,7 @@ class Row:
         tip: its last value, whose shape is the row's.
         layout: of the tip.
         made_by: the operation that made the tip, or what the tip is another name of.
-        parts: the words of its operations that compute something, as ATen has them where configs do not.
-        inplace: of each part, whether it writes over what it reads.
+        parts: its operations that compute something.
         macs: multiply-accumulates for one image; None where unknown.
         groups: of a convolution.
         state: names of the parameters and buffers that it was the first to use.
@@ -48,8 +51,7 @@ class Row:
     tip: Value
     layout: Layout
     made_by: Operation
-    parts: list[str]
-    inplace: list[bool]
+    parts: list[Part]
     statistics: bool = False
     macs: int | None = 0
     groups: int = 1
@@ -85,7 +87,6 @@ class _Gathering:
         self._context = Context(len(example.shape) - 2, {example: of_input(example.shape)})
         self._row_of: dict[Value, Row | None] = {example: None}
         self._uses = Counter(value for operation in operations for value in set(operation.inputs))
-        self._whole: set[Value] = set()  # of which every number depends on the whole input
         self._counted: set[str] = set()
         self._names: Counter[str] = Counter([INPUT])
         self.rows: list[Row] = []
@@ -97,7 +98,7 @@ class _Gathering:
             effect = effect_of(operation, self._context)
         except Unfollowed as reason:
             # Whatever is done with units that all see the whole input, the result sees it too.
-            reads = Reach.ALL if self._whole.issuperset(sources) else Unknown(str(reason))
+            reads = Reach.ALL if self._context.whole.issuperset(sources) else Unknown(str(reason))
             effect = _unfollowed(operation, self._context, reads)
         scope = self._scope(operation.path)
         row = self._find(operation, effect, sources, scope)
@@ -111,9 +112,9 @@ class _Gathering:
             alike = len(value.shape) == len(effect.layout)
             self._context.layouts[value] = effect.layout if alike else tuple(map(free, value.shape))
         seen = all if effect.word == "concat" else any
-        whole = effect.reads is Reach.SAME and seen(each in self._whole for each in sources)
-        if whole or effect.statistics or effect.reads is Reach.ALL:
-            self._whole.update(operation.outputs)
+        whole = effect.reads is Reach.SAME and seen(each in self._context.whole for each in sources)
+        if whole or effect.statistics or reads_everything(effect.reads):
+            self._context.whole.update(operation.outputs)
         self._count(row, operation)
 
     def _scope(self, path: str) -> str | None:
@@ -130,6 +131,9 @@ class _Gathering:
         row = rows.pop()
         if rows or row is None or not effect.minor or composed(row.reads, effect.reads) is None:
             return None
+        # What works on a part of a layer's output, as a gate does, is a layer of its own: fewer numbers come out of it.
+        if not effect.view and effect.word != "scale" and _size(operation.outputs[0]) < _size(row.tip):
+            return None
         # A norm is a layer of its own behind one whose output is used without it, or has been rearranged since.
         weighted = any(value.state for value in operation.inputs)
         return None if weighted and (self._uses[row.tip] > 1 or sources[0] is not row.tip) else row
@@ -145,11 +149,11 @@ class _Gathering:
         if row.word in ("pad", "view", "slice") and not effect.view:
             row.word, row.groups = self._word(operation.path, effect), effect.groups
         if not effect.view and effect.word != "identity":
-            row.parts.append(effect.word)
-            row.inplace.append(not operation.fresh)
+            row.parts.append(_part(operation, effect, aside=_size(sources[0]) < _size(row.tip)))
         output = operation.outputs[0]
         # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
         own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
+        own = own and (effect.word != "slice" or _size(output) == _size(row.tip))
         if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
             row.tip, row.layout = output, effect.layout
             row.made_by = row.made_by if operation.number is None else operation
@@ -158,12 +162,13 @@ class _Gathering:
         """A new row, which takes the place of a padding that is there for it alone."""
         inputs = list(dict.fromkeys(self._row_of[value] for value in sources))
         reads = effect.reads
+        parts = [] if effect.view else [_part(operation, effect)]
         before = inputs[0]
         if scope is None and effect.word == "conv" and before is not None and before.word == "pad":
             together = composed(before.reads, reads)
             if together is not None and before.tip is sources[0] and self._uses[before.tip] == 1:
                 self.rows.remove(before)
-                inputs, reads = before.inputs, together
+                inputs, reads, parts = before.inputs, together, [*before.parts, *parts]
         word = self._word(operation.path, effect)
         row = Row(
             name=self._name(operation.path, effect.word) if scope is None else scope,
@@ -175,8 +180,7 @@ class _Gathering:
             tip=operation.outputs[0],
             layout=effect.layout,
             made_by=operation,
-            parts=[] if effect.view else [effect.word],
-            inplace=[] if effect.view else [not operation.fresh],
+            parts=parts,
             statistics=effect.statistics,
             macs=effect.macs,
             groups=effect.groups,
@@ -198,7 +202,9 @@ class _Gathering:
 
     def _name(self, path: str, word: str) -> str:
         """The path of the module that a row is, or a word behind the path of the module that it is a part of."""
-        name = path if self._is_leaf(path) else f"{path}.{word}".removeprefix(".")
+        # A convolution that pads its input by itself is known by its name, and the padding as a part of it.
+        whole = self._is_leaf(path) and (word != "pad" or "Pad" in type(self._modules[path]).__name__)
+        name = path if whole else f"{path}.{word}".removeprefix(".")
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}#{self._names[name]}"
 
@@ -208,6 +214,20 @@ class _Gathering:
         row.shares |= bool(names & self._counted - row.state)
         row.state |= names - self._counted
         self._counted |= names
+
+
+def _size(value: Value) -> int:
+    return prod(value.shape)
+
+
+def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
+    value = operation.outputs[0]
+    shape = without_batch(value.shape, effect.layout)
+    # Of paddings some keep what they read for the gradient, some do not.
+    word = operation.name if effect.word == "pad" else effect.word
+    return Part(
+        word, None if shape is None else prod(shape), value.item_bytes, inplace=not operation.fresh, aside=aside
+    )
 
 
 def _is_batch(factors: Factors) -> bool:
@@ -222,5 +242,11 @@ def _unfollowed(operation: Operation, context: Context, reads: Reads) -> Effect:
     layout = tuple(free(size) for size in shape)
     if led:
         layout = ((next(each[0][0] for each in sources if each and _is_batch(each[0])),), *layout[1:])
-    free_of_products = operation.name in RULES and operation.name != "convolution"
-    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads, macs=0 if free_of_products else None)
+    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads, macs=_known_macs(operation, layout))
+
+
+def _known_macs(operation: Operation, after: Layout) -> int | None:
+    """Multiply-accumulates for one image of an operation that is not followed, where they are known all the same."""
+    if operation.name == "convolution":
+        return multiplications(operation) if has_batch(after) and not operation.arguments["weight"].dynamic else None
+    return 0 if operation.name in RULES and RULES[operation.name] is not product else None

@@ -6,7 +6,7 @@ from math import prod
 
 from cnncli.torch_graph import arrangement, mixing, spatial
 from cnncli.torch_graph.effect import Context, Effect, Rule
-from cnncli.torch_graph.layout import Unfollowed, axes_of, free, merged
+from cnncli.torch_graph.layout import Unfollowed, axes_of, free, has_batch, merged
 from cnncli.torch_graph.record import Operation
 
 
@@ -30,7 +30,7 @@ def glu(operation: Operation, context: Context) -> Effect:
     if axes_of(layout[dim]):
         raise Unfollowed("gates one half of a map by the other")
     layout[dim] = free(operation.outputs[0].shape[dim])
-    return Effect(word="glu", layout=tuple(layout), minor=True)
+    return Effect(word="glu", layout=tuple(layout))
 
 
 def overwritten(operation: Operation, context: Context) -> Effect:
@@ -108,4 +108,7 @@ def effect_of(operation: Operation, context: Context) -> Effect:
         rule = pointwise
     if rule is None:
         raise Unfollowed(f"the operator {operation.name} is not known")
-    return rule(operation, context)
+    effect = rule(operation, context)
+    if not has_batch(effect.layout) and any(has_batch(context.layouts[v]) for v in operation.inputs if v.dynamic):
+        raise Unfollowed("takes a batch apart, or mixes its images")
+    return effect

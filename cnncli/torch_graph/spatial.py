@@ -10,7 +10,7 @@ from torch import Tensor
 from cnncli.geometry import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 from cnncli.geometry.resampling import Interpolation
 from cnncli.torch_graph.effect import Context, Effect, Rule, elements, numbers
-from cnncli.torch_graph.layout import Factor, Factors, Layout, Unfollowed, free, position, units
+from cnncli.torch_graph.layout import Factor, Factors, Layout, Unfollowed, free, has_batch, position, units
 from cnncli.torch_graph.record import Operation, Value
 from cnncli.torch_graph.windows import measured
 
@@ -45,7 +45,7 @@ def convolution(operation: Operation, context: Context) -> Effect:
     """Convolutions of any number of axes, transposed or not."""
     a = operation.arguments
     layout = context.layout(a["input"])
-    weight, given = a["weight"], a["input"].shape
+    weight = a["weight"]
     if weight.dynamic:
         raise Unfollowed("its kernel depends on the input")
     kernel = weight.shape[2:]
@@ -60,14 +60,20 @@ def convolution(operation: Operation, context: Context) -> Effect:
         return Sliding(kernel=kernel[i], stride=stride[i], dilation=dilation[i], before=padding[i], after=padding[i])
 
     after, windows = _slid(operation, context, layout, window)
-    positions = given[2:] if a["transposed"] else operation.outputs[0].shape[2:]
     return Effect(
         word="conv_transpose" if a["transposed"] else "conv",
         layout=after,
         reads=context.reads(windows),
-        macs=elements(weight.shape) * elements(positions),
+        macs=multiplications(operation) if has_batch(layout) else None,
         groups=a["groups"],
     )
+
+
+def multiplications(operation: Operation) -> int:
+    """Multiply-accumulates of a convolution for one image: each weight once at each position."""
+    a = operation.arguments
+    slid = a["input"] if a["transposed"] else operation.outputs[0]
+    return elements(a["weight"].shape) * elements(slid.shape[2:])
 
 
 def pool(word: str) -> Rule:

@@ -20,6 +20,8 @@ NETWORKS = {
     "residual": "[{conv: {out_channels: 6, kernel_size: 3, padding: same, norm: batch, activation: relu}}, "
     "{residual: {main: [{conv: {out_channels: 6, kernel_size: 3, padding: same, norm: batch, activation: relu}}, "
     "{conv: {out_channels: 6, kernel_size: 3, padding: same}}]}}, {avg_pool: 2}, global_avg_pool, logits]",
+    "even": "[{conv: {out_channels: 4, kernel_size: 3}}, {conv: {out_channels: 6, kernel_size: [4, 3], padding: same, "
+    "activation: tanh}}, {conv: {out_channels: 2, kernel_size: 1}}, flatten, logits]",
     "branches": "[{branch: {merge: concat, paths: [[{conv: {out_channels: 5, kernel_size: 1, activation: sigmoid}}], "
     "[{conv: {out_channels: 3, kernel_size: 5, padding: same, activation: gelu}}], [identity]]}}, "
     "{conv: {out_channels: 2, kernel_size: 3, stride: 2}}, flatten, logits]",

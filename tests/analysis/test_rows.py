@@ -205,6 +205,18 @@ def test_uneven_units_say_so() -> None:
     assert notes == ["units do not see evenly spaced windows: they see 2 to 3 pixels; the largest is given"]
 
 
+def test_a_field_that_counts_padding_does_not_pass_for_pixels_of_the_image() -> None:
+    """Two pixels, of which every unit sees both: 3 with the convolution's padding, and 4 where two such meet."""
+    layers = "[{conv: {out_channels: 1, kernel_size: 3, padding: 1}}, {conv_transpose: {out_channels: 1, "
+    text = f"model: {{layers: {layers}kernel_size: 4, stride: 2, padding: 1}}}}]}}"
+    layer = as_json(inspect_text(text, (1, 2, 2)))["layers"][1]
+    assert layer["receptive_field"]["size"] == [4, 4]
+    assert layer["notes"] == [
+        "units do not see evenly spaced windows: they see 2 pixels of the image; the field that is given counts padding "
+        "as well"
+    ]
+
+
 def test_upsampling_halves_the_jump() -> None:
     layers = as_json(inspect_text("model: {layers: [{upsample: 2}]}", (1, 4, 4)))["layers"]
     assert layers[0]["receptive_field"]["jump"] == [0.5, 0.5]

@@ -134,7 +134,9 @@ def test_what_is_unknown_is_said_and_strict_refuses_it(capsys: pytest.CaptureFix
     from cnncli.cli.render.layers import show_layers
 
     show_layers(inspection)
-    assert "not known: b: no rule" in capsys.readouterr().out
+    assert "not known: b: no rule (and so for 1 more layer after it)" in capsys.readouterr().out
+    (hint,) = inspection.hints
+    assert hint.says == "as far as fields are known, no unit sees from edge to edge of the input: at most 1 of 4 pixels"
     assert json.loads(json_text(inspection))["layers"][2]["receptive_field"] is None
     assert len(csv_text(inspection).splitlines()) == 4
 

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
 import torchvision
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -95,6 +97,70 @@ def test_weights_are_parameters_and_buffers(name: str) -> None:
 def test_training_keeps_what_autograd_saves(name: str) -> None:
     model = made(name)
     assert memory(model).training == saved_for_backward(model) - uncounted(model)
+
+
+class Gate(nn.Module):
+    """One half of the channels times the other."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        one, other = maps.chunk(2, 1)
+        return one * other
+
+
+class Attention(nn.Module):
+    """Over 4 x 4 patches, from one convolution that makes queries, keys and values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 16, 16)
+        self.three = nn.Conv2d(8, 24, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        query, key, value = self.three(self.patches(images)).flatten(2).transpose(1, 2).chunk(3, -1)
+        return F.scaled_dot_product_attention(query, key, value)
+
+
+def first() -> nn.Module:
+    return nn.Conv2d(3, 4, 3)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Sequential(first(), nn.ZeroPad2d((3, 0, 2, 1)), nn.Conv2d(4, 2, 2)),
+        nn.Sequential(first(), nn.ReflectionPad2d(3), nn.Conv2d(4, 2, 2)),
+        nn.Sequential(first(), nn.ReplicationPad2d(3), nn.Conv2d(4, 2, 2)),
+        nn.Sequential(first(), nn.CircularPad2d(3), nn.Conv2d(4, 2, 2)),
+        nn.Sequential(first(), nn.Conv2d(4, 2, 4, padding="same"), nn.Conv2d(2, 2, 1)),
+        nn.Sequential(first(), nn.GLU(1), nn.Conv2d(2, 2, 1)),
+        nn.Sequential(first(), Gate(), nn.Conv2d(2, 2, 1)),
+        Attention(),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # it is what is tested
+def test_training_keeps_what_is_padded_gated_and_attended_to(module: nn.Module) -> None:
+    with sdpa_kernel(SDPBackend.MATH):
+        assert memory(module).training == saved_for_backward(module)
+
+
+def test_weights_have_their_own_number_of_bytes() -> None:
+    """A comparison gives one byte for a number, and half precision two; the weights before it are as they are."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), Positive(), nn.Conv2d(4, 2, 1).half())
+    assert memory(module).weights == 4 * (3 * 4 * 9 + 4) + 2 * (4 * 2 + 2)
+
+
+class Positive(nn.Module):
+    """Where a map is positive."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return (maps > 0).half()
+
+
+def test_what_an_unknown_operation_keeps_is_not_guessed() -> None:
+    module = nn.Sequential(nn.Flatten(2), nn.LSTM(SIZE * SIZE, 2, batch_first=True))
+    said = memory(module)
+    assert said.training is None
+    assert said.weights == sum(each.nbytes for each in module.parameters())
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,12 +1,17 @@
 """What is said of modules that share, freeze, overwrite or hide something."""
 
+from fractions import Fraction
+from typing import Literal
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
 from torch import Tensor, nn
 
 from cnncli.analysis.graph import Graph
+from cnncli.analysis.memory import memory_of
 from cnncli.analysis.receptive_field import Fields, receptive_fields
+from cnncli.analysis.rows import inspect_graph
 from cnncli.spec.layers.base import Unknown
 from cnncli.torch_graph.capture import graph_of_module
 from cnncli.verify import verify_module
@@ -39,10 +44,40 @@ class Overwritten(nn.Module):
 
 
 class Dynamic(nn.Module):
-    """A convolution whose kernel is made of the input."""
+    """A convolution whose kernel is made of the input: of each image its own, as groups of one image's channels."""
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.conv2d(images, images[:1, :, :3, :3])
+        kernels = images[:, :, :3, :3].reshape(-1, 1, 3, 3)
+        return F.conv2d(images.reshape(1, -1, 8, 8), kernels, groups=len(kernels)).view(-1, 3, 6, 6)
+
+
+class Folded(nn.Module):
+    """Images laid out as channels, and apart again: how many there are is lost on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.zeros(3, 1, 3, 3))
+        self.last = nn.Linear(3, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        kernels = self.kernel.repeat(len(images), 1, 1, 1)
+        maps = F.conv2d(images.reshape(1, -1, 8, 8), kernels, groups=len(kernels)).view(-1, 3, 6, 6)
+        numbers: Tensor = self.last(maps.mean((2, 3)))
+        return numbers
+
+
+class Blocks(nn.Module):
+    """Positions (N, C, 4, 2, 4, 2) in blocks to channels (N, 4 C, 4, 4)."""
+
+    def forward(self, blocks: Tensor) -> Tensor:
+        return blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+
+
+class Alone(nn.Module):
+    """The first image of a batch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.max_pool2d(images[0], 2)
 
 
 class HalfGlobal(nn.Module):
@@ -58,6 +93,28 @@ class Split(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.cat([F.max_pool2d(images, 3, 1, 1), images], 1)[:, 3:].relu()
+
+
+class Gated(nn.Module):
+    """A sum, one half of it gated by the other, twice; of what comes out only the first channels are used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.last = nn.Conv2d(1, 2, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        both = self.conv(images) + images.mean(1, keepdim=True)
+        one, other = both.chunk(2, 1)
+        maps: Tensor = self.last(F.glu(one * other.sigmoid(), 1)[:, :1])
+        return maps
+
+
+class Mean(nn.Module):
+    """A global pool as people write it."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
 
 
 class Tokens(nn.Module):
@@ -105,9 +162,49 @@ def test_a_padding_goes_with_its_convolution() -> None:
     assert [(node.name, node.type, node.shape) for node in nodes] == [("1", "conv", (4, 8, 8))]
 
 
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_a_convolution_that_pads_keeps_its_name(mode: Literal["zeros", "reflect", "replicate", "circular"]) -> None:
+    """An even kernel with `same` pads by itself, and so does every mode but zeros; a module that pads is a row."""
+    convolution = nn.Conv2d(3, 4, 4, padding="same", padding_mode=mode)
+    rows = {node.name: (node.type, node.shape) for node in graph_of(nn.Sequential(convolution)).nodes}
+    assert rows.pop("0") == ("conv", (4, 8, 8))
+    assert rows == ({} if mode == "zeros" else {"0.pad": ("pad", (3, 11, 11))})
+    assert graph_of(nn.Sequential(nn.ReflectionPad2d(1))).nodes[0].name == "0"
+
+
+def test_a_part_of_an_output_is_not_the_output() -> None:
+    """Each row has the shape of what its layer makes, whatever part of it is used afterwards."""
+    module = Gated()
+    graph = graph_of(module)
+    assert [(node.name, node.shape) for node in graph.nodes] == [
+        ("conv", (8, 8, 8)),
+        ("mean", (1, 8, 8)),
+        ("add", (8, 8, 8)),
+        ("sigmoid", (4, 8, 8)),
+        ("mul", (4, 8, 8)),
+        ("glu", (2, 8, 8)),
+        ("last", (2, 6, 6)),
+    ]
+    assert verify_module(module, graph) == []
+
+
+def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
+    """Behind either a unit has no position any more: the field is global, though less than the image is read."""
+    conv = nn.Conv2d(3, 4, 5, 5)
+    for layers, names in (
+        ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)], ["0", "1", "3"]),
+        ([nn.Flatten(), nn.Linear(4, 2)], ["0", "1", "2"]),
+        ([Mean(), nn.Linear(4, 2)], ["0", "1", "2"]),
+    ):
+        rows = inspect_graph(graph_of(nn.Sequential(conv, *layers))).rows
+        assert [row.name for row in rows] == names
+        assert [bool(row.receptive_field and row.receptive_field.everywhere) for row in rows] == [False, True, True]
+        assert [row.coverage for row in rows] == [Fraction(25, 64)] * 3
+
+
 def test_a_norm_before_anything_is_a_row() -> None:
     nodes = graph_of(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 1))).nodes
-    assert [(node.name, node.type, node.parts) for node in nodes] == [
+    assert [(node.name, node.type, tuple(part.word for part in node.parts)) for node in nodes] == [
         ("0", "batch_norm", ("batch_norm", "relu")),
         ("2", "conv", ("conv",)),
     ]
@@ -119,6 +216,8 @@ def test_a_norm_before_anything_is_a_row() -> None:
         (Overwritten(), "a part of it was written over", 0),
         (Dynamic(), "kernel depends on the input", None),
         (HalfGlobal(), "the operator sort is not known", None),
+        (Folded(), "mixes its images", None),
+        (Alone(), "takes a batch apart", 0),
     ],
 )
 def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, macs: int | None) -> None:
@@ -128,6 +227,23 @@ def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, mac
     assert reason in unknown.reads.reason
     assert unknown.macs == macs
     assert isinstance(receptive_fields(graph)[graph.nodes[-1].name], Unknown)
+
+
+@pytest.mark.parametrize("module", [Dynamic(), Folded(), Alone()])
+def test_what_has_lost_its_images_has_no_shape_and_no_cost(module: nn.Module) -> None:
+    """Neither is said for one image, where nobody can tell how many there are."""
+    graph = graph_of(module)
+    assert (graph.nodes[-1].shape, memory_of(graph, 1).inference) == (None, None)
+    assert all(node.macs is None for node in graph.nodes if node.params)
+    assert verify_module(module, graph) == []
+
+
+def test_a_convolution_of_what_is_not_followed_costs_what_it_does() -> None:
+    """Blocks of 2 x 2 positions as channels, by a view and a permutation, which only a field is lost in."""
+    layers = nn.Sequential(nn.Unflatten(2, (4, 2)), nn.Unflatten(4, (4, 2)), Blocks(), nn.Conv2d(12, 5, 3, bias=False))
+    node = graph_of(layers).nodes[-1]
+    assert isinstance(node.reads, Unknown)
+    assert (node.type, node.shape, node.macs) == ("conv", (5, 2, 2), 12 * 5 * 9 * 4)
 
 
 def test_tokens_and_attention() -> None:
@@ -144,7 +260,7 @@ def test_channels_are_taken_to_be_mixed() -> None:
     """The limit of one field per row: it holds for all channels together. The check finds where that is too much."""
     module = Split()
     assert [str(each) for each in verify_module(module, graph_of(module))] == [
-        f"concat: field: the table says unit 0 of axis {axis} sees 0-1, the network 0" for axis in (0, 1)
+        f"relu: field: the table says unit 0 of axis {axis} sees 0-1, the network 0" for axis in (0, 1)
     ]
 
 

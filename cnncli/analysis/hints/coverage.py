@@ -20,12 +20,13 @@ def whole_input(subject: Subject) -> Iterator[Hint]:
     anyone = next((node.name for node, fields in positioned if _whole(subject, fields, any)), None)
     everyone = next((node.name for node, fields in positioned if _whole(subject, fields, all)), None)
     last = positioned[-1][0].name
+    known = "" if len(subject.numbers) == len(subject.graph.nodes) else "as far as fields are known, "
     if everyone is not None:
         says = f"from {everyone} on every unit sees from edge to edge of the input"
         says += f"; some unit does from {anyone} on" if anyone != everyone else ""
         yield Hint(name="whole-input", layer=everyone, says=says)
     elif anyone is not None:
-        says = f"some unit sees from edge to edge of the input from {anyone} on; nowhere does every unit"
+        says = f"{known}some unit sees from edge to edge of the input from {anyone} on; nowhere does every unit"
         yield Hint(name="whole-input", layer=anyone, says=says)
     else:
         sizes = [[max(axis.sizes, default=0) for axis in fields.axes] for _, fields in positioned]
@@ -34,7 +35,7 @@ def whole_input(subject: Subject) -> Iterator[Hint]:
         yield Hint(
             name="whole-input",
             layer=last,
-            says=f"{_before_everything(subject)}no unit sees from edge to edge of the input: "
+            says=f"{known}{_before_everything(subject)}no unit sees from edge to edge of the input: "
             f"at most {per_axis(widest)} of {whole} pixels",
             consider="more strides, pools or dilation before it, if the task needs to see everything together",
         )

@@ -88,7 +88,8 @@ def show_unknown(inspection: Inspection) -> None:
         assert row.unknown is not None
         reasons.setdefault(row.unknown, []).append(row.name)
     for reason, names in reasons.items():
-        behind = f" (and so for {len(names) - 1} more layers after it)" if len(names) > 1 else ""
+        more = len(names) - 1
+        behind = f" (and so for {more} more layer{'s' if more > 1 else ''} after it)" if more else ""
         out().print(Text(f"not known: {reason}{behind}", style="yellow"), soft_wrap=True)
 
 
