@@ -95,7 +95,7 @@ def test_what_cannot_be_verified_is_said(net: str) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stderr.splitlines()[-3:] == [
         "verified: shape, parameters and field of 0 rows",
-        "behind a comparison, which NaN does not pass: 1 row that see no more than is said",
+        "1 row behind a comparison, which NaN does not pass: none sees more than is said",
         "not all is known, and so verified, of 1 row",
     ]
 

@@ -56,9 +56,7 @@ def _verified(graph: Graph) -> str:
     clear = len(graph.nodes) - len(unknown) - len(unclear)
     lines = [f"verified: shape, parameters and field of {'all ' if clear == len(graph.nodes) else ''}{_rows(clear)}"]
     if unclear:
-        lines.append(
-            f"behind a comparison, which NaN does not pass: {_rows(len(unclear))} that see no more than is said"
-        )
+        lines.append(f"{_rows(len(unclear))} behind a comparison, which NaN does not pass: none sees more than is said")
     if unknown:
         lines.append(f"not all is known, and so verified, of {_rows(len(unknown))}")
     return "\n".join(lines)
