@@ -122,7 +122,7 @@ def test_smallest_and_largest_over_paths() -> None:
 
 
 def test_positions_in_another_order_are_as_far_apart_as_before() -> None:
-    """Rolled by one or read backwards, four positions lie 1 apart; two windows of two, each read twice, 2/3."""
+    """Rolled by one or read backwards, four positions lie 1 apart; two windows of two 2 in four, 2/3 on average."""
     rolled, backwards = Gathered(((3,), (0,), (1,), (2,))), Gathered(((3,), (2,), (1,), (0,)))
     assert [window.scale(4) for window in (rolled, backwards)] == [1, 1]
     assert Gathered(((0, 1), (0, 1), (2, 3), (2, 3))).scale(4) == Fraction(2, 3)

@@ -84,7 +84,7 @@ class Field:
 
     @property
     def size(self) -> int:
-        """Pixels that the unit which sees most spans: with padding in closed form, else inside the image."""
+        """Pixels that the unit which sees most spans: with padding if there is a closed form, else inside the image."""
         return max(self.sizes, default=0) if self.cycle is None else self.cycle.size
 
     @cached_property

@@ -129,6 +129,6 @@ class Gathered(Window):
         return None
 
     def scale(self, size: int) -> Fraction:
-        """See `Window`: of the middles of what units read, from the lowest to the highest; 1 where one unit is."""
+        """See `Window`: of the middles of what units read, from the lowest to the highest; 1 if there is one unit."""
         middles = [Fraction(each[0] + each[-1], 2) for each in self.positions if each]
         return (max(middles) - min(middles)) / (len(middles) - 1) if len(middles) > 1 else Fraction(1)

@@ -212,8 +212,9 @@ def test_a_field_that_counts_padding_does_not_pass_for_pixels_of_the_image() -> 
     layer = as_json(inspect_text(text, (1, 2, 2)))["layers"][1]
     assert layer["receptive_field"]["size"] == [4, 4]
     assert layer["notes"] == [
-        "units do not see evenly spaced windows: they see 2 pixels of the image; "
-        "the field that is given counts padding as well"
+        "units do not see evenly spaced windows: they see 2 pixels of the image; the field that is given counts "
+        "padding "
+        "as well"
     ]
 
 
