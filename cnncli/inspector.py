@@ -102,9 +102,12 @@ def config_of(target: str) -> str:
     """The config that a target which is not code means: itself, or what a run was made from.
 
     Raises:
+        UsageError: it is a file of Python.
         RunError: it is a directory, but not that of a run.
     """
     path = Path(target)
+    if path.suffix == ".py":
+        raise UsageError(f"{target} is code, not a config", remedy=f"say what in it makes the model: {target}:Factory")
     if not path.is_dir():
         return target
     if not (path / _RESOLVED).is_file():

@@ -2,7 +2,7 @@
 
 The field is probed without knowing anything of windows: NaN is put into one row (or column) of the input, and the units
 that become NaN are those that see it. NaN passes through activations, norms, pools and zero weights alike; it is lost
-only where numbers are compared.
+only where numbers are compared. Of rows behind a comparison it is checked that no unit sees more than the table says.
 
 Letters for shapes: P probes in a batch, C channels, H height, W width.
 """
@@ -29,6 +29,13 @@ from cnncli.torch_graph.rows import Row
 
 BATCH_PIXELS = 1 << 19
 """Numbers in a batch of probes: enough to be quick, few enough to fit in memory with all layers."""
+
+
+_COMPARISONS = frozenset({
+    "eq", "ne", "gt", "ge", "lt", "le", "sign", "sgn", "heaviside", "isnan", "isfinite", "isinf", "argmax", "argmin",
+    "logical_not", "logical_and", "logical_or", "logical_xor", "fmax", "fmin", "nan_to_num",
+})  # fmt: skip
+"""Operations behind which nothing is NaN any more."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,15 @@ Run = Callable[[Tensor], Mapping[str, _Output]]
 
 class _OtherOperations(Exception):  # noqa: N818  an answer, not an error
     """The module ran other operations than those that its rows were made of."""
+
+
+def behind_comparisons(graph: Graph) -> frozenset[str]:
+    """The rows that compare numbers, or depend on rows that do: there NaN may be lost."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if not found.isdisjoint(node.inputs) or any(part.word in _COMPARISONS for part in node.parts):
+            found.add(node.name)
+    return frozenset(found)
 
 
 def verify_network(network: Network) -> list[Disagreement]:
@@ -143,14 +159,15 @@ def _counted(module: nn.Module, rows: Mapping[str, Row], shape: Shape) -> dict[s
 
 
 def _parameters(graph: Graph, counted: Mapping[str, int]) -> Iterator[Disagreement]:
+    unclear = behind_comparisons(graph)
     for node in graph.nodes:
-        if node.params != counted[node.name]:
+        if node.params != counted[node.name] and node.name not in unclear:
             yield Disagreement(node.name, "params", f"{node.params}", f"{counted[node.name]}")
 
 
 def _outputs(graph: Graph, run: Run) -> Iterator[Disagreement]:
     """Shapes and fields; a row whose field is unknown has nothing to disagree with."""
-    fields = receptive_fields(graph)
+    fields, unclear = receptive_fields(graph), behind_comparisons(graph)
     shapes: dict[str, Shape] = {}
     seen: list[dict[str, list[int]]] = []  # axis -> row -> for each unit the pixels it saw, as a bit mask
     for axis in range(len(graph.input_shape) - 1):
@@ -167,12 +184,15 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Disagreement]:
         if node.name not in shapes:
             continue  # no operator made it, or one that mixes images
         if node.shape != shapes[node.name]:
-            said = "nothing" if node.shape is None else written(node.shape)
-            yield Disagreement(node.name, "shape", said, written(shapes[node.name]))
+            shape = "nothing" if node.shape is None else written(node.shape)
+            yield Disagreement(node.name, "shape", shape, written(shapes[node.name]))
         field = fields[node.name]
         for axis, masks in enumerate(each[node.name] for each in seen):
             if isinstance(field, Fields):
-                yield from _field(node.name, axis, list(field.axes[axis].seen), masks)
+                said = field.axes[axis].seen
+                if node.name in unclear and len(said) == len(masks):
+                    masks = [found | expected for found, expected in zip(masks, said, strict=True)]
+                yield from _field(node.name, axis, list(said), masks)
 
 
 def _probes(shape: Shape, axis: int) -> Iterator[tuple[list[int], Tensor]]:

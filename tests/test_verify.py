@@ -14,7 +14,7 @@ from cnncli.geometry import Sliding
 from cnncli.spec.bundled import bundled_configs
 from cnncli.spec.config import read_config
 from cnncli.torch_graph.capture import graph_of_module
-from cnncli.verify import verify_module, verify_network
+from cnncli.verify import behind_comparisons, verify_module, verify_network
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "try_models.py"
 MODELS: dict[str, int] = runpy.run_path(str(SCRIPT))["VERIFIED"]
@@ -67,6 +67,25 @@ def test_what_is_wrong_is_found() -> None:
     assert [line.partition(":")[0] for line in found("0", reads=(wide, narrow))] == ["0", "3", "4"]
     holes = Sliding(kernel=2, dilation=2, before=1, after=1)
     assert found("0", reads=(narrow, holes))[0] == "0: field: the table says unit 0 of axis 1 sees 1, the network 0-1"
+
+
+class Clipped(nn.Module):
+    """Negative numbers set to 0, by a comparison."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.masked_fill(maps < 0, 0)
+
+
+def test_behind_a_comparison_too_much_is_no_disagreement_and_too_little_is() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Clipped(), nn.MaxPool2d(3, 1, 1))
+    graph = graph_of_module(module, (1, 6, 6), "clipped")
+    assert behind_comparisons(graph) == {"0", "2"}
+    assert verify_module(module, graph) == []
+    narrow, wide = Sliding(kernel=1), Sliding(kernel=5, before=2, after=2)
+    assert verify_module(module, with_row(graph, "2", reads=(wide, wide))) == []
+    assert str(verify_module(module, with_row(graph, "2", reads=(narrow, wide)))[0]) == (
+        "2: field: the table says unit 0 of axis 0 sees 0-1, the network 0-2"
+    )
 
 
 class OnePath(nn.Module):

@@ -38,10 +38,15 @@ def compare(before: Inspection, after: Inspection) -> list[Change]:
             status: Literal["added", "removed"] = "added" if old is None else "removed"
             changes.append(Change(status=status, before=old, after=new, columns=_columns()))
             continue
-        differing = tuple(column for column in _columns() if column.cell(old) != column.cell(new))
+        differing = tuple(column for column in _columns() if exact_cell(column, old) != exact_cell(column, new))
         if differing:
             changes.append(Change(status="changed", before=old, after=new, columns=differing))
     return changes
+
+
+def exact_cell(column: Column, row: Row) -> str:
+    """The text of a row with every digit of its numbers."""
+    return (column.exact or column.cell)(row)
 
 
 def _columns() -> tuple[Column, ...]:

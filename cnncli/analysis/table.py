@@ -18,6 +18,7 @@ class Column:
     Attributes:
         heading: its name.
         cell: the text of a row.
+        exact: the same with every digit, where `cell` rounds large numbers.
         total: the text below all rows.
         numeric: whether it is set to the right and never broken.
         wide: whether only `--wide` shows it.
@@ -25,6 +26,7 @@ class Column:
 
     heading: str
     cell: Callable[[Row], str]
+    exact: Callable[[Row], str] | None = None
     total: Callable[[Inspection], str] = lambda inspection: ""
     numeric: bool = True
     wide: bool = False
@@ -96,6 +98,10 @@ def count(number: int | None) -> str:
     if number >= 10**7:
         return f"{number / 1e6:,.1f}M"
     return f"{number:,}" if number else ""
+
+
+def _every_digit(number: int | None) -> str:
+    return UNKNOWN if number is None else f"{number:,}" if number else ""
 
 
 def size_in_bytes(number: int | None) -> str:
@@ -214,8 +220,18 @@ _COLUMNS = (
     Column(heading="kind", cell=lambda row: row.type, numeric=False),
     Column(heading="k/s/p/d", cell=lambda row: window_text(row.windows), numeric=False),
     Column(heading="output", cell=_shape),
-    Column(heading="params", cell=lambda row: count(row.params), total=lambda each: count(each.params)),
-    Column(heading="MACs", cell=lambda row: count(row.macs), total=lambda each: count(each.macs)),
+    Column(
+        heading="params",
+        cell=lambda row: count(row.params),
+        exact=lambda row: _every_digit(row.params),
+        total=lambda each: count(each.params),
+    ),
+    Column(
+        heading="MACs",
+        cell=lambda row: count(row.macs),
+        exact=lambda row: _every_digit(row.macs),
+        total=lambda each: count(each.macs),
+    ),
     Column(heading="field", cell=_field),
     Column(heading="jump", cell=_jump),
     Column(heading="%", cell=_coverage),

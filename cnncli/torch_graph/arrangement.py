@@ -136,7 +136,7 @@ def concat(operation: Operation, context: Context) -> Effect:
     if operation.name == "stack":
         layout = next(context.layouts[value] for value in a["tensors"] if value.dynamic)
         return Effect(word="concat", layout=(*layout[:dim], free(shape[dim]), *layout[dim:]))
-    values = [value for value in a["tensors"] if elements_of(value)]
+    values = [value for value in a["tensors"] if value.numel]  # `cat` passes over empty ones
     dynamic = [value for value in values if value.dynamic]
     layouts = [context.layouts[value] for value in dynamic]
     along = [factors for layout in layouts for factors in [layout[dim]] if axes_of(factors)]
@@ -152,11 +152,6 @@ def concat(operation: Operation, context: Context) -> Effect:
         raise Unfollowed("puts maps side by side along their positions")
     before = sum(value.shape[dim] for value in values[: values.index(dynamic[0])])
     return _extended(base, dim, before=before, size=shape[dim], context=context)
-
-
-def elements_of(value: Value) -> int:
-    """Numbers in a tensor; `cat` passes over those that have none."""
-    return prod(value.shape)
 
 
 def _extended(layout: Layout, dim: int, *, before: int, size: int, context: Context) -> Effect:

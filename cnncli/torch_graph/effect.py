@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from math import prod
 from typing import Any
 
 from cnncli.geometry import Window
@@ -98,8 +97,3 @@ def numbers(value: Any, count: int) -> tuple[int, ...]:  # noqa: ANN401  as torc
     """One number per axis, where torch takes one for all of them as well."""
     given = [value] if isinstance(value, int) else list(value)
     return tuple(given * count if len(given) == 1 else given)
-
-
-def elements(shape: tuple[int, ...]) -> int:
-    """Numbers in a tensor."""
-    return prod(shape)

@@ -95,7 +95,7 @@ def _named(target: str, place: str, name: str) -> Any:  # noqa: ANN401  whatever
             )
         found = getattr(found, part)
     if not callable(found):
-        raise UsageError(f"{target} is a {type(found).__name__}, not a model", remedy="name a class or a function")
+        raise UsageError(f"{target} is of type {type(found).__name__}, no model", remedy="name a class or a function")
     return found
 
 
@@ -132,7 +132,7 @@ def _called(target: str, make: Callable[..., object], kwargs: dict[str, Any], de
         ) from error
     if not isinstance(made, nn.Module):
         raise ConfigError(
-            f"{target} made a {type(made).__name__}, not a torch module",
+            f"{target} made something of type {type(made).__name__}, no torch module",
             remedy="name a class of modules, or a function that returns a module",
         )
     return made

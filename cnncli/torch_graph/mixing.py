@@ -5,8 +5,9 @@ from math import prod
 
 from cnncli.geometry import Adaptive, Window
 from cnncli.spec.layers import Reach
-from cnncli.torch_graph.effect import Context, Effect, Rule, elements
+from cnncli.torch_graph.effect import Context, Effect, Rule
 from cnncli.torch_graph.layout import (
+    Factor,
     Factors,
     Kind,
     Layout,
@@ -86,7 +87,7 @@ def reduction(word: str) -> Rule:
                 kept[dim] = ()
                 continue
             windows[axis] = Adaptive(units=1)
-            kept[dim] = (type(layout[dim][0])(1, axis),)
+            kept[dim] = (Factor(1, axis),)
         return Effect(word=word, layout=tuple(kept), reads=context.reads(windows))
 
     return rule
@@ -119,7 +120,7 @@ def product(operation: Operation, context: Context) -> Effect:
         word="matmul" if both else "linear",
         layout=after,
         reads=context.summed(layouts, after, over),
-        macs=None if images is None else elements(shape) * left.shape[-1] // images,
+        macs=None if images is None else operation.outputs[0].numel * left.shape[-1] // images,
     )
 
 

@@ -8,6 +8,7 @@ What a module does that such a list does not show, docs/receptive-fields.md tell
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -33,6 +34,11 @@ class Value:
     dynamic: bool
     state: frozenset[str] = frozenset()
     item_bytes: int = 4
+
+    @property
+    def numel(self) -> int:
+        """Numbers in it, of all images."""
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -132,7 +132,7 @@ class _Gathering:
         if rows or row is None or not effect.minor or composed(row.reads, effect.reads) is None:
             return None
         # What works on a part of a layer's output, as a gate does, is a layer of its own: fewer numbers come out of it.
-        if not effect.view and effect.word != "scale" and _size(operation.outputs[0]) < _size(row.tip):
+        if not effect.view and effect.word != "scale" and operation.outputs[0].numel < row.tip.numel:
             return None
         # A norm is a layer of its own behind one whose output is used without it, or has been rearranged since.
         weighted = any(value.state for value in operation.inputs)
@@ -149,11 +149,11 @@ class _Gathering:
         if row.word in ("pad", "view", "slice") and not effect.view:
             row.word, row.groups = self._word(operation.path, effect), effect.groups
         if not effect.view and effect.word != "identity":
-            row.parts.append(_part(operation, effect, aside=_size(sources[0]) < _size(row.tip)))
+            row.parts.append(_part(operation, effect, aside=sources[0].numel < row.tip.numel))
         output = operation.outputs[0]
         # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
         own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
-        own = own and (effect.word != "slice" or _size(output) == _size(row.tip))
+        own = own and (effect.word != "slice" or output.numel == row.tip.numel)
         if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
             row.tip, row.layout = output, effect.layout
             row.made_by = row.made_by if operation.number is None else operation
@@ -214,10 +214,6 @@ class _Gathering:
         row.shares |= bool(names & self._counted - row.state)
         row.state |= names - self._counted
         self._counted |= names
-
-
-def _size(value: Value) -> int:
-    return prod(value.shape)
 
 
 def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:

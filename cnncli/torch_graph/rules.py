@@ -38,7 +38,7 @@ def overwritten(operation: Operation, context: Context) -> Effect:
     whole, written = operation.arguments["self"], operation.arguments["written"]
     layouts = [context.layouts[value] for value in (whole, *written) if value.dynamic]
     shape = operation.outputs[0].shape
-    maps = operation.arguments["aligned"] and all(prod(value.shape) < prod(shape) for value in written)
+    maps = operation.arguments["aligned"] and all(value.numel < prod(shape) for value in written)
     for dim, size in enumerate(shape):
         maps = maps and (
             all(value.shape[dim] == size for value in written) or not any(axes_of(layout[dim]) for layout in layouts)

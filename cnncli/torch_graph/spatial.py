@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from cnncli.geometry import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 from cnncli.geometry.resampling import Interpolation
-from cnncli.torch_graph.effect import Context, Effect, Rule, elements, numbers
+from cnncli.torch_graph.effect import Context, Effect, Rule, numbers
 from cnncli.torch_graph.layout import Factor, Factors, Layout, Unfollowed, free, has_batch, position, units
 from cnncli.torch_graph.record import Operation, Value
 from cnncli.torch_graph.windows import measured
@@ -73,7 +74,7 @@ def multiplications(operation: Operation) -> int:
     """Multiply-accumulates of a convolution for one image: each weight once at each position."""
     a = operation.arguments
     slid = a["input"] if a["transposed"] else operation.outputs[0]
-    return elements(a["weight"].shape) * elements(slid.shape[2:])
+    return int(a["weight"].numel) * prod(slid.shape[2:])
 
 
 def pool(word: str) -> Rule:

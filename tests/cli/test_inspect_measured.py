@@ -33,6 +33,15 @@ class Scales(nn.Module):
 def broken():
     raise RuntimeError("no such weights")
 
+class Masked(Net):
+    def forward(self, images):
+        maps = self.conv(images)
+        print("a word from the model")
+        return maps.masked_fill(maps < 0, 0).sort(dim=2)[0]
+
+def number_of_rows():
+    return 3
+
 number = 3
 """
 
@@ -74,6 +83,23 @@ def test_an_unknown_operation(net: str) -> None:
     assert refused(f"{net}:Sorted", "--input", "1x6x8", "--strict").exit_code == ConfigError.exit_code
 
 
+def test_what_a_model_prints_is_no_result(net: str) -> None:
+    result = run(f"{net}:Masked", "--input", "1x6x8", "--json", "--verify")
+    assert [layer["name"] for layer in json.loads(result.stdout)["layers"]] == ["conv", "sort"]
+    assert "a word from the model" in result.stderr
+
+
+def test_what_cannot_be_verified_is_said(net: str) -> None:
+    """NaN is not less than 0, and so does not come through a comparison; of a sort it is not known what it reads."""
+    result = run(f"{net}:Masked", "--input", "1x6x8", "--verify")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines()[-3:] == [
+        "verified: shape, parameters and field of 0 rows",
+        "1 row behind a comparison, which NaN does not pass: none sees more than is said",
+        "not all is known, and so verified, of 1 row",
+    ]
+
+
 def test_a_forward_that_needs_numbers(net: str) -> None:
     result = run(f"{net}:Scales", "--input", "1x6x8", "--json")
     assert result.exit_code == 0, result.exception
@@ -84,7 +110,9 @@ def test_a_forward_that_needs_numbers(net: str) -> None:
     ("arguments", "kind", "message"),
     [
         (["{net}:Missing", "--input", "1x6x8"], UsageError, "has no Missing"),
-        (["{net}:number", "--input", "1x6x8"], UsageError, "is a int, not a model"),
+        (["{net}:number", "--input", "1x6x8"], UsageError, "is of type int, no model"),
+        (["{net}"], UsageError, "is code, not a config"),
+        (["{net}:number_of_rows", "--input", "1x6x8"], ConfigError, "made something of type int"),
         (["{net}:Net"], UsageError, "the shape of an image is not known"),
         (["{net}:broken", "--input", "1x6x8"], ConfigError, "cannot be made: RuntimeError: no such weights"),
         (["{net}:Net", "--input", "3x6x8"], ConfigError, "does not run on an input of 3x6x8"),

@@ -1,6 +1,8 @@
 """`cnncli diff`: two networks layer by layer."""
 
 import json
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -30,10 +32,11 @@ def diff(
       cnncli diff torchvision:resnet18 torchvision:resnet34 --input 3x224x224
     """
     input_shape = parse_shape(shape)
-    first, second = (
-        inspect_graph(find_graph(target, input_shape=input_shape, kwargs={}, data_dir=data_dir))
-        for target in (before, after)
-    )
+    with redirect_stdout(sys.stderr):  # what the code of a model prints is no result
+        first, second = (
+            inspect_graph(find_graph(target, input_shape=input_shape, kwargs={}, data_dir=data_dir))
+            for target in (before, after)
+        )
     if as_json:
         from cnncli.analysis.comparison import comparison_as_json
 

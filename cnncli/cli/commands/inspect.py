@@ -1,6 +1,8 @@
 """`cnncli inspect`: shapes, costs and receptive fields, without running anything."""
 
 import json
+import sys
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,7 +117,8 @@ def inspect(
         return
     check_hint_names(ignore)
     places, size, factory = [parse_place(unit, "--unit") for unit in units], parse_shape(shape), parse_kwargs(kwargs)
-    graph = find_graph(target, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
+    with redirect_stdout(sys.stderr):  # what the code of a model prints is no result
+        graph = find_graph(target, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
     inspection = inspect_graph(graph, batch=batch, ignore=ignore)
     form = Form.JSON if as_json else form
     if pixel is None and layer is None and not places and picture is None:

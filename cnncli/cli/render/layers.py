@@ -14,8 +14,11 @@ _LEGEND = (
     "local paths; jump: pixels from one unit to the next; %: of the input's area that one unit spans; "
     "MACs: multiply-accumulates for one image, bias not counted"
 )
+INCOMPLETE = "totals leave out what is not known"
 _WORDS = 8
 """Characters of a column of words at least."""
+_UNBROKEN = 1000
+"""Characters that any table fits in."""
 _LEGEND_WIDE = "; FLOPs: 2 x MACs; start, center: of unit 0; padding: pixels its field reaches out of the image"
 
 
@@ -24,10 +27,14 @@ def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
     console = out()
     table = _table(inspection, wide=wide)
     console.print(Text(inspection.model, style="bold"))
-    # A terminal that is too narrow breaks the lines; rich would leave out digits.
-    wide_enough = out()
-    wide_enough.width = max(console.width, _least_width(inspection, wide=wide))
-    wide_enough.print(table)
+    print_whole(
+        table,
+        [
+            [column.heading, column.total(inspection), *(column.cell(row) for row in inspection.rows)]
+            for column in columns(wide=wide)
+            if column.numeric
+        ],
+    )
     for line in _memory(inspection):
         console.print(Text(line), soft_wrap=True)
     for note in notes(inspection):
@@ -36,13 +43,22 @@ def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
     console.print(Text(_LEGEND + (_LEGEND_WIDE if wide else ""), style="dim"))
 
 
-def _least_width(inspection: Inspection, *, wide: bool) -> int:
-    """Of a table whose numbers are whole, and whose words are broken."""
-    width = 1
-    for column in columns(wide=wide):
-        cells = [column.heading, column.total(inspection), *(column.cell(row) for row in inspection.rows)]
-        width += 2 + (max(map(len, cells)) if column.numeric else _WORDS)  # and the space around it
-    return width
+def print_whole(table: Table, numeric: list[list[str]]) -> None:
+    """Print a table whose numbers are never broken.
+
+    Words are broken where that makes it fit. A terminal that is too narrow even so breaks the lines itself: rich would
+    leave out digits, and short words would help nobody.
+
+    Args:
+        table: numbers are not to wrap in it, and words are to be folded.
+        numeric: the cells of those columns that are not to be broken.
+    """
+    console = out()
+    words = len(table.columns) - len(numeric)
+    least = 1 + sum(2 + max(map(len, cells)) for cells in numeric) + words * (2 + _WORDS)
+    if console.width < least:
+        console.width = _UNBROKEN
+    console.print(table)
 
 
 def _table(inspection: Inspection, *, wide: bool) -> Table:
@@ -77,7 +93,7 @@ def _memory(inspection: Inspection) -> list[str]:
         f"in inference at its peak {size_in_bytes(memory.inference)}"
     ]
     if not inspection.complete:
-        lines.append("totals leave out what is not known")
+        lines.append(INCOMPLETE)
     return lines
 
 
