@@ -1,13 +1,18 @@
-"""What some tests need and not every machine has: the real data sets, and a browser."""
+"""What tests of several rooms need: the real data sets and a browser, which not every machine has, and the program."""
 
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from cnncli.cli.app import main
+
+ExitCodeOf = Callable[..., int]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DATA_DIR = Path(os.environ.pop("CNNCLI_DATA", "") or CHECKOUT / "data").resolve()
@@ -65,3 +70,27 @@ def browser(chromium: Path) -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=chromium, args=flags)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Of all pages of a module, so that TensorBoard's own files are loaded once."""
+    opened = browser.new_context()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def exit_code_of() -> ExitCodeOf:
+    """Runs the program in this process: arguments -> exit code."""
+
+    def run(*arguments: object) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        code = ended.value.code
+        assert code is None or isinstance(code, int), f"{code} is a message, not a code"
+        return code or 0
+
+    return run

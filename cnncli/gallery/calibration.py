@@ -37,6 +37,6 @@ def calibration(run: TrainedRun) -> Iterator[Exhibit]:
         lines=[
             f"expected calibration error {ece}: mean confidence {sure}, accuracy {right}, {bins} bins",
             f"maximum calibration error {mce}: confidences from {worst / bins:.1%} to {(worst + 1) / bins:.1%}, "
-            f"{found.counts[worst]:,} images, of which {found.accuracy[worst]:.1%} are right",
+            f"{found.accuracy[worst]:.1%} right of {found.counts[worst]:,}",
         ],
     )

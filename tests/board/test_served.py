@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
     EventAccumulator,
 )
@@ -109,14 +109,6 @@ def test_the_addresses_are_those_of_one_server(places: dict[str, str]) -> None:
         assert urlsplit(place).fragment == ("" if name == "everything" else "timeseries")
     assert parse_qs(urlsplit(places["kernels"]).query) == {"tagFilter": ["^kernels/"]}
     assert get(places["everything"])[0].startswith("text/html")
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Of all pages here, so that TensorBoard's own files are loaded once."""
-    opened = browser.new_context()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

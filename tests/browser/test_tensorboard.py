@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from cnncli.cli.app import main
 
@@ -64,14 +64,6 @@ def wait_for_address(server: subprocess.Popen[bytes], said: Path) -> str:
         assert time.monotonic() < deadline, said.read_text()
         time.sleep(0.1)
     return found.group()
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Of all pages here, so that TensorBoard's own files are loaded once."""
-    opened = browser.new_context()
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

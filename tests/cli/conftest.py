@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import cnncli
-from cnncli.cli.app import main
 
 # 1,150 images to learn from and 287 for validation: 9 steps an epoch.
 TINY = """\
@@ -27,22 +26,6 @@ log: {probes: 2}
 ExitCodeOf = Callable[..., int]
 Cnncli = Callable[..., tuple[int, str, str]]
 Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture(scope="session")
-def exit_code_of() -> ExitCodeOf:
-    """Runs the program in this process: arguments -> exit code."""
-
-    def run(*arguments: object) -> int:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
-            with pytest.raises(SystemExit) as ended:
-                main()
-        code = ended.value.code
-        assert code is None or isinstance(code, int), f"{code} is a message, not a code"
-        return code or 0
-
-    return run
 
 
 @pytest.fixture(autouse=True)

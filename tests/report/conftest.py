@@ -1,30 +1,11 @@
 """A small run to report on."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cnncli.cli.app import main
-
 ExitCodeOf = Callable[..., int]
-
-
-@pytest.fixture(scope="session")
-def exit_code_of() -> ExitCodeOf:
-    """Runs the program in this process: arguments -> exit code."""
-
-    def run(*arguments: object) -> int:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
-            with pytest.raises(SystemExit) as ended:
-                main()
-        code = ended.value.code
-        assert code is None or isinstance(code, int), f"{code} is a message, not a code"
-        return code or 0
-
-    return run
 
 
 @pytest.fixture(scope="session")
