@@ -1,8 +1,10 @@
 """Write docs/comparison.md: what cnncli and other tools say of the same ten networks.
 
-    pip install torchinfo torchscan receptivefield rf-calc
+    pip install torchinfo torchscan receptivefield rf-calc attrs graphviz tqdm
     pip install --ignore-requires-python --no-deps rfa-toolbox
     python scripts/compare_tools.py
+
+The last three packages are what rfa-toolbox imports; what it asks for would bring an old numpy.
 
 The true receptive field is measured: NaN is put into rows (columns) of the input, and halving finds the first and the
 last one that reaches the centre unit of the output. The input is large enough for no field to be cut off.
