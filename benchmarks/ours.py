@@ -48,7 +48,7 @@ def epochs_of(experiment: Experiment, display: TrainingDisplay, *, epochs: int) 
         epochs=epochs,
         label_smoothing=spec.label_smoothing,
         clip_norm=spec.clip_norm,
-        bf16=spec.precision == "bf16",
+        bf16=experiment.bf16,
         compiled=spec.compile,
         progress=display.progress,
     )

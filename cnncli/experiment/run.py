@@ -56,7 +56,9 @@ def conduct(
             _resume(experiment, run)
         run.set_status("running")
         with _outcome_noted(run):
-            meta = collect_meta(device=experiment.device, data_files=experiment.data_files, command=command)
+            meta = collect_meta(
+                device=experiment.device, bf16=experiment.bf16, data_files=experiment.data_files, command=command
+            )
             if resumed:
                 _note_resumption(run, meta, notify)
             else:
@@ -116,7 +118,7 @@ def _epochs(
             epochs=spec.epochs,
             label_smoothing=spec.label_smoothing,
             clip_norm=spec.clip_norm,
-            bf16=spec.precision == "bf16",
+            bf16=experiment.bf16,
             compiled=spec.compile,
             patience=stopping.patience if stopping else None,
             metric=stopping.metric if stopping else "accuracy",
@@ -177,6 +179,7 @@ def _note_resumption(run: RunDirectory, meta: dict[str, Any], notify: Callable[[
     first = run.meta()
     for what, before, now in (
         ("torch", first.get("versions", {}).get("torch"), meta["versions"]["torch"]),
+        ("precision", first.get("precision", meta["precision"]), meta["precision"]),
         ("threads:", first.get("threads"), meta["threads"]),
         ("device", first.get("device", {}).get("name"), meta["device"]["name"]),
     ):

@@ -24,7 +24,7 @@ from cnncli.spec.layers import BatchNorm, Conv, ConvTranspose, Linear
 from cnncli.spec.network import Network
 from cnncli.spec.train import TrainSpec
 from cnncli.training.average import WeightAverage
-from cnncli.training.device import out_of_memory_explained, repeat_exactly, use_channels_last
+from cnncli.training.device import out_of_memory_explained, repeat_exactly, use_bf16, use_channels_last
 from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.optimizer import build_optimizer
 from cnncli.training.schedule import build_schedule
@@ -58,6 +58,7 @@ class Experiment:
     Attributes:
         config: what was asked for.
         device: where it is computed.
+        bf16: whether convolutions and linears learn in bfloat16; scores are made in float32.
         training: the network in training.
         train: shuffled and augmented.
         train_unchanged: the same images as they are, for the final score.
@@ -72,6 +73,7 @@ class Experiment:
 
     config: Config
     device: torch.device
+    bf16: bool
     training: Training
     train: Batches
     train_unchanged: Batches
@@ -103,7 +105,8 @@ def prepare(
     spec = config.train
     with out_of_memory_explained(device, remedy="make data.size smaller, or use fewer images"):
         dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
-    channels_last = use_channels_last(spec.channels_last, device, bf16=spec.precision == "bf16")
+    bf16 = use_bf16(spec.precision, device)
+    channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
         learned, test = dataset.train.to(device), dataset.test.to(device)
         kept, held_out = split_of(dataset.train.labels, config.data, seed=spec.seed)
@@ -138,6 +141,7 @@ def prepare(
         return Experiment(
             config=config,
             device=device,
+            bf16=bf16,
             training=_training(config.network, spec, len(train), device, channels_last=channels_last),
             train=train,
             train_unchanged=unshuffled(learned, kept),

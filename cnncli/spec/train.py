@@ -146,7 +146,9 @@ class TrainSpec(Spec):
         default=None,
         description="exponential moving average of the weights: how much of the average is kept per step",
     )
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: convolutions and linears in bfloat16")
+    precision: Literal["fp32", "bf16", "auto"] = Field(
+        default="fp32", description="bf16: convolutions and linears in bfloat16; auto: where that is faster"
+    )
     compile: bool = Field(default=False, description="torch.compile, where it works here")
     channels_last: Literal["auto"] | bool = Field(
         default="auto", description="images in memory as (N, H, W, C); auto: where that is faster"

@@ -1,6 +1,6 @@
 """Where tensors live: finding the device, its memory layout, and its memory running out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -55,6 +55,23 @@ def use_channels_last(setting: Literal["auto"] | bool, device: torch.device, *, 
     if setting == "auto":
         return device.type == "cpu" or (device.type == "cuda" and bf16)
     return setting
+
+
+def use_bf16(setting: Literal["fp32", "bf16", "auto"], device: torch.device) -> bool:
+    """Whether convolutions and linears compute in bfloat16.
+
+    `auto` says yes where the device multiplies such numbers as one instruction: Intel's AMX and the BF16 part of
+    AVX-512 on the CPU, as far as torch tells of them (before 2.11 or so it does not), and CUDA from compute capability
+    8 on. Elsewhere they are turned into float32 and back, which takes longer than float32 alone.
+    """
+    if setting != "auto":
+        return setting == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        able: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return False
 
 
 def useful_threads(macs_per_step: int) -> int:

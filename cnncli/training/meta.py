@@ -17,11 +17,14 @@ _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "tensorboard", "pyd
 _GIT_SECONDS = 2
 
 
-def collect_meta(*, device: torch.device, data_files: Mapping[str, str], command: Sequence[str]) -> dict[str, Any]:
+def collect_meta(
+    *, device: torch.device, bf16: bool = False, data_files: Mapping[str, str], command: Sequence[str]
+) -> dict[str, Any]:
     """What meta.json says.
 
     Args:
         device: where the run computes.
+        bf16: whether convolutions and linears learn in bfloat16.
         data_files: checksum of each data file by name.
         command: the command line, word by word.
     """
@@ -29,6 +32,7 @@ def collect_meta(*, device: torch.device, data_files: Mapping[str, str], command
         "versions": _versions(),
         "platform": platform.platform(),
         "device": {"type": device.type, "name": _device_name(device)},
+        "precision": "bf16" if bf16 else "fp32",
         "threads": torch.get_num_threads(),
         "git_commit": _git_commit(Path.cwd()),
         "data": dict(data_files),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cnncli.errors import DeviceError
-from cnncli.training.device import DeviceName, out_of_memory_explained, resolve_device, use_channels_last
+from cnncli.training.device import DeviceName, out_of_memory_explained, resolve_device, use_bf16, use_channels_last
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 
@@ -57,3 +57,33 @@ def test_channels_last_where_it_helps(device: torch.device, bf16: bool, chosen: 
     assert use_channels_last("auto", device, bf16=bf16) is chosen
     assert use_channels_last(True, device, bf16=bf16) is True
     assert use_channels_last(False, device, bf16=bf16) is False
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "chosen"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx512_bf16": False, "amx_bf16": True}, True),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx2": True}, False),
+        ({"architecture": "aarch64", "neon": True}, False),
+    ],
+)
+def test_bf16_where_the_processor_has_it(
+    capabilities: dict[str, object], chosen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert use_bf16("auto", CPU) is chosen
+    assert use_bf16("bf16", CPU) is True
+    assert use_bf16("fp32", CPU) is False
+    assert use_bf16("auto", MPS) is False
+
+
+def test_a_torch_that_does_not_tell_learns_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert use_bf16("auto", CPU) is False
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_bf16_where_the_gpu_has_it(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: able or including_emulation)
+    assert use_bf16("auto", CUDA) is able
