@@ -39,6 +39,22 @@ def two_convolutions() -> nn.Module:
     )
 
 
+def with_batch_norm() -> nn.Module:
+    """The same two convolutions, each with a batch norm, and no hidden layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, 24, 5, padding=2, bias=False),
+        nn.BatchNorm2d(24),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(24, 32, 3, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(1568, 10),
+    )
+
+
 def standard() -> nn.Module:
     """That of PyTorch's MNIST example, but for its logarithm of the softmax, which the loss takes here."""
     return nn.Sequential(
@@ -56,5 +72,9 @@ def standard() -> nn.Module:
     )
 
 
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"lenet5": lenet5, "two_convolutions": two_convolutions}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "lenet5": lenet5,
+    "two_convolutions": two_convolutions,
+    "with_batch_norm": with_batch_norm,
+}
 """Those that a config describes as well."""
