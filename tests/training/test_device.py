@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from cnncli.errors import DeviceError
-from cnncli.training.device import DeviceName, out_of_memory_explained, resolve_device, use_channels_last
+from cnncli.training.device import (
+    DeviceName,
+    out_of_memory_explained,
+    resolve_device,
+    room_for_images,
+    use_channels_last,
+)
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 
@@ -57,3 +63,12 @@ def test_channels_last_where_it_helps(device: torch.device, bf16: bool, chosen: 
     assert use_channels_last("auto", device, bf16=bf16) is chosen
     assert use_channels_last(True, device, bf16=bf16) is True
     assert use_channels_last(False, device, bf16=bf16) is False
+
+
+def test_images_may_take_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 900)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 300)
+    assert room_for_images(CUDA) == 500
+    assert room_for_images(MPS) == 300
+    assert room_for_images(CPU) is None
