@@ -12,7 +12,18 @@ from benchmarks.measure import Missing, Settings
 HERE = Path(__file__).parent
 RESULTS, README = HERE / "results.jsonl", HERE / "README.md"
 
-COMPARED = ("startup", "inspect_resnet152", "memory", "epoch", "augment", "scale", "pictures", "tuned", "standard")
+COMPARED = (
+    "startup",
+    "inspect_resnet152",
+    "memory",
+    "epoch",
+    "augment",
+    "scale",
+    "pictures",
+    "folder",
+    "tuned",
+    "standard",
+)
 """From the shortest to the longest; each is a module here."""
 ONLY_BY_NAME = ("recipes",)
 """Measures configs and compares with nothing."""
