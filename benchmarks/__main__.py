@@ -20,6 +20,7 @@ COMPARED = (
     "augment",
     "scale",
     "pictures",
+    "folder",
     "tuned",
     "standard",
     "keras_convnet",

@@ -174,7 +174,8 @@ def in_processes(setups: Setups, settings: Settings) -> Iterator[dict[str, Conte
 def _process(setup: Callable[..., Contender], arguments: tuple[Any, ...]) -> Iterator[Contender]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(there, setup, arguments), daemon=True)
+    # Not a daemon, which may not have processes of its own, such as those of a DataLoader.
+    process = context.Process(target=_serve, args=(there, setup, arguments))
     process.start()
     there.close()
 

@@ -27,6 +27,7 @@ from cnncli.spec.config import read_config
 from cnncli.spec.network import Network, Node
 from cnncli.spec.problems import did_you_mean
 from cnncli.training.checkpoint import load_weights
+from cnncli.training.device import room_for_images
 from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
 
@@ -87,8 +88,8 @@ class TrainedRun:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and the test images."""
-        return self.test.images.device
+        """Where the weights are; the test images too, if there is room for them."""
+        return next(self.model.parameters()).device
 
     def node(self, layer: str) -> Node:
         """The layer of that name.
@@ -141,6 +142,7 @@ class TrainedRun:
             shuffle=False,
             channels_last=False,
             seed=0,
+            device=self.device,
         )
 
     def seen(self, image: str, *, invert: bool = False) -> Seen:
@@ -235,8 +237,8 @@ def open_run(
         path=path,
         model=model.to(device),
         classes=config.classes,
-        test=dataset.test.to(device),
-        normalization=Normalization.of(dataset.train.images, kept)
+        test=dataset.test.to(device, room=room_for_images(device)),
+        normalization=Normalization.of(dataset.train, kept)
         if config.data.normalize
         else Normalization.none(dataset.train.images.shape[1]),
         seed=config.train.seed,

@@ -1,10 +1,11 @@
-"""Normalised batches, sliced from images that stay where they are as uint8.
+"""Normalised batches, sliced from images that stay as uint8 where they are: on the device, in memory, or in a file.
 
 Order and variation depend on nothing but seed, epoch and step: a resumed run sees the batches that an
 uninterrupted one would have seen.
 N: images, C: channels, H, W: height and width.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from torch import Generator, Tensor
 from cnncli.data.augment import Augmentation
 from cnncli.data.images import ImageSet
 
-_CHUNK = 4096
-"""Images that are counted at once."""
+_COUNTED = 2**22
+"""Bytes of pixels that are counted at once."""
 _ORDER, _VARIATION = 0, 1
 """Streams of random numbers."""
 
@@ -29,24 +30,18 @@ class Normalization:
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, images: Tensor, indices: Tensor | None = None) -> "Normalization":
-        """Mean and standard deviation (of the population) of uint8 images (N, C, H, W), or of those at `indices` (M,).
+    def of(cls, image_set: ImageSet, indices: Tensor | None = None) -> "Normalization":
+        """Mean and standard deviation (of the population) of the images of a set, or of those at `indices` (M,).
 
-        Counted exactly, level by level. A channel that is the same everywhere gets the standard deviation 1.
+        Exact, but for the rounding of the results. A channel that is the same everywhere gets the standard deviation 1.
         """
-        indices = torch.arange(len(images)) if indices is None else indices
-        indices = indices.to(images.device)
-        levels = torch.arange(256, dtype=torch.float64) / 255
+        indices = torch.arange(len(image_set)) if indices is None else indices
+        sums = _summed_up(image_set.images, indices) if image_set.sums is None else image_set.sums[indices].sum(dim=0)
+        count = len(indices) * image_set.images[0, 0].numel()
         means, stds = [], []
-        for channel in range(images.shape[1]):
-            counts = torch.zeros(256, dtype=torch.float64)
-            for start in range(0, len(indices), _CHUNK):
-                chunk = images[indices[start : start + _CHUNK], channel].reshape(-1)
-                counts += torch.bincount(chunk, minlength=256).cpu()
-            mean = (counts * levels).sum() / counts.sum()
-            variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
-            means.append(mean.item())
-            stds.append(variance.sqrt().item() or 1.0)
+        for total, squares in sums.tolist():  # numbers of Python's, which have as many digits as it takes
+            means.append(total / (255 * count))
+            stds.append(math.sqrt((count * squares - total**2) / (255 * count) ** 2) or 1.0)
         return cls(mean=tuple(means), std=tuple(stds))
 
     @classmethod
@@ -55,11 +50,25 @@ class Normalization:
         return cls(mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
+def _summed_up(images: Tensor, indices: Tensor) -> Tensor:
+    """Sums of the pixels and of their squares, int64 (C, 2), of the images (N, C, H, W) at `indices` (M,)."""
+    indices = indices.to(images.device)
+    at_once = max(1, _COUNTED // images[0].nbytes)
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)  # (C, 256)
+    # All channels of a chunk before the next one: images in a file are read once.
+    for start in range(0, len(indices), at_once):
+        chunk = images.index_select(0, indices[start : start + at_once])  # (M, C, H, W)
+        for channel, pixels in enumerate(chunk.unbind(dim=1)):
+            counts[channel] += torch.bincount(pixels.reshape(-1), minlength=256).cpu()
+    levels = torch.arange(256)
+    return torch.stack([(counts * levels).sum(dim=1), (counts * levels**2).sum(dim=1)], dim=1)
+
+
 class Batches:
     """The batches of one image set.
 
     Args:
-        image_set: the images; batches are made on their device.
+        image_set: the images.
         batch_size: images per batch; the last may have fewer.
         normalization: applied last.
         augment: applied before; None, or one with everything off, costs nothing.
@@ -68,6 +77,8 @@ class Batches:
         seed: of the order and the variation.
         indices: positions of the images to take, int64 (M,); all where it is None. A part of a set that is
             too large to be copied, or mapped from a file, is better taken so than by `ImageSet.subset`.
+        device: where batches are wanted, and are varied and normalised; that of the images where it is None. Images
+            that are elsewhere are sent as uint8, a batch at a time.
     """
 
     def __init__(
@@ -81,11 +92,13 @@ class Batches:
         channels_last: bool,
         seed: int,
         indices: Tensor | None = None,
+        device: torch.device | None = None,
     ) -> None:
         self._count = len(image_set) if indices is None else len(indices)
         assert self._count, "an empty image set has no batches"
         assert len(normalization.mean) == image_set.images.shape[1], (normalization, image_set.images.shape)
         self._set = image_set
+        self._device = image_set.images.device if device is None else device
         self._indices = None if indices is None else indices.to(image_set.labels.device)
         self._batch_size = batch_size
         self._augment = None if augment is None or augment.is_identity else augment
@@ -95,8 +108,8 @@ class Batches:
         # Pixels are at hand as 0..255, or as 0..1 where they were varied first.
         white = 255.0 if self._augment is None else 1.0
         mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (normalization.mean, normalization.std))
-        self._factor = (1 / (std * white)).to(image_set.images.device)  # (1, C, 1, 1)
-        self._offset = (-mean / std).to(image_set.images.device)  # (1, C, 1, 1)
+        self._factor = (1 / (std * white)).to(self._device)  # (1, C, 1, 1)
+        self._offset = (-mean / std).to(self._device)  # (1, C, 1, 1)
 
     def __len__(self) -> int:
         """Steps per epoch."""
@@ -125,7 +138,7 @@ class Batches:
             else:
                 pixels = self._set.images.index_select(0, order[chosen])
                 labels = self._set.labels.index_select(0, order[chosen])
-            yield self._prepared(pixels, number, step), labels
+            yield self._prepared(self._sent(pixels), number, step), self._sent(labels)
 
     def _order(self, epoch: int) -> Tensor | None:
         """Positions of the images as they come, int64 (M,); None for all as they stand."""
@@ -134,6 +147,14 @@ class Batches:
         order = torch.randperm(self._count, generator=_generator(self._seed, _ORDER, epoch))
         order = order.to(self._set.labels.device)
         return order if self._indices is None else self._indices[order]
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        """On the device; a GPU fetches it from pinned memory while the CPU goes on to the next batch."""
+        if tensor.device == self._device:
+            return tensor
+        if self._device.type == "cuda":
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
 
     def _prepared(self, pixels: Tensor, epoch: int, step: int) -> Tensor:
         """Varied and normalised images of uint8 ones, (N, C, H, W)."""

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+RULE = 1
+"""Of how `decode` makes pixels: to be raised where it gives other ones, which are kept on disks."""
+
 # Formats that Pillow lists but hands to other programs, or cannot read by itself.
 _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 
@@ -30,7 +33,7 @@ def image_suffixes() -> frozenset[str]:
 def refusing_bombs() -> Iterator[None]:
     """Make an error of Pillow's warning about images of very many pixels, and silence its others.
 
-    Warning filters belong to the process: enter this once, around all the threads that decode.
+    Warning filters belong to the process: no two threads may be in here at once.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")

@@ -3,7 +3,7 @@
 N: images, C: channels, H, W: height and width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,10 +16,13 @@ class ImageSet:
     Attributes:
         images: uint8 (N, C, H, W); 0 is black.
         labels: int64 (N,), positions in the data set's `classes`.
+        sums: int64 (N, C, 2), of the pixels of each channel and of their squares, on the CPU; None where nobody has
+            added them up.
     """
 
     images: Tensor
     labels: Tensor
+    sums: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert self.images.dtype == torch.uint8, self.images.dtype
@@ -32,11 +35,19 @@ class ImageSet:
 
     def subset(self, indices: Tensor) -> "ImageSet":
         """A copy of the images at `indices`, int64 (M,), in that order."""
+        indices = indices.to(self.labels.device)
         return ImageSet(images=self.images.index_select(0, indices), labels=self.labels.index_select(0, indices))
 
-    def to(self, device: torch.device | str) -> "ImageSet":
-        """The same images on a device; no copy where they are there already."""
-        return ImageSet(images=self.images.to(device), labels=self.labels.to(device))
+    def to(self, device: torch.device | str, *, room: int | None = None) -> "ImageSet":
+        """The same images on a device; no copy where they are there already.
+
+        Args:
+            device: where they are wanted.
+            room: bytes that it has for them; where they are more, they stay where they are.
+        """
+        if room is not None and self.images.nbytes > room:
+            return self
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)

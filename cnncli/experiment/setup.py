@@ -24,7 +24,13 @@ from cnncli.spec.layers import BatchNorm, Conv, ConvTranspose, Linear
 from cnncli.spec.network import Network
 from cnncli.spec.train import TrainSpec
 from cnncli.training.average import WeightAverage
-from cnncli.training.device import out_of_memory_explained, repeat_exactly, use_bf16, use_channels_last
+from cnncli.training.device import (
+    out_of_memory_explained,
+    repeat_exactly,
+    room_for_images,
+    use_bf16,
+    use_channels_last,
+)
 from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.optimizer import build_optimizer
 from cnncli.training.schedule import build_schedule
@@ -108,14 +114,12 @@ def prepare(
     bf16 = use_bf16(spec.precision, device)
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
-        learned, test = dataset.train.to(device), dataset.test.to(device)
+        learned, test = (_placed(part, device, notify) for part in (dataset.train, dataset.test))
         kept, held_out = split_of(dataset.train.labels, config.data, seed=spec.seed)
         every_test = torch.arange(len(test))
         _check_batches(config.network, len(kept), spec.batch_size)
         channels = learned.images.shape[1]
-        normalization = (
-            Normalization.of(learned.images, kept) if config.data.normalize else Normalization.none(channels)
-        )
+        normalization = Normalization.of(learned, kept) if config.data.normalize else Normalization.none(channels)
 
         def unshuffled(images: ImageSet, indices: Tensor | None = None) -> Batches:
             return Batches(
@@ -126,6 +130,7 @@ def prepare(
                 channels_last=channels_last,
                 seed=spec.seed,
                 indices=indices,
+                device=device,
             )
 
         train = Batches(
@@ -137,6 +142,7 @@ def prepare(
             channels_last=channels_last,
             seed=spec.seed,
             indices=kept,
+            device=device,
         )
         return Experiment(
             config=config,
@@ -152,6 +158,19 @@ def prepare(
             normalization=normalization,
             data_files=dataset.files,
         )
+
+
+def _placed(images: ImageSet, device: torch.device, notify: Callable[[str], None]) -> ImageSet:
+    """On the device where it has room for them, else where they are."""
+    room = room_for_images(device)
+    placed = images.to(device, room=room)
+    if placed is images and room is not None and images.images.device.type != device.type:
+        size = images.images.nbytes
+        notify(
+            f"{device.type} has room for {room / 1e9:.2f} GB of images: "
+            f"{len(images):,} images of {size / 1e9:.2f} GB are sent to it a batch at a time"
+        )
+    return placed
 
 
 def _check_batches(network: Network, images: int, batch_size: int) -> None:
@@ -210,9 +229,7 @@ def _probes(test: ImageSet, config: Config, batches: Callable[[ImageSet], Batche
     wanted, labels = config.log.probes, test.labels.tolist()
     _check_numbers(config, len(labels))
     present = [label for label in range(len(config.classes)) if label in set(labels)][: wanted.classes]
-    chosen = test.subset(
-        torch.tensor([*map(labels.index, present), *wanted.images], dtype=torch.int64, device=test.labels.device)
-    )
+    chosen = test.subset(torch.tensor([*map(labels.index, present), *wanted.images], dtype=torch.int64))
     classes = [config.classes[label] for label in present]
     names = (*classes, *(f"test-{number}" for number in wanted.images))
     titles = (

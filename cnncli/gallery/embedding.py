@@ -33,7 +33,7 @@ def embedding(run: TrainedRun, *, count: int = COUNT, layer: str | None = None) 
     name = run.node(layer).name if layer else run.network.nodes[-1].inputs[0]
     number = run.network.numbered().get(name, INPUT)
     chosen = _spread(len(run.test), count)
-    images = run.test.subset(chosen.to(run.device))
+    images = run.test.subset(chosen)
     vectors = features(run.model, name, run.batches(images))
     wide = vectors.shape[1] > EXACT
     seen = principal_components(vectors, directions=MANY if wide else 2)

@@ -26,7 +26,7 @@ def maps_data(run: TrainedRun) -> dict[str, Any]:
     """
     probes = _first_of_each_class(run, _affordable_probes(run))
     names = [node.name for node in run.network.nodes]
-    single = run.test.subset(torch.tensor(probes, device=run.test.labels.device))
+    single = run.test.subset(torch.tensor(probes))
     images = torch.cat([batch for batch, _ in run.batches(single).epoch(1)])
     with torch.inference_mode():
         outputs = run.model.outputs(images, names)  # name -> (P, C, H, W) or (P, F)

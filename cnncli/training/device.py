@@ -93,6 +93,16 @@ def repeat_exactly(device: torch.device) -> None:
         torch.backends.cudnn.deterministic = True
 
 
+def room_for_images(device: torch.device) -> int | None:
+    """Bytes that a device has for images to stay on it: half of what is free; None where memory is the machine's."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free // 2
+    if device.type == "mps":
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()) // 2
+    return None
+
+
 @contextmanager
 def out_of_memory_explained(
     device: torch.device, *, remedy: str = "make train.batch_size smaller (--set train.batch_size=32), or the network"

@@ -1,6 +1,8 @@
 """Batches: order, normalisation, resuming."""
 
+from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
@@ -48,29 +50,50 @@ def order(made: Batches, epoch: int, start_step: int = 0) -> list[int]:
     return list(chain.from_iterable(labels.tolist() for _, labels in made.epoch(epoch, start_step)))
 
 
+def with_sums(image_set: ImageSet) -> ImageSet:
+    """Added up as Python's whole numbers."""
+    sums = [
+        [[sum(values), sum(value**2 for value in values)] for values in image]
+        for image in image_set.images.flatten(2).tolist()
+    ]
+    return replace(image_set, sums=torch.tensor(sums))
+
+
 def test_mean_and_deviation_are_those_of_torch() -> None:
-    images = noise(50, channels=3).images
-    exact = images.to(torch.float64) / 255
-    found = Normalization.of(images)
-    assert found.mean == pytest.approx(exact.mean(dim=(0, 2, 3)).tolist())
-    assert found.std == pytest.approx(exact.std(dim=(0, 2, 3), correction=0).tolist())
+    image_set = noise(50, channels=3)
+    exact = image_set.images.to(torch.float64) / 255
+    found = Normalization.of(image_set)
+    assert found.mean == pytest.approx(exact.mean(dim=(0, 2, 3)).tolist(), rel=1e-14)
+    assert found.std == pytest.approx(exact.std(dim=(0, 2, 3), correction=0).tolist(), rel=1e-14)
+    assert Normalization.of(with_sums(image_set)) == found
 
 
 def test_mean_and_deviation_of_a_part() -> None:
-    images = noise(50, channels=1).images
+    image_set = noise(50, channels=2)
     part = torch.tensor([3, 40, 7])
-    assert Normalization.of(images, part) == Normalization.of(images[part])
-    assert Normalization.of(images, part) != Normalization.of(images)
+    found = Normalization.of(image_set, part)
+    assert found == Normalization.of(image_set.subset(part))
+    assert found == Normalization.of(with_sums(image_set), part)
+    assert found != Normalization.of(image_set)
+
+
+def test_sums_are_used_where_there_are_any() -> None:
+    """Images in a file need not be read for them."""
+    image_set = with_sums(noise(50))
+    assert Normalization.of(replace(image_set, images=image_set.images.to("meta"))) == Normalization.of(image_set)
 
 
 def test_a_constant_channel_divides_by_one() -> None:
-    assert Normalization.of(torch.full((2, 1, 3, 3), 51, dtype=torch.uint8)) == Normalization(mean=(0.2,), std=(1.0,))
+    constant = ImageSet(
+        images=torch.full((2, 1, 3, 3), 51, dtype=torch.uint8), labels=torch.zeros(2, dtype=torch.int64)
+    )
+    assert Normalization.of(constant) == Normalization(mean=(0.2,), std=(1.0,))
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_normalised_images_have_mean_nought_and_deviation_one(channels_last: bool) -> None:
     image_set = noise(20, channels=3)
-    made = batches(image_set, normalization=Normalization.of(image_set.images), channels_last=channels_last)
+    made = batches(image_set, normalization=Normalization.of(image_set), channels_last=channels_last)
     images = torch.cat([images for images, _ in made.epoch(0)])
     torch.testing.assert_close(images.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(images.std(dim=(0, 2, 3), correction=0), torch.ones(3))
@@ -132,8 +155,74 @@ def test_some_of_the_images_only() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_varied_images_are_normalised_as_the_others(channels: int) -> None:
     image_set = noise(12, channels=channels)
-    normalization = Normalization.of(image_set.images)
+    normalization = Normalization.of(image_set)
     plain = batches(image_set, normalization=normalization)
     varied = batches(image_set, normalization=normalization, augment=Augmentation(noise=1e-9))
     for (images, _), (expected, _) in zip(varied.epoch(0), plain.epoch(0), strict=True):
         torch.testing.assert_close(images, expected)
+
+
+META = torch.device("meta")
+"""Stands for a GPU: tensors there have a shape, and cannot be mixed with others."""
+
+
+def test_batches_for_another_device_leave_the_images_where_they_are() -> None:
+    image_set = noise(10, channels=3)
+    for shuffle, indices in ((True, None), (False, None), (True, torch.arange(6)), (False, torch.arange(6))):
+        made = Batches(
+            image_set,
+            batch_size=4,
+            normalization=Normalization.of(image_set),
+            augment=Augmentation(noise=0.1),
+            shuffle=shuffle,
+            channels_last=False,
+            seed=0,
+            indices=indices,
+            device=META,
+        )
+        found = [(images.device, images.dtype, images.shape[1:], labels.device) for images, labels in made.epoch(1)]
+        assert found == [(META, torch.float32, (3, 5, 7), META)] * len(made)
+    assert image_set.images.device.type == "cpu"
+
+
+def test_only_bytes_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not floats, which are four times as many bytes."""
+    sent: list[torch.dtype] = []
+    real = torch.Tensor.to
+
+    def to(tensor: torch.Tensor, *where: Any) -> torch.Tensor:
+        if where == (META,):
+            sent.append(tensor.dtype)
+        return real(tensor, *where)
+
+    image_set = noise(4)
+    made = Batches(
+        image_set,
+        batch_size=4,
+        normalization=Normalization.none(1),
+        shuffle=True,
+        channels_last=True,
+        seed=0,
+        device=META,
+    )
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    list(made.epoch(1))
+    assert sent == [torch.uint8, torch.int64]
+
+
+@pytest.mark.parametrize(("room", "moved"), [(None, True), (350, True), (349, False)])
+def test_images_go_where_there_is_room(room: int | None, moved: bool) -> None:
+    image_set = noise(10)  # 10 x 5 x 7 bytes
+    placed = image_set.to(META, room=room)
+    assert (placed.images.device == placed.labels.device == META) is moved
+    assert (placed is image_set) is not moved
+    if not moved:
+        assert len(placed.subset(torch.tensor([1]))) == 1
+
+
+def test_mean_and_deviation_of_more_than_are_counted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    image_set = noise(50, channels=3)
+    whole = Normalization.of(image_set)
+    for at_once in (3 * 5 * 7 * 4 + 1, 1):
+        monkeypatch.setattr("cnncli.data.batches._COUNTED", at_once)
+        assert Normalization.of(image_set) == whole

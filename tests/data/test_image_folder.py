@@ -1,4 +1,4 @@
-"""Folders of images: layouts, colours, what is passed over, and the store for very many pixels."""
+"""Folders of images: layouts, colours, and what is passed over."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from cnncli.data import image_folder
 from cnncli.data.decode import UnreadableImageError, decode
-from cnncli.data.image_cache import FOLDER
 from cnncli.data.images import Dataset
 from cnncli.data.load import load_dataset
-from cnncli.errors import DataError, DiskError
+from cnncli.errors import DataError
 from cnncli.spec.data import DataSpec
 
 
@@ -140,39 +138,6 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)
     with pytest.raises(DataError, match=r"cat/large.png \(more than 150 pixels\)"):
         load(tmp_path, test=1)
-
-
-def test_many_pixels_are_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for part in ("train", "test"):
-        for number, name in enumerate(("cat", "dog")):
-            draw(tmp_path / "pictures" / part / name / "1.png", 50 * number + 7)
-    plain = load(tmp_path, channels=1)
-    monkeypatch.setattr(image_folder, "_IN_MEMORY", 10)
-    notices: list[str] = []
-    stored = load(tmp_path, channels=1, notices=notices)
-    assert torch.equal(stored.train.images, plain.train.images)
-    assert stored.files == plain.files
-    assert len(list((tmp_path / FOLDER).glob("*.uint8"))) == 2
-    assert not list((tmp_path / FOLDER).glob("*.part"))
-
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("decoded again")
-
-    monkeypatch.setattr(image_folder, "_decode_all", refuse)
-    again = load(tmp_path, channels=1)
-    assert torch.equal(again.test.images, plain.test.images)
-    assert again.files == plain.files
-
-
-def test_too_many_pixels_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("cat", "dog"):
-        for number in range(2):
-            draw(tmp_path / "pictures" / name / f"{number}.png")
-    monkeypatch.setattr(image_folder, "_IN_MEMORY", 10)
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5})())
-    with pytest.raises(DiskError, match="the decoded images need 216 bytes, 5 are free"):
-        load(tmp_path, test=1)
-    assert not list((tmp_path / FOLDER).iterdir())
 
 
 def test_a_class_without_test_images_is_said_and_passed_over(tmp_path: Path) -> None:

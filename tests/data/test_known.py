@@ -292,7 +292,7 @@ def test_a_pickle_that_is_no_batch(
 def test_the_real_sets(real_data_dir: Path, name: DatasetName, mean: float, std: float) -> None:
     loaded = load_dataset(DataSpec(name=name), data_dir=real_data_dir, notify=print)
     assert (len(loaded.train), len(loaded.test)) == (60_000, 10_000)
-    found = Normalization.of(loaded.train.images)
+    found = Normalization.of(loaded.train)
     assert (found.mean[0], found.std[0]) == pytest.approx((mean, std), abs=5e-5)
     part = datasets.MNIST if name == "mnist" else datasets.FashionMNIST
     theirs = part(str(real_data_dir), train=False)

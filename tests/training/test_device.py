@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from cnncli.errors import DeviceError
-from cnncli.training.device import DeviceName, out_of_memory_explained, resolve_device, use_bf16, use_channels_last
+from cnncli.training.device import (
+    DeviceName,
+    out_of_memory_explained,
+    resolve_device,
+    room_for_images,
+    use_bf16,
+    use_channels_last,
+)
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 
@@ -87,3 +94,12 @@ def test_a_torch_that_does_not_tell_learns_in_fp32(monkeypatch: pytest.MonkeyPat
 def test_bf16_where_the_gpu_has_it(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: able or including_emulation)
     assert use_bf16("auto", CUDA) is able
+
+
+def test_images_may_take_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 900)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 300)
+    assert room_for_images(CUDA) == 500
+    assert room_for_images(MPS) == 300
+    assert room_for_images(CPU) is None

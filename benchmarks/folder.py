@@ -1,0 +1,202 @@
+"""A folder of images: pixels mapped from a file, held in memory, and decoded anew in every epoch by a DataLoader.
+
+20,000 JPEG images of 96x96 in ten classes, and a network whose epoch takes about as long as decoding them. Each round
+begins with the folder: until the first step the images are listed, and decoded or found again, in a file that is not in
+the system's page cache any more; then two epochs are trained. Memory is what belongs to no file, of the process and
+those it started, at its highest: pages of the mapped file, which the system takes back when it needs them, do not
+count. torchvision's `ImageFolder` behind a `DataLoader` with two workers is written as its users have it.
+"""
+
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
+from torch.utils.data import DataLoader
+
+from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes
+from benchmarks.ours import epochs_of, watched
+from cnncli.data import image_files
+from cnncli.data.image_cache import FOLDER
+from cnncli.experiment.setup import prepare
+from cnncli.model import seeded_module
+from cnncli.spec.config import Config, read_config
+
+BATCH = 128
+CONFIG = """
+name: folder
+data: {name: image-folder, path: pictures, size: 96, validation: 0, test: 10}
+model:
+  defaults: {conv: {kernel_size: 3, padding: same, stride: 2, activation: relu}}
+  layers: [{conv: 8}, {conv: 16}, {conv: 32}, global_avg_pool, logits]
+train: {epochs: 2, optimizer: adamw}
+"""
+Way = Literal["the first time", "found again", "in memory"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A folder `pictures` of so many images of `side` x `side`, in `root`."""
+
+    root: Path
+    images: int
+    side: int
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of class folders."""
+        return self.root / "pictures"
+
+    def config(self, data_dir: Path) -> Config:
+        """What is learned from them."""
+        path = self.root / "folder.yaml"
+        path.write_text(CONFIG, encoding="utf-8")
+        own = (f"data.path={self.pictures}", f"data.size={self.side}", f"train.batch_size={BATCH}")
+        return read_config(str(path), data_dir=data_dir, assignments=own)
+
+
+def run(settings: Settings) -> list[Comparison]:
+    """A second epoch as fast as that of images in memory is aimed at."""
+    with tempfile.TemporaryDirectory() as folder:
+        scene = Scene(Path(folder), *((60, 12) if settings.quick else (20_000, 96)))
+        write_pictures(scene)
+        contenders: Setups = {
+            "cnncli, pixels in a file": (ours, (settings, scene, "found again")),
+            "cnncli, the first time": (ours, (settings, scene, "the first time")),
+            "cnncli, pixels in memory": (ours, (settings, scene, "in memory")),
+            "ImageFolder and DataLoader": (theirs, (settings, scene)),
+        }
+        with in_processes(contenders, settings) as processes:
+            title = f"{scene.images:,} images of {scene.side}x{scene.side}"
+            return compare(title, processes, rounds=settings.rounds_or(5), warmup=settings.warmup)
+
+
+def write_pictures(scene: Scene) -> None:
+    """Smooth colours, which JPEG packs about as well as photographs."""
+    numbers = np.random.default_rng(0)
+    for number in range(scene.images):
+        path = scene.pictures / f"class{number % 10}" / f"{number:06}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colours = Image.fromarray(numbers.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        colours.resize((scene.side, scene.side), Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+def ours(settings: Settings, scene: Scene, way: Way) -> Contender:
+    """`cnncli train` without the files of a run."""
+    torch.set_num_threads(settings.threads)
+    data_dir = scene.root / way.replace(" ", "-")  # for the contender's own file of pixels
+    config = scene.config(data_dir)
+
+    def two_epochs(_: int) -> Numbers:
+        if way == "the first time":
+            shutil.rmtree(data_dir / FOLDER, ignore_errors=True)
+        drop_from_page_cache(data_dir / FOLDER)
+        with memory_watched() as memory, patch.object(image_files, "_IN_MEMORY", sys.maxsize * (way == "in memory")):
+            began = perf_counter()
+            experiment = prepare(config, data_dir=data_dir, device=torch.device("cpu"))
+            seconds = [perf_counter() - began]
+            with watched() as display:
+                for _epoch in epochs_of(experiment, display, epochs=2):
+                    seconds.append(perf_counter() - began)
+        return numbers_of(seconds, memory)
+
+    if way == "found again":
+        with patch.object(image_files, "_IN_MEMORY", 0):
+            prepare(config, data_dir=data_dir, device=torch.device("cpu"))
+    return two_epochs
+
+
+def theirs(settings: Settings, scene: Scene) -> Contender:
+    """The same network and optimizer."""
+    torch.set_num_threads(settings.threads)
+    network = scene.config(scene.root).network
+
+    def two_epochs(_: int) -> Numbers:
+        with memory_watched() as memory:
+            began = perf_counter()
+            transform = torchvision.transforms.Compose(
+                [
+                    torchvision.transforms.Resize((scene.side, scene.side)),
+                    torchvision.transforms.ToTensor(),
+                    torchvision.transforms.Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+                ]
+            )
+            images = torchvision.datasets.ImageFolder(str(scene.pictures), transform)
+            loader = DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=0 if settings.quick else 2)
+            model = seeded_module(network, 0)
+            optimizer = torch.optim.AdamW(model.parameters())
+            seconds = [perf_counter() - began]
+            for _ in range(2):
+                for batch, labels in loader:
+                    optimizer.zero_grad()
+                    torch.autograd.backward(F.cross_entropy(model(batch), labels))
+                    optimizer.step()
+                seconds.append(perf_counter() - began)
+        return numbers_of(seconds, memory)
+
+    return two_epochs
+
+
+def numbers_of(seconds: list[float], memory: list[int]) -> Numbers:
+    """Of a round: when it was ready, when each of two epochs was over, and the bytes that were seen."""
+    ready, first, second = seconds
+    return {
+        "until the first step, s": ready,
+        "first epoch, s": first - ready,
+        "second epoch, s": second - first,
+        "memory at its highest, MiB": max(memory) / 2**20,
+    }
+
+
+def drop_from_page_cache(folder: Path) -> None:
+    """What is in the files of a folder is read from the disk the next time."""
+    for path in folder.glob("*") if sys.platform == "linux" else ():
+        descriptor = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+
+@contextmanager
+def memory_watched() -> Iterator[list[int]]:
+    """The bytes of this process, and those it started, that belong to no file, a few times a second."""
+    seen = [anonymous_memory()]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            seen.append(anonymous_memory())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+        seen.append(anonymous_memory())
+
+
+def anonymous_memory() -> int:
+    """What several processes share is counted once."""
+    total = 0
+    for process in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines()
+        except OSError:  # it has ended, or this is not Linux
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
+    return total

@@ -1,0 +1,348 @@
+"""Pixels that are kept in a file: when they are found again, when not, and what is left where something goes wrong."""
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cnncli.data import decoding, image_cache, image_files
+from cnncli.data.decode import decode
+from cnncli.data.image_cache import FOLDER, CachedImages
+from cnncli.data.images import Dataset
+from cnncli.data.load import load_dataset
+from cnncli.errors import DataError, DiskError
+from cnncli.experiment.setup import prepare
+from cnncli.spec.config import read_config
+from cnncli.spec.data import DataSpec
+from cnncli.training.fit import fit
+
+SIZE = (4, 6)
+
+
+@pytest.fixture(autouse=True)
+def few_bytes_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_files, "_IN_MEMORY", 10)
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """A folder of eight noisy pictures of two classes."""
+    folder = tmp_path / "pets"
+    numbers = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for number in range(4):
+            pixels = numbers.integers(0, 256, (8, 9), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+def load(folder: Path, notices: list[str] | None = None, **fields: object) -> Dataset:
+    spec = {"name": "image-folder", "path": folder.name, "size": SIZE, "channels": 1, "test": 2, **fields}
+    notify = (notices if notices is not None else []).append
+    return load_dataset(DataSpec.model_validate(spec), data_dir=folder.parent, notify=notify)
+
+
+def kept(folder: Path) -> set[str]:
+    """The files of pixels, and whatever else lies there but does not belong to them."""
+    every = list((folder.parent / FOLDER).iterdir())
+    stems = {path.stem for path in every if path.suffix == ".uint8"}
+    return {path.name for path in every if path.suffix == ".uint8" or path.stem not in stems}
+
+
+def pixels_by_pillow(path: Path) -> list[int]:
+    with Image.open(path) as image:
+        return list(image.resize((SIZE[1], SIZE[0]), Image.Resampling.BILINEAR).tobytes())
+
+
+@contextmanager
+def no_decoding() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_files, "decode_all", None)
+        yield
+
+
+def test_the_second_time_nothing_is_decoded(pets: Path) -> None:
+    notices: list[str] = []
+    first = load(pets, notices)
+    images = [*first.train.images.flatten(1).tolist(), *first.test.images.flatten(1).tolist()]
+    assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
+    assert len(kept(pets)) == 2
+    assert any("decoded once, into" in notice for notice in notices)
+    with no_decoding():
+        second = load(pets, notices)
+    assert torch.equal(second.train.images, first.train.images)
+    assert torch.equal(second.test.images, first.test.images)
+    assert second.files == first.files
+    assert sum("decoded before, are read from" in notice for notice in notices) == 2
+
+
+def test_sums_are_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in (10, 10, 2**20):  # decoded, found again, in memory
+        monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+        train = load(pets).train
+        values = train.images.flatten(2).long()  # (N, C, H W)
+        assert train.sums is not None
+        assert torch.equal(train.sums, torch.stack([values.sum(dim=2), (values**2).sum(dim=2)], dim=2))
+
+
+def test_in_memory_it_is_the_same_data_set(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mapped = load(pets)
+    monkeypatch.setattr(image_files, "_IN_MEMORY", 2**20)
+    held = load(pets)
+    assert torch.equal(held.train.images, mapped.train.images)
+    assert held.files == mapped.files
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_changed_file_is_decoded_anew_and_the_old_pixels_are_removed(pets: Path, number: int) -> None:
+    """Whichever part it is in: the other part is found again."""
+    before, old = load(pets), kept(pets)
+    changed = sorted(pets.rglob("*.png"))[number]
+    Image.new("L", (8, 9), 77).save(changed)
+    os.utime(changed, ns=(0, 10**18))
+    notices: list[str] = []
+    after = load(pets, notices)
+    images = [*after.train.images.flatten(1).tolist(), *after.test.images.flatten(1).tolist()]
+    assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
+    assert [77] * 24 in images
+    assert len({*before.files.items(), *after.files.items()}) == 3
+    assert len(kept(pets)) == 2
+    assert len(kept(pets) & old) == 1
+    assert any("removed that were decoded before" in notice for notice in notices)
+    with no_decoding():
+        load(pets)
+
+
+def test_a_file_of_the_same_size_is_told_by_its_time(tmp_path: Path) -> None:
+    folder = tmp_path / "pets"
+    for label in ("cat", "dog"):
+        for number in range(2):
+            (folder / label).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 9), number).save(folder / label / f"{number}.bmp")
+    load(folder)
+    before = (folder / "cat" / "0.bmp").stat()
+    Image.new("L", (8, 9), 55).save(folder / "cat" / "0.bmp")
+    assert (folder / "cat" / "0.bmp").stat().st_size == before.st_size
+    os.utime(folder / "cat" / "0.bmp", ns=(0, before.st_mtime_ns + 1))
+    after = load(folder)
+    assert 55 in torch.cat((after.train.images, after.test.images))
+
+
+def test_other_sizes_parts_and_folders_are_kept_beside(pets: Path) -> None:
+    load(pets)
+    load(pets, size=(5, 5))
+    load(pets, test=4)
+    shutil.copytree(pets, pets.with_name("copy"))
+    load(pets.with_name("copy"), size=(6, 6))
+    assert len(kept(pets)) == 8
+    with no_decoding():
+        load(pets)
+
+
+def test_a_folder_with_a_test_part_of_its_own(pets: Path) -> None:
+    """A change of one part leaves the other alone."""
+    for part in ("train", "test"):
+        shutil.copytree(pets, pets.parent / "both" / part)
+    both = pets.parent / "both"
+    load(both, test=None)
+    (both / "test" / "cat" / "0.png").unlink()
+    old = kept(both)
+    load(both, test=None)
+    assert len(kept(both)) == 2
+    assert len(kept(both) & old) == 1
+
+
+def test_other_rules_make_other_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(pets)
+    old = kept(pets)
+    monkeypatch.setattr(image_cache, "RULE", 2)
+    load(pets)
+    new = kept(pets)
+    assert not new & old
+    monkeypatch.setattr("PIL.__version__", "99")
+    load(pets)
+    assert not kept(pets) & new
+
+
+@pytest.mark.parametrize("note", [b"", b'{"checksum": "sha', b"[1]", b"\xff"])
+def test_a_damaged_note_is_none(pets: Path, note: bytes) -> None:
+    first = load(pets)
+    for path in (pets.parent / FOLDER).glob("*.json"):
+        path.write_bytes(note)
+    again = load(pets)
+    assert again.files == first.files
+    with no_decoding():
+        load(pets)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "sums"])
+def test_a_file_cut_short_is_not_believed(pets: Path, kind: str) -> None:
+    first = load(pets)
+    expected = first.train.images.clone()
+    for path in (pets.parent / FOLDER).glob(f"*.{kind}"):
+        path.unlink()
+        path.write_bytes(b"\0")
+    assert torch.equal(load(pets).train.images, expected)
+
+
+@pytest.mark.parametrize("what", [KeyboardInterrupt, DataError])
+def test_what_ends_decoding_leaves_nothing(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, what: type[BaseException]
+) -> None:
+    monkeypatch.setattr(decoding, "_CHUNK_IMAGES", 1)
+
+    def decode_or_not(path: Path, **target: object) -> object:
+        if path.name == "3.png":
+            if what is KeyboardInterrupt:
+                raise KeyboardInterrupt
+            path.write_bytes(b"broken")
+        assert any(name.endswith(".part") for name in kept(pets))
+        return decode(path, **target)  # type: ignore[arg-type]  # handed on as it comes
+
+    monkeypatch.setattr(decoding, "decode", decode_or_not)
+    with pytest.raises(what):
+        load(pets)
+    assert kept(pets) == set()
+    monkeypatch.undo()
+    Image.new("L", (8, 9), 1).save(pets / "cat" / "3.png")
+    Image.new("L", (8, 9), 1).save(pets / "dog" / "3.png")
+    assert len(load(pets).train) == 6
+
+
+def test_what_was_left_by_a_killed_process_is_removed_after_a_day(pets: Path) -> None:
+    (pets.parent / FOLDER).mkdir()
+    for name, hours in (("old.part", 25), ("busy.part", 1)):
+        path = pets.parent / FOLDER / name
+        path.touch()
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+    load(pets)
+    assert {name for name in kept(pets) if name.endswith(".part")} == {"busy.part"}
+
+
+def test_two_may_decode_the_same_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.touch()
+    pixels = np.arange(24, dtype=np.uint8).reshape(1, 1, 4, 6)
+    sums = np.array([[[276, 4324]]])
+    first, second = (CachedImages(tmp_path, tmp_path, [file], pixels.shape, "now") for _ in range(2))
+    with first.writing() as write_first:
+        write_first(pixels[:, :, :2])
+        with second.writing() as write_second:
+            write_second(pixels)
+            second.complete("sha256:x", sums)
+        assert torch.equal(second.open()[0], torch.from_numpy(pixels))
+        write_first(pixels[:, :, 2:])
+        first.complete("sha256:x", sums)
+    assert torch.equal(first.open()[0], torch.from_numpy(pixels))
+    assert CachedImages(tmp_path, tmp_path, [file], pixels.shape, "now").checksum == "sha256:x"
+
+
+def test_no_room_is_said_before(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5})())
+    with pytest.raises(DiskError, match="the decoded images need 144 bytes, 5 are free"):
+        load(pets)
+    assert kept(pets) == set()
+
+
+def test_a_disk_that_is_full_halfway_is_an_error(pets: Path) -> None:
+    """The limit on the size of a file, which the system treats as it does a full disk."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(DiskError, match="File too large") as caught:
+            load(pets)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "--data-dir" in str(caught.value.remedy)
+    assert kept(pets) == set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limits are others")
+def test_more_can_be_mapped_than_there_is_memory(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.touch()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    shape = (memory // 10**6, 1, 1000, 2000)  # twice as much
+    cache = CachedImages(tmp_path, tmp_path, [file], shape, "now")
+    cache.path.parent.mkdir()
+    cache.path.touch()
+    os.truncate(cache.path, cache.size)  # of holes: takes no room on the disk
+    cache.path.with_suffix(".sums").write_bytes(bytes(16 * shape[0]))
+    images, _ = cache.open()
+    assert images.shape == shape
+    assert images[-1, 0, -1, -1] == 0
+
+
+class PeakAnonymous:
+    """The most memory of this process that is no file's, above what it had: what mapping does not take."""
+
+    def __init__(self) -> None:
+        self._before = self._most = self._now()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "PeakAnonymous":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def bytes(self) -> int:
+        return self._most - self._before
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.005):
+            self._most = max(self._most, self._now())
+
+    @staticmethod
+    def _now() -> int:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        (line,) = (line for line in lines if line.startswith("RssAnon:"))
+        return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory is no file's")
+def test_memory_stays_bounded_while_a_folder_is_read_and_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """288 MiB of pixels, in less than half of it."""
+    side, count, bound = 512, 384, 128 * 2**20
+    monkeypatch.setattr(decoding, "_ALONE", 0.0)
+    for number in range(count):
+        path = tmp_path / "pets" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (number % 256, number % 128, 0)).save(path)
+    config = tmp_path / "pets.yaml"
+    config.write_text(
+        "data: {name: image-folder, path: pets, size: 16, validation: 0.2, test: 0.2}\n"
+        "model: {layers: [{conv: {out_channels: 2, kernel_size: 8, stride: 8}}, global_avg_pool, logits]}\n"
+        "train: {batch_size: 4, epochs: 1}\n"
+        "log: {images: 0}\n",
+        encoding="utf-8",
+    )
+
+    def train(*assignments: str) -> int:
+        read = read_config(str(config), data_dir=tmp_path, assignments=assignments)
+        made = prepare(read, data_dir=tmp_path, device=torch.device("cpu"))
+        (epoch,) = fit(made.training, made.train, made.validation, classes=2, epochs=1)
+        assert epoch.validation is not None
+        return made.train.image_count + made.validation.image_count + made.test.image_count if made.validation else 0
+
+    train()  # so that torch has imported what it imports late
+    with PeakAnonymous() as peak:
+        assert train(f"data.size={side}") == count
+    assert peak.bytes < bound < side * side * 3 * count
