@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 from cnncli.data.augment import Augmentation
 from cnncli.data.images import ImageSet
 
-_CHUNK = 4096
-"""Images that are counted at once."""
+_COUNTED_AT_ONCE = 2**22
+"""Bytes of pixels."""
 _ORDER, _VARIATION = 0, 1
 """Streams of random numbers."""
 
@@ -36,15 +36,17 @@ class Normalization:
         """
         indices = torch.arange(len(images)) if indices is None else indices
         indices = indices.to(images.device)
+        channels = images.shape[1]
+        counts = torch.zeros(channels, 256, dtype=torch.float64)
+        for some in indices.split(max(1, _COUNTED_AT_ONCE // images[0].numel())):
+            chunk = images.index_select(0, some)
+            for channel in range(channels):
+                counts[channel] += torch.bincount(chunk[:, channel].reshape(-1), minlength=256).cpu()
         levels = torch.arange(256, dtype=torch.float64) / 255
         means, stds = [], []
-        for channel in range(images.shape[1]):
-            counts = torch.zeros(256, dtype=torch.float64)
-            for start in range(0, len(indices), _CHUNK):
-                chunk = images[indices[start : start + _CHUNK], channel].reshape(-1)
-                counts += torch.bincount(chunk, minlength=256).cpu()
-            mean = (counts * levels).sum() / counts.sum()
-            variance = (counts * (levels - mean) ** 2).sum() / counts.sum()
+        for each in counts:
+            mean = (each * levels).sum() / each.sum()
+            variance = (each * (levels - mean) ** 2).sum() / each.sum()
             means.append(mean.item())
             stds.append(variance.sqrt().item() or 1.0)
         return cls(mean=tuple(means), std=tuple(stds))
