@@ -48,7 +48,10 @@ def order(made: Batches, epoch: int, start_step: int = 0) -> list[int]:
     return list(chain.from_iterable(labels.tolist() for _, labels in made.epoch(epoch, start_step)))
 
 
-def test_mean_and_deviation_are_those_of_torch() -> None:
+@pytest.mark.parametrize("at_once", [2**22, 7 * 1000, 1])
+def test_mean_and_deviation_are_those_of_torch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many images are counted at once: all, some, or one by one."""
+    monkeypatch.setattr("cnncli.data.batches._COUNTED_AT_ONCE", at_once)
     images = noise(50, channels=3).images
     exact = images.to(torch.float64) / 255
     found = Normalization.of(images)
