@@ -38,7 +38,7 @@ class Normalization:
         indices = indices.to(images.device)
         channels = images.shape[1]
         counts = torch.zeros(channels, 256, dtype=torch.float64)
-        for some in indices.split(max(1, _COUNTED_AT_ONCE // images[0].numel())):
+        for some in torch.split(indices, max(1, _COUNTED_AT_ONCE // images[0].numel())):
             chunk = images.index_select(0, some)
             for channel in range(channels):
                 counts[channel] += torch.bincount(chunk[:, channel].reshape(-1), minlength=256).cpu()

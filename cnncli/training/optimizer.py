@@ -51,9 +51,9 @@ def _uncompiled(kind: type[_OptimizerT]) -> type[_OptimizerT]:
     """The same optimizer, whose methods are torch's own without what torch wraps around them for its compiler.
 
     The wrappers tell `torch.compile` to keep out of a method, and import the compiler for that: torch._dynamo, and with
-    it sympy, torch.distributed and a thousand more modules, which take half as long as torch itself. Nobody compiles an
-    optimizer here; `train.compile` is for the model alone. The wrapper of `step` also turns gradients off, which is
-    done here instead. In a torch that wraps nothing, nothing changes.
+    it sympy, torch.distributed and a thousand more modules, which take three quarters as long as torch itself. Nobody
+    compiles an optimizer here; `train.compile` is for the model alone. The wrapper of `step` also turns gradients off,
+    which is done here instead. In a torch that wraps nothing, nothing changes.
     """
     methods = {name: inspect.unwrap(getattr(kind, name)) for name in _WRAPPED}
     return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(methods["step"])})
