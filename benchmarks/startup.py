@@ -74,17 +74,23 @@ def run(settings: Settings) -> list[Comparison]:
         ]
 
 
-def train_to_the_first_step() -> None:
-    """Be `cnncli` with the arguments of this process, until a training has taken its first step."""
-    from cnncli.__main__ import main
-    from cnncli.training.progress import Progress
+class EndAtTheFirstStep:
+    """Sees to it, on the way of the command's own imports, that its training ends with its first step.
 
-    def ended(*_: object) -> None:
-        sys.exit(0)
+    To import the class that is changed any earlier would import torch before the command does it in its own way.
+    """
 
-    Progress.write = ended  # type: ignore[method-assign, assignment]  # it is called after every step
-    main()
+    @staticmethod
+    def find_spec(name: str, path: object, target: object = None) -> None:
+        """What Python asks every finder of modules; this one finds none."""
+        if name == "cnncli.training.fit":
+            from cnncli.training.progress import Progress
+
+            Progress.write = lambda *_: sys.exit(0)  # type: ignore[method-assign]  # it is called after every step
 
 
 if __name__ == "__main__":
-    train_to_the_first_step()
+    from cnncli.__main__ import main
+
+    sys.meta_path.insert(0, EndAtTheFirstStep)
+    main()

@@ -32,14 +32,27 @@ main()
 """
 
 
-def loaded_packages(program: str, *arguments: str) -> set[str]:
-    """The top-level packages in `sys.modules` of a fresh Python after a program that must succeed."""
+RUN_TO_THE_FIRST_STEP = f"""
+import sys
+from cnncli.training.progress import Progress
+Progress.write = lambda *_: sys.exit(0)  # it is called after every step
+{RUN_COMMAND}
+"""
+
+
+def loaded_modules(program: str, *arguments: str) -> set[str]:
+    """What is in `sys.modules` of a fresh Python after a program that must succeed."""
     command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     loaded = done.stdout.splitlines()[-1].split()
     assert loaded[0] == "loaded:"
-    return {name.partition(".")[0] for name in loaded[1:]}
+    return {*loaded[1:]}
+
+
+def loaded_packages(program: str, *arguments: str) -> set[str]:
+    """The same without what is within packages."""
+    return {name.partition(".")[0] for name in loaded_modules(program, *arguments)}
 
 
 @pytest.mark.parametrize("room", ["errors", "geometry", "spec", "analysis", "cli.app"])
@@ -72,6 +85,21 @@ def test_light_commands_load_nothing_heavy(command: str) -> None:
 
 def test_the_heavy_is_seen_where_it_is() -> None:
     assert loaded_packages(IMPORT_ALL, "cnncli.model") & HEAVY == {"torch"}
+
+
+def test_the_first_step_waits_for_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """TensorBoard's packages and Pillow are for what is written after it; each of the others stands for a second."""
+    loaded = loaded_modules(RUN_TO_THE_FIRST_STEP, "train", "quickstart", "--quiet", "--out", str(tmp_path))
+    assert "cnncli.training.step" in loaded
+    assert not loaded & {"tensorboard", "google.protobuf", "PIL", "torchvision", "torch._dynamo", "sympy"}
+
+
+def test_a_training_does_without_torchs_compiler_and_torchvision(tmp_path: Path) -> None:
+    """torch's optimizers import its compiler when they are made, stepped or saved: a second, and 150 MB of memory."""
+    words = ("train", "quickstart", "--quiet", "--out", str(tmp_path), "--set", "train.epochs=1")
+    loaded = loaded_modules(RUN_COMMAND, *words)
+    assert {"cnncli.training.step", "tensorboard", "PIL"} <= loaded
+    assert not loaded & {"torch._dynamo", "sympy", "torchvision"}
 
 
 def modules() -> Iterator[tuple[Path, ast.Module]]:

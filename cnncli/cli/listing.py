@@ -7,6 +7,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cnncli.cli.collector import collect_from_now_on
+
 
 class ListedCommand(TyperCommand):
     """A command known by name, summary and panel; its module is imported once it is to be run, completed or explained.
@@ -27,8 +29,7 @@ class ListedCommand(TyperCommand):
         """What click asks for first, whatever it wants of a command."""
         context = self.load().make_context(*arguments, **settings)
         if not gc.isenabled():  # see `cnncli.__main__`
-            gc.freeze()
-            gc.enable()
+            collect_from_now_on()
         return context
 
 

@@ -16,8 +16,8 @@ from torch import Generator, Tensor
 from cnncli.data.augment import Augmentation
 from cnncli.data.images import ImageSet
 
-_COUNTED = 2**22
-"""Bytes of pixels that are counted at once."""
+_COUNTED_AT_ONCE = 2**22
+"""Bytes of pixels."""
 _ORDER, _VARIATION = 0, 1
 """Streams of random numbers."""
 
@@ -53,7 +53,7 @@ class Normalization:
 def _summed_up(images: Tensor, indices: Tensor) -> Tensor:
     """Sums of the pixels and of their squares, int64 (C, 2), of the images (N, C, H, W) at `indices` (M,)."""
     indices = indices.to(images.device)
-    at_once = max(1, _COUNTED // images[0].nbytes)
+    at_once = max(1, _COUNTED_AT_ONCE // images[0].nbytes)
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)  # (C, 256)
     # All channels of a chunk before the next one: images in a file are read once.
     for start in range(0, len(indices), at_once):

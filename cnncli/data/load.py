@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnncli.data.digits import load_digits
-from cnncli.data.image_folder import load_image_folder
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.known import load_known
 from cnncli.data.resize import resized, with_channels
@@ -41,6 +40,8 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None
 def _load(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None]) -> Dataset:
     channels, height, width = input_shape(spec)
     if spec.name == "image-folder":
+        from cnncli.data.image_folder import load_image_folder  # with Pillow, which no other data set needs
+
         return load_image_folder(
             folder_path(spec, data_dir),
             channels=channels,

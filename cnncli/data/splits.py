@@ -1,5 +1,6 @@
 """Some of the images held out, every class in proportion."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,12 +51,13 @@ def stratified_split(
             remedy=f"set {field} to less than {len(labels)}, or to a fraction such as 0.1",
         )
     generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(labels), generator=generator)
-    shuffled_labels = labels.cpu()[shuffled]
-    held_out = torch.zeros(len(labels), dtype=torch.bool)
-    for label, quota in enumerate(_quotas(torch.bincount(shuffled_labels).tolist(), count)):
+    # From here on with NumPy: torch would part each of these small loops among its threads, and wait for all of them.
+    shuffled = torch.randperm(len(labels), generator=generator).numpy()
+    shuffled_labels = labels.cpu().numpy()[shuffled]
+    held_out = np.zeros(len(labels), dtype=np.bool_)
+    for label, quota in enumerate(_quotas(np.bincount(shuffled_labels).tolist(), count)):
         held_out[shuffled[shuffled_labels == label][:quota]] = True
-    return (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
+    return torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(np.flatnonzero(held_out))
 
 
 def _held_out(total: int, share: int | float) -> int:

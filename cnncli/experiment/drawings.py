@@ -12,6 +12,7 @@ from cnncli.board.tags import slugs
 from cnncli.experiment.evolution import Look
 from cnncli.experiment.setup import Experiment
 from cnncli.interpret.dead import can_die, dead_channels, dead_in_pictures
+from cnncli.model import CnnModule
 from cnncli.pictures.feature_maps import CONVOLUTIONS, MAPPED, POOLS, as_maps, feature_map_picture
 from cnncli.pictures.grid import Picture
 from cnncli.pictures.kernels import kernel_picture
@@ -38,7 +39,7 @@ class Drawings:
     """Draws the pictures that a config's `log` wants of an experiment.
 
     Args:
-        experiment: whose model is drawn, as it is at the moment.
+        experiment: whose network, probes and settings these are.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -74,17 +75,17 @@ class Drawings:
         }
         return [tags[look] for look in self.looks]
 
-    def draw(self) -> Drawn:
-        """Everything as it is now."""
-        found = dead_channels(self._experiment.model, self._experiment.held_out.epoch(1)) if self.mortal else {}
+    def draw(self, model: CnnModule) -> Drawn:
+        """Everything, of the experiment's model as it is now or as it was."""
+        found = dead_channels(model, self._experiment.held_out.epoch(1)) if self.mortal else {}
         outlined = dead_in_pictures(self._experiment.config.network, found)
         shapes = {node.name: node.shape for node in self._nodes}
         pictures: dict[str, Picture] = {}
         looks: dict[str, Look] = {}
         if self._log.kernels:
-            self._draw_kernels(outlined, pictures, looks)
+            self._draw_kernels(model, outlined, pictures, looks)
         if self._log.feature_maps and self._slugs:
-            self._draw_maps(outlined, pictures, looks)
+            self._draw_maps(model, outlined, pictures, looks)
         return Drawn(
             pictures=pictures,
             looks={name: look for name, look in looks.items() if name in self.looks},
@@ -95,20 +96,28 @@ class Drawings:
         return [node.name for node in self._nodes if isinstance(node.layer, kinds)]
 
     def _draw_kernels(
-        self, dead: Mapping[str, Collection[int]], pictures: dict[str, Picture], looks: dict[str, Look]
+        self,
+        model: CnnModule,
+        dead: Mapping[str, Collection[int]],
+        pictures: dict[str, Picture],
+        looks: dict[str, Look],
     ) -> None:
         """One picture for each convolution."""
-        kernels = self._experiment.model.kernels()
+        kernels = model.kernels()
         for name in self._names(CONVOLUTIONS):
             picture = kernel_picture(kernels[name], title=name, dead=dead.get(name))
             pictures[f"kernels/{self._numbered[name]}"] = picture
             looks[name] = Look.of(kernels[name], picture)
 
     def _draw_maps(
-        self, dead: Mapping[str, Collection[int]], pictures: dict[str, Picture], looks: dict[str, Look]
+        self,
+        model: CnnModule,
+        dead: Mapping[str, Collection[int]],
+        pictures: dict[str, Picture],
+        looks: dict[str, Look],
     ) -> None:
         """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""
-        model, probes = self._experiment.model, self._experiment.probes
+        probes = self._experiment.probes
         names, pools = self._names(MAPPED), self._names(POOLS)
         with evaluating(model), torch.inference_mode():
             maps = model.outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)

@@ -16,6 +16,7 @@ from cnncli.experiment.drawings import Drawings
 from cnncli.experiment.evolution import Evolution
 from cnncli.experiment.setup import WITNESSES, Experiment
 from cnncli.experiment.texts import settings
+from cnncli.model import CnnModule
 from cnncli.pictures.image import png
 from cnncli.training.evaluate import Evaluation
 from cnncli.training.fit import Epoch
@@ -54,11 +55,12 @@ class Logbook:
         self._last_pictures = 0
         self._left_out: list[str] = []
 
-    def begin(self, meta: Mapping[str, Any]) -> None:
-        """The pages that stay as they are.
+    def begin(self, meta: Mapping[str, Any], untrained: CnnModule) -> None:
+        """The pages that stay as they are, and the pictures of step 0.
 
         Args:
             meta: versions and machine, as in meta.json.
+            untrained: the network as it was at step 0.
         """
         config = self._experiment.config
         inspection = inspect_graph(graph_of(config.network, config.name))
@@ -79,6 +81,8 @@ class Logbook:
             self._board.graph(inspection)
         if self._steps and self._drawings.mortal:
             self._board.texts({"dead_filters": self._about_dead_filters()})
+        if self.due(0):
+            self.draw(0, untrained)
 
     def _about_dead_filters(self) -> str:
         images = self._experiment.held_out.image_count
@@ -94,9 +98,9 @@ class Logbook:
         """Whether pictures are to be drawn after a step and have not been."""
         return step in self._steps and step not in self._done
 
-    def draw(self, step: int) -> None:
-        """The pictures after a step, as far as the budget goes."""
-        drawn = self._drawings.draw()
+    def draw(self, step: int, model: CnnModule | None = None) -> None:
+        """The pictures after a step, as far as the budget goes; of the network as it is now unless a model is given."""
+        drawn = self._drawings.draw(self._experiment.model if model is None else model)
         encoded = {tag: png(picture.pixels) for tag, picture in drawn.pictures.items()}
         allotted = self._allot(encoded)
         self._done.add(step)
@@ -184,7 +188,7 @@ class Logbook:
         due = [step for step in self._steps if self.due(step)]
         epochs = self._experiment.config.train.epochs - self._experiment.training.epochs_done
         if encoded is None:  # an epoch has ended before anything was drawn: in a run that goes on, or without pictures
-            pictures = self._drawings.draw().pictures if due else {}
+            pictures = self._drawings.draw(self._experiment.model).pictures if due else {}
             encoded = {tag: png(picture.pixels) for tag, picture in pictures.items()}
             epochs += 1
         sizes = {tag: len(png) + _POINT for tag, png in encoded.items()}

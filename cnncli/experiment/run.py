@@ -1,12 +1,12 @@
 """A run from its first epoch to its results, and on from a checkpoint."""
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from cnncli.board.event_file import Board
 from cnncli.errors import CnncliError, DiskError, RunError, UsageError
-from cnncli.experiment.logbook import Logbook
 from cnncli.experiment.setup import Experiment
 from cnncli.spec.config import Config
 from cnncli.spec.document import dotted, parse_document, read_document
@@ -14,9 +14,15 @@ from cnncli.training.checkpoint import load_state, load_weights, read_manifest, 
 from cnncli.training.evaluate import Evaluation, evaluate
 from cnncli.training.fit import Epoch, fit
 from cnncli.training.meta import collect_meta
-from cnncli.training.profile import Profile, unmeasured
+from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory, State
+
+if TYPE_CHECKING:
+    from cnncli.experiment.logbook import Logbook
+
+Fit = Callable[..., Iterator[Epoch]]
+"""`fit` with all that stays the same from one call to the next."""
 
 _MAY_DIFFER = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("log",))
 """What a resumed run may change without becoming another run."""
@@ -65,14 +71,13 @@ def conduct(
                 run.write_config(experiment.config.document.text)
                 run.write_meta(meta)
             run.write_resolved(experiment.config.resolved())
-            with Board(run.path, resumed_at=experiment.training.step + 1 if resumed else None) as board:
-                logbook = Logbook(board, run.path, experiment, notify)
-                if not resumed:
-                    with span("pictures"):
-                        logbook.begin(meta)
-                yield from _epochs(
-                    experiment, run, logbook, progress=progress, stop=stop, notify=notify, profile=profile
-                )
+            fit_on = _fit_on(experiment, progress=progress, notify=notify, profile=profile)
+            with (
+                _logbook(experiment, run, notify, resumed_at=experiment.training.step + 1)
+                if resumed
+                else _begun(experiment, run, notify, meta=meta, fit_on=fit_on, span=span)
+            ) as logbook:
+                yield from _epochs(experiment, run, logbook, fit_on, span, stop)
                 if profile is not None:
                     profile.close()
                 if stop() and experiment.training.epochs_done < experiment.config.train.epochs:
@@ -86,47 +91,88 @@ def conduct(
             run.finish({"epoch": experiment.training.best_epoch, **records})
 
 
+def _fit_on(
+    experiment: Experiment, *, progress: Progress, notify: Callable[[str], None], profile: Profile | None
+) -> Fit:
+    """`fit` for an experiment; it lacks only when to stop."""
+    spec = experiment.config.train
+    stopping = spec.early_stopping
+    return partial(
+        fit,
+        experiment.training,
+        experiment.train,
+        experiment.validation,
+        classes=len(experiment.config.classes),
+        epochs=spec.epochs,
+        label_smoothing=spec.label_smoothing,
+        clip_norm=spec.clip_norm,
+        bf16=experiment.bf16,
+        compiled=spec.compile,
+        patience=stopping.patience if stopping else None,
+        metric=stopping.metric if stopping else "accuracy",
+        progress=progress,
+        notify=notify,
+        profile=profile,
+    )
+
+
+@contextmanager
+def _logbook(
+    experiment: Experiment, run: RunDirectory, notify: Callable[[str], None], *, resumed_at: int | None
+) -> Iterator["Logbook"]:
+    """A logbook with an event file of its own, see `Board`; TensorBoard's packages are imported here."""
+    from cnncli.board.event_file import Board
+    from cnncli.experiment.logbook import Logbook
+
+    with Board(run.path, resumed_at=resumed_at) as board:
+        yield Logbook(board, run.path, experiment, notify)
+
+
+@contextmanager
+def _begun(
+    experiment: Experiment,
+    run: RunDirectory,
+    notify: Callable[[str], None],
+    *,
+    meta: Mapping[str, Any],
+    fit_on: Fit,
+    span: Span,
+) -> Iterator["Logbook"]:
+    """The logbook of a new run, with what belongs to its beginning.
+
+    The first step is taken before, and does not wait for packages and pictures: those of step 0 are of a copy.
+    """
+    untrained = copy.deepcopy(experiment.model)
+    epochs = list(fit_on(stop=lambda: True))
+    assert not epochs, "an epoch is not over before fit() is asked to go on after its last step"
+    with _logbook(experiment, run, notify, resumed_at=None) as logbook:
+        with span("pictures"):
+            logbook.begin(meta, untrained)
+        del untrained  # as large as the network
+        yield logbook
+
+
 def _epochs(
     experiment: Experiment,
     run: RunDirectory,
-    logbook: Logbook,
-    *,
-    progress: Progress,
+    logbook: "Logbook",
+    fit_on: Fit,
+    span: Span,
     stop: Callable[[], bool],
-    notify: Callable[[str], None],
-    profile: Profile | None,
 ) -> Iterator[Epoch]:
     """Train, and write down each epoch before yielding it; a checkpoint is left where it ends.
 
     At the steps that pictures belong to, the training is left for as long as drawing takes, as if it was stopped.
     """
-    spec, training = experiment.config.train, experiment.training
-    stopping = spec.early_stopping
-    span = unmeasured if profile is None else profile.span
-    while True:
+    training = experiment.training
+    while not stop():
         if logbook.due(training.step):
             with span("pictures"):
                 logbook.draw(training.step)
             if training.step_in_epoch:
                 with span("checkpoints"):
                     save_checkpoint(run.last, training)
-        for epoch in fit(
-            training,
-            experiment.train,
-            experiment.validation,
-            classes=len(experiment.config.classes),
-            epochs=spec.epochs,
-            label_smoothing=spec.label_smoothing,
-            clip_norm=spec.clip_norm,
-            bf16=experiment.bf16,
-            compiled=spec.compile,
-            patience=stopping.patience if stopping else None,
-            metric=stopping.metric if stopping else "accuracy",
-            progress=progress,
-            stop=lambda: stop() or logbook.due(training.step),
-            notify=notify,
-            profile=profile,
-        ):
+        for epoch in fit_on(stop=lambda: stop() or logbook.due(training.step)):
             # In this order a crash loses an epoch at most: what is written twice is cut when the run goes on.
             run.append_metrics(epoch.as_record())
             with span("pictures"):
@@ -136,7 +182,7 @@ def _epochs(
                     save_checkpoint(run.best, training)
                 save_checkpoint(run.last, training)
             yield epoch
-        if stop() or not logbook.due(training.step):
+        if not logbook.due(training.step):
             break
     if training.step_in_epoch:
         save_checkpoint(run.last, training)

@@ -1,11 +1,17 @@
-"""The optimizer: which weights decay, and the fused kernels where there are any."""
+"""The optimizer: which weights decay, the fused kernels where there are any, and no compiler."""
 
-from typing import Any, assert_never
+import inspect
+from typing import Any, TypeVar, assert_never
 
 import torch
 from torch import nn
 
 from cnncli.spec.train import Adam, AdamW, Optimizer, RmsProp, Sgd
+
+_OptimizerT = TypeVar("_OptimizerT", bound=torch.optim.Optimizer)
+
+_WRAPPED = ("add_param_group", "zero_grad", "step", "state_dict", "load_state_dict")
+"""Methods of optimizers that import torch's compiler when they are called."""
 
 
 def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
@@ -18,15 +24,15 @@ def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimize
     fused = _has_fused(next(model.parameters()).device)
     match choice:
         case Sgd():
-            return torch.optim.SGD(
+            return _uncompiled(torch.optim.SGD)(
                 groups, lr=choice.lr, momentum=choice.momentum, nesterov=choice.nesterov, fused=fused
             )
         case Adam():
-            return torch.optim.Adam(groups, lr=choice.lr, betas=choice.betas, fused=fused)
+            return _uncompiled(torch.optim.Adam)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
         case AdamW():
-            return torch.optim.AdamW(groups, lr=choice.lr, betas=choice.betas, fused=fused)
+            return _uncompiled(torch.optim.AdamW)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
         case RmsProp():
-            return torch.optim.RMSprop(groups, lr=choice.lr, alpha=choice.alpha, momentum=choice.momentum)
+            return _uncompiled(torch.optim.RMSprop)(groups, lr=choice.lr, alpha=choice.alpha, momentum=choice.momentum)
         case _:
             assert_never(choice)
 
@@ -39,6 +45,18 @@ def split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parame
     """
     parameters = list(model.parameters())
     return [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
+
+
+def _uncompiled(kind: type[_OptimizerT]) -> type[_OptimizerT]:
+    """The same optimizer, whose methods are torch's own without what torch wraps around them for its compiler.
+
+    The wrappers tell `torch.compile` to keep out of a method, and import the compiler for that: torch._dynamo, and with
+    it sympy, torch.distributed and a thousand more modules, which take three quarters as long as torch itself. Nobody
+    compiles an optimizer here; `train.compile` is for the model alone. The wrapper of `step` also turns gradients off,
+    which is done here instead. In a torch that wraps nothing, nothing changes.
+    """
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in _WRAPPED}
+    return type(kind.__name__, (kind,), {**methods, "step": torch.no_grad()(methods["step"])})
 
 
 def _has_fused(device: torch.device) -> bool:

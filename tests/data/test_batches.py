@@ -59,7 +59,10 @@ def with_sums(image_set: ImageSet) -> ImageSet:
     return replace(image_set, sums=torch.tensor(sums))
 
 
-def test_mean_and_deviation_are_those_of_torch() -> None:
+@pytest.mark.parametrize("at_once", [2**22, 7 * 1000, 1])
+def test_mean_and_deviation_are_those_of_torch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many images are counted at once: all, some, or one by one."""
+    monkeypatch.setattr("cnncli.data.batches._COUNTED_AT_ONCE", at_once)
     image_set = noise(50, channels=3)
     exact = image_set.images.to(torch.float64) / 255
     found = Normalization.of(image_set)
@@ -218,11 +221,3 @@ def test_images_go_where_there_is_room(room: int | None, moved: bool) -> None:
     assert (placed is image_set) is not moved
     if not moved:
         assert len(placed.subset(torch.tensor([1]))) == 1
-
-
-def test_mean_and_deviation_of_more_than_are_counted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    image_set = noise(50, channels=3)
-    whole = Normalization.of(image_set)
-    for at_once in (3 * 5 * 7 * 4 + 1, 1):
-        monkeypatch.setattr("cnncli.data.batches._COUNTED", at_once)
-        assert Normalization.of(image_set) == whole

@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
     EventAccumulator,
 )
+from torch import Tensor
 
 from cnncli.board.tags import slugs
 from cnncli.errors import CnncliError, RunError, UsageError
 from cnncli.experiment.run import check_can_go_on, conduct
 from cnncli.experiment.setup import prepare
 from cnncli.spec.config import read_config
+from cnncli.training.checkpoint import read_manifest
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
 
@@ -32,8 +35,8 @@ train: {epochs: 2, batch_size: 4}
 """
 
 
-def go(folder: Path, text: str, *assignments: str, run: RunDirectory | None = None) -> RunDirectory:
-    """Train `text` in a new run, or go on with `run`."""
+def go(folder: Path, text: str, *assignments: str, run: RunDirectory | None = None, stop: bool = False) -> RunDirectory:
+    """Train `text` in a new run, or go on with `run`; with `stop`, somebody wants an end from the start."""
     config = folder / "config.yaml"
     config.write_text(text, encoding="utf-8")
     read = read_config(str(config), data_dir=folder, assignments=assignments)
@@ -47,7 +50,7 @@ def go(folder: Path, text: str, *assignments: str, run: RunDirectory | None = No
         command=["cnncli", "train"],
         resumed=run is not None,
         progress=Progress(),
-        stop=lambda: False,
+        stop=lambda: stop,
         notify=print,
     ):
         pass
@@ -62,6 +65,45 @@ def test_a_run_made_longer_keeps_every_point_of_its_curves(tmp_path: Path) -> No
     events.Reload()
     assert [point.step for point in events.Scalars("accuracy/val")] == [3, 6, 9, 12, 15, 18]
     assert [image.step for image in events.Images("kernels/01_conv1")] == [0, 1, 2, 4, 8, 9, 16, 18]
+
+
+@pytest.mark.parametrize("batch_size", [512, 2000])  # three steps an epoch, one step an epoch
+def test_a_run_that_is_stopped_at_its_first_step_has_the_pictures_of_what_was_before(
+    batch_size: int, tmp_path: Path
+) -> None:
+    """They are drawn after the step. The run goes on from there as if nothing had been."""
+    text = TINY.replace("batch_size: 512", f"batch_size: {batch_size}")
+    (tmp_path / "whole").mkdir()
+    whole, run = go(tmp_path / "whole", text), go(tmp_path, text, stop=True)
+    assert run.status().state == "interrupted"
+    assert read_manifest(run.last)["step"] == 1
+
+    def kernels() -> dict[int, Tensor]:
+        return {
+            int(path.stem): load_file(path)["conv1:shown"] for path in (run.path / "evolution").glob("*.safetensors")
+        }
+
+    read = read_config(str(tmp_path / "config.yaml"), data_dir=tmp_path)
+    untrained = prepare(read, data_dir=tmp_path, device=torch.device("cpu")).model.kernels()["conv1"]
+    assert kernels().keys() == {0}
+    assert torch.equal(kernels()[0], untrained)
+
+    go(tmp_path, text, run=run)
+    assert not torch.equal(kernels()[1], untrained)
+    for name in ("checkpoints/last/weights.safetensors", "checkpoints/best/weights.safetensors", "results.json"):
+        assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
+    pictures = {
+        path: EventAccumulator(str(path), size_guidance={"images": 0}).Reload() for path in (run.path, whole.path)
+    }
+    ours, theirs = (
+        {
+            tag: [(image.step, image.encoded_image_string) for image in events.Images(tag)]
+            for tag in events.Tags()["images"]
+        }
+        for events in pictures.values()
+    )
+    assert ours == theirs
+    assert [step for step, _ in ours["kernels/01_conv1"]][:3] == [0, 1, 2]
 
 
 def test_there_must_be_something_left_to_train(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Which weights decay, and that the optimizers are torch's own."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -89,3 +90,36 @@ def test_fused_channels_last_steps_are_those_of_the_plain_optimizer(
             optimizer.step()
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("choice", "kind", "arguments"), ORACLES)
+def test_without_the_compiler_an_optimizer_is_the_same_to_the_bit(
+    choice: Optimizer, kind: Callable[..., torch.optim.Optimizer], arguments: dict[str, Any]
+) -> None:
+    """Its steps, its name, its hooks, and a state that torch's own goes on from, and the other way round."""
+    torch.manual_seed(0)
+    ours, plain = kernels_only(), kernels_only()
+    plain.load_state_dict(ours.state_dict())
+    weights, biases = [*plain.parameters()][::2], [*plain.parameters()][1::2]
+    groups = [{"params": weights, "weight_decay": choice.weight_decay}, {"params": biases, "weight_decay": 0.0}]
+    fused = {} if kind is torch.optim.RMSprop else {"fused": True}
+    optimizer, theirs = build_optimizer(choice, ours), kind(groups, **arguments | fused)
+    assert isinstance(optimizer, type(theirs))
+    assert type(optimizer).__name__ == type(theirs).__name__
+    hooked: list[object] = []
+    optimizer.register_step_post_hook(lambda *_: hooked.append(_))
+    images = torch.rand(5, 2, 5, 5)
+    for step in range(6):
+        for each, model in ((optimizer, ours), (theirs, plain)):
+            each.zero_grad()
+            torch.autograd.backward(model(images).square().mean())
+            each.step()
+        if step == 2:
+            mine, other = copy.deepcopy((optimizer.state_dict(), theirs.state_dict()))
+            optimizer.load_state_dict(other)
+            theirs.load_state_dict(mine)
+    assert len(hooked) == 6
+    for after, expected in zip(ours.parameters(), plain.parameters(), strict=True):
+        assert after.isfinite().all()
+        assert torch.equal(after, expected)
+        assert after.is_leaf

@@ -14,6 +14,7 @@ import typer
 
 from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import inspect_graph
+from cnncli.cli.collector import torch_uncollected
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
 from cnncli.spec.config import Config, read_config
@@ -89,15 +90,16 @@ def train(
         raise UsageError("name a config to train", remedy="cnncli train quickstart trains the bundled first example")
     read = _read(config, resume, assignments, name, data_dir)
     # torch takes seconds to import: by now everything has been said that can be wrong with a config.
-    import torch
+    with torch_uncollected():
+        import torch
 
-    from cnncli.cli.render import results
-    from cnncli.cli.render.progress import TrainingDisplay, loudness
-    from cnncli.experiment.run import check_can_go_on
-    from cnncli.experiment.setup import prepare
-    from cnncli.training.allocator import keep_freed_memory
-    from cnncli.training.device import resolve_device, useful_threads
-    from cnncli.training.run_directory import RunDirectory
+        from cnncli.cli.render import results
+        from cnncli.cli.render.progress import TrainingDisplay, loudness
+        from cnncli.experiment.run import check_can_go_on
+        from cnncli.experiment.setup import prepare
+        from cnncli.training.allocator import keep_freed_memory
+        from cnncli.training.device import resolve_device, useful_threads
+        from cnncli.training.run_directory import RunDirectory
 
     macs_per_step = inspect_graph(graph_of(read.network, read.name)).macs * read.train.batch_size
     torch.set_num_threads(threads or useful_threads(macs_per_step))
