@@ -1,8 +1,10 @@
 """Many image files, decoded by as many processes as there are cores.
 
 Processes and not threads: the smaller the images, the more of the work is Python's own, which threads do one at a time.
-They are plain processes that speak through pipes, and not `multiprocessing`'s: those would run the caller's main script
-once more each, hear the Ctrl-C that is meant for the caller, and take all others along when a decoder crashes.
+They are plain processes that speak through a pipe each, and not `concurrent.futures.ProcessPoolExecutor`: its processes
+share one pipe for all results, so that one that is killed while it writes (pixels are far more than a pipe takes at
+once) leaves the caller waiting for ever. They would also run the caller's main script once more each, hear the Ctrl-C
+that is meant for the caller, and live on when the caller is killed.
 
 M: images of a chunk, C: channels, H, W: height and width.
 """
