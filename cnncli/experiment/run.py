@@ -1,18 +1,22 @@
-"""A run from its first epoch to its results, and on from a checkpoint."""
+"""A run from its first epoch to its results, and on from a checkpoint.
 
-from collections.abc import Callable, Iterator, Sequence
+Of processes that train together the first conducts the run; what the others do is `cnncli.experiment.epochs.follow`.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from cnncli.board.event_file import Board
 from cnncli.errors import CnncliError, DiskError, RunError, UsageError
+from cnncli.experiment.epochs import epochs
 from cnncli.experiment.logbook import Logbook
 from cnncli.experiment.setup import Experiment
 from cnncli.spec.config import Config
 from cnncli.spec.document import dotted, parse_document, read_document
 from cnncli.training.checkpoint import load_state, load_weights, read_manifest, save_checkpoint
 from cnncli.training.evaluate import Evaluation, evaluate
-from cnncli.training.fit import Epoch, fit
+from cnncli.training.fit import Epoch
 from cnncli.training.meta import collect_meta
 from cnncli.training.profile import Profile, unmeasured
 from cnncli.training.progress import Progress
@@ -56,7 +60,7 @@ def conduct(
             _resume(experiment, run)
         run.set_status("running")
         with _outcome_noted(run):
-            meta = collect_meta(device=experiment.device, data_files=experiment.data_files, command=command)
+            meta = _meta_of(experiment, command)
             if resumed:
                 _note_resumption(run, meta, notify)
             else:
@@ -68,12 +72,12 @@ def conduct(
                 if not resumed:
                     with span("pictures"):
                         logbook.begin(meta)
-                yield from _epochs(
+                stopped = yield from _epochs(
                     experiment, run, logbook, progress=progress, stop=stop, notify=notify, profile=profile
                 )
                 if profile is not None:
                     profile.close()
-                if stop() and experiment.training.epochs_done < experiment.config.train.epochs:
+                if stopped and experiment.training.epochs_done < experiment.config.train.epochs:
                     run.set_status("interrupted")
                     return
                 with span("scores"):
@@ -93,13 +97,13 @@ def _epochs(
     stop: Callable[[], bool],
     notify: Callable[[str], None],
     profile: Profile | None,
-) -> Iterator[Epoch]:
-    """Train, and write down each epoch before yielding it; a checkpoint is left where it ends.
+) -> Generator[Epoch, None, bool]:
+    """Train, and write down each epoch before yielding it; a checkpoint is left where it ends, maybe because of `stop`.
 
-    At the steps that pictures belong to, the training is left for as long as drawing takes, as if it was stopped.
+    At the steps that pictures belong to, the training is left for as long as drawing takes, as if it was stopped. Other
+    processes of a group then wait at their next step.
     """
-    spec, training = experiment.config.train, experiment.training
-    stopping = spec.early_stopping
+    training, vote = experiment.training, experiment.group.vote(stop)
     span = unmeasured if profile is None else profile.span
     while True:
         if logbook.due(training.step):
@@ -108,20 +112,10 @@ def _epochs(
             if training.step_in_epoch:
                 with span("checkpoints"):
                     save_checkpoint(run.last, training)
-        for epoch in fit(
-            training,
-            experiment.train,
-            experiment.validation,
-            classes=len(experiment.config.classes),
-            epochs=spec.epochs,
-            label_smoothing=spec.label_smoothing,
-            clip_norm=spec.clip_norm,
-            bf16=spec.precision == "bf16",
-            compiled=spec.compile,
-            patience=stopping.patience if stopping else None,
-            metric=stopping.metric if stopping else "accuracy",
+        for epoch in epochs(
+            experiment,
             progress=progress,
-            stop=lambda: stop() or logbook.due(training.step),
+            stop=lambda: vote() or logbook.due(training.step),
             notify=notify,
             profile=profile,
         ):
@@ -134,10 +128,20 @@ def _epochs(
                     save_checkpoint(run.best, training)
                 save_checkpoint(run.last, training)
             yield epoch
-        if stop() or not logbook.due(training.step):
+        if vote.granted or not logbook.due(training.step):
             break
     if training.step_in_epoch:
         save_checkpoint(run.last, training)
+    return vote.granted
+
+
+def _meta_of(experiment: Experiment, command: Sequence[str]) -> dict[str, Any]:
+    return collect_meta(
+        device=experiment.device,
+        data_files=experiment.data_files,
+        command=command,
+        processes=experiment.group.size,
+    )
 
 
 def _scores(experiment: Experiment, run: RunDirectory) -> dict[str, Evaluation]:
@@ -153,7 +157,7 @@ def _scores(experiment: Experiment, run: RunDirectory) -> dict[str, Evaluation]:
 def _resume(experiment: Experiment, run: RunDirectory) -> None:
     """Put the training where the run's last checkpoint left it."""
     training = experiment.training
-    training.load_state_dict(load_state(run.last))
+    training.load_state_dict(experiment.group.from_first(load_state(run.last)))
     stopping = experiment.config.train.early_stopping
     if run.status().state == "complete" and stopping and training.epochs_without_gain >= stopping.patience:
         raise UsageError(
@@ -178,6 +182,7 @@ def _note_resumption(run: RunDirectory, meta: dict[str, Any], notify: Callable[[
     for what, before, now in (
         ("torch", first.get("versions", {}).get("torch"), meta["versions"]["torch"]),
         ("threads:", first.get("threads"), meta["threads"]),
+        ("processes:", first.get("processes", 1), meta["processes"]),
         ("device", first.get("device", {}).get("name"), meta["device"]["name"]),
     ):
         if before != now:

@@ -17,19 +17,23 @@ _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "tensorboard", "pyd
 _GIT_SECONDS = 2
 
 
-def collect_meta(*, device: torch.device, data_files: Mapping[str, str], command: Sequence[str]) -> dict[str, Any]:
+def collect_meta(
+    *, device: torch.device, data_files: Mapping[str, str], command: Sequence[str], processes: int = 1
+) -> dict[str, Any]:
     """What meta.json says.
 
     Args:
         device: where the run computes.
         data_files: checksum of each data file by name.
         command: the command line, word by word.
+        processes: how many train together.
     """
     return {
         "versions": _versions(),
         "platform": platform.platform(),
         "device": {"type": device.type, "name": _device_name(device)},
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "git_commit": _git_commit(Path.cwd()),
         "data": dict(data_files),
         "command": list(command),

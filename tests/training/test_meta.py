@@ -19,6 +19,7 @@ def test_it_names_versions_machine_data_and_command() -> None:
     assert meta["device"]["type"] == "cpu"
     assert meta["device"]["name"]
     assert meta["threads"] == torch.get_num_threads()
+    assert meta["processes"] == 1
     assert meta["data"] == {"train.gz": "abc"}
     assert meta["command"] == ["cnncli", "train", "x.yaml"]
     json.dumps(meta)
