@@ -6,7 +6,8 @@ A page is written for this as follows.
   follows is their output, where `...` stands for the rest of a line and, alone, for any lines. Not compared are the
   width of blanks, and the numbers that a training prints.
 - The commands of a page run in order, in one folder, which has the bundled `configs/` and a run of the name `RUN`.
-  Trainings get the embedded digits and few epochs. Commands of other programs are listed in `NOT_RUN`.
+  Trainings get the embedded digits and few epochs. `torchrun` runs in a process of its own. Commands of other programs,
+  and those that need several machines, are listed in `NOT_RUN`.
 - `yaml` blocks are configs; sections they lack are added. One that begins with `# name.yaml` is a file for the commands
   after it, which may be a broken one.
 - In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.spec`) must exist.
@@ -16,9 +17,11 @@ A page is written for this as follows.
 
 import importlib
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -72,6 +75,11 @@ NOT_RUN = {
     PAIR,
     f"{PAIR} {CPU_INDEX}",
     f"pip install torch torchvision {CPU_INDEX}",
+    *(
+        f"torchrun --nnodes 2 --node-rank {number} --nproc-per-node 4 --master-addr 10.0.0.1 --master-port 29500 "
+        "-m cnncli train lenet5"
+        for number in (0, 1)
+    ),
 }
 IN_FULL = "cnncli train configs/quickstart.yaml"
 
@@ -171,6 +179,17 @@ def run_cnncli(arguments: list[str]) -> tuple[int, str]:
     return code or 0, written.getvalue()
 
 
+def run_torchrun(arguments: list[str]) -> tuple[int, str]:
+    """The same of `torchrun ... -m cnncli ...`."""
+    begin = arguments.index("cnncli") + 1
+    command = [sys.executable, "-m", "torch.distributed.run", *arguments[:begin], *tamed(arguments[begin:])]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cnncli.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    return done.returncode, done.stdout
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete run of one epoch with every kind of tag and all its pictures, for reading only."""
@@ -208,6 +227,8 @@ def execute(command: str, patch: pytest.MonkeyPatch) -> tuple[int, str]:
     if program == "export":
         patch.setenv(*arguments[0].split("=", 1))
         return 0, ""
+    if program == "torchrun":
+        return run_torchrun(arguments)
     assert program == "cnncli", f"{command}: list it in NOT_RUN if it is right"
     *arguments, target = arguments if ">" in arguments else [*arguments, ""]
     arguments = [word for word in arguments if word != ">"]

@@ -1,14 +1,14 @@
 """The `cnncli` program: its commands, and what happens to their errors."""
 
-import errno
 import sys
-import traceback
 from typing import Annotated
 
 import typer
 
 from cnncli import __version__
+from cnncli.cli.failure import report
 from cnncli.cli.listing import ListedCommand, PanelGroup
+from cnncli.cli.processes import SaidAlready, heard_once
 
 app = typer.Typer(
     name="cnncli",
@@ -71,32 +71,14 @@ def _options(
 def main() -> None:
     """Run the program; its exit code tells what went wrong (see `cnncli.errors`)."""
     try:
-        app()
+        with heard_once():
+            app()
     except SystemExit as ended:
         # Whoever read the output has closed it (`| head`), which typer takes for a failure.
         if isinstance(ended.__context__, BrokenPipeError):
             sys.exit(0)
         raise
+    except SaidAlready as said:
+        sys.exit(said.exit_code)
     except Exception as error:
-        sys.exit(_report(error))
-
-
-def _report(error: Exception) -> int:
-    """Say what went wrong, and return the exit code that says it too."""
-    from cnncli.cli.render.console import show_error
-    from cnncli.errors import CnncliError, DiskError
-
-    debug = "--debug" in sys.argv
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        error = DiskError(f"nothing more can be written: {error.strerror}", remedy="free some space")
-    if not isinstance(error, CnncliError):
-        if debug:
-            raise error
-        error = CnncliError(
-            f"cnncli itself failed: {type(error).__name__}: {error}",
-            remedy="this is a bug; run the command again with --debug and report what it prints",
-        )
-    elif debug:
-        traceback.print_exception(error)
-    show_error(error)
-    return error.exit_code
+        sys.exit(report(error))

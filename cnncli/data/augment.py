@@ -10,6 +10,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+_ALL = slice(None)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
@@ -56,31 +58,35 @@ class Augmentation:
     def _is_mirrored(self) -> bool:
         return self.flip_horizontal or self.flip_vertical
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice = _ALL) -> Tensor:
         """Varied images.
 
         Args:
             images: float (N, C, H, W), 0 is black and 1 is white.
             generator: of the CPU; where it stands decides what is drawn.
+            batch, part: the images are this part of a batch of so many, and are varied as they would be among all of
+                them; `images` are the whole batch where they are left out.
 
         Returns:
             float (N, C, H, W), again 0 to 1.
         """
-        count, _, height, width = images.shape
+        count = len(images) if batch is None else batch
+        height, width = images.shape[2:]
         if self._is_sampled:
-            matrices = self._matrices(count, generator)
+            matrices = self._matrices(count, generator)[part]
             grid = sampling_grid(matrices.to(images), height, width)
             if self.elastic_alpha > 0:
-                field = displacement(count, height, width, sigma=self.elastic_sigma, generator=generator)
+                field = displacement(count, height, width, sigma=self.elastic_sigma, generator=generator, part=part)
                 pixels = torch.tensor([2 / width, 2 / height])
                 grid = grid + (self.elastic_alpha * pixels * field).to(images)
             images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         elif self._is_mirrored:
-            images = self._mirrored(images, generator)
+            images = self._mirrored(images, torch.rand(count, 2, generator=generator)[part] < 0.5)
         if self.erase_probability > 0:
-            images = images.masked_fill(self._erased(count, height, width, generator).to(images.device), 0.0)
+            erased = self._erased(count, height, width, generator)[part]
+            images = images.masked_fill(erased.to(images.device), 0.0)
         if self.noise > 0:
-            drawn = torch.randn(images.shape, generator=generator)
+            drawn = torch.randn(count, *images.shape[1:], generator=generator)[part]
             images = (images + self.noise * drawn.to(images)).clamp_(0, 1)
         return images
 
@@ -99,9 +105,11 @@ class Augmentation:
             scale=(1 + self.scale * size).unsqueeze(1) * torch.stack(mirror, dim=1),
         )
 
-    def _mirrored(self, images: Tensor, generator: Generator) -> Tensor:
-        """Half of the images left to right, half of them top to bottom: no sampling, which costs more and rounds."""
-        drawn = torch.rand(len(images), 2, generator=generator) < 0.5
+    def _mirrored(self, images: Tensor, drawn: Tensor) -> Tensor:
+        """Those images left to right and top to bottom for which bool (N, 2) says so.
+
+        Without sampling, which costs more and rounds.
+        """
         for flip, axis, wanted in ((0, 3, self.flip_horizontal), (1, 2, self.flip_vertical)):
             if wanted:
                 chosen = drawn[:, flip].view(-1, 1, 1, 1).to(images.device)
@@ -170,16 +178,18 @@ def _pixel_centers(count: int, like: Tensor) -> Tensor:
     return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
 
 
-def displacement(count: int, height: int, width: int, *, sigma: float, generator: Generator) -> Tensor:
+def displacement(
+    count: int, height: int, width: int, *, sigma: float, generator: Generator, part: slice = _ALL
+) -> Tensor:
     """Smooth random fields: white noise blurred by a Gaussian, with a root mean square of one.
 
     Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks Applied to Visual Document
     Analysis", ICDAR 2003; the blur runs round the edges, so that the middle and the border move alike.
 
     Returns:
-        (N, H, W, 2) displacements along x and y.
+        (N, H, W, 2) displacements along x and y, for a part of `count` images.
     """
-    noise = torch.randn(count, 2, height, width, generator=generator)
+    noise = torch.randn(count, 2, height, width, generator=generator)[part]
     smooth = _circular_blur(height, sigma) @ noise @ _circular_blur(width, sigma)
     return smooth.permute(0, 2, 3, 1)
 

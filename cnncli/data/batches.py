@@ -64,6 +64,26 @@ def _summed_up(images: Tensor, indices: Tensor) -> Tensor:
     return torch.stack([(counts * levels).sum(dim=1), (counts * levels**2).sum(dim=1)], dim=1)
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes takes of every batch.
+
+    Attributes:
+        rank: its number, from 0.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def of(self, count: int) -> slice:
+        """Its part of `count` images: as many as the others have, or one more or less; none where there are too few."""
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+
+WHOLE = Share()
+
+
 class Batches:
     """The batches of one image set.
 
@@ -120,25 +140,31 @@ class Batches:
         """Images per epoch."""
         return self._count
 
-    def epoch(self, number: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def images_in(self, step: int) -> int:
+        """Images in the whole batch of a step, from 0."""
+        return min(self._batch_size, self._count - step * self._batch_size)
+
+    def epoch(self, number: int, start_step: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch.
 
         Args:
             number: of the epoch.
             start_step: batches before this one are left out.
+            share: which part of each batch is wanted. Its images are the same as in the whole batch.
 
         Yields:
             float32 images (N, C, H, W) and int64 labels (N,).
         """
         order = self._order(number)
         for step in range(start_step, len(self)):
-            chosen = slice(step * self._batch_size, (step + 1) * self._batch_size)
+            first, part = step * self._batch_size, share.of(self.images_in(step))
+            chosen = slice(first + part.start, first + part.stop)
             if order is None:
                 pixels, labels = self._set.images[chosen], self._set.labels[chosen]
             else:
                 pixels = self._set.images.index_select(0, order[chosen])
                 labels = self._set.labels.index_select(0, order[chosen])
-            yield self._prepared(self._sent(pixels), number, step), self._sent(labels)
+            yield self._prepared(self._sent(pixels), number, step, part), self._sent(labels)
 
     def _order(self, epoch: int) -> Tensor | None:
         """Positions of the images as they come, int64 (M,); None for all as they stand."""
@@ -156,11 +182,12 @@ class Batches:
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor.to(self._device)
 
-    def _prepared(self, pixels: Tensor, epoch: int, step: int) -> Tensor:
-        """Varied and normalised images of uint8 ones, (N, C, H, W)."""
+    def _prepared(self, pixels: Tensor, epoch: int, step: int, part: slice) -> Tensor:
+        """Varied and normalised images of uint8 ones, (N, C, H, W), which are a part of the batch of a step."""
         images = pixels.to(torch.float32)
         if self._augment is not None:
-            images = self._augment(images.div_(255), _generator(self._seed, _VARIATION, epoch, step))
+            generator = _generator(self._seed, _VARIATION, epoch, step)
+            images = self._augment(images.div_(255), generator, batch=self.images_in(step), part=part)
         # In place, and on (N, C, H, W) as the pixels are: several times faster than in another layout.
         return images.mul_(self._factor).add_(self._offset).contiguous(memory_format=self._format)
 

@@ -1,4 +1,7 @@
-"""A run from its first epoch to its results, and on from a checkpoint."""
+"""A run from its first epoch to its results, and on from a checkpoint.
+
+Of processes that train together the first conducts the run; what the others do is `cnncli.experiment.epochs.follow`.
+"""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,12 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cnncli.errors import CnncliError, DiskError, RunError, UsageError
+from cnncli.experiment.epochs import epochs
 from cnncli.experiment.setup import Experiment
 from cnncli.spec.config import Config
 from cnncli.spec.document import dotted, parse_document, read_document
 from cnncli.training.checkpoint import load_state, load_weights, read_manifest, save_checkpoint
 from cnncli.training.evaluate import Evaluation, evaluate
-from cnncli.training.fit import Epoch, fit
+from cnncli.training.fit import Epoch
+from cnncli.training.group import Vote
 from cnncli.training.meta import collect_meta
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     from cnncli.experiment.logbook import Logbook
 
 Fit = Callable[..., Iterator[Epoch]]
-"""`fit` with all that stays the same from one call to the next."""
+"""`epochs` with all that stays the same from one call to the next."""
 
 _MAY_DIFFER = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("log",))
 """What a resumed run may change without becoming another run."""
@@ -62,25 +67,24 @@ def conduct(
             _resume(experiment, run)
         run.set_status("running")
         with _outcome_noted(run):
-            meta = collect_meta(
-                device=experiment.device, bf16=experiment.bf16, data_files=experiment.data_files, command=command
-            )
+            meta = _meta_of(experiment, command)
             if resumed:
                 _note_resumption(run, meta, notify)
             else:
                 run.write_config(experiment.config.document.text)
                 run.write_meta(meta)
             run.write_resolved(experiment.config.resolved())
-            fit_on = _fit_on(experiment, progress=progress, notify=notify, profile=profile)
+            vote = experiment.group.vote(stop)
+            fit_on = partial(epochs, experiment, progress=progress, notify=notify, profile=profile)
             with (
                 _logbook(experiment, run, notify, resumed_at=experiment.training.step + 1)
                 if resumed
-                else _begun(experiment, run, notify, meta=meta, fit_on=fit_on, span=span)
+                else _begun(experiment, run, notify, meta=meta, vote=vote, fit_on=fit_on, span=span)
             ) as logbook:
-                yield from _epochs(experiment, run, logbook, fit_on, span, stop)
+                yield from _epochs(experiment, run, logbook, vote, fit_on, span)
                 if profile is not None:
                     profile.close()
-                if stop() and experiment.training.epochs_done < experiment.config.train.epochs:
+                if vote.granted and experiment.training.epochs_done < experiment.config.train.epochs:
                     run.set_status("interrupted")
                     return
                 with span("scores"):
@@ -89,31 +93,6 @@ def conduct(
                     logbook.end(experiment.training.step, scores["test"])
             records = {part: evaluation.as_record(experiment.config.classes) for part, evaluation in scores.items()}
             run.finish({"epoch": experiment.training.best_epoch, **records})
-
-
-def _fit_on(
-    experiment: Experiment, *, progress: Progress, notify: Callable[[str], None], profile: Profile | None
-) -> Fit:
-    """`fit` for an experiment; it lacks only when to stop."""
-    spec = experiment.config.train
-    stopping = spec.early_stopping
-    return partial(
-        fit,
-        experiment.training,
-        experiment.train,
-        experiment.validation,
-        classes=len(experiment.config.classes),
-        epochs=spec.epochs,
-        label_smoothing=spec.label_smoothing,
-        clip_norm=spec.clip_norm,
-        bf16=experiment.bf16,
-        compiled=spec.compile,
-        patience=stopping.patience if stopping else None,
-        metric=stopping.metric if stopping else "accuracy",
-        progress=progress,
-        notify=notify,
-        profile=profile,
-    )
 
 
 @contextmanager
@@ -135,6 +114,7 @@ def _begun(
     notify: Callable[[str], None],
     *,
     meta: Mapping[str, Any],
+    vote: Vote,
     fit_on: Fit,
     span: Span,
 ) -> Iterator["Logbook"]:
@@ -143,8 +123,8 @@ def _begun(
     The first step is taken before, and does not wait for packages and pictures: those of step 0 are of a copy.
     """
     untrained = copy.deepcopy(experiment.model)
-    epochs = list(fit_on(stop=lambda: True))
-    assert not epochs, "an epoch is not over before fit() is asked to go on after its last step"
+    ended = list(fit_on(stop=lambda: vote() or True))  # all processes of a group vote after every step
+    assert not ended, "an epoch is not over before fit() is asked to go on after its last step"
     with _logbook(experiment, run, notify, resumed_at=None) as logbook:
         with span("pictures"):
             logbook.begin(meta, untrained)
@@ -156,23 +136,24 @@ def _epochs(
     experiment: Experiment,
     run: RunDirectory,
     logbook: "Logbook",
+    vote: Vote,
     fit_on: Fit,
     span: Span,
-    stop: Callable[[], bool],
 ) -> Iterator[Epoch]:
     """Train, and write down each epoch before yielding it; a checkpoint is left where it ends.
 
-    At the steps that pictures belong to, the training is left for as long as drawing takes, as if it was stopped.
+    At the steps that pictures belong to, the training is left for as long as drawing takes, as if it was stopped. Other
+    processes of a group then wait at their next step.
     """
     training = experiment.training
-    while not stop():
+    while not vote.granted:
         if logbook.due(training.step):
             with span("pictures"):
                 logbook.draw(training.step)
             if training.step_in_epoch:
                 with span("checkpoints"):
                     save_checkpoint(run.last, training)
-        for epoch in fit_on(stop=lambda: stop() or logbook.due(training.step)):
+        for epoch in fit_on(stop=lambda: vote() or logbook.due(training.step)):
             # In this order a crash loses an epoch at most: what is written twice is cut when the run goes on.
             run.append_metrics(epoch.as_record())
             with span("pictures"):
@@ -188,6 +169,16 @@ def _epochs(
         save_checkpoint(run.last, training)
 
 
+def _meta_of(experiment: Experiment, command: Sequence[str]) -> dict[str, Any]:
+    return collect_meta(
+        device=experiment.device,
+        bf16=experiment.bf16,
+        processes=experiment.group.size,
+        data_files=experiment.data_files,
+        command=command,
+    )
+
+
 def _scores(experiment: Experiment, run: RunDirectory) -> dict[str, Evaluation]:
     """Evaluate the weights of the best epoch on `train`, `val` (if any) and `test`."""
     load_weights(run.best, experiment.model)
@@ -201,7 +192,7 @@ def _scores(experiment: Experiment, run: RunDirectory) -> dict[str, Evaluation]:
 def _resume(experiment: Experiment, run: RunDirectory) -> None:
     """Put the training where the run's last checkpoint left it."""
     training = experiment.training
-    training.load_state_dict(load_state(run.last))
+    training.load_state_dict(experiment.group.from_first(load_state(run.last)))
     stopping = experiment.config.train.early_stopping
     if run.status().state == "complete" and stopping and training.epochs_without_gain >= stopping.patience:
         raise UsageError(
@@ -227,6 +218,7 @@ def _note_resumption(run: RunDirectory, meta: dict[str, Any], notify: Callable[[
         ("torch", first.get("versions", {}).get("torch"), meta["versions"]["torch"]),
         ("precision", first.get("precision", meta["precision"]), meta["precision"]),
         ("threads:", first.get("threads"), meta["threads"]),
+        ("processes:", first.get("processes", 1), meta["processes"]),
         ("device", first.get("device", {}).get("name"), meta["device"]["name"]),
     ):
         if before != now:

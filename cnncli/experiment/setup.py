@@ -3,6 +3,7 @@
 Letters for shapes: N images, P probe images, C channels, H height, W width.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from cnncli.data.augment import Augmentation
 from cnncli.data.batches import Batches, Normalization
-from cnncli.data.images import ImageSet
+from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
 from cnncli.errors import ConfigError
@@ -32,6 +33,7 @@ from cnncli.training.device import (
     use_channels_last,
 )
 from cnncli.training.evaluate import evaluation_batch_size
+from cnncli.training.group import ALONE, Group
 from cnncli.training.optimizer import build_optimizer
 from cnncli.training.schedule import build_schedule
 from cnncli.training.state import Training
@@ -75,6 +77,7 @@ class Experiment:
         probes: for the feature maps.
         normalization: mean and deviation of the images learned from.
         data_files: checksum of each file of the data set.
+        group: the processes that train it together.
     """
 
     config: Config
@@ -89,6 +92,7 @@ class Experiment:
     probes: Probes
     normalization: Normalization
     data_files: dict[str, str]
+    group: Group = ALONE
 
     @property
     def model(self) -> CnnModule:
@@ -99,7 +103,12 @@ class Experiment:
 
 
 def prepare(
-    config: Config, *, data_dir: Path, device: torch.device, notify: Callable[[str], None] = lambda message: None
+    config: Config,
+    *,
+    data_dir: Path,
+    device: torch.device,
+    notify: Callable[[str], None] = lambda message: None,
+    group: Group = ALONE,
 ) -> Experiment:
     """Load the data, build the network and what trains it.
 
@@ -107,19 +116,17 @@ def prepare(
         DataError: the data set cannot be had, or is damaged, or too small for the validation split.
         ConfigError: the batch size leaves a batch that batch_norm cannot take, or a probe is no test image.
         DeviceError: out of memory.
+        UsageError: the processes of the group have different configs or data.
     """
     spec = config.train
-    with out_of_memory_explained(device, remedy="make data.size smaller, or use fewer images"):
-        dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
+    dataset = _loaded(config, data_dir, device, notify, group)
     bf16 = use_bf16(spec.precision, device)
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
         learned, test = (_placed(part, device, notify) for part in (dataset.train, dataset.test))
         kept, held_out = split_of(dataset.train.labels, config.data, seed=spec.seed)
-        every_test = torch.arange(len(test))
         _check_batches(config.network, len(kept), spec.batch_size)
-        channels = learned.images.shape[1]
-        normalization = Normalization.of(learned, kept) if config.data.normalize else Normalization.none(channels)
+        normalization = _normalization(learned, kept, wanted=config.data.normalize)
 
         def unshuffled(images: ImageSet, indices: Tensor | None = None) -> Batches:
             return Batches(
@@ -153,11 +160,23 @@ def prepare(
             train_unchanged=unshuffled(learned, kept),
             validation=unshuffled(learned, held_out) if len(held_out) else None,
             test=unshuffled(test),
-            held_out=unshuffled(learned, _spread(held_out)) if len(held_out) else unshuffled(test, _spread(every_test)),
+            held_out=unshuffled(*_witnesses(learned, held_out, test)),
             probes=_probes(test, config, unshuffled),
             normalization=normalization,
             data_files=dataset.files,
+            group=group,
         )
+
+
+def _loaded(
+    config: Config, data_dir: Path, device: torch.device, notify: Callable[[str], None], group: Group
+) -> Dataset:
+    """The data, which one process of a machine reads or downloads before the others; all must have the same."""
+    with group.turn(), out_of_memory_explained(device, remedy="make data.size smaller, or use fewer images"):
+        dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
+    group.check_same("config", config.resolved())
+    group.check_same("data", json.dumps(dataset.files, sort_keys=True))
+    return dataset
 
 
 def _placed(images: ImageSet, device: torch.device, notify: Callable[[str], None]) -> ImageSet:
@@ -171,6 +190,11 @@ def _placed(images: ImageSet, device: torch.device, notify: Callable[[str], None
             f"{len(images):,} images of {size / 1e9:.2f} GB are sent to it a batch at a time"
         )
     return placed
+
+
+def _normalization(images: ImageSet, kept: Tensor, *, wanted: bool) -> Normalization:
+    """That of the images that are learned from; of none, if none is wanted."""
+    return Normalization.of(images, kept) if wanted else Normalization.none(images.images.shape[1])
 
 
 def _check_batches(network: Network, images: int, batch_size: int) -> None:
@@ -219,9 +243,13 @@ def _training(
     )
 
 
-def _spread(positions: Tensor) -> Tensor:
-    """At least `WITNESSES` of the positions, every so manieth: folders have their images class by class."""
-    return positions[:: max(1, len(positions) // WITNESSES)]
+def _witnesses(learned: ImageSet, held_out: Tensor, test: ImageSet) -> tuple[ImageSet, Tensor]:
+    """`Experiment.held_out`: images, and positions of those that count.
+
+    They are every so manieth: folders have their images class by class.
+    """
+    images, positions = (learned, held_out) if len(held_out) else (test, torch.arange(len(test)))
+    return images, positions[:: max(1, len(positions) // WITNESSES)]
 
 
 def _probes(test: ImageSet, config: Config, batches: Callable[[ImageSet], Batches]) -> Probes:

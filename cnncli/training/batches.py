@@ -5,6 +5,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from cnncli.data.batches import WHOLE, Share
+
 
 class Batches(Protocol):
     """Batches that depend on nothing but the epoch's number and the step within it.
@@ -16,6 +18,10 @@ class Batches(Protocol):
         """Steps per epoch."""
         ...
 
-    def epoch(self, number: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def images_in(self, step: int) -> int:
+        """Images in the whole batch of a step, from 0."""
+        ...
+
+    def epoch(self, number: int, start_step: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (N, C, H, W) in float32 and labels (N,) in int64, from a step of an epoch on."""
         ...

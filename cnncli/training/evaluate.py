@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 
 from cnncli.spec.network import Network
 from cnncli.training.batches import Batches
+from cnncli.training.group import ALONE, Group
 
 _AT_ONCE_ON_CPU = 4 * 2**20
 """Bytes of the largest output of a layer: more leaves the caches, and is up to three times slower."""
@@ -52,23 +53,25 @@ class Evaluation:
         }
 
 
-def evaluate(model: nn.Module, batches: Batches, classes: int) -> Evaluation:
+def evaluate(model: nn.Module, batches: Batches, classes: int, group: Group = ALONE) -> Evaluation:
     """Run a model over every batch in eval mode, without gradients, in float32.
 
     Args:
         model: gives logits (N, classes); left in the mode it was in.
         batches: unshuffled and not augmented; `evaluation_batch_size` images at a time use a device well.
         classes: how many there are.
+        group: the processes that all have the model, and part the batches between them.
     """
     device = next(model.parameters()).device
     # MPS has no float64; elsewhere the sum of many small losses is kept exact.
     loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     with evaluating(model), torch.inference_mode():
-        for images, labels in batches.epoch(1):
+        for images, labels in batches.epoch(1, share=group.share):
             logits: Tensor = model(images)  # (N, classes)
             loss += F.cross_entropy(logits, labels, reduction="sum")
             counts += confusion_counts(labels, logits.argmax(dim=1), classes)
+        loss, counts = group.summed(loss), group.summed(counts)
     return _summed_up(float(loss), counts)
 
 

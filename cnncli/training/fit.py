@@ -21,6 +21,7 @@ from cnncli.training.batches import Batches
 from cnncli.training.device import out_of_memory_explained
 from cnncli.training.diverged import find_bad_weight, find_culprit
 from cnncli.training.evaluate import evaluate
+from cnncli.training.group import ALONE, Group
 from cnncli.training.guard import NotFinite
 from cnncli.training.profile import Profile, Span
 from cnncli.training.progress import Progress, Score
@@ -90,6 +91,7 @@ def fit(
     stop: Callable[[], bool] = lambda: False,
     notify: Callable[[str], None] = lambda message: None,
     profile: Profile | None = None,
+    group: Group = ALONE,
 ) -> Iterator[Epoch]:
     """Train until `epochs` are done, from wherever `training` stands.
 
@@ -103,17 +105,15 @@ def fit(
         validation: batches to judge by, or None.
         classes: number of logits.
         epochs: of the whole training, those already done included.
-        label_smoothing, clip_norm, bf16, compiled: see `Step`.
+        label_smoothing, clip_norm, bf16, compiled, notify, profile, group: see `Step`.
         patience: end after so many epochs without gain in `metric`; None: never.
         metric: what the best epoch is chosen by; on the training batches where there is no validation.
         progress: kept up to date at every step, without waiting for the device.
         stop: asked after every step; once it says yes, the generator ends without finishing the epoch.
-        notify: takes a message for the user.
-        profile: told what the time is spent on, and of every step.
 
     Raises:
         DivergedError: a loss, gradient or weight is not finite. What is left in `training` is not to be saved.
-        DeviceError: out of memory.
+        DeviceError: out of memory, or another process of the group has ended.
     """
     step = Step(
         training,
@@ -123,10 +123,11 @@ def fit(
         compiled=compiled,
         notify=notify,
         profile=profile,
+        group=group,
     )
     training.restore_random()
     while training.epochs_done < epochs and not _out_of_patience(training, patience):
-        with out_of_memory_explained(training.device):
+        with out_of_memory_explained(training.device), group.loss_explained():
             ended = _run_steps(training, step, train, epochs=epochs, progress=progress or Progress(), stop=stop)
             if not ended:
                 return
@@ -152,8 +153,8 @@ def _run_steps(
     training.model.train()
     stopped = False
     try:
-        for images, labels in _fetched(train.epoch(number, first), step.span):
-            step.take(images, labels)
+        for images, labels in _fetched(train.epoch(number, first, step.group.share), step.span):
+            step.take(images, labels, train.images_in(training.step_in_epoch))
             progress.write(training.step_in_epoch, training.sums)
             stopped = stop()
             if stopped:
@@ -195,7 +196,7 @@ def _finish_epoch(
     validated = None
     if validation is not None:
         with step.span("validation"):
-            evaluation = evaluate(training.best_model, validation, classes)
+            evaluation = evaluate(training.best_model, validation, classes, step.group)
         validated = Score(evaluation.loss, evaluation.accuracy)
     judged = validated or trained
     train_seconds, images = training.seconds, training.sums.images

@@ -25,7 +25,10 @@ class Guard(Protocol):
         ...
 
     def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_norm: float | None, number: int) -> None:
-        """Take step `number` if it is finite. Raises NotFinite, perhaps some steps late."""
+        """Take step `number` if it is finite. Raises NotFinite, perhaps some steps late.
+
+        `loss` is that of the whole batch, where `backward` gets that of a share of it.
+        """
         ...
 
     def settle(self) -> None:
@@ -48,7 +51,7 @@ class WaitingGuard:
     def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_norm: float | None, number: int) -> None:
         """See `Guard`; raises at once."""
         norm = _clip(optimizer, clip_norm)
-        if not bool(torch.isfinite(loss.detach() + norm)):
+        if not bool(torch.isfinite(loss + norm)):
             raise NotFinite(number)
         optimizer.step()
 
@@ -78,7 +81,8 @@ class SkippingGuard:
 
     def backward(self, loss: Tensor) -> None:
         """See `Guard`."""
-        self._poison = self._poison + 0 * loss.detach()  # 0 times infinity is NaN as well
+        # 0 times infinity is NaN as well. In a group it reaches the other processes with the gradient.
+        self._poison = self._poison + 0 * loss.detach()
         torch.autograd.backward(self._scaler.scale(loss * (1 + self._poison)))
 
     def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_norm: float | None, number: int) -> None:

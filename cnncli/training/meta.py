@@ -18,7 +18,12 @@ _GIT_SECONDS = 2
 
 
 def collect_meta(
-    *, device: torch.device, bf16: bool = False, data_files: Mapping[str, str], command: Sequence[str]
+    *,
+    device: torch.device,
+    bf16: bool = False,
+    processes: int = 1,
+    data_files: Mapping[str, str],
+    command: Sequence[str],
 ) -> dict[str, Any]:
     """What meta.json says.
 
@@ -27,6 +32,7 @@ def collect_meta(
         bf16: whether convolutions and linears learn in bfloat16.
         data_files: checksum of each data file by name.
         command: the command line, word by word.
+        processes: how many train together.
     """
     return {
         "versions": _versions(),
@@ -34,6 +40,7 @@ def collect_meta(
         "device": {"type": device.type, "name": _device_name(device)},
         "precision": "bf16" if bf16 else "fp32",
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "git_commit": _git_commit(Path.cwd()),
         "data": dict(data_files),
         "command": list(command),

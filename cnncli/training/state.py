@@ -37,7 +37,8 @@ class Training:
         best_epoch: the epoch it belongs to, 0 before the first.
         epochs_without_gain: since then.
         random: states of the random number generators where the loop last stopped; None before it began.
-        compiled: the model as `torch.compile` made it, or itself where that failed; no part of the state.
+        replicated: the model as a group of processes runs it; no part of the state.
+        compiled: that as `torch.compile` made it, or itself where that failed; no part of the state.
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Training:
     best_epoch: int = 0
     epochs_without_gain: int = 0
     random: dict[str, Tensor] | None = None
+    replicated: nn.Module | None = None
     compiled: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 from cnncli.training.device import is_out_of_memory
+from cnncli.training.group import Group
 from cnncli.training.guard import guard_for
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.state import Training
@@ -25,10 +26,12 @@ class Step:
         compiled: whether to run the model through `torch.compile`.
         notify: takes a message for the user, such as that compiling failed.
         profile: told what the time is spent on, and of every step.
+        group: the processes that take the step together, each on its share of the batch.
 
     Attributes:
         guard: of the training's device.
         span: names what the time is spent on.
+        group: as given.
         random_before: the state of the CPU's random numbers before the last step.
     """
 
@@ -42,6 +45,7 @@ class Step:
         compiled: bool,
         notify: Callable[[str], None],
         profile: Profile | None,
+        group: Group,
     ) -> None:
         self._training = training
         self._label_smoothing = label_smoothing
@@ -49,16 +53,26 @@ class Step:
         self._bf16 = bf16
         self._notify = notify
         self._profile = profile
+        self.group = group
         self.span: Span = unmeasured if profile is None else profile.span
         self.guard = guard_for(training.device)
         self.random_before = torch.get_rng_state()
-        self._forward: Forward = training.model
-        if compiled:  # once for a training, however often its loop stops and goes on
-            training.compiled = training.compiled or torch.compile(training.model)
+        # Once for a training, however often its loop stops and goes on.
+        if training.replicated is None:
+            training.replicated = group.replicated(training.model)
+        self._plain: Forward = training.replicated
+        self._forward: Forward = self._plain
+        if compiled:
+            if training.compiled is None:  # not `or`: a compiled model that is asked for its truth asks for its length
+                training.compiled = torch.compile(training.replicated)
             self._forward = training.compiled
 
-    def take(self, images: Tensor, labels: Tensor) -> None:
+    def take(self, images: Tensor, labels: Tensor, whole: int) -> None:
         """One step on images (N, C, H, W) and labels (N,).
+
+        Args:
+            images, labels: what this process has of the batch.
+            whole: images in the batch, those of other processes included.
 
         Raises:
             NotFinite: by the guard; then neither weights nor counters have moved.
@@ -68,42 +82,51 @@ class Step:
         rate = training.schedule(training.step)
         for group in training.optimizer.param_groups:
             group["lr"] = rate
-        loss, logits = self._forward_and_backward(images, labels)
+        loss, logits = self._forward_and_backward(images, labels, whole)
+        loss, correct = self.group.over_all(loss.detach(), (logits.detach().argmax(dim=1) == labels).sum())
         with self.span("optimizer"):
             self.guard.step(training.optimizer, loss, clip_norm=self._clip_norm, number=training.step + 1)
         if training.average:
             with self.span("average"):
                 training.average.update(training.step)
-        training.sums = training.sums.plus(loss, logits, labels)
+        training.sums = training.sums.plus(loss, correct, whole)
         training.step += 1
         training.step_in_epoch += 1
         if self._profile is not None:
             self._profile.step()
 
-    def loss(self, forward: Forward, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss to be made small, and the logits (N, classes), both float32."""
+    def loss(
+        self, forward: Forward, images: Tensor, labels: Tensor, weight: float | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The loss to be made small, and the logits (N, classes), both float32.
+
+        It is the mean over the images, or, with a weight, that times their sum.
+        """
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self._bf16):
             logits = forward(images)
         logits = logits.float()
-        return F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing), logits
+        if weight is None:
+            return F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing), logits
+        losses = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing, reduction="sum")
+        return losses * weight, logits
 
-    def _forward_and_backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward_and_backward(self, images: Tensor, labels: Tensor, whole: int) -> tuple[Tensor, Tensor]:
         try:
-            return self._gradients(images, labels)
+            return self._gradients(images, labels, whole)
         except Exception as error:
             # Compilers fail in many ways, and late: at the first call, at the first backward, at the first
             # batch of another size. What is not their fault fails again without them.
-            if self._forward is self._training.model or is_out_of_memory(error):
+            if self._forward is self._plain or is_out_of_memory(error) or self.group.lost_another(error):
                 raise
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             self._notify(f"torch.compile does not work here ({first_line}); training goes on without it")
-            self._forward = self._training.compiled = self._training.model
-            return self._gradients(images, labels)
+            self._forward = self._training.compiled = self._plain
+            return self._gradients(images, labels, whole)
 
-    def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _gradients(self, images: Tensor, labels: Tensor, whole: int) -> tuple[Tensor, Tensor]:
         self._training.optimizer.zero_grad(set_to_none=True)
-        with self.span("forward"):
-            loss, logits = self.loss(self._forward, images, labels)
+        with self.span("forward"), self.group.whole_batch(whole):
+            loss, logits = self.loss(self._forward, images, labels, self.group.weight(whole))
         with self.span("backward"):
             self.guard.backward(loss)
         return loss, logits

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnncli.data.augment import Augmentation
-from cnncli.data.batches import Batches, Normalization
+from cnncli.data.batches import Batches, Normalization, Share
 from cnncli.data.images import ImageSet
 
 
@@ -221,3 +221,31 @@ def test_images_go_where_there_is_room(room: int | None, moved: bool) -> None:
     assert (placed is image_set) is not moved
     if not moved:
         assert len(placed.subset(torch.tensor([1]))) == 1
+
+
+# Shares
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 12])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_shares_are_all_there_is_and_alike(count: int, size: int) -> None:
+    parts = [list(range(count))[Share(rank, size).of(count)] for rank in range(size)]
+    assert list(chain.from_iterable(parts)) == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+EVERYTHING = Augmentation(
+    shift=2, rotate=20, scale=0.2, elastic_alpha=1.0, erase_probability=0.5, noise=0.1, flip_vertical=True
+)
+
+
+@pytest.mark.parametrize("augment", [None, EVERYTHING, Augmentation(flip_horizontal=True, erase_probability=0.5)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_shares_of_a_batch_are_its_images(augment: Augmentation | None, size: int) -> None:
+    """Batches of 4, 4 and 1 images; of the last one somebody gets none."""
+    made = batches(noise(9, channels=3), augment=augment)
+    assert [made.images_in(step) for step in range(3)] == [4, 4, 1]
+    shares = [list(made.epoch(3, share=Share(rank, size))) for rank in range(size)]
+    for step, (whole, labels) in enumerate(made.epoch(3)):
+        assert torch.equal(torch.cat([share[step][1] for share in shares]), labels)
+        torch.testing.assert_close(torch.cat([share[step][0] for share in shares]), whole)

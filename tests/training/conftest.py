@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cnncli.data.batches import WHOLE, Share
 from cnncli.spec.train import AdamW, OneCycle, Optimizer
 from cnncli.training.average import WeightAverage
 from cnncli.training.optimizer import build_optimizer
@@ -27,13 +28,17 @@ class StoredBatches:
     def __len__(self) -> int:
         return -(-len(self.images) // self.batch_size)
 
-    def epoch(self, number: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def images_in(self, step: int) -> int:
+        return min(self.batch_size, len(self.images) - step * self.batch_size)
+
+    def epoch(self, number: int, start_step: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.arange(len(self.images))
         if self.shuffle:
             order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(number))
         for step in range(start_step, len(self)):
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self.images[chosen], self.labels[chosen]
+            part = share.of(len(chosen))
+            yield self.images[chosen[part]], self.labels[chosen[part]]
 
 
 def small_network() -> nn.Sequential:

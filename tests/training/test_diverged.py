@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cnncli.data.batches import WHOLE, Share
 from cnncli.errors import DivergedError
 from cnncli.spec.train import Adam, Optimizer, RmsProp, Sgd
 from cnncli.training.batches import Batches
@@ -91,7 +92,10 @@ def test_one_bad_batch_among_good_ones_keeps_the_weights_too(guard: str, train: 
         def __len__(self) -> int:
             return 3
 
-        def epoch(self, number: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        def images_in(self, step: int) -> int:
+            return train.images_in(step)
+
+        def epoch(self, number: int, start_step: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
             for step, (images, labels) in enumerate(train.epoch(number, start_step), start_step):
                 yield (images * float("inf") if step == 1 else images), labels
 

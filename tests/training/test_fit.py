@@ -1,6 +1,7 @@
 """The loop: going on exactly as before, stopping, scoring, progress."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -221,6 +222,15 @@ def test_a_training_that_stops_and_goes_on_is_compiled_once(
     assert training.step == 2
     assert len(compilations) == 1
     assert len(said) == (not works)
+
+
+def test_what_torch_compiles_goes_on_too(make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the backend that makes no code, which takes no time."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    training, said = make_training(), list[str]()
+    for _ in range(2):
+        list(fit(training, train, None, classes=3, epochs=1, compiled=True, stop=lambda: True, notify=said.append))
+    assert (training.step, said) == (2, [])
 
 
 @pytest.mark.parametrize(("compiled", "messages"), [(False, 0), (True, 1)])

@@ -21,6 +21,7 @@ def test_it_names_versions_machine_data_and_command() -> None:
     assert meta["threads"] == torch.get_num_threads()
     assert meta["precision"] == "fp32"
     assert collect_meta(device=CPU, bf16=True, data_files={}, command=[])["precision"] == "bf16"
+    assert meta["processes"] == 1
     assert meta["data"] == {"train.gz": "abc"}
     assert meta["command"] == ["cnncli", "train", "x.yaml"]
     json.dumps(meta)

@@ -23,11 +23,10 @@ def test_means_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """4 images of loss 1 before an interruption; 2 of loss 4 after it, which took half a second."""
     clock = iter([10.0, 10.5])
     monkeypatch.setattr("cnncli.training.progress.perf_counter", lambda: next(clock))
-    logits, labels = torch.eye(2), torch.tensor([0, 0])
     before = Sums(torch.tensor(4.0), torch.tensor(4), 4)
     progress = Progress()
     progress.begin(epoch=2, epochs=3, step=1, steps=5, sums=before)
-    progress.write(2, before.plus(torch.tensor(4.0), logits, labels))
+    progress.write(2, before.plus(torch.tensor(4.0), torch.tensor(1), 2))
     reading = progress.read()
     assert reading.loss == pytest.approx((4 * 1 + 2 * 4) / 6)
     assert reading.accuracy == pytest.approx(5 / 6)

@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from cnncli.analysis.graph import graph_of
 from cnncli.analysis.rows import inspect_graph
 from cnncli.cli.collector import torch_uncollected
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
+from cnncli.cli.processes import are_several, one_voice
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
 from cnncli.spec.config import Config, read_config
 
@@ -95,32 +97,33 @@ def train(
 
         from cnncli.cli.render import results
         from cnncli.cli.render.progress import TrainingDisplay, loudness
-        from cnncli.experiment.run import check_can_go_on
         from cnncli.experiment.setup import prepare
         from cnncli.training.allocator import keep_freed_memory
         from cnncli.training.device import resolve_device, useful_threads
-        from cnncli.training.run_directory import RunDirectory
+        from cnncli.training.group import ALONE
 
-    macs_per_step = inspect_graph(graph_of(read.network, read.name)).macs * read.train.batch_size
-    torch.set_num_threads(threads or useful_threads(macs_per_step))
-    display = TrainingDisplay(loudness(quiet=quiet, as_json=as_json))
-    run = None if resume is None else RunDirectory.open(resume)
-    if run is not None:
-        check_can_go_on(read, run)
-    experiment = prepare(read, data_dir=data_dir, device=resolve_device(device.value), notify=display.notice)
-    if dry_run:
-        results.show_dry_run(experiment)
-        return
-    keep_freed_memory()
-    data = ["--data-dir", str(data_dir)] if data_dir != DATA_DIR else []
-    again = {"--device": (device.value, "auto"), "--threads": (threads, None)}
-    flags = [str(word) for flag, (given, default) in again.items() if given != default for word in (flag, given)]
-    run = _train(experiment, run, display, out=out, flags=[*data, *flags], profiled=profile)
-    if display.speaks:
-        results.show_results(run.results())
-        results.show_next(run.path, experiment.training.epochs_done, data=data, training=flags)
-    elif quiet and not as_json:
-        typer.echo(str(run.path))
+    with one_voice() if are_several() else nullcontext(ALONE) as group:
+        torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
+        display = TrainingDisplay(loudness(quiet=quiet, as_json=as_json) if group.is_first else "quiet")
+        run = None if resume is None or not group.is_first else _to_go_on_with(resume, read)
+        used = group.start(resolve_device(device.value))
+        experiment = prepare(read, data_dir=data_dir, device=used, notify=display.notice, group=group)
+        if dry_run:
+            if group.is_first:
+                results.show_dry_run(experiment)
+            return
+        keep_freed_memory()
+        if not group.is_first:
+            _take_part(experiment, resumed=resume is not None)
+            return
+        data = ["--data-dir", str(data_dir)] if data_dir != DATA_DIR else []
+        flags = _given_again(device, threads)
+        run = _train(experiment, run, display, out=out, flags=[*data, *flags], profiled=profile)
+        if display.speaks:
+            results.show_results(run.results())
+            results.show_next(run.path, experiment.training.epochs_done, data=data, training=flags)
+        elif quiet and not as_json:
+            typer.echo(str(run.path))
 
 
 def _read(
@@ -137,6 +140,26 @@ def _read(
         config = str(run.resolved)
     named = [*assignments, *([f"name={json.dumps(name)}"] if name is not None else [])]
     return read_config(config, data_dir=data_dir, assignments=named)
+
+
+def _macs_per_step(read: Config) -> int:
+    return inspect_graph(graph_of(read.network, read.name)).macs * read.train.batch_size
+
+
+def _to_go_on_with(resume: Path, read: Config) -> "RunDirectory":
+    """The run in a directory, if it can be resumed with a config."""
+    from cnncli.experiment.run import check_can_go_on
+    from cnncli.training.run_directory import RunDirectory
+
+    run = RunDirectory.open(resume)
+    check_can_go_on(read, run)
+    return run
+
+
+def _given_again(device: Device, threads: int | None) -> list[str]:
+    """The flags that a run has to be given again when it is resumed."""
+    flags = {"--device": (device.value, "auto"), "--threads": (threads, None)}
+    return [str(word) for flag, (given, default) in flags.items() if given != default for word in (flag, given)]
 
 
 def _train(
@@ -180,6 +203,16 @@ def _train(
         kind = Terminated if stop.signal == signal.SIGTERM else Interrupted
         raise kind(
             f"stopped at step {experiment.training.step}; the checkpoint is in {run.last}",
-            remedy="go on with: " + shlex.join(["cnncli", "train", "--resume", str(run.path), *flags]),
+            remedy="go on with: "
+            + shlex.join([*experiment.group.launcher, "train", "--resume", str(run.path), *flags]),
         )
     return run
+
+
+def _take_part(experiment: "Experiment", *, resumed: bool) -> None:
+    """Train together with the process that has the run directory."""
+    from cnncli.cli.stopping import stop_wish
+    from cnncli.experiment.epochs import follow
+
+    with stop_wish(lambda: None) as stop:
+        follow(experiment, resumed=resumed, stop=stop)

@@ -68,7 +68,7 @@ class TrainingDisplay:
             f"{inspection.params:,} parameters, {inspection.macs:,} MACs\n"
             f"{config.data.name}: {experiment.train.image_count:,} images to learn from{held_out}, "
             f"{experiment.test.image_count:,} for the test\n"
-            f"{experiment.device.type}: {_count(config.train.epochs, 'epoch')} of "
+            f"{_where(experiment)}: {_count(config.train.epochs, 'epoch')} of "
             f"{_count(len(experiment.train), 'step')}, run in {run}\n"
             f"{_header()}"
         )
@@ -93,6 +93,12 @@ def loudness(*, quiet: bool, as_json: bool) -> Loudness:
     if quiet:
         return "quiet"
     return "live" if sys.stderr.isatty() else "plain"
+
+
+def _where(experiment: Experiment) -> str:
+    """The kind of device, and on how many processes, if several."""
+    processes = experiment.group.size
+    return experiment.device.type + (f" in {processes} processes" if processes > 1 else "")
 
 
 def _count(number: int, what: str) -> str:

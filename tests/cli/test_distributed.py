@@ -1,0 +1,275 @@
+"""`torchrun --nproc-per-node 2 -m cnncli train`: the run of one process, made by two.
+
+The oracle is the same program in one process, which other tests have compared with torch.
+"""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cnncli.cli.processes import are_several
+from cnncli.training.checkpoint import read_manifest
+from cnncli.training.run_directory import RunDirectory
+
+Cnncli = Callable[..., tuple[int, str, str]]
+Torchrun = Callable[..., subprocess.Popen[str]]
+ExitCodeOf = Callable[..., int]
+
+EPOCHS, STEPS = 3, 105
+FLAGS = ("--threads", 1)
+# 1,151 images to learn from: 104 batches of 11, and one of 7. Two cannot share them evenly.
+CONFIG = """\
+name: shared
+data: {name: digits, size: 8, validation: 287, augment: {shift: 1, noise: 0.1, erase: {probability: 0.3}}}
+model: {layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, flatten, {dropout: 0.2}, logits]}
+train: {epochs: 3, batch_size: 11, optimizer: {sgd: {lr: 1e-2, momentum: 0}}, schedule: one_cycle, ema: 0.99}
+log: {images: 3, graph: false, probes: 1}
+"""
+# Every kind of layer. The last batch is a single image, so that one of two has nothing to do.
+EVERY_LAYER = """\
+name: every-layer
+data: {name: digits, size: 8, validation: 287, augment: {rotate: 10, flip: horizontal, elastic: {alpha: 0.5}}}
+model:
+  layers:
+    - conv: {out_channels: 4, kernel_size: 3, padding: same, norm: batch, activation: relu}
+    - residual:
+        main: [{conv: {out_channels: 8, kernel_size: 3, padding: same, norm: {group: 2}, activation: silu}}]
+        shortcut: auto
+        activation: relu
+    - max_pool: 2
+    - branch:
+        merge: concat
+        paths:
+          - [{conv: {out_channels: 4, kernel_size: 1, norm: layer}}]
+          - [{avg_pool: {kernel_size: 3, stride: 1, padding: 1}}]
+    - conv_transpose: {out_channels: 6, kernel_size: 2, stride: 2, norm: batch}
+    - upsample: {scale_factor: 2}
+    - dropout2d: 0.1
+    - adaptive_avg_pool: 3
+    - adaptive_max_pool: 2
+    - flatten
+    - linear: {out_features: 16, norm: layer, activation: gelu}
+    - dropout: 0.2
+    - logits
+train: {epochs: 2, batch_size: 230, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0, label_smoothing: 0.1}
+log: {images: 0, graph: false}
+"""
+# Hurts one of the processes, before its tenth step: `python hurt.py WHAT ARGUMENTS`.
+HURT = """\
+import os, signal, sys
+what = sys.argv.pop(1)
+from cnncli.cli.app import main
+from cnncli.training.step import Step
+take = Step.take
+def hurt(self, *batch):
+    if self._training.step == 9:
+        if what == "memory":
+            raise MemoryError
+        os.kill(os.getpid(), signal.SIGKILL)
+    take(self, *batch)
+if os.environ["RANK"] == "1":
+    Step.take = hurt
+main()
+"""
+
+
+@pytest.fixture
+def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
+    """Starts two processes; they and torchrun write to one pipe each for stdout and stderr."""
+    with ExitStack() as started:
+
+        def start(*arguments: object, program: tuple[str, ...] = ("-m", "cnncli")) -> subprocess.Popen[str]:
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+            command = [*launcher, *program, *map(str, arguments)]
+            pipe = subprocess.PIPE
+            process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+            started.enter_context(process)
+            started.callback(process.terminate)  # does nothing to one that has ended
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def config(folder: Path) -> Path:
+    path = folder / "shared.yaml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def only_run(out: Path) -> RunDirectory:
+    (run,) = out.iterdir()
+    return RunDirectory.open(run)
+
+
+@pytest.fixture(scope="module")
+def alone(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The run of one process, for reading only."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "shared.yaml").write_text(CONFIG, encoding="utf-8")
+    assert exit_code_of("train", folder / "shared.yaml", *FLAGS, "--quiet", "--out", folder / "runs") == 0
+    return only_run(folder / "runs")
+
+
+def scores(record: dict[str, Any]) -> list[float]:
+    return [record[part][name] for part in ("train", "val", "test") if part in record for name in ("loss", "accuracy")]
+
+
+def assert_the_same(run: RunDirectory, alone: RunDirectory, *, atol: float = 1e-5) -> None:
+    """To rounding: batch norm and gradients add up the same numbers in another order."""
+    for which in ("last", "best"):
+        ours, theirs = (load_file(each.path / "checkpoints" / which / "weights.safetensors") for each in (run, alone))
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=atol)
+    assert [line["step"] for line in run.metrics()] == [line["step"] for line in alone.metrics()]
+    for ours_, theirs_ in zip([*run.metrics(), run.results()], [*alone.metrics(), alone.results()], strict=True):
+        assert scores(ours_) == pytest.approx(scores(theirs_), abs=1e-5)
+
+
+# The same result
+
+
+def test_every_layer_and_a_process_without_images(torchrun: Torchrun, run_cnncli: Cnncli) -> None:
+    Path("every.yaml").write_text(EVERY_LAYER, encoding="utf-8")
+    process = torchrun("train", "every.yaml", *FLAGS, "--out", "two", "--json")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert [json.loads(line)["epoch"] for line in out.splitlines()] == [1, 2], "only one of them prints"
+    assert run_cnncli("train", "every.yaml", *FLAGS, "--out", "one", "--quiet")[0] == 0
+    two, one = only_run(Path("two")), only_run(Path("one"))
+    # Through so many layers, another memory layout changes the weights of one process as much.
+    assert_the_same(two, one, atol=1e-4)
+    assert two.meta()["processes"] == 2
+    assert one.meta()["processes"] == 1
+    names = [{re.sub(r"tfevents.*", "", path.name) for path in run.path.rglob("*")} for run in (one, two)]
+    assert names[0] == names[1], "one event file, one of everything"
+
+
+# Interrupted
+
+
+def stopped(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Send a signal to torchrun when the first epoch is over; what was written on stderr."""
+    deadline = time.monotonic() + 60
+    while not any(Path("runs").glob("*/checkpoints/best/manifest.json")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    return process.communicate(timeout=60)[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_interrupt_is_survived(
+    number: signal.Signals, config: Path, torchrun: Torchrun, run_cnncli: Cnncli, alone: RunDirectory
+) -> None:
+    """Interrupted by Ctrl-C, two go on; after SIGTERM, one does."""
+    err = stopped(torchrun("train", config, *FLAGS), number)
+    run = only_run(Path("runs"))
+    assert run.status().state == "interrupted"
+    step = read_manifest(run.last)["step"]
+    assert STEPS < step < EPOCHS * STEPS
+    assert err.count(f"stopped at step {step};") == 1
+
+    (command,) = re.findall(r"^go on with: (.*)$", err, re.MULTILINE)
+    words = shlex.split(command)
+    assert words[:6] == ["torchrun", "--nproc-per-node", "2", "-m", "cnncli", "train"]
+    assert words[6:8] == ["--resume", str(run.path)]
+    if number == signal.SIGINT:
+        process = torchrun(*words[5:])
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    else:
+        code, _, err = run_cnncli(*words[5:])
+        assert code == 0, err
+        assert "begun with processes: 2, goes on with 1" in err
+    assert run.status().state == "complete"
+    assert_the_same(run, alone)
+
+
+# Errors
+
+
+def errors_in(err: str) -> list[str]:
+    return [line for line in err.splitlines() if line.lower().startswith("error:")]
+
+
+def exit_codes_in(err: str) -> list[int]:
+    """Those of the processes, as torchrun tells them; it ends all when one has failed."""
+    return [int(code) for code in re.findall(r"^ *exitcode *: (-?\d+)", err, re.MULTILINE)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("nowhere.yaml",), 3, "error: there is no config nowhere.yaml"),
+        (("shared.yaml", "--epochs", "3"), 2, "No such option: --epochs"),
+        (
+            ("shared.yaml", "--set", "train.optimizer.sgd.lr=1e30", "--set", "log.steps=[1]"),
+            6,
+            "error: training diverged at step 2",
+        ),
+    ],
+)
+def test_an_error_of_all_is_told_once(
+    arguments: tuple[str, ...], code: int, message: str, config: Path, torchrun: Torchrun
+) -> None:
+    process = torchrun("train", *arguments, *FLAGS)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert len(errors_in(err)) == 1
+    assert err.count(message) == 1
+    assert code in exit_codes_in(err)
+    if code == 6:
+        assert "the checkpoint of step 1 is good" in err
+        assert only_run(Path("runs")).status().state == "failed"
+    else:
+        assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "message"),
+    [
+        ("memory", 8, "error: the memory of cpu is exhausted"),
+        ("killed", -signal.SIGKILL, "error: another process of this training has ended, without a word"),
+    ],
+)
+def test_when_one_of_them_fails_all_end(
+    what: str, code: int, message: str, config: Path, torchrun: Torchrun, folder: Path
+) -> None:
+    (folder / "hurt.py").write_text(HURT, encoding="utf-8")
+    process = torchrun("train", config, *FLAGS, program=("hurt.py", what))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert [line.startswith(message) for line in errors_in(err)] == [True], err
+    assert code in exit_codes_in(err)
+    status = only_run(Path("runs")).status()
+    assert status.state == "failed"
+    assert "another process of this training has ended" in str(status.reason)
+
+
+# One process
+
+
+def test_one_process_is_no_group(
+    exit_code_of: ExitCodeOf, monkeypatch: pytest.MonkeyPatch, config: Path, folder: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "cnncli.training.distributed", None)  # importing it fails
+    assert not are_several()
+    assert exit_code_of("train", config, *FLAGS, "--quiet", "--set", "train.epochs=1") == 0
+    monkeypatch.setattr(os, "environ", {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost"})
+    assert not are_several(), "torchrun with one process"
+    monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
+    assert are_several()
