@@ -6,6 +6,7 @@ Letters for shapes: N images, P probe images, C channels, H height, W width.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -128,28 +129,16 @@ def prepare(
         _check_batches(config.network, len(kept), spec.batch_size)
         normalization = _normalization(learned, kept, wanted=config.data.normalize)
 
-        def unshuffled(images: ImageSet, indices: Tensor | None = None) -> Batches:
-            return Batches(
-                images,
-                batch_size=evaluation_batch_size(config.network, device),
-                normalization=normalization,
-                shuffle=False,
-                channels_last=channels_last,
-                seed=spec.seed,
-                indices=indices,
-                device=device,
-            )
-
-        train = Batches(
+        batches = partial(
+            Batches, normalization=normalization, channels_last=channels_last, seed=spec.seed, device=device
+        )
+        unshuffled = partial(batches, batch_size=evaluation_batch_size(config.network, device), shuffle=False)
+        train = batches(
             learned,
             batch_size=spec.batch_size,
-            normalization=normalization,
             augment=_augmentation(config.data.augment),
             shuffle=True,
-            channels_last=channels_last,
-            seed=spec.seed,
             indices=kept,
-            device=device,
         )
         return Experiment(
             config=config,
@@ -157,10 +146,10 @@ def prepare(
             bf16=bf16,
             training=_training(config.network, spec, len(train), device, channels_last=channels_last),
             train=train,
-            train_unchanged=unshuffled(learned, kept),
-            validation=unshuffled(learned, held_out) if len(held_out) else None,
+            train_unchanged=unshuffled(learned, indices=kept),
+            validation=unshuffled(learned, indices=held_out) if len(held_out) else None,
             test=unshuffled(test),
-            held_out=unshuffled(*_witnesses(learned, held_out, test)),
+            held_out=_witnesses(unshuffled, learned, held_out, test),
             probes=_probes(test, config, unshuffled),
             normalization=normalization,
             data_files=dataset.files,
@@ -243,13 +232,10 @@ def _training(
     )
 
 
-def _witnesses(learned: ImageSet, held_out: Tensor, test: ImageSet) -> tuple[ImageSet, Tensor]:
-    """`Experiment.held_out`: images, and positions of those that count.
-
-    They are every so manieth: folders have their images class by class.
-    """
+def _witnesses(batches: Callable[..., Batches], learned: ImageSet, held_out: Tensor, test: ImageSet) -> Batches:
+    """`Experiment.held_out`: every so manieth of them, as folders have their images class by class."""
     images, positions = (learned, held_out) if len(held_out) else (test, torch.arange(len(test)))
-    return images, positions[:: max(1, len(positions) // WITNESSES)]
+    return batches(images, indices=positions[:: max(1, len(positions) // WITNESSES)])
 
 
 def _probes(test: ImageSet, config: Config, batches: Callable[[ImageSet], Batches]) -> Probes:

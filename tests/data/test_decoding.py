@@ -104,7 +104,8 @@ def test_a_crash_is_laid_to_its_image(
 
 
 def test_closing_early_ends_the_processes(tmp_path: Path, started: list[decoding._Process]) -> None:
-    chunks = decode_all(noise(tmp_path, 40), TARGET)
+    # Each chunk is more than a pipe takes at once, so that neither process gets to its end.
+    chunks = decode_all(noise(tmp_path, 40), Target(channels=3, size=(200, 200)))
     assert len(next(chunks).digests) == 3
     assert [each._process.poll() for each in started] == [None, None]
     chunks.close()

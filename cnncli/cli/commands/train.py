@@ -105,7 +105,7 @@ def train(
     with one_voice() if are_several() else nullcontext(ALONE) as group:
         torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
         display = TrainingDisplay(loudness(quiet=quiet, as_json=as_json) if group.is_first else "quiet")
-        run = None if resume is None or not group.is_first else _to_go_on_with(resume, read)
+        run = _to_go_on_with(resume, read) if resume and group.is_first else None
         used = group.start(resolve_device(device.value))
         experiment = prepare(read, data_dir=data_dir, device=used, notify=display.notice, group=group)
         if dry_run:
@@ -116,8 +116,7 @@ def train(
         if not group.is_first:
             _take_part(experiment, resumed=resume is not None)
             return
-        data = ["--data-dir", str(data_dir)] if data_dir != DATA_DIR else []
-        flags = _given_again(device, threads)
+        data, flags = _data_flag(data_dir), _given_again(device, threads)
         run = _train(experiment, run, display, out=out, flags=[*data, *flags], profiled=profile)
         if display.speaks:
             results.show_results(run.results())
@@ -154,6 +153,10 @@ def _to_go_on_with(resume: Path, read: Config) -> "RunDirectory":
     run = RunDirectory.open(resume)
     check_can_go_on(read, run)
     return run
+
+
+def _data_flag(data_dir: Path) -> list[str]:
+    return ["--data-dir", str(data_dir)] if data_dir != DATA_DIR else []
 
 
 def _given_again(device: Device, threads: int | None) -> list[str]:
