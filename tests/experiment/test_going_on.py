@@ -14,7 +14,8 @@ from torch import Tensor
 
 from cnncli.board.tags import slugs
 from cnncli.errors import CnncliError, RunError, UsageError
-from cnncli.experiment.run import check_can_go_on, conduct
+from cnncli.experiment.going_on import check_can_go_on
+from cnncli.experiment.run import conduct
 from cnncli.experiment.setup import prepare
 from cnncli.spec.config import read_config
 from cnncli.training.checkpoint import read_manifest

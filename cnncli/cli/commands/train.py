@@ -147,7 +147,7 @@ def _macs_per_step(read: Config) -> int:
 
 def _to_go_on_with(resume: Path, read: Config) -> "RunDirectory":
     """The run in a directory, if it can be resumed with a config."""
-    from cnncli.experiment.run import check_can_go_on
+    from cnncli.experiment.going_on import check_can_go_on
     from cnncli.training.run_directory import RunDirectory
 
     run = RunDirectory.open(resume)
