@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, help="of each contender, instead of the benchmark's own number")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the CPU (default: all cores)")
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("CNNCLI_DATA") or "data"))
-    parser.add_argument("--config", help="for tuned, standard and recipes: the config, instead of their own")
+    parser.add_argument("--config", help="the config to measure, where a benchmark has one of its own")
     parser.add_argument("--seeds", type=int, default=10, help="for recipes: how many trainings")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets a line of JSON")
     parser.add_argument("--write", action="store_true", help="put the tables into the README")

@@ -84,11 +84,11 @@ def epoch_after_epoch(settings: Settings, config: str, assignments: Sequence[str
     return epoch
 
 
-def training_by_seed(settings: Settings, config: str, target: float) -> Contender:
+def training_by_seed(settings: Settings, config: str, target: float, *assignments: str) -> Contender:
     """A whole training for each round, the round its seed: seconds of training to `target` on the test images."""
 
     def training(turn: int) -> Numbers:
-        experiment = ready(settings, config, f"train.seed={turn}", "data.validation=0")
+        experiment = ready(settings, config, f"train.seed={turn}", "data.validation=0", *assignments)
         spent, reached, accuracy, epochs = 0.0, float("inf"), 0.0, experiment.config.train.epochs
         with watched() as display:
             generator = epochs_of(experiment, display, epochs=epochs)

@@ -164,7 +164,7 @@ class Batches:
             else:
                 pixels = self._set.images.index_select(0, order[chosen])
                 labels = self._set.labels.index_select(0, order[chosen])
-            yield self._prepared(self._sent(pixels), number, step, part), self._sent(labels)
+            yield self._prepared(_sent(pixels, self._device), number, step, part), _sent(labels, self._device)
 
     def _order(self, epoch: int) -> Tensor | None:
         """Positions of the images as they come, int64 (M,); None for all as they stand."""
@@ -174,14 +174,6 @@ class Batches:
         order = order.to(self._set.labels.device)
         return order if self._indices is None else self._indices[order]
 
-    def _sent(self, tensor: Tensor) -> Tensor:
-        """On the device; a GPU fetches it from pinned memory while the CPU goes on to the next batch."""
-        if tensor.device == self._device:
-            return tensor
-        if self._device.type == "cuda":
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.to(self._device)
-
     def _prepared(self, pixels: Tensor, epoch: int, step: int, part: slice) -> Tensor:
         """Varied and normalised images of uint8 ones, (N, C, H, W), which are a part of the batch of a step."""
         images = pixels.to(torch.float32)
@@ -190,6 +182,12 @@ class Batches:
             images = self._augment(images.div_(255), generator, batch=self.images_in(step), part=part)
         # In place, and on (N, C, H, W) as the pixels are: several times faster than in another layout.
         return images.mul_(self._factor).add_(self._offset).contiguous(memory_format=self._format)
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """On the device; a GPU fetches it from pinned memory while the CPU goes on to the next batch."""
+    pinned = device.type == "cuda" and tensor.device.type == "cpu"
+    return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=pinned)
 
 
 def _generator(seed: int, *stream: int) -> Generator:

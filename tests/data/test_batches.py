@@ -3,12 +3,13 @@
 from dataclasses import replace
 from itertools import chain
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 from cnncli.data.augment import Augmentation
-from cnncli.data.batches import Batches, Normalization, Share
+from cnncli.data.batches import Batches, Normalization, Share, _sent
 from cnncli.data.images import ImageSet
 
 
@@ -193,10 +194,10 @@ def test_only_bytes_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[torch.dtype] = []
     real = torch.Tensor.to
 
-    def to(tensor: torch.Tensor, *where: Any) -> torch.Tensor:
+    def to(tensor: torch.Tensor, *where: Any, **how: Any) -> torch.Tensor:
         if where == (META,):
             sent.append(tensor.dtype)
-        return real(tensor, *where)
+        return real(tensor, *where, **how)
 
     image_set = noise(4)
     made = Batches(
@@ -211,6 +212,17 @@ def test_only_bytes_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "to", to)
     list(made.epoch(1))
     assert sent == [torch.uint8, torch.int64]
+
+
+@pytest.mark.parametrize(("where", "pinned"), [("cuda:0", False), ("cpu", True)])
+def test_what_is_on_a_gpu_is_not_pinned(where: str, pinned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are on `cuda:0` when the device that was asked for is `cuda`, and the two are not equal."""
+    tensor = Mock(device=torch.device(where))
+    sent = _sent(tensor, torch.device("cuda"))
+    assert tensor.pin_memory.called is pinned
+    moved = tensor.pin_memory() if pinned else tensor
+    moved.to.assert_called_once_with(torch.device("cuda"), non_blocking=pinned)
+    assert sent is moved.to()
 
 
 @pytest.mark.parametrize(("room", "moved"), [(None, True), (350, True), (349, False)])
