@@ -9,12 +9,13 @@ that is meant for the caller, and live on when the caller is killed.
 M: images of a chunk, C: channels, H, W: height and width.
 """
 
+import errno
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Queue
@@ -76,8 +77,11 @@ def decode_all(paths: Sequence[Path], target: Target) -> Generator[Decoded]:
 
 
 def _usable_cores() -> int:
-    """Those that this process may run on, where the system says."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Those that this process may run on, where the system says; its share of them where several train together."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        return cores  # `Group.turn` lets the first of a machine decode before the others, who wait
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _decode_chunk(paths: Sequence[Path], target: Target) -> Decoded:
@@ -154,19 +158,23 @@ class _Process:
         path = os.pathsep.join(each or str(Path.cwd()) for each in sys.path)
         # One thread each: numpy would start, and keep memory for, one per core.
         environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        flags = 0
+        if sys.platform == "win32":
+            flags = subprocess.CREATE_NEW_PROCESS_GROUP
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from cnncli.data.decoding import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
             process_group=0 if sys.platform != "win32" else None,  # Ctrl-C on the terminal is not for it
+            creationflags=flags,  # nor there
         )
 
     def send(self, chunks: Sequence[Sequence[Path]], target: Target) -> None:
         """Say what is to be decoded."""
         assert self._process.stdin is not None
         # A process that is dead already is noticed when its first chunk is fetched.
-        with suppress(BrokenPipeError), self._process.stdin as pipe:
+        with _may_be_broken(), self._process.stdin as pipe:
             pickle.dump(([[str(path) for path in chunk] for chunk in chunks], target), pipe)
 
     def receive(self) -> Decoded | None:
@@ -184,9 +192,21 @@ class _Process:
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            with suppress(BrokenPipeError):
+            with _may_be_broken():
                 pipe.close()
         self._process.wait()
+
+
+@contextmanager
+def _may_be_broken() -> Iterator[None]:
+    """Let a pipe be, whose other end is gone; on Windows that is the error EINVAL."""
+    try:
+        yield
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def serve() -> None:
@@ -208,5 +228,5 @@ def _write(queue: "Queue[Decoded | None]", pipe: BinaryIO) -> None:
         while decoded := queue.get():
             pickle.dump(decoded, pipe, protocol=pickle.HIGHEST_PROTOCOL)
             pipe.flush()
-    except BrokenPipeError:
-        os._exit(1)  # nobody wants the rest, which the other thread is still at
+    except OSError:
+        os._exit(1)  # nobody gets the rest, which the other thread is still at

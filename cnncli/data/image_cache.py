@@ -27,7 +27,7 @@ from cnncli.errors import DiskError
 FOLDER = ".cnncli-cache"
 """In the data directory; may be deleted at any time when no run is using it."""
 _GIVEN_UP = 24 * 3600.0
-"""Seconds after which an unfinished file that nobody writes to was left by a process that was killed."""
+"""Seconds after which an unfinished file, or a note without pixels, was left by a process that was killed."""
 
 
 class CachedImages:
@@ -75,7 +75,7 @@ class CachedImages:
         """
         with self._errors_explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._remove_unfinished()
+            _remove_unfinished(self.path.parent)
             self._refuse_a_full_disk()
             unfinished = _beside(self.path)
             file = unfinished.open("xb", buffering=0)
@@ -95,7 +95,11 @@ class CachedImages:
                 with self._errors_explained():
                     os.fsync(file.fileno())
             with self._errors_explained():
-                unfinished.replace(self.path)
+                try:
+                    unfinished.replace(self.path)
+                except PermissionError:  # Windows: another process has mapped the same, which it decoded meanwhile
+                    if not _has(self.path, self.size):
+                        raise
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -138,12 +142,6 @@ class CachedImages:
                 remedy="make room, choose a smaller data.size, or another data directory with --data-dir",
             )
 
-    def _remove_unfinished(self) -> None:
-        for part in self.path.parent.glob("*.part"):
-            with suppress(OSError):
-                if time.time() - part.stat().st_mtime > _GIVEN_UP:
-                    part.unlink()
-
     def _write_note(self) -> None:
         note = _note_of(self.path)
         if _read(note) != (content := self._note | {"checksum": str(self.checksum)}):
@@ -154,18 +152,22 @@ def fingerprint(root: Path, paths: Sequence[Path], shape: tuple[int, ...] = ()) 
     """Another one as soon as a file changes, or what is made of it.
 
     A file is taken for unchanged while its name below `root`, its size and its time of change are the same. What turns
-    files into pixels counts too: `decode.RULE`, and the version of Pillow.
+    files into pixels counts too: `decode.RULE`, and the version of Pillow. So does where `root` is: two data sets may
+    have files of the same names, sizes and times.
     """
-    key = hashlib.sha256(repr((RULE, PIL.__version__, shape)).encode())
+    key = hashlib.sha256(ascii((RULE, PIL.__version__, shape, os.fspath(root.resolve()))).encode())
     above = len(os.fspath(root))
     for path in map(os.fspath, paths):
-        status = os.stat(path)  # noqa: PTH116  there may be a million of them
-        key.update(ascii((path[above:], status.st_size, status.st_mtime_ns)).encode())
+        found: tuple[int, int] | None = None  # whoever decodes it says what is wrong
+        with suppress(OSError):
+            status = os.stat(path)  # noqa: PTH116  there may be a million of them
+            found = status.st_size, status.st_mtime_ns
+        key.update(ascii((path[above:], found)).encode())
     return key.hexdigest()[:32]
 
 
 def remove_outdated(data_dir: Path, root: Path, state: Callable[[], str]) -> int:
-    """Remove the pixels that were made of a folder when it was another.
+    """Remove the pixels that were made of a folder when it was another, and what killed processes left of any.
 
     Args:
         data_dir: the data directory.
@@ -173,10 +175,22 @@ def remove_outdated(data_dir: Path, root: Path, state: Callable[[], str]) -> int
         state: gives the `fingerprint` of all its images now.
 
     Returns:
-        The bytes that were removed.
+        The bytes that were removed of the folder.
     """
+    _remove_unfinished(data_dir / FOLDER)
     ours = [note for note in (data_dir / FOLDER).glob("*.json") if _read(note).get("root") == str(root.resolve())]
     return sum(_remove(note) for note in ours if _read(note).get("state") != state())
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for part in folder.glob("*.part"):
+        with suppress(OSError):
+            if _given_up(part):
+                part.unlink()
+
+
+def _given_up(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > _GIVEN_UP
 
 
 def _note_of(pixels: Path) -> Path:
@@ -214,9 +228,13 @@ def _read(note: Path) -> dict[str, str]:
 def _remove(note: Path) -> int:
     """Remove a note, its pixels and sums; returns their bytes. A run that has them mapped keeps them until it ends."""
     pixels = note.with_suffix(".uint8")
+    size = 0
     try:
-        size = pixels.stat().st_size
-        pixels.unlink()
+        if pixels.exists():
+            size = pixels.stat().st_size
+            pixels.unlink()
+        elif not _given_up(note):  # somebody is about to put them there
+            return 0
         pixels.with_suffix(".sums").unlink(missing_ok=True)
         note.unlink()
     except OSError:  # gone already, or, on Windows, in use

@@ -78,10 +78,10 @@ def read_images(
         pixels = np.empty(shape, dtype=np.uint8)
         rest = pixels
 
-        def keep(some: NDArray[np.uint8]) -> None:
+        def keep(decoded: NDArray[np.uint8]) -> None:
             nonlocal rest
-            rest[: len(some)] = some
-            rest = rest[len(some) :]
+            rest[: len(decoded)] = decoded
+            rest = rest[len(decoded) :]
 
         checksum, sums = _decode_all(listing, channels, size, keep, notify)
         return ImageSet(images=torch.from_numpy(pixels), labels=labels, sums=torch.from_numpy(sums)), checksum

@@ -5,6 +5,7 @@ N: images, C: channels, H, W: height and width.
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,6 +38,12 @@ class ImageSet:
         """A copy of the images at `indices`, int64 (M,), in that order."""
         indices = indices.to(self.labels.device)
         return ImageSet(images=self.images.index_select(0, indices), labels=self.labels.index_select(0, indices))
+
+    def first_of_each_class(self, most: int) -> list[int]:
+        """Positions of the first image of each class that has one, of the first `most` such classes."""
+        _, firsts = np.unique(self.labels.cpu().numpy(), return_index=True)
+        positions: list[int] = firsts[:most].tolist()
+        return positions
 
     def to(self, device: torch.device | str, *, room: int | None = None) -> "ImageSet":
         """The same images on a device; no copy where they are there already.

@@ -242,9 +242,9 @@ def _probes(test: ImageSet, config: Config, batches: Callable[[ImageSet], Batche
     """The first test image of each class that has one, of the first so many classes, and those chosen by number."""
     wanted, labels = config.log.probes, test.labels.tolist()
     _check_numbers(config, len(labels))
-    present = [label for label in range(len(config.classes)) if label in set(labels)][: wanted.classes]
-    chosen = test.subset(torch.tensor([*map(labels.index, present), *wanted.images], dtype=torch.int64))
-    classes = [config.classes[label] for label in present]
+    firsts = test.first_of_each_class(wanted.classes)
+    chosen = test.subset(torch.tensor([*firsts, *wanted.images], dtype=torch.int64))
+    classes = [config.classes[labels[position]] for position in firsts]
     names = (*classes, *(f"test-{number}" for number in wanted.images))
     titles = (
         *(f"class {name}" for name in classes),

@@ -24,7 +24,7 @@ def maps_data(run: TrainedRun) -> dict[str, Any]:
     first C' channels: fewer images, and then fewer channels, where there would be too many numbers; none of a layer
     that is too large even so.
     """
-    probes = _first_of_each_class(run, _affordable_probes(run))
+    probes = run.test.first_of_each_class(_affordable_probes(run))
     names = [node.name for node in run.network.nodes]
     single = run.test.subset(torch.tensor(probes))
     images = torch.cat([batch for batch, _ in run.batches(single).epoch(1)])
@@ -45,13 +45,6 @@ def maps_data(run: TrainedRun) -> dict[str, Any]:
 def _affordable_probes(run: TrainedRun) -> int:
     numbers = sum(torch.Size(node.shape).numel() for node in run.network.nodes)
     return max(1, min(PROBES, VALUES // numbers))
-
-
-def _first_of_each_class(run: TrainedRun, most: int) -> list[int]:
-    """Numbers of the first test image of each class that has one, of the first classes."""
-    labels = run.test.labels.tolist()
-    present = [label for label in range(len(run.classes)) if label in set(labels)]
-    return [labels.index(label) for label in present[:most]]
 
 
 def _layer(output: Tensor, share: float) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Every benchmark runs, on the embedded digits, and says what it is to say."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 from benchmarks import ours
 from benchmarks.__main__ import COMPARED, ONLY_BY_NAME, README, main
+from benchmarks.folder import anonymous_memory
 from benchmarks.measure import Settings
 from benchmarks.networks import NETWORKS
 from benchmarks.recipes import reached
@@ -88,3 +91,18 @@ def test_digits_as_the_files_of_mnist(tmp_path: Path) -> None:
     raw = write_digits(tmp_path) / "MNIST" / "raw"
     images = read_idx(raw / "train-images-idx3-ubyte", (None, 28, 28))
     assert len(images) == len(read_idx(raw / "train-labels-idx1-ubyte", (None,))) > 1000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory is no file's")
+def test_memory_of_processes_below_those_that_were_started_counts() -> None:
+    """Each holds 64 MiB, one was started by the other."""
+    hold = "held = bytearray(b'x') * 2**26; "
+    below = f"{hold}print(flush=True); input()"
+    words = f"import subprocess, sys; {hold}subprocess.run([sys.executable, '-c', {below!r}])"
+    before = anonymous_memory()
+    with subprocess.Popen([sys.executable, "-c", words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with_both = anonymous_memory()
+        process.communicate(b"\n")
+    assert 2 * 2**26 < with_both - before < 3 * 2**26

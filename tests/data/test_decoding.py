@@ -1,7 +1,12 @@
 """Images decoded by other processes, against Pillow in this one; processes that crash, and that are needed no more."""
 
+import errno
 import hashlib
+import io
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -135,6 +140,59 @@ def test_one_core_needs_none_either(
     monkeypatch.setattr(decoding, "_usable_cores", lambda: 1)
     assert sum(len(each.digests) for each in decode_all(noise(tmp_path, 10), TARGET)) == 10
     assert not started
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the first, which decodes while the others wait."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert decoding._usable_cores() == 8
+    cores = {}
+    for rank, size in ((0, 3), (1, 3), (2, 3), (9, 10)):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(size))
+        cores[rank, size] = decoding._usable_cores()
+    assert cores == {(0, 3): 8, (1, 3): 2, (2, 3): 2, (9, 10): 1}
+
+
+def test_ctrl_c_on_windows_is_not_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, object] = {}
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0x200, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", lambda words, **options: given.update(options))
+    decoding._Process()
+    assert given["creationflags"] == 0x200
+    assert given["process_group"] is None
+
+
+class Broken(io.RawIOBase):
+    """A pipe that gives one error, when it is written to and when what was written is flushed."""
+
+    def __init__(self, error: int) -> None:
+        self._error = error
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, _: object) -> int:
+        raise OSError(self._error, os.strerror(self._error))
+
+
+def test_a_broken_pipe_is_no_error_whatever_the_system_calls_it(started: list[decoding._Process]) -> None:
+    """Windows calls it EINVAL; any other error is one."""
+    process = decoding._Process()
+    assert process._process.stdin is not None
+    process._process.stdin.close()
+    for error in (errno.EPIPE, errno.EINVAL):
+        process._process.stdin = io.BufferedWriter(Broken(error))
+        process.send([[Path("a.png")]], TARGET)
+    process._process.stdin = io.BufferedWriter(Broken(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        process.send([[Path("a.png")]], TARGET)
+    process.end()
+    assert started == [process]
 
 
 def test_chunks_of_large_images_are_short(tmp_path: Path) -> None:

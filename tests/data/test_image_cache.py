@@ -174,6 +174,48 @@ def test_other_rules_make_other_pixels(pets: Path, monkeypatch: pytest.MonkeyPat
     assert not kept(pets) & new
 
 
+def test_the_same_names_sizes_and_times_in_another_folder_are_other_images(tmp_path: Path) -> None:
+    for folder, colour in (("pets", 11), ("others", 22)):
+        for label in ("cat", "dog"):
+            (tmp_path / folder / label).mkdir(parents=True)
+            for number in range(2):
+                path = tmp_path / folder / label / f"{number}.bmp"
+                Image.new("L", (8, 9), colour).save(path)
+                os.utime(path, ns=(0, 10**18))
+    assert set(load(tmp_path / "pets").train.images.flatten().tolist()) == {11}
+    assert set(load(tmp_path / "others").train.images.flatten().tolist()) == {22}
+
+
+@pytest.mark.parametrize("limit", [10, 2**20])
+def test_a_link_to_nowhere_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    load(pets)  # so that there is something that may be outdated
+    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+    (pets / "cat" / "1.png").unlink()
+    (pets / "cat" / "1.png").symlink_to(pets / "nowhere")
+    with pytest.raises(DataError, match=r"1 of \d images cannot be read: cat/1.png \(No such file or directory\)"):
+        load(pets)
+
+
+@pytest.mark.parametrize("limit", [10, 2**20])
+def test_a_file_that_is_deleted_after_it_was_read_changes_the_folder(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    load(pets)
+    old = kept(pets)
+    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+    forget = image_files.forget_outdated
+
+    def delete_and_forget(among: image_files.Listing, **rest: object) -> None:
+        fresh = image_files.Listing(root=among.root, paths=among.paths, labels=among.labels)
+        (pets / "cat" / "1.png").unlink()
+        forget(fresh, **rest)  # type: ignore[arg-type]  # handed on as it comes
+
+    monkeypatch.setattr("cnncli.data.image_folder.forget_outdated", delete_and_forget)
+    assert len(load(pets).train) == 6
+    assert old
+    assert not kept(pets) & old
+
+
 @pytest.mark.parametrize("note", [b"", b'{"checksum": "sha', b"[1]", b"\xff"])
 def test_a_damaged_note_is_none(pets: Path, note: bytes) -> None:
     first = load(pets)
@@ -227,6 +269,56 @@ def test_what_was_left_by_a_killed_process_is_removed_after_a_day(pets: Path) ->
         os.utime(path, (time.time() - 3600 * hours,) * 2)
     load(pets)
     assert {name for name in kept(pets) if name.endswith(".part")} == {"busy.part"}
+
+
+@pytest.mark.parametrize("limit", [10, 2**20])
+def test_it_is_removed_too_where_nothing_is_decoded_into_a_file(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    load(pets)
+    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+    part = pets.parent / FOLDER / "old.part"
+    part.touch()
+    os.utime(part, (time.time() - 3600 * 25,) * 2)
+    load(pets)
+    assert not part.exists()
+
+
+def test_an_outdated_note_whose_pixels_are_gone_is_removed_after_a_day(pets: Path) -> None:
+    """Before, somebody may be about to put them there."""
+    load(pets)
+    old, new = (pets.parent / FOLDER).glob("*.json")
+    for note in (old, new):
+        note.with_suffix(".uint8").unlink()
+    os.utime(old, (time.time() - 3600 * 25,) * 2)
+    for path in pets.rglob("*.png"):
+        os.utime(path, ns=(0, 10**18))
+    load(pets)
+    assert not old.exists()
+    assert not old.with_suffix(".sums").exists()
+    assert new.exists()
+
+
+def test_pixels_that_cannot_be_replaced_are_used_if_they_are_whole(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows replaces no file that a process has mapped."""
+    first = load(pets).train.images.clone()
+    for note in (pets.parent / FOLDER).glob("*.json"):
+        note.unlink()
+    replace = Path.replace
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target.suffix == ".uint8":
+            raise PermissionError(13, "Access is denied")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    assert torch.equal(load(pets).train.images, first)
+    assert len(kept(pets)) == 2, "no unfinished file is left"
+    with no_decoding():
+        load(pets)
+    shutil.rmtree(pets.parent / FOLDER)
+    with pytest.raises(DiskError, match="Access is denied"):
+        load(pets)
 
 
 def test_two_may_decode_the_same_at_once(tmp_path: Path) -> None:
