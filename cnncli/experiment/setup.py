@@ -122,6 +122,8 @@ def prepare(
     spec = config.train
     dataset = _loaded(config, data_dir, device, notify, group)
     bf16 = use_bf16(spec.precision, device)
+    if spec.compile and group.size > 1:
+        notify("train.compile is left out where several processes train together")
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
         learned, test = (_placed(part, device, notify) for part in (dataset.train, dataset.test))
