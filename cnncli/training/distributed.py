@@ -71,7 +71,7 @@ class Processes(Group):
         self._machine = os.environ.get("GROUP_RANK", "0")
         self._rank_here = int(os.environ["LOCAL_RANK"])
         here = os.environ.get("LOCAL_WORLD_SIZE", str(size))
-        form = ("--nproc-per-node", here) if here == str(size) else ("...",)
+        form = ("--standalone", "--nproc-per-node", here) if here == str(size) else ("...",)
         self.launcher = ("torchrun", *form, "-m", "cnncli")
         self._votes: list[_CommonVote] = []
 

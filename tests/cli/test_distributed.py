@@ -109,7 +109,7 @@ def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
     with ExitStack() as started:
 
         def start(*arguments: object, program: tuple[str, ...] = ("-m", "cnncli")) -> subprocess.Popen[str]:
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
             command = [*launcher, *program, *map(str, arguments)]
             pipe = subprocess.PIPE
             process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -233,14 +233,14 @@ def test_one_interrupt_is_survived(
 
     (command,) = re.findall(r"^go on with: (.*)$", err, re.MULTILINE)
     words = shlex.split(command)
-    assert words[:6] == ["torchrun", "--nproc-per-node", "2", "-m", "cnncli", "train"]
-    assert words[6:8] == ["--resume", str(run.path)]
+    assert words[:7] == ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "cnncli", "train"]
+    assert words[7:9] == ["--resume", str(run.path)]
     if number == signal.SIGINT:
-        process = torchrun(*words[5:])
+        process = torchrun(*words[6:])
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
     else:
-        code, _, err = run_cnncli(*words[5:])
+        code, _, err = run_cnncli(*words[6:])
         assert code == 0, err
         assert "begun with processes: 2, goes on with 1" in err
     assert run.status().state == "complete"
