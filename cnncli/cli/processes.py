@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from cnncli.training.distributed import Processes
 
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")
-_SPEAKING = 10.0
-"""Seconds that another process is given to print what this one has found as well."""
+_PATIENCE = 10.0
+"""Seconds that another process is given to print an error, or to leave."""
 
 
 class SaidAlready(Exception):  # noqa: N818  nothing to tell: one of the processes has
@@ -55,12 +55,12 @@ def heard_once() -> Iterator[None]:
             yield
         except SystemExit as ended:
             if ended.code == UsageError.exit_code:  # typer has found it
-                time.sleep(_SPEAKING)
+                time.sleep(_PATIENCE)
             raise
         except SaidAlready:
             raise
         except Exception as error:
-            time.sleep(_SPEAKING)
+            time.sleep(_PATIENCE)
             raise SaidAlready(as_user_error(error).exit_code) from error
 
 
@@ -73,12 +73,15 @@ def one_voice() -> Iterator["Processes"]:
     """
     from cnncli.training.distributed import Processes
 
-    group = Processes()
+    group = Processes(_PATIENCE)
+    # Only who comes to the end leaves by torch's means, which wait for what is under way, maybe with a process that is
+    # gone. Else it is the end of this process that closes its connections, by which the others notice.
     try:
         yield group
         group.finish()
-    except SystemExit:  # whoever read the output has closed it
-        group.finish()
+    except (BrokenPipeError, SystemExit):  # whoever read the output has closed it
+        group.fail("the output was closed", 0)
+        group.said()  # there is nobody to tell
         raise
     except KeyboardInterrupt:
         group.fail("interrupted", 130)

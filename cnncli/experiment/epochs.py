@@ -28,7 +28,7 @@ def epochs(
         label_smoothing=spec.label_smoothing,
         clip_norm=spec.clip_norm,
         bf16=experiment.bf16,
-        compiled=spec.compile,
+        compiled=spec.compile and experiment.group.size == 1,
         patience=stopping.patience if stopping else None,
         metric=stopping.metric if stopping else "accuracy",
         progress=progress,

@@ -117,8 +117,14 @@ def _begun(
 
     The first step is taken before, and does not wait for packages and pictures: those of step 0 are of a copy.
     """
+
+    def after_one_step() -> bool:
+        """Stop whatever the vote says; but all processes of a group vote after every step."""
+        vote()
+        return True
+
     untrained = copy.deepcopy(experiment.model)
-    ended = list(fit_on(stop=lambda: vote() or True))  # all processes of a group vote after every step
+    ended = list(fit_on(stop=after_one_step))
     assert not ended, "an epoch is not over before fit() is asked to go on after its last step"
     with _logbook(experiment, run, notify, resumed_at=None) as logbook:
         with span("pictures"):

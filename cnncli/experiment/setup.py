@@ -117,11 +117,14 @@ def prepare(
         DataError: the data set cannot be had, or is damaged, or too small for the validation split.
         ConfigError: the batch size leaves a batch that batch_norm cannot take, or a probe is no test image.
         DeviceError: out of memory.
-        UsageError: the processes of the group have different configs or data.
+        UsageError: the processes of the group have different configs, data or precisions.
     """
     spec = config.train
     dataset = _loaded(config, data_dir, device, notify, group)
     bf16 = use_bf16(spec.precision, device)
+    group.check_same("precision", "bf16" if bf16 else "fp32")
+    if spec.compile and group.size > 1:
+        notify("train.compile is left out where several processes train together")
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
         learned, test = (_placed(part, device, notify) for part in (dataset.train, dataset.test))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from inspect import signature
+from math import inf
 from typing import Any
 
 import torch
@@ -26,12 +27,12 @@ from cnncli.training.device import is_out_of_memory
 from cnncli.training.group import Group, State, Vote
 from cnncli.training.whole_batch import WholeBatch
 
-_LOADED, _SAME, _DONE, _FAILURE, _SAID = (f"cnncli/{key}" for key in ("loaded", "same", "done", "failure", "said"))
+_LOADED, _SAME, _READY, _DONE, _LEFT, _FAILURE, _SAID = (
+    f"cnncli/{key}" for key in ("loaded", "same", "ready", "done", "left", "failure", "said")
+)
 """Keys of the store that torchrun keeps for its processes."""
 _POLL = 0.05
 """Seconds; unlike a wait inside torch, sleeping so long lets signals be heard."""
-_SAYING = 10.0
-"""Seconds that another process is given to print what went wrong."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,30 @@ class Processes(Group):
     """All processes that a `torchrun`, or one on each of several machines, has started.
 
     They know of each other from the beginning; numbers can be exchanged from `start` on.
+
+    Args:
+        patience: seconds that one is given to print what went wrong, or to leave, while others wait for it.
+
+    Raises:
+        DeviceError: the address and port that the environment names is not where they can meet.
     """
 
-    def __init__(self) -> None:
-        self._store, rank, size = next(rendezvous("env://"))
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        try:
+            self._store, rank, size = next(rendezvous("env://"))
+        except (dist.DistError, ValueError) as error:
+            where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+            raise DeviceError(
+                f"the processes cannot meet at {where}: {next(iter(str(error).splitlines()), '')}",
+                remedy="give torchrun, on every machine, the address of the first one, which the others reach, and a "
+                "port that is free there: --master-addr and --master-port",
+            ) from error
         self.share = Share(rank, size)
         self._machine = os.environ.get("GROUP_RANK", "0")
         self._rank_here = int(os.environ["LOCAL_RANK"])
         here = os.environ.get("LOCAL_WORLD_SIZE", str(size))
-        form = ("--nproc-per-node", here) if here == str(size) else ("...",)
+        form = ("--standalone", "--nproc-per-node", here) if here == str(size) else ("...",)
         self.launcher = ("torchrun", *form, "-m", "cnncli")
         self._votes: list[_CommonVote] = []
 
@@ -64,6 +80,7 @@ class Processes(Group):
 
         Raises:
             DeviceError: the machine has fewer GPUs than processes, or none that can be trained on together.
+            UsageError: the first process has a device of another kind.
         """
         if device.type == "mps":
             raise DeviceError("several processes cannot train on mps", remedy="use --device cpu")
@@ -75,12 +92,20 @@ class Processes(Group):
                 )
             device = torch.device("cuda", self._rank_here)
             torch.cuda.set_device(device)
+        self.check_same("device", device.type)
+        # Connecting waits for all of them, half an hour where one never comes: here it is heard why.
+        self._store.set(f"{_READY}/{self.share.rank}", "")
+        self._await(*(f"{_READY}/{rank}" for rank in range(self.size)))
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, store=self._store, rank=self.share.rank, world_size=self.size)
+        with self.loss_explained():
+            dist.init_process_group(backend, store=self._store, rank=self.share.rank, world_size=self.size)
         return device
 
     def finish(self) -> None:
-        """Leave the group together: the others wait until the first has written all there is to write."""
+        """Leave the group together: the others wait until the first has written all there is to write.
+
+        The first goes last, for the store may be its own.
+        """
         if self.is_first:
             self._store.set(_DONE, "")
         else:
@@ -89,6 +114,10 @@ class Processes(Group):
             for vote in self._votes:
                 vote.close()
             dist.destroy_process_group()
+        if self.is_first:
+            self._await(*(f"{_LEFT}/{rank}" for rank in range(1, self.size)), patience=self._patience)
+        else:
+            self._store.set(f"{_LEFT}/{self.share.rank}", "")
 
     # Before the first step
 
@@ -112,7 +141,8 @@ class Processes(Group):
         if self._store.get(key).decode() != content:
             raise UsageError(
                 f"process {self.share.rank} has not the same {what} as process 0",
-                remedy="every machine needs the same config, the same options and the same data",
+                remedy="every machine needs the same config, options and data; where one can do less than the others, "
+                "say so with --device and train.precision",
             )
 
     def from_first(self, state: State | None) -> State:
@@ -160,21 +190,18 @@ class Processes(Group):
 
     # When one of them fails
 
-    def lost_another(self, error: BaseException) -> bool:
-        """See `Group`."""
-        if not isinstance(error, RuntimeError) or is_out_of_memory(error):
-            return False
-        return isinstance(error, dist.DistError) or "gloo" in str(error) or self._failure() is not None
-
     @contextmanager
     def loss_explained(self) -> Iterator[None]:
         """See `Group`."""
         try:
             yield
         except RuntimeError as error:
-            if not self.lost_another(error):
+            if is_out_of_memory(error):
                 raise
-            raise _lost(self._failure()) from error
+            failure = self._failure()
+            if failure is None and not isinstance(error, dist.DistError) and "gloo" not in str(error):
+                raise
+            raise _lost(failure) from error
 
     def fail(self, message: str, exit_code: int) -> Failure:
         """Tell the others of an error; the first one that a process has told of, maybe this."""
@@ -191,7 +218,7 @@ class Processes(Group):
 
     def wait_until_said(self) -> None:
         """Leave the process that prints the error time for it: torchrun ends all of them when one has ended."""
-        deadline = time.monotonic() + _SAYING
+        deadline = time.monotonic() + self._patience
         with suppress(dist.DistError):
             while not self._store.check([_SAID]) and time.monotonic() < deadline:
                 time.sleep(_POLL)
@@ -202,10 +229,11 @@ class Processes(Group):
                 return _read_failure(self._store.get(_FAILURE))
         return None
 
-    def _await(self, key: str) -> None:
-        """Wait until another process has set a key. DeviceError if one fails meanwhile."""
+    def _await(self, *keys: str, patience: float = inf) -> None:
+        """Wait until other processes have set keys, or for so many seconds. DeviceError if one fails meanwhile."""
+        deadline = time.monotonic() + patience
         with self.loss_explained():
-            while not self._store.check([key]):
+            while not self._store.check([*keys]) and time.monotonic() < deadline:
                 if (failure := self._failure()) is not None:
                     raise _lost(failure)
                 time.sleep(_POLL)

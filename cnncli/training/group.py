@@ -102,12 +102,8 @@ class Group:
 
     # When one of them fails
 
-    def lost_another(self, error: BaseException) -> bool:
-        """Whether an error says only that another process has ended."""
-        return False
-
     def loss_explained(self) -> AbstractContextManager[None]:
-        """Turn such an error into a DeviceError that says what ended the other one."""
+        """Turn an error that says only that another process has ended into a DeviceError that says what ended it."""
         return nullcontext()
 
 

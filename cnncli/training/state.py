@@ -38,7 +38,7 @@ class Training:
         epochs_without_gain: since then.
         random: states of the random number generators where the loop last stopped; None before it began.
         replicated: the model as a group of processes runs it; no part of the state.
-        compiled: that as `torch.compile` made it, or itself where that failed; no part of the state.
+        compiled: the model as `torch.compile` made it, or itself where that failed; no part of the state.
     """
 
     model: nn.Module

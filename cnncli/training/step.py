@@ -23,7 +23,7 @@ class Step:
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al., 2016).
         clip_norm: longest gradient that is let through unshortened.
         bf16: whether convolutions and linears compute in bfloat16; weights, loss and gradients stay float32.
-        compiled: whether to run the model through `torch.compile`.
+        compiled: whether to run the model through `torch.compile`; only where one process trains alone.
         notify: takes a message for the user, such as that compiling failed.
         profile: told what the time is spent on, and of every step.
         group: the processes that take the step together, each on its share of the batch.
@@ -63,6 +63,7 @@ class Step:
         self._plain: Forward = training.replicated
         self._forward: Forward = self._plain
         if compiled:
+            assert group.size == 1, "if one of several compiles in vain, it exchanges numbers that the others do not"
             if training.compiled is None:  # not `or`: a compiled model that is asked for its truth asks for its length
                 training.compiled = torch.compile(training.replicated)
             self._forward = training.compiled
@@ -116,7 +117,7 @@ class Step:
         except Exception as error:
             # Compilers fail in many ways, and late: at the first call, at the first backward, at the first
             # batch of another size. What is not their fault fails again without them.
-            if self._forward is self._plain or is_out_of_memory(error) or self.group.lost_another(error):
+            if self._forward is self._plain or is_out_of_memory(error):
                 raise
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             self._notify(f"torch.compile does not work here ({first_line}); training goes on without it")

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but not in its `__all__`
 
 from cnncli.cli.processes import are_several
 from cnncli.training.checkpoint import read_manifest
@@ -26,6 +28,7 @@ from cnncli.training.run_directory import RunDirectory
 
 Cnncli = Callable[..., tuple[int, str, str]]
 Torchrun = Callable[..., subprocess.Popen[str]]
+TwoMachines = Callable[..., tuple[list[int], str]]
 ExitCodeOf = Callable[..., int]
 
 EPOCHS, STEPS = 3, 105
@@ -67,21 +70,35 @@ model:
 train: {epochs: 2, batch_size: 230, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0, label_smoothing: 0.1}
 log: {images: 0, graph: false}
 """
-# Hurts one of the processes, before its tenth step: `python hurt.py WHAT ARGUMENTS`.
+# Makes one of the processes another than it should be, or hurts it before its tenth step:
+# `python hurt.py WHAT ARGUMENTS`.
 HURT = """\
-import os, signal, sys
+import os, signal, sys, time
 what = sys.argv.pop(1)
+import torch
+import cnncli.experiment.setup, cnncli.training.device
 from cnncli.cli.app import main
+from cnncli.training.distributed import Processes
 from cnncli.training.step import Step
-take = Step.take
+take, finish = Step.take, Processes.finish
 def hurt(self, *batch):
     if self._training.step == 9:
         if what == "memory":
             raise MemoryError
         os.kill(os.getpid(), signal.SIGKILL)
     take(self, *batch)
+def late(self):
+    time.sleep(2)
+    finish(self)
 if os.environ["RANK"] == "1":
-    Step.take = hurt
+    if what == "device":
+        cnncli.training.device.resolve_device = lambda name: torch.device("meta")
+    elif what == "precision":
+        cnncli.experiment.setup.use_bf16 = lambda *asked: True
+    elif what == "late":
+        Processes.finish = late
+    else:
+        Step.take = hurt
 main()
 """
 
@@ -92,7 +109,7 @@ def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
     with ExitStack() as started:
 
         def start(*arguments: object, program: tuple[str, ...] = ("-m", "cnncli")) -> subprocess.Popen[str]:
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
             command = [*launcher, *program, *map(str, arguments)]
             pipe = subprocess.PIPE
             process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -101,6 +118,36 @@ def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
             return process
 
         yield start
+
+
+@pytest.fixture
+def two_machines(environment: dict[str, str]) -> Iterator[TwoMachines]:
+    """Runs a process as on each of two machines; the exit codes, and what they wrote on stderr together.
+
+    The store of the processes is either that of a torchrun, or the first process's own.
+    """
+    with ExitStack() as started:
+
+        def run(*command: object, own_store: bool = False) -> tuple[list[int], str]:
+            store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+            common = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+            common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+            if own_store:
+                del store  # and its port is free
+            else:
+                common["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+            processes = []
+            for number in "01":
+                own = environment | common | {"RANK": number, "GROUP_RANK": number}
+                pipe, words = subprocess.PIPE, [sys.executable, *map(str, command)]
+                process = subprocess.Popen(words, env=own, stdout=pipe, stderr=pipe, text=True)
+                started.enter_context(process)
+                started.callback(process.kill)  # does nothing to one that has ended
+                processes.append(process)
+            written = [process.communicate(timeout=60)[1] for process in processes]
+            return [process.returncode for process in processes], "".join(written)
+
+        yield run
 
 
 @pytest.fixture
@@ -143,7 +190,8 @@ def assert_the_same(run: RunDirectory, alone: RunDirectory, *, atol: float = 1e-
 
 def test_every_layer_and_a_process_without_images(torchrun: Torchrun, run_cnncli: Cnncli) -> None:
     Path("every.yaml").write_text(EVERY_LAYER, encoding="utf-8")
-    process = torchrun("train", "every.yaml", *FLAGS, "--out", "two", "--json")
+    # The compiler is left out; else it is for `Step` to refuse.
+    process = torchrun("train", "every.yaml", *FLAGS, "--out", "two", "--json", "--set", "train.compile=true")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert [json.loads(line)["epoch"] for line in out.splitlines()] == [1, 2], "only one of them prints"
@@ -185,14 +233,14 @@ def test_one_interrupt_is_survived(
 
     (command,) = re.findall(r"^go on with: (.*)$", err, re.MULTILINE)
     words = shlex.split(command)
-    assert words[:6] == ["torchrun", "--nproc-per-node", "2", "-m", "cnncli", "train"]
-    assert words[6:8] == ["--resume", str(run.path)]
+    assert words[:7] == ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "cnncli", "train"]
+    assert words[7:9] == ["--resume", str(run.path)]
     if number == signal.SIGINT:
-        process = torchrun(*words[5:])
+        process = torchrun(*words[6:])
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
     else:
-        code, _, err = run_cnncli(*words[5:])
+        code, _, err = run_cnncli(*words[6:])
         assert code == 0, err
         assert "begun with processes: 2, goes on with 1" in err
     assert run.status().state == "complete"
@@ -258,6 +306,54 @@ def test_when_one_of_them_fails_all_end(
     status = only_run(Path("runs")).status()
     assert status.state == "failed"
     assert "another process of this training has ended" in str(status.reason)
+
+
+def test_who_reads_no_further_ends_all_of_them_quietly(config: Path, torchrun: Torchrun) -> None:
+    """As `| head -1` does."""
+    process = torchrun("train", config, *FLAGS, "--json")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert json.loads(process.stdout.readline())["epoch"] == 1
+    process.stdout.close()
+    assert errors_in(process.stderr.read()) == []
+    assert process.wait(timeout=60) == 0
+    assert only_run(Path("runs")).status().state == "interrupted"
+
+
+def test_what_the_first_refuses_the_others_do_not_wait_for(alone: RunDirectory, two_machines: TwoMachines) -> None:
+    codes, err = two_machines("-m", "cnncli", "train", "--resume", alone.path, *FLAGS)
+    assert codes == [2, 2], err
+    (error,) = errors_in(err)
+    assert "has 3 epochs already and is complete" in error
+
+
+@pytest.mark.parametrize("what", ["device", "precision"])
+def test_what_each_resolves_for_itself_must_be_the_same(
+    what: str, config: Path, two_machines: TwoMachines, folder: Path
+) -> None:
+    (folder / "hurt.py").write_text(HURT, encoding="utf-8")
+    codes, err = two_machines("hurt.py", what, "train", config, *FLAGS, "--dry-run")
+    assert codes == [2, 2], err
+    assert errors_in(err) == [f"error: process 1 has not the same {what} as process 0"]
+
+
+def test_a_store_of_the_first_outlives_the_others(config: Path, two_machines: TwoMachines, folder: Path) -> None:
+    (folder / "hurt.py").write_text(HURT, encoding="utf-8")
+    compiled = ("--set", "train.compile=true")
+    codes, err = two_machines("hurt.py", "late", "train", config, *FLAGS, *compiled, "--dry-run", own_store=True)
+    assert codes == [0, 0], err
+    assert err.count("train.compile is left out where several processes train together") == 1
+
+
+def test_a_port_that_is_taken(config: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("", 0)) as taken:
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
+        for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", **where}.items():
+            monkeypatch.setenv(name, value)
+        code, _, err = run_cnncli("train", config, *FLAGS)
+    assert code == 8
+    assert f"the processes cannot meet at 127.0.0.1:{where['MASTER_PORT']}: " in err
+    assert "--master-port" in err
 
 
 # One process
