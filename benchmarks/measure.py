@@ -85,9 +85,9 @@ class Comparison:
             "|---|---|---|---|",
         ]
         for name, numbers in self.values.items():
-            ratio = "" if name == first else "{} ({} to {})".format(*_spread(self.ratios(name)))
-            middle, low, high = _spread(numbers)
-            lines.append(f"| {name} | {middle} | {low} to {high} | {ratio} |")
+            comparable = name != first and all(map(isfinite, self.ratios(name))) and all(map(isfinite, numbers))
+            ratio = "{} ({})".format(*_spread(self.ratios(name))) if comparable else ""
+            lines.append("| {} | {} | {} | {} |".format(name, *_spread(numbers), ratio))
         return "\n".join(lines) + "\n"
 
     def as_record(self) -> dict[str, Any]:
@@ -96,13 +96,13 @@ class Comparison:
         return {"title": self.title, "unit": self.unit, "values": values}
 
 
-def _spread(numbers: Sequence[float]) -> tuple[str, str, str]:
+def _spread(numbers: Sequence[float]) -> tuple[str, str]:
     """Median and quartiles, with three digits."""
     if not all(map(isfinite, numbers)):
         reached = sum(map(isfinite, numbers))
-        return (f"not reached in {len(numbers) - reached} of {len(numbers)} rounds", "", "")
+        return f"not reached in {len(numbers) - reached} of {len(numbers)} rounds", ""
     low, middle, high = statistics.quantiles(numbers, n=4, method="inclusive") if len(numbers) > 1 else [*numbers] * 3
-    return _three_digits(middle), _three_digits(low), _three_digits(high)
+    return _three_digits(middle), f"{_three_digits(low)} to {_three_digits(high)}"
 
 
 def _three_digits(number: float) -> str:

@@ -17,7 +17,8 @@ from cnncli.training.meta import collect_meta
 def circumstances(settings: Settings, words: Sequence[str]) -> dict[str, Any]:
     """Machine, versions, threads, commit, date and command, as in a run's meta.json."""
     meta = collect_meta(device=torch.device("cpu"), data_files={}, command=["python", "-m", "benchmarks", *words])
-    del meta["data"]
+    for of_a_run in ("data", "precision", "processes"):
+        del meta[of_a_run]
     return {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}", **meta, "threads": settings.threads}
 
 
@@ -36,7 +37,8 @@ def tables(found: Sequence[Comparison], where: dict[str, Any]) -> str:
     machine = (
         f"{where['date'][:10]}: {where['device']['name']}, {where['threads']} thread"
         f"{'' if where['threads'] == 1 else 's'}, Python {versions['python']}, torch {versions['torch']}, "
-        f"cnncli {versions['cnncli']} ({(where['git_commit'] or 'no commit')[:10]}), {rounds} rounds."
+        f"cnncli {versions['cnncli']} ({(where['git_commit'] or 'no commit')[:10]}), {rounds} round"
+        f"{'' if rounds == 1 else 's'}."
     )
     return "\n".join([machine + "\n", *(comparison.markdown() for comparison in found)])
 

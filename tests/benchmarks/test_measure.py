@@ -40,7 +40,7 @@ def test_ratios_are_those_within_a_round() -> None:
 
 def test_what_was_not_reached_is_said() -> None:
     found = Comparison(title="it", unit="s", values={"ours": [1, 2], "theirs": [1, inf]})
-    assert "| theirs | not reached in 1 of 2 rounds |" in found.markdown()
+    assert "| theirs | not reached in 1 of 2 rounds |  |  |" in found.markdown()
     assert found.as_record()["values"] == {"ours": [1, 2], "theirs": [1, None]}
 
 
