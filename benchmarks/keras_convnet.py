@@ -11,13 +11,22 @@ the seed. Finding out how accurate the network is on the test images is not time
 import importlib
 import importlib.util
 import os
-from time import perf_counter
 from typing import Any
 
 import torch
 
 from benchmarks import ours
-from benchmarks.measure import Comparison, Contender, Missing, Numbers, Settings, Setups, compare, in_processes
+from benchmarks.measure import (
+    Comparison,
+    Contender,
+    Missing,
+    Numbers,
+    Settings,
+    Setups,
+    compare,
+    in_processes,
+    until_accurate,
+)
 from cnncli.data.load import load_dataset
 
 RECIPE = "mnist-fast"
@@ -52,21 +61,17 @@ def convnet_by_seed(settings: Settings, target: float) -> Contender:
         keras.utils.set_random_seed(turn)
         model = _convnet(keras)
         targets = keras.utils.to_categorical(labels, 10)
-        spent, accuracy, epochs = 0.0, 0.0, 0
-        for _ in range(1 if settings.quick else MOST_EPOCHS):
-            began = perf_counter()
-            model.fit(images, targets, batch_size=128, epochs=1, validation_split=0.1, verbose=0)
-            spent += perf_counter() - began
-            epochs += 1
+
+        def accuracy() -> float:
             predicted = model.predict(test_images, batch_size=1000, verbose=0).argmax(axis=1)
-            accuracy = float((predicted == test_labels).mean())
-            if accuracy >= target:
-                break
-        return {
-            "an epoch, s": spent / epochs,
-            f"to {target:.1%} of the test images, s": spent if accuracy >= target else float("inf"),
-            "accuracy at the end, %": 100 * accuracy,
-        }
+            return float((predicted == test_labels).mean())
+
+        return until_accurate(
+            target,
+            lambda: model.fit(images, targets, batch_size=128, epochs=1, validation_split=0.1, verbose=0),
+            accuracy,
+            most_epochs=1 if settings.quick else MOST_EPOCHS,
+        )
 
     return training
 

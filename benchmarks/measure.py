@@ -140,6 +140,31 @@ def compare(title: str, contenders: Mapping[str, Contender], *, rounds: int, war
     ]
 
 
+def until_accurate(
+    target: float, epoch: Callable[[], object], accuracy: Callable[[], float], *, most_epochs: int
+) -> Numbers:
+    """Train until a share `target` of the test images is right, or for so many epochs.
+
+    Args:
+        target: from 0 to 1.
+        epoch: trains for one epoch; this alone is timed.
+        accuracy: the share of the test images that is right.
+        most_epochs: after which training ends in any case.
+    """
+    spent, reached, epochs = 0.0, -1.0, 0
+    while epochs < most_epochs and reached < target:
+        began = time.perf_counter()
+        epoch()
+        spent += time.perf_counter() - began
+        epochs += 1
+        reached = accuracy()
+    return {
+        "an epoch, s": spent / epochs,
+        f"to {target:.1%} of the test images, s": spent if reached >= target else float("inf"),
+        "accuracy at the end, %": 100 * reached,
+    }
+
+
 def _told(numbers: Numbers) -> str:
     return "; ".join(f"{key} {value:.4g}" for key, value in numbers.items())
 

@@ -8,7 +8,6 @@ of its own, its number the seed. Finding out how accurate the network is is not 
 import struct
 import tempfile
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 from torch.utils.data import DataLoader
 
 from benchmarks import ours
-from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes
+from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes, until_accurate
 from benchmarks.networks import standard
 from cnncli.data.load import load_dataset
 
@@ -54,9 +53,8 @@ def example_by_seed(settings: Settings, target: float) -> Contender:
         model = standard()
         optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
         schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.7)
-        spent, accuracy, epochs = 0.0, 0.0, 0
-        for _ in range(1 if settings.quick else MOST_EPOCHS):
-            began = perf_counter()
+
+        def epoch() -> None:
             model.train()
             for images, labels in loader:
                 optimizer.zero_grad()
@@ -64,16 +62,13 @@ def example_by_seed(settings: Settings, target: float) -> Contender:
                 torch.autograd.backward(loss)
                 optimizer.step()
             schedule.step()
-            spent += perf_counter() - began
-            epochs += 1
-            accuracy = accuracy_of(model, DataLoader(test, batch_size=1000))
-            if accuracy >= target:
-                break
-        return {
-            "an epoch, s": spent / epochs,
-            f"to {target:.1%} of the test images, s": spent if accuracy >= target else float("inf"),
-            "accuracy at the end, %": 100 * accuracy,
-        }
+
+        return until_accurate(
+            target,
+            epoch,
+            lambda: accuracy_of(model, DataLoader(test, batch_size=1000)),
+            most_epochs=1 if settings.quick else MOST_EPOCHS,
+        )
 
     return training
 

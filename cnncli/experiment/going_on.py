@@ -86,5 +86,5 @@ def note_resumption(run: RunDirectory, meta: dict[str, Any], notify: Callable[[s
         ("device", first.get("device", {}).get("name"), meta["device"]["name"]),
     ):
         if before != now:
-            notify(f"begun with {what} {before}, goes on with {now}: the weights will differ in their last bits")
+            notify(f"begun with {what} {before}, goes on with {now}: the weights will not be the same, bit for bit")
     run.write_meta({**first, "resumed": [*first.get("resumed", []), meta]})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import Comparison, Contender, Numbers, Settings, compare, in_processes
+from benchmarks.measure import Comparison, Contender, Numbers, Settings, compare, in_processes, until_accurate
 
 
 def test_contenders_take_turns_and_the_first_rounds_do_not_count() -> None:
@@ -42,6 +42,17 @@ def test_what_was_not_reached_is_said() -> None:
     found = Comparison(title="it", unit="s", values={"ours": [1, 2], "theirs": [1, inf]})
     assert "| theirs | not reached in 1 of 2 rounds |  |  |" in found.markdown()
     assert found.as_record()["values"] == {"ours": [1, 2], "theirs": [1, None]}
+
+
+@pytest.mark.parametrize(("most_epochs", "trained", "ends_at"), [(9, 3, 99.0), (2, 2, 98.0)])
+def test_training_ends_with_the_target_or_the_epochs(most_epochs: int, trained: int, ends_at: float) -> None:
+    epochs: list[None] = []
+    found = until_accurate(
+        0.99, lambda: epochs.append(None), lambda: [0.9, 0.98, 0.99][len(epochs) - 1], most_epochs=most_epochs
+    )
+    assert len(epochs) == trained
+    assert found["accuracy at the end, %"] == pytest.approx(ends_at)
+    assert (found["to 99.0% of the test images, s"] < inf) is (ends_at == 99.0)
 
 
 def process_id(offset: int) -> Contender:

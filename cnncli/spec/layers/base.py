@@ -78,7 +78,7 @@ class Layer(Kind):
         Raises:
             ShapeError: it cannot take this shape; the message says why and what would help.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # abstract; not an abstractmethod, as the shape of logits waits for the classes
 
 
 def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
