@@ -15,7 +15,7 @@ from cnncli.data.load import load_dataset
 
 @dataclass(frozen=True)
 class InMemory:
-    """A data set as float tensors, normalised once: images (N, C, H, W) and labels (N,) of both parts."""
+    """A data set as float tensors, normalized once: images (N, C, H, W) and labels (N,) of both parts."""
 
     images: Tensor
     labels: Tensor

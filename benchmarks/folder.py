@@ -30,11 +30,11 @@ from torch.utils.data import DataLoader
 
 from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes
 from benchmarks.ours import epochs_of, watched
-from cnncli.data import image_files
+from cnncli.config.config import Config, read_config
+from cnncli.data import image_folder as image_files
 from cnncli.data.image_cache import FOLDER
 from cnncli.experiment.setup import prepare
-from cnncli.model import seeded_module
-from cnncli.spec.config import Config, read_config
+from cnncli.module import seeded_module
 
 BATCH = 128
 CONFIG = """
@@ -86,13 +86,13 @@ def run(settings: Settings) -> list[Comparison]:
 
 
 def write_pictures(scene: Scene) -> None:
-    """Smooth colours, which JPEG packs about as well as photographs."""
+    """Smooth colors, which JPEG packs about as well as photographs."""
     numbers = np.random.default_rng(0)
     for number in range(scene.images):
         path = scene.pictures / f"class{number % 10}" / f"{number:06}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        colours = Image.fromarray(numbers.integers(0, 256, (12, 12, 3), dtype=np.uint8))
-        colours.resize((scene.side, scene.side), Image.Resampling.BICUBIC).save(path, quality=90)
+        colors = Image.fromarray(numbers.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        colors.resize((scene.side, scene.side), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
 def ours(settings: Settings, scene: Scene, way: Way) -> Contender:

@@ -1,4 +1,4 @@
-"""`cnncli.torch_graph` and torchinfo on ResNet-152 at 3x224x224, in one process; imports do not count.
+"""`cnncli.capture` and torchinfo on ResNet-152 at 3x224x224, in one process; imports do not count.
 
     pip install torchinfo
     python -m benchmarks inspect_resnet152
@@ -15,8 +15,8 @@ import torch
 import torchvision
 
 from benchmarks.measure import Comparison, Contender, Missing, Numbers, Settings, compare
-from cnncli.analysis.rows import inspect_graph
-from cnncli.torch_graph.capture import graph_of_module, load_graph
+from cnncli.capture.graph import graph_of_module, load_graph
+from cnncli.inspection.rows import inspect_graph
 
 SHAPE = (3, 224, 224)
 

@@ -10,12 +10,12 @@ from time import perf_counter
 import torch
 
 from benchmarks.measure import Contender, Numbers, Settings
-from cnncli.cli.render.progress import TrainingDisplay
+from cnncli.cli.render.training import TrainingDisplay
+from cnncli.config.config import Config, read_config
 from cnncli.experiment.setup import Experiment, prepare
-from cnncli.spec.config import Config, read_config
-from cnncli.training.allocator import keep_freed_memory
+from cnncli.training.device import keep_freed_memory
 from cnncli.training.evaluate import evaluate
-from cnncli.training.fit import Epoch, fit
+from cnncli.training.loop import Epoch, fit
 
 HERE = Path(__file__).parent
 
@@ -38,7 +38,7 @@ def ready(settings: Settings, config: str, *assignments: str) -> Experiment:
 
 
 def epochs_of(experiment: Experiment, display: TrainingDisplay, *, epochs: int) -> Iterator[Epoch]:
-    """As `cnncli.experiment.run` has them, without the files of a run."""
+    """As `cnncli.experiment.train` has them, without the files of a run."""
     spec = experiment.config.train
     return fit(
         experiment.training,

@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks import ours
 from benchmarks.measure import Comparison, Contender, Numbers, Settings, compare
-from cnncli.experiment.logbook import Logbook
-from cnncli.experiment.run import conduct
+from cnncli.experiment.tensorboard_log import Logbook
+from cnncli.experiment.train import train_run
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
 
@@ -51,7 +51,7 @@ def _training(settings: Settings, folder: Path, *assignments: str, inside: list[
         directory = RunDirectory.create(folder, experiment.config.name, datetime.now(UTC))
         with _clocked() as spent:
             began = time.perf_counter()
-            for _epoch in conduct(
+            for _epoch in train_run(
                 experiment,
                 directory,
                 command=[],

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import Comparison, Settings
-from cnncli.training.meta import collect_meta
+from cnncli.training.metadata import collect_meta
 
 
 def circumstances(settings: Settings, words: Sequence[str]) -> dict[str, Any]:

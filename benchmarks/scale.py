@@ -1,6 +1,6 @@
 """Images per second against batch size, width, depth and image size, beside a bare loop over the same modules.
 
-The images are the embedded digits, enlarged. Both learn in `channels_last`; the loop has its images as normalised
+The images are the embedded digits, enlarged. Both learn in `channels_last`; the loop has its images as normalized
 float tensors.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 from benchmarks import ours
 from benchmarks.bare import in_memory
 from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes
-from cnncli.model import seeded_module
+from cnncli.module import seeded_module
 
 USUAL = {"batch_size": 128, "width": 16, "depth": 2, "size": 28}
 SWEPT = {

@@ -83,7 +83,7 @@ class EndAtTheFirstStep:
     @staticmethod
     def find_spec(name: str, path: object, target: object = None) -> None:
         """What Python asks every finder of modules; this one finds none."""
-        if name == "cnncli.training.fit":
+        if name == "cnncli.training.loop":
             from cnncli.training.progress import Progress
 
             Progress.write = lambda *_: sys.exit(0)  # type: ignore[method-assign]  # it is called after every step

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnncli.inspector import inspect as inspect
+    from cnncli.library import inspect
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "inspect"]
@@ -12,7 +12,7 @@ __all__ = ["__version__", "inspect"]
 def __getattr__(name: str) -> object:
     """`cnncli.inspect` is loaded when it is first asked for: `import cnncli` alone stays light."""
     if name == "inspect":
-        from cnncli.inspector import inspect
+        from cnncli.library import inspect
 
         return inspect
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

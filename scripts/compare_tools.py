@@ -7,7 +7,7 @@
 The last three packages are what rfa-toolbox imports; what it asks for would bring an old numpy.
 
 The true receptive field is measured: NaN is put into rows (columns) of the input, and halving finds the first and the
-last one that reaches the centre unit of the output. The input is large enough for no field to be cut off.
+last one that reaches the center unit of the output. The input is large enough for no field to be cut off.
 """
 
 import collections
@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnncli.analysis.rows import Inspection, inspect_graph
-from cnncli.torch_graph.capture import graph_of_module
+from cnncli.capture.graph import graph_of_module
+from cnncli.inspection.rows import Inspection, inspect_graph
 
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
 SIDE = 512
@@ -83,7 +83,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 def measured(module: nn.Module) -> Size:
-    """Height and width of what the centre unit sees."""
+    """Height and width of what the center unit sees."""
 
     def reaches(axis: int, first: int, last: int) -> bool:
         images = torch.zeros(1, *SHAPE)

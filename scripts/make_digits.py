@@ -1,7 +1,7 @@
 """Makes cnncli/data/digits.npz, the data set that comes with cnncli.
 
 It holds the 1,797 images of the test part of "Optical Recognition of Handwritten Digits", in their own
-order, as scikit-learn ships them: `images` uint8 (1797, 8, 8) with grey levels 0 (paper) to 16 (ink),
+order, as scikit-learn ships them: `images` uint8 (1797, 8, 8) with gray levels 0 (paper) to 16 (ink),
 and `labels` uint8 (1797,).
 
     E. Alpaydin and C. Kaynak. Optical Recognition of Handwritten Digits.
@@ -25,6 +25,6 @@ TARGET = Path(__file__).resolve().parents[1] / "cnncli" / "data" / "digits.npz"
 digits = load_digits()
 images, labels = digits.images.astype(np.uint8), digits.target.astype(np.uint8)
 assert images.shape == (1797, 8, 8)
-assert np.array_equal(images, digits.images), "the grey levels are not whole numbers"
+assert np.array_equal(images, digits.images), "the gray levels are not whole numbers"
 assert images.max() == 16
 np.savez_compressed(TARGET, images=images, labels=labels)

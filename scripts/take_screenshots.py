@@ -15,7 +15,7 @@ from urllib.parse import quote
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from cnncli.board.launch import Server
+from cnncli.tensorboard.server import Server
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 MOST_BYTES = 200_000

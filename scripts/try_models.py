@@ -14,9 +14,9 @@ import torch
 import torchvision
 from torchvision import models
 
-from cnncli.analysis.rows import Inspection, Row, inspect_graph
-from cnncli.torch_graph.capture import graph_of_module, load_graph
-from cnncli.verify import verify_module
+from cnncli.capture.graph import graph_of_module, load_graph
+from cnncli.capture.verify import verify_module
+from cnncli.inspection.rows import Inspection, Row, inspect_graph
 
 PAGE = Path(__file__).parents[1] / "docs" / "models-tried.md"
 

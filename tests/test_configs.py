@@ -11,15 +11,14 @@ import jsonschema
 import pytest
 import torch
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import Inspection, Row, inspect_graph
-from cnncli.experiment.run import conduct
+from cnncli.config.config import Config, bundled_configs, read_config
+from cnncli.config.datasets import known_dataset
+from cnncli.config.document import read_document
+from cnncli.config.schema import config_schema
 from cnncli.experiment.setup import prepare
-from cnncli.spec.bundled import bundled_configs
-from cnncli.spec.config import Config, read_config
-from cnncli.spec.datasets import known_dataset
-from cnncli.spec.document import read_document
-from cnncli.spec.schema import config_schema
+from cnncli.experiment.train import train_run
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.rows import Inspection, Row, inspect_graph
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
 
@@ -178,7 +177,7 @@ def test_it_learns_from_the_embedded_digits(path: Path, tmp_path: Path) -> None:
     weights = {name: each.clone() for name, each in experiment.training.model.named_parameters()}
     run = RunDirectory(tmp_path / "run")
     run.path.mkdir()
-    epochs = conduct(
+    epochs = train_run(
         experiment,
         run,
         command=["cnncli", "train", path.stem],

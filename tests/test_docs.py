@@ -10,7 +10,7 @@ A page is written for this as follows.
   and those that need several machines, are listed in `NOT_RUN`.
 - `yaml` blocks are configs; sections they lack are added. One that begins with `# name.yaml` is a file for the commands
   after it, which may be a broken one.
-- In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.spec`) must exist.
+- In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.config`) must exist.
 - Under a heading of `docs/config.md` that is in `FIELDS`, the table of fields is the model's: all fields, the default
   as it would be written in YAML, and a * at the principal field.
 """
@@ -41,18 +41,17 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 import cnncli
 from cnncli import errors
-from cnncli.board.links import links
-from cnncli.cli.app import app, main
-from cnncli.cli.listing import ListedCommand
-from cnncli.spec.base import Kind, Spec
-from cnncli.spec.config import ConfigFields, read_config
-from cnncli.spec.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
-from cnncli.spec.datasets import EMNIST_SPLITS, DatasetName, known_dataset
-from cnncli.spec.document import parse_document
-from cnncli.spec.layers import LAYERS
-from cnncli.spec.log import LogSpec, ProbesSpec
-from cnncli.spec.reader import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
-from cnncli.spec.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
+from cnncli.cli.app import ListedCommand, app, main
+from cnncli.config.config import ConfigFields, read_config
+from cnncli.config.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
+from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
+from cnncli.config.document import parse_document
+from cnncli.config.log import LogSpec, ProbesSpec
+from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
+from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
+from cnncli.fields import Kind, Spec
+from cnncli.layers import LAYERS
+from cnncli.tensorboard.server import links
 from cnncli.training.run_directory import State
 
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -1,1 +1,1 @@
-"""From the name of a data set to batches of normalised, augmented images on a device."""
+"""From the name of a data set to batches of normalized, augmented images on a device."""

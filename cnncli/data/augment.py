@@ -132,7 +132,7 @@ class Augmentation:
 
 
 def affine_matrices(*, shift: Tensor, rotate: Tensor, shear: Tensor, scale: Tensor) -> Tensor:
-    """Maps that scale, then slant, then rotate, then shift an image about its centre; x to the right, y down.
+    """Maps that scale, then slant, then rotate, then shift an image about its center; x to the right, y down.
 
     Args:
         shift: (N, 2) pixels to the right and down.
@@ -141,7 +141,7 @@ def affine_matrices(*, shift: Tensor, rotate: Tensor, shear: Tensor, scale: Tens
         scale: (N, 2) factors along x and y; negative ones mirror.
 
     Returns:
-        (N, 2, 3): from a pixel of the old image, relative to its centre, to its place in the new one.
+        (N, 2, 3): from a pixel of the old image, relative to its center, to its place in the new one.
     """
     angle, slant = torch.deg2rad(rotate), torch.tan(torch.deg2rad(shear))
     cos, sin = angle.cos(), angle.sin()

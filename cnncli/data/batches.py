@@ -1,4 +1,4 @@
-"""Normalised batches, sliced from images that stay as uint8 where they are: on the device, in memory, or in a file.
+"""Normalized batches, sliced from images that stay as uint8 where they are: on the device, in memory, or in a file.
 
 Order and variation depend on nothing but seed, epoch and step: a resumed run sees the batches that an
 uninterrupted one would have seen.
@@ -65,7 +65,7 @@ def _summed_up(images: Tensor, indices: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """What one of several processes takes of every batch.
 
     Attributes:
@@ -81,7 +81,7 @@ class Share:
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
 
-WHOLE = Share()
+WHOLE = Shard()
 
 
 class Batches:
@@ -97,7 +97,7 @@ class Batches:
         seed: of the order and the variation.
         indices: positions of the images to take, int64 (M,); all where it is None. A part of a set that is
             too large to be copied, or mapped from a file, is better taken so than by `ImageSet.subset`.
-        device: where batches are wanted, and are varied and normalised; that of the images where it is None. Images
+        device: where batches are wanted, and are varied and normalized; that of the images where it is None. Images
             that are elsewhere are sent as uint8, a batch at a time.
     """
 
@@ -144,7 +144,7 @@ class Batches:
         """Images in the whole batch of a step, from 0."""
         return min(self._batch_size, self._count - step * self._batch_size)
 
-    def epoch(self, number: int, start_step: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch.
 
         Args:
@@ -175,7 +175,7 @@ class Batches:
         return order if self._indices is None else self._indices[order]
 
     def _prepared(self, pixels: Tensor, epoch: int, step: int, part: slice) -> Tensor:
-        """Varied and normalised images of uint8 ones, (N, C, H, W), which are a part of the batch of a step."""
+        """Varied and normalized images of uint8 ones, (N, C, H, W), which are a part of the batch of a step."""
         images = pixels.to(torch.float32)
         if self._augment is not None:
             generator = _generator(self._seed, _VARIATION, epoch, step)

@@ -49,7 +49,7 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
 
     Args:
         path: any image that Pillow reads.
-        channels: 1 (grey) or 3 (RGB).
+        channels: 1 (gray) or 3 (RGB).
         size: (height, width); the sides are scaled on their own.
 
     Returns:
@@ -89,10 +89,10 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
 
 @dataclass(frozen=True)
 class Original:
-    """A picture as it came: (height, width) when upright, and whether any of its pixels is other than grey."""
+    """A picture as it came: (height, width) when upright, and whether any of its pixels is other than gray."""
 
     size: tuple[int, int]
-    coloured: bool
+    colored: bool
 
 
 def original_of(path: Path) -> Original:
@@ -101,15 +101,15 @@ def original_of(path: Path) -> Original:
         upright = _plain(ImageOps.exif_transpose(image), "RGB")
     extremes = np.asarray(upright).astype(np.int16)  # (H, W, 3)
     difference = (extremes.max(axis=2) - extremes.min(axis=2)).max(initial=0)
-    return Original((upright.height, upright.width), bool(difference > _GREY_ENOUGH))
+    return Original((upright.height, upright.width), bool(difference > _GRAY_ENOUGH))
 
 
-_GREY_ENOUGH = 16
-"""Levels between the channels of a pixel that JPEG may leave in a grey picture."""
+_GRAY_ENOUGH = 16
+"""Levels between the channels of a pixel that JPEG may leave in a gray picture."""
 
 
 def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """The image as grey or RGB of 8 bits."""
+    """The image as gray or RGB of 8 bits."""
     if image.mode.startswith("I"):
         image = _upper_half(image)
     elif image.mode == "F":
@@ -121,7 +121,7 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _upper_half(image: Image.Image) -> Image.Image:
-    """8-bit grey of 16-bit grey; Pillow's own conversion would cut off what is above 255."""
+    """8-bit gray of 16-bit gray; Pillow's own conversion would cut off what is above 255."""
     values = np.asarray(image).astype(np.int64)
     if values.size and (values.min() < 0 or values.max() > 0xFFFF):
         raise UnreadableImageError("pixels of more than 16 bits")

@@ -38,7 +38,7 @@ _AHEAD = 3
 
 @dataclass(frozen=True)
 class Target:
-    """What images are brought to: 1 (grey) or 3 (RGB) channels, and (height, width)."""
+    """What images are brought to: 1 (gray) or 3 (RGB) channels, and (height, width)."""
 
     channels: int
     size: tuple[int, int]

@@ -12,18 +12,18 @@ from importlib.resources import files
 import numpy as np
 import torch
 
+from cnncli.config.datasets import known_dataset
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.errors import DataError
-from cnncli.spec.datasets import known_dataset
 
 _FILE = "digits.npz"
 _TEST_EVERY = 5
 _WHITE = 16
-"""The largest of the 17 grey levels."""
+"""The largest of the 17 gray levels."""
 
 
 def load_digits() -> Dataset:
-    """The 1,438 training and 359 test images, uint8 (N, 1, 8, 8), with 16 grey levels spread over 0..255.
+    """The 1,438 training and 359 test images, uint8 (N, 1, 8, 8), with 16 gray levels spread over 0..255.
 
     Raises:
         DataError: the package's own file is missing or damaged.
@@ -37,8 +37,8 @@ def load_digits() -> Dataset:
         raise DataError(
             f"digits: the embedded file {_FILE} cannot be read ({error})", remedy="install cnncli again"
         ) from None
-    grey = ((levels.to(torch.int32) * 255 + _WHITE // 2) // _WHITE).to(torch.uint8)
-    images, classes = grey.unsqueeze(1), labels.to(torch.int64)  # (N, 1, 8, 8), (N,)
+    gray = ((levels.to(torch.int32) * 255 + _WHITE // 2) // _WHITE).to(torch.uint8)
+    images, classes = gray.unsqueeze(1), labels.to(torch.int64)  # (N, 1, 8, 8), (N,)
     is_test = torch.arange(len(images)) % _TEST_EVERY == _TEST_EVERY - 1
     train = ImageSet(images=images[~is_test], labels=classes[~is_test])
     test = ImageSet(images=images[is_test], labels=classes[is_test])

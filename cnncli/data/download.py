@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
+from cnncli.config.datasets import KnownDataset
 from cnncli.errors import DataError, DiskError
-from cnncli.spec.datasets import KnownDataset
 
 _SILENCE = 20.0
 """Seconds without a byte after which a connection is given up."""

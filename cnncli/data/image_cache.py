@@ -1,4 +1,4 @@
-"""Decoded images that are too many for the memory: one file of pixels, decoded once and mapped afterwards.
+"""Decoded images that are too many for the memory: one file of pixels, decoded once and mapped afterward.
 
 N: images, C: channels, H, W: height and width.
 """

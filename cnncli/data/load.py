@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from cnncli.config.data import DataSpec, folder_path, input_shape
+from cnncli.config.datasets import KnownDataset, known_dataset
 from cnncli.data.digits import load_digits
-from cnncli.data.images import Dataset, ImageSet
+from cnncli.data.images import Dataset, ImageSet, resized, with_channels
 from cnncli.data.known import load_known
-from cnncli.data.resize import resized, with_channels
 from cnncli.errors import DataError
-from cnncli.spec.data import DataSpec, folder_path, input_shape
-from cnncli.spec.datasets import KnownDataset, known_dataset
 
 
 def load_dataset(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None]) -> Dataset:
@@ -58,9 +57,9 @@ def _load(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None]) -> D
         dataset = load_known(facts, data_dir=data_dir, notify=notify, without_files=_digits_instead(spec, facts))
 
     def fitted(part: ImageSet) -> ImageSet:
-        # Colour is taken away before resizing and put on after it: fewer numbers to work on.
-        grey = with_channels(part.images, min(channels, part.images.shape[1]))
-        return replace(part, images=with_channels(resized(grey, (height, width)), channels))
+        # Color is taken away before resizing and put on after it: fewer numbers to work on.
+        gray = with_channels(part.images, min(channels, part.images.shape[1]))
+        return replace(part, images=with_channels(resized(gray, (height, width)), channels))
 
     return replace(dataset, train=fitted(dataset.train), test=fitted(dataset.test))
 

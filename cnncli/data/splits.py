@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnncli.config.data import DataSpec
 from cnncli.errors import DataError
-from cnncli.spec.data import DataSpec
 
 
 def split_of(labels: Tensor, data: DataSpec, *, seed: int) -> tuple[Tensor, Tensor]:

@@ -12,34 +12,33 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cnncli.config.config import Config
+from cnncli.config.data import AugmentSpec
+from cnncli.config.document import Problem, Route, descend
+from cnncli.config.network import Network
+from cnncli.config.train import TrainSpec
 from cnncli.data.augment import Augmentation
 from cnncli.data.batches import Batches, Normalization
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
 from cnncli.errors import ConfigError
-from cnncli.model import CnnModule, seeded_module
-from cnncli.spec.config import Config
-from cnncli.spec.data import AugmentSpec
-from cnncli.spec.document import Problem, Route, descend
-from cnncli.spec.layers import BatchNorm, Conv, ConvTranspose, Linear
-from cnncli.spec.network import Network
-from cnncli.spec.train import TrainSpec
-from cnncli.training.average import WeightAverage
+from cnncli.layers import BatchNorm, Conv, ConvTranspose, Linear
+from cnncli.module import CnnModule, seeded_module
 from cnncli.training.device import (
     out_of_memory_explained,
-    repeat_exactly,
     room_for_images,
+    set_deterministic,
     use_bf16,
     use_channels_last,
 )
 from cnncli.training.evaluate import evaluation_batch_size
-from cnncli.training.group import ALONE, Group
 from cnncli.training.optimizer import build_optimizer
+from cnncli.training.process_group import ALONE, Group
 from cnncli.training.schedule import build_schedule
-from cnncli.training.state import Training
+from cnncli.training.state import EmaWeights, Training
 
-WITNESSES = 1000
+DEAD_FILTER_IMAGES = 1000
 """Held-out images that must all leave a filter at 0 before it is called dead, where there are so many."""
 
 
@@ -73,7 +72,7 @@ class Experiment:
         train_unchanged: the same images as they are, for the final score.
         validation: or None where nothing is held out.
         test: never learned from, never chosen by.
-        held_out: images that are not learned from, to look for dead filters in: at least `WITNESSES` of the
+        held_out: images that are not learned from, to look for dead filters in: at least `DEAD_FILTER_IMAGES` of the
             validation images, else of the test images, or all of them where there are fewer.
         probes: for the feature maps.
         normalization: mean and deviation of the images learned from.
@@ -222,7 +221,7 @@ def _augmentation(spec: AugmentSpec) -> Augmentation:
 def _training(
     network: Network, spec: TrainSpec, steps_per_epoch: int, device: torch.device, *, channels_last: bool
 ) -> Training:
-    repeat_exactly(device)
+    set_deterministic(device)
     model = seeded_module(network, spec.seed).to(device)
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
@@ -231,14 +230,14 @@ def _training(
         schedule=build_schedule(
             spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
         ),
-        average=None if spec.ema is None else WeightAverage(model, decay=spec.ema),
+        average=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
     )
 
 
 def _witnesses(batches: Callable[..., Batches], learned: ImageSet, held_out: Tensor, test: ImageSet) -> Batches:
     """`Experiment.held_out`: every so manieth of them, as folders have their images class by class."""
     images, positions = (learned, held_out) if len(held_out) else (test, torch.arange(len(test)))
-    return batches(images, indices=positions[:: max(1, len(positions) // WITNESSES)])
+    return batches(images, indices=positions[:: max(1, len(positions) // DEAD_FILTER_IMAGES)])
 
 
 def _probes(test: ImageSet, config: Config, batches: Callable[[ImageSet], Batches]) -> Probes:

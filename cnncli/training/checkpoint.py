@@ -24,9 +24,8 @@ from torch import Tensor, nn
 
 import cnncli
 from cnncli.errors import RunError
-from cnncli.training.durable import disk_errors_explained, sync_directory, write_file
-from cnncli.training.state import Training
-from cnncli.training.weights import put_weights
+from cnncli.files import disk_errors_explained, sync_directory, write_file
+from cnncli.training.state import Training, put_weights
 
 FORMAT = 1
 

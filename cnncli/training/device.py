@@ -1,5 +1,7 @@
 """Where tensors live: finding the device, its memory layout, and its memory running out."""
 
+import ctypes
+import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -7,6 +9,23 @@ from typing import Literal
 import torch
 
 from cnncli.errors import DeviceError
+
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_NEVER_TRIM = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees, for its next allocations; whether that can be had here.
+
+    It is for a process that trains and ends: call it when the data are loaded, so that what loading them took is not
+    kept as well. Results do not change. Other C libraries than glibc are left as they are.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    return bool(library.mallopt(_M_MMAP_MAX, 0) and library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM))
+
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -83,7 +102,7 @@ def useful_threads(macs_per_step: int) -> int:
     return 1 if macs_per_step < _WORTH_SHARING else torch.get_num_threads()
 
 
-def repeat_exactly(device: torch.device) -> None:
+def set_deterministic(device: torch.device) -> None:
     """Ask for convolutions that give the same bits each time, for the whole process.
 
     On the CPU they do so by themselves, as long as the number of threads stays the same.

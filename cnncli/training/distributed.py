@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from cnncli.data.batches import Share
+from cnncli.data.batches import Shard
 from cnncli.errors import DeviceError, UsageError
 from cnncli.training.device import is_out_of_memory
-from cnncli.training.group import Group, State, Vote
-from cnncli.training.whole_batch import WholeBatch
+from cnncli.training.process_group import Group, State, StopRequest
+from cnncli.training.sync_batch import WholeBatch
 
 _LOADED, _SAME, _READY, _DONE, _LEFT, _FAILURE, _SAID = (
     f"cnncli/{key}" for key in ("loaded", "same", "ready", "done", "left", "failure", "said")
@@ -67,7 +67,7 @@ class Processes(Group):
                 remedy="give torchrun, on every machine, the address of the first one, which the others reach, and a "
                 "port that is free there: --master-addr and --master-port",
             ) from error
-        self.share = Share(rank, size)
+        self.share = Shard(rank, size)
         self._machine = os.environ.get("GROUP_RANK", "0")
         self._rank_here = int(os.environ["LOCAL_RANK"])
         here = os.environ.get("LOCAL_WORLD_SIZE", str(size))
@@ -182,7 +182,7 @@ class Processes(Group):
         dist.all_reduce(numbers)
         return numbers
 
-    def vote(self, wish: Callable[[], bool]) -> Vote:
+    def vote(self, wish: Callable[[], bool]) -> StopRequest:
         """See `Group`."""
         vote = _CommonVote(wish)
         self._votes.append(vote)
@@ -251,7 +251,7 @@ def _lost(failure: Failure | None) -> DeviceError:
     )
 
 
-class _CommonVote(Vote):
+class _CommonVote(StopRequest):
     """Asks all processes, and answers what came of the question before.
 
     The answer travels while the next step is computed, and nothing waits for a GPU.

@@ -4,15 +4,35 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
-from cnncli.spec.network import Network
-from cnncli.training.batches import Batches
-from cnncli.training.group import ALONE, Group
+from cnncli.config.network import Network
+from cnncli.data.batches import WHOLE, Shard
+from cnncli.training.process_group import ALONE, Group
+
+
+class Batches(Protocol):
+    """Batches that depend on nothing but the epoch's number and the step within it.
+
+    That is what lets a resumed run see the same batches as one that was never interrupted.
+    """
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+        ...
+
+    def images_in(self, step: int) -> int:
+        """Images in the whole batch of a step, from 0."""
+        ...
+
+    def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (N, C, H, W) in float32 and labels (N,) in int64, from a step of an epoch on."""
+        ...
+
 
 _AT_ONCE_ON_CPU = 4 * 2**20
 """Bytes of the largest output of a layer: more leaves the caches, and is up to three times slower."""
@@ -30,7 +50,7 @@ def evaluation_batch_size(network: Network, device: torch.device) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a network makes of a set of labelled images.
+    """What a network makes of a set of labeled images.
 
     Attributes:
         loss: mean cross-entropy in nats, without label smoothing.

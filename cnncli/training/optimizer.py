@@ -6,7 +6,7 @@ from typing import Any, TypeVar, assert_never
 import torch
 from torch import nn
 
-from cnncli.spec.train import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnncli.config.train import Adam, AdamW, Optimizer, RmsProp, Sgd
 
 _OptimizerT = TypeVar("_OptimizerT", bound=torch.optim.Optimizer)
 

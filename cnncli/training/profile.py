@@ -14,7 +14,7 @@ from time import perf_counter
 
 import torch
 
-from cnncli.training.durable import disk_errors_explained, replace_file
+from cnncli.files import disk_errors_explained, replace_file
 
 TRACED_STEPS = 20
 _SKIPPED_STEPS = 5

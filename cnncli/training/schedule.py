@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import cos, pi
 from typing import assert_never
 
-from cnncli.spec.train import Constant, Cosine, OneCycle, Schedule, StepDecay
+from cnncli.config.train import Constant, Cosine, OneCycle, Schedule, StepDecay
 
 LearningRate = Callable[[int], float]
 

@@ -1,5 +1,6 @@
 """What is being trained, and how far it has got: all that a checkpoint must hold."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isnan
@@ -9,10 +10,83 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.errors import RunError
-from cnncli.training.average import WeightAverage
 from cnncli.training.progress import Sums
 from cnncli.training.schedule import LearningRate
-from cnncli.training.weights import put_weights
+
+
+class EmaWeights:
+    """A second copy of a model whose weights follow the first one's slowly.
+
+    After each step, `average = d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`, t
+    counting the updates made before. The growing d is that of TensorFlow's `ExponentialMovingAverage`:
+    without it a short run would end with an average that is still mostly the first, random weights. Running
+    means and variances of batch norms are averaged as well; whole numbers, such as their counters, are
+    copied.
+
+    Args:
+        model: what is averaged; its layout and device are kept.
+        decay: how much of the average is kept per step, between 0 and 1.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        assert 0 < decay < 1
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self.decay = decay
+        self._pairs: list[tuple[Tensor, Tensor]] = list(
+            zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
+        )
+
+    @torch.no_grad()
+    def update(self, updates_before: int) -> None:
+        """Let the average follow one step."""
+        decay = min(self.decay, (1 + updates_before) / (10 + updates_before))
+        floating = [pair for pair in self._pairs if pair[0].is_floating_point()]
+        averages, weights = [pair[0] for pair in floating], [pair[1] for pair in floating]
+        torch._foreach_lerp_(averages, weights, 1 - decay)
+        for average, counter in self._pairs:
+            if not average.is_floating_point():
+                average.copy_(counter)
+
+
+_SHOWN = 5
+
+
+def put_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy weights into a model.
+
+    Args:
+        model: keeps its device and memory layout.
+        weights: by name, as in `model.state_dict()`.
+        source: where they come from, for the message.
+
+    Raises:
+        RunError: names or shapes differ; the first differences are named.
+    """
+    found = differences(model.state_dict(), weights)
+    if found:
+        more = f"\n  ... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        listed = "".join(f"\n  {line}" for line in found[:_SHOWN])
+        raise RunError(
+            f"{source}: these are weights of another network:{listed}{more}",
+            remedy="use the config the run was trained with: resolved.yaml in the run's directory",
+        )
+    model.load_state_dict(dict(weights))
+
+
+def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Where two sets of weights differ in name or shape, in the order of the network."""
+    lines = []
+    for name, tensor in expected.items():
+        if name not in found:
+            lines.append(f"{name}: missing from the file")
+        elif found[name].shape != tensor.shape:
+            lines.append(f"{name}: the network has {_shape(tensor)}, the file {_shape(found[name])}")
+    lines += [f"{name}: in the file, but not in the network" for name in sorted(found.keys() - expected.keys())]
+    return lines
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a single number"
 
 
 @dataclass(kw_only=True)
@@ -44,7 +118,7 @@ class Training:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: LearningRate
-    average: WeightAverage | None = None
+    average: EmaWeights | None = None
     epochs_done: int = 0
     step: int = 0
     step_in_epoch: int = 0

@@ -15,9 +15,9 @@ from benchmarks.measure import Settings
 from benchmarks.networks import NETWORKS
 from benchmarks.recipes import reached
 from benchmarks.standard import write_digits
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import inspect_graph
 from cnncli.data.idx import read_idx
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.rows import inspect_graph
 
 SLOW = ("startup", "memory", "recipes")
 """They start processes that import torch."""
@@ -73,7 +73,7 @@ def test_both_describe_the_same_network(name: str) -> None:
     assert sum(each.numel() for each in written.parameters()) == described.params
     shapes = [tuple(each.shape) for each in written.parameters()]
     # The same kernels and matrices, in the same order.
-    from cnncli.model import seeded_module
+    from cnncli.module import seeded_module
 
     assert [tuple(each.shape) for each in seeded_module(config.network, 0).parameters()] == shapes
     assert written(torch.zeros(2, 1, 28, 28)).shape == (2, 10)

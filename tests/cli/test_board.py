@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cnncli.board import launch
-from cnncli.board.event_file import Board
-from cnncli.cli.commands import board as command
+from cnncli.cli.commands import tensorboard as command
 from cnncli.errors import ServerError
+from cnncli.tensorboard import server as launch
+from cnncli.tensorboard.event_file import EventFile
 
 Cnncli = Callable[..., tuple[int, str, str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -37,7 +37,7 @@ print(f"TensorBoard 2 at http://127.0.0.1:{server.server_port}/ (Press CTRL+C to
 @pytest.fixture
 def runs(folder: Path) -> Path:
     """A folder with a run in it, which has logged one number."""
-    with Board(folder / "runs" / "lenet5") as board:
+    with EventFile(folder / "runs" / "lenet5") as board:
         board.scalars(0, {"loss/val": 1.0})
     return folder / "runs"
 

@@ -4,11 +4,11 @@ import gc
 import subprocess
 import sys
 
-from cnncli.cli.collector import torch_uncollected
+from cnncli.cli.app import torch_uncollected
 
 IMPORT = """
 import gc
-from cnncli.cli.collector import torch_uncollected
+from cnncli.cli.app import torch_uncollected
 walks = []
 gc.callbacks.append(lambda phase, info: walks.append(phase))
 with torch_uncollected():

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 from cnncli import __version__
-from cnncli.spec.bundled import bundled_configs
-from cnncli.spec.document import read_document
+from cnncli.config.config import bundled_configs
+from cnncli.config.document import read_document
 
 Cnncli = Callable[..., tuple[int, str, str]]
 
@@ -150,7 +150,7 @@ def test_the_schema_takes_every_bundled_config(run_cnncli: Cnncli) -> None:
         {"nam": "x"},
     ],
 )
-def test_the_schema_refuses_a_misspelt_key(broken: dict[str, object], run_cnncli: Cnncli) -> None:
+def test_the_schema_refuses_a_misspelled_key(broken: dict[str, object], run_cnncli: Cnncli) -> None:
     _, out, _ = run_cnncli("schema")
     good = {"data": {"name": "digits"}, "model": {"layers": ["flatten", "logits"]}}
     jsonschema.validate(good, json.loads(out))

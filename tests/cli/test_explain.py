@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnncli.trained import open_run
+from cnncli.run import load_run
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -134,7 +134,7 @@ def test_steps_wait_for_enter_on_a_terminal(environment: dict[str, str]) -> None
 
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with normalisation, padding and stride, trained for an epoch on the embedded digits."""
+    """A network with normalization, padding and stride, trained for an epoch on the embedded digits."""
     from cnncli.cli.app import main
 
     folder = tmp_path_factory.mktemp("run")
@@ -169,7 +169,7 @@ def test_a_unit_of_a_trained_network(
         "explain", "unit", str(run_directory), "--layer", layer, "--filter", str(filter_), *where, "--image", "12"
     )
     assert code == 0, err
-    opened = open_run(run_directory, data_dir=Path("data"), notify=lambda _: None)
+    opened = load_run(run_directory, data_dir=Path("data"), notify=lambda _: None)
     with torch.no_grad():
         maps = opened.model.outputs(opened.seen("12").image[None], [layer])[layer][0]
     index = (filter_, *(int(each) for each in at.split(","))) if at else (filter_,)

@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from cnncli.analysis.graph import Graph, GraphNode
-from cnncli.analysis.rows import inspect_graph
 from cnncli.cli.app import app
 from cnncli.cli.commands.inspect import refuse_unknown
+from cnncli.config.config import bundled_configs
 from cnncli.errors import CnncliError, ConfigError, RunError, UsageError
-from cnncli.spec.bundled import bundled_configs
-from cnncli.spec.layers import Reach
-from cnncli.spec.layers.base import Unknown
+from cnncli.inspection.graph import Graph, GraphNode
+from cnncli.inspection.rows import inspect_graph
+from cnncli.layers import Reach
+from cnncli.layers.base import Unknown
 
 
 def run(*arguments: str) -> Result:
@@ -130,8 +130,7 @@ def test_what_is_unknown_is_said_and_strict_refuses_it(capsys: pytest.CaptureFix
     with pytest.raises(ConfigError) as caught:
         refuse_unknown(inspection)
     assert caught.value.exit_code == 3
-    from cnncli.cli.render.exports import csv_text, json_text
-    from cnncli.cli.render.layers import show_layers
+    from cnncli.cli.render.table import csv_text, json_text, show_layers
 
     show_layers(inspection)
     assert "not known: b: no rule (and so for 1 more layer after it)" in capsys.readouterr().out

@@ -135,10 +135,10 @@ def test_a_config_is_verified() -> None:
 
 
 def test_disagreements_are_printed_and_end_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnncli import verify
+    from cnncli.capture import verify
 
-    wrong = verify.Disagreement("conv1", "params", "156", "157")
-    monkeypatch.setattr(verify, "verify_network", lambda network: [wrong])
+    wrong = verify.Mismatch("conv1", "params", "156", "157")
+    monkeypatch.setattr(verify, "verify_network", lambda network, module: [wrong])
     result = run("lenet5", "--verify")
     assert result.exit_code == 1
     assert "conv1: params: the table says 156, the network 157" in result.stderr

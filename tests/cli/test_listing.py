@@ -9,8 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from cnncli.cli import commands
-from cnncli.cli.app import COMMANDS, app
-from cnncli.cli.listing import ListedCommand
+from cnncli.cli.app import COMMANDS, ListedCommand, app
 
 LISTED = {name: summary for panel in COMMANDS.values() for name, summary in panel.items()}
 

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from cnncli.cli.render import exhibits
-from cnncli.gallery.exhibit import Exhibit
-from cnncli.pictures.colour import Scale
-from cnncli.pictures.tile import Tile
+from cnncli.cli.render import views as exhibits
+from cnncli.drawing.color import Scale
+from cnncli.drawing.image import Tile
+from cnncli.views.view import Exhibit
 
 Cnncli = Callable[..., tuple[int, str, str]]
 

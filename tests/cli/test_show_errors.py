@@ -14,10 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from cnncli.cli.commands import show
-from cnncli.gallery.effective import effective
-from cnncli.gallery.embedding import embedding
-from cnncli.gallery.misclassified import misclassified
-from cnncli.pictures.layout import HEIGHT, WIDTH
+from cnncli.drawing.layout import HEIGHT, WIDTH
+from cnncli.views.effective_receptive_field import effective
+from cnncli.views.embedding import embedding
+from cnncli.views.mistakes import misclassified
 
 CONFIG = """\
 name: seen
@@ -94,14 +94,13 @@ def test_count(run: Path, run_cnncli: Callable[..., tuple[int, str, str]]) -> No
 def test_nothing_wrong_is_said(
     run: Path, run_cnncli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cnncli.interpret.predictions import Predictions
-    from cnncli.trained import TrainedRun
+    from cnncli.run import Predictions, Run
 
-    def all_right(run: TrainedRun) -> Predictions:
+    def all_right(run: Run) -> Predictions:
         labels = run.test.labels.numpy()
         return Predictions(labels=labels, predicted=labels, probabilities=run.test.labels.double()[:, None].numpy())
 
-    monkeypatch.setattr(TrainedRun, "predictions", property(all_right))
+    monkeypatch.setattr(Run, "predictions", property(all_right))
     code, out, err = run_cnncli("show", "misclassified", run)
     assert (code, out) == (0, "")
     assert err == "none of the 359 test images is wrong: there is nothing to show\n"
@@ -143,7 +142,9 @@ def test_defaults_of_options_are_those_of_the_gallery(
     )
 
 
-def test_a_misspelt_kind_and_a_kind_behind_the_run(run_cnncli: Callable[..., tuple[int, str, str]], run: Path) -> None:
+def test_a_misspelled_kind_and_a_kind_behind_the_run(
+    run_cnncli: Callable[..., tuple[int, str, str]], run: Path
+) -> None:
     code, _, err = run_cnncli("show", "kernel", run)
     assert code == 2
     assert "'kernels'" in err

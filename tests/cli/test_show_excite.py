@@ -1,4 +1,4 @@
-"""`cnncli show patches`, `saliency` and `maximise` as they are typed, on a network that was really trained."""
+"""`cnncli show patches`, `saliency` and `maximize` as they are typed, on a network that was really trained."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cnncli.pictures.layout import PAGE
+from cnncli.drawing.layout import PAGE
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -69,21 +69,21 @@ def test_every_method_by_itself(run_cnncli: Run, run: Path) -> None:
         assert f"show/saliency/test-7-as-3-{method}.png" in out.replace("\\", "/")
 
 
-def test_maximise_reaches_what_real_images_do(run_cnncli: Run, run: Path) -> None:
+def test_maximize_reaches_what_real_images_do(run_cnncli: Run, run: Path) -> None:
     """For every class, and for most filters: a real patch may stand where no padding weakens it."""
-    code, out, err = run_cnncli("show", "maximise", run, "--json")
+    code, out, err = run_cnncli("show", "maximize", run, "--json")
     assert code == 0, err
     numbers = {each["tag"]: each["numbers"] for each in shown(out)}
-    assert list(numbers) == ["maximise/01_conv1", "maximise/03_conv2", "maximise/07_logits1"]
-    assert numbers["maximise/07_logits1"] == {"made": 10, "made_at_least_real": 10}
-    assert numbers["maximise/03_conv2"]["made_at_least_real"] >= 5
-    assert numbers["maximise/01_conv1"]["made_at_least_real"] >= 3
+    assert list(numbers) == ["maximize/01_conv1", "maximize/03_conv2", "maximize/07_logits1"]
+    assert numbers["maximize/07_logits1"] == {"made": 10, "made_at_least_real": 10}
+    assert numbers["maximize/03_conv2"]["made_at_least_real"] >= 5
+    assert numbers["maximize/01_conv1"]["made_at_least_real"] >= 3
 
 
 def test_fewer_steps_reach_less(run_cnncli: Run, run: Path) -> None:
     reached = []
     for steps in (1, 100):
-        _, out, _ = run_cnncli("show", "maximise", run, "--layer", "logits1", "--steps", steps, "--terminal")
+        _, out, _ = run_cnncli("show", "maximize", run, "--layer", "logits1", "--steps", steps, "--terminal")
         labels = [line for line in out.splitlines() if line.startswith("class 3, made ")]
         reached.append(float(labels[0].split("made ")[1].split()[0]))
     assert reached[0] < reached[1]
@@ -93,7 +93,7 @@ def test_all_kinds_are_in_the_overview(run_cnncli: Run, run: Path) -> None:
     code, out, err = run_cnncli("show", run, "--json")
     assert code == 0, err
     tags = [each["tag"] for each in shown(out)]
-    assert {"patches/01_conv1", "patches/03_conv2", "saliency/overview", "maximise/07_logits1"} <= set(tags)
+    assert {"patches/01_conv1", "patches/03_conv2", "saliency/overview", "maximize/07_logits1"} <= set(tags)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_all_kinds_are_in_the_overview(run_cnncli: Run, run: Path) -> None:
         (("saliency", "1", "--target", "ten"), "there is no class ten"),
         (("saliency", "1", "--method", "lime"), "lime"),
         (("saliency", "1", "--layer", "logits1"), "logits1 gives a row of numbers"),
-        (("maximise", "--layer", "logits1", "--filter", "10"), "logits1 has filters 0 to 9"),
-        (("maximise", "--steps", "0"), "--steps"),
+        (("maximize", "--layer", "logits1", "--filter", "10"), "logits1 has filters 0 to 9"),
+        (("maximize", "--steps", "0"), "--steps"),
     ],
 )
 def test_what_is_not_there(run_cnncli: Run, run: Path, arguments: tuple[str, ...], message: str) -> None:

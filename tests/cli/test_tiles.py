@@ -1,4 +1,4 @@
-"""Tiles as characters: read back into the numbers and colours they were drawn from."""
+"""Tiles as characters: read back into the numbers and colors they were drawn from."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,15 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from cnncli.cli.render.cells import digit_lines
 from cnncli.cli.render.medium import Medium
-from cnncli.cli.render.tiles import MOST, tile_lines
-from cnncli.cli.render.xterm import DIVERGING, SEQUENTIAL, xterm_colours
-from cnncli.pictures.colour import Scale
-from cnncli.pictures.tile import Tile
+from cnncli.cli.render.tiles import DIVERGING, MOST, SEQUENTIAL, digit_lines, tile_lines, xterm_colors
+from cnncli.drawing.color import Scale
+from cnncli.drawing.image import Tile
 
 Pixels = npt.NDArray[np.uint8]
 
-COLOURS, PLAIN = Medium(80, colours=True), Medium(80, colours=False)
-XTERM = Medium(80, colours=True, true_colour=False)
+COLORS, PLAIN = Medium(80, colors=True), Medium(80, colors=False)
+XTERM = Medium(80, colors=True, true_color=False)
 
 
 def tile(rows: list[list[float]], limit: float = 1.0, label: str = "0") -> Tile:
@@ -27,7 +25,7 @@ def tile(rows: list[list[float]], limit: float = 1.0, label: str = "0") -> Tile:
 
 
 def cells(line: Text) -> Iterator[tuple[list[int], list[int] | None]]:
-    """The colours of the upper and lower halves of the half blocks of a line."""
+    """The colors of the upper and lower halves of the half blocks of a line."""
     for character, console_style in ((line.plain[span.start : span.end], span.style) for span in line.spans):
         assert not isinstance(console_style, str)
         if character != "\u2580":
@@ -48,9 +46,9 @@ def painted(lines: list[Text]) -> Pixels:
     return np.array(rows, dtype=np.uint8)
 
 
-def test_half_blocks_have_the_colours_of_the_tile_enlarged() -> None:
+def test_half_blocks_have_the_colors_of_the_tile_enlarged() -> None:
     shown = tile([[1.0, -1.0], [0.0, 0.5]])
-    legend, label, *lines = tile_lines([shown], COLOURS)
+    legend, label, *lines = tile_lines([shown], COLORS)
     assert legend.plain.startswith("-1 ")
     assert legend.plain.endswith(" 1")
     assert label.plain == "0"
@@ -59,14 +57,14 @@ def test_half_blocks_have_the_colours_of_the_tile_enlarged() -> None:
 
 
 def test_an_odd_last_row_has_nothing_behind_it() -> None:
-    _, _, *lines = tile_lines([tile([[1.0] * 9] * 9)], COLOURS)
+    _, _, *lines = tile_lines([tile([[1.0] * 9] * 9)], COLORS)
     assert len(lines) == 5
     assert {lower is None for _, lower in cells(lines[-1])} == {True}
 
 
 def test_the_bar_runs_from_end_to_end() -> None:
-    legend, *_ = tile_lines([tile([[1.0]], limit=0.25)], COLOURS)
-    upper = [colour for colour, _ in cells(legend)]
+    legend, *_ = tile_lines([tile([[1.0]], limit=0.25)], COLORS)
+    upper = [color for color, _ in cells(legend)]
     assert upper[0] == [18, 58, 128]
     assert upper[-1] == [138, 16, 36]
     assert (legend.plain[:6], legend.plain[-5:]) == ("-0.25 ", " 0.25")
@@ -82,7 +80,7 @@ def test_digits_by_hand() -> None:
     assert [line.plain for line in digit_lines(np.zeros((1, 2)), nothing)] == [" . ."]
 
 
-def test_without_colours_the_legend_says_what_a_digit_is() -> None:
+def test_without_colors_the_legend_says_what_a_digit_is() -> None:
     lines = [line.plain for line in tile_lines([tile([[0.43, 0.0]], limit=0.43)], PLAIN)]
     assert lines == ["9 = 0.43, -9 = -0.43, . = about 0", "0", " 9 ."]
     rising = Tile.of(np.array([[3.0]]), Scale(low=0.0, high=3.0, signed=False), label="4")
@@ -110,7 +108,7 @@ def test_another_scale_than_that_of_most_stands_in_the_label() -> None:
     assert lines[1].split() == ["0", "±0.5", "1", "±2"]
 
 
-@pytest.mark.parametrize(("medium", "most"), [(PLAIN, 40), (COLOURS, 80)])
+@pytest.mark.parametrize(("medium", "most"), [(PLAIN, 40), (COLORS, 80)])
 def test_wide_maps_are_thinned_and_say_so(medium: Medium, most: int) -> None:
     wide = Tile.of(np.arange(200.0)[None], Scale(low=0.0, high=199.0, signed=False), label="0")
     *_, picture, note = tile_lines([wide], medium)
@@ -126,23 +124,23 @@ def test_there_is_an_end_to_it() -> None:
     assert not any(f" {MOST} " in f" {line.plain} " for line in list(tile_lines(many, PLAIN))[:-1])
 
 
-def test_the_256_colours_are_the_terminals_own_and_keep_the_sign() -> None:
+def test_the_256_colors_are_the_terminals_own_and_keep_the_sign() -> None:
     scale = Scale(low=-2.0, high=2.0, signed=True)
-    shown = xterm_colours(np.array([-2.0, -0.4, 0.0, 0.4, 2.0, np.nan]), scale).tolist()
+    shown = xterm_colors(np.array([-2.0, -0.4, 0.0, 0.4, 2.0, np.nan]), scale).tolist()
     assert shown[2] == [238, 238, 238]
-    assert [colour[2] > colour[0] for colour in shown[:2]] == [True, True]
-    assert [colour[0] > colour[2] for colour in shown[3:5]] == [True, True]
+    assert [color[2] > color[0] for color in shown[:2]] == [True, True]
+    assert [color[0] > color[2] for color in shown[3:5]] == [True, True]
     assert shown[5] == [255, 0, 255]
     for red, green, blue in (*DIVERGING, *SEQUENTIAL):
         cube = {red, green, blue} <= {0, 95, 135, 175, 215, 255}
         assert cube or (red == green == blue and (red - 8) % 10 == 0)
-    rising = xterm_colours(np.array([0.0, 3.0]), Scale(low=0.0, high=3.0, signed=False))
+    rising = xterm_colors(np.array([0.0, 3.0]), Scale(low=0.0, high=3.0, signed=False))
     assert rising.tolist() == [list(SEQUENTIAL[0]), list(SEQUENTIAL[-1])]
     nothing = Scale(low=0.0, high=0.0, signed=True)
-    assert xterm_colours(np.zeros(1), nothing).tolist() == [[238, 238, 238]]
+    assert xterm_colors(np.zeros(1), nothing).tolist() == [[238, 238, 238]]
 
 
-def test_in_256_colours_scales_are_drawn_in_them_and_pictures_left_alone() -> None:
+def test_in_256_colors_scales_are_drawn_in_them_and_pictures_left_alone() -> None:
     lines = list(tile_lines([tile([[0.2] * 8] * 8)], XTERM))
     assert set(map(tuple, painted(lines[2:])[:, :, :].reshape(-1, 3).tolist())) == {(255, 175, 175)}
     image = Tile.image(torch.tensor([200, 10, 10], dtype=torch.uint8)[:, None, None].expand(3, 8, 8), label="i")
@@ -170,20 +168,20 @@ def test_lightness_of_the_256_goes_one_way() -> None:
         ("truecolor", True, (False, True)),
     ],
 )
-def test_sixteen_colours_are_too_few(system: str | None, no_color: bool, expected: tuple[bool, bool]) -> None:
+def test_sixteen_colors_are_too_few(system: str | None, no_color: bool, expected: tuple[bool, bool]) -> None:
     console = Console(color_system=system, no_color=no_color, force_terminal=True, width=77)  # type: ignore[arg-type]  # any of them
-    assert Medium.of(console).colours is expected[0]
+    assert Medium.of(console).colors is expected[0]
     if expected[0]:
-        assert Medium.of(console).true_colour is expected[1]
+        assert Medium.of(console).true_color is expected[1]
 
 
-def test_images_have_no_scale_in_colour_and_one_in_digits() -> None:
-    """An image's colours are its own; a bar of blue and yellow beside grey patches would say otherwise."""
+def test_images_have_no_scale_in_color_and_one_in_digits() -> None:
+    """An image's colors are its own; a bar of blue and yellow beside gray patches would say otherwise."""
     images = [Tile.image(torch.full((1, 8, 8), level, dtype=torch.uint8), label="image") for level in (0, 90)]
-    for medium in (COLOURS, XTERM):
+    for medium in (COLORS, XTERM):
         first, *_ = tile_lines(images, medium)
         assert first.plain.split() == ["image", "image"]
-    legend, *_ = tile_lines([tile([[1.0, -1.0]]), *images], COLOURS)
+    legend, *_ = tile_lines([tile([[1.0, -1.0]]), *images], COLORS)
     assert (legend.plain[:3], legend.plain[-2:]) == ("-1 ", " 1")
     legend, *_ = tile_lines(images, PLAIN)
     assert legend.plain == "9 = 255, . = about 0"

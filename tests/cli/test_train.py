@@ -10,9 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cnncli.config.config import bundled_configs, read_config
 from cnncli.data.digits import load_digits
-from cnncli.spec.bundled import bundled_configs
-from cnncli.spec.config import read_config
 from cnncli.training.run_directory import RunDirectory
 
 Cnncli = Callable[..., tuple[int, str, str]]

@@ -1,4 +1,4 @@
-"""Batches: order, normalisation, resuming."""
+"""Batches: order, normalization, resuming."""
 
 from dataclasses import replace
 from itertools import chain
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cnncli.data.augment import Augmentation
-from cnncli.data.batches import Batches, Normalization, Share, _sent
+from cnncli.data.batches import Batches, Normalization, Shard, _sent
 from cnncli.data.images import ImageSet
 
 
@@ -95,7 +95,7 @@ def test_a_constant_channel_divides_by_one() -> None:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_normalised_images_have_mean_nought_and_deviation_one(channels_last: bool) -> None:
+def test_normalized_images_have_mean_nought_and_deviation_one(channels_last: bool) -> None:
     image_set = noise(20, channels=3)
     made = batches(image_set, normalization=Normalization.of(image_set), channels_last=channels_last)
     images = torch.cat([images for images, _ in made.epoch(0)])
@@ -157,7 +157,7 @@ def test_some_of_the_images_only() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_varied_images_are_normalised_as_the_others(channels: int) -> None:
+def test_varied_images_are_normalized_as_the_others(channels: int) -> None:
     image_set = noise(12, channels=channels)
     normalization = Normalization.of(image_set)
     plain = batches(image_set, normalization=normalization)
@@ -241,7 +241,7 @@ def test_images_go_where_there_is_room(room: int | None, moved: bool) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 12])
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_shares_are_all_there_is_and_alike(count: int, size: int) -> None:
-    parts = [list(range(count))[Share(rank, size).of(count)] for rank in range(size)]
+    parts = [list(range(count))[Shard(rank, size).of(count)] for rank in range(size)]
     assert list(chain.from_iterable(parts)) == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -257,7 +257,7 @@ def test_shares_of_a_batch_are_its_images(augment: Augmentation | None, size: in
     """Batches of 4, 4 and 1 images; of the last one somebody gets none."""
     made = batches(noise(9, channels=3), augment=augment)
     assert [made.images_in(step) for step in range(3)] == [4, 4, 1]
-    shares = [list(made.epoch(3, share=Share(rank, size))) for rank in range(size)]
+    shares = [list(made.epoch(3, share=Shard(rank, size))) for rank in range(size)]
     for step, (whole, labels) in enumerate(made.epoch(3)):
         assert torch.equal(torch.cat([share[step][1] for share in shares]), labels)
         torch.testing.assert_close(torch.cat([share[step][0] for share in shares]), whole)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnncli.config.data import DataSpec
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError
-from cnncli.spec.data import DataSpec
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "cases" / "data" / "broken.json").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import torch
 from cnncli.data.digits import load_digits
 
 
-def test_parts_and_grey_levels() -> None:
+def test_parts_and_gray_levels() -> None:
     digits = load_digits()
     assert digits.train.images.shape == (1438, 1, 8, 8)
     assert digits.test.images.shape == (359, 1, 8, 8)

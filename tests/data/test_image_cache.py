@@ -14,16 +14,17 @@ import pytest
 import torch
 from PIL import Image
 
-from cnncli.data import decoding, image_cache, image_files
+from cnncli.config.config import read_config
+from cnncli.config.data import DataSpec
+from cnncli.data import decoding, image_cache
+from cnncli.data import image_folder as image_files
 from cnncli.data.decode import decode
 from cnncli.data.image_cache import FOLDER, CachedImages
 from cnncli.data.images import Dataset
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, DiskError
 from cnncli.experiment.setup import prepare
-from cnncli.spec.config import read_config
-from cnncli.spec.data import DataSpec
-from cnncli.training.fit import fit
+from cnncli.training.loop import fit
 
 SIZE = (4, 6)
 
@@ -175,12 +176,12 @@ def test_other_rules_make_other_pixels(pets: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_same_names_sizes_and_times_in_another_folder_are_other_images(tmp_path: Path) -> None:
-    for folder, colour in (("pets", 11), ("others", 22)):
+    for folder, color in (("pets", 11), ("others", 22)):
         for label in ("cat", "dog"):
             (tmp_path / folder / label).mkdir(parents=True)
             for number in range(2):
                 path = tmp_path / folder / label / f"{number}.bmp"
-                Image.new("L", (8, 9), colour).save(path)
+                Image.new("L", (8, 9), color).save(path)
                 os.utime(path, ns=(0, 10**18))
     assert set(load(tmp_path / "pets").train.images.flatten().tolist()) == {11}
     assert set(load(tmp_path / "others").train.images.flatten().tolist()) == {22}

@@ -1,4 +1,4 @@
-"""Folders of images: layouts, colours, and what is passed over."""
+"""Folders of images: layouts, colors, and what is passed over."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
+from cnncli.config.data import DataSpec
 from cnncli.data.decode import UnreadableImageError, decode
 from cnncli.data.images import Dataset
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError
-from cnncli.spec.data import DataSpec
 
 
-def draw(path: Path, colour: int | tuple[int, ...] = 0, *, mode: str = "L", size: tuple[int, int] = (6, 4)) -> None:
+def draw(path: Path, color: int | tuple[int, ...] = 0, *, mode: str = "L", size: tuple[int, int] = (6, 4)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, colour).save(path)
+    Image.new(mode, size, color).save(path)
 
 
 def load(root: Path, *, notices: list[str] | None = None, **fields: object) -> Dataset:
@@ -86,7 +86,7 @@ def pixel(path: Path, channels: int) -> list[int]:
 
 
 def test_every_mode_comes_out_as_declared(tmp_path: Path) -> None:
-    """Expected values follow from what the modes mean; grey of a colour is 0.299 R + 0.587 G + 0.114 B."""
+    """Expected values follow from what the modes mean; gray of a color is 0.299 R + 0.587 G + 0.114 B."""
     palette = Image.new("P", (6, 4), 1)
     palette.putpalette([0, 0, 0, 200, 100, 50])
     palette.save(tmp_path / "palette.png")
@@ -97,19 +97,19 @@ def test_every_mode_comes_out_as_declared(tmp_path: Path) -> None:
         "rgb.png": ("RGB", (200, 100, 50)),
         "rgba.png": ("RGBA", (0, 0, 0, 0)),
         "half.png": ("RGBA", (0, 0, 0, 128)),
-        "grey_alpha.png": ("LA", (0, 0)),
+        "gray_alpha.png": ("LA", (0, 0)),
         "deep.png": ("I;16", 0x8000),
         "cmyk.tif": ("CMYK", (0, 255, 255, 0)),
         "one_bit.png": ("1", 1),
     }
-    for name, (mode, colour) in cases.items():
-        draw(tmp_path / name, colour, mode=mode)
+    for name, (mode, color) in cases.items():
+        draw(tmp_path / name, color, mode=mode)
     assert pixel(tmp_path / "palette.png", 3) == [200, 100, 50]
     assert pixel(tmp_path / "see_through.png", 3) == [255, 255, 255]
     assert pixel(tmp_path / "rgb.png", 1) == [round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)]
     assert pixel(tmp_path / "rgba.png", 3) == [255, 255, 255]
     assert pixel(tmp_path / "half.png", 1) == [127]
-    assert pixel(tmp_path / "grey_alpha.png", 1) == [255]
+    assert pixel(tmp_path / "gray_alpha.png", 1) == [255]
     assert pixel(tmp_path / "deep.png", 3) == [128, 128, 128]
     assert pixel(tmp_path / "cmyk.tif", 3) == [255, 0, 0]
     assert pixel(tmp_path / "one_bit.png", 1) == [255]

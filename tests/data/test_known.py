@@ -19,16 +19,15 @@ import pytest
 import torch
 from torchvision import datasets
 
+from cnncli.config.data import DataSpec
+from cnncli.config.datasets import DatasetName, known_dataset
 from cnncli.data import known
 from cnncli.data.batches import Normalization
-from cnncli.data.checksums import MEMORY, Checksums
 from cnncli.data.cifar import read_batch
 from cnncli.data.images import Dataset
-from cnncli.data.known import load_known
+from cnncli.data.known import MEMORY, Checksums, load_known
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, DiskError
-from cnncli.spec.data import DataSpec
-from cnncli.spec.datasets import DatasetName, known_dataset
 
 LETTERS = known_dataset("emnist", "letters")
 
@@ -118,7 +117,7 @@ def test_nothing_is_remembered_where_nothing_can_be_written(tmp_path: Path, monk
         raise PermissionError(13, "Permission denied")
 
     place_letters(tmp_path)
-    monkeypatch.setattr("cnncli.data.checksums.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("cnncli.data.known.NamedTemporaryFile", refuse)
     assert len(load_letters(tmp_path).train) == 6
     assert not (tmp_path / MEMORY).exists()
 
@@ -228,7 +227,7 @@ def test_files_that_are_there_need_no_torchvision(tmp_path: Path) -> None:
     place_letters(tmp_path)
     program = (
         "import sys; from pathlib import Path; from cnncli.data.load import load_dataset\n"
-        "from cnncli.spec.data import DataSpec\n"
+        "from cnncli.config.data import DataSpec\n"
         "load_dataset(DataSpec(name='emnist', split='letters'), data_dir=Path(sys.argv[1]), notify=print)\n"
         "assert 'torchvision' not in sys.modules"
     )

@@ -1,11 +1,11 @@
-"""Resizing and colour, beside Pillow."""
+"""Resizing and color, beside Pillow."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from cnncli.data.resize import resized, with_channels
+from cnncli.data.images import resized, with_channels
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -25,7 +25,7 @@ def test_resizes_as_pillow_does(size: tuple[int, int]) -> None:
 def test_small_parts_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     images = noise(7, 3, 6, 6)
     whole = resized(images, (4, 4)), with_channels(images, 1)
-    monkeypatch.setattr("cnncli.data.resize._CHUNK", 300)
+    monkeypatch.setattr("cnncli.data.images._CHUNK", 300)
     assert torch.equal(resized(images, (4, 4)), whole[0])
     assert torch.equal(with_channels(images, 1), whole[1])
 
@@ -37,7 +37,7 @@ def test_nothing_to_do_is_no_copy() -> None:
     assert with_channels(images, 3).data_ptr() == images.data_ptr()
 
 
-def test_grey_as_pillow_has_it() -> None:
+def test_gray_as_pillow_has_it() -> None:
     images = noise(2, 3, 5, 5)
     theirs = [Image.fromarray(image.permute(1, 2, 0).numpy()).convert("L") for image in images]
     np.testing.assert_array_equal(
@@ -45,8 +45,8 @@ def test_grey_as_pillow_has_it() -> None:
     )
 
 
-def test_grey_to_colour_repeats() -> None:
+def test_gray_to_color_repeats() -> None:
     images = noise(2, 1, 3, 3)
-    colour = with_channels(images, 3)
-    assert colour.shape == (2, 3, 3, 3)
-    assert all(torch.equal(colour[:, channel], images[:, 0]) for channel in range(3))
+    color = with_channels(images, 3)
+    assert color.shape == (2, 3, 3, 3)
+    assert all(torch.equal(color[:, channel], images[:, 0]) for channel in range(3))

@@ -13,11 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
+from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
 from cnncli.data.splits import stratified_split
-from cnncli.experiment.run import conduct
 from cnncli.experiment.setup import prepare
-from cnncli.spec.config import read_config
+from cnncli.experiment.train import train_run
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
 
@@ -52,7 +52,7 @@ def train_tiny(tmp_path_factory: pytest.TempPathFactory) -> Train:
         read = read_config(str(config), data_dir=folder, assignments=[f"train.epochs={epochs}"])
         experiment = prepare(read, data_dir=folder, device=torch.device("cpu"))
         where = RunDirectory.open(run) if run else RunDirectory.create(folder, read.name, datetime.now(UTC))
-        for _ in conduct(
+        for _ in train_run(
             experiment,
             where,
             command=["cnncli", "train"],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnncli.experiment.allotment import allot, event_bytes, picture_steps, thinned
+from cnncli.experiment.budget import allot, event_bytes, picture_steps, thinned
 
 
 def test_steps_are_powers_of_the_smallest_number_that_leaves_a_place_free() -> None:

@@ -1,6 +1,6 @@
 """The pixels of a run's pictures, against its checkpoint and against the definitions.
 
-Only the places of the tiles are taken from `cnncli.pictures`; what is there comes from the event file.
+Only the places of the tiles are taken from `cnncli.drawing`; what is there comes from the event file.
 """
 
 import io
@@ -19,10 +19,10 @@ from torch import Tensor
 
 from cnncli.data.digits import load_digits
 from cnncli.data.splits import stratified_split
-from cnncli.pictures.canvas import Box
-from cnncli.pictures.feature_maps import feature_map_picture
-from cnncli.pictures.kernels import kernel_picture
-from cnncli.reference import corr2d_multi_in_out, pool2d
+from cnncli.drawing.canvas import Box
+from cnncli.lessons.reference import corr2d_multi_in_out, pool2d
+from cnncli.views.feature_maps import feature_map_picture
+from cnncli.views.kernels import kernel_picture
 
 Pixels = npt.NDArray[np.uint8]
 Dead = Mapping[str, tuple[int, ...]]
@@ -30,23 +30,23 @@ Values = npt.NDArray[np.float64]
 
 LAST_STEP = 14 * 9
 
-# Green tells how far a colour is along its scale; red and blue tell the sign. One level of green is at most 1/160 of a
+# Green tells how far a color is along its scale; red and blue tell the sign. One level of green is at most 1/160 of a
 # scale, so that rounding moves a value by at most 1/320 of its end.
 GREEN_OF_POSITIVE = ((16, 128, 247), (1.0, 0.5, 0.0))
 GREEN_OF_NEGATIVE = ((58, 158, 247), (-1.0, -0.5, 0.0))
 GREEN_FROM_ZERO = ((16, 66, 132, 192, 242), (0.0, 0.25, 0.5, 0.75, 1.0))
-QUANTISATION = 1 / 320
+QUANTIZATION = 1 / 320
 
 
 def signed_values(pixels: Pixels, limit: float) -> Values:
-    """Colours (..., 3) on the scale from -limit to limit -> values (...)."""
+    """Colors (..., 3) on the scale from -limit to limit -> values (...)."""
     red, green, blue = (pixels[..., channel].astype(float) for channel in range(3))
     ratio = np.where(red >= blue, np.interp(green, *GREEN_OF_POSITIVE), np.interp(green, *GREEN_OF_NEGATIVE))
     return np.asarray(ratio * limit, dtype=np.float64)
 
 
 def values_from_zero(pixels: Pixels, high: float) -> Values:
-    """Colours (..., 3) on the scale from 0 to high -> values (...)."""
+    """Colors (..., 3) on the scale from 0 to high -> values (...)."""
     return np.asarray(np.interp(pixels[..., 1].astype(float), *GREEN_FROM_ZERO) * high, dtype=np.float64)
 
 
@@ -60,7 +60,7 @@ def last_picture(events: EventAccumulator, tag: str) -> Pixels:
 
 
 def cells(pixels: Pixels, box: Box) -> Pixels:
-    """The colour of every value of a tile (h, w, 3), which fills its whole square in the picture."""
+    """The color of every value of a tile (h, w, 3), which fills its whole square in the picture."""
     tile = pixels[box.y : box.bottom, box.x : box.right]
     values = tile[:: box.scale, :: box.scale]
     assert np.array_equal(values.repeat(box.scale, axis=0).repeat(box.scale, axis=1), tile)
@@ -91,7 +91,7 @@ def test_kernel_pixels_are_the_weights_of_the_checkpoint(
     pixels = last_picture(events, f"kernels/{layer}")
     for (output, input_), box in boxes.items():
         decoded = signed_values(cells(pixels, box), limit)
-        np.testing.assert_allclose(decoded, weight[output, input_].numpy(), atol=limit * QUANTISATION)
+        np.testing.assert_allclose(decoded, weight[output, input_].numpy(), atol=limit * QUANTIZATION)
         assert is_outlined(pixels, box) == (output in dead.get(layer, ()))
 
 
@@ -146,7 +146,7 @@ def test_feature_map_pixels_agree_with_the_definitions(
         decode = signed_values if (maps < 0).any() else values_from_zero
         for (channel,), box in picture.boxes.items():
             decoded = decode(cells(pixels, box), limit)
-            np.testing.assert_allclose(decoded, maps[channel].numpy(), atol=limit * QUANTISATION, err_msg=layer)
+            np.testing.assert_allclose(decoded, maps[channel].numpy(), atol=limit * QUANTIZATION, err_msg=layer)
             assert is_outlined(pixels, box) == (channel in dead.get(layer, ())), layer
 
 

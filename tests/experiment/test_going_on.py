@@ -12,12 +12,12 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 from torch import Tensor
 
-from cnncli.board.tags import slugs
+from cnncli.config.config import read_config
 from cnncli.errors import CnncliError, RunError, UsageError
-from cnncli.experiment.going_on import check_can_go_on
-from cnncli.experiment.run import conduct
+from cnncli.experiment.resume import check_can_go_on
 from cnncli.experiment.setup import prepare
-from cnncli.spec.config import read_config
+from cnncli.experiment.train import train_run
+from cnncli.tensorboard.event_file import slugs
 from cnncli.training.checkpoint import read_manifest
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
@@ -45,7 +45,7 @@ def go(folder: Path, text: str, *assignments: str, run: RunDirectory | None = No
         check_can_go_on(read, run)
     experiment = prepare(read, data_dir=folder, device=torch.device("cpu"))
     where = run or RunDirectory.create(folder / "runs", read.name, datetime.now(UTC))
-    for _ in conduct(
+    for _ in train_run(
         experiment,
         where,
         command=["cnncli", "train"],

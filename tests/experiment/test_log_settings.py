@@ -13,15 +13,15 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
+from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
 from cnncli.errors import ConfigError, RunError
-from cnncli.experiment.allotment import event_bytes
-from cnncli.experiment.run import conduct
-from cnncli.experiment.setup import WITNESSES, prepare
-from cnncli.pictures.kernels import kernel_picture
-from cnncli.spec.config import read_config
+from cnncli.experiment.budget import event_bytes
+from cnncli.experiment.setup import DEAD_FILTER_IMAGES, prepare
+from cnncli.experiment.train import train_run
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
+from cnncli.views.kernels import kernel_picture
 
 # 1,294 images in batches of 256: 6 steps an epoch. Dropout, augmentation, batch norm and an average of the weights are
 # what makes going on bit for bit hard.
@@ -62,7 +62,7 @@ def go(
             raise Stopped
         return experiment.training.step == stop_at
 
-    for _ in conduct(
+    for _ in train_run(
         experiment, where, command=[], resumed=run is not None, progress=Progress(), stop=stop, notify=said.append
     ):
         pass
@@ -237,7 +237,7 @@ def test_dead_filters_are_looked_for_in_images_of_all_classes(tmp_path: Path) ->
     """Folders come class by class: the first thousand would be of one. Here 1,078 of 1,438 are held out."""
     config = tmp_path / "net.yaml"
     config.write_text(NETWORK, encoding="utf-8")
-    assert WITNESSES == 1000
+    assert DEAD_FILTER_IMAGES == 1000
     for validation, expected in (("0.75", 1078), ("0.1", 144), ("0", 359)):
         read = read_config(str(config), data_dir=tmp_path, assignments=[f"data.validation={validation}"])
         made = prepare(read, data_dir=tmp_path, device=torch.device("cpu"))
@@ -265,8 +265,8 @@ def test_pictures_that_grow_more_than_was_thought_are_left_out_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if every later picture was taken to need next to nothing: there is no room for all of the last step."""
-    monkeypatch.setattr("cnncli.experiment.allotment.GROWTH", 0.01)
-    monkeypatch.setattr("cnncli.experiment.logbook.GROWTH", 0.01)
+    monkeypatch.setattr("cnncli.experiment.budget.GROWTH", 0.01)
+    monkeypatch.setattr("cnncli.experiment.tensorboard_log.GROWTH", 0.01)
     run, said = go(tmp_path, "log.budget=0.07", "log.graph=false", "log.evolution=false")
     assert event_bytes(run.path) <= 70_000
     (used_up,) = [each for each in said if "is used up" in each]
@@ -310,7 +310,7 @@ def test_a_damaged_step_is_named(tmp_path: Path) -> None:
 
 
 def test_every_step_is_a_frame_on_one_scale(complete: RunDirectory) -> None:
-    """Colours turned back into weights, on the scale that the largest of all steps needs."""
+    """Colors turned back into weights, on the scale that the largest of all steps needs."""
     files = {int(path.stem): load_file(path) for path in (complete.path / "evolution").iterdir()}
     weights = [files[step]["conv1:shown"] for step in sorted(files)]
     assert torch.equal(weights[-1], load_file(complete.last / "weights.safetensors")["conv1.conv.weight"])

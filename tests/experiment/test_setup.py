@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
 from cnncli.errors import ConfigError
 from cnncli.experiment import setup
 from cnncli.experiment.setup import Experiment, prepare
-from cnncli.spec.config import read_config
 
 CPU = torch.device("cpu")
 

@@ -9,26 +9,25 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
+from cnncli.config.config import read_config
 from cnncli.errors import UsageError
-from cnncli.experiment.run import conduct
 from cnncli.experiment.setup import prepare
-from cnncli.gallery.effective import effective, measured
-from cnncli.gallery.exhibit import Gallery
-from cnncli.interpret.effective import SHARES, gradients
-from cnncli.spec.config import read_config
-from cnncli.trained import TrainedRun, open_run
+from cnncli.experiment.train import train_run
+from cnncli.run import Run, load_run
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
+from cnncli.views.effective_receptive_field import SHARES, effective, gradients, measured
+from cnncli.views.view import Gallery
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The quickstart after one epoch."""
     folder = tmp_path_factory.mktemp("runs")
     config = read_config("quickstart", data_dir=folder, assignments=["train.epochs=1", "log.graph=false"])
     experiment = prepare(config, data_dir=folder, device=torch.device("cpu"))
     directory = RunDirectory.create(folder, "quickstart", datetime(2026, 1, 2))
-    for _ in conduct(
+    for _ in train_run(
         experiment,
         directory,
         command=[],
@@ -38,10 +37,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
         notify=lambda message: None,
     ):
         pass
-    return open_run(directory.path, data_dir=folder, notify=pytest.fail)
+    return load_run(directory.path, data_dir=folder, notify=pytest.fail)
 
 
-def test_a_run(run: TrainedRun) -> None:
+def test_a_run(run: Run) -> None:
     found = measured(run, None, images=70)
     assert (found.layer, found.unit, found.images) == ("max_pool2", (2, 2), 70)
     # Unit 2 of 4 after two 3x3 convolutions with a 2x2 pool behind each sees 10 pixels, from 2 * 4 - 3 on.
@@ -55,7 +54,7 @@ def test_a_run(run: TrainedRun) -> None:
     assert not np.array_equal(found.trained.weights, found.untrained.weights)
 
 
-def test_untrained_is_what_the_training_began_with(run: TrainedRun) -> None:
+def test_untrained_is_what_the_training_began_with(run: Run) -> None:
     """The network as `prepare` makes it for the same config, over the images that it would be tested with."""
     config = read_config(str(run.path / "resolved.yaml"), data_dir=run.path)
     begun = prepare(config, data_dir=run.path, device=torch.device("cpu"))
@@ -67,7 +66,7 @@ def test_untrained_is_what_the_training_began_with(run: TrainedRun) -> None:
     assert not np.allclose(found.trained.weights, expected / expected.sum(), atol=1e-3)
 
 
-def test_the_sub_run(run: TrainedRun) -> None:
+def test_the_sub_run(run: Run) -> None:
     """Beside a training's event file, and never in it."""
     before = {path: path.read_bytes() for path in run.path.glob("events.*")}
     ((exhibit, picture),) = Gallery(run).hang(effective(run, layers=["conv2"], images=5))
@@ -85,6 +84,6 @@ def test_the_sub_run(run: TrainedRun) -> None:
 @pytest.mark.parametrize(
     ("layer", "message"), [("conv9", "has no layer conv9"), ("logits1", "logits1 has no positions")]
 )
-def test_layers_without_a_centre(run: TrainedRun, layer: str, message: str) -> None:
+def test_layers_without_a_center(run: Run, layer: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         list(effective(run, layers=[layer], images=1))

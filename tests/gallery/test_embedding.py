@@ -8,29 +8,28 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import lay_out
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.errors import UsageError
-from cnncli.gallery.embedding import embedding
-from cnncli.gallery.exhibit import Gallery
-from cnncli.model import CnnModule
-from cnncli.pictures.scatter import class_colours
-from cnncli.spec.document import Problem, parse_document
-from cnncli.spec.network import lay_out
-from cnncli.spec.reader import read_blueprint
-from cnncli.trained import TrainedRun
+from cnncli.module import CnnModule
+from cnncli.run import Run
+from cnncli.views.embedding import class_colors, embedding
+from cnncli.views.view import Gallery
 
 CLASSES = ("cat", "dog", "owl")
 
 
-def run_of(layers: str, images: torch.Tensor, labels: torch.Tensor, path: Path) -> TrainedRun:
+def run_of(layers: str, images: torch.Tensor, labels: torch.Tensor, path: Path) -> Run:
     """A network of some layers with random weights, over some test images."""
     problems: list[Problem] = []
     section = parse_document(f"model: {{layers: [{layers}]}}", name="test")
     network = lay_out(read_blueprint(section, problems), tuple(images.shape[1:]), 3, problems)
     assert not problems, problems
     torch.manual_seed(0)
-    return TrainedRun(
+    return Run(
         path=path,
         model=CnnModule(network).eval(),
         classes=CLASSES,
@@ -43,7 +42,7 @@ def run_of(layers: str, images: torch.Tensor, labels: torch.Tensor, path: Path) 
 
 
 @pytest.fixture
-def clusters(tmp_path: Path) -> TrainedRun:
+def clusters(tmp_path: Path) -> Run:
     """90 images of 4 x 4 in three kinds, sorted by class: bright above, bright below, dark."""
     noise = torch.randint(40, (90, 1, 4, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     noise[:30, :, :2] += 200
@@ -52,35 +51,35 @@ def clusters(tmp_path: Path) -> TrainedRun:
 
 
 def places(pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.int64]]:
-    """Where each class has its colour in the plot."""
+    """Where each class has its color in the plot."""
     inside = pixels[60:-9, 10:535]
-    return [np.argwhere((inside == colour).all(axis=2)) for colour in class_colours(3)]
+    return [np.argwhere((inside == color).all(axis=2)) for color in class_colors(3)]
 
 
 @pytest.mark.parametrize("count", [45, 90])
-def test_planted_clusters_lie_apart(clusters: TrainedRun, count: int) -> None:
+def test_planted_clusters_lie_apart(clusters: Run, count: int) -> None:
     (found,) = embedding(clusters, count=count)
     assert found.tag == "embedding/01_flatten1"
     assert found.numbers["variance_1"] + found.numbers["variance_2"] > 0.9
     dots = places(found.pixels)
-    centres = [each.mean(axis=0) for each in dots]
+    centers = [each.mean(axis=0) for each in dots]
     for number, each in enumerate(dots):
         assert len(each) > 20
-        reach = np.linalg.norm(each - centres[number], axis=1).max()
-        others = [centre for other, centre in enumerate(centres) if other != number]
-        assert all(np.linalg.norm(centres[number] - centre) > 2 * reach for centre in others)
+        reach = np.linalg.norm(each - centers[number], axis=1).max()
+        others = [center for other, center in enumerate(centers) if other != number]
+        assert all(np.linalg.norm(centers[number] - center) > 2 * reach for center in others)
 
 
-def test_shuffled_classes_do_not(clusters: TrainedRun) -> None:
+def test_shuffled_classes_do_not(clusters: Run) -> None:
     """The plot is of what the layer gives, and knows nothing of the labels."""
     labels = torch.arange(90) % 3
     mixed = run_of("flatten, logits", clusters.test.images, labels, clusters.path)
     (found,) = embedding(mixed)
-    centres = [each.mean(axis=0) for each in places(found.pixels)]
-    assert np.linalg.norm(centres[0] - centres[1]) < 60
+    centers = [each.mean(axis=0) for each in places(found.pixels)]
+    assert np.linalg.norm(centers[0] - centers[1]) < 60
 
 
-def test_images_are_spread_over_a_sorted_set(clusters: TrainedRun) -> None:
+def test_images_are_spread_over_a_sorted_set(clusters: Run) -> None:
     (found,) = embedding(clusters, count=9)
     assert found.projection is not None
     assert found.projection.columns["number"] == ["0", "10", "20", "30", "40", "50", "60", "70", "80"]
@@ -93,7 +92,7 @@ def test_images_are_spread_over_a_sorted_set(clusters: TrainedRun) -> None:
     assert len(every.projection.vectors) == 90
 
 
-def test_columns_tell_what_was_predicted(clusters: TrainedRun) -> None:
+def test_columns_tell_what_was_predicted(clusters: Run) -> None:
     (found,) = embedding(clusters)
     assert found.projection is not None
     columns = found.projection.columns
@@ -125,7 +124,7 @@ def test_the_layer(tmp_path: Path) -> None:
         list(embedding(run, layer="conv2"))
 
 
-def test_the_projector_gets_its_files(clusters: TrainedRun) -> None:
+def test_the_projector_gets_its_files(clusters: Run) -> None:
     for _ in Gallery(clusters).hang(embedding(clusters)):
         pass
     assert (
@@ -136,8 +135,8 @@ def test_the_projector_gets_its_files(clusters: TrainedRun) -> None:
     assert np.allclose(vectors, clusters.test.images.flatten(1).numpy() / 255, atol=1e-6)
 
 
-def test_points_have_the_colour_of_their_class_and_a_ring_where_they_are_wrong(
-    clusters: TrainedRun, monkeypatch: pytest.MonkeyPatch
+def test_points_have_the_color_of_their_class_and_a_ring_where_they_are_wrong(
+    clusters: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = []
 
@@ -145,7 +144,7 @@ def test_points_have_the_colour_of_their_class_and_a_ring_where_they_are_wrong(
         given.append((labels, ringed))
         return np.zeros((4, 4, 3), np.uint8)
 
-    monkeypatch.setattr("cnncli.gallery.embedding.scatter_picture", keep)
+    monkeypatch.setattr("cnncli.views.embedding.scatter_picture", keep)
     list(embedding(clusters, count=45))
     ((labels, ringed),) = given
     shown = torch.arange(0, 90, 2)

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import lay_out
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
-from cnncli.gallery.calibration import calibration
-from cnncli.gallery.confusion import confusion
-from cnncli.gallery.misclassified import misclassified
-from cnncli.model import CnnModule
-from cnncli.pictures.canvas import Canvas
-from cnncli.pictures.tile import Tile
-from cnncli.spec.document import Problem, parse_document
-from cnncli.spec.network import lay_out
-from cnncli.spec.reader import read_blueprint
-from cnncli.trained import TrainedRun
+from cnncli.drawing.canvas import Canvas
+from cnncli.drawing.image import Tile
+from cnncli.module import CnnModule
+from cnncli.run import Run
+from cnncli.views.calibration import calibration_view as calibration
+from cnncli.views.confusion import confusion
+from cnncli.views.mistakes import misclassified
 
 CLASSES = ("cat", "dog", "owl")
 # Eight images of three pixels, and what they show: five are right.
@@ -28,7 +28,7 @@ WRONG = [7, 5, 4]
 """Surest first: the brighter the pixel, the surer."""
 
 
-def run_of(pixels: list[list[int]], labels: list[int]) -> TrainedRun:
+def run_of(pixels: list[list[int]], labels: list[int]) -> Run:
     """A network whose logits are ten times the three pixels of its image, from 0 to 10."""
     problems: list[Problem] = []
     section = parse_document("model: {layers: [flatten, logits]}", name="test")
@@ -37,7 +37,7 @@ def run_of(pixels: list[list[int]], labels: list[int]) -> TrainedRun:
     model = CnnModule(network).eval()
     model.load_state_dict({"logits1.weight": 10 * torch.eye(3), "logits1.bias": torch.zeros(3)})
     images = torch.tensor(pixels, dtype=torch.uint8).view(-1, 1, 1, 3)
-    return TrainedRun(
+    return Run(
         path=Path("runs/planted"),
         model=model,
         classes=CLASSES,
@@ -50,11 +50,11 @@ def run_of(pixels: list[list[int]], labels: list[int]) -> TrainedRun:
 
 
 @pytest.fixture
-def run() -> TrainedRun:
+def run() -> Run:
     return run_of(PIXELS, LABELS)
 
 
-def test_confusion(run: TrainedRun) -> None:
+def test_confusion(run: Run) -> None:
     (found,) = confusion(run)
     assert found.tag == "eval/confusion"
     assert found.numbers == {"accuracy": 5 / 8}
@@ -68,7 +68,7 @@ def test_confusion(run: TrainedRun) -> None:
     assert tile.values.tolist() == [[2, 1, 1], [1, 1, 0], [0, 0, 2]]
 
 
-def test_mistakes_come_surest_first(run: TrainedRun) -> None:
+def test_mistakes_come_surest_first(run: Run) -> None:
     (found,) = misclassified(run)
     assert found.tag == "eval/misclassified"
     assert found.numbers == {"wrong": 3}
@@ -81,7 +81,7 @@ def test_mistakes_come_surest_first(run: TrainedRun) -> None:
     assert sure[:2] == pytest.approx(expected, abs=5e-4)
 
 
-def test_mistakes_are_on_the_sheet_and_counted(run: TrainedRun) -> None:
+def test_mistakes_are_on_the_sheet_and_counted(run: Run) -> None:
     (found,) = misclassified(run, count=2)
     assert found.lines[0] == "3 of 8 test images are wrong, and the 2 surest of them are shown"
     assert len(found.tiles) == 2
@@ -92,9 +92,7 @@ def test_mistakes_are_on_the_sheet_and_counted(run: TrainedRun) -> None:
         assert (windows == enlarged).all(axis=(-3, -2, -1)).any()
 
 
-def test_below_each_mistake_stands_what_it_is_and_was_taken_for(
-    run: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_below_each_mistake_stands_what_it_is_and_was_taken_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long names stand in two lines, and of a card the number of the image is left out."""
     written: list[str] = []
     write = Canvas.text
@@ -123,7 +121,7 @@ def test_nothing_is_wrong() -> None:
     assert list(found.lines) == ["100.00% of 4 test images are right"]
 
 
-def test_calibration(run: TrainedRun) -> None:
+def test_calibration(run: Run) -> None:
     (found,) = calibration(run)
     assert found.tag == "eval/calibration"
     confidence = torch.tensor(PIXELS).div(255).mul(10).double().softmax(1).amax(1)
@@ -137,5 +135,5 @@ def test_calibration(run: TrainedRun) -> None:
     assert found.numbers["expected_error"] == pytest.approx((gaps[0] + gaps[1] + 6 * gaps[2]) / 8, abs=1e-6)
 
 
-def test_predictions_are_computed_once(run: TrainedRun) -> None:
+def test_predictions_are_computed_once(run: Run) -> None:
     assert run.predictions is run.predictions

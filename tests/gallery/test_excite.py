@@ -1,4 +1,4 @@
-"""Patches, saliency and maximised images of networks whose weights were set by hand, read back from the pictures."""
+"""Patches, saliency and maximized images of networks whose weights were set by hand, read back from the pictures."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,26 +9,27 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import lay_out
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
+from cnncli.drawing.grid import Picture
+from cnncli.drawing.layout import CARD, PAGE
+from cnncli.drawing.sheet import PART
 from cnncli.errors import UsageError
-from cnncli.gallery import maximise, patches, saliency
-from cnncli.gallery.exhibit import Exhibit
-from cnncli.interpret.methods import Method
-from cnncli.model import CnnModule
-from cnncli.pictures.grid import Picture
-from cnncli.pictures.layout import CARD, PAGE
-from cnncli.pictures.patches import PADDING
-from cnncli.pictures.sheet import PART
-from cnncli.spec.document import Problem, parse_document
-from cnncli.spec.network import lay_out
-from cnncli.spec.reader import read_blueprint
-from cnncli.trained import TrainedRun
+from cnncli.module import CnnModule
+from cnncli.run import Run
+from cnncli.views import activation_maximization as maximize
+from cnncli.views import patches, saliency
+from cnncli.views.patches import PADDING
+from cnncli.views.saliency import Method
+from cnncli.views.view import Exhibit
 
 SMALL = "{conv: {out_channels: 3, kernel_size: 3, padding: same, activation: relu}}, {max_pool: 2}, flatten, logits"
 
 
-def random_run(layers: str, images: Tensor, classes: tuple[str, ...] = ("cat", "dog", "owl")) -> TrainedRun:
+def random_run(layers: str, images: Tensor, classes: tuple[str, ...] = ("cat", "dog", "owl")) -> Run:
     problems: list[Problem] = []
     document = parse_document(f"model:\n  layers: [{layers}]\n", name="test")
     shape = (images.shape[1], images.shape[2], images.shape[3])
@@ -39,7 +40,7 @@ def random_run(layers: str, images: Tensor, classes: tuple[str, ...] = ("cat", "
     with torch.no_grad():
         for tensor in model.parameters():
             tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
-    return TrainedRun(
+    return Run(
         path=Path("runs/random"),
         model=model,
         classes=classes,
@@ -60,7 +61,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Picture]]:
     """The pictures that are drawn, with the places of their panels."""
     found: list[Picture] = []
     for module, name in (
-        (patches, "patches_picture"), (saliency, "saliency_picture"), (maximise, "maximise_picture")
+        (patches, "patches_picture"), (saliency, "saliency_picture"), (maximize, "maximize_picture")
     ):  # fmt: skip
         draw: Callable[..., Picture] = getattr(module, name)
 
@@ -88,15 +89,15 @@ def test_a_planted_motif_is_the_patch_that_is_drawn_and_framed_in_its_image(draw
     (picture,) = drawn
     assert exhibit.tag == "patches/01_conv1"
     box = picture.boxes[0, 0, 0]
-    assert np.array_equal(picture.colours(box), (255 * cross)[..., None].expand(3, 3, 3).numpy())
+    assert np.array_equal(picture.colors(box), (255 * cross)[..., None].expand(3, 3, 3).numpy())
     source = picture.boxes[0, 0, 1]
-    colours = picture.pixels[source.y - 1 : source.bottom + 1, source.x - 1 : source.right + 1]
-    marked = np.argwhere((colours == PART).all(axis=-1)) - 1  # in enlarged pixels of the image
+    colors = picture.pixels[source.y - 1 : source.bottom + 1, source.x - 1 : source.right + 1]
+    marked = np.argwhere((colors == PART).all(axis=-1)) - 1  # in enlarged pixels of the image
     scale = source.scale
     assert marked.min(axis=0).tolist() == [7 * scale - 1, 2 * scale - 1]
     assert marked.max(axis=0).tolist() == [10 * scale, 5 * scale]
-    inside = picture.colours(source)[7:10, 2:5]
-    assert np.array_equal(inside, picture.colours(box))
+    inside = picture.colors(source)[7:10, 2:5]
+    assert np.array_equal(inside, picture.colors(box))
     assert exhibit.tiles[0].values.tolist() == (255 * cross).tolist()
     assert ": owl, " in exhibit.tiles[0].label
     assert "#5 at 7,2" in exhibit.tiles[0].label
@@ -110,9 +111,9 @@ def test_padding_is_drawn_in_violet_checks(drawn: list[Picture]) -> None:
     with torch.no_grad():
         run.model.kernels()["conv1"].zero_()[0, 0, 1, 1] = 1
     (exhibit,) = patches.patches(run)
-    colours = drawn[0].colours(drawn[0].boxes[0, 0, 0])
+    colors = drawn[0].colors(drawn[0].boxes[0, 0, 0])
     light, dark = map(list, PADDING)
-    assert colours.tolist() == [
+    assert colors.tolist() == [
         [light, dark, light],
         [[0] * 3, [255] * 3, dark],
         [[0] * 3, [0] * 3, light],
@@ -141,8 +142,8 @@ def test_of_layers_that_see_everything_the_patch_is_the_image(drawn: list[Pictur
         logits = run.model(next(run.batches().epoch(1))[0])
     for number in range(3):
         best = int(logits[:, number].argmax())
-        colours = drawn[0].colours(drawn[0].boxes[number, 0, 0])
-        assert np.array_equal(colours, images[best].permute(1, 2, 0).numpy())
+        colors = drawn[0].colors(drawn[0].boxes[number, 0, 0])
+        assert np.array_equal(colors, images[best].permute(1, 2, 0).numpy())
         assert (number, 0, 1) not in drawn[0].boxes
     assert exhibit.tiles[0].label.startswith("class 0, cat: ")
 
@@ -179,9 +180,9 @@ def test_saliency_of_a_linear_network_shows_its_weights(drawn: list[Picture]) ->
     (exhibit,) = saliency.saliency(run, ["1"], method=Method.GRADIENT, target="owl")
     assert exhibit.tag == "saliency/test-1-as-owl-gradient"
     picture = drawn[0]
-    assert picture.colours(picture.boxes[0, 0, 0])[..., 0].tolist() == run.test.images[1, 0].tolist()
-    colours = picture.colours(picture.boxes[0, 1, 0])
-    redder = colours[..., 0].astype(int) - colours[..., 2]
+    assert picture.colors(picture.boxes[0, 0, 0])[..., 0].tolist() == run.test.images[1, 0].tolist()
+    colors = picture.colors(picture.boxes[0, 1, 0])
+    redder = colors[..., 0].astype(int) - colors[..., 2]
     clear = (weight.abs() > 0.05 * weight.abs().max()).numpy()
     assert clear.sum() > 30
     assert np.array_equal(np.sign(redder)[clear], np.sign(weight.numpy())[clear])
@@ -216,7 +217,7 @@ def test_without_names_a_few_images_share_a_sheet(drawn: list[Picture]) -> None:
     assert {key[0] for key in drawn[0].boxes} == {0, 1, 2}  # one image of each class
 
 
-def test_of_colour_images_the_channels_are_added_up(drawn: list[Picture]) -> None:
+def test_of_color_images_the_channels_are_added_up(drawn: list[Picture]) -> None:
     run = random_run("flatten, logits", noise(3, 3, 5, 5))
     weight = run.model.get_parameter("logits1.weight").detach()[0].view(3, 5, 5)
     (exhibit,) = saliency.saliency(run, ["0"], method=Method.GRADIENT, target="cat")
@@ -231,7 +232,7 @@ def test_a_picture_of_ones_own(drawn: list[Picture], tmp_path: Path) -> None:
 
 
 def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(drawn: list[Picture], tmp_path: Path) -> None:
-    """Of the colours of ink on paper where the network knows bright signs on dark."""
+    """Of the colors of ink on paper where the network knows bright signs on dark."""
     image = noise(1, 8, 8) // 4
     file = str(tmp_path / "ink.png")
     Image.fromarray(255 - image[0].numpy()).save(file)
@@ -249,7 +250,7 @@ def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(drawn: list[P
         list(saliency.saliency(run, [file, f"{tmp_path}/../{tmp_path.name}/ink.png"]))
 
 
-def refusal(run: TrainedRun, **arguments: object) -> UsageError:
+def refusal(run: Run, **arguments: object) -> UsageError:
     with pytest.raises(UsageError) as refused:
         list(saliency.saliency(run, ["0"], **arguments))  # type: ignore[arg-type]  # whatever a test gives
     return refused.value
@@ -282,7 +283,7 @@ def test_an_unknown_class_is_refused(drawn: list[Picture]) -> None:
     assert "there is no class 3" in refusal(run, target="3").message
 
 
-# Maximise
+# Maximize
 
 
 def test_what_is_made_stands_beside_the_best_real_patch(drawn: list[Picture]) -> None:
@@ -293,12 +294,12 @@ def test_what_is_made_stands_beside_the_best_real_patch(drawn: list[Picture]) ->
     with torch.no_grad():
         run.model.kernels()["conv1"].copy_(torch.tensor([[1.0, -1.0], [1.0, -1.0]]))
         run.model.get_parameter("conv1.conv.bias").zero_()
-    (exhibit,) = maximise.maximised(run, layers=["conv1"])
-    made, real = (drawn[0].colours(drawn[0].boxes[0, 0, panel])[..., 0].tolist() for panel in (0, 1))
+    (exhibit,) = maximize.maximized(run, layers=["conv1"])
+    made, real = (drawn[0].colors(drawn[0].boxes[0, 0, panel])[..., 0].tolist() for panel in (0, 1))
     assert made == [[255, 0], [255, 0]]
     assert real == [[200, 0], [200, 0]]
     assert exhibit.numbers == {"made": 1, "made_at_least_real": 1}
-    # Normalised, white and black are 1 / 0.3 apart; two rows of that.
+    # Normalized, white and black are 1 / 0.3 apart; two rows of that.
     assert [tile.label for tile in exhibit.tiles] == [
         f"filter 0, made {2 / 0.3:.4g}", f"filter 0, real {2 * 200 / 255 / 0.3:.4g}"
     ]  # fmt: skip
@@ -306,19 +307,19 @@ def test_what_is_made_stands_beside_the_best_real_patch(drawn: list[Picture]) ->
 
 def test_classes_come_with_the_convolutions_and_alone_in_the_overview(drawn: list[Picture]) -> None:
     run = random_run(SMALL, noise(4, 1, 8, 8))
-    tags = [exhibit.tag for exhibit in maximise.maximised(run, steps=2)]
-    assert tags == ["maximise/01_conv1", "maximise/04_logits1"]
-    (classes,) = maximise.class_images(run)
-    assert classes.tag == "maximise/04_logits1"
+    tags = [exhibit.tag for exhibit in maximize.maximized(run, steps=2)]
+    assert tags == ["maximize/01_conv1", "maximize/04_logits1"]
+    (classes,) = maximize.class_images(run)
+    assert classes.tag == "maximize/04_logits1"
     assert len(drawn[-1].boxes) == 6
-    assert drawn[-1].colours(drawn[-1].boxes[0, 0, 0]).shape == (8, 8, 3)
+    assert drawn[-1].colors(drawn[-1].boxes[0, 0, 0]).shape == (8, 8, 3)
 
 
 def test_all_that_is_shown_is_the_same_again(drawn: list[Picture]) -> None:
     run = random_run(SMALL, noise(4, 1, 8, 8))
 
     def everything() -> list[Exhibit]:
-        return [*patches.patches(run), *saliency.saliency(run), *maximise.maximised(run, steps=5)]
+        return [*patches.patches(run), *saliency.saliency(run), *maximize.maximized(run, steps=5)]
 
     for first, again in zip(everything(), everything(), strict=True):
         assert np.array_equal(first.pixels, again.pixels)

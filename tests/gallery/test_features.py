@@ -11,24 +11,24 @@ from PIL import Image
 from torch import Tensor
 
 from cnncli.data.digits import load_digits
-from cnncli.data.resize import resized
+from cnncli.data.images import resized
 from cnncli.data.splits import stratified_split
 from cnncli.errors import UsageError
-from cnncli.gallery.features import features
-from cnncli.reference import corr2d_multi_in_out, pool2d
-from cnncli.trained import TrainedRun, open_run
+from cnncli.lessons.reference import corr2d_multi_in_out, pool2d
+from cnncli.run import Run, load_run
+from cnncli.views.feature_maps import features
 
 Pixels = npt.NDArray[np.uint8]
 Read = Callable[[Path, str], Pixels]
 Tiles = Callable[..., list[Pixels]]
 
-# By how much the colours of 256 levels may be off, as a share of the scale's end.
-QUANTISATION = 1 / 160
+# By how much the colors of 256 levels may be off, as a share of the scale's end.
+QUANTIZATION = 1 / 160
 
 
 @pytest.fixture
-def opened(run: Path) -> TrainedRun:
-    return open_run(run, data_dir=run, notify=pytest.fail)
+def opened(run: Path) -> Run:
+    return load_run(run, data_dir=run, notify=pytest.fail)
 
 
 def picture_file(path: Path, pixels: Pixels) -> str:
@@ -36,7 +36,7 @@ def picture_file(path: Path, pixels: Pixels) -> str:
     return str(path)
 
 
-def normalised(number: int) -> Tensor:
+def normalized(number: int) -> Tensor:
     """A test image as the network gets it, in double precision, by the numbers of the images learned from."""
     dataset = load_digits()
     kept, _ = stratified_split(dataset.train.labels, 0.2, seed=3)
@@ -44,10 +44,10 @@ def normalised(number: int) -> Tensor:
     return (dataset.test.images[number].double() / 255 - levels.mean()) / levels.std(correction=0)
 
 
-def worked_out(run: TrainedRun, number: int) -> dict[str, Tensor]:
+def worked_out(run: Run, number: int) -> dict[str, Tensor]:
     """The outputs of the layers by their definitions, (C, H, W) each."""
     weights = {name: tensor.double() for name, tensor in run.model.state_dict().items()}
-    x = normalised(number)
+    x = normalized(number)
     found = {}
     x = corr2d_multi_in_out(x, weights["conv1.conv.weight"], padding=1) + weights["conv1.conv.bias"][:, None, None]
     found["01_conv1"] = x = x.clamp(min=0)
@@ -59,7 +59,7 @@ def worked_out(run: TrainedRun, number: int) -> dict[str, Tensor]:
 
 
 def test_the_maps_are_those_of_the_definitions(
-    opened: TrainedRun,
+    opened: Run,
     run: Path,
     show: Callable[..., int],
     png: Read,
@@ -73,14 +73,14 @@ def test_the_maps_are_those_of_the_definitions(
         for read in (png, card):
             pixels = read(run, f"features/{name}/test-5")
             shown = tiles(pixels, values.shape[1:])
-            shown = [tile for tile in shown if not (tile[..., :1] == tile).all()]  # without the grey input
+            shown = [tile for tile in shown if not (tile[..., :1] == tile).all()]  # without the gray input
             assert len(shown) == len(values)
             for tile, map_ in zip(shown, values, strict=True):
                 decoded = signed(tile) if (values < 0).any() else rising(tile)
-                np.testing.assert_allclose(decoded * high, map_, atol=QUANTISATION * high)
+                np.testing.assert_allclose(decoded * high, map_, atol=QUANTIZATION * high)
 
 
-def test_the_numbers_behind_the_colours_are_those_of_the_definitions(opened: TrainedRun) -> None:
+def test_the_numbers_behind_the_colors_are_those_of_the_definitions(opened: Run) -> None:
     exhibits = list(features(opened, ["11"]))
     for exhibit, expected in zip(exhibits, worked_out(opened, 11).values(), strict=True):
         maps = np.stack([tile.values for tile in exhibit.tiles[1:]])
@@ -88,36 +88,36 @@ def test_the_numbers_behind_the_colours_are_those_of_the_definitions(opened: Tra
 
 
 def signed(tile: Pixels) -> npt.NDArray[np.float64]:
-    """Colours as shares of the end of a signed scale."""
+    """Colors as shares of the end of a signed scale."""
     red, green, blue = (tile[..., channel].astype(float) for channel in range(3))
     plus, minus = np.interp(green, (16, 128, 247), (1, 0.5, 0)), np.interp(green, (58, 158, 247), (-1, -0.5, 0))
     return np.asarray(np.where(red >= blue, plus, minus))
 
 
 def rising(tile: Pixels) -> npt.NDArray[np.float64]:
-    """Colours as shares of the end of a scale from zero."""
+    """Colors as shares of the end of a scale from zero."""
     return np.asarray(np.interp(tile[..., 1].astype(float), (16, 66, 132, 192, 242), (0, 0.25, 0.5, 0.75, 1)))
 
 
-def test_the_input_stands_beside(opened: TrainedRun, tiles: Tiles) -> None:
+def test_the_input_stands_beside(opened: Run, tiles: Tiles) -> None:
     (exhibit,) = features(opened, ["2"], layers=["conv1"])
     image = opened.test.images[2, 0].numpy()
     assert exhibit.tiles[0].label == "input"
     assert np.array_equal(exhibit.tiles[0].pixels, image[..., None].repeat(3, axis=-1))
-    grey = [tile for tile in tiles(exhibit.pixels, (8, 8)) if (tile[..., :1] == tile).all()]
-    assert any(np.array_equal(tile[..., 0], image) for tile in grey)
+    gray = [tile for tile in tiles(exhibit.pixels, (8, 8)) if (tile[..., :1] == tile).all()]
+    assert any(np.array_equal(tile[..., 0], image) for tile in gray)
 
 
-def test_titles_say_what_was_predicted_and_how_surely(opened: TrainedRun) -> None:
+def test_titles_say_what_was_predicted_and_how_surely(opened: Run) -> None:
     (exhibit,) = features(opened, ["7"], layers=["conv1"])
-    logits = opened.model(normalised(7).float()[None])[0].double()
+    logits = opened.model(normalized(7).float()[None])[0].double()
     shares = logits.exp() / logits.exp().sum()
     label, predicted = int(load_digits().test.labels[7]), int(shares.argmax())
     said = f"true {label}, predicted {predicted} ({100 * shares.max().item():.1f}%)"
     assert exhibit.title == f"feature maps of conv1 for test image 7 (class {label}), {said}"
 
 
-def test_any_layer_with_maps_may_be_asked_for(opened: TrainedRun) -> None:
+def test_any_layer_with_maps_may_be_asked_for(opened: Run) -> None:
     shown = [each.tag for each in features(opened, ["0", "1", "0"], layers=["conv2", "conv1"])]
     assert shown == [f"features/{layer}/test-{image}" for image in (0, 1) for layer in ("03_conv2", "01_conv1")]
     with pytest.raises(UsageError, match="it gives 24 numbers and no maps"):
@@ -128,7 +128,7 @@ def test_any_layer_with_maps_may_be_asked_for(opened: TrainedRun) -> None:
         list(features(opened, ["359"]))
 
 
-def test_a_picture_of_the_right_size_is_taken_as_it_is(opened: TrainedRun, tmp_path: Path) -> None:
+def test_a_picture_of_the_right_size_is_taken_as_it_is(opened: Run, tmp_path: Path) -> None:
     file = picture_file(tmp_path / "seven.png", opened.test.images[7, 0].numpy())
     said: list[str] = []
     own, given = (
@@ -140,7 +140,7 @@ def test_a_picture_of_the_right_size_is_taken_as_it_is(opened: TrainedRun, tmp_p
         np.testing.assert_array_equal(mine.values, its.values)
 
 
-def test_what_was_done_to_a_picture_is_said(opened: TrainedRun, tmp_path: Path) -> None:
+def test_what_was_done_to_a_picture_is_said(opened: Run, tmp_path: Path) -> None:
     dark = np.zeros((16, 24, 3), dtype=np.uint8)
     dark[4:8, 4:8] = (255, 0, 0)
     file = picture_file(tmp_path / "square.png", dark)
@@ -148,11 +148,11 @@ def test_what_was_done_to_a_picture_is_said(opened: TrainedRun, tmp_path: Path) 
     list(features(opened, [file], layers=["conv1"], notify=said.append))
     assert said == [
         f"{file}: 24x16 pixels brought to 8x8, in other proportions",
-        f"{file}: in colour, and the network sees grey",
+        f"{file}: in color, and the network sees gray",
     ]
 
 
-def test_ink_on_paper_is_noticed_and_can_be_inverted(opened: TrainedRun, tmp_path: Path) -> None:
+def test_ink_on_paper_is_noticed_and_can_be_inverted(opened: Run, tmp_path: Path) -> None:
     image = opened.test.images[7, 0].numpy()
     file = picture_file(tmp_path / "ink.png", 255 - image)
     said: list[str] = []
@@ -167,22 +167,22 @@ def test_ink_on_paper_is_noticed_and_can_be_inverted(opened: TrainedRun, tmp_pat
         list(features(opened, ["0"], invert=True))
 
 
-def test_files_of_one_name_are_not_put_over_each_other(opened: TrainedRun, tmp_path: Path) -> None:
+def test_files_of_one_name_are_not_put_over_each_other(opened: Run, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     files = [picture_file(tmp_path / name, np.zeros((8, 8), dtype=np.uint8)) for name in ("a.png", "other/a.png")]
     with pytest.raises(UsageError, match="several images are called a"):
         list(features(opened, files))
 
 
-def test_a_small_picture_is_brought_to_size_as_those_of_the_data_set(opened: TrainedRun, tmp_path: Path) -> None:
-    grey = opened.test.images[3]
-    large = resized(grey[None], (16, 16))[0, 0].numpy()
+def test_a_small_picture_is_brought_to_size_as_those_of_the_data_set(opened: Run, tmp_path: Path) -> None:
+    gray = opened.test.images[3]
+    large = resized(gray[None], (16, 16))[0, 0].numpy()
     (exhibit,) = features(opened, [picture_file(tmp_path / "large.png", large)], layers=["conv1"])
-    difference = exhibit.tiles[0].pixels[..., 0].astype(int) - grey[0].numpy()
+    difference = exhibit.tiles[0].pixels[..., 0].astype(int) - gray[0].numpy()
     assert np.abs(difference).mean() < 24
 
 
-def test_logits_that_are_no_numbers_predict_nothing(opened: TrainedRun) -> None:
+def test_logits_that_are_no_numbers_predict_nothing(opened: Run) -> None:
     with torch.no_grad():
         opened.model.get_parameter("logits1.bias")[3] = torch.nan
     (exhibit,) = features(opened, layers=["conv1", "conv1"])

@@ -13,21 +13,21 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
-from cnncli.board.tags import slug
+from cnncli import files as durable
 from cnncli.errors import DiskError
-from cnncli.gallery.exhibit import Exhibit, Gallery
-from cnncli.trained import TrainedRun, open_run
-from cnncli.training import durable
+from cnncli.run import Run, load_run
+from cnncli.tensorboard.event_file import slug
+from cnncli.views.view import Exhibit, Gallery
 
 Pixels = npt.NDArray[np.uint8]
 Show = Callable[..., int]
 
-GREY: Pixels = np.full((4, 5, 3), 128, dtype=np.uint8)
+GRAY: Pixels = np.full((4, 5, 3), 128, dtype=np.uint8)
 
 
 @pytest.fixture
-def opened(run: Path) -> TrainedRun:
-    return open_run(run, data_dir=run, notify=pytest.fail)
+def opened(run: Path) -> Run:
+    return load_run(run, data_dir=run, notify=pytest.fail)
 
 
 def exhibit(tag: str, level: int = 128, **more: object) -> Exhibit:
@@ -55,7 +55,7 @@ def test_no_picture_of_the_training_is_evicted(run: Path, show: Show) -> None:
     assert set(map(tuple, shown.values())) == {(last,)}
 
 
-def test_the_card_goes_to_tensorboard_and_the_page_to_the_file(opened: TrainedRun) -> None:
+def test_the_card_goes_to_tensorboard_and_the_page_to_the_file(opened: Run) -> None:
     small = np.full((2, 2, 3), 7, dtype=np.uint8)
     both, alone = exhibit("kind/both", card=small, numbers={"share": 0.5}), exhibit("kind/alone")
     paths = [path for _, path in Gallery(opened).hang([both, alone])]
@@ -63,28 +63,28 @@ def test_the_card_goes_to_tensorboard_and_the_page_to_the_file(opened: TrainedRu
     assert paths == [folder / "kind" / "both.png", folder / "kind" / "alone.png"]
     events = EventAccumulator(str(folder))
     events.Reload()
-    for tag, pixels in (("kind/both", small), ("kind/alone", GREY)):
+    for tag, pixels in (("kind/both", small), ("kind/alone", GRAY)):
         (image,) = events.Images(tag)
         with Image.open(io.BytesIO(image.encoded_image_string)) as read:
             assert np.array_equal(np.array(read), pixels)
     assert [(point.step, point.value) for point in events.Scalars("kind/both/share")] == [(opened.step, 0.5)]
     with Image.open(paths[0]) as page:
-        assert np.array_equal(np.array(page), GREY)
+        assert np.array_equal(np.array(page), GRAY)
 
 
-def test_each_is_there_as_soon_as_it_is_handed_out(opened: TrainedRun) -> None:
+def test_each_is_there_as_soon_as_it_is_handed_out(opened: Run) -> None:
     hanging = Gallery(opened).hang(exhibit(f"kind/{i}") for i in range(3))
     _, path = next(iter(hanging))
     assert path.exists()
     assert not path.with_name("1.png").exists()
 
 
-def test_nothing_is_made_where_there_is_nothing_to_hang(opened: TrainedRun) -> None:
+def test_nothing_is_made_where_there_is_nothing_to_hang(opened: Run) -> None:
     assert list(Gallery(opened).hang([])) == []
     assert not (opened.path / "show").exists()
 
 
-def test_a_picture_of_the_same_name_is_replaced(opened: TrainedRun) -> None:
+def test_a_picture_of_the_same_name_is_replaced(opened: Run) -> None:
     for level in (1, 2):
         ((_, path),) = Gallery(opened).hang([exhibit("kind/one", level)])
     with Image.open(path) as image:
@@ -92,7 +92,7 @@ def test_a_picture_of_the_same_name_is_replaced(opened: TrainedRun) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["one.png"]
 
 
-def test_a_full_disk_leaves_no_half_picture(opened: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_half_picture(opened: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(path: Path, content: bytes) -> None:
         path.write_bytes(content[: len(content) // 2])
         raise OSError(errno.ENOSPC, "No space left on device")

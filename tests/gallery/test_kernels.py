@@ -1,4 +1,4 @@
-"""Kernels planted in a checkpoint, read back from the PNG and from the event file: their colours and their order.
+"""Kernels planted in a checkpoint, read back from the PNG and from the event file: their colors and their order.
 
 The pictures are read without asking the program where the tiles are.
 """
@@ -25,7 +25,7 @@ SOBEL = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
 DELTA = torch.tensor([[0.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 0.0]])
 # Sobel, delta, all zero, and the delta's opposite: (4, 1, 3, 3).
 FIRST = torch.stack([SOBEL, DELTA, torch.zeros(3, 3), -DELTA])[:, None]
-FIRST_COLOURS = [
+FIRST_COLORS = [
     [[PALE_BLUE, WHITE, PALE_RED], [BLUE, WHITE, RED], [PALE_BLUE, WHITE, PALE_RED]],
     [[WHITE] * 3, [WHITE, RED, WHITE], [WHITE] * 3],
     [[WHITE] * 3] * 3,
@@ -57,29 +57,27 @@ def places(tiles: list[Pixels], undiverging: Callable[[Pixels], npt.NDArray[np.f
 
 
 def ratio(tile: Pixels) -> npt.NDArray[np.float64]:
-    """How far positive colours are along the red half of the scale, by their green."""
+    """How far positive colors are along the red half of the scale, by their green."""
     return np.asarray(np.interp(tile[..., 1].astype(float), (16, 128, 247), (1.0, 0.5, 0.0)))
 
 
-def test_planted_kernels_have_their_colours(plant: Plant, show: Show, png: Read, card: Read, tiles: Tiles) -> None:
+def test_planted_kernels_have_their_colors(plant: Plant, show: Show, png: Read, card: Read, tiles: Tiles) -> None:
     run = plant({"conv1.conv.weight": FIRST, "conv2.conv.weight": huge()})
     assert show("kernels", run) == 0
-    assert listed(tiles(png(run, "kernels/01_conv1"), (3, 3))) == FIRST_COLOURS
-    assert listed(tiles(card(run, "kernels/01_conv1"), (3, 3))) == FIRST_COLOURS
+    assert listed(tiles(png(run, "kernels/01_conv1"), (3, 3))) == FIRST_COLORS
+    assert listed(tiles(card(run, "kernels/01_conv1"), (3, 3))) == FIRST_COLORS
     second = listed(tiles(png(run, "kernels/03_conv2"), (3, 3)))
     assert len(second) == 24
     assert second.pop(2 * 4 + 1) == [[WHITE, WHITE, BLUE], [WHITE] * 3, [WHITE] * 3]
     assert second == [[[WHITE] * 3] * 3] * 23
 
 
-def test_the_other_sign_swaps_the_colours(plant: Plant, show: Show, png: Read, tiles: Tiles) -> None:
+def test_the_other_sign_swaps_the_colors(plant: Plant, show: Show, png: Read, tiles: Tiles) -> None:
     run = plant({"conv1.conv.weight": -FIRST})
     assert show("kernels", run, "--layer", "conv1") == 0
     swapped = listed(tiles(png(run, "kernels/01_conv1"), (3, 3)))
     opposite = {tuple(a): b for a, b in ((RED, BLUE), (BLUE, RED), (PALE_RED, PALE_BLUE), (PALE_BLUE, PALE_RED))}
-    assert swapped == [
-        [[opposite.get(tuple(cell), cell) for cell in row] for row in kernel] for kernel in FIRST_COLOURS
-    ]
+    assert swapped == [[[opposite.get(tuple(cell), cell) for cell in row] for row in kernel] for kernel in FIRST_COLORS]
 
 
 @pytest.mark.parametrize("tag", ["kernels/01_conv1", "kernels/03_conv2"])
@@ -121,7 +119,7 @@ def test_each_kernel_may_have_its_own_scale(plant: Plant, show: Show, png: Read,
     run = plant({"conv1.conv.weight": weight})
     assert show("kernels", run, "--layer", "conv1", "--scale", "kernel") == 0
     for read in (png, card):
-        assert listed(tiles(read(run, "kernels/01_conv1"), (3, 3))) == FIRST_COLOURS
+        assert listed(tiles(read(run, "kernels/01_conv1"), (3, 3))) == FIRST_COLORS
 
 
 def test_all_layers_may_share_a_scale(plant: Plant, show: Show, png: Read, tiles: Tiles) -> None:

@@ -1,4 +1,4 @@
-"""Convolutions that are not like others: transposed, in groups, 1x1, of colours; and networks without any."""
+"""Convolutions that are not like others: transposed, in groups, 1x1, of colors; and networks without any."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,34 +9,34 @@ import pytest
 import torch
 from torch.nn import functional
 
+from cnncli.config.config import read_config
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.errors import UsageError
-from cnncli.gallery.everything import everything
-from cnncli.gallery.exhibit import Exhibit
-from cnncli.gallery.kernels import kernels
-from cnncli.model import seeded_module
-from cnncli.spec.config import read_config
-from cnncli.trained import TrainedRun
+from cnncli.module import seeded_module
+from cnncli.run import Run
+from cnncli.views.everything import everything
+from cnncli.views.kernels import kernels
+from cnncli.views.view import Exhibit
 
 Pixels = npt.NDArray[np.uint8]
 Tiles = Callable[..., list[Pixels]]
 
 WHITE, BLUE, RED, MAGENTA = [247, 247, 247], [18, 58, 128], [138, 16, 36], [255, 0, 255]
-GREY = [128, 128, 128]
+GRAY = [128, 128, 128]
 
 
 @pytest.fixture
-def untrained(tmp_path: Path) -> Callable[..., TrainedRun]:
+def untrained(tmp_path: Path) -> Callable[..., Run]:
     """A run of some layers with the weights of its seed, on images of noise."""
 
-    def make(layers: str, channels: int = 1, size: int = 8) -> TrainedRun:
+    def make(layers: str, channels: int = 1, size: int = 8) -> Run:
         config = tmp_path / "some.yaml"
         data = f"data: {{name: digits, size: {size}, channels: {channels}}}"
         config.write_text(f"version: 1\nname: some\n{data}\nmodel: {{layers: {layers}}}\n", encoding="utf-8")
         network = read_config(str(config), data_dir=tmp_path).network
         pixels = torch.randint(256, (3, *network.input_shape), dtype=torch.uint8)
-        return TrainedRun(
+        return Run(
             path=tmp_path,
             model=seeded_module(network, 0).eval(),
             classes=tuple("0123456789"),
@@ -55,9 +55,7 @@ def values_of(exhibit: Exhibit) -> dict[str, npt.NDArray[np.float64]]:
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_a_transposed_filter_is_what_one_point_of_its_input_becomes(
-    groups: int, untrained: Callable[..., TrainedRun]
-) -> None:
+def test_a_transposed_filter_is_what_one_point_of_its_input_becomes(groups: int, untrained: Callable[..., Run]) -> None:
     run = untrained(f"[{{conv: {{out_channels: 4, kernel_size: 3}}}}, {{conv_transpose: {{out_channels: 6, "
                     f"kernel_size: [2, 3], groups: {groups}}}}}, flatten, logits]")  # fmt: skip
     weight = run.model.get_parameter("conv_transpose1.conv.weight").detach()
@@ -76,7 +74,7 @@ def test_a_transposed_filter_is_what_one_point_of_its_input_becomes(
             np.testing.assert_allclose(shown[label], answer[output].numpy())
 
 
-def test_depthwise_filters_have_one_input_each(untrained: Callable[..., TrainedRun]) -> None:
+def test_depthwise_filters_have_one_input_each(untrained: Callable[..., Run]) -> None:
     run = untrained("[{conv: {out_channels: 4, kernel_size: 3}}, "
                     "{conv: {out_channels: 8, kernel_size: 3, groups: 4}}, flatten, logits]")  # fmt: skip
     (exhibit,) = kernels(run, layers=["conv2"])
@@ -85,7 +83,7 @@ def test_depthwise_filters_have_one_input_each(untrained: Callable[..., TrainedR
     np.testing.assert_array_equal(values_of(exhibit)["5"], weight[5, 0].numpy().astype(np.float64))
 
 
-def test_single_numbers_are_a_matrix(untrained: Callable[..., TrainedRun]) -> None:
+def test_single_numbers_are_a_matrix(untrained: Callable[..., Run]) -> None:
     run = untrained("[{conv: {out_channels: 4, kernel_size: 3}}, {conv: {out_channels: 5, kernel_size: 1}}, "
                     "flatten, logits]")  # fmt: skip
     (exhibit,) = kernels(run, layers=["conv2"])
@@ -99,7 +97,7 @@ def test_single_numbers_are_a_matrix(untrained: Callable[..., TrainedRun]) -> No
         assert tile.scale.high == np.abs(weight[output]).max()
 
 
-def test_filters_of_colours_are_shown_in_colour_too(untrained: Callable[..., TrainedRun], tiles: Tiles) -> None:
+def test_filters_of_colors_are_shown_in_color_too(untrained: Callable[..., Run], tiles: Tiles) -> None:
     run = untrained("[{conv: {out_channels: 3, kernel_size: 2}}, {conv: {out_channels: 2, kernel_size: 2}}, "
                     "flatten, logits]", channels=3)  # fmt: skip
     weight = run.model.kernels()["conv1"]
@@ -107,23 +105,23 @@ def test_filters_of_colours_are_shown_in_colour_too(untrained: Callable[..., Tra
         weight.zero_()
         weight[0, 0, 0, 0], weight[1, 1, 0, 1], weight[2, :, 1, 1] = 0.5, 0.5, -0.5
         weight[2, 2, 0, 0] = torch.nan
-    first, colour, second = kernels(run)
-    assert [each.tag for each in (first, colour, second)] == [
+    first, color, second = kernels(run)
+    assert [each.tag for each in (first, color, second)] == [
         "kernels/01_conv1",
         "kernels/01_conv1_rgb",
         "kernels/02_conv2",
     ]
-    for pixels in (colour.pixels, colour.card):
+    for pixels in (color.pixels, color.card):
         red, green, black = (tile.tolist() for tile in tiles(pixels, (2, 2)))
-        assert red == [[[255, 128, 128], GREY], [GREY, GREY]]
-        assert green == [[GREY, [128, 255, 128]], [GREY, GREY]]
-        assert black == [[MAGENTA, GREY], [GREY, [1, 1, 1]]]
+        assert red == [[[255, 128, 128], GRAY], [GRAY, GRAY]]
+        assert green == [[GRAY, [128, 255, 128]], [GRAY, GRAY]]
+        assert black == [[MAGENTA, GRAY], [GRAY, [1, 1, 1]]]
     channels = tiles(first.pixels, (2, 2))
     assert channels[0].tolist() == [[RED, WHITE], [WHITE, WHITE]]
     assert channels[1].tolist() == [[WHITE, WHITE], [WHITE, WHITE]]
 
 
-def test_a_deep_layer_is_capped_and_a_page_shows_more_of_it(untrained: Callable[..., TrainedRun]) -> None:
+def test_a_deep_layer_is_capped_and_a_page_shows_more_of_it(untrained: Callable[..., Run]) -> None:
     run = untrained("[{conv: {out_channels: 120, kernel_size: 3}}, {conv: {out_channels: 160, kernel_size: 3}}, "
                     "global_avg_pool, logits]")  # fmt: skip
     (exhibit,) = kernels(run, layers=["conv2"])
@@ -136,7 +134,7 @@ def test_a_deep_layer_is_capped_and_a_page_shows_more_of_it(untrained: Callable[
 
 
 def test_a_network_without_convolutions_has_none_and_the_others_are_shown(
-    untrained: Callable[..., TrainedRun],
+    untrained: Callable[..., Run],
 ) -> None:
     run = untrained("[flatten, {linear: 5}, logits]")
     with pytest.raises(UsageError, match="no layer of this network has kernels"):

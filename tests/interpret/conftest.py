@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from cnncli.model import CnnModule
-from cnncli.spec.document import Problem, parse_document
-from cnncli.spec.network import lay_out
-from cnncli.spec.reader import read_blueprint
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import lay_out
+from cnncli.module import CnnModule
 
 Build = Callable[..., CnnModule]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnncli.interpret.calibration import calibration
+from cnncli.views.calibration import calibration
 
 
 def test_four_images() -> None:

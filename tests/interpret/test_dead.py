@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
-from cnncli.interpret.dead import can_die, dead_channels, dead_in_pictures
-from cnncli.model import CnnModule, seeded_module
-from cnncli.spec.config import read_config
+from cnncli.config.config import read_config
+from cnncli.module import CnnModule, seeded_module
+from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
 
 IMAGES = torch.rand(70, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
@@ -76,7 +76,7 @@ def test_what_is_only_ever_negative_lives(tmp_path: Path) -> None:
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu", "silu", "elu", "{leaky_relu: 0.01}", "none"])
 def test_what_is_never_exactly_zero_is_not_reported(activation: str, tmp_path: Path) -> None:
     model = network(tmp_path, f"{{{CONV}, activation: {activation}}}}}")
-    assert can_die(model.network) == ()
+    assert can_be_dead(model.network) == ()
     assert dead_channels(model, batches()) == {}
     assert dead_in_pictures(model.network, {}) == {}
 
@@ -87,8 +87,8 @@ def test_what_is_never_exactly_zero_is_not_reported(activation: str, tmp_path: P
 def test_norms_and_activations_within_and_apart(activation: str, norm: str, apart: bool, tmp_path: Path) -> None:
     """What counts is what is after the activation, whether conv, norm and activation are one layer or three."""
     within = f"{{{CONV}, norm: {norm}, activation: {activation}}}}}"
-    normalised = "batch_norm, " if norm == "batch" else ""
-    model = network(tmp_path, f"{{{CONV}}}}}, {normalised}{activation}, {{max_pool: 2}}" if apart else within)
+    normalized = "batch_norm, " if norm == "batch" else ""
+    model = network(tmp_path, f"{{{CONV}}}}}, {normalized}{activation}, {{max_pool: 2}}" if apart else within)
     shift = next(
         module.bias
         for kind in (nn.BatchNorm2d, nn.Conv2d)
@@ -134,7 +134,7 @@ def test_linear_layers_and_sums_can_die_too(tmp_path: Path) -> None:
     assert isinstance(hidden, nn.Linear)
     with torch.no_grad():
         hidden.bias[:2] = -1000.0
-    assert can_die(model.network) == ("residual1.add", "hidden")
+    assert can_be_dead(model.network) == ("residual1.add", "hidden")
     assert dead_channels(model, batches()) == {"residual1.add": (), "hidden": (0, 1)}
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from cnncli.interpret.effective import SHARES, gradients, square_sides
-from cnncli.model import CnnModule
-from cnncli.spec.config import read_config
+from cnncli.config.config import read_config
+from cnncli.module import CnnModule
+from cnncli.views.effective_receptive_field import SHARES, gradients, square_sides
 
 TWO_OF_ONES = """
 version: 1
@@ -24,7 +24,7 @@ model:
 
 
 def test_two_convolutions_of_ones(tmp_path: Path) -> None:
-    """Rows of weights 1 2 3 2 1, and as many columns: the centre has 9 of 81, the 3x3 around it 49."""
+    """Rows of weights 1 2 3 2 1, and as many columns: the center has 9 of 81, the 3x3 around it 49."""
     path = tmp_path / "ones.yaml"
     path.write_text(TWO_OF_ONES)
     model = CnnModule(read_config(str(path), data_dir=tmp_path).network)
@@ -37,8 +37,8 @@ def test_two_convolutions_of_ones(tmp_path: Path) -> None:
     assert square_sides(found, (5.0, 5.0)) == {20: 3, 50: 3, 90: 5, 99: 5}
 
 
-def test_squares_around_a_centre_between_pixels() -> None:
-    """A kernel of two has its centre between them: its squares have even sides."""
+def test_squares_around_a_center_between_pixels() -> None:
+    """A kernel of two has its center between them: its squares have even sides."""
     weights = np.zeros((6, 6))
     weights[2:4, 2:4] = 0.25
     assert square_sides(weights, (2.5, 2.5)) == dict.fromkeys(SHARES, 2)

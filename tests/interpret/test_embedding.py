@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from cnncli.config.config import read_config
 from cnncli.data.batches import Batches, Normalization
 from cnncli.data.images import ImageSet
-from cnncli.interpret.embedding import EXACT, features, principal_components
-from cnncli.model import CnnModule
-from cnncli.spec.config import read_config
+from cnncli.module import CnnModule
+from cnncli.views.embedding import EXACT, features, principal_components
 
 Floats = npt.NDArray[np.float32]
 

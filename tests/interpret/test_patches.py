@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import Inspection, inspect_graph
-from cnncli.interpret.patches import Patch, cut, images_at_once, most_exciting
-from cnncli.model import CnnModule
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.rows import Inspection, inspect_graph
+from cnncli.module import CnnModule
+from cnncli.views.patches import Patch, crop_patch, images_at_once, most_exciting
 
 Build = Callable[..., CnnModule]
 
@@ -117,7 +117,7 @@ NETWORKS = {
     "upsampled": [conv(3, "stride: 3"), "{upsample: {size: [9, 10], mode: bilinear}}"],
     "transposed": [conv(3, "stride: 2"), "{conv_transpose: {out_channels: 2, kernel_size: 3, stride: 2}}"],
     "larger than the image": [conv(7, f"{SAME}, dilation: 2"), conv(7, f"{SAME}, dilation: 3")],
-    "normalised": [conv(3, f"{SAME}, norm: batch, activation: gelu"), "{max_pool: 2}"],
+    "normalized": [conv(3, f"{SAME}, norm: batch, activation: gelu"), "{max_pool: 2}"],
     "flat": [conv(3, "stride: 2"), "flatten", "{linear: 4}"],
     "global": [conv(3), "global_avg_pool"],
 }
@@ -171,7 +171,7 @@ def check(model: CnnModule, places: list[tuple[int, int]] | list[tuple[()]]) -> 
     inspection, name = inspection_of(model), model.network.nodes[-1].name
     image = normal(1, *SIZE)
     for place in places:
-        patch = cut(inspection, name, place, image, beyond=3)
+        patch = crop_patch(inspection, name, place, image, beyond=3)
         if patch.padding.all():
             with torch.no_grad():
                 blind = model(torch.full((1, 1, *SIZE), torch.nan))[(0, slice(None), *place)]
@@ -207,7 +207,7 @@ def inside(patch: Patch) -> tuple[range, range]:
 def test_pixels_that_dilation_leaves_out_are_marked_and_really_left_out(build: Build) -> None:
     model = build(NETWORKS["dilation"], (1, *SIZE))
     image = normal(1, *SIZE)
-    patch = cut(inspection_of(model), "conv2", (3, 4), image, beyond=3)
+    patch = crop_patch(inspection_of(model), "conv2", (3, 4), image, beyond=3)
     assert patch.unread.any()
     changed = image.clone()
     top, left = patch.rows[0], patch.columns[0]
@@ -221,21 +221,21 @@ def test_pixels_that_dilation_leaves_out_are_marked_and_really_left_out(build: B
 def test_padding_is_counted_as_the_kernel_counts_it(build: Build) -> None:
     image = torch.arange(1.0, 37).view(1, 6, 6)
     odd = inspection_of(build("[{conv: {out_channels: 1, kernel_size: 5, padding: same}}]", (1, 6, 6)))
-    corner = cut(odd, "conv1", (0, 0), image, beyond=9)
+    corner = crop_patch(odd, "conv1", (0, 0), image, beyond=9)
     assert (corner.rows, corner.columns) == ((-2, 2), (-2, 2))
     assert corner.pixels.tolist() == [
         [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 1, 2, 3], [0, 0, 7, 8, 9], [0, 0, 13, 14, 15]]
     ]
     assert corner.padding.int().tolist() == [[1] * 5, [1] * 5, *[[1, 1, 0, 0, 0]] * 3]
     even = inspection_of(build("[{conv: {out_channels: 1, kernel_size: 4, padding: same}}]", (1, 6, 6)))
-    assert cut(even, "conv1", (0, 5), image, beyond=9).padding.int().tolist() == [[1] * 4, *[[0, 0, 1, 1]] * 3]
-    kept = cut(odd, "conv1", (0, 0), image, beyond=1)
+    assert crop_patch(even, "conv1", (0, 5), image, beyond=9).padding.int().tolist() == [[1] * 4, *[[0, 0, 1, 1]] * 3]
+    kept = crop_patch(odd, "conv1", (0, 0), image, beyond=1)
     assert (kept.rows, kept.columns, kept.padding.shape) == ((-1, 2), (-1, 2), (4, 4))
 
 
 def test_a_unit_of_padding_alone_sees_nothing(build: Build) -> None:
     inspection = inspection_of(build("[{conv: {out_channels: 1, kernel_size: 1, padding: 2}}]", (1, 4, 4)))
-    patch = cut(inspection, "conv1", (0, 3), torch.ones(1, 4, 4), beyond=1)
+    patch = crop_patch(inspection, "conv1", (0, 3), torch.ones(1, 4, 4), beyond=1)
     assert patch.padding.tolist() == [[True]]
     assert not patch.pixels.any()
 
@@ -264,6 +264,6 @@ def test_a_motif_is_cut_from_where_it_was_planted(build: Build, layer: str, size
     images[13, 0, 6 : 6 + size[0], 10 : 10 + size[1]] = motif
     (excited,) = most_exciting(model, ["conv1"], torch.split(images, 8), count=1)["conv1"]
     (best,) = excited.best
-    patch = cut(inspection_of(model), "conv1", best.place, images[best.image], beyond=9)
+    patch = crop_patch(inspection_of(model), "conv1", best.place, images[best.image], beyond=9)
     assert (best.image, patch.rows, patch.columns) == (13, (6, 5 + size[0]), (10, 9 + size[1]))
     assert torch.equal(patch.pixels[0], motif)

@@ -9,7 +9,7 @@ from torch import nn
 
 from cnncli.data.batches import Batches, Normalization
 from cnncli.data.images import ImageSet
-from cnncli.interpret.predictions import answers, predict
+from cnncli.run import answers, predict
 from cnncli.training.evaluate import evaluate
 
 LOGITS = torch.tensor([[2.0, 0, 0], [0, 2.0, 0], [0, 2.0, 0], [0, 0, 2.0], [0, 0, 0]])

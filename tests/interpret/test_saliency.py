@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.receptive_field import Fields, receptive_fields
-from cnncli.interpret import saliency
-from cnncli.interpret.saliency import (
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
+from cnncli.module import CnnModule
+from cnncli.views import saliency
+from cnncli.views.saliency import (
     attribution,
     grad_cam,
     gradient,
@@ -22,7 +23,6 @@ from cnncli.interpret.saliency import (
     smooth_gradient,
     window_of,
 )
-from cnncli.model import CnnModule
 
 Build = Callable[..., CnnModule]
 SMALL = (
@@ -86,7 +86,7 @@ def test_a_map_is_placed_at_the_middles_of_the_fields(build: Build) -> None:
     """Units see rows 0 to 2 and 4 to 6, of which the middles are 1 and 5, and columns 0 and 2."""
     model = build("[{conv: {out_channels: 1, kernel_size: [3, 1], stride: [4, 2]}}]", (1, 7, 4))
     fields = receptive_fields(graph_of(model.network, ""))["conv1"]
-    assert isinstance(fields, Fields)
+    assert isinstance(fields, ReceptiveFields)
     over = placed(torch.tensor([[0.0, 4.0], [8.0, 12.0]]), fields.axes, (7, 4))
     assert over[0].tolist() == [0, 2, 4, 4]
     assert over[:, 0].tolist() == [0, 0, 2, 4, 6, 8, 8]
@@ -98,7 +98,7 @@ def test_a_map_is_placed_also_where_bins_are_uneven_or_all_see_the_same(build: B
         model = build(layers, (2, 7, 7))
         name = model.network.nodes[-1].name
         fields = receptive_fields(graph_of(model.network, ""))[name]
-        assert isinstance(fields, Fields)
+        assert isinstance(fields, ReceptiveFields)
         cam = normal(*model.network.nodes[-1].shape[1:])
         over = placed(cam, fields.axes, (7, 7))
         assert over.shape == (7, 7)
@@ -207,9 +207,9 @@ def planted(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.fixture(scope="module")
 def seer() -> CnnModule:
     """A network that has learned to tell the cue."""
-    from cnncli.spec.document import parse_document
-    from cnncli.spec.network import lay_out
-    from cnncli.spec.reader import read_blueprint
+    from cnncli.config.document import parse_document
+    from cnncli.config.model import read_blueprint
+    from cnncli.config.network import lay_out
 
     layers = (
         "[{conv: {out_channels: 8, kernel_size: 3, activation: relu}}, "
@@ -236,7 +236,7 @@ def seer() -> CnnModule:
 def maps_of(model: CnnModule, image: Tensor, target: int) -> dict[str, Tensor]:
     """The magnitude that each method gives to each pixel: (16, 16)."""
     fields = receptive_fields(graph_of(model.network, ""))["conv2"]
-    assert isinstance(fields, Fields)
+    assert isinstance(fields, ReceptiveFields)
     black = torch.zeros_like(image)
     return {
         "gradient": gradient(model, image[None], target)[0, 0].abs(),

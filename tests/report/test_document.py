@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cnncli.report.document import document
+from cnncli.report.page import document
 
 NASTY = [
     "</script><script>alert(1)</script>",

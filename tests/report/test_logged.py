@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from cnncli.board.event_file import Board
-from cnncli.board.read import read_pictures
-from cnncli.report import logged
-from cnncli.report.logged import logged_data
+from cnncli.report import pictures as logged
+from cnncli.report.pictures import logged_data
+from cnncli.tensorboard.event_file import EventFile
+from cnncli.tensorboard.reader import read_pictures
 
 TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "evolution/01_conv1", "effective/x")
 
@@ -20,7 +20,7 @@ TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7"
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     noise = np.random.default_rng(0)
-    with Board(tmp_path) as board:
+    with EventFile(tmp_path) as board:
         for step in (0, 4, 8, 12, 16):
             board.pictures(step, {tag: noise.integers(0, 256, (20, 20, 3), dtype=np.uint8) for tag in TAGS})
     return tmp_path
@@ -63,7 +63,7 @@ def test_where_there_is_no_room_classes_go_first_then_steps_but_never_the_ends(
 
 
 def test_a_run_without_pictures(tmp_path: Path) -> None:
-    with Board(tmp_path) as board:
+    with EventFile(tmp_path) as board:
         board.scalars(0, {"loss/train": 1.0})
     data = logged_data(tmp_path)
     assert data["steps"] == data["kernels"] == data["feature_maps"] == data["pictures"] == []

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import inspect_graph
-from cnncli.analysis.units import unit_field
-from cnncli.report.arrangement import arrangement
-from cnncli.report.network import network_data, runs
-from cnncli.spec.config import read_config
+from cnncli.config.config import read_config
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.units import unit_field
+from cnncli.report.network import arrangement, network_data, runs
 
 
 def data_and_inspection(config: str) -> tuple[dict[str, Any], Any]:

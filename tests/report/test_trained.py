@@ -9,21 +9,21 @@ import pytest
 import torch
 from PIL import Image
 
-from cnncli.gallery.exhibit import Exhibit
-from cnncli.interpret.predictions import predict
-from cnncli.report import confusion, exhibits, maps
-from cnncli.report.confusion import confusion_data
-from cnncli.report.exhibits import Kind, exhibits_data
-from cnncli.report.maps import maps_data
-from cnncli.trained import TrainedRun, open_run
+from cnncli.report import network as maps
+from cnncli.report import pictures as confusion
+from cnncli.report import pictures as exhibits
+from cnncli.report.network import maps_data
+from cnncli.report.pictures import Kind, confusion_data, exhibits_data
+from cnncli.run import Run, load_run, predict
+from cnncli.views.view import Exhibit
 
 
 @pytest.fixture(scope="module")
-def run(lenet: Path) -> TrainedRun:
-    return open_run(lenet, data_dir=Path("nowhere"), notify=print)
+def run(lenet: Path) -> Run:
+    return load_run(lenet, data_dir=Path("nowhere"), notify=print)
 
 
-def test_maps_are_what_the_layers_give(run: TrainedRun) -> None:
+def test_maps_are_what_the_layers_give(run: Run) -> None:
     data = maps_data(run)
     numbers = [probe["number"] for probe in data["probes"]]
     assert [int(run.test.labels[number]) for number in numbers] == list(range(10))
@@ -44,7 +44,7 @@ def test_maps_are_what_the_layers_give(run: TrainedRun) -> None:
     assert [probe["probabilities"] for probe in data["probes"]] == [pytest.approx(row, abs=1e-5) for row in shares]
 
 
-def test_where_there_is_no_room_images_go_first_then_channels(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_is_no_room_images_go_first_then_channels(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = sum(np.prod(node.shape) for node in run.network.nodes)
     monkeypatch.setattr(maps, "VALUES", 3 * numbers)
     assert len(maps_data(run)["probes"]) == 3
@@ -57,7 +57,7 @@ def test_where_there_is_no_room_images_go_first_then_channels(run: TrainedRun, m
     assert data["layers"]["logits1"]["channels"] == 10
 
 
-def test_the_images_behind_the_confusion(run: TrainedRun) -> None:
+def test_the_images_behind_the_confusion(run: Run) -> None:
     data = confusion_data(run, predict(run.model, run.batches()))
     with torch.no_grad():
         logits = torch.cat([run.model(images) for images, _ in run.batches().epoch(1)])
@@ -81,7 +81,7 @@ def test_the_images_behind_the_confusion(run: TrainedRun) -> None:
     assert {(c["label"], c["predicted"]) for c in data["cells"]} == {tuple(x) for x in np.argwhere(data["counts"])}
 
 
-def test_what_is_wrong_comes_first_where_there_is_no_room(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_comes_first_where_there_is_no_room(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     predictions = predict(run.model, run.batches())
     wrong = int((~predictions.right).sum())
     assert wrong, "the run is too good for this test"
@@ -101,7 +101,7 @@ def test_large_images_become_small_ones() -> None:
     assert (thumbnail[:, 16:] == 200).all()
 
 
-def test_exhibits_of_any_kind_without_loss(run: TrainedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exhibits_of_any_kind_without_loss(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(0)
     shown = [
         Exhibit(tag=f"x/{i}", title=f"no. {i}", pixels=noise.integers(0, 256, (9, 7, 3), dtype=np.uint8), lines=["a"])

@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnncli.data.batches import WHOLE, Share
-from cnncli.spec.train import AdamW, OneCycle, Optimizer
-from cnncli.training.average import WeightAverage
+from cnncli.config.train import AdamW, OneCycle, Optimizer
+from cnncli.data.batches import WHOLE, Shard
 from cnncli.training.optimizer import build_optimizer
 from cnncli.training.schedule import build_schedule
-from cnncli.training.state import Training
+from cnncli.training.state import EmaWeights, Training
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class StoredBatches:
     def images_in(self, step: int) -> int:
         return min(self.batch_size, len(self.images) - step * self.batch_size)
 
-    def epoch(self, number: int, start_step: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.arange(len(self.images))
         if self.shuffle:
             order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(number))
@@ -66,7 +65,7 @@ def start_training(
         model=model,
         optimizer=build_optimizer(chosen, model),
         schedule=build_schedule(OneCycle(), lr=chosen.lr, epochs=epochs, steps_per_epoch=3),
-        average=WeightAverage(model, decay=ema) if ema else None,
+        average=EmaWeights(model, decay=ema) if ema else None,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 PROCESS = """
 import ctypes, pathlib, sys
-from cnncli.training.allocator import keep_freed_memory
+from cnncli.training.device import keep_freed_memory
 
 def resident():
     return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096

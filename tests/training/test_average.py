@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnncli.training.average import WeightAverage
+from cnncli.training.state import EmaWeights
 
 
 def put(model: nn.Linear, value: float) -> None:
@@ -15,7 +15,7 @@ def put(model: nn.Linear, value: float) -> None:
 def test_numbers_worked_by_hand() -> None:
     model = nn.Linear(1, 1, bias=False)
     put(model, 0.0)
-    average = WeightAverage(model, decay=0.2)
+    average = EmaWeights(model, decay=0.2)
     put(model, 1.0)
     average.update(0)  # d = min(0.2, 1/10) = 0.1: 0.1 * 0 + 0.9 * 1
     assert average.model.get_parameter("weight").item() == pytest.approx(0.9)
@@ -29,7 +29,7 @@ def test_numbers_worked_by_hand() -> None:
 
 def test_batch_norm_statistics_are_averaged_and_counters_copied() -> None:
     model = nn.BatchNorm2d(1)
-    average = WeightAverage(model, decay=0.5)
+    average = EmaWeights(model, decay=0.5)
     assert model.running_mean is not None
     assert model.num_batches_tracked is not None
     model.running_mean.fill_(10.0)
@@ -42,7 +42,7 @@ def test_batch_norm_statistics_are_averaged_and_counters_copied() -> None:
 
 def test_the_copy_is_not_trained_and_keeps_its_layout() -> None:
     model = nn.Conv2d(2, 2, 3).to(memory_format=torch.channels_last)
-    copied = WeightAverage(model, decay=0.5).model
+    copied = EmaWeights(model, decay=0.5).model
     assert not copied.training
     assert not any(parameter.requires_grad for parameter in copied.parameters())
     assert copied.get_parameter("weight").is_contiguous(memory_format=torch.channels_last)

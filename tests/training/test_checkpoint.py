@@ -13,11 +13,11 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from cnncli.config.train import AdamW, Sgd
 from cnncli.errors import DiskError, RunError
-from cnncli.spec.train import AdamW, Sgd
-from cnncli.training.batches import Batches
 from cnncli.training.checkpoint import load_state, load_weights, read_manifest, save_checkpoint
-from cnncli.training.fit import fit
+from cnncli.training.evaluate import Batches
+from cnncli.training.loop import fit
 from cnncli.training.state import Training
 
 Make = Callable[..., Training]

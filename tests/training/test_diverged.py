@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnncli.data.batches import WHOLE, Share
+from cnncli.config.train import Adam, Optimizer, RmsProp, Sgd
+from cnncli.data.batches import WHOLE, Shard
 from cnncli.errors import DivergedError
-from cnncli.spec.train import Adam, Optimizer, RmsProp, Sgd
-from cnncli.training.batches import Batches
-from cnncli.training.diverged import find_culprit
-from cnncli.training.fit import fit
-from cnncli.training.guard import SkippingGuard, WaitingGuard
+from cnncli.training.evaluate import Batches
+from cnncli.training.loop import fit
+from cnncli.training.nonfinite import find_nonfinite_layer
 from cnncli.training.state import Training
+from cnncli.training.step import SkippingGuard, WaitingGuard
 
 GUARDS = {"waiting": lambda device: WaitingGuard(), "skipping": SkippingGuard}
 
@@ -95,7 +95,7 @@ def test_one_bad_batch_among_good_ones_keeps_the_weights_too(guard: str, train: 
         def images_in(self, step: int) -> int:
             return train.images_in(step)
 
-        def epoch(self, number: int, start_step: int = 0, share: Share = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+        def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
             for step, (images, labels) in enumerate(train.epoch(number, start_step), start_step):
                 yield (images * float("inf") if step == 1 else images), labels
 
@@ -161,14 +161,14 @@ def test_the_first_layer_in_the_order_of_computation_is_named(name: str, train: 
         model.get_parameter(f"{name}.bias").fill_(float("inf"))
     loss = nn.CrossEntropyLoss()
     images, labels = next(train.epoch(1))
-    assert find_culprit(model, images, lambda x: loss(model(x), labels)) == f"the output of {name}"
+    assert find_nonfinite_layer(model, images, lambda x: loss(model(x), labels)) == f"the output of {name}"
 
 
-def test_hooks_and_gradients_are_gone_afterwards(train: Batches) -> None:
+def test_hooks_and_gradients_are_gone_afterward(train: Batches) -> None:
     model = network_with(nn.ReLU(inplace=True))
     loss = nn.CrossEntropyLoss()
     images, labels = next(train.epoch(1))
-    assert find_culprit(model, images, lambda x: loss(model(x), labels)) is None
+    assert find_nonfinite_layer(model, images, lambda x: loss(model(x), labels)) is None
     assert not any(module._forward_hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnncli.spec.config import read_config
+from cnncli.config.config import read_config
 from cnncli.training.evaluate import evaluate, evaluation_batch_size
 
 

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
-from cnncli.spec.train import Adam, AdamW, Optimizer, RmsProp, Sgd
-from cnncli.training.batches import Batches
+from cnncli.config.train import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnncli.training.checkpoint import load_state, save_checkpoint
-from cnncli.training.evaluate import evaluate
-from cnncli.training.fit import Epoch, fit
+from cnncli.training.evaluate import Batches, evaluate
+from cnncli.training.loop import Epoch, fit
 from cnncli.training.progress import Progress
 from cnncli.training.state import Training
 
@@ -155,7 +154,7 @@ def test_early_stopping(
             self.accuracy = next(scores)
             self.loss = 1 - self.accuracy
 
-    monkeypatch.setattr("cnncli.training.fit.evaluate", lambda *_: Scored())
+    monkeypatch.setattr("cnncli.training.loop.evaluate", lambda *_: Scored())
     training = make_training(epochs=5)
     epochs = list(fit(training, train, validation, classes=3, epochs=5, patience=2, metric=metric))
     assert [epoch.best for epoch in epochs] == [True, True, True, False]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnncli.training.meta import collect_meta
+from cnncli.training.metadata import collect_meta
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnncli.spec.train import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnncli.config.train import Adam, AdamW, Optimizer, RmsProp, Sgd
 from cnncli.training.optimizer import build_optimizer
 
 

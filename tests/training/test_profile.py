@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from cnncli.errors import DiskError
-from cnncli.training.batches import Batches
-from cnncli.training.fit import fit
+from cnncli.training.evaluate import Batches
+from cnncli.training.loop import fit
 from cnncli.training.profile import TRACED_STEPS, Profile
 from cnncli.training.state import Training
 

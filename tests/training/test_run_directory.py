@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cnncli.errors import DiskError, RunError
-from cnncli.training.durable import replace_json
+from cnncli.files import replace_json
 from cnncli.training.run_directory import RunDirectory, Status
 
 NOON = datetime(2025, 3, 1, 12, 0, 5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from cnncli.spec.train import Constant, Cosine, OneCycle, Schedule, StepDecay
+from cnncli.config.train import Constant, Cosine, OneCycle, Schedule, StepDecay
 from cnncli.training.schedule import build_schedule
 
 

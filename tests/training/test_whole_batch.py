@@ -9,10 +9,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
-from cnncli.data.batches import Share
-from cnncli.training.whole_batch import WholeBatch
+from cnncli.data.batches import Shard
+from cnncli.training.sync_batch import WholeBatch
 
-ONE, TWO = Share(), (Share(0, 2), Share(1, 2))
+ONE, TWO = Shard(), (Shard(0, 2), Shard(1, 2))
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from cnncli.analysis.rows import inspect_graph
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption
-from cnncli.cli.commands.shapes import InputOption, parse_shape
-from cnncli.inspector import find_graph
+from cnncli.capture.target import find_graph
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InputOption, JsonOption, parse_shape
+from cnncli.inspection.rows import inspect_graph
 
 _TARGET = "a config, a run directory, torchvision:NAME, package.module:Factory or path/file.py:Factory"
 
@@ -38,10 +37,10 @@ def diff(
             for target in (before, after)
         )
     if as_json:
-        from cnncli.analysis.comparison import comparison_as_json
+        from cnncli.inspection.differences import comparison_as_json
 
         typer.echo(json.dumps(comparison_as_json(first, second), indent=2))
     else:
-        from cnncli.cli.render.comparison import show_comparison
+        from cnncli.cli.render.table import show_comparison
 
         show_comparison(first, second)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
@@ -9,14 +10,114 @@ from typing import Annotated, Any
 
 import typer
 
-from cnncli.analysis.hints import HINTS
-from cnncli.analysis.rows import Inspection, inspect_graph
-from cnncli.analysis.table import markdown
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
-from cnncli.cli.commands.shapes import InputOption, parse_place, parse_shape
-from cnncli.cli.render.layers import show_hints, show_layers
+from cnncli.capture.target import check_hint_names, find_config, find_graph, is_code
+from cnncli.cli.commands.options import (
+    DATA_DIR,
+    DataDirOption,
+    DebugOption,
+    InputOption,
+    SetOption,
+    parse_place,
+    parse_shape,
+)
+from cnncli.cli.render.console import show_notice
+from cnncli.cli.render.table import show_hints, show_layers, show_sides
 from cnncli.errors import ConfigError, UsageError
-from cnncli.inspector import check_hint_names, find_graph
+from cnncli.inspection.graph import Graph
+from cnncli.inspection.hints import HINTS
+from cnncli.inspection.receptive_field import receptive_fields
+from cnncli.inspection.rows import Inspection, inspect_graph
+from cnncli.inspection.table import markdown
+from cnncli.layers.base import Unknown
+
+
+def show_effective(
+    target: str, images: int, *, layer: str | None, picture: Path | None, data_dir: Path, as_json: bool
+) -> None:
+    """Print the sides of the squares that hold most of the effective field, and hang its picture into the run.
+
+    The picture also goes to `picture`, if that is given.
+
+    Raises:
+        UsageError: the target is not a run.
+        RunError, DataError: the run has no weights yet, or its data is not there.
+        DiskError: the picture cannot be written.
+    """
+    if not Path(target).is_dir():
+        raise UsageError(
+            f"--effective needs the directory of a run, and {target} is none",
+            remedy="train first, then name the run: cnncli inspect runs/lenet5-20260102-030405 --effective 100",
+        )
+    from cnncli.drawing.image import write_png
+    from cnncli.run import load_run
+    from cnncli.views.effective_receptive_field import drawn, measured
+    from cnncli.views.view import Gallery
+
+    run = load_run(Path(target), data_dir=data_dir, notify=show_notice)
+    found = measured(run, layer, images=images)
+    exhibit = drawn(run, found)
+    for _, path in Gallery(run).hang([exhibit]):
+        show_notice(f"wrote {path}")
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        show_sides(found.as_json())
+    if picture is not None:
+        write_png(picture, exhibit.pixels)
+        show_notice(f"wrote {picture}")
+
+
+def verify_rows(
+    target: str,
+    graph: Graph,
+    *,
+    input_shape: Sequence[int] | None,
+    kwargs: Mapping[str, Any],
+    assignments: Sequence[str],
+    data_dir: Path,
+) -> None:
+    """Print on stderr which rows of `graph` are not what the network does, and end with 1 if there are any.
+
+    The other arguments are those that the graph was found with.
+    """
+    import torch
+
+    from cnncli.capture.load import load_module
+    from cnncli.capture.verify import verify_module, verify_network
+    from cnncli.module import CnnModule
+
+    if is_code(target):
+        with redirect_stdout(sys.stderr):
+            module = load_module(target, kwargs=dict(kwargs), device=torch.device("cpu")).module
+            found = verify_module(module, graph)
+    else:
+        config = find_config(target, input_shape=input_shape, assignments=assignments, data_dir=data_dir)
+        found = verify_network(config.network, CnnModule(config.network))
+    for disagreement in found:
+        typer.echo(str(disagreement), err=True)
+    if found:
+        raise typer.Exit(1)
+    typer.echo(_verified(graph), err=True)
+
+
+def _verified(graph: Graph) -> str:
+    """What has been found true, and what could not be looked at."""
+    from cnncli.capture.verify import behind_comparisons
+
+    fields = receptive_fields(graph)
+    unknown = [node.name for node in graph.nodes if node.shape is None or isinstance(fields[node.name], Unknown)]
+    unclear = behind_comparisons(graph) - set(unknown)
+    clear = len(graph.nodes) - len(unknown) - len(unclear)
+    lines = [f"verified: shape, parameters and field of {'all ' if clear == len(graph.nodes) else ''}{_rows(clear)}"]
+    if unclear:
+        lines.append(f"{_rows(len(unclear))} behind a comparison, which NaN does not pass: none sees more than is said")
+    if unknown:
+        lines.append(f"not all is known, and so verified, of {_rows(len(unknown))}")
+    return "\n".join(lines)
+
+
+def _rows(number: int) -> str:
+    return f"{number} row" if number == 1 else f"{number} rows"
 
 
 class Form(StrEnum):
@@ -69,7 +170,7 @@ EffectiveOption = Annotated[
         "--effective",
         min=1,
         metavar="N",
-        help="For a run: how much the centre unit of --layer (else of the last with positions) listens to each pixel, "
+        help="For a run: how much the center unit of --layer (else of the last with positions) listens to each pixel, "
         "over N test images, trained and untrained. The picture also goes into the run's folder show.",
     ),
 ]
@@ -130,8 +231,6 @@ def inspect(
     else:
         _show_pixel(inspection, parse_place(pixel, "--pixel"), layer, form)
     if verify:
-        from cnncli.cli.commands.verify import verify_rows
-
         verify_rows(target, graph, input_shape=size, kwargs=factory, assignments=assignments, data_dir=data_dir)
     if strict:
         refuse_unknown(inspection)
@@ -140,7 +239,6 @@ def inspect(
 def _show_effective(
     target: str, images: int, *, layer: str | None, picture: Path | None, data_dir: Path, as_json: bool
 ) -> None:
-    from cnncli.cli.commands.effective import show_effective
 
     show_effective(target, images, layer=layer, picture=picture, data_dir=data_dir, as_json=as_json)
 
@@ -169,7 +267,7 @@ def _show(inspection: Inspection, form: Form, *, wide: bool) -> None:
             show_layers(inspection, wide=wide)
             show_hints(inspection)
         case Form.JSON | Form.CSV:
-            from cnncli.cli.render.exports import csv_text, json_text
+            from cnncli.cli.render.table import csv_text, json_text
 
             typer.echo(json_text(inspection) if form is Form.JSON else csv_text(inspection), nl=form is Form.JSON)
         case Form.MARKDOWN:
@@ -183,9 +281,8 @@ def _show_units(
     _refuse_tables(form, "--unit")
     if layer is None or not units:
         raise UsageError("a unit needs its layer and its place", remedy="give --layer NAME and --unit ROW,COLUMN")
-    from cnncli.analysis.nesting import nested_fields
-    from cnncli.analysis.units import unit_field
-    from cnncli.cli.render.units import show_nested, show_unit
+    from cnncli.cli.render.table import show_nested, show_unit
+    from cnncli.inspection.units import nested_fields, unit_field
 
     nests = [nested_fields(inspection, layer, unit) for unit in units]
     seen = [unit_field(inspection, layer, unit) for unit in units]
@@ -196,7 +293,7 @@ def _show_units(
             show_unit(each)
             show_nested(inspection.input_shape[1:], nest)
     if picture is not None:
-        from cnncli.pictures.field import write_field_picture
+        from cnncli.drawing.receptive_field import write_field_picture
 
         write_field_picture(picture, inspection.input_shape[1:], nests)
         typer.echo(f"wrote {picture}", err=True)
@@ -205,8 +302,8 @@ def _show_units(
 def _show_pixel(inspection: Inspection, pixel: tuple[int, ...], layer: str | None, form: Form) -> None:
     """Print which units see a pixel, of every layer or of one."""
     _refuse_tables(form, "--pixel")
-    from cnncli.analysis.units import fields_of, seers
-    from cnncli.cli.render.units import show_seers
+    from cnncli.cli.render.table import show_seers
+    from cnncli.inspection.units import fields_of, seers
 
     found = seers(inspection, pixel)
     if layer is not None:

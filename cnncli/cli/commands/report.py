@@ -27,6 +27,6 @@ def report(
 
       cnncli report runs/lenet5-20260131-120000 --out lenet5.html
     """
-    from cnncli.report.write import write_report
+    from cnncli.report.report import write_report
 
     typer.echo(write_report(run, out=out, data_dir=data_dir, notify=show_notice))

@@ -5,7 +5,7 @@ import json
 import typer
 
 from cnncli.cli.commands.options import DebugOption
-from cnncli.spec.schema import config_schema
+from cnncli.config.schema import config_schema
 
 
 def schema(debug: DebugOption = False) -> None:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import inspect_graph
-from cnncli.cli.collector import torch_uncollected
+from cnncli.cli.app import torch_uncollected
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
 from cnncli.cli.processes import are_several, one_voice
+from cnncli.config.config import Config, read_config
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
-from cnncli.spec.config import Config, read_config
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.rows import inspect_graph
 
 if TYPE_CHECKING:
-    from cnncli.cli.render.progress import TrainingDisplay
+    from cnncli.cli.render.training import TrainingDisplay
     from cnncli.experiment.setup import Experiment
     from cnncli.training.run_directory import RunDirectory
 
@@ -95,12 +95,11 @@ def train(
     with torch_uncollected():
         import torch
 
-        from cnncli.cli.render import results
-        from cnncli.cli.render.progress import TrainingDisplay, loudness
+        from cnncli.cli.render import training as results
+        from cnncli.cli.render.training import TrainingDisplay, loudness
         from cnncli.experiment.setup import prepare
-        from cnncli.training.allocator import keep_freed_memory
-        from cnncli.training.device import resolve_device, useful_threads
-        from cnncli.training.group import ALONE
+        from cnncli.training.device import keep_freed_memory, resolve_device, useful_threads
+        from cnncli.training.process_group import ALONE
 
     with one_voice() if are_several() else nullcontext(ALONE) as group:
         torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
@@ -147,7 +146,7 @@ def _macs_per_step(read: Config) -> int:
 
 def _to_go_on_with(resume: Path, read: Config) -> "RunDirectory":
     """The run in a directory, if it can be resumed with a config."""
-    from cnncli.experiment.going_on import check_can_go_on
+    from cnncli.experiment.resume import check_can_go_on
     from cnncli.training.run_directory import RunDirectory
 
     run = RunDirectory.open(resume)
@@ -175,9 +174,9 @@ def _train(
     profiled: bool,
 ) -> "RunDirectory":
     """Train to the end, or until somebody asks to stop; `flags` are what a resumed run has to be given again."""
-    from cnncli.cli.render.profile import show_profile
+    from cnncli.cli.render.training import show_profile
     from cnncli.cli.stopping import stop_wish
-    from cnncli.experiment.run import conduct
+    from cnncli.experiment.train import train_run
     from cnncli.training.profile import Profile
     from cnncli.training.run_directory import RunDirectory
 
@@ -189,7 +188,7 @@ def _train(
         profile = Profile(run.trace, experiment.device) if profiled else None
         display.start(experiment, run.path)
         with display.shown():
-            for epoch in conduct(
+            for epoch in train_run(
                 experiment,
                 run,
                 command=["cnncli", *sys.argv[1:]],
@@ -215,7 +214,7 @@ def _train(
 def _take_part(experiment: "Experiment", *, resumed: bool) -> None:
     """Train together with the process that has the run directory."""
     from cnncli.cli.stopping import stop_wish
-    from cnncli.experiment.epochs import follow
+    from cnncli.experiment.train import train_worker
 
     with stop_wish(lambda: None) as stop:
-        follow(experiment, resumed=resumed, stop=stop)
+        train_worker(experiment, resumed=resumed, stop=stop)

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from cnncli.analysis.graph import graph_of
-from cnncli.analysis.rows import inspect_graph
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
 from cnncli.cli.render.console import show_error
+from cnncli.config.config import read_config
 from cnncli.errors import CnncliError
-from cnncli.spec.config import read_config
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.rows import inspect_graph
 
 
 def validate(

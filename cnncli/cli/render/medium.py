@@ -15,17 +15,17 @@ class Medium:
 
     Attributes:
         width: columns.
-        colours: whether it has colours (and characters beyond ASCII).
-        true_colour: whether it has all of them, and not 256.
+        colors: whether it has colors (and characters beyond ASCII).
+        true_color: whether it has all of them, and not 256.
     """
 
     width: int
-    colours: bool
-    true_colour: bool = True
+    colors: bool
+    true_color: bool = True
 
     @classmethod
     def of(cls, console: Console, *, most: int | None = None) -> Self:
-        """A console as it says of itself: sixteen colours are too few for a scale, and count as none.
+        """A console as it says of itself: sixteen colors are too few for a scale, and count as none.
 
         Args:
             console: writes to stdout.
@@ -36,6 +36,6 @@ class Medium:
         width = console.width if console.file.isatty() else PLAIN_WIDTH
         return cls(
             width if most is None else min(width, most),
-            colours=enough and console.encoding.startswith("utf"),
-            true_colour=console.color_system == "truecolor",
+            colors=enough and console.encoding.startswith("utf"),
+            true_color=console.color_system == "truecolor",
         )

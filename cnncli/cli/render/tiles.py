@@ -1,32 +1,154 @@
-"""Tiles in the terminal, side by side: half blocks in colour, digits without."""
+"""Tiles in the terminal, side by side: half blocks in color, digits without."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from rich.style import Style
 from rich.text import Text
 
-from cnncli.cli.render.cells import (
-    FAINT,
-    GAP,
-    beside,
-    digit_lines,
-    half_block_lines,
-    scale_pixels,
-    thinning,
-    thinning_note,
-    width_of,
-)
 from cnncli.cli.render.medium import Medium
-from cnncli.pictures.colour import Pixels, Scale
-from cnncli.pictures.tile import Tile
+from cnncli.drawing.color import NOT_FINITE, Pixels, Scale, Values
+from cnncli.drawing.image import Tile
+
+_BLUE = ((0, 0, 175), (0, 95, 215), (95, 135, 255), (135, 175, 255), (175, 215, 255))
+_NEUTRAL = (238, 238, 238)
+_RED = ((255, 175, 175), (255, 135, 135), (255, 95, 95), (215, 0, 0), (135, 0, 0))
+DIVERGING = (*_BLUE, _NEUTRAL, *_RED)
+SEQUENTIAL = (
+    (0, 0, 95),
+    (0, 0, 175),
+    (0, 95, 135),
+    (0, 135, 135),
+    (0, 175, 135),
+    (95, 215, 135),
+    (215, 215, 135),
+    (255, 255, 175),
+)
+
+
+def xterm_colors(values: Values, scale: Scale) -> Pixels:
+    """The colors of values of any shape, the three channels behind it; each is one of the terminal's."""
+    palette = np.array(DIVERGING if scale.signed else SEQUENTIAL, dtype=np.uint8)
+    finite = np.isfinite(values)
+    low = scale.low if scale.high > scale.low else scale.low - (1.0 if scale.signed else 0.0)
+    whole = (scale.high - scale.low) or (2.0 if scale.signed else 1.0)
+    shares = (np.where(finite, values, scale.low) - low) / whole
+    pixels: Pixels = palette[np.rint(shares.clip(0, 1) * (len(palette) - 1)).astype(int)]
+    pixels[~finite] = NOT_FINITE
+    return pixels
+
+
+FAINT = "dim"
+GAP = 3
+"""Columns between pictures that stand side by side."""
+
+_GROUND = ". "
+"""The lowest of the shades, and the middle of the signed ones: faint, and still there to show where a picture ends."""
+_RISING = (_GROUND, *(2 * each for each in ".:-=+*#%@"))
+_SIGNED = {-2: "==", -1: "--", 0: _GROUND, 1: "++", 2: "##"}
+_TOP_DIGIT = 9
+
+
+def thinning(width: int, room: int) -> int:
+    """Every how many pixels one is shown, so that a picture takes no more columns than there are."""
+    return max(1, -(-width // max(1, room)))
+
+
+def thinning_note(step: int) -> Text:
+    """Says that pixels were left out."""
+    return Text(f"(one pixel in {step} is shown)", style=FAINT)
+
+
+def half_block_lines(pixels: Pixels) -> list[Text]:
+    """A picture (H, W, 3) in color, two rows of pixels to a line."""
+    return [_half_blocks(upper, lower) for upper, lower in _pairs(pixels)]
+
+
+def scale_pixels(values: Values, scale: Scale, medium: Medium) -> Pixels:
+    """The colors of values (H, W) on a scale, as the medium can show them: (H, W, 3)."""
+    return scale.colors(values) if medium.true_color else xterm_colors(values, scale)
+
+
+def shade_lines(values: Values, scale: Scale) -> list[Text]:
+    """A picture (H, W) to look at, in ten shades, or in five where the scale is signed."""
+    return [Text(_shades(row, scale)) for row in values]
+
+
+def digit_lines(values: Values, scale: Scale) -> list[Text]:
+    """Numbers (H, W) to read: 9 is the upper end of the scale, and `-9` the lower one of a signed scale.
+
+    A dot is what rounds to 0, a question mark what is not finite.
+    """
+    return [Text("".join(_digit(float(value), scale) for value in row)) for row in values]
+
+
+def beside(columns: Sequence[list[Text]]) -> list[Text]:
+    """Columns of lines side by side; signs (a single line) at the height of the middle of the shortest column."""
+    height = max(map(len, columns))
+    middle = min((len(column) for column in columns if len(column) > 1), default=1) // 2
+    lines = [Text() for _ in range(height)]
+    for i, column in enumerate(columns):
+        width = width_of(column)
+        above = middle if len(column) == 1 else 0
+        for y, line in enumerate(lines):
+            cell = column[y - above] if 0 <= y - above < len(column) else Text()
+            if i:
+                line.append(" " * GAP)
+            line.append_text(cell)
+            line.append(" " * (width - cell.cell_len))
+    for line in lines:
+        line.rstrip()
+    return lines
+
+
+def width_of(lines: Sequence[Text]) -> int:
+    """Columns that lines take."""
+    return max((line.cell_len for line in lines), default=0)
+
+
+def _pairs(pixels: Pixels) -> list[tuple[Pixels, Pixels | None]]:
+    """Rows of pixels two by two; the last may be alone."""
+    return [(pixels[y], pixels[y + 1] if y + 1 < len(pixels) else None) for y in range(0, len(pixels), 2)]
+
+
+def _half_blocks(upper: Pixels, lower: Pixels | None) -> Text:
+    """Two rows of pixels in one line: the upper half of each character in front, the lower behind."""
+    line = Text()
+    for x, color in enumerate(upper):
+        behind = None if lower is None else _hex(lower[x])
+        line.append("\u2580", style=Style(color=_hex(color), bgcolor=behind))
+    return line
+
+
+def _hex(color: Pixels) -> str:
+    red, green, blue = (int(each) for each in color)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _shades(row: Values, scale: Scale) -> str:
+    if scale.signed:
+        levels = np.sign(row) * np.ceil(np.abs(row) / (scale.high or 1.0) * 3 - 1).clip(0, 2)
+        return "".join(_SIGNED[int(level)] for level in levels)
+    positions = (row - scale.low) / ((scale.high - scale.low) or 1.0) * (len(_RISING) - 1)
+    return "".join(_RISING[round(float(position))] for position in positions)
+
+
+def _digit(value: float, scale: Scale) -> str:
+    if not np.isfinite(value):
+        return " ?"
+    low = 0.0 if scale.signed else scale.low
+    share = (value - low) / (scale.high - low) if scale.high > low else 0.0
+    level = max(-_TOP_DIGIT if scale.signed else 0, min(_TOP_DIGIT, round(share * _TOP_DIGIT)))
+    return f"{level:2}" if level else " ."
+
 
 MOST = 100
 """Tiles that are drawn; more would scroll away."""
 _LEAST_SIDE = 8
 """Pixels to which small tiles are enlarged, by whole factors."""
 _BAR = 24
-"""Columns of the colour bar."""
+"""Columns of the color bar."""
 
 
 def tile_lines(tiles: Sequence[Tile], medium: Medium) -> Iterator[Text]:
@@ -60,17 +182,17 @@ def _shared_scale(tiles: Sequence[Tile]) -> Scale | None:
 
 
 def _has_scale(tile: Tile, medium: Medium) -> bool:
-    """Whether its scale says how to read it: in digits always, in colour where it is no image in its own colours."""
-    return not medium.colours or np.array_equal(tile.pixels, tile.scale.colours(tile.values))
+    """Whether its scale says how to read it: in digits always, in color where it is no image in its own colors."""
+    return not medium.colors or np.array_equal(tile.pixels, tile.scale.colors(tile.values))
 
 
 def _legend(scale: Scale | None, medium: Medium) -> Iterator[Text]:
     if scale is None:
-        if not medium.colours:
+        if not medium.colors:
             yield Text("9 = the end of each one's own scale, . = about 0", style=FAINT)
     elif scale.low == scale.high:
         yield Text(f"every value is {scale.high:.3g}", style=FAINT)
-    elif medium.colours:
+    elif medium.colors:
         positions = np.linspace(scale.low, scale.high, _BAR)[None].repeat(2, axis=0)
         (bar,) = half_block_lines(scale_pixels(positions, scale, medium))
         yield Text.assemble(f"{scale.low:.3g} ", bar, f" {scale.high:.3g}")
@@ -83,8 +205,8 @@ def _legend(scale: Scale | None, medium: Medium) -> Iterator[Text]:
 def _tile(tile: Tile, medium: Medium, shared: Scale | None) -> list[Text]:
     """A tile under its label."""
     height, width = tile.values.shape
-    step = thinning(width, medium.width if medium.colours else medium.width // 2)
-    if medium.colours:
+    step = thinning(width, medium.width if medium.colors else medium.width // 2)
+    if medium.colors:
         pixels = _pixels(tile, medium)[::step, ::step]
         factor = max(1, -(-_LEAST_SIDE // max(height, width)))
         lines = half_block_lines(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
@@ -95,8 +217,8 @@ def _tile(tile: Tile, medium: Medium, shared: Scale | None) -> list[Text]:
 
 
 def _pixels(tile: Tile, medium: Medium) -> Pixels:
-    """The colours of a tile; a picture that is no numbers on a scale is left as it is."""
-    if medium.true_colour or not _has_scale(tile, medium):
+    """The colors of a tile; a picture that is no numbers on a scale is left as it is."""
+    if medium.true_color or not _has_scale(tile, medium):
         return tile.pixels
     return scale_pixels(tile.values, tile.scale, medium)
 

@@ -1,6 +1,6 @@
 "use strict";
 
-// What the whole page uses: elements, numbers as text, bytes, colours.
+// What the whole page uses: elements, numbers as text, bytes, colors.
 
 /** An element. Children that are texts become text nodes: nothing that comes from a run is ever read as HTML. */
 function h(name, properties = {}, ...children) {
@@ -49,12 +49,12 @@ function halves(text) {
   });
 }
 
-/** A colour of the page's style, by name. */
+/** A color of the page's style, by name. */
 function themed(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** Red, green and blue at a position between anchors [position, colour]; as `pictures.colour` in Python. */
+/** Red, green and blue at a position between anchors [position, color]; as `pictures.color` in Python. */
 function between(anchors, position) {
   let last = 1;
   while (last < anchors.length - 1 && anchors[last][0] < position) last += 1;
@@ -64,9 +64,9 @@ function between(anchors, position) {
   return from.map((level, i) => Math.round(level + share * (to[i] - level)));
 }
 
-/** The colour scale of some numbers: diverging about zero where any is negative, else from zero up. */
+/** The color scale of some numbers: diverging about zero where any is negative, else from zero up. */
 class Scale {
-  constructor(values, colours) {
+  constructor(values, colors) {
     let low = 0;
     let high = 0;
     for (const value of values) {
@@ -78,18 +78,18 @@ class Scale {
     this.signed = low < 0;
     this.high = this.signed ? Math.max(-low, high) : high;
     this.low = this.signed ? -this.high : 0;
-    this.anchors = this.signed ? colours.diverging : colours.sequential;
-    this.notFinite = colours.not_finite;
+    this.anchors = this.signed ? colors.diverging : colors.sequential;
+    this.notFinite = colors.not_finite;
   }
 
-  colour(value) {
+  color(value) {
     if (!Number.isFinite(value)) return this.notFinite;
     return between(this.anchors, this.high > 0 ? value / this.high : 0);
   }
 
   /** The scale as a bar with its two numbers. */
   legend() {
-    const stops = this.anchors.map(([, colour]) => `rgb(${colour.join(" ")})`);
+    const stops = this.anchors.map(([, color]) => `rgb(${color.join(" ")})`);
     const bar = h("span", { class: "bar" });
     bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
     return [short(this.low), bar, short(this.high)];

@@ -43,19 +43,19 @@ class Grid {
     ];
   }
 
-  /** Draw colours, a function of row and column; or empty paper. */
-  paint(colour) {
+  /** Draw colors, a function of row and column; or empty paper. */
+  paint(color) {
     const context = this.values.getContext("2d");
     context.clearRect(0, 0, this.values.width, this.values.height);
     const all = this.box([0, this.height - 1], [0, this.width - 1]);
-    if (colour) {
+    if (color) {
       const small = h("canvas");
       small.width = this.width;
       small.height = this.height;
       const pixels = new ImageData(this.width, this.height);
       for (let row = 0, place = 0; row < this.height; row += 1) {
         for (let column = 0; column < this.width; column += 1, place += 4) {
-          const shown = colour(row, column); // null: no such unit, as after the last feature of a row
+          const shown = color(row, column); // null: no such unit, as after the last feature of a row
           if (shown) pixels.data.set([...shown, 255], place);
         }
       }
@@ -82,19 +82,19 @@ class Grid {
     this.light.getContext("2d").clearRect(0, 0, this.light.width, this.light.height);
   }
 
-  /** Dim everything but `lit`, runs of rows and columns or null, in a colour of the style; hatch its padding. */
-  show(lit, colour = "field") {
+  /** Dim everything but `lit`, runs of rows and columns or null, in a color of the style; hatch its padding. */
+  show(lit, color = "field") {
     this.clear();
     const context = this.light.getContext("2d");
     context.fillStyle = themed("--veil");
     context.fillRect(...this.box([0, this.height - 1], [0, this.width - 1]));
     if (!lit) return;
-    const strong = themed(`--${colour}`);
+    const strong = themed(`--${color}`);
     const boxes = pairs(lit.rows).flatMap((rows) => pairs(lit.columns).map((columns) => this.box(rows, columns)));
     if (lit.padded) this.hatch(context, lit.padded, strong);
     for (const box of boxes) {
       context.clearRect(...box);
-      context.fillStyle = themed(`--${colour}-tint`);
+      context.fillStyle = themed(`--${color}-tint`);
       context.fillRect(...box);
     }
     context.strokeStyle = strong;
@@ -106,7 +106,7 @@ class Grid {
   }
 
   /** Mark what of a rectangle lies outside: padding. */
-  hatch(context, [rows, columns], colour) {
+  hatch(context, [rows, columns], color) {
     const [x, y, width, height] = this.box(rows, columns);
     const inside = this.box([0, this.height - 1], [0, this.width - 1]);
     context.save();
@@ -117,7 +117,7 @@ class Grid {
     context.beginPath();
     context.rect(x, y, width, height);
     context.clip();
-    context.strokeStyle = colour;
+    context.strokeStyle = color;
     context.lineWidth = RATIO;
     context.globalAlpha = 0.75;
     const step = 5 * RATIO;

@@ -2,8 +2,8 @@
 
 /** What the layers make of the probe images: numbers by layer, image, channel and unit. */
 class Maps {
-  constructor(maps, shapes, colours) {
-    Object.assign(this, { probes: maps.probes, layers: maps.layers, shapes, colours });
+  constructor(maps, shapes, colors) {
+    Object.assign(this, { probes: maps.probes, layers: maps.layers, shapes, colors });
     this.images = bytes(maps.images);
     this.values = new Map(Object.entries(maps.layers).map(([name, layer]) => [name, halves(layer.values)]));
   }
@@ -29,7 +29,7 @@ class Maps {
     return levels;
   }
 
-  colour(probe, row, column) {
+  color(probe, row, column) {
     const levels = this.pixel(probe, row, column);
     return levels.length === 3 ? levels : [levels[0], levels[0], levels[0]];
   }

@@ -7,9 +7,9 @@ const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowR
 class Drawing {
   constructor(data) {
     const { network } = data;
-    Object.assign(this, { network, classes: data.classes, colours: data.colours });
+    Object.assign(this, { network, classes: data.classes, colors: data.colors });
     this.fields = new Fields(network);
-    this.maps = data.maps ? new Maps(data.maps, this.fields.shapes, data.colours) : null;
+    this.maps = data.maps ? new Maps(data.maps, this.fields.shapes, data.colors) : null;
     this.probe = 0;
     this.kept = null; // chosen by click, tap or keyboard
     this.hovered = null; // under the mouse
@@ -48,7 +48,7 @@ class Drawing {
       const [, height, width] = this.network.input;
       const cell = Math.max(1, Math.round(28 / width));
       const picture = new Grid({ size: [height, width], margin: 0, cell, label: "" });
-      picture.paint((row, column) => this.maps.colour(i, row, column));
+      picture.paint((row, column) => this.maps.color(i, row, column));
       const radio = h("input", { type: "radio", name: "probe", value: i, checked: i === 0,
         "aria-label": `test image ${probe.number}, class ${this.classes[probe.label]}`,
         onchange: () => { this.probe = i; this.paint(); this.show(); } });
@@ -182,20 +182,20 @@ class Drawing {
   paintCard(card) {
     const { name, grid } = card;
     if (!this.maps) return grid.paint(null);
-    if (name === "input") return grid.paint((row, column) => this.maps.colour(this.probe, row, column));
+    if (name === "input") return grid.paint((row, column) => this.maps.color(this.probe, row, column));
     const values = this.maps.of(name, this.probe);
     if (!values.length) return grid.paint(null);
-    const scale = new Scale(values, this.colours);
+    const scale = new Scale(values, this.colors);
     card.scale.replaceChildren(...scale.legend());
     if (!card.positions) {
       return grid.paint((row, column) => {
         const place = row * card.across + column;
-        return place < values.length ? scale.colour(values[place]) : null;
+        return place < values.length ? scale.color(values[place]) : null;
       });
     }
     const first = card.channel * grid.height * grid.width;
     card.channelText.textContent = `channel ${card.channel}/${this.maps.layers[name].of}`;
-    return grid.paint((row, column) => scale.colour(values[first + row * grid.width + column]));
+    return grid.paint((row, column) => scale.color(values[first + row * grid.width + column]));
   }
 
   show() {

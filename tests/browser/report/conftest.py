@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from cnncli.analysis.rows import Inspection
 from cnncli.cli.app import main
-from cnncli.inspector import inspect
+from cnncli.inspection.rows import Inspection
+from cnncli.library import inspect
 
 LENET = """\
 name: lenet
@@ -61,8 +61,8 @@ LIT = """
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
       const middle = [(column + margin + 0.5) * side, (row + margin + 0.5) * side];
-      const colour = copy.getImageData(...middle, 1, 1).data;
-      if (colour[channel] > colour[2 - channel] + 80 && colour[3] > 30) lit.push([row, column]);
+      const color = copy.getImageData(...middle, 1, 1).data;
+      if (color[channel] > color[2 - channel] + 80 && color[3] > 30) lit.push([row, column]);
     }
   }
   return [layer, lit];
@@ -92,7 +92,7 @@ class Drawing:
         return int(self.grid(layer).get_attribute("data-margin") or 0)
 
     def lit(self, channel: int = ORANGE) -> dict[str, set[tuple[int, int]]]:
-        """For the input and every layer with positions, the cells whose middle is drawn over in the colour."""
+        """For the input and every layer with positions, the cells whose middle is drawn over in the color."""
         found = self.page.evaluate(LIT, [self.sizes, channel])
         return {layer: {(row, column) for row, column in cells} for layer, cells in found.items()}
 

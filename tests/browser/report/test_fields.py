@@ -10,10 +10,10 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from cnncli.analysis.units import seers, unit_field
-from cnncli.model import CnnModule
-from cnncli.spec.config import read_config
-from cnncli.trained import open_run
+from cnncli.config.config import read_config
+from cnncli.inspection.units import seers, unit_field
+from cnncli.module import CnnModule
+from cnncli.run import load_run
 
 pytestmark = pytest.mark.browser
 
@@ -106,7 +106,7 @@ def test_a_unit_lights_exactly_what_it_sees(
         for unit in corners(drawing.sizes[layer]):
             drawing.point_at(layer, unit)
             lit = drawing.lit()
-            del lit[layer]  # there the unit itself is marked, in a colour of its own
+            del lit[layer]  # there the unit itself is marked, in a color of its own
             assert lit == reaching(reached, unit), (layer, unit)
             field = unit_field(drawing.inspection, layer, unit)
             assert page.locator(".reading-title").inner_text().startswith(f"{layer}, unit {unit[0]},{unit[1]}")
@@ -158,7 +158,7 @@ def test_after_flatten_everything_is_seen(lenet: Path, open_page: Open, drawing_
 def test_values_are_those_of_the_network(lenet: Path, open_page: Open, drawing_of: DrawingOf) -> None:
     page = open_page(lenet)
     drawing = drawing_of(page, lenet)
-    trained = open_run(lenet, data_dir=lenet, notify=print)
+    trained = load_run(lenet, data_dir=lenet, notify=print)
     page.get_by_role("radio").nth(3).check()
     name = page.get_by_role("radio").nth(3).get_attribute("aria-label") or ""
     number = int(re.findall(r"test image (\d+), class 3", name)[0])

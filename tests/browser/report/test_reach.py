@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from cnncli.analysis.units import unit_field
+from cnncli.inspection.units import unit_field
 
 pytestmark = pytest.mark.browser
 
@@ -94,9 +94,9 @@ def test_a_phone(name: str, open_page: Open, drawing_of: DrawingOf, request: pyt
     expect(drawing.grid("input")).to_be_in_viewport()
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance of `rgb(r, g, b)`, as WCAG 2.2 defines it."""
-    levels = [int(level) / 255 for level in re.findall(r"\d+", colour)[:3]]
+    levels = [int(level) / 255 for level in re.findall(r"\d+", color)[:3]]
     linear = [level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

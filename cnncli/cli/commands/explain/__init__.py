@@ -2,8 +2,8 @@
 
 import typer
 
+from cnncli.cli.app import PanelGroup
 from cnncli.cli.commands.explain import learning, lesson, networks, numbers, trained
-from cnncli.cli.listing import PanelGroup
 
 app = typer.Typer(
     cls=PanelGroup,

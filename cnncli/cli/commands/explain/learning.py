@@ -16,7 +16,7 @@ from cnncli.cli.commands.explain.options import (
     values,
 )
 from cnncli.cli.commands.options import DebugOption
-from cnncli.cli.render.page import show_pages
+from cnncli.cli.render.lesson import show_pages
 
 
 class Target(StrEnum):
@@ -47,7 +47,7 @@ def learn_kernel(
       cnncli explain learn-kernel --kernel '[[1,0,-1]]'
     """
     x, k = values(input_, "--input", 2), values(kernel, "--kernel", 2)
-    from cnncli.explain import learn_kernel as topic
+    from cnncli.lessons import learn_kernel as topic
 
     show_pages([topic.learn_kernel(target.value, x, k)], step=step)
 
@@ -68,6 +68,6 @@ def backward(
       cnncli explain backward --stride 2 --padding 1
     """
     x, k, moves = values(input_, "--input", 2), values(kernel, "--kernel", 2), sweep(stride, padding, dilation)
-    from cnncli.explain import backward as topic
+    from cnncli.lessons import backward as topic
 
     show_pages([topic.backward(x, k, moves)], step=step)

@@ -2,7 +2,7 @@
 
 from cnncli.cli.commands.explain.options import StepOption
 from cnncli.cli.commands.options import DebugOption
-from cnncli.cli.render.page import show_pages
+from cnncli.cli.render.lesson import show_pages
 
 
 def everything(step: StepOption = False, debug: DebugOption = False) -> None:
@@ -12,6 +12,6 @@ def everything(step: StepOption = False, debug: DebugOption = False) -> None:
 
       cnncli explain all --step
     """
-    from cnncli.explain.lesson import pages
+    from cnncli.lessons.lesson import pages
 
     show_pages(pages(), step=step)

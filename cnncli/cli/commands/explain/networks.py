@@ -2,8 +2,8 @@
 
 from cnncli.cli.commands.explain.options import AtOption, LayerOption, StepOption, place
 from cnncli.cli.commands.options import DATA_DIR, ConfigArgument, DataDirOption, DebugOption, SetOption
-from cnncli.cli.render.page import show_pages
-from cnncli.spec.config import read_config
+from cnncli.cli.render.lesson import show_pages
+from cnncli.config.config import read_config
 
 
 def receptive_field(
@@ -21,7 +21,7 @@ def receptive_field(
 
       cnncli explain receptive-field dilated --layer conv3 --at 0,0
     """
-    from cnncli.explain import receptive_field as topic
+    from cnncli.lessons import receptive_field as topic
 
     read = read_config(config, data_dir=data_dir, assignments=assignments)
     show_pages([topic.receptive_field(read, config, layer, place(at))], step=step)
@@ -40,7 +40,7 @@ def architecture(
 
       cnncli explain architecture resnet-mnist
     """
-    from cnncli.explain import architecture as topic
+    from cnncli.lessons import architecture as topic
 
     read = read_config(config, data_dir=data_dir, assignments=assignments)
     show_pages([topic.architecture(read, config)], step=step)

@@ -15,7 +15,7 @@ from cnncli.cli.commands.explain.options import (
     values,
 )
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption
-from cnncli.cli.render.page import show_pages
+from cnncli.cli.render.lesson import show_pages
 
 WindowOption = Annotated[str, typer.Option("--window", metavar="N or H,W", help="Size of the window.")]
 ConfigArgument = Annotated[
@@ -41,7 +41,7 @@ def correlation(
       cnncli explain correlation --input '[[0,1,2],[3,4,5],[6,7,8]]' --kernel '[[0,1],[2,3]]'
     """
     x, k, moves = values(input_, "--input", 2), values(kernel, "--kernel", 2), sweep(stride, padding, dilation)
-    from cnncli.explain import correlation as topic
+    from cnncli.lessons import correlation as topic
 
     show_pages([topic.correlation(x, k, moves)], step=step)
 
@@ -62,7 +62,7 @@ def convolution(
       cnncli explain convolution --kernel '[[1,2],[2,1]]'
     """
     x, k, moves = values(input_, "--input", 2), values(kernel, "--kernel", 2), sweep(stride, padding, dilation)
-    from cnncli.explain import convolution as topic
+    from cnncli.lessons import convolution as topic
 
     show_pages([topic.convolution(x, k, moves)], step=step)
 
@@ -84,11 +84,11 @@ def kernel(
 
       cnncli explain kernel quickstart
     """
-    from cnncli.spec.config import read_config
+    from cnncli.config.config import read_config
 
     x, k, moves = values(input_, "--input", 3), values(kernel, "--kernel", 3, 4), sweep(stride, padding, dilation)
     read = read_config(config, data_dir=data_dir)
-    from cnncli.explain import kernel as topic
+    from cnncli.lessons import kernel as topic
 
     show_pages([topic.kernel(x, k, moves, read)], step=step)
 
@@ -109,7 +109,7 @@ def channels(
       cnncli explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'
     """
     x, k, moves = values(input_, "--input", 3), values(kernel, "--kernel", 3, 4), sweep(stride, padding, dilation)
-    from cnncli.explain import channels as topic
+    from cnncli.lessons import channels as topic
 
     show_pages([topic.channels(x, k, moves)], step=step)
 
@@ -124,7 +124,7 @@ def one_by_one(
       cnncli explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'
     """
     x, k = values(input_, "--input", 3), values(kernel, "--kernel", 2, 4)
-    from cnncli.explain import one_by_one as topic
+    from cnncli.lessons import one_by_one as topic
 
     show_pages([topic.one_by_one(x, k)], step=step)
 
@@ -145,7 +145,7 @@ def padding(
       cnncli explain padding --padding 2
     """
     x, k, moves = values(input_, "--input", 2), values(kernel, "--kernel", 2), sweep(stride, padding, dilation)
-    from cnncli.explain import border
+    from cnncli.lessons import padding_stride_dilation as border
 
     show_pages([border.padding(x, k, moves)], step=step)
 
@@ -166,7 +166,7 @@ def stride(
       cnncli explain stride --stride 2 --padding 0
     """
     x, k, moves = values(input_, "--input", 2), values(kernel, "--kernel", 2), sweep(stride, padding, dilation)
-    from cnncli.explain import border
+    from cnncli.lessons import padding_stride_dilation as border
 
     show_pages([border.stride(x, k, moves)], step=step)
 
@@ -187,7 +187,7 @@ def dilation(
       cnncli explain dilation --padding 1
     """
     x, k, moves = values(input_, "--input", 2), values(kernel, "--kernel", 2), sweep(stride, padding, dilation)
-    from cnncli.explain import border
+    from cnncli.lessons import padding_stride_dilation as border
 
     show_pages([border.dilation(x, k, moves)], step=step)
 
@@ -206,10 +206,10 @@ def pooling(
 
       cnncli explain pooling --window 3 --padding 1
     """
-    from cnncli.explain.sweep import read_pair
+    from cnncli.lessons.walk import read_pair
 
     x, moves = values(input_, "--input", 2, 3), sweep(stride, padding)
     size = read_pair(window, option="--window", least=1)
-    from cnncli.explain import pooling as topic
+    from cnncli.lessons import pooling as topic
 
     show_pages([topic.pooling(x, size, moves)], step=step)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from cnncli.explain.page import Values
-    from cnncli.explain.sweep import Pair, Sweep
+    from cnncli.lessons.page import Values
+    from cnncli.lessons.walk import Pair, Sweep
 
 InputOption = Annotated[
     str | None,
@@ -38,14 +38,14 @@ AtOption = Annotated[
 
 def values(text: str | None, option: str, *dimensions: int) -> "Values | None":
     """The numbers that an option gives, if it is given."""
-    from cnncli.explain.numbers import read_numbers
+    from cnncli.lessons.numbers import read_numbers
 
     return None if text is None else read_numbers(text, option=option, dimensions=dimensions)
 
 
 def sweep(stride: str = "1", padding: str = "0", dilation: str = "1") -> "Sweep":
     """The three options that say how a window moves."""
-    from cnncli.explain.sweep import Sweep, read_pair
+    from cnncli.lessons.walk import Sweep, read_pair
 
     return Sweep(
         stride=read_pair(stride, option="--stride", least=1),
@@ -56,6 +56,6 @@ def sweep(stride: str = "1", padding: str = "0", dilation: str = "1") -> "Sweep"
 
 def place(at: str | None) -> "Pair | None":
     """The row and the column that `--at` gives, if it is given."""
-    from cnncli.explain.sweep import read_pair
+    from cnncli.lessons.walk import read_pair
 
     return None if at is None else read_pair(at, option="--at", least=0)

@@ -16,7 +16,7 @@ from cnncli.cli.commands.explain.options import (
 )
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InvertOption
 from cnncli.cli.render.console import show_notice
-from cnncli.cli.render.page import show_pages
+from cnncli.cli.render.lesson import show_pages
 from cnncli.errors import UsageError
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
@@ -53,13 +53,13 @@ def feature_maps(
     if run is None and input_ is None and not image.isdecimal():
         raise UsageError(f"--image: {image!r} is not the number of a digit", remedy="a picture is given with --input")
     x = values(input_, "--input", 2)
-    from cnncli.explain import feature_maps as topic
-    from cnncli.gallery.images import chosen_images
-    from cnncli.trained import open_run
+    from cnncli.lessons import feature_maps as topic
+    from cnncli.run import load_run
+    from cnncli.views.view import chosen_images
 
     pages = [topic.feature_maps(x, int(image) if run is None and x is None else 0)]
     if run is not None:
-        opened = open_run(run, data_dir=data_dir, notify=show_notice)
+        opened = load_run(run, data_dir=data_dir, notify=show_notice)
         (seen,) = chosen_images(opened, [image], invert=invert, notify=show_notice)
         pages.append(topic.learned_maps(opened, layer, seen))
     show_pages(pages, step=step)
@@ -86,13 +86,11 @@ def unit(
       cnncli explain unit runs/lenet5-20260131-120000 --layer logits1 --filter 7 --image my.png --why
     """
     where = place(at)
-    from cnncli.explain.unit import unit_page
-    from cnncli.explain.why import why_page
-    from cnncli.explain.work_out import find_unit
-    from cnncli.gallery.images import chosen_images
-    from cnncli.trained import open_run
+    from cnncli.lessons.unit import find_unit, unit_page, why_page
+    from cnncli.run import load_run
+    from cnncli.views.view import chosen_images
 
-    opened = open_run(run, data_dir=data_dir, notify=show_notice)
+    opened = load_run(run, data_dir=data_dir, notify=show_notice)
     node = opened.node(layer)
     wanted = find_unit(node, filter_, where)
     (seen,) = chosen_images(opened, [image], invert=invert, notify=show_notice)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from cnncli.cli.app import PanelGroup
 from cnncli.cli.commands.show import (
     calibration,
     confusion,
@@ -12,21 +13,20 @@ from cnncli.cli.commands.show import (
     everything,
     features,
     kernels,
-    maximise,
+    maximize,
     misclassified,
     patches,
     saliency,
 )
-from cnncli.cli.listing import PanelGroup
+from cnncli.config.problems import nearest
 from cnncli.errors import UsageError
-from cnncli.spec.problems import nearest
 
 
 class _KindOrRun(PanelGroup):
     """`cnncli show RUN` is `cnncli show all RUN`."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # click's own
-        """Put `all` in front where the first word is neither a kind, misspelt or not, nor an option."""
+        """Put `all` in front where the first word is neither a kind, misspelled or not, nor an option."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             kind = next((each for each in args[1:] if each in self.commands), None)
             if kind is not None:
@@ -55,7 +55,7 @@ app.command("embedding")(embedding.embedding)
 app.command("effective")(effective.effective)
 app.command("patches")(patches.patches)
 app.command("saliency")(saliency.saliency)
-app.command("maximise")(maximise.maximise)
+app.command("maximize")(maximize.maximize)
 
 
 @app.callback()

@@ -20,6 +20,6 @@ def calibration(
 
       cnncli show calibration runs/lenet5-20260131-120000
     """
-    from cnncli.gallery.calibration import calibration as gallery
+    from cnncli.views.calibration import calibration_view as gallery
 
     hang(run, gallery, data_dir=data_dir, terminal=terminal, as_json=as_json)

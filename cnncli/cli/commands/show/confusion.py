@@ -18,6 +18,6 @@ def confusion(
 
       cnncli show confusion runs/lenet5-20260131-120000
     """
-    from cnncli.gallery.confusion import confusion as gallery
+    from cnncli.views.confusion import confusion as gallery
 
     hang(run, gallery, data_dir=data_dir, terminal=terminal, as_json=as_json)

@@ -20,7 +20,7 @@ def effective(
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
-    """The effective receptive field: how much the centre unit of a layer listens to each pixel, trained and untrained.
+    """The effective receptive field: how much the center unit of a layer listens to each pixel, trained and untrained.
 
     Without --layer it is that of the last layer with positions.
 
@@ -30,7 +30,7 @@ def effective(
 
       cnncli show effective runs/lenet5-20260131-120000 --layer conv1 --layer conv2 --images 500
     """
-    from cnncli.gallery import effective as gallery
+    from cnncli.views import effective_receptive_field as gallery
 
     hang(
         run,

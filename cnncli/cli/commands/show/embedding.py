@@ -35,7 +35,7 @@ def embedding(
 
       cnncli show embedding runs/lenet5-20260131-120000 --layer linear1 --count 500
     """
-    from cnncli.gallery import embedding as gallery
+    from cnncli.views import embedding as gallery
 
     hang(
         run,

@@ -19,7 +19,7 @@ def everything(
 
       cnncli show runs/lenet5-20260131-120000
     """
-    from cnncli.gallery.everything import everything as gallery
+    from cnncli.views.everything import everything as gallery
 
     hang(
         run,

@@ -26,7 +26,7 @@ def features(
 
       cnncli show features runs/lenet5-20260131-120000 my.png --invert --layer conv2 --terminal
     """
-    from cnncli.gallery import features as gallery
+    from cnncli.views import feature_maps as gallery
 
     hang(
         run,

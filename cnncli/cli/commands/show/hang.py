@@ -12,13 +12,13 @@ from cnncli.cli.render.console import show_notice
 from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
-    from cnncli.gallery.exhibit import Exhibit
-    from cnncli.trained import TrainedRun
+    from cnncli.run import Run
+    from cnncli.views.view import Exhibit
 
 
 def hang(
     run: Path,
-    make: "Callable[[TrainedRun], Iterable[Exhibit]]",
+    make: "Callable[[Run], Iterable[Exhibit]]",
     *,
     data_dir: Path,
     terminal: bool,
@@ -33,11 +33,11 @@ def hang(
     """
     if as_json and terminal:
         raise UsageError("--json and --terminal both write to stdout", remedy="leave one of them out")
-    from cnncli.cli.render.exhibits import show_exhibit, waiting_for
-    from cnncli.gallery.exhibit import Gallery
-    from cnncli.trained import open_run
+    from cnncli.cli.render.views import show_exhibit, waiting_for
+    from cnncli.run import load_run
+    from cnncli.views.view import Gallery
 
-    opened = open_run(run, data_dir=data_dir, notify=show_notice)
+    opened = load_run(run, data_dir=data_dir, notify=show_notice)
     for exhibit, path in waiting_for(Gallery(opened).hang(make(opened))):
         if as_json:
             typer.echo(json.dumps(_record(exhibit, path, opened), allow_nan=False))
@@ -45,7 +45,7 @@ def hang(
             show_exhibit(exhibit, path, drawn=terminal)
 
 
-def _record(exhibit: "Exhibit", path: Path, run: "TrainedRun") -> dict[str, Any]:
+def _record(exhibit: "Exhibit", path: Path, run: "Run") -> dict[str, Any]:
     """An exhibit in JSON, which knows no NaN and no infinity: numbers that are not finite are null."""
     return {
         "tag": exhibit.tag,

@@ -10,7 +10,7 @@ from cnncli.cli.commands.show.options import LayersOption, RunArgument, Terminal
 
 ScaleOption = Annotated[
     Literal["layer", "kernel", "run"],
-    typer.Option(help="What shares one colour scale: a layer, each kernel (filter) its own, or the whole run."),
+    typer.Option(help="What shares one color scale: a layer, each kernel (filter) its own, or the whole run."),
 ]
 SortOption = Annotated[
     Literal["norm"] | None,
@@ -38,7 +38,7 @@ def kernels(
 
       cnncli show kernels runs/lenet5-20260131-120000 --scale run
     """
-    from cnncli.gallery import kernels as gallery
+    from cnncli.views import kernels as gallery
 
     hang(
         run,

@@ -28,7 +28,7 @@ def misclassified(
 
       cnncli show misclassified runs/lenet5-20260131-120000 --count 100
     """
-    from cnncli.gallery import misclassified as gallery
+    from cnncli.views import mistakes as gallery
 
     hang(
         run,

@@ -35,7 +35,7 @@ def patches(
 
       cnncli show patches runs/lenet5-20260131-120000 --layer logits1
     """
-    from cnncli.gallery import patches as gallery
+    from cnncli.views import patches as gallery
 
     hang(
         run,

@@ -8,7 +8,7 @@ from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, In
 from cnncli.cli.commands.show.hang import hang
 from cnncli.cli.commands.show.options import ImagesArgument, RunArgument, TerminalOption
 from cnncli.cli.render.console import show_notice
-from cnncli.interpret.methods import Method
+from cnncli.views.saliency import Method
 
 MethodOption = Annotated[Method, typer.Option("--method", help="Which method.")]
 TargetOption = Annotated[
@@ -44,7 +44,7 @@ def saliency(
 
       cnncli show saliency runs/lenet5-20260131-120000 3 --method gradcam --layer conv2
     """
-    from cnncli.gallery import saliency as gallery
+    from cnncli.views import saliency as gallery
 
     hang(
         run,

@@ -1,0 +1,128 @@
+"""Operators that mix numbers along whole axes: norms, softmax, means, matrix products."""
+
+from collections.abc import Sequence
+from math import prod
+
+from cnncli.capture.effect import Context, Effect, Rule
+from cnncli.capture.layout import (
+    Factor,
+    Factors,
+    Kind,
+    Layout,
+    UnsupportedOp,
+    axes_of,
+    batch_size,
+    free,
+    fullest,
+    has_batch,
+    position,
+)
+from cnncli.capture.record import Operation, Value
+from cnncli.layers import Reach
+from cnncli.windows import Adaptive, Window
+
+
+def batch_norm(operation: Operation, context: Context) -> Effect:
+    """With running statistics a fixed scale and shift; without them (instance norm) over each map."""
+    a = operation.arguments
+    layout = context.layout(a["input"])
+    if not a.get("training", False):
+        return Effect(word="batch_norm", layout=layout, minor=True)
+    if not any(factor.of is Kind.BATCH for factor in layout[1]):
+        raise UnsupportedOp("takes mean and variance over the images of a batch, as it has no running statistics")
+    return _normalized("instance_norm", layout, layout[2:], context)
+
+
+def group_norm(operation: Operation, context: Context) -> Effect:
+    """Mean and variance of each group of channels over the whole map."""
+    layout = context.layout(operation.arguments["input"])
+    return _normalized("group_norm", layout, layout[1:], context)
+
+
+def layer_norm(operation: Operation, context: Context) -> Effect:
+    """Mean and variance over the last axes: harmless over channels, over positions everything is seen."""
+    a = operation.arguments
+    layout = context.layout(a["input"])
+    return _normalized("layer_norm", layout, layout[-len(a["normalized_shape"]) :], context)
+
+
+def _normalized(word: str, layout: Layout, over: Sequence[Factors], context: Context) -> Effect:
+    """A norm over some axes; where these are all positions, what else it reads is its own position."""
+    reads = context.summed([layout], layout, over)
+    if reads is Reach.ALL:
+        return Effect(word=word, layout=layout, statistics=True, minor=True)
+    return Effect(word=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
+
+
+def along(word: str) -> Rule:
+    """Operators whose every number depends on all along one axis, such as softmax."""
+
+    def rule(operation: Operation, context: Context) -> Effect:
+        layout = context.layout(operation.arguments["self"])
+        reads = context.summed([layout], layout, [layout[operation.arguments["dim"]]])
+        return Effect(word=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
+
+    return rule
+
+
+def reduction(word: str) -> Rule:
+    """Operators that leave one number of all along some axes, such as the mean."""
+
+    def rule(operation: Operation, context: Context) -> Effect:
+        a = operation.arguments
+        layout = context.layout(a["self"])
+        given = a.get("dim")
+        dims = range(len(layout)) if given is None or given == [] else [given] if isinstance(given, int) else given
+        over = {dim % len(layout) for dim in dims}
+        if any(factor.of is Kind.BATCH for dim in over for factor in layout[dim]):
+            raise UnsupportedOp("mixes the images of a batch")
+        if not a.get("keepdim", False):
+            after = tuple(factors for dim, factors in enumerate(layout) if dim not in over)
+            return Effect(word=word, layout=after, reads=context.summed([layout], after, [layout[dim] for dim in over]))
+        windows: dict[int, Window] = {}
+        kept: list[Factors] = list(layout)
+        for dim in over:
+            axis = position(layout[dim])
+            if axis is None:
+                kept[dim] = ()
+                continue
+            windows[axis] = Adaptive(units=1)
+            kept[dim] = (Factor(1, axis),)
+        return Effect(word=word, layout=tuple(kept), reads=context.reads(windows))
+
+    return rule
+
+
+def product(operation: Operation, context: Context) -> Effect:
+    """Matrix products (mm, addmm, bmm, baddbmm): over channels they keep positions, over positions they do not."""
+    a = operation.arguments
+    names = {
+        "mm": ("self", "mat2"),
+        "addmm": ("mat1", "mat2"),
+        "bmm": ("self", "mat2"),
+        "baddbmm": ("batch1", "batch2"),
+    }
+    left, right = (a[name] for name in names[operation.name])
+    shape = operation.outputs[0].shape
+    layouts = [context.layouts.get(value, _constant(value)) for value in (left, right)]
+    over = [layouts[0][-1], layouts[1][-2]]
+    rows, columns = layouts[0][-2], layouts[1][-1]
+    if axes_of(rows).keys() & axes_of(columns):
+        # Positions by positions, as in attention: a unit is a row with all its columns.
+        over.append(columns)
+        columns = free(shape[-1])
+    batches = [fullest(pair) for pair in zip(layouts[0][:-2], layouts[1][:-2], strict=True)]
+    after = (*batches, rows, columns)
+    assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
+    both = left.dynamic and right.dynamic
+    images = max(batch_size(layout) for layout in layouts) if any(map(has_batch, layouts)) else None
+    return Effect(
+        word="matmul" if both else "linear",
+        layout=after,
+        reads=context.summed(layouts, after, over),
+        macs=None if images is None else operation.outputs[0].numel * left.shape[-1] // images,
+    )
+
+
+def _constant(value: Value) -> Layout:
+    return tuple(free(size) for size in value.shape)

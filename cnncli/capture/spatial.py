@@ -1,0 +1,229 @@
+"""Operators that slide, pad or resample along the positions of a map (N, C, positions ...)."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import prod
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cnncli.capture.effect import Context, Effect, Rule, measured, numbers
+from cnncli.capture.layout import Factor, Factors, Layout, UnsupportedOp, free, has_batch, position, units
+from cnncli.capture.record import Operation, Value
+from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
+from cnncli.windows.window import Interpolation
+
+
+def _slid(
+    operation: Operation, context: Context, layout: Layout, window: Callable[[int, int], Window]
+) -> tuple[Layout, dict[int, Window]]:
+    """Layout and windows after `window(i, size)` went over the i-th of the last axes of a tensor of this layout."""
+    shape = operation.outputs[0].shape
+    count = len(shape) - 2
+    result: list[Factors] = list(layout)
+    windows: dict[int, Window] = {}
+    if result[1:2] and position(result[1]) is not None:
+        raise UnsupportedOp("slides over an axis that is not one of its input's")
+    result[1] = free(shape[1])
+    for i in range(count):
+        axis = position(layout[2 + i])
+        lost = all(factor.size == 1 for factor in layout[2 + i]) and i not in units(layout)
+        if axis is None and lost and count == context.axes:
+            axis = i  # a single position that has lost its axis in a pool takes the place that it has
+        if axis is None:
+            result[2 + i] = free(shape[2 + i])
+            continue
+        size = units(layout).get(axis, 1)
+        windows[axis] = window(i, size)
+        assert windows[axis].output_size(size) == shape[2 + i], f"{operation.name}: {windows[axis]} over {size}"
+        result[2 + i] = (Factor(shape[2 + i], axis),)
+    return tuple(result), windows
+
+
+def convolution(operation: Operation, context: Context) -> Effect:
+    """Convolutions of any number of axes, transposed or not."""
+    a = operation.arguments
+    layout = context.layout(a["input"])
+    weight = a["weight"]
+    if weight.dynamic:
+        raise UnsupportedOp("its kernel depends on the input")
+    kernel = weight.shape[2:]
+    stride, padding, dilation = (numbers(a[name], len(kernel)) for name in ("stride", "padding", "dilation"))
+    extra = numbers(a["output_padding"], len(kernel))
+
+    def window(i: int, size: int) -> Window:
+        if a["transposed"]:
+            return Transposed(
+                kernel=kernel[i], stride=stride[i], dilation=dilation[i], padding=padding[i], output_padding=extra[i]
+            )
+        return Sliding(kernel=kernel[i], stride=stride[i], dilation=dilation[i], before=padding[i], after=padding[i])
+
+    after, windows = _slid(operation, context, layout, window)
+    return Effect(
+        word="conv_transpose" if a["transposed"] else "conv",
+        layout=after,
+        reads=context.reads(windows),
+        macs=multiplications(operation) if has_batch(layout) else None,
+        groups=a["groups"],
+    )
+
+
+def multiplications(operation: Operation) -> int:
+    """Multiply-accumulates of a convolution for one image: each weight once at each position."""
+    a = operation.arguments
+    slid = a["input"] if a["transposed"] else operation.outputs[0]
+    return int(a["weight"].numel) * prod(slid.shape[2:])
+
+
+def pool(word: str) -> Rule:
+    """Pools with a kernel."""
+
+    def rule(operation: Operation, context: Context) -> Effect:
+        a = operation.arguments
+        layout = context.layout(a["self"])
+        count = len(operation.outputs[0].shape) - 2
+        kernel = numbers(a["kernel_size"], count)
+        stride = numbers(a["stride"] or kernel, count)
+        padding, dilation = numbers(a["padding"], count), numbers(a.get("dilation", 1), count)
+
+        def window(i: int, size: int) -> Window:
+            return Sliding(
+                kernel=kernel[i],
+                stride=stride[i],
+                dilation=dilation[i],
+                before=padding[i],
+                after=padding[i],
+                ceil_mode=a["ceil_mode"],
+            )
+
+        after, windows = _slid(operation, context, layout, window)
+        return Effect(word=word, layout=after, reads=context.reads(windows))
+
+    return rule
+
+
+def adaptive_pool(word: str) -> Rule:
+    """Pools into a number of bins."""
+
+    def rule(operation: Operation, context: Context) -> Effect:
+        shape = operation.outputs[0].shape
+        layout = context.layout(operation.arguments["self"])
+        after, windows = _slid(operation, context, layout, lambda i, size: Adaptive(units=shape[2 + i]))
+        return Effect(word=word, layout=after, reads=context.reads(windows))
+
+    return rule
+
+
+_aten = torch.ops.aten
+_RESAMPLERS: dict[str, tuple[Interpolation, Any]] = {
+    **{f"upsample_nearest{n}d": ("nearest", _aten.upsample_nearest2d) for n in (1, 2, 3)},
+    **{f"_upsample_nearest_exact{n}d": ("nearest-exact", _aten._upsample_nearest_exact2d) for n in (1, 2, 3)},
+    **{f"upsample_{name}": ("linear", _aten.upsample_bilinear2d) for name in ("linear1d", "bilinear2d", "trilinear3d")},
+    "upsample_bicubic2d": ("cubic", _aten.upsample_bicubic2d),
+    "_upsample_bilinear2d_aa": ("linear", _aten._upsample_bilinear2d_aa),
+    "_upsample_bicubic2d_aa": ("cubic", _aten._upsample_bicubic2d_aa),
+}
+"""Every resampling operator -> its mode, and its form for two axes; forms differ in their number of axes only."""
+
+UPSAMPLES = tuple(_RESAMPLERS)
+
+
+def upsample(operation: Operation, context: Context) -> Effect:
+    """`torch.nn.functional.interpolate`, whose rounding torch itself is asked for."""
+    a = operation.arguments
+    shape = operation.outputs[0].shape
+    names = {3: ("scales",), 4: ("scales_h", "scales_w"), 5: ("scales_d", "scales_h", "scales_w")}[len(shape)]
+    mode, resampler = _RESAMPLERS[operation.name]
+    flags = [a["align_corners"]] if "align_corners" in a else []
+
+    def window(i: int, size: int) -> Window:
+        units, scale = shape[2 + i], a.get(names[i])
+        ratio = None if scale is None else 1 / Fraction(scale).limit_denominator(1 << 16)
+        expected = [
+            Resampled(units=units, mode=mode, align_corners=any(flags), ratio=None if plain else ratio)
+            for plain in (True, False)
+        ]
+
+        def resample(line: Tensor) -> Tensor:
+            # Every axis is resampled by itself: the one in question, and beside it one that stays as it is.
+            image = line[..., None].expand(-1, -1, -1, 2).contiguous()
+            resampled: Tensor = resampler(image, [units, 2], *flags, scale, None)
+            return resampled[..., 0]
+
+        return measured(resample, size, expected)
+
+    after, windows = _slid(operation, context, context.layout(a["self"]), window)
+    return Effect(word="upsample", layout=after, reads=context.reads(windows))
+
+
+def constant_pad(operation: Operation, context: Context) -> Effect:
+    """Numbers around a map, or with negative padding a smaller map; on the channels more or fewer of them."""
+    a = operation.arguments
+    before, after = context.layout(a["self"]), operation.outputs[0].shape
+    pads = [(0, 0)] * (len(after) - len(a["pad"]) // 2) + list(zip(a["pad"][::2], a["pad"][1::2], strict=True))[::-1]
+    result, windows = list(before), dict[int, Window]()
+    for i, (first, last) in enumerate(pads):
+        if (first, last) == (0, 0):
+            continue
+        axis = position(before[i])
+        if axis is None:
+            result[i] = free(after[i])
+        else:
+            windows[axis] = Padded(before=first, after=last)
+            result[i] = (Factor(after[i], axis),)
+    return Effect(word="pad", layout=tuple(result), reads=context.reads(windows))
+
+
+def border_pad(mode: Literal["reflect", "replicate", "circular"]) -> Rule:
+    """Padding with what the map itself has: mirrored, repeated, or from the opposite border."""
+
+    def rule(operation: Operation, context: Context) -> Effect:
+        a = operation.arguments
+        layout = context.layout(a["self"])
+        pads = list(zip(a["padding"][::2], a["padding"][1::2], strict=True))[::-1]
+        unpadded = len(layout) - 2 - len(pads)
+
+        def window(i: int, size: int) -> Window:
+            before, after = pads[i - unpadded] if i >= unpadded else (0, 0)
+            return Padded(before=before, after=after, mode=mode)
+
+        after, windows = _slid(operation, context, layout, window)
+        return Effect(word="pad", layout=after, reads=context.reads(windows))
+
+    return rule
+
+
+def pixel_shuffle(operation: Operation, context: Context) -> Effect:
+    """Channels laid out as more positions."""
+    shape = operation.outputs[0].shape
+    layout = context.layout(operation.arguments["self"])
+    after, windows = _slid(operation, context, layout, lambda i, size: Resampled(units=shape[2 + i]))
+    return Effect(word="pixel_shuffle", layout=after, reads=context.reads(windows))
+
+
+def pixel_unshuffle(operation: Operation, context: Context) -> Effect:
+    """Blocks of positions laid out as more channels."""
+    factor = operation.arguments["downscale_factor"]
+    layout = context.layout(operation.arguments["self"])
+    after, windows = _slid(operation, context, layout, lambda i, size: Sliding(kernel=factor, stride=factor))
+    return Effect(word="pixel_unshuffle", layout=after, reads=context.reads(windows))
+
+
+def moved(operation: Operation, context: Context) -> Effect:
+    """`roll` and `flip`: the same positions in another order."""
+    a = operation.arguments
+    value: Value = a["self"]
+    layout = context.layout(value)
+    dims = [dim % len(layout) for dim in a["dims"]]
+    shifts = list(numbers(a["shifts"], len(dims))) if "shifts" in a else [0] * len(dims)
+    windows: dict[int, Window] = {}
+    for dim, shift in zip(dims, shifts, strict=True):
+        axis = position(layout[dim])
+        if axis is not None:
+            size = value.shape[dim]
+            order = [(i - shift) % size for i in range(size)] if "shifts" in a else range(size)[::-1]
+            windows[axis] = Gathered(tuple((each,) for each in order))
+    if not dims and a.get("shifts"):
+        raise UnsupportedOp("rolls a map as one long row")
+    return Effect(word=operation.name, layout=layout, reads=context.reads(windows))

@@ -1,0 +1,202 @@
+"""What is known of the data sets that have a name: their images, classes, files and checksums. Torch-free.
+
+Files lie in the layout of `torchvision.datasets`, so that what one tool has downloaded the other can read.
+"""
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+DatasetName = Literal["digits", "mnist", "fashion-mnist", "kmnist", "emnist", "cifar10", "image-folder"]
+EmnistSplit = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
+Part = Literal["train", "test"]
+
+DEFAULT_EMNIST_SPLIT: EmnistSplit = "balanced"
+EMNIST_SPLITS: tuple[EmnistSplit, ...] = get_args(EmnistSplit)
+
+Shape = tuple[int, int, int]
+"""(channels, height, width)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownDataset:
+    """The facts of one data set.
+
+    Attributes:
+        name: as in the config; EMNIST says its split too.
+        native: (channels, height, width) of its images as they are stored.
+        classes: names of the classes, in the order of the labels.
+        counts: images in the train and the test part; None where releases differ.
+        split: of EMNIST.
+        torchvision_class: the class of `torchvision.datasets` that downloads it; empty for the embedded set.
+        folder: where its files lie below the data directory.
+        files: file names of each part: IDX images and labels, or pickled batches.
+        md5: checksums of files, and of packed files (`.gz`), that are known.
+        archive: path below the data directory of the one archive that holds all files, if they come so.
+        first_label: the label of the first class in the files.
+        transposed: whether the files store images with rows and columns exchanged.
+    """
+
+    name: str
+    native: Shape
+    classes: tuple[str, ...]
+    counts: tuple[int, int] | None = None
+    split: EmnistSplit | None = None
+    torchvision_class: str = ""
+    folder: str = ""
+    files: Mapping[Part, tuple[str, ...]] = field(default_factory=dict)
+    md5: Mapping[str, str] = field(default_factory=dict)
+    archive: str | None = None
+    first_label: int = 0
+    transposed: bool = False
+
+
+_TEN = tuple(string.digits)
+_MNIST_FILES: dict[Part, tuple[str, ...]] = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+def _mnist_like(name: str, *, folder: str, classes: tuple[str, ...], md5: Mapping[str, str]) -> KnownDataset:
+    """A set of 60,000 and 10,000 gray images of 28x28 in four IDX files."""
+    return KnownDataset(
+        name=name,
+        native=(1, 28, 28),
+        classes=classes,
+        counts=(60_000, 10_000),
+        torchvision_class=folder,
+        folder=f"{folder}/raw",
+        files=_MNIST_FILES,
+        md5=md5,
+    )
+
+
+# The embedded set: the test part of UCI "Optical Recognition of Handwritten Digits", cut in two.
+_DIGITS = KnownDataset(name="digits", native=(1, 8, 8), classes=_TEN, counts=(1438, 359))
+
+# Checksums without .gz are of unpacked files; those with .gz are what torchvision checks after a download.
+_MNIST = _mnist_like(
+    "mnist",
+    folder="MNIST",
+    classes=_TEN,
+    md5={
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    },
+)
+_FASHION = _mnist_like(
+    "fashion-mnist",
+    folder="FashionMNIST",
+    classes=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    md5={
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    },
+)
+_KMNIST = _mnist_like(
+    "kmnist",
+    folder="KMNIST",
+    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    md5={
+        "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
+        "train-labels-idx1-ubyte.gz": "e144d726b3acfaa3e44228e80efcd344",
+        "t10k-images-idx3-ubyte.gz": "5c965bf0a639b31b8f53240b1b52f4d7",
+        "t10k-labels-idx1-ubyte.gz": "7320c461ea6c1c855c0b718fb2a4b134",
+    },
+)
+_CIFAR10 = KnownDataset(
+    name="cifar10",
+    native=(3, 32, 32),
+    classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    counts=(50_000, 10_000),
+    torchvision_class="CIFAR10",
+    folder="cifar-10-batches-py",
+    files={"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)},
+    md5={
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+    },
+    archive="cifar-10-python.tar.gz",
+)
+
+# Lower-case letters that look like their capitals share a class with them in the merged splits.
+_UNMERGED = "abdefghnqrt"
+_EMNIST_CLASSES: dict[EmnistSplit, str] = {
+    "byclass": string.digits + string.ascii_uppercase + string.ascii_lowercase,
+    "bymerge": string.digits + string.ascii_uppercase + _UNMERGED,
+    "balanced": string.digits + string.ascii_uppercase + _UNMERGED,
+    "letters": string.ascii_lowercase,
+    "digits": string.digits,
+    "mnist": string.digits,
+}
+# `letters` exists with 88,800 and with 124,800 training images, so its counts are left open.
+_EMNIST_COUNTS: dict[EmnistSplit, tuple[int, int] | None] = {
+    "byclass": (697_932, 116_323),
+    "bymerge": (697_932, 116_323),
+    "balanced": (112_800, 18_800),
+    "letters": None,
+    "digits": (240_000, 40_000),
+    "mnist": (60_000, 10_000),
+}
+
+
+def _emnist(split: EmnistSplit) -> KnownDataset:
+    """One split of EMNIST; torchvision knows only the checksum of the archive and checks it itself."""
+    parts: tuple[Part, ...] = ("train", "test")
+    return KnownDataset(
+        name=f"emnist ({split})",
+        native=(1, 28, 28),
+        classes=tuple(_EMNIST_CLASSES[split]),
+        counts=_EMNIST_COUNTS[split],
+        split=split,
+        torchvision_class="EMNIST",
+        folder="EMNIST/raw",
+        files={
+            part: (f"emnist-{split}-{part}-images-idx3-ubyte", f"emnist-{split}-{part}-labels-idx1-ubyte")
+            for part in parts
+        },
+        archive="EMNIST/raw/gzip.zip",
+        first_label=1 if split == "letters" else 0,
+        transposed=True,
+    )
+
+
+_KNOWN: dict[str, KnownDataset] = {
+    **{each.name: each for each in (_DIGITS, _MNIST, _FASHION, _KMNIST, _CIFAR10)},
+    **{f"emnist/{split}": _emnist(split) for split in EMNIST_SPLITS},
+}
+
+
+def known_dataset(name: DatasetName, split: EmnistSplit | None = None) -> KnownDataset:
+    """The facts of a data set other than `image-folder`; `split` counts for `emnist` only."""
+    assert name != "image-folder", "an image folder is what its owner makes it"
+    return _KNOWN[f"emnist/{split or DEFAULT_EMNIST_SPLIT}" if name == "emnist" else name]

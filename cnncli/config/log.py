@@ -1,0 +1,60 @@
+"""The `log:` section: what a run writes into its TensorBoard event file besides the curves."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.functional_validators import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from cnncli.fields import Listed, Spec, Whole
+
+Numbers = Annotated[tuple[Whole, ...], Listed]
+
+
+class ProbesSpec(Spec):
+    """The test images whose feature maps are shown."""
+
+    classes: Whole = Field(default=10, description="the first test image of each of the first so many classes")
+    images: Numbers = Field(default=(), description="numbers of further test images, from 0")
+
+
+def _open_probes(value: object) -> object:
+    """`probes: 4` is `{classes: 4}`, and `probes: [3, 17]` is `{classes: 0, images: [3, 17]}`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"classes": value}
+    if isinstance(value, list | tuple):
+        return {"classes": 0, "images": value}
+    if not isinstance(value, dict | ProbesSpec):
+        raise PydanticCustomError("probes", "must be a number of classes, a list of test images, or both as a section")
+    return value
+
+
+Probes = Annotated[
+    ProbesSpec, BeforeValidator(_open_probes, json_schema_input_type=ProbesSpec | Whole | tuple[Whole, ...])
+]
+
+
+class LogSpec(Spec):
+    """What is written, of which layers, and how often."""
+
+    images: Literal[0, 2, 3, 4, 5, 6, 7, 8, 9, 10] = Field(
+        default=10, description="pictures per tag at most, first and last included; TensorBoard keeps 10; 0 is none"
+    )
+    steps: Annotated[tuple[Whole, ...], Field(max_length=8), Listed] | None = Field(
+        default=None, description="the steps of the pictures between the first and the last; spaced by logarithm"
+    )
+    layers: Annotated[tuple[str, ...], Listed] | None = Field(
+        default=None, description="the layers that pictures, histograms and dead filters are about; all"
+    )
+    probes: Probes = Field(
+        default=ProbesSpec(), description="test images whose feature maps are shown: a number of classes, or a list"
+    )
+    budget: Annotated[float, Field(gt=0)] = Field(
+        default=50.0, description="MB that the event file may grow to; with less room fewer pictures are written"
+    )
+    kernels: bool = Field(default=True, description="kernels of every convolution")
+    feature_maps: bool = Field(default=True, description="feature maps of every convolution and pool, for each probe")
+    evolution: bool = Field(default=True, description="every logged step of a layer as one animation, at the end")
+    dead_filters: bool = Field(default=True, description="filters that are 0 wherever they look, counted and outlined")
+    histograms: bool = Field(default=True, description="weights and gradients, every epoch")
+    graph: bool = Field(default=True, description="the model as TensorBoard's graph")

@@ -1,0 +1,300 @@
+"""A blueprint with shapes: every layer in the order of computation, with its inputs and what it makes of them.
+
+This is the one description of a network. `analysis` measures it and `model` builds it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from cnncli.config.document import Problem, Route
+from cnncli.config.model import Block, Branch, Item, Place, Residual, Sequence, Single
+from cnncli.layers import (
+    Add,
+    AnyLayer,
+    BatchNorm,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Description,
+    Join,
+    Layer,
+    Logits,
+    Norm,
+    Shape,
+    ShapeError,
+    format_shape,
+)
+
+INPUT = "input"
+"""The name that the image itself has among a node's inputs."""
+
+TAKEN = frozenset({
+    "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
+    "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
+    "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers",
+    "named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer",
+    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
+    "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
+    "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
+    "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
+    "training", "type", "xpu", "zero_grad", INPUT,
+    "kernels", "layer", "network", "outputs",
+})  # fmt: skip
+"""Names no layer can have, because the module of a network has an attribute of that name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One layer in its place.
+
+    Attributes:
+        name: `conv1`, or `vgg1.conv2` inside a block.
+        layer: the layer as configured.
+        inputs: names of the nodes it reads; `input` is the image.
+        input_shapes: their shapes, without batch axis.
+        description: what it makes of them.
+        place: where it stands in the config.
+    """
+
+    name: str
+    layer: AnyLayer
+    inputs: tuple[str, ...]
+    input_shapes: tuple[Shape, ...]
+    description: Description
+    place: Place
+
+    @property
+    def shape(self) -> Shape:
+        """The shape it gives."""
+        return self.description.shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Layers in the order of computation; the last one's output is the network's.
+
+    Attributes:
+        input_shape: `(C, H, W)`.
+        classes: length of the output.
+        nodes: the layers.
+    """
+
+    input_shape: Shape
+    classes: int
+    nodes: tuple[Node, ...]
+
+    def numbered(self) -> dict[str, str]:
+        """Name -> `01_conv1`: the name with its position, zero-padded so that names sort as the layers run."""
+        digits = max(2, len(str(len(self.nodes))))
+        return {node.name: f"{i:0{digits}}_{node.name}" for i, node in enumerate(self.nodes, 1)}
+
+
+def lay_out(blueprint: Sequence, input_shape: Shape, classes: int, problems: list[Problem]) -> Network:
+    """Give every layer of a blueprint its name, inputs and shape; what does not fit is added to `problems`."""
+    layout = _Layout(classes, problems)
+    end = layout.sequence(blueprint, _Flow(INPUT, input_shape), _Scope())
+    if end is not None and end.shape != (classes,):
+        last = layout.nodes[-1]
+        remedy = "end the layers with logits" if len(end.shape) == 1 else "end the layers with flatten and logits"
+        layout.report(
+            last.place,
+            f"the network ends with {last.name} of shape {format_shape(end.shape)}, but there are {classes} classes; "
+            + remedy,
+        )
+    nodes = tuple(_without_useless_bias(layout.nodes))
+    return Network(input_shape=input_shape, classes=classes, nodes=nodes)
+
+
+def _without_useless_bias(nodes: list[Node]) -> Iterator[Node]:
+    """Bias is off in a convolution whose output nothing but a norm reads, unless it was asked for."""
+    readers: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            readers.setdefault(name, []).append(node)
+    for node in nodes:
+        layer, reading = node.layer, readers.get(node.name, [])
+        alone = isinstance(layer, Conv | ConvTranspose) and layer.bias is None and layer.activation is None
+        if alone and len(reading) == 1 and isinstance(reading[0].layer, Norm):
+            assert isinstance(layer, Conv | ConvTranspose)
+            unbiased = layer.model_copy(update={"bias": False})
+            yield replace(node, layer=unbiased, description=unbiased.describe(node.input_shapes[0]))
+        else:
+            yield node
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """What a layer is given: whose output, its shape, and which layers last changed its size and its channels."""
+
+    name: str
+    shape: Shape
+    sized_by: Node | None = None
+    channels_by: Node | None = None
+
+    def after(self, node: Node) -> "_Flow":
+        resized = len(node.shape) != len(self.shape) or node.shape[1:] != self.shape[1:]
+        recounted = node.shape[0] != self.shape[0]
+        return _Flow(
+            node.name,
+            node.shape,
+            node if resized else self.sized_by,
+            node if recounted else self.channels_by,
+        )
+
+
+@dataclass
+class _Scope:
+    """Names inside one block: its prefix, and how many layers of each kind it has so far."""
+
+    prefix: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Layout:
+    classes: int
+    problems: list[Problem]
+    nodes: list[Node] = field(default_factory=list)
+    names: dict[str, Place] = field(default_factory=dict)
+
+    def report(self, place: Place, message: str, also: Iterable[tuple[Route, str]] = ()) -> None:
+        uses = tuple((use, "in the block used here") for use in reversed(place.uses))
+        self.problems.append(Problem(place.route, message, at_key=True, also=(*also, *uses)))
+
+    def sequence(self, items: Sequence, flow: _Flow | None, scope: _Scope) -> _Flow | None:
+        """Lay out a chain of items; None once a shape is unknown because something before did not fit."""
+        for item in items:
+            flow = self.item(item, flow, scope)
+        return flow
+
+    def item(self, item: Item, flow: _Flow | None, scope: _Scope) -> _Flow | None:
+        match item:
+            case Single():
+                name = self.name(item.layer.word(), item.layer.name, scope, item.place)
+                return flow and self.single(item.layer, name, flow, item.place)
+            case Block():
+                inside = self.scope(item.word, item.name, scope, item.place)
+                return self.sequence(item.items, flow, inside)
+            case Branch():
+                return self.branch(item, flow, scope)
+            case Residual():
+                return self.residual(item, flow, scope)
+
+    def single(self, layer: AnyLayer, name: str, flow: _Flow, place: Place) -> _Flow | None:
+        assert not isinstance(layer, Join)
+        effective: Layer = layer.linear(self.classes) if isinstance(layer, Logits) else layer
+        try:
+            description = effective.describe(flow.shape)
+        except ShapeError as error:
+            cause = flow.channels_by if error.about_channels else flow.sized_by
+            came = "the image" if flow.name == INPUT else flow.name
+            also = [] if cause is None else [(cause.place.route, f"{cause.name} made it {format_shape(cause.shape)}")]
+            self.report(place, f"{name} gets {format_shape(flow.shape)} from {came}: {error}", also)
+            return None
+        return flow.after(self.add(name, layer, (flow,), description, place))
+
+    def add(self, name: str, layer: AnyLayer, flows: tuple[_Flow, ...], description: Description, place: Place) -> Node:
+        node = Node(
+            name=name,
+            layer=layer,
+            inputs=tuple(flow.name for flow in flows),
+            input_shapes=tuple(flow.shape for flow in flows),
+            description=description,
+            place=place,
+        )
+        self.nodes.append(node)
+        return node
+
+    def branch(self, item: Branch, flow: _Flow | None, scope: _Scope) -> _Flow | None:
+        inside = self.scope("branch", item.name, scope, item.place)
+        ends = [self.sequence(path, flow, _Scope(f"{inside.prefix}path{i}.")) for i, path in enumerate(item.paths, 1)]
+        join = Concat() if item.merge == "concat" else Add()
+        return self.join(join, self.claim(f"{inside.prefix}{item.merge}", item.place), ends, item.place)
+
+    def residual(self, item: Residual, flow: _Flow | None, scope: _Scope) -> _Flow | None:
+        inside = self.scope("residual", item.name, scope, item.place)
+        main = self.sequence(item.main, flow, inside)
+        if flow is None or main is None:
+            return None
+        shortcut = self.shortcut(item, flow, main, inside)
+        name = self.claim(f"{inside.prefix}add", item.place)
+        return self.join(Add(activation=item.activation), name, [main, shortcut], item.place)
+
+    def shortcut(self, item: Residual, flow: _Flow, main: _Flow, inside: _Scope) -> _Flow | None:
+        """The path around: as given, the identity, or where shapes differ a 1x1 convolution with norm."""
+        if isinstance(item.shortcut, tuple):
+            return self.sequence(item.shortcut, flow, _Scope(f"{self.claim(f'{inside.prefix}shortcut', item.place)}."))
+        if item.shortcut == "identity" or flow.shape == main.shape:
+            return flow
+        if len(flow.shape) != 3 or len(main.shape) != 3:
+            self.report(
+                item.place,
+                f"no shortcut leads from {format_shape(flow.shape)} to {format_shape(main.shape)}; "
+                "give shortcut as a list of layers",
+            )
+            return None
+        strides = [_stride(before, after) for before, after in zip(flow.shape[1:], main.shape[1:], strict=True)]
+        if None in strides:
+            self.report(
+                item.place,
+                f"no 1x1 convolution leads from {format_shape(flow.shape)} to {format_shape(main.shape)}; "
+                "use padding: same in the main path, or give shortcut as a list of layers",
+            )
+            return None
+        conv = Conv(
+            out_channels=main.shape[0],
+            kernel_size=(1, 1),
+            stride=(strides[0] or 1, strides[1] or 1),
+            norm=_last_norm(item.main) or BatchNorm(),
+        )
+        return self.single(conv, self.claim(f"{inside.prefix}shortcut", item.place), flow, item.place)
+
+    def join(self, layer: Join, name: str, flows: list[_Flow | None], place: Place) -> _Flow | None:
+        known = tuple(flow for flow in flows if flow is not None)
+        if len(known) < len(flows):
+            return None
+        try:
+            description = layer.join(tuple(flow.shape for flow in known))
+        except ShapeError as error:
+            ends = [node for flow in known for node in (flow.sized_by or flow.channels_by,) if node is not None]
+            also = [
+                (node.place.route, f"{node.name} made it {format_shape(node.shape)}") for node in dict.fromkeys(ends)
+            ]
+            self.report(place, f"{name.rpartition('.')[0]}: {error}", also)
+            return None
+        return known[0].after(self.add(name, layer, known, description, place))
+
+    def scope(self, word: str, given: str | None, scope: _Scope, place: Place) -> _Scope:
+        return _Scope(f"{self.name(word, given, scope, place)}.")
+
+    def name(self, word: str, given: str | None, scope: _Scope, place: Place) -> str:
+        """The full name of a layer or block. Every layer counts, named or not, so that a name renames no other."""
+        scope.counts[word] += 1
+        name = f"{scope.prefix}{given or f'{word}{scope.counts[word]}'}"
+        if given is not None and (not given.isidentifier() or given.startswith("_") or given in TAKEN):
+            self.report(
+                place,
+                f"the name {given} cannot be used; names are letters, digits and _, begin with a letter, "
+                "and are no torch method's",
+            )
+        return self.claim(name, place)
+
+    def claim(self, name: str, place: Place) -> str:
+        """Take a full name; it is reported where it is taken."""
+        if name in self.names:
+            first = (self.names[name].route, "first here")
+            self.report(place, f"the name {name} is there twice; give one of the two another name", [first])
+        self.names.setdefault(name, place)
+        return name
+
+
+def _stride(before: int, after: int) -> int | None:
+    """The smallest stride with which a 1x1 convolution turns `before` positions into `after`."""
+    return next((stride for stride in range(1, before + 1) if -(-before // stride) == after), None)
+
+
+def _last_norm(items: Sequence) -> Norm | None:
+    """The norm that the last convolution of a path has."""
+    norms = [item.layer.norm for item in items if isinstance(item, Single) and isinstance(item.layer, Conv)]
+    return norms[-1] if norms else None

@@ -1,0 +1,155 @@
+"""The `train:` section: how long, with which optimizer, at which learning rate, and when to stop."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from cnncli.fields import Fraction01, Kind, Listed, OneOf, Positive, Spec, Whole
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+_WEIGHT_DECAY = "pulls weights of convolutions and linears toward 0; norms and biases are left alone"
+
+
+class Sgd(Kind):
+    """`torch.optim.SGD`: gradient descent with momentum, of Nesterov's kind if asked."""
+
+    kind: Literal["sgd"] = "sgd"
+    principal = "lr"
+
+    lr: PositiveFloat = 0.01
+    momentum: Fraction01 = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
+
+    @field_validator("nesterov")
+    @classmethod
+    def _has_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
+        if nesterov and info.data.get("momentum") == 0:
+            raise ValueError("nesterov looks ahead along the momentum, which is 0; give a momentum such as 0.9")
+        return nesterov
+
+
+class Adam(Kind):
+    """`torch.optim.Adam` (Kingma and Ba, 2015); its weight decay is added to the gradient."""
+
+    kind: Literal["adam"] = "adam"
+    principal = "lr"
+
+    lr: PositiveFloat = 1e-3
+    betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
+
+
+class AdamW(Kind):
+    """`torch.optim.AdamW` (Loshchilov and Hutter, 2019): Adam with the weight decay beside the gradient."""
+
+    kind: Literal["adamw"] = "adamw"
+    principal = "lr"
+
+    lr: PositiveFloat = 1e-3
+    betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = Field(default=0.01, description=_WEIGHT_DECAY)
+
+
+class RmsProp(Kind):
+    """`torch.optim.RMSprop` (Hinton's lecture 6, 2012)."""
+
+    kind: Literal["rmsprop"] = "rmsprop"
+    principal = "lr"
+
+    lr: PositiveFloat = 1e-3
+    alpha: Fraction01 = Field(
+        default=0.99, description="how much of the running mean of squared gradients is kept per step"
+    )
+    momentum: Fraction01 = 0.0
+    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
+
+
+_WARMUP = "share of the training in which the learning rate rises in a straight line from near 0"
+
+
+class Constant(Kind):
+    """The same learning rate throughout."""
+
+    kind: Literal["constant"] = "constant"
+
+    warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
+
+
+class StepDecay(Kind):
+    """The learning rate times `factor` after every so many epochs."""
+
+    kind: Literal["step"] = "step"
+    principal = "every"
+
+    every: Positive = Field(description="epochs between two steps")
+    factor: Share = 0.1
+    warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
+
+
+class Cosine(Kind):
+    """Half a cosine from `lr` down to `final` times `lr` (Loshchilov and Hutter, 2017)."""
+
+    kind: Literal["cosine"] = "cosine"
+
+    final: Fraction01 = Field(default=0.0, description="learning rate at the end, as a fraction of lr")
+    warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
+
+
+class OneCycle(Kind):
+    """Up to `lr` and down again, each along half a cosine (Smith and Topin, 2018)."""
+
+    kind: Literal["one_cycle"] = "one_cycle"
+
+    warmup: Fraction01 = Field(default=0.3, description="share of the training in which the learning rate rises")
+    start: Share = Field(default=0.04, description="learning rate of the first step, as a fraction of lr")
+    final: Share = Field(default=4e-6, description="learning rate of the last step, as a fraction of lr")
+
+
+class EarlyStopping(Spec):
+    """Ends the training when the validation images say that it no longer helps."""
+
+    patience: Positive = Field(description="epochs without gain after which the training ends")
+    metric: Literal["accuracy", "loss"] = "accuracy"
+
+
+Optimizer = Sgd | Adam | AdamW | RmsProp
+Schedule = Constant | StepDecay | Cosine | OneCycle
+
+OPTIMIZERS: dict[str, type[Kind]] = {kind.word(): kind for kind in (Sgd, Adam, AdamW, RmsProp)}
+SCHEDULES: dict[str, type[Kind]] = {kind.word(): kind for kind in (Constant, StepDecay, Cosine, OneCycle)}
+
+OptimizerChoice = Annotated[Optimizer, OneOf("optimizer", *OPTIMIZERS.values())]
+ScheduleChoice = Annotated[Schedule, OneOf("schedule", *SCHEDULES.values())]
+
+
+class TrainSpec(Spec):
+    """How the network is trained."""
+
+    epochs: Positive = 10
+    batch_size: Positive = 128
+    seed: Whole = Field(
+        default=0, lt=2**63, description="of the first weights, the order of the images and the augmentation"
+    )
+    optimizer: OptimizerChoice = AdamW()
+    schedule: ScheduleChoice = Constant()
+    label_smoothing: Fraction01 = Field(default=0.0, description="share of the target spread evenly over all classes")
+    clip_norm: PositiveFloat | None = Field(
+        default=None, description="longest gradient that is let through unshortened"
+    )
+    early_stopping: EarlyStopping | None = None
+    ema: OpenFraction | None = Field(
+        default=None,
+        description="exponential moving average of the weights: how much of the average is kept per step",
+    )
+    precision: Literal["fp32", "bf16", "auto"] = Field(
+        default="fp32", description="bf16: convolutions and linears in bfloat16; auto: where that is faster"
+    )
+    compile: bool = Field(default=False, description="torch.compile, where it works here")
+    channels_last: Literal["auto"] | bool = Field(
+        default="auto", description="images in memory as (N, H, W, C); auto: where that is faster"
+    )

@@ -1,0 +1,87 @@
+"""Which layer a run diverged in.
+
+The only place with hooks: they are put on for one batch, run again after the fact, and taken off.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+
+def find_nonfinite_layer(model: nn.Module, images: Tensor, loss_of: Callable[[Tensor], Tensor]) -> str | None:
+    """Run a batch again and say what is not finite first: `the output of conv2`, `the gradient of conv2`.
+
+    Going forward that is the first output in the order of computation. Where the loss is finite, it is the
+    first gradient going backward, because every layer before that one in the network inherits it.
+
+    Args:
+        model: in the mode it was trained in, with the weights it had before the bad step.
+        images: the batch (N, C, H, W).
+        loss_of: runs the model on images and gives the loss.
+
+    Returns:
+        None where the batch gives finite numbers this time, as it may with dropout on a GPU.
+    """
+    if not _finite(images):
+        return "an input image"
+    outputs: list[tuple[str, bool]] = []
+    leaves: list[tuple[str, nn.Module, tuple[Tensor, ...]]] = []
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+            outputs.append((name, not isinstance(output, Tensor) or _finite(output)))
+            if not any(module.children()):
+                tensors = tuple(each for each in inputs if isinstance(each, Tensor) and each.requires_grad)
+                for tensor in tensors:
+                    tensor.retain_grad()
+                leaves.append((name, module, tensors))
+
+        return hook
+
+    handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
+    try:
+        model.zero_grad(set_to_none=True)
+        loss = loss_of(images)
+        bad_output = next((name for name, finite in outputs if not finite), None)
+        if bad_output is not None:
+            return f"the output of {bad_output}"
+        if not _finite(loss):
+            return "the loss"
+        torch.autograd.backward(loss)
+        for name, module, inputs in reversed(leaves):
+            if not all(map(_finite, _gradients(module, inputs))):
+                return f"the gradient of {name}"
+        return _too_long(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.zero_grad(set_to_none=True)
+
+
+def _too_long(model: nn.Module) -> str | None:
+    """Where the largest part of the gradient is, if its length overflows although each of its numbers is finite."""
+    gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    if _finite(get_total_norm(list(gradients.values()))):
+        return None
+    largest = max(gradients, key=lambda name: float(gradients[name].abs().max()))
+    return f"the length of the gradient, most of it in {largest},"
+
+
+def find_nonfinite_weight(model: nn.Module) -> str | None:
+    """The first weight or running statistic, in the order of the network, that is not finite."""
+    named = [(name, each) for name, each in model.state_dict().items() if each.is_floating_point()]
+    finite = torch.stack([torch.isfinite(each).all() for _, each in named]).tolist()  # waits only once
+    return next((name for (name, _), good in zip(named, finite, strict=True) if not good), None)
+
+
+def _gradients(module: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    """What a layer computed going backward: gradients of its weights and of its inputs."""
+    for tensor in (*module.parameters(recurse=False), *inputs):
+        if tensor.grad is not None:
+            yield tensor.grad
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())

@@ -1,0 +1,130 @@
+"""Dead filters: those that are 0 after the activation, at every position of every image.
+
+A filter whose ReLU is never on passes nothing on, and gets no gradient that could bring it back (Lu et al., "Dying ReLU
+and Initialization", 2019).
+
+Letters: N images, C channels, H height, W width, F features.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cnncli.config.network import Network, Node
+from cnncli.layers import (
+    Activation,
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    Add,
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    Dropout,
+    Dropout2d,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    Hardswish,
+    Identity,
+    LeakyRelu,
+    Linear,
+    MaxPool,
+    Norm,
+    Relu,
+)
+from cnncli.module import CnnModule
+from cnncli.training.evaluate import evaluating
+
+_KEEPS_ZERO = (
+    MaxPool
+    | AvgPool
+    | AdaptiveAvgPool
+    | AdaptiveMaxPool
+    | GlobalAvgPool
+    | GlobalMaxPool
+    | Dropout
+    | Dropout2d
+    | Identity
+)
+_KEEPS_CHANNELS = Norm | _KEEPS_ZERO
+
+
+def can_be_dead(network: Network) -> tuple[str, ...]:
+    """The layers whose outputs can be 0 for good: those that end in an activation with a flat part at 0.
+
+    These are `relu`, `hardswish` and `leaky_relu` of slope 0, as layers of their own or at the end of a convolution, a
+    linear layer or a sum. What is never exactly 0 (tanh, sigmoid, GELU, SiLU, ELU) cannot be found dead in this way.
+    """
+    return tuple(node.name for node in network.nodes if _is_flat_at_zero(_activation(node)))
+
+
+def dead_channels(model: CnnModule, batches: Iterable[tuple[Tensor, object]]) -> dict[str, tuple[int, ...]]:
+    """The channels of each layer of `can_be_dead` that are 0 at every position of every image.
+
+    Args:
+        model: left in the mode it was in; evaluated in evaluation mode.
+        batches: images (N, C, H, W) and whatever goes with them, on the model's device.
+
+    Returns:
+        Layer -> numbers of its dead channels (C, H, W) or features (F,), ascending.
+    """
+    alive: dict[str, Tensor] = {}  # name -> bool (C,)
+    with evaluating(model), torch.inference_mode(), _looking(model, alive):
+        for images, _ in batches:
+            model(images)
+    return {name: tuple((~alive[name]).nonzero().flatten().tolist()) for name in alive}
+
+
+def dead_in_pictures(network: Network, dead: Mapping[str, Collection[int]]) -> dict[str, Collection[int]]:
+    """What to outline in the pictures of every layer, given the dead channels of those of `can_be_dead`.
+
+    A filter of a convolution is dead, too, where the activation that follows it is, directly or after norms and pools
+    and with no other reader on the way. What pools make of a dead channel is dead as well.
+    """
+    outlined = dict(dead)
+    for node in network.nodes:
+        if isinstance(node.layer, _KEEPS_ZERO) and node.inputs[0] in outlined:
+            outlined[node.name] = outlined[node.inputs[0]]
+    for node in reversed(network.nodes):
+        readers = [each for each in network.nodes if node.name in each.inputs]
+        alone = readers[0] if len(readers) == 1 else None
+        follows = alone is not None and isinstance(alone.layer, Activation | _KEEPS_CHANNELS)
+        able = _activation(node) is None and isinstance(node.layer, Conv | ConvTranspose | _KEEPS_CHANNELS)
+        if alone is not None and follows and able and alone.name in outlined:
+            outlined.setdefault(node.name, outlined[alone.name])
+    return outlined
+
+
+def _activation(node: Node) -> Activation | None:
+    layer = node.layer
+    if isinstance(layer, Conv | ConvTranspose | Linear | Add):
+        return layer.activation
+    return layer if isinstance(layer, Activation) else None
+
+
+def _is_flat_at_zero(activation: Activation | None) -> bool:
+    if isinstance(activation, LeakyRelu):
+        return activation.negative_slope == 0
+    return isinstance(activation, Relu | Hardswish)
+
+
+@contextmanager
+def _looking(model: CnnModule, alive: dict[str, Tensor]) -> Iterator[None]:
+    """While it lasts, whatever passes through the model is noted in `alive`, without being kept."""
+
+    def watch(node: Node) -> torch.utils.hooks.RemovableHandle:
+        def note(module: nn.Module, inputs: object, output: Tensor) -> None:
+            over = (0, *range(2, output.ndim))
+            found = (output.amax(over) != 0) | (output.amin(over) != 0)  # (C,), NaN is not 0
+            alive[node.name] = alive[node.name] | found if node.name in alive else found
+
+        return model.layer(node).register_forward_hook(note)
+
+    names = can_be_dead(model.network)
+    handles = [watch(node) for node in model.network.nodes if node.name in names]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,265 @@
+"""The windows of convolutions and pools, along one axis."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import floor, gcd
+from struct import pack, unpack
+from typing import Literal
+
+
+class Window(ABC):
+    """Which positions of one axis of its input a unit reads."""
+
+    @abstractmethod
+    def output_size(self, size: int) -> int:
+        """Number of units over `size` input positions; 0 or less where nothing fits."""
+
+    @abstractmethod
+    def reads(self, unit: int, size: int) -> Iterable[int]:
+        """Input positions that unit `unit` reads, in increasing order; those outside 0 .. size - 1 are padding."""
+
+    @abstractmethod
+    def cycle(self, size: int) -> tuple[int, int] | None:
+        """`(units, positions)`: unit `i + units` reads what unit `i` reads, `positions` further on, or None."""
+
+    def scale(self, size: int) -> Fraction:
+        """Input positions from one unit to the next, on average."""
+        cycle = self.cycle(size)
+        return Fraction(1) if cycle is None else Fraction(cycle[1], cycle[0])
+
+    def taps(self, unit: int, size: int) -> Iterable[int]:
+        """The positions it would read if the input went on without end, and so did the units."""
+        return self.reads(unit, size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sliding(Window):
+    """The window of a convolution or a pool: unit i reads `i * stride - before + dilation * j`, j = 0 .. kernel - 1."""
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+    after: int = 0
+    ceil_mode: bool = False
+
+    @property
+    def span(self) -> int:
+        """Positions from the first tap to the last, both included."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def output_size(self, size: int) -> int:
+        """See `Window`. With `ceil_mode` a last window may hang over the end, but starts before it (as in torch)."""
+        room = size + self.before + self.after - self.span
+        if not self.ceil_mode:
+            return room // self.stride + 1
+        units = -(-room // self.stride) + 1
+        return units - 1 if (units - 1) * self.stride >= size + self.before else units
+
+    def reads(self, unit: int, size: int) -> range:
+        """See `Window`."""
+        first = unit * self.stride - self.before
+        return range(first, first + self.span, self.dilation)
+
+    def cycle(self, size: int) -> tuple[int, int]:
+        """See `Window`."""
+        return 1, self.stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transposed(Window):
+    """The window of a transposed convolution: input i adds to the outputs `i * stride - padding + dilation * j`."""
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    padding: int = 0
+    output_padding: int = 0
+
+    def output_size(self, size: int) -> int:
+        """See `Window`."""
+        return (size - 1) * self.stride - 2 * self.padding + self.dilation * (self.kernel - 1) + self.output_padding + 1
+
+    def reads(self, unit: int, size: int) -> list[int]:
+        """See `Window`; empty for a unit that no input position reaches."""
+        taps = (unit + self.padding - self.dilation * j for j in reversed(range(self.kernel)))
+        return [tap // self.stride for tap in taps if tap % self.stride == 0]
+
+    def cycle(self, size: int) -> tuple[int, int]:
+        """See `Window`."""
+        return self.stride, 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive(Window):
+    """The bins of an adaptive pool: unit i of m reads `floor(i n / m)` to `ceil((i + 1) n / m) - 1` of n positions."""
+
+    units: int
+
+    def output_size(self, size: int) -> int:
+        """See `Window`."""
+        return self.units
+
+    def reads(self, unit: int, size: int) -> range:
+        """See `Window`."""
+        return range(unit * size // self.units, -(-(unit + 1) * size // self.units))
+
+    def cycle(self, size: int) -> tuple[int, int]:
+        """See `Window`."""
+        common = gcd(size, self.units)
+        return self.units // common, size // common
+
+
+@dataclass(frozen=True)
+class Gathered(Window):
+    """Unit i reads the positions `positions[i]`, in increasing order and inside its input, as no formula says it."""
+
+    positions: tuple[tuple[int, ...], ...]
+
+    def output_size(self, size: int) -> int:
+        """See `Window`."""
+        return len(self.positions)
+
+    def reads(self, unit: int, size: int) -> tuple[int, ...]:
+        """See `Window`."""
+        return self.positions[unit]
+
+    def cycle(self, size: int) -> None:
+        """See `Window`: none is looked for."""
+        return None
+
+    def scale(self, size: int) -> Fraction:
+        """See `Window`: of the middles of what units read, from the lowest to the highest; 1 if there is one unit."""
+        middles = [Fraction(each[0] + each[-1], 2) for each in self.positions if each]
+        return (max(middles) - min(middles)) / (len(middles) - 1) if len(middles) > 1 else Fraction(1)
+
+
+Interpolation = Literal["nearest", "nearest-exact", "linear", "cubic"]
+_HALF = Fraction(1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampled(Window):
+    """The window of `torch.nn.functional.interpolate` to `units` positions, along one axis.
+
+    With r input positions per unit, unit i lies at `floor(i r)` (nearest), `floor((i + 1/2) r)` (nearest-exact) or
+    `(i + 1/2) r - 1/2` (linear, cubic; with `align_corners` at `i (n - 1) / (m - 1)`). Linear reads the two positions
+    around that place and cubic the four, even where one of them has weight 0.
+
+    Attributes:
+        units: positions after it.
+        mode: how values are blended.
+        align_corners: the first and last units lie on the first and last positions.
+        ratio: r, where it is not the ratio of the sizes (torch keeps a `scale_factor` that was given).
+    """
+
+    units: int
+    mode: Interpolation = "nearest"
+    align_corners: bool = False
+    ratio: Fraction | None = None
+
+    def output_size(self, size: int) -> int:
+        """See `Window`."""
+        return self.units
+
+    def _ratio(self, size: int) -> Fraction:
+        if self.align_corners:
+            return Fraction(size - 1, self.units - 1) if self.units > 1 else Fraction(0)
+        return self.ratio or Fraction(size, self.units)
+
+    def _place(self, unit: int, size: int) -> Fraction:
+        """Where the unit lies among the input positions."""
+        match self.mode:
+            case "nearest":
+                return unit * self._ratio(size)
+            case "nearest-exact":
+                return (unit + _HALF) * self._ratio(size)
+        if self.align_corners:
+            return unit * self._ratio(size)
+        return (unit + _HALF) * self._ratio(size) - _HALF
+
+    def reads(self, unit: int, size: int) -> Iterable[int]:
+        """See `Window`; beyond the edges the last position is read again.
+
+        Places are rounded to float32, once, as torch's kernels do; now and then another position is then the nearest.
+        """
+        if self.units == size and self.mode != "cubic":
+            return (unit,)
+        ratio, half = _float32(float(self._ratio(size))), 0.0 if self.mode == "nearest" or self.align_corners else 0.5
+        behind = half if self.mode in ("linear", "cubic") else 0.0
+        place = _float32(ratio * (unit + half) - behind)
+        if self.mode == "linear":
+            place = max(place, 0.0)
+        return sorted({min(max(tap, 0), size - 1) for tap in self._around(place)})
+
+    def taps(self, unit: int, size: int) -> Iterable[int]:
+        """See `Window`."""
+        if self.units == size and self.mode != "cubic":
+            return (unit,)
+        return self._around(self._place(unit, size))
+
+    def _around(self, place: Fraction | float) -> Iterable[int]:
+        """The positions that a place between positions is blended from."""
+        first = floor(place)
+        match self.mode:
+            case "nearest" | "nearest-exact":
+                return (first,)
+            case "linear":
+                return (first, first + 1)
+            case "cubic":
+                return range(first - 1, first + 3)
+
+    def cycle(self, size: int) -> tuple[int, int]:
+        """See `Window`."""
+        ratio = self._ratio(size)
+        return ratio.denominator, ratio.numerator
+
+
+def _float32(value: float) -> float:
+    """The nearest number that float32 has."""
+    (rounded,) = unpack("f", pack("f", value))
+    assert isinstance(rounded, float)
+    return rounded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padded(Window):
+    """The window of `torch.nn.functional.pad`: unit i reads position `i - before`, or what stands in for it outside.
+
+    Attributes:
+        before, after: positions added at the two ends; negative ones are cut off.
+        mode: `constant` reads nothing outside; `reflect` mirrors about the last position, `replicate` repeats it,
+            `circular` goes on at the other end.
+    """
+
+    before: int
+    after: int
+    mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
+
+    def output_size(self, size: int) -> int:
+        """See `Window`."""
+        return size + self.before + self.after
+
+    def reads(self, unit: int, size: int) -> tuple[int]:
+        """See `Window`."""
+        position = unit - self.before
+        match self.mode:
+            case "constant":
+                return (position,)
+            case "reflect":
+                return (size - 1 - abs(size - 1 - abs(position)),)
+            case "replicate":
+                return (min(max(position, 0), size - 1),)
+            case "circular":
+                first, last = max(0, -self.before), size - 1 - max(0, -self.after)
+                return (first + (position - first) % (last - first + 1),)
+
+    def taps(self, unit: int, size: int) -> tuple[int]:
+        """See `Window`."""
+        return (unit - self.before,)
+
+    def cycle(self, size: int) -> tuple[int, int]:
+        """See `Window`."""
+        return 1, 1

@@ -1,0 +1,96 @@
+"""A network's table is the same whether it is made from the config or from the torch module that is built from it."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from cnncli.capture.graph import capture, graph_of_capture
+from cnncli.config.config import bundled_configs, read_config
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import Network, lay_out
+from cnncli.inspection.graph import Graph, graph_of
+from cnncli.inspection.rows import inspect_graph
+from cnncli.module import CnnModule
+
+LAYERS = (
+    "{conv: {out_channels: 4, kernel_size: 3, stride: [2, 1], padding: [1, 2], norm: batch, activation: relu}}",
+    "{conv: {out_channels: 4, kernel_size: [4, 3], padding: same, dilation: [1, 2], activation: gelu}}",
+    "{conv: {out_channels: 8, kernel_size: 2, groups: 2, bias: false}}",
+    "{conv: {out_channels: 4, kernel_size: 1, norm: {group: 2}}}",
+    "{conv: {out_channels: 4, kernel_size: 3, padding: same, norm: layer, activation: hardswish}}",
+    "{conv_transpose: {out_channels: 4, kernel_size: 3, stride: 2, output_padding: 1, norm: batch}}",
+    "{max_pool: {kernel_size: [3, 2], stride: 2, padding: 1, ceil_mode: true}}",
+    "{max_pool: {kernel_size: 2, stride: 1, dilation: 2}}",
+    "{avg_pool: {kernel_size: 2, stride: 1}}",
+    "{adaptive_avg_pool: [5, 7]}",
+    "{adaptive_max_pool: 6}",
+    "{upsample: {size: [9, 11], mode: bilinear}}",
+    "{upsample: 2}",
+    "batch_norm",
+    "layer_norm",
+    "relu",
+    "{dropout: 0.3}",
+    "identity",
+    "{residual: {main: [{conv: {out_channels: 4, kernel_size: 3, padding: same}}], activation: relu}}",
+    "{residual: {main: [{conv: {out_channels: 8, kernel_size: 3, stride: 2, padding: same, norm: batch}}]}}",
+    "{branch: {merge: concat, paths: [[{conv: {out_channels: 4, kernel_size: 5, padding: same}}], [relu]]}}",
+    "{branch: {merge: add, paths: [[tanh], [sigmoid], [{max_pool: {kernel_size: 3, stride: 1, padding: 1}}]]}}",
+)
+ENDS = ("flatten, {linear: {out_features: 6, norm: batch, activation: tanh}}, logits", "global_avg_pool, logits")
+
+
+def network_of(layers: str) -> Network | None:
+    """The network, or None where the layers do not fit."""
+    problems: list[Problem] = []
+    document = parse_document(f"model:\n  layers: [{layers}]\n", name="test")
+    network = lay_out(read_blueprint(document, problems), (4, 12, 15), 10, problems)
+    return None if problems else network
+
+
+def table(graph: Graph) -> list[object]:
+    """Everything the two must agree in; `parts` and words for kinds come from different vocabularies."""
+    inspection = inspect_graph(graph)
+    nodes = {node.name: node for node in graph.nodes}
+    return [
+        (
+            row.name,
+            set(row.inputs),
+            row.output_shape,
+            row.windows if row.receptive_field and not row.receptive_field.everywhere else (),
+            row.params,
+            row.trainable,
+            row.macs,
+            row.activation_bytes,
+            row.receptive_field,
+            nodes[row.name].groups,
+            nodes[row.name].buffer_bytes,
+        )
+        for row in inspection.rows
+    ]
+
+
+def check(network: Network) -> None:
+    module = CnnModule(network)
+    captured = capture(module, network.input_shape, scopes=[node.name for node in network.nodes])
+    made_by_torch = graph_of_capture(module, captured, network.input_shape, "test")
+    assert table(made_by_torch) == table(graph_of(network, "test"))
+
+
+@pytest.mark.parametrize("name", bundled_configs())
+def test_every_bundled_config(name: str) -> None:
+    check(read_config(name, data_dir=Path("data")).network)
+
+
+def test_random_networks() -> None:
+    """Every layer kind turns up, and about one draw in three fits together."""
+    draws = random.Random(0)
+    fitting = 0
+    for _ in range(400):
+        layers = [draws.choice(LAYERS) for _ in range(draws.randint(1, 6))]
+        network = network_of(", ".join([*layers, draws.choice(ENDS)]))
+        if network is not None:
+            fitting += 1
+            check(network)
+    assert fitting >= 100

@@ -1,0 +1,118 @@
+"""The check of a table against the network: clean where the table is true, and loud where it is not."""
+
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from cnncli.capture.graph import graph_of_module
+from cnncli.capture.verify import behind_comparisons, verify_module, verify_network
+from cnncli.config.config import bundled_configs, read_config
+from cnncli.inspection.graph import Graph, GraphNode
+from cnncli.module import CnnModule
+from cnncli.windows import Sliding
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "try_models.py"
+MODELS: dict[str, int] = runpy.run_path(str(SCRIPT))["VERIFIED"]
+
+
+def small() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 4, 3)
+    )
+
+
+def with_row(graph: Graph, name: str, **changes: object) -> Graph:
+    """The graph with one row told otherwise."""
+    changed: list[GraphNode] = [
+        replace(node, **changes) if node.name == name else node  # type: ignore[arg-type]  # of any field
+        for node in graph.nodes
+    ]
+    return replace(graph, nodes=tuple(changed))
+
+
+@pytest.mark.parametrize("name", bundled_configs())
+def test_every_bundled_config_is_clean(name: str) -> None:
+    network = read_config(name, data_dir=Path("data")).network
+    assert verify_network(network, CnnModule(network)) == []
+
+
+def test_a_true_graph_is_clean() -> None:
+    module = small()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    assert verify_module(module, graph_of_module(module, (2, 12, 9), "small")) == []
+    assert module.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
+
+
+def test_what_is_wrong_is_found() -> None:
+    """Each row of a graph told wrongly in one respect, and nothing else reported than that and what it leads to."""
+    module = small()
+    graph = graph_of_module(module, (2, 12, 9), "small")
+    assert [node.name for node in graph.nodes] == ["0", "3", "4"]
+
+    def found(name: str, **changes: object) -> list[str]:
+        return [str(each) for each in verify_module(module, with_row(graph, name, **changes))]
+
+    assert found("4", shape=(4, 3, 2)) == ["4: shape: the table says 4 x 3 x 2, the network 4 x 4 x 2"]
+    assert found("0", params=57) == ["0: params: the table says 57, the network 63"]
+    wide = Sliding(kernel=5, before=2, after=2)
+    narrow = Sliding(kernel=3, before=1, after=1)
+    assert found("0", reads=(wide, narrow))[0] == (
+        "0: field: the table says unit 0 of axis 0 sees 0-2, the network 0-1"
+    )
+    assert [line.partition(":")[0] for line in found("0", reads=(wide, narrow))] == ["0", "3", "4"]
+    holes = Sliding(kernel=2, dilation=2, before=1, after=1)
+    assert found("0", reads=(narrow, holes))[0] == "0: field: the table says unit 0 of axis 1 sees 1, the network 0-1"
+
+
+class Clipped(nn.Module):
+    """Negative numbers set to 0, by a comparison."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.masked_fill(maps < 0, 0)
+
+
+def test_behind_a_comparison_too_much_is_no_disagreement_and_too_little_is() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Clipped(), nn.MaxPool2d(3, 1, 1))
+    graph = graph_of_module(module, (1, 6, 6), "clipped")
+    assert behind_comparisons(graph) == {"0", "2"}
+    assert verify_module(module, graph) == []
+    narrow, wide = Sliding(kernel=1), Sliding(kernel=5, before=2, after=2)
+    assert verify_module(module, with_row(graph, "2", reads=(wide, wide))) == []
+    assert str(verify_module(module, with_row(graph, "2", reads=(narrow, wide)))[0]) == (
+        "2: field: the table says unit 0 of axis 0 sees 0-1, the network 0-2"
+    )
+
+
+class OnePath(nn.Module):
+    """Takes another path than the recorded one as soon as there are numbers other than zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.conv(images) if bool(images.isnan().any()) else images.relu()
+
+
+def test_a_module_that_looks_at_its_input() -> None:
+    """Recorded on zeros it only applies ReLU: the graph says so, and the check that there is more to it."""
+    graph = graph_of_module(OnePath(), (1, 5, 5), "looks")
+    assert "does not run without numbers" in graph.notes[0]
+    assert [node.type for node in graph.nodes][-1] == "relu"
+    assert [each.what for each in verify_module(OnePath(), graph)] == ["rows"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")  # torchvision's, of two models
+@pytest.mark.parametrize("name", MODELS)
+def test_torchvision_is_clean(name: str) -> None:
+    assert len(MODELS) >= 25
+    module = torchvision.models.get_model(name, weights=None)
+    shape = (3, MODELS[name], MODELS[name])
+    assert verify_module(module, graph_of_module(module, shape, name)) == []

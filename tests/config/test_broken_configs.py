@@ -1,0 +1,117 @@
+"""Every broken config in tests/cases/configs has the message beside it, and nothing of it is a traceback.
+
+The expected messages were read by a person: each names the file, the line, the path, what is wrong, and where it helps
+what was probably meant.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from cnncli.config.config import read_config
+from cnncli.errors import ConfigError
+
+CASES = Path(__file__).parents[1] / "cases" / "configs"
+NAMES = sorted(path.stem for path in CASES.glob("*.yaml"))
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(NAMES) >= 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_message(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(CASES)
+    with pytest.raises(ConfigError) as caught:
+        read_config(f"{name}.yaml", data_dir=tmp_path)
+    assert caught.value.message + "\n" == (CASES / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def test_overrides_are_named_as_the_place(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("data: {name: digits}\nmodel: {layers: [flatten, logits]}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_config(str(config), data_dir=tmp_path, assignments=["train.epoch=3", "model.layers.0=flaten"])
+    assert "--set train.epoch=3: train.epoch: there is no such field; did you mean epochs?" in caught.value.message
+    assert "--set model.layers.0=flaten: model.layers.0: there is no layer flaten; did you mean flatten?" in (
+        caught.value.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("lenet", "there is no config lenet; did you mean lenet5?"),
+        ("nowhere/x.yaml", "there is no config nowhere/x.yaml"),
+    ],
+)
+def test_a_config_that_is_not_there(argument: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(argument, data_dir=tmp_path)
+    assert caught.value.message.startswith(message)
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_bytes(b"data: 1\nname: \xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"c.yaml:2 is not UTF-8 text"):
+        read_config(str(config), data_dir=tmp_path)
+
+
+def write(tmp_path: Path, text: str) -> str:
+    config = tmp_path / "c.yaml"
+    config.write_text(text, encoding="utf-8")
+    return str(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "data: {name: digits}\nmodel: {layers: [flatten, {dense: 10}, logits]}\n",
+            "no layer dense; here it is linear",
+        ),
+        ("data: {name: digits}\nmodel: {layers: [conv 8, flatten, logits]}\n", "put a colon and a space after conv"),
+        ("data: {name: DIGITS}\nmodel: {layers: [flatten, logits]}\n", "did you mean digits?"),
+        ("data: {name: digits}\nmodel: {layers: [{adaptive_avg_pool: [2, 5]}, flatten]}\n", "no layer has weights"),
+        (
+            "data: {name: digits, validation: 0}\nmodel: {layers: [flatten, logits]}\n"
+            "train: {early_stopping: {patience: 2}}\n",
+            "train.early_stopping: judges by the validation images, but data.validation is 0",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{conv: {out_channels: 2, kernel_size: 1, norm: {group: 2}}}, "
+            "{adaptive_avg_pool: 1}, {group_norm: 2}, flatten, logits]}\n",
+            "leaves one number in each group of 2 x 1 x 1",
+        ),
+    ],
+)
+def test_what_newcomers_write(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text), data_dir=tmp_path)
+    assert message in caught.value.message
+
+
+def test_shapes_are_checked_beside_other_errors(tmp_path: Path) -> None:
+    text = "data: {name: digits}\nmodel: {layers: [{max_pool: 9}, flatten, logits]}\ntrain: {epochz: 3}\n"
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text), data_dir=tmp_path)
+    assert "a pool of 9 x 9 does not fit" in caught.value.message
+    assert "epochz: there is no such field" in caught.value.message
+
+
+def test_an_override_that_breaks_a_shape_is_named(tmp_path: Path) -> None:
+    text = "data: {name: digits}\nmodel: {layers: [{max_pool: 2}, flatten, logits]}\n"
+    flag = "model.layers.0.max_pool.kernel_size=99"
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text), data_dir=tmp_path, assignments=[flag])
+    assert f"(with --set {flag})" in caught.value.message
+
+
+def test_a_files_name_becomes_a_name_that_can_be_resumed(tmp_path: Path) -> None:
+    config = tmp_path / "mein netz, größer.yaml"
+    config.write_text("data: {name: digits}\nmodel: {layers: [flatten, logits]}\n", encoding="utf-8")
+    read = read_config(str(config), data_dir=tmp_path)
+    resolved = tmp_path / "resolved.yaml"
+    resolved.write_text(read.resolved(), encoding="utf-8")
+    assert read_config(str(resolved), data_dir=tmp_path).name == read.name == "mein-netz-gr-er"

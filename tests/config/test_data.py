@@ -1,0 +1,135 @@
+"""The `data:` section."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import cnncli
+from cnncli.config.data import DataSpec, class_names, input_shape
+from cnncli.config.problems import problems_of
+from cnncli.errors import DataError
+
+
+def read(**fields: object) -> DataSpec:
+    return DataSpec.model_validate(fields)
+
+
+def folder(root: Path, *classes: str) -> Path:
+    for name in classes:
+        (root / name).mkdir(parents=True)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("fields", "shape"),
+    [
+        ({"name": "digits"}, (1, 8, 8)),
+        ({"name": "digits", "size": 28, "channels": 3}, (3, 28, 28)),
+        ({"name": "mnist", "size": [32, 24]}, (1, 32, 24)),
+        ({"name": "cifar10"}, (3, 32, 32)),
+        ({"name": "cifar10", "channels": 1}, (1, 32, 32)),
+        ({"name": "emnist", "split": "letters"}, (1, 28, 28)),
+        ({"name": "image-folder", "path": "cats", "size": 64}, (3, 64, 64)),
+    ],
+)
+def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> None:
+    assert input_shape(read(**fields)) == shape
+
+
+@pytest.mark.parametrize(
+    ("fields", "where", "message"),
+    [
+        ({}, (), "name is required"),
+        ({"name": "minst"}, ("name",), "did you mean mnist?"),
+        ({"name": "mnist", "split": "letters"}, ("split",), "split is for emnist; leave it out for mnist"),
+        ({"name": "emnist", "split": "all"}, ("split",), "byclass"),
+        ({"name": "mnist", "path": "x"}, ("path",), "path is for image-folder; leave it out for mnist"),
+        ({"name": "mnist", "test": 0.2}, ("test",), "test is for image-folder"),
+        ({"name": "mnist", "classes": 10}, ("classes",), "classes is for image-folder"),
+        ({"name": "image-folder"}, (), "image-folder needs path and size"),
+        ({"name": "image-folder", "path": "x"}, (), "image-folder needs size"),
+        ({"name": "image-folder", "path": "x", "size": 8, "test": 0}, ("test",), "must be more than 0"),
+        ({"name": "image-folder", "path": "", "size": 8}, ("path",), "at least 1 character"),
+        ({"name": "mnist", "validation": 1.5}, ("validation",), "a count (a whole number) or a fraction"),
+        ({"name": "mnist", "validation": -1}, ("validation",), "found -1"),
+        ({"name": "mnist", "validation": True}, ("validation",), "found True"),
+        ({"name": "mnist", "validation": float("nan")}, ("validation",), "found nan"),
+        ({"name": "mnist", "channels": 2}, ("channels",), "found 2"),
+        ({"name": "mnist", "size": 0}, ("size", 0), "greater than 0"),
+        ({"name": "mnist", "augment": {"rotat": 5}}, ("augment", "rotat"), "did you mean rotate?"),
+        ({"name": "mnist", "augment": {"scale": 1.0}}, ("augment", "scale"), "less than 1"),
+        (
+            {"name": "mnist", "augment": {"flip": "left"}},
+            ("augment", "flip"),
+            "horizontal",
+        ),
+        (
+            {"name": "mnist", "augment": {"elastic": {"sigma": 0}}},
+            ("augment", "elastic", "sigma"),
+            "greater than 0",
+        ),
+    ],
+)
+def test_what_is_refused(fields: dict[str, Any], where: tuple[str | int, ...], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        read(**fields)
+    problems = problems_of(caught.value, DataSpec)
+    assert problems[0].route == where
+    assert message in problems[0].message
+
+
+def test_a_scalar_stands_for_what_matters() -> None:
+    augment = read(name="mnist", augment={"elastic": 2, "erase": 0.5}).augment
+    assert (augment.elastic.alpha, augment.elastic.sigma) == (2.0, 4.0)
+    assert (augment.erase.probability, augment.erase.area) == (0.5, 0.25)
+
+
+def test_written_out_and_read_again_it_is_the_same() -> None:
+    for spec in (
+        read(
+            name="emnist",
+            split="letters",
+            size=[20, 30],
+            validation=100,
+            augment={"elastic": 1, "flip": "both"},
+        ),
+        read(name="image-folder", path="x", size=8, classes=3, test=0.5),
+    ):
+        assert read(**spec.model_dump(mode="json")) == spec
+
+
+def test_class_names_of_known_sets(tmp_path: Path) -> None:
+    assert class_names(read(name="mnist"), tmp_path) == tuple("0123456789")
+    assert len(class_names(read(name="emnist"), tmp_path)) == 47
+
+
+def test_class_names_of_a_folder(tmp_path: Path) -> None:
+    folder(tmp_path / "pets", "train/dog", "train/cat", "train/.hidden", "test/cat")
+    spec = read(name="image-folder", path="pets", size=8)
+    assert class_names(spec, tmp_path) == ("cat", "dog")
+    assert class_names(read(name="image-folder", path=str(tmp_path / "pets"), size=8), Path("/nowhere")) == (
+        "cat",
+        "dog",
+    )
+
+
+def test_class_names_without_the_folder(tmp_path: Path) -> None:
+    assert class_names(read(name="image-folder", path="pets", size=8, classes=3), tmp_path) == ("0", "1", "2")
+    with pytest.raises(DataError, match="there is no folder") as caught:
+        class_names(read(name="image-folder", path="pets", size=8), tmp_path)
+    assert "data.classes" in (caught.value.remedy or "")
+
+
+def test_class_names_that_contradict_the_folder(tmp_path: Path) -> None:
+    folder(tmp_path / "pets", "cat", "dog")
+    with pytest.raises(DataError, match=r"3 classes are declared, but .* has 2: cat, dog"):
+        class_names(read(name="image-folder", path="pets", size=8, classes=3), tmp_path)
+
+
+def test_describing_data_needs_no_torch() -> None:
+    program = "import sys, cnncli.config.data; assert not {'torch', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(cnncli.__file__).parents[1])

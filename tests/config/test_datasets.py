@@ -1,0 +1,58 @@
+"""Facts of the known data sets, beside what torchvision knows."""
+
+from typing import get_args
+
+import pytest
+from torchvision import datasets
+
+from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, EmnistSplit, known_dataset
+
+MNIST_LIKE: list[tuple[DatasetName, type[datasets.MNIST]]] = [
+    ("mnist", datasets.MNIST),
+    ("fashion-mnist", datasets.FashionMNIST),
+    ("kmnist", datasets.KMNIST),
+]
+
+
+@pytest.mark.parametrize(("name", "theirs"), MNIST_LIKE)
+def test_packed_files_and_their_checksums_are_torchvisions(name: DatasetName, theirs: type[datasets.MNIST]) -> None:
+    facts = known_dataset(name)
+    packed = {file: md5 for file, md5 in facts.md5.items() if file.endswith(".gz")}
+    assert packed == dict(theirs.resources)
+    assert {f"{file}.gz" for part in facts.files.values() for file in part} == set(packed)
+    assert facts.folder == f"{theirs.__name__}/raw"
+    assert len(facts.classes) == 10
+
+
+def test_names_of_classes_are_torchvisions() -> None:
+    assert known_dataset("fashion-mnist").classes == tuple(datasets.FashionMNIST.classes)
+    assert known_dataset("kmnist").classes == tuple(datasets.KMNIST.classes)
+
+
+def test_cifar_is_torchvisions() -> None:
+    facts = known_dataset("cifar10")
+    theirs = datasets.CIFAR10
+    assert dict(facts.md5) == dict([*theirs.train_list, *theirs.test_list])
+    assert facts.files["train"] == tuple(name for name, _ in theirs.train_list)
+    assert facts.folder == theirs.base_folder
+    assert facts.archive == theirs.filename
+
+
+@pytest.mark.parametrize(
+    ("split", "count"),
+    [("byclass", 62), ("bymerge", 47), ("balanced", 47), ("letters", 26), ("digits", 10), ("mnist", 10)],
+)
+def test_splits_of_emnist_are_torchvisions(split: EmnistSplit, count: int) -> None:
+    facts = known_dataset("emnist", split)
+    theirs = datasets.EMNIST.classes_split_dict[split]
+    assert list(facts.classes) == theirs[facts.first_label :]
+    assert len(facts.classes) == count
+    assert facts.files["test"][0] == f"emnist-{split}-test-images-idx3-ubyte"
+
+
+def test_every_name_has_facts() -> None:
+    for name in get_args(DatasetName):
+        if name != "image-folder":
+            assert known_dataset(name).classes
+    assert tuple(datasets.EMNIST.splits) == EMNIST_SPLITS
+    assert known_dataset("emnist").name == "emnist (balanced)"

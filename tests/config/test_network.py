@@ -1,0 +1,148 @@
+"""Names, blocks, defaults and shortcuts: what a config's layers become."""
+
+import pytest
+
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import Network, Node, lay_out
+from cnncli.layers import Add, BatchNorm, Conv, GroupNorm
+
+
+def network(model: str, shape: tuple[int, int, int] = (1, 28, 28)) -> Network:
+    """The network of a `model:` section."""
+    problems: list[Problem] = []
+    document = parse_document("model:\n" + "\n".join(f"  {line}" for line in model.splitlines()), name="test")
+    laid_out = lay_out(read_blueprint(document, problems), shape, 10, problems)
+    assert [each for each in problems if "the network ends" not in each.message] == []
+    return laid_out
+
+
+def names(model: str) -> list[str]:
+    """Names of the nodes."""
+    return [node.name for node in network(model).nodes]
+
+
+def conv(node: Node) -> Conv:
+    """The node's layer, a convolution."""
+    assert isinstance(node.layer, Conv)
+    return node.layer
+
+
+def test_names_count_layers_of_a_kind() -> None:
+    assert names("layers: [{conv: {out_channels: 2, kernel_size: 1}}, relu, {max_pool: 2}, relu, flatten, logits]") == [
+        "conv1",
+        "relu1",
+        "max_pool1",
+        "relu2",
+        "flatten1",
+        "logits1",
+    ]
+
+
+def test_a_name_renames_no_other_layer() -> None:
+    assert names("layers: [{max_pool: {name: first, kernel_size: 2}}, {max_pool: 2}]") == ["first", "max_pool2"]
+
+
+def test_names_inside_blocks_and_branches() -> None:
+    model = """\
+defaults: {conv: {kernel_size: 1}}
+blocks: {pair: {params: {width: 3}, layers: [{conv: $width}, {conv: $width}]}}
+layers:
+  - pair
+  - pair: {name: second, width: 4}
+  - branch: {merge: concat, paths: [[{conv: 2}], [pair]]}
+  - residual: [{conv: 7}]"""
+    assert names(model) == [
+        "pair1.conv1",
+        "pair1.conv2",
+        "second.conv1",
+        "second.conv2",
+        "branch1.path1.conv1",
+        "branch1.path2.pair1.conv1",
+        "branch1.path2.pair1.conv2",
+        "branch1.concat",
+        "residual1.conv1",
+        "residual1.shortcut",
+        "residual1.add",
+    ]
+
+
+def test_parameters_replace_whole_scalars() -> None:
+    model = """\
+blocks:
+  stage:
+    params: {channels: required, size: 3, times: 2}
+    layers: [{repeat: {times: $times, layers: [{conv: {out_channels: $channels, kernel_size: $size}}]}}]
+layers: [{stage: 4}, {stage: {channels: 5, size: [1, 2], times: 1}}]"""
+    nodes = network(model).nodes
+    assert [(conv(node).out_channels, conv(node).kernel_size) for node in nodes] == [
+        (4, (3, 3)),
+        (4, (3, 3)),
+        (5, (1, 2)),
+    ]
+
+
+def test_defaults_stand_behind_what_a_layer_says() -> None:
+    model = """\
+defaults: {conv: {kernel_size: 3, padding: same, norm: batch}}
+layers: [{conv: 2}, {conv: {out_channels: 2, padding: 0, norm: none}}]"""
+    first, second = (conv(node) for node in network(model).nodes)
+    assert (first.kernel_size, first.padding, first.norm) == ((3, 3), "same", BatchNorm())
+    assert (second.kernel_size, second.padding, second.norm) == ((3, 3), (0, 0), None)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("layers: [{residual: [{conv: {name: add, out_channels: 1, kernel_size: 1}}]}]", "residual1.add"),
+        ("layers: [{residual: [{conv: {name: shortcut, out_channels: 4, kernel_size: 1}}]}]", "residual1.shortcut"),
+    ],
+)
+def test_given_names_and_those_of_joins_are_told_apart(model: str, name: str) -> None:
+    problems: list[Problem] = []
+    lay_out(read_blueprint(parse_document(f"model:\n  {model}\n", name="test"), problems), (1, 8, 8), 10, problems)
+    assert any(f"the name {name} is there twice" in each.message for each in problems)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, flatten, logits]",
+        "blocks: {c: {layers: [{conv: {out_channels: 4, kernel_size: 3}}]}}\nlayers: [c, batch_norm, flatten, logits]",
+        "blocks: {n: {layers: [batch_norm]}}\nlayers: [{conv: {out_channels: 4, kernel_size: 3}}, n, flatten, logits]",
+    ],
+    ids=["flat", "out of a block", "into a block"],
+)
+def test_bias_is_off_before_a_norm_across_blocks_too(model: str) -> None:
+    """9 * 4 weights without bias, 2 * 4 of the norm, and 4 * 6 * 6 * 10 + 10 of the logits."""
+    params = sum(node.description.params for node in network(model, (1, 8, 8)).nodes)
+    assert params == 36 + 8 + 1450
+
+
+def test_a_shortcut_is_the_identity_where_shapes_agree() -> None:
+    nodes = network("layers: [{residual: [{conv: {out_channels: 1, kernel_size: 3, padding: same}}]}]").nodes
+    assert [node.name for node in nodes] == ["residual1.conv1", "residual1.add"]
+    assert nodes[-1].inputs == ("residual1.conv1", "input")
+    assert isinstance(nodes[-1].layer, Add)
+
+
+@pytest.mark.parametrize(("side", "stride", "expected"), [(28, 2, 14), (27, 2, 14), (27, 3, 9), (28, 3, 10)])
+def test_an_automatic_shortcut_strides_as_the_main_path(side: int, stride: int, expected: int) -> None:
+    model = f"layers: [{{residual: [{{conv: {{out_channels: 4, kernel_size: 3, stride: {stride}, padding: same}}}}]}}]"
+    shortcut = network(model, (1, side, side)).nodes[1]
+    assert shortcut.name == "residual1.shortcut"
+    assert shortcut.shape == (4, expected, expected)
+    assert conv(shortcut).kernel_size == (1, 1)
+    assert conv(shortcut).stride == (stride, stride)
+    assert conv(shortcut).norm == BatchNorm()
+
+
+def test_an_automatic_shortcut_has_the_norm_of_the_main_path() -> None:
+    model = "layers: [{residual: [{conv: {out_channels: 4, kernel_size: 1, norm: {group: 2}}}]}]"
+    assert conv(network(model).nodes[1]).norm == GroupNorm(num_groups=2)
+
+
+def test_numbered_names_sort_as_the_layers_run() -> None:
+    numbered = list(network("layers: [{repeat: {times: 100, layers: [relu]}}]").numbered().values())
+    assert numbered[0] == "001_relu1"
+    assert numbered == sorted(numbered)

@@ -1,0 +1,112 @@
+"""The `train:` section: defaults, the forms of a choice, and what is refused."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from cnncli.config.problems import problems_of
+from cnncli.config.train import AdamW, Constant, Cosine, EarlyStopping, OneCycle, RmsProp, Sgd, StepDecay, TrainSpec
+
+
+def problems(section: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where and what: the problems of a section as a user reads them."""
+    with pytest.raises(ValidationError) as caught:
+        TrainSpec.model_validate(section)
+    return [(".".join(map(str, each.route)), each.message) for each in problems_of(caught.value, TrainSpec)]
+
+
+def test_defaults() -> None:
+    spec = TrainSpec()
+    assert (spec.epochs, spec.batch_size, spec.seed) == (10, 128, 0)
+    assert spec.optimizer == AdamW(lr=1e-3)
+    assert spec.schedule == Constant()
+    assert (spec.label_smoothing, spec.clip_norm, spec.early_stopping, spec.ema) == (0.0, None, None, None)
+    assert (spec.precision, spec.compile, spec.channels_last) == ("fp32", False, "auto")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sgd", Sgd()),
+        ({"sgd": 0.1}, Sgd(lr=0.1)),
+        ({"sgd": {"lr": 1, "momentum": 0.8, "nesterov": True}}, Sgd(lr=1.0, momentum=0.8, nesterov=True)),
+        ({"adamw": {"lr": 2e-3, "betas": [0.9, 0.99]}}, AdamW(lr=2e-3, betas=(0.9, 0.99))),
+        ({"rmsprop": 0.01}, RmsProp(lr=0.01)),
+    ],
+)
+def test_optimizer_forms(written: object, meant: object) -> None:
+    assert TrainSpec.model_validate({"optimizer": written}).optimizer == meant
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("one_cycle", OneCycle(warmup=0.3, start=0.04, final=4e-6)),
+        ({"step": 3}, StepDecay(every=3, factor=0.1)),
+        ({"cosine": {"final": 0.01, "warmup": 0.1}}, Cosine(final=0.01, warmup=0.1)),
+    ],
+)
+def test_schedule_forms(written: object, meant: object) -> None:
+    assert TrainSpec.model_validate({"schedule": written}).schedule == meant
+
+
+@pytest.mark.parametrize("setting", ["auto", True, False])
+def test_channels_last_takes_a_word_or_a_boolean(setting: object) -> None:
+    assert TrainSpec.model_validate({"channels_last": setting}).channels_last is setting
+
+
+def test_early_stopping_is_a_section() -> None:
+    spec = TrainSpec.model_validate({"early_stopping": {"patience": 3}})
+    assert spec.early_stopping == EarlyStopping(patience=3, metric="accuracy")
+
+
+def test_dump_is_a_config_again() -> None:
+    spec = TrainSpec.model_validate(
+        {"optimizer": {"sgd": 0.1}, "schedule": {"step": 2}, "early_stopping": {"patience": 2}, "ema": 0.99}
+    )
+    assert TrainSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+@pytest.mark.parametrize(
+    ("section", "where", "part"),
+    [
+        ({"optimizer": "adamm"}, "optimizer", "did you mean adam"),
+        ({"optimizer": {"sgd": {"lr": 0}}}, "optimizer.sgd.lr", "must be greater than 0"),
+        (
+            {"optimizer": {"sgd": {"momentum": 0, "nesterov": True}}},
+            "optimizer.sgd.nesterov",
+            "give a momentum",
+        ),
+        ({"optimizer": {"adam": {"lr": "fast"}}}, "optimizer.adam.lr", "must be a number"),
+        ({"schedule": {"cosine": {"warmup": 1.0}}}, "schedule.cosine.warmup", "must be less than 1"),
+        ({"schedule": "step"}, "schedule.step", "every is required"),
+        ({"ema": 1}, "ema", "must be less than 1"),
+        ({"clip_norm": 0}, "clip_norm", "must be greater than 0"),
+        ({"precision": "fp16"}, "precision", "did you mean bf16"),
+        ({"epochs": 0}, "epochs", "must be greater than 0"),
+        ({"epochs": True}, "epochs", "must be a whole number"),
+        (
+            {"early_stopping": {"patience": 2, "metric": "acuracy"}},
+            "early_stopping.metric",
+            "did you mean accuracy",
+        ),
+        ({"learning_rate": 0.1}, "learning_rate", "there is no such field"),
+    ],
+)
+def test_what_is_refused(section: dict[str, Any], where: str, part: str) -> None:
+    ((place, message),) = problems(section)
+    assert place == where
+    assert part in message
+
+
+def test_channels_last_message_names_the_words() -> None:
+    ((place, message),) = problems({"channels_last": "yes"})
+    assert place == "channels_last"
+    assert "auto" in message
+    assert "true or false" in message
+
+
+def test_json_schema_can_be_made() -> None:
+    schema = TrainSpec.model_json_schema()
+    assert {"epochs", "optimizer", "schedule"} <= set(schema["properties"])

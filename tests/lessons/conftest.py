@@ -1,0 +1,77 @@
+"""Pages as plain text, a network with random weights, and snapshots that can be written anew."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnncli.cli.render.lesson import page_lines
+from cnncli.cli.render.medium import Medium
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import lay_out
+from cnncli.data.batches import Normalization
+from cnncli.data.images import ImageSet
+from cnncli.lessons.page import Page
+from cnncli.module import CnnModule
+from cnncli.run import Run
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+REWRITE = os.environ.get("CNNCLI_REWRITE") == "1"
+"""Set it to write snapshots and lessons anew; read the difference before committing it."""
+
+
+def page_text(page: Page) -> str:
+    """A page as it looks off a terminal."""
+    lines = [line.plain for line in page_lines(page, Medium(80, colors=False), None)]
+    return "\n".join(lines) + "\n"
+
+
+def check_snapshot(text: str, name: str) -> None:
+    path = SNAPSHOTS / f"{name}.txt"
+    if REWRITE:
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def random_run(text: str, shape: tuple[int, int, int], seed: int = 0) -> Run:
+    """A network of a `model:` section with weights that nothing is special about, and four random images."""
+    problems: list[Problem] = []
+    network = lay_out(read_blueprint(parse_document(text, name="test"), problems), shape, 3, problems)
+    assert not problems, problems
+    generator = torch.Generator().manual_seed(seed)
+    model = CnnModule(network).eval()
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
+            if name.endswith("running_var"):
+                tensor.abs_().add_(0.1)
+    images = torch.randint(256, (4, *shape), generator=generator, dtype=torch.uint8)
+    return Run(
+        path=Path("runs/random"),
+        model=model,
+        classes=("cat", "dog", "owl"),
+        test=ImageSet(images=images, labels=torch.tensor([0, 1, 2, 0])),
+        normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
+        seed=0,
+        epoch=1,
+        step=1,
+    )
+
+
+@pytest.fixture
+def plain() -> Callable[[Page], str]:
+    return page_text
+
+
+@pytest.fixture
+def snapshot() -> Callable[[str, str], None]:
+    return check_snapshot
+
+
+@pytest.fixture
+def make_run() -> Callable[..., Run]:
+    return random_run

@@ -1,0 +1,139 @@
+"""The house rules that no linter checks: light imports, small files, short functions.
+
+Which room may import which is checked by import-linter; its contracts are in pyproject.toml.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cnncli
+
+PACKAGE = Path(cnncli.__file__).parent
+HEAVY = {"torch", "torchvision", "tensorboard"}
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+room = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(getattr(room, "__path__", []), room.__name__ + "."):
+    importlib.import_module(module.name)
+print("loaded:", *sys.modules)
+"""
+
+RUN_COMMAND = """
+import atexit, sys
+atexit.register(lambda: print("loaded:", *sys.modules))
+from cnncli.cli.app import main
+main()
+"""
+
+
+RUN_TO_THE_FIRST_STEP = f"""
+import sys
+from cnncli.training.progress import Progress
+Progress.write = lambda *_: sys.exit(0)  # it is called after every step
+{RUN_COMMAND}
+"""
+
+
+def loaded_modules(program: str, *arguments: str) -> set[str]:
+    """What is in `sys.modules` of a fresh Python after a program that must succeed."""
+    command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    loaded = done.stdout.splitlines()[-1].split()
+    assert loaded[0] == "loaded:"
+    return {*loaded[1:]}
+
+
+def loaded_packages(program: str, *arguments: str) -> set[str]:
+    """The same without what is within packages."""
+    return {name.partition(".")[0] for name in loaded_modules(program, *arguments)}
+
+
+@pytest.mark.parametrize("room", ["errors", "geometry", "spec", "analysis", "cli.app"])
+def test_light_rooms_load_nothing_heavy(room: str) -> None:
+    loaded = loaded_packages(IMPORT_ALL, f"cnncli.{room}")
+    assert "cnncli" in loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "train --help",
+        "schema",
+        "validate quickstart",
+        "inspect quickstart",
+        "explain --help",
+        "explain receptive-field",
+        "explain architecture",
+        "show --help",
+        "show features --help",
+    ],
+)
+def test_light_commands_load_nothing_heavy(command: str) -> None:
+    loaded = loaded_packages(RUN_COMMAND, *command.split())
+    assert "cnncli" in loaded
+    assert not loaded & HEAVY
+
+
+def test_the_heavy_is_seen_where_it_is() -> None:
+    assert loaded_packages(IMPORT_ALL, "cnncli.module") & HEAVY == {"torch"}
+
+
+def test_the_first_step_waits_for_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """TensorBoard's packages and Pillow are for what is written after it; each of the others stands for a second."""
+    loaded = loaded_modules(RUN_TO_THE_FIRST_STEP, "train", "quickstart", "--quiet", "--out", str(tmp_path))
+    assert "cnncli.training.step" in loaded
+    assert not loaded & {"tensorboard", "google.protobuf", "PIL", "torchvision", "torch._dynamo", "sympy"}
+
+
+def test_a_training_does_without_torchs_compiler_and_torchvision(tmp_path: Path) -> None:
+    """torch's optimizers import its compiler when they are made, stepped or saved: a second, and 150 MB of memory."""
+    words = ("train", "quickstart", "--quiet", "--out", str(tmp_path), "--set", "train.epochs=1")
+    loaded = loaded_modules(RUN_COMMAND, *words)
+    assert {"cnncli.training.step", "tensorboard", "PIL"} <= loaded
+    assert not loaded & {"torch._dynamo", "sympy", "torchvision"}
+
+
+def modules() -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield path.relative_to(PACKAGE.parent), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_only_the_board_knows_torchs_tensorboard() -> None:
+    """import-linter sees no further than `torch`."""
+    board = Path("cnncli/board/event_file.py")
+    users = {path for path, tree in modules() if any("torch.utils.tensorboard" in name for name in imported(tree))}
+    assert users == {board}
+
+
+def test_files_are_short() -> None:
+    lines = {path.as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert len(lines) > 20
+    assert {path: count for path, count in lines.items() if count > 350} == {}
+
+
+def test_functions_fit_a_screen() -> None:
+    lines = {
+        f"{path}:{node.lineno} {node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for path, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert len(lines) > 100
+    assert {function: count for function, count in lines.items() if count > 60} == {}

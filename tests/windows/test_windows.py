@@ -1,0 +1,139 @@
+"""Windows and cycles against torch and against figures worked by hand."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from torch.nn import functional
+
+from cnncli.windows import (
+    Adaptive,
+    AxisReceptiveField,
+    ClosedForm,
+    Gathered,
+    Padded,
+    Pattern,
+    Resampled,
+    Sliding,
+    Transposed,
+    Window,
+)
+
+
+def chain(size: int, *windows: Window) -> AxisReceptiveField:
+    field = AxisReceptiveField.of_input(size)
+    for window in windows:
+        field = field.through(window)
+    return field
+
+
+def touched(operate: torch.nn.Module, size: int) -> list[set[int]]:
+    """For every unit the positions it reads, by NaN; over maps (size, 1, size, 1)."""
+    maps = torch.zeros(size, 1, size, 1)
+    maps[range(size), 0, range(size), 0] = torch.nan
+    return [set(column.nonzero().flatten().tolist()) for column in operate(maps)[:, 0, :, 0].isnan().T]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 13, 28])
+@pytest.mark.parametrize("units", [1, 2, 3, 11, 28, 37])
+@pytest.mark.parametrize(
+    ("mode", "align_corners"), [("nearest", False), ("nearest-exact", False), ("linear", False), ("linear", True)]
+)
+def test_resampling_is_torchs(size: int, units: int, mode: str, align_corners: bool) -> None:
+    options = {"align_corners": align_corners} if mode == "linear" else {}
+    name = {"linear": "bilinear"}.get(mode, mode)
+
+    class Interpolate(torch.nn.Module):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return functional.interpolate(maps, size=(units, 1), mode=name, **options)
+
+    window = Resampled(units=units, mode=mode, align_corners=align_corners)  # type: ignore[arg-type]  # a parameter
+    assert [set(window.reads(unit, size)) for unit in range(units)] == touched(Interpolate(), size)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (0, 3), (-1, 2)])
+def test_padding_is_torchs(mode: str, before: int, after: int) -> None:
+    class Pad(torch.nn.Module):
+        def forward(self, maps: torch.Tensor) -> torch.Tensor:
+            return functional.pad(maps, (0, 0, before, after), mode=mode)
+
+    window = Padded(before=before, after=after, mode=mode)  # type: ignore[arg-type]  # a parameter
+    reads = [{each for each in window.reads(unit, 6) if 0 <= each < 6} for unit in range(window.output_size(6))]
+    assert reads == touched(Pad(), 6)
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3, 4])
+def test_ceil_mode_is_torchs(kernel: int, stride: int) -> None:
+    """Sizes from 3 to 11; a last window that would start in the padding behind is left out."""
+    pad = kernel // 2
+    window = Sliding(kernel=kernel, stride=stride, before=pad, after=pad, ceil_mode=True)
+    for size in range(3, 12):
+        pooled = functional.max_pool1d(torch.zeros(1, 1, size), kernel, stride, pad, ceil_mode=True)
+        assert window.output_size(size) == pooled.shape[-1]
+
+
+def test_the_stem_of_resnet_in_closed_form() -> None:
+    """7/2 padded by 3, then 3/2 padded by 1 (ResNet's stem): size 11, jump 4, from pixel -5."""
+    cycle = chain(224, Sliding(kernel=7, stride=2, before=3, after=3), Sliding(kernel=3, stride=2, before=1)).cycle
+    assert cycle == ClosedForm((Pattern(-5, 2**11 - 1),), 4)
+    assert cycle.center == 0
+
+
+def test_doubling_gives_half_a_pixel_of_jump() -> None:
+    field = chain(8, Resampled(units=16), Sliding(kernel=3, before=1, after=1))
+    assert field.jump == Fraction(1, 2)
+    # Units 2q read pixels q - 1 and q, units 2q + 1 read q and q + 1.
+    assert field.cycle == ClosedForm((Pattern(-1, 0b11), Pattern(0, 0b11)), 1)
+
+
+def test_a_pool_undoes_the_turns_of_an_upsampling() -> None:
+    field = chain(8, Resampled(units=16), Sliding(kernel=2, stride=2))
+    assert field.cycle == ClosedForm.of_input()
+
+
+def test_transposed_units_that_nothing_reaches() -> None:
+    field = chain(3, Transposed(kernel=1, stride=3))
+    assert field.seen == (0b001, 0, 0, 0b010, 0, 0, 0b100)
+    assert [field.interval(unit) for unit in (0, 1)] == [(0, 0), None]
+
+
+def test_unequal_bins() -> None:
+    """Seven positions in four bins: 0-1, 1-3, 3-5, 5-6."""
+    field = chain(7, Adaptive(units=4))
+    assert [field.interval(unit) for unit in range(4)] == [(0, 1), (1, 3), (3, 5), (5, 6)]
+    assert field.cycle is not None
+    assert (field.cycle.size, field.jump) == (3, Fraction(7, 4))
+
+
+def test_holes_of_dilation() -> None:
+    """Three 3x3 with dilation 2 read 7 of the 13 positions they span."""
+    cycle = chain(28, *[Sliding(kernel=3, dilation=2)] * 3).cycle
+    assert cycle is not None
+    assert (cycle.patterns[0].used, cycle.patterns[0].size) == (7, 13)
+
+
+def test_paths_that_step_differently_have_no_closed_form_but_exact_units() -> None:
+    one, other = chain(9, Adaptive(units=3)), chain(9, Sliding(kernel=5, stride=2))
+    union = AxisReceptiveField.union([one, other])
+    assert union.cycle is None
+    assert [union.interval(unit) for unit in range(3)] == [(0, 4), (2, 6), (4, 8)]
+    assert {path.jump for path in union.smallest} == {2, 3}
+
+
+def test_smallest_and_largest_over_paths() -> None:
+    """A residual block: nothing and a 5 beside each other, then a 3."""
+    start = chain(28, Sliding(kernel=3, before=1, after=1))
+    union = AxisReceptiveField.union([start, start.through(Sliding(kernel=5, before=2, after=2))])
+    after = union.through(Sliding(kernel=3, before=1, after=1))
+    assert [path.size for path in (*after.smallest, *after.largest)] == [5, 9]
+    assert after.cycle is not None
+    assert after.cycle.size == 9
+
+
+def test_positions_in_another_order_are_as_far_apart_as_before() -> None:
+    """Rolled by one or read backwards, four positions lie 1 apart; two windows of two 2 in four, 2/3 on average."""
+    rolled, backwards = Gathered(((3,), (0,), (1,), (2,))), Gathered(((3,), (2,), (1,), (0,)))
+    assert [window.scale(4) for window in (rolled, backwards)] == [1, 1]
+    assert Gathered(((0, 1), (0, 1), (2, 3), (2, 3))).scale(4) == Fraction(2, 3)
