@@ -24,8 +24,9 @@ from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import slugs
 from cnncli.training.evaluate import evaluating
 from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
-from cnncli.views.feature_maps import CONVOLUTIONS, MAPPED, POOLS, as_maps, feature_map_picture
+from cnncli.views.feature_maps import as_maps, feature_map_picture
 from cnncli.views.kernels import kernel_picture
+from cnncli.views.view import CONVOLUTIONS, MAPPED, POOLS
 
 FOLDER = "evolution"
 

@@ -15,25 +15,15 @@ from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
 from cnncli.errors import UsageError
 from cnncli.inspection.rows import Row
 from cnncli.layers import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
     Conv,
     ConvTranspose,
-    GlobalAvgPool,
-    GlobalMaxPool,
     Linear,
-    MaxPool,
 )
 from cnncli.run import InputImage, Run
 from cnncli.tensorboard.event_file import slug
-from cnncli.views.kernels import dead_note
-from cnncli.views.view import Exhibit, chosen_images, chosen_layers
+from cnncli.views.dead_filters import dead_note
+from cnncli.views.view import MAPPED, Exhibit, chosen_images, chosen_layers
 
-CONVOLUTIONS = (Conv, ConvTranspose)
-POOLS = (MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
-MAPPED = (*CONVOLUTIONS, *POOLS)
-"""The layers whose outputs are worth a picture each; a global pool's numbers are maps of 1x1."""
 LEAST_TILE, LEAST_TILE_IN_ROWS, LEAST_PIXEL_IN_ROWS = 18, 10, 5
 """Pixels: with a number above every map; in rows with a number at the beginning; there, for 1x1 maps."""
 

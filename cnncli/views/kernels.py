@@ -14,8 +14,8 @@ from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
 from cnncli.layers import Conv, ConvTranspose
 from cnncli.run import Run
-from cnncli.views.feature_maps import CONVOLUTIONS
-from cnncli.views.view import Exhibit, chosen_layers
+from cnncli.views.dead_filters import dead_note
+from cnncli.views.view import CONVOLUTIONS, Exhibit, chosen_layers
 
 GRAY = 128
 """The level of a weight of zero; 255 is the end of the scale, and 1 its other end."""
@@ -177,13 +177,6 @@ def _caption(layout: Layout, outputs: int, inputs: int, groups: int) -> str:
     channels = f"{layout.tiles} of {inputs} inputs" if layout.tiles < inputs else f"{inputs} inputs"
     of_groups = f" of each of {groups} groups" if groups > 1 else ""
     return f"{height}x{width}, {filters} down, {channels}{of_groups} across"
-
-
-def dead_note(dead: Collection[int] | None, *, of: int, what: str) -> list[str]:
-    """The line that counts the dead; also where there are none yet, so that nothing moves when there are."""
-    if dead is None:
-        return []
-    return [f"{len(dead)} of {of} {what} dead" + ": outlined" * bool(dead)]
 
 
 def _notes(values: Values, *, by_norm: bool, several_scales: bool) -> list[str]:

@@ -21,8 +21,7 @@ from cnncli.layers import Logits
 from cnncli.layers.base import Layer
 from cnncli.module import CnnModule
 from cnncli.run import Run
-from cnncli.views.feature_maps import CONVOLUTIONS
-from cnncli.views.view import Exhibit, chosen_layers
+from cnncli.views.view import CONVOLUTIONS, Exhibit, chosen_layers
 
 NUMBERS = 1 << 25
 """Outputs that a batch may make, all layers together: 128 MiB of them."""

@@ -10,6 +10,16 @@ from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import Tile, png
 from cnncli.errors import DiskError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
+from cnncli.layers import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool,
+    Conv,
+    ConvTranspose,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+)
 from cnncli.layers.base import Layer
 from cnncli.run import InputImage, Run
 from cnncli.tensorboard.event_file import EventFile
@@ -18,6 +28,11 @@ from cnncli.tensorboard.projector import Projection, write_projection
 SHOW = "show"
 """The folder of a run that the pictures go to, and with it a run of its own for TensorBoard: there no later picture
 evicts one that the training wrote, and a run that is still training keeps its event file to itself."""
+
+CONVOLUTIONS = (Conv, ConvTranspose)
+POOLS = (MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
+MAPPED = (*CONVOLUTIONS, *POOLS)
+"""The layers whose outputs are worth a picture each; a global pool's numbers are maps of 1x1."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

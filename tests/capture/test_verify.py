@@ -16,7 +16,7 @@ from cnncli.inspection.graph import Graph, GraphNode
 from cnncli.module import CnnModule
 from cnncli.windows import Sliding
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "try_models.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "try_models.py"
 MODELS: dict[str, int] = runpy.run_path(str(SCRIPT))["VERIFIED"]
 
 

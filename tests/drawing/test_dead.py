@@ -7,8 +7,9 @@ import torch
 from cnncli.drawing.canvas import MARK, Box
 from cnncli.drawing.color import Pixels, Scale
 from cnncli.drawing.grid import Picture
+from cnncli.views.dead_filters import dead_note
 from cnncli.views.feature_maps import feature_map_picture
-from cnncli.views.kernels import dead_note, kernel_picture
+from cnncli.views.kernels import kernel_picture
 
 
 def kernels(shape: tuple[int, ...], dead: tuple[int, ...] | None) -> Picture:
