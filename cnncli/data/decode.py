@@ -6,6 +6,7 @@ M: images in a chunk, C: channels, H, W: height and width.
 import hashlib
 import io
 import math
+import multiprocessing
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 
 import numpy as np
@@ -200,7 +202,7 @@ def _decoded(images: "_Chunks", workers: int) -> Generator[Chunk]:
         batch_size=None,
         sampler=range(number, len(images)),
         num_workers=min(workers, len(images) - number),
-        worker_init_fn=_ignore_interrupt,
+        worker_init_fn=_start_worker,
         multiprocessing_context="fork" if sys.platform == "linux" else None,
         generator=torch.Generator(),  # not torch's own, whose state would change
     )
@@ -214,9 +216,17 @@ def _decoded(images: "_Chunks", workers: int) -> Generator[Chunk]:
         decoded._shutdown_workers()  # now, not when an exception that refers to it is gone
 
 
-def _ignore_interrupt(_: int) -> None:
-    """Leave Ctrl-C to the process that started this one."""
+def _start_worker(_: int) -> None:
+    """Leave Ctrl-C to the parent process, and end with it: torch's own check waits for a pipe that nobody reads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_exit_after_parent, daemon=True).start()
+
+
+def _exit_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 class _Chunks(Dataset[Chunk]):
@@ -227,7 +237,8 @@ class _Chunks(Dataset[Chunk]):
         self._shape = (channels, *size)
         self._per_chunk = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // math.prod(self._shape)))
         # Of each worker its process and the position of the image that it is decoding, or -1.
-        self._current = torch.full((workers, 2), -1).share_memory_()
+        self._current = torch.full((workers, 2), -1)
+        self._current.share_memory_()  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     def __len__(self) -> int:
         return -(-len(self._paths) // self._per_chunk)
