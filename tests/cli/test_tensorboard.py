@@ -197,10 +197,10 @@ def test_a_tensorboard_that_exits_later_is_an_error(
 def test_a_tensorboard_that_never_answers(
     runs: Path, fake_tensorboard: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ignores_sigterm = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('thinking', flush=True)"
+    fake_tensorboard(
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('thinking', flush=True)\n"
+        "time.sleep(60)"
     )
-    fake_tensorboard(f"{deaf}; time.sleep(60)")
     monkeypatch.setattr(server_module, "_START_SECONDS", 0.0)
     monkeypatch.setattr(server_module, "_GRACE_SECONDS", 0.1)
     with server_module.Server(runs) as server:
