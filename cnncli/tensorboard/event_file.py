@@ -33,7 +33,7 @@ from torch import Tensor
 
 from cnncli.drawing.image import png
 from cnncli.files import disk_errors_explained
-from cnncli.inspection.rows import Inspection, Row
+from cnncli.inspection.table import LayerTable, Row
 from cnncli.layers import Shape
 
 HISTOGRAM_BINS = 64
@@ -155,9 +155,9 @@ class EventFile:
         for summary in _summary.hparams(dict(values), dict.fromkeys(metrics)):
             self._write(Event(summary=summary))
 
-    def graph(self, inspection: Inspection) -> None:
+    def graph(self, table: LayerTable) -> None:
         """The network for the "graphs" tab; see `graph_def`."""
-        self._write(Event(graph_def=graph_def(inspection).SerializeToString()))
+        self._write(Event(graph_def=graph_def(table).SerializeToString()))
 
     def _write(self, event: Event) -> None:
         event.wall_time = time.time()
@@ -176,10 +176,10 @@ def _size(encoded: bytes) -> tuple[int, int]:
     return width, height
 
 
-def graph_def(inspection: Inspection) -> GraphDef:
+def graph_def(table: LayerTable) -> GraphDef:
     """The layers in order of computation. Blocks are scopes, which TensorBoard can collapse."""
-    first = NodeDef(name=_INPUT, op=_INPUT, attr=_shape(inspection.input_shape))
-    return GraphDef(node=[first, *map(_node, inspection.rows)])
+    first = NodeDef(name=_INPUT, op=_INPUT, attr=_shape(table.input_shape))
+    return GraphDef(node=[first, *map(_node, table.rows)])
 
 
 def _node(row: Row) -> NodeDef:

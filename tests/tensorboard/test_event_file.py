@@ -21,7 +21,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignor
 from cnncli.config.config import read_config
 from cnncli.errors import DiskError
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.tensorboard.event_file import EventFile, record, slugs
 
 
