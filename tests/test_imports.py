@@ -52,7 +52,7 @@ def loaded_packages(program: str, *arguments: str) -> set[str]:
     return {name.partition(".")[0] for name in loaded_modules(program, *arguments)}
 
 
-@pytest.mark.parametrize("package", ["errors", "windows", "fields", "layers", "config", "inspection", "cli.app"])
+@pytest.mark.parametrize("package", ["errors", "windows", "fields", "config", "inspection", "cli.app"])
 def test_light_packages_load_nothing_heavy(package: str) -> None:
     loaded = loaded_packages(IMPORT_ALL, f"cnncli.{package}")
     assert "cnncli" in loaded
