@@ -58,9 +58,9 @@ def resume(experiment: Experiment, run: RunDirectory) -> None:
     """
     _check_same_data(experiment, run)
     training = experiment.training
-    training.load_state_dict(experiment.group.from_first(load_state(run.last)))
+    training.load_state_dict(experiment.group.broadcast(load_state(run.last)))
     stopping = experiment.config.train.early_stopping
-    if run.status().state == "complete" and stopping and training.epochs_without_gain >= stopping.patience:
+    if run.status().state == "complete" and stopping and training.epochs_without_improvement >= stopping.patience:
         raise UsageError(
             f"early stopping ended {run.path} after {training.epochs_done} epochs",
             remedy="train it longer with --set train.early_stopping=null, or with a larger patience",
@@ -78,8 +78,8 @@ def _check_same_data(experiment: Experiment, run: RunDirectory) -> None:
 
 
 def note_resumption(run: RunDirectory, meta: dict[str, Any]) -> None:
-    """Add to meta.json what the run goes on with, and say what keeps it from giving the same bits as before."""
-    first = run.meta()
+    """Add to metadata.json what the run goes on with, and say what keeps it from giving the same bits as before."""
+    first = run.metadata()
     for what, before, now in (
         ("torch", first.get("versions", {}).get("torch"), meta["versions"]["torch"]),
         ("precision", first.get("precision", meta["precision"]), meta["precision"]),
@@ -91,4 +91,4 @@ def note_resumption(run: RunDirectory, meta: dict[str, Any]) -> None:
             _log.warning(
                 f"begun with {what} {before}, goes on with {now}: the weights will not be the same, bit for bit"
             )
-    run.write_meta({**first, "resumed": [*first.get("resumed", []), meta]})
+    run.write_metadata({**first, "resumed": [*first.get("resumed", []), meta]})

@@ -35,7 +35,7 @@ from cnncli.training.device import (
 )
 from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.optimizer import build_optimizer
-from cnncli.training.process_group import ALONE, Group
+from cnncli.training.process_group import ALONE, ProcessGroup
 from cnncli.training.schedule import build_schedule
 from cnncli.training.state import EmaWeights, Training
 
@@ -95,12 +95,12 @@ class Experiment:
     probes: Probes
     normalization: Normalization
     data_files: dict[str, str]
-    group: Group = ALONE
+    group: ProcessGroup = ALONE
 
     @property
     def model(self) -> CnnModule:
         """The network whose weights are to be used: the averaged one, if there is an average."""
-        model = self.training.best_model
+        model = self.training.inference_model
         assert isinstance(model, CnnModule), "prepare() trains nothing else"
         return model
 
@@ -110,7 +110,7 @@ def prepare(
     *,
     data_dir: Path,
     device: torch.device,
-    group: Group = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Experiment:
     """Load the data, build the network and what trains it.
 
@@ -161,9 +161,10 @@ def prepare(
         )
 
 
-def _loaded(config: Config, data_dir: Path, device: torch.device, group: Group) -> Dataset:
+def _loaded(config: Config, data_dir: Path, device: torch.device, group: ProcessGroup) -> Dataset:
     """The data, which one process of a machine reads or downloads before the others; all must have the same."""
-    with group.turn(), out_of_memory_explained(device, remedy="make data.size smaller, or use fewer images"):
+    remedy = "make data.size smaller, or use fewer images"
+    with group.local_main_first(), out_of_memory_explained(device, remedy=remedy):
         dataset = load_dataset(config.data, data_dir=data_dir)
     group.check_same("config", config.resolved())
     group.check_same("data", json.dumps(dataset.files, sort_keys=True))
@@ -230,7 +231,7 @@ def _training(
         schedule=build_schedule(
             spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
         ),
-        average=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
+        ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
     )
 
 

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.drawing.animation import animation
 from cnncli.drawing.color import Scale, Values
 from cnncli.drawing.grid import Picture
@@ -22,7 +23,6 @@ from cnncli.files import disk_errors_explained, replace_file
 from cnncli.layers.base import Layer
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import slugs
-from cnncli.training.evaluate import evaluating
 from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
 from cnncli.views.feature_maps import as_maps, feature_map_picture
 from cnncli.views.kernels import kernel_picture
@@ -248,7 +248,7 @@ class Drawings:
         """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""
         probes = self._experiment.probes
         names, pools = self._names(MAPPED), self._names(POOLS)
-        with evaluating(model), torch.inference_mode():
+        with evaluation_mode(model), torch.inference_mode():
             maps = model.outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)
         for i, title in enumerate(probes.titles):
             for name in names:

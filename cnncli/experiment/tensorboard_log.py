@@ -76,7 +76,7 @@ class Logbook:
         """The pages that stay as they are, and the pictures of step 0.
 
         Args:
-            meta: versions and machine, as in meta.json.
+            meta: versions and machine, as in metadata.json.
             untrained: the network as it was at step 0.
         """
         config = self._experiment.config

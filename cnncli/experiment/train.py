@@ -15,37 +15,41 @@ from cnncli.experiment.setup import Experiment
 from cnncli.training.checkpoint import load_weights, save_checkpoint
 from cnncli.training.evaluate import Evaluation, evaluate
 from cnncli.training.loop import Epoch, fit
-from cnncli.training.metadata import collect_meta
+from cnncli.training.metadata import collect_metadata
 from cnncli.training.process_group import StopRequest
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory, State
+from cnncli.training.step import Step
 
 
 def epochs(
-    experiment: Experiment,
-    *,
-    stop: Callable[[], bool],
-    progress: Progress | None = None,
-    profile: Profile | None = None,
+    experiment: Experiment, step: Step, *, stop: Callable[[], bool], progress: Progress | None = None
 ) -> Iterator[Epoch]:
     """Train as the config says; see `fit`."""
-    spec = experiment.config.train
-    stopping = spec.early_stopping
+    stopping = experiment.config.train.early_stopping
     return fit(
-        experiment.training,
+        step,
         experiment.train,
         experiment.validation,
         classes=len(experiment.config.classes),
-        epochs=spec.epochs,
-        label_smoothing=spec.label_smoothing,
-        clip_norm=spec.clip_norm,
-        bf16=experiment.bf16,
-        compiled=spec.compile and experiment.group.size == 1,
+        epochs=experiment.config.train.epochs,
         patience=stopping.patience if stopping else None,
         metric=stopping.metric if stopping else "accuracy",
         progress=progress,
         stop=stop,
+    )
+
+
+def build_step(experiment: Experiment, profile: Profile | None = None) -> Step:
+    """The step of a training, as the config says."""
+    spec = experiment.config.train
+    return Step(
+        experiment.training,
+        label_smoothing=spec.label_smoothing,
+        clip_norm=spec.clip_norm,
+        bf16=experiment.bf16,
+        compiled=spec.compile and experiment.group.size == 1,
         profile=profile,
         group=experiment.group,
     )
@@ -63,8 +67,8 @@ def train_worker(experiment: Experiment, *, resumed: bool, stop: Callable[[], bo
         DivergedError, DeviceError: see `fit`.
     """
     if resumed:
-        experiment.training.load_state_dict(experiment.group.from_first(None))
-    for _ in epochs(experiment, stop=experiment.group.vote(stop)):
+        experiment.training.load_state_dict(experiment.group.broadcast(None))
+    for _ in epochs(experiment, build_step(experiment), stop=experiment.group.stop_request(stop)):
         pass
 
 
@@ -93,9 +97,10 @@ def train_run(
     Args:
         experiment: what to train.
         run: where; new, or with `resumed` the run to go on with.
-        command: the command line, for meta.json.
+        command: the command line, for metadata.json.
         resumed: go on from the run's last checkpoint.
-        progress, stop, profile: see `fit`.
+        progress, stop: see `fit`.
+        profile: see `Step`.
 
     Raises:
         RunError: another process trains in the directory; or its checkpoint is missing, damaged, or of another network.
@@ -112,10 +117,10 @@ def train_run(
                 note_resumption(run, meta)
             else:
                 run.write_config(experiment.config.document.text)
-                run.write_meta(meta)
+                run.write_metadata(meta)
             run.write_resolved(experiment.config.resolved())
-            vote = experiment.group.vote(stop)
-            fit_on = partial(epochs, experiment, progress=progress, profile=profile)
+            vote = experiment.group.stop_request(stop)
+            fit_on = partial(epochs, experiment, build_step(experiment, profile), progress=progress)
             with (
                 _logbook(experiment, run, resumed_at=experiment.training.step + 1)
                 if resumed
@@ -213,7 +218,7 @@ def _epochs(
 
 
 def _meta_of(experiment: Experiment, command: Sequence[str]) -> dict[str, Any]:
-    return collect_meta(
+    return collect_metadata(
         device=experiment.device,
         bf16=experiment.bf16,
         processes=experiment.group.size,

@@ -76,7 +76,7 @@ def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
         "logged": {**logged_data(run.path), "wanted": config.log.images > 0},
         **_tested(run, data_dir=data_dir),
         "files": _files(run),
-        "meta": run.meta() if (run.path / "meta.json").is_file() else None,
+        "meta": run.metadata() if (run.path / "metadata.json").is_file() else None,
     }
 
 

@@ -242,4 +242,4 @@ def test_units_that_are_not_there(run_cnncli: Run, run_directory: Path, argument
 def test_a_run_that_is_not_there(run_cnncli: Run, tmp_path: Path) -> None:
     code, _, err = run_cnncli("explain", "unit", str(tmp_path / "none"), "--layer", "conv1")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err

@@ -45,7 +45,7 @@ def test_a_page_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.Ca
     assert len(data["logged"]["feature_maps"]) == 4 * 10
     assert [row[0] for row in data["table"]["rows"]] == [layer["name"] for layer in data["network"]["layers"]]
     assert data["files"]["config.yaml"] == (run / "config.yaml").read_text("utf-8")
-    assert data["meta"] == json.loads((run / "meta.json").read_text())
+    assert data["meta"] == json.loads((run / "metadata.json").read_text())
     assert data["exhibits"][0]["kind"] == "patches"
 
 
@@ -128,8 +128,8 @@ def test_names_of_the_user_and_data_that_are_gone(
 @pytest.mark.parametrize(
     ("prepare", "code", "said"),
     [
-        (lambda run: run / "nowhere", 5, "is not there"),
-        (lambda run: run.parent, 5, "is not the directory of a run"),
+        (lambda run: run / "nowhere", 5, "does not exist"),
+        (lambda run: run.parent, 5, "not a run directory"),
         (lambda run: (run / "resolved.yaml").unlink() or run, 5, "ended before it had a config"),
         (lambda run: (run / "metrics.jsonl").write_text("{\n") and run, 5, "a line is not JSON"),
         (lambda run: (run / "report.html").mkdir() or run, 2, "is a directory"),
@@ -150,5 +150,5 @@ def test_what_cannot_be_done_is_said(
 
 
 def test_a_page_that_cannot_be_written(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> None:
-    assert exit_code_of("report", run, "--out", run / "meta.json" / "page.html") == 7
+    assert exit_code_of("report", run, "--out", run / "metadata.json" / "page.html") == 7
     assert "cannot be written" in capfd.readouterr().err.replace("\n", " ")
