@@ -1,18 +1,18 @@
 """How the program reports an error: a message and a remedy on stderr, and the exit code."""
 
-import errno
 import sys
 import traceback
 
 from cnncli.errors import CnncliError, DiskError
+from cnncli.files import is_disk_full
 
 
 def as_user_error(error: Exception) -> CnncliError:
     """The error as it is shown to users: a full disk is a DiskError wherever it happened, any other is a bug."""
     if isinstance(error, CnncliError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError(f"cannot write to the disk: {error.strerror}", remedy="free some space")
+    if is_disk_full(error):
+        return DiskError(f"the disk is full: {error}", remedy="free some space")
     return CnncliError(
         f"internal error: {type(error).__name__}: {error}",
         remedy="this is a bug in cnncli; run the command again with --debug and report what it prints",

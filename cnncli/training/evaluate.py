@@ -29,7 +29,7 @@ class Batches(Protocol):
         """Images in the whole batch of a step, from 0."""
         ...
 
-    def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start_step: int = 0, shard: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of an epoch from a step on: images float32 (N, C, H, W), labels int64 (N,)."""
         ...
 
@@ -87,7 +87,7 @@ def evaluate(model: nn.Module, batches: Batches, classes: int, group: ProcessGro
     loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     with evaluation_mode(model), torch.inference_mode():
-        for images, labels in batches.epoch(1, 0, group.shard):
+        for images, labels in batches.epoch(1, shard=group.shard):
             logits: Tensor = model(images)  # (N, classes)
             loss += F.cross_entropy(logits, labels, reduction="sum")
             counts += confusion_counts(labels, logits.argmax(dim=1), classes)
