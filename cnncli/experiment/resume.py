@@ -88,7 +88,5 @@ def note_resumption(run: RunDirectory, meta: dict[str, Any]) -> None:
         ("device", first.get("device", {}).get("name"), meta["device"]["name"]),
     ):
         if before != now:
-            _log.warning(
-                f"begun with {what} {before}, goes on with {now}: the weights will not be the same, bit for bit"
-            )
+            _log.warning(f"resuming with {what} {now} (started with {before}): results will not be bit-identical")
     run.write_metadata({**first, "resumed": [*first.get("resumed", []), meta]})
