@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cnncli.config.config import read_config
 from cnncli.errors import CnncliError, RunError, UsageError
-from cnncli.experiment.resume import check_can_go_on
+from cnncli.experiment.resume import check_resumable
 from cnncli.experiment.setup import prepare
 from cnncli.experiment.train import train_run
 from cnncli.training.checkpoint import read_manifest
@@ -41,7 +41,7 @@ def go(folder: Path, text: str, *assignments: str, run: RunDirectory | None = No
     config.write_text(text, encoding="utf-8")
     read = read_config(str(config), data_dir=folder, assignments=assignments)
     if run is not None:
-        check_can_go_on(read, run)
+        check_resumable(read, run)
     experiment = prepare(read, data_dir=folder, device=torch.device("cpu"))
     where = run or RunDirectory.create(folder / "runs", read.name, datetime.now(UTC))
     for _ in train_run(
