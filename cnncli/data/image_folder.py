@@ -9,7 +9,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from cnncli.config.data import folder_layout
-from cnncli.data.decode import image_suffixes
-from cnncli.data.decoding import Target, decode_all
+from cnncli.data.decode import decoding, image_suffixes
 from cnncli.data.image_cache import CachedImages, fingerprint, remove_outdated
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.splits import stratified_split
@@ -120,7 +118,7 @@ def _decode_all(
     """Hand on every image decoded, from first to last.
 
     Returns:
-        One checksum of all files and their names; the sums of each image, (N, C, 2), as `Decoded` has them.
+        One checksum of all files and their names; the sums of each image, (N, C, 2), as `Chunk` has them.
     """
     names = (path.relative_to(listing.root).as_posix() for path in listing.paths)
     total, done = len(listing.paths), 0
@@ -129,7 +127,7 @@ def _decode_all(
     broken: list[str] = []
     began = time.monotonic()
     next_notice = began + _FIRST_TOLD
-    with closing(decode_all(listing.paths, Target(channels, size))) as chunks:
+    with decoding(listing.paths, channels=channels, size=size) as chunks:
         for chunk in chunks:
             for digest, problem in zip(chunk.digests, chunk.problems, strict=True):
                 name = next(names)

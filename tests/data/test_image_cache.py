@@ -16,7 +16,8 @@ from PIL import Image
 
 from cnncli.config.config import read_config
 from cnncli.config.data import DataSpec
-from cnncli.data import decoding, image_cache
+from cnncli.data import decode as decode_module
+from cnncli.data import image_cache
 from cnncli.data import image_folder as image_files
 from cnncli.data.decode import decode
 from cnncli.data.image_cache import FOLDER, CachedImages
@@ -67,7 +68,7 @@ def pixels_by_pillow(path: Path) -> list[int]:
 @contextmanager
 def no_decoding() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_files, "decode_all", None)
+        patch.setattr(image_files, "decoding", None)
         yield
 
 
@@ -165,7 +166,7 @@ def test_a_folder_with_a_test_part_of_its_own(pets: Path) -> None:
 def test_other_rules_make_other_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(pets)
     old = kept(pets)
-    monkeypatch.setattr(image_cache, "RULE", 2)
+    monkeypatch.setattr(image_cache, "DECODER_VERSION", 2)
     load(pets)
     new = kept(pets)
     assert not new & old
@@ -241,7 +242,7 @@ def test_a_file_cut_short_is_not_believed(pets: Path, kind: str) -> None:
 def test_what_ends_decoding_leaves_nothing(
     pets: Path, monkeypatch: pytest.MonkeyPatch, what: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(decoding, "_CHUNK_IMAGES", 1)
+    monkeypatch.setattr(decode_module, "_CHUNK_IMAGES", 1)
 
     def decode_or_not(path: Path, **target: object) -> object:
         if path.name == "3.png":
@@ -251,7 +252,7 @@ def test_what_ends_decoding_leaves_nothing(
         assert any(name.endswith(".part") for name in kept(pets))
         return decode(path, **target)  # type: ignore[arg-type]  # handed on as it comes
 
-    monkeypatch.setattr(decoding, "decode", decode_or_not)
+    monkeypatch.setattr(decode_module, "decode", decode_or_not)
     with pytest.raises(what):
         load(pets)
     assert kept(pets) == set()
@@ -413,7 +414,7 @@ def test_memory_stays_bounded_while_a_folder_is_read_and_learned_from(
 ) -> None:
     """288 MiB of pixels, in less than half of it."""
     side, count, bound = 512, 384, 128 * 2**20
-    monkeypatch.setattr(decoding, "_ALONE", 0.0)
+    monkeypatch.setattr(decode_module, "_SERIAL_SECONDS", 0.0)
     for number in range(count):
         path = tmp_path / "pets" / ("cat", "dog")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
