@@ -50,7 +50,7 @@ def histogram_epochs(epochs: int, size: int, limit: int) -> range:
     """
     if not 0 < size <= limit:
         return range(0)
-    return range(epochs, 0, -(-(-epochs * size // limit)))
+    return range(epochs, 0, -epochs // (limit // size))
 
 
 class Budget:

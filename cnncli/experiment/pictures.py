@@ -62,9 +62,7 @@ class PicturePlan:
         if log.snapshots and log.kernels:
             self.animated |= {name: name for name in self._convolutions}
         if log.snapshots and self._probes:
-            self.animated |= {
-                f"{node.name}/{self._probes[0]}": node.name for node in self._nodes if node.layer.is_pool
-            }
+            self.animated |= {f"{node.name}/{self._probes[0]}": node.name for node in self._nodes if node.layer.is_pool}
 
     def draw(self, model: CnnModule) -> StepPictures:
         """All pictures of a model, which is the experiment's or a copy of it."""

@@ -70,9 +70,8 @@ class TensorBoardLog:
             config.train.epochs * len(experiment.train), self._log.images, chosen=self._log.steps, done=self._done
         )
         self._budget = Budget(run, self._log.budget)
-        self._histogram_epochs = histogram_epochs(
-            config.train.epochs, self._histogram_bytes(), self._budget.limit // 2
-        )
+        self._left_out: set[str] = set()  # tags
+        self._histogram_epochs = histogram_epochs(config.train.epochs, self._histogram_bytes(), self._budget.limit // 2)
 
     def begin(self, metadata: Mapping[str, Any], untrained: CnnModule) -> None:
         """Write what does not change, and the pictures of step 0.
@@ -157,19 +156,24 @@ class TensorBoardLog:
         )
 
     def _write_pictures(self, step: int, pictures: Mapping[str, bytes]) -> None:
-        """Write the pictures that fit in the budget, in order. Before the last step, room for the last ones is kept."""
-        left, total = self._left(), sum(map(len, pictures.values())) + len(pictures) * _RECORD_BYTES
+        """Write the pictures that fit in the budget. A tag without a picture of step 0 gets none later.
+
+        Before the last step, room is kept for the last pictures, so that each tag has its first and its last.
+        """
+        sizes = {tag: len(png) + _RECORD_BYTES for tag, png in pictures.items() if tag not in self._left_out}
+        left = self._left()
         if any(map(self.due, self._steps)):
             left = int(left / (1 + GROWTH))
-            if step and total > left:
+            if step and sum(sizes.values()) > left:
                 self._budget.report("pictures", f"are left out from step {step:,} until the last step")
                 return
-        for tag, encoded in pictures.items():
-            if len(encoded) + _RECORD_BYTES <= left:
-                left -= len(encoded) + _RECORD_BYTES
-                self._events.pictures(step, {tag: encoded})
+        for tag, size in sizes.items():
+            if size <= left:
+                left -= size
+                self._events.pictures(step, {tag: pictures[tag]})
             else:
-                self._budget.report("pictures", f"are left out, such as {tag} of step {step:,}")
+                self._left_out.add(tag)
+                self._budget.report("pictures", f"are left out, such as {tag} from step {step:,}")
 
     def _write_histograms(self, step: int) -> None:
         """The histogram of every parameter, and of its gradient at the last step."""
