@@ -160,7 +160,7 @@ class TensorBoardLog:
 
         Before the last step, room is kept for the last pictures, so that each tag has its first and its last.
         """
-        sizes = {tag: len(png) + _RECORD_BYTES for tag, png in pictures.items() if tag not in self._left_out}
+        sizes = {tag: len(encoded) + _RECORD_BYTES for tag, encoded in pictures.items() if tag not in self._left_out}
         left = self._left()
         if any(map(self.due, self._steps)):
             left = int(left / (1 + GROWTH))
