@@ -26,7 +26,7 @@ from cnncli.data.splits import split_of
 from cnncli.errors import UsageError
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
@@ -178,7 +178,7 @@ class Run:
         return nodes[layer]
 
     @cached_property
-    def inspection(self) -> Inspection:
+    def inspection(self) -> LayerTable:
         """What `cnncli inspect` says of the network."""
         return inspect_graph(graph_of(self.network, ""))
 
@@ -190,7 +190,7 @@ class Run:
 
     def fields(self, node: Node) -> ReceptiveFields:
         """What the units of a layer see."""
-        fields = self.inspection.fields[node.name]
+        fields = self.inspection.receptive_fields[node.name]
         assert isinstance(fields, ReceptiveFields), "every layer of a config is known"
         return fields
 

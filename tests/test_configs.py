@@ -18,7 +18,7 @@ from cnncli.config.schema import config_schema
 from cnncli.experiment.setup import prepare
 from cnncli.experiment.train import train_run
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
 
@@ -36,7 +36,7 @@ def read(path: Path, *assignments: str) -> Config:
     return read_config(str(path), data_dir=NOWHERE, assignments=assignments)
 
 
-def inspection_of(path: Path) -> Inspection:
+def inspection_of(path: Path) -> LayerTable:
     config = read(path)
     return inspect_graph(graph_of(config.network, config.name))
 

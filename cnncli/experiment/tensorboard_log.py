@@ -12,16 +12,16 @@ from cnncli.drawing.image import png
 from cnncli.experiment.budget import GROWTH, Allotment, allot, event_bytes, picture_steps
 from cnncli.experiment.setup import DEAD_FILTER_IMAGES, Experiment
 from cnncli.experiment.snapshots import Drawings, Evolution
+from cnncli.inspection.formatting import markdown
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, inspect_graph
-from cnncli.inspection.table import markdown
+from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
 from cnncli.training.evaluate import Evaluation
 from cnncli.training.loop import Epoch
 
 
-def settings(config: Config, inspection: Inspection) -> dict[str, bool | float | str]:
+def settings(config: Config, inspection: LayerTable) -> dict[str, bool | float | str]:
     """What the runs of one network are compared by."""
     return {
         "model": config.name,

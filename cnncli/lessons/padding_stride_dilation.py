@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cnncli.inspection.units import readings_of_pixels
+from cnncli.inspection.units import reads_per_pixel
 from cnncli.lessons.notation import format_size
 from cnncli.lessons.options import DilationOption, InputOption, KernelOption, PaddingOption, StrideOption
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Pair, Paragraph, Table, TryNext
@@ -193,7 +193,7 @@ def _readings(x: "Tensor", compared: Mapping[str, SlidingWindow]) -> Figures:
     """How many windows read each pixel, for every window that fits."""
     return Figures(
         tuple(
-            matrix(x.new_tensor(readings_of_pixels(window.axes, tuple(x.shape))), name)
+            matrix(x.new_tensor(reads_per_pixel(window.axes, tuple(x.shape))), name)
             for name, window in compared.items()
             if min(window.output_size(x.shape)) > 0
         )
@@ -229,9 +229,9 @@ def _receptive_fields() -> list[Block]:
         receptive_field, sizes = AxisReceptiveField.of_input(33), []
         for each in dilations:
             receptive_field = receptive_field.through(Sliding(kernel=3, dilation=each))
-            assert receptive_field.cycle is not None, "a convolution has a closed form"
-            sizes.append(receptive_field.cycle.size)
-        used = receptive_field.seen[0].bit_count()
+            assert receptive_field.closed_form is not None, "a convolution has a closed form"
+            sizes.append(receptive_field.closed_form.size)
+        used = receptive_field.masks[0].bit_count()
         rows.append((_join(dilations), _join(sizes), f"{used} of {sizes[-1]}"))
     return [
         Paragraph("The receptive field (RF) of three stacked 3x3 convolutions, in pixels per axis:"),

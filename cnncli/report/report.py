@@ -11,9 +11,9 @@ from cnncli.config.config import Config, read_config
 from cnncli.drawing.color import DIVERGING, NOT_FINITE, SEQUENTIAL
 from cnncli.errors import DataError, RunError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
+from cnncli.inspection.formatting import columns, size_in_bytes
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, inspect_graph
-from cnncli.inspection.table import columns, size_in_bytes
+from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.report.network import maps_data, network_data
 from cnncli.report.page import document
 from cnncli.report.pictures import confusion_data, exhibits_data, logged_data
@@ -21,7 +21,7 @@ from cnncli.run import load_run, predict
 from cnncli.training.run_directory import RunDirectory
 
 
-def table_data(inspection: Inspection) -> dict[str, Any]:
+def table_data(inspection: LayerTable) -> dict[str, Any]:
     """Headings, cells and totals as texts; the hints; notes; as JSON."""
     shown = columns(wide=True)
     memory = inspection.memory
@@ -79,7 +79,7 @@ def collect(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None])
     }
 
 
-def _head(run: RunDirectory, config: Config, inspection: Inspection) -> dict[str, Any]:
+def _head(run: RunDirectory, config: Config, inspection: LayerTable) -> dict[str, Any]:
     """What stands at the top of the page."""
     status = run.status()
     return {

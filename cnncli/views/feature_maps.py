@@ -13,7 +13,7 @@ from cnncli.drawing.grid import Picture, Strip, compose, room
 from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
 from cnncli.errors import UsageError
-from cnncli.inspection.rows import Row
+from cnncli.inspection.table import Row
 from cnncli.layers import (
     Conv,
     ConvTranspose,
@@ -239,7 +239,7 @@ def sight(row: Row) -> str:
     field = row.receptive_field
     if field is None:
         return "what a unit sees is not known"
-    if field.everywhere:
+    if field.is_global:
         return "each unit sees the whole input"
     size = "x".join(map(str, field.size))
     jump = "" if field.jump is None else f", jump {'x'.join(dict.fromkeys(f'{float(each):g}' for each in field.jump))}"

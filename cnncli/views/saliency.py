@@ -198,11 +198,11 @@ def placed(cam: Tensor, fields: Sequence[AxisReceptiveField], size: Sequence[int
 
 def _middles(field: AxisReceptiveField, pixels: int) -> list[float]:
     """The middle of what each unit of an axis sees, padding included where it is counted, in pixels."""
-    count = len(field.seen)
+    count = len(field.masks)
     spans = [
         field.interval(unit)
-        if field.cycle is None
-        else (field.cycle.pattern(unit).start, field.cycle.pattern(unit).end)
+        if field.closed_form is None
+        else (field.closed_form.pattern(unit).start, field.closed_form.pattern(unit).end)
         for unit in range(count)
     ]
     middles = [(span[0] + span[1]) / 2 for span in spans if span is not None]

@@ -1,6 +1,7 @@
 """Data sets in torchvision's layout: read, checked, remembered, and downloaded where they are missing."""
 
 import gzip
+import hashlib
 import json
 import os
 import pickle
@@ -120,6 +121,22 @@ def test_nothing_is_remembered_where_nothing_can_be_written(tmp_path: Path, monk
     monkeypatch.setattr("cnncli.data.known.NamedTemporaryFile", refuse)
     assert len(load_letters(tmp_path).train) == 6
     assert not (tmp_path / MEMORY).exists()
+
+
+def test_a_file_that_was_packed_anew_counts_by_its_content(tmp_path: Path) -> None:
+    place_letters(tmp_path, suffix=".gz")
+    packed = sorted((tmp_path / "EMNIST/raw").iterdir())
+    contents = {path.stem: hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest() for path in packed}
+    facts = replace(LETTERS, md5={**contents, **{path.name: "0" * 32 for path in packed}})
+
+    def load() -> Dataset:
+        return load_known(facts, data_dir=tmp_path, notify=print, without_files="")
+
+    assert load().files[packed[0].name] == f"md5:{hashlib.md5(packed[0].read_bytes()).hexdigest()}"
+    assert len(load().train) == 6
+    packed[0].write_bytes(gzip.compress(gzip.decompress(packed[0].read_bytes())[:-1] + b"x"))
+    with pytest.raises(DataError, match="wrong checksum"):
+        load()
 
 
 def test_no_network_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,12 +305,21 @@ def test_a_pickle_that_is_no_batch(
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("name", "mean", "std"), [("mnist", 0.1307, 0.3081), ("fashion-mnist", 0.2860, 0.3530)])
-def test_the_real_sets(real_data_dir: Path, name: DatasetName, mean: float, std: float) -> None:
+def test_the_real_sets(real_data_dir: Path, tmp_path: Path, name: DatasetName, mean: float, std: float) -> None:
     loaded = load_dataset(DataSpec(name=name), data_dir=real_data_dir, notify=print)
     assert (len(loaded.train), len(loaded.test)) == (60_000, 10_000)
     found = Normalization.of(loaded.train)
     assert (found.mean[0], found.std[0]) == pytest.approx((mean, std), abs=5e-5)
     part = datasets.MNIST if name == "mnist" else datasets.FashionMNIST
-    theirs = part(str(real_data_dir), train=False)
+    theirs = part(str(unpacked(real_data_dir, part.__name__, tmp_path)), train=False)
     assert torch.equal(loaded.test.images[:, 0], theirs.data)
     assert torch.equal(loaded.test.labels, theirs.targets)
+
+
+def unpacked(data_dir: Path, name: str, target: Path) -> Path:
+    """`target` with the files of a data set as torchvision reads them: it does not read gzipped ones."""
+    (target / name / "raw").mkdir(parents=True)
+    for path in (data_dir / name / "raw").iterdir():
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        (target / name / "raw" / path.name.removesuffix(".gz")).write_bytes(content)
+    return target

@@ -19,7 +19,7 @@ from cnncli.cli.processes import are_several, one_voice
 from cnncli.config.config import Config, read_config
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 if TYPE_CHECKING:
     from cnncli.cli.render.training import TrainingDisplay
