@@ -23,7 +23,7 @@ from cnncli.layers.trace import (
     trace_unit,
 )
 from cnncli.lessons.notation import by, decimals_for, fixed, grid, operand
-from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Sign, Step, Table, TryNext
+from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Heatmap, Paragraph, Operator, Step, Table, TryNext
 from cnncli.run import InputImage, Run
 
 _DIGITS = 5
@@ -142,7 +142,7 @@ def unit_page(run: Run, node: Node, unit: Unit, seen: InputImage) -> Page:
     return Page(
         f"Unit: {node.name}, {place(unit, of=node.name)}",
         (
-            Prose(f"One number of {kind} in {run.path}, for {seen.name}. {_shapes(node)}"),
+            Paragraph(f"One number of {kind} in {run.path}, for {seen.name}. {_shapes(node)}"),
             where(run, seen, node, unit),
             *_figures(worked, decimals),
             Heading("From the sum to the answer"),
@@ -188,7 +188,7 @@ def where(run: Run, seen: InputImage, node: Node, unit: Unit) -> Block:
     )
     return Figures(
         (
-            Picture(
+            Heatmap(
                 values=seen.picture.double().mean(dim=0).numpy(),
                 title="the picture; v and > mark what the unit sees",
                 rows=rows,
@@ -211,7 +211,7 @@ def _figures(worked: Worked, decimals: int) -> list[Block]:
     if any(None in (*patch.rows, *patch.columns) for patch in trace.patches):
         dots += " Dots are places without a number: they count as zeros."
     normalized = " The picture is normalized: these are the numbers that the network gets." if name == INPUT else ""
-    return [Prose(dots + normalized), *(_convolved(patch, name, decimals) for patch in trace.patches)]
+    return [Paragraph(dots + normalized), *(_convolved(patch, name, decimals) for patch in trace.patches)]
 
 
 def _convolved(patch: Patch, name: str, decimals: int) -> Block:
@@ -220,7 +220,7 @@ def _convolved(patch: Patch, name: str, decimals: int) -> Block:
     return Step(
         f"{name}, channel {patch.channel}{_span(patch)}",
         (
-            Figures((patch_grid(patch, shown), Sign("*"), grid(patch.kernel, "kernel", decimals=shown))),
+            Figures((patch_grid(patch, shown), Operator("*"), grid(patch.kernel, "kernel", decimals=shown))),
             Formula(f"sum of products = {fixed(patch.total, decimals)}"),
         ),
     )
@@ -249,7 +249,7 @@ def _span(patch: Patch) -> str:
 def _pool_patch(patch: Patch, decimals: int) -> Block:
     title = f"channel {patch.channel}{_span(patch)}"
     if max(patch.values.shape) > 8:
-        return Step(title, (Figures((Picture(values=patch.values.numpy(), title="patch", signed=True),)),))
+        return Step(title, (Figures((Heatmap(values=patch.values.numpy(), title="patch", signed=True),)),))
     return Step(title, (Figures((patch_grid(patch, decimals),)),))
 
 
@@ -341,7 +341,7 @@ def why_page(run: Run, node: Node, unit: Unit, seen: InputImage) -> Page:
     return Page(
         f"Why: {node.name}, {place(unit, of=node.name)}",
         (
-            Prose(
+            Paragraph(
                 f"Where does this number come from, for {seen.name}? At each layer the products that the sum is made "
                 "of, largest first in the direction of the sum; the first is followed to the layer before. Other "
                 "inputs contributed as well: this is the strongest path, not the whole story."
@@ -391,11 +391,11 @@ def _step(stop: _Stop) -> Block:
 def _ending(run: Run, seen: InputImage, node: Node, unit: Unit, pixel: Unit | None) -> list[Block]:
     field = where(run, seen, node, unit)
     if pixel is None:
-        return [Prose("The path ends here: nothing contributed, every product is 0 or padding."), field]
+        return [Paragraph("The path ends here: nothing contributed, every product is 0 or padding."), field]
     channel, row, column = pixel.index
     level = int(seen.picture[channel, row, column])
     return [
-        Prose(
+        Paragraph(
             f"The path ends at the pixel in row {row}, column {column}"
             + (f", channel {channel}" if len(seen.picture) > 1 else "")
             + f": gray level {level} of 255, which the network gets as {seen.image[pixel.index].item():.4f}."
@@ -403,7 +403,7 @@ def _ending(run: Run, seen: InputImage, node: Node, unit: Unit, pixel: Unit | No
         field,
         Figures(
             (
-                Picture(
+                Heatmap(
                     values=seen.picture.double().mean(dim=0).numpy(),
                     title="v and > mark that pixel",
                     rows=(row, row),
