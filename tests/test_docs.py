@@ -70,7 +70,7 @@ NOT_RUN = {
     SECOND,
     "make check",
     "tensorboard --logdir runs",
-    "cnncli board",
+    "cnncli tensorboard",
     PAIR,
     f"{PAIR} {CPU_INDEX}",
     f"pip install torch torchvision {CPU_INDEX}",
@@ -537,13 +537,13 @@ def test_exit_codes() -> None:
 # docs/tensorboard.md
 
 
-def test_the_addresses_that_cnncli_board_prints() -> None:
-    """The command serves until it is stopped; that it runs as written is seen in tests/cli/test_board.py."""
+def test_the_addresses_that_cnncli_tensorboard_prints() -> None:
+    """The command serves until it is stopped; that it runs as written is seen in tests/cli/test_tensorboard.py."""
     (shown,) = (
         output
         for block in blocks(CHECKOUT / "docs/tensorboard.md")
         for command, output in commands(*block)
-        if command == "cnncli board"
+        if command == "cnncli tensorboard"
     )
     assert shown is not None
     *lines, last = shown.splitlines()

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -67,7 +66,7 @@ class Checksums:
 _REPLACE = "delete {file} and run again to download it, or put an undamaged one in its place"
 
 
-def load_known(facts: KnownDataset, *, data_dir: Path, notify: Callable[[str], None], without_files: str) -> Dataset:
+def load_known(facts: KnownDataset, *, data_dir: Path, without_files: str) -> Dataset:
     """Read a data set at its native size.
 
     Files are looked for in `data_dir / facts.folder`, each plain or with `.gz`. torchvision and the network
@@ -76,7 +75,6 @@ def load_known(facts: KnownDataset, *, data_dir: Path, notify: Callable[[str], N
     Args:
         facts: which data set.
         data_dir: the data directory.
-        notify: told what takes long.
         without_files: the flags that run the same config on the embedded digits, for messages.
 
     Raises:
@@ -86,7 +84,7 @@ def load_known(facts: KnownDataset, *, data_dir: Path, notify: Callable[[str], N
     _check_folders(data_dir / facts.folder)
     if missing := _missing(facts, data_dir):
         try:
-            download(facts, data_dir, notify=notify)
+            download(facts, data_dir)
         except DownloadError as error:
             raise _nothing_there(facts, data_dir, missing, str(error), without_files) from None
         if missing := _missing(facts, data_dir):

@@ -31,7 +31,6 @@ def backward(
     """The gradient of a convolution is a convolution: by hand, and by autograd.
 
     Examples:
-
       cnncli explain backward --stride 2 --padding 1
     """
     from cnncli.lessons.reference import corr2d, corr2d_backward
@@ -62,8 +61,8 @@ def backward(
             Heading("For the input: G convolved with the kernel"),
             Paragraph(
                 "Each input number is multiplied by one weight after the other as the window passes, the last weight "
-                "first. So the flipped kernel slides over G, which is padded with zeros so that every input number gets "
-                "its gradient. This is a convolution in the mathematical sense."
+                "first. So the flipped kernel slides over G, which is padded with zeros so that every input number "
+                "gets its gradient. This is a convolution in the mathematical sense."
             ),
             *_for_input(k, upstream, gradients.x, window),
             Heading("Comparison with autograd"),

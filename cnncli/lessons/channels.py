@@ -49,7 +49,6 @@ def channels(
     """Input channels are summed; each kernel makes one output channel.
 
     Examples:
-
       cnncli explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'
     """
     x, kernels, window = read_layer(input_, kernel, stride, padding, dilation)
@@ -58,8 +57,8 @@ def channels(
         (
             Paragraph(
                 "A color image has three channels, and the input of a layer inside a network may have hundreds. The "
-                "kernel then has one slice for each input channel. Each slice is cross-correlated with its own channel, "
-                "and the results are added:"
+                "kernel then has one slice for each input channel. Each slice is cross-correlated with its own channel,"
+                " and the results are added:"
             ),
             *_input_channels(x, kernels[0], window),
             Heading("Several output channels"),

@@ -31,7 +31,6 @@ def convolution(
     """The same with a flipped kernel, and why the flip makes no difference to a network.
 
     Examples:
-
       cnncli explain convolution --kernel '[[1,2],[2,1]]'
     """
     x, k, window = read_operands(input_, kernel, stride, padding, dilation)
@@ -40,8 +39,8 @@ def convolution(
         "Convolution: the kernel is flipped",
         (
             Paragraph(
-                "In mathematics, a convolution flips the kernel along both axes (it rotates it by 180 degrees) and then "
-                "does the same as cross-correlation:"
+                "In mathematics, a convolution flips the kernel along both axes (it rotates it by 180 degrees) and "
+                "then does the same as cross-correlation:"
             ),
             *_compared(x, k, window),
             Heading("When are the two equal?"),
@@ -131,7 +130,5 @@ def _descent(
     from cnncli.lessons.reference import gradient_descent
 
     learned = kernel.new_zeros(kernel.shape).requires_grad_()
-    steps = gradient_descent(
-        lambda: operation(x, learned), learned, target, learning_rate=rate, steps=_SHOWN_STEPS[-1]
-    )
+    steps = gradient_descent(lambda: operation(x, learned), learned, target, learning_rate=rate, steps=_SHOWN_STEPS[-1])
     return [each for each in steps if each.step in _SHOWN_STEPS]

@@ -36,7 +36,6 @@ def feature_maps(
     """What edge, blur, sharpen and emboss filters detect in a digit; then what a network has learned.
 
     Examples:
-
       cnncli explain feature-maps --image 3
 
       cnncli explain feature-maps --run runs/quickstart-20260131-120000 --layer conv2
@@ -112,9 +111,7 @@ def learned_maps(run: "Run", layer: str | None, image: "InputImage") -> list[Blo
         ),
         Figures((Heatmap(values=image.picture[0].double().numpy(), title="input"),)),
         *(_learned_map(i, kernel, map_) for i, (kernel, map_) in enumerate(zip(kernels, maps, strict=True))),
-        TryNext(
-            (f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {image.argument}",)
-        ),
+        TryNext((f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {image.argument}",)),
     ]
 
 

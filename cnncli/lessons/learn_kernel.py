@@ -11,7 +11,19 @@ from cnncli.lessons.filters import BLUR, EDGE, SHARPEN, SOBEL_X, Filter
 from cnncli.lessons.notation import format_fixed, format_size, grid
 from cnncli.lessons.numbers import random_input, read_tensor
 from cnncli.lessons.options import InputOption, KernelOption
-from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, Step, Table, TryNext, Values
+from cnncli.lessons.page import (
+    Block,
+    Figures,
+    Formula,
+    Heading,
+    Operator,
+    Page,
+    Paragraph,
+    Step,
+    Table,
+    TryNext,
+    Values,
+)
 from cnncli.lessons.sliding_window import SlidingWindow, matrix
 
 if TYPE_CHECKING:
@@ -48,7 +60,6 @@ def learn_kernel(
     """A kernel found by gradient descent from an input and a target output.
 
     Examples:
-
       cnncli explain learn-kernel --target sobel
 
       cnncli explain learn-kernel --kernel '[[1,0,-1]]'
@@ -149,8 +160,8 @@ def _result(last: "DescentStep", task: _Task) -> list[Block]:
         )
     else:
         verdict = (
-            f"After {last.step} steps the kernel has not converged yet: some patterns are much rarer in this input than "
-            "others."
+            f"After {last.step} steps the kernel has not converged yet: some patterns are much rarer in this input "
+            "than others."
         )
     figures = (grid(last.kernel[0, 0], "learned", decimals=3), grid(task.kernel, "target", decimals=3))
     return [Figures(figures), Paragraph(verdict)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cnncli.data.decode import UnreadableImageError, decode, refusing_bombs
+from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings
 from cnncli.errors import UsageError
 from cnncli.lessons.page import Pair, Values
 
@@ -103,7 +103,7 @@ def _from_lists(text: str, option: str) -> Values:
     try:
         lists = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _unusable(option, f"not nested lists of numbers, at character {error.pos + 1}: {_shorten(text)}") from None
+        raise _unusable(option, f"not nested lists, at character {error.pos + 1}: {_shorten(text)}") from None
     except RecursionError:
         raise _unusable(option, "the lists are nested too deeply") from None
     shape = _list_shape(lists, option, option)
@@ -174,7 +174,7 @@ def _from_image(path: Path, option: str, *, color: bool) -> Values:
     """Gray levels (H, W); with `color` (1, H, W), or (3, H, W) for a color image."""
     _check_file(path, option)
     try:
-        with refusing_bombs(), Image.open(path) as image:  # reads the header only
+        with decoder_warnings(), Image.open(path) as image:  # reads the header only
             width, height, mode = image.width, image.height, image.mode
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many(option, f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None

@@ -33,7 +33,6 @@ def padding(
     """A border of zeros: sizes before and after, and what the border loses without it.
 
     Examples:
-
       cnncli explain padding --padding 2
     """
     x, k, window = read_operands(input_, kernel, stride, padding, dilation)
@@ -78,7 +77,6 @@ def stride(
     """Larger steps: sizes before and after, and which pixels are never read.
 
     Examples:
-
       cnncli explain stride --stride 2 --padding 0
     """
     x, k, window = read_operands(input_, kernel, stride, padding, dilation)
@@ -124,7 +122,6 @@ def dilation(
     """A kernel with gaps: a larger window with the same number of weights.
 
     Examples:
-
       cnncli explain dilation --padding 1
     """
     x, k, window = read_operands(input_, kernel, stride, padding, dilation)

@@ -33,7 +33,6 @@ def pooling(
     """The maximum or the mean of each window, channel by channel.
 
     Examples:
-
       cnncli explain pooling --window 3 --padding 1
     """
     import torch
@@ -78,8 +77,7 @@ def _steps(x: "Tensor", window: SlidingWindow) -> list[Block]:
     from cnncli.lessons.reference import pool2d
 
     maximum, mean = (
-        pool2d(x, window.size, mode=mode, stride=window.stride, padding=window.padding)
-        for mode in ("max", "average")
+        pool2d(x, window.size, mode=mode, stride=window.stride, padding=window.padding) for mode in ("max", "average")
     )
     positions = window.positions(x, fill=float("-inf"))
     blocks: list[Block] = []
@@ -168,8 +166,8 @@ def _shifted(x: "Tensor | None", window: Pair) -> list[Block]:
         steps.append(Step(f"shifted by {shift}: {unchanged}" if shift else "original", (Figures(figures),)))
     return [
         Paragraph(
-            "Max pooling says that a pattern was found, and roughly where. As long as the maximum stays inside the same "
-            "window, the output does not change; the output of a convolution would shift with the input."
+            "Max pooling says that a pattern was found, and roughly where. As long as the maximum stays inside the "
+            "same window, the output does not change; the output of a convolution would shift with the input."
         ),
         *steps,
         Paragraph(

@@ -66,7 +66,6 @@ def receptive_field(
     """Which pixels a unit sees, layer by layer, and drawn on the input.
 
     Examples:
-
       cnncli explain receptive-field dilated --layer conv3 --at 0,0
     """
     from cnncli.config.config import read_config
@@ -83,9 +82,9 @@ def receptive_field(
         f"Receptive field: what a unit of {target.row.name} sees",
         (
             Paragraph(
-                "A unit of the first layer sees the pixels under its kernel. A unit of the second layer sees everything "
-                "that the units under its kernel see, and so on. So the receptive field (RF) grows from layer to layer. "
-                "After a layer with a stride, neighboring units are further apart in the image: their distance in "
+                "A unit of the first layer sees the pixels under its kernel. A unit of the second layer sees "
+                "everything that the units under its kernel see, and so on. So the receptive field (RF) grows from layer "
+                "to layer. After a layer with a stride, neighboring units are further apart in the image: their distance in "
                 "pixels is the jump."
             ),
             Formula("RF grows by dilation x (kernel - 1) x jump"),
@@ -96,8 +95,8 @@ def receptive_field(
             Heading(f"Drawn on the input, {height}x{width}"),
             Paragraph(
                 f"Unit [{target.position[0]}, {target.position[1]}] of {target.row.name} sees {pixels:,} of "
-                f"{height * width:,} pixels ({pixels / (height * width):.0%}). Each digit or letter stands for the first "
-                "layer whose unit in the middle sees the pixel. Dots are not seen."
+                f"{height * width:,} pixels ({pixels / (height * width):.0%}). Each digit or letter stands for the "
+                "first layer whose unit in the middle sees the pixel. Dots are not seen."
             ),
             *_drawing(units, (height, width)),
             *_outside_the_image(target),

@@ -168,9 +168,7 @@ def remaining_steps(positions: "Sequence[WindowPosition]") -> list[Block]:
     return [Paragraph(f"The other {remaining:,} windows work the same way.")] if remaining > 0 else []
 
 
-def input_with_window(
-    x: "Tensor", position: "WindowPosition", window: SlidingWindow, title: str = "input"
-) -> Grid:
+def input_with_window(x: "Tensor", position: "WindowPosition", window: SlidingWindow, title: str = "input") -> Grid:
     """The padded input with the window marked; only the patch under the window if the input is large."""
     if max(window.padded_size(x.shape)) > MAX_SIDE:
         rows, columns = position.rows, position.columns

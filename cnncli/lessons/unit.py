@@ -60,7 +60,6 @@ def unit(
     """One number inside a trained network: its patch, kernel, sums, bias and activation.
 
     Examples:
-
       cnncli explain unit runs/lenet5-20260131-120000 --layer conv2 --filter 3 --at 5,7 --image 12
 
       cnncli explain unit runs/lenet5-20260131-120000 --layer logits1 --filter 7 --image my.png --why
@@ -373,7 +372,8 @@ def _stage_lines(computed: ComputedUnit) -> list[str]:
         match stage:
             case Combined():
                 sums = [operand(format_fixed(each.total, decimals)) for each in patches if each.kernel is not None]
-                lines.append(f"{stage.how}: {' + '.join(sums)} = {value}" if len(sums) > 1 else f"{stage.how} = {value}")
+                added = f": {' + '.join(sums)}" if len(sums) > 1 else ""
+                lines.append(f"{stage.how}{added} = {value}")
             case Biased():
                 bias = operand(format_fixed(stage.bias, decimals))
                 lines.append(f"bias: {format_fixed(before, decimals)} + {bias} = {value}")

@@ -1,6 +1,6 @@
 """What the layers of a run make of an image: its feature maps, beside the image."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -159,7 +159,6 @@ def features(
     *,
     layers: Sequence[str] = (),
     invert: bool = False,
-    notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Exhibit]:
     """A picture for each image and each convolution and pool, or each of `layers`, which may be any that give maps.
 
@@ -168,13 +167,12 @@ def features(
         images: numbers of test images, and paths of picture files.
         layers: names of layers.
         invert: of the picture files, what is black is white and the other way round.
-        notify: gets what was done to a picture file.
 
     Raises:
         UsageError: an image or a layer is not there, or a layer gives no maps.
     """
     nodes = _nodes(run, layers)
-    for seen in chosen_images(run, images, invert=invert, notify=notify):
+    for seen in chosen_images(run, images, invert=invert):
         names = {node.name for node in (*nodes, run.network.nodes[-1])}
         with torch.inference_mode():
             outputs = run.model.outputs(seen.image[None], names)  # name -> (1, C, H, W) or (1, F)

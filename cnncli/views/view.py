@@ -1,6 +1,7 @@
 """Which images a picture is about."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from cnncli.layers.base import Layer
 from cnncli.run import InputImage, Run
 from cnncli.tensorboard.event_file import EventFile
 from cnncli.tensorboard.projector import Projection, write_projection
+
+_log = logging.getLogger(__name__)
 
 SHOW = "show"
 """The folder of a run that the pictures go to, and with it a run of its own for TensorBoard: there no later picture
@@ -139,14 +142,13 @@ def with_positions(network: Network) -> list[Node]:
     return [node for node in network.nodes if len(node.shape) == 3 and max(node.shape[1:]) > 1]
 
 
-def chosen_images(run: Run, images: Sequence[str], *, invert: bool, notify: Callable[[str], None]) -> list[InputImage]:
+def chosen_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputImage]:
     """The images that were named, each once, under slugs that differ: two files may have one name.
 
     Args:
         run: whose network looks at them.
         images: numbers of test images, and paths of picture files.
         invert: of the picture files, what is black is white and the other way round.
-        notify: gets what was done to a picture file, and what may be wrong with it.
 
     Raises:
         UsageError: one of them is not there, two have one name, or there is nothing to invert.
@@ -162,5 +164,5 @@ def chosen_images(run: Run, images: Sequence[str], *, invert: bool, notify: Call
         )
     for each in seen:
         for note in each.notes:
-            notify(note)
+            _log.info(note)
     return seen

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cnncli.lessons.lesson import pages
+from cnncli.lessons.walk import Sweep
 
 from cnncli.config.config import read_config
 from cnncli.lessons.backward import backward
@@ -13,12 +15,10 @@ from cnncli.lessons.convolution import convolution
 from cnncli.lessons.correlation import correlation
 from cnncli.lessons.kernel import kernel
 from cnncli.lessons.learn_kernel import learn_kernel
-from cnncli.lessons.lesson import pages
 from cnncli.lessons.one_by_one import one_by_one
 from cnncli.lessons.padding_stride_dilation import dilation, padding, stride
 from cnncli.lessons.page import Block, Figures, Grid, Page, Step
 from cnncli.lessons.pooling import pooling
-from cnncli.lessons.walk import Sweep
 
 Plain = Callable[[Page], str]
 

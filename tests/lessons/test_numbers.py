@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cnncli.lessons.walk import Sweep, read_pair
 from PIL import Image
 
 from cnncli.errors import UsageError
 from cnncli.lessons.numbers import read_numbers
-from cnncli.lessons.walk import Sweep, read_pair
 
 
 def read(text: str | Path, *dimensions: int) -> list[object]:

@@ -53,7 +53,7 @@ def show_effective(
     from cnncli.views.effective_receptive_field import drawn, measured
     from cnncli.views.view import Gallery
 
-    run = load_run(Path(target), data_dir=data_dir, notify=show_notice)
+    run = load_run(Path(target), data_dir=data_dir)
     found = measured(run, layer, images=images)
     exhibit = drawn(run, found)
     for _, path in Gallery(run).hang([exhibit]):
