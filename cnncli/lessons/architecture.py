@@ -24,6 +24,7 @@ def architecture(
     """Why channels grow while feature maps shrink, and where parameters and MACs are.
 
     Examples:
+
       cnncli explain architecture resnet-mnist
     """
     from cnncli.config.config import read_config
@@ -110,8 +111,8 @@ def _summary(table: "LayerTable") -> list[Block]:
         Paragraph(
             f"Most parameters are in {largest.name} ({(largest.params or 0) / max(1, table.params):.0%}), most "
             f"multiply-accumulate operations (MACs) in {busiest.name} ({(busiest.macs or 0) / max(1, table.macs):.0%})."
-            " A kernel is stored once and used at every position, so a convolution on large feature maps costs time but "
-            "little memory. A fully connected layer uses each weight once, so it costs memory but little time."
+            " A kernel is stored once and used at every position, so a convolution on large feature maps costs time "
+            "but little memory. A fully connected layer uses each weight once, so it costs memory but little time."
         )
     ]
 

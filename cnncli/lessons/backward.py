@@ -31,6 +31,7 @@ def backward(
     """The gradient of a convolution is a convolution: by hand, and by autograd.
 
     Examples:
+
       cnncli explain backward --stride 2 --padding 1
     """
     from cnncli.lessons.reference import corr2d, corr2d_backward

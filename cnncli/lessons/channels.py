@@ -49,6 +49,7 @@ def channels(
     """Input channels are summed; each kernel makes one output channel.
 
     Examples:
+
       cnncli explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'
     """
     x, kernels, window = read_layer(input_, kernel, stride, padding, dilation)

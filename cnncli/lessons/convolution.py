@@ -31,6 +31,7 @@ def convolution(
     """The same with a flipped kernel, and why the flip makes no difference to a network.
 
     Examples:
+
       cnncli explain convolution --kernel '[[1,2],[2,1]]'
     """
     x, k, window = read_operands(input_, kernel, stride, padding, dilation)

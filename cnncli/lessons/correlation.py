@@ -22,6 +22,7 @@ def correlation(
     """What a convolutional layer computes: multiply, add, slide.
 
     Examples:
+
       cnncli explain correlation --step
 
       cnncli explain correlation --input '[[0,1,2],[3,4,5],[6,7,8]]' --kernel '[[0,1],[2,3]]'

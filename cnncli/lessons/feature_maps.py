@@ -36,6 +36,7 @@ def feature_maps(
     """What edge, blur, sharpen and emboss filters detect in a digit; then what a network has learned.
 
     Examples:
+
       cnncli explain feature-maps --image 3
 
       cnncli explain feature-maps --run runs/quickstart-20260131-120000 --layer conv2

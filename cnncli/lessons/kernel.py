@@ -36,6 +36,7 @@ def kernel(
     """The weights and biases of a layer: how many kernels, and how deep.
 
     Examples:
+
       cnncli explain kernel quickstart
     """
     from cnncli.config.config import read_config

@@ -60,6 +60,7 @@ def learn_kernel(
     """A kernel found by gradient descent from an input and a target output.
 
     Examples:
+
       cnncli explain learn-kernel --target sobel
 
       cnncli explain learn-kernel --kernel '[[1,0,-1]]'

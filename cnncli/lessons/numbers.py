@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings
 from cnncli.errors import UsageError
 from cnncli.lessons.page import Pair, Values
 
@@ -172,6 +170,10 @@ def _from_csv(path: Path, option: str) -> Values:
 
 def _from_image(path: Path, option: str, *, color: bool) -> Values:
     """Gray levels (H, W); with `color` (1, H, W), or (3, H, W) for a color image."""
+    from PIL import Image
+
+    from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings
+
     _check_file(path, option)
     try:
         with decoder_warnings(), Image.open(path) as image:  # reads the header only

@@ -27,6 +27,7 @@ def one_by_one(input_: InputOption = None, kernel: KernelOption = None) -> Page:
     """A convolution that mixes channels pixel by pixel, and what it saves.
 
     Examples:
+
       cnncli explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'
     """
     from cnncli.lessons.reference import corr2d_1x1, corr2d_multi_in_out

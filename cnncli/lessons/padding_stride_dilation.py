@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from cnncli.inspection.units import reads_per_pixel
 from cnncli.lessons.notation import format_size
 from cnncli.lessons.options import DilationOption, InputOption, KernelOption, PaddingOption, StrideOption
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Pair, Paragraph, Table, TryNext
@@ -33,6 +32,7 @@ def padding(
     """A border of zeros: sizes before and after, and what the border loses without it.
 
     Examples:
+
       cnncli explain padding --padding 2
     """
     x, k, window = read_operands(input_, kernel, stride, padding, dilation)
@@ -77,6 +77,7 @@ def stride(
     """Larger steps: sizes before and after, and which pixels are never read.
 
     Examples:
+
       cnncli explain stride --stride 2 --padding 0
     """
     x, k, window = read_operands(input_, kernel, stride, padding, dilation)
@@ -122,6 +123,7 @@ def dilation(
     """A kernel with gaps: a larger window with the same number of weights.
 
     Examples:
+
       cnncli explain dilation --padding 1
     """
     x, k, window = read_operands(input_, kernel, stride, padding, dilation)
@@ -188,9 +190,12 @@ def _sizes(x: "Tensor", window: SlidingWindow, compared: Mapping[str, SlidingWin
 
 def _readings(x: "Tensor", compared: Mapping[str, SlidingWindow]) -> Figures:
     """How many windows read each pixel, for every window that fits."""
+    from cnncli.inspection.units import reads_per_pixel
+
+    height, width = x.shape
     return Figures(
         tuple(
-            matrix(x.new_tensor(reads_per_pixel(window.axes, tuple(x.shape))), name)
+            matrix(x.new_tensor(reads_per_pixel(window.axes, (height, width))), name)
             for name, window in compared.items()
             if min(window.output_size(x.shape)) > 0
         )

@@ -33,6 +33,7 @@ def pooling(
     """The maximum or the mean of each window, channel by channel.
 
     Examples:
+
       cnncli explain pooling --window 3 --padding 1
     """
     import torch

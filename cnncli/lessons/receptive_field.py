@@ -66,6 +66,7 @@ def receptive_field(
     """Which pixels a unit sees, layer by layer, and drawn on the input.
 
     Examples:
+
       cnncli explain receptive-field dilated --layer conv3 --at 0,0
     """
     from cnncli.config.config import read_config
@@ -83,9 +84,9 @@ def receptive_field(
         (
             Paragraph(
                 "A unit of the first layer sees the pixels under its kernel. A unit of the second layer sees "
-                "everything that the units under its kernel see, and so on. So the receptive field (RF) grows from layer "
-                "to layer. After a layer with a stride, neighboring units are further apart in the image: their distance in "
-                "pixels is the jump."
+                "everything that the units under its kernel see, and so on. So the receptive field (RF) grows from "
+                "layer to layer. After a layer with a stride, neighboring units are further apart in the image: their "
+                "distance in pixels is the jump."
             ),
             Formula("RF grows by dilation x (kernel - 1) x jump"),
             Formula("jump is multiplied by the stride"),

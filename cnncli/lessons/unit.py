@@ -3,6 +3,7 @@
 Letters: C channels, (H, W) image, (kh, kw) kernel.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from cnncli.layers.trace import Patch, Stage, Term, Trace, Unit
     from cnncli.run import InputImage, Run
 
+_log = logging.getLogger(__name__)
+
 _INPUT = "input"
 _DIGITS = 5
 _MAX_DECIMALS = 4
@@ -60,6 +63,7 @@ def unit(
     """One number inside a trained network: its patch, kernel, sums, bias and activation.
 
     Examples:
+
       cnncli explain unit runs/lenet5-20260131-120000 --layer conv2 --filter 3 --at 5,7 --image 12
 
       cnncli explain unit runs/lenet5-20260131-120000 --layer logits1 --filter 7 --image my.png --why
@@ -78,10 +82,13 @@ def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> "tuple[
         UsageError: there is no such image.
     """
     from cnncli.run import load_run
-    from cnncli.views.view import chosen_images
 
+    if invert and image.isdecimal():
+        raise UsageError("--invert is for image files of your own", remedy="leave it out for test images")
     run = load_run(path, data_dir=data_dir)
-    (shown,) = chosen_images(run, [image], invert=invert)
+    shown = run.seen(image, invert=invert)
+    for note in shown.notes:
+        _log.info(note)
     return run, shown
 
 
