@@ -119,16 +119,12 @@ def _summary(table: "LayerTable") -> list[Block]:
 
 def _macs(network: "Network") -> list[Block]:
     """The MACs of each convolution as a product."""
-    from cnncli.layers import Conv
-
     steps: list[Block] = []
     for node in network.nodes:
-        if isinstance(node.layer, Conv):
-            outs, height, width = node.shape
-            depth = node.input_shapes[0][0] // node.layer.groups
+        if (kernels := node.description.kernels) is not None and node.layer.type == "conv":
             formula = Formula(
-                f"{format_size((height, width))} positions x {outs} kernels x depth {depth} x "
-                f"{format_size(node.layer.kernel_size)} = {node.description.macs:,} MACs"
+                f"{format_size(node.shape[1:])} positions x {kernels.count} kernels x depth {kernels.depth} x "
+                f"{format_size((kernels.height, kernels.width))} = {node.description.macs:,} MACs"
             )
             steps.append(Step(node.name, (formula,)))
     return [

@@ -95,10 +95,8 @@ def learned_maps(run: "Run", layer: str | None, image: "InputImage") -> list[Blo
     """
     import torch
 
-    from cnncli.layers import Conv
-
     node = run.node(layer or next(iter(run.model.kernels()), ""))
-    if not isinstance(node.layer, Conv):
+    if not node.layer.has_kernels:
         names = ", ".join(run.model.kernels())
         raise UsageError(f"--layer: {node.name} is not a convolution", remedy=f"choose one of {names}")
     with torch.inference_mode():

@@ -100,22 +100,17 @@ def _feature_maps(x: "Tensor", kernels: "Tensor", window: SlidingWindow) -> list
 
 def _table(config: "Config") -> Table:
     """The convolutions of a config: their kernels and parameters."""
-    from cnncli.layers import Conv
-
     rows = []
     for node in config.network.nodes:
-        layer = node.layer
-        if isinstance(layer, Conv):
-            depth = node.input_shapes[0][0] // layer.groups
-            weights = layer.out_channels * depth * layer.kernel_size[0] * layer.kernel_size[1]
+        if (kernels := node.description.kernels) is not None:
             rows.append(
                 (
                     node.name,
-                    str(layer.out_channels),
-                    str(depth),
-                    format_size(layer.kernel_size),
-                    f"{weights:,}",
-                    f"{layer.out_channels if layer.has_bias else 0}",
+                    str(kernels.count),
+                    str(kernels.depth),
+                    format_size((kernels.height, kernels.width)),
+                    f"{kernels.weights:,}",
+                    str(kernels.biases),
                     format_shape(node.shape),
                 )
             )

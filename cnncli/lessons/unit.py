@@ -227,7 +227,7 @@ def unit_page(run: "Run", node: "Node", unit: "Unit", image: "InputImage") -> Pa
         f"Unit: {node.name}, {_name(unit, node.name)}",
         (
             Paragraph(
-                f"One unit of {node.name} ({node.layer.word()}) in {run.path}, for {image.name}. The layer reads "
+                f"One unit of {node.name} ({node.layer.type}) in {run.path}, for {image.name}. The layer reads "
                 f"{inputs} and outputs {format_shape(node.shape)}."
             ),
             _receptive_field(run, image, node, unit),

@@ -1,7 +1,7 @@
 """Which images a picture is about."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +11,6 @@ from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import Tile, png
 from cnncli.errors import DiskError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
-from cnncli.layers import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
 from cnncli.layers.base import Layer
 from cnncli.run import InputImage, Run
 from cnncli.tensorboard.event_file import EventFile
@@ -31,11 +21,6 @@ _log = logging.getLogger(__name__)
 SHOW = "show"
 """The folder of a run that the pictures go to, and with it a run of its own for TensorBoard: there no later picture
 evicts one that the training wrote, and a run that is still training keeps its event file to itself."""
-
-CONVOLUTIONS = (Conv, ConvTranspose)
-POOLS = (MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
-MAPPED = (*CONVOLUTIONS, *POOLS)
-"""The layers whose outputs are worth a picture each; a global pool's numbers are maps of 1x1."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -114,19 +99,19 @@ class Gallery:
             raise DiskError(error.message, remedy=remedy) from error
 
 
-def chosen_layers(run: Run, names: Sequence[str], kinds: tuple[type[Layer], ...], what: str) -> tuple[Node, ...]:
-    """The layers called `names`, in that order, or without names all of the right kinds, in the network's.
+def chosen_layers(run: Run, names: Sequence[str], is_shown: Callable[[Layer], bool], what: str) -> tuple[Node, ...]:
+    """The layers called `names`, in that order, or without names all that can be shown, in the network's order.
 
     Args:
         run: whose layers they are.
         names: as `inspect` prints them.
-        kinds: those that will do.
-        what: these are and others are not, for messages: `has kernels`.
+        is_shown: whether a layer can be shown.
+        what: what such a layer has, for messages: `has kernels`.
 
     Raises:
-        UsageError: one of them is not there or of another kind, or the network has none of the kinds.
+        UsageError: there is no such layer, it cannot be shown, or the network has none that can.
     """
-    able = [node for node in run.network.nodes if isinstance(node.layer, kinds)]
+    able = [node for node in run.network.nodes if is_shown(node.layer)]
     if not able:
         raise UsageError(f"{run.path}: no layer of this network {what}")
     for name in names:
