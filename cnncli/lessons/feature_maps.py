@@ -135,12 +135,12 @@ def _read_image(input_: str | None, number: int) -> "tuple[Tensor, str]":
         SlidingWindow((3, 3), padding=(1, 1)).check_fits(x.shape)
         return x, "your image"
     from cnncli.data.digits import load_digits
-    from cnncli.data.images import resized
+    from cnncli.data.images import resize
 
     test = load_digits().test
     if number >= len(test):
         raise UsageError(f"--image: there are {len(test)} digits, 0 to {len(test) - 1}")
-    picture = resized(test.images[number][None], (_SIDE, _SIDE))[0, 0]
+    picture = resize(test.images[number][None], (_SIDE, _SIDE))[0, 0]
     return picture.double() / 255, f"digit {number} (a {int(test.labels[number])})"
 
 
