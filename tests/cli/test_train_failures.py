@@ -114,7 +114,7 @@ def test_a_disk_that_fills_up_is_exit_7(run_cnncli: Cnncli) -> None:
     assert (code, out) == (7, "")
     assert "events.out.tfevents" in err
     assert "Traceback" not in err
-    assert_failed(only_run(), "event file")
+    assert_failed(only_run(), "events.out.tfevents")
 
 
 def test_a_damaged_checkpoint_is_exit_5(run_cnncli: Cnncli) -> None:
