@@ -3,8 +3,8 @@
 Letters: N images, C channels, (H, W) image.
 """
 
+import logging
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from cnncli.config.config import read_config
 from cnncli.config.network import Network, Node
 from cnncli.config.problems import did_you_mean
 from cnncli.data.batches import Batches, Normalization
-from cnncli.data.decode import UnreadableImageError, decode, original_of, refusing_bombs
+from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings, original_of
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
@@ -32,6 +32,8 @@ from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
 from cnncli.training.evaluate import confusion_counts, evaluating, evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
+
+_log = logging.getLogger(__name__)
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Shares: TypeAlias = npt.NDArray[np.float64]
@@ -252,7 +254,7 @@ class Run:
         """A picture (C, H, W) and notes on it."""
         channels, height, width = self.network.input_shape
         try:
-            with refusing_bombs():
+            with decoder_warnings():
                 pixels, _ = decode(path, channels=channels, size=(height, width))
                 original = original_of(path)
         except UnreadableImageError as error:
@@ -281,13 +283,12 @@ _LOOKED_AT = 1000
 """Test images that say how bright images of a data set are."""
 
 
-def load_run(path: Path, *, data_dir: Path, notify: Callable[[str], None], device: torch.device | None = None) -> Run:
+def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) -> Run:
     """The network of a run with its best weights.
 
     Args:
         path: the run's directory.
         data_dir: where its data set is: the images learned from say how pictures are normalized.
-        notify: as for `load_dataset`; also told where the data is not what was learned from.
         device: where to compute; the CPU, if not given.
 
     Raises:
@@ -298,9 +299,9 @@ def load_run(path: Path, *, data_dir: Path, notify: Callable[[str], None], devic
     config = read_config(str(run.resolved), data_dir=data_dir)
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model)
-    dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
+    dataset = load_dataset(config.data, data_dir=data_dir)
     if changed := run.changed_data(dataset.files):
-        notify(
+        _log.warning(
             f"the data has changed since this run began ({', '.join(changed[:5])}): test images may have other "
             "numbers, and some may have been learned from"
         )

@@ -71,7 +71,7 @@ def test_light_packages_load_nothing_heavy(package: str) -> None:
         "schema",
         "validate quickstart",
         "inspect quickstart",
-        pytest.param("explain --help", marks=IMPORTS_TORCH),
+        "explain --help",
         pytest.param("explain receptive-field", marks=IMPORTS_TORCH),
         pytest.param("explain architecture", marks=IMPORTS_TORCH),
         pytest.param("show --help", marks=IMPORTS_TORCH),

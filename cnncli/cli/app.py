@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from cnncli import __version__
 from cnncli.cli.failure import report
+from cnncli.cli.notices import print_notice, show_log
 from cnncli.cli.processes import SaidAlready, heard_once
 
 
@@ -98,7 +99,7 @@ COMMANDS = {
     },
     "See": {
         "show": "Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.",
-        "board": "Start TensorBoard over runs, with every step they have logged, and print where to find what.",
+        "tensorboard": "Start TensorBoard over runs, with every logged step, and print an address for each view.",
         "report": "Write a run as one HTML file: layers, receptive fields, curves, pictures, mistakes, config.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },
@@ -134,7 +135,7 @@ def _options(
 def main() -> None:
     """Run the program; its exit code tells what went wrong (see `cnncli.errors`)."""
     try:
-        with heard_once():
+        with heard_once(), show_log(print_notice):
             app()
     except SystemExit as ended:
         # Whoever read the output has closed it (`| head`), which typer takes for a failure.

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnncli.data.decode import RULE
+from cnncli.data.decode import DECODER_VERSION
 from cnncli.errors import DiskError
 
 FOLDER = ".cnncli-cache"
@@ -152,10 +152,10 @@ def fingerprint(root: Path, paths: Sequence[Path], shape: tuple[int, ...] = ()) 
     """Another one as soon as a file changes, or what is made of it.
 
     A file is taken for unchanged while its name below `root`, its size and its time of change are the same. What turns
-    files into pixels counts too: `decode.RULE`, and the version of Pillow. So does where `root` is: two data sets may
-    have files of the same names, sizes and times.
+    files into pixels counts too: `DECODER_VERSION`, and the version of Pillow. So does where `root` is: two data sets
+    may have files of the same names, sizes and times.
     """
-    key = hashlib.sha256(ascii((RULE, PIL.__version__, shape, os.fspath(root.resolve()))).encode())
+    key = hashlib.sha256(ascii((DECODER_VERSION, PIL.__version__, shape, os.fspath(root.resolve()))).encode())
     above = len(os.fspath(root))
     for path in map(os.fspath, paths):
         found: tuple[int, int] | None = None  # whoever decodes it says what is wrong

@@ -1,7 +1,8 @@
 """What a run tells TensorBoard: curves, kernels, feature maps, histograms, the graph and a few pages of text."""
 
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
 from cnncli.training.evaluate import Evaluation
 from cnncli.training.loop import Epoch
 
+_log = logging.getLogger(__name__)
+
 
 def settings(config: Config, inspection: LayerTable) -> dict[str, bool | float | str]:
     """What the runs of one network are compared by."""
@@ -27,9 +30,9 @@ def settings(config: Config, inspection: LayerTable) -> dict[str, bool | float |
         "model": config.name,
         "data": config.data.name,
         "parameters": inspection.params,
-        "optimizer": config.train.optimizer.word(),
+        "optimizer": config.train.optimizer.type,
         "lr": config.train.optimizer.lr,
-        "schedule": config.train.schedule.word(),
+        "schedule": config.train.schedule.type,
         "epochs": config.train.epochs,
         "batch_size": config.train.batch_size,
         "label_smoothing": config.train.label_smoothing,
@@ -51,14 +54,12 @@ class Logbook:
         board: the run's event file, new or one more.
         run: the run's directory.
         experiment: whose run it is, as it goes on from here.
-        notify: takes a message for the user.
     """
 
-    def __init__(self, board: EventFile, run: Path, experiment: Experiment, notify: Callable[[str], None]) -> None:
+    def __init__(self, board: EventFile, run: Path, experiment: Experiment) -> None:
         self._board = board
         self._run = run
         self._experiment = experiment
-        self._notify = notify
         self._log = experiment.config.log
         self._numbered = experiment.config.network.numbered()
         self._drawings = Drawings(experiment)
@@ -149,11 +150,11 @@ class Logbook:
         looks = self._evolution.animations(self._drawings.looks, image=pictures[0] if len(pictures) else None)
         for layer, gif in looks if self._steps else ():
             if len(gif) + _POINT <= self._left():
-                self._board.animations(step, {f"evolution/{self._numbered[layer]}": gif})
+                self._board.pictures(step, {f"evolution/{self._numbered[layer]}": gif})
             else:
                 self._left_out.append(f"the animation of {layer}")
         if self._left_out:
-            self._notify(f"{self._budget()} is used up; left out: {', '.join(self._left_out)}")
+            _log.info(f"{self._budget()} is used up; left out: {', '.join(self._left_out)}")
 
     def _write(self, step: int, pictures: Mapping[str, bytes]) -> None:
         """The pictures of a step, if those of the last one will still have room, or as many as go in at the last."""
@@ -227,7 +228,7 @@ class Logbook:
             every = found.histograms_every
             said.append(f"histograms every {every} epochs" if every else "no histograms")
         if any(said):
-            self._notify(f"{self._budget()} has room for less: {', '.join(filter(None, said))}")
+            _log.info(f"{self._budget()} has room for less: {', '.join(filter(None, said))}")
         return found
 
     def _left(self) -> int:

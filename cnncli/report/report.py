@@ -1,7 +1,7 @@
 """A run as one HTML file."""
 
+import logging
 import re
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from cnncli.report.page import document
 from cnncli.report.pictures import confusion_data, exhibits_data, logged_data
 from cnncli.run import load_run, predict
 from cnncli.training.run_directory import RunDirectory
+
+_log = logging.getLogger(__name__)
 
 
 def table_data(inspection: LayerTable) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def table_data(inspection: LayerTable) -> dict[str, Any]:
     }
 
 
-def collect(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None]) -> dict[str, Any]:
+def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
     """Everything there is about a run.
 
     What needs trained weights and test images is null where they cannot be had, and `untested` says why.
@@ -51,7 +53,6 @@ def collect(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None])
     Args:
         run: complete or not.
         data_dir: where its data set is.
-        notify: takes what a reader of the page should also hear at once.
 
     Raises:
         RunError: the run has not got as far as its config, or what it has is damaged.
@@ -73,7 +74,7 @@ def collect(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None])
         "network": network_data(graph),
         "metrics": run.metrics(),
         "logged": {**logged_data(run.path), "wanted": config.log.images > 0},
-        **_tested(run, data_dir=data_dir, notify=notify),
+        **_tested(run, data_dir=data_dir),
         "files": _files(run),
         "meta": run.meta() if (run.path / "meta.json").is_file() else None,
     }
@@ -109,12 +110,12 @@ def _began(run: RunDirectory) -> str:
     return f"{datetime.fromtimestamp(run.resolved.stat().st_mtime):%Y-%m-%d %H:%M}"
 
 
-def _tested(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None]) -> dict[str, Any]:
+def _tested(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
     """What the best weights make of the test images."""
     try:
-        trained = load_run(run.path, data_dir=data_dir, notify=notify)
+        trained = load_run(run.path, data_dir=data_dir)
     except (RunError, DataError) as error:
-        notify(f"without what the network makes of test images: {error.message}")
+        _log.warning(f"without what the network makes of test images: {error.message}")
         return {"untested": error.message, "maps": None, "confusion": None, "exhibits": [], "epoch": None}
     return {
         "untested": None,
@@ -135,14 +136,13 @@ REPORT = "report.html"
 """The page's file in its run, unless another is named."""
 
 
-def write_report(run: Path, *, out: Path | None, data_dir: Path, notify: Callable[[str], None]) -> Path:
+def write_report(run: Path, *, out: Path | None, data_dir: Path) -> Path:
     """Write the page of a run, in place of the one that is there.
 
     Args:
         run: the directory of a run, whatever its status.
         out: the file; `report.html` in the run, if not given.
         data_dir: where the run's data set is.
-        notify: takes what is to be said meanwhile.
 
     Returns:
         Where the page is.
@@ -158,7 +158,7 @@ def write_report(run: Path, *, out: Path | None, data_dir: Path, notify: Callabl
         raise UsageError(f"{path} is a directory", remedy="give --out the name of a file, such as report.html")
     with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    data = collect(opened, data_dir=data_dir, notify=notify)
+    data = collect(opened, data_dir=data_dir)
     head = data["head"]
     replace_file(path, document(data, title=f"{head['name']} on {head['data']}: {head['run']}").encode())
     return path

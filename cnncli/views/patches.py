@@ -17,11 +17,9 @@ from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable
 from cnncli.inspection.units import UnitReceptiveField, unit_receptive_field
-from cnncli.layers import Logits
-from cnncli.layers.base import Layer
 from cnncli.module import CnnModule
 from cnncli.run import Run
-from cnncli.views.view import CONVOLUTIONS, Exhibit, chosen_layers
+from cnncli.views.view import Exhibit, chosen_layers
 
 NUMBERS = 1 << 25
 """Outputs that a batch may make, all layers together: 128 MiB of them."""
@@ -379,11 +377,9 @@ def layers_with_filters(run: Run, names: Sequence[str]) -> tuple[Node, ...]:
     Raises:
         UsageError: there is no layer of such a name.
     """
-    kinds: tuple[type[Layer], ...] = (Layer,)
-    if not names:
-        convolutions = any(isinstance(node.layer, CONVOLUTIONS) for node in run.network.nodes)
-        names, kinds = ((), CONVOLUTIONS) if convolutions else ((run.network.nodes[-1].name,), kinds)
-    return chosen_layers(run, names, kinds, "has filters")
+    if not names and any(node.layer.has_kernels for node in run.network.nodes):
+        return chosen_layers(run, (), lambda layer: layer.has_kernels, "has filters")
+    return chosen_layers(run, names or (run.network.nodes[-1].name,), lambda _: True, "has filters")
 
 
 def filters_of(node: Node, numbers: Sequence[int], most: int) -> list[int]:
@@ -401,7 +397,7 @@ def filters_of(node: Node, numbers: Sequence[int], most: int) -> list[int]:
 
 def filter_name(run: Run, node: Node, number: int) -> str:
     """What a filter is called: `filter 3`, of logits `class 3`, else of a layer without positions `number 3`."""
-    if isinstance(node.layer, Logits):
+    if node.layer.gives_logits:
         name = run.classes[number]
         return f"class {name}" if name == str(number) else f"class {number}, {name}"
     return f"filter {number}" if len(node.shape) == 3 else f"number {number}"
@@ -417,7 +413,7 @@ def _exhibit(run: Run, node: Node, shown: Sequence[TopActivations], every: Seque
     dead = sum(excited.lowest == excited.highest == 0 for excited in every)
     counts = _counts(node, dead, len(shown))
     field = _field(run, node, [each for strip in strips for each in strip.cuttings])
-    title = f"{node.name}: what excites its {'classes' if isinstance(node.layer, Logits) else 'filters'} most"
+    title = f"{node.name}: what excites its {'classes' if node.layer.gives_logits else 'filters'} most"
     legend = "Below each: its image, the class and the activation, the number of the test image"
     legend += " at the row and column of the unit." if len(node.shape) == 3 else "."
     return Exhibit(

@@ -158,7 +158,7 @@ def test_after_flatten_everything_is_seen(lenet: Path, open_page: Open, drawing_
 def test_values_are_those_of_the_network(lenet: Path, open_page: Open, drawing_of: DrawingOf) -> None:
     page = open_page(lenet)
     drawing = drawing_of(page, lenet)
-    trained = load_run(lenet, data_dir=lenet, notify=print)
+    trained = load_run(lenet, data_dir=lenet)
     page.get_by_role("radio").nth(3).check()
     name = page.get_by_role("radio").nth(3).get_attribute("aria-label") or ""
     number = int(re.findall(r"test image (\d+), class 3", name)[0])
