@@ -15,9 +15,9 @@ from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
-from cnncli.config.problems import did_you_mean, problems_of
+from cnncli.config.problems import problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
-from cnncli.errors import ConfigError
+from cnncli.errors import ConfigError, did_you_mean
 from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from cnncli.config.document import Document, Problem, Route
-from cnncli.config.problems import custom_message, did_you_mean, problems_of
+from cnncli.config.problems import custom_message, problems_of
+from cnncli.errors import did_you_mean
 from cnncli.fields import Spec, open_body
 from cnncli.layers import LAYERS, Activation, Layer
 from cnncli.layers.activation import ActivationChoice

@@ -1,8 +1,7 @@
 """Validation errors in words people understand, each at its place in the document."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cnncli.config.document import Problem, Route, parse_scalar
+from cnncli.errors import did_you_mean, nearest
 from cnncli.fields import Choice, OneOf, Spec
 
 _PLAIN = {
@@ -24,21 +24,6 @@ _PLAIN = {
     "tuple_type": "must be a list",
     "finite_number": "must be a finite number",
 }
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean x?` where a choice is near, else the choices if they are few, else nothing."""
-    choices = list(choices)
-    near = nearest(word, choices)
-    if near:
-        return f"; did you mean {near}?"
-    return f"; it is one of {', '.join(choices)}" if 0 < len(choices) <= 40 else ""
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice most like a word, whatever its case; nothing where none is."""
-    lower = {choice.lower(): choice for choice in choices}
-    return next((lower[near] for near in get_close_matches(word.lower(), lower, n=1)), "")
 
 
 def custom_message(error: PydanticCustomError) -> str:

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from cnncli.inspection.hints import HINTS, Hint
 from cnncli.inspection.table import LayerTable, Row
@@ -140,7 +141,9 @@ def align(
         width: characters in a line.
     """
     body = [*rows, footer]
-    widths = [max(len(heading), *(len(row[i][0]) for row in body if i < len(row))) for i, heading in enumerate(headings)]
+    widths = [
+        max(len(heading), *(len(row[i][0]) for row in body if i < len(row))) for i, heading in enumerate(headings)
+    ]
     widths = _fitted(widths, numeric, width)
     lines = [
         *_row_lines([(heading, "bold") for heading in headings], widths, numeric),
@@ -178,6 +181,7 @@ def _row_lines(row: Sequence[Span], widths: Sequence[int], numeric: Sequence[boo
         spans = [
             (text.rjust(widths[i]) if numeric[i] else text.ljust(widths[i]), row[i][1]) for i, text in enumerate(texts)
         ]
+        spans[-1] = (spans[-1][0].rstrip(), spans[-1][1])
         lines.append([span for i, each in enumerate(spans) for span in ((("  ", ""), each) if i else (each,))])
     return lines
 
@@ -375,7 +379,8 @@ def rational(value: Fraction) -> str:
     return str(value) if value.denominator <= 8 else f"{float(value):.2f}"
 
 
-def _of_unit_0(values: Iterable[Fraction | int] | None) -> str:
+def _of_unit_0(row: Row, attribute: Literal["start", "center"]) -> str:
+    values = None if row.receptive_field is None else getattr(row.receptive_field, attribute)
     return "" if values is None else per_axis(f"{float(value):g}" for value in values)
 
 
@@ -422,8 +427,8 @@ _COLUMNS = (
     Column(heading="RF", cell=_receptive_field, compared=True),
     Column(heading="jump", cell=_jump, compared=True),
     Column(heading="%", cell=lambda row: UNKNOWN if row.coverage is None else f"{100 * float(row.coverage):.1f}"),
-    Column(heading="start", cell=lambda row: _of_unit_0(row.receptive_field and row.receptive_field.start), wide=True),
-    Column(heading="center", cell=lambda row: _of_unit_0(row.receptive_field and row.receptive_field.center), wide=True),
+    Column(heading="start", cell=lambda row: _of_unit_0(row, "start"), wide=True),
+    Column(heading="center", cell=lambda row: _of_unit_0(row, "center"), wide=True),
     Column(heading="padding", cell=_padding_seen, wide=True),
     Column(heading="smallest", cell=_smallest_path, wide=True),
     Column(heading="groups", cell=lambda row: str(row.groups) if row.groups > 1 else "", wide=True),
@@ -440,7 +445,5 @@ _COLUMNS = (
         total=lambda table: f"{table.trainable:,}/{table.params - table.trainable:,}",
         wide=True,
     ),
-    Column(
-        heading="hint", cell=lambda row: ", ".join(dict.fromkeys(hint.name for hint in row.hints)), numeric=False
-    ),
+    Column(heading="hint", cell=lambda row: ", ".join(dict.fromkeys(hint.name for hint in row.hints)), numeric=False),
 )

@@ -162,9 +162,7 @@ def _used(form: ClosedForm) -> int:
     return max(form.patterns, key=lambda pattern: pattern.size).used
 
 
-def _over_paths(
-    axes: list[tuple[ClosedForm, ...]], extreme: Callable[[Iterable[int]], int]
-) -> tuple[int, ...] | None:
+def _over_paths(axes: list[tuple[ClosedForm, ...]], extreme: Callable[[Iterable[int]], int]) -> tuple[int, ...] | None:
     """The smallest or largest size over paths per axis; None if an axis has no path with a size."""
     return tuple(extreme(path.size for path in paths) for paths in axes) if all(axes) else None
 

@@ -68,9 +68,7 @@ def unit_receptive_field(table: LayerTable, layer: str, unit: tuple[int, ...]) -
 
 
 def _unclipped(axes: tuple[AxisReceptiveField, ...], unit: tuple[int, ...]) -> tuple[Interval, ...] | None:
-    patterns = [
-        axis.closed_form.pattern(i) for axis, i in zip(axes, unit, strict=True) if axis.closed_form is not None
-    ]
+    patterns = [axis.closed_form.pattern(i) for axis, i in zip(axes, unit, strict=True) if axis.closed_form is not None]
     if len(patterns) < len(axes) or not all(pattern.mask for pattern in patterns):
         return None
     return tuple((pattern.start, pattern.end) for pattern in patterns)

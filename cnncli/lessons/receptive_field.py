@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from cnncli.config.config import Config
-from cnncli.config.problems import did_you_mean
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields, receptive_fields
 from cnncli.inspection.table import Row, inspect_graph

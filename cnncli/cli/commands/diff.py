@@ -27,9 +27,7 @@ def diff(
 
       cnncli diff torchvision:resnet18 torchvision:resnet34 --input 3x224x224
     """
-    first, second = (
-        inspect_graph(find_target(target, shape=shape, data_dir=data_dir)) for target in (before, after)
-    )
+    first, second = (inspect_graph(find_target(target, shape=shape, data_dir=data_dir)) for target in (before, after))
     if as_json:
         from cnncli.inspection.differences import comparison_as_json
 

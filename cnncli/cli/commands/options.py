@@ -5,12 +5,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnncli.errors import UsageError
-from cnncli.inspection.graph import Graph
+
+if TYPE_CHECKING:
+    from cnncli.inspection.graph import Graph
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one such as lenet5.")
@@ -41,9 +43,7 @@ DataDirOption = Annotated[
     typer.Option("--data-dir", envvar="CNNCLI_DATA", help="Directory of data sets and downloads."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-InvertOption = Annotated[
-    bool, typer.Option("--invert", help="Invert image files, for dark ink on light paper.")
-]
+InvertOption = Annotated[bool, typer.Option("--invert", help="Invert image files, for dark ink on light paper.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 DATA_DIR = Path("data")
@@ -51,7 +51,7 @@ DATA_DIR = Path("data")
 
 def find_target(
     target: str, *, shape: str | None, kwargs: str | None = None, assignments: Sequence[str] = (), data_dir: Path
-) -> Graph:
+) -> "Graph":
     """The graph of a `TargetArgument`, given the other options as typed.
 
     Raises:
