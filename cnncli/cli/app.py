@@ -91,7 +91,7 @@ COMMANDS = {
         "init": "Write a commented config to start from.",
         "validate": "Check configs and report every problem with its line.",
         "inspect": "Print the shape, cost and receptive field of every layer, with hints.",
-        "unit": "Print which pixels a unit sees: its receptive field, and those of the layers before it.",
+        "unit": "Print the receptive field of a unit, with those of the layers before it inside.",
         "pixel": "Print which units of each layer see a pixel of the input.",
         "diff": "Compare two networks: layers, shapes, parameters, MACs, receptive fields.",
         "schema": "Print the JSON Schema of configs, for completion and checks in editors.",

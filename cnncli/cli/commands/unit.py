@@ -39,7 +39,7 @@ def unit(
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
-    """Print which pixels a unit sees, and draw the receptive fields of the layers before it inside its own.
+    """Print the receptive field of a unit, with those of the layers before it inside.
 
     Examples:
 
