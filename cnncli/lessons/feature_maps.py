@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from cnncli.data.digits import load_digits
-from cnncli.data.images import resized
+from cnncli.data.images import resize
 from cnncli.errors import UsageError
 from cnncli.lessons.notation import grid
 from cnncli.lessons.page import Block, Figures, Grid, Page, Picture, Prose, Sign, Step, TryNext, Values
@@ -81,7 +81,7 @@ def _digit(number: int) -> tuple[Tensor, str]:
     test = load_digits().test
     if number >= len(test):
         raise UsageError(f"--image: there are {len(test)} digits, 0 to {len(test) - 1}")
-    picture = resized(test.images[number][None], (_SIDE, _SIDE))[0, 0]
+    picture = resize(test.images[number][None], (_SIDE, _SIDE))[0, 0]
     return picture.double() / 255, f"digit {number} (a {int(test.labels[number])})"
 
 
