@@ -164,7 +164,7 @@ class DataSpec(Spec):
     validation: Share = Field(default=0.1, description="images held out of training: a count or a fraction; 0 is none")
     test: Share | None = Field(
         default=None,
-        description="image-folder without test/ only: images held out for the test, a count or a fraction; default: 0.2",
+        description="image-folder without test/ only: images held out for the test, count or fraction; default: 0.2",
     )
     split: EmnistSplit | None = Field(default=None, description="emnist only; default: balanced")
     path: str | None = Field(

@@ -79,7 +79,7 @@ def _is_unknown(details: ErrorDetails) -> bool:
 
 
 def _joined(findings: list[_Finding]) -> str:
-    """`must be same or valid or one whole number, found sane. Did you mean same?`"""
+    """The errors of one place as one message, such as `must be same or valid, found sane. Did you mean same?`."""
     expected = " or ".join(dict.fromkeys(each.expected for each in findings)).replace(" or must be ", " or ")
     found = next((f", found {each.found}" for each in findings if each.found), "")
     return expected + found + next((each.suggestion for each in findings if each.suggestion), "")
@@ -141,7 +141,7 @@ def _unknown_field(details: ErrorDetails, model: type[Spec]) -> tuple[str, str]:
         inside = [
             each for one in models if step in one.model_fields for each in _sections(one.model_fields[step].annotation)
         ]
-        chosen = [each for each in models if issubclass(each, Choice) and each.type_name() == step]
+        chosen: list[type[Spec]] = [each for each in models if issubclass(each, Choice) and each.type_name() == step]
         models = inside or chosen or models
     fields = [field for each in models for field in each.model_fields if field != "type"]
     return did_you_mean(str(name), fields), nearest(str(name), fields)

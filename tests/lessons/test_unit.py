@@ -204,7 +204,7 @@ def test_units_that_are_not_there(
 
 def test_layers_and_images_that_are_not_there(make_run: MakeRun) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    with pytest.raises(UsageError, match="has no layer conv3. Did you mean conv"):
+    with pytest.raises(UsageError, match=r"has no layer conv3\. Did you mean conv"):
         run.node("conv3")
     with pytest.raises(UsageError, match="there are 4 test images, 0 to 3"):
         run.seen("4")
