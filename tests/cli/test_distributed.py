@@ -262,7 +262,7 @@ def exit_codes_in(err: str) -> list[int]:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("nowhere.yaml",), 3, "error: there is no config nowhere.yaml"),
+        (("nowhere.yaml",), 3, "error: config not found: nowhere.yaml"),
         (("shared.yaml", "--epochs", "3"), 2, "No such option: --epochs"),
         (
             ("shared.yaml", "--set", "train.optimizer.sgd.lr=1e30", "--set", "log.steps=[1]"),
