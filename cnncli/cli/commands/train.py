@@ -147,11 +147,11 @@ def _macs_per_step(read: Config) -> int:
 
 def _resumable(resume: Path, read: Config) -> "RunDirectory":
     """The run directory, after checking that the run can be resumed with the config."""
-    from cnncli.experiment.resume import check_can_go_on
+    from cnncli.experiment.resume import check_resumable
     from cnncli.training.run_directory import RunDirectory
 
     run = RunDirectory.open(resume)
-    check_can_go_on(read, run)
+    check_resumable(read, run)
     return run
 
 
