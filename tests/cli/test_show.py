@@ -114,7 +114,7 @@ def test_a_run_without_a_checkpoint(run: Path, run_cnncli: Cnncli) -> None:
     shutil.rmtree(run / "checkpoints")
     code, _, err = run_cnncli("show", run)
     assert code == 5
-    assert "there is no checkpoint here" in err
+    assert "no checkpoint in" in err
     assert not (run / "show").exists()
 
 

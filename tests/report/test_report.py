@@ -59,12 +59,12 @@ def test_the_report_of_an_interrupted_run(
         path.unlink()
     (run / "metrics.jsonl").unlink()
     assert exit_code_of("report", run) == 0
-    assert "there is no checkpoint here" in capfd.readouterr().err
+    assert "no checkpoint in" in capfd.readouterr().err
     data = data_of(run / "report.html")
     assert (data["head"]["state"], data["head"]["results"], data["metrics"]) == ("interrupted", None, [])
     assert data["confusion"] is None
     assert data["feature_maps"] is None
-    assert "there is no checkpoint here" in data["unavailable"]
+    assert "no checkpoint in" in data["unavailable"]
     assert data["network"]["layers"]
 
 
@@ -76,7 +76,7 @@ def test_a_run_whose_process_died_counts_as_interrupted_and_out_names_the_file(
     assert exit_code_of("report", run, "--out", page) == 0
     assert not (run / "report.html").exists()
     head = data_of(page)["head"]
-    assert (head["state"], head["reason"]) == ("interrupted", "its process ended without writing why")
+    assert (head["state"], head["reason"]) == ("interrupted", "its process ended without writing a status")
 
 
 def folder_run(tmp_path: Path, names: tuple[str, ...], exit_code_of: ExitCodeOf) -> Path:
