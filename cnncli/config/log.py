@@ -54,7 +54,7 @@ class LogSpec(Spec):
     )
     kernels: bool = Field(default=True, description="kernels of every convolution")
     feature_maps: bool = Field(default=True, description="feature maps of every convolution and pool, for each probe")
-    evolution: bool = Field(default=True, description="every logged step of a layer as one animation, at the end")
+    snapshots: bool = Field(default=True, description="every logged step of a layer as one animation, at the end")
     dead_filters: bool = Field(default=True, description="filters that are 0 wherever they look, counted and outlined")
     histograms: bool = Field(default=True, description="weights and gradients, every epoch")
     graph: bool = Field(default=True, description="the model as TensorBoard's graph")

@@ -324,7 +324,7 @@ def test_what_the_first_refuses_the_others_do_not_wait_for(alone: RunDirectory, 
     codes, err = two_machines("-m", "cnncli", "train", "--resume", alone.path, *FLAGS)
     assert codes == [2, 2], err
     (error,) = errors_in(err)
-    assert "has 3 epochs already and is complete" in error
+    assert "already has 3 epochs and is complete" in error
 
 
 @pytest.mark.parametrize("what", ["device", "precision"])

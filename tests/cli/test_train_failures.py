@@ -112,9 +112,9 @@ def test_a_disk_that_fills_up_is_exit_7(run_cnncli: Cnncli) -> None:
     with full_disk(30_000):  # less than the event file needs, more than any other file
         code, out, err = run_cnncli(*TRAIN)
     assert (code, out) == (7, "")
-    assert "event file" in err
+    assert "events.out.tfevents" in err
     assert "Traceback" not in err
-    assert_failed(only_run(), "event file")
+    assert_failed(only_run(), "events.out.tfevents")
 
 
 def test_a_damaged_checkpoint_is_exit_5(run_cnncli: Cnncli) -> None:
