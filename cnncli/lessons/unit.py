@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cnncli.config.network import INPUT, Node
 from cnncli.errors import UsageError
 from cnncli.layers import format_shape
-from cnncli.layers.trace import (
+from cnncli.layers.unit import (
     EPSILON,
     Activated,
     Biased,
@@ -20,7 +20,6 @@ from cnncli.layers.trace import (
     Term,
     Trace,
     Unit,
-    trace_unit,
 )
 from cnncli.lessons.notation import by, decimals_for, fixed, grid, operand
 from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Sign, Step, Table, TryNext
@@ -48,8 +47,8 @@ def work_out(run: Run, seen: InputImage, node: Node, unit: Unit) -> Worked:
         inputs = [values[name] for name in node.inputs]
         parts = _parts(module, inputs)
     sums = parts.get("conv", parts.get("linear"))
-    trace = trace_unit(
-        node.layer, [each[0] for each in inputs], module.state_dict(), unit, sums=None if sums is None else sums[0]
+    trace = node.layer.trace(
+        [each[0] for each in inputs], module.state_dict(), unit, before_norm=None if sums is None else sums[0]
     )
     computed = tuple(None if part is None else part[0][unit.index].item() for part in _by_stage(trace.stages, parts))
     return Worked(node, unit, trace, computed)
@@ -317,7 +316,7 @@ def stage_lines(trace: Trace, decimals: int) -> list[str]:
                     f"x {weight} + {bias} = {value}"
                 )
             case Activated():
-                lines.append(f"{stage.word}({fixed(stage.before, decimals)}) = {value}")
+                lines.append(f"{stage.type}({fixed(stage.before, decimals)}) = {value}")
         before = stage.value
     return lines
 
