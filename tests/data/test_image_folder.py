@@ -1,4 +1,4 @@
-"""Folders of images: layouts, colors, and what is passed over."""
+"""Folders of images: layouts, colors, and what is skipped."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_train_and_test_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert loaded.train.images[:, 0, 0, 0].tolist() == [10, 11, 20]
     assert loaded.train.labels.tolist() == [0, 0, 1]
     assert loaded.test.images[:, 0, 0, 0].tolist() == [110, 111, 120]
-    assert caplog.messages == ["image-folder: beside train and test, not read: extra"]
+    assert caplog.messages == ["image-folder: ignoring extra: only train and test are read"]
     assert all(each.startswith("sha256:") for each in loaded.files.values())
 
 
@@ -57,7 +57,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert load(tmp_path, test=2).classes == ("bus", "train")
 
 
-def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_hidden_files_and_other_files_are_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("cat", "dog"):
         for number in range(2):
             draw(tmp_path / "pictures" / name / f"{number}.PNG")
@@ -73,10 +73,10 @@ def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path, caplog: py
         path.parent.mkdir(exist_ok=True)
         path.write_text("no image")
     assert len(load(tmp_path, test=1).train) == 3
-    assert caplog.messages[0].endswith("2 files that are no images of a class are passed over")
+    assert caplog.messages[0].endswith("skipped 2 files that are not images of a class")
 
 
-def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cat", "dog"):
         draw(tmp_path / "pictures" / name / "small.png")
     draw(tmp_path / "pictures" / "cat" / "large.png", size=(20, 10))
@@ -85,7 +85,7 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         load(tmp_path, test=1)
 
 
-def test_a_class_without_test_images_is_said_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_class_without_test_images_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for part, labels in (("train", ("cat", "dog")), ("test", ("cat",))):
         for label in labels:
             (tmp_path / "pets" / part / label).mkdir(parents=True)

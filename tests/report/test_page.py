@@ -40,7 +40,7 @@ class Reader(HTMLParser):
 
 
 @pytest.mark.parametrize("text", NASTY)
-def test_no_text_gets_out_of_the_data(text: str) -> None:
+def test_text_cannot_end_the_data(text: str) -> None:
     data = {"classes": [text], text: [1, None, True]}
     page = Reader(document(data, title=text))
     assert [tag for tag, _ in page.elements if tag in ("script", "style")] == ["style", "script", "script"]
@@ -48,7 +48,7 @@ def test_no_text_gets_out_of_the_data(text: str) -> None:
     assert page.text("title") == text
 
 
-def test_the_policy_names_this_script_and_this_style_and_allows_nothing_else() -> None:
+def test_the_policy_allows_this_script_and_this_style_and_nothing_else() -> None:
     page = Reader(document({}, title="x"))
     policy = next(attributes["content"] for tag, attributes in page.elements if "http-equiv" in attributes)
     assert policy is not None
@@ -67,14 +67,14 @@ def test_the_policy_names_this_script_and_this_style_and_allows_nothing_else() -
     }
 
 
-def test_nothing_outside_is_named() -> None:
+def test_the_page_refers_to_nothing_outside() -> None:
     page = document({}, title="x")
     addresses = set(re.findall(r"https?://[^\s\"']+", page))
-    assert addresses == {"http://www.w3.org/2000/svg"}  # a name, which nobody asks
+    assert addresses == {"http://www.w3.org/2000/svg"}  # a name that is not requested
     links = [attributes.get(key) for _, attributes in Reader(page).elements for key in ("src", "href")]
     assert list(filter(None, links)) == ["data:,"]
 
 
-def test_a_number_that_json_has_not_is_our_bug() -> None:
+def test_nan_in_the_data_is_a_bug() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         document({"loss": float("nan")}, title="x")

@@ -1,6 +1,7 @@
-"""Sections, table, curves and confusion: what the page says, against the run itself."""
+"""Sections, layer table, curves and confusion matrix, compared with the run."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,24 +26,31 @@ RED = """
 
 
 @pytest.mark.parametrize("name", ["lenet", "odd", "begun"])
-def test_every_section_is_there(name: str, open_page: Open, request: pytest.FixtureRequest) -> None:
+def test_sections(name: str, open_page: Open, request: pytest.FixtureRequest) -> None:
     page = open_page(request.getfixturevalue(name))
     headings = page.locator("h2").all_inner_texts()
-    whole = ["Layers", "What each unit sees", "Curves", "What it learned, step by step", "What excites the filters",
-             "What it takes for what", "Config, versions, command"]  # fmt: skip
-    assert headings == (whole if name != "begun" else [each for each in whole if "excites" not in each])
+    expected = [
+        "Layers",
+        "Receptive fields",
+        "Training curves",
+        "Kernels and feature maps during training",
+        "Top-activating patches",
+        "Confusion matrix",
+        "Config and environment",
+    ]
+    assert headings == (expected if name != "begun" else [each for each in expected if "patches" not in each])
     if name == "begun":
         expect(page.get_by_role("note")).to_contain_text("This run is not complete: interrupted.")
-        expect(page.locator("#curves")).to_contain_text("No epoch has ended yet.")
+        expect(page.locator("#curves")).to_contain_text("No epoch is complete yet.")
         expect(page.locator("#confusion")).to_contain_text("there is no checkpoint here")
-        expect(page.locator("#steps")).to_contain_text("no pictures of kernels or feature maps yet")
+        expect(page.locator("#steps")).to_contain_text("No pictures of kernels or feature maps have been logged yet")
     else:
         expect(page.get_by_role("note")).to_have_count(0)
     if name == "odd":
         expect(page.locator("#steps")).to_contain_text("log.images is 0")
 
 
-def test_the_layer_table_is_that_of_inspect(lenet: Path, open_page: Open) -> None:
+def test_the_layer_table_equals_that_of_inspect(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     inspection = inspect(lenet)
     cells = page.locator("table.layers tbody tr").evaluate_all(CELLS)
@@ -54,11 +62,11 @@ def test_the_layer_table_is_that_of_inspect(lenet: Path, open_page: Open) -> Non
     hints = page.locator(".hints li").all_inner_texts()
     assert [hint.split(" ")[:2] for hint in hints] == [[each.name, f"{each.layer}:"] for each in inspection.hints]
     expect(page.get_by_role("columnheader", name="center")).to_be_hidden()
-    page.get_by_label("all columns").check()
+    page.get_by_label("All columns").check()
     expect(page.get_by_role("columnheader", name="center")).to_be_visible()
 
 
-def test_the_curves_say_their_numbers(lenet: Path, open_page: Open) -> None:
+def test_the_values_of_the_curves(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     metrics = [json.loads(line) for line in (lenet / "metrics.jsonl").read_text().splitlines()]
     slider = page.get_by_role("slider", name="Epoch")
@@ -72,15 +80,16 @@ def test_the_curves_say_their_numbers(lenet: Path, open_page: Open) -> None:
         expect(page.locator(".readout").nth(1)).to_have_text(
             f"epoch {each['epoch']}: train {each['train']['loss']:.4f}, val {each['val']['loss']:.4f}"
         )
+        expect(slider).to_have_attribute("aria-valuetext", re.compile(f"^epoch {each['epoch']}: train .*; epoch"))
         page.keyboard.press("ArrowRight")
     page.locator(".chart svg").nth(1).hover()  # in its middle
     expect(page.locator(".readout").nth(2)).to_contain_text("epoch 2: ")
-    page.get_by_text("The numbers as a table").click()
+    page.get_by_text("Values as a table").click()
     rows = page.locator("table.numbers tbody tr").evaluate_all(CELLS)
     assert [row[:2] for row in rows] == [[str(each["epoch"]), f"{each['step']:,}"] for each in metrics]
 
 
-def test_the_pictures_behind_the_confusion(lenet: Path, open_page: Open) -> None:
+def test_the_images_behind_the_confusion_matrix(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     trained = load_run(lenet, data_dir=lenet)
     with torch.no_grad():
@@ -89,17 +98,17 @@ def test_the_pictures_behind_the_confusion(lenet: Path, open_page: Open) -> None
     buttons = page.locator(".matrix button")
     assert buttons.evaluate_all("cells => cells.map(c => c.dataset.cell)") == [f"{a},{b}" for a, b in pairs]
     wrong = next(pair for pair in pairs if pair[0] != pair[1])
-    for label, taken_for in (wrong, (4, 4)):
-        button = page.locator(f'[data-cell="{label},{taken_for}"]')
+    for label, predicted_as in (wrong, (4, 4)):
+        button = page.locator(f'[data-cell="{label},{predicted_as}"]')
         button.click()
         expect(button).to_have_attribute("aria-pressed", "true")
-        count = int(((trained.test.labels == label) & (predicted == taken_for)).sum())
+        count = int(((trained.test.labels == label) & (predicted == predicted_as)).sum())
         assert button.inner_text() == str(count)
-        figures = page.locator(".behind figure")
+        figures = page.locator(".cell-images figure")
         expect(figures).to_have_count(min(count, 12))
         page.wait_for_timeout(200)
         for i in range(min(count, 12)):
-            number = int(figures.nth(i).get_attribute("data-number") or "")
-            assert (int(trained.test.labels[number]), int(predicted[number])) == (label, taken_for)
+            number = int(figures.nth(i).get_attribute("data-index") or "")
+            assert (int(trained.test.labels[number]), int(predicted[number])) == (label, predicted_as)
             drawn = figures.nth(i).locator("canvas").evaluate(RED)
             assert drawn == trained.test.images[number, 0].flatten().tolist()

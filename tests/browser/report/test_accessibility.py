@@ -1,4 +1,4 @@
-"""By keyboard alone, on a phone, in light and dark."""
+"""The report by keyboard alone, on a phone, in light and dark."""
 
 import re
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from cnncli.inspection.units import unit_receptive_field
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
-DrawingOf = Callable[[Page, Path], Any]
+NetworkOf = Callable[[Page, Path], Any]
 
 
-def test_tab_reaches_everything_and_the_arrows_move(lenet: Path, open_page: Open) -> None:
+def test_tab_reaches_everything(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     reached = []
     for _ in range(80):
@@ -36,34 +36,34 @@ def test_tab_reaches_everything_and_the_arrows_move(lenet: Path, open_page: Open
     assert inside == layers, "one stop for each layer"
     for wanted in ("Theme: auto", "wide", "epoch", "step", "probe", "Play"):
         assert wanted in reached
-    assert any("taken for" in each for each in reached)
+    assert any("predicted as" in each for each in reached)
     assert any(each.startswith("test image") for each in reached)
 
 
-def test_units_by_keyboard(lenet: Path, open_page: Open, drawing_of: DrawingOf) -> None:
+def test_units_by_keyboard(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:
     page = open_page(lenet)
-    drawing = drawing_of(page, lenet)
-    drawing.grid("avg_pool1").focus()
+    network = network_of(page, lenet)
+    network.grid("avg_pool1").focus()
     page.keyboard.press("Tab")
-    title = page.locator(".reading-title")
+    title = page.locator(".readout-title")
     expect(title).to_contain_text("conv2, unit 5,5")
     for key in ("ArrowUp", "ArrowLeft", "ArrowLeft"):
         page.keyboard.press(key)
     expect(title).to_contain_text("conv2, unit 4,3")
-    clipped = unit_receptive_field(drawing.inspection, "conv2", (4, 3)).clipped
+    clipped = unit_receptive_field(network.inspection, "conv2", (4, 3)).clipped
     assert clipped is not None
     (top, bottom), (left, right) = clipped
-    assert drawing.lit()["input"] == set(product(range(top, bottom + 1), range(left, right + 1)))
+    assert network.highlighted()["input"] == set(product(range(top, bottom + 1), range(left, right + 1)))
     for key in ("Home", "ArrowLeft", "Shift+End"):  # stays inside
         page.keyboard.press(key)
     expect(title).to_contain_text("conv2, unit 9,9")
     page.keyboard.press("PageUp")
     expect(title).to_contain_text("in channel 15")
     page.keyboard.press("Escape")
-    expect(title).to_have_text("Choose a unit")
+    expect(title).to_have_text("Select a unit")
 
 
-def test_the_confusion_by_keyboard(lenet: Path, open_page: Open) -> None:
+def test_the_confusion_matrix_by_keyboard(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     chosen = page.locator('.matrix button[aria-pressed="true"]')
     chosen.focus()
@@ -79,19 +79,21 @@ def test_the_confusion_by_keyboard(lenet: Path, open_page: Open) -> None:
 
 
 @pytest.mark.parametrize("name", ["lenet", "odd", "begun"])
-def test_a_phone(name: str, open_page: Open, drawing_of: DrawingOf, request: pytest.FixtureRequest) -> None:
+def test_the_page_fits_a_phone(
+    name: str, open_page: Open, network_of: NetworkOf, request: pytest.FixtureRequest
+) -> None:
     run = request.getfixturevalue(name)
     phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
     page = open_page(run, **phone)
     for summary in page.locator("summary").all():
         summary.click()
     assert page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]") == [360, 360]
-    drawing = drawing_of(page, run)
-    drawing.grid("conv2").scroll_into_view_if_needed()
-    drawing.grid("conv2").tap()
-    expect(page.locator(".reading-title")).to_contain_text("conv2, unit ")
-    assert drawing.lit()["input"]
-    expect(drawing.grid("input")).to_be_in_viewport()
+    network = network_of(page, run)
+    network.grid("conv2").scroll_into_view_if_needed()
+    network.grid("conv2").tap()
+    expect(page.locator(".readout-title")).to_contain_text("conv2, unit ")
+    assert network.highlighted()["input"]
+    expect(network.grid("input")).to_be_in_viewport()
 
 
 def luminance(color: str) -> float:
@@ -120,11 +122,11 @@ def test_light_and_dark(scheme: str, lenet: Path, open_page: Open) -> None:
         "h1",
         ".intro",
         "nav a",
-        ".reading-title",
-        ".card .kind",
+        ".readout-title",
+        ".card .type",
         ".scale",
         ".legend",
-        ".matrix .none",
+        ".matrix .zero",
         ".axes",
     ):
         assert contrast(page, selector) >= 4.5, selector

@@ -1,4 +1,4 @@
-"""Pointing at a unit lights exactly what it sees: against the inspector, and against NaN sent through the network."""
+"""Highlighted receptive fields against `inspection`, and against NaN sent through the network."""
 
 import re
 from collections.abc import Callable
@@ -18,14 +18,14 @@ from cnncli.run import load_run
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
-DrawingOf = Callable[[Page, Path], Any]
+NetworkOf = Callable[[Page, Path], Any]
 BLUE = 2
 RING = """
 ([margin, rows, columns]) => {
-  const light = document.querySelector('figure[data-layer="input"] canvas.light');
-  const copy = new OffscreenCanvas(light.width, light.height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(light, 0, 0);
-  const side = light.width / (columns + 2 * margin);
+  const overlay = document.querySelector('figure[data-layer="input"] canvas.overlay');
+  const copy = new OffscreenCanvas(overlay.width, overlay.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(overlay, 0, 0);
+  const side = overlay.width / (columns + 2 * margin);
   const cells = [];
   for (let row = -margin; row < rows + margin; row += 1) {
     for (let column = -margin; column < columns + margin; column += 1) {
@@ -42,10 +42,10 @@ RING = """
 Reached = dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]]
 
 
-def probed(model: CnnModule, layer: str) -> Reached:
-    """For the input and every layer with positions, row by row and column by column, the units that it reaches.
+def probe(model: CnnModule, layer: str) -> Reached:
+    """For the input and every layer with positions, the units of `layer` that each row and each column reaches.
 
-    NaN in the row or column says it: bool (rows, columns) of `layer` for each.
+    Found by NaN in that row or column: bool (rows, columns) of `layer` for each.
     """
     network = model.network
     shapes = {"input": network.input_shape, **{node.name: node.shape for node in network.nodes}}
@@ -93,30 +93,30 @@ def rectangles(text: str) -> list[tuple[tuple[int, int], ...]]:
                  "upsample1", "adaptive_max_pool1"]),
     ],
 )  # fmt: skip
-def test_a_unit_lights_exactly_what_it_sees(
-    name: str, layers: list[str], open_page: Open, drawing_of: DrawingOf, request: pytest.FixtureRequest
+def test_pointing_at_a_unit_highlights_its_receptive_field(
+    name: str, layers: list[str], open_page: Open, network_of: NetworkOf, request: pytest.FixtureRequest
 ) -> None:
     run = request.getfixturevalue(name)
     page = open_page(run)
-    drawing = drawing_of(page, run)
+    network = network_of(page, run)
     model = CnnModule(read_config(str(run / "resolved.yaml"), data_dir=run).network).eval()
     for layer in layers:
         with torch.no_grad():
-            reached = probed(model, layer)
-        for unit in corners(drawing.sizes[layer]):
-            drawing.point_at(layer, unit)
-            lit = drawing.lit()
-            del lit[layer]  # there the unit itself is marked, in a color of its own
-            assert lit == reaching(reached, unit), (layer, unit)
-            field = unit_receptive_field(drawing.inspection, layer, unit)
-            assert page.locator(".reading-title").inner_text().startswith(f"{layer}, unit {unit[0]},{unit[1]}")
-            said = page.locator(".reading-lines").inner_text()
-            assert rectangles(said) == [each for each in (field.clipped, field.unclipped) if each is not None]
+            reached = probe(model, layer)
+        for unit in corners(network.sizes[layer]):
+            network.point_at(layer, unit)
+            highlighted = network.highlighted()
+            del highlighted[layer]  # the unit itself is framed in another color
+            assert highlighted == reaching(reached, unit), (layer, unit)
+            field = unit_receptive_field(network.inspection, layer, unit)
+            assert page.locator(".readout-title").inner_text().startswith(f"{layer}, unit {unit[0]},{unit[1]}")
+            text = page.locator(".readout-lines").inner_text()
+            assert rectangles(text) == [each for each in (field.clipped, field.unclipped) if each is not None]
             if field.padding is not None:
-                assert f"padding: {float(field.padding):.1%} of that" in said
-            assert field.clipped == span(lit["input"])
+                assert f"padding: {float(field.padding):.1%} of that" in text
+            assert field.clipped == span(highlighted["input"])
     page.mouse.move(2, 2)
-    assert not any(drawing.lit().values())
+    assert not any(network.highlighted().values())
 
 
 def span(cells: set[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -125,53 +125,57 @@ def span(cells: set[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]]
     return (min(rows), max(rows)), (min(columns), max(columns))
 
 
-def test_padding_is_hatched_where_it_is_and_nowhere_else(lenet: Path, open_page: Open, drawing_of: DrawingOf) -> None:
+def test_only_padding_is_hatched(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:
     page = open_page(lenet)
-    drawing = drawing_of(page, lenet)
-    drawing.point_at("avg_pool2", (0, 4))  # rows -2 to 13, columns 14 to 29
-    assert drawing.margin("input") == 2
+    network = network_of(page, lenet)
+    network.point_at("avg_pool2", (0, 4))  # rows -2 to 13, columns 14 to 29
+    assert network.margin("input") == 2
     drawn = {(row, column) for row, column in page.evaluate(RING, [2, 28, 28])}
     rectangle = {(row, column) for row in range(-2, 14) for column in range(14, 30)}
     assert drawn == {(row, column) for row, column in rectangle if row < 0 or column > 27}
 
 
-def test_a_pixel_lights_the_units_that_see_it(lenet: Path, open_page: Open, drawing_of: DrawingOf) -> None:
-    drawing = drawing_of(open_page(lenet), lenet)
+def test_pointing_at_a_pixel_highlights_the_units_that_depend_on_it(
+    lenet: Path, open_page: Open, network_of: NetworkOf
+) -> None:
+    network = network_of(open_page(lenet), lenet)
     for pixel in ((0, 0), (13, 20), (27, 27)):
-        drawing.point_at("input", pixel)
-        lit = drawing.lit(BLUE)
-        for found in dependent_units(drawing.inspection, pixel):
-            if found.layer in drawing.sizes:
-                assert lit[found.layer] == set(product(*found.units)), (pixel, found.layer)
+        network.point_at("input", pixel)
+        highlighted = network.highlighted(BLUE)
+        for found in dependent_units(network.inspection, pixel):
+            if found.layer in network.sizes:
+                assert highlighted[found.layer] == set(product(*found.units)), (pixel, found.layer)
 
 
-def test_after_flatten_everything_is_seen(lenet: Path, open_page: Open, drawing_of: DrawingOf) -> None:
+def test_after_flatten_the_receptive_field_is_everything(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:
     page = open_page(lenet)
-    drawing = drawing_of(page, lenet)
+    network = network_of(page, lenet)
     for layer in ("linear1", "logits1"):
-        drawing.grid(layer).hover()
-        assert drawing.lit() == {name: set(product(range(r), range(c))) for name, (r, c) in drawing.sizes.items()}
+        network.grid(layer).hover()
+        assert network.highlighted() == {
+            name: set(product(range(r), range(c))) for name, (r, c) in network.sizes.items()
+        }
         whole = "inside the image: rows 0 to 27, columns 0 to 27 (28 x 28)"
-        expect(page.locator(".reading-lines")).to_contain_text(whole)
+        expect(page.locator(".readout-lines")).to_contain_text(whole)
 
 
-def test_values_are_those_of_the_network(lenet: Path, open_page: Open, drawing_of: DrawingOf) -> None:
+def test_values_are_the_outputs_of_the_network(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:
     page = open_page(lenet)
-    drawing = drawing_of(page, lenet)
+    network = network_of(page, lenet)
     trained = load_run(lenet, data_dir=lenet)
     page.get_by_role("radio").nth(3).check()
     name = page.get_by_role("radio").nth(3).get_attribute("aria-label") or ""
     number = int(re.findall(r"test image (\d+), class 3", name)[0])
     with torch.no_grad():
         maps = trained.model.outputs(trained.seen(str(number)).image[None], ["conv2"])["conv2"][0]
-    drawing.grid("conv2").focus()
+    network.grid("conv2").focus()
     page.keyboard.press("PageDown")
-    title = page.locator(".reading-title")
+    title = page.locator(".readout-title")
     for unit in ((0, 0), (4, 7)):
-        drawing.point_at("conv2", unit)
+        network.point_at("conv2", unit)
         shown = re.search(r": (-?[\d.e-]+) in channel 1", title.inner_text())
         assert shown is not None
         assert float(shown[1]) == pytest.approx(float(maps[1, unit[0], unit[1]]), rel=5e-3, abs=1e-3)
-    drawing.point_at("input", (10, 12))
+    network.point_at("input", (10, 12))
     level = int(trained.test.images[number, 0, 10, 12])
     expect(title).to_have_text(f"input, pixel 10,12: level {level} of 255")
