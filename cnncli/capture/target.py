@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.config.config import Config, read_config
-from cnncli.config.problems import did_you_mean
-from cnncli.errors import RunError, UsageError
+from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.hints import HINTS
 

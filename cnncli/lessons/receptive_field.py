@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.lessons.notation import format_size
 from cnncli.lessons.options import (
     DATA_DIR,
@@ -161,7 +161,6 @@ def _fields(table: "LayerTable", layer: str) -> "ReceptiveFields":
 
 
 def _choose_layer(rows: "dict[str, Row]", layer: str | None) -> str:
-    from cnncli.config.problems import did_you_mean
 
     if layer is not None:
         if layer not in rows:

@@ -353,7 +353,7 @@ def _made(run: Run, node: Node, filters: Sequence[int], steps: int) -> Iterator[
         )
         for image, value in zip(found.images, found.values, strict=True):
             picture = (image * 255).round().byte().cpu()
-            patch = crop_patch(run.inspection, node.name, place, picture, beyond=BEYOND)
+            patch = crop_patch(run.table, node.name, place, picture, beyond=BEYOND)
             shown = Cutting(
                 pixels=patch.pixels, padding=patch.padding, unread=patch.unread, source=picture, marked=None
             )

@@ -96,7 +96,7 @@ def test_variants_fit_80_columns(run_cnncli: Run, arguments: str) -> None:
         ("feature-maps --layer conv1", "names a layer of a trained network"),
         ("feature-maps --image 3 --invert", "is for an image shown to a trained network"),
         ("receptive-field --at 99,0", "--at: avg_pool2 has 5x5 units"),
-        ("receptive-field --layer conv9", "there is no layer conv9; did you mean conv"),
+        ("receptive-field --layer conv9", "there is no layer conv9. Did you mean conv"),
         ("correlation --step --target sobel", "No such option"),
         ("corelation", "Did you mean 'correlation'"),
         ("learn-kernel --target circle", "circle"),

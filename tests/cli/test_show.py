@@ -134,7 +134,7 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("kernels", "--layer", "conv3"), "has no layer conv3; did you mean conv"),
+        (("kernels", "--layer", "conv3"), "has no layer conv3. Did you mean conv"),
         (("kernels", "--layer", "max_pool1"), "--layer max_pool1: only one that has kernels will do"),
         (("kernels", "--scale", "net"), "layer"),
         (("features", "nowhere.png"), "image nowhere.png: No such file"),
