@@ -6,8 +6,7 @@ runs on the CPU, and the graph says so. docs/receptive-fields.md says why this i
 """
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from cnncli.capture.layout import UnsupportedOp, units, without_batch
 from cnncli.capture.load import first_line, load_module
+from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, Operation, Recorder, Value
 from cnncli.capture.rows import Row, rows_of
 from cnncli.config.network import INPUT
@@ -85,18 +85,6 @@ def capture(
     with evaluation_mode(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _capture(module, input_shape, scopes, device)
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode, and each of its submodules back into its own mode afterward."""
-    modes = {each: each.training for each in module.modules()}
-    try:
-        module.eval()
-        yield
-    finally:
-        for each, training in modes.items():
-            each.training = training
 
 
 def _capture(module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device) -> Capture:

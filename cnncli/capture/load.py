@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cnncli.config.problems import did_you_mean
-from cnncli.errors import CnncliError, ConfigError, UsageError
+from cnncli.errors import CnncliError, ConfigError, UsageError, did_you_mean
 
 TORCHVISION = "torchvision"
 

@@ -22,11 +22,12 @@ from cnncli.capture.layout import (
 from cnncli.capture.mixing import matmul
 from cnncli.capture.record import Operation, Value
 from cnncli.capture.rules import RULES, effect_of
+from cnncli.capture.saved import part_of
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
-from cnncli.inspection.graph import Part, reads_everything
+from cnncli.inspection.graph import reads_everything
 from cnncli.layers import Reach
-from cnncli.layers.base import Reads, Unknown
+from cnncli.layers.base import Part, Reads, Unknown
 
 
 @dataclass(eq=False)
@@ -240,9 +241,8 @@ def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
     shape = without_batch(value.shape, effect.layout)
     # Some kinds of padding keep their input for the gradient, others do not.
     type = operation.name if effect.type == "pad" else effect.type
-    return Part(
-        type, None if shape is None else prod(shape), value.item_bytes, inplace=not operation.fresh, aside=aside
-    )
+    numbers = None if shape is None else prod(shape)
+    return part_of(type, numbers, value.item_bytes, inplace=not operation.fresh, aside=aside)
 
 
 def _is_batch(factors: Factors) -> bool:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.config.config import Config, read_config
-from cnncli.config.problems import did_you_mean
-from cnncli.errors import RunError, UsageError
+from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.hints import HINTS
 
@@ -77,6 +76,8 @@ def is_code(target: str) -> bool:
 def _config_path(target: str) -> str:
     """The config that a target stands for."""
     path = Path(target)
+    if path.suffix == ".onnx":
+        raise UsageError(f"ONNX files are not supported yet: {target}", remedy="inspect the model in code instead")
     if path.suffix == ".py":
         raise UsageError(
             f"{target} is code, not a config",

@@ -15,8 +15,9 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from cnncli.capture.graph import CPU, capture, evaluation_mode
+from cnncli.capture.graph import CPU, capture
 from cnncli.capture.layout import Factor, Layout, Role, has_batch, layout_of_input
+from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, DETACH, Call, calls_reported
 from cnncli.capture.rows import Row
 from cnncli.config.network import Network
