@@ -2,7 +2,7 @@
 
 | target | network |
 |---|---|
-| `lenet5`, `path/to/config.yaml`, `-` | of a bundled config, a config, or one from stdin |
+| `lenet5`, `path/to/config.yaml` | of a bundled config, or of a config |
 | `runs/lenet5-20260131-120000` | of the config of a run |
 | `torchvision:NAME`, `package.module:Factory`, `path/file.py:Factory` | of a model in code, which is run |
 """
