@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.config.config import Config, read_config
 from cnncli.config.network import Network, Node
 from cnncli.data.batches import Batches, Normalization
@@ -31,7 +32,7 @@ from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import DeviceName, resolve_device, room_for_images
-from cnncli.training.evaluate import Evaluation, confusion_counts, evaluate, evaluating, evaluation_batch_size
+from cnncli.training.evaluate import Evaluation, confusion_counts, evaluate, evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
         batches: neither shuffled nor augmented; the predictions are in their order.
     """
     labels, logits = [], []
-    with evaluating(model), torch.inference_mode():
+    with evaluation_mode(model), torch.inference_mode():
         for images, truth in batches.epoch(1):
             labels.append(truth)
             logits.append(model(images))  # (N, K)
