@@ -49,7 +49,7 @@ def inspect(
     >>> from torch import nn
     >>> module = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2))
     >>> cnncli.inspect(module, input_shape=(1, 28, 28))
-    <LayerTable Sequential: 3 layers, 80 parameters, 48,672 MACs>
+    <LayerTable Sequential: 2 layers, 80 parameters, 48,672 MACs>
 
     Args:
         target: a module, a config or its path, the name of a bundled config, a run or its directory, or code as text:

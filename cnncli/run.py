@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.config.config import read_config
 from cnncli.config.network import Network, Node
 from cnncli.data.batches import Batches, Normalization
@@ -29,7 +30,7 @@ from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
-from cnncli.training.evaluate import confusion_counts, evaluating, evaluation_batch_size
+from cnncli.training.evaluate import confusion_counts, evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
         batches: unshuffled and not augmented: the answers come in their order.
     """
     labels, logits = [], []
-    with evaluating(model), torch.inference_mode():
+    with evaluation_mode(model), torch.inference_mode():
         for images, truth in batches.epoch(1):
             labels.append(truth)
             logits.append(model(images))  # (N, K)

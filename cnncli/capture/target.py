@@ -63,6 +63,8 @@ def config_of(target: str) -> str:
         RunError: it is a directory, but not that of a run.
     """
     path = Path(target)
+    if path.suffix == ".onnx":
+        raise UsageError(f"ONNX files are not supported yet: {target}", remedy="inspect the model in code instead")
     if path.suffix == ".py":
         raise UsageError(f"{target} is code, not a config", remedy=f"say what in it makes the model: {target}:Factory")
     if not path.is_dir():

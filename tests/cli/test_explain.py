@@ -243,4 +243,4 @@ def test_units_that_do_not_exist(run_cnncli: Run, run_directory: Path, arguments
 def test_a_run_that_does_not_exist(run_cnncli: Run, tmp_path: Path) -> None:
     code, _, err = run_cnncli("explain", "unit", str(tmp_path / "none"), "--layer", "conv1")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err

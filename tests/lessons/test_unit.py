@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cnncli.config.network import Node
 from cnncli.errors import UsageError
-from cnncli.layers.trace import Combined, Trace, Unit
+from cnncli.layers.unit import Combined, Trace, Unit
 from cnncli.lessons.page import Page
 from cnncli.lessons.unit import ComputedUnit, choose_unit, path_page, unit_page
 from cnncli.run import Run
