@@ -12,7 +12,8 @@ from cnncli.drawing.color import Pixels
 from cnncli.drawing.grid import Picture
 from cnncli.drawing.image import enlargement, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
-from cnncli.module import AddPaths, CnnModule
+from cnncli.layers.modules import AddPaths
+from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.views.patches import (
     BEYOND,
