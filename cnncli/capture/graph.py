@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from cnncli.capture.layout import UnsupportedOp, units, without_batch
 from cnncli.capture.load import load_module
+from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, Operation, Recorder, Value
 from cnncli.capture.rows import Row, rows_of
 from cnncli.config.network import INPUT
@@ -82,14 +83,9 @@ def capture(
         scopes: submodules that are to be one row each.
         device: where it runs: without numbers on `meta`, else where its parameters are.
     """
-    modes = {each: each.training for each in module.modules()}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _captured(module.eval(), input_shape, scopes, device)
-    finally:
-        for each, training in modes.items():
-            each.training = training
+    with evaluation_mode(module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _captured(module, input_shape, scopes, device)
 
 
 def _captured(module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device) -> Capture:

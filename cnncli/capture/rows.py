@@ -13,11 +13,12 @@ from cnncli.capture.layout import Factors, Kind, Layout, UnsupportedOp, free, ha
 from cnncli.capture.mixing import product
 from cnncli.capture.record import Operation, Value
 from cnncli.capture.rules import RULES, effect_of
+from cnncli.capture.saved import part_of
 from cnncli.capture.spatial import multiplications
 from cnncli.config.network import INPUT
-from cnncli.inspection.graph import Part, reads_everything
+from cnncli.inspection.graph import reads_everything
 from cnncli.layers import Reach
-from cnncli.layers.base import Reads, Unknown
+from cnncli.layers.base import Part, Reads, Unknown
 
 
 @dataclass(eq=False)
@@ -219,10 +220,9 @@ def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
     value = operation.outputs[0]
     shape = without_batch(value.shape, effect.layout)
     # Of paddings some keep what they read for the gradient, some do not.
-    word = operation.name if effect.type == "pad" else effect.type
-    return Part(
-        word, None if shape is None else prod(shape), value.item_bytes, inplace=not operation.fresh, aside=aside
-    )
+    type_ = operation.name if effect.type == "pad" else effect.type
+    numbers = None if shape is None else prod(shape)
+    return part_of(type_, numbers, value.item_bytes, inplace=not operation.fresh, aside=aside)
 
 
 def _is_batch(factors: Factors) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cnncli.capture.graph import CPU, capture
 from cnncli.capture.layout import Factor, Kind, Layout, has_batch, of_input
+from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, UNCOUNTED, reported
 from cnncli.capture.rows import Row
 from cnncli.config.network import Network
@@ -121,21 +122,17 @@ def verify_module(module: nn.Module, graph: Graph) -> list[Mismatch]:
         module: with numbers, on the CPU; its mode is left as it was.
         graph: as `graph_of_module` gives it.
     """
-    modes = {each: each.training for each in module.modules()}
     try:
-        module.eval()
-        rows = {row.name: row for row in capture(module, graph.input_shape, device=CPU).rows}
-        said = {node.name for node in graph.nodes}
-        if said != set(rows):
-            missing, extra = sorted(said - set(rows)), sorted(set(rows) - said)
-            return [Mismatch("the table", "rows", f"also {missing}", f"also {extra}")]
-        counted = _counted(module, rows, graph.input_shape)
-        return [*_parameters(graph, counted), *_outputs(graph, lambda images: dict(_watched(module, rows, images)))]
+        with evaluation_mode(module):
+            rows = {row.name: row for row in capture(module, graph.input_shape, device=CPU).rows}
+            said = {node.name for node in graph.nodes}
+            if said != set(rows):
+                missing, extra = sorted(said - set(rows)), sorted(set(rows) - said)
+                return [Mismatch("the table", "rows", f"also {missing}", f"also {extra}")]
+            counted = _counted(module, rows, graph.input_shape)
+            return [*_parameters(graph, counted), *_outputs(graph, lambda images: dict(_watched(module, rows, images)))]
     except _OtherOperations as where:
         return [Mismatch(str(where), "rows", "what runs on zeros", "does something else with other numbers")]
-    finally:
-        for each, training in modes.items():
-            each.training = training
 
 
 def _watched(module: nn.Module, rows: Mapping[str, Row], images: Tensor) -> Iterator[tuple[str, _Output]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.lessons.notation import format_size
 from cnncli.lessons.page import Block, Figures, Formula, Heading, LetterMap, Page, Pair, Paragraph, Step, Table, TryNext
 from cnncli.lessons.topic import AtOption, LayerOption, NetworkTopic
@@ -154,8 +154,6 @@ def _fields(table: LayerTable, layer: str) -> ReceptiveFields:
 
 
 def _choose_layer(rows: dict[str, Row], layer: str | None) -> str:
-    from cnncli.config.problems import did_you_mean
-
     if layer is not None:
         if layer not in rows:
             raise UsageError(f"--layer: there is no layer {layer}{did_you_mean(layer, rows)}")

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnncli.errors import UsageError
+from cnncli.layers import format_shape
+from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Stage, Term, Trace, Unit
 from cnncli.lessons.notation import decimals_for, format_fixed, format_size, grid, operand
+from cnncli.lessons.numbers import read_pair
 from cnncli.lessons.page import (
     Block,
     Figures,
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from cnncli.config.network import Node
-    from cnncli.layers.trace import Patch, Stage, Term, Trace, Unit
     from cnncli.run import InputImage, Run
 
 _log = logging.getLogger(__name__)
@@ -107,9 +109,6 @@ def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:
     Raises:
         UsageError: there is no such unit, or `--at` is missing or superfluous.
     """
-    from cnncli.layers.trace import Unit
-    from cnncli.lessons.numbers import read_pair
-
     channels, *size = node.shape
     if filter_ >= channels:
         name = "feature maps" if size else "units"
@@ -176,16 +175,14 @@ def compute_unit(run: Run, image: InputImage, node: Node, unit: Unit) -> Compute
     """Compute a unit from the input of its layer, by hand and with the layer's own module."""
     import torch
 
-    from cnncli.layers.trace import trace_unit
-
     module = run.model.layer(node)
     with torch.inference_mode():
         values = run.model.outputs(image.image[None], node.inputs)
         inputs = [values[name] for name in node.inputs]
         outputs = _outputs_of_parts(module, inputs)
     sums = outputs.get("conv", outputs.get("linear"))
-    trace = trace_unit(
-        node.layer, [each[0] for each in inputs], module.state_dict(), unit, sums=None if sums is None else sums[0]
+    trace = node.layer.trace(
+        [each[0] for each in inputs], module.state_dict(), unit, before_norm=None if sums is None else sums[0]
     )
     by_network = tuple(
         None if output is None else output[0][unit.index].item() for output in _outputs_of_stages(trace.stages, outputs)
@@ -210,8 +207,6 @@ def _outputs_of_parts(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tens
 
 def _outputs_of_stages(stages: Sequence[Stage], outputs: Mapping[str, Tensor]) -> list[Tensor | None]:
     """The network's output for each stage; the sum without the bias is none."""
-    from cnncli.layers.trace import Biased, Normalized
-
     found: list[Tensor | None] = []
     for i, stage in enumerate(stages):
         if i == len(stages) - 1:
@@ -226,8 +221,6 @@ def _outputs_of_stages(stages: Sequence[Stage], outputs: Mapping[str, Tensor]) -
 
 def unit_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
     """The page about one unit of a trained network."""
-    from cnncli.layers import format_shape
-
     computed = compute_unit(run, image, node, unit)
     inputs = " and ".join(
         f"{name} ({format_shape(shape)})" for name, shape in zip(node.inputs, node.input_shapes, strict=True)
@@ -364,8 +357,6 @@ def _comparison(computed: ComputedUnit) -> Table:
 
 
 def _stage_name(stage: Stage) -> str:
-    from cnncli.layers.trace import Activated, Biased, Combined, Normalized
-
     match stage:
         case Combined():
             return stage.how
@@ -379,8 +370,6 @@ def _stage_name(stage: Stage) -> str:
 
 def _stage_lines(computed: ComputedUnit) -> list[str]:
     """Each stage as a line of arithmetic."""
-    from cnncli.layers.trace import EPSILON, Activated, Biased, Combined, Normalized
-
     patches, decimals = computed.trace.patches, computed.decimals
     lines, before = [], 0.0
     for stage in computed.trace.stages:
@@ -403,7 +392,7 @@ def _stage_lines(computed: ComputedUnit) -> list[str]:
                     f"{weight} + {shift} = {value}"
                 )
             case Activated():
-                lines.append(f"{stage.word}({format_fixed(stage.before, decimals)}) = {value}")
+                lines.append(f"{stage.type}({format_fixed(stage.before, decimals)}) = {value}")
         before = stage.value
     return lines
 

@@ -81,7 +81,7 @@ def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
         "logged": {**logged_data(run.path), "enabled": config.log.images > 0},
         **_evaluated(run, data_dir=data_dir),
         "files": _files(run),
-        "metadata": run.meta() if (run.path / "meta.json").is_file() else None,
+        "metadata": run.metadata() if (run.path / "metadata.json").is_file() else None,
     }
 
 

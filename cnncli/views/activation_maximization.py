@@ -12,7 +12,8 @@ from cnncli.drawing.color import Pixels
 from cnncli.drawing.grid import Picture
 from cnncli.drawing.image import enlargement, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
-from cnncli.module import AddPaths, CnnModule
+from cnncli.layers.modules import AddPaths
+from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.views.patches import (
     BEYOND,
@@ -352,7 +353,7 @@ def _made(run: Run, node: Node, filters: Sequence[int], steps: int) -> Iterator[
         )
         for image, value in zip(found.images, found.values, strict=True):
             picture = (image * 255).round().byte().cpu()
-            patch = crop_patch(run.inspection, node.name, place, picture, beyond=BEYOND)
+            patch = crop_patch(run.table, node.name, place, picture, beyond=BEYOND)
             shown = Cutting(
                 pixels=patch.pixels, padding=patch.padding, unread=patch.unread, source=picture, marked=None
             )

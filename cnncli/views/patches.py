@@ -430,7 +430,7 @@ def _exhibit(run: Run, node: Node, shown: Sequence[TopActivations], every: Seque
 def cutting(run: Run, node: Node, excitation: Excitation) -> Cutting:
     """What a unit sees of a test image, ready to be drawn."""
     source = run.test.images[excitation.image].cpu()
-    patch = crop_patch(run.inspection, node.name, excitation.place, source, beyond=BEYOND)
+    patch = crop_patch(run.table, node.name, excitation.place, source, beyond=BEYOND)
     label = run.classes[int(run.test.labels[excitation.image])]
     place = f" at {','.join(map(str, excitation.place))}" if excitation.place else ""
     lines = [f"{label}, {excitation.value:.4g}", f"#{excitation.image}{place}"]

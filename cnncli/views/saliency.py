@@ -11,12 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.config.network import Node
-from cnncli.config.problems import did_you_mean
 from cnncli.drawing.color import Pixels, Scale, Values
 from cnncli.drawing.grid import Picture
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.module import CnnModule
 from cnncli.run import InputImage, Run
 from cnncli.tensorboard.event_file import slug

@@ -96,7 +96,7 @@ def test_variants_fit_80_columns(run_cnncli: Run, arguments: str) -> None:
         ("feature-maps --layer conv1", "names a layer of a trained network"),
         ("feature-maps --image 3 --invert", "is for an image shown to a trained network"),
         ("receptive-field --at 99,0", "--at: avg_pool2 has 5x5 units"),
-        ("receptive-field --layer conv9", "there is no layer conv9; did you mean conv"),
+        ("receptive-field --layer conv9", "there is no layer conv9. Did you mean conv"),
         ("correlation --step --target sobel", "No such option"),
         ("corelation", "Did you mean 'correlation'"),
         ("learn-kernel --target circle", "circle"),
@@ -243,4 +243,4 @@ def test_units_that_do_not_exist(run_cnncli: Run, run_directory: Path, arguments
 def test_a_run_that_does_not_exist(run_cnncli: Run, tmp_path: Path) -> None:
     code, _, err = run_cnncli("explain", "unit", str(tmp_path / "none"), "--layer", "conv1")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err

@@ -92,7 +92,7 @@ def test_large_inputs_are_drawn_smaller(plain: Plain) -> None:
 @pytest.mark.parametrize(
     ("layer", "at", "message"),
     [
-        ("conv3", None, "--layer: there is no layer conv3; did you mean conv"),
+        ("conv3", None, "--layer: there is no layer conv3. Did you mean conv"),
         ("conv2", "10,0", "--at: conv2 has 10x10 units, so there is none at 10,0"),
         ("linear1", "1,0", "--at: linear1 has 1x1 units"),
     ],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cnncli.config.network import Node
 from cnncli.errors import UsageError
-from cnncli.layers.trace import Combined, Trace, Unit
+from cnncli.layers.unit import Combined, Trace, Unit
 from cnncli.lessons.page import Page
 from cnncli.lessons.unit import ComputedUnit, choose_unit, path_page, unit_page
 from cnncli.run import Run
@@ -202,7 +202,7 @@ def test_units_that_do_not_exist(make_run: MakeRun, layer: str, filter_: int, at
 
 def test_layers_and_images_that_do_not_exist(make_run: MakeRun) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    with pytest.raises(UsageError, match="has no layer conv3; did you mean conv"):
+    with pytest.raises(UsageError, match=r"has no layer conv3\. Did you mean conv"):
         run.node("conv3")
     with pytest.raises(UsageError, match="there are 4 test images, 0 to 3"):
         run.seen("4")

@@ -17,7 +17,7 @@ from cnncli.tensorboard.event_file import EventFile
 from cnncli.tensorboard.reader import read_pictures
 from cnncli.views.view import Exhibit
 
-TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "evolution/01_conv1", "effective/x")
+TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "snapshots/01_conv1", "effective/x")
 
 
 @pytest.fixture

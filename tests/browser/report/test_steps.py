@@ -27,7 +27,7 @@ def pixels(content: bytes) -> bytes:
 def logged(run: Path) -> dict[str, dict[int, bytes]]:
     """Every picture that the training logged, as TensorBoard reads it: tag -> step -> pixels."""
     reader = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
-    tags = [tag for tag in reader.Tags()["images"] if not tag.startswith("evolution/")]
+    tags = [tag for tag in reader.Tags()["images"] if not tag.startswith("snapshots/")]
     return {tag: {each.step: pixels(each.encoded_image_string) for each in reader.Images(tag)} for tag in tags}
 
 

@@ -1,14 +1,13 @@
-"""`cnncli inspect` with `--verify` and `--effective`, and with models in code, as a user types it."""
+"""`cnncli inspect` of models in code, and with `--verify`, as a user types it."""
 
 import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from typer.testing import CliRunner, Result
 
 from cnncli.cli.app import app
-from cnncli.errors import CnncliError, ConfigError, RunError, UsageError
+from cnncli.errors import CnncliError, ConfigError, UsageError
 
 NET = """
 import torch
@@ -36,7 +35,7 @@ def broken():
 class Masked(Net):
     def forward(self, images):
         maps = self.conv(images)
-        print("a word from the model")
+        print("printed by the model")
         return maps.masked_fill(maps < 0, 0).sort(dim=2)[0]
 
 def number_of_rows():
@@ -73,7 +72,7 @@ def test_a_file(net: str) -> None:
         ("max_pool", [5, 3, 4], 0),
     ]
     assert layers[1]["receptive_field"]["size"] == [4, 4]
-    assert "verified: shape, parameters and field of all 2 rows" in result.stderr
+    assert "verified: shape, parameters and receptive field of all 2 rows" in result.stderr
 
 
 def test_an_unknown_operation(net: str) -> None:
@@ -86,17 +85,17 @@ def test_an_unknown_operation(net: str) -> None:
 def test_what_a_model_prints_is_no_result(net: str) -> None:
     result = run(f"{net}:Masked", "--input", "1x6x8", "--json", "--verify")
     assert [layer["name"] for layer in json.loads(result.stdout)["layers"]] == ["conv", "sort"]
-    assert "a word from the model" in result.stderr
+    assert "printed by the model" in result.stderr
 
 
-def test_what_cannot_be_verified_is_said(net: str) -> None:
+def test_rows_that_cannot_be_verified(net: str) -> None:
     """NaN is not less than 0, and so does not come through a comparison; of a sort it is not known what it reads."""
     result = run(f"{net}:Masked", "--input", "1x6x8", "--verify")
     assert result.exit_code == 0, result.stderr
     assert result.stderr.splitlines()[-3:] == [
-        "verified: shape, parameters and field of 0 rows",
-        "1 row behind a comparison, which NaN does not pass: none sees more than is said",
-        "not all is known, and so verified, of 1 row",
+        "verified: shape, parameters and receptive field of 0 rows",
+        "verified in part: 1 row after a comparison, which NaN does not pass; no unit sees more than the table says",
+        "not verified: 1 row with unknown values",
     ]
 
 
@@ -131,7 +130,7 @@ def test_what_cannot_be_loaded(net: str, arguments: list[str], kind: type[Cnncli
 def test_a_config_is_verified() -> None:
     result = run("lenet5", "--verify")
     assert result.exit_code == 0
-    assert "verified: shape, parameters and field of all 8 rows" in result.stderr
+    assert "verified: shape, parameters and receptive field of all 8 rows" in result.stderr
 
 
 def test_disagreements_are_printed_and_end_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,28 +141,3 @@ def test_disagreements_are_printed_and_end_with_1(monkeypatch: pytest.MonkeyPatc
     result = run("lenet5", "--verify")
     assert result.exit_code == 1
     assert "conv1: params: the table says 156, the network 157" in result.stderr
-
-
-def test_the_effective_field_of_a_run(tmp_path: Path) -> None:
-    train = ["train", "quickstart", "--set", "train.epochs=1", "--set", "log.graph=false", "--out", str(tmp_path), "-q"]
-    assert CliRunner().invoke(app, train).exit_code == 0
-    (directory,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    picture = tmp_path / "effective.png"
-    result = run(str(directory), "--effective", "20", "--layer", "conv2", "--picture", str(picture), "--json")
-    assert result.exit_code == 0, result.exception
-    found = json.loads(result.stdout)
-    assert (found["layer"], found["unit"], found["images"]) == ("conv2", [4, 4], 20)
-    assert found["rows"] == [5, 12]
-    assert list(found["trained"]) == list(found["untrained"]) == ["20", "50", "90", "99"]
-    with Image.open(picture) as drawn:
-        assert drawn.format == "PNG"
-    assert (directory / "show" / "effective" / "03_conv2.png").read_bytes() == picture.read_bytes()
-    table = run(str(directory), "--effective", "20", "--layer", "conv2").stdout
-    sides = next(line.split() for line in table.splitlines() if line.split()[:1] == ["trained"])
-    assert sides[1:] == [str(side) for side in found["trained"].values()]
-    assert "the whole field: rows 5 to 12, columns 5 to 12" in table
-
-
-def test_the_effective_field_needs_a_run(tmp_path: Path) -> None:
-    assert isinstance(refused("lenet5", "--effective", "10"), UsageError)
-    assert isinstance(refused(str(tmp_path), "--effective", "10"), RunError)
