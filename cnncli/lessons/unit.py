@@ -97,7 +97,7 @@ def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> tuple[R
     if invert and image.isdecimal():
         raise UsageError("--invert is for image files of your own", remedy="leave it out for test images")
     run = load_run(path, data_dir=data_dir)
-    shown = run.seen(image, invert=invert)
+    shown = run.input_image(image, invert=invert)
     for note in shown.notes:
         _log.info(note)
     return run, shown
@@ -266,7 +266,7 @@ def _receptive_field(run: Run, image: InputImage, node: Node, unit: Unit) -> Fig
     """The image with a box around the receptive field of the unit."""
     rows, columns = (
         axis.interval(position if len(axis.masks) > 1 else 0)
-        for axis, position in zip(run.fields(node).axes, unit.index[1:] or (0, 0), strict=True)
+        for axis, position in zip(run.receptive_fields(node).axes, unit.index[1:] or (0, 0), strict=True)
     )
     return _boxed(image, "image; v and > mark the receptive field of the unit", rows, columns)
 

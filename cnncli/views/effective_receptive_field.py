@@ -285,7 +285,12 @@ def measured(run: Run, layer: str | None, *, images: int) -> EffectiveField:
         )
     batches = (batch for batch, _ in run.batches().epoch(1))
     return effective_field(
-        node.name, run.fields(node), trained=run.model, untrained=run.untrained(), images=batches, count=images
+        node.name,
+        run.receptive_fields(node),
+        trained=run.model,
+        untrained=run.untrained(),
+        images=batches,
+        count=images,
     )
 
 

@@ -202,7 +202,7 @@ def embedding(run: Run, *, count: int = COUNT, layer: str | None = None) -> Iter
     wide = vectors.shape[1] > EXACT
     seen = principal_components(vectors, directions=MANY if wide else 2)
     found, at = run.predictions, chosen.numpy()
-    right = found.right[at]
+    right = found.correct[at]
     classes = [run.classes[label] for label in found.labels[at]]
     taken = [run.classes[each] for each in found.predicted[at]]
     first, second = (f"{share:.1%}" for share in seen.shares[:2])

@@ -168,4 +168,4 @@ def test_other_data_than_was_learned_from_is_noticed(
     (run / "metadata.json").write_text(json.dumps(meta))
     code, _, err = run_cnncli("show", "confusion", run)
     assert code == 0
-    assert f"the data has changed since this run began ({name})" in err
+    assert f"the data has changed since this run was trained ({name})" in err
