@@ -1,4 +1,4 @@
-"""Evaluation mode, for a while."""
+"""Evaluation mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode inside; afterwards each of its modules is back in the mode it had."""
+    """Put a module into evaluation mode, and each of its submodules back into its own mode afterward."""
     modes = [(each, each.training) for each in module.modules()]
     module.eval()
     try:
