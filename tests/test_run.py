@@ -79,7 +79,7 @@ def test_every_form_of_an_image_gives_the_same_prediction(form: Form, run: Run, 
 
 
 def test_images_of_other_sizes_and_colors_are_converted(run: Run) -> None:
-        image = load_digits().test.images[5, 0].numpy()
+    image = load_digits().test.images[5, 0].numpy()
     large = Image.fromarray(image).resize((80, 80), Image.Resampling.NEAREST).convert("RGBA")
     assert run.predict(large)[0].prediction == run.predict(image)[0].prediction
 
