@@ -25,6 +25,7 @@ _TYPES: tuple[type[Layer], ...] = (
     norm.LocalResponseNorm,
     norm.Scale,
     activation.Relu,
+    activation.Relu6,
     activation.LeakyRelu,
     activation.Prelu,
     activation.Elu,

@@ -68,6 +68,23 @@ class Relu(Activation):
         return max(0.0, x)
 
 
+class Relu6(Activation):
+    """`min(max(x, 0), 6)`."""
+
+    type: Literal["relu6"] = "relu6"
+    zero_on_half_line: ClassVar[bool] = True
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.ReLU6()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return min(max(0.0, x), 6.0)
+
+
 class LeakyRelu(Activation):
     """`x` where positive, else `negative_slope * x`."""
 

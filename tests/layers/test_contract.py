@@ -84,6 +84,7 @@ EXAMPLES: dict[str, list[str]] = {
     "local_response_norm": ["3", "{size: 2, alpha: 0.5, beta: 0.6, k: 2}", "{size: 5, alpha: 1.5}"],
     "scale": ["", "0.1"],
     "relu": [""],
+    "relu6": [""],
     "leaky_relu": ["", "0.1", "0"],
     "prelu": ["", "channels", "{num_parameters: 4, init: 0.1}"],
     "elu": ["", "2"],
