@@ -17,6 +17,7 @@ _TYPES: tuple[type[Layer], ...] = (
     pooling.GlobalAvgPool,
     pooling.GlobalMaxPool,
     resizing.Upsample,
+    resizing.ChannelShuffle,
     resizing.PixelShuffle,
     resizing.PixelUnshuffle,
     norm.BatchNorm,

@@ -1,4 +1,4 @@
-"""Layers that change the number of positions without pooling or weights."""
+"""Layers that rearrange numbers, or change how many positions there are, without pooling or weights."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -76,6 +76,36 @@ def _blend(place: int, size: int, units: int) -> list[tuple[int, float]]:
     first = int(exact)
     share = float(exact - first)
     return [(first, 1 - share), (first + 1, share)] if first + 1 < size else [(first, 1.0)]
+
+
+class ChannelShuffle(Layer):
+    """`torch.nn.ChannelShuffle`: the channels of each of `groups` groups in turn (Zhang et al., ShuffleNet, 2017)."""
+
+    type: Literal["channel_shuffle"] = "channel_shuffle"
+    principal = "groups"
+    saved: ClassVar[Saved | None] = Saved.NOTHING
+
+    groups: Positive
+
+    def _describe(self, shape: Shape) -> Description:
+        channels, _, _ = image(shape, self)
+        if channels % self.groups:
+            raise ShapeError(
+                f"groups: {self.groups} does not divide the {channels} channels; use a divisor of {channels}",
+                about_channels=True,
+            )
+        return Description(shape=shape)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.ChannelShuffle(self.groups)
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        place, group = divmod(unit.channel, self.groups)
+        source = group * (len(inputs[0]) // self.groups) + place
+        return passed_on(inputs[0], Unit((source, *unit.index[1:])))
 
 
 class PixelShuffle(Layer):

@@ -76,6 +76,7 @@ EXAMPLES: dict[str, list[str]] = {
     "global_avg_pool": [""],
     "global_max_pool": [""],
     "upsample": ["2", "{scale_factor: [3, 2], mode: bilinear}", "{size: [15, 9]}", "{size: [7, 20], mode: bilinear}"],
+    "channel_shuffle": ["2"],
     "pixel_shuffle": ["2"],
     "pixel_unshuffle": ["3"],
     "batch_norm": [""],
@@ -209,7 +210,7 @@ def cases() -> Iterator[Case]:
                 yield Case(host, template % follower, SHAPE, flat=host == "linear")
 
 
-ON_VECTORS = set(EXAMPLES) - {"dropout2d", "local_response_norm", "upsample"}
+ON_VECTORS = set(EXAMPLES) - {"dropout2d", "local_response_norm", "upsample", "channel_shuffle"}
 CASES = list(cases())
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 SINGLE = [case for case in CASES if case.type in LAYERS]
