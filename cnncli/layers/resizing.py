@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cnncli.fields import Pair, Positive
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, image
@@ -18,9 +18,9 @@ class Upsample(Layer):
 
     type: Literal["upsample"] = "upsample"
     principal = "scale_factor"
-    keeps_channels: ClassVar[bool] = True
-    keeps_zero: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.NOTHING
 
     scale_factor: Pair | None = None
     size: Pair | None = None
@@ -83,7 +83,7 @@ class ChannelShuffle(Layer):
 
     type: Literal["channel_shuffle"] = "channel_shuffle"
     principal = "groups"
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    saved = Saved.NOTHING
 
     groups: Positive
 
@@ -116,7 +116,7 @@ class PixelShuffle(Layer):
 
     type: Literal["pixel_shuffle"] = "pixel_shuffle"
     principal = "upscale_factor"
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    saved = Saved.NOTHING
 
     upscale_factor: Positive
 
@@ -153,7 +153,7 @@ class PixelUnshuffle(Layer):
 
     type: Literal["pixel_unshuffle"] = "pixel_unshuffle"
     principal = "downscale_factor"
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    saved = Saved.NOTHING
 
     downscale_factor: Positive
 

@@ -130,6 +130,10 @@ HOSTS = {
 """Every layer that takes a norm or an activation."""
 
 
+VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "dropout", "identity")
+"""Types that take vectors as well as maps, besides activations."""
+
+
 def written(type_: str, options: str) -> str:
     """A layer with its options, as in a config."""
     return f"{{{type_}: {options}}}" if options else type_
@@ -198,19 +202,17 @@ def cases() -> Iterator[Case]:
         for options in examples:
             flat = type_ in ("linear", "logits")
             yield Case(type_, written(type_, options), SHAPES.get(type_, SHAPE), flat)
-            layer = LAYERS[type_]
-            if (layer.keeps_channels and not layer.is_pool) and type_ in ON_VECTORS and "num_parameters" not in options:
-                yield Case(type_, written(type_, options), SHAPE, flat=True)
+            if (type_ in VECTORS_TOO or LAYERS[type_].is_activation) and "num_parameters" not in options:
+                yield Case(type_, written(type_, options), flat=True)
     for type_, joins in JOINS.items():
         for join in joins:
             yield Case(type_, join)
     for host, template in HOSTS.items():
         for field in ("norm", "activation"):
             for follower in followers(field).values() if takes(field, host) else ():
-                yield Case(host, template % follower, SHAPE, flat=host == "linear")
+                yield Case(host, template % follower, flat=host == "linear")
 
 
-ON_VECTORS = set(EXAMPLES) - {"dropout2d", "local_response_norm", "upsample", "channel_shuffle"}
 CASES = list(cases())
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 SINGLE = [case for case in CASES if case.type in LAYERS]
