@@ -41,7 +41,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 import cnncli
 from cnncli import errors
-from cnncli.cli.app import ListedCommand, app, main
+from cnncli.cli.app import LazyCommand, app, main
 from cnncli.config.config import ConfigFields, read_config
 from cnncli.config.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
@@ -350,7 +350,7 @@ def test_fields_in_code_spans_exist(page: Path) -> None:
 def commands_of(command: object) -> list[Any]:
     """The commands of a program, and theirs."""
     listed = getattr(command, "commands", {}).values()
-    inside = [each.load() if isinstance(each, ListedCommand) else each for each in listed]
+    inside = [each.load() if isinstance(each, LazyCommand) else each for each in listed]
     return [*inside, *(deeper for each in inside for deeper in commands_of(each))]
 
 
@@ -488,7 +488,7 @@ def test_files_of_a_run(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "may_be_absent"), [("metrics.jsonl", set()), ("results.json", set()), ("meta.json", {"resumed"})]
+    ("file", "may_be_absent"), [("metrics.jsonl", set()), ("results.json", set()), ("metadata.json", {"resumed"})]
 )
 def test_keys_of_json(file: str, may_be_absent: set[str], run: Path) -> None:
     _, _, described = section(text_of(RUN_PAGE), "JSON").partition(f"`{file}`")

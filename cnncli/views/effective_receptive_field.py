@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.drawing.canvas import Box, Canvas, text_width
 from cnncli.drawing.color import Pixels, Scale, sequential
 from cnncli.drawing.image import Tile
@@ -18,7 +19,6 @@ from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.module import CnnModule
 from cnncli.run import Run
-from cnncli.training.evaluate import evaluating
 from cnncli.views.view import Exhibit, with_positions
 from cnncli.windows import AxisReceptiveField
 
@@ -138,7 +138,7 @@ def gradients(model: CnnModule, layer: str, unit: tuple[int, int], images: Tenso
     The model is in evaluation mode for this, and its parameters collect no gradient.
     """
     total = torch.zeros(images.shape[2:], dtype=torch.float64)
-    with evaluating(model):
+    with evaluation_mode(model):
         for batch in torch.split(images, 64):  # (N, C, H, W)
             inputs = batch.detach().clone().requires_grad_()
             maps = model.outputs(inputs, [layer])[layer]  # (N, C', H', W')
@@ -285,7 +285,12 @@ def measured(run: Run, layer: str | None, *, images: int) -> EffectiveField:
         )
     batches = (batch for batch, _ in run.batches().epoch(1))
     return effective_field(
-        node.name, run.fields(node), trained=run.model, untrained=run.untrained(), images=batches, count=images
+        node.name,
+        run.receptive_fields(node),
+        trained=run.model,
+        untrained=run.untrained(),
+        images=batches,
+        count=images,
     )
 
 

@@ -27,7 +27,7 @@ def misclassified(run: Run, *, count: int = COUNT) -> Iterator[Exhibit]:
         count: how many to show, at most.
     """
     found = run.predictions
-    wrong = np.flatnonzero(~found.right)
+    wrong = np.flatnonzero(~found.correct)
     if not len(wrong):
         _log.info(f"none of the {len(found):,} test images is wrong: there is nothing to show")
         return

@@ -412,7 +412,7 @@ def _a_few(run: Run) -> list[InputImage]:
         found = (run.test.labels == label).nonzero().flatten()
         if len(found) and len(numbers) < WITHOUT_NAMES:
             numbers.append(int(found[0]))
-    return [run.seen(str(number)) for number in numbers]
+    return [run.input_image(str(number)) for number in numbers]
 
 
 def _class_of(run: Run, target: str) -> int:
@@ -488,7 +488,7 @@ def _map(run: Run, image: Tensor, method: Method, target: int, layer: str | None
         case Method.GRADCAM:
             node = _cam_layer(run, layer)
             cam = grad_cam(model, image, target, layer=node.name)
-            over_image = placed(cam, run.fields(node).axes, image.shape[1:])
+            over_image = placed(cam, run.receptive_fields(node).axes, image.shape[1:])
             note = f"{node.name}, {node.shape[1]}x{node.shape[2]}"
             return SaliencyMap(name="Grad-CAM", values=over_image.double().cpu().numpy(), signed=False, note=note)
         case Method.OCCLUSION:

@@ -140,7 +140,7 @@ def chosen_images(run: Run, images: Sequence[str], *, invert: bool) -> list[Inpu
     """
     if invert and all(image.isdecimal() for image in images):
         raise UsageError("--invert is for picture files of your own", remedy="leave it out for test images")
-    seen = [run.seen(image, invert=invert) for image in dict.fromkeys(images)]
+    seen = [run.input_image(image, invert=invert) for image in dict.fromkeys(images)]
     slugs = [each.slug for each in seen]
     twice = {each for each in slugs if slugs.count(each) > 1}
     if twice:

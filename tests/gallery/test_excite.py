@@ -9,9 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnncli.config.config import Config
+from cnncli.config.data import DataSpec
 from cnncli.config.document import Problem, parse_document
+from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
+from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.drawing.grid import Picture
@@ -19,7 +23,7 @@ from cnncli.drawing.layout import CARD, PAGE
 from cnncli.drawing.sheet import PART
 from cnncli.errors import UsageError
 from cnncli.module import CnnModule
-from cnncli.run import Run
+from cnncli.run import Run, RunData
 from cnncli.views import activation_maximization as maximize
 from cnncli.views import patches, saliency
 from cnncli.views.patches import PADDING
@@ -40,16 +44,20 @@ def random_run(layers: str, images: Tensor, classes: tuple[str, ...] = ("cat", "
     with torch.no_grad():
         for tensor in model.parameters():
             tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
-    return Run(
-        path=Path("runs/random"),
-        model=model,
+    config = Config(
+        name="test",
+        document=document,
+        data=DataSpec(name="digits"),
+        train=TrainSpec(),
+        log=LogSpec(),
+        network=network,
         classes=classes,
-        test=ImageSet(images=images, labels=torch.arange(len(images)) % len(classes)),
-        normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
-        seed=0,
-        epoch=1,
-        step=1,
     )
+    data = RunData(
+        splits={"test": (ImageSet(images=images, labels=torch.arange(len(images)) % len(classes)), None)},
+        normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
+    )
+    return Run(path=Path("runs/random"), config=config, model=model, epoch=1, step=1, load_data=lambda: data)
 
 
 def noise(*shape: int) -> Tensor:
@@ -190,7 +198,7 @@ def test_saliency_of_a_linear_network_shows_its_weights(drawn: list[Picture]) ->
     assert np.allclose(tile.values, weight)
     assert (tile.scale.low, tile.scale.high) == pytest.approx((-float(weight.abs().max()), float(weight.abs().max())))
     with torch.no_grad():
-        logits = run.model(run.seen("1").image[None])[0]
+        logits = run.model(run.input_image("1").image[None])[0]
     assert exhibit.numbers["logit"] == pytest.approx(float(logits[2]))
     assert exhibit.numbers["probability"] == pytest.approx(float(logits.softmax(0)[2]))
 
@@ -240,7 +248,7 @@ def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(
     Image.fromarray(255 - image[0].numpy()).save(file)
     run = random_run(SMALL, noise(3, 1, 8, 8) // 4)
     list(saliency.saliency(run, [file]))
-    assert caplog.messages == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
+    assert caplog.messages == [f"{file}: bright, but the images of the data set are dark; try with --invert"]
     caplog.clear()
     (exhibit,) = saliency.saliency(run, [file], invert=True)
     assert not caplog.messages

@@ -149,8 +149,8 @@ def test_what_was_done_to_a_picture_is_said(opened: Run, tmp_path: Path, caplog:
     file = picture_file(tmp_path / "square.png", dark)
     list(features(opened, [file], layers=["conv1"]))
     assert caplog.messages == [
-        f"{file}: 24x16 pixels brought to 8x8, in other proportions",
-        f"{file}: in color, and the network sees gray",
+        f"{file}: resized from 24x16 to 8x8, without keeping proportions",
+        f"{file}: converted from color to gray",
     ]
 
 
@@ -160,7 +160,7 @@ def test_ink_on_paper_is_noticed_and_can_be_inverted(
     image = opened.test.images[7, 0].numpy()
     file = picture_file(tmp_path / "ink.png", 255 - image)
     (paper,) = features(opened, [file], layers=["conv1"])
-    assert caplog.messages == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
+    assert caplog.messages == [f"{file}: bright, but the images of the data set are dark; try with --invert"]
     caplog.clear()
     (inverted,) = features(opened, [file], layers=["conv1"], invert=True)
     assert caplog.messages == []
