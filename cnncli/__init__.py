@@ -4,10 +4,10 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnncli.library import inspect
+    from cnncli.library import inspect, load_run, train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "inspect"]
+__all__ = ["__version__", "inspect", "load_run", "train"]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library prints nothing by itself
 
