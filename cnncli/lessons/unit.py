@@ -25,7 +25,6 @@ from cnncli.lessons.page import (
     Grid,
     Heading,
     Heatmap,
-    Operator,
     Page,
     Pair,
     Paragraph,
@@ -295,7 +294,7 @@ def _inputs(computed: ComputedUnit) -> list[Block]:
     for patch in patches:
         assert patch.kernel is not None
         shown = decimals if patch.values.shape[1] <= 4 else min(decimals, 3)  # a wide patch has little room
-        figures = (_patch_grid(patch, shown), Operator("*"), grid(patch.kernel, "kernel", decimals=shown))
+        figures = (_patch_grid(patch, shown), "*", grid(patch.kernel, "kernel", decimals=shown))
         total = Formula(f"sum of products = {format_fixed(patch.total, decimals)}")
         blocks.append(Step(f"{source}, channel {patch.channel}{_extent(patch)}", (Figures(figures), total)))
     return blocks

@@ -28,7 +28,6 @@ from cnncli.lessons.page import (
     Heading,
     Heatmap,
     LetterMap,
-    Operator,
     Page,
     Paragraph,
     Step,
@@ -155,10 +154,10 @@ def _figures(figures: Figures, medium: Medium) -> list[Text]:
     rows: list[list[list[Text]]] = [[]]
     used = 0
     for part in figures.parts:
-        lines = [Text(part.text)] if isinstance(part, Operator) else _figure(part, medium)
+        lines = [Text(part)] if isinstance(part, str) else _figure(part, medium)
         width = width_of(lines) + GAP
         # An operator that would end a row begins the next one.
-        if rows[-1] and used + width - GAP > medium.width - (4 if isinstance(part, Operator) else 0):
+        if rows[-1] and used + width - GAP > medium.width - (4 if isinstance(part, str) else 0):
             rows.append([])
             used = 0
         rows[-1].append(lines)
