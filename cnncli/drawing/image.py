@@ -1,17 +1,21 @@
 """Small pictures of numbers, for whatever draws them: a terminal, a page."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from cnncli.drawing.color import Pixels, Scale, Values
 from cnncli.errors import DiskError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def image_pixels(images: Tensor) -> Pixels:
