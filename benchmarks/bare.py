@@ -26,7 +26,7 @@ class InMemory:
 def in_memory(settings: Settings, config: str, *assignments: str, memory_format: torch.memory_format) -> InMemory:
     """The data set of a config."""
     spec = read(settings, config, *assignments).data
-    dataset = load_dataset(spec, data_dir=settings.data_dir, notify=lambda message: None)
+    dataset = load_dataset(spec, data_dir=settings.data_dir)
     images = dataset.train.images.float().div_(255)
     mean, std = images.mean(), images.std()
     test = dataset.test.images.float().div_(255)

@@ -58,7 +58,6 @@ def _training(settings: Settings, folder: Path, *assignments: str, inside: list[
                 resumed=False,
                 progress=Progress(),
                 stop=lambda: False,
-                notify=print,
             ):
                 pass
             whole = time.perf_counter() - began

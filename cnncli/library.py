@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.capture.target import check_hint_names, find_graph
-from cnncli.inspection.rows import Inspection, inspect_graph
+from cnncli.inspection.table import LayerTable, inspect_graph
 
 
 def inspect(
@@ -15,7 +15,7 @@ def inspect(
     kwargs: Mapping[str, Any] | None = None,
     batch: int = 1,
     ignore: Collection[str] = (),
-) -> Inspection:
+) -> LayerTable:
     """Shapes, costs and exact receptive fields of a network, as typed rows.
 
     >>> import cnncli

@@ -3,8 +3,8 @@
 Letters: N images, C channels, (H, W) image.
 """
 
+import logging
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,12 +26,14 @@ from cnncli.data.splits import split_of
 from cnncli.errors import UsageError
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
 from cnncli.training.evaluate import confusion_counts, evaluating, evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
+
+_log = logging.getLogger(__name__)
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Shares: TypeAlias = npt.NDArray[np.float64]
@@ -178,7 +180,7 @@ class Run:
         return nodes[layer]
 
     @cached_property
-    def inspection(self) -> Inspection:
+    def inspection(self) -> LayerTable:
         """What `cnncli inspect` says of the network."""
         return inspect_graph(graph_of(self.network, ""))
 
@@ -190,7 +192,7 @@ class Run:
 
     def fields(self, node: Node) -> ReceptiveFields:
         """What the units of a layer see."""
-        fields = self.inspection.fields[node.name]
+        fields = self.inspection.receptive_fields[node.name]
         assert isinstance(fields, ReceptiveFields), "every layer of a config is known"
         return fields
 
@@ -281,13 +283,12 @@ _LOOKED_AT = 1000
 """Test images that say how bright images of a data set are."""
 
 
-def load_run(path: Path, *, data_dir: Path, notify: Callable[[str], None], device: torch.device | None = None) -> Run:
+def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) -> Run:
     """The network of a run with its best weights.
 
     Args:
         path: the run's directory.
         data_dir: where its data set is: the images learned from say how pictures are normalized.
-        notify: as for `load_dataset`; also told where the data is not what was learned from.
         device: where to compute; the CPU, if not given.
 
     Raises:
@@ -298,9 +299,9 @@ def load_run(path: Path, *, data_dir: Path, notify: Callable[[str], None], devic
     config = read_config(str(run.resolved), data_dir=data_dir)
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model)
-    dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
+    dataset = load_dataset(config.data, data_dir=data_dir)
     if changed := run.changed_data(dataset.files):
-        notify(
+        _log.warning(
             f"the data has changed since this run began ({', '.join(changed[:5])}): test images may have other "
             "numbers, and some may have been learned from"
         )

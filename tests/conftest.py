@@ -48,9 +48,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def real_data_dir() -> Path:
-    """The folder with the real MNIST and Fashion-MNIST, as `--data-dir` takes it."""
-    return find_real_data()
+def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for `--data-dir` with links to the real MNIST and Fashion-MNIST: nothing is written beside those."""
+    found = find_real_data()
+    linked = tmp_path_factory.mktemp("data")
+    for folder in RAW_FOLDERS:
+        (linked / folder).parent.mkdir()
+        (linked / folder).symlink_to(found / folder, target_is_directory=True)
+    return linked
 
 
 @pytest.fixture(scope="session")

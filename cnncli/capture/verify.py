@@ -204,7 +204,7 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Mismatch]:
         field = fields[node.name]
         for axis, masks in enumerate(each[node.name] for each in seen):
             if isinstance(field, ReceptiveFields):
-                said = field.axes[axis].seen
+                said = field.axes[axis].masks
                 if node.name in unclear and len(said) == len(masks):
                     masks = [found | expected for found, expected in zip(masks, said, strict=True)]
                 yield from _field(node.name, axis, list(said), masks)

@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from cnncli import __version__
 from cnncli.cli.failure import report
+from cnncli.cli.notices import print_notice, show_log
 from cnncli.cli.processes import SaidAlready, heard_once
 
 
@@ -134,7 +135,7 @@ def _options(
 def main() -> None:
     """Run the program; its exit code tells what went wrong (see `cnncli.errors`)."""
     try:
-        with heard_once():
+        with heard_once(), show_log(print_notice):
             app()
     except SystemExit as ended:
         # Whoever read the output has closed it (`| head`), which typer takes for a failure.

@@ -3,12 +3,13 @@
 import errno
 import importlib
 import io
+import logging
 import shutil
 import socket
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.client import HTTPException
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any, TextIO
 
 from cnncli.config.datasets import KnownDataset
 from cnncli.errors import DataError, DiskError
+
+_log = logging.getLogger(__name__)
 
 _SILENCE = 20.0
 """Seconds without a byte after which a connection is given up."""
@@ -29,7 +32,7 @@ class DownloadError(Exception):
     """Nothing could be fetched; the message is what was tried and what came of it."""
 
 
-def download(facts: KnownDataset, data_dir: Path, *, notify: Callable[[str], None]) -> None:
+def download(facts: KnownDataset, data_dir: Path) -> None:
     """Fetch the files of a data set into the data directory; files that are there already stay as they are.
 
     Everything arrives in a folder of its own first, so that an interrupted download leaves nothing behind.
@@ -46,7 +49,7 @@ def download(facts: KnownDataset, data_dir: Path, *, notify: Callable[[str], Non
         with TemporaryDirectory(dir=data_dir, prefix=".cnncli-download-") as name:
             arriving = Path(name)
             _lend_archive(facts, data_dir, arriving)
-            notify(f"{facts.name}: downloading into {folder}")
+            _log.info(f"{facts.name}: downloading into {folder}")
             with _patience(), _quiet_off_a_terminal():
                 _fetch(datasets, facts, arriving)
             folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ N: images, C: channels, H, W: height and width.
 """
 
 import hashlib
+import logging
 import math
 import os
 import time
@@ -24,6 +25,8 @@ from cnncli.data.image_cache import CachedImages, fingerprint, remove_outdated
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.splits import stratified_split
 from cnncli.errors import DataError
+
+_log = logging.getLogger(__name__)
 
 _IN_MEMORY = 2**28
 """Bytes of pixels up to which they are kept in memory: to decode more anew for every command takes too long."""
@@ -60,7 +63,6 @@ def read_images(
     channels: int,
     size: tuple[int, int],
     data_dir: Path,
-    notify: Callable[[str], None],
 ) -> tuple[ImageSet, str]:
     """All images, (N, C, H, W), in memory or, where they are many, in a file; and their checksum.
 
@@ -70,7 +72,6 @@ def read_images(
         channels: 1 (gray) or 3 (RGB).
         size: (height, width).
         data_dir: where files of pixels are kept.
-        notify: told how far it is, a line at a time.
 
     Raises:
         DataError: there are images that cannot be read; it names them.
@@ -87,27 +88,27 @@ def read_images(
             rest[: len(decoded)] = decoded
             rest = rest[len(decoded) :]
 
-        checksum, sums = _decode_all(listing, channels, size, keep, notify)
+        checksum, sums = _decode_all(listing, channels, size, keep)
         return ImageSet(images=torch.from_numpy(pixels), labels=labels, sums=torch.from_numpy(sums)), checksum
     cache = CachedImages(data_dir, listing.root, listing.paths, shape, among.state)
     if cache.checksum is None:
-        notify(
+        _log.info(
             f"image-folder: {len(labels):,} images of {listing.root} are decoded once, into {cache.path} "
             f"({_gigabytes(cache.size)})"
         )
         with cache.writing() as write:
-            cache.complete(*_decode_all(listing, channels, size, write, notify))
+            cache.complete(*_decode_all(listing, channels, size, write))
     else:
-        notify(f"image-folder: {len(labels):,} images, decoded before, are read from {cache.path}")
+        _log.info(f"image-folder: {len(labels):,} images, decoded before, are read from {cache.path}")
     assert cache.checksum is not None, "just completed"
     images, sums_beside = cache.open()
     return ImageSet(images=images, labels=labels, sums=sums_beside), cache.checksum
 
 
-def forget_outdated(among: Listing, *, data_dir: Path, notify: Callable[[str], None]) -> None:
+def forget_outdated(among: Listing, *, data_dir: Path) -> None:
     """Remove the files of pixels of a folder, given all its images, that changed after they were made."""
     if removed := remove_outdated(data_dir, among.root, lambda: among.state):
-        notify(f"image-folder: {_gigabytes(removed)} removed that were decoded before {among.root} changed")
+        _log.info(f"image-folder: {_gigabytes(removed)} removed that were decoded before {among.root} changed")
 
 
 def _decode_all(
@@ -115,7 +116,6 @@ def _decode_all(
     channels: int,
     size: tuple[int, int],
     write: Callable[[NDArray[np.uint8]], None],
-    notify: Callable[[str], None],
 ) -> tuple[str, NDArray[np.int64]]:
     """Hand on every image decoded, from first to last.
 
@@ -142,7 +142,7 @@ def _decode_all(
             now = time.monotonic()
             if now > next_notice:
                 next_notice = now + _TOLD_EVERY
-                notify(_progress(done, total, now - began, len(broken)))
+                _log.info(_progress(done, total, now - began, len(broken)))
     if broken:
         raise DataError(
             f"{listing.root}: {len(broken):,} of {total:,} images cannot be read: {some(broken)}",
@@ -180,7 +180,6 @@ def load_image_folder(
     test: int | float | None,
     classes: int | None,
     data_dir: Path,
-    notify: Callable[[str], None],
 ) -> Dataset:
     """Read every image of a folder at one size.
 
@@ -191,7 +190,6 @@ def load_image_folder(
         test: count or fraction to hold out where there is no `test/`; a fifth where it is None.
         classes: the number of classes there should be, if that was said.
         data_dir: where pixels are kept that are many.
-        notify: told what is skipped and held out, and how far reading is.
 
     Raises:
         DataError: no such folder, a class without images or only in `test/`, images that cannot be read.
@@ -204,26 +202,26 @@ def load_image_folder(
             remedy="leave out data.test, or move the folder away",
         )
     if layout.ignored:
-        notify(f"image-folder: beside train and test, not read: {', '.join(layout.ignored)}")
+        _log.info(f"image-folder: beside train and test, not read: {', '.join(layout.ignored)}")
 
     def read(listing: Listing, among: Listing) -> tuple[ImageSet, str]:
-        return read_images(listing, among=among, channels=channels, size=size, data_dir=data_dir, notify=notify)
+        return read_images(listing, among=among, channels=channels, size=size, data_dir=data_dir)
 
-    every = learned = _list(layout.train, layout.classes, notify)
+    every = learned = _list(layout.train, layout.classes)
     _refuse_empty_classes(learned, layout.classes)
     if layout.test is None:
         learned, tested = _held_out(learned, _TEST_SHARE if test is None else test)
-        notify(f"image-folder: no test folder, so {len(tested.paths):,} images are held out for the test")
+        _log.info(f"image-folder: no test folder, so {len(tested.paths):,} images are held out for the test")
     else:
         _refuse_unknown_classes(layout.test, layout.classes)
-        tested = _list(layout.test, layout.classes, notify)
+        tested = _list(layout.test, layout.classes)
         if not tested.paths:
             raise DataError(f"{layout.test}: no images", remedy="put images there, or move the folder away")
     train_images, train_checksum = read(learned, every)
     beside = every if layout.test is None else tested
     test_images, test_checksum = read(tested, beside)
     for among in {id(each): each for each in (every, beside)}.values():
-        forget_outdated(among, data_dir=data_dir, notify=notify)
+        forget_outdated(among, data_dir=data_dir)
     return Dataset(
         name="image-folder",
         classes=layout.classes,
@@ -233,7 +231,7 @@ def load_image_folder(
     )
 
 
-def _list(root: Path, classes: Sequence[str], notify: Callable[[str], None]) -> Listing:
+def _list(root: Path, classes: Sequence[str]) -> Listing:
     """The images of each class, without hidden files and, with a notice, without what is no image."""
     suffixes = image_suffixes()
     paths: list[Path] = []
@@ -241,7 +239,7 @@ def _list(root: Path, classes: Sequence[str], notify: Callable[[str], None]) -> 
     skipped = 0
     absent = [name for name in classes if not (root / name).exists()]
     if absent:
-        notify(f"image-folder: {root} has no images of {', '.join(absent[:5])}")
+        _log.warning(f"image-folder: {root} has no images of {', '.join(absent[:5])}")
     for label, name in enumerate(classes):
         for path in _visible_files(root / name) if name not in absent else ():
             if path.suffix.lower() in suffixes:
@@ -251,7 +249,7 @@ def _list(root: Path, classes: Sequence[str], notify: Callable[[str], None]) -> 
                 skipped += 1
     skipped += sum(1 for each in root.iterdir() if not each.is_dir() and not each.name.startswith("."))
     if skipped:
-        notify(f"image-folder: {root}: {skipped:,} files that are no images of a class are passed over")
+        _log.info(f"image-folder: {root}: {skipped:,} files that are no images of a class are passed over")
     return Listing(root=root, paths=tuple(paths), labels=tuple(labels))
 
 

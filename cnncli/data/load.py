@@ -1,6 +1,5 @@
 """A data set by its description, at the size and with the channels that the network gets."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +11,12 @@ from cnncli.data.known import load_known
 from cnncli.errors import DataError
 
 
-def load_dataset(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None]) -> Dataset:
+def load_dataset(spec: DataSpec, *, data_dir: Path) -> Dataset:
     """Read a data set, downloading it where it has a name and is not there.
 
     Args:
         spec: the `data:` section of a config.
         data_dir: where files are looked for and downloaded to.
-        notify: told, a line at a time, what takes long and what is passed over.
 
     Returns:
         The data set, its images uint8 (N, C, H, W) with the (C, H, W) of `input_shape(spec)`.
@@ -28,7 +26,7 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None
         DiskError: it cannot be stored.
     """
     try:
-        return _load(spec, data_dir=data_dir, notify=notify)
+        return _load(spec, data_dir=data_dir)
     except OSError as error:
         raise DataError(
             f"{error.filename or data_dir}: cannot be read ({error.strerror or error})",
@@ -36,7 +34,7 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None
         ) from None
 
 
-def _load(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None]) -> Dataset:
+def _load(spec: DataSpec, *, data_dir: Path) -> Dataset:
     channels, height, width = input_shape(spec)
     if spec.name == "image-folder":
         from cnncli.data.image_folder import load_image_folder  # with Pillow, which no other data set needs
@@ -48,13 +46,12 @@ def _load(spec: DataSpec, *, data_dir: Path, notify: Callable[[str], None]) -> D
             test=spec.test,
             classes=spec.classes,
             data_dir=data_dir,
-            notify=notify,
         )
     if spec.name == "digits":
         dataset = load_digits()
     else:
         facts = known_dataset(spec.name, spec.split)
-        dataset = load_known(facts, data_dir=data_dir, notify=notify, without_files=_digits_instead(spec, facts))
+        dataset = load_known(facts, data_dir=data_dir, without_files=_digits_instead(spec, facts))
 
     def fitted(part: ImageSet) -> ImageSet:
         # Color is taken away before resizing and put on after it: fewer numbers to work on.

@@ -1,6 +1,6 @@
 """A run that is gone on with: whether it may be, from where, and what differs then."""
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
 from cnncli.config.config import Config
@@ -9,6 +9,8 @@ from cnncli.errors import RunError, UsageError
 from cnncli.experiment.setup import Experiment
 from cnncli.training.checkpoint import load_state, read_manifest
 from cnncli.training.run_directory import RunDirectory
+
+_log = logging.getLogger(__name__)
 
 _MAY_DIFFER = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("log",))
 """What a resumed run may change without becoming another run."""
@@ -75,7 +77,7 @@ def _check_same_data(experiment: Experiment, run: RunDirectory) -> None:
         )
 
 
-def note_resumption(run: RunDirectory, meta: dict[str, Any], notify: Callable[[str], None]) -> None:
+def note_resumption(run: RunDirectory, meta: dict[str, Any]) -> None:
     """Add to meta.json what the run goes on with, and say what keeps it from giving the same bits as before."""
     first = run.meta()
     for what, before, now in (
@@ -86,5 +88,7 @@ def note_resumption(run: RunDirectory, meta: dict[str, Any], notify: Callable[[s
         ("device", first.get("device", {}).get("name"), meta["device"]["name"]),
     ):
         if before != now:
-            notify(f"begun with {what} {before}, goes on with {now}: the weights will not be the same, bit for bit")
+            _log.warning(
+                f"begun with {what} {before}, goes on with {now}: the weights will not be the same, bit for bit"
+            )
     run.write_meta({**first, "resumed": [*first.get("resumed", []), meta]})

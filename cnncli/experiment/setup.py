@@ -4,6 +4,7 @@ Letters for shapes: N images, P probe images, C channels, H height, W width.
 """
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,8 @@ from cnncli.training.optimizer import build_optimizer
 from cnncli.training.process_group import ALONE, Group
 from cnncli.training.schedule import build_schedule
 from cnncli.training.state import EmaWeights, Training
+
+_log = logging.getLogger(__name__)
 
 DEAD_FILTER_IMAGES = 1000
 """Held-out images that must all leave a filter at 0 before it is called dead, where there are so many."""
@@ -107,7 +110,6 @@ def prepare(
     *,
     data_dir: Path,
     device: torch.device,
-    notify: Callable[[str], None] = lambda message: None,
     group: Group = ALONE,
 ) -> Experiment:
     """Load the data, build the network and what trains it.
@@ -119,14 +121,14 @@ def prepare(
         UsageError: the processes of the group have different configs, data or precisions.
     """
     spec = config.train
-    dataset = _loaded(config, data_dir, device, notify, group)
+    dataset = _loaded(config, data_dir, device, group)
     bf16 = use_bf16(spec.precision, device)
     group.check_same("precision", "bf16" if bf16 else "fp32")
     if spec.compile and group.size > 1:
-        notify("train.compile is left out where several processes train together")
+        _log.warning("train.compile is left out where several processes train together")
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
-        learned, test = (_placed(part, device, notify) for part in (dataset.train, dataset.test))
+        learned, test = (_placed(part, device) for part in (dataset.train, dataset.test))
         kept, held_out = split_of(dataset.train.labels, config.data, seed=spec.seed)
         _check_batches(config.network, len(kept), spec.batch_size)
         normalization = _normalization(learned, kept, wanted=config.data.normalize)
@@ -159,24 +161,22 @@ def prepare(
         )
 
 
-def _loaded(
-    config: Config, data_dir: Path, device: torch.device, notify: Callable[[str], None], group: Group
-) -> Dataset:
+def _loaded(config: Config, data_dir: Path, device: torch.device, group: Group) -> Dataset:
     """The data, which one process of a machine reads or downloads before the others; all must have the same."""
     with group.turn(), out_of_memory_explained(device, remedy="make data.size smaller, or use fewer images"):
-        dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
+        dataset = load_dataset(config.data, data_dir=data_dir)
     group.check_same("config", config.resolved())
     group.check_same("data", json.dumps(dataset.files, sort_keys=True))
     return dataset
 
 
-def _placed(images: ImageSet, device: torch.device, notify: Callable[[str], None]) -> ImageSet:
+def _placed(images: ImageSet, device: torch.device) -> ImageSet:
     """On the device where it has room for them, else where they are."""
     room = room_for_images(device)
     placed = images.to(device, room=room)
     if placed is images and room is not None and images.images.device.type != device.type:
         size = images.images.nbytes
-        notify(
+        _log.info(
             f"{device.type} has room for {room / 1e9:.2f} GB of images: "
             f"{len(images):,} images of {size / 1e9:.2f} GB are sent to it a batch at a time"
         )

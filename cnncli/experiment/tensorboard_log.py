@@ -1,7 +1,8 @@
 """What a run tells TensorBoard: curves, kernels, feature maps, histograms, the graph and a few pages of text."""
 
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,18 @@ from cnncli.drawing.image import png
 from cnncli.experiment.budget import GROWTH, Allotment, allot, event_bytes, picture_steps
 from cnncli.experiment.setup import DEAD_FILTER_IMAGES, Experiment
 from cnncli.experiment.snapshots import Drawings, Evolution
+from cnncli.inspection.formatting import markdown
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, inspect_graph
-from cnncli.inspection.table import markdown
+from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
 from cnncli.training.evaluate import Evaluation
 from cnncli.training.loop import Epoch
 
+_log = logging.getLogger(__name__)
 
-def settings(config: Config, inspection: Inspection) -> dict[str, bool | float | str]:
+
+def settings(config: Config, inspection: LayerTable) -> dict[str, bool | float | str]:
     """What the runs of one network are compared by."""
     return {
         "model": config.name,
@@ -51,14 +54,12 @@ class Logbook:
         board: the run's event file, new or one more.
         run: the run's directory.
         experiment: whose run it is, as it goes on from here.
-        notify: takes a message for the user.
     """
 
-    def __init__(self, board: EventFile, run: Path, experiment: Experiment, notify: Callable[[str], None]) -> None:
+    def __init__(self, board: EventFile, run: Path, experiment: Experiment) -> None:
         self._board = board
         self._run = run
         self._experiment = experiment
-        self._notify = notify
         self._log = experiment.config.log
         self._numbered = experiment.config.network.numbered()
         self._drawings = Drawings(experiment)
@@ -153,7 +154,7 @@ class Logbook:
             else:
                 self._left_out.append(f"the animation of {layer}")
         if self._left_out:
-            self._notify(f"{self._budget()} is used up; left out: {', '.join(self._left_out)}")
+            _log.info(f"{self._budget()} is used up; left out: {', '.join(self._left_out)}")
 
     def _write(self, step: int, pictures: Mapping[str, bytes]) -> None:
         """The pictures of a step, if those of the last one will still have room, or as many as go in at the last."""
@@ -227,7 +228,7 @@ class Logbook:
             every = found.histograms_every
             said.append(f"histograms every {every} epochs" if every else "no histograms")
         if any(said):
-            self._notify(f"{self._budget()} has room for less: {', '.join(filter(None, said))}")
+            _log.info(f"{self._budget()} has room for less: {', '.join(filter(None, said))}")
         return found
 
     def _left(self) -> int:

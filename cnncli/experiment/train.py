@@ -27,7 +27,6 @@ def epochs(
     *,
     stop: Callable[[], bool],
     progress: Progress | None = None,
-    notify: Callable[[str], None] = lambda message: None,
     profile: Profile | None = None,
 ) -> Iterator[Epoch]:
     """Train as the config says; see `fit`."""
@@ -47,7 +46,6 @@ def epochs(
         metric=stopping.metric if stopping else "accuracy",
         progress=progress,
         stop=stop,
-        notify=notify,
         profile=profile,
         group=experiment.group,
     )
@@ -85,7 +83,6 @@ def train_run(
     resumed: bool,
     progress: Progress,
     stop: Callable[[], bool],
-    notify: Callable[[str], None],
     profile: Profile | None = None,
 ) -> Iterator[Epoch]:
     """Train in a run directory, which says at every moment how far that got, and at the end what came of it.
@@ -98,7 +95,7 @@ def train_run(
         run: where; new, or with `resumed` the run to go on with.
         command: the command line, for meta.json.
         resumed: go on from the run's last checkpoint.
-        progress, stop, notify, profile: see `fit`.
+        progress, stop, profile: see `fit`.
 
     Raises:
         RunError: another process trains in the directory; or its checkpoint is missing, damaged, or of another network.
@@ -112,17 +109,17 @@ def train_run(
         with _outcome_noted(run):
             meta = _meta_of(experiment, command)
             if resumed:
-                note_resumption(run, meta, notify)
+                note_resumption(run, meta)
             else:
                 run.write_config(experiment.config.document.text)
                 run.write_meta(meta)
             run.write_resolved(experiment.config.resolved())
             vote = experiment.group.vote(stop)
-            fit_on = partial(epochs, experiment, progress=progress, notify=notify, profile=profile)
+            fit_on = partial(epochs, experiment, progress=progress, profile=profile)
             with (
-                _logbook(experiment, run, notify, resumed_at=experiment.training.step + 1)
+                _logbook(experiment, run, resumed_at=experiment.training.step + 1)
                 if resumed
-                else _begun(experiment, run, notify, meta=meta, vote=vote, fit_on=fit_on, span=span)
+                else _begun(experiment, run, meta=meta, vote=vote, fit_on=fit_on, span=span)
             ) as logbook:
                 yield from _epochs(experiment, run, logbook, vote, fit_on, span)
                 if profile is not None:
@@ -139,22 +136,19 @@ def train_run(
 
 
 @contextmanager
-def _logbook(
-    experiment: Experiment, run: RunDirectory, notify: Callable[[str], None], *, resumed_at: int | None
-) -> Iterator["Logbook"]:
+def _logbook(experiment: Experiment, run: RunDirectory, *, resumed_at: int | None) -> Iterator["Logbook"]:
     """A logbook with an event file of its own, see `EventFile`; TensorBoard's packages are imported here."""
     from cnncli.experiment.tensorboard_log import Logbook
     from cnncli.tensorboard.event_file import EventFile
 
     with EventFile(run.path, resumed_at=resumed_at) as board:
-        yield Logbook(board, run.path, experiment, notify)
+        yield Logbook(board, run.path, experiment)
 
 
 @contextmanager
 def _begun(
     experiment: Experiment,
     run: RunDirectory,
-    notify: Callable[[str], None],
     *,
     meta: Mapping[str, Any],
     vote: StopRequest,
@@ -174,7 +168,7 @@ def _begun(
     untrained = copy.deepcopy(experiment.model)
     ended = list(fit_on(stop=after_one_step))
     assert not ended, "an epoch is not over before fit() is asked to go on after its last step"
-    with _logbook(experiment, run, notify, resumed_at=None) as logbook:
+    with _logbook(experiment, run, resumed_at=None) as logbook:
         with span("pictures"):
             logbook.begin(meta, untrained)
         del untrained  # as large as the network

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
-from cnncli.inspection.as_json import as_json
-from cnncli.inspection.rows import Inspection, Row
-from cnncli.inspection.table import Column, columns
+from cnncli.inspection.formatting import Column, columns
+from cnncli.inspection.serialization import as_json
+from cnncli.inspection.table import LayerTable, Row
 
 _COMPARED = ("kind", "k/s/p/d", "output", "params", "MACs", "field", "jump")
 
@@ -27,7 +27,7 @@ class Change:
     columns: tuple[Column, ...]
 
 
-def compare(before: Inspection, after: Inspection) -> list[Change]:
+def compare(before: LayerTable, after: LayerTable) -> list[Change]:
     """The layers that differ, in the order of computation.
 
     Layers are matched by name where the order of names allows it, and otherwise, between those, by kind.
@@ -78,7 +78,7 @@ def _by_kind(before: tuple[Row, ...], after: tuple[Row, ...]) -> list[tuple[Row 
     return pairs
 
 
-def comparison_as_json(before: Inspection, after: Inspection) -> dict[str, Any]:
+def comparison_as_json(before: LayerTable, after: LayerTable) -> dict[str, Any]:
     """The differences as JSON: both totals, and both rows of every layer that is not the same."""
     old, new = as_json(before), as_json(after)
     rows_before = {row["name"]: row for row in old["layers"]}

@@ -51,7 +51,7 @@ class Subject:
     def positioned(self) -> list[tuple[GraphNode, ReceptiveFields]]:
         """The nodes whose units have a place in the image and a field of their own."""
         pairs = ((node, self.fields[node.name]) for node in self.graph.nodes)
-        return [(node, each) for node, each in pairs if isinstance(each, ReceptiveFields) and not each.everywhere]
+        return [(node, each) for node, each in pairs if isinstance(each, ReceptiveFields) and not each.is_global]
 
 
 def per_axis(values: list[str]) -> str:
@@ -109,7 +109,7 @@ def _before_everything(subject: Subject) -> str:
     """Names the first layer that reads everything at once, if there is one."""
     for node in subject.graph.nodes:
         fields = subject.fields[node.name]
-        if isinstance(fields, ReceptiveFields) and fields.everywhere:
+        if isinstance(fields, ReceptiveFields) and fields.is_global:
             return f"before {node.name}, which reads everything at once, "
     return ""
 
@@ -117,7 +117,7 @@ def _before_everything(subject: Subject) -> str:
 def _whole(subject: Subject, fields: ReceptiveFields, quantifier: Callable[[Iterable[bool]], bool]) -> bool:
     """Whether any unit (or every one) sees the first and the last pixel of each axis."""
     pairs = zip(fields.axes, subject.input_size, strict=True)
-    return all(quantifier(bool(mask & 1 and mask >> (size - 1)) for mask in axis.seen) for axis, size in pairs)
+    return all(quantifier(bool(mask & 1 and mask >> (size - 1)) for mask in axis.masks) for axis, size in pairs)
 
 
 def unread(subject: Subject) -> Iterator[Hint]:
@@ -146,7 +146,7 @@ def _seen(fields: list[ReceptiveFields], axis: int) -> int:
     """The pixels that any unit sees."""
     seen = 0
     for each in fields:
-        for mask in set(each.axes[axis].seen):
+        for mask in set(each.axes[axis].masks):
             seen |= mask
     return seen
 
@@ -178,7 +178,7 @@ def critical(subject: Subject) -> Iterator[Hint]:
     """Convolutions whose field exceeds the input on every axis, even over the path that sees least."""
     for node in _convolutions(subject):
         if _exceeds(subject, node.name) and not _is_border(subject, node):
-            size = per_axis([str(n) for n in subject.numbers[node.name].smallest or ()])
+            size = per_axis([str(n) for n in subject.numbers[node.name].smallest_path or ()])
             whole = per_axis([str(n) for n in subject.input_size])
             yield Hint(
                 name="critical",
@@ -216,9 +216,9 @@ def _convolutions(subject: Subject) -> Iterator[GraphNode]:
 def _exceeds(subject: Subject, name: str) -> bool:
     """Whether a layer's field, over the path that sees least, is larger than the input on every axis."""
     field = subject.numbers.get(name)
-    if field is None or field.smallest is None:
+    if field is None or field.smallest_path is None:
         return False
-    return all(size > whole for size, whole in zip(field.smallest, subject.input_size, strict=True))
+    return all(size > whole for size, whole in zip(field.smallest_path, subject.input_size, strict=True))
 
 
 def holes(subject: Subject) -> Iterator[Hint]:
@@ -293,7 +293,7 @@ def _unread(subject: Subject) -> Iterator[tuple[GraphNode, str, Sliding, list[in
         names = AXES.get(len(node.reads), ())
         for axis, (name, window, field) in enumerate(zip(names, node.reads, before[0].axes, strict=True)):
             if isinstance(window, Sliding) and window.stride > 1:
-                size = len(field.seen)
+                size = len(field.masks)
                 read = 0
                 for reader in readers[node.inputs[0]]:
                     over = reader.reads[axis] if isinstance(reader.reads, tuple) else None

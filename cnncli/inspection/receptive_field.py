@@ -21,12 +21,13 @@ class ReceptiveFields:
     """
 
     axes: tuple[AxisReceptiveField, ...]
-    everywhere: bool = False
+    is_global: bool = False
 
     @property
-    def uneven(self) -> bool:
-        """Whether no single size and step is true for every unit."""
-        return not self.everywhere and not all(axis.cycle is not None and axis.cycle.even for axis in self.axes)
+    def is_uniform(self) -> bool:
+        """Whether one size and one jump hold for every unit."""
+        forms = [axis.closed_form for axis in self.axes]
+        return self.is_global or all(form is not None and form.is_uniform for form in forms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +53,11 @@ class ReceptiveField:
     start: tuple[int, ...] | None
     end: tuple[int, ...] | None
     center: tuple[Fraction, ...] | None
-    smallest: tuple[int, ...] | None
-    largest: tuple[int, ...] | None
+    smallest_path: tuple[int, ...] | None
+    largest_path: tuple[int, ...] | None
     used: tuple[int, ...] | None
     local: tuple[int, ...] | None = None
-    everywhere: bool = False
+    is_global: bool = False
 
 
 def receptive_fields(graph: Graph) -> dict[str, ReceptiveFields | Unknown]:
@@ -74,8 +75,8 @@ def _step(node: GraphNode, inputs: list[ReceptiveFields | Unknown]) -> Receptive
     fields = _window(node, inputs)
     if isinstance(fields, Unknown) or not node.statistics:
         return fields
-    axes = tuple(AxisReceptiveField.union([axis, axis.everything(len(axis.seen))]) for axis in fields.axes)
-    return ReceptiveFields(axes, everywhere=True)
+    axes = tuple(AxisReceptiveField.union([axis, axis.merged(len(axis.masks))]) for axis in fields.axes)
+    return ReceptiveFields(axes, is_global=True)
 
 
 def _window(node: GraphNode, inputs: list[ReceptiveFields | Unknown]) -> ReceptiveFields | Unknown:
@@ -94,10 +95,10 @@ def _window(node: GraphNode, inputs: list[ReceptiveFields | Unknown]) -> Recepti
     if len(node.reads) != len(meet.axes):
         return Unknown(f"{node.name}: it has {len(node.reads)} spatial axes, and the input {len(meet.axes)}")
     stepped = tuple(axis.through(window) for axis, window in zip(meet.axes, node.reads, strict=True))
-    if not all(any(axis.seen) for axis in stepped):
+    if not all(any(axis.masks) for axis in stepped):
         # Who sees no row sees no column either, and adds nothing where paths meet.
-        stepped = tuple(axis.blind() for axis in stepped)
-    return ReceptiveFields(stepped, meet.everywhere)
+        stepped = tuple(axis.emptied() for axis in stepped)
+    return ReceptiveFields(stepped, meet.is_global)
 
 
 def _everything(node: GraphNode, inputs: ReceptiveFields) -> ReceptiveFields:
@@ -106,8 +107,8 @@ def _everything(node: GraphNode, inputs: ReceptiveFields) -> ReceptiveFields:
     units = positions if len(positions) == len(inputs.axes) else (1,) * len(inputs.axes)
     if node.units is not None:
         units = node.units
-    axes = tuple(axis.everything(count) for axis, count in zip(inputs.axes, units, strict=True))
-    return ReceptiveFields(axes, everywhere=True)
+    axes = tuple(axis.merged(count) for axis, count in zip(inputs.axes, units, strict=True))
+    return ReceptiveFields(axes, is_global=True)
 
 
 def _meet(node: GraphNode, inputs: list[ReceptiveFields]) -> ReceptiveFields | Unknown:
@@ -118,38 +119,38 @@ def _meet(node: GraphNode, inputs: list[ReceptiveFields]) -> ReceptiveFields | U
         return Unknown(f"{node.name}: it reads nothing that comes from the input")
     axes = []
     for fields in zip(*(each.axes for each in inputs), strict=True):
-        if len({len(field.seen) for field in fields} - {1}) > 1:
+        if len({len(field.masks) for field in fields} - {1}) > 1:
             return Unknown(f"{node.name}: its inputs differ in their positions")
         axes.append(AxisReceptiveField.union(fields))
-    return ReceptiveFields(tuple(axes), everywhere=any(each.everywhere for each in inputs))
+    return ReceptiveFields(tuple(axes), is_global=any(each.is_global for each in inputs))
 
 
 def summarize(fields: ReceptiveFields, input_size: tuple[int, ...]) -> ReceptiveField:
     """The numbers of a layer's fields, for an input of `input_size` pixels per axis."""
-    smallest = _over_paths([axis.smallest for axis in fields.axes], min, input_size if fields.everywhere else None)
-    if fields.everywhere:
+    smallest = _over_paths([axis.smallest_paths for axis in fields.axes], min, input_size if fields.is_global else None)
+    if fields.is_global:
         return ReceptiveField(
             size=input_size,
             jump=None,
             start=(0,) * len(input_size),
             end=tuple(n - 1 for n in input_size),
             center=tuple(Fraction(n - 1, 2) for n in input_size),
-            smallest=smallest,
-            largest=input_size,
+            smallest_path=smallest,
+            largest_path=input_size,
             used=None,
-            local=_over_paths([axis.largest for axis in fields.axes], max, None),
-            everywhere=True,
+            local=_over_paths([axis.largest_paths for axis in fields.axes], max, None),
+            is_global=True,
         )
-    cycles = [axis.cycle for axis in fields.axes if axis.cycle is not None]
-    first = [] if fields.uneven else [cycle.pattern(0) for cycle in cycles]
+    cycles = [axis.closed_form for axis in fields.axes if axis.closed_form is not None]
+    first = [cycle.pattern(0) for cycle in cycles] if fields.is_uniform else []
     return ReceptiveField(
         size=tuple(axis.size for axis in fields.axes),
         jump=tuple(axis.jump for axis in fields.axes),
         start=tuple(each.start for each in first) if first else None,
         end=tuple(each.end for each in first) if first else None,
         center=tuple(cycle.center for cycle in cycles) if first else None,
-        smallest=smallest,
-        largest=_over_paths([axis.largest for axis in fields.axes], max, None),
+        smallest_path=smallest,
+        largest_path=_over_paths([axis.largest_paths for axis in fields.axes], max, None),
         used=tuple(_used(cycle) for cycle in cycles) if len(cycles) == len(fields.axes) else None,
     )
 
@@ -175,7 +176,7 @@ def field_notes(node: GraphNode, fields: Mapping[str, ReceptiveFields | Unknown]
         return ()
     if node.statistics:
         return ("its norm takes mean and variance over the whole map; the field without these is in brackets",)
-    if own.everywhere:
+    if own.is_global:
         return ()
     inputs = [each for each in (fields[name] for name in node.inputs) if isinstance(each, ReceptiveFields)]
     return (*_turns(own), *(_shift(node, inputs) if len(inputs) > 1 else ()))
@@ -183,7 +184,7 @@ def field_notes(node: GraphNode, fields: Mapping[str, ReceptiveFields | Unknown]
 
 def _turns(fields: ReceptiveFields) -> tuple[str, ...]:
     """Says that units differ, where one size and one step would be untrue."""
-    if not fields.uneven:
+    if fields.is_uniform:
         return ()
     sizes = [size for axis in fields.axes for size in axis.sizes]
     smallest, largest = min(sizes, default=0), max(sizes, default=0)
@@ -197,11 +198,11 @@ def _turns(fields: ReceptiveFields) -> tuple[str, ...]:
 
 def _shift(node: GraphNode, inputs: list[ReceptiveFields]) -> tuple[str, ...]:
     """Says how far the paths that meet here lie apart; the field is their union."""
-    if len({tuple(axis.seen for axis in each.axes) for each in inputs}) == 1:
+    if len({tuple(axis.masks for axis in each.axes) for each in inputs}) == 1:
         return ()
     apart: list[Fraction | None] = []
     for axes in zip(*(each.axes for each in inputs), strict=True):
-        cycles = [axis.cycle for axis in axes]
+        cycles = [axis.closed_form for axis in axes]
         jumps = {axis.jump for axis in axes}
         centers = [cycle.center for cycle in cycles if cycle is not None]
         apart.append(max(centers) - min(centers) if len(centers) == len(cycles) and len(jumps) == 1 else None)
@@ -215,7 +216,7 @@ def _shift(node: GraphNode, inputs: list[ReceptiveFields]) -> tuple[str, ...]:
     return (f"{names} do not line up: their centers lie {written} pixels apart; the field is their union",)
 
 
-def fields_on(graph: Graph, layer: str) -> dict[str, ReceptiveFields | Unknown]:
+def receptive_fields_from(graph: Graph, layer: str) -> dict[str, ReceptiveFields | Unknown]:
     """The fields of the nodes that read `layer`, directly or through others, in units of `layer`, by name.
 
     They are worked out as those in pixels are, on the part of the graph that comes from the layer, with the layer as

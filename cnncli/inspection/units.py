@@ -7,7 +7,7 @@ from typing import Any
 
 from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.rows import Inspection
+from cnncli.inspection.table import LayerTable
 from cnncli.layers.base import Unknown
 from cnncli.windows import AxisReceptiveField, Window
 
@@ -15,7 +15,7 @@ Interval = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitField:
+class UnitReceptiveField:
     """The rectangle of pixels that one unit sees; first and last pixel per axis.
 
     Attributes:
@@ -42,14 +42,14 @@ class UnitField:
         }
 
 
-def unit_field(inspection: Inspection, layer: str, unit: tuple[int, ...]) -> UnitField:
+def unit_receptive_field(inspection: LayerTable, layer: str, unit: tuple[int, ...]) -> UnitReceptiveField:
     """The field of one unit of a layer.
 
     Raises:
         UsageError: there is no such layer or unit, or what it sees is not known.
     """
-    fields = fields_of(inspection, layer)
-    counts = tuple(len(axis.seen) for axis in fields.axes)
+    fields = layer_receptive_fields(inspection, layer)
+    counts = tuple(len(axis.masks) for axis in fields.axes)
     if len(unit) != len(counts) or any(not 0 <= i < count for i, count in zip(unit, counts, strict=True)):
         raise UsageError(
             f"{layer} has no unit {','.join(map(str, unit))}",
@@ -58,7 +58,7 @@ def unit_field(inspection: Inspection, layer: str, unit: tuple[int, ...]) -> Uni
     clipped = [axis.interval(i) for axis, i in zip(fields.axes, unit, strict=True)]
     inside = tuple(each for each in clipped if each is not None)
     outside = _unclipped(fields.axes, unit)
-    return UnitField(
+    return UnitReceptiveField(
         layer=layer,
         unit=unit,
         unclipped=outside,
@@ -70,7 +70,7 @@ def unit_field(inspection: Inspection, layer: str, unit: tuple[int, ...]) -> Uni
 def _unclipped(axes: tuple[AxisReceptiveField, ...], unit: tuple[int, ...]) -> tuple[Interval, ...] | None:
     intervals = []
     for axis, i in zip(axes, unit, strict=True):
-        pattern = axis.cycle.pattern(i) if axis.cycle is not None else None
+        pattern = axis.closed_form.pattern(i) if axis.closed_form is not None else None
         if pattern is None or not pattern.mask:
             return None
         intervals.append((pattern.start, pattern.end))
@@ -83,13 +83,13 @@ def _padding(intervals: tuple[Interval, ...], size: tuple[int, ...]) -> Fraction
     return 1 - Fraction(inside, prod(end - start + 1 for start, end in intervals))
 
 
-def fields_of(inspection: Inspection, layer: str) -> ReceptiveFields:
+def layer_receptive_fields(inspection: LayerTable, layer: str) -> ReceptiveFields:
     """The exact fields of a layer.
 
     Raises:
         UsageError: there is no such layer, or what it sees is not known.
     """
-    fields = inspection.fields.get(layer)
+    fields = inspection.receptive_fields.get(layer)
     if fields is None:
         names = ", ".join(row.name for row in inspection.rows)
         raise UsageError(f"there is no layer {layer}", remedy=f"the layers are {names}")
@@ -99,7 +99,7 @@ def fields_of(inspection: Inspection, layer: str) -> ReceptiveFields:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seers:
+class DependentUnits:
     """The units of a layer that see a pixel: every combination of `units` of each axis; none where one is empty."""
 
     layer: str
@@ -116,7 +116,7 @@ class Seers:
         return {"layer": self.layer, "units": [list(each) for each in self.units], "share": float(self.share)}
 
 
-def seers(inspection: Inspection, pixel: tuple[int, ...]) -> list[Seers]:
+def dependent_units(inspection: LayerTable, pixel: tuple[int, ...]) -> list[DependentUnits]:
     """The units of each layer that see a pixel, for the layers in which that is known.
 
     Raises:
@@ -130,38 +130,38 @@ def seers(inspection: Inspection, pixel: tuple[int, ...]) -> list[Seers]:
         )
     found = []
     for row in inspection.rows:
-        fields = inspection.fields[row.name]
+        fields = inspection.receptive_fields[row.name]
         if isinstance(fields, ReceptiveFields):
             units = tuple(
-                tuple(unit for unit, mask in enumerate(axis.seen) if mask >> p & 1)
+                tuple(unit for unit, mask in enumerate(axis.masks) if mask >> p & 1)
                 for axis, p in zip(fields.axes, pixel, strict=True)
             )
-            found.append(Seers(layer=row.name, units=units, of=tuple(len(axis.seen) for axis in fields.axes)))
+            found.append(DependentUnits(layer=row.name, units=units, of=tuple(len(axis.masks) for axis in fields.axes)))
     return found
 
 
-def nested_fields(inspection: Inspection, layer: str, unit: tuple[int, ...]) -> list[UnitField]:
+def nested_receptive_fields(inspection: LayerTable, layer: str, unit: tuple[int, ...]) -> list[UnitReceptiveField]:
     """The field of a unit, and of the unit nearest to its middle in every layer on the way to it, widest first.
 
     The way is the one through the first input of each layer. Layers that see the same as the one after them are left
     out, and so are those whose units have no place of their own.
 
     Raises:
-        UsageError: as `unit_field`.
+        UsageError: as `unit_receptive_field`.
     """
-    found = [unit_field(inspection, layer, unit)]
-    middles = _middles(fields_of(inspection, layer), unit)
+    found = [unit_receptive_field(inspection, layer, unit)]
+    middles = _middles(layer_receptive_fields(inspection, layer), unit)
     for name in _way(inspection, layer):
-        fields = inspection.fields[name]
-        if isinstance(fields, ReceptiveFields) and not fields.everywhere:
+        fields = inspection.receptive_fields[name]
+        if isinstance(fields, ReceptiveFields) and not fields.is_global:
             nearest = tuple(_nearest(axis, middle) for axis, middle in zip(fields.axes, middles, strict=True))
-            field = unit_field(inspection, name, nearest)
+            field = unit_receptive_field(inspection, name, nearest)
             if field.clipped is not None and field.clipped != found[-1].clipped:
                 found.append(field)
     return found
 
 
-def _way(inspection: Inspection, layer: str) -> list[str]:
+def _way(inspection: LayerTable, layer: str) -> list[str]:
     """The layers from the input to `layer`, nearest first, along first inputs."""
     inputs = {row.name: row.inputs for row in inspection.rows}
     way = []
@@ -178,8 +178,8 @@ def _middles(fields: ReceptiveFields, unit: tuple[int, ...]) -> list[Fraction]:
 
 
 def _middle(axis: AxisReceptiveField, unit: int) -> Fraction:
-    if axis.cycle is not None and axis.cycle.pattern(unit).mask:
-        pattern = axis.cycle.pattern(unit)
+    if axis.closed_form is not None and axis.closed_form.pattern(unit).mask:
+        pattern = axis.closed_form.pattern(unit)
         return Fraction(pattern.start + pattern.end, 2)
     first, last = axis.interval(unit) or (0, 0)
     return Fraction(first + last, 2)
@@ -187,10 +187,10 @@ def _middle(axis: AxisReceptiveField, unit: int) -> Fraction:
 
 def _nearest(axis: AxisReceptiveField, middle: Fraction) -> int:
     """The unit whose field has its middle nearest to a place; the first of them."""
-    return min(range(len(axis.seen)), key=lambda unit: abs(_middle(axis, unit) - middle))
+    return min(range(len(axis.masks)), key=lambda unit: abs(_middle(axis, unit) - middle))
 
 
-def readings(window: Window, size: int) -> tuple[int, ...]:
+def reads_per_position(window: Window, size: int) -> tuple[int, ...]:
     """For each of `size` positions along an axis, how many units of a window read it."""
     counts = [0] * size
     for unit in range(window.output_size(size)):
@@ -200,7 +200,7 @@ def readings(window: Window, size: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def readings_of_pixels(windows: tuple[Window, Window], size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+def reads_per_pixel(windows: tuple[Window, Window], size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
     """For each pixel of an input (H, W), how many units read it: rows of columns."""
-    rows, columns = (readings(window, n) for window, n in zip(windows, size, strict=True))
+    rows, columns = (reads_per_position(window, n) for window, n in zip(windows, size, strict=True))
     return tuple(tuple(row * column for column in columns) for row in rows)

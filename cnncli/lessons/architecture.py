@@ -5,7 +5,7 @@ import math
 from cnncli.config.config import Config
 from cnncli.config.network import Network
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.layers import Conv
 from cnncli.lessons.notation import by
 from cnncli.lessons.page import Block, Formula, Heading, Page, Prose, Step, Table, TryNext
@@ -43,7 +43,7 @@ def architecture(config: Config, argument: str) -> Page:
     )
 
 
-def _shapes(inspection: Inspection) -> list[Block]:
+def _shapes(inspection: LayerTable) -> list[Block]:
     """Places and channels wherever one of them changes, with bars."""
     shapes = [("input", inspection.input_shape), *((row.name, shape_of(row)) for row in inspection.rows)]
     changed = [each for i, each in enumerate(shapes) if len(each[1]) == 3 and (not i or each[1] != shapes[i - 1][1])]
@@ -67,7 +67,7 @@ def _bar(value: int, most: int) -> str:
     return "#" * max(1, round(value / most * _BAR))
 
 
-def _table(inspection: Inspection) -> Table:
+def _table(inspection: LayerTable) -> Table:
     numbers = sum(math.prod(shape_of(row)) for row in inspection.rows)
     rows = [
         (
@@ -87,7 +87,7 @@ def _share(value: int, total: int) -> tuple[str, str]:
     return (f"{value:,}", f"{value / total:.0%}") if value and total else ("", "")
 
 
-def _summary(inspection: Inspection) -> list[Block]:
+def _summary(inspection: LayerTable) -> list[Block]:
     """The layers that hold most, in words."""
 
     def most(what: str) -> str:

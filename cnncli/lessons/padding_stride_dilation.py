@@ -2,7 +2,7 @@
 
 import torch
 
-from cnncli.inspection.units import readings_of_pixels
+from cnncli.inspection.units import reads_per_pixel
 from cnncli.lessons.notation import K, X, by, given
 from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Table, TryNext, Values
 from cnncli.lessons.reference import corr2d
@@ -144,7 +144,7 @@ def _readings(size: Pair, window: Pair, sweeps: dict[str, Sweep]) -> Figures:
     figures: list[Grid | Picture] = []
     for name, sweep in sweeps.items():
         if min(sweep.output_size(size, window)) > 0:
-            counts = readings_of_pixels(sweep.windows(window), size)
+            counts = reads_per_pixel(sweep.windows(window), size)
             figures.append(in_full(torch.tensor(counts, dtype=X.dtype), name))
     return Figures(tuple(figures))
 
@@ -181,9 +181,9 @@ def _fields_of_dilation() -> list[Block]:
         field, sizes = AxisReceptiveField.of_input(33), []
         for each in dilations:
             field = field.through(Sliding(kernel=3, dilation=each))
-            assert field.cycle is not None, "a convolution has a closed form"
-            sizes.append(field.cycle.size)
-        used = field.seen[0].bit_count()
+            assert field.closed_form is not None, "a convolution has a closed form"
+            sizes.append(field.closed_form.size)
+        used = field.masks[0].bit_count()
         rows.append((", ".join(map(str, dilations)), ", ".join(map(str, sizes)), f"{used} of {sizes[-1]}"))
     return [
         Prose("Three 3x3 convolutions on top of each other see this many pixels per axis:"),

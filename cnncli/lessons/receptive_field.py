@@ -10,7 +10,7 @@ from cnncli.config.problems import did_you_mean
 from cnncli.errors import UsageError
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields, receptive_fields
-from cnncli.inspection.rows import Row, inspect_graph
+from cnncli.inspection.table import Row, inspect_graph
 from cnncli.layers import Shape
 from cnncli.lessons.notation import by
 from cnncli.lessons.page import Block, Figures, Formula, Heading, LetterMap, Page, Prose, Step, Table, TryNext
@@ -121,7 +121,7 @@ def _target(rows: dict[str, Row], layer: str | None) -> str:
         if layer not in rows:
             raise UsageError(f"--layer: there is no layer {layer}{did_you_mean(layer, rows)}")
         return layer
-    placed = [row.name for row in rows.values() if not field_of(row).everywhere and len(shape_of(row)) == 3]
+    placed = [row.name for row in rows.values() if not field_of(row).is_global and len(shape_of(row)) == 3]
     return placed[-1] if placed else next(iter(rows))
 
 
@@ -159,12 +159,12 @@ def _course(
 
 def _nearest(axis: AxisReceptiveField, center: float) -> int:
     """The unit along an axis whose field lies nearest to a place."""
-    return min(range(len(axis.seen)), key=lambda unit: abs(_center(axis.seen[unit]) - center))
+    return min(range(len(axis.masks)), key=lambda unit: abs(_center(axis.masks[unit]) - center))
 
 
 def _sight(row: Row, fields: ReceptiveFields, unit: Unit) -> _Sight:
     height, width = fields.axes
-    return _Sight(row, unit, (height.seen[unit[0]], width.seen[unit[1]]))
+    return _Sight(row, unit, (height.masks[unit[0]], width.masks[unit[1]]))
 
 
 def _center(mask: int) -> float:
@@ -195,7 +195,7 @@ def _table(course: list[_Sight]) -> Table:
                 _per_axis(window.kernel for window in sliding),
                 _per_axis(window.stride for window in sliding),
                 _per_axis(window.dilation for window in sliding),
-                "all" if field.everywhere else by(field.size),
+                "all" if field.is_global else by(field.size),
                 _per_axis(field.jump or ()),
                 by(shape_of(sight.row)),
             )
@@ -245,7 +245,7 @@ def _reads(mask: int, place: int, scale: int) -> bool:
 def _beyond(last: _Sight) -> list[Block]:
     """Says how much of a field is padding."""
     field = field_of(last.row)
-    if field.everywhere:
+    if field.is_global:
         return [Prose("Every unit of this layer sees the whole input.")]
     if last.extent() == tuple(field.size):
         return []

@@ -184,7 +184,7 @@ def where(run: Run, seen: InputImage, node: Node, unit: Unit) -> Block:
     fields = run.fields(node)
     places = unit.index[1:] or (0, 0)
     rows, columns = (
-        axis.interval(position if len(axis.seen) > 1 else 0) for axis, position in zip(fields.axes, places, strict=True)
+        axis.interval(place if len(axis.masks) > 1 else 0) for axis, place in zip(fields.axes, places, strict=True)
     )
     return Figures(
         (

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import Graph, GraphNode
-from cnncli.inspection.receptive_field import ReceptiveFields, fields_on, receptive_fields
+from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields, receptive_fields_from
 from cnncli.layers.base import Unknown
 from cnncli.report.page import base64_text, halves
 from cnncli.run import Run
@@ -85,9 +85,10 @@ def network_data(graph: Graph) -> dict[str, Any]:
     axes: dict[tuple[tuple[int, ...], ClosedForm | None], int] = {}
     seen: dict[str, dict[str, list[int]]] = {node.name: {} for node in graph.nodes}
     for source in sources:
-        for name, fields in fields_on(graph, source).items():
+        for name, fields in receptive_fields_from(graph, source).items():
             if isinstance(fields, ReceptiveFields):
-                seen[name][source] = [axes.setdefault((axis.seen, axis.cycle), len(axes)) for axis in fields.axes]
+                keys = [(axis.masks, axis.closed_form) for axis in fields.axes]
+                seen[name][source] = [axes.setdefault(key, len(axes)) for key in keys]
     return {
         "input": list(graph.input_shape),
         "layers": [_layer(node, own[node.name]) for node in graph.nodes],
@@ -107,7 +108,7 @@ def _layer(node: GraphNode, own: ReceptiveFields | Unknown) -> dict[str, Any]:
         "type": node.type,
         "inputs": list(node.inputs),
         "shape": None if node.shape is None else list(node.shape),
-        "everywhere": isinstance(own, ReceptiveFields) and own.everywhere,
+        "everywhere": isinstance(own, ReceptiveFields) and own.is_global,
         "unknown": own.reason if isinstance(own, Unknown) else None,
     }
 

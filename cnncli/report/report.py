@@ -1,7 +1,7 @@
 """A run as one HTML file."""
 
+import logging
 import re
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,19 @@ from cnncli.config.config import Config, read_config
 from cnncli.drawing.color import DIVERGING, NOT_FINITE, SEQUENTIAL
 from cnncli.errors import DataError, RunError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
+from cnncli.inspection.formatting import columns, size_in_bytes
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, inspect_graph
-from cnncli.inspection.table import columns, size_in_bytes
+from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.report.network import maps_data, network_data
 from cnncli.report.page import document
 from cnncli.report.pictures import confusion_data, exhibits_data, logged_data
 from cnncli.run import load_run, predict
 from cnncli.training.run_directory import RunDirectory
 
+_log = logging.getLogger(__name__)
 
-def table_data(inspection: Inspection) -> dict[str, Any]:
+
+def table_data(inspection: LayerTable) -> dict[str, Any]:
     """Headings, cells and totals as texts; the hints; notes; as JSON."""
     shown = columns(wide=True)
     memory = inspection.memory
@@ -43,7 +45,7 @@ def table_data(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def collect(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None]) -> dict[str, Any]:
+def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
     """Everything there is about a run.
 
     What needs trained weights and test images is null where they cannot be had, and `untested` says why.
@@ -51,7 +53,6 @@ def collect(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None])
     Args:
         run: complete or not.
         data_dir: where its data set is.
-        notify: takes what a reader of the page should also hear at once.
 
     Raises:
         RunError: the run has not got as far as its config, or what it has is damaged.
@@ -73,13 +74,13 @@ def collect(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None])
         "network": network_data(graph),
         "metrics": run.metrics(),
         "logged": {**logged_data(run.path), "wanted": config.log.images > 0},
-        **_tested(run, data_dir=data_dir, notify=notify),
+        **_tested(run, data_dir=data_dir),
         "files": _files(run),
         "meta": run.meta() if (run.path / "meta.json").is_file() else None,
     }
 
 
-def _head(run: RunDirectory, config: Config, inspection: Inspection) -> dict[str, Any]:
+def _head(run: RunDirectory, config: Config, inspection: LayerTable) -> dict[str, Any]:
     """What stands at the top of the page."""
     status = run.status()
     return {
@@ -109,12 +110,12 @@ def _began(run: RunDirectory) -> str:
     return f"{datetime.fromtimestamp(run.resolved.stat().st_mtime):%Y-%m-%d %H:%M}"
 
 
-def _tested(run: RunDirectory, *, data_dir: Path, notify: Callable[[str], None]) -> dict[str, Any]:
+def _tested(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
     """What the best weights make of the test images."""
     try:
-        trained = load_run(run.path, data_dir=data_dir, notify=notify)
+        trained = load_run(run.path, data_dir=data_dir)
     except (RunError, DataError) as error:
-        notify(f"without what the network makes of test images: {error.message}")
+        _log.warning(f"without what the network makes of test images: {error.message}")
         return {"untested": error.message, "maps": None, "confusion": None, "exhibits": [], "epoch": None}
     return {
         "untested": None,
@@ -135,14 +136,13 @@ REPORT = "report.html"
 """The page's file in its run, unless another is named."""
 
 
-def write_report(run: Path, *, out: Path | None, data_dir: Path, notify: Callable[[str], None]) -> Path:
+def write_report(run: Path, *, out: Path | None, data_dir: Path) -> Path:
     """Write the page of a run, in place of the one that is there.
 
     Args:
         run: the directory of a run, whatever its status.
         out: the file; `report.html` in the run, if not given.
         data_dir: where the run's data set is.
-        notify: takes what is to be said meanwhile.
 
     Returns:
         Where the page is.
@@ -158,7 +158,7 @@ def write_report(run: Path, *, out: Path | None, data_dir: Path, notify: Callabl
         raise UsageError(f"{path} is a directory", remedy="give --out the name of a file, such as report.html")
     with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    data = collect(opened, data_dir=data_dir, notify=notify)
+    data = collect(opened, data_dir=data_dir)
     head = data["head"]
     replace_file(path, document(data, title=f"{head['name']} on {head['data']}: {head['run']}").encode())
     return path

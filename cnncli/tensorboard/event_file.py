@@ -33,7 +33,7 @@ from torch import Tensor
 
 from cnncli.drawing.image import png
 from cnncli.errors import DiskError
-from cnncli.inspection.rows import Inspection, Row
+from cnncli.inspection.table import LayerTable, Row
 from cnncli.layers import Shape
 
 
@@ -51,7 +51,7 @@ def slugs(texts: Sequence[str]) -> list[str]:
 _INPUT = "input"
 
 
-def graph_def(inspection: Inspection) -> GraphDef:
+def graph_def(inspection: LayerTable) -> GraphDef:
     """The layers in the order of computation. Blocks are scopes, which TensorBoard folds and unfolds."""
     first = NodeDef(name=_INPUT, op=_INPUT, attr=_shape(inspection.input_shape))
     return GraphDef(node=[first, *map(_node, inspection.rows)])
@@ -295,7 +295,7 @@ class EventFile:
         for summary in _summary.hparams(dict(values), dict.fromkeys(metrics)):
             self._write(Event(summary=summary))
 
-    def graph(self, inspection: Inspection) -> None:
+    def graph(self, inspection: LayerTable) -> None:
         """The network for the "graphs" view; see `graph_def`."""
         self._write(Event(graph_def=graph_def(inspection).SerializeToString()))
 

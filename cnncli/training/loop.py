@@ -87,7 +87,6 @@ def fit(
     metric: Literal["accuracy", "loss"] = "accuracy",
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
-    notify: Callable[[str], None] = lambda message: None,
     profile: Profile | None = None,
     group: Group = ALONE,
 ) -> Iterator[Epoch]:
@@ -103,7 +102,7 @@ def fit(
         validation: batches to judge by, or None.
         classes: number of logits.
         epochs: of the whole training, those already done included.
-        label_smoothing, clip_norm, bf16, compiled, notify, profile, group: see `Step`.
+        label_smoothing, clip_norm, bf16, compiled, profile, group: see `Step`.
         patience: end after so many epochs without gain in `metric`; None: never.
         metric: what the best epoch is chosen by; on the training batches where there is no validation.
         progress: kept up to date at every step, without waiting for the device.
@@ -119,7 +118,6 @@ def fit(
         clip_norm=clip_norm,
         bf16=bf16,
         compiled=compiled,
-        notify=notify,
         profile=profile,
         group=group,
     )

@@ -1,5 +1,6 @@
 """One optimizer step: forward, loss, backward, clip, update, average."""
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from cnncli.training.device import is_out_of_memory
 from cnncli.training.process_group import Group
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.state import Training
+
+_log = logging.getLogger(__name__)
 
 _CHECK_EVERY = 50
 
@@ -135,7 +138,6 @@ class Step:
         clip_norm: longest gradient that is let through unshortened.
         bf16: whether convolutions and linears compute in bfloat16; weights, loss and gradients stay float32.
         compiled: whether to run the model through `torch.compile`; only where one process trains alone.
-        notify: takes a message for the user, such as that compiling failed.
         profile: told what the time is spent on, and of every step.
         group: the processes that take the step together, each on its share of the batch.
 
@@ -154,7 +156,6 @@ class Step:
         clip_norm: float | None,
         bf16: bool,
         compiled: bool,
-        notify: Callable[[str], None],
         profile: Profile | None,
         group: Group,
     ) -> None:
@@ -162,7 +163,6 @@ class Step:
         self._label_smoothing = label_smoothing
         self._clip_norm = clip_norm
         self._bf16 = bf16
-        self._notify = notify
         self._profile = profile
         self.group = group
         self.span: Span = unmeasured if profile is None else profile.span
@@ -231,7 +231,7 @@ class Step:
             if self._forward is self._plain or is_out_of_memory(error):
                 raise
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
-            self._notify(f"torch.compile does not work here ({first_line}); training goes on without it")
+            _log.warning(f"torch.compile does not work here ({first_line}); training goes on without it")
             self._forward = self._training.compiled = self._plain
             return self._gradients(images, labels, whole)
 

@@ -97,7 +97,7 @@ def effective_field(
         count: over how many of them to average, the first ones; fewer where there are fewer.
     """
     over_rows, over_columns = fields.axes
-    unit = (len(over_rows.seen) // 2, len(over_columns.seen) // 2)
+    unit = (len(over_rows.masks) // 2, len(over_columns.masks) // 2)
     rows, columns = (field.interval(at) or (0, 0) for field, at in zip(fields.axes, unit, strict=True))
     center = (_center(over_rows, unit[0]), _center(over_columns, unit[1]))
     inputs = _first(count, images)
@@ -115,8 +115,8 @@ def effective_field(
 
 def _center(field: AxisReceptiveField, unit: int) -> float:
     """The middle of what a unit sees, padding included where that has a closed form."""
-    if field.cycle is not None:
-        pattern = field.cycle.pattern(unit)
+    if field.closed_form is not None:
+        pattern = field.closed_form.pattern(unit)
         return float(Fraction(pattern.start + pattern.end, 2))
     first, last = field.interval(unit) or (0, 0)
     return (first + last) / 2

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cnncli.config.network import Node
     from cnncli.drawing.color import Values
     from cnncli.drawing.grid import Drawing
-    from cnncli.inspection.rows import Row
+    from cnncli.inspection.table import Row
     from cnncli.run import InputImage, Run
 
 LEAST_TILE, LEAST_TILE_IN_ROWS, LEAST_PIXEL_IN_ROWS = 18, 10, 5
@@ -137,7 +137,7 @@ def _unit_caption(row: Row) -> str:
     receptive_field = row.receptive_field
     if receptive_field is None:
         return "what a unit sees is not known"
-    if receptive_field.everywhere:
+    if receptive_field.is_global:
         return "each unit sees the whole input"
     size, jump = "x".join(map(str, receptive_field.size)), receptive_field.jump
     steps = "" if jump is None else f", jump {'x'.join(dict.fromkeys(f'{float(each):g}' for each in jump))}"

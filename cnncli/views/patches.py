@@ -15,8 +15,8 @@ from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Interval, Panel, Section, card, sheet
 from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.rows import Inspection
-from cnncli.inspection.units import UnitField, unit_field
+from cnncli.inspection.table import LayerTable
+from cnncli.inspection.units import UnitReceptiveField, unit_receptive_field
 from cnncli.layers import Logits
 from cnncli.layers.base import Layer
 from cnncli.module import CnnModule
@@ -163,7 +163,7 @@ class Patch:
         unread: bool (h, w), pixels between those that the unit reads (dilation leaves some out).
     """
 
-    field: UnitField
+    field: UnitReceptiveField
     rows: Interval
     columns: Interval
     pixels: Tensor
@@ -171,7 +171,7 @@ class Patch:
     unread: Tensor
 
 
-def crop_patch(inspection: Inspection, layer: str, place: tuple[int, ...], image: Tensor, *, beyond: int) -> Patch:
+def crop_patch(inspection: LayerTable, layer: str, place: tuple[int, ...], image: Tensor, *, beyond: int) -> Patch:
     """Cut out what a unit sees: the rectangle of exactly these pixels, within the padding that the closed form counts.
 
     The closed form counts every padded position of a layer between as if it saw pixels too. Some of these lie inside
@@ -185,14 +185,14 @@ def crop_patch(inspection: Inspection, layer: str, place: tuple[int, ...], image
         beyond: rows or columns of padding to keep on each side, at most: a field may be many times as large as the
             image.
     """
-    fields = inspection.fields[layer]
+    fields = inspection.receptive_fields[layer]
     assert isinstance(fields, ReceptiveFields), "every layer of a config is known"
     # A layer that reads everything has as many units as positions, or one that stands for all.
-    unit = tuple(at if len(axis.seen) > 1 else 0 for at, axis in zip(place or (0, 0), fields.axes, strict=True))
-    field = unit_field(inspection, layer, unit)
+    unit = tuple(at if len(axis.masks) > 1 else 0 for at, axis in zip(place or (0, 0), fields.axes, strict=True))
+    field = unit_receptive_field(inspection, layer, unit)
     (rows, in_rows), (columns, in_columns) = (_span(field, axis, beyond) for axis in (0, 1))
     (read_rows, read_columns) = (
-        _bits(axis.seen[at], span) for axis, at, span in zip(fields.axes, unit, (rows, columns), strict=True)
+        _bits(axis.masks[at], span) for axis, at, span in zip(fields.axes, unit, (rows, columns), strict=True)
     )
     inside = in_rows[:, None] & in_columns  # (h, w)
     pixels = image.new_zeros(len(image), *inside.shape, device="cpu")
@@ -209,7 +209,7 @@ def crop_patch(inspection: Inspection, layer: str, place: tuple[int, ...], image
     )
 
 
-def _span(field: UnitField, axis: int, beyond: int) -> tuple[Interval, Tensor]:
+def _span(field: UnitReceptiveField, axis: int, beyond: int) -> tuple[Interval, Tensor]:
     """First and last pixel of the patch along an axis, and which from the first to the last are in the image: bool."""
     if field.clipped is None:  # nothing is seen: one pixel of padding stands for all of it
         return (-1, -1), torch.zeros(1, dtype=torch.bool)
@@ -484,7 +484,7 @@ def _field(run: Run, node: Node, cuttings: Sequence[Cutting]) -> list[str]:
     field = run.row(node).receptive_field
     assert field is not None, "every layer of a config is known"
     size = "x".join(map(str, field.size))
-    captions = [f"Cut at the receptive field, {size} pixels{': the whole image' if field.everywhere else ''}."]
+    captions = [f"Cut at the receptive field, {size} pixels{': the whole image' if field.is_global else ''}."]
     if any(cutting.padding.any() for cutting in cuttings):
         drawn = {side for cutting in cuttings for side in cutting.padding.shape}
         cropped = max(field.size) > max(drawn)

@@ -166,7 +166,7 @@ def draw_all(run: Run, views: Iterable[type[View]]) -> Iterator[Picture]:
         try:
             yield from view.overview(run).pictures(run)
         except UsageError as error:
-            _log.info("no %s: %s", view.name, error.message)
+            _log.info(f"no {view.name}: {error.message}")
 
 
 def select_layers(
@@ -227,7 +227,7 @@ def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputI
         )
     for each in inputs:
         for note in each.notes:
-            _log.info("%s", note)
+            _log.info(note)
     return inputs
 
 

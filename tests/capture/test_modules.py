@@ -13,7 +13,7 @@ from cnncli.capture.verify import verify_module
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.memory import memory_of
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.layers.base import Unknown
 
 IMAGE = (3, 8, 8)
@@ -198,7 +198,7 @@ def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
     ):
         rows = inspect_graph(graph_of(nn.Sequential(conv, *layers))).rows
         assert [row.name for row in rows] == names
-        assert [bool(row.receptive_field and row.receptive_field.everywhere) for row in rows] == [False, True, True]
+        assert [bool(row.receptive_field and row.receptive_field.is_global) for row in rows] == [False, True, True]
         assert [row.coverage for row in rows] == [Fraction(25, 64)] * 3
 
 
@@ -252,7 +252,7 @@ def test_tokens_and_attention() -> None:
     assert graph.nodes[0].shape == (4, 2, 2)
     last = receptive_fields(graph)[graph.nodes[-1].name]
     assert isinstance(last, ReceptiveFields)
-    assert [axis.seen for axis in last.axes] == [(0b11111111,), (0b11111111,)]
+    assert [axis.masks for axis in last.axes] == [(0b11111111,), (0b11111111,)]
     assert verify_module(module, graph) == []
 
 

@@ -178,7 +178,7 @@ def test_writing_into_memory_is_followed(kind: type[nn.Module]) -> None:
     field = receptive_fields(graph)[graph.nodes[-1].name]
     assert isinstance(field, ReceptiveFields), field
     for axis in (0, 1):
-        assert field.axes[axis].seen == probe(module, axis)
+        assert field.axes[axis].masks == probe(module, axis)
 
 
 def test_a_view_of_memory_that_changed_number_by_number_is_what_it_was() -> None:
@@ -187,7 +187,7 @@ def test_a_view_of_memory_that_changed_number_by_number_is_what_it_was() -> None
     graph = graph_of_module(module, IMAGE, "test")
     field = receptive_fields(graph)["second"]
     assert isinstance(field, ReceptiveFields), field
-    assert [each.size for each in (field.axes[0].cycle, field.axes[1].cycle) if each is not None] == [5, 5]
+    assert [each.size for each in (field.axes[0].closed_form, field.axes[1].closed_form) if each is not None] == [5, 5]
     with torch.no_grad():
         assert module(torch.zeros(2, *IMAGE)).shape == (2, 4, 7, 9)
 

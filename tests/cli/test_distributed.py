@@ -242,7 +242,7 @@ def test_one_interrupt_is_survived(
     else:
         code, _, err = run_cnncli(*words[6:])
         assert code == 0, err
-        assert "begun with processes: 2, goes on with 1" in err
+        assert "resuming with processes: 1 (started with 2)" in err
     assert run.status().state == "complete"
     assert_the_same(run, alone)
 

@@ -169,7 +169,7 @@ def test_a_unit_of_a_trained_network(
         "explain", "unit", str(run_directory), "--layer", layer, "--filter", str(filter_), *where, "--image", "12"
     )
     assert code == 0, err
-    opened = load_run(run_directory, data_dir=Path("data"), notify=lambda _: None)
+    opened = load_run(run_directory, data_dir=Path("data"))
     with torch.no_grad():
         maps = opened.model.outputs(opened.seen("12").image[None], [layer])[layer][0]
     index = (filter_, *(int(each) for each in at.split(","))) if at else (filter_,)

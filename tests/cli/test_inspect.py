@@ -15,7 +15,7 @@ from cnncli.cli.commands.inspect import refuse_unknown
 from cnncli.config.config import bundled_configs
 from cnncli.errors import CnncliError, ConfigError, RunError, UsageError
 from cnncli.inspection.graph import Graph, GraphNode
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.layers import Reach
 from cnncli.layers.base import Unknown
 
@@ -150,8 +150,8 @@ def test_units_and_pixels_as_json() -> None:
         "clipped": [[0, 2], [0, 2]],
         "padding": 1 - 9 / 25,
     }
-    (seers,) = json.loads(printed("lenet5", "--layer", "conv2", "--pixel", "3,3", "--json"))
-    assert seers == {"layer": "conv2", "units": [[0, 1, 2], [0, 1, 2]], "share": 9 / 100}
+    (dependent_units,) = json.loads(printed("lenet5", "--layer", "conv2", "--pixel", "3,3", "--json"))
+    assert dependent_units == {"layer": "conv2", "units": [[0, 1, 2], [0, 1, 2]], "share": 9 / 100}
 
 
 def test_rows_of_features_have_no_places() -> None:

@@ -47,10 +47,9 @@ def pets(tmp_path: Path) -> Path:
     return folder
 
 
-def load(folder: Path, notices: list[str] | None = None, **fields: object) -> Dataset:
+def load(folder: Path, **fields: object) -> Dataset:
     spec = {"name": "image-folder", "path": folder.name, "size": SIZE, "channels": 1, "test": 2, **fields}
-    notify = (notices if notices is not None else []).append
-    return load_dataset(DataSpec.model_validate(spec), data_dir=folder.parent, notify=notify)
+    return load_dataset(DataSpec.model_validate(spec), data_dir=folder.parent)
 
 
 def kept(folder: Path) -> set[str]:
@@ -72,19 +71,18 @@ def no_decoding() -> Iterator[None]:
         yield
 
 
-def test_the_second_time_nothing_is_decoded(pets: Path) -> None:
-    notices: list[str] = []
-    first = load(pets, notices)
+def test_the_second_time_nothing_is_decoded(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = load(pets)
     images = [*first.train.images.flatten(1).tolist(), *first.test.images.flatten(1).tolist()]
     assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
     assert len(kept(pets)) == 2
-    assert any("decoded once, into" in notice for notice in notices)
+    assert any("decoded once, into" in notice for notice in caplog.messages)
     with no_decoding():
-        second = load(pets, notices)
+        second = load(pets)
     assert torch.equal(second.train.images, first.train.images)
     assert torch.equal(second.test.images, first.test.images)
     assert second.files == first.files
-    assert sum("decoded before, are read from" in notice for notice in notices) == 2
+    assert sum("decoded before, are read from" in notice for notice in caplog.messages) == 2
 
 
 def test_sums_are_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,21 +103,22 @@ def test_in_memory_it_is_the_same_data_set(pets: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_a_changed_file_is_decoded_anew_and_the_old_pixels_are_removed(pets: Path, number: int) -> None:
+def test_a_changed_file_is_decoded_anew_and_the_old_pixels_are_removed(
+    pets: Path, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whichever part it is in: the other part is found again."""
     before, old = load(pets), kept(pets)
     changed = sorted(pets.rglob("*.png"))[number]
     Image.new("L", (8, 9), 77).save(changed)
     os.utime(changed, ns=(0, 10**18))
-    notices: list[str] = []
-    after = load(pets, notices)
+    after = load(pets)
     images = [*after.train.images.flatten(1).tolist(), *after.test.images.flatten(1).tolist()]
     assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
     assert [77] * 24 in images
     assert len({*before.files.items(), *after.files.items()}) == 3
     assert len(kept(pets)) == 2
     assert len(kept(pets) & old) == 1
-    assert any("removed that were decoded before" in notice for notice in notices)
+    assert any("removed that were decoded before" in notice for notice in caplog.messages)
     with no_decoding():
         load(pets)
 

@@ -20,25 +20,24 @@ def draw(path: Path, color: int | tuple[int, ...] = 0, *, mode: str = "L", size:
     Image.new(mode, size, color).save(path)
 
 
-def load(root: Path, *, notices: list[str] | None = None, **fields: object) -> Dataset:
+def load(root: Path, **fields: object) -> Dataset:
     spec = DataSpec.model_validate({"name": "image-folder", "path": "pictures", "size": (4, 6), **fields})
-    return load_dataset(spec, data_dir=root, notify=(notices if notices is not None else []).append)
+    return load_dataset(spec, data_dir=root)
 
 
-def test_train_and_test_folders(tmp_path: Path) -> None:
+def test_train_and_test_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for part, shift in (("train", 0), ("test", 100)):
         draw(tmp_path / "pictures" / part / "dog" / "1.png", shift + 20)
         draw(tmp_path / "pictures" / part / "cat" / "1.png", shift + 10)
         draw(tmp_path / "pictures" / part / "cat" / "below" / "2.bmp", shift + 11)
     draw(tmp_path / "pictures" / "extra" / "3.png")
-    notices: list[str] = []
-    loaded = load(tmp_path, channels=1, notices=notices)
+    loaded = load(tmp_path, channels=1)
     assert loaded.classes == ("cat", "dog")
     assert loaded.train.images.shape == (3, 1, 4, 6)
     assert loaded.train.images[:, 0, 0, 0].tolist() == [10, 11, 20]
     assert loaded.train.labels.tolist() == [0, 0, 1]
     assert loaded.test.images[:, 0, 0, 0].tolist() == [110, 111, 120]
-    assert notices == ["image-folder: beside train and test, not read: extra"]
+    assert caplog.messages == ["image-folder: beside train and test, not read: extra"]
     assert all(each.startswith("sha256:") for each in loaded.files.values())
 
 
@@ -61,7 +60,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert load(tmp_path, test=2).classes == ("bus", "train")
 
 
-def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("cat", "dog"):
         for number in range(2):
             draw(tmp_path / "pictures" / name / f"{number}.PNG")
@@ -76,9 +75,8 @@ def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
         path = tmp_path / "pictures" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("no image")
-    notices: list[str] = []
-    assert len(load(tmp_path, test=1, notices=notices).train) == 3
-    assert notices[0].endswith("2 files that are no images of a class are passed over")
+    assert len(load(tmp_path, test=1).train) == 3
+    assert caplog.messages[0].endswith("2 files that are no images of a class are passed over")
 
 
 def pixel(path: Path, channels: int) -> list[int]:
@@ -140,15 +138,14 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         load(tmp_path, test=1)
 
 
-def test_a_class_without_test_images_is_said_and_passed_over(tmp_path: Path) -> None:
+def test_a_class_without_test_images_is_said_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for part, labels in (("train", ("cat", "dog")), ("test", ("cat",))):
         for label in labels:
             (tmp_path / "pets" / part / label).mkdir(parents=True)
             for i in range(3):
                 Image.new("L", (4, 4), 10 * i).save(tmp_path / "pets" / part / label / f"{i}.png")
-    notices: list[str] = []
     spec = DataSpec(name="image-folder", path="pets", size=(4, 4), channels=1)
-    loaded = load_dataset(spec, data_dir=tmp_path, notify=notices.append)
+    loaded = load_dataset(spec, data_dir=tmp_path)
     assert loaded.classes == ("cat", "dog")
     assert loaded.test.labels.tolist() == [0, 0, 0]
-    assert any("has no images of dog" in notice for notice in notices)
+    assert any("has no images of dog" in notice for notice in caplog.messages)

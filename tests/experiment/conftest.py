@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
+from cnncli.cli.notices import show_log
 from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
 from cnncli.data.splits import stratified_split
@@ -52,16 +53,16 @@ def train_tiny(tmp_path_factory: pytest.TempPathFactory) -> Train:
         read = read_config(str(config), data_dir=folder, assignments=[f"train.epochs={epochs}"])
         experiment = prepare(read, data_dir=folder, device=torch.device("cpu"))
         where = RunDirectory.open(run) if run else RunDirectory.create(folder, read.name, datetime.now(UTC))
-        for _ in train_run(
-            experiment,
-            where,
-            command=["cnncli", "train"],
-            resumed=run is not None,
-            progress=Progress(),
-            stop=lambda: experiment.training.step == stop_at,
-            notify=pytest.fail,
-        ):
-            pass
+        with show_log(pytest.fail):
+            for _ in train_run(
+                experiment,
+                where,
+                command=["cnncli", "train"],
+                resumed=run is not None,
+                progress=Progress(),
+                stop=lambda: experiment.training.step == stop_at,
+            ):
+                pass
         return where.path
 
     return train

@@ -52,7 +52,6 @@ def go(folder: Path, text: str, *assignments: str, run: RunDirectory | None = No
         resumed=run is not None,
         progress=Progress(),
         stop=lambda: stop,
-        notify=print,
     ):
         pass
     return where

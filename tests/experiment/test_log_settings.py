@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
+from cnncli.cli.notices import show_log
 from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
 from cnncli.errors import ConfigError, RunError
@@ -62,10 +63,9 @@ def go(
             raise Stopped
         return experiment.training.step == stop_at
 
-    for _ in train_run(
-        experiment, where, command=[], resumed=run is not None, progress=Progress(), stop=stop, notify=said.append
-    ):
-        pass
+    with show_log(said.append):
+        for _ in train_run(experiment, where, command=[], resumed=run is not None, progress=Progress(), stop=stop):
+            pass
     return where, said
 
 

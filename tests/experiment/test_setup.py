@@ -82,13 +82,14 @@ def test_without_validation_all_images_are_learned_from(tmp_path: Path) -> None:
     assert made.train.image_count == 1438
 
 
-def test_images_that_do_not_fit_the_device_are_sent_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_do_not_fit_the_device_are_sent_in_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The meta device stands for a GPU: what is there has a shape, and cannot be mixed with what is elsewhere."""
     monkeypatch.setattr(setup, "room_for_images", lambda device: 359 * 64 - 1)
     config = read_config("quickstart", data_dir=tmp_path, assignments=["data.size=8"])
-    notices: list[str] = []
     meta = torch.device("meta")
-    made = prepare(config, data_dir=tmp_path, device=meta, notify=notices.append)
+    made = prepare(config, data_dir=tmp_path, device=meta)
     for batches in (made.train, made.train_unchanged, made.validation, made.test, made.held_out):
         assert batches is not None
         images, labels = next(batches.epoch(1))
@@ -96,6 +97,6 @@ def test_images_that_do_not_fit_the_device_are_sent_in_batches(tmp_path: Path, m
     assert made.probes.images.device == meta
     assert made.probes.pictures.device == CPU
     assert made.normalization == experiment(tmp_path, "data.size=8").normalization
-    assert [notice.split(":")[1] for notice in notices] == [
+    assert [notice.split(":")[1] for notice in caplog.messages] == [
         f" {count} images of 0.00 GB are sent to it a batch at a time" for count in ("1,438", "359")
     ]

@@ -112,11 +112,10 @@ def test_below_each_mistake_stands_what_it_is_and_was_taken_for(run: Run, monkey
     assert [text for text in written if "->" in text and "taken" not in text] == ["dog -> cat"] * 2
 
 
-def test_nothing_is_wrong() -> None:
+def test_nothing_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
     run = run_of(PIXELS[:4], [0, 0, 1, 2])
-    said: list[str] = []
-    assert list(misclassified(run, notify=said.append)) == []
-    assert said == ["none of the 4 test images is wrong: there is nothing to show"]
+    assert list(misclassified(run)) == []
+    assert caplog.messages == ["none of the 4 test images is wrong: there is nothing to show"]
     (found,) = confusion(run)
     assert list(found.lines) == ["100.00% of 4 test images are right"]
 

@@ -231,18 +231,19 @@ def test_a_picture_of_ones_own(drawn: list[Picture], tmp_path: Path) -> None:
     assert exhibit.tag == "saliency/my-digit"
 
 
-def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(drawn: list[Picture], tmp_path: Path) -> None:
+def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(
+    drawn: list[Picture], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of the colors of ink on paper where the network knows bright signs on dark."""
     image = noise(1, 8, 8) // 4
     file = str(tmp_path / "ink.png")
     Image.fromarray(255 - image[0].numpy()).save(file)
     run = random_run(SMALL, noise(3, 1, 8, 8) // 4)
-    said: list[str] = []
-    list(saliency.saliency(run, [file], notify=said.append))
-    assert said == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
-    said.clear()
-    (exhibit,) = saliency.saliency(run, [file], invert=True, notify=said.append)
-    assert not said
+    list(saliency.saliency(run, [file]))
+    assert caplog.messages == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
+    caplog.clear()
+    (exhibit,) = saliency.saliency(run, [file], invert=True)
+    assert not caplog.messages
     assert exhibit.tiles[0].values.tolist() == image[0].tolist()
     with pytest.raises(UsageError, match="--invert is for picture files"):
         list(saliency.saliency(run, invert=True))
@@ -256,7 +257,7 @@ def refusal(run: Run, **arguments: object) -> UsageError:
     return refused.value
 
 
-def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture]) -> None:
+def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture], caplog: pytest.LogCaptureFixture) -> None:
     layers = SMALL.replace("flatten", "{conv: {out_channels: 4, kernel_size: 4}}, flatten")
     run = random_run(layers, noise(3, 1, 8, 8))
     refused = refusal(run, method=Method.GRADCAM)
@@ -264,11 +265,10 @@ def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture]) -> 
     assert refused.remedy == "--layer max_pool1 has maps of more"
     (instead,) = saliency.saliency(run, ["0"], method=Method.GRADCAM, layer="max_pool1")
     assert instead.tiles[1].values.shape == (8, 8)
-    said: list[str] = []
-    (others,) = saliency.saliency(run, ["0"], notify=said.append)
-    assert len(said) == 1
-    assert "without Grad-CAM: " in said[0]
-    assert "those of conv2 are 1x1" in said[0]
+    (others,) = saliency.saliency(run, ["0"])
+    assert len(caplog.messages) == 1
+    assert "without Grad-CAM: " in caplog.messages[0]
+    assert "those of conv2 are 1x1" in caplog.messages[0]
     assert len(others.tiles) == 5
     assert "logits1 gives a row of numbers" in refusal(run, layer="logits1").message
     assert "--layer is for Grad-CAM" in refusal(run, layer="max_pool1", method=Method.OCCLUSION).message

@@ -8,7 +8,7 @@ import pytest
 import cnncli
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.hints import HINTS, Hint
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 GraphOf = Callable[..., Graph]
 

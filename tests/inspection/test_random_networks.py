@@ -139,14 +139,14 @@ def check(layers: Sequence[str], spatial: tuple[int, int]) -> None:
     name = network.nodes[-1].name
     fields = receptive_fields(graph_of(network, "test"))[name]
     assert isinstance(fields, ReceptiveFields)
-    assert tuple(len(axis.seen) for axis in fields.axes) == network.nodes[-1].shape[1:]
+    assert tuple(len(axis.masks) for axis in fields.axes) == network.nodes[-1].shape[1:]
     for axis in (1, 2):
         field = fields.axes[axis - 1]
-        assert list(field.seen) == probe(model, shape, axis)
+        assert list(field.masks) == probe(model, shape, axis)
         # At its edges bilinear interpolation reads a neighbor with weight 0, which the closed form does not count.
-        if field.cycle is not None and not fields.everywhere and "bilinear" not in listed(layers):
-            for unit, mask in enumerate(field.seen):
-                pattern = field.cycle.pattern(unit)
+        if field.closed_form is not None and not fields.is_global and "bilinear" not in listed(layers):
+            for unit, mask in enumerate(field.masks):
+                pattern = field.closed_form.pattern(unit)
                 inside = pattern.mask << pattern.start if pattern.start >= 0 else pattern.mask >> -pattern.start
                 assert mask & ~inside == 0, "the closed form contains all that is really seen"
 

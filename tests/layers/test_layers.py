@@ -15,7 +15,7 @@ from cnncli.config.model import read_blueprint
 from cnncli.config.network import TAKEN, Network, lay_out
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.layers import LAYERS, AnyLayer, Join
 from cnncli.module import CnnModule
 
@@ -127,7 +127,7 @@ def test_description_equals_module(word: str, options: str) -> None:
     assert sum(p.numel() for p in model.layer(node).parameters()) == node.description.params
     fields = fields_of(network, node.name)
     for axis in (1, 2):
-        assert [bits(mask) for mask in fields.axes[axis - 1].seen] == probe(model, IMAGE, axis)
+        assert [bits(mask) for mask in fields.axes[axis - 1].masks] == probe(model, IMAGE, axis)
 
 
 @pytest.mark.parametrize(("word", "options"), [case for case in all_cases() if "conv" in case[0] or case[0] in ROWS])
@@ -172,7 +172,7 @@ def test_field_of_compositions(layers: str) -> None:
     model = CnnModule(network).eval()
     fields = fields_of(network, network.nodes[-1].name)
     for axis in (1, 2):
-        assert [bits(mask) for mask in fields.axes[axis - 1].seen] == probe(model, shape, axis)
+        assert [bits(mask) for mask in fields.axes[axis - 1].masks] == probe(model, shape, axis)
 
 
 def test_closed_form_agrees_with_the_units() -> None:
@@ -182,9 +182,9 @@ def test_closed_form_agrees_with_the_units() -> None:
         "{max_pool: {kernel_size: 3, stride: 2, padding: 1}}]"
     )
     for axis, size in zip(fields_of(network, "max_pool1").axes, IMAGE[1:], strict=True):
-        assert axis.cycle is not None
-        for unit in range(len(axis.seen)):
-            pattern = axis.cycle.pattern(unit)
+        assert axis.closed_form is not None
+        for unit in range(len(axis.masks)):
+            pattern = axis.closed_form.pattern(unit)
             assert axis.interval(unit) == (max(0, pattern.start), min(size - 1, pattern.end))
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cnncli.config.config import read_config
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
-from cnncli.inspection.units import unit_field
+from cnncli.inspection.table import inspect_graph
+from cnncli.inspection.units import unit_receptive_field
 from cnncli.report.network import arrangement, network_data, runs
 
 
@@ -44,13 +44,13 @@ def test_fields_are_those_of_the_inspector(config: str) -> None:
         axes = [data["axes"][number] for number in data["seen"][name]["input"]]
         rows, columns = shape[1:] if len(shape) == 3 else (1, 1)
         for unit in product({0, 1, rows // 2, rows - 1} & set(range(rows)), {0, columns - 1}):
-            found = unit_field(inspection, name, unit)
+            found = unit_receptive_field(inspection, name, unit)
             seen = [axis["runs"][i] for axis, i in zip(axes, unit, strict=True)]
             clipped = tuple((each[0], each[-1]) for each in seen) if all(seen) else None
             assert clipped == found.clipped, (name, unit)
             exact = [set(range(n)) for n in inspection.input_shape[1:]]
-            for axis, each, whole in zip(inspection.fields[name].axes, seen, exact, strict=True):
-                mask = axis.seen[unit[axis is not inspection.fields[name].axes[0]]]
+            for axis, each, whole in zip(inspection.receptive_fields[name].axes, seen, exact, strict=True):
+                mask = axis.masks[unit[axis is not inspection.receptive_fields[name].axes[0]]]
                 lit = {p for a, b in zip(each[::2], each[1::2], strict=True) for p in range(a, b + 1)}
                 assert lit == {p for p in whole if mask >> p & 1}
             padded = [moved(axis["cycle"], i) for axis, i in zip(axes, unit, strict=True)]

@@ -20,7 +20,7 @@ from cnncli.views.view import Exhibit
 
 @pytest.fixture(scope="module")
 def run(lenet: Path) -> Run:
-    return load_run(lenet, data_dir=Path("nowhere"), notify=print)
+    return load_run(lenet, data_dir=Path("nowhere"))
 
 
 def test_maps_are_what_the_layers_give(run: Run) -> None:

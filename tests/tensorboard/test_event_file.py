@@ -23,7 +23,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[import
 from cnncli.config.config import read_config
 from cnncli.errors import DiskError
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.tensorboard.event_file import EventFile, spaced_steps
 
 

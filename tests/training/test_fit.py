@@ -180,25 +180,24 @@ def test_bfloat16_computes_in_it_and_keeps_weights_in_float32(make_training: Mak
 
 
 def test_a_compiler_that_fails_is_not_fatal(
-    make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch
+    make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(images: Tensor) -> Tensor:
         raise RuntimeError("no compiler found\nmore")
 
     monkeypatch.setattr(torch, "compile", lambda model: broken)
-    said: list[str] = []
     compiled, plain = make_training(), make_training()
     torch.manual_seed(1)
-    list(fit(compiled, train, None, classes=3, epochs=1, compiled=True, notify=said.append))
+    list(fit(compiled, train, None, classes=3, epochs=1, compiled=True))
     torch.manual_seed(1)
     list(fit(plain, train, None, classes=3, epochs=1))
-    assert said == ["torch.compile does not work here (no compiler found); training goes on without it"]
+    assert caplog.messages == ["torch.compile does not work here (no compiler found); training goes on without it"]
     assert torch.equal(compiled.model.state_dict()["logits.weight"], plain.model.state_dict()["logits.weight"])
 
 
 @pytest.mark.parametrize("works", [True, False])
 def test_a_training_that_stops_and_goes_on_is_compiled_once(
-    works: bool, make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch
+    works: bool, make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     compilations = []
 
@@ -214,35 +213,35 @@ def test_a_training_that_stops_and_goes_on_is_compiled_once(
         return run
 
     monkeypatch.setattr(torch, "compile", compiled)
-    said: list[str] = []
     training = make_training()
     for _ in range(2):
-        list(fit(training, train, None, classes=3, epochs=1, compiled=True, stop=lambda: True, notify=said.append))
+        list(fit(training, train, None, classes=3, epochs=1, compiled=True, stop=lambda: True))
     assert training.step == 2
     assert len(compilations) == 1
-    assert len(said) == (not works)
+    assert len(caplog.messages) == (not works)
 
 
-def test_what_torch_compiles_goes_on_too(make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_torch_compiles_goes_on_too(
+    make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """With the backend that makes no code, which takes no time."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    training, said = make_training(), list[str]()
+    training = make_training()
     for _ in range(2):
-        list(fit(training, train, None, classes=3, epochs=1, compiled=True, stop=lambda: True, notify=said.append))
-    assert (training.step, said) == (2, [])
+        list(fit(training, train, None, classes=3, epochs=1, compiled=True, stop=lambda: True))
+    assert (training.step, caplog.messages) == (2, [])
 
 
 @pytest.mark.parametrize(("compiled", "messages"), [(False, 0), (True, 1)])
 def test_an_error_of_the_model_is_met_with_the_compiler_or_without(
-    compiled: bool, messages: int, train: Batches, monkeypatch: pytest.MonkeyPatch
+    compiled: bool, messages: int, train: Batches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda model: model.__call__)
     model = nn.Sequential(nn.Flatten(), nn.Linear(63, 3))  # the images have 64 pixels
     training = Training(model=model, optimizer=torch.optim.SGD(model.parameters()), schedule=lambda step: 0.1)
-    said: list[str] = []
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        list(fit(training, train, None, classes=3, epochs=1, compiled=compiled, notify=said.append))
-    assert len(said) == messages
+        list(fit(training, train, None, classes=3, epochs=1, compiled=compiled))
+    assert len(caplog.messages) == messages
 
 
 def test_progress_follows_the_steps(make_training: Make, train: Batches) -> None:

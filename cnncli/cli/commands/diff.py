@@ -9,7 +9,7 @@ import typer
 
 from cnncli.capture.target import find_graph
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InputOption, JsonOption, parse_shape
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 _TARGET = "a config, a run directory, torchvision:NAME, package.module:Factory or path/file.py:Factory"
 

@@ -23,11 +23,11 @@ from cnncli.cli.commands.options import (
 from cnncli.cli.render.console import show_notice
 from cnncli.cli.render.table import show_hints, show_layers, show_sides
 from cnncli.errors import ConfigError, UsageError
+from cnncli.inspection.formatting import markdown
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.hints import HINTS
 from cnncli.inspection.receptive_field import receptive_fields
-from cnncli.inspection.rows import Inspection, inspect_graph
-from cnncli.inspection.table import markdown
+from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.layers.base import Unknown
 
 
@@ -53,7 +53,7 @@ def show_effective(
     from cnncli.views.effective_receptive_field import drawn, measured
     from cnncli.views.view import Gallery
 
-    run = load_run(Path(target), data_dir=data_dir, notify=show_notice)
+    run = load_run(Path(target), data_dir=data_dir)
     found = measured(run, layer, images=images)
     exhibit = drawn(run, found)
     for _, path in Gallery(run).hang([exhibit]):
@@ -261,7 +261,7 @@ def parse_kwargs(text: str | None) -> dict[str, Any]:
 # What only some options need is loaded only for them: the plain table is to be there at once.
 
 
-def _show(inspection: Inspection, form: Form, *, wide: bool) -> None:
+def _show(inspection: LayerTable, form: Form, *, wide: bool) -> None:
     match form:
         case Form.TABLE:
             show_layers(inspection, wide=wide)
@@ -275,17 +275,17 @@ def _show(inspection: Inspection, form: Form, *, wide: bool) -> None:
 
 
 def _show_units(
-    inspection: Inspection, layer: str | None, units: list[tuple[int, ...]], picture: Path | None, form: Form
+    inspection: LayerTable, layer: str | None, units: list[tuple[int, ...]], picture: Path | None, form: Form
 ) -> None:
     """Print what units see, draw it, and write the picture if one is wanted."""
     _refuse_tables(form, "--unit")
     if layer is None or not units:
         raise UsageError("a unit needs its layer and its place", remedy="give --layer NAME and --unit ROW,COLUMN")
     from cnncli.cli.render.table import show_nested, show_unit
-    from cnncli.inspection.units import nested_fields, unit_field
+    from cnncli.inspection.units import nested_receptive_fields, unit_receptive_field
 
-    nests = [nested_fields(inspection, layer, unit) for unit in units]
-    seen = [unit_field(inspection, layer, unit) for unit in units]
+    nests = [nested_receptive_fields(inspection, layer, unit) for unit in units]
+    seen = [unit_receptive_field(inspection, layer, unit) for unit in units]
     if form is Form.JSON:
         typer.echo(json.dumps([each.as_json() for each in seen], indent=2))
     else:
@@ -299,15 +299,15 @@ def _show_units(
         typer.echo(f"wrote {picture}", err=True)
 
 
-def _show_pixel(inspection: Inspection, pixel: tuple[int, ...], layer: str | None, form: Form) -> None:
+def _show_pixel(inspection: LayerTable, pixel: tuple[int, ...], layer: str | None, form: Form) -> None:
     """Print which units see a pixel, of every layer or of one."""
     _refuse_tables(form, "--pixel")
     from cnncli.cli.render.table import show_seers
-    from cnncli.inspection.units import fields_of, seers
+    from cnncli.inspection.units import dependent_units, layer_receptive_fields
 
-    found = seers(inspection, pixel)
+    found = dependent_units(inspection, pixel)
     if layer is not None:
-        fields_of(inspection, layer)  # refuses what is no layer
+        layer_receptive_fields(inspection, layer)  # refuses what is no layer
         found = [each for each in found if each.layer == layer]
     if form is Form.JSON:
         typer.echo(json.dumps([each.as_json() for each in found], indent=2))
@@ -320,7 +320,7 @@ def _refuse_tables(form: Form, option: str) -> None:
         raise UsageError(f"{option} prints no table", remedy="leave --format out, or give --json")
 
 
-def refuse_unknown(inspection: Inspection) -> None:
+def refuse_unknown(inspection: LayerTable) -> None:
     """End with an error where anything is not known.
 
     Raises:

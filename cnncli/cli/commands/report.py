@@ -7,7 +7,6 @@ import typer
 
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption
 from cnncli.cli.commands.show.options import RunArgument
-from cnncli.cli.render.console import show_notice
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The file to write; report.html in the run, if not given.")
@@ -29,4 +28,4 @@ def report(
     """
     from cnncli.report.report import write_report
 
-    typer.echo(write_report(run, out=out, data_dir=data_dir, notify=show_notice))
+    typer.echo(write_report(run, out=out, data_dir=data_dir))

@@ -15,11 +15,12 @@ import typer
 
 from cnncli.cli.app import torch_uncollected
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
+from cnncli.cli.notices import show_log
 from cnncli.cli.processes import are_several, one_voice
 from cnncli.config.config import Config, read_config
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 if TYPE_CHECKING:
     from cnncli.cli.render.training import TrainingDisplay
@@ -104,24 +105,25 @@ def train(
     with one_voice() if are_several() else nullcontext(ALONE) as group:
         torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
         display = TrainingDisplay(loudness(quiet=quiet, as_json=as_json) if group.is_first else "quiet")
-        run = _to_go_on_with(resume, read) if resume and group.is_first else None
-        used = group.start(resolve_device(device.value))
-        experiment = prepare(read, data_dir=data_dir, device=used, notify=display.notice, group=group)
-        if dry_run:
-            if group.is_first:
-                results.show_dry_run(experiment)
-            return
-        keep_freed_memory()
-        if not group.is_first:
-            _take_part(experiment, resumed=resume is not None)
-            return
-        data, flags = _data_flag(data_dir), _given_again(device, threads)
-        run = _train(experiment, run, display, out=out, flags=[*data, *flags], profiled=profile)
-        if display.speaks:
-            results.show_results(run.results())
-            results.show_next(run.path, experiment.training.epochs_done, data=data, training=flags)
-        elif quiet and not as_json:
-            typer.echo(str(run.path))
+        with show_log(display.notice):
+            run = _to_go_on_with(resume, read) if resume and group.is_first else None
+            used = group.start(resolve_device(device.value))
+            experiment = prepare(read, data_dir=data_dir, device=used, group=group)
+            if dry_run:
+                if group.is_first:
+                    results.show_dry_run(experiment)
+                return
+            keep_freed_memory()
+            if not group.is_first:
+                _take_part(experiment, resumed=resume is not None)
+                return
+            data, flags = _data_flag(data_dir), _given_again(device, threads)
+            run = _train(experiment, run, display, out=out, flags=[*data, *flags], profiled=profile)
+            if display.speaks:
+                results.show_results(run.results())
+                results.show_next(run.path, experiment.training.epochs_done, data=data, training=flags)
+            elif quiet and not as_json:
+                typer.echo(str(run.path))
 
 
 def _read(
@@ -195,7 +197,6 @@ def _train(
                 resumed=resumed is not None,
                 progress=display.progress,
                 stop=stop,
-                notify=display.notice,
                 profile=profile,
             ):
                 display.epoch(epoch)

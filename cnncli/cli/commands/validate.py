@@ -9,7 +9,7 @@ from cnncli.cli.render.console import show_error
 from cnncli.config.config import read_config
 from cnncli.errors import CnncliError
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 
 def validate(

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cnncli.cli.render.console import out
-from cnncli.inspection.as_json import as_json
 from cnncli.inspection.differences import Change, compare, exact_cell
+from cnncli.inspection.formatting import columns, listed, nested, notes, size_in_bytes
 from cnncli.inspection.hints import HINTS, Hint, ranges
-from cnncli.inspection.rows import Inspection
-from cnncli.inspection.table import columns, listed, nested, notes, size_in_bytes
-from cnncli.inspection.units import Interval, Seers, UnitField
+from cnncli.inspection.serialization import as_json
+from cnncli.inspection.table import LayerTable
+from cnncli.inspection.units import DependentUnits, Interval, UnitReceptiveField
 
 _LEGEND = (
     "k/s/p/d: kernel, stride, padding, dilation; field: input pixels that a unit sees; all (n): all of them, n over "
@@ -31,7 +31,7 @@ _UNBROKEN = 1000
 _LEGEND_WIDE = "; FLOPs: 2 x MACs; start, center: of unit 0; padding: pixels its field reaches out of the image"
 
 
-def show_layers(inspection: Inspection, *, wide: bool = False) -> None:
+def show_layers(inspection: LayerTable, *, wide: bool = False) -> None:
     """Print the layer table."""
     console = out()
     table = _table(inspection, wide=wide)
@@ -70,7 +70,7 @@ def print_whole(table: Table, numeric: list[list[str]]) -> None:
     console.print(table)
 
 
-def _table(inspection: Inspection, *, wide: bool) -> Table:
+def _table(inspection: LayerTable, *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     shown = columns(wide=wide)
     for column in shown:
@@ -93,7 +93,7 @@ def _table(inspection: Inspection, *, wide: bool) -> Table:
     return table
 
 
-def _memory(inspection: Inspection) -> list[str]:
+def _memory(inspection: LayerTable) -> list[str]:
     memory = inspection.memory
     images = "1 image" if memory.batch == 1 else f"{memory.batch} images"
     lines = [
@@ -106,7 +106,7 @@ def _memory(inspection: Inspection) -> list[str]:
     return lines
 
 
-def show_unknown(inspection: Inspection) -> None:
+def show_unknown(inspection: LayerTable) -> None:
     """Say why rows are not known, each reason once, with the rows that depend on it counted."""
     reasons: dict[str, list[str]] = {}
     for row in inspection.unknown:
@@ -118,7 +118,7 @@ def show_unknown(inspection: Inspection) -> None:
         out().print(Text(f"not known: {reason}{behind}", style="yellow"), soft_wrap=True)
 
 
-def show_hints(inspection: Inspection) -> None:
+def show_hints(inspection: LayerTable) -> None:
     """Print what the numbers mean: one paragraph per kind of hint."""
     kinds: dict[str, list[Hint]] = {}
     for hint in inspection.hints:
@@ -149,7 +149,7 @@ _HEADINGS = ("layer", "kind", "k/s/p/d", "output", "params", "MACs", "field", "j
 _SHOWN = [column for column in columns(wide=False) if column.heading in _HEADINGS]
 
 
-def show_comparison(before: Inspection, after: Inspection) -> None:
+def show_comparison(before: LayerTable, after: LayerTable) -> None:
     """Print the layers that differ, old and new, and the totals."""
     console = out()
     console.print(Text(f"{before.model} -> {after.model}", style="bold"))
@@ -198,7 +198,7 @@ def _cells(change: Change) -> list[Text]:
     return cells
 
 
-def _totals(before: Inspection, after: Inspection) -> list[tuple[str, str, str]]:
+def _totals(before: LayerTable, after: LayerTable) -> list[tuple[str, str, str]]:
     return [
         ("input", "x".join(map(str, before.input_shape)), "x".join(map(str, after.input_shape))),
         ("layers", str(len(before.rows)), str(len(after.rows))),
@@ -212,12 +212,12 @@ def _totals(before: Inspection, after: Inspection) -> list[tuple[str, str, str]]
     ]
 
 
-def json_text(inspection: Inspection) -> str:
+def json_text(inspection: LayerTable) -> str:
     """The published JSON."""
     return json.dumps(as_json(inspection), indent=2)
 
 
-def csv_text(inspection: Inspection) -> str:
+def csv_text(inspection: LayerTable) -> str:
     """One line per layer with the keys of the JSON; `receptive_field.size` is `5x5`, what is not known is empty."""
     rows = [_flat(row) for row in as_json(inspection)["layers"]]
     headings = list(dict.fromkeys(key for row in rows for key in row))
@@ -273,7 +273,7 @@ _WIDEST = 80
 _AXES = {1: ("positions",), 2: ("rows", "columns"), 3: ("slices", "rows", "columns")}
 
 
-def show_unit(field: UnitField) -> None:
+def show_unit(field: UnitReceptiveField) -> None:
     """Print the rectangle of pixels that a unit sees."""
     console = out()
     console.print(Text(f"{field.layer}, unit {','.join(map(str, field.unit))}", style="bold"))
@@ -295,7 +295,7 @@ def _rectangle(intervals: tuple[Interval, ...]) -> str:
     return f"{', '.join(sides)} ({' x '.join(str(last - first + 1) for first, last in intervals)})"
 
 
-def show_nested(size: tuple[int, ...], fields: Sequence[UnitField]) -> None:
+def show_nested(size: tuple[int, ...], fields: Sequence[UnitReceptiveField]) -> None:
     """Draw the input with the fields of units inside one another; only for images."""
     seen = [field for field in fields if field.clipped is not None][: len(_MARKS)]
     if len(size) != 2 or not seen:
@@ -320,7 +320,7 @@ def show_nested(size: tuple[int, ...], fields: Sequence[UnitField]) -> None:
         console.print(f"one mark stands for {step} x {step} pixels", style="dim")
 
 
-def _innermost(fields: Sequence[UnitField], y: int, x: int) -> int | None:
+def _innermost(fields: Sequence[UnitReceptiveField], y: int, x: int) -> int | None:
     """The last field that has a pixel, widest first; None where none has it."""
     found = None
     for number, field in enumerate(fields):
@@ -331,7 +331,7 @@ def _innermost(fields: Sequence[UnitField], y: int, x: int) -> int | None:
     return found
 
 
-def show_seers(pixel: tuple[int, ...], found: Sequence[Seers]) -> None:
+def show_seers(pixel: tuple[int, ...], found: Sequence[DependentUnits]) -> None:
     """Print which units of each layer see a pixel."""
     console = out()
     console.print(Text(f"pixel {','.join(map(str, pixel))} is seen by", style="bold"))

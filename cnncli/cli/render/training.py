@@ -21,7 +21,7 @@ from cnncli.cli.render.console import messages, out
 from cnncli.cli.render.table import show_layers
 from cnncli.experiment.setup import Experiment
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.training.loop import Epoch
 from cnncli.training.profile import Profile
 from cnncli.training.progress import Progress, Reading

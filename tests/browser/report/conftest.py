@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from cnncli.cli.app import main
-from cnncli.inspection.rows import Inspection
+from cnncli.inspection.table import LayerTable
 from cnncli.library import inspect
 
 LENET = """\
@@ -77,7 +77,7 @@ class Drawing:
 
     def __init__(self, page: Page, run: Path) -> None:
         self.page = page
-        self.inspection: Inspection = inspect(run)
+        self.inspection: LayerTable = inspect(run)
         self.sizes: dict[str, tuple[int, int]] = {
             "input": (self.inspection.input_shape[1], self.inspection.input_shape[2])
         }

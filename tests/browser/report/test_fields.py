@@ -11,7 +11,7 @@ import torch
 from playwright.sync_api import Page, expect
 
 from cnncli.config.config import read_config
-from cnncli.inspection.units import seers, unit_field
+from cnncli.inspection.units import dependent_units, unit_receptive_field
 from cnncli.module import CnnModule
 from cnncli.run import load_run
 
@@ -108,7 +108,7 @@ def test_a_unit_lights_exactly_what_it_sees(
             lit = drawing.lit()
             del lit[layer]  # there the unit itself is marked, in a color of its own
             assert lit == reaching(reached, unit), (layer, unit)
-            field = unit_field(drawing.inspection, layer, unit)
+            field = unit_receptive_field(drawing.inspection, layer, unit)
             assert page.locator(".reading-title").inner_text().startswith(f"{layer}, unit {unit[0]},{unit[1]}")
             said = page.locator(".reading-lines").inner_text()
             assert rectangles(said) == [each for each in (field.clipped, field.unclipped) if each is not None]
@@ -140,7 +140,7 @@ def test_a_pixel_lights_the_units_that_see_it(lenet: Path, open_page: Open, draw
     for pixel in ((0, 0), (13, 20), (27, 27)):
         drawing.point_at("input", pixel)
         lit = drawing.lit(BLUE)
-        for found in seers(drawing.inspection, pixel):
+        for found in dependent_units(drawing.inspection, pixel):
             if found.layer in drawing.sizes:
                 assert lit[found.layer] == set(product(*found.units)), (pixel, found.layer)
 
@@ -158,7 +158,7 @@ def test_after_flatten_everything_is_seen(lenet: Path, open_page: Open, drawing_
 def test_values_are_those_of_the_network(lenet: Path, open_page: Open, drawing_of: DrawingOf) -> None:
     page = open_page(lenet)
     drawing = drawing_of(page, lenet)
-    trained = load_run(lenet, data_dir=lenet, notify=print)
+    trained = load_run(lenet, data_dir=lenet)
     page.get_by_role("radio").nth(3).check()
     name = page.get_by_role("radio").nth(3).get_attribute("aria-label") or ""
     number = int(re.findall(r"test image (\d+), class 3", name)[0])

@@ -82,7 +82,7 @@ def test_the_curves_say_their_numbers(lenet: Path, open_page: Open) -> None:
 
 def test_the_pictures_behind_the_confusion(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
-    trained = load_run(lenet, data_dir=lenet, notify=print)
+    trained = load_run(lenet, data_dir=lenet)
     with torch.no_grad():
         predicted = torch.cat([trained.model(images).argmax(1) for images, _ in trained.batches().epoch(1)])
     pairs = sorted({(int(a), int(b)) for a, b in zip(trained.test.labels, predicted, strict=True)})

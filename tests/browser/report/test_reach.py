@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from cnncli.inspection.units import unit_field
+from cnncli.inspection.units import unit_receptive_field
 
 pytestmark = pytest.mark.browser
 
@@ -50,7 +50,7 @@ def test_units_by_keyboard(lenet: Path, open_page: Open, drawing_of: DrawingOf) 
     for key in ("ArrowUp", "ArrowLeft", "ArrowLeft"):
         page.keyboard.press(key)
     expect(title).to_contain_text("conv2, unit 4,3")
-    clipped = unit_field(drawing.inspection, "conv2", (4, 3)).clipped
+    clipped = unit_receptive_field(drawing.inspection, "conv2", (4, 3)).clipped
     assert clipped is not None
     (top, bottom), (left, right) = clipped
     assert drawing.lit()["input"] == set(product(range(top, bottom + 1), range(left, right + 1)))

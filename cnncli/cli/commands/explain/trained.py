@@ -15,7 +15,6 @@ from cnncli.cli.commands.explain.options import (
     values,
 )
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InvertOption
-from cnncli.cli.render.console import show_notice
 from cnncli.cli.render.lesson import show_pages
 from cnncli.errors import UsageError
 
@@ -59,8 +58,8 @@ def feature_maps(
 
     pages = [topic.feature_maps(x, int(image) if run is None and x is None else 0)]
     if run is not None:
-        opened = load_run(run, data_dir=data_dir, notify=show_notice)
-        (seen,) = chosen_images(opened, [image], invert=invert, notify=show_notice)
+        opened = load_run(run, data_dir=data_dir)
+        (seen,) = chosen_images(opened, [image], invert=invert)
         pages.append(topic.learned_maps(opened, layer, seen))
     show_pages(pages, step=step)
 
@@ -90,9 +89,9 @@ def unit(
     from cnncli.run import load_run
     from cnncli.views.view import chosen_images
 
-    opened = load_run(run, data_dir=data_dir, notify=show_notice)
+    opened = load_run(run, data_dir=data_dir)
     node = opened.node(layer)
     wanted = find_unit(node, filter_, where)
-    (seen,) = chosen_images(opened, [image], invert=invert, notify=show_notice)
+    (seen,) = chosen_images(opened, [image], invert=invert)
     tell = why_page if why else unit_page
     show_pages([tell(opened, node, wanted, seen)], step=step)

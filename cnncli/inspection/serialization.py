@@ -4,13 +4,13 @@ from fractions import Fraction
 from typing import Any
 
 from cnncli.inspection.hints import Hint
-from cnncli.inspection.rows import Inspection, Row
+from cnncli.inspection.table import LayerTable, Row
 from cnncli.windows import Sliding, Transposed, Window
 
 JSON_VERSION = 1
 
 
-def as_json(inspection: Inspection) -> dict[str, Any]:
+def as_json(inspection: LayerTable) -> dict[str, Any]:
     """An inspection as the published JSON."""
     memory = inspection.memory
     complete = inspection.complete
@@ -71,11 +71,11 @@ def _field(row: Row) -> dict[str, Any] | None:
         "start": field.start and list(field.start),
         "end": field.end and list(field.end),
         "center": field.center and [float(each) for each in field.center],
-        "smallest_path": field.smallest and list(field.smallest),
-        "largest_path": field.largest and list(field.largest),
+        "smallest_path": field.smallest_path and list(field.smallest_path),
+        "largest_path": field.largest_path and list(field.largest_path),
         "used": field.used and list(field.used),
         "local": field.local and list(field.local),
-        **({"global": True} if field.everywhere else {}),
+        **({"global": True} if field.is_global else {}),
     }
 
 

@@ -9,11 +9,11 @@ import pytest
 from cnncli.config.document import Problem, parse_document
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
-from cnncli.inspection.as_json import as_json
+from cnncli.inspection.formatting import nested, window_text
 from cnncli.inspection.graph import Graph, GraphNode, graph_of
 from cnncli.inspection.receptive_field import ReceptiveField
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
-from cnncli.inspection.table import nested, window_text
+from cnncli.inspection.serialization import as_json
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.windows import Adaptive, Gathered, Sliding
 
 LENET5 = """
@@ -88,7 +88,7 @@ model:
 """
 
 
-def inspect_text(text: str, shape: tuple[int, int, int], classes: int = 1000) -> Inspection:
+def inspect_text(text: str, shape: tuple[int, int, int], classes: int = 1000) -> LayerTable:
     """The rows of a `model:` section, whatever it ends with."""
     problems: list[Problem] = []
     network = lay_out(read_blueprint(parse_document(text, name="test"), problems), shape, classes, problems)
@@ -237,7 +237,7 @@ model:
 def test_statistics_over_the_map_hide_no_local_field() -> None:
     """With group norm every unit sees everything; besides, 3, then 5, then 5 + 2 * 2 = 9 pixels of the maps."""
     rows = inspect_text(NORMED + "    - flatten\n    - logits\n", (1, 28, 28)).rows
-    assert [field_of(row).everywhere for row in rows] == [True] * 6
+    assert [field_of(row).is_global for row in rows] == [True] * 6
     assert [field_of(row).local for row in rows] == [(3, 3), (5, 5), (5, 5), (9, 9), None, None]
     assert [window_text(row.windows) for row in rows[:3]] == ["3/1/0/1", "3/2/0/1", ""]
     assert [row.name for row in rows if any("mean and variance" in note for note in row.notes)] == [

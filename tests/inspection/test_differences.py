@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cnncli.inspection.differences import compare
 from cnncli.inspection.graph import Graph
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 GraphOf = Callable[..., Graph]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from cnncli.config.config import read_config
 from cnncli.config.network import Network
 from cnncli.inspection.graph import Graph, GraphNode, graph_of
-from cnncli.inspection.receptive_field import ReceptiveFields, fields_on, receptive_fields
+from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields, receptive_fields_from
 from cnncli.layers import Reach
 from cnncli.layers.base import Unknown
 from cnncli.module import CnnModule
@@ -72,7 +72,7 @@ def test_every_pair_of_layers_is_what_nan_finds(config: str, tmp_path: Path) -> 
     sources = ["input", *(node.name for node in network.nodes if len(node.shape) == 3)]
     compared = 0
     for source in sources:
-        said = fields_on(graph, source)
+        said = receptive_fields_from(graph, source)
         for axis in (0, 1):
             found = probed(network, source, axis)
             for name, masks in found.items():
@@ -83,7 +83,7 @@ def test_every_pair_of_layers_is_what_nan_finds(config: str, tmp_path: Path) -> 
                     continue
                 fields = said[name]
                 assert isinstance(fields, ReceptiveFields)
-                assert list(fields.axes[axis].seen) == masks, (source, name, axis)
+                assert list(fields.axes[axis].masks) == masks, (source, name, axis)
                 compared += 1
     assert compared > len(sources)
 
@@ -92,7 +92,7 @@ def test_of_the_input_it_is_the_fields_themselves(tmp_path: Path) -> None:
     graph = graph_of(network_of(ODD, tmp_path), "net")
     whole = receptive_fields(graph)
     del whole["input"]
-    assert fields_on(graph, "input") == whole
+    assert receptive_fields_from(graph, "input") == whole
 
 
 def test_two_convolutions_by_hand() -> None:
@@ -103,13 +103,13 @@ def test_two_convolutions_by_hand() -> None:
         )
 
     nodes = (conv("a", "input", 6), conv("b", "a", 4), conv("c", "b", 2))
-    fields = fields_on(Graph(name="net", input_shape=(1, 8, 8), nodes=nodes), "a")
+    fields = receptive_fields_from(Graph(name="net", input_shape=(1, 8, 8), nodes=nodes), "a")
     assert list(fields) == ["b", "c"]
     b, c = fields["b"], fields["c"]
     assert isinstance(b, ReceptiveFields)
     assert isinstance(c, ReceptiveFields)
-    assert b.axes[0].seen == (0b000111, 0b001110, 0b011100, 0b111000)
-    assert c.axes[1].seen == (0b011111, 0b111110)
+    assert b.axes[0].masks == (0b000111, 0b001110, 0b011100, 0b111000)
+    assert c.axes[1].masks == (0b011111, 0b111110)
 
 
 def test_a_gate_spreads_what_it_brings_and_that_is_said() -> None:
@@ -127,5 +127,5 @@ def test_a_gate_spreads_what_it_brings_and_that_is_said() -> None:
         node("product", "map", "gate", positions=(5, 5)),
     )
     graph = Graph(name="net", input_shape=(1, 5, 5), nodes=nodes)
-    assert isinstance(fields_on(graph, "map")["product"], ReceptiveFields)
-    assert isinstance(fields_on(graph, "pool")["product"], Unknown)
+    assert isinstance(receptive_fields_from(graph, "map")["product"], ReceptiveFields)
+    assert isinstance(receptive_fields_from(graph, "pool")["product"], Unknown)
