@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cnncli.drawing.animation import animation
 from cnncli.drawing.color import Scale, Values
-from cnncli.drawing.grid import Picture
+from cnncli.drawing.grid import Drawing
 from cnncli.errors import RunError
 from cnncli.experiment.setup import Experiment
 from cnncli.files import disk_errors_explained, replace_file
@@ -46,7 +46,7 @@ class Look:
     extent: Tensor
 
     @classmethod
-    def of(cls, values: Tensor, picture: Picture) -> "Look":
+    def of(cls, values: Tensor, picture: Drawing) -> "Look":
         """What of the values (O, I, kh, kw) or (C, H, W) a picture of them has room for."""
         values = values.detach().float().cpu()
         counts = [1 + max(places) for places in zip(*picture.boxes, strict=True)]
@@ -159,7 +159,7 @@ class Drawn:
         dead: layer -> share of its filters that are dead, of the layers that can have dead ones.
     """
 
-    pictures: Mapping[str, Picture]
+    pictures: Mapping[str, Drawing]
     looks: Mapping[str, Look]
     dead: Mapping[str, float]
 
@@ -209,7 +209,7 @@ class Drawings:
         found = dead_channels(model, self._experiment.held_out.epoch(1)) if self.mortal else {}
         outlined = dead_in_pictures(self._experiment.config.network, found)
         shapes = {node.name: node.shape for node in self._nodes}
-        pictures: dict[str, Picture] = {}
+        pictures: dict[str, Drawing] = {}
         looks: dict[str, Look] = {}
         if self._log.kernels:
             self._draw_kernels(model, outlined, pictures, looks)
@@ -228,7 +228,7 @@ class Drawings:
         self,
         model: CnnModule,
         dead: Mapping[str, Collection[int]],
-        pictures: dict[str, Picture],
+        pictures: dict[str, Drawing],
         looks: dict[str, Look],
     ) -> None:
         """One picture for each convolution."""
@@ -242,7 +242,7 @@ class Drawings:
         self,
         model: CnnModule,
         dead: Mapping[str, Collection[int]],
-        pictures: dict[str, Picture],
+        pictures: dict[str, Drawing],
         looks: dict[str, Look],
     ) -> None:
         """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""

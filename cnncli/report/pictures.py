@@ -16,8 +16,8 @@ from torch import Tensor
 from cnncli.report.page import base64_text, png, webp, webp_of_png
 from cnncli.run import Predictions, Run
 from cnncli.tensorboard.reader import LoggedPicture, read_pictures
-from cnncli.views.patches import patches
-from cnncli.views.view import Exhibit
+from cnncli.views.patches import Patches
+from cnncli.views.view import Picture
 
 BYTES = 3_000_000
 """Of pictures in the page at most; base64 makes a third more of it."""
@@ -99,10 +99,10 @@ class Kind:
 
     name: str
     heading: str
-    make: Callable[[Run], Iterable[Exhibit]]
+    make: Callable[[Run], Iterable[Picture]]
 
 
-KINDS = (Kind("patches", "What excites the filters", patches),)
+KINDS = (Kind("patches", "What activates the filters", Patches().pictures),)
 """To show a kind is to name it here."""
 
 

@@ -24,15 +24,17 @@ def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimize
     fused = _has_fused(next(model.parameters()).device)
     match choice:
         case Sgd():
-            return _uncompiled(torch.optim.SGD)(
+            return without_compiler(torch.optim.SGD)(
                 groups, lr=choice.lr, momentum=choice.momentum, nesterov=choice.nesterov, fused=fused
             )
         case Adam():
-            return _uncompiled(torch.optim.Adam)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
+            return without_compiler(torch.optim.Adam)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
         case AdamW():
-            return _uncompiled(torch.optim.AdamW)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
+            return without_compiler(torch.optim.AdamW)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
         case RmsProp():
-            return _uncompiled(torch.optim.RMSprop)(groups, lr=choice.lr, alpha=choice.alpha, momentum=choice.momentum)
+            return without_compiler(torch.optim.RMSprop)(
+                groups, lr=choice.lr, alpha=choice.alpha, momentum=choice.momentum
+            )
         case _:
             assert_never(choice)
 
@@ -47,7 +49,7 @@ def split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parame
     return [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
 
 
-def _uncompiled(kind: type[_OptimizerT]) -> type[_OptimizerT]:
+def without_compiler(kind: type[_OptimizerT]) -> type[_OptimizerT]:
     """The same optimizer, whose methods are torch's own without what torch wraps around them for its compiler.
 
     The wrappers tell `torch.compile` to keep out of a method, and import the compiler for that: torch._dynamo, and with

@@ -1,7 +1,7 @@
 """The views of a trained network, in the order of `cnncli show all`: one file per view."""
 
 from cnncli.views.activation_maximization import ActivationMaximization
-from cnncli.views.calibration import CalibrationCurve
+from cnncli.views.calibration import Calibration
 from cnncli.views.confusion import Confusion
 from cnncli.views.effective_receptive_field import EffectiveReceptiveField
 from cnncli.views.embedding import Embedding
@@ -21,7 +21,7 @@ VIEWS: tuple[type[View], ...] = (
     ActivationMaximization,
     Confusion,
     Mistakes,
-    CalibrationCurve,
+    Calibration,
     Embedding,
     EffectiveReceptiveField,
 )

@@ -5,7 +5,7 @@ Letters for shapes: O output channels (filters), I input channels of a filter, (
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -48,7 +48,7 @@ class Kernels(View):
     layers: Layers = ()
     scale: Annotated[
         Literal["layer", "kernel", "run"],
-        Option(flag="--scale", help="What shares a color scale: a layer, each kernel (filter) alone, or the whole run."),
+        Option(flag="--scale", help="What shares one color scale: a layer, each kernel (filter), or the whole run."),
     ] = "layer"
     sort: Annotated[
         Literal["norm"] | None,
@@ -58,15 +58,10 @@ class Kernels(View):
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture of each convolution; filters that read red, green and blue also in color."""
         weights = run.model.kernels()
-        of_run = Scale.symmetric(np.concatenate([_values(weight).ravel() for weight in weights.values()] or [np.zeros(0)]))
         for node in select_layers(run, self.layers, is_layer(CONVOLUTIONS), "kernels"):
             weight, tag = weights[node.name], f"kernels/{run.network.numbered()[node.name]}"
             values = _values(weight)
-            scales = {
-                "layer": [Scale.symmetric(values)] * len(values),
-                "kernel": [Scale.symmetric(each) for each in values],
-                "run": [of_run] * len(values),
-            }[self.scale]
+            scales = self._scales(values, weights.values())
             groups = node.input_shapes[0][0] // values.shape[1]
             shared = self.scale == "run" and len(weights) > 1
             page, card = (
@@ -85,6 +80,13 @@ class Kernels(View):
             yield Picture(tag=tag, title=title, pixels=page.pixels, card=card.pixels, tiles=tiles)
             if node.inputs == (INPUT,) and values.shape[1] == 3:
                 yield _in_color(weight, tag=f"{tag}_rgb", title=f"{title} in color")
+
+    def _scales(self, values: Values, weights: Iterable[Tensor]) -> list[Scale]:
+        """The color scale of each filter of a layer."""
+        if self.scale == "kernel":
+            return [Scale.symmetric(kernels) for kernels in values]
+        shared = np.concatenate([_values(weight).ravel() for weight in weights]) if self.scale == "run" else values
+        return [Scale.symmetric(shared)] * len(values)
 
 
 def _values(weight: Tensor) -> Values:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from cnncli.views.everything import everything
 from torch.nn import functional
 
 from cnncli.config.config import read_config
@@ -15,7 +16,6 @@ from cnncli.data.images import ImageSet
 from cnncli.errors import UsageError
 from cnncli.module import seeded_module
 from cnncli.run import Run
-from cnncli.views.everything import everything
 from cnncli.views.kernels import kernels
 from cnncli.views.view import Exhibit
 

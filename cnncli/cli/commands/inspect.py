@@ -50,20 +50,20 @@ def show_effective(
         )
     from cnncli.drawing.image import write_png
     from cnncli.run import load_run
-    from cnncli.views.effective_receptive_field import drawn, measured
-    from cnncli.views.view import Gallery
+    from cnncli.views.effective_receptive_field import measure, picture_of
+    from cnncli.views.view import save
 
     run = load_run(Path(target), data_dir=data_dir)
-    found = measured(run, layer, images=images)
-    exhibit = drawn(run, found)
-    for _, path in Gallery(run).hang([exhibit]):
+    found = measure(run, layer, images=images)
+    drawn = picture_of(run, found)
+    for _, path in save(run, [drawn]):
         show_notice(f"wrote {path}")
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=2))
     else:
         show_sides(found.as_json())
     if picture is not None:
-        write_png(picture, exhibit.pixels)
+        write_png(picture, drawn.pixels)
         show_notice(f"wrote {picture}")
 
 

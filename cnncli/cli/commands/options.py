@@ -54,6 +54,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout."
 InvertOption = Annotated[
     bool, typer.Option("--invert", help="Turn black to white in picture files, as for ink on paper.")
 ]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 DATA_DIR = Path("data")

@@ -54,12 +54,12 @@ def feature_maps(
     x = values(input_, "--input", 2)
     from cnncli.lessons import feature_maps as topic
     from cnncli.run import load_run
-    from cnncli.views.view import chosen_images
+    from cnncli.views.view import read_images
 
     pages = [topic.feature_maps(x, int(image) if run is None and x is None else 0)]
     if run is not None:
         opened = load_run(run, data_dir=data_dir)
-        (seen,) = chosen_images(opened, [image], invert=invert)
+        (seen,) = read_images(opened, [image], invert=invert)
         pages.append(topic.learned_maps(opened, layer, seen))
     show_pages(pages, step=step)
 
@@ -87,11 +87,11 @@ def unit(
     where = place(at)
     from cnncli.lessons.unit import find_unit, unit_page, why_page
     from cnncli.run import load_run
-    from cnncli.views.view import chosen_images
+    from cnncli.views.view import read_images
 
     opened = load_run(run, data_dir=data_dir)
     node = opened.node(layer)
     wanted = find_unit(node, filter_, where)
-    (seen,) = chosen_images(opened, [image], invert=invert)
+    (seen,) = read_images(opened, [image], invert=invert)
     tell = why_page if why else unit_page
     show_pages([tell(opened, node, wanted, seen)], step=step)
