@@ -37,7 +37,7 @@ SHARES = (20, 50, 90, 99)
 TILE = 140
 """Pixels for the longer side of a map: two of them fit a TensorBoard card."""
 MARGIN = 4
-_LEGEND = "frames: the whole receptive field, the squares; colors: square root"
+_LEGEND = "frames: receptive field and squares; colors: square root"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +240,7 @@ def picture_of(run: Run, measured: CenterUnit) -> Picture:
             maps,
             receptive_field=(measured.rows, measured.columns),
             center=measured.center,
-            title=f"{unit}: effective receptive field over {measured.images} images",
+            title=f"{unit}: effective RF over {measured.images} images",
         ),
         tiles=[
             Tile.of(each.weights, Scale.from_zero(each.weights), label=f"{unit}, {label}")
