@@ -51,7 +51,7 @@ def epoch_after_epoch(settings: Settings, network: str, channels_last: bool) -> 
     batch_size = read(settings, network).train.batch_size
     model = NETWORKS[network]().to(memory_format=layout)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[read(settings, network).train.optimizer.kind](model.parameters(), lr=1e-3, fused=True)
+    optimizer = kinds[read(settings, network).train.optimizer.type](model.parameters(), lr=1e-3, fused=True)
 
     def epoch(_: int) -> Numbers:
         model.train()

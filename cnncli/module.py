@@ -15,7 +15,6 @@ from cnncli.layers import (
     AdaptiveAvgPool,
     AdaptiveMaxPool,
     Add,
-    AnyLayer,
     AvgPool,
     BatchNorm,
     Concat,
@@ -31,6 +30,7 @@ from cnncli.layers import (
     GroupNorm,
     Hardswish,
     Identity,
+    Layer,
     LayerNorm,
     LeakyRelu,
     Linear,
@@ -94,7 +94,7 @@ class CnnModule(nn.Module):
         """Name -> weight of every convolution, in order: (O, I / groups, kh, kw), a filter for each output channel."""
         found = {}
         for node in self.network.nodes:
-            if isinstance(node.layer, Conv | ConvTranspose):
+            if node.layer.has_kernels:
                 part = next(each for each in self.layer(node).modules() if isinstance(each, _CONVOLUTIONS))
                 transposed = isinstance(part, nn.ConvTranspose2d)
                 found[node.name] = _by_output(part.weight, part.groups) if transposed else part.weight
@@ -131,7 +131,7 @@ def _place(root: nn.Module, name: str, module: nn.Module) -> None:
     root.add_module(last, module)
 
 
-def build_layer(layer: AnyLayer, shape: Shape, out: Shape) -> nn.Module:
+def build_layer(layer: Layer, shape: Shape, out: Shape) -> nn.Module:
     """The module of one layer.
 
     Args:
@@ -181,7 +181,7 @@ def build_layer(layer: AnyLayer, shape: Shape, out: Shape) -> nn.Module:
             return AddPaths(_activation(layer.activation))
         case Concat():
             return ConcatPaths()
-    assert_never(layer)
+    raise AssertionError(layer.type)
 
 
 def _conv(layer: Conv, shape: Shape, out: Shape) -> nn.Module:

@@ -19,7 +19,7 @@ from cnncli.config.config import read_config
 from cnncli.config.network import Network, Node
 from cnncli.config.problems import did_you_mean
 from cnncli.data.batches import Batches, Normalization
-from cnncli.data.decode import UnreadableImageError, decode, original_of, refusing_bombs
+from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings, original_of
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
@@ -254,7 +254,7 @@ class Run:
         """A picture (C, H, W) and notes on it."""
         channels, height, width = self.network.input_shape
         try:
-            with refusing_bombs():
+            with decoder_warnings():
                 pixels, _ = decode(path, channels=channels, size=(height, width))
                 original = original_of(path)
         except UnreadableImageError as error:

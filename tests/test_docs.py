@@ -49,7 +49,7 @@ from cnncli.config.document import parse_document
 from cnncli.config.log import LogSpec, ProbesSpec
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
-from cnncli.fields import Kind, Spec
+from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
 from cnncli.tensorboard.server import links
 from cnncli.training.run_directory import State
@@ -70,7 +70,7 @@ NOT_RUN = {
     SECOND,
     "make check",
     "tensorboard --logdir runs",
-    "cnncli board",
+    "cnncli tensorboard",
     PAIR,
     f"{PAIR} {CPU_INDEX}",
     f"pip install torch torchvision {CPU_INDEX}",
@@ -405,14 +405,14 @@ def as_default(model: type[BaseModel], name: str, written: str) -> object:
 def test_table_of_fields(heading: str) -> None:
     model = FIELDS[heading]
     rows = table(section(text_of("docs/config.md"), heading), "field")
-    is_kind = issubclass(model, Kind)
-    named_below = {"kind", "name"} if is_kind or model in (ResidualFields, BranchFields) else set()
+    is_choice = issubclass(model, Choice)
+    named_below = {"type", "name"} if is_choice or model in (ResidualFields, BranchFields) else set()
     assert [coded(row[0])[0] for row in rows] == unordered(
         [name for name in model.model_fields if name not in named_below], rows
     )
     for marked, default, _ in rows:
         name = coded(marked)[0]
-        assert marked.endswith("*") == (is_kind and getattr(model, "principal", None) == name), name
+        assert marked.endswith("*") == (is_choice and getattr(model, "principal", None) == name), name
         if model.model_fields[name].is_required():
             assert default == "required", name
         else:
@@ -431,7 +431,7 @@ def test_every_layer_is_there() -> None:
     listed = [coded(row[0])[0] for title in ("activation", "norm") for row in table(page, title)]
     assert set(LAYERS) - {*listed, *(heading.strip("`") for heading in headings(page))} == set()
     fields = {row[0].strip("`"): row[2].strip("`") for row in table(page, "activation")}
-    own = {word: [name for name in LAYERS[word].model_fields if name not in ("kind", "name")] for word in fields}
+    own = {word: [name for name in LAYERS[word].model_fields if name not in ("type", "name")] for word in fields}
     assert fields == {word: "".join(names) for word, names in own.items()}
 
 
@@ -537,13 +537,13 @@ def test_exit_codes() -> None:
 # docs/tensorboard.md
 
 
-def test_the_addresses_that_cnncli_board_prints() -> None:
-    """The command serves until it is stopped; that it runs as written is seen in tests/cli/test_board.py."""
+def test_the_addresses_that_cnncli_tensorboard_prints() -> None:
+    """The command serves until it is stopped; that it runs as written is seen in tests/cli/test_tensorboard.py."""
     (shown,) = (
         output
         for block in blocks(CHECKOUT / "docs/tensorboard.md")
         for command, output in commands(*block)
-        if command == "cnncli board"
+        if command == "cnncli tensorboard"
     )
     assert shown is not None
     *lines, last = shown.splitlines()

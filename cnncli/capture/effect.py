@@ -120,7 +120,7 @@ class Effect:
         groups: of a convolution.
     """
 
-    word: str
+    type: str
     layout: Layout
     reads: Reads = Reach.SAME
     statistics: bool = False

@@ -189,7 +189,7 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
     modules = {name.rpartition(".")[0] for name in row.state}
     return GraphNode(
         name=row.name,
-        type=row.word,
+        type=row.type,
         inputs=tuple(INPUT if each is None else each.name for each in row.inputs),
         shape=without_batch(row.tip.shape, row.layout),
         reads=row.reads,

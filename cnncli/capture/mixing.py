@@ -27,7 +27,7 @@ def batch_norm(operation: Operation, context: Context) -> Effect:
     a = operation.arguments
     layout = context.layout(a["input"])
     if not a.get("training", False):
-        return Effect(word="batch_norm", layout=layout, minor=True)
+        return Effect(type="batch_norm", layout=layout, minor=True)
     if not any(factor.of is Kind.BATCH for factor in layout[1]):
         raise UnsupportedOp("takes mean and variance over the images of a batch, as it has no running statistics")
     return _normalized("instance_norm", layout, layout[2:], context)
@@ -50,8 +50,8 @@ def _normalized(word: str, layout: Layout, over: Sequence[Factors], context: Con
     """A norm over some axes; where these are all positions, what else it reads is its own position."""
     reads = context.summed([layout], layout, over)
     if reads is Reach.ALL:
-        return Effect(word=word, layout=layout, statistics=True, minor=True)
-    return Effect(word=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
+        return Effect(type=word, layout=layout, statistics=True, minor=True)
+    return Effect(type=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
 
 
 def along(word: str) -> Rule:
@@ -60,7 +60,7 @@ def along(word: str) -> Rule:
     def rule(operation: Operation, context: Context) -> Effect:
         layout = context.layout(operation.arguments["self"])
         reads = context.summed([layout], layout, [layout[operation.arguments["dim"]]])
-        return Effect(word=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
+        return Effect(type=word, layout=layout, reads=reads, minor=reads is Reach.SAME)
 
     return rule
 
@@ -78,7 +78,7 @@ def reduction(word: str) -> Rule:
             raise UnsupportedOp("mixes the images of a batch")
         if not a.get("keepdim", False):
             after = tuple(factors for dim, factors in enumerate(layout) if dim not in over)
-            return Effect(word=word, layout=after, reads=context.summed([layout], after, [layout[dim] for dim in over]))
+            return Effect(type=word, layout=after, reads=context.summed([layout], after, [layout[dim] for dim in over]))
         windows: dict[int, Window] = {}
         kept: list[Factors] = list(layout)
         for dim in over:
@@ -88,7 +88,7 @@ def reduction(word: str) -> Rule:
                 continue
             windows[axis] = Adaptive(units=1)
             kept[dim] = (Factor(1, axis),)
-        return Effect(word=word, layout=tuple(kept), reads=context.reads(windows))
+        return Effect(type=word, layout=tuple(kept), reads=context.reads(windows))
 
     return rule
 
@@ -117,7 +117,7 @@ def product(operation: Operation, context: Context) -> Effect:
     both = left.dynamic and right.dynamic
     images = max(batch_size(layout) for layout in layouts) if any(map(has_batch, layouts)) else None
     return Effect(
-        word="matmul" if both else "linear",
+        type="matmul" if both else "linear",
         layout=after,
         reads=context.summed(layouts, after, over),
         macs=None if images is None else operation.outputs[0].numel * left.shape[-1] // images,

@@ -25,7 +25,7 @@ def view(operation: Operation, context: Context) -> Effect:
     """Another shape. Where channels and positions become one row of features, that is a `flatten`."""
     before = context.layout(operation.arguments["self"])
     if operation.outputs[0].shape == operation.arguments["self"].shape:
-        return Effect(word="view", layout=before, minor=True, view=True)
+        return Effect(type="view", layout=before, minor=True, view=True)
     if operation.name == "as_strided":
         raise UnsupportedOp("reads its memory in another order")
     after = reshaped(before, operation.outputs[0].shape)
@@ -33,8 +33,8 @@ def view(operation: Operation, context: Context) -> Effect:
     # What a global pool has left has no positions to lose, though it keeps axes of size 1.
     pooled = operation.arguments["self"] in context.whole and not axes_of(after[1])
     if row and pieces_of(after[1]) and not pooled:
-        return Effect(word="flatten", layout=(after[0], free(operation.outputs[0].shape[1])), reads=Reach.ALL)
-    return Effect(word="view", layout=after, minor=True, view=True)
+        return Effect(type="flatten", layout=(after[0], free(operation.outputs[0].shape[1])), reads=Reach.ALL)
+    return Effect(type="view", layout=after, minor=True, view=True)
 
 
 def unsqueeze(operation: Operation, context: Context) -> Effect:
@@ -42,7 +42,7 @@ def unsqueeze(operation: Operation, context: Context) -> Effect:
     layout = list(context.layout(operation.arguments["self"]))
     dim = operation.arguments["dim"] % (len(layout) + 1)
     layout.insert(dim, ())
-    return Effect(word="view", layout=tuple(layout), minor=True, view=True)
+    return Effect(type="view", layout=tuple(layout), minor=True, view=True)
 
 
 def squeeze(operation: Operation, context: Context) -> Effect:
@@ -52,7 +52,7 @@ def squeeze(operation: Operation, context: Context) -> Effect:
     dims = {dim % len(value.shape) for dim in ([given] if isinstance(given, int) else given)}
     layout = context.layout(value)
     kept = tuple(layout[dim] for dim in range(len(layout)) if dim not in dims or value.shape[dim] > 1)
-    return Effect(word="view", layout=kept, minor=True, view=True)
+    return Effect(type="view", layout=kept, minor=True, view=True)
 
 
 def permute(operation: Operation, context: Context) -> Effect:
@@ -66,7 +66,7 @@ def permute(operation: Operation, context: Context) -> Effect:
         first, second = (a["dim0"], a["dim1"]) if operation.name == "transpose" else (0, -1)
         if len(order) > 1:
             order[first], order[second] = order[second], order[first]
-    return Effect(word="view", layout=tuple(layout[dim] for dim in order), minor=True, view=True)
+    return Effect(type="view", layout=tuple(layout[dim] for dim in order), minor=True, view=True)
 
 
 def expand(operation: Operation, context: Context) -> Effect:
@@ -76,7 +76,7 @@ def expand(operation: Operation, context: Context) -> Effect:
     layout = [()] * (len(shape) - len(value.shape)) + list(context.layout(value))
     sizes = [1] * (len(shape) - len(value.shape)) + list(value.shape)
     after = tuple(f if size == n else free(n) for f, size, n in zip(layout, sizes, shape, strict=True))
-    return Effect(word="view", layout=after, minor=True, view=True)
+    return Effect(type="view", layout=after, minor=True, view=True)
 
 
 def repeat(operation: Operation, context: Context) -> Effect:
@@ -93,7 +93,7 @@ def repeat(operation: Operation, context: Context) -> Effect:
             layout[dim] = (Factor(shape[dim], axis),)
         elif times > 1:
             layout[dim] = free(shape[dim])
-    return Effect(word="repeat", layout=tuple(layout), reads=context.reads(windows), minor=not windows)
+    return Effect(type="repeat", layout=tuple(layout), reads=context.reads(windows), minor=not windows)
 
 
 def part(operation: Operation, context: Context) -> Effect:
@@ -110,7 +110,7 @@ def part(operation: Operation, context: Context) -> Effect:
             layout[dim] if operation.outputs[0].shape == value.shape else free(operation.outputs[0].shape[dim - chosen])
         )
         after = layout[:dim] + (() if chosen else (kept,)) + layout[dim + 1 :]
-        return Effect(word="slice", layout=after, minor=True, view=True)
+        return Effect(type="slice", layout=after, minor=True, view=True)
     if operation.name == "slice":
         start, step = _bounded(a["start"] or 0, size), a["step"]
         count = operation.outputs[0].shape[dim]
@@ -121,7 +121,7 @@ def part(operation: Operation, context: Context) -> Effect:
     else:
         raise UnsupportedOp("splits a map along its positions")
     after = layout[:dim] + (() if chosen else ((Factor(count, axis),),)) + layout[dim + 1 :]
-    return Effect(word="slice", layout=after, reads=context.reads({axis: window}))
+    return Effect(type="slice", layout=after, reads=context.reads({axis: window}))
 
 
 def _bounded(start: int, size: int) -> int:
@@ -135,7 +135,7 @@ def concat(operation: Operation, context: Context) -> Effect:
     dim = a["dim"] % len(shape)
     if operation.name == "stack":
         layout = next(context.layouts[value] for value in a["tensors"] if value.dynamic)
-        return Effect(word="concat", layout=(*layout[:dim], free(shape[dim]), *layout[dim:]))
+        return Effect(type="concat", layout=(*layout[:dim], free(shape[dim]), *layout[dim:]))
     values = [value for value in a["tensors"] if value.numel]  # `cat` passes over empty ones
     dynamic = [value for value in values if value.dynamic]
     layouts = [context.layouts[value] for value in dynamic]
@@ -147,7 +147,7 @@ def concat(operation: Operation, context: Context) -> Effect:
         raise UnsupportedOp("puts maps side by side whose axes do not correspond")
     base = max(layouts, key=lambda layout: len(units(layout)))
     if not along:
-        return Effect(word="concat", layout=(*base[:dim], free(shape[dim]), *base[dim + 1 :]))
+        return Effect(type="concat", layout=(*base[:dim], free(shape[dim]), *base[dim + 1 :]))
     if len(dynamic) > 1:
         raise UnsupportedOp("puts maps side by side along their positions")
     before = sum(value.shape[dim] for value in values[: values.index(dynamic[0])])
@@ -164,12 +164,12 @@ def _extended(layout: Layout, dim: int, *, before: int, size: int, context: Cont
             {large[0].of: Sliding(kernel=1, before=before, after=size - old - before)},
         )
         return Effect(
-            word="concat", layout=(*layout[:dim], (factor,), *layout[dim + 1 :]), reads=context.reads(dict(windows))
+            type="concat", layout=(*layout[:dim], (factor,), *layout[dim + 1 :]), reads=context.reads(dict(windows))
         )
     if any(factor.of is not Kind.TOKENS and not isinstance(factor.of, int) for factor in large):
         raise UnsupportedOp("puts constants beside positions that a reshape has merged with channels")
     tokens = Factor(size, Kind.TOKENS, grid=tuple(large), before=before)
-    return Effect(word="concat", layout=(*layout[:dim], (tokens,), *layout[dim + 1 :]))
+    return Effect(type="concat", layout=(*layout[:dim], (tokens,), *layout[dim + 1 :]))
 
 
 def unfold(operation: Operation, context: Context) -> Effect:
@@ -188,4 +188,4 @@ def unfold(operation: Operation, context: Context) -> Effect:
         windows[axis] = window
         grid.append(Factor(window.output_size(size), axis))
     after = (layout[0], free(operation.outputs[0].shape[1]), tuple(grid))
-    return Effect(word="unfold", layout=after, reads=context.reads(windows))
+    return Effect(type="unfold", layout=after, reads=context.reads(windows))

@@ -42,7 +42,7 @@ class Row:
     """
 
     name: str
-    word: str
+    type: str
     path: str
     scope: str | None
     inputs: list["Row | None"]
@@ -110,7 +110,7 @@ class _Gathering:
             # Beside its result an operator may give indices or statistics, of whose layout nobody asks.
             alike = len(value.shape) == len(effect.layout)
             self._context.layouts[value] = effect.layout if alike else tuple(map(free, value.shape))
-        seen = all if effect.word == "concat" else any
+        seen = all if effect.type == "concat" else any
         whole = effect.reads is Reach.SAME and seen(each in self._context.whole for each in sources)
         if whole or effect.statistics or reads_everything(effect.reads):
             self._context.whole.update(operation.outputs)
@@ -131,7 +131,7 @@ class _Gathering:
         if rows or row is None or not effect.minor or composed(row.reads, effect.reads) is None:
             return None
         # What works on a part of a layer's output, as a gate does, is a layer of its own: fewer numbers come out of it.
-        if not effect.view and effect.word != "scale" and operation.outputs[0].numel < row.tip.numel:
+        if not effect.view and effect.type != "scale" and operation.outputs[0].numel < row.tip.numel:
             return None
         # A norm is a layer of its own behind one whose output is used without it, or has been rearranged since.
         weighted = any(value.state for value in operation.inputs)
@@ -145,14 +145,14 @@ class _Gathering:
         row.statistics |= effect.statistics
         row.inputs.extend(other for other in others if other not in row.inputs)
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
-        if row.word in ("pad", "view", "slice") and not effect.view:
-            row.word, row.groups = self._word(operation.path, effect), effect.groups
-        if not effect.view and effect.word != "identity":
+        if row.type in ("pad", "view", "slice") and not effect.view:
+            row.type, row.groups = self._word(operation.path, effect), effect.groups
+        if not effect.view and effect.type != "identity":
             row.parts.append(_part(operation, effect, aside=sources[0].numel < row.tip.numel))
         output = operation.outputs[0]
         # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
         own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
-        own = own and (effect.word != "slice" or output.numel == row.tip.numel)
+        own = own and (effect.type != "slice" or output.numel == row.tip.numel)
         if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
             row.tip, row.layout = output, effect.layout
             row.made_by = row.made_by if operation.number is None else operation
@@ -163,15 +163,15 @@ class _Gathering:
         reads = effect.reads
         parts = [] if effect.view else [_part(operation, effect)]
         before = inputs[0]
-        if scope is None and effect.word == "conv" and before is not None and before.word == "pad":
+        if scope is None and effect.type == "conv" and before is not None and before.type == "pad":
             together = composed(before.reads, reads)
             if together is not None and before.tip is sources[0] and self._uses[before.tip] == 1:
                 self.rows.remove(before)
                 inputs, reads, parts = before.inputs, together, [*before.parts, *parts]
         word = self._word(operation.path, effect)
         row = Row(
-            name=self._name(operation.path, effect.word) if scope is None else scope,
-            word=word,
+            name=self._name(operation.path, effect.type) if scope is None else scope,
+            type=word,
             path=operation.path,
             scope=scope,
             inputs=inputs,
@@ -194,10 +194,10 @@ class _Gathering:
         """The kind of a row: for torch's own modules the name of their class, as configs write it."""
         kind = type(self._modules[path])
         known = kind.__module__.startswith("torch.nn.modules") and not any(self._modules[path].children())
-        if known and effect.word != "pad" and not effect.view:
+        if known and effect.type != "pad" and not effect.view:
             words = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{3})", "_", kind.__name__)
             return re.sub(r"[1-3]d$", "", words).lower()
-        return effect.word
+        return effect.type
 
     def _name(self, path: str, word: str) -> str:
         """The path of the module that a row is, or a word behind the path of the module that it is a part of."""
@@ -219,7 +219,7 @@ def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
     value = operation.outputs[0]
     shape = without_batch(value.shape, effect.layout)
     # Of paddings some keep what they read for the gradient, some do not.
-    word = operation.name if effect.word == "pad" else effect.word
+    word = operation.name if effect.type == "pad" else effect.type
     return Part(
         word, None if shape is None else prod(shape), value.item_bytes, inplace=not operation.fresh, aside=aside
     )
@@ -237,7 +237,7 @@ def _unfollowed(operation: Operation, context: Context, reads: Reads) -> Effect:
     layout = tuple(free(size) for size in shape)
     if led:
         layout = ((next(each[0][0] for each in sources if each and _is_batch(each[0])),), *layout[1:])
-    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads, macs=_known_macs(operation, layout))
+    return Effect(type=operation.name.strip("_"), layout=layout, reads=reads, macs=_known_macs(operation, layout))
 
 
 def _known_macs(operation: Operation, after: Layout) -> int | None:

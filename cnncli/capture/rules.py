@@ -16,7 +16,7 @@ def pointwise(operation: Operation, context: Context) -> Effect:
     dynamic = [value for value in operation.inputs if value.dynamic]
     layout = merged([context.layout(value) for value in dynamic], operation.outputs[0].shape)
     scales = operation.name in ("mul", "div") and len(dynamic) == 1 and not any(v.state for v in operation.inputs)
-    return Effect(word="scale" if scales else operation.name, layout=layout, minor=True)
+    return Effect(type="scale" if scales else operation.name, layout=layout, minor=True)
 
 
 def copied(operation: Operation, context: Context) -> Effect:
@@ -31,7 +31,7 @@ def glu(operation: Operation, context: Context) -> Effect:
     if axes_of(layout[dim]):
         raise UnsupportedOp("gates one half of a map by the other")
     layout[dim] = free(operation.outputs[0].shape[dim])
-    return Effect(word="glu", layout=tuple(layout))
+    return Effect(type="glu", layout=tuple(layout))
 
 
 def overwritten(operation: Operation, context: Context) -> Effect:
@@ -51,7 +51,7 @@ def overwritten(operation: Operation, context: Context) -> Effect:
         tuple(factors if sizes[dim] == shape[dim] else free(shape[dim]) for dim, factors in enumerate(layout))
         for sizes, layout in zip(full, layouts, strict=True)
     ]
-    return Effect(word="concat", layout=merged(fitted, shape))
+    return Effect(type="concat", layout=merged(fitted, shape))
 
 
 def outside(operation: Operation, context: Context) -> Effect:

@@ -61,7 +61,7 @@ def convolution(operation: Operation, context: Context) -> Effect:
 
     after, windows = _slid(operation, context, layout, window)
     return Effect(
-        word="conv_transpose" if a["transposed"] else "conv",
+        type="conv_transpose" if a["transposed"] else "conv",
         layout=after,
         reads=context.reads(windows),
         macs=multiplications(operation) if has_batch(layout) else None,
@@ -98,7 +98,7 @@ def pool(word: str) -> Rule:
             )
 
         after, windows = _slid(operation, context, layout, window)
-        return Effect(word=word, layout=after, reads=context.reads(windows))
+        return Effect(type=word, layout=after, reads=context.reads(windows))
 
     return rule
 
@@ -110,7 +110,7 @@ def adaptive_pool(word: str) -> Rule:
         shape = operation.outputs[0].shape
         layout = context.layout(operation.arguments["self"])
         after, windows = _slid(operation, context, layout, lambda i, size: Adaptive(units=shape[2 + i]))
-        return Effect(word=word, layout=after, reads=context.reads(windows))
+        return Effect(type=word, layout=after, reads=context.reads(windows))
 
     return rule
 
@@ -154,7 +154,7 @@ def upsample(operation: Operation, context: Context) -> Effect:
         return measured(resample, size, expected)
 
     after, windows = _slid(operation, context, context.layout(a["self"]), window)
-    return Effect(word="upsample", layout=after, reads=context.reads(windows))
+    return Effect(type="upsample", layout=after, reads=context.reads(windows))
 
 
 def constant_pad(operation: Operation, context: Context) -> Effect:
@@ -172,7 +172,7 @@ def constant_pad(operation: Operation, context: Context) -> Effect:
         else:
             windows[axis] = Padded(before=first, after=last)
             result[i] = (Factor(after[i], axis),)
-    return Effect(word="pad", layout=tuple(result), reads=context.reads(windows))
+    return Effect(type="pad", layout=tuple(result), reads=context.reads(windows))
 
 
 def border_pad(mode: Literal["reflect", "replicate", "circular"]) -> Rule:
@@ -189,7 +189,7 @@ def border_pad(mode: Literal["reflect", "replicate", "circular"]) -> Rule:
             return Padded(before=before, after=after, mode=mode)
 
         after, windows = _slid(operation, context, layout, window)
-        return Effect(word="pad", layout=after, reads=context.reads(windows))
+        return Effect(type="pad", layout=after, reads=context.reads(windows))
 
     return rule
 
@@ -199,7 +199,7 @@ def pixel_shuffle(operation: Operation, context: Context) -> Effect:
     shape = operation.outputs[0].shape
     layout = context.layout(operation.arguments["self"])
     after, windows = _slid(operation, context, layout, lambda i, size: Resampled(units=shape[2 + i]))
-    return Effect(word="pixel_shuffle", layout=after, reads=context.reads(windows))
+    return Effect(type="pixel_shuffle", layout=after, reads=context.reads(windows))
 
 
 def pixel_unshuffle(operation: Operation, context: Context) -> Effect:
@@ -207,7 +207,7 @@ def pixel_unshuffle(operation: Operation, context: Context) -> Effect:
     factor = operation.arguments["downscale_factor"]
     layout = context.layout(operation.arguments["self"])
     after, windows = _slid(operation, context, layout, lambda i, size: Sliding(kernel=factor, stride=factor))
-    return Effect(word="pixel_unshuffle", layout=after, reads=context.reads(windows))
+    return Effect(type="pixel_unshuffle", layout=after, reads=context.reads(windows))
 
 
 def moved(operation: Operation, context: Context) -> Effect:
@@ -226,4 +226,4 @@ def moved(operation: Operation, context: Context) -> Effect:
             windows[axis] = Gathered(tuple((each,) for each in order))
     if not dims and a.get("shifts"):
         raise UnsupportedOp("rolls a map as one long row")
-    return Effect(word=operation.name, layout=layout, reads=context.reads(windows))
+    return Effect(type=operation.name, layout=layout, reads=context.reads(windows))

@@ -76,7 +76,7 @@ def behind_comparisons(graph: Graph) -> frozenset[str]:
     """The rows that compare numbers, or depend on rows that do: there NaN may be lost."""
     found: set[str] = set()
     for node in graph.nodes:
-        if not found.isdisjoint(node.inputs) or any(part.word in _COMPARISONS for part in node.parts):
+        if not found.isdisjoint(node.inputs) or any(part.type in _COMPARISONS for part in node.parts):
             found.add(node.name)
     return frozenset(found)
 

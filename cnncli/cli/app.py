@@ -99,7 +99,7 @@ COMMANDS = {
     },
     "See": {
         "show": "Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.",
-        "board": "Start TensorBoard over runs, with every step they have logged, and print where to find what.",
+        "tensorboard": "Start TensorBoard over runs, with every logged step, and print an address for each view.",
         "report": "Write a run as one HTML file: layers, receptive fields, curves, pictures, mistakes, config.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },

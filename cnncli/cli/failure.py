@@ -1,18 +1,18 @@
 """How the program ends when something went wrong: what it prints, and the exit code that says it too."""
 
-import errno
 import sys
 import traceback
 
 from cnncli.errors import CnncliError, DiskError
+from cnncli.files import is_disk_full
 
 
 def as_user_error(error: Exception) -> CnncliError:
     """An error as a user is told of it: a full disk whoever met it, and our own bugs as such."""
     if isinstance(error, CnncliError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError(f"nothing more can be written: {error.strerror}", remedy="free some space")
+    if is_disk_full(error):
+        return DiskError(f"the disk is full: {error}", remedy="free some space")
     return CnncliError(
         f"cnncli itself failed: {type(error).__name__}: {error}",
         remedy="this is a bug; run the command again with --debug and report what it prints",

@@ -18,7 +18,7 @@ from cnncli.config.overrides import override
 from cnncli.config.problems import did_you_mean, problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
 from cnncli.errors import ConfigError
-from cnncli.fields import Kind, Spec
+from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -116,7 +116,7 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
         UsageError: an override that cannot be put in.
         DataError: the number of classes is not known without the image folder.
     """
-    kinds: dict[str, type[Kind]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES}
+    kinds: dict[str, type[Choice]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES}
     path = find_config(config)
     document = override(read_document(path), assignments, kinds)
     problems: list[Problem] = []

@@ -31,6 +31,7 @@ class KnownDataset:
         split: of EMNIST.
         torchvision_class: the class of `torchvision.datasets` that downloads it; empty for the embedded set.
         folder: where its files lie below the data directory.
+        format: of its files.
         files: file names of each part: IDX images and labels, or pickled batches.
         md5: checksums of files, and of packed files (`.gz`), that are known.
         archive: path below the data directory of the one archive that holds all files, if they come so.
@@ -45,6 +46,7 @@ class KnownDataset:
     split: EmnistSplit | None = None
     torchvision_class: str = ""
     folder: str = ""
+    format: Literal["idx", "cifar"] = "idx"
     files: Mapping[Part, tuple[str, ...]] = field(default_factory=dict)
     md5: Mapping[str, str] = field(default_factory=dict)
     archive: str | None = None
@@ -136,6 +138,7 @@ _CIFAR10 = KnownDataset(
     counts=(50_000, 10_000),
     torchvision_class="CIFAR10",
     folder="cifar-10-batches-py",
+    format="cifar",
     files={"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)},
     md5={
         "data_batch_1": "c99cafc152244af753f735de768cd75f",

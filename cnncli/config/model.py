@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from cnncli.config.document import Document, Problem, Route
 from cnncli.config.problems import custom_message, did_you_mean, problems_of
 from cnncli.fields import Spec, open_body
-from cnncli.layers import LAYERS, Activation, Writable
+from cnncli.layers import LAYERS, Activation, Layer
 from cnncli.layers.activation import ActivationChoice
 
 
@@ -30,7 +30,7 @@ class Place:
 class Single:
     """One layer."""
 
-    layer: Writable
+    layer: Layer
     place: Place
 
 

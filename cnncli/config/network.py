@@ -11,16 +11,12 @@ from cnncli.config.document import Problem, Route
 from cnncli.config.model import Block, Branch, Item, Place, Residual, Sequence, Single
 from cnncli.layers import (
     Add,
-    AnyLayer,
     BatchNorm,
     Concat,
     Conv,
-    ConvTranspose,
     Description,
     Join,
     Layer,
-    Logits,
-    Norm,
     Shape,
     ShapeError,
     format_shape,
@@ -58,7 +54,7 @@ class Node:
     """
 
     name: str
-    layer: AnyLayer
+    layer: Layer
     inputs: tuple[str, ...]
     input_shapes: tuple[Shape, ...]
     description: Description
@@ -113,14 +109,13 @@ def _without_useless_bias(nodes: list[Node]) -> Iterator[Node]:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     for node in nodes:
-        layer, reading = node.layer, readers.get(node.name, [])
-        alone = isinstance(layer, Conv | ConvTranspose) and layer.bias is None and layer.activation is None
-        if alone and len(reading) == 1 and isinstance(reading[0].layer, Norm):
-            assert isinstance(layer, Conv | ConvTranspose)
-            unbiased = layer.model_copy(update={"bias": False})
-            yield replace(node, layer=unbiased, description=unbiased.describe(node.input_shapes[0]))
-        else:
-            yield node
+        readers_of_it = readers.get(node.name, [])
+        layer = node.layer.before_norm() if [each.layer.is_norm for each in readers_of_it] == [True] else node.layer
+        yield (
+            node
+            if layer is node.layer
+            else replace(node, layer=layer, description=layer.describe(node.input_shapes[0]))
+        )
 
 
 @dataclass(frozen=True)
@@ -171,7 +166,7 @@ class _Layout:
     def item(self, item: Item, flow: _Flow | None, scope: _Scope) -> _Flow | None:
         match item:
             case Single():
-                name = self.name(item.layer.word(), item.layer.name, scope, item.place)
+                name = self.name(item.layer.type, item.layer.name, scope, item.place)
                 return flow and self.single(item.layer, name, flow, item.place)
             case Block():
                 inside = self.scope(item.word, item.name, scope, item.place)
@@ -181,11 +176,10 @@ class _Layout:
             case Residual():
                 return self.residual(item, flow, scope)
 
-    def single(self, layer: AnyLayer, name: str, flow: _Flow, place: Place) -> _Flow | None:
-        assert not isinstance(layer, Join)
-        effective: Layer = layer.linear(self.classes) if isinstance(layer, Logits) else layer
+    def single(self, layer: Layer, name: str, flow: _Flow, place: Place) -> _Flow | None:
+        layer = layer.for_classes(self.classes)
         try:
-            description = effective.describe(flow.shape)
+            description = layer.describe(flow.shape)
         except ShapeError as error:
             cause = flow.channels_by if error.about_channels else flow.sized_by
             came = "the image" if flow.name == INPUT else flow.name
@@ -194,7 +188,7 @@ class _Layout:
             return None
         return flow.after(self.add(name, layer, (flow,), description, place))
 
-    def add(self, name: str, layer: AnyLayer, flows: tuple[_Flow, ...], description: Description, place: Place) -> Node:
+    def add(self, name: str, layer: Layer, flows: tuple[_Flow, ...], description: Description, place: Place) -> Node:
         node = Node(
             name=name,
             layer=layer,
@@ -246,8 +240,7 @@ class _Layout:
             out_channels=main.shape[0],
             kernel_size=(1, 1),
             stride=(strides[0] or 1, strides[1] or 1),
-            norm=_last_norm(item.main) or BatchNorm(),
-        )
+        ).model_copy(update={"norm": _last_norm(item.main) or BatchNorm()})
         return self.single(conv, self.claim(f"{inside.prefix}shortcut", item.place), flow, item.place)
 
     def join(self, layer: Join, name: str, flows: list[_Flow | None], place: Place) -> _Flow | None:
@@ -294,7 +287,9 @@ def _stride(before: int, after: int) -> int | None:
     return next((stride for stride in range(1, before + 1) if -(-before // stride) == after), None)
 
 
-def _last_norm(items: Sequence) -> Norm | None:
+def _last_norm(items: Sequence) -> Layer | None:
     """The norm that the last convolution of a path has."""
-    norms = [item.layer.norm for item in items if isinstance(item, Single) and isinstance(item.layer, Conv)]
+    norms = [
+        item.layer.followers().get("norm") for item in items if isinstance(item, Single) and item.layer.has_kernels
+    ]
     return norms[-1] if norms else None

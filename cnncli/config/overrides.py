@@ -8,10 +8,10 @@ import yaml
 
 from cnncli.config.document import Document, Route, parse_document
 from cnncli.errors import UsageError
-from cnncli.fields import Kind
+from cnncli.fields import Choice
 
 
-def override(document: Document, assignments: Sequence[str], kinds: dict[str, type[Kind]]) -> Document:
+def override(document: Document, assignments: Sequence[str], kinds: dict[str, type[Choice]]) -> Document:
     """The document with every `path=value` put in; whether the fields exist is for the config's own checks to say.
 
     Args:
@@ -49,7 +49,7 @@ def _parse(text: str, assignment: str) -> Any:  # noqa: ANN401  plain YAML data
     return parse_document(f"value:\n{indented}" if text.strip() else "value:", name=f"--set {assignment}").data["value"]
 
 
-def _put(data: Any, path: str, value: Any, kinds: dict[str, type[Kind]], assignment: str) -> Route:  # noqa: ANN401  plain YAML data
+def _put(data: Any, path: str, value: Any, kinds: dict[str, type[Choice]], assignment: str) -> Route:  # noqa: ANN401  plain YAML data
     """Set the value at a dotted path and return its route; sections that are missing are made on the way."""
     *parents, last = path.split(".")
     here: Any = data
@@ -84,7 +84,7 @@ def _step(here: dict[str, Any] | list[Any], name: str, assignment: str) -> str |
     return int(name)
 
 
-def _opened(name: str, value: Any, following: str, kinds: dict[str, type[Kind]]) -> Any:  # noqa: ANN401  plain YAML data
+def _opened(name: str, value: Any, following: str, kinds: dict[str, type[Choice]]) -> Any:  # noqa: ANN401  plain YAML data
     """A value that can take the key `following`: `adamw` becomes `{adamw: null}`, `conv: 32` its principal field."""
     if value is None:
         return {}
@@ -100,7 +100,7 @@ def _check_choice(
     name: str,
     value: object,
     following: str,
-    kinds: dict[str, type[Kind]],
+    kinds: dict[str, type[Choice]],
     path: str,
     assignment: str,
 ) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from cnncli.config.document import Problem, Route, parse_scalar
-from cnncli.fields import Kind, OneOf, Spec
+from cnncli.fields import Choice, OneOf, Spec
 
 _PLAIN = {
     "int_type": "must be a whole number",
@@ -95,7 +95,7 @@ def _explain(details: ErrorDetails, model: type[Spec]) -> tuple[Route, bool, _To
     found = _shown(details["input"])
     if kind == "extra_forbidden":
         owner = _model_at(model, route[:-1]) or model
-        fields = [name for name in owner.model_fields if name != "kind"]
+        fields = [name for name in owner.model_fields if name != "type"]
         meant = nearest(str(route[-1]), fields)
         return route, True, _Told("there is no such field", near=did_you_mean(str(route[-1]), fields), meant=meant)
     if kind == "missing":
@@ -153,7 +153,7 @@ def _model_at(model: type[Spec], route: Route) -> type[Spec] | None:
     return here
 
 
-def _chosen(choice: OneOf, word: str | int) -> type[Kind] | None:
+def _chosen(choice: OneOf, word: str | int) -> type[Choice] | None:
     return choice.kinds.get(str(word))
 
 

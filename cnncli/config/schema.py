@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from cnncli.config.config import ConfigFields
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
-from cnncli.fields import Kind
+from cnncli.fields import Choice
 from cnncli.layers import LAYERS
 
 JsonSchema = dict[str, Any]
@@ -62,7 +62,7 @@ def _layer_schema() -> JsonSchema:
     }
 
 
-def _written(ref: JsonSchema, kind: type[Kind]) -> JsonSchema:
+def _written(ref: JsonSchema, kind: type[Choice]) -> JsonSchema:
     """A layer's fields, or the value of its principal one."""
     if kind.principal is None:
         return {"anyOf": [ref, {"type": "null"}]}
@@ -70,7 +70,7 @@ def _written(ref: JsonSchema, kind: type[Kind]) -> JsonSchema:
     return {"anyOf": [ref, principal]}
 
 
-def _required(kind: type[Kind]) -> bool:
+def _required(kind: type[Choice]) -> bool:
     return any(field.is_required() for field in kind.model_fields.values())
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from cnncli.fields import Fraction01, Kind, Listed, OneOf, Positive, Spec, Whole
+from cnncli.fields import Choice, Fraction01, Listed, OneOf, Positive, Spec, Whole
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -14,10 +14,10 @@ Share = Annotated[float, Field(gt=0, le=1)]
 _WEIGHT_DECAY = "pulls weights of convolutions and linears toward 0; norms and biases are left alone"
 
 
-class Sgd(Kind):
+class Sgd(Choice):
     """`torch.optim.SGD`: gradient descent with momentum, of Nesterov's kind if asked."""
 
-    kind: Literal["sgd"] = "sgd"
+    type: Literal["sgd"] = "sgd"
     principal = "lr"
 
     lr: PositiveFloat = 0.01
@@ -33,10 +33,10 @@ class Sgd(Kind):
         return nesterov
 
 
-class Adam(Kind):
+class Adam(Choice):
     """`torch.optim.Adam` (Kingma and Ba, 2015); its weight decay is added to the gradient."""
 
-    kind: Literal["adam"] = "adam"
+    type: Literal["adam"] = "adam"
     principal = "lr"
 
     lr: PositiveFloat = 1e-3
@@ -44,10 +44,10 @@ class Adam(Kind):
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
 
-class AdamW(Kind):
+class AdamW(Choice):
     """`torch.optim.AdamW` (Loshchilov and Hutter, 2019): Adam with the weight decay beside the gradient."""
 
-    kind: Literal["adamw"] = "adamw"
+    type: Literal["adamw"] = "adamw"
     principal = "lr"
 
     lr: PositiveFloat = 1e-3
@@ -55,10 +55,10 @@ class AdamW(Kind):
     weight_decay: NonNegativeFloat = Field(default=0.01, description=_WEIGHT_DECAY)
 
 
-class RmsProp(Kind):
+class RmsProp(Choice):
     """`torch.optim.RMSprop` (Hinton's lecture 6, 2012)."""
 
-    kind: Literal["rmsprop"] = "rmsprop"
+    type: Literal["rmsprop"] = "rmsprop"
     principal = "lr"
 
     lr: PositiveFloat = 1e-3
@@ -72,18 +72,18 @@ class RmsProp(Kind):
 _WARMUP = "share of the training in which the learning rate rises in a straight line from near 0"
 
 
-class Constant(Kind):
+class Constant(Choice):
     """The same learning rate throughout."""
 
-    kind: Literal["constant"] = "constant"
+    type: Literal["constant"] = "constant"
 
     warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
 
 
-class StepDecay(Kind):
+class StepDecay(Choice):
     """The learning rate times `factor` after every so many epochs."""
 
-    kind: Literal["step"] = "step"
+    type: Literal["step"] = "step"
     principal = "every"
 
     every: Positive = Field(description="epochs between two steps")
@@ -91,19 +91,19 @@ class StepDecay(Kind):
     warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
 
 
-class Cosine(Kind):
+class Cosine(Choice):
     """Half a cosine from `lr` down to `final` times `lr` (Loshchilov and Hutter, 2017)."""
 
-    kind: Literal["cosine"] = "cosine"
+    type: Literal["cosine"] = "cosine"
 
     final: Fraction01 = Field(default=0.0, description="learning rate at the end, as a fraction of lr")
     warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
 
 
-class OneCycle(Kind):
+class OneCycle(Choice):
     """Up to `lr` and down again, each along half a cosine (Smith and Topin, 2018)."""
 
-    kind: Literal["one_cycle"] = "one_cycle"
+    type: Literal["one_cycle"] = "one_cycle"
 
     warmup: Fraction01 = Field(default=0.3, description="share of the training in which the learning rate rises")
     start: Share = Field(default=0.04, description="learning rate of the first step, as a fraction of lr")
@@ -120,8 +120,8 @@ class EarlyStopping(Spec):
 Optimizer = Sgd | Adam | AdamW | RmsProp
 Schedule = Constant | StepDecay | Cosine | OneCycle
 
-OPTIMIZERS: dict[str, type[Kind]] = {kind.word(): kind for kind in (Sgd, Adam, AdamW, RmsProp)}
-SCHEDULES: dict[str, type[Kind]] = {kind.word(): kind for kind in (Constant, StepDecay, Cosine, OneCycle)}
+OPTIMIZERS: dict[str, type[Choice]] = {each.type_name(): each for each in (Sgd, Adam, AdamW, RmsProp)}
+SCHEDULES: dict[str, type[Choice]] = {each.type_name(): each for each in (Constant, StepDecay, Cosine, OneCycle)}
 
 OptimizerChoice = Annotated[Optimizer, OneOf("optimizer", *OPTIMIZERS.values())]
 ScheduleChoice = Annotated[Schedule, OneOf("schedule", *SCHEDULES.values())]

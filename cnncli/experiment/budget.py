@@ -4,8 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnncli.tensorboard.event_file import spaced_steps
-
 GROWTH = 1.25
 """How much larger than now a picture is taken to be later: the maps of a trained network pack less well."""
 _GIF_FRAME = 2
@@ -35,15 +33,14 @@ def picture_steps(
 
 
 def _powers(last: int, most: int) -> Sequence[int]:
-    for base in range(2, last + 1):
-        powers = [1]
-        while powers[-1] * base < last:
-            powers.append(powers[-1] * base)
-        if len(powers) + 2 < most:
-            return powers
-        if base * base >= last:  # larger ones have no fewer powers
-            break
-    return spaced_steps(last, most)
+    """The powers below `last` of the smallest base that has at most as many."""
+    count = most - 3 if most > 3 else most - 2
+    if count < 1:
+        return ()
+    base = max(2, int(last ** (1 / count)))
+    while base**count < last:
+        base += 1
+    return [base**exponent for exponent in range(count) if base**exponent < last]
 
 
 def thinned(steps: Sequence[int], count: int) -> tuple[int, ...]:

@@ -24,7 +24,6 @@ from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
 from cnncli.errors import ConfigError
-from cnncli.layers import BatchNorm, Conv, ConvTranspose, Linear
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.device import (
     out_of_memory_explained,
@@ -192,9 +191,7 @@ def _check_batches(network: Network, images: int, batch_size: int) -> None:
     """Batch norm over a single number per channel has no variance: torch refuses it, in the middle of an epoch."""
     last = images % batch_size or batch_size
     for node in network.nodes:
-        layer = node.layer
-        norm = layer.norm if isinstance(layer, Conv | ConvTranspose | Linear) else layer
-        if isinstance(norm, BatchNorm) and all(size == 1 for size in node.shape[1:]) and last == 1:
+        if node.layer.takes_batch_statistics and all(size == 1 for size in node.shape[1:]) and last == 1:
             raise ConfigError(
                 f"train.batch_size: {batch_size} leaves a last batch of one image of {images:,}, over which "
                 f"{node.name} cannot take a mean and a variance",

@@ -19,14 +19,12 @@ from cnncli.drawing.grid import Drawing
 from cnncli.errors import RunError
 from cnncli.experiment.setup import Experiment
 from cnncli.files import disk_errors_explained, replace_file
-from cnncli.layers.base import Layer
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import slugs
 from cnncli.training.evaluate import evaluating
 from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
 from cnncli.views.feature_maps import as_maps, feature_map_picture
 from cnncli.views.kernels import kernel_picture
-from cnncli.views.view import CONVOLUTIONS, MAPPED, POOLS
 
 FOLDER = "evolution"
 
@@ -181,6 +179,8 @@ class Drawings:
             for node in experiment.config.network.nodes
             if self._log.layers is None or node.name in self._log.layers
         ]
+        self._convolutions = [node.name for node in self._nodes if node.layer.has_kernels]
+        self._pools = [node.name for node in self._nodes if node.layer.is_pool]
         mortal = {*can_be_dead(experiment.config.network)} if self._log.dead_filters else ()
         self.mortal = tuple(node.name for node in self._nodes if node.name in mortal)
         """The layers whose dead filters are counted."""
@@ -188,19 +188,18 @@ class Drawings:
         self.looks: dict[str, str] = {}
         """Name of each look -> its layer. Those of maps name the probe too, which a run that goes on may change."""
         if self._log.evolution and self._log.kernels:
-            self.looks |= {name: name for name in self._names(CONVOLUTIONS)}
+            self.looks |= {name: name for name in self._convolutions}
         if self._log.evolution and self._log.feature_maps and self._slugs:
-            self.looks |= {f"{name}/{self._slugs[0]}": name for name in self._names(POOLS)}
+            self.looks |= {f"{name}/{self._slugs[0]}": name for name in self._pools}
 
     @property
     def animated(self) -> list[str]:
         """The tags of the pictures that are most like the frames of animations."""
-        kernels, pools = self._names(CONVOLUTIONS), self._names(POOLS)
-        tags = {name: f"kernels/{self._numbered[name]}" for name in kernels}
+        tags = {name: f"kernels/{self._numbered[name]}" for name in self._convolutions}
         tags |= {
             f"{name}/{slug}": f"feature_maps/{self._numbered[name]}/{slug}"
             for slug in self._slugs[:1]
-            for name in pools
+            for name in self._pools
         }
         return [tags[look] for look in self.looks]
 
@@ -221,9 +220,6 @@ class Drawings:
             dead={name: len(found[name]) / shapes[name][0] for name in self.mortal},
         )
 
-    def _names(self, kinds: tuple[type[Layer], ...]) -> list[str]:
-        return [node.name for node in self._nodes if isinstance(node.layer, kinds)]
-
     def _draw_kernels(
         self,
         model: CnnModule,
@@ -233,7 +229,7 @@ class Drawings:
     ) -> None:
         """One picture for each convolution."""
         kernels = model.kernels()
-        for name in self._names(CONVOLUTIONS):
+        for name in self._convolutions:
             picture = kernel_picture(kernels[name], title=name, dead=dead.get(name))
             pictures[f"kernels/{self._numbered[name]}"] = picture
             looks[name] = Look.of(kernels[name], picture)
@@ -247,7 +243,7 @@ class Drawings:
     ) -> None:
         """One picture for each convolution and pool, and each probe; a global pool's numbers are maps of 1x1."""
         probes = self._experiment.probes
-        names, pools = self._names(MAPPED), self._names(POOLS)
+        names = [node.name for node in self._nodes if node.layer.has_feature_maps]
         with evaluating(model), torch.inference_mode():
             maps = model.outputs(probes.images, names)  # name -> (P, C, H, W) or (P, C)
         for i, title in enumerate(probes.titles):
@@ -257,5 +253,5 @@ class Drawings:
                     shown, image=probes.pictures[i], title=f"{name}, {title}", dead=dead.get(name)
                 )
                 pictures[f"feature_maps/{self._numbered[name]}/{self._slugs[i]}"] = picture
-                if i == 0 and name in pools:
+                if i == 0 and name in self._pools:
                     looks[f"{name}/{self._slugs[0]}"] = Look.of(shown, picture)

@@ -30,9 +30,9 @@ def settings(config: Config, inspection: LayerTable) -> dict[str, bool | float |
         "model": config.name,
         "data": config.data.name,
         "parameters": inspection.params,
-        "optimizer": config.train.optimizer.word(),
+        "optimizer": config.train.optimizer.type,
         "lr": config.train.optimizer.lr,
-        "schedule": config.train.schedule.word(),
+        "schedule": config.train.schedule.type,
         "epochs": config.train.epochs,
         "batch_size": config.train.batch_size,
         "label_smoothing": config.train.label_smoothing,
@@ -150,7 +150,7 @@ class Logbook:
         looks = self._evolution.animations(self._drawings.looks, image=pictures[0] if len(pictures) else None)
         for layer, gif in looks if self._steps else ():
             if len(gif) + _POINT <= self._left():
-                self._board.animations(step, {f"evolution/{self._numbered[layer]}": gif})
+                self._board.pictures(step, {f"evolution/{self._numbered[layer]}": gif})
             else:
                 self._left_out.append(f"the animation of {layer}")
         if self._left_out:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from cnncli.config.network import Network, Node
-from cnncli.layers import BatchNorm, Conv, Dropout, Dropout2d, Flatten, Identity, Reach, Shape
+from cnncli.layers import Conv, Dropout, Dropout2d, Flatten, Identity, Reach, Shape
 from cnncli.layers.base import Reads
 from cnncli.windows import Adaptive
 
@@ -15,14 +15,14 @@ class Part:
     """One of the operations that a node is made of.
 
     Attributes:
-        word: its kind, as in configs; as in ATen where they have no word for it.
+        type: its type, as in configs; as in ATen where they have no word for it.
         numbers: in its output for one image; None where unknown.
         item_bytes: of one of them.
         inplace: whether it writes over what it reads, or looks at it otherwise.
         aside: whether it works on some of the numbers before it, of which the others are read as well.
     """
 
-    word: str
+    type: str
     numbers: int | None
     item_bytes: int = 4
     inplace: bool = False
@@ -35,7 +35,7 @@ class GraphNode:
 
     Attributes:
         name: unique in the graph.
-        type: the word for its kind, as in configs.
+        type: as in configs.
         inputs: names of the nodes it reads; `input` is the network's input.
         shape: of its output, without batch axis; None where unknown.
         reads: which positions of its inputs a unit reads. Inputs of one position are read by every unit.
@@ -95,15 +95,15 @@ def graph_of(network: Network, name: str) -> Graph:
     nodes = tuple(
         GraphNode(
             name=node.name,
-            type=node.layer.word(),
+            type=node.layer.type,
             inputs=node.inputs,
             shape=node.shape,
             reads=node.description.reads,
             statistics=node.description.statistics,
             params=node.description.params,
             macs=node.description.macs,
-            buffer_bytes=_running_statistics(node),
-            groups=getattr(node.layer, "groups", 1),
+            buffer_bytes=node.description.buffer_bytes,
+            groups=node.description.groups,
             parts=tuple(_parts(node)),
             view=isinstance(node.layer, Flatten | Identity | Dropout | Dropout2d),
             notes=node.description.notes,
@@ -120,13 +120,5 @@ def _parts(node: Node) -> Iterator[Part]:
         channels, *sizes = node.input_shapes[0]
         padded = (size + sum(pads) for size, pads in zip(sizes, layer.pads(), strict=True))
         yield Part("pad", channels * prod(padded))
-    after = (getattr(layer, "norm", None), getattr(layer, "activation", None))
-    for each in (layer, *after):
-        if each is not None:
-            yield Part(each.word(), numbers)
-
-
-def _running_statistics(node: Node) -> int:
-    """Bytes of batch norm's mean and variance per channel, and its count of batches."""
-    norms = [each for each in (node.layer, getattr(node.layer, "norm", None)) if isinstance(each, BatchNorm)]
-    return len(norms) * (2 * 4 * node.shape[0] + 8)
+    for each in (layer, *layer.followers().values()):
+        yield Part(each.type, numbers)

@@ -95,7 +95,7 @@ def _bytes(part: Part) -> int:
 
 def _index_bytes(part: Part) -> int:
     """Of the places of a max pool's output."""
-    return (part.numbers or 0) * 8 if part.word in _INDEXED else 0
+    return (part.numbers or 0) * 8 if part.type in _INDEXED else 0
 
 
 def _kept_bytes(graph: Graph) -> int:
@@ -107,17 +107,17 @@ def _kept_bytes(graph: Graph) -> int:
     for node in graph.nodes:
         tensors = [tensor for name in node.inputs for tensor in memory[name]]
         for number, part in enumerate(_parts(node)):
-            if part.word in _READ_AGAIN or not part_is_known(part.word):
+            if part.type in _READ_AGAIN or not part_is_known(part.type):
                 kept.update(tensors)
             besides += _index_bytes(part)
-            if part.word in ("flatten", "identity"):
+            if part.type in ("flatten", "identity"):
                 continue
             made = f"{node.name}#{number}"
             tensors = [*tensors, made] if part.aside else [made]
             sizes[made] = _bytes(part)
-            if part.word in _KEPT or not part_is_known(part.word):
+            if part.type in _KEPT or not part_is_known(part.type):
                 kept.add(made)
-            if part.word in ("dropout", "dropout2d"):
+            if part.type in ("dropout", "dropout2d"):
                 besides += part.numbers or 0  # the mask, a byte each
         memory[node.name] = tensors
     return sum(sizes[tensor] for tensor in kept | {"input"}) + besides
@@ -125,7 +125,7 @@ def _kept_bytes(graph: Graph) -> int:
 
 def _is_known(node: GraphNode) -> bool:
     """Whether all of a node's operations are known, or at least work number by number or without weights."""
-    return node.macs is not None or all(part_is_known(part.word) for part in _parts(node))
+    return node.macs is not None or all(part_is_known(part.type) for part in _parts(node))
 
 
 def part_is_known(word: str) -> bool:

@@ -44,8 +44,8 @@ Join = Add | Concat
 
 AnyLayer = Writable | Join
 
-LAYERS: dict[str, type[Writable]] = {kind.word(): kind for kind in get_args(Writable)}
-"""The word in a config -> the class."""
+LAYERS: dict[str, type[Writable]] = {each.type_name(): each for each in get_args(Writable)}
+"""The type as a config writes it -> the class."""
 
 __all__ = [
     "LAYERS",

@@ -5,8 +5,9 @@ Letters for shapes: C channels, H height, W width, F features. Shapes have no ba
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar, Self
 
-from cnncli.fields import Kind
+from cnncli.fields import Choice
 from cnncli.windows import Window
 
 Shape = tuple[int, ...]
@@ -29,6 +30,22 @@ class Unknown:
 Reads = Reach | Unknown | tuple[Window, ...]
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a convolution: `count` of them, each of `depth` slices of `height` x `width`."""
+
+    count: int
+    depth: int
+    height: int
+    width: int
+    biases: int
+
+    @property
+    def weights(self) -> int:
+        """Numbers in the kernels."""
+        return self.count * self.depth * self.height * self.width
+
+
 @dataclass(frozen=True, kw_only=True)
 class Description:
     """What a layer does to one input shape.
@@ -40,6 +57,9 @@ class Description:
             on what it reads, on everything that any unit reads.
         params: trainable parameters.
         macs: multiply-accumulates of convolution and linear layers for one image, bias not counted.
+        buffer_bytes: what is saved with the weights but not learned (running means and variances).
+        kernels: of a convolution.
+        groups: of a convolution.
         notes: what a reader of the table should know.
     """
 
@@ -48,6 +68,9 @@ class Description:
     statistics: bool = False
     params: int = 0
     macs: int = 0
+    buffer_bytes: int = 0
+    kernels: Kernels | None = None
+    groups: int = 1
     notes: tuple[str, ...] = ()
 
 
@@ -63,7 +86,7 @@ class ShapeError(Exception):
         self.about_channels = about_channels
 
 
-class Layer(Kind):
+class Layer(Choice):
     """One layer of a config.
 
     Attributes:
@@ -71,6 +94,46 @@ class Layer(Kind):
     """
 
     name: str | None = None
+
+    has_kernels: ClassVar[bool] = False
+    """Whether it is a convolution, transposed or not: each output channel has a kernel of its own."""
+    is_pool: ClassVar[bool] = False
+    is_norm: ClassVar[bool] = False
+    """Whether it normalizes and adds a bias per channel, so that a bias before it is useless."""
+    is_activation: ClassVar[bool] = False
+    gives_logits: ClassVar[bool] = False
+    """Whether its outputs are the classes."""
+    keeps_channels: ClassVar[bool] = False
+    """Whether each output channel is made from the input channel of the same number."""
+    keeps_zero: ClassVar[bool] = False
+    """Whether, besides, a channel that is 0 everywhere stays so."""
+
+    @property
+    def has_feature_maps(self) -> bool:
+        """Whether its output is drawn while a network trains: convolutions and pools."""
+        return self.has_kernels or self.is_pool
+
+    @property
+    def can_die(self) -> bool:
+        """Whether its outputs can become 0 for good: it ends in an activation that is 0 over half of the line."""
+        return False
+
+    @property
+    def takes_batch_statistics(self) -> bool:
+        """Whether in training it takes mean and variance over the images of a batch."""
+        return False
+
+    def followers(self) -> "dict[str, Layer]":
+        """The `norm` and the `activation` that are given on the layer, in the order of computation."""
+        return {}
+
+    def for_classes(self, classes: int) -> Self:
+        """The layer in a network for that many classes."""
+        return self
+
+    def before_norm(self) -> Self:
+        """The layer where only a norm reads it: without a bias, unless one was asked for."""
+        return self
 
     def describe(self, shape: Shape) -> Description:
         """Say what the layer makes of an input of shape `(C, H, W)` or `(F,)`.
@@ -85,7 +148,7 @@ def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
     """`(C, H, W)`, or a ShapeError that says why `layer` needs it."""
     if len(shape) != 3:
         raise ShapeError(
-            f"{layer.word()} needs an image (channels, height, width), not a row of numbers; "
+            f"{layer.type} needs an image (channels, height, width), not a row of numbers; "
             "place it before flatten, linear and global pools"
         )
     channels, height, width = shape
@@ -95,9 +158,7 @@ def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
 def row(shape: Shape, layer: Layer) -> int:
     """`F`, or a ShapeError that says how to get from an image to a row of numbers."""
     if len(shape) != 1:
-        raise ShapeError(
-            f"{layer.word()} needs a row of numbers, not an image; put flatten or global_avg_pool before it"
-        )
+        raise ShapeError(f"{layer.type} needs a row of numbers, not an image; put flatten or global_avg_pool before it")
     return shape[0]
 
 

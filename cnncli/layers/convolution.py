@@ -1,22 +1,24 @@
 """Convolutions, with the norm and the activation that may be given on them."""
 
-from typing import Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
 from cnncli.fields import Pair, PairFromZero, Positive
 from cnncli.layers.activation import ActivationChoice
-from cnncli.layers.base import Description, Layer, Shape, ShapeError, format_shape, image, slide
+from cnncli.layers.base import Description, Kernels, Shape, ShapeError, format_shape, image, slide
+from cnncli.layers.composite import Composite
 from cnncli.layers.norm import NormChoice
 from cnncli.windows import Sliding, Transposed
 
 Padding = Literal["same", "valid"] | PairFromZero
 
 
-class _Convolution(Layer):
+class _Convolution(Composite):
     """Fields that both convolutions have; names and meanings as in `torch.nn.Conv2d`."""
 
     principal = "out_channels"
+    has_kernels: ClassVar[bool] = True
 
     out_channels: Positive
     kernel_size: Pair
@@ -32,8 +34,12 @@ class _Convolution(Layer):
         """Whether there is a bias: as given, else only where no norm follows."""
         return self.norm is None if self.bias is None else self.bias
 
-    def _weights(self, in_channels: int) -> int:
-        """Numbers in the kernels: each looks at `in_channels / groups` channels."""
+    def before_norm(self) -> Self:
+        """See `Layer.before_norm`."""
+        return self.model_copy(update={"bias": False}) if self.bias is None and self.activation is None else self
+
+    def _kernels(self, in_channels: int) -> Kernels:
+        """The kernels: each looks at `in_channels / groups` channels."""
         for channels, name in ((in_channels, "input channels"), (self.out_channels, "out_channels")):
             if channels % self.groups:
                 raise ShapeError(
@@ -41,24 +47,33 @@ class _Convolution(Layer):
                     f"use a divisor of both {in_channels} and {self.out_channels}",
                     about_channels=True,
                 )
-        height, width = self.kernel_size
-        return self.out_channels * (in_channels // self.groups) * height * width
+        biases = self.out_channels if self.has_bias else 0
+        return Kernels(self.out_channels, in_channels // self.groups, *self.kernel_size, biases)
 
     def _described(
-        self, shape: Shape, reads: tuple[Sliding, Sliding] | tuple[Transposed, Transposed], weights: int, macs: int
+        self,
+        shape: Shape,
+        reads: tuple[Sliding, Sliding] | tuple[Transposed, Transposed],
+        kernels: Kernels,
+        positions: tuple[int, int],
     ) -> Description:
-        """The description of kernels, bias and norm together."""
-        params = weights + (self.out_channels if self.has_bias else 0)
-        if self.norm is None:
-            return Description(shape=shape, reads=reads, params=params, macs=macs)
-        norm = self.norm.describe(shape)
-        return Description(shape=shape, reads=reads, statistics=norm.statistics, params=params + norm.params, macs=macs)
+        """The description of a layer that uses each weight once at each of height x width positions."""
+        return self.with_followers(
+            Description(
+                shape=shape,
+                reads=reads,
+                params=kernels.weights + kernels.biases,
+                macs=kernels.weights * positions[0] * positions[1],
+                kernels=kernels,
+                groups=self.groups,
+            )
+        )
 
 
 class Conv(_Convolution):
     """`torch.nn.Conv2d`: one kernel of depth `in_channels / groups` for each of its `out_channels` feature maps."""
 
-    kind: Literal["conv"] = "conv"
+    type: Literal["conv"] = "conv"
     padding: Padding = (0, 0)
 
     def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -94,23 +109,23 @@ class Conv(_Convolution):
     def describe(self, shape: Shape) -> Description:
         """See `Layer.describe`: `(C, H, W)` to `(out_channels, H', W')`."""
         channels, height, width = image(shape, self)
-        weights = self._weights(channels)
+        kernels = self._kernels(channels)
         windows = self.windows()
         out = (self.out_channels, *slide(windows, (height, width), f"a kernel of {format_shape(self.kernel_size)}"))
-        return self._described(out, windows, weights, macs=weights * out[1] * out[2])
+        return self._described(out, windows, kernels, positions=(out[1], out[2]))
 
 
 class ConvTranspose(_Convolution):
     """`torch.nn.ConvTranspose2d`: every input position stamps the kernel onto the output, `stride` apart."""
 
-    kind: Literal["conv_transpose"] = "conv_transpose"
+    type: Literal["conv_transpose"] = "conv_transpose"
     padding: PairFromZero = (0, 0)
     output_padding: PairFromZero = (0, 0)
 
     def describe(self, shape: Shape) -> Description:
         """See `Layer.describe`: `(C, H, W)` to `(out_channels, H', W')`."""
         channels, height, width = image(shape, self)
-        weights = self._weights(channels)
+        kernels = self._kernels(channels)
         for extra, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if extra >= max(stride, dilation):
                 raise ShapeError(f"output_padding: {extra} must be smaller than stride or dilation; lower it")
@@ -122,4 +137,4 @@ class ConvTranspose(_Convolution):
         )
         windows = (over_height, over_width)
         out = (self.out_channels, *slide(windows, (height, width), f"a kernel of {format_shape(self.kernel_size)}"))
-        return self._described(out, windows, weights, macs=weights * height * width)
+        return self._described(out, windows, kernels, positions=(height, width))

@@ -4,12 +4,13 @@ from typing import Literal
 
 from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.base import Description, Layer, Shape, ShapeError, format_shape
+from cnncli.layers.composite import Composite
 
 
-class Add(Layer):
+class Add(Composite):
     """The sum of several paths of one shape, as at the end of a residual block (He et al., 2015)."""
 
-    kind: Literal["add"] = "add"
+    type: Literal["add"] = "add"
 
     activation: ActivationChoice = None
 
@@ -21,13 +22,13 @@ class Add(Layer):
         """
         if len(set(shapes)) > 1:
             raise ShapeError(f"paths of different shapes cannot be added: {_listed(shapes)}")
-        return Description(shape=shapes[0])
+        return self.with_followers(Description(shape=shapes[0]))
 
 
 class Concat(Layer):
     """The channels of several paths one after another, as in Inception (Szegedy et al., 2014)."""
 
-    kind: Literal["concat"] = "concat"
+    type: Literal["concat"] = "concat"
 
     def join(self, shapes: tuple[Shape, ...]) -> Description:
         """What the inputs of these shapes are side by side: the sum of their channels.

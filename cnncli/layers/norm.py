@@ -1,26 +1,36 @@
 """Normalizations. Each keeps the shape and has a weight and a bias per channel (or feature)."""
 
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from cnncli.fields import OneOf, Positive
 from cnncli.layers.base import Description, Layer, Shape, ShapeError, format_shape
 
 
-class BatchNorm(Layer):
+class _Norm(Layer):
+    is_norm: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
+
+
+class BatchNorm(_Norm):
     """`torch.nn.BatchNorm2d` or `BatchNorm1d`: in use, a fixed scale and shift per channel."""
 
-    kind: Literal["batch_norm"] = "batch_norm"
+    type: Literal["batch_norm"] = "batch_norm"
+
+    @property
+    def takes_batch_statistics(self) -> bool:
+        """See `Layer`."""
+        return True
 
     def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`."""
-        return Description(shape=shape, params=2 * shape[0])
+        """See `Layer.describe`; the buffers are mean and variance per channel, and a count of batches."""
+        return Description(shape=shape, params=2 * shape[0], buffer_bytes=2 * 4 * shape[0] + 8)
 
 
-class GroupNorm(Layer):
+class GroupNorm(_Norm):
     """`torch.nn.GroupNorm`: mean and variance of each group of channels over the whole map (Wu and He, 2018)."""
 
-    kind: Literal["group_norm"] = "group_norm"
+    type: Literal["group_norm"] = "group_norm"
     principal = "num_groups"
 
     num_groups: Positive
@@ -41,10 +51,10 @@ class GroupNorm(Layer):
         return Description(shape=shape, statistics=True, params=2 * shape[0])
 
 
-class LayerNorm(Layer):
+class LayerNorm(_Norm):
     """`torch.nn.LayerNorm` over the channels of each position (as in ConvNeXt), or over the features of a row."""
 
-    kind: Literal["layer_norm"] = "layer_norm"
+    type: Literal["layer_norm"] = "layer_norm"
 
     def describe(self, shape: Shape) -> Description:
         """See `Layer.describe`."""

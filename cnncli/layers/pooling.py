@@ -1,6 +1,6 @@
 """Pools: each channel on its own, so the number of channels stays."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from cnncli.fields import Pair, PairFromZero
 from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape, image, slide
@@ -8,7 +8,13 @@ from cnncli.windows import Adaptive, Resampled, Sliding
 
 
 class _Pool(Layer):
-    """Fields that both pools have; names and meanings as in `torch.nn.MaxPool2d`."""
+    is_pool: ClassVar[bool] = True
+    keeps_channels: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
+
+
+class _SlidingPool(_Pool):
+    """Fields that both pools with a kernel have; names and meanings as in `torch.nn.MaxPool2d`."""
 
     principal = "kernel_size"
 
@@ -55,17 +61,17 @@ class _Pool(Layer):
         return Description(shape=(channels, *size), reads=windows)
 
 
-class MaxPool(_Pool):
+class MaxPool(_SlidingPool):
     """`torch.nn.MaxPool2d`: the largest number in each window."""
 
-    kind: Literal["max_pool"] = "max_pool"
+    type: Literal["max_pool"] = "max_pool"
     dilation: Pair = (1, 1)
 
     def _dilations(self) -> tuple[int, int]:
         return self.dilation
 
     def pads(self) -> tuple[int, int]:
-        """See `_Pool.pads`."""
+        """See `_SlidingPool.pads`."""
         height, width = super().pads()
         for kernel, pad in zip(self.kernel_size, (height, width), strict=True):
             if pad > kernel // 2:
@@ -76,14 +82,14 @@ class MaxPool(_Pool):
         return (height, width)
 
 
-class AvgPool(_Pool):
+class AvgPool(_SlidingPool):
     """`torch.nn.AvgPool2d`: the mean of each window; padding counts as zeros unless `count_include_pad` is off."""
 
-    kind: Literal["avg_pool"] = "avg_pool"
+    type: Literal["avg_pool"] = "avg_pool"
     count_include_pad: bool = True
 
 
-class _AdaptivePool(Layer):
+class _AdaptivePool(_Pool):
     principal = "output_size"
 
     output_size: Pair
@@ -98,16 +104,16 @@ class _AdaptivePool(Layer):
 class AdaptiveAvgPool(_AdaptivePool):
     """`torch.nn.AdaptiveAvgPool2d`: the mean of each of `output_size` bins, which may differ in size by one."""
 
-    kind: Literal["adaptive_avg_pool"] = "adaptive_avg_pool"
+    type: Literal["adaptive_avg_pool"] = "adaptive_avg_pool"
 
 
 class AdaptiveMaxPool(_AdaptivePool):
     """`torch.nn.AdaptiveMaxPool2d`: the largest number of each of `output_size` bins."""
 
-    kind: Literal["adaptive_max_pool"] = "adaptive_max_pool"
+    type: Literal["adaptive_max_pool"] = "adaptive_max_pool"
 
 
-class _GlobalPool(Layer):
+class _GlobalPool(_Pool):
     def describe(self, shape: Shape) -> Description:
         """See `Layer.describe`: `(C, H, W)` to `(C,)`, one number per channel."""
         channels, _, _ = image(shape, self)
@@ -117,19 +123,21 @@ class _GlobalPool(Layer):
 class GlobalAvgPool(_GlobalPool):
     """The mean of each channel (Lin, Chen and Yan, "Network in Network", 2013)."""
 
-    kind: Literal["global_avg_pool"] = "global_avg_pool"
+    type: Literal["global_avg_pool"] = "global_avg_pool"
 
 
 class GlobalMaxPool(_GlobalPool):
     """The largest number of each channel."""
 
-    kind: Literal["global_max_pool"] = "global_max_pool"
+    type: Literal["global_max_pool"] = "global_max_pool"
 
 
 class Upsample(Layer):
     """`torch.nn.Upsample`: more positions, by a whole `scale_factor` or to a `size`."""
 
-    kind: Literal["upsample"] = "upsample"
+    type: Literal["upsample"] = "upsample"
+    keeps_channels: ClassVar[bool] = True
+    keeps_zero: ClassVar[bool] = True
     principal = "scale_factor"
 
     scale_factor: Pair | None = None

@@ -18,7 +18,6 @@ from cnncli.layers import (
     AdaptiveAvgPool,
     AdaptiveMaxPool,
     Add,
-    AnyLayer,
     AvgPool,
     BatchNorm,
     Concat,
@@ -34,6 +33,7 @@ from cnncli.layers import (
     GroupNorm,
     Hardswish,
     Identity,
+    Layer,
     LayerNorm,
     LeakyRelu,
     Linear,
@@ -368,7 +368,7 @@ Weights = Mapping[str, Tensor]
 
 
 def trace_unit(
-    layer: AnyLayer, inputs: Sequence[Tensor], weights: Weights, unit: Unit, *, sums: Tensor | None = None
+    layer: Layer, inputs: Sequence[Tensor], weights: Weights, unit: Unit, *, sums: Tensor | None = None
 ) -> Trace:
     """Work out one unit of a layer in use (dropout passes everything, batch norm has its running statistics).
 
@@ -405,10 +405,7 @@ def trace_unit(
             return _without_window(layer, inputs, weights, unit)
 
 
-_Passing = Norm | Activation | Dropout | Dropout2d | Identity | Flatten | Add | Concat
-
-
-def _without_window(layer: _Passing, inputs: Sequence[Tensor], weights: Weights, unit: Unit) -> Trace:
+def _without_window(layer: Layer, inputs: Sequence[Tensor], weights: Weights, unit: Unit) -> Trace:
     """The layers of which a unit reads one position of each input, or passes a number on."""
     x = inputs[0]
     match layer:
@@ -417,7 +414,7 @@ def _without_window(layer: _Passing, inputs: Sequence[Tensor], weights: Weights,
             return Trace((), (Term(unit, before, scaling.factor),), (Normalized(before, scaling, scaling(before)),))
         case Relu() | LeakyRelu() | Elu() | Gelu() | Silu() | Tanh() | Sigmoid() | Hardswish():
             before = x[unit.index].item()
-            return Trace((), (Term(unit, before, 1.0),), (Activated(layer.word(), before, activated(layer, before)),))
+            return Trace((), (Term(unit, before, 1.0),), (Activated(layer.type, before, activated(layer, before)),))
         case Dropout() | Dropout2d() | Identity():
             return _passed_on(x, unit)
         case Flatten():
@@ -430,7 +427,7 @@ def _without_window(layer: _Passing, inputs: Sequence[Tensor], weights: Weights,
         case Concat():
             source, channel = _path_of(unit.channel, [len(each) for each in inputs])
             return _passed_on(inputs[source], Unit((channel, *unit.index[1:])), source)
-    assert_never(layer)
+    raise AssertionError(layer.type)
 
 
 def _passed_on(x: Tensor, unit: Unit, source: int = 0) -> Trace:
@@ -478,7 +475,7 @@ def _finished(
         stages.append(Normalized(before, scaling, scaling(before)))
     if activation is not None:
         before = stages[-1].value
-        stages.append(Activated(activation.word(), before, activated(activation, before)))
+        stages.append(Activated(activation.type, before, activated(activation, before)))
     return tuple(stages)
 
 

@@ -6,7 +6,6 @@ from cnncli.config.config import Config
 from cnncli.config.network import Network
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import LayerTable, Row, inspect_graph
-from cnncli.layers import Conv
 from cnncli.lessons.notation import by
 from cnncli.lessons.page import Block, Formula, Heading, Page, Prose, Step, Table, TryNext
 from cnncli.lessons.receptive_field import shape_of
@@ -107,12 +106,10 @@ def _worked(network: Network) -> list[Block]:
     """The cost of each convolution as a product."""
     steps: list[Block] = []
     for node in network.nodes:
-        if isinstance(node.layer, Conv):
-            outs, height, width = node.shape
-            depth = node.input_shapes[0][0] // node.layer.groups
-            kernel = by(node.layer.kernel_size)
+        if (kernels := node.description.kernels) is not None and node.layer.type == "conv":
             formula = Formula(
-                f"{by((height, width))} places x {outs} kernels x depth {depth} x {kernel} = "
+                f"{by(node.shape[1:])} places x {kernels.count} kernels x depth {kernels.depth} x "
+                f"{by((kernels.height, kernels.width))} = "
                 f"{node.description.macs:,} MACs"
             )
             steps.append(Step(node.name, (formula,)))

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from cnncli.data.digits import load_digits
-from cnncli.data.images import resized
+from cnncli.data.images import resize
 from cnncli.errors import UsageError
-from cnncli.layers import Conv
 from cnncli.lessons.notation import grid
 from cnncli.lessons.page import Block, Figures, Grid, Page, Picture, Prose, Sign, Step, TryNext, Values
 from cnncli.lessons.reference import CLASSIC, corr2d
@@ -53,7 +52,7 @@ def feature_maps(x: Values | None, number: int) -> Page:
 def learned_maps(run: Run, layer: str | None, seen: InputImage) -> Page:
     """The page about the kernels of a trained layer, and the maps they make of a picture."""
     node = run.node(layer or next(iter(run.model.kernels()), ""))
-    if not isinstance(node.layer, Conv):
+    if not node.layer.has_kernels:
         raise UsageError(f"--layer: {node.name} is no convolution", remedy=f"one of {', '.join(run.model.kernels())}")
     with torch.inference_mode():
         maps = run.model.outputs(seen.image[None], [node.name])[node.name][0]  # (O, OH, OW)
@@ -82,7 +81,7 @@ def _digit(number: int) -> tuple[Tensor, str]:
     test = load_digits().test
     if number >= len(test):
         raise UsageError(f"--image: there are {len(test)} digits, 0 to {len(test) - 1}")
-    picture = resized(test.images[number][None], (_SIDE, _SIDE))[0, 0]
+    picture = resize(test.images[number][None], (_SIDE, _SIDE))[0, 0]
     return picture.double() / 255, f"digit {number} (a {int(test.labels[number])})"
 
 

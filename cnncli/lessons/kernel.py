@@ -3,7 +3,7 @@
 import torch
 
 from cnncli.config.config import Config
-from cnncli.layers import Conv, format_shape
+from cnncli.layers import format_shape
 from cnncli.lessons.channels import layer_numbers, slices
 from cnncli.lessons.notation import by, grid, number, operand
 from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Sign, Step, Table, TryNext
@@ -64,18 +64,15 @@ def _table(config: Config) -> Table:
     """Every convolution of a config: its kernels, and the numbers in them."""
     rows = []
     for node in config.network.nodes:
-        layer = node.layer
-        if isinstance(layer, Conv):
-            depth = node.input_shapes[0][0] // layer.groups
-            weights = layer.out_channels * depth * layer.kernel_size[0] * layer.kernel_size[1]
+        if (kernels := node.description.kernels) is not None:
             rows.append(
                 (
                     node.name,
-                    str(layer.out_channels),
-                    str(depth),
-                    by(layer.kernel_size),
-                    f"{weights:,}",
-                    f"{layer.out_channels if layer.has_bias else 0}",
+                    str(kernels.count),
+                    str(kernels.depth),
+                    by((kernels.height, kernels.width)),
+                    f"{kernels.weights:,}",
+                    str(kernels.biases),
                     format_shape(node.shape),
                 )
             )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cnncli.data.decode import UnreadableImageError, decode, refusing_bombs
+from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings
 from cnncli.errors import UsageError
 from cnncli.lessons.page import Values
 
@@ -141,7 +141,7 @@ def picture_size(path: Path, option: str) -> tuple[int, int, str]:
     """
     _check_file(path, option)
     try:
-        with refusing_bombs(), Image.open(path) as image:
+        with decoder_warnings(), Image.open(path) as image:
             return image.width, image.height, image.mode
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many(option, f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None

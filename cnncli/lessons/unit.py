@@ -138,7 +138,7 @@ def unit_page(run: Run, node: Node, unit: Unit, seen: InputImage) -> Page:
     """The page about one unit of a trained network."""
     worked = work_out(run, seen, node, unit)
     decimals = decimals_of(worked)
-    kind = f"{node.name} ({node.layer.word()})"
+    kind = f"{node.name} ({node.layer.type})"
     return Page(
         f"Unit: {node.name}, {place(unit, of=node.name)}",
         (

@@ -29,7 +29,7 @@ class Batches(Protocol):
         """Images in the whole batch of a step, from 0."""
         ...
 
-    def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start_step: int = 0, shard: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (N, C, H, W) in float32 and labels (N,) in int64, from a step of an epoch on."""
         ...
 
@@ -87,7 +87,7 @@ def evaluate(model: nn.Module, batches: Batches, classes: int, group: Group = AL
     loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
     counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     with evaluating(model), torch.inference_mode():
-        for images, labels in batches.epoch(1, share=group.share):
+        for images, labels in batches.epoch(1, shard=group.share):
             logits: Tensor = model(images)  # (N, classes)
             loss += F.cross_entropy(logits, labels, reduction="sum")
             counts += confusion_counts(labels, logits.argmax(dim=1), classes)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Self
 
 from cnncli.drawing.sheet import Cell, Section, card, sheet
-from cnncli.layers import Activation
 from cnncli.views.patches import CARD_TILE, LARGEST, MOST_PADDING, TILE, crop_test_image, patch_panels, patch_tile
 from cnncli.views.units import (
     Patch,
@@ -21,7 +20,6 @@ from cnncli.views.units import (
     crop_patch,
     filter_name,
     images_at_once,
-    is_output,
     layers_with_filters,
     left_out,
     select_filters,
@@ -86,7 +84,7 @@ class ActivationMaximization(View):
         if not self.layers:
             nodes = tuple(dict.fromkeys((*nodes, run.network.nodes[-1])))
         chosen = {
-            node.name: select_filters(node, self.filters, MOST_CLASSES if is_output(run, node) else MOST_FILTERS)
+            node.name: select_filters(node, self.filters, MOST_CLASSES if node.layer.gives_logits else MOST_FILTERS)
             for node in nodes
         }
         images = (images for images, _ in run.batches(batch_size=images_at_once(run.network)).epoch(1))
@@ -179,7 +177,7 @@ def maximize(
 def _outputs(model: CnnModule, node: Node, images: Tensor, *, before_activation: bool) -> Tensor:
     """The outputs of a layer for images (N, C, H, W), or the numbers before its activation function if it has one."""
     module = model.layer(node)
-    activation = module if isinstance(node.layer, Activation) else dict(module.named_children()).get("activation")
+    activation = module if node.layer.is_activation else dict(module.named_children()).get("activation")
     if activation is None or not before_activation:
         return model.outputs(images, [node.name])[node.name]
     before: list[Tensor] = []
@@ -278,7 +276,7 @@ def _picture(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -
             )
         )
         reached.append(value >= best.value)
-    title = f"{node.name}: images made to activate its {'classes' if is_output(run, node) else 'filters'}"
+    title = f"{node.name}: images made to activate its {'classes' if node.layer.gives_logits else 'filters'}"
     position = center_unit(node)
     where = "the whole image"
     if position:

@@ -18,14 +18,12 @@ from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
 from cnncli.errors import UsageError
 from cnncli.views.view import (
-    MAPPED,
     Images,
     Invert,
     Layers,
     Picture,
     View,
     dead_caption,
-    is_layer,
     read_images,
     select_layers,
 )
@@ -78,7 +76,7 @@ class FeatureMaps(View):
 
     def _nodes(self, run: Run) -> tuple[Node, ...]:
         if not self.layers:
-            return select_layers(run, (), is_layer(MAPPED), "feature maps")
+            return select_layers(run, (), lambda layer: layer.has_feature_maps, "feature maps")
         for name in self.layers:
             node = run.node(name)
             if not _has_maps(node):
@@ -91,7 +89,7 @@ class FeatureMaps(View):
 
 
 def _has_maps(node: Node) -> bool:
-    return len(node.shape) == 3 or isinstance(node.layer, MAPPED)
+    return len(node.shape) == 3 or node.layer.has_feature_maps
 
 
 def _answer(run: Run, image: InputImage, logits: Tensor) -> str:
@@ -108,8 +106,7 @@ def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str)
     from cnncli.tensorboard.event_file import slug
 
     captions = [answer, _unit_caption(run.row(node))]
-    stages = [getattr(node.layer, part, None) for part in ("norm", "activation")]
-    after = " and ".join(stage.word() for stage in stages if stage is not None)
+    after = " and ".join(layer.type for layer in node.layer.followers().values())
     page, card = (
         feature_map_picture(
             maps,

@@ -17,7 +17,7 @@ from cnncli.drawing.color import NOT_FINITE, Scale
 from cnncli.drawing.grid import BAR_WIDTH, Bar, Strip, compose, room
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
-from cnncli.views.view import CONVOLUTIONS, Layers, Option, Picture, View, dead_caption, is_layer, select_layers
+from cnncli.views.view import Layers, Option, Picture, View, dead_caption, select_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,11 +58,11 @@ class Kernels(View):
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture of each convolution; filters that read red, green and blue also in color."""
         weights = run.model.kernels()
-        for node in select_layers(run, self.layers, is_layer(CONVOLUTIONS), "kernels"):
+        for node in select_layers(run, self.layers, lambda layer: layer.has_kernels, "kernels"):
             weight, tag = weights[node.name], f"kernels/{run.network.numbered()[node.name]}"
             values = _values(weight)
             scales = self._scales(values, weights.values())
-            groups = node.input_shapes[0][0] // values.shape[1]
+            groups = node.description.groups
             shared = self.scale == "run" and len(weights) > 1
             page, card = (
                 kernel_picture(

@@ -22,7 +22,6 @@ from cnncli.views.units import (
     crop_patch,
     filter_name,
     images_at_once,
-    is_output,
     layers_with_filters,
     left_out,
     select_filters,
@@ -186,7 +185,7 @@ def _picture(run: Run, node: Node, shown: Sequence[TopActivations], every: Seque
     counts = [f"{dead} of {len(every)} filters are dead: always 0."] if dead else []
     counts += left_out(node, len(shown))
     cropped = _crop_captions(run, node, [each.patch for filter_ in filters for each in filter_.patches])
-    title = f"{node.name}: what activates its {'classes' if is_output(run, node) else 'filters'} most"
+    title = f"{node.name}: what activates its {'classes' if node.layer.gives_logits else 'filters'} most"
     legend = "Below each: its image, the class and the activation, the number of the test image"
     legend += " at the row and column of the unit." if len(node.shape) == 3 else "."
     return Picture(

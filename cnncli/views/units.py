@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.units import Interval, UnitReceptiveField, unit_receptive_field
-from cnncli.views.view import CONVOLUTIONS, is_layer, select_layers
+from cnncli.views.view import select_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,9 +34,9 @@ def layers_with_filters(run: Run, names: Sequence[str]) -> tuple[Node, ...]:
         UsageError: there is no layer of such a name.
     """
     if not names:
-        convolutions = tuple(filter(is_layer(CONVOLUTIONS), run.network.nodes))
+        convolutions = tuple(node for node in run.network.nodes if node.layer.has_kernels)
         return convolutions or run.network.nodes[-1:]
-    return select_layers(run, names, lambda node: True, "filters")
+    return select_layers(run, names, lambda layer: True, "filters")
 
 
 def select_filters(node: Node, numbers: Sequence[int], most: int) -> list[int]:
@@ -52,14 +52,9 @@ def select_filters(node: Node, numbers: Sequence[int], most: int) -> list[int]:
     return list(numbers) or list(range(min(count, most)))
 
 
-def is_output(run: Run, node: Node) -> bool:
-    """Whether the numbers of a layer are the logits of the classes."""
-    return node == run.network.nodes[-1]
-
-
 def filter_name(run: Run, node: Node, number: int) -> str:
     """`filter 3`, of logits `class 3`, of another layer without positions `number 3`."""
-    if is_output(run, node):
+    if node.layer.gives_logits:
         name = run.classes[number]
         return f"class {name}" if name == str(number) else f"class {number}, {name}"
     return f"filter {number}" if len(node.shape) == 3 else f"number {number}"

@@ -18,16 +18,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from cnncli.drawing.image import Tile, png
 from cnncli.errors import DiskError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
-from cnncli.layers import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
 
 if TYPE_CHECKING:
     from cnncli.config.network import Network, Node
@@ -41,11 +31,6 @@ _log = logging.getLogger(__name__)
 FOLDER = "show"
 """The folder of a run that pictures are saved in. For TensorBoard it is a run beside the training: no picture saved
 later evicts one that the training logged, and a run that is still training keeps its event file to itself."""
-
-CONVOLUTIONS = (Conv, ConvTranspose)
-POOLS = (MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
-MAPPED = (*CONVOLUTIONS, *POOLS)
-"""The layers whose outputs are worth a picture each; a global pool's numbers are maps of 1x1."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -170,7 +155,7 @@ def draw_all(run: Run, views: Iterable[type[View]]) -> Iterator[Picture]:
 
 
 def select_layers(
-    run: Run, names: Sequence[str], suitable: Callable[[Node], bool], requirement: str
+    run: Run, names: Sequence[str], suitable: Callable[[Layer], bool], requirement: str
 ) -> tuple[Node, ...]:
     """The layers called `names`, in that order; without names all suitable ones.
 
@@ -183,7 +168,7 @@ def select_layers(
     Raises:
         UsageError: a layer does not exist or is not suitable, or no layer is.
     """
-    able = [node for node in run.network.nodes if suitable(node)]
+    able = [node for node in run.network.nodes if suitable(node.layer)]
     if not able:
         raise UsageError(f"{run.path}: no layer of this network has {requirement}")
     for name in names:
@@ -193,11 +178,6 @@ def select_layers(
                 remedy=f"choose one of {', '.join(node.name for node in able)}",
             )
     return tuple(map(run.node, dict.fromkeys(names))) if names else tuple(able)
-
-
-def is_layer(types: tuple[type[Layer], ...]) -> Callable[[Node], bool]:
-    """Whether the layer of a node is of one of some types."""
-    return lambda node: isinstance(node.layer, types)
 
 
 def nodes_with_positions(network: Network) -> list[Node]:

@@ -204,7 +204,7 @@ def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
 
 def test_a_norm_before_anything_is_a_row() -> None:
     nodes = graph_of(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 1))).nodes
-    assert [(node.name, node.type, tuple(part.word for part in node.parts)) for node in nodes] == [
+    assert [(node.name, node.type, tuple(part.type for part in node.parts)) for node in nodes] == [
         ("0", "batch_norm", ("batch_norm", "relu")),
         ("2", "conv", ("conv",)),
     ]

@@ -145,7 +145,7 @@ def test_off_a_terminal_there_is_a_plain_line_per_epoch(run_cnncli: Cnncli) -> N
     parts = ("train", "val", "test")
     assert table["accuracy"] == [f"{results[part]['accuracy']:.2%}" for part in parts]
     assert table["7"] == [f"{results[part]['per_class']['7']:.2%}" for part in parts]
-    assert "cnncli board runs\n" in out
+    assert "cnncli tensorboard runs\n" in out
 
 
 def test_a_dry_run_prints_the_layers_and_makes_nothing(run_cnncli: Cnncli, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pixels that are kept in a file: when they are found again, when not, and what is left where something goes wrong."""
+"""Cached pixels: when they are valid, when not, and what is left after a failure."""
 
 import os
 import shutil
@@ -16,7 +16,8 @@ from PIL import Image
 
 from cnncli.config.config import read_config
 from cnncli.config.data import DataSpec
-from cnncli.data import decoding, image_cache
+from cnncli.data import decode as decode_module
+from cnncli.data import image_cache
 from cnncli.data import image_folder as image_files
 from cnncli.data.decode import decode
 from cnncli.data.image_cache import FOLDER, CachedImages
@@ -31,7 +32,7 @@ SIZE = (4, 6)
 
 @pytest.fixture(autouse=True)
 def few_bytes_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_files, "_IN_MEMORY", 10)
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", 10)
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def pixels_by_pillow(path: Path) -> list[int]:
 @contextmanager
 def no_decoding() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_files, "decode_all", None)
+        patch.setattr(image_files, "decoding", None)
         yield
 
 
@@ -76,18 +77,18 @@ def test_the_second_time_nothing_is_decoded(pets: Path, caplog: pytest.LogCaptur
     images = [*first.train.images.flatten(1).tolist(), *first.test.images.flatten(1).tolist()]
     assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
     assert len(kept(pets)) == 2
-    assert any("decoded once, into" in notice for notice in caplog.messages)
+    assert any("once, into" in notice for notice in caplog.messages)
     with no_decoding():
         second = load(pets)
     assert torch.equal(second.train.images, first.train.images)
     assert torch.equal(second.test.images, first.test.images)
     assert second.files == first.files
-    assert sum("decoded before, are read from" in notice for notice in caplog.messages) == 2
+    assert sum("decoded images from" in notice for notice in caplog.messages) == 2
 
 
 def test_sums_are_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in (10, 10, 2**20):  # decoded, found again, in memory
-        monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+        monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
         train = load(pets).train
         values = train.images.flatten(2).long()  # (N, C, H W)
         assert train.sums is not None
@@ -96,7 +97,7 @@ def test_sums_are_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_in_memory_it_is_the_same_data_set(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mapped = load(pets)
-    monkeypatch.setattr(image_files, "_IN_MEMORY", 2**20)
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", 2**20)
     held = load(pets)
     assert torch.equal(held.train.images, mapped.train.images)
     assert held.files == mapped.files
@@ -118,7 +119,7 @@ def test_a_changed_file_is_decoded_anew_and_the_old_pixels_are_removed(
     assert len({*before.files.items(), *after.files.items()}) == 3
     assert len(kept(pets)) == 2
     assert len(kept(pets) & old) == 1
-    assert any("removed that were decoded before" in notice for notice in caplog.messages)
+    assert any("decoded before" in notice for notice in caplog.messages)
     with no_decoding():
         load(pets)
 
@@ -165,7 +166,7 @@ def test_a_folder_with_a_test_part_of_its_own(pets: Path) -> None:
 def test_other_rules_make_other_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(pets)
     old = kept(pets)
-    monkeypatch.setattr(image_cache, "RULE", 2)
+    monkeypatch.setattr(image_cache, "DECODER_VERSION", 2)
     load(pets)
     new = kept(pets)
     assert not new & old
@@ -189,7 +190,7 @@ def test_the_same_names_sizes_and_times_in_another_folder_are_other_images(tmp_p
 @pytest.mark.parametrize("limit", [10, 2**20])
 def test_a_link_to_nowhere_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     load(pets)  # so that there is something that may be outdated
-    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
     (pets / "cat" / "1.png").unlink()
     (pets / "cat" / "1.png").symlink_to(pets / "nowhere")
     with pytest.raises(DataError, match=r"1 of \d images cannot be read: cat/1.png \(No such file or directory\)"):
@@ -202,15 +203,15 @@ def test_a_file_that_is_deleted_after_it_was_read_changes_the_folder(
 ) -> None:
     load(pets)
     old = kept(pets)
-    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
-    forget = image_files.forget_outdated
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
+    clean = image_files.clean_cache
 
-    def delete_and_forget(among: image_files.Listing, **rest: object) -> None:
-        fresh = image_files.Listing(root=among.root, paths=among.paths, labels=among.labels)
+    def delete_and_clean(folder: image_files.Listing, **rest: object) -> None:
+        fresh = image_files.Listing(root=folder.root, paths=folder.paths, labels=folder.labels)
         (pets / "cat" / "1.png").unlink()
-        forget(fresh, **rest)  # type: ignore[arg-type]  # handed on as it comes
+        clean(fresh, **rest)  # type: ignore[arg-type]  # handed on as it comes
 
-    monkeypatch.setattr("cnncli.data.image_folder.forget_outdated", delete_and_forget)
+    monkeypatch.setattr("cnncli.data.image_folder.clean_cache", delete_and_clean)
     assert len(load(pets).train) == 6
     assert old
     assert not kept(pets) & old
@@ -241,7 +242,7 @@ def test_a_file_cut_short_is_not_believed(pets: Path, kind: str) -> None:
 def test_what_ends_decoding_leaves_nothing(
     pets: Path, monkeypatch: pytest.MonkeyPatch, what: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(decoding, "_CHUNK_IMAGES", 1)
+    monkeypatch.setattr(decode_module, "_CHUNK_IMAGES", 1)
 
     def decode_or_not(path: Path, **target: object) -> object:
         if path.name == "3.png":
@@ -251,7 +252,7 @@ def test_what_ends_decoding_leaves_nothing(
         assert any(name.endswith(".part") for name in kept(pets))
         return decode(path, **target)  # type: ignore[arg-type]  # handed on as it comes
 
-    monkeypatch.setattr(decoding, "decode", decode_or_not)
+    monkeypatch.setattr(decode_module, "decode", decode_or_not)
     with pytest.raises(what):
         load(pets)
     assert kept(pets) == set()
@@ -276,7 +277,7 @@ def test_it_is_removed_too_where_nothing_is_decoded_into_a_file(
     pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     load(pets)
-    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
     part = pets.parent / FOLDER / "old.part"
     part.touch()
     os.utime(part, (time.time() - 3600 * 25,) * 2)
@@ -413,7 +414,7 @@ def test_memory_stays_bounded_while_a_folder_is_read_and_learned_from(
 ) -> None:
     """288 MiB of pixels, in less than half of it."""
     side, count, bound = 512, 384, 128 * 2**20
-    monkeypatch.setattr(decoding, "_ALONE", 0.0)
+    monkeypatch.setattr(decode_module, "_SERIAL_SECONDS", 0.0)
     for number in range(count):
         path = tmp_path / "pets" / ("cat", "dog")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Data sets in torchvision's layout: read, checked, remembered, and downloaded where they are missing."""
+"""Standard data sets: read in torchvision's layout, verified, cached checksums, downloads."""
 
 import gzip
 import hashlib
@@ -23,9 +23,9 @@ from cnncli.config.data import DataSpec
 from cnncli.config.datasets import DatasetName, known_dataset
 from cnncli.data import known
 from cnncli.data.batches import Normalization
-from cnncli.data.cifar import read_batch
+from cnncli.data.cifar import read_batches
 from cnncli.data.images import Dataset
-from cnncli.data.known import MEMORY, Checksums, load_known
+from cnncli.data.known import CHECKSUM_CACHE, Checksums, load_known
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, DiskError
 
@@ -91,8 +91,8 @@ def test_checksums_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
     file.write_bytes(b"one")
     first = Checksums(tmp_path)
     assert first.md5(file) == "f97c5d29941bfb1b2fdab0874906ab82"
-    first.remember()
-    memory = tmp_path / MEMORY
+    first.save()
+    memory = tmp_path / CHECKSUM_CACHE
     seen = json.loads(memory.read_text())
     seen["a"]["md5"] = "remembered"
     memory.write_text(json.dumps(seen))
@@ -108,7 +108,7 @@ def test_checksums_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 3}'])
 def test_a_damaged_memory_is_no_matter(tmp_path: Path, content: str) -> None:
     (tmp_path / "a").write_bytes(b"one")
-    (tmp_path / MEMORY).write_text(content)
+    (tmp_path / CHECKSUM_CACHE).write_text(content)
     assert Checksums(tmp_path).md5(tmp_path / "a") == "f97c5d29941bfb1b2fdab0874906ab82"
 
 
@@ -117,9 +117,9 @@ def test_nothing_is_remembered_where_nothing_can_be_written(tmp_path: Path, monk
         raise PermissionError(13, "Permission denied")
 
     place_letters(tmp_path)
-    monkeypatch.setattr("cnncli.data.known.NamedTemporaryFile", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     assert len(load_letters(tmp_path).train) == 6
-    assert not (tmp_path / MEMORY).exists()
+    assert not (tmp_path / CHECKSUM_CACHE).exists()
 
 
 def test_a_file_that_was_packed_anew_counts_by_its_content(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_file_that_was_packed_anew_counts_by_its_content(tmp_path: Path) -> No
     facts = replace(LETTERS, md5={**contents, **{path.name: "0" * 32 for path in packed}})
 
     def load() -> Dataset:
-        return load_known(facts, data_dir=tmp_path, without_files="")
+        return load_known(facts, data_dir=tmp_path, digits_flags="")
 
     assert load().files[packed[0].name] == f"md5:{hashlib.md5(packed[0].read_bytes()).hexdigest()}"
     assert len(load().train) == 6
@@ -155,7 +155,7 @@ def test_no_network_and_no_files(
     assert "--data-dir" in (caught.value.remedy or "")
     assert (caught.value.remedy or "").endswith("embedded digits: --set data.name=digits")
     assert len(asked) == 2  # both mirrors
-    assert caplog.messages == [f"mnist: downloading into {tmp_path / 'MNIST' / 'raw'}"]
+    assert caplog.messages == [f"mnist: downloading to {tmp_path / 'MNIST' / 'raw'}"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -200,7 +200,7 @@ def test_a_download_arrives_whole_and_keeps_what_is_there(
     assert sorted(each.name for each in folder.iterdir()) == sorted(
         name for part in LETTERS.files.values() for name in part
     )
-    assert {each.name for each in tmp_path.iterdir()} == {"EMNIST", MEMORY}
+    assert {each.name for each in tmp_path.iterdir()} == {"EMNIST", CHECKSUM_CACHE}
     assert capsys.readouterr() == ("", "")
 
 
@@ -268,7 +268,7 @@ def test_cifar_is_what_torchvision_reads(tmp_path: Path, monkeypatch: pytest.Mon
     names = [*facts.files["train"], *facts.files["test"]]
     for number, name in enumerate(names):
         cifar_batch(tmp_path / facts.folder / name, [number, 9 - number], number)
-    ours = load_known(facts, data_dir=tmp_path, without_files="")
+    ours = load_known(facts, data_dir=tmp_path, digits_flags="")
     monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda _: True)
     monkeypatch.setattr(datasets.CIFAR10, "_load_meta", lambda _: None)
     theirs = datasets.CIFAR10(str(tmp_path), train=True)
@@ -286,8 +286,8 @@ class Harmful:
     ("content", "message"),
     [
         (b"", "EOFError"),
-        (b"not a pickle", "no batch of CIFAR-10"),
-        (pickle.dumps(Harmful()), "it asks for builtins.print"),
+        (b"not a pickle", "not a CIFAR-10 batch"),
+        (pickle.dumps(Harmful()), "it refers to builtins.print"),
         (
             pickle.dumps({b"data": np.zeros((2, 7), np.uint8), b"labels": [0, 1]}),
             r"images are uint8 \(2, 7\)",
@@ -299,7 +299,7 @@ def test_a_pickle_that_is_no_batch(
 ) -> None:
     (tmp_path / "data_batch_1").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        read_batch(tmp_path / "data_batch_1")
+        read_batches(known_dataset("cifar10"), [tmp_path / "data_batch_1"])
     assert capsys.readouterr().out == ""
 
 

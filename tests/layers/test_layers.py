@@ -122,7 +122,7 @@ def test_description_equals_module(word: str, options: str) -> None:
     network = network_of(sequence(word, options))
     model = CnnModule(network).eval()
     node = network.nodes[-1]
-    assert node.layer.word() == word
+    assert node.layer.type == word
     assert tuple(model(torch.randn(2, *IMAGE)).shape[1:]) == node.shape
     assert sum(p.numel() for p in model.layer(node).parameters()) == node.description.params
     fields = fields_of(network, node.name)
@@ -145,7 +145,9 @@ def test_macs_equal_counted_products(word: str, options: str) -> None:
 def test_every_layer_has_a_case_or_needs_none() -> None:
     """A layer that joins the union is probed without anyone remembering to add it."""
     assert {word for word, _ in all_cases()} == set(LAYERS)
-    assert {kind.word() for kind in get_args(AnyLayer)} - set(LAYERS) == {kind.word() for kind in get_args(Join)}
+    assert {each.type_name() for each in get_args(AnyLayer)} - set(LAYERS) == {
+        each.type_name() for each in get_args(Join)
+    }
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_one_bad_batch_among_good_ones_keeps_the_weights_too(guard: str, train: 
         def images_in(self, step: int) -> int:
             return train.images_in(step)
 
-        def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+        def epoch(self, number: int, start_step: int = 0, shard: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
             for step, (images, labels) in enumerate(train.epoch(number, start_step), start_step):
                 yield (images * float("inf") if step == 1 else images), labels
 

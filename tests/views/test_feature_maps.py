@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cnncli.cli.notices import show_log
 from cnncli.data.digits import load_digits
-from cnncli.data.images import resized
+from cnncli.data.images import resize
 from cnncli.data.splits import stratified_split
 from cnncli.errors import UsageError
 from cnncli.lessons.reference import corr2d_multi_in_out, pool2d
@@ -179,7 +179,7 @@ def test_files_of_one_name_are_not_put_over_each_other(opened: Run, tmp_path: Pa
 
 def test_a_small_picture_is_brought_to_size_as_those_of_the_data_set(opened: Run, tmp_path: Path) -> None:
     gray = opened.test.images[3]
-    large = resized(gray[None], (16, 16))[0, 0].numpy()
+    large = resize(gray[None], (16, 16))[0, 0].numpy()
     (exhibit,) = features(opened, [picture_file(tmp_path / "large.png", large)], layers=["conv1"])
     difference = exhibit.tiles[0].pixels[..., 0].astype(int) - gray[0].numpy()
     assert np.abs(difference).mean() < 24

@@ -217,7 +217,7 @@ def show_next(run: Path, epochs: int, *, data: Sequence[str], training: Sequence
     """
     longer = ["--set", f"train.epochs={2 * epochs}"]
     commands = [
-        ["board", str(run.parent)],
+        ["tensorboard", str(run.parent)],
         ["show", str(run), *data],
         ["report", str(run), *data],
         ["train", "--resume", str(run), *longer, *data, *training],

@@ -15,7 +15,8 @@ def test_steps_are_powers_of_the_smallest_number_that_leaves_a_place_free() -> N
     assert picture_steps(2532, 10) == (0, 1, 4, 16, 64, 256, 1024, 2532)
     assert picture_steps(2, 10) == (0, 1, 2)
     assert picture_steps(1000, 2) == (0, 1000)
-    assert picture_steps(999, 4) == (0, 9, 99, 999)
+    assert picture_steps(1000, 3) == (0, 1, 1000)
+    assert picture_steps(1000, 5) == (0, 1, 32, 1000)
     assert picture_steps(1000, 0) == ()
 
 

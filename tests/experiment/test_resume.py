@@ -17,7 +17,6 @@ from cnncli.errors import CnncliError, RunError, UsageError
 from cnncli.experiment.resume import check_can_go_on
 from cnncli.experiment.setup import prepare
 from cnncli.experiment.train import train_run
-from cnncli.tensorboard.event_file import slugs
 from cnncli.training.checkpoint import read_manifest
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
@@ -135,16 +134,6 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         go(tmp_path, FOLDER, "train.epochs=4", run=run)
     assert isinstance(caught.value, CnncliError)
     assert run.status().state == "complete"
-
-
-def test_tags_of_classes_are_all_different() -> None:
-    assert slugs(["T-shirt/top", "a b", "a-b", "???", "!!!"]) == [
-        "T-shirt-top",
-        "a-b-1",
-        "a-b-2",
-        "x-3",
-        "x-4",
-    ]
 
 
 def test_a_global_pool_has_its_picture_too(tmp_path: Path) -> None:
