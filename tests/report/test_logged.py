@@ -14,7 +14,7 @@ from cnncli.report.pictures import logged_data
 from cnncli.tensorboard.event_file import EventFile
 from cnncli.tensorboard.reader import read_pictures
 
-TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "evolution/01_conv1", "effective/x")
+TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "evolution/01_conv1", "effective_receptive_field/x")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cnncli.report import pictures as exhibits
 from cnncli.report.network import maps_data
 from cnncli.report.pictures import Kind, confusion_data, exhibits_data
 from cnncli.run import Run, load_run, predict
-from cnncli.views.view import Exhibit
+from cnncli.views.view import Picture
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_large_images_become_small_ones() -> None:
 def test_exhibits_of_any_kind_without_loss(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(0)
     shown = [
-        Exhibit(tag=f"x/{i}", title=f"no. {i}", pixels=noise.integers(0, 256, (9, 7, 3), dtype=np.uint8), lines=["a"])
+        Picture(tag=f"x/{i}", title=f"no. {i}", pixels=noise.integers(0, 256, (9, 7, 3), dtype=np.uint8), lines=["a"])
         for i in range(3)
     ]
     kinds = [Kind("x", "Some", lambda _: shown), Kind("none", "None", lambda _: [])]
