@@ -106,11 +106,11 @@ def open_choice(value: object, kinds: Mapping[str, type[Choice]], what: str) -> 
     else:
         found = f"the keys {', '.join(map(str, value))}" if isinstance(value, dict) and value else repr(value)
         raise PydanticCustomError(
-            "choice_form", "expected a word or a mapping with one key, found {found}", {"found": found, "what": what}
+            "choice_form", "must be a name or a mapping with one key, found {found}", {"found": found, "what": what}
         )
     if word not in kinds:
         raise PydanticCustomError(
-            "unknown_word", "there is no {what} {word}", {"what": what, "word": str(word), "choices": sorted(kinds)}
+            "unknown_word", "unknown {what}: {word}", {"what": what, "word": str(word), "choices": sorted(kinds)}
         )
     return word, open_body(body, kinds[word])
 

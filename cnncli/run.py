@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from cnncli.config.config import read_config
 from cnncli.config.network import Network, Node
-from cnncli.config.problems import did_you_mean
 from cnncli.data.batches import Batches, Normalization
 from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings, original_of
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, Row, inspect_graph
@@ -180,19 +179,17 @@ class Run:
         return nodes[layer]
 
     @cached_property
-    def inspection(self) -> LayerTable:
-        """What `cnncli inspect` says of the network."""
+    def table(self) -> LayerTable:
+        """The layer table of the network."""
         return inspect_graph(graph_of(self.network, ""))
 
     def row(self, node: Node) -> Row:
-        """What `cnncli inspect` says of a layer."""
-        row = self.inspection.row(node.name)
-        assert row is not None, "every layer of a config has a row"
-        return row
+        """The row of a layer in the table."""
+        return self.table[node.name]
 
     def fields(self, node: Node) -> ReceptiveFields:
         """What the units of a layer see."""
-        fields = self.inspection.receptive_fields[node.name]
+        fields = self.table.receptive_fields[node.name]
         assert isinstance(fields, ReceptiveFields), "every layer of a config is known"
         return fields
 

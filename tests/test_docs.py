@@ -326,7 +326,7 @@ def is_field(path: str) -> bool:
     try:
         read_config("lenet5", data_dir=Path("nowhere"), assignments=[f"{path}=null"])
     except errors.CnncliError as error:
-        return not re.search("no such field|has no fields|no position", error.message)
+        return not re.search("unknown field|has no fields|not a position", error.message)
     return True
 
 

@@ -72,6 +72,8 @@ def test_light_packages_load_nothing_heavy(package: str) -> None:
         "validate quickstart",
         "inspect quickstart",
         "explain --help",
+        "explain correlation --help",
+        "explain unit --help",
         pytest.param("explain receptive-field", marks=IMPORTS_TORCH),
         pytest.param("explain architecture", marks=IMPORTS_TORCH),
         "show --help",

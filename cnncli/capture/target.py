@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cnncli.config.config import Config, read_config
-from cnncli.config.problems import did_you_mean
-from cnncli.errors import RunError, UsageError
+from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.hints import HINTS
 
@@ -64,6 +63,8 @@ def config_of(target: str) -> str:
         RunError: it is a directory, but not that of a run.
     """
     path = Path(target)
+    if path.suffix == ".onnx":
+        raise UsageError(f"ONNX files are not supported yet: {target}", remedy="inspect the model in code instead")
     if path.suffix == ".py":
         raise UsageError(f"{target} is code, not a config", remedy=f"say what in it makes the model: {target}:Factory")
     if not path.is_dir():

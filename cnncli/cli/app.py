@@ -89,9 +89,11 @@ app = typer.Typer(
 COMMANDS = {
     "Design": {
         "init": "Write a commented config to start from.",
-        "validate": "Check configs and report everything that is wrong with them, each with its line.",
-        "inspect": "Print what shape each layer has, what it costs, which pixels it can see, and what that means.",
-        "diff": "Print what differs between two networks: layers, shapes, parameters, MACs, fields.",
+        "validate": "Check configs and report every problem with its line.",
+        "inspect": "Print the shape, cost and receptive field of every layer, with hints.",
+        "unit": "Print the receptive field of a unit, with those of the layers before it inside.",
+        "pixel": "Print which units of each layer see a pixel of the input.",
+        "diff": "Compare two networks: layers, shapes, parameters, MACs, receptive fields.",
         "schema": "Print the JSON Schema of configs, for completion and checks in editors.",
     },
     "Train": {

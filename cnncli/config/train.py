@@ -1,4 +1,4 @@
-"""The `train:` section: how long, with which optimizer, at which learning rate, and when to stop."""
+"""The `train:` section: epochs, optimizer, learning-rate schedule, early stopping, precision."""
 
 from typing import Annotated, Literal
 
@@ -11,11 +11,11 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
-_WEIGHT_DECAY = "pulls weights of convolutions and linears toward 0; norms and biases are left alone"
+_WEIGHT_DECAY = "decay of the weights of convolutions and linear layers; not of norms and biases"
 
 
 class Sgd(Choice):
-    """`torch.optim.SGD`: gradient descent with momentum, of Nesterov's kind if asked."""
+    """`torch.optim.SGD`: gradient descent with momentum, optionally Nesterov momentum."""
 
     type: Literal["sgd"] = "sgd"
     principal = "lr"
@@ -29,7 +29,7 @@ class Sgd(Choice):
     @classmethod
     def _has_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
         if nesterov and info.data.get("momentum") == 0:
-            raise ValueError("nesterov looks ahead along the momentum, which is 0; give a momentum such as 0.9")
+            raise ValueError("nesterov requires momentum, which is 0; set it to 0.9, for example")
         return nesterov
 
 
@@ -45,7 +45,7 @@ class Adam(Choice):
 
 
 class AdamW(Choice):
-    """`torch.optim.AdamW` (Loshchilov and Hutter, 2019): Adam with the weight decay beside the gradient."""
+    """`torch.optim.AdamW` (Loshchilov and Hutter, 2019): Adam with decoupled weight decay."""
 
     type: Literal["adamw"] = "adamw"
     principal = "lr"
@@ -62,18 +62,16 @@ class RmsProp(Choice):
     principal = "lr"
 
     lr: PositiveFloat = 1e-3
-    alpha: Fraction01 = Field(
-        default=0.99, description="how much of the running mean of squared gradients is kept per step"
-    )
+    alpha: Fraction01 = Field(default=0.99, description="decay of the running mean of squared gradients per step")
     momentum: Fraction01 = 0.0
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
 
-_WARMUP = "share of the training in which the learning rate rises in a straight line from near 0"
+_WARMUP = "fraction of the training in which the learning rate rises linearly from near 0"
 
 
 class Constant(Choice):
-    """The same learning rate throughout."""
+    """A constant learning rate."""
 
     type: Literal["constant"] = "constant"
 
@@ -81,18 +79,18 @@ class Constant(Choice):
 
 
 class StepDecay(Choice):
-    """The learning rate times `factor` after every so many epochs."""
+    """The learning rate is multiplied by `factor` after every `every` epochs."""
 
     type: Literal["step"] = "step"
     principal = "every"
 
-    every: Positive = Field(description="epochs between two steps")
+    every: Positive = Field(description="epochs between two changes")
     factor: Share = 0.1
     warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
 
 
 class Cosine(Choice):
-    """Half a cosine from `lr` down to `final` times `lr` (Loshchilov and Hutter, 2017)."""
+    """Half a cosine from `lr` to `final` times `lr` (Loshchilov and Hutter, 2017)."""
 
     type: Literal["cosine"] = "cosine"
 
@@ -101,19 +99,19 @@ class Cosine(Choice):
 
 
 class OneCycle(Choice):
-    """Up to `lr` and down again, each along half a cosine (Smith and Topin, 2018)."""
+    """Up to `lr` and down, each along half a cosine (Smith and Topin, 2018)."""
 
     type: Literal["one_cycle"] = "one_cycle"
 
-    warmup: Fraction01 = Field(default=0.3, description="share of the training in which the learning rate rises")
+    warmup: Fraction01 = Field(default=0.3, description="fraction of the training in which the learning rate rises")
     start: Share = Field(default=0.04, description="learning rate of the first step, as a fraction of lr")
     final: Share = Field(default=4e-6, description="learning rate of the last step, as a fraction of lr")
 
 
 class EarlyStopping(Spec):
-    """Ends the training when the validation images say that it no longer helps."""
+    """Stops the training when the validation metric no longer improves."""
 
-    patience: Positive = Field(description="epochs without gain after which the training ends")
+    patience: Positive = Field(description="epochs without improvement after which the training stops")
     metric: Literal["accuracy", "loss"] = "accuracy"
 
 
@@ -133,23 +131,25 @@ class TrainSpec(Spec):
     epochs: Positive = 10
     batch_size: Positive = 128
     seed: Whole = Field(
-        default=0, lt=2**63, description="of the first weights, the order of the images and the augmentation"
+        default=0,
+        lt=2**63,
+        description="seed of the initial weights, the validation split, the order of the images and the augmentation",
     )
     optimizer: OptimizerChoice = AdamW()
     schedule: ScheduleChoice = Constant()
-    label_smoothing: Fraction01 = Field(default=0.0, description="share of the target spread evenly over all classes")
-    clip_norm: PositiveFloat | None = Field(
-        default=None, description="longest gradient that is let through unshortened"
+    label_smoothing: Fraction01 = Field(
+        default=0.0, description="fraction of the target spread evenly over all classes"
     )
+    clip_norm: PositiveFloat | None = Field(default=None, description="maximum norm of the gradient")
     early_stopping: EarlyStopping | None = None
     ema: OpenFraction | None = Field(
         default=None,
-        description="exponential moving average of the weights: how much of the average is kept per step",
+        description="decay of an exponential moving average of the weights per step",
     )
     precision: Literal["fp32", "bf16", "auto"] = Field(
-        default="fp32", description="bf16: convolutions and linears in bfloat16; auto: where that is faster"
+        default="fp32", description="bf16: convolutions and linear layers in bfloat16; auto: where that is faster"
     )
-    compile: bool = Field(default=False, description="torch.compile, where it works here")
+    compile: bool = Field(default=False, description="use torch.compile if it works")
     channels_last: Literal["auto"] | bool = Field(
         default="auto", description="images in memory as (N, H, W, C); auto: where that is faster"
     )

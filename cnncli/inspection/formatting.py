@@ -1,111 +1,299 @@
-"""The layer table as text: which columns there are, and what stands in each cell. How it is drawn, `render` says."""
+"""The layer table as text: its columns, aligned lines of plain or styled text, Markdown and HTML.
 
+A line is a list of spans, each a text and the name of a terminal style (`bold`, `dim`, `green` ...).
+"""
+
+import html
 import re
-from collections.abc import Callable, Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
+from cnncli.inspection.hints import HINTS, Hint
 from cnncli.inspection.table import LayerTable, Row
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 
 UNKNOWN = "?"
+INCOMPLETE = "totals leave out layers whose cost is unknown"
+_LEGEND = (
+    "k/s/p/d: kernel, stride, padding, dilation; RF: receptive field in input pixels; all (n): the whole input, n "
+    "without layers that read every position; jump: input pixels from one unit to the next; %: share of the input "
+    "area that one unit spans; MACs: multiply-accumulates for one image, without bias"
+)
+_WIDE_LEGEND = "; FLOPs: 2 x MACs; start, center: of unit 0; padding: pixels by which its RF extends beyond the image"
+_MIN_TEXT_WIDTH = 8
+"""Columns of text are wrapped, but to no fewer characters than this."""
+
+Span = tuple[str, str]
+Line = list[Span]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column.
+    """One column of the layer table.
 
     Attributes:
-        heading: its name.
+        heading: its heading.
         cell: the text of a row.
-        exact: the same with every digit, where `cell` rounds large numbers.
+        exact: the same with all digits, if `cell` rounds large numbers.
         total: the text below all rows.
-        numeric: whether it is set to the right and never broken.
-        wide: whether only `--wide` shows it.
+        numeric: whether it is aligned right and never wrapped.
+        wide: whether only the wide table has it.
+        compared: whether `cnncli diff` compares it.
     """
 
     heading: str
     cell: Callable[[Row], str]
     exact: Callable[[Row], str] | None = None
-    total: Callable[[LayerTable], str] = lambda inspection: ""
+    total: Callable[[LayerTable], str] = lambda table: ""
     numeric: bool = True
     wide: bool = False
+    compared: bool = False
+
+    def exact_cell(self, row: Row) -> str:
+        """The text of a row with all digits of its numbers."""
+        return (self.exact or self.cell)(row)
 
 
 def columns(*, wide: bool) -> tuple[Column, ...]:
-    """The columns of the narrow or the wide table."""
+    """The columns of the normal or the wide table."""
     return tuple(column for column in _COLUMNS if wide or not column.wide)
 
 
-def markdown(inspection: LayerTable, *, wide: bool = False) -> str:
-    """The layer table as Markdown, with the notes below it."""
+def as_text(table: LayerTable) -> str:
+    """The table, its notes and its hints as plain text, as `cnncli inspect` prints them."""
+    return "\n".join(plain(line) for line in [*table_lines(table), *hint_lines(table)])
+
+
+def plain(line: Line) -> str:
+    """The text of a line without its styles."""
+    return "".join(text for text, _ in line).rstrip()
+
+
+def table_lines(table: LayerTable, *, wide: bool = False, width: int | None = None) -> list[Line]:
+    """The table with memory, notes and legend below it.
+
+    Args:
+        table: the layers.
+        wide: whether to show all columns.
+        width: characters in a line, if lines are to be wrapped.
+    """
+    shown = columns(wide=wide)
+    rows: list[list[Span]] = [[("input", ""), ("", ""), ("", ""), (_joined(table.input_shape), "")]]
+    for row, (scopes, name) in zip(table, as_tree([row.name for row in table]), strict=True):
+        rows += [[(scope, "dim")] for scope in scopes]
+        rows.append([(name, ""), *((column.cell(row), "") for column in shown[1:])])
+    total = [(column.total(table), "") for column in shown]
+    headings = [column.heading for column in shown]
+    return [
+        [(table.model, "bold")],
+        *align(headings, rows, numeric=[column.numeric for column in shown], footer=total, width=width),
+        *([(line, "")] for line in (*_memory_lines(table), *notes(table))),
+        *([(line, "yellow")] for line in _unknown_lines(table)),
+        [(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")],
+    ]
+
+
+def hint_lines(table: LayerTable) -> list[Line]:
+    """The hints, one paragraph per name; nothing if there are none."""
+    by_name: dict[str, list[Hint]] = {}
+    for hint in sorted(table.hints, key=lambda hint: list(HINTS).index(hint.name)):
+        by_name.setdefault(hint.name, []).append(hint)
+    if not by_name:
+        return []
+    lines: list[Line] = [[("hints", "bold")]]
+    for name, hints in by_name.items():
+        lines.append([(name, "bold cyan"), (f" {_grouped(hints)}", "")])
+        suggestions = dict.fromkeys(hint.consider for hint in hints if hint.consider)
+        lines += [[(f"  consider {suggestion}", "green")] for suggestion in list(suggestions)[:2]]
+    return [*lines, [("docs/hints explains each hint; --ignore NAME hides it", "dim")]]
+
+
+def _grouped(hints: list[Hint]) -> str:
+    """The layers and what the hints say about them, with layers of the same text together."""
+    layers: dict[str, list[str]] = {}
+    for hint in hints:
+        layers.setdefault(hint.says, []).append(hint.layer)
+    parts = [f"{listed(list(dict.fromkeys(names)))}: {says}" for says, names in layers.items()]
+    return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} more layers" if len(parts) > 4 else "")
+
+
+def align(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Span]],
+    *,
+    numeric: Sequence[bool],
+    footer: Sequence[Span] = (),
+    width: int | None = None,
+) -> list[Line]:
+    """Rows of cells as aligned lines under bold headings and a rule.
+
+    Numbers are never wrapped. Text is wrapped if that makes the table fit into `width`; if it does not fit even so,
+    nothing is wrapped.
+
+    Args:
+        headings: of the columns.
+        rows: cells with their styles; a row may end early.
+        numeric: for each column whether it is aligned right and never wrapped.
+        footer: a last row, after a blank line.
+        width: characters in a line.
+    """
+    body = [*rows, footer]
+    widths = [
+        max(len(heading), *(len(row[i][0]) for row in body if i < len(row))) for i, heading in enumerate(headings)
+    ]
+    widths = _fitted(widths, numeric, width)
+    lines = [
+        *_row_lines([(heading, "bold") for heading in headings], widths, numeric),
+        [("─" * (sum(widths) + 2 * (len(widths) - 1)), "")],
+    ]
+    for row in rows:
+        lines += _row_lines(row, widths, numeric)
+    return [*lines, [], *_row_lines(footer, widths, numeric)] if footer else lines
+
+
+def _fitted(widths: list[int], numeric: Sequence[bool], width: int | None) -> list[int]:
+    """Widths with text columns made narrower, the widest first, so that a line fits; unchanged if it cannot."""
+    if width is None:
+        return widths
+    room = width - sum(widths) - 2 * (len(widths) - 1)
+    fitted = list(widths)
+    while room < 0:
+        wide = [i for i, each in enumerate(fitted) if not numeric[i] and each > _MIN_TEXT_WIDTH]
+        if not wide:
+            return widths
+        fitted[max(wide, key=lambda i: fitted[i])] -= 1
+        room += 1
+    return fitted
+
+
+def _row_lines(row: Sequence[Span], widths: Sequence[int], numeric: Sequence[bool]) -> list[Line]:
+    """One row as lines: several if text is wrapped."""
+    wrapped = [
+        [text] if numeric[i] or len(text) <= widths[i] else textwrap.wrap(text, widths[i])
+        for i, (text, _) in enumerate(row)
+    ]
+    lines: list[Line] = []
+    for number in range(max(map(len, wrapped), default=0)):
+        texts = [parts[number] if number < len(parts) else "" for parts in wrapped]
+        spans = [
+            (text.rjust(widths[i]) if numeric[i] else text.ljust(widths[i]), row[i][1]) for i, text in enumerate(texts)
+        ]
+        spans[-1] = (spans[-1][0].rstrip(), spans[-1][1])
+        lines.append([span for i, each in enumerate(spans) for span in ((("  ", ""), each) if i else (each,))])
+    return lines
+
+
+def markdown(table: LayerTable, *, wide: bool = False) -> str:
+    """The table as Markdown, with the notes below it."""
     shown = columns(wide=wide)
     lines = [
-        _line(column.heading for column in shown),
-        _line("---:" if column.numeric else "---" for column in shown),
-        *(_line(column.cell(row) for column in shown) for row in inspection.rows),
-        _line(column.total(inspection) for column in shown),
+        _markdown_row(column.heading for column in shown),
+        _markdown_row("---:" if column.numeric else "---" for column in shown),
+        *(_markdown_row(column.cell(row) for column in shown) for row in table),
+        _markdown_row(column.total(table) for column in shown),
     ]
-    return "\n".join([*lines, "", *(f"- {line}" for line in notes(inspection))])
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(table))])
 
 
-def notes(inspection: LayerTable) -> list[str]:
-    """What is to be said of the model, and of its layers; what is said of several, once."""
-    layers: dict[str, list[str]] = {}
-    for row in inspection.rows:
-        for note in row.notes:
-            layers.setdefault(note, []).append(row.name)
-    return [*inspection.notes, *(f"{listed(names)}: {note}" for note, names in layers.items())]
-
-
-def nested(names: Sequence[str]) -> list[tuple[list[str], str]]:
-    """Names as a tree: for each the scopes that begin with it, and what stands for it among these, indented.
-
-    A scope that holds a single name is no scope of its own: `layer1`, ` .0`, `  .conv1`, `  .downsample.0`.
-    """
-    paths = [tuple(name.split(".")) for name in names]
-    result: list[tuple[list[str], str]] = []
-    within: list[tuple[str, ...]] = []
-    for path, then in zip(paths, [*paths[1:], ()], strict=True):
-        within = [scope for scope in within if path[: len(scope)] == scope]
-        scopes = []
-        for depth in range(len(within[-1]) + 1 if within else 1, len(path)):
-            if then[:depth] == path[:depth]:
-                scopes.append(_indented(path[:depth], within))
-                within.append(path[:depth])
-        result.append((scopes, _indented(path, within)))
-    return result
-
-
-def _indented(path: tuple[str, ...], within: list[tuple[str, ...]]) -> str:
-    rest = ".".join(path[len(within[-1]) if within else 0 :])
-    return f"{' ' * len(within)}{'.' if within else ''}{rest}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some names, or the first of many."""
-    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
-
-
-def _line(cells: Iterable[str]) -> str:
+def _markdown_row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def count(number: int | None) -> str:
-    """A count as people read it: exact to nine characters, then in millions; nothing for 0."""
-    if number is None:
-        return UNKNOWN
-    if number >= 10**7:
-        return f"{number / 1e6:,.1f}M"
-    return f"{number:,}" if number else ""
+def as_html(table: LayerTable) -> str:
+    """The table as an HTML fragment, with notes and hints below it."""
+    shown = columns(wide=False)
+
+    def row(cells: Iterable[str], tag: str = "td") -> str:
+        tagged = (
+            f'<{tag} style="text-align: {"right" if column.numeric else "left"}">{html.escape(cell)}</{tag}>'
+            for column, cell in zip(shown, cells, strict=True)
+        )
+        return f"<tr>{''.join(tagged)}</tr>"
+
+    notes_and_hints = [
+        *_memory_lines(table),
+        *notes(table),
+        *_unknown_lines(table),
+        *(plain(line) for line in hint_lines(table)[1:-1]),
+    ]
+    return "\n".join([
+        "<table>",
+        f"<caption>{html.escape(table.model)}, input {_joined(table.input_shape)}</caption>",
+        f"<thead>{row((column.heading for column in shown), 'th')}</thead>",
+        "<tbody>",
+        *(row(column.cell(each) for column in shown) for each in table),
+        "</tbody>",
+        f"<tfoot>{row((column.total(table) for column in shown), 'th')}</tfoot>",
+        "</table>",
+        f"<ul>{''.join(f'<li>{html.escape(line.strip())}</li>' for line in notes_and_hints)}</ul>",
+    ])  # fmt: skip
 
 
-def _every_digit(number: int | None) -> str:
-    return UNKNOWN if number is None else f"{number:,}" if number else ""
+def notes(table: LayerTable) -> list[str]:
+    """The notes on the model and on its layers; layers with the same note share a line."""
+    layers: dict[str, list[str]] = {}
+    for row in table:
+        for note in row.notes:
+            layers.setdefault(note, []).append(row.name)
+    return [*table.notes, *(f"{listed(names)}: {note}" for note, names in layers.items())]
+
+
+def _memory_lines(table: LayerTable) -> Iterator[str]:
+    memory = table.memory
+    images = "1 image" if memory.batch == 1 else f"{memory.batch} images"
+    yield (
+        f"memory: weights {size_in_bytes(memory.weights)}; activations for {images}: "
+        f"{size_in_bytes(memory.training)} in training, {size_in_bytes(memory.inference)} at the peak of inference"
+    )
+    if not table.complete:
+        yield INCOMPLETE
+
+
+def _unknown_lines(table: LayerTable) -> Iterator[str]:
+    """The reasons why something is unknown, each with the number of later layers it affects."""
+    reasons: dict[str, int] = {}
+    for row in table.unknown:
+        assert row.unknown is not None
+        reasons[row.unknown] = reasons.get(row.unknown, 0) + 1
+    for reason, count in reasons.items():
+        later = f" (also affects {count - 1} later layer{'s' if count > 2 else ''})" if count > 1 else ""
+        yield f"unknown: {reason}{later}"
+
+
+def as_tree(names: Sequence[str]) -> list[tuple[list[str], str]]:
+    """Dotted names as a tree: for each name the scopes that start with it, and its own line, both indented.
+
+    A scope that holds a single name gets no line of its own: `layer1`, ` .0`, `  .conv1`, `  .downsample.0`.
+    """
+    paths = [tuple(name.split(".")) for name in names]
+    result: list[tuple[list[str], str]] = []
+    open_scopes: list[tuple[str, ...]] = []
+    for path, following in zip(paths, [*paths[1:], ()], strict=True):
+        open_scopes = [scope for scope in open_scopes if path[: len(scope)] == scope]
+        scopes = []
+        for depth in range(len(open_scopes[-1]) + 1 if open_scopes else 1, len(path)):
+            if following[:depth] == path[:depth]:
+                scopes.append(_indented(path[:depth], open_scopes))
+                open_scopes.append(path[:depth])
+        result.append((scopes, _indented(path, open_scopes)))
+    return result
+
+
+def _indented(path: tuple[str, ...], scopes: list[tuple[str, ...]]) -> str:
+    rest = ".".join(path[len(scopes[-1]) if scopes else 0 :])
+    return f"{' ' * len(scopes)}{'.' if scopes else ''}{rest}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Up to four names, or the first three and the number of the others."""
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def size_in_bytes(number: int | None) -> str:
-    """Bytes as people read them."""
+    """A number of bytes with its unit, such as `18.4 kB`."""
     if number is None:
         return UNKNOWN
     for unit, power in (("GB", 30), ("MB", 20), ("kB", 10)):
@@ -115,15 +303,15 @@ def size_in_bytes(number: int | None) -> str:
 
 
 def per_axis(values: Iterable[object]) -> str:
-    """One value where the axes agree, else `height x width`, without spaces."""
-    texts = [str(each) for each in values]
+    """One value if the axes agree, else `height x width`, without spaces."""
+    texts = [str(value) for value in values]
     return texts[0] if len(set(texts)) == 1 else "x".join(texts)
 
 
 def window_text(windows: tuple[Window, ...]) -> str:
-    """Kernel, stride, padding and dilation; `up2` for a stride that enlarges, `to 7` where only the size is set.
+    """Kernel, stride, padding and dilation; `up2` is a transposed stride, `to 7` an output size.
 
-    `cut 2+0` leaves positions out at the ends, `picks` takes them in some other order; `1` is an axis left as it is.
+    `cut 2+0` crops positions at the ends, `picks` gathers them in another order; `1` leaves an axis as it is.
     """
     parts = [_window_parts(window) for window in windows]
     if len({len(part) for part in parts}) > 1:
@@ -131,36 +319,46 @@ def window_text(windows: tuple[Window, ...]) -> str:
             "1" if window == Sliding(kernel=1) else "/".join(part) for window, part in zip(windows, parts, strict=True)
         )
     text = "/".join(per_axis(values) for values in zip(*parts, strict=True))
-    return re.sub(r"x(to|cut|pad) ", "x", text)  # the word stands before the first axis
+    return re.sub(r"x(to|cut|pad) ", "x", text)  # the word stands before the first axis only
 
 
 def _window_parts(window: Window) -> tuple[str, ...]:
     match window:
         case Sliding(kernel=1, stride=1, before=before, after=after) if before < 0 or after < 0:
-            return (f"cut {_two(-before, -after)}",)
+            return (f"cut {_both_ends(-before, -after)}",)
         case Sliding():
-            return (str(window.kernel), str(window.stride), _two(window.before, window.after), str(window.dilation))
+            padding = _both_ends(window.before, window.after)
+            return (str(window.kernel), str(window.stride), padding, str(window.dilation))
         case Transposed():
             return (str(window.kernel), f"up{window.stride}", str(window.padding), str(window.dilation))
         case Adaptive() | Resampled():
             return (f"to {window.units}",)
         case Padded():
-            return (f"pad {_two(window.before, window.after)}",)
+            return (f"pad {_both_ends(window.before, window.after)}",)
         case Gathered():
-            everything = len(set(window.positions)) == 1 and len(window.positions[0]) > 1
-            return ("all",) if everything else ("picks",)
+            reads_all = len(set(window.positions)) == 1 and len(window.positions[0]) > 1
+            return ("all",) if reads_all else ("picks",)
     return ("",)
 
 
-def _two(before: int, after: int) -> str:
+def _both_ends(before: int, after: int) -> str:
     return str(before) if before == after else f"{before}+{after}"
 
 
-def _shape(row: Row) -> str:
-    return UNKNOWN if row.output_shape is None else "x".join(map(str, row.output_shape))
+def _joined(shape: Iterable[int]) -> str:
+    return "x".join(map(str, shape))
 
 
-def _field(row: Row) -> str:
+def _count(number: int | None) -> str:
+    """A count: exact up to nine characters, then in millions; empty for 0."""
+    return f"{number / 1e6:,.1f}M" if number is not None and number >= 10**7 else _exact_count(number)
+
+
+def _exact_count(number: int | None) -> str:
+    return UNKNOWN if number is None else f"{number:,}" if number else ""
+
+
+def _receptive_field(row: Row) -> str:
     field = row.receptive_field
     if field is None:
         return UNKNOWN
@@ -177,81 +375,75 @@ def _jump(row: Row) -> str:
 
 
 def rational(value: Fraction) -> str:
-    """`2`, `1/2`, or with one decimal where the denominator would say nothing."""
+    """`2`, `1/2`, or two decimals if the denominator is large."""
     return str(value) if value.denominator <= 8 else f"{float(value):.2f}"
 
 
-def _coverage(row: Row) -> str:
-    return UNKNOWN if row.coverage is None else f"{100 * float(row.coverage):.1f}"
-
-
-def _hints(row: Row) -> str:
-    return ", ".join(dict.fromkeys(hint.name for hint in row.hints))
-
-
-def _of_unit_0(row: Row, which: str) -> str:
-    field = row.receptive_field
-    values = None if field is None else getattr(field, which)
+def _of_unit_0(row: Row, attribute: Literal["start", "center"]) -> str:
+    values = None if row.receptive_field is None else getattr(row.receptive_field, attribute)
     return "" if values is None else per_axis(f"{float(value):g}" for value in values)
 
 
-def _reach(row: Row) -> str:
-    """How far padding reaches out of the image before unit 0."""
+def _padding_seen(row: Row) -> str:
+    """Pixels by which the receptive field of unit 0 extends beyond the image."""
     field = row.receptive_field
     return "" if field is None or field.start is None else per_axis(max(0, -start) for start in field.start)
 
 
-def _smallest(row: Row) -> str:
+def _smallest_path(row: Row) -> str:
     field = row.receptive_field
-    if field is None or field.smallest_path is None:
-        return UNKNOWN
-    return per_axis(field.smallest_path)
+    return UNKNOWN if field is None or field.smallest_path is None else per_axis(field.smallest_path)
 
 
 def _trainable(row: Row) -> str:
     if row.params is None or row.trainable is None:
         return UNKNOWN
-    frozen = row.params - row.trainable
-    return f"{row.trainable:,}/{frozen:,}" if row.params else ""
+    return f"{row.trainable:,}/{row.params - row.trainable:,}" if row.params else ""
 
 
 _COLUMNS = (
     Column(heading="layer", cell=lambda row: row.name, total=lambda _: "total", numeric=False),
-    Column(heading="kind", cell=lambda row: row.type, numeric=False),
-    Column(heading="k/s/p/d", cell=lambda row: window_text(row.windows), numeric=False),
-    Column(heading="output", cell=_shape),
+    Column(heading="type", cell=lambda row: row.type, numeric=False, compared=True),
+    Column(heading="k/s/p/d", cell=lambda row: window_text(row.windows), numeric=False, compared=True),
+    Column(
+        heading="output",
+        cell=lambda row: UNKNOWN if row.output_shape is None else _joined(row.output_shape),
+        compared=True,
+    ),
     Column(
         heading="params",
-        cell=lambda row: count(row.params),
-        exact=lambda row: _every_digit(row.params),
-        total=lambda each: count(each.params),
+        cell=lambda row: _count(row.params),
+        exact=lambda row: _exact_count(row.params),
+        total=lambda table: _count(table.params),
+        compared=True,
     ),
     Column(
         heading="MACs",
-        cell=lambda row: count(row.macs),
-        exact=lambda row: _every_digit(row.macs),
-        total=lambda each: count(each.macs),
+        cell=lambda row: _count(row.macs),
+        exact=lambda row: _exact_count(row.macs),
+        total=lambda table: _count(table.macs),
+        compared=True,
     ),
-    Column(heading="field", cell=_field),
-    Column(heading="jump", cell=_jump),
-    Column(heading="%", cell=_coverage),
+    Column(heading="RF", cell=_receptive_field, compared=True),
+    Column(heading="jump", cell=_jump, compared=True),
+    Column(heading="%", cell=lambda row: UNKNOWN if row.coverage is None else f"{100 * float(row.coverage):.1f}"),
     Column(heading="start", cell=lambda row: _of_unit_0(row, "start"), wide=True),
     Column(heading="center", cell=lambda row: _of_unit_0(row, "center"), wide=True),
-    Column(heading="padding", cell=_reach, wide=True),
-    Column(heading="smallest", cell=_smallest, wide=True),
+    Column(heading="padding", cell=_padding_seen, wide=True),
+    Column(heading="smallest", cell=_smallest_path, wide=True),
     Column(heading="groups", cell=lambda row: str(row.groups) if row.groups > 1 else "", wide=True),
     Column(heading="activation", cell=lambda row: size_in_bytes(row.activation_bytes), wide=True),
     Column(
         heading="FLOPs",
-        cell=lambda row: count(None if row.macs is None else 2 * row.macs),
-        total=lambda each: count(2 * each.macs),
+        cell=lambda row: _count(None if row.macs is None else 2 * row.macs),
+        total=lambda table: _count(2 * table.macs),
         wide=True,
     ),
     Column(
         heading="trained/frozen",
         cell=_trainable,
-        total=lambda each: f"{each.trainable:,}/{each.params - each.trainable:,}",
+        total=lambda table: f"{table.trainable:,}/{table.params - table.trainable:,}",
         wide=True,
     ),
-    Column(heading="hint", cell=_hints, numeric=False),
+    Column(heading="hint", cell=lambda row: ", ".join(dict.fromkeys(hint.name for hint in row.hints)), numeric=False),
 )

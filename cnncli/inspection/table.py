@@ -1,14 +1,21 @@
-"""One row per layer: shape, cost, receptive field, and what they mean."""
+"""The layer table of a network: shapes, costs and receptive fields, one row per layer."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 
+from cnncli.errors import did_you_mean
 from cnncli.inspection.graph import Graph, GraphNode
 from cnncli.inspection.hints import Hint, Subject, find_hints
 from cnncli.inspection.memory import Memory, memory_of, output_bytes
-from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields, field_notes, receptive_fields, summarize
+from cnncli.inspection.receptive_field import (
+    ReceptiveField,
+    ReceptiveFields,
+    receptive_field_notes,
+    receptive_fields,
+    summarize,
+)
 from cnncli.layers import Shape
 from cnncli.layers.base import Unknown
 from cnncli.windows import Window
@@ -16,22 +23,24 @@ from cnncli.windows import Window
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What is known of one layer.
+    """One layer. A number that cannot be known is None, and `unknown` says why.
 
     Attributes:
-        name, type, inputs: as in the graph.
-        windows: kernel, stride, padding and dilation, one window per axis; empty where the layer has none.
-        groups: of a convolution.
-        output_shape: without batch axis; None where unknown.
-        params: parameters; None where unknown.
-        trainable: those that training changes; None where unknown.
-        macs: multiply-accumulates of convolution and linear layers for one image, bias not counted; None where unknown.
-        activation_bytes: of its output for one image; None where unknown.
-        receptive_field: in pixels of the input; None where unknown.
-        coverage: share of the input's area that the unit which sees most spans, padding left out; None where unknown.
-        unknown: why something is not known.
-        notes: what the numbers alone do not say.
-        hints: what they mean.
+        name: unique in the network.
+        type: the layer's type, as in a config.
+        inputs: names of the layers it reads; `input` is the network's input.
+        windows: kernel, stride, padding and dilation, one window per axis; empty if the layer has none.
+        groups: of a convolution, else 1.
+        output_shape: `(C, H, W)` or `(F,)`, without batch axis.
+        params: number of parameters.
+        trainable: number of parameters that training changes.
+        macs: multiply-accumulates of convolutions and linear layers for one image, without bias.
+        activation_bytes: size of the output for one image.
+        receptive_field: in pixels of the input.
+        coverage: share of the input's area that the largest receptive field of a unit spans, without padding.
+        unknown: why something about the layer is unknown, else None.
+        notes: remarks on the numbers.
+        hints: conclusions from the numbers.
     """
 
     name: str
@@ -51,17 +60,20 @@ class Row:
     hints: tuple[Hint, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LayerTable:
-    """The rows of a model and their totals.
+    """The layers of a network with their totals; `cnncli.inspect` returns one.
+
+    `table["conv2"]` is the row of a layer, `"conv2" in table` tells whether there is one, and `for row in table`
+    iterates over all rows. `print(table)` prints the table of `cnncli inspect`; in a notebook it is an HTML table.
 
     Attributes:
-        model: its name.
-        input_shape: channels and pixels per axis.
-        rows: one per layer, in the order of computation.
-        memory: that it needs.
-        receptive_fields: exact fields of every layer's units, by name; `input` too.
-        notes: what is to be said of the model as a whole.
+        model: name of the network.
+        input_shape: `(C, H, W)`, without batch axis.
+        rows: the layers in the order of computation.
+        memory: bytes for weights, training and inference.
+        receptive_fields: exact receptive fields of all units, by layer; `input` too.
+        notes: remarks on the network as a whole.
     """
 
     model: str
@@ -71,58 +83,83 @@ class LayerTable:
     receptive_fields: Mapping[str, ReceptiveFields | Unknown] = field(repr=False)
     notes: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __contains__(self, name: object) -> bool:
+        return any(row.name == name for row in self.rows)
+
+    def __getitem__(self, name: str) -> Row:
+        for row in self.rows:
+            if row.name == name:
+                return row
+        raise KeyError(f"no layer {name}{did_you_mean(str(name), [row.name for row in self.rows])}")
+
+    def __repr__(self) -> str:
+        known = f", {self.params:,} parameters, {self.macs:,} MACs" if self.complete else ""
+        return f"<LayerTable {self.model}: {len(self.rows)} layers{known}>"
+
+    def __str__(self) -> str:
+        from cnncli.inspection.formatting import as_text
+
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        from cnncli.inspection.formatting import as_html
+
+        return as_html(self)
+
     @property
     def params(self) -> int:
-        """Parameters of all layers in which they are known."""
+        """Parameters of all layers for which they are known."""
         return sum(row.params or 0 for row in self.rows)
 
     @property
     def trainable(self) -> int:
-        """Those of them that training changes."""
+        """Parameters that training changes, of all layers for which they are known."""
         return sum(row.trainable or 0 for row in self.rows)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all layers in which they are known, for one image."""
+        """Multiply-accumulates for one image, of all layers for which they are known."""
         return sum(row.macs or 0 for row in self.rows)
 
     @property
     def complete(self) -> bool:
-        """Whether parameters and multiply-accumulates of every layer are known."""
+        """Whether the parameters and multiply-accumulates of every layer are known."""
         return all(row.params is not None and row.macs is not None for row in self.rows)
 
     @property
     def unknown(self) -> tuple[Row, ...]:
-        """Rows of which something is not known."""
+        """Rows about which something is unknown."""
         return tuple(row for row in self.rows if row.unknown is not None)
 
     @property
     def hints(self) -> tuple[Hint, ...]:
-        """What the numbers mean, layer by layer."""
+        """All hints, layer by layer."""
         return tuple(hint for row in self.rows for hint in row.hints)
-
-    def row(self, name: str) -> Row | None:
-        """The row of a layer, if there is one of that name."""
-        return next((row for row in self.rows if row.name == name), None)
 
 
 def inspect_graph(graph: Graph, *, batch: int = 1, ignore: Collection[str] = ()) -> LayerTable:
-    """Work out every row of a graph.
+    """Compute the layer table of a graph.
 
     Args:
         graph: the network.
-        batch: images at once, for the memory.
-        ignore: names of hints that are not wanted.
+        batch: images per batch, for the memory.
+        ignore: names of hints to leave out.
     """
     fields = receptive_fields(graph)
     size = graph.input_shape[1:]
-    numbers = {name: summarize(each, size) for name, each in fields.items() if isinstance(each, ReceptiveFields)}
-    del numbers["input"]
+    summaries = {name: summarize(each, size) for name, each in fields.items() if isinstance(each, ReceptiveFields)}
+    del summaries["input"]
     hints: dict[str, list[Hint]] = {}
-    for hint in find_hints(Subject(graph=graph, fields=fields, numbers=numbers), ignore):
+    for hint in find_hints(Subject(graph=graph, receptive_fields=fields, summaries=summaries), ignore):
         hints.setdefault(hint.layer, []).append(hint)
     rows = tuple(
-        _row(node, fields, numbers.get(node.name), size, tuple(hints.get(node.name, ()))) for node in graph.nodes
+        _row(node, fields, summaries.get(node.name), size, tuple(hints.get(node.name, ()))) for node in graph.nodes
     )
     return LayerTable(
         model=graph.name,
@@ -137,11 +174,14 @@ def inspect_graph(graph: Graph, *, batch: int = 1, ignore: Collection[str] = ())
 def _row(
     node: GraphNode,
     fields: Mapping[str, ReceptiveFields | Unknown],
-    numbers: ReceptiveField | None,
+    summary: ReceptiveField | None,
     input_size: tuple[int, ...],
     hints: tuple[Hint, ...],
 ) -> Row:
     own = fields[node.name]
+    coverage = None
+    if isinstance(own, ReceptiveFields):
+        coverage = Fraction(prod(max(axis.sizes, default=0) for axis in own.axes), prod(input_size))
     return Row(
         name=node.name,
         type=node.type,
@@ -153,23 +193,18 @@ def _row(
         trainable=node.params if node.trainable is None else node.trainable,
         macs=node.macs,
         activation_bytes=output_bytes(node),
-        receptive_field=numbers,
-        coverage=_coverage(own, input_size) if isinstance(own, ReceptiveFields) else None,
+        receptive_field=summary,
+        coverage=coverage,
         unknown=_reason(node, own),
-        notes=(*node.notes, *field_notes(node, fields)),
+        notes=(*node.notes, *receptive_field_notes(node, fields)),
         hints=hints,
     )
 
 
-def _coverage(fields: ReceptiveFields, input_size: tuple[int, ...]) -> Fraction:
-    seen = (max(axis.sizes, default=0) for axis in fields.axes)
-    return Fraction(prod(seen), prod(input_size))
-
-
 def _reason(node: GraphNode, own: ReceptiveFields | Unknown) -> str | None:
-    """Why the field, or else a shape or cost, is not known."""
+    """Why the receptive field, or else a shape or cost, is unknown."""
     if isinstance(own, Unknown):
         return own.reason
     if node.shape is None or node.params is None or node.macs is None:
-        return f"{node.name}: its shape or cost is not known"
+        return f"{node.name}: its shape or cost is unknown"
     return None

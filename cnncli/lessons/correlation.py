@@ -1,38 +1,57 @@
 """`correlation`: what a convolutional layer computes, window by window."""
 
-from cnncli.lessons.notation import K, X, given
-from cnncli.lessons.page import Heading, Page, Prose, TryNext, Values
-from cnncli.lessons.reference import corr2d
-from cnncli.lessons.walk import Sweep, equation, index_formula, legend, size_formula, walk
+from cnncli.lessons.options import DilationOption, InputOption, KernelOption, PaddingOption, StrideOption
+from cnncli.lessons.page import Heading, Page, Paragraph, TryNext
+from cnncli.lessons.sliding_window import (
+    correlation_steps,
+    equation,
+    index_formula,
+    legend,
+    read_operands,
+    size_formula,
+)
 
 
-def correlation(x: Values | None, kernel: Values | None, sweep: Sweep) -> Page:
-    """The page about cross-correlation of an input (H, W) and a kernel (kh, kw)."""
-    x_, kernel_ = given(x, X), given(kernel, K)
-    (height, width), (kh, kw) = x_.shape, kernel_.shape
-    sweep.check_fits((height, width), (kh, kw))
-    result = corr2d(x_, kernel_, stride=sweep.stride, padding=sweep.padding, dilation=sweep.dilation)
+def correlation(
+    input_: InputOption = None,
+    kernel: KernelOption = None,
+    stride: StrideOption = "1",
+    padding: PaddingOption = "0",
+    dilation: DilationOption = "1",
+) -> Page:
+    """What a convolutional layer computes: multiply, add, slide.
+
+    Examples:
+
+      cnncli explain correlation --step
+
+      cnncli explain correlation --input '[[0,1,2],[3,4,5],[6,7,8]]' --kernel '[[0,1],[2,3]]'
+    """
+    from cnncli.lessons.reference import corr2d
+
+    x, k, window = read_operands(input_, kernel, stride, padding, dilation)
+    result = corr2d(x, k, **window.settings)
     return Page(
-        "Correlation: a window slides over the input",
+        "Cross-correlation: a window slides over the input",
         (
-            Prose(
-                "A kernel is a small grid of numbers. Lay it on a corner of the input, multiply each of its numbers "
-                "by the one below it, and add up the products: that is one number of the output. Then move on, and "
-                "do it again."
+            Paragraph(
+                "A kernel is a small matrix of weights. Lay it on a corner of the input, multiply each weight by the "
+                "number below it, and add the products: the sum is one number of the output. Then slide the kernel to "
+                "the next position and do it again."
             ),
-            index_formula(sweep),
-            *legend(sweep),
-            *walk(x_, kernel_, sweep, result),
+            index_formula(window),
+            legend(window),
+            *correlation_steps(x, k, window, result),
             Heading("All windows together"),
-            equation(x_, kernel_, result, sweep),
+            equation(x, k, result, window),
             Heading("How large is the output?"),
-            Prose("As large as there are places for the window:"),
-            *size_formula((height, width), (kh, kw), sweep),
+            Paragraph("The output has one number for each position of the window:"),
+            *size_formula(x.shape, window),
             Heading("Is that a convolution?"),
-            Prose(
-                'Deep learning calls it one. What a layer named "convolution" computes is exactly this, which '
-                "mathematics calls cross-correlation; a convolution turns the kernel by 180 degrees first. "
-                "Why nobody minds: cnncli explain convolution."
+            Paragraph(
+                'In deep learning, yes: this is what a layer called "convolution" computes. Mathematics calls it '
+                "cross-correlation; a mathematical convolution flips the kernel first. cnncli explain convolution "
+                "shows why the difference does not matter to a network."
             ),
             TryNext(
                 (

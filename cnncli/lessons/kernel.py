@@ -1,47 +1,70 @@
-"""`kernel`: the weights and biases of a layer, how many there are, and what decides that."""
+"""`kernel`: the weights and biases of a layer, how many there are, and what determines their number."""
 
-import torch
+from typing import TYPE_CHECKING
 
-from cnncli.config.config import Config
 from cnncli.layers import format_shape
-from cnncli.lessons.channels import layer_numbers, slices
-from cnncli.lessons.notation import by, grid, number, operand
-from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Sign, Step, Table, TryNext
-from cnncli.lessons.page import Values as Numbers
-from cnncli.lessons.reference import corr2d_multi_in_out
-from cnncli.lessons.walk import Sweep, in_full
+from cnncli.lessons.channels import read_layer, slices
+from cnncli.lessons.notation import format_number, format_size, grid, operand
+from cnncli.lessons.options import (
+    DATA_DIR,
+    ConfigArgument,
+    DataDirOption,
+    DilationOption,
+    InputOption,
+    KernelOption,
+    PaddingOption,
+    StrideOption,
+)
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, Step, Table, TryNext
+from cnncli.lessons.sliding_window import SlidingWindow, matrix
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnncli.config.config import Config
 
 
-def kernel(x: Numbers | None, kernels: Numbers | None, sweep: Sweep, config: Config) -> Page:
-    """The page about the kernels of a layer, for an input (C, H, W), kernels (O, C, kh, kw), and a config's layers."""
-    x_, kernels_ = layer_numbers(x, kernels, sweep)
-    out_channels, in_channels, kh, kw = kernels_.shape
-    biases = torch.arange(1, out_channels + 1, dtype=x_.dtype)
-    maps = corr2d_multi_in_out(x_, kernels_, stride=sweep.stride, padding=sweep.padding, dilation=sweep.dilation)
-    weights = kernels_.numel()
+def kernel(
+    config: ConfigArgument = "lenet5",
+    input_: InputOption = None,
+    kernel: KernelOption = None,
+    stride: StrideOption = "1",
+    padding: PaddingOption = "0",
+    dilation: DilationOption = "1",
+    data_dir: DataDirOption = DATA_DIR,
+) -> Page:
+    """The weights and biases of a layer: how many kernels, and how deep.
+
+    Examples:
+
+      cnncli explain kernel quickstart
+    """
+    from cnncli.config.config import read_config
+
+    network = read_config(config, data_dir=data_dir)
+    x, kernels, window = read_layer(input_, kernel, stride, padding, dilation)
+    out_channels, in_channels, kh, kw = kernels.shape
+    weights = kernels.numel()
     return Page(
         "Kernels: what a layer learns",
         (
-            Prose(
-                "A convolutional layer has out_channels kernels. Each has in_channels slices, one for each channel of "
-                "its input, and a single bias that is added everywhere. Each kernel makes one feature map. So "
-                f"out_channels says how many kernels and feature maps there are ({out_channels} here), and in_channels "
-                f"only how deep each kernel is ({in_channels} here)."
+            Paragraph(
+                "A convolutional layer has out_channels kernels. Each kernel has in_channels slices, one for each "
+                "input channel, and one bias, which is added to every number of its output. Each kernel makes one "
+                f"feature map. So out_channels is the number of kernels and of feature maps (here {out_channels}), and "
+                f"in_channels is only the depth of each kernel (here {in_channels})."
             ),
-            *(
-                _one_map(o, slices(one), bias, in_full(map_ + bias, f"feature map {o}"), map_[0, 0].item())
-                for o, (one, bias, map_) in enumerate(zip(kernels_, biases.tolist(), maps, strict=True))
-            ),
-            Heading("How many numbers is that?"),
+            *_feature_maps(x, kernels, window),
+            Heading("How many parameters?"),
             Formula(
-                f"weights: out_channels x in_channels x {by((kh, kw))} = "
+                f"weights: out_channels x in_channels x {format_size((kh, kw))} = "
                 f"{format_shape((out_channels, in_channels, kh, kw))} = {weights}"
             ),
             Formula(f"biases: out_channels = {out_channels}"),
             Formula(f"parameters: {weights} + {out_channels} = {weights + out_channels}"),
-            Prose("The size of the input does not come into it: the same kernels slide over small and large pictures."),
-            Heading(f"The kernels of {config.name}"),
-            _table(config),
+            Paragraph("The size of the input does not matter: the same kernels slide over small and large images."),
+            Heading(f"The kernels of {network.name}"),
+            _table(network),
             TryNext(
                 (
                     "explain kernel quickstart",
@@ -54,14 +77,29 @@ def kernel(x: Numbers | None, kernels: Numbers | None, sweep: Sweep, config: Con
     )
 
 
-def _one_map(o: int, slices_: list[Grid], bias: float, feature_map: Grid | Picture, first: float) -> Block:
-    figures = Figures((*slices_, Sign("+"), grid(torch.tensor([[bias]]), "bias"), Sign("->"), feature_map))
-    added = Formula(f"first number: {operand(number(first))} + {operand(number(bias))} = {number(first + bias)}")
-    return Step(f"kernel {o}", (figures, added))
+def _feature_maps(x: "Tensor", kernels: "Tensor", window: SlidingWindow) -> list[Block]:
+    """Each kernel with its slices and its bias (1, 2, 3, ...), and the feature map it makes."""
+    from cnncli.lessons.reference import corr2d_multi_in_out
+
+    steps: list[Block] = []
+    maps = corr2d_multi_in_out(x, kernels, **window.settings)
+    for o, (kernel, without_bias) in enumerate(zip(kernels, maps, strict=True)):
+        bias = o + 1
+        first = without_bias[0, 0].item()
+        figures = (
+            *slices(kernel),
+            Operator("+"),
+            grid(x.new_full((1, 1), bias), "bias"),
+            Operator("->"),
+            matrix(without_bias + bias, f"feature map {o}"),
+        )
+        formula = Formula(f"first number: {operand(format_number(first))} + {bias} = {format_number(first + bias)}")
+        steps.append(Step(f"kernel {o}", (Figures(figures), formula)))
+    return steps
 
 
-def _table(config: Config) -> Table:
-    """Every convolution of a config: its kernels, and the numbers in them."""
+def _table(config: "Config") -> Table:
+    """The convolutions of a config: their kernels and parameters."""
     rows = []
     for node in config.network.nodes:
         if (kernels := node.description.kernels) is not None:
@@ -70,7 +108,7 @@ def _table(config: Config) -> Table:
                     node.name,
                     str(kernels.count),
                     str(kernels.depth),
-                    by((kernels.height, kernels.width)),
+                    format_size((kernels.height, kernels.width)),
                     f"{kernels.weights:,}",
                     str(kernels.biases),
                     format_shape(node.shape),

@@ -24,7 +24,7 @@ from cnncli.errors import RunError, ServerError, UsageError
 VIEWS: Mapping[str, Mapping[str, str]] = {
     "curves": {"tagFilter": "^(accuracy|loss)/", "smoothing": "0"},  # smoothing would distort curves of few points
     "kernels": {"tagFilter": "^kernels/"},
-    "evolution": {"tagFilter": "^evolution/"},
+    "snapshots": {"tagFilter": "^snapshots/"},
     "feature maps": {"tagFilter": "^feature_maps/"},
     "show": {"runFilter": "(^|/)show$", "tagFilter": "/"},  # without a tag filter, groups would be collapsed
 }

@@ -315,4 +315,4 @@ def _make(run: Run, node: Node, filters: Sequence[int], steps: int) -> Iterator[
         )
         for image, value in zip(made.images, made.values, strict=True):
             pixels = (image * 255).round().byte().cpu()
-            yield crop_patch(run.inspection, node.name, position, pixels, most_padding=MOST_PADDING), value
+            yield crop_patch(run.table, node.name, position, pixels, most_padding=MOST_PADDING), value

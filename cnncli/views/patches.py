@@ -205,7 +205,7 @@ def crop_test_image(run: Run, node: Node, unit: UnitActivation) -> CroppedImage:
     label = run.classes[int(run.test.labels[unit.image])]
     at = f" at {','.join(map(str, unit.position))}" if unit.position else ""
     return CroppedImage(
-        patch=crop_patch(run.inspection, node.name, unit.position, image, most_padding=MOST_PADDING),
+        patch=crop_patch(run.table, node.name, unit.position, image, most_padding=MOST_PADDING),
         image=image,
         lines=[f"{label}, {unit.value:.4g}", f"#{unit.image}{at}"],
     )

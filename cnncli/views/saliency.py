@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cnncli.config.problems import did_you_mean
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.views.view import Images, Invert, Option, Picture, View, nodes_with_positions, read_images
 
 if TYPE_CHECKING:
@@ -144,10 +143,7 @@ def _find_class(run: Run, target: str) -> int:
         return run.classes.index(target)
     if target.isdecimal() and int(target) < len(run.classes):
         return int(target)
-    raise UsageError(
-        f"--target: there is no class {target}{did_you_mean(target, run.classes)}",
-        remedy=f"the classes are {', '.join(run.classes)}",
-    )
+    raise UsageError(f"--target: there is no class {target}{did_you_mean(target, run.classes)}")
 
 
 def _cam_layer(run: Run, name: str | None) -> Node:

@@ -70,8 +70,8 @@ def test_validate_goes_on_after_a_broken_config(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("validate", "broken.yaml", "tiny.yaml")
     assert code == 3
     assert out.startswith("tiny.yaml: ok")
-    assert "broken.yaml:1:22 data.sise: there is no such field; did you mean size?" in err
-    assert "broken.yaml:2:18 model.layers.0: there is no layer flaten; did you mean flatten?" in err
+    assert "broken.yaml:1:22 data.sise: unknown field. Did you mean size?" in err
+    assert "broken.yaml:2:18 model.layers.0: unknown layer: flaten. Did you mean flatten?" in err
     assert "Traceback" not in err
 
 

@@ -262,7 +262,7 @@ def exit_codes_in(err: str) -> list[int]:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("nowhere.yaml",), 3, "error: there is no config nowhere.yaml"),
+        (("nowhere.yaml",), 3, "error: config not found: nowhere.yaml"),
         (("shared.yaml", "--epochs", "3"), 2, "No such option: --epochs"),
         (
             ("shared.yaml", "--set", "train.optimizer.sgd.lr=1e30", "--set", "log.steps=[1]"),
@@ -324,7 +324,7 @@ def test_what_the_first_refuses_the_others_do_not_wait_for(alone: RunDirectory, 
     codes, err = two_machines("-m", "cnncli", "train", "--resume", alone.path, *FLAGS)
     assert codes == [2, 2], err
     (error,) = errors_in(err)
-    assert "has 3 epochs already and is complete" in error
+    assert "already has 3 epochs and is complete" in error
 
 
 @pytest.mark.parametrize("what", ["device", "precision"])

@@ -67,5 +67,5 @@ def test_completion_knows_commands_and_their_options() -> None:
         return CliRunner().invoke(app, [], prog_name="cnncli", env=environment).stdout
 
     assert completed("cnncli insp").split() == ["inspect"]
-    assert "--pixel" in completed("cnncli inspect --p").split()
+    assert "--strict" in completed("cnncli inspect --str").split()
     assert completed("cnncli explain poo").split() == ["pooling"]

@@ -140,7 +140,7 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("kernels", "--layer", "conv3"), "has no layer conv3; did you mean conv"),
+        (("kernels", "--layer", "conv3"), "has no layer conv3. Did you mean conv"),
         (("kernels", "--layer", "max_pool1"), "--layer max_pool1: this layer has no kernels"),
         (("kernels", "--scale", "net"), "layer"),
         (("feature-maps", "nowhere.png"), "image nowhere.png: No such file"),
@@ -428,7 +428,7 @@ def test_embedding(run: Path, shown: Callable[..., Any]) -> None:
 def test_a_misspelled_kind_and_a_kind_behind_the_run(run_cnncli: Cnncli, run: Path) -> None:
     code, _, err = run_cnncli("show", "kernel", run)
     assert code == 2
-    assert "there is no view kernel; did you mean kernels?" in err
+    assert "there is no view kernel. Did you mean kernels?" in err
     code, _, err = run_cnncli("show", run, "kernels")
     assert code == 2
     assert f"the view comes before the run: cnncli show kernels {run}" in " ".join(err.split())

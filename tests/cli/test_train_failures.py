@@ -43,11 +43,11 @@ def full_disk(size: int) -> Iterator[None]:
         ("tiny.yaml --epochs 3", 2, "--epochs"),
         ("tiny.yaml --threads 0", 2, "--threads"),
         ("tiny.yaml --device tpu", 2, "tpu"),
-        ("tiny.yaml --set train.epoch=3", 3, "train.epoch: there is no such field; did you mean epochs?"),
+        ("tiny.yaml --set train.epoch=3", 3, "train.epoch: unknown field. Did you mean epochs?"),
         ("tiny.yaml --set model.layers.0.conv=0", 3, "model.layers.0.conv: must be greater than 0"),
         ("tiny.yaml --name a/b", 3, "a/b"),
-        ("broken.yaml", 3, "broken.yaml:2:28 model.layers.1: there is no layer flaten; did you mean"),
-        ("teeny.yaml", 3, "did you mean tiny.yaml?"),
+        ("broken.yaml", 3, "broken.yaml:2:28 model.layers.1: unknown layer: flaten. Did you mean"),
+        ("teeny.yaml", 3, "Did you mean tiny.yaml?"),
         ("--resume nowhere", 5, "nowhere: is not there"),
         ("--resume .", 5, ".: is not the directory of a run"),
         ("tiny.yaml --out tiny.yaml", 7, "tiny.yaml"),
@@ -112,9 +112,9 @@ def test_a_disk_that_fills_up_is_exit_7(run_cnncli: Cnncli) -> None:
     with full_disk(30_000):  # less than the event file needs, more than any other file
         code, out, err = run_cnncli(*TRAIN)
     assert (code, out) == (7, "")
-    assert "event file" in err
+    assert "events.out.tfevents" in err
     assert "Traceback" not in err
-    assert_failed(only_run(), "event file")
+    assert_failed(only_run(), "events.out.tfevents")
 
 
 def test_a_damaged_checkpoint_is_exit_5(run_cnncli: Cnncli) -> None:

@@ -101,7 +101,7 @@ layers: [{conv: 2}, {conv: {out_channels: 2, padding: 0, norm: none}}]"""
 def test_given_names_and_those_of_joins_are_told_apart(model: str, name: str) -> None:
     problems: list[Problem] = []
     lay_out(read_blueprint(parse_document(f"model:\n  {model}\n", name="test"), problems), (1, 8, 8), 10, problems)
-    assert any(f"the name {name} is there twice" in each.message for each in problems)
+    assert any(f"duplicate name {name}" in each.message for each in problems)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""When pictures are drawn, and what a budget leaves of them; the numbers were worked out by hand."""
+"""At which steps and epochs a run logs; the numbers were worked out by hand."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnncli.experiment.budget import allot, event_bytes, picture_steps, thinned
+from cnncli.experiment.budget import Budget, histogram_epochs, picture_steps
 
 
-def test_steps_are_powers_of_the_smallest_number_that_leaves_a_place_free() -> None:
+def test_steps_are_powers_of_the_smallest_base_that_leaves_a_place_free() -> None:
     assert picture_steps(126, 10) == (0, 1, 2, 4, 8, 16, 32, 64, 126)
-    # Twos up to 2,531 would be fourteen and threes ten, which leaves none free.
+    # There are twelve powers of 2 below 2,532 and eight of 3: with both ends, no place would be free.
     assert picture_steps(2532, 10) == (0, 1, 4, 16, 64, 256, 1024, 2532)
     assert picture_steps(2, 10) == (0, 1, 2)
-    assert picture_steps(1000, 2) == (0, 1000)
-    assert picture_steps(1000, 3) == (0, 1, 1000)
     assert picture_steps(1000, 5) == (0, 1, 32, 1000)
+    assert picture_steps(1000, 3) == (0, 1, 1000)
+    assert picture_steps(1000, 2) == (0, 1000)
     assert picture_steps(1000, 0) == ()
 
 
@@ -25,16 +25,16 @@ def test_chosen_steps_stand_between_the_first_and_the_last() -> None:
     assert picture_steps(100, 0, chosen=(7,)) == ()
 
 
-def test_a_run_made_longer_stays_within_ten() -> None:
+def test_an_extended_run_keeps_to_ten_steps() -> None:
     first = picture_steps(422 * 6, 10)
     longer = picture_steps(422 * 12, 10, done=first)
     assert longer == (*first, 4096, 422 * 12)
     assert len(longer) == 10
-    assert picture_steps(422 * 40, 10, done=longer) == (*longer, 422 * 40)  # the end is drawn whatever there is
+    assert picture_steps(422 * 40, 10, done=longer) == (*longer, 422 * 40), "the end is always drawn"
 
 
 @given(last=st.integers(1, 10**6), most=st.integers(2, 10), share=st.floats(0, 1), more=st.integers(1, 10**6))
-def test_steps_rise_from_the_first_to_the_last(last: int, most: int, share: float, more: int) -> None:
+def test_steps_increase_from_the_first_to_the_last(last: int, most: int, share: float, more: int) -> None:
     steps = picture_steps(last, most)
     assert len(steps) <= most
     assert (steps[0], steps[-1]) == (0, last)
@@ -47,51 +47,48 @@ def test_steps_rise_from_the_first_to_the_last(last: int, most: int, share: floa
     assert len(again) <= most or len(done) == most
 
 
-def test_thinned_keeps_both_ends() -> None:
-    steps = (0, 1, 2, 4, 8, 16, 32)
-    assert thinned(steps, 9) == steps
-    assert thinned(steps, 4) == (0, 2, 8, 32)
-    assert thinned(steps, 2) == (0, 32)
-    assert thinned(steps, 1) == (32,)
-    assert thinned(steps, 0) == ()
-
-
 @pytest.mark.parametrize(
-    ("left", "tags", "steps", "every"),
+    ("epochs", "limit", "expected"),
     [
-        # Both tags take 100 + 125 + 2 * 200 and 40 + 50 at both ends, 715 in all, and 375 more at each step between:
-        # 175 for the pictures, 200 for the frame. Ten epochs of histograms take 1,000.
-        (715 + 3 * 375 + 1000, "kernels maps", (0, 1, 2, 4, 8), 1),
-        (715 + 3 * 375 + 999, "kernels maps", (0, 1, 2, 4, 8), 2),
-        (715 + 3 * 375 + 100, "kernels maps", (0, 1, 2, 4, 8), 10),
-        (715 + 3 * 375 + 99, "kernels maps", (0, 1, 2, 4, 8), 0),
-        (715 + 3 * 375 - 1, "kernels maps", (0, 1, 4, 8), 3),
-        (715, "kernels maps", (0, 8), 0),
-        (315, "kernels maps", (0, 8), 0),
-        (314, "kernels", (0, 8), 0),
-        (224, "maps", (0, 1, 4, 8), 0),
-        (89, "", (), 0),
-        (-5, "", (), 0),
+        (5, 500, [1, 2, 3, 4, 5]),
+        (5, 499, [1, 3, 5]),
+        (5, 300, [1, 3, 5]),
+        (5, 299, [2, 5]),  # not the first one
+        (6, 300, [2, 4, 6]),
+        (7, 300, [1, 4, 7]),
+        (5, 100, [5]),
+        (5, 99, []),
     ],
 )
-def test_what_there_is_room_for(left: int, tags: str, steps: tuple[int, ...], every: int) -> None:
-    found = allot(
-        left,
-        pictures={"kernels": 100, "maps": 40},
-        animated=["kernels"],
-        steps=(0, 1, 2, 4, 8),
-        histograms=100,
-        epochs=10,
-    )
-    assert (" ".join(found.tags), tuple(found.steps), found.histograms_every) == (tags, steps, every)
+def test_the_last_epoch_has_histograms_and_before_it_every_nth(epochs: int, limit: int, expected: list[int]) -> None:
+    """Histograms of 100 bytes per epoch."""
+    assert sorted(histogram_epochs(epochs, 100, limit)) == expected
 
 
-def test_without_pictures_the_steps_stay_for_what_is_counted() -> None:
-    assert allot(10**6, pictures={}, animated=(), steps=(0, 1, 9), histograms=0, epochs=3).steps == (0, 1, 9)
+@given(epochs=st.integers(1, 500), size=st.integers(1, 10**6), limit=st.integers(1, 10**8))
+def test_histograms_keep_to_their_limit(epochs: int, size: int, limit: int) -> None:
+    chosen = histogram_epochs(epochs, size, limit)
+    assert size * len(chosen) <= limit
+    assert list(chosen)[:1] == ([epochs] if size <= limit else [])
+
+
+def test_without_histograms_no_epoch_has_any() -> None:
+    assert not histogram_epochs(5, 0, 100)
 
 
 def test_all_event_files_of_a_run_count(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / f"events.out.tfevents.{i}.host").write_bytes(b"x" * 10**i)
     (tmp_path / "metrics.jsonl").write_bytes(b"xxxx")
-    assert event_bytes(tmp_path) == 111
+    assert Budget(tmp_path, 0.001).left() == 1000 - 111
+
+
+def test_each_kind_of_content_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    budget = Budget(tmp_path, 0.5)
+    for _ in range(2):
+        budget.report("pictures", "are left out from step 4")
+        budget.report("histograms", "are left out from epoch 3")
+    assert caplog.messages == [
+        "log.budget of 0.5 MB: pictures are left out from step 4",
+        "log.budget of 0.5 MB: histograms are left out from epoch 3",
+    ]

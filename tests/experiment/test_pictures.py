@@ -1,11 +1,12 @@
 """The pixels of a run's pictures, against its checkpoint and against the definitions.
 
-Only the places of the tiles are taken from `cnncli.drawing`; what is there comes from the event file.
+Only the positions of the tiles are taken from `cnncli.drawing`; their pixels come from the event file.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +22,20 @@ from cnncli.data.digits import load_digits
 from cnncli.data.splits import stratified_split
 from cnncli.drawing.canvas import Box
 from cnncli.lessons.reference import corr2d_multi_in_out, pool2d
+from cnncli.training.run_directory import RunDirectory
 from cnncli.views.feature_maps import feature_map_picture
 from cnncli.views.kernels import kernel_picture
 
+Train = Callable[..., RunDirectory]
+ReadEvents = Callable[[RunDirectory], EventAccumulator]
 Pixels = npt.NDArray[np.uint8]
 Dead = Mapping[str, tuple[int, ...]]
 Values = npt.NDArray[np.float64]
 
 LAST_STEP = 14 * 9
 
-# Green tells how far a color is along its scale; red and blue tell the sign. One level of green is at most 1/160 of a
-# scale, so that rounding moves a value by at most 1/320 of its end.
+# Green gives the position of a color on its scale; red and blue give the sign. One level of green is at most 1/160 of a
+# scale, so that rounding changes a value by at most 1/320 of the scale's end.
 GREEN_OF_POSITIVE = ((16, 128, 247), (1.0, 0.5, 0.0))
 GREEN_OF_NEGATIVE = ((58, 158, 247), (-1.0, -0.5, 0.0))
 GREEN_FROM_ZERO = ((16, 66, 132, 192, 242), (0.0, 0.25, 0.5, 0.75, 1.0))
@@ -60,7 +64,7 @@ def last_picture(events: EventAccumulator, tag: str) -> Pixels:
 
 
 def cells(pixels: Pixels, box: Box) -> Pixels:
-    """The color of every value of a tile (h, w, 3), which fills its whole square in the picture."""
+    """The color of every value of a tile (h, w, 3); each fills a square of the picture."""
     tile = pixels[box.y : box.bottom, box.x : box.right]
     values = tile[:: box.scale, :: box.scale]
     assert np.array_equal(values.repeat(box.scale, axis=0).repeat(box.scale, axis=1), tile)
@@ -68,7 +72,7 @@ def cells(pixels: Pixels, box: Box) -> Pixels:
 
 
 def is_outlined(pixels: Pixels, box: Box) -> bool:
-    """Whether all of the line around a tile is green, as around dead filters."""
+    """Whether the whole line around a tile is green, as around dead filters."""
     around = pixels[box.y - 1 : box.bottom + 1, box.x - 1 : box.right + 1]
     line = np.concatenate([around[0], around[-1], around[:, 0], around[:, -1]])
     return bool((line == (0, 170, 60)).all())
@@ -107,17 +111,17 @@ def test_a_row_of_the_kernel_matrix_is_a_filter(weights: Mapping[str, Tensor]) -
 
 @pytest.fixture(scope="module")
 def probes() -> Tensor:
-    """The first test image of each class as the network gets it (10, 1, 8, 8), worked out from the data set."""
+    """The first test image of each class as the network gets it (10, 1, 8, 8), computed from the data set."""
     digits = load_digits()
     kept, _ = stratified_split(digits.train.labels, 0.2, seed=3)
-    learned = digits.train.images[kept].double() / 255
+    train = digits.train.images[kept].double() / 255
     labels = digits.test.labels.tolist()
     first = torch.stack([digits.test.images[labels.index(label)] for label in range(10)]).double() / 255
-    return (first - learned.mean()) / learned.std(correction=0)
+    return (first - train.mean()) / train.std(correction=0)
 
 
 def maps_by_definition(image: Tensor, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Each layer's name and its maps (C, H, W) for an image (1, 8, 8), from nothing but the definitions."""
+    """Each layer's name and its maps (C, H, W) for an image (1, 8, 8), by the definitions alone."""
 
     def convolved(x: Tensor, name: str, padding: int = 0) -> Tensor:
         weight, bias = (weights[f"{name}.conv.{which}"].double() for which in ("weight", "bias"))
@@ -150,7 +154,7 @@ def test_feature_map_pixels_agree_with_the_definitions(
             assert is_outlined(pixels, box) == (channel in dead.get(layer, ())), layer
 
 
-def test_the_probe_stands_beside_its_maps(events: EventAccumulator) -> None:
+def test_the_probe_is_shown_beside_its_maps(events: EventAccumulator) -> None:
     digits = load_digits()
     image = digits.test.images[digits.test.labels.tolist().index(7)]
     pixels = last_picture(events, "feature_maps/01_conv1/7")
@@ -160,6 +164,16 @@ def test_the_probe_stands_beside_its_maps(events: EventAccumulator) -> None:
     assert np.array_equal(shown, image[0].numpy()[..., None].repeat(3, axis=2))
 
 
-def test_the_first_pictures_show_the_network_before_it_learned(events: EventAccumulator) -> None:
+def test_the_first_pictures_differ_from_the_last(events: EventAccumulator) -> None:
     kernels = events.Images("kernels/01_conv1")
     assert kernels[0].encoded_image_string != kernels[-1].encoded_image_string
+
+
+def test_a_global_pool_has_feature_maps(train: Train, read_events: ReadEvents, tmp_path: Path) -> None:
+    text = (
+        "data: {name: digits, size: 8}\n"
+        "model: {layers: [{conv: {out_channels: 2, kernel_size: 3}}, global_avg_pool, logits]}\n"
+        "train: {epochs: 1, batch_size: 512}\n"
+    )
+    pool = read_events(train(tmp_path, text)).Images("feature_maps/02_global_avg_pool1/7")
+    assert [image.step for image in pool] == [0, 1, 2, 3]

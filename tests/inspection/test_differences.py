@@ -37,5 +37,5 @@ def test_a_layer_put_in_between(graph: GraphOf) -> None:
     conv = "{conv: {out_channels: 4, kernel_size: 3}}"
     assert changes(graph(f"[{conv}, {conv}]"), graph(f"[{conv}, {{max_pool: 2}}, {conv}]")) == [
         ("added", "max_pool1", ()),
-        ("changed", "conv2", ("output", "MACs", "field", "jump")),
+        ("changed", "conv2", ("output", "MACs", "RF", "jump")),
     ]

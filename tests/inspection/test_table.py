@@ -9,7 +9,7 @@ import pytest
 from cnncli.config.document import Problem, parse_document
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
-from cnncli.inspection.formatting import nested, window_text
+from cnncli.inspection.formatting import as_tree, window_text
 from cnncli.inspection.graph import Graph, GraphNode, graph_of
 from cnncli.inspection.receptive_field import ReceptiveField
 from cnncli.inspection.serialization import as_json
@@ -96,15 +96,15 @@ def inspect_text(text: str, shape: tuple[int, int, int], classes: int = 1000) ->
     return inspect_graph(graph_of(network, "test"))
 
 
-def field_of(row: Row) -> ReceptiveField:
-    """The field of a row in which it is known."""
+def receptive_field(row: Row) -> ReceptiveField:
+    """The receptive field of a row, which is known."""
     assert row.receptive_field is not None
     return row.receptive_field
 
 
 def sizes(rows: tuple[Row, ...]) -> list[int]:
     """Receptive field sizes, which are the same on both axes here."""
-    fields = [field_of(row) for row in rows]
+    fields = [receptive_field(row) for row in rows]
     for field in fields:
         assert field.size[0] == field.size[1]
     return [field.size[0] for field in fields]
@@ -112,7 +112,7 @@ def sizes(rows: tuple[Row, ...]) -> list[int]:
 
 def last(rows: list[Row]) -> tuple[int, Fraction | int, int]:
     """Size, jump and padding (-start) of the last row."""
-    field = field_of(rows[-1])
+    field = receptive_field(rows[-1])
     assert field.jump is not None
     assert field.start is not None
     return field.size[0], field.jump[0], -field.start[0]
@@ -121,7 +121,7 @@ def last(rows: list[Row]) -> tuple[int, Fraction | int, int]:
 def test_lenet5() -> None:
     rows = inspect_text(LENET5, (1, 28, 28)).rows
     assert sizes(rows) == [5, 6, 14, 16, 32]
-    assert [field_of(row).jump for row in rows] == [(Fraction(j), Fraction(j)) for j in (1, 2, 2, 4, 4)]
+    assert [receptive_field(row).jump for row in rows] == [(Fraction(j), Fraction(j)) for j in (1, 2, 2, 4, 4)]
 
 
 def test_vgg16() -> None:
@@ -195,26 +195,24 @@ def test_everything_is_seen_after_flatten() -> None:
         assert row["receptive_field"]["size"] == [8, 6]
 
 
-def test_uneven_units_say_so() -> None:
+def test_units_that_differ_have_a_note() -> None:
     """Seven positions in three bins: 0-2, 2-4, 4-6 of three each; into four: 0-1, 1-3, 3-5, 5-6, of two or three."""
     layers = as_json(inspect_text("model: {layers: [{adaptive_avg_pool: 4}]}", (1, 7, 7)))["layers"]
     field, notes = layers[0]["receptive_field"], layers[0]["notes"]
     assert field["size"] == [3, 3]
     assert field["jump"] == [1.75, 1.75]
     assert field["start"] is None
-    assert notes == ["units do not see evenly spaced windows: they see 2 to 3 pixels; the largest is given"]
+    assert notes == ["receptive fields are not evenly spaced: units see 2 to 3 pixels; the table gives the largest"]
 
 
-def test_a_field_that_counts_padding_does_not_pass_for_pixels_of_the_image() -> None:
+def test_a_size_with_padding_is_not_taken_for_pixels_of_the_image() -> None:
     """Two pixels, of which every unit sees both: 3 with the convolution's padding, and 4 where two such meet."""
     layers = "[{conv: {out_channels: 1, kernel_size: 3, padding: 1}}, {conv_transpose: {out_channels: 1, "
     text = f"model: {{layers: {layers}kernel_size: 4, stride: 2, padding: 1}}}}]}}"
     layer = as_json(inspect_text(text, (1, 2, 2)))["layers"][1]
     assert layer["receptive_field"]["size"] == [4, 4]
     assert layer["notes"] == [
-        "units do not see evenly spaced windows: they see 2 pixels of the image; the field that is given counts "
-        "padding "
-        "as well"
+        "receptive fields are not evenly spaced: units see 2 pixels of the image; the table counts padding as well"
     ]
 
 
@@ -234,11 +232,11 @@ model:
 """
 
 
-def test_statistics_over_the_map_hide_no_local_field() -> None:
+def test_global_statistics_keep_the_local_receptive_field() -> None:
     """With group norm every unit sees everything; besides, 3, then 5, then 5 + 2 * 2 = 9 pixels of the maps."""
     rows = inspect_text(NORMED + "    - flatten\n    - logits\n", (1, 28, 28)).rows
-    assert [field_of(row).is_global for row in rows] == [True] * 6
-    assert [field_of(row).local for row in rows] == [(3, 3), (5, 5), (5, 5), (9, 9), None, None]
+    assert [receptive_field(row).is_global for row in rows] == [True] * 6
+    assert [receptive_field(row).local for row in rows] == [(3, 3), (5, 5), (5, 5), (9, 9), None, None]
     assert [window_text(row.windows) for row in rows[:3]] == ["3/1/0/1", "3/2/0/1", ""]
     assert [row.name for row in rows if any("mean and variance" in note for note in row.notes)] == [
         "conv1",
@@ -288,7 +286,7 @@ def test_names_as_a_tree() -> None:
         "a.b",
         "c",
     ]
-    shown = [line for scopes, name in nested(names) for line in (*scopes, name)]
+    shown = [line for scopes, name in as_tree(names) for line in (*scopes, name)]
     assert shown == [
         *("conv", "layer1", " .0", "  .conv1", "  .conv2", "  .down.0"),
         *(" .1", "  .conv1", "  .add", "a.b", "c"),

@@ -12,7 +12,7 @@ from torch import nn
 
 from cnncli.config.document import Problem, parse_document
 from cnncli.config.model import read_blueprint
-from cnncli.config.network import TAKEN, Network, lay_out
+from cnncli.config.network import RESERVED, Network, lay_out
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
 from cnncli.inspection.table import inspect_graph
@@ -194,7 +194,7 @@ def test_no_layer_can_take_a_name_of_torch_modules() -> None:
     """Every public attribute of a network's module is refused as a name, before torch would fail on it."""
     module = CnnModule(network_of("[relu]"))
     public = {name for name in dir(module) if not name.startswith("_")} - {"relu1"}
-    assert public - TAKEN == set()
+    assert public - RESERVED == set()
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # torch's own, about a copy

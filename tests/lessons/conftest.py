@@ -1,4 +1,4 @@
-"""Pages as plain text, a network with random weights, and snapshots that can be written anew."""
+"""Pages as plain text, networks with random weights, and snapshots."""
 
 import os
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from cnncli.run import Run
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 REWRITE = os.environ.get("CNNCLI_REWRITE") == "1"
-"""Set it to write snapshots and lessons anew; read the difference before committing it."""
+"""Whether to write the snapshots instead of comparing with them; review the difference before committing it."""
 
 
 def page_text(page: Page) -> str:
@@ -37,7 +37,7 @@ def check_snapshot(text: str, name: str) -> None:
 
 
 def random_run(text: str, shape: tuple[int, int, int], seed: int = 0) -> Run:
-    """A network of a `model:` section with weights that nothing is special about, and four random images."""
+    """A run of a `model:` section with random weights and four random test images of a shape."""
     problems: list[Problem] = []
     network = lay_out(read_blueprint(parse_document(text, name="test"), problems), shape, 3, problems)
     assert not problems, problems

@@ -25,7 +25,7 @@ STEPS = 15
 """More than the ten pictures that TensorBoard keeps by default."""
 TRAINED = ("kernels/01_conv1", "feature_maps/01_conv1/7")
 SHOWN = ("kernels/01_conv1", "patches/01_conv1")
-EVOLUTION = "evolution/01_conv1"
+SNAPSHOTS = "snapshots/01_conv1"
 WAIT = 30_000.0  # ms
 
 
@@ -46,7 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             events.scalars(step, {f"{name}/{part}": 0.5 for name in ("accuracy", "loss") for part in ("train", "val")})
             events.scalars(step, {"training/learning_rate": 1e-3, "test/loss": 0.1})
             events.pictures(step, {tag: pixels[step] + i for i, tag in enumerate(TRAINED)})
-            events.pictures(step, {EVOLUTION: animation()})
+            events.pictures(step, {SNAPSHOTS: animation()})
     with EventFile(folder / "lenet5" / "show") as events:
         events.pictures(STEPS, {tag: pixels[0] + 10 + i for i, tag in enumerate(SHOWN)})
     return folder
@@ -85,7 +85,7 @@ def get(address: str) -> tuple[str, bytes]:
     ("run", "tag", "content_type", "count"),
     [
         *(("lenet5", tag, "image/png", STEPS) for tag in TRAINED),
-        ("lenet5", EVOLUTION, "image/gif", STEPS),
+        ("lenet5", SNAPSHOTS, "image/gif", STEPS),
         *(("lenet5/show", tag, "image/png", 1) for tag in SHOWN),
     ],
 )
@@ -103,7 +103,7 @@ def test_every_picture_is_served_byte_for_byte(
 
 
 def test_all_addresses_are_of_one_server(addresses: dict[str, str]) -> None:
-    assert list(addresses) == ["everything", "curves", "kernels", "evolution", "feature maps", "show"]
+    assert list(addresses) == ["everything", "curves", "kernels", "snapshots", "feature maps", "show"]
     for name, address in addresses.items():
         assert address.startswith(addresses["everything"])
         assert urlsplit(address).fragment == ("" if name == "everything" else "timeseries")
@@ -137,7 +137,7 @@ def sizes_of(images: Locator, count: int) -> list[list[int]]:
     [
         ("curves", ["accuracy/train", "accuracy/val", "loss/train", "loss/val"], []),
         ("kernels", ["kernels/01_conv1"] * 2, ["0", "14"]),  # of show, and of the training
-        ("evolution", [EVOLUTION], ["14"]),
+        ("snapshots", [SNAPSHOTS], ["14"]),
         ("feature maps", ["feature_maps/01_conv1/7"], ["14"]),
         ("show", list(SHOWN), ["0", "0"]),
     ],

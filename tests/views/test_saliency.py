@@ -146,7 +146,7 @@ def test_grad_cam_is_refused_where_maps_have_one_place(
 
 def test_an_unknown_class_is_refused(drawn: list[Drawing], run_of: RunOf) -> None:
     run = run_of(SMALL, noise(3, 1, 8, 8))
-    assert "there is no class dgo; did you mean dog?" in refusal(run, target="dgo").message
+    assert "there is no class dgo. Did you mean dog?" in refusal(run, target="dgo").message
     assert "there is no class 3" in refusal(run, target="3").message
 
 

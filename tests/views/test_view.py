@@ -14,7 +14,6 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
-from cnncli import files
 from cnncli.cli.notices import show_log
 from cnncli.config.config import read_config
 from cnncli.data.batches import Normalization
@@ -108,7 +107,7 @@ def test_a_full_disk_leaves_no_half_picture(opened: Run, monkeypatch: pytest.Mon
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("cnncli.files.os.fsync", full)
     with pytest.raises(DiskError, match=r"one\.png: cannot be written: No space left") as caught:
         list(save(opened, [picture("kind/one")]))
     assert caught.value.remedy == f"free some space, or make sure that {opened.path} is writable"

@@ -14,8 +14,7 @@ import typer
 
 from cnncli.cli.app import PanelGroup
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption, RunArgument
-from cnncli.config.problems import did_you_mean, nearest
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean, nearest
 from cnncli.views import VIEWS
 from cnncli.views.view import Option, View, draw_all, save
 

@@ -148,11 +148,11 @@ def _macs_per_step(read: Config) -> int:
 
 def _to_go_on_with(resume: Path, read: Config) -> "RunDirectory":
     """The run in a directory, if it can be resumed with a config."""
-    from cnncli.experiment.resume import check_can_go_on
+    from cnncli.experiment.resume import check_resumable
     from cnncli.training.run_directory import RunDirectory
 
     run = RunDirectory.open(resume)
-    check_can_go_on(read, run)
+    check_resumable(read, run)
     return run
 
 

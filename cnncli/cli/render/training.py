@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cnncli.cli.render.console import messages, out
-from cnncli.cli.render.table import show_layers
+from cnncli.cli.render.table import show_table
 from cnncli.experiment.setup import Experiment
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
@@ -171,7 +171,7 @@ def _time_left(reading: Reading) -> str:
 def show_dry_run(experiment: Experiment) -> None:
     """The layers, and what a training would do."""
     config = experiment.config
-    show_layers(inspect_graph(graph_of(config.network, config.name)))
+    show_table(inspect_graph(graph_of(config.network, config.name)))
     out().print(
         Text(
             f"would train on {experiment.device.type}: "
