@@ -1,6 +1,7 @@
-"""What tests of several rooms need: the real data sets and a browser, which not every machine has, and the program."""
+"""Fixtures of several packages: the real data sets and a browser, which not every machine has, and the program."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -20,14 +21,24 @@ Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DATA_DIR = Path(os.environ.pop("CNNCLI_DATA", "") or CHECKOUT / "data").resolve()
-"""Taken out of the environment: a test that runs a command must not find real data by accident."""
+"""Removed from the environment, so that a test that runs a command does not find real data by accident."""
 
 RAW_FOLDERS = ("MNIST/raw", "FashionMNIST/raw")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-# How long an example takes says more about the machine than about the code.
+# The duration of an example depends on the machine more than on the code.
 settings.register_profile("cnncli", deadline=None)
 settings.load_profile("cnncli")
+
+
+POSIX_ONLY = re.compile(r"^import (pexpect|resource)$|signal\.SIG(HUP|KILL)", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """On Windows, leave out test files that use pseudo-terminals or signals that it does not have."""
+    if sys.platform != "win32" or collection_path.suffix != ".py" or collection_path == Path(__file__):
+        return None
+    return POSIX_ONLY.search(collection_path.read_text(encoding="utf-8")) is not None or None
 
 
 def find_real_data() -> Path:
@@ -70,7 +81,7 @@ def chromium() -> Path:
 
 @pytest.fixture(scope="session")
 def browser(chromium: Path) -> Iterator[Browser]:
-    """A headless Chromium for all tests: Playwright runs one loop of its kind in a process."""
+    """A headless Chromium for all tests: Playwright allows one event loop in a process."""
     flags = [
         *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
         *("--disable-sync", "--no-first-run"),
@@ -83,7 +94,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Of all pages of a module, so that TensorBoard's own files are loaded once."""
+    """Shared by the pages of a module, so that TensorBoard's files are loaded once."""
     opened = browser.new_context()
     yield opened
     opened.close()
@@ -91,7 +102,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture(scope="session")
 def exit_code_of() -> ExitCodeOf:
-    """Runs the program in this process: arguments -> exit code."""
+    """Run the program in this process: arguments -> exit code."""
 
     def run(*arguments: object) -> int:
         with pytest.MonkeyPatch.context() as patch:

@@ -41,7 +41,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 import cnncli
 from cnncli import errors
-from cnncli.cli.app import ListedCommand, app, main
+from cnncli.cli.app import LazyCommand, app, main
 from cnncli.config.config import ConfigFields, read_config
 from cnncli.config.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
@@ -350,7 +350,7 @@ def test_fields_in_code_spans_exist(page: Path) -> None:
 def commands_of(command: object) -> list[Any]:
     """The commands of a program, and theirs."""
     listed = getattr(command, "commands", {}).values()
-    inside = [each.load() if isinstance(each, ListedCommand) else each for each in listed]
+    inside = [each.load() if isinstance(each, LazyCommand) else each for each in listed]
     return [*inside, *(deeper for each in inside for deeper in commands_of(each))]
 
 
@@ -430,9 +430,9 @@ def test_every_layer_is_there() -> None:
     page = text_of("docs/config.md")
     listed = [coded(row[0])[0] for title in ("activation", "norm") for row in table(page, title)]
     assert set(LAYERS) - {*listed, *(heading.strip("`") for heading in headings(page))} == set()
-    fields = {row[0].strip("`"): row[2].strip("`") for row in table(page, "activation")}
+    fields = {row[0].strip("`"): coded(row[2]) for row in table(page, "activation")}
     own = {word: [name for name in LAYERS[word].model_fields if name not in ("type", "name")] for word in fields}
-    assert fields == {word: "".join(names) for word, names in own.items()}
+    assert fields == own
 
 
 def test_table_of_data_sets() -> None:
@@ -488,7 +488,7 @@ def test_files_of_a_run(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "may_be_absent"), [("metrics.jsonl", set()), ("results.json", set()), ("meta.json", {"resumed"})]
+    ("file", "may_be_absent"), [("metrics.jsonl", set()), ("results.json", set()), ("metadata.json", {"resumed"})]
 )
 def test_keys_of_json(file: str, may_be_absent: set[str], run: Path) -> None:
     _, _, described = section(text_of(RUN_PAGE), "JSON").partition(f"`{file}`")

@@ -6,6 +6,7 @@ The names of a config's own blocks and the types of `$parameters` are checked on
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cnncli.config.config import ConfigFields
@@ -24,9 +25,8 @@ _PARAMETER: JsonSchema = {"type": "string", "pattern": r"^\$[A-Za-z_][A-Za-z0-9_
 def config_schema() -> JsonSchema:
     """The schema of a whole config (JSON Schema 2020-12)."""
     structures = (RepeatFields, ResidualFields, BranchFields, BlockFields, ModelFields)
-    _, schema = models_json_schema(
-        [(model, "validation") for model in (ConfigFields, *structures, *LAYERS.values())], ref_template=_REF
-    )
+    models: list[type[BaseModel]] = [ConfigFields, *structures, *LAYERS.values()]
+    _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     definitions: dict[str, JsonSchema] = schema["$defs"]
     for layer in LAYERS.values():
         definitions[layer.__name__].pop("required", None)  # model.defaults may set it

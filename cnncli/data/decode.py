@@ -85,8 +85,7 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
-            upright = ImageOps.exif_transpose(image)
-            pixels = _to_8_bits(upright, "L" if channels == 1 else "RGB")
+            array = fit_image(image, channels=channels, size=size)
     except UnidentifiedImageError:
         raise UnreadableImageError("empty" if not content else "not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -105,10 +104,15 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
         OverflowError,
     ) as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from None
+    return array, hashlib.sha256(content).digest()
+
+
+def fit_image(image: Image.Image, *, channels: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The pixels of an image after the conversions of `decode`, uint8 (channels, height, width)."""
     height, width = size
+    pixels = _to_8_bits(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
     resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
-    array = np.asarray(resized).reshape(height, width, channels)
-    return array.transpose(2, 0, 1), hashlib.sha256(content).digest()
+    return np.asarray(resized).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.drawing.color import Pixels
 from cnncli.drawing.grid import Drawing
 from cnncli.experiment.setup import Experiment
 from cnncli.experiment.snapshots import Snapshot
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import slugs
-from cnncli.training.evaluate import evaluating
 from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
 from cnncli.views.feature_maps import as_maps, feature_map_picture
 from cnncli.views.kernels import kernel_picture
@@ -94,7 +94,7 @@ class PicturePlan:
         if not self._probes:
             return
         probes = self._experiment.probes
-        with evaluating(model), torch.inference_mode():
+        with evaluation_mode(model), torch.inference_mode():
             outputs = model.outputs(probes.images, self._mapped)  # name -> (P, C, H, W) or (P, C)
         for i, (probe, title) in enumerate(zip(self._probes, probes.titles, strict=True)):
             for name in self._mapped:

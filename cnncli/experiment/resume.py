@@ -63,9 +63,9 @@ def resume(experiment: Experiment, run: RunDirectory) -> None:
             remedy="restore the data, or start a new run",
         )
     training = experiment.training
-    training.load_state_dict(experiment.group.from_first(load_state(run.last)))
+    training.load_state_dict(experiment.group.broadcast(load_state(run.last)))
     stopping = experiment.config.train.early_stopping
-    if run.status().state == "complete" and stopping and training.epochs_without_gain >= stopping.patience:
+    if run.status().state == "complete" and stopping and training.epochs_without_improvement >= stopping.patience:
         raise UsageError(
             f"{run.path} was ended by early stopping after {training.epochs_done} epochs",
             remedy="extend it with --set train.early_stopping=null, or with a larger patience",
@@ -75,7 +75,7 @@ def resume(experiment: Experiment, run: RunDirectory) -> None:
 
 def record_resumption(run: RunDirectory, metadata: dict[str, Any]) -> None:
     """Add to the run's metadata what it is resumed with, and warn of what prevents bit-identical results."""
-    first = run.meta()
+    first = run.metadata()
     for name, before, now in (
         ("torch", first.get("versions", {}).get("torch"), metadata["versions"]["torch"]),
         ("precision", first.get("precision", metadata["precision"]), metadata["precision"]),
@@ -85,4 +85,4 @@ def record_resumption(run: RunDirectory, metadata: dict[str, Any]) -> None:
     ):
         if before != now:
             _log.warning(f"resuming with {name} {now} (started with {before}): results will not be bit-identical")
-    run.write_meta({**first, "resumed": [*first.get("resumed", []), metadata]})
+    run.write_metadata({**first, "resumed": [*first.get("resumed", []), metadata]})

@@ -34,7 +34,7 @@ from cnncli.training.device import (
 )
 from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.optimizer import build_optimizer
-from cnncli.training.process_group import ALONE, Group
+from cnncli.training.process_group import ALONE, ProcessGroup
 from cnncli.training.schedule import build_schedule
 from cnncli.training.state import EmaWeights, Training
 
@@ -94,17 +94,17 @@ class Experiment:
     probes: Probes
     normalization: Normalization
     data_files: dict[str, str]
-    group: Group = ALONE
+    group: ProcessGroup = ALONE
 
     @property
     def model(self) -> CnnModule:
         """The network whose weights are used: the moving average with `train.ema`, otherwise the one in training."""
-        model = self.training.best_model
+        model = self.training.inference_model
         assert isinstance(model, CnnModule), "prepare() trains nothing else"
         return model
 
 
-def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Group = ALONE) -> Experiment:
+def prepare(config: Config, *, data_dir: Path, device: torch.device, group: ProcessGroup = ALONE) -> Experiment:
     """Load the data, and build the network and its training.
 
     Raises:
@@ -158,9 +158,12 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Grou
         )
 
 
-def _load(config: Config, data_dir: Path, device: torch.device, group: Group) -> Dataset:
+def _load(config: Config, data_dir: Path, device: torch.device, group: ProcessGroup) -> Dataset:
     """The data set; one process of each machine reads or downloads it before the others. All must have the same."""
-    with group.turn(), out_of_memory_explained(device, remedy="make data.size smaller, or use fewer images"):
+    with (
+        group.local_main_first(),
+        out_of_memory_explained(device, remedy="make data.size smaller, or use fewer images"),
+    ):
         dataset = load_dataset(config.data, data_dir=data_dir)
     group.check_same("config", config.resolved())
     group.check_same("data", json.dumps(dataset.files, sort_keys=True))
@@ -221,7 +224,7 @@ def _training(
         schedule=build_schedule(
             spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
         ),
-        average=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
+        ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
     )
 
 

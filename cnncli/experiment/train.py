@@ -16,11 +16,12 @@ from cnncli.module import CnnModule
 from cnncli.training.checkpoint import load_weights, save_checkpoint
 from cnncli.training.evaluate import Evaluation, evaluate
 from cnncli.training.loop import Epoch, fit
-from cnncli.training.metadata import collect_meta
+from cnncli.training.metadata import collect_metadata
 from cnncli.training.process_group import StopRequest
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory, State
+from cnncli.training.step import Step
 
 if TYPE_CHECKING:
     from cnncli.experiment.tensorboard_log import TensorBoardLog
@@ -30,29 +31,32 @@ Fit = Callable[..., Iterator[Epoch]]
 
 
 def fit_experiment(
-    experiment: Experiment,
-    *,
-    stop: Callable[[], bool],
-    progress: Progress | None = None,
-    profile: Profile | None = None,
+    experiment: Experiment, step: Step, *, stop: Callable[[], bool], progress: Progress | None = None
 ) -> Iterator[Epoch]:
     """Train as the config says; see `fit`."""
-    spec = experiment.config.train
-    stopping = spec.early_stopping
+    stopping = experiment.config.train.early_stopping
     return fit(
-        experiment.training,
+        step,
         experiment.train,
         experiment.validation,
         classes=len(experiment.config.classes),
-        epochs=spec.epochs,
-        label_smoothing=spec.label_smoothing,
-        clip_norm=spec.clip_norm,
-        bf16=experiment.bf16,
-        compiled=spec.compile and experiment.group.size == 1,
+        epochs=experiment.config.train.epochs,
         patience=stopping.patience if stopping else None,
         metric=stopping.metric if stopping else "accuracy",
         progress=progress,
         stop=stop,
+    )
+
+
+def build_step(experiment: Experiment, profile: Profile | None = None) -> Step:
+    """The step of a training, as the config says."""
+    spec = experiment.config.train
+    return Step(
+        experiment.training,
+        label_smoothing=spec.label_smoothing,
+        clip_norm=spec.clip_norm,
+        bf16=experiment.bf16,
+        compiled=spec.compile and experiment.group.size == 1,
         profile=profile,
         group=experiment.group,
     )
@@ -70,8 +74,8 @@ def train_worker(experiment: Experiment, *, resumed: bool, stop: Callable[[], bo
         DivergedError, DeviceError: see `fit`.
     """
     if resumed:
-        experiment.training.load_state_dict(experiment.group.from_first(None))
-    for _ in fit_experiment(experiment, stop=experiment.group.vote(stop)):
+        experiment.training.load_state_dict(experiment.group.broadcast(None))
+    for _ in fit_experiment(experiment, build_step(experiment), stop=experiment.group.stop_request(stop)):
         pass
 
 
@@ -95,7 +99,8 @@ def train_run(
         run: a new run or, with `resumed`, the one to resume.
         command: the command line, for the metadata.
         resumed: start from the run's last checkpoint.
-        progress, stop, profile: see `fit`.
+        progress, stop: see `fit`.
+        profile: see `Step`.
 
     Raises:
         RunError: another process trains in the directory; or its checkpoint is missing, damaged, or of another network.
@@ -112,10 +117,10 @@ def train_run(
                 record_resumption(run, metadata)
             else:
                 run.write_config(experiment.config.document.text)
-                run.write_meta(metadata)
+                run.write_metadata(metadata)
             run.write_resolved(experiment.config.resolved())
-            request = experiment.group.vote(stop)
-            fit_until = partial(fit_experiment, experiment, progress=progress, profile=profile)
+            request = experiment.group.stop_request(stop)
+            fit_until = partial(fit_experiment, experiment, build_step(experiment, profile), progress=progress)
             resumed_at = experiment.training.step + 1 if resumed else None
             untrained = None if resumed else _take_first_step(experiment, request, fit_until)
             with _tensorboard_log(experiment, run, resumed_at=resumed_at) as log:
@@ -138,7 +143,7 @@ def train_run(
 
 
 def _metadata(experiment: Experiment, command: Sequence[str]) -> dict[str, Any]:
-    return collect_meta(
+    return collect_metadata(
         device=experiment.device,
         bf16=experiment.bf16,
         processes=experiment.group.size,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from cnncli.config.network import Node
-    from cnncli.layers.trace import Patch, Stage, Term, Trace, Unit
+    from cnncli.layers.unit import Patch, Stage, Term, Trace, Unit
     from cnncli.run import InputImage, Run
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> "tuple[
     if invert and image.isdecimal():
         raise UsageError("--invert is for image files of your own", remedy="leave it out for test images")
     run = load_run(path, data_dir=data_dir)
-    shown = run.seen(image, invert=invert)
+    shown = run.input_image(image, invert=invert)
     for note in shown.notes:
         _log.info(note)
     return run, shown
@@ -98,7 +98,7 @@ def choose_unit(node: "Node", filter_: int, at: str | None) -> "Unit":
     Raises:
         UsageError: there is no such unit, or `--at` is missing or superfluous.
     """
-    from cnncli.layers.trace import Unit
+    from cnncli.layers.unit import Unit
     from cnncli.lessons.numbers import read_pair
 
     channels, *size = node.shape
@@ -167,16 +167,14 @@ def compute_unit(run: "Run", image: "InputImage", node: "Node", unit: "Unit") ->
     """Compute a unit from the input of its layer, by hand and with the layer's own module."""
     import torch
 
-    from cnncli.layers.trace import trace_unit
-
     module = run.model.layer(node)
     with torch.inference_mode():
         values = run.model.outputs(image.image[None], node.inputs)
         inputs = [values[name] for name in node.inputs]
         outputs = _outputs_of_parts(module, inputs)
     sums = outputs.get("conv", outputs.get("linear"))
-    trace = trace_unit(
-        node.layer, [each[0] for each in inputs], module.state_dict(), unit, sums=None if sums is None else sums[0]
+    trace = node.layer.trace(
+        [each[0] for each in inputs], module.state_dict(), unit, before_norm=None if sums is None else sums[0]
     )
     by_network = tuple(
         None if output is None else output[0][unit.index].item() for output in _outputs_of_stages(trace.stages, outputs)
@@ -201,7 +199,7 @@ def _outputs_of_parts(module: "nn.Module", inputs: "list[Tensor]") -> "dict[str,
 
 def _outputs_of_stages(stages: "Sequence[Stage]", outputs: "Mapping[str, Tensor]") -> "list[Tensor | None]":
     """The network's output for each stage; the sum without the bias is none."""
-    from cnncli.layers.trace import Biased, Normalized
+    from cnncli.layers.unit import Biased, Normalized
 
     found: list[Tensor | None] = []
     for i, stage in enumerate(stages):
@@ -264,7 +262,7 @@ def _receptive_field(run: "Run", image: "InputImage", node: "Node", unit: "Unit"
     """The image with a box around the receptive field of the unit."""
     rows, columns = (
         axis.interval(position if len(axis.masks) > 1 else 0)
-        for axis, position in zip(run.fields(node).axes, unit.index[1:] or (0, 0), strict=True)
+        for axis, position in zip(run.receptive_fields(node).axes, unit.index[1:] or (0, 0), strict=True)
     )
     return _boxed(image, "image; v and > mark the receptive field of the unit", rows, columns)
 
@@ -355,7 +353,7 @@ def _comparison(computed: ComputedUnit) -> Table:
 
 
 def _stage_name(stage: "Stage") -> str:
-    from cnncli.layers.trace import Activated, Biased, Combined, Normalized
+    from cnncli.layers.unit import Activated, Biased, Combined, Normalized
 
     match stage:
         case Combined():
@@ -370,7 +368,7 @@ def _stage_name(stage: "Stage") -> str:
 
 def _stage_lines(computed: ComputedUnit) -> list[str]:
     """Each stage as a line of arithmetic."""
-    from cnncli.layers.trace import EPSILON, Activated, Biased, Combined, Normalized
+    from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized
 
     patches, decimals = computed.trace.patches, computed.decimals
     lines, before = [], 0.0
@@ -394,7 +392,7 @@ def _stage_lines(computed: ComputedUnit) -> list[str]:
                     f"x {weight} + {shift} = {value}"
                 )
             case Activated():
-                lines.append(f"{stage.word}({format_fixed(stage.before, decimals)}) = {value}")
+                lines.append(f"{stage.type}({format_fixed(stage.before, decimals)}) = {value}")
         before = stage.value
     return lines
 

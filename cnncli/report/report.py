@@ -81,7 +81,7 @@ def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
         "logged": {**logged_data(run.path), "enabled": config.log.images > 0},
         **_evaluated(run, data_dir=data_dir),
         "files": _files(run),
-        "metadata": run.meta() if (run.path / "meta.json").is_file() else None,
+        "metadata": run.metadata() if (run.path / "metadata.json").is_file() else None,
     }
 
 
@@ -141,16 +141,16 @@ def _evaluated(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
     """What the best weights compute from the test images."""
     try:
         loaded = load_run(run.path, data_dir=data_dir)
+        return {
+            "unavailable": None,
+            "epoch": loaded.epoch,
+            "feature_maps": feature_map_data(loaded),
+            "confusion": confusion_data(loaded),
+            "views": views_data(loaded),
+        }
     except (RunError, DataError) as error:
         _log.warning(f"without feature maps, patches and confusion matrix: {error.message}")
         return {"unavailable": error.message, "epoch": None, "feature_maps": None, "confusion": None, "views": []}
-    return {
-        "unavailable": None,
-        "epoch": loaded.epoch,
-        "feature_maps": feature_map_data(loaded),
-        "confusion": confusion_data(loaded),
-        "views": views_data(loaded),
-    }
 
 
 def _files(run: RunDirectory) -> dict[str, str]:

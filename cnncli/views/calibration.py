@@ -51,7 +51,7 @@ class Calibration(View):
     def pictures(self, run: Run) -> Iterator[Picture]:
         """One picture, with the calibration errors."""
         predictions = run.predictions
-        found = bin_predictions(predictions.confidence, predictions.right)
+        found = bin_predictions(predictions.confidence, predictions.correct)
         worst, bins = int(np.abs(found.gaps).argmax()), len(found.counts)
         confidence, accuracy = f"{found.mean_confidence:.2%}", f"{predictions.accuracy:.2%}"
         ece, mce = f"{found.expected_error:.2%}", f"{found.maximum_error:.2%}"

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.config.network import Network, Node
 from cnncli.module import CnnModule
-from cnncli.training.evaluate import evaluating
 
 
 def can_be_dead(network: Network) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ def dead_channels(model: CnnModule, batches: Iterable[tuple[Tensor, object]]) ->
         Layer -> numbers of its dead channels (C, H, W) or features (F,), ascending.
     """
     alive: dict[str, Tensor] = {}  # name -> bool (C,)
-    with evaluating(model), torch.inference_mode(), _looking(model, alive):
+    with evaluation_mode(model), torch.inference_mode(), _looking(model, alive):
         for images, _ in batches:
             model(images)
     return {name: tuple((~alive[name]).nonzero().flatten().tolist()) for name in alive}

@@ -139,7 +139,7 @@ def measure(run: Run, layer: str | None, *, images: int) -> CenterUnit:
         )
     return measure_layer(
         node.name,
-        run.fields(node),
+        run.receptive_fields(node),
         trained=run.model,
         untrained=run.untrained(),
         images=_first(images, (batch for batch, _ in run.batches().epoch(1))),
@@ -202,10 +202,10 @@ def mean_gradient(model: CnnModule, layer: str, unit: tuple[int, int], images: T
     """
     import torch
 
-    from cnncli.training.evaluate import evaluating
+    from cnncli.capture.mode import evaluation_mode
 
     total = torch.zeros(images.shape[2:], dtype=torch.float64)
-    with evaluating(model):
+    with evaluation_mode(model):
         for batch in torch.split(images, 64):
             inputs = batch.detach().clone().requires_grad_()
             maps = model.outputs(inputs, [layer])[layer]  # (N, C', H', W')

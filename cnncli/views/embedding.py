@@ -85,7 +85,7 @@ class Embedding(View):
         reduced = vectors.shape[1] > EXACT
         components = principal_components(vectors, directions=MOST_COMPONENTS if reduced else 2)
         predictions, at = run.predictions, chosen.numpy()
-        labels, predicted, right = predictions.labels[at], predictions.predicted[at], predictions.right[at]
+        labels, predicted, right = predictions.labels[at], predictions.predicted[at], predictions.correct[at]
         true_classes, predicted_classes = ([run.classes[each] for each in numbers] for numbers in (labels, predicted))
         first, second = (f"{share:.1%}" for share in components.shares[:2])
         given = "all features"
@@ -136,9 +136,9 @@ def layer_features(model: CnnModule, layer: str, batches: Batches) -> npt.NDArra
     """
     import torch
 
-    from cnncli.training.evaluate import evaluating
+    from cnncli.capture.mode import evaluation_mode
 
-    with evaluating(model), torch.inference_mode():
+    with evaluation_mode(model), torch.inference_mode():
         rows = [model.outputs(images, [layer])[layer].flatten(1).cpu() for images, _ in batches.epoch(1)]  # (N, F)
     return torch.cat(rows).numpy()
 

@@ -41,7 +41,7 @@ class Mistakes(View):
     def pictures(self, run: Run) -> Iterator[Picture]:
         """One sheet; none where every test image is right."""
         predictions = run.predictions
-        wrong = np.flatnonzero(~predictions.right)
+        wrong = np.flatnonzero(~predictions.correct)
         if not len(wrong):
             _log.info(f"all {len(predictions):,} test images are right: there are no mistakes to show")
             return

@@ -130,7 +130,7 @@ def _first_images(run: Run) -> list[InputImage]:
     """The first test image of each of the first classes."""
     found = ((run.test.labels == label).nonzero().flatten() for label in range(len(run.classes)))
     numbers = [int(positions[0]) for positions in found if len(positions)]
-    return [run.seen(str(number)) for number in numbers[:OVERVIEW_CLASSES]]
+    return [run.input_image(str(number)) for number in numbers[:OVERVIEW_CLASSES]]
 
 
 def _find_class(run: Run, target: str) -> int:
@@ -184,7 +184,7 @@ def _map(run: Run, image: Tensor, method: Method, target: int, layer: str | None
         case "gradcam":
             node = _cam_layer(run, layer)
             cam = attribution.grad_cam(model, image, target, layer=node.name)
-            values = attribution.overlay(cam, run.fields(node).axes, image.shape[1:]).double().cpu().numpy()
+            values = attribution.overlay(cam, run.receptive_fields(node).axes, image.shape[1:]).double().cpu().numpy()
             note = f"{node.name}, {node.shape[1]}x{node.shape[2]}"
             return SaliencyMap(name="Grad-CAM", values=values, signed=False, note=note)
         case "occlusion":

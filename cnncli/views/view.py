@@ -198,7 +198,7 @@ def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputI
     """
     if invert and all(image.isdecimal() for image in images):
         raise UsageError("--invert is for picture files of your own", remedy="leave it out for test images")
-    inputs = [run.seen(image, invert=invert) for image in dict.fromkeys(images)]
+    inputs = [run.input_image(image, invert=invert) for image in dict.fromkeys(images)]
     slugs = [each.slug for each in inputs]
     if repeated := {slug for slug in slugs if slugs.count(slug) > 1}:
         raise UsageError(

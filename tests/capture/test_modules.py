@@ -213,11 +213,11 @@ def test_a_norm_before_anything_is_a_row() -> None:
 @pytest.mark.parametrize(
     ("module", "reason", "macs"),
     [
-        (Overwritten(), "a part of it was written over", 0),
+        (Overwritten(), "a part of it was overwritten", 0),
         (Dynamic(), "kernel depends on the input", None),
-        (HalfGlobal(), "the operator sort is not known", None),
+        (HalfGlobal(), "the operator sort is not supported", None),
         (Folded(), "mixes its images", None),
-        (Alone(), "takes a batch apart", 0),
+        (Alone(), "splits the batch", 0),
     ],
 )
 def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, macs: int | None) -> None:
@@ -260,7 +260,7 @@ def test_channels_are_taken_to_be_mixed() -> None:
     """The limit of one field per row: it holds for all channels together. The check finds where that is too much."""
     module = Split()
     assert [str(each) for each in verify_module(module, graph_of(module))] == [
-        f"relu: field: the table says unit 0 of axis {axis} sees 0-1, the network 0" for axis in (0, 1)
+        f"relu: receptive field: unit 0 of axis {axis} sees 0-1 in the table, 0 in the network" for axis in (0, 1)
     ]
 
 

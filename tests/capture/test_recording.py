@@ -197,7 +197,7 @@ def test_writing_over_some_positions_is_not_guessed(kind: type[nn.Module]) -> No
     graph = graph_of_module(kind(), IMAGE, "test")
     last = receptive_fields(graph)[graph.nodes[-1].name]
     assert isinstance(last, Unknown)
-    assert "a part of it was written over" in last.reason
+    assert "a part of it was overwritten" in last.reason
 
 
 def test_what_comes_back_from_outside_of_torch_is_not_known() -> None:
@@ -206,7 +206,7 @@ def test_what_comes_back_from_outside_of_torch_is_not_known() -> None:
     assert [node.name for node in graph.nodes] == ["first", "outside", "second"]
     last = receptive_fields(graph)["second"]
     assert isinstance(last, Unknown)
-    assert "taken out of torch" in last.reason
+    assert "outside of torch" in last.reason
 
 
 def test_what_looks_at_numbers_runs_on_zeros_and_the_reason_is_said() -> None:
@@ -232,7 +232,7 @@ def test_a_recurrent_layer_is_one_row() -> None:
 def test_no_row_without_the_input() -> None:
     graph = loaded(Constant)
     assert graph.nodes == ()
-    assert graph.notes[0] == "nothing that it computes depends on its input"
+    assert graph.notes[0] == "no output depends on the input"
 
 
 @pytest.mark.parametrize(

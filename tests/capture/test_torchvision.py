@@ -71,7 +71,7 @@ def test_heads_for_training_are_not_counted_and_named() -> None:
     """The auxiliary heads of GoogLeNet: 6,379,984 of 13,004,888 parameters."""
     inspection = inspected("googlenet")
     assert inspection.params == 13_004_888 - 6_379_984
-    assert any("6,379,984 parameters are not used in evaluation" in note for note in inspection.notes)
+    assert any("6,379,984 parameters are not used in evaluation mode" in note for note in inspection.notes)
 
 
 def test_a_class_token_sees_everything_after_attention() -> None:

@@ -171,7 +171,7 @@ def test_a_unit_of_a_trained_network(
     assert code == 0, err
     opened = load_run(run_directory, data_dir=Path("data"))
     with torch.no_grad():
-        maps = opened.model.outputs(opened.seen("12").image[None], [layer])[layer][0]
+        maps = opened.model.outputs(opened.input_image("12").image[None], [layer])[layer][0]
     index = (filter_, *(int(each) for each in at.split(","))) if at else (filter_,)
     table = out[out.index("by hand") :].split("\n\n")[0].splitlines()
     by_hand, network = table[-1].split()[-2:]
@@ -195,7 +195,7 @@ def test_an_image_file(run_cnncli: Run, run_directory: Path, tmp_path: Path) -> 
     code, out, err = run_cnncli("explain", "unit", str(run_directory), *arguments)
     assert code == 0, err
     assert "mine.png" in out
-    assert "256x256 pixels brought to 12x12" in err
+    assert "resized from 256x256 to 12x12" in err
     for topic in (["feature-maps", "--run"], ["unit"]):
         options = ("--layer", "conv1", *(("--at", "0,0") if topic == ["unit"] else ()), "--image")
         Image.new("L", (12, 12), 250).save(tmp_path / "paper.png")
@@ -243,4 +243,4 @@ def test_units_that_do_not_exist(run_cnncli: Run, run_directory: Path, arguments
 def test_a_run_that_does_not_exist(run_cnncli: Run, tmp_path: Path) -> None:
     code, _, err = run_cnncli("explain", "unit", str(tmp_path / "none"), "--layer", "conv1")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err

@@ -109,15 +109,15 @@ def test_a_forward_that_needs_numbers(net: str) -> None:
     ("arguments", "kind", "message"),
     [
         (["{net}:Missing", "--input", "1x6x8"], UsageError, "has no Missing"),
-        (["{net}:number", "--input", "1x6x8"], UsageError, "is of type int, no model"),
+        (["{net}:number", "--input", "1x6x8"], UsageError, "is not a model, but of type int"),
         (["{net}"], UsageError, "is code, not a config"),
-        (["{net}:number_of_rows", "--input", "1x6x8"], ConfigError, "made something of type int"),
+        (["{net}:number_of_rows", "--input", "1x6x8"], ConfigError, "returned an object of type int"),
         (["{net}:Net"], UsageError, "the shape of an image is not known"),
-        (["{net}:broken", "--input", "1x6x8"], ConfigError, "cannot be made: RuntimeError: no such weights"),
+        (["{net}:broken", "--input", "1x6x8"], ConfigError, "failed: RuntimeError: no such weights"),
         (["{net}:Net", "--input", "3x6x8"], ConfigError, "does not run on an input of 3x6x8"),
         (["{net}:Net", "--input", "1x6x8", "--kwargs", '{"depth": 3}'], ConfigError, "unexpected keyword argument"),
-        (["no/such/file.py:Net", "--input", "1x6x8"], UsageError, "there is no such file"),
-        (["no_such_package.nets:Net", "--input", "1x6x8"], UsageError, "there is no module no_such_package"),
+        (["no/such/file.py:Net", "--input", "1x6x8"], UsageError, "file not found"),
+        (["no_such_package.nets:Net", "--input", "1x6x8"], UsageError, "no module named no_such_package"),
         (["torchvision:resnet17"], UsageError, "has no resnet17"),
     ],
 )
@@ -140,4 +140,4 @@ def test_disagreements_are_printed_and_end_with_1(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(verify, "verify_network", lambda network, module: [wrong])
     result = run("lenet5", "--verify")
     assert result.exit_code == 1
-    assert "conv1: params: the table says 156, the network 157" in result.stderr
+    assert "conv1: params: 156 in the table, 157 in the network" in result.stderr

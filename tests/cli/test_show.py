@@ -109,18 +109,18 @@ def test_a_kind_that_does_not_apply_is_passed_over(folder: Path, run_cnncli: Cnn
 def test_what_is_no_run(run: Path, folder: Path, run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("show", "kernels", folder)
     assert (code, out) == (5, "")
-    assert "is not the directory of a run" in err
+    assert "not a run directory" in err
     assert str(run) in err
     code, _, err = run_cnncli("show", folder / "nowhere")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err
 
 
 def test_a_run_without_a_checkpoint(run: Path, run_cnncli: Cnncli) -> None:
     shutil.rmtree(run / "checkpoints")
     code, _, err = run_cnncli("show", run)
     assert code == 5
-    assert "there is no checkpoint here" in err
+    assert "no checkpoint in" in err
     assert not (run / "show").exists()
 
 
@@ -434,17 +434,17 @@ def test_a_misspelled_kind_and_a_kind_behind_the_run(run_cnncli: Cnncli, run: Pa
     assert f"the view comes before the run: cnncli show kernels {run}" in " ".join(err.split())
     code, _, err = run_cnncli("show", "runs/not-there")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err
 
 
 def test_other_data_than_was_learned_from_is_noticed(run_cnncli: Cnncli, run: Path) -> None:
     code, _, err = run_cnncli("show", "confusion", run)
     assert code == 0
     assert "the data has changed" not in err
-    meta = json.loads((run / "meta.json").read_text())
+    meta = json.loads((run / "metadata.json").read_text())
     (name,) = meta["data"]
     meta["data"][name] = "sha256:of something else"
-    (run / "meta.json").write_text(json.dumps(meta))
+    (run / "metadata.json").write_text(json.dumps(meta))
     code, _, err = run_cnncli("show", "confusion", run)
     assert code == 0
-    assert f"the data has changed since this run began ({name})" in err
+    assert f"the data has changed since this run was trained ({name})" in err

@@ -110,7 +110,7 @@ def test_a_run_with_eighty_columns(spawn: Spawn) -> None:
     assert screen.cursor_shown
     standing = "\n".join(screen.rows)
     assert not re.search(r"step +\d+/", standing), "the live line is gone"
-    assert "go on with: cnncli train --resume runs/tiny-" in standing
+    assert "resume with: cnncli train --resume runs/tiny-" in standing
     assert "Traceback" not in standing
 
 

@@ -38,7 +38,7 @@ def full_disk(size: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("", 2, "name a config to train"),
+        ("", 2, "a config is missing"),
         ("tiny.yaml --set train.epochs", 2, "--set train.epochs: not of the form path=value"),
         ("tiny.yaml --epochs 3", 2, "--epochs"),
         ("tiny.yaml --threads 0", 2, "--threads"),
@@ -48,8 +48,8 @@ def full_disk(size: int) -> Iterator[None]:
         ("tiny.yaml --name a/b", 3, "a/b"),
         ("broken.yaml", 3, "broken.yaml:2:28 model.layers.1: unknown layer: flaten. Did you mean"),
         ("teeny.yaml", 3, "Did you mean tiny.yaml?"),
-        ("--resume nowhere", 5, "nowhere: is not there"),
-        ("--resume .", 5, ".: is not the directory of a run"),
+        ("--resume nowhere", 5, "nowhere: does not exist"),
+        ("--resume .", 5, ".: not a run directory"),
         ("tiny.yaml --out tiny.yaml", 7, "tiny.yaml"),
         ("tiny.yaml --out /dev/full/runs", 7, "/dev/full/runs"),
     ],
@@ -145,4 +145,4 @@ def test_a_traceback_is_only_for_those_who_ask(run_cnncli: Cnncli) -> None:
     code, _, err = run_cnncli("train", "--resume", "nowhere", "--debug")
     assert code == 5
     assert "Traceback" in err
-    assert "nowhere: is not there" in err
+    assert "nowhere: does not exist" in err

@@ -4,8 +4,10 @@ import pytest
 
 from cnncli.config.document import Problem, parse_document
 from cnncli.config.model import read_blueprint
-from cnncli.config.network import Network, Node, lay_out
-from cnncli.layers import Add, BatchNorm, Conv, GroupNorm
+from cnncli.config.network import RESERVED, Network, Node, lay_out
+from cnncli.layers import Add, BatchNorm, Conv
+from cnncli.layers.norm import GroupNorm
+from cnncli.module import CnnModule
 
 
 def network(model: str, shape: tuple[int, int, int] = (1, 28, 28)) -> Network:
@@ -146,3 +148,10 @@ def test_numbered_names_sort_as_the_layers_run() -> None:
     numbered = list(network("layers: [{repeat: {times: 100, layers: [relu]}}]").numbered().values())
     assert numbered[0] == "001_relu1"
     assert numbered == sorted(numbered)
+
+
+def test_no_layer_can_take_a_name_of_torch_modules() -> None:
+    """Every public attribute of a network's module is refused as a name, before torch would fail on it."""
+    module = CnnModule(network("layers: [relu]"))
+    public = {name for name in dir(module) if not name.startswith("_")} - {"relu1"}
+    assert public - RESERVED == set()

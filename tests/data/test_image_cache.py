@@ -26,6 +26,7 @@ from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, DiskError
 from cnncli.experiment.setup import prepare
 from cnncli.training.loop import fit
+from cnncli.training.step import Step
 
 SIZE = (4, 6)
 
@@ -431,7 +432,7 @@ def test_memory_stays_bounded_while_a_folder_is_read_and_learned_from(
     def train(*assignments: str) -> int:
         read = read_config(str(config), data_dir=tmp_path, assignments=assignments)
         made = prepare(read, data_dir=tmp_path, device=torch.device("cpu"))
-        (epoch,) = fit(made.training, made.train, made.validation, classes=2, epochs=1)
+        (epoch,) = fit(Step(made.training), made.train, made.validation, classes=2, epochs=1)
         assert epoch.validation is not None
         return made.train.image_count + made.validation.image_count + made.test.image_count if made.validation else 0
 

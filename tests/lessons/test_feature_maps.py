@@ -67,9 +67,9 @@ def test_images_that_are_too_large_are_refused() -> None:
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 def test_learned_maps_equal_those_of_the_network(make_run: MakeRun, plain: Plain, layer: str) -> None:
     run = make_run(NETWORK, (1, 8, 8))
-    blocks = learned_maps(run, layer, run.seen("1"))
+    blocks = learned_maps(run, layer, run.input_image("1"))
     with torch.no_grad():
-        x = run.seen("1").image[None]
+        x = run.input_image("1").image[None]
         first = run.model.layer(run.node("conv1"))(x)
         expected = first if layer == "conv1" else run.model.layer(run.node("conv2"))(first)
     shown = np.stack([map_.values for map_ in maps_of(blocks)])
@@ -79,6 +79,6 @@ def test_learned_maps_equal_those_of_the_network(make_run: MakeRun, plain: Plain
 
 def test_learned_maps_of_the_first_convolution_by_default(make_run: MakeRun, plain: Plain) -> None:
     run = make_run(NETWORK, (1, 8, 8))
-    assert "What conv1 has learned" in plain(Page("", tuple(learned_maps(run, None, run.seen("0")))))
+    assert "What conv1 has learned" in plain(Page("", tuple(learned_maps(run, None, run.input_image("0")))))
     with pytest.raises(UsageError, match="logits1 is not a convolution"):
-        learned_maps(run, "logits1", run.seen("0"))
+        learned_maps(run, "logits1", run.input_image("0"))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cnncli.config.network import Node
 from cnncli.errors import UsageError
-from cnncli.layers.trace import Combined, Trace, Unit
+from cnncli.layers.unit import Combined, Trace, Unit
 from cnncli.lessons.page import Page
 from cnncli.lessons.unit import ComputedUnit, choose_unit, path_page, unit_page
 from cnncli.run import Run
@@ -71,7 +71,7 @@ def network_numbers(run: Run, node: Node, image: str, unit: Unit) -> list[float]
         part.register_forward_hook(lambda _part, _inputs, output: seen.append(output)) for part in parts or [layer]
     ]
     with torch.no_grad():
-        run.model(run.seen(image).image[None])
+        run.model(run.input_image(image).image[None])
     for handle in handles:
         handle.remove()
     return [each[0][unit.index].item() for each in seen]
@@ -84,7 +84,7 @@ def test_the_printed_numbers_equal_those_of_the_network(make_run: MakeRun, plain
         for unit in units(node):
             at = None if len(unit.index) == 1 else f"{unit.index[1]},{unit.index[2]}"
             assert choose_unit(node, unit.channel, at) == unit
-            text = plain(unit_page(run, node, unit, run.seen("1")))
+            text = plain(unit_page(run, node, unit, run.input_image("1")))
             table = text[text.index("by hand") :].split("\n\n")[0].splitlines()[1:]
             printed = [line.split()[-2:] for line in table]
             assert printed, (node.name, text)
@@ -100,7 +100,7 @@ def test_the_printed_numbers_equal_those_of_the_network(make_run: MakeRun, plain
 def test_the_printed_patches_and_kernels_give_the_printed_sums(make_run: MakeRun, plain: Plain) -> None:
     """The sums of each channel, computed from the digits on the page."""
     run = make_run(SMALL, (1, 6, 6))
-    text = plain(unit_page(run, run.node("conv2"), Unit((1, 0, 1)), run.seen("0")))
+    text = plain(unit_page(run, run.node("conv2"), Unit((1, 0, 1)), run.input_image("0")))
     sums = []
     for step in re.split(r"max_pool1, channel \d", text)[1:]:
         rows = [line.replace("*", " ").split() for line in step.splitlines()[2:4]]
@@ -116,20 +116,20 @@ def test_the_printed_patches_and_kernels_give_the_printed_sums(make_run: MakeRun
 def test_wide_patches_stay_within_80_columns(make_run: MakeRun, plain: Plain) -> None:
     text = "model: {layers: [{conv: {out_channels: 1, kernel_size: 11, padding: same}}, flatten, logits]}"
     run = make_run(text, (1, 12, 12))
-    page = plain(unit_page(run, run.node("conv1"), Unit((0, 5, 5)), run.seen("0")))
+    page = plain(unit_page(run, run.node("conv1"), Unit((0, 5, 5)), run.input_image("0")))
     assert max(map(len, page.splitlines())) <= 80
 
 
 def test_pages_of_units(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    snapshot(plain(unit_page(run, run.node("conv1"), Unit((1, 0, 3)), run.seen("2"))), "unit_conv")
-    snapshot(plain(unit_page(run, run.node("max_pool1"), Unit((0, 1, 1)), run.seen("2"))), "unit_pool")
-    snapshot(plain(unit_page(run, run.node("logits1"), Unit((2,)), run.seen("2"))), "unit_logits")
+    snapshot(plain(unit_page(run, run.node("conv1"), Unit((1, 0, 3)), run.input_image("2"))), "unit_conv")
+    snapshot(plain(unit_page(run, run.node("max_pool1"), Unit((0, 1, 1)), run.input_image("2"))), "unit_pool")
+    snapshot(plain(unit_page(run, run.node("logits1"), Unit((2,)), run.input_image("2"))), "unit_logits")
 
 
 def test_page_of_the_strongest_path(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    snapshot(plain(path_page(run, run.node("logits1"), Unit((2,)), run.seen("2"))), "why")
+    snapshot(plain(path_page(run, run.node("logits1"), Unit((2,)), run.input_image("2"))), "why")
 
 
 def test_the_path_follows_the_largest_product(make_run: MakeRun, plain: Plain) -> None:
@@ -147,7 +147,7 @@ def test_the_path_follows_the_largest_product(make_run: MakeRun, plain: Plain) -
         state["logits1.weight"][2, 3] = 5  # filter 0 of conv2 at row 1, column 1
     picture = run.test.images[0]
     picture.fill_(200)
-    text = plain(path_page(run, run.node("logits1"), Unit((2,)), run.seen("0")))
+    text = plain(path_page(run, run.node("logits1"), Unit((2,)), run.input_image("0")))
     assert "conv2, filter 0 at row 1, column 1" in text
     assert "max_pool1, filter 1 at row 2, column 2" in text
     # The four units under that window are equal except at the border; torch takes the first: row 4, column 4.
@@ -161,7 +161,7 @@ def test_a_path_on_which_nothing_contributes(make_run: MakeRun, plain: Plain) ->
         for module in run.model.modules():
             if isinstance(module, nn.Linear):
                 module.weight.zero_()
-    text = plain(path_page(run, run.node("logits1"), Unit((0,)), run.seen("0")))
+    text = plain(path_page(run, run.node("logits1"), Unit((0,)), run.input_image("0")))
     assert "nothing contributes" in text
 
 
@@ -205,6 +205,6 @@ def test_layers_and_images_that_do_not_exist(make_run: MakeRun) -> None:
     with pytest.raises(UsageError, match=r"has no layer conv3\. Did you mean conv"):
         run.node("conv3")
     with pytest.raises(UsageError, match="there are 4 test images, 0 to 3"):
-        run.seen("4")
+        run.input_image("4")
     with pytest.raises(UsageError, match=r"image my.png: No such file"):
-        run.seen("my.png")
+        run.input_image("my.png")

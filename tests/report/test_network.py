@@ -144,7 +144,7 @@ def test_feature_maps_are_the_outputs_of_the_layers(lenet_run: Run) -> None:
             lambda _module, _inputs, output, name=node.name: caught.update({name: output.detach()})
         )
     with torch.no_grad():
-        logits = lenet_run.model(torch.stack([lenet_run.seen(str(index)).image for index in indices]))
+        logits = lenet_run.model(torch.stack([lenet_run.input_image(str(index)).image for index in indices]))
     for name, layer in data["layers"].items():
         values = np.frombuffer(base64.b64decode(layer["values"]), dtype="<f2").reshape(caught[name].shape)
         assert layer["channels"] == layer["of"] == caught[name].shape[1]

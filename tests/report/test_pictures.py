@@ -98,7 +98,7 @@ def test_the_images_behind_the_confusion(lenet_run: Run) -> None:
 
 def test_with_too_many_images_mistakes_come_first(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     predictions = lenet_run.predictions
-    wrong = int((~predictions.right).sum())
+    wrong = int((~predictions.correct).sum())
     assert wrong, "the run is too good for this test"
     monkeypatch.setattr(pictures, "MAX_IMAGES", 5)
     data = confusion_data(lenet_run)

@@ -45,7 +45,7 @@ def test_the_report_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytes
     assert len(data["logged"]["feature_maps"]) == 4 * 10
     assert [row[0] for row in data["table"]["rows"]] == [layer["name"] for layer in data["network"]["layers"]]
     assert data["files"]["config.yaml"] == (run / "config.yaml").read_text("utf-8")
-    assert data["metadata"] == json.loads((run / "meta.json").read_text())
+    assert data["metadata"] == json.loads((run / "metadata.json").read_text())
     assert data["views"][0]["name"] == "patches"
 
 
@@ -59,12 +59,12 @@ def test_the_report_of_an_interrupted_run(
         path.unlink()
     (run / "metrics.jsonl").unlink()
     assert exit_code_of("report", run) == 0
-    assert "there is no checkpoint here" in capfd.readouterr().err
+    assert "no checkpoint in" in capfd.readouterr().err
     data = data_of(run / "report.html")
     assert (data["head"]["state"], data["head"]["results"], data["metrics"]) == ("interrupted", None, [])
     assert data["confusion"] is None
     assert data["feature_maps"] is None
-    assert "there is no checkpoint here" in data["unavailable"]
+    assert "no checkpoint in" in data["unavailable"]
     assert data["network"]["layers"]
 
 
@@ -76,7 +76,7 @@ def test_a_run_whose_process_died_counts_as_interrupted_and_out_names_the_file(
     assert exit_code_of("report", run, "--out", page) == 0
     assert not (run / "report.html").exists()
     head = data_of(page)["head"]
-    assert (head["state"], head["reason"]) == ("interrupted", "its process ended without writing why")
+    assert (head["state"], head["reason"]) == ("interrupted", "its process ended without writing a status")
 
 
 def folder_run(tmp_path: Path, names: tuple[str, ...], exit_code_of: ExitCodeOf) -> Path:
@@ -128,8 +128,8 @@ def test_class_names_are_escaped_and_missing_data_is_reported(
 @pytest.mark.parametrize(
     ("prepare", "code", "message"),
     [
-        (lambda run: run / "nowhere", 5, "is not there"),
-        (lambda run: run.parent, 5, "is not the directory of a run"),
+        (lambda run: run / "nowhere", 5, "does not exist"),
+        (lambda run: run.parent, 5, "not a run directory"),
         (lambda run: (run / "resolved.yaml").unlink() or run, 5, "ended before its config was written"),
         (lambda run: (run / "metrics.jsonl").write_text("{\n") and run, 5, "a line is not JSON"),
         (lambda run: (run / "report.html").mkdir() or run, 2, "is a directory"),
@@ -150,5 +150,5 @@ def test_errors(
 
 
 def test_an_unwritable_report(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> None:
-    assert exit_code_of("report", run, "--out", run / "meta.json" / "page.html") == 7
+    assert exit_code_of("report", run, "--out", run / "metadata.json" / "page.html") == 7
     assert "cannot be written" in capfd.readouterr().err.replace("\n", " ")

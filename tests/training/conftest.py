@@ -65,7 +65,7 @@ def start_training(
         model=model,
         optimizer=build_optimizer(chosen, model),
         schedule=build_schedule(OneCycle(), lr=chosen.lr, epochs=epochs, steps_per_epoch=3),
-        average=EmaWeights(model, decay=ema) if ema else None,
+        ema=EmaWeights(model, decay=ema) if ema else None,
     )
 
 

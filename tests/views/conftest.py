@@ -22,13 +22,17 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from torch import Tensor
 
 from cnncli.cli.app import main
+from cnncli.config.config import Config
+from cnncli.config.data import DataSpec
 from cnncli.config.document import Problem, parse_document
+from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
+from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.module import CnnModule
-from cnncli.run import Run
+from cnncli.run import Run, RunData
 
 Pixels = npt.NDArray[np.uint8]
 Plant = Callable[[Mapping[str, Tensor]], Path]
@@ -88,16 +92,21 @@ def run_of(tmp_path: Path) -> Callable[..., Run]:
     ) -> Run:
         if isinstance(model, str):
             model = random_model(model, images.shape[1:], classes=len(classes))
-        return Run(
-            path=tmp_path,
-            model=model,
-            classes=classes,
-            test=ImageSet(images=images, labels=torch.arange(len(images)) % len(classes) if labels is None else labels),
+        labels = torch.arange(len(images)) % len(classes) if labels is None else labels
+        data = RunData(
+            splits={"test": (ImageSet(images=images, labels=labels), None)},
             normalization=normalization or Normalization(mean=(0.4,) * images.shape[1], std=(0.3,) * images.shape[1]),
-            seed=0,
-            epoch=1,
-            step=7,
         )
+        config = Config(
+            name="test",
+            document=parse_document("{}", name="test"),
+            data=DataSpec(name="digits"),
+            train=TrainSpec(),
+            log=LogSpec(),
+            network=model.network,
+            classes=classes,
+        )
+        return Run(path=tmp_path, config=config, model=model, epoch=1, step=7, load_data=lambda: data)
 
     return make
 

@@ -157,8 +157,8 @@ def test_what_was_done_to_a_picture_is_said(opened: Run, tmp_path: Path, caplog:
     file = picture_file(tmp_path / "square.png", dark)
     list(FeatureMaps(images=[file], layers=["conv1"]).pictures(opened))
     assert caplog.messages == [
-        f"{file}: 24x16 pixels brought to 8x8, in other proportions",
-        f"{file}: in color, and the network sees gray",
+        f"{file}: resized from 24x16 to 8x8, without keeping proportions",
+        f"{file}: converted from color to gray",
     ]
 
 
@@ -168,7 +168,7 @@ def test_ink_on_paper_is_noticed_and_can_be_inverted(
     image = opened.test.images[7, 0].numpy()
     file = picture_file(tmp_path / "ink.png", 255 - image)
     (paper,) = FeatureMaps(images=[file], layers=["conv1"]).pictures(opened)
-    assert caplog.messages == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
+    assert caplog.messages == [f"{file}: bright, but the images of the data set are dark; try with --invert"]
     caplog.clear()
     (inverted,) = FeatureMaps(images=[file], layers=["conv1"], invert=True).pictures(opened)
     assert caplog.messages == []

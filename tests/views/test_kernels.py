@@ -11,14 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnncli.config.config import read_config
-from cnncli.data.batches import Normalization
-from cnncli.data.images import ImageSet
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import Scale
 from cnncli.drawing.grid import Drawing, Strip
 from cnncli.drawing.layout import CAPTION_SIZE, HEIGHT, MARGIN, PAGE, WIDTH
-from cnncli.module import seeded_module
 from cnncli.run import Run
 from cnncli.views import kernels
 from cnncli.views.kernels import Kernels, kernel_picture
@@ -166,28 +162,8 @@ WHITE, BLUE, RED, MAGENTA = [247, 247, 247], [18, 58, 128], [138, 16, 36], [255,
 GRAY = [128, 128, 128]
 
 
-@pytest.fixture
-def untrained(tmp_path: Path) -> Callable[..., Run]:
-    """A run of some layers with the weights of its seed, on images of noise."""
-
-    def make(layers: str, channels: int = 1, size: int = 8) -> Run:
-        config = tmp_path / "some.yaml"
-        data = f"data: {{name: digits, size: {size}, channels: {channels}}}"
-        config.write_text(f"version: 1\nname: some\n{data}\nmodel: {{layers: {layers}}}\n", encoding="utf-8")
-        network = read_config(str(config), data_dir=tmp_path).network
-        pixels = torch.randint(256, (3, *network.input_shape), dtype=torch.uint8)
-        return Run(
-            path=tmp_path,
-            model=seeded_module(network, 0).eval(),
-            classes=tuple("0123456789"),
-            test=ImageSet(images=pixels, labels=torch.tensor([1, 2, 3])),
-            normalization=Normalization.none(channels),
-            seed=0,
-            epoch=1,
-            step=1,
-        )
-
-    return make
+def noise(channels: int = 1) -> Tensor:
+    return torch.randint(256, (3, channels, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
 def values_of(picture: Picture) -> dict[str, npt.NDArray[np.float64]]:
@@ -195,9 +171,9 @@ def values_of(picture: Picture) -> dict[str, npt.NDArray[np.float64]]:
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_a_transposed_filter_is_what_one_point_of_its_input_becomes(groups: int, untrained: Callable[..., Run]) -> None:
-    run = untrained(f"[{{conv: {{out_channels: 4, kernel_size: 3}}}}, {{conv_transpose: {{out_channels: 6, "
-                    f"kernel_size: [2, 3], groups: {groups}}}}}, flatten, logits]")  # fmt: skip
+def test_a_transposed_filter_is_what_one_point_of_its_input_becomes(groups: int, run_of: Callable[..., Run]) -> None:
+    run = run_of(f"[{{conv: {{out_channels: 4, kernel_size: 3}}}}, {{conv_transpose: {{out_channels: 6, "
+                    f"kernel_size: [2, 3], groups: {groups}}}}}, flatten, logits]", noise())  # fmt: skip
     weight = run.model.get_parameter("conv_transpose1.conv.weight").detach()
     (picture,) = Kernels(layers=["conv_transpose1"]).pictures(run)
     shown = values_of(picture)
@@ -214,18 +190,18 @@ def test_a_transposed_filter_is_what_one_point_of_its_input_becomes(groups: int,
             np.testing.assert_allclose(shown[label], answer[output].numpy())
 
 
-def test_depthwise_filters_have_one_input_each(untrained: Callable[..., Run]) -> None:
-    run = untrained("[{conv: {out_channels: 4, kernel_size: 3}}, "
-                    "{conv: {out_channels: 8, kernel_size: 3, groups: 4}}, flatten, logits]")  # fmt: skip
+def test_depthwise_filters_have_one_input_each(run_of: Callable[..., Run]) -> None:
+    run = run_of("[{conv: {out_channels: 4, kernel_size: 3}}, "
+                    "{conv: {out_channels: 8, kernel_size: 3, groups: 4}}, flatten, logits]", noise())  # fmt: skip
     (picture,) = Kernels(layers=["conv2"]).pictures(run)
     weight = run.model.kernels()["conv2"].detach()
     assert list(values_of(picture)) == list("01234567")
     np.testing.assert_array_equal(values_of(picture)["5"], weight[5, 0].numpy().astype(np.float64))
 
 
-def test_single_numbers_are_a_matrix(untrained: Callable[..., Run]) -> None:
-    run = untrained("[{conv: {out_channels: 4, kernel_size: 3}}, {conv: {out_channels: 5, kernel_size: 1}}, "
-                    "flatten, logits]")  # fmt: skip
+def test_single_numbers_are_a_matrix(run_of: Callable[..., Run]) -> None:
+    run = run_of("[{conv: {out_channels: 4, kernel_size: 3}}, {conv: {out_channels: 5, kernel_size: 1}}, "
+                    "flatten, logits]", noise())  # fmt: skip
     (picture,) = Kernels(layers=["conv2"]).pictures(run)
     weight = run.model.kernels()["conv2"].detach().double().numpy()
     ((label, matrix),) = values_of(picture).items()
@@ -237,9 +213,9 @@ def test_single_numbers_are_a_matrix(untrained: Callable[..., Run]) -> None:
         assert tile.scale.high == np.abs(weight[output]).max()
 
 
-def test_filters_of_colors_are_shown_in_color_too(untrained: Callable[..., Run], tiles: Tiles) -> None:
-    run = untrained("[{conv: {out_channels: 3, kernel_size: 2}}, {conv: {out_channels: 2, kernel_size: 2}}, "
-                    "flatten, logits]", channels=3)  # fmt: skip
+def test_filters_of_colors_are_shown_in_color_too(run_of: Callable[..., Run], tiles: Tiles) -> None:
+    run = run_of("[{conv: {out_channels: 3, kernel_size: 2}}, {conv: {out_channels: 2, kernel_size: 2}}, "
+                    "flatten, logits]", noise(3))  # fmt: skip
     weight = run.model.kernels()["conv1"]
     with torch.no_grad():
         weight.zero_()
@@ -261,9 +237,9 @@ def test_filters_of_colors_are_shown_in_color_too(untrained: Callable[..., Run],
     assert channels[1].tolist() == [[WHITE, WHITE], [WHITE, WHITE]]
 
 
-def test_a_deep_layer_is_capped_and_a_page_shows_more_of_it(untrained: Callable[..., Run]) -> None:
-    run = untrained("[{conv: {out_channels: 120, kernel_size: 3}}, {conv: {out_channels: 160, kernel_size: 3}}, "
-                    "global_avg_pool, logits]")  # fmt: skip
+def test_a_deep_layer_is_capped_and_a_page_shows_more_of_it(run_of: Callable[..., Run]) -> None:
+    run = run_of("[{conv: {out_channels: 120, kernel_size: 3}}, {conv: {out_channels: 160, kernel_size: 3}}, "
+                    "global_avg_pool, logits]", noise())  # fmt: skip
     (picture,) = Kernels(layers=["conv2"]).pictures(run)
     outputs, inputs = zip(*(map(int, label.split(",")) for label in values_of(picture)), strict=True)
     assert (max(inputs) + 1) * (max(outputs) + 1) == len(picture.tiles) < 120 * 160

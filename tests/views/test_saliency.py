@@ -57,7 +57,7 @@ def test_saliency_of_a_linear_network_shows_its_weights(drawn: list[Drawing], ru
     assert np.allclose(tile.values, weight)
     assert (tile.scale.low, tile.scale.high) == pytest.approx((-float(weight.abs().max()), float(weight.abs().max())))
     with torch.no_grad():
-        logits = run.model(run.seen("1").image[None])[0]
+        logits = run.model(run.input_image("1").image[None])[0]
     assert picture.numbers["logit"] == pytest.approx(float(logits[2]))
     assert picture.numbers["probability"] == pytest.approx(float(logits.softmax(0)[2]))
 
@@ -107,7 +107,7 @@ def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(
     Image.fromarray(255 - image[0].numpy()).save(file)
     run = run_of(SMALL, noise(3, 1, 8, 8) // 4)
     list(Saliency(images=[file]).pictures(run))
-    assert caplog.messages == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
+    assert caplog.messages == [f"{file}: bright, but the images of the data set are dark; try with --invert"]
     caplog.clear()
     (picture,) = Saliency(images=[file], invert=True).pictures(run)
     assert not caplog.messages

@@ -15,11 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from cnncli.cli.notices import show_log
-from cnncli.config.config import read_config
-from cnncli.data.batches import Normalization
-from cnncli.data.images import ImageSet
 from cnncli.errors import DiskError, UsageError
-from cnncli.module import seeded_module
 from cnncli.run import Run, load_run
 from cnncli.tensorboard.event_file import slug
 from cnncli.views import VIEWS
@@ -123,34 +119,14 @@ def test_names_that_are_no_file_names() -> None:
 Tiles = Callable[..., list[Pixels]]
 
 
-@pytest.fixture
-def untrained(tmp_path: Path) -> Callable[..., Run]:
-    """A run of some layers with the weights of its seed, on images of noise."""
-
-    def make(layers: str, channels: int = 1, size: int = 8) -> Run:
-        config = tmp_path / "some.yaml"
-        data = f"data: {{name: digits, size: {size}, channels: {channels}}}"
-        config.write_text(f"version: 1\nname: some\n{data}\nmodel: {{layers: {layers}}}\n", encoding="utf-8")
-        network = read_config(str(config), data_dir=tmp_path).network
-        pixels = torch.randint(256, (3, *network.input_shape), dtype=torch.uint8)
-        return Run(
-            path=tmp_path,
-            model=seeded_module(network, 0).eval(),
-            classes=tuple("0123456789"),
-            test=ImageSet(images=pixels, labels=torch.tensor([1, 2, 3])),
-            normalization=Normalization.none(channels),
-            seed=0,
-            epoch=1,
-            step=1,
-        )
-
-    return make
+def noise(channels: int = 1) -> Tensor:
+    return torch.randint(256, (3, channels, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
 def test_a_network_without_convolutions_has_none_and_the_others_are_shown(
-    untrained: Callable[..., Run], caplog: pytest.LogCaptureFixture
+    run_of: Callable[..., Run], caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = untrained("[flatten, {linear: 5}, logits]")
+    run = run_of("[flatten, {linear: 5}, logits]", noise())
     with pytest.raises(UsageError, match="no layer of this network has kernels"):
         list(Kernels().pictures(run))
     list(draw_all(run, VIEWS))

@@ -9,7 +9,7 @@ import typer
 
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.render.console import show_notice
-from cnncli.cli.stopping import stop_wish
+from cnncli.cli.stopping import catch_stop_signals
 from cnncli.tensorboard.server import Server, check_runs, links
 
 RunsArgument = Annotated[Path, typer.Argument(metavar="[RUNS]", help="A folder of runs, or one run directory.")]
@@ -43,7 +43,7 @@ def tensorboard(
       cnncli tensorboard /data/experiments --host 0.0.0.0 --port 8080
     """
     has_runs = check_runs(runs)
-    with stop_wish(lambda: None, _stop_signals()) as stop, Server(runs, host=host, port=port) as server:
+    with catch_stop_signals(lambda: None, _stop_signals()) as stop, Server(runs, host=host, port=port) as server:
         address = server.wait_for_answer(stop, runs=has_runs)
         if address is None:
             return

@@ -167,7 +167,7 @@ def test_values_are_the_outputs_of_the_network(lenet: Path, open_page: Open, net
     name = page.get_by_role("radio").nth(3).get_attribute("aria-label") or ""
     number = int(re.findall(r"test image (\d+), class 3", name)[0])
     with torch.no_grad():
-        maps = trained.model.outputs(trained.seen(str(number)).image[None], ["conv2"])["conv2"][0]
+        maps = trained.model.outputs(trained.input_image(str(number)).image[None], ["conv2"])["conv2"][0]
     network.grid("conv2").focus()
     page.keyboard.press("PageDown")
     title = page.locator(".readout-title")

@@ -42,7 +42,7 @@ def test_sections(name: str, open_page: Open, request: pytest.FixtureRequest) ->
     if name == "begun":
         expect(page.get_by_role("note")).to_contain_text("This run is not complete: interrupted.")
         expect(page.locator("#curves")).to_contain_text("No epoch is complete yet.")
-        expect(page.locator("#confusion")).to_contain_text("there is no checkpoint here")
+        expect(page.locator("#confusion")).to_contain_text("no checkpoint in")
         expect(page.locator("#steps")).to_contain_text("No pictures of kernels or feature maps have been logged yet")
     else:
         expect(page.get_by_role("note")).to_have_count(0)

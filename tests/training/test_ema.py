@@ -15,27 +15,27 @@ def put(model: nn.Linear, value: float) -> None:
 def test_numbers_worked_by_hand() -> None:
     model = nn.Linear(1, 1, bias=False)
     put(model, 0.0)
-    average = EmaWeights(model, decay=0.2)
+    ema = EmaWeights(model, decay=0.2)
     put(model, 1.0)
-    average.update(0)  # d = min(0.2, 1/10) = 0.1: 0.1 * 0 + 0.9 * 1
-    assert average.model.get_parameter("weight").item() == pytest.approx(0.9)
+    ema.update(0)  # d = min(0.2, 1/10) = 0.1: 0.1 * 0 + 0.9 * 1
+    assert ema.model.get_parameter("weight").item() == pytest.approx(0.9)
     put(model, 2.0)
-    average.update(1)  # d = min(0.2, 2/11) = 2/11: (2 * 0.9 + 9 * 2) / 11
-    assert average.model.get_parameter("weight").item() == pytest.approx(1.8)
+    ema.update(1)  # d = min(0.2, 2/11) = 2/11: (2 * 0.9 + 9 * 2) / 11
+    assert ema.model.get_parameter("weight").item() == pytest.approx(1.8)
     put(model, 3.0)
-    average.update(2)  # d = min(0.2, 3/12) = 0.2: 0.2 * 1.8 + 0.8 * 3
-    assert average.model.get_parameter("weight").item() == pytest.approx(2.76)
+    ema.update(2)  # d = min(0.2, 3/12) = 0.2: 0.2 * 1.8 + 0.8 * 3
+    assert ema.model.get_parameter("weight").item() == pytest.approx(2.76)
 
 
 def test_batch_norm_statistics_are_averaged_and_counters_copied() -> None:
     model = nn.BatchNorm2d(1)
-    average = EmaWeights(model, decay=0.5)
+    ema = EmaWeights(model, decay=0.5)
     assert model.running_mean is not None
     assert model.num_batches_tracked is not None
     model.running_mean.fill_(10.0)
     model.num_batches_tracked.fill_(7)
-    average.update(0)
-    state = average.model.state_dict()
+    ema.update(0)
+    state = ema.model.state_dict()
     assert state["running_mean"].item() == pytest.approx(9.0)
     assert state["num_batches_tracked"].item() == 7
 

@@ -17,6 +17,7 @@ from cnncli.training.evaluate import Batches, evaluate
 from cnncli.training.loop import Epoch, fit
 from cnncli.training.progress import Progress
 from cnncli.training.state import Training
+from cnncli.training.step import Step
 
 Make = Callable[..., Training]
 
@@ -28,11 +29,11 @@ def stop_after(steps: int) -> Callable[[], bool]:
 
 
 def all_tensors(training: Training) -> dict[str, Tensor]:
-    models = {"model": training.model, "average": training.best_model}
-    found = {f"{kind}.{name}": t for kind, model in models.items() for name, t in model.state_dict().items()}
+    models = {"model": training.model, "ema": training.inference_model}
+    tensors = {f"{key}.{name}": t for key, model in models.items() for name, t in model.state_dict().items()}
     for index, moments in training.optimizer.state_dict()["state"].items():
-        found |= {f"{index}.{name}": t for name, t in moments.items() if isinstance(t, Tensor)}
-    return found
+        tensors |= {f"{index}.{name}": t for name, t in moments.items() if isinstance(t, Tensor)}
+    return tensors
 
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 8])
@@ -48,19 +49,19 @@ def test_a_resumed_run_ends_with_the_same_bits(
     stop_at: int,
 ) -> None:
     """Three epochs of three steps, stopped in the middle of an epoch or after its last step."""
+    step_of = partial(Step, clip_norm=1.0, label_smoothing=0.1)
     whole = make_training(optimizer=optimizer, ema=ema)
-    expected = list(fit(whole, train, validation, classes=3, epochs=3, clip_norm=1.0, label_smoothing=0.1))
+    expected = list(fit(step_of(whole), train, validation, classes=3, epochs=3))
 
     cut = make_training(optimizer=optimizer, ema=ema)
-    arguments: dict[str, Any] = {"classes": 3, "epochs": 3, "clip_norm": 1.0, "label_smoothing": 0.1}
-    before = list(fit(cut, train, validation, stop=stop_after(stop_at), **arguments))
+    before = list(fit(step_of(cut), train, validation, classes=3, epochs=3, stop=stop_after(stop_at)))
     assert cut.step == stop_at
     save_checkpoint(tmp_path / "last", cut)
 
     resumed = make_training(optimizer=optimizer, ema=ema, seed=99)
     resumed.load_state_dict(load_state(tmp_path / "last"))
     torch.rand(5)  # whatever else draws from the generator
-    after = list(fit(resumed, train, validation, **arguments))
+    after = list(fit(step_of(resumed), train, validation, classes=3, epochs=3))
 
     for name, tensor in all_tensors(whole).items():
         assert torch.equal(tensor, all_tensors(resumed)[name]), name
@@ -71,16 +72,16 @@ def test_a_resumed_run_ends_with_the_same_bits(
 def test_what_the_caller_does_between_epochs_makes_no_difference(make_training: Make, train: Batches) -> None:
     quiet, noisy = make_training(), make_training()
     torch.manual_seed(0)
-    list(fit(quiet, train, None, classes=3, epochs=3))
+    list(fit(Step(quiet), train, None, classes=3, epochs=3))
     torch.manual_seed(0)
-    for _ in fit(noisy, train, None, classes=3, epochs=3):
+    for _ in fit(Step(noisy), train, None, classes=3, epochs=3):
         torch.manual_seed(123)
     assert torch.equal(quiet.model.state_dict()["logits.weight"], noisy.model.state_dict()["logits.weight"])
 
 
 def test_it_learns(make_training: Make, train: Batches, validation: Batches) -> None:
     training = make_training(epochs=30)
-    *_, last = fit(training, train, validation, classes=3, epochs=30)
+    *_, last = fit(Step(training), train, validation, classes=3, epochs=30)
     assert last.validation is not None
     assert last.validation.accuracy == 1.0
 
@@ -92,13 +93,7 @@ def test_the_first_step_is_the_one_worked_out_with_plain_torch(make_batches: Cal
     plain.load_state_dict(ours.state_dict())
     training = Training(model=ours, optimizer=torch.optim.SGD(ours.parameters(), lr=99), schedule=lambda step: 0.5)
     (epoch,) = fit(
-        training,
-        make_batches(images, labels, 4),
-        None,
-        classes=2,
-        epochs=1,
-        label_smoothing=0.2,
-        clip_norm=0.01,
+        Step(training, label_smoothing=0.2, clip_norm=0.01), make_batches(images, labels, 4), None, classes=2, epochs=1
     )
 
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.5)
@@ -118,7 +113,7 @@ def test_train_score_is_the_mean_over_images_not_over_batches(make_batches: Call
     with torch.no_grad():
         model.weight.copy_(torch.eye(2))
     training = Training(model=model, optimizer=torch.optim.SGD(model.parameters()), schedule=lambda step: 0.0)
-    (epoch,) = fit(training, make_batches(images, labels, 2, shuffle=False), None, classes=2, epochs=1)
+    (epoch,) = fit(Step(training), make_batches(images, labels, 2, shuffle=False), None, classes=2, epochs=1)
     assert epoch.train.loss == pytest.approx(F.cross_entropy(images, labels).item())
     assert epoch.train.accuracy == pytest.approx(1 / 3)
     assert epoch.validation is None
@@ -128,10 +123,10 @@ def test_the_averaged_weights_are_the_ones_that_are_judged(
     make_training: Make, train: Batches, validation: Batches
 ) -> None:
     training = make_training(ema=0.9)
-    *_, last = fit(training, train, validation, classes=3, epochs=2)
+    *_, last = fit(Step(training), train, validation, classes=3, epochs=2)
     assert last.validation is not None
-    assert training.average is not None
-    assert last.validation.loss == evaluate(training.average.model, validation, 3).loss
+    assert training.ema is not None
+    assert last.validation.loss == evaluate(training.ema.model, validation, 3).loss
     assert last.validation.loss != evaluate(training.model, validation, 3).loss
 
 
@@ -156,16 +151,16 @@ def test_early_stopping(
 
     monkeypatch.setattr("cnncli.training.loop.evaluate", lambda *_: Scored())
     training = make_training(epochs=5)
-    epochs = list(fit(training, train, validation, classes=3, epochs=5, patience=2, metric=metric))
+    epochs = list(fit(Step(training), train, validation, classes=3, epochs=5, patience=2, metric=metric))
     assert [epoch.best for epoch in epochs] == [True, True, True, False]
     assert [epoch.stopped_early for epoch in epochs] == [False, False, False, True]
     assert training.best_epoch == 3
-    assert not list(fit(training, train, validation, classes=3, epochs=5, patience=2)), "it stays stopped"
+    assert not list(fit(Step(training), train, validation, classes=3, epochs=5, patience=2)), "it stays stopped"
 
 
 def test_stopping_after_the_step_under_way(make_training: Make, train: Batches) -> None:
     training = make_training()
-    epochs = list(fit(training, train, None, classes=3, epochs=3, stop=stop_after(5)))
+    epochs = list(fit(Step(training), train, None, classes=3, epochs=3, stop=stop_after(5)))
     assert [epoch.number for epoch in epochs] == [1]
     assert (training.step, training.epochs_done, training.step_in_epoch) == (5, 1, 2)
 
@@ -173,7 +168,7 @@ def test_stopping_after_the_step_under_way(make_training: Make, train: Batches) 
 def test_bfloat16_computes_in_it_and_keeps_weights_in_float32(make_training: Make, train: Batches) -> None:
     training, seen = make_training(), set()
     training.model.get_submodule("conv1").register_forward_hook(lambda _m, _i, output: seen.add(output.dtype))
-    (epoch,) = fit(training, train, None, classes=3, epochs=1, bf16=True)
+    (epoch,) = fit(Step(training, bf16=True), train, None, classes=3, epochs=1)
     assert seen == {torch.bfloat16}
     assert {tensor.dtype for tensor in training.model.parameters()} == {torch.float32}
     assert 0 < epoch.train.loss < 3
@@ -188,10 +183,10 @@ def test_a_compiler_that_fails_is_not_fatal(
     monkeypatch.setattr(torch, "compile", lambda model: broken)
     compiled, plain = make_training(), make_training()
     torch.manual_seed(1)
-    list(fit(compiled, train, None, classes=3, epochs=1, compiled=True))
+    list(fit(Step(compiled, compiled=True), train, None, classes=3, epochs=1))
     torch.manual_seed(1)
-    list(fit(plain, train, None, classes=3, epochs=1))
-    assert caplog.messages == ["torch.compile does not work here (no compiler found); training goes on without it"]
+    list(fit(Step(plain), train, None, classes=3, epochs=1))
+    assert caplog.messages == ["torch.compile failed (no compiler found); training continues without it"]
     assert torch.equal(compiled.model.state_dict()["logits.weight"], plain.model.state_dict()["logits.weight"])
 
 
@@ -214,8 +209,9 @@ def test_a_training_that_stops_and_goes_on_is_compiled_once(
 
     monkeypatch.setattr(torch, "compile", compiled)
     training = make_training()
+    step = Step(training, compiled=True)
     for _ in range(2):
-        list(fit(training, train, None, classes=3, epochs=1, compiled=True, stop=lambda: True))
+        list(fit(step, train, None, classes=3, epochs=1, stop=lambda: True))
     assert training.step == 2
     assert len(compilations) == 1
     assert len(caplog.messages) == (not works)
@@ -227,8 +223,9 @@ def test_what_torch_compiles_goes_on_too(
     """With the backend that makes no code, which takes no time."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     training = make_training()
+    step = Step(training, compiled=True)
     for _ in range(2):
-        list(fit(training, train, None, classes=3, epochs=1, compiled=True, stop=lambda: True))
+        list(fit(step, train, None, classes=3, epochs=1, stop=lambda: True))
     assert (training.step, caplog.messages) == (2, [])
 
 
@@ -240,7 +237,7 @@ def test_an_error_of_the_model_is_met_with_the_compiler_or_without(
     model = nn.Sequential(nn.Flatten(), nn.Linear(63, 3))  # the images have 64 pixels
     training = Training(model=model, optimizer=torch.optim.SGD(model.parameters()), schedule=lambda step: 0.1)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        list(fit(training, train, None, classes=3, epochs=1, compiled=compiled))
+        list(fit(Step(training, compiled=compiled), train, None, classes=3, epochs=1))
     assert len(caplog.messages) == messages
 
 
@@ -251,16 +248,18 @@ def test_progress_follows_the_steps(make_training: Make, train: Batches) -> None
         readings.append(progress.read())
         return False
 
-    epochs: list[Epoch] = list(fit(make_training(), train, None, classes=3, epochs=2, progress=progress, stop=look))
+    epochs: list[Epoch] = list(
+        fit(Step(make_training()), train, None, classes=3, epochs=2, progress=progress, stop=look)
+    )
     assert [(r.epoch, r.epochs, r.step, r.steps) for r in readings] == [
         (1, 2, 1, 3), (1, 2, 2, 3), (1, 2, 3, 3), (2, 2, 1, 3), (2, 2, 2, 3), (2, 2, 3, 3),
     ]  # fmt: skip
-    assert (readings[2].loss, readings[2].accuracy) == (epochs[0].train.loss, epochs[0].train.accuracy)
+    assert readings[2].score == epochs[0].train
     assert all(r.images_per_second > 0 for r in readings)
 
 
 def test_records_have_the_keys_of_metrics(make_training: Make, train: Batches, validation: Batches) -> None:
-    first, second = fit(make_training(), train, validation, classes=3, epochs=2)
+    first, second = fit(Step(make_training()), train, validation, classes=3, epochs=2)
     record = second.as_record()
     assert list(record) == ["epoch", "step", "train", "val", "learning_rate", "seconds", "images_per_second"]
     assert (record["epoch"], record["step"]) == (2, 6)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 from cnncli.data.batches import Shard
-from cnncli.training.sync_batch import WholeBatch
+from cnncli.training.sync_batch import SyncBatch
 
 ONE, TWO = Shard(), (Shard(0, 2), Shard(1, 2))
 
@@ -35,7 +35,7 @@ def test_batch_norm(maps: Tensor, connected: None) -> None:
         nn.init.uniform_(norm.weight, generator=torch.Generator().manual_seed(0))
         given = maps.clone().requires_grad_()
         if norm is ours:
-            with WholeBatch(ONE, len(maps)):
+            with SyncBatch(ONE, len(maps)):
                 normed = norm(given)
         else:
             normed = norm(given)
@@ -47,7 +47,7 @@ def test_batch_norm(maps: Tensor, connected: None) -> None:
 def test_batch_norm_in_bfloat16_counts_in_float32(connected: None) -> None:
     maps = random(32, 3, 4, 4)
     ours, theirs = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
-    with WholeBatch(ONE, 32):
+    with SyncBatch(ONE, 32):
         normed = ours(maps.bfloat16())
     assert normed.dtype == torch.bfloat16
     torch.testing.assert_close(normed.float(), theirs(maps.bfloat16().float()), rtol=1e-2, atol=1e-2)
@@ -57,7 +57,7 @@ def test_batch_norm_in_bfloat16_counts_in_float32(connected: None) -> None:
 def test_in_eval_mode_nobody_is_asked() -> None:
     """No group is there that could be."""
     norm, drop, maps = nn.BatchNorm2d(3).eval(), nn.Dropout(0.5).eval(), random(2, 3, 4, 4)
-    with WholeBatch(ONE, 2):
+    with SyncBatch(ONE, 2):
         assert torch.equal(norm(maps), F.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias))
         assert torch.equal(drop(maps), maps)
 
@@ -78,7 +78,7 @@ def test_dropout_is_that_of_the_whole_batch(
     parts = []
     for share in TWO:
         torch.manual_seed(1)
-        with WholeBatch(share, images):
+        with SyncBatch(share, images):
             parts.append(layer(maps[share.of(images)]))
         assert torch.equal(torch.get_rng_state(), after)
     assert torch.equal(torch.cat(parts), expected)
@@ -91,6 +91,6 @@ def test_dropout_of_vectors() -> None:
     parts = []
     for share in TWO:
         torch.manual_seed(1)
-        with WholeBatch(share, 9):
+        with SyncBatch(share, 9):
             parts.append(F.dropout(vectors[share.of(9)], 0.5))
     assert torch.equal(torch.cat(parts), expected)
