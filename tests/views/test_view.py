@@ -119,7 +119,7 @@ def test_names_that_are_no_file_names() -> None:
 Tiles = Callable[..., list[Pixels]]
 
 
-def noise(channels: int = 1) -> Tensor:
+def noise(channels: int = 1) -> torch.Tensor:
     return torch.randint(256, (3, channels, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
