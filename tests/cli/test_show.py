@@ -131,10 +131,11 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
     raw.mkdir(parents=True)
     for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{part}-ubyte").write_bytes(b"no image")
-    code, out, err = run_cnncli("show", "kernels", run, "--data-dir", folder)
+    code, out, err = run_cnncli("show", "feature-maps", run, "--data-dir", folder)
     assert (code, out) == (4, "")
     assert str(raw) in err
     assert not (run / "show").exists()
+    assert run_cnncli("show", "kernels", run, "--data-dir", folder)[0] == 0  # needs no images
 
 
 @pytest.mark.parametrize(
