@@ -14,7 +14,6 @@ import pytest
 import cnncli
 
 PACKAGE = Path(cnncli.__file__).parent
-IMPORTS_TORCH = pytest.mark.xfail(strict=False, reason="lessons still import torch for their help")
 HEAVY = {"torch", "torchvision", "tensorboard"}
 
 IMPORT_ALL = """
@@ -74,8 +73,8 @@ def test_light_packages_load_nothing_heavy(package: str) -> None:
         "explain --help",
         "explain correlation --help",
         "explain unit --help",
-        pytest.param("explain receptive-field", marks=IMPORTS_TORCH),
-        pytest.param("explain architecture", marks=IMPORTS_TORCH),
+        "explain receptive-field",
+        "explain architecture",
         "show --help",
         "show feature-maps --help",
     ],

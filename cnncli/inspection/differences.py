@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
-from cnncli.inspection.formatting import Column, columns
+from cnncli.inspection.columns import Column, columns
 from cnncli.inspection.serialization import as_json
 from cnncli.inspection.table import LayerTable, Row
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Activation(Layer):
     """A function of one number."""
 
-    is_activation: ClassVar[bool] = True
-    keeps_channels: ClassVar[bool] = True
-    keeps_zero: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    is_activation = True
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.INPUT
     zero_on_half_line: ClassVar[bool] = False
     """Whether it is exactly 0, with a gradient of 0, below or above some number, whatever the fields are."""
 
@@ -54,8 +54,8 @@ class Relu(Activation):
     """`max(0, x)`."""
 
     type: Literal["relu"] = "relu"
-    saved: ClassVar[Saved | None] = Saved.OUTPUT
-    zero_on_half_line: ClassVar[bool] = True
+    saved = Saved.OUTPUT
+    zero_on_half_line = True
 
     def build(self, shape: Shape) -> "nn.Module":
         """See `Layer.build`."""
@@ -66,6 +66,23 @@ class Relu(Activation):
     def value(self, x: float) -> float:
         """See `Activation.value`."""
         return max(0.0, x)
+
+
+class Relu6(Activation):
+    """`min(max(x, 0), 6)`."""
+
+    type: Literal["relu6"] = "relu6"
+    zero_on_half_line = True
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.ReLU6()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return min(max(0.0, x), 6.0)
 
 
 class LeakyRelu(Activation):
@@ -200,7 +217,7 @@ class Softplus(Activation):
 
     type: Literal["softplus"] = "softplus"
     principal = "beta"
-    keeps_zero: ClassVar[bool] = False
+    keeps_zero = False
 
     beta: Annotated[float, Field(gt=0)] = 1.0
     threshold: float = 20.0
@@ -220,7 +237,7 @@ class Tanh(Activation):
     """The hyperbolic tangent, between -1 and 1."""
 
     type: Literal["tanh"] = "tanh"
-    saved: ClassVar[Saved | None] = Saved.OUTPUT
+    saved = Saved.OUTPUT
 
     def build(self, shape: Shape) -> "nn.Module":
         """See `Layer.build`."""
@@ -237,7 +254,7 @@ class Hardtanh(Activation):
     """`x`, but at least `min_val` and at most `max_val`."""
 
     type: Literal["hardtanh"] = "hardtanh"
-    keeps_zero: ClassVar[bool] = False
+    keeps_zero = False
 
     min_val: float = -1.0
     max_val: float = 1.0
@@ -267,8 +284,8 @@ class Sigmoid(Activation):
     """`1 / (1 + exp(-x))`, between 0 and 1."""
 
     type: Literal["sigmoid"] = "sigmoid"
-    keeps_zero: ClassVar[bool] = False
-    saved: ClassVar[Saved | None] = Saved.OUTPUT
+    keeps_zero = False
+    saved = Saved.OUTPUT
 
     def build(self, shape: Shape) -> "nn.Module":
         """See `Layer.build`."""
@@ -285,8 +302,8 @@ class Hardsigmoid(Activation):
     """`min(max(x + 3, 0), 6) / 6` (Howard et al., MobileNetV3, 2019)."""
 
     type: Literal["hardsigmoid"] = "hardsigmoid"
-    keeps_zero: ClassVar[bool] = False
-    zero_on_half_line: ClassVar[bool] = True
+    keeps_zero = False
+    zero_on_half_line = True
 
     def build(self, shape: Shape) -> "nn.Module":
         """See `Layer.build`."""
@@ -303,7 +320,7 @@ class Hardswish(Activation):
     """`x min(max(x + 3, 0), 6) / 6` (Howard et al., MobileNetV3, 2019)."""
 
     type: Literal["hardswish"] = "hardswish"
-    zero_on_half_line: ClassVar[bool] = True
+    zero_on_half_line = True
 
     def build(self, shape: Shape) -> "nn.Module":
         """See `Layer.build`."""

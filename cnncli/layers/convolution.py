@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
@@ -34,8 +34,8 @@ class _Convolution(Layer):
     """Fields that both convolutions have; names and meanings as in `torch.nn.Conv2d`."""
 
     principal = "out_channels"
-    has_kernels: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    has_kernels = True
+    saved = Saved.INPUT
 
     out_channels: Positive
     kernel_size: Pair

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cnncli.fields import Fraction01
 from cnncli.layers.base import Description, Layer, Saved, Shape, image
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class _Passing(Layer):
-    keeps_channels: ClassVar[bool] = True
-    keeps_zero: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.NOTHING
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         return passed_on(inputs[0], unit)

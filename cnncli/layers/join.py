@@ -1,7 +1,7 @@
 """Layers with several inputs: the ends of `residual` and `branch`. A config has those two, never these."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, format_shape
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Join(Layer):
     """A layer with several inputs."""
 
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    saved = Saved.NOTHING
 
     def join(self, shapes: Sequence[Shape]) -> Description:
         """What the layer and its followers make of inputs of these shapes.

@@ -1,7 +1,7 @@
 """Fully connected layers, and the step to them from maps."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import PrivateAttr
 
@@ -19,7 +19,7 @@ class Flatten(Layer):
     """`torch.nn.Flatten`: (C, H, W) as one vector of C H W numbers."""
 
     type: Literal["flatten"] = "flatten"
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    saved = Saved.NOTHING
 
     def _describe(self, shape: Shape) -> Description:
         channels, height, width = image(shape, self)
@@ -43,7 +43,7 @@ class Linear(Layer):
 
     type: Literal["linear"] = "linear"
     principal = "out_features"
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    saved = Saved.INPUT
 
     out_features: Positive
     bias: bool = True
@@ -70,8 +70,8 @@ class Logits(Layer):
     """The linear layer to one number per class: (F,) to (classes,). The data set gives the number of classes."""
 
     type: Literal["logits"] = "logits"
-    gives_logits: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    gives_logits = True
+    saved = Saved.INPUT
 
     bias: bool = True
 

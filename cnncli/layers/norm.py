@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Norm(Layer):
     """A layer that subtracts a mean, divides by a standard deviation, and has a weight and a bias per channel."""
 
-    is_norm: ClassVar[bool] = True
-    keeps_channels: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    is_norm = True
+    keeps_channels = True
+    saved = Saved.INPUT
 
     def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape, params=2 * shape[0])
@@ -130,9 +130,9 @@ class LocalResponseNorm(Layer):
 
     type: Literal["local_response_norm"] = "local_response_norm"
     principal = "size"
-    keeps_channels: ClassVar[bool] = True
-    keeps_zero: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.INPUT
 
     size: Positive = Field(description="channels, the unit's own among them")
     alpha: PositiveFloat = 1e-4
@@ -166,9 +166,9 @@ class Scale(Layer):
 
     type: Literal["scale"] = "scale"
     principal = "init"
-    keeps_channels: ClassVar[bool] = True
-    keeps_zero: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.INPUT
 
     init: float = Field(default=1.0, description="the factors before training")
 

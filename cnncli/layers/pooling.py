@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cnncli.fields import Pair, PairFromZero
 from cnncli.layers.base import (
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class _Pool(Layer):
-    is_pool: ClassVar[bool] = True
-    keeps_channels: ClassVar[bool] = True
-    keeps_zero: ClassVar[bool] = True
+    is_pool = True
+    keeps_channels = True
+    keeps_zero = True
 
     def _output(self, shape: Shape) -> tuple[Shape, Reads]:
         """The output shape for an input (C, H, W), and what a unit reads."""
@@ -46,7 +46,7 @@ class _Pool(Layer):
 class _LargestPool(_Pool):
     """The largest number of each window; padding never wins, and of equal numbers the first does, as in torch."""
 
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    saved = Saved.INPUT
 
     def _describe(self, shape: Shape) -> Description:
         out, reads = self._output(shape)
@@ -62,7 +62,7 @@ class _LargestPool(_Pool):
 class _MeanPool(_Pool):
     """The mean of each window."""
 
-    saved: ClassVar[Saved | None] = Saved.INPUT
+    saved = Saved.INPUT
 
     def _describe(self, shape: Shape) -> Description:
         out, reads = self._output(shape)
@@ -227,7 +227,7 @@ class GlobalAvgPool(_GlobalPool, _MeanPool):
     """The mean of each channel: (C, H, W) to (C,) (Lin, Chen and Yan, "Network in Network", 2013)."""
 
     type: Literal["global_avg_pool"] = "global_avg_pool"
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    saved = Saved.NOTHING
 
     def build(self, shape: Shape) -> "nn.Module":
         """See `Layer.build`."""

@@ -1,8 +1,8 @@
-"""Layers that change the number of positions without pooling or weights."""
+"""Layers that rearrange numbers, or change how many positions there are, without pooling or weights."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cnncli.fields import Pair, Positive
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, image
@@ -18,9 +18,9 @@ class Upsample(Layer):
 
     type: Literal["upsample"] = "upsample"
     principal = "scale_factor"
-    keeps_channels: ClassVar[bool] = True
-    keeps_zero: ClassVar[bool] = True
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.NOTHING
 
     scale_factor: Pair | None = None
     size: Pair | None = None
@@ -78,6 +78,36 @@ def _blend(place: int, size: int, units: int) -> list[tuple[int, float]]:
     return [(first, 1 - share), (first + 1, share)] if first + 1 < size else [(first, 1.0)]
 
 
+class ChannelShuffle(Layer):
+    """`torch.nn.ChannelShuffle`: the channels of each of `groups` groups in turn (Zhang et al., ShuffleNet, 2017)."""
+
+    type: Literal["channel_shuffle"] = "channel_shuffle"
+    principal = "groups"
+    saved = Saved.NOTHING
+
+    groups: Positive
+
+    def _describe(self, shape: Shape) -> Description:
+        channels, _, _ = image(shape, self)
+        if channels % self.groups:
+            raise ShapeError(
+                f"groups: {self.groups} does not divide the {channels} channels; use a divisor of {channels}",
+                about_channels=True,
+            )
+        return Description(shape=shape)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.ChannelShuffle(self.groups)
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        place, group = divmod(unit.channel, self.groups)
+        source = group * (len(inputs[0]) // self.groups) + place
+        return passed_on(inputs[0], Unit((source, *unit.index[1:])))
+
+
 class PixelShuffle(Layer):
     """`torch.nn.PixelShuffle`: (C r², H, W) to (C, H r, W r), r the `upscale_factor` (Shi et al., 2016).
 
@@ -86,7 +116,7 @@ class PixelShuffle(Layer):
 
     type: Literal["pixel_shuffle"] = "pixel_shuffle"
     principal = "upscale_factor"
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    saved = Saved.NOTHING
 
     upscale_factor: Positive
 
@@ -123,7 +153,7 @@ class PixelUnshuffle(Layer):
 
     type: Literal["pixel_unshuffle"] = "pixel_unshuffle"
     principal = "downscale_factor"
-    saved: ClassVar[Saved | None] = Saved.NOTHING
+    saved = Saved.NOTHING
 
     downscale_factor: Positive
 

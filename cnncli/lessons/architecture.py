@@ -1,12 +1,15 @@
 """`architecture`: where the activations, parameters and MACs of a network are, layer by layer. Needs no torch."""
 
+from __future__ import annotations
+
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnncli.lessons.notation import format_size
-from cnncli.lessons.options import DATA_DIR, ConfigArgument, DataDirOption, SetOption
 from cnncli.lessons.page import Block, Formula, Heading, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.receptive_field import shape_of
+from cnncli.lessons.topic import NetworkTopic
 
 if TYPE_CHECKING:
     from cnncli.config.network import Network
@@ -16,50 +19,42 @@ _BAR = 12
 """Characters of the longest bar."""
 
 
-def architecture(
-    config: ConfigArgument = "lenet5",
-    assignments: SetOption = [],  # noqa: B006  typer only reads the default
-    data_dir: DataDirOption = DATA_DIR,
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Architecture(NetworkTopic):
     """Why channels grow while feature maps shrink, and where parameters and MACs are.
 
     Examples:
 
       cnncli explain architecture resnet-mnist
     """
-    from cnncli.config.config import read_config
-    from cnncli.inspection.graph import graph_of
-    from cnncli.inspection.table import inspect_graph
 
-    read = read_config(config, data_dir=data_dir, assignments=assignments)
-    table = inspect_graph(graph_of(read.network, read.name))
-    return Page(
-        f"Architecture: how {read.name} is built",
-        (
-            Paragraph(
-                "Most networks have the same overall shape: toward the end, feature maps get smaller, and there are "
-                "more of them. Early layers detect simple patterns, such as edges, at many positions. Late layers "
-                "detect many complex patterns, such as a wheel, an eye or the loop of a six, at few positions."
+    name = "architecture"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        config, table = self.read()
+        return Page(
+            f"Architecture: how {config.name} is built",
+            (
+                Paragraph(
+                    "Most networks have the same overall shape: toward the end, feature maps get smaller, and there "
+                    "are more of them. Early layers detect simple patterns, such as edges, at many positions. Late "
+                    "layers detect many complex patterns, such as a wheel, an eye or the loop of a six, at few "
+                    "positions."
+                ),
+                Heading("Feature maps shrink, channels grow"),
+                _shapes(table),
+                Heading("Where activations, parameters and MACs are"),
+                _table(table),
+                *_summary(table),
+                Heading("Why that is affordable"),
+                *_macs(config.network),
+                TryNext(("explain architecture resnet-mnist", "explain 1x1", f"inspect {self.config}")),
             ),
-            Heading("Feature maps shrink, channels grow"),
-            _shapes(table),
-            Heading("Where activations, parameters and MACs are"),
-            _table(table),
-            *_summary(table),
-            Heading("Why that is affordable"),
-            *_macs(read.network),
-            TryNext(
-                (
-                    "explain architecture resnet-mnist",
-                    "explain 1x1",
-                    f"inspect {config}",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def _shapes(table: "LayerTable") -> Table:
+def _shapes(table: LayerTable) -> Table:
     """Positions and channels wherever one of them changes, with bars."""
     shapes = [("input", table.input_shape), *((row.name, shape_of(row)) for row in table.rows)]
     changed = [each for i, each in enumerate(shapes) if len(each[1]) == 3 and (not i or each[1] != shapes[i - 1][1])]
@@ -83,7 +78,7 @@ def _bar(share: float) -> str:
     return "#" * max(1, round(share * _BAR))
 
 
-def _table(table: "LayerTable") -> Table:
+def _table(table: LayerTable) -> Table:
     activations = sum(math.prod(shape_of(row)) for row in table.rows)
     rows = [
         (
@@ -103,21 +98,22 @@ def _share(value: int, total: int) -> tuple[str, str]:
     return (f"{value:,}", f"{value / total:.0%}") if value and total else ("", "")
 
 
-def _summary(table: "LayerTable") -> list[Block]:
+def _summary(table: LayerTable) -> list[Block]:
     """Names the layers with the most parameters and MACs, and says why they differ."""
     largest = max(table.rows, key=lambda row: row.params or 0)
     busiest = max(table.rows, key=lambda row: row.macs or 0)
     return [
         Paragraph(
             f"Most parameters are in {largest.name} ({(largest.params or 0) / max(1, table.params):.0%}), most "
-            f"multiply-accumulate operations (MACs) in {busiest.name} ({(busiest.macs or 0) / max(1, table.macs):.0%})."
-            " A kernel is stored once and used at every position, so a convolution on large feature maps costs time "
-            "but little memory. A fully connected layer uses each weight once, so it costs memory but little time."
+            f"multiply-accumulate operations (MACs) in {busiest.name} "
+            f"({(busiest.macs or 0) / max(1, table.macs):.0%}). A kernel is stored once and used at every position, so "
+            "a convolution on large feature maps costs time but little memory. A fully connected layer uses each "
+            "weight once, so it costs memory but little time."
         )
     ]
 
 
-def _macs(network: "Network") -> list[Block]:
+def _macs(network: Network) -> list[Block]:
     """The MACs of each convolution as a product."""
     steps: list[Block] = []
     for node in network.nodes:

@@ -1,9 +1,11 @@
 """`backward`: the gradients of a cross-correlation are a cross-correlation and a convolution."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnncli.lessons.notation import format_number, grid, sum_of_products
-from cnncli.lessons.options import DilationOption, InputOption, KernelOption, PaddingOption, StrideOption
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, TryNext
 from cnncli.lessons.sliding_window import (
     SlidingWindow,
@@ -11,8 +13,8 @@ from cnncli.lessons.sliding_window import (
     input_index,
     matrix,
     padded_grid,
-    read_operands,
 )
+from cnncli.lessons.topic import OperationTopic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,72 +23,67 @@ _MAX_TERMS = 9
 """Terms of a sum, or rows and columns of a padded matrix, that are written out."""
 
 
-def backward(
-    input_: InputOption = None,
-    kernel: KernelOption = None,
-    stride: StrideOption = "1",
-    padding: PaddingOption = "0",
-    dilation: DilationOption = "1",
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Backward(OperationTopic):
     """The gradient of a convolution is a convolution: by hand, and by autograd.
 
     Examples:
 
       cnncli explain backward --stride 2 --padding 1
     """
-    from cnncli.lessons.reference import corr2d, corr2d_backward
 
-    x, k, window = read_operands(input_, kernel, stride, padding, dilation)
-    result = corr2d(x, k, **window.settings)
-    upstream = (x.new_ones(result.numel()).cumsum(0)).reshape(result.shape)  # 1, 2, 3, ...
-    gradients = corr2d_backward(x, k, upstream, **window.settings)
-    return Page(
-        "Backward: the gradient of a convolution is a convolution",
-        (
-            Paragraph("The forward pass is a cross-correlation:"),
-            equation(x, k, result, window),
-            Paragraph(
-                "To learn, a network needs the gradient of the loss L with respect to every weight. Backpropagation "
-                "hands the layer the gradient G with respect to each of its outputs. As an example, take a loss that "
-                "weights the outputs by 1, 2, 3, ...:"
+    name = "backward"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        from cnncli.lessons.reference import corr2d, corr2d_backward
+
+        x, k, window = self.read()
+        result = corr2d(x, k, **window.settings)
+        upstream = (x.new_ones(result.numel()).cumsum(0)).reshape(result.shape)  # 1, 2, 3, ...
+        gradients = corr2d_backward(x, k, upstream, **window.settings)
+        return Page(
+            "Backward: the gradient of a convolution is a convolution",
+            (
+                Paragraph("The forward pass is a cross-correlation:"),
+                equation(x, k, result, window),
+                Paragraph(
+                    "To learn, a network needs the gradient of the loss L with respect to every weight. "
+                    "Backpropagation hands the layer the gradient G with respect to each of its outputs. As an "
+                    "example, take a loss that weights the outputs by 1, 2, 3, ...:"
+                ),
+                Formula(_loss(upstream)),
+                Figures((matrix(upstream, "G = dL/dY"),)),
+                Heading("For the kernel: the input cross-correlated with G"),
+                Paragraph(
+                    "Each weight contributes to every output: it is multiplied by the number below it. So its gradient "
+                    "is the sum of these numbers, weighted by G. In other words, G now slides over the input like a "
+                    "kernel."
+                ),
+                Formula(f"dL/dK[a, b] = sum over i, j of {input_index(window)} x G[i, j]"),
+                *_for_kernel(x, upstream, gradients.kernel, window),
+                Heading("For the input: G convolved with the kernel"),
+                Paragraph(
+                    "Each input number is multiplied by one weight after the other as the window passes, the last "
+                    "weight first. So the flipped kernel slides over G, which is padded with zeros so that every input "
+                    "number gets its gradient. This is a convolution in the mathematical sense."
+                ),
+                *_for_input(k, upstream, gradients.x, window),
+                Heading("Comparison with autograd"),
+                *_autograd(x, k, upstream, window, (gradients.kernel, gradients.x)),
+                TryNext(("explain backward --stride 2 --padding 1", "explain learn-kernel", "explain convolution")),
             ),
-            Formula(_loss(upstream)),
-            Figures((matrix(upstream, "G = dL/dY"),)),
-            Heading("For the kernel: the input cross-correlated with G"),
-            Paragraph(
-                "Each weight contributes to every output: it is multiplied by the number below it. So its gradient is "
-                "the sum of these numbers, weighted by G. In other words, G now slides over the input like a kernel."
-            ),
-            Formula(f"dL/dK[a, b] = sum over i, j of {input_index(window)} x G[i, j]"),
-            *_for_kernel(x, upstream, gradients.kernel, window),
-            Heading("For the input: G convolved with the kernel"),
-            Paragraph(
-                "Each input number is multiplied by one weight after the other as the window passes, the last weight "
-                "first. So the flipped kernel slides over G, which is padded with zeros so that every input number "
-                "gets its gradient. This is a convolution in the mathematical sense."
-            ),
-            *_for_input(k, upstream, gradients.x, window),
-            Heading("Comparison with autograd"),
-            *_autograd(x, k, upstream, window, (gradients.kernel, gradients.x)),
-            TryNext(
-                (
-                    "explain backward --stride 2 --padding 1",
-                    "explain learn-kernel",
-                    "explain convolution",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def _loss(upstream: "Tensor") -> str:
+def _loss(upstream: Tensor) -> str:
     terms = [
         f"{format_number(value)} Y[{i}, {j}]" for i, row in enumerate(upstream.tolist()) for j, value in enumerate(row)
     ]
     return "L = " + " + ".join(terms[:_MAX_TERMS]) + (" + ..." if len(terms) > _MAX_TERMS else "")
 
 
-def _for_kernel(x: "Tensor", upstream: "Tensor", gradient: "Tensor", window: SlidingWindow) -> list[Block]:
+def _for_kernel(x: Tensor, upstream: Tensor, gradient: Tensor, window: SlidingWindow) -> list[Block]:
     from cnncli.lessons.reference import dilate
 
     is_small = max(x.shape) <= _MAX_TERMS
@@ -105,7 +102,7 @@ def _for_kernel(x: "Tensor", upstream: "Tensor", gradient: "Tensor", window: Sli
     return [Figures(figures), sum_of_products(patch, upstream, gradient[0, 0].item(), name="dL/dK[0, 0]")]
 
 
-def _for_input(kernel: "Tensor", upstream: "Tensor", gradient: "Tensor", window: SlidingWindow) -> list[Block]:
+def _for_input(kernel: Tensor, upstream: Tensor, gradient: Tensor, window: SlidingWindow) -> list[Block]:
     from cnncli.lessons.reference import dilate
 
     flipped, dilated = kernel.flip(0, 1), dilate(upstream, window.stride)
@@ -130,7 +127,7 @@ def _for_input(kernel: "Tensor", upstream: "Tensor", gradient: "Tensor", window:
 
 
 def _autograd(
-    x: "Tensor", kernel: "Tensor", upstream: "Tensor", window: SlidingWindow, by_hand: "tuple[Tensor, Tensor]"
+    x: Tensor, kernel: Tensor, upstream: Tensor, window: SlidingWindow, by_hand: tuple[Tensor, Tensor]
 ) -> list[Block]:
     """The gradients for kernel and input as torch derives them from the forward pass, and the difference."""
     import torch

@@ -3,15 +3,13 @@
 Letters: C input channels, O output channels, (H, W) input, (kh, kw) kernel, (OH, OW) output.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cnncli.errors import UsageError
 from cnncli.layers import format_shape
 from cnncli.lessons.notation import format_number, format_sum, grid, sum_of_products
-from cnncli.lessons.numbers import K, X, read_tensor
-from cnncli.lessons.options import DilationOption, InputOption, KernelOption, PaddingOption, StrideOption
 from cnncli.lessons.page import (
     Block,
     Figures,
@@ -27,93 +25,59 @@ from cnncli.lessons.page import (
     TryNext,
 )
 from cnncli.lessons.sliding_window import SlidingWindow, input_with_window, matrix
+from cnncli.lessons.topic import LayerTopic
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-X_TWO = np.stack([X, X + 1])
-"""Two input channels, (2, 3, 3)."""
-K_TWO = np.stack([K, K + 1])
-"""A kernel for two input channels, (2, 2, 2)."""
-K_THREE = np.stack([K_TWO, K_TWO + 1, K_TWO + 2])
-"""Three such kernels, (3, 2, 2, 2)."""
 
-
-def channels(
-    input_: InputOption = None,
-    kernel: KernelOption = None,
-    stride: StrideOption = "1",
-    padding: PaddingOption = "0",
-    dilation: DilationOption = "1",
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Channels(LayerTopic):
     """Input channels are summed; each kernel makes one output channel.
 
     Examples:
 
       cnncli explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'
     """
-    x, kernels, window = read_layer(input_, kernel, stride, padding, dilation)
-    return Page(
-        "Channels: several in, several out",
-        (
-            Paragraph(
-                "A color image has three channels, and the input of a layer inside a network may have hundreds. The "
-                "kernel then has one slice for each input channel. Each slice is cross-correlated with its own channel,"
-                " and the results are added:"
-            ),
-            *_input_channels(x, kernels[0], window),
-            Heading("Several output channels"),
-            Paragraph(
-                "Whatever the number of input channels, one kernel makes one output channel. A layer with several "
-                "output channels has several kernels, each as deep as the input, and stacks their outputs:"
-            ),
-            *_output_channels(x, kernels, window),
-            Heading("The shapes"),
-            Paragraph(
-                "C is the number of input channels, O the number of output channels. H and W are height and width of "
-                "the input, kh and kw those of a kernel, OH and OW those of the output."
-            ),
-            _shapes(x, kernels, window),
-            TryNext(
-                (
-                    "explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'",
-                    "explain kernel lenet5",
-                    "explain 1x1",
-                )
-            ),
-        ),
-    )
 
+    name = "channels"
 
-def read_layer(
-    input_: str | None, kernel: str | None, stride: str, padding: str, dilation: str
-) -> "tuple[Tensor, Tensor, SlidingWindow]":
-    """An input (C, H, W), kernels (O, C, kh, kw) and how they slide, as options give them.
-
-    A kernel (C, kh, kw) counts as one of several. By default the numbers are those of the lecture; for an input with
-    another number of channels, two kernels are counted up from 0.
-
-    Raises:
-        UsageError: an option cannot be read, the numbers of channels differ, or the kernels do not fit.
-    """
-    x = read_tensor(input_, "--input", (3,), X_TWO)
-    counted = np.arange(len(x) * K.size, dtype=np.float64).reshape(len(x), *K.shape)
-    kernels = read_tensor(
-        kernel, "--kernel", (3, 4), K_THREE if len(x) == len(X_TWO) else np.stack([counted, counted + 1])
-    )
-    if kernels.ndim == 3:
-        kernels = kernels[None]
-    if kernels.shape[1] != len(x):
-        raise UsageError(
-            f"the input has {len(x)} channels, but each kernel has {kernels.shape[1]} slices",
-            remedy="give --kernel one slice for each channel of --input",
+    def page(self) -> Page:
+        """See `Topic`."""
+        x, kernels, window = self.read()
+        return Page(
+            "Channels: several in, several out",
+            (
+                Paragraph(
+                    "A color image has three channels, and the input of a layer inside a network may have hundreds. "
+                    "The kernel then has one slice for each input channel. Each slice is cross-correlated with its own "
+                    "channel, and the results are added:"
+                ),
+                *_input_channels(x, kernels[0], window),
+                Heading("Several output channels"),
+                Paragraph(
+                    "Whatever the number of input channels, one kernel makes one output channel. A layer with several "
+                    "output channels has several kernels, each as deep as the input, and stacks their outputs:"
+                ),
+                *_output_channels(x, kernels, window),
+                Heading("The shapes"),
+                Paragraph(
+                    "C is the number of input channels, O the number of output channels. H and W are height and width "
+                    "of the input, kh and kw those of a kernel, OH and OW those of the output."
+                ),
+                _shapes(x, kernels, window),
+                TryNext(
+                    (
+                        "explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'",
+                        "explain kernel lenet5",
+                        "explain 1x1",
+                    )
+                ),
+            ),
         )
-    window = SlidingWindow.read(kernels.shape[2:], stride, padding, dilation)
-    window.check_fits(x.shape[1:])
-    return x, kernels, window
 
 
-def _input_channels(x: "Tensor", kernel: "Tensor", window: SlidingWindow) -> list[Block]:
+def _input_channels(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
     """The first window in each channel, then all windows."""
     from cnncli.lessons.reference import corr2d, corr2d_multi_in
 
@@ -143,7 +107,7 @@ def _input_channels(x: "Tensor", kernel: "Tensor", window: SlidingWindow) -> lis
     ]
 
 
-def _output_channels(x: "Tensor", kernels: "Tensor", window: SlidingWindow) -> list[Block]:
+def _output_channels(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[Block]:
     """Each kernel with its slices, and the output channel it makes."""
     from cnncli.lessons.reference import corr2d_multi_in_out
 
@@ -154,12 +118,12 @@ def _output_channels(x: "Tensor", kernels: "Tensor", window: SlidingWindow) -> l
     ]
 
 
-def slices(kernel: "Tensor") -> list[Grid]:
+def slices(kernel: Tensor) -> list[Grid]:
     """The slices of a kernel (C, kh, kw)."""
     return [grid(slice_, f"slice {c}") for c, slice_ in enumerate(kernel)]
 
 
-def _shapes(x: "Tensor", kernels: "Tensor", window: SlidingWindow) -> Table:
+def _shapes(x: Tensor, kernels: Tensor, window: SlidingWindow) -> Table:
     size = window.output_size(x.shape[1:])
     rows = (
         ("input", "C x H x W", format_shape(tuple(x.shape))),

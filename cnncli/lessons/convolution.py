@@ -1,13 +1,16 @@
 """`convolution`: cross-correlation with a flipped kernel, and why a network does not need the flip."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnncli.lessons.notation import grid, sum_of_products
 from cnncli.lessons.numbers import random_input
-from cnncli.lessons.options import DilationOption, InputOption, KernelOption, PaddingOption, StrideOption
 from cnncli.lessons.page import Block, Figures, Heading, Operator, Page, Paragraph, Table, TryNext
-from cnncli.lessons.sliding_window import SlidingWindow, matrix, read_operands
+from cnncli.lessons.sliding_window import SlidingWindow, matrix
+from cnncli.lessons.topic import OperationTopic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,49 +24,43 @@ _MAX_LEARNED = 64
 """Weights up to which learning takes no noticeable time."""
 
 
-def convolution(
-    input_: InputOption = None,
-    kernel: KernelOption = None,
-    stride: StrideOption = "1",
-    padding: PaddingOption = "0",
-    dilation: DilationOption = "1",
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Convolution(OperationTopic):
     """The same with a flipped kernel, and why the flip makes no difference to a network.
 
     Examples:
 
       cnncli explain convolution --kernel '[[1,2],[2,1]]'
     """
-    x, k, window = read_operands(input_, kernel, stride, padding, dilation)
-    is_symmetric = k.equal(k.flip(0, 1))
-    return Page(
-        "Convolution: the kernel is flipped",
-        (
-            Paragraph(
-                "In mathematics, a convolution flips the kernel along both axes (it rotates it by 180 degrees) and "
-                "then does the same as cross-correlation:"
+
+    name = "convolution"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        x, k, window = self.read()
+        is_symmetric = k.equal(k.flip(0, 1))
+        return Page(
+            "Convolution: the kernel is flipped",
+            (
+                Paragraph(
+                    "In mathematics, a convolution flips the kernel along both axes (it rotates it by 180 degrees) and "
+                    "then does the same as cross-correlation:"
+                ),
+                *_compared(x, k, window),
+                Heading("When are the two equal?"),
+                Paragraph(
+                    "They are equal for every input if and only if the flip does not change the kernel. That holds for "
+                    f"a blur, for example. It {'also holds' if is_symmetric else 'does not hold'} for the kernel above."
+                ),
+                *_symmetric_example(x),
+                Heading("Why a network does not need the flip"),
+                *(_learned(k) if k.numel() <= _MAX_LEARNED else [Paragraph("(This part needs a smaller kernel.)")]),
+                TryNext(("explain convolution --kernel '[[1,2],[2,1]]'", "explain learn-kernel", "explain backward")),
             ),
-            *_compared(x, k, window),
-            Heading("When are the two equal?"),
-            Paragraph(
-                "They are equal for every input if and only if the flip does not change the kernel. That holds for a "
-                f"blur, for example. It {'also holds' if is_symmetric else 'does not hold'} for the kernel above."
-            ),
-            *_symmetric_example(x),
-            Heading("Why a network does not need the flip"),
-            *(_learned(k) if k.numel() <= _MAX_LEARNED else [Paragraph("(This part needs a smaller kernel.)")]),
-            TryNext(
-                (
-                    "explain convolution --kernel '[[1,2],[2,1]]'",
-                    "explain learn-kernel",
-                    "explain backward",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def _compared(x: "Tensor", kernel: "Tensor", window: SlidingWindow) -> list[Block]:
+def _compared(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
     """Both operations on the same numbers, with the first window of each."""
     from cnncli.lessons.reference import conv2d, corr2d
 
@@ -78,7 +75,7 @@ def _compared(x: "Tensor", kernel: "Tensor", window: SlidingWindow) -> list[Bloc
     return blocks
 
 
-def _symmetric_example(x: "Tensor") -> list[Block]:
+def _symmetric_example(x: Tensor) -> list[Block]:
     """A kernel that the flip does not change."""
     from cnncli.lessons.reference import conv2d, corr2d
 
@@ -94,7 +91,7 @@ def _symmetric_example(x: "Tensor") -> list[Block]:
     return [Figures(figures)]
 
 
-def _learned(kernel: "Tensor") -> list[Block]:
+def _learned(kernel: Tensor) -> list[Block]:
     """The same filter learned with either operation."""
     from cnncli.lessons.reference import conv2d, corr2d, optimal_learning_rate
 
@@ -119,15 +116,15 @@ def _learned(kernel: "Tensor") -> list[Block]:
         ),
         Paragraph(
             "The losses are equal at every step, and each learned kernel is the other one flipped. So both layers "
-            "compute the same output for every input. That is why deep learning libraries leave the flip out and "
-            "still call the operation a convolution."
+            "compute the same output for every input. That is why deep learning libraries leave the flip out and still "
+            "call the operation a convolution."
         ),
     ]
 
 
 def _descent(
-    operation: "Callable[[Tensor, Tensor], Tensor]", x: "Tensor", kernel: "Tensor", target: "Tensor", rate: float
-) -> "list[DescentStep]":
+    operation: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor, target: Tensor, rate: float
+) -> list[DescentStep]:
     from cnncli.lessons.reference import gradient_descent
 
     learned = kernel.new_zeros(kernel.shape).requires_grad_()

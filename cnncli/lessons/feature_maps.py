@@ -1,5 +1,8 @@
 """`feature-maps`: what kernels detect in an image: classic filters, and the kernels a network has learned."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +12,9 @@ from cnncli.errors import UsageError
 from cnncli.lessons.filters import CLASSIC_FILTERS
 from cnncli.lessons.notation import grid
 from cnncli.lessons.numbers import read_numbers
-from cnncli.lessons.options import DATA_DIR, DataDirOption, ImageOption, InputOption, InvertOption, LayerOption
 from cnncli.lessons.page import Block, Figures, Grid, Heading, Heatmap, Operator, Page, Paragraph, Step, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow
+from cnncli.lessons.topic import DataDirOption, ImageOption, InputOption, InvertOption, LayerOption, Topic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,16 +26,8 @@ _MAX_SIDE = 64
 """Beyond this, the loops of the reference operations are slow, and a terminal cannot show more."""
 
 
-def feature_maps(
-    input_: InputOption = None,
-    image: ImageOption = "0",
-    run: Annotated[
-        Path | None, typer.Option("--run", metavar="RUN", help="Also show the kernels that this run has learned.")
-    ] = None,
-    layer: LayerOption = None,
-    invert: InvertOption = False,
-    data_dir: DataDirOption = DATA_DIR,
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class FeatureMaps(Topic):
     """What edge, blur, sharpen and emboss filters detect in a digit; then what a network has learned.
 
     Examples:
@@ -41,48 +36,65 @@ def feature_maps(
 
       cnncli explain feature-maps --run runs/quickstart-20260131-120000 --layer conv2
     """
-    if run is None and layer is not None:
-        raise UsageError("--layer names a layer of a trained network", remedy="give its run with --run")
-    if run is None and invert:
-        raise UsageError("--invert is for an image shown to a trained network", remedy="give its run with --run")
-    if run is None and input_ is None and not image.isdecimal():
-        raise UsageError(f"--image: {image!r} is not the number of a digit", remedy="give an image file with --input")
-    x, name = _read_image(input_, int(image) if run is None and input_ is None else 0)
-    learned: list[Block] = []
-    if run is not None:
-        from cnncli.lessons.unit import open_run
 
-        opened, shown = open_run(run, image, invert=invert, data_dir=data_dir)
-        learned = learned_maps(opened, layer, shown)
-    return Page(
-        "Feature maps: what a kernel detects",
-        (
-            Paragraph(
-                "The output of a kernel is a map of where its pattern is in the image. Long before networks learned "
-                f"kernels, people designed them. Below, classic filters are applied to {name}, with padding 1 so that "
-                "each map is as large as the image:"
+    name = "feature-maps"
+
+    input: InputOption = None
+    image: ImageOption = "0"
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="RUN", help="Also show the kernels that this run has learned.")
+    ] = None
+    layer: LayerOption = None
+    invert: InvertOption = False
+    data_dir: DataDirOption = Path("data")
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        if self.run is None and self.layer is not None:
+            raise UsageError("--layer names a layer of a trained network", remedy="give its run with --run")
+        if self.run is None and self.invert:
+            raise UsageError("--invert is for an image shown to a trained network", remedy="give its run with --run")
+        number = self.image if self.run is None and self.input is None else "0"
+        if not number.isdecimal():
+            raise UsageError(
+                f"--image: {number!r} is not the number of a digit", remedy="give an image file with --input"
+            )
+        x, name = _read_image(self.input, int(number))
+        learned: list[Block] = []
+        if self.run is not None:
+            from cnncli.lessons.unit import open_run
+
+            opened, shown = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
+            learned = learned_maps(opened, self.layer, shown)
+        return Page(
+            "Feature maps: what a kernel detects",
+            (
+                Paragraph(
+                    "The output of a kernel is a map of where its pattern is in the image. Long before networks "
+                    f"learned kernels, people designed them. Below, classic filters are applied to {name}, with "
+                    "padding 1 so that each map is as large as the image:"
+                ),
+                Figures((Heatmap(values=x.numpy(), title="input"),)),
+                *_classic_maps(x),
+                Paragraph(
+                    "Signs: + and # (red) mark places where the pattern is, - and = (blue) places where its negative "
+                    "is, dots places with neither. A convolutional layer learns such a kernel for each of its output "
+                    "channels, whichever reduce the loss."
+                ),
+                *learned,
+                TryNext(
+                    (
+                        "explain feature-maps --image 3",
+                        "train quickstart",
+                        "explain feature-maps --run runs/RUN",
+                        "explain learn-kernel --target sobel",
+                    )
+                ),
             ),
-            Figures((Heatmap(values=x.numpy(), title="input"),)),
-            *_classic_maps(x),
-            Paragraph(
-                "Signs: + and # (red) mark places where the pattern is, - and = (blue) places where its negative is, "
-                "dots places with neither. A convolutional layer learns such a kernel for each of its output channels, "
-                "whichever reduce the loss."
-            ),
-            *learned,
-            TryNext(
-                (
-                    "explain feature-maps --image 3",
-                    "train quickstart",
-                    "explain feature-maps --run runs/RUN",
-                    "explain learn-kernel --target sobel",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def learned_maps(run: "Run", layer: str | None, image: "InputImage") -> list[Block]:
+def learned_maps(run: Run, layer: str | None, image: InputImage) -> list[Block]:
     """The kernels of a trained layer, and the maps they make of an image.
 
     Args:
@@ -114,7 +126,7 @@ def learned_maps(run: "Run", layer: str | None, image: "InputImage") -> list[Blo
     ]
 
 
-def _learned_map(number: int, kernel: "Tensor", map_: "Tensor") -> Step:
+def _learned_map(number: int, kernel: Tensor, map_: Tensor) -> Step:
     """A feature map (OH, OW), with its kernel (C / g, kh, kw) if that has a single slice."""
     values = map_.double()
     weights: list[Grid | Operator] = []
@@ -124,7 +136,7 @@ def _learned_map(number: int, kernel: "Tensor", map_: "Tensor") -> Step:
     return Step(title, (Figures((*weights, _heatmap(values))),))
 
 
-def _read_image(input_: str | None, number: int) -> "tuple[Tensor, str]":
+def _read_image(input_: str | None, number: int) -> tuple[Tensor, str]:
     """The input (H, W) and its name: the user's own image, or a test image of the embedded digits, (16, 16)."""
     import torch
 
@@ -144,7 +156,7 @@ def _read_image(input_: str | None, number: int) -> "tuple[Tensor, str]":
     return picture.double() / 255, f"digit {number} (a {int(test.labels[number])})"
 
 
-def _classic_maps(x: "Tensor") -> list[Block]:
+def _classic_maps(x: Tensor) -> list[Block]:
     from cnncli.lessons.reference import corr2d
 
     steps: list[Block] = []
@@ -155,5 +167,5 @@ def _classic_maps(x: "Tensor") -> list[Block]:
     return steps
 
 
-def _heatmap(values: "Tensor") -> Heatmap:
+def _heatmap(values: Tensor) -> Heatmap:
     return Heatmap(values=values.numpy(), title="map", signed=bool((values < 0).any()))

@@ -1,22 +1,17 @@
 """`kernel`: the weights and biases of a layer, how many there are, and what determines their number."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnncli.layers import format_shape
-from cnncli.lessons.channels import read_layer, slices
+from cnncli.lessons.channels import slices
 from cnncli.lessons.notation import format_number, format_size, grid, operand
-from cnncli.lessons.options import (
-    DATA_DIR,
-    ConfigArgument,
-    DataDirOption,
-    DilationOption,
-    InputOption,
-    KernelOption,
-    PaddingOption,
-    StrideOption,
-)
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow, matrix
+from cnncli.lessons.topic import ConfigArgument, DataDirOption, LayerTopic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,60 +19,54 @@ if TYPE_CHECKING:
     from cnncli.config.config import Config
 
 
-def kernel(
-    config: ConfigArgument = "lenet5",
-    input_: InputOption = None,
-    kernel: KernelOption = None,
-    stride: StrideOption = "1",
-    padding: PaddingOption = "0",
-    dilation: DilationOption = "1",
-    data_dir: DataDirOption = DATA_DIR,
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Kernels(LayerTopic):
     """The weights and biases of a layer: how many kernels, and how deep.
 
     Examples:
 
       cnncli explain kernel quickstart
     """
-    from cnncli.config.config import read_config
 
-    network = read_config(config, data_dir=data_dir)
-    x, kernels, window = read_layer(input_, kernel, stride, padding, dilation)
-    out_channels, in_channels, kh, kw = kernels.shape
-    weights = kernels.numel()
-    return Page(
-        "Kernels: what a layer learns",
-        (
-            Paragraph(
-                "A convolutional layer has out_channels kernels. Each kernel has in_channels slices, one for each "
-                "input channel, and one bias, which is added to every number of its output. Each kernel makes one "
-                f"feature map. So out_channels is the number of kernels and of feature maps (here {out_channels}), and "
-                f"in_channels is only the depth of each kernel (here {in_channels})."
+    name = "kernel"
+
+    config: ConfigArgument = "lenet5"
+    data_dir: DataDirOption = Path("data")
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        from cnncli.config.config import read_config
+
+        network = read_config(self.config, data_dir=self.data_dir)
+        x, kernels, window = self.read()
+        out_channels, in_channels, kh, kw = kernels.shape
+        weights = kernels.numel()
+        return Page(
+            "Kernels: what a layer learns",
+            (
+                Paragraph(
+                    "A convolutional layer has out_channels kernels. Each kernel has in_channels slices, one for each "
+                    "input channel, and one bias, which is added to every number of its output. Each kernel makes one "
+                    f"feature map. So out_channels is the number of kernels and of feature maps (here {out_channels}), "
+                    f"and in_channels is only the depth of each kernel (here {in_channels})."
+                ),
+                *_feature_maps(x, kernels, window),
+                Heading("How many parameters?"),
+                Formula(
+                    f"weights: out_channels x in_channels x {format_size((kh, kw))} = "
+                    f"{format_shape((out_channels, in_channels, kh, kw))} = {weights}"
+                ),
+                Formula(f"biases: out_channels = {out_channels}"),
+                Formula(f"parameters: {weights} + {out_channels} = {weights + out_channels}"),
+                Paragraph("The size of the input does not matter: the same kernels slide over small and large images."),
+                Heading(f"The kernels of {network.name}"),
+                _table(network),
+                TryNext(("explain kernel quickstart", "inspect lenet5", "explain channels", "explain learn-kernel")),
             ),
-            *_feature_maps(x, kernels, window),
-            Heading("How many parameters?"),
-            Formula(
-                f"weights: out_channels x in_channels x {format_size((kh, kw))} = "
-                f"{format_shape((out_channels, in_channels, kh, kw))} = {weights}"
-            ),
-            Formula(f"biases: out_channels = {out_channels}"),
-            Formula(f"parameters: {weights} + {out_channels} = {weights + out_channels}"),
-            Paragraph("The size of the input does not matter: the same kernels slide over small and large images."),
-            Heading(f"The kernels of {network.name}"),
-            _table(network),
-            TryNext(
-                (
-                    "explain kernel quickstart",
-                    "inspect lenet5",
-                    "explain channels",
-                    "explain learn-kernel",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def _feature_maps(x: "Tensor", kernels: "Tensor", window: SlidingWindow) -> list[Block]:
+def _feature_maps(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[Block]:
     """Each kernel with its slices and its bias (1, 2, 3, ...), and the feature map it makes."""
     from cnncli.lessons.reference import corr2d_multi_in_out
 
@@ -98,7 +87,7 @@ def _feature_maps(x: "Tensor", kernels: "Tensor", window: SlidingWindow) -> list
     return steps
 
 
-def _table(config: "Config") -> Table:
+def _table(config: Config) -> Table:
     """The convolutions of a config: their kernels and parameters."""
     rows = []
     for node in config.network.nodes:

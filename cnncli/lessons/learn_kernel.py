@@ -1,5 +1,7 @@
 """`learn-kernel`: a kernel found by gradient descent from an input and a target output."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
@@ -10,7 +12,6 @@ from cnncli.errors import UsageError
 from cnncli.lessons.filters import BLUR, EDGE, SHARPEN, SOBEL_X, Filter
 from cnncli.lessons.notation import format_fixed, format_size, grid
 from cnncli.lessons.numbers import random_input, read_tensor
-from cnncli.lessons.options import InputOption, KernelOption
 from cnncli.lessons.page import (
     Block,
     Figures,
@@ -25,6 +26,7 @@ from cnncli.lessons.page import (
     Values,
 )
 from cnncli.lessons.sliding_window import SlidingWindow, matrix
+from cnncli.lessons.topic import InputOption, KernelOption, Topic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,16 +49,13 @@ class _Task:
     """A kernel (kh, kw) to be learned from x (H, W) and the output (OH, OW)."""
 
     name: str
-    x: "Tensor"
-    kernel: "Tensor"
-    output: "Tensor"
+    x: Tensor
+    kernel: Tensor
+    output: Tensor
 
 
-def learn_kernel(
-    target: Annotated[Target, typer.Option("--target", help="The kernel to learn.")] = "edge",
-    input_: InputOption = None,
-    kernel: KernelOption = None,
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class LearnKernel(Topic):
     """A kernel found by gradient descent from an input and a target output.
 
     Examples:
@@ -65,40 +64,49 @@ def learn_kernel(
 
       cnncli explain learn-kernel --kernel '[[1,0,-1]]'
     """
-    task = _read_task(target, input_, kernel)
-    course, learning_rate = learn(task.x, task.kernel)
-    return Page(
-        f"Learning a kernel: {task.name}",
-        (
-            Paragraph(
-                "Kernels need not be designed by hand. Give a layer an input and the output that you want, and let "
-                "gradient descent change its kernel until it computes that output."
+
+    name = "learn-kernel"
+
+    target: Annotated[Target, typer.Option("--target", help="The kernel to learn.")] = "edge"
+    input: InputOption = None
+    kernel: KernelOption = None
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        task = _read_task(self.target, self.input, self.kernel)
+        course, learning_rate = learn(task.x, task.kernel)
+        return Page(
+            f"Learning a kernel: {task.name}",
+            (
+                Paragraph(
+                    "Kernels need not be designed by hand. Give a layer an input and the output that you want, and let "
+                    "gradient descent change its kernel until it computes that output."
+                ),
+                Figures((matrix(task.x, "input"), Operator("->"), matrix(task.output, "target output"))),
+                Heading("Gradient descent"),
+                Formula("loss = sum over i, j of (Y[i, j] - target[i, j])^2"),
+                Formula(f"kernel = kernel - {learning_rate:.4f} x gradient of the loss"),
+                Paragraph("The layer has one kernel and no bias. Its kernel is initialized with zeros."),
+                _losses(course, task.kernel),
+                *(
+                    Step(f"after {each.step} steps", (Figures((grid(each.kernel[0, 0], decimals=3),)),))
+                    for each in course
+                    if each.step in _SHOWN_KERNELS
+                ),
+                Heading("The result"),
+                *_result(course[-1], task),
+                TryNext(
+                    (
+                        *(f"explain learn-kernel --target {name}" for name in get_args(Target) if name != self.target),
+                        "explain learn-kernel --kernel '[[1,0,-1]]'",
+                        "explain backward",
+                    )
+                ),
             ),
-            Figures((matrix(task.x, "input"), Operator("->"), matrix(task.output, "target output"))),
-            Heading("Gradient descent"),
-            Formula("loss = sum over i, j of (Y[i, j] - target[i, j])^2"),
-            Formula(f"kernel = kernel - {learning_rate:.4f} x gradient of the loss"),
-            Paragraph("The layer has one kernel and no bias. Its kernel is initialized with zeros."),
-            _losses(course, task.kernel),
-            *(
-                Step(f"after {each.step} steps", (Figures((grid(each.kernel[0, 0], decimals=3),)),))
-                for each in course
-                if each.step in _SHOWN_KERNELS
-            ),
-            Heading("The result"),
-            *_result(course[-1], task),
-            TryNext(
-                (
-                    *(f"explain learn-kernel --target {name}" for name in get_args(Target) if name != target),
-                    "explain learn-kernel --kernel '[[1,0,-1]]'",
-                    "explain backward",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def learn(x: "Tensor", kernel: "Tensor") -> "tuple[list[DescentStep], float]":
+def learn(x: Tensor, kernel: Tensor) -> tuple[list[DescentStep], float]:
     """Learn `kernel` (kh, kw) from x (H, W) and `corr2d(x, kernel)`: every step, and the learning rate."""
     from torch import nn
 
@@ -141,7 +149,7 @@ def _bars() -> Values:
     return x
 
 
-def _losses(course: "list[DescentStep]", target: "Tensor") -> Table:
+def _losses(course: list[DescentStep], target: Tensor) -> Table:
     rows = tuple(
         (str(each.step), f"{each.loss:.4f}", f"{_error(each, target):.4f}")
         for each in course
@@ -150,7 +158,7 @@ def _losses(course: "list[DescentStep]", target: "Tensor") -> Table:
     return Table(("step", "loss", "largest error of a weight"), rows)
 
 
-def _result(last: "DescentStep", task: _Task) -> list[Block]:
+def _result(last: DescentStep, task: _Task) -> list[Block]:
     error = _error(last, task.kernel)
     if error < 0.01:
         verdict = f"Every weight is within 0.01 of the target (largest error: {format_fixed(error, 6)})."
@@ -168,6 +176,6 @@ def _result(last: "DescentStep", task: _Task) -> list[Block]:
     return [Figures(figures), Paragraph(verdict)]
 
 
-def _error(state: "DescentStep", target: "Tensor") -> float:
+def _error(state: DescentStep, target: Tensor) -> float:
     """The largest absolute difference between a learned weight and the target."""
     return (state.kernel[0, 0] - target).abs().max().item()

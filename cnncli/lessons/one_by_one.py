@@ -3,6 +3,9 @@
 Letters: C input channels, O output channels, (H, W) input.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,9 +14,9 @@ from cnncli.errors import UsageError
 from cnncli.layers import Conv, format_shape
 from cnncli.lessons.notation import format_number, format_products, grid
 from cnncli.lessons.numbers import X, read_tensor
-from cnncli.lessons.options import InputOption, KernelOption
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.sliding_window import matrix
+from cnncli.lessons.topic import InputOption, KernelOption, Topic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,60 +26,69 @@ _WEIGHTS = np.array([[1.0, 0, -1], [1, 1, 1]])
 _SHOWN_PIXELS = 9
 
 
-def one_by_one(input_: InputOption = None, kernel: KernelOption = None) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class OneByOne(Topic):
     """A convolution that mixes channels pixel by pixel, and what it saves.
 
     Examples:
 
       cnncli explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'
     """
-    from cnncli.lessons.reference import corr2d_1x1, corr2d_multi_in_out
 
-    x, weights = _read(input_, kernel)
-    kernels = weights[:, :, None, None]  # (O, C) -> (O, C, 1, 1)
-    by_convolution, by_matrix = corr2d_multi_in_out(x, kernels), corr2d_1x1(x, kernels)
-    assert by_convolution.allclose(by_matrix), "both compute the same"
-    out_channels, in_channels = weights.shape
-    pixels = by_matrix.reshape(out_channels, -1)
-    return Page(
-        "1x1 convolution: mixing channels pixel by pixel",
-        (
-            Paragraph(
-                "A 1x1 kernel does not look at neighboring pixels. Only its depth is left: each output is a weighted "
-                f"sum of the channels at one pixel. Here {in_channels} channels become {out_channels}."
+    name = "1x1"
+
+    input: InputOption = None
+    kernel: KernelOption = None
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        from cnncli.lessons.reference import corr2d_1x1, corr2d_multi_in_out
+
+        x, weights = _read(self.input, self.kernel)
+        kernels = weights[:, :, None, None]  # (O, C) -> (O, C, 1, 1)
+        by_convolution, by_matrix = corr2d_multi_in_out(x, kernels), corr2d_1x1(x, kernels)
+        assert by_convolution.allclose(by_matrix), "both compute the same"
+        out_channels, in_channels = weights.shape
+        pixels = by_matrix.reshape(out_channels, -1)
+        return Page(
+            "1x1 convolution: mixing channels pixel by pixel",
+            (
+                Paragraph(
+                    "A 1x1 kernel does not look at neighboring pixels. Only its depth is left: each output is a "
+                    f"weighted sum of the channels at one pixel. Here {in_channels} channels become {out_channels}."
+                ),
+                Figures(tuple(matrix(channel, f"channel {c}") for c, channel in enumerate(x))),
+                _first_pixel(x, weights),
+                Heading("As a convolution"),
+                Figures(tuple(matrix(each, f"output channel {o}") for o, each in enumerate(by_convolution))),
+                Heading("As a fully connected layer at every pixel"),
+                Paragraph(
+                    f"Write each of the {x[0].numel()} pixels as a column of {in_channels} numbers. The kernels are "
+                    "the weight matrix of a fully connected layer:"
+                ),
+                Figures(
+                    (
+                        grid(weights, "weights"),
+                        Operator("@"),
+                        grid(x.reshape(in_channels, -1)[:, :_SHOWN_PIXELS], "pixels"),
+                    )
+                ),
+                Figures((Operator("="), grid(pixels[:, :_SHOWN_PIXELS], "outputs"))),
+                Paragraph("The numbers are the same: row o is output channel o, pixel by pixel."),
+                Heading("What it is used for: a bottleneck"),
+                *_bottleneck(),
+                TryNext(
+                    (
+                        "explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'",
+                        "inspect nin",
+                        "explain architecture inception",
+                    )
+                ),
             ),
-            Figures(tuple(matrix(channel, f"channel {c}") for c, channel in enumerate(x))),
-            _first_pixel(x, weights),
-            Heading("As a convolution"),
-            Figures(tuple(matrix(each, f"output channel {o}") for o, each in enumerate(by_convolution))),
-            Heading("As a fully connected layer at every pixel"),
-            Paragraph(
-                f"Write each of the {x[0].numel()} pixels as a column of {in_channels} numbers. The kernels are the "
-                "weight matrix of a fully connected layer:"
-            ),
-            Figures(
-                (
-                    grid(weights, "weights"),
-                    Operator("@"),
-                    grid(x.reshape(in_channels, -1)[:, :_SHOWN_PIXELS], "pixels"),
-                )
-            ),
-            Figures((Operator("="), grid(pixels[:, :_SHOWN_PIXELS], "outputs"))),
-            Paragraph("The numbers are the same: row o is output channel o, pixel by pixel."),
-            Heading("What it is used for: a bottleneck"),
-            *_bottleneck(),
-            TryNext(
-                (
-                    "explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'",
-                    "inspect nin",
-                    "explain architecture inception",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def _read(input_: str | None, kernel: str | None) -> "tuple[Tensor, Tensor]":
+def _read(input_: str | None, kernel: str | None) -> tuple[Tensor, Tensor]:
     """An input (C, H, W) and weights (O, C); `--kernel` may also have the shape (O, C, 1, 1)."""
     x = read_tensor(input_, "--input", (3,), _X)
     weights = read_tensor(kernel, "--kernel", (2, 4), _WEIGHTS if len(x) == len(_X) else np.ones((2, len(x))))
@@ -94,7 +106,7 @@ def _read(input_: str | None, kernel: str | None) -> "tuple[Tensor, Tensor]":
     return x, weights
 
 
-def _first_pixel(x: "Tensor", weights: "Tensor") -> Step:
+def _first_pixel(x: Tensor, weights: Tensor) -> Step:
     """The first pixel, computed for every output channel."""
     pixel = x[:, 0, 0]
     lines = tuple(

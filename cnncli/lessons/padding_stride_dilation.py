@@ -1,10 +1,12 @@
 """`padding`, `stride` and `dilation`: how the window slides, the output sizes, and how often each pixel is read."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnncli.lessons.notation import format_size
-from cnncli.lessons.options import DilationOption, InputOption, KernelOption, PaddingOption, StrideOption
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Pair, Paragraph, Table, TryNext
 from cnncli.lessons.sliding_window import (
     SlidingWindow,
@@ -13,151 +15,142 @@ from cnncli.lessons.sliding_window import (
     index_formula,
     legend,
     matrix,
-    read_operands,
     size_formula,
 )
+from cnncli.lessons.topic import DilationOption, OperationTopic, PaddingOption, StrideOption
 from cnncli.windows import AxisReceptiveField, Sliding
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def padding(
-    input_: InputOption = None,
-    kernel: KernelOption = None,
-    stride: StrideOption = "1",
-    padding: PaddingOption = "1",
-    dilation: DilationOption = "1",
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Padding(OperationTopic):
     """A border of zeros: sizes before and after, and what the border loses without it.
 
     Examples:
 
       cnncli explain padding --padding 2
     """
-    x, k, window = read_operands(input_, kernel, stride, padding, dilation)
-    without = SlidingWindow(window.size, stride=window.stride, dilation=window.dilation)
-    return Page(
-        "Padding: a border of zeros",
-        (
-            Paragraph(
-                "The window must stay inside the input. So without padding the output is smaller than the input, and "
-                "pixels at the border are read less often than those in the middle. A border of zeros around the input "
-                "gives the window more positions."
+
+    name = "padding"
+
+    padding: PaddingOption = "1"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        x, k, window = self.read()
+        without = SlidingWindow(window.size, stride=window.stride, dilation=window.dilation)
+        return Page(
+            "Padding: a border of zeros",
+            (
+                Paragraph(
+                    "The window must stay inside the input. So without padding the output is smaller than the input, "
+                    "and pixels at the border are read less often than those in the middle. A border of zeros around "
+                    "the input gives the window more positions."
+                ),
+                *_operation(x, k, window),
+                *_sizes(x, window, {"without padding": without, _setting("padding", window.padding): window}),
+                Heading("What the border loses"),
+                Paragraph("Each number says how many windows read the pixel:"),
+                _readings(x, {"without padding": without, "with padding": window}),
+                Paragraph("The loss grows from layer to layer. A 28x28 image through five layers with 3x3 kernels:"),
+                _five_layers(),
+                Paragraph(
+                    'For an odd kernel, padding (kernel - 1) / 2 keeps the size. Configs call that "padding: same". It '
+                    "has a price: outputs at the border are partly computed from zeros, which are not in the image."
+                ),
+                TryNext(("explain padding --padding 2", "explain stride", "explain receptive-field vgg-fashion")),
             ),
-            *_operation(x, k, window),
-            *_sizes(x, window, {"without padding": without, _setting("padding", window.padding): window}),
-            Heading("What the border loses"),
-            Paragraph("Each number says how many windows read the pixel:"),
-            _readings(x, {"without padding": without, "with padding": window}),
-            Paragraph("The loss grows from layer to layer. A 28x28 image through five layers with 3x3 kernels:"),
-            _five_layers(),
-            Paragraph(
-                'For an odd kernel, padding (kernel - 1) / 2 keeps the size. Configs call that "padding: same". '
-                "It has a price: outputs at the border are partly computed from zeros, which are not in the image."
-            ),
-            TryNext(
-                (
-                    "explain padding --padding 2",
-                    "explain stride",
-                    "explain receptive-field vgg-fashion",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def stride(
-    input_: InputOption = None,
-    kernel: KernelOption = None,
-    stride: StrideOption = "3,2",
-    padding: PaddingOption = "1",
-    dilation: DilationOption = "1",
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Stride(OperationTopic):
     """Larger steps: sizes before and after, and which pixels are never read.
 
     Examples:
 
       cnncli explain stride --stride 2 --padding 0
     """
-    x, k, window = read_operands(input_, kernel, stride, padding, dilation)
-    compared = {
-        "stride 1": SlidingWindow(window.size, padding=window.padding, dilation=window.dilation),
-        _setting("stride", window.stride): window,
-    }
-    return Page(
-        "Stride: the window takes larger steps",
-        (
-            Paragraph(
-                "With stride s the window moves s pixels at a time, so the output has about 1/s of the rows and "
-                "columns. A stride makes feature maps smaller without a pooling layer."
+
+    name = "stride"
+
+    stride: StrideOption = "3,2"
+    padding: PaddingOption = "1"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        x, k, window = self.read()
+        compared = {
+            "stride 1": SlidingWindow(window.size, padding=window.padding, dilation=window.dilation),
+            _setting("stride", window.stride): window,
+        }
+        return Page(
+            "Stride: the window takes larger steps",
+            (
+                Paragraph(
+                    "With stride s the window moves s pixels at a time, so the output has about 1/s of the rows and "
+                    "columns. A stride makes feature maps smaller without a pooling layer."
+                ),
+                *_operation(x, k, window),
+                *_sizes(x, window, compared),
+                Heading("Which pixels are never read"),
+                Paragraph(
+                    "The division is rounded down: a last step that does not fit is left out, and the pixels after the "
+                    "last window are never read. A stride larger than the kernel also skips pixels between the "
+                    "windows. Each number says how many windows read the pixel:"
+                ),
+                _readings(x, compared),
+                _unread_column(),
+                TryNext(
+                    ("explain stride --stride 2 --padding 0", "explain pooling", "explain receptive-field resnet-mnist")
+                ),
             ),
-            *_operation(x, k, window),
-            *_sizes(x, window, compared),
-            Heading("Which pixels are never read"),
-            Paragraph(
-                "The division is rounded down: a last step that does not fit is left out, and the pixels after the "
-                "last window are never read. A stride larger than the kernel also skips pixels between the windows. "
-                "Each number says how many windows read the pixel:"
-            ),
-            _readings(x, compared),
-            _unread_column(),
-            TryNext(
-                (
-                    "explain stride --stride 2 --padding 0",
-                    "explain pooling",
-                    "explain receptive-field resnet-mnist",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def dilation(
-    input_: InputOption = None,
-    kernel: KernelOption = None,
-    stride: StrideOption = "1",
-    padding: PaddingOption = "0",
-    dilation: DilationOption = "2",
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Dilation(OperationTopic):
     """A kernel with gaps: a larger window with the same number of weights.
 
     Examples:
 
       cnncli explain dilation --padding 1
     """
-    x, k, window = read_operands(input_, kernel, stride, padding, dilation)
-    compared = {
-        "dilation 1": SlidingWindow(window.size, stride=window.stride, padding=window.padding),
-        _setting("dilation", window.dilation): window,
-    }
-    span = format_size(axis.span for axis in window.axes)
-    return Page(
-        "Dilation: a kernel with gaps",
-        (
-            Paragraph(
-                "With dilation d the weights of the kernel are d pixels apart. The window gets larger, and the number "
-                f"of weights stays the same: here {format_size(window.size)} weights span {span} pixels."
+
+    name = "dilation"
+
+    dilation: DilationOption = "2"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        x, k, window = self.read()
+        compared = {
+            "dilation 1": SlidingWindow(window.size, stride=window.stride, padding=window.padding),
+            _setting("dilation", window.dilation): window,
+        }
+        span = format_size(axis.span for axis in window.axes)
+        return Page(
+            "Dilation: a kernel with gaps",
+            (
+                Paragraph(
+                    "With dilation d the weights of the kernel are d pixels apart. The window gets larger, and the "
+                    f"number of weights stays the same: here {format_size(window.size)} weights span {span} pixels."
+                ),
+                *_operation(x, k, window),
+                *_sizes(x, window, compared),
+                Heading("What the border loses"),
+                Paragraph("A larger window has fewer positions. Each number says how many windows read the pixel:"),
+                _readings(x, compared),
+                Heading("A large receptive field with few layers"),
+                *_receptive_fields(),
+                TryNext(("explain dilation --padding 1", "explain receptive-field dilated", "inspect dilated")),
             ),
-            *_operation(x, k, window),
-            *_sizes(x, window, compared),
-            Heading("What the border loses"),
-            Paragraph("A larger window has fewer positions. Each number says how many windows read the pixel:"),
-            _readings(x, compared),
-            Heading("A large receptive field with few layers"),
-            *_receptive_fields(),
-            TryNext(
-                (
-                    "explain dilation --padding 1",
-                    "explain receptive-field dilated",
-                    "inspect dilated",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def _operation(x: "Tensor", kernel: "Tensor", window: SlidingWindow) -> list[Block]:
+def _operation(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
     """The definition, the steps and the result."""
     from cnncli.lessons.reference import corr2d
 
@@ -175,7 +168,7 @@ def _setting(name: str, pair: Pair) -> str:
     return f"{name} {pair[0]}" if pair[0] == pair[1] else f"{name} {pair[0]} down, {pair[1]} across"
 
 
-def _sizes(x: "Tensor", window: SlidingWindow, compared: Mapping[str, SlidingWindow]) -> list[Block]:
+def _sizes(x: Tensor, window: SlidingWindow, compared: Mapping[str, SlidingWindow]) -> list[Block]:
     """The output size with and without the setting, and its formula."""
     rows = []
     for name, each in compared.items():
@@ -188,7 +181,7 @@ def _sizes(x: "Tensor", window: SlidingWindow, compared: Mapping[str, SlidingWin
     ]
 
 
-def _readings(x: "Tensor", compared: Mapping[str, SlidingWindow]) -> Figures:
+def _readings(x: Tensor, compared: Mapping[str, SlidingWindow]) -> Figures:
     """How many windows read each pixel, for every window that fits."""
     from cnncli.inspection.units import reads_per_pixel
 

@@ -3,12 +3,16 @@
 Letters: C channels, (H, W) input, (kh, kw) window, (OH, OW) output.
 """
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from cnncli.errors import UsageError
 from cnncli.lessons.notation import format_number, format_size, operand
 from cnncli.lessons.numbers import X, read_pair, read_tensor
-from cnncli.lessons.options import InputOption, PaddingOption, StrideOption, WindowOption
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Pair, Paragraph, Step, TryNext
 from cnncli.lessons.sliding_window import (
     MAX_STEPS,
@@ -20,6 +24,7 @@ from cnncli.lessons.sliding_window import (
     size_formula,
     step_title,
 )
+from cnncli.lessons.topic import InputOption, PaddingOption, StrideOption, Topic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,53 +32,63 @@ if TYPE_CHECKING:
     from cnncli.lessons.reference import WindowPosition
 
 
-def pooling(
-    input_: InputOption = None, window: WindowOption = "2", stride: StrideOption = "1", padding: PaddingOption = "0"
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class Pooling(Topic):
     """The maximum or the mean of each window, channel by channel.
 
     Examples:
 
       cnncli explain pooling --window 3 --padding 1
     """
-    import torch
 
-    x = read_tensor(input_, "--input", (2, 3), X)
-    channels = x if x.ndim == 3 else x[None]
-    sliding = SlidingWindow.read(read_pair(window, option="--window", minimum=1), stride, padding)
-    sliding.check_fits(channels.shape[1:])
-    if any(2 * p > k for p, k in zip(sliding.padding, sliding.size, strict=True)):
-        raise UsageError(
-            f"--padding: {format_size(sliding.padding)} is more than half of the window {format_size(sliding.size)}",
-            remedy="give less padding or a larger --window, so that no window covers padding only",
+    name = "pooling"
+
+    input: InputOption = None
+    window: Annotated[str, typer.Option("--window", metavar="N or H,W", help="Size of the window.")] = "2"
+    stride: StrideOption = "1"
+    padding: PaddingOption = "0"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        import torch
+
+        x = read_tensor(self.input, "--input", (2, 3), X)
+        channels = x if x.ndim == 3 else x[None]
+        sliding = SlidingWindow.read(read_pair(self.window, option="--window", minimum=1), self.stride, self.padding)
+        sliding.check_fits(channels.shape[1:])
+        if any(2 * p > k for p, k in zip(sliding.padding, sliding.size, strict=True)):
+            padding, size = format_size(sliding.padding), format_size(sliding.size)
+            raise UsageError(
+                f"--padding: {padding} is more than half of the window {size}",
+                remedy="give less padding or a larger --window, so that no window covers padding only",
+            )
+        return Page(
+            "Pooling: one number for each window",
+            (
+                Paragraph(
+                    "A pooling layer has no weights. Its window slides like a kernel, and the numbers under it become "
+                    "one number: their maximum (max pooling) or their mean (average pooling)."
+                ),
+                *_steps(channels[0], sliding),
+                Heading("How large is the output?"),
+                *size_formula(channels.shape[1:], sliding),
+                *(_stride_and_padding() if self.input is None else []),
+                Heading("Each channel on its own"),
+                *_channels(channels if x.ndim == 3 else torch.stack([x, x + 1]), sliding),
+                Heading("Small shifts"),
+                *_shifted(None if self.input is None else channels[0], sliding.size),
+                TryNext(
+                    (
+                        "explain pooling --window 3 --padding 1",
+                        "explain pooling --input '[[9,1,1,1],[1,1,1,9]]' --stride 2",
+                        "explain stride",
+                    )
+                ),
+            ),
         )
-    return Page(
-        "Pooling: one number for each window",
-        (
-            Paragraph(
-                "A pooling layer has no weights. Its window slides like a kernel, and the numbers under it become one "
-                "number: their maximum (max pooling) or their mean (average pooling)."
-            ),
-            *_steps(channels[0], sliding),
-            Heading("How large is the output?"),
-            *size_formula(channels.shape[1:], sliding),
-            *(_stride_and_padding() if input_ is None else []),
-            Heading("Each channel on its own"),
-            *_channels(channels if x.ndim == 3 else torch.stack([x, x + 1]), sliding),
-            Heading("Small shifts"),
-            *_shifted(None if input_ is None else channels[0], sliding.size),
-            TryNext(
-                (
-                    "explain pooling --window 3 --padding 1",
-                    "explain pooling --input '[[9,1,1,1],[1,1,1,9]]' --stride 2",
-                    "explain stride",
-                )
-            ),
-        ),
-    )
 
 
-def _steps(x: "Tensor", window: SlidingWindow) -> list[Block]:
+def _steps(x: Tensor, window: SlidingWindow) -> list[Block]:
     """Every position of the window on x (H, W), with maximum and mean."""
     from cnncli.lessons.reference import pool2d
 
@@ -96,7 +111,7 @@ def _steps(x: "Tensor", window: SlidingWindow) -> list[Block]:
     return [*blocks, *remaining_steps(positions)]
 
 
-def _formulas(position: "WindowPosition", maximum: "Tensor", mean: "Tensor") -> tuple[Formula, Formula]:
+def _formulas(position: WindowPosition, maximum: Tensor, mean: Tensor) -> tuple[Formula, Formula]:
     """The maximum over the numbers under a window, and the mean, in which padding (-inf in the patch) counts as 0."""
     numbers = position.patch.reshape(-1).tolist()
     real = ", ".join(format_number(value) for value in numbers if value > float("-inf"))
@@ -129,7 +144,7 @@ def _stride_and_padding() -> list[Block]:
     ]
 
 
-def _channels(channels: "Tensor", window: SlidingWindow) -> list[Block]:
+def _channels(channels: Tensor, window: SlidingWindow) -> list[Block]:
     """Channels (C, H, W) before and after."""
     from cnncli.lessons.reference import pool2d
 
@@ -147,7 +162,7 @@ def _channels(channels: "Tensor", window: SlidingWindow) -> list[Block]:
     ]
 
 
-def _shifted(x: "Tensor | None", window: Pair) -> list[Block]:
+def _shifted(x: Tensor | None, window: Pair) -> list[Block]:
     """The same input shifted to the right by 0, 1 and 2 pixels, and the outputs."""
     import torch
 

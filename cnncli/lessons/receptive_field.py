@@ -1,5 +1,7 @@
 """`receptive-field`: which pixels a unit sees, layer by layer, and drawn on the input. Needs no torch."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,15 +10,8 @@ from typing import TYPE_CHECKING
 
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.lessons.notation import format_size
-from cnncli.lessons.options import (
-    DATA_DIR,
-    AtOption,
-    ConfigArgument,
-    DataDirOption,
-    LayerOption,
-    SetOption,
-)
 from cnncli.lessons.page import Block, Figures, Formula, Heading, LetterMap, Page, Pair, Paragraph, Step, Table, TryNext
+from cnncli.lessons.topic import AtOption, LayerOption, NetworkTopic
 from cnncli.windows import AxisReceptiveField, Sliding
 
 if TYPE_CHECKING:
@@ -40,7 +35,7 @@ class _Unit:
         masks: the rows and the columns that it sees, as bit masks.
     """
 
-    row: "Row"
+    row: Row
     position: Pair
     masks: Pair
 
@@ -56,74 +51,72 @@ class _Unit:
         return f"{(mask & -mask).bit_length() - 1} to {mask.bit_length() - 1}" if mask else "none"
 
 
-def receptive_field(
-    config: ConfigArgument = "lenet5",
-    layer: LayerOption = None,
-    at: AtOption = None,
-    assignments: SetOption = [],  # noqa: B006  typer only reads the default
-    data_dir: DataDirOption = DATA_DIR,
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class ReceptiveFieldGrowth(NetworkTopic):
     """Which pixels a unit sees, layer by layer, and drawn on the input.
 
     Examples:
 
       cnncli explain receptive-field dilated --layer conv3 --at 0,0
     """
-    from cnncli.config.config import read_config
-    from cnncli.inspection.graph import graph_of
-    from cnncli.inspection.table import inspect_graph
 
-    read = read_config(config, data_dir=data_dir, assignments=assignments)
-    table = inspect_graph(graph_of(read.network, read.name))
-    units = _units_on_the_way(read.network, table, layer, at)
-    target = units[-1]
-    height, width = table.input_shape[1:]
-    pixels = target.masks[0].bit_count() * target.masks[1].bit_count()
-    return Page(
-        f"Receptive field: what a unit of {target.row.name} sees",
-        (
-            Paragraph(
-                "A unit of the first layer sees the pixels under its kernel. A unit of the second layer sees "
-                "everything that the units under its kernel see, and so on. So the receptive field (RF) grows from "
-                "layer to layer. After a layer with a stride, neighboring units are further apart in the image: their "
-                "distance in pixels is the jump."
+    name = "receptive-field"
+
+    layer: LayerOption = None
+    at: AtOption = None
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        config, table = self.read()
+        units = _units_on_the_way(config.network, table, self.layer, self.at)
+        target = units[-1]
+        height, width = table.input_shape[1:]
+        pixels = target.masks[0].bit_count() * target.masks[1].bit_count()
+        return Page(
+            f"Receptive field: what a unit of {target.row.name} sees",
+            (
+                Paragraph(
+                    "A unit of the first layer sees the pixels under its kernel. A unit of the second layer sees "
+                    "everything that the units under its kernel see, and so on. So the receptive field (RF) grows from "
+                    "layer to layer. After a layer with a stride, neighboring units are further apart in the image: "
+                    "their distance in pixels is the jump."
+                ),
+                Formula("RF grows by dilation x (kernel - 1) x jump"),
+                Formula("jump is multiplied by the stride"),
+                Heading(f"{config.name}, layer by layer"),
+                _table(units),
+                *_steps(units),
+                Heading(f"Drawn on the input, {height}x{width}"),
+                Paragraph(
+                    f"Unit [{target.position[0]}, {target.position[1]}] of {target.row.name} sees {pixels:,} of "
+                    f"{height * width:,} pixels ({pixels / (height * width):.0%}). Each digit or letter stands for the "
+                    "first layer whose unit in the middle sees the pixel. Dots are not seen."
+                ),
+                *_drawing(units, (height, width)),
+                *_outside_the_image(target),
+                TryNext(
+                    (
+                        f"explain receptive-field {self.config} --layer {units[0].row.name} --at 0,0",
+                        "explain receptive-field dilated",
+                        f"inspect {self.config}",
+                    )
+                ),
             ),
-            Formula("RF grows by dilation x (kernel - 1) x jump"),
-            Formula("jump is multiplied by the stride"),
-            Heading(f"{read.name}, layer by layer"),
-            _table(units),
-            *_steps(units),
-            Heading(f"Drawn on the input, {height}x{width}"),
-            Paragraph(
-                f"Unit [{target.position[0]}, {target.position[1]}] of {target.row.name} sees {pixels:,} of "
-                f"{height * width:,} pixels ({pixels / (height * width):.0%}). Each digit or letter stands for the "
-                "first layer whose unit in the middle sees the pixel. Dots are not seen."
-            ),
-            *_drawing(units, (height, width)),
-            *_outside_the_image(target),
-            TryNext(
-                (
-                    f"explain receptive-field {config} --layer {units[0].row.name} --at 0,0",
-                    "explain receptive-field dilated",
-                    f"inspect {config}",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def shape_of(row: "Row") -> "Shape":
+def shape_of(row: Row) -> Shape:
     """The shape of a layer's output, without the batch axis; a config describes it for every layer."""
     assert row.output_shape is not None
     return row.output_shape
 
 
-def _receptive_field_of(row: "Row") -> "ReceptiveField":
+def _receptive_field_of(row: Row) -> ReceptiveField:
     assert row.receptive_field is not None, "known for every layer of a config"
     return row.receptive_field
 
 
-def _units_on_the_way(network: "Network", table: "LayerTable", layer: str | None, at: str | None) -> list[_Unit]:
+def _units_on_the_way(network: Network, table: LayerTable, layer: str | None, at: str | None) -> list[_Unit]:
     """One unit for each layer that leads to the chosen one, which is the last.
 
     Of the layers before, it is the unit whose receptive field is nearest to the middle of the chosen unit's.
@@ -154,14 +147,13 @@ def _units_on_the_way(network: "Network", table: "LayerTable", layer: str | None
     return [*units, chosen]
 
 
-def _fields(table: "LayerTable", layer: str) -> "ReceptiveFields":
+def _fields(table: LayerTable, layer: str) -> ReceptiveFields:
     from cnncli.inspection.units import layer_receptive_fields
 
     return layer_receptive_fields(table, layer)
 
 
-def _choose_layer(rows: "dict[str, Row]", layer: str | None) -> str:
-
+def _choose_layer(rows: dict[str, Row], layer: str | None) -> str:
     if layer is not None:
         if layer not in rows:
             raise UsageError(f"--layer: there is no layer {layer}{did_you_mean(layer, rows)}")
@@ -170,7 +162,7 @@ def _choose_layer(rows: "dict[str, Row]", layer: str | None) -> str:
     return local[-1] if local else next(iter(rows))
 
 
-def _choose_position(row: "Row", at: str | None) -> Pair:
+def _choose_position(row: Row, at: str | None) -> Pair:
     from cnncli.lessons.numbers import read_pair
 
     height, width = shape_of(row)[1:] if len(shape_of(row)) == 3 else (1, 1)
@@ -185,7 +177,7 @@ def _choose_position(row: "Row", at: str | None) -> Pair:
     return position
 
 
-def _unit(row: "Row", fields: "ReceptiveFields", position: Pair) -> _Unit:
+def _unit(row: Row, fields: ReceptiveFields, position: Pair) -> _Unit:
     height, width = fields.axes
     return _Unit(row, position, (height.masks[position[0]], width.masks[position[1]]))
 

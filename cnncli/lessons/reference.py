@@ -66,15 +66,15 @@ def window_positions(
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = window, _pair(stride), _pair(padding), _pair(dilation)
     if min(kh, kw, sh, sw, dh, dw) < 1 or min(ph, pw) < 0:
         raise ValueError(
-            f"window {(kh, kw)}, stride {(sh, sw)} and dilation {(dh, dw)} must be at least 1,"
-            f" padding {(ph, pw)} at least 0"
+            f"window {(kh, kw)}, stride {(sh, sw)} and dilation {(dh, dw)} must be at least 1, padding {(ph, pw)} at "
+            "least 0"
         )
     height, width = x.shape
     span_h, span_w = dh * (kh - 1) + 1, dw * (kw - 1) + 1
     if span_h > height + 2 * ph or span_w > width + 2 * pw:
         raise ValueError(
-            f"a window {(kh, kw)} with dilation {(dh, dw)} spans {(span_h, span_w)} and does not fit"
-            f" into an input {tuple(x.shape)} with padding {(ph, pw)}"
+            f"a window {(kh, kw)} with dilation {(dh, dw)} spans {(span_h, span_w)} and does not fit into an input "
+            f"{tuple(x.shape)} with padding {(ph, pw)}"
         )
     padded = x.new_full((height + 2 * ph, width + 2 * pw), fill)
     padded[ph : ph + height, pw : pw + width] = x
@@ -187,8 +187,8 @@ def corr2d_1x1(x: Tensor, kernels: Tensor) -> Tensor:
     channels, height, width = x.shape
     if kernels.shape[1:] != (channels, 1, 1):
         raise ValueError(
-            f"kernels for an input {tuple(x.shape)} must have the shape (O, {channels}, 1, 1),"
-            f" got {tuple(kernels.shape)}"
+            f"kernels for an input {tuple(x.shape)} must have the shape (O, {channels}, 1, 1), got "
+            f"{tuple(kernels.shape)}"
         )
     pixels = x.reshape(channels, height * width)  # (C, H, W) -> (C, H W)
     matrix = kernels.reshape(len(kernels), channels)  # (O, C, 1, 1) -> (O, C)

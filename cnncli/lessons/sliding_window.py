@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from cnncli.errors import UsageError
 from cnncli.lessons.notation import format_number, format_size, grid, sum_of_products
-from cnncli.lessons.numbers import MAX_NUMBERS, K, X, read_pair, read_tensor
+from cnncli.lessons.numbers import MAX_NUMBERS, read_pair
 from cnncli.lessons.page import Block, Figures, Formula, Grid, Heatmap, Operator, Pair, Paragraph, Step
 from cnncli.windows import Sliding
 
@@ -87,20 +87,6 @@ class SlidingWindow:
         from cnncli.lessons.reference import window_positions
 
         return window_positions(x, self.size, fill=fill, **self.settings)
-
-
-def read_operands(
-    input_: str | None, kernel: str | None, stride: str, padding: str, dilation: str
-) -> "tuple[Tensor, Tensor, SlidingWindow]":
-    """An input (H, W), a kernel (kh, kw) and how it slides, as options give them; the lecture's numbers by default.
-
-    Raises:
-        UsageError: an option cannot be read, or the kernel does not fit into the input.
-    """
-    x, k = read_tensor(input_, "--input", (2,), X), read_tensor(kernel, "--kernel", (2,), K)
-    window = SlidingWindow.read(k.shape, stride, padding, dilation)
-    window.check_fits(x.shape)
-    return x, k, window
 
 
 def index_formula(window: SlidingWindow) -> Formula:

@@ -3,6 +3,8 @@
 Letters: C channels, (H, W) image, (kh, kw) kernel.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnncli.errors import UsageError
+from cnncli.layers import format_shape
+from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Stage, Term, Trace, Unit
 from cnncli.lessons.notation import decimals_for, format_fixed, format_size, grid, operand
-from cnncli.lessons.options import DATA_DIR, AtOption, DataDirOption, ImageOption, InvertOption
+from cnncli.lessons.numbers import read_pair
 from cnncli.lessons.page import (
     Block,
     Figures,
@@ -29,12 +33,12 @@ from cnncli.lessons.page import (
     Table,
     TryNext,
 )
+from cnncli.lessons.topic import NETWORKS, AtOption, DataDirOption, ImageOption, InvertOption, Topic
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from cnncli.config.network import Node
-    from cnncli.layers.unit import Patch, Stage, Term, Trace, Unit
     from cnncli.run import InputImage, Run
 
 _log = logging.getLogger(__name__)
@@ -48,18 +52,8 @@ _PATH_TERMS = 3
 """Terms listed for each layer on the path back to the pixels."""
 
 
-def unit(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")],
-    layer: Annotated[str, typer.Option("--layer", metavar="NAME", help="Name of a layer, as in the table of inspect.")],
-    filter_: Annotated[
-        int, typer.Option("--filter", min=0, metavar="N", help="Number of the feature map, or of the unit.")
-    ] = 0,
-    at: AtOption = None,
-    image: ImageOption = "0",
-    why: Annotated[bool, typer.Option("--why", help="Follow the largest contributions back to the pixels.")] = False,
-    invert: InvertOption = False,
-    data_dir: DataDirOption = DATA_DIR,
-) -> Page:
+@dataclass(frozen=True, kw_only=True)
+class TrainedUnit(Topic):
     """One number inside a trained network: its patch, kernel, sums, bias and activation.
 
     Examples:
@@ -68,13 +62,30 @@ def unit(
 
       cnncli explain unit runs/lenet5-20260131-120000 --layer logits1 --filter 7 --image my.png --why
     """
-    opened, shown = open_run(run, image, invert=invert, data_dir=data_dir)
-    node = opened.node(layer)
-    chosen = choose_unit(node, filter_, at)
-    return (path_page if why else unit_page)(opened, node, chosen, shown)
+
+    name = "unit"
+    group = NETWORKS
+
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
+    layer: Annotated[str, typer.Option("--layer", metavar="NAME", help="Name of a layer, as in the table of inspect.")]
+    filter: Annotated[
+        int, typer.Option("--filter", min=0, metavar="N", help="Number of the feature map, or of the unit.")
+    ] = 0
+    at: AtOption = None
+    image: ImageOption = "0"
+    why: Annotated[bool, typer.Option("--why", help="Follow the largest contributions back to the pixels.")] = False
+    invert: InvertOption = False
+    data_dir: DataDirOption = Path("data")
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        opened, shown = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
+        node = opened.node(self.layer)
+        chosen = choose_unit(node, self.filter, self.at)
+        return (path_page if self.why else unit_page)(opened, node, chosen, shown)
 
 
-def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> "tuple[Run, InputImage]":
+def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> tuple[Run, InputImage]:
     """A finished run, and the image that its network gets.
 
     Raises:
@@ -92,15 +103,12 @@ def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> "tuple[
     return run, shown
 
 
-def choose_unit(node: "Node", filter_: int, at: str | None) -> "Unit":
+def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:
     """The unit that `--filter` and `--at` name.
 
     Raises:
         UsageError: there is no such unit, or `--at` is missing or superfluous.
     """
-    from cnncli.layers.unit import Unit
-    from cnncli.lessons.numbers import read_pair
-
     channels, *size = node.shape
     if filter_ >= channels:
         name = "feature maps" if size else "units"
@@ -133,9 +141,9 @@ class ComputedUnit:
         by_network: the number of the network for each stage, or None where the network has no such number.
     """
 
-    node: "Node"
-    unit: "Unit"
-    trace: "Trace"
+    node: Node
+    unit: Unit
+    trace: Trace
     by_network: tuple[float | None, ...]
 
     @property
@@ -157,13 +165,13 @@ class ComputedUnit:
         return usual
 
     @property
-    def strongest_terms(self) -> "list[Term]":
+    def strongest_terms(self) -> list[Term]:
         """The terms, those that contribute most to the sum first."""
         sign = 1 if sum(term.amount for term in self.trace.terms) >= 0 else -1
         return sorted(self.trace.terms, key=lambda term: -sign * term.amount)
 
 
-def compute_unit(run: "Run", image: "InputImage", node: "Node", unit: "Unit") -> ComputedUnit:
+def compute_unit(run: Run, image: InputImage, node: Node, unit: Unit) -> ComputedUnit:
     """Compute a unit from the input of its layer, by hand and with the layer's own module."""
     import torch
 
@@ -182,7 +190,7 @@ def compute_unit(run: "Run", image: "InputImage", node: "Node", unit: "Unit") ->
     return ComputedUnit(node, unit, trace, by_network)
 
 
-def _outputs_of_parts(module: "nn.Module", inputs: "list[Tensor]") -> "dict[str, Tensor]":
+def _outputs_of_parts(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
     """The outputs of a module, under the empty name, and of its named parts."""
     outputs: dict[str, Tensor] = {}
     handles = [
@@ -197,10 +205,8 @@ def _outputs_of_parts(module: "nn.Module", inputs: "list[Tensor]") -> "dict[str,
     return outputs
 
 
-def _outputs_of_stages(stages: "Sequence[Stage]", outputs: "Mapping[str, Tensor]") -> "list[Tensor | None]":
+def _outputs_of_stages(stages: Sequence[Stage], outputs: Mapping[str, Tensor]) -> list[Tensor | None]:
     """The network's output for each stage; the sum without the bias is none."""
-    from cnncli.layers.unit import Biased, Normalized
-
     found: list[Tensor | None] = []
     for i, stage in enumerate(stages):
         if i == len(stages) - 1:
@@ -213,10 +219,8 @@ def _outputs_of_stages(stages: "Sequence[Stage]", outputs: "Mapping[str, Tensor]
     return found
 
 
-def unit_page(run: "Run", node: "Node", unit: "Unit", image: "InputImage") -> Page:
+def unit_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
     """The page about one unit of a trained network."""
-    from cnncli.layers import format_shape
-
     computed = compute_unit(run, image, node, unit)
     inputs = " and ".join(
         f"{name} ({format_shape(shape)})" for name, shape in zip(node.inputs, node.input_shapes, strict=True)
@@ -244,7 +248,7 @@ def unit_page(run: "Run", node: "Node", unit: "Unit", image: "InputImage") -> Pa
     )
 
 
-def _name(unit: "Unit", layer: str) -> str:
+def _name(unit: Unit, layer: str) -> str:
     """`filter 3 at row 5, column 7`, or `unit 3`; a channel of the input is no filter."""
     if len(unit.index) == 1:
         return f"unit {unit.channel}"
@@ -252,13 +256,13 @@ def _name(unit: "Unit", layer: str) -> str:
     return f"{kind} {unit.channel} at row {unit.index[1]}, column {unit.index[2]}"
 
 
-def _options(node: "Node", unit: "Unit") -> str:
+def _options(node: Node, unit: Unit) -> str:
     """The options of `explain unit` that name a unit."""
     at = f" --at {unit.index[1]},{unit.index[2]}" if len(unit.index) > 1 else ""
     return f"--layer {node.name} --filter {unit.channel}{at}"
 
 
-def _receptive_field(run: "Run", image: "InputImage", node: "Node", unit: "Unit") -> Figures:
+def _receptive_field(run: Run, image: InputImage, node: Node, unit: Unit) -> Figures:
     """The image with a box around the receptive field of the unit."""
     rows, columns = (
         axis.interval(position if len(axis.masks) > 1 else 0)
@@ -267,7 +271,7 @@ def _receptive_field(run: "Run", image: "InputImage", node: "Node", unit: "Unit"
     return _boxed(image, "image; v and > mark the receptive field of the unit", rows, columns)
 
 
-def _boxed(image: "InputImage", title: str, rows: Pair | None, columns: Pair | None) -> Figures:
+def _boxed(image: InputImage, title: str, rows: Pair | None, columns: Pair | None) -> Figures:
     values = image.picture.double().mean(dim=0).numpy()  # (C, H, W) -> (H, W)
     return Figures((Heatmap(values=values, title=title, rows=rows, columns=columns),))
 
@@ -295,7 +299,7 @@ def _inputs(computed: ComputedUnit) -> list[Block]:
     return [Paragraph(text), *(_patch_and_kernel(patch, source, computed.decimals) for patch in patches)]
 
 
-def _patch_and_kernel(patch: "Patch", source: str, decimals: int) -> Step:
+def _patch_and_kernel(patch: Patch, source: str, decimals: int) -> Step:
     assert patch.kernel is not None
     shown = decimals if patch.values.shape[1] <= 4 else min(decimals, 3)  # a wide patch has little room
     return Step(
@@ -307,7 +311,7 @@ def _patch_and_kernel(patch: "Patch", source: str, decimals: int) -> Step:
     )
 
 
-def _patch_grid(patch: "Patch", decimals: int) -> Grid:
+def _patch_grid(patch: Patch, decimals: int) -> Grid:
     """The numbers of a patch, with dots outside the input."""
     cells = tuple(
         tuple(
@@ -319,7 +323,7 @@ def _patch_grid(patch: "Patch", decimals: int) -> Grid:
     return Grid(cells=cells, title="patch")
 
 
-def _extent(patch: "Patch") -> str:
+def _extent(patch: Patch) -> str:
     """`, rows 0 to 2, columns 4 to 6`."""
     rows, columns = ([each for each in axis if each is not None] for axis in (patch.rows, patch.columns))
     if not rows or not columns:
@@ -327,7 +331,7 @@ def _extent(patch: "Patch") -> str:
     return f", rows {min(rows)} to {max(rows)}, columns {min(columns)} to {max(columns)}"
 
 
-def _terms_table(computed: ComputedUnit, terms: "Sequence[Term]", most: int) -> Table:
+def _terms_table(computed: ComputedUnit, terms: Sequence[Term], most: int) -> Table:
     """The first terms, each an input number times its weight, and the sum of the others."""
     inputs, decimals = computed.node.inputs, computed.decimals
     rows = [
@@ -352,9 +356,7 @@ def _comparison(computed: ComputedUnit) -> Table:
     return Table(("", "by hand", "network"), rows)
 
 
-def _stage_name(stage: "Stage") -> str:
-    from cnncli.layers.unit import Activated, Biased, Combined, Normalized
-
+def _stage_name(stage: Stage) -> str:
     match stage:
         case Combined():
             return stage.how
@@ -368,8 +370,6 @@ def _stage_name(stage: "Stage") -> str:
 
 def _stage_lines(computed: ComputedUnit) -> list[str]:
     """Each stage as a line of arithmetic."""
-    from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized
-
     patches, decimals = computed.trace.patches, computed.decimals
     lines, before = [], 0.0
     for stage in computed.trace.stages:
@@ -388,8 +388,8 @@ def _stage_lines(computed: ComputedUnit) -> list[str]:
                     operand(format_fixed(each, _MAX_DECIMALS)) for each in (s.mean, s.variance, s.weight, s.bias)
                 )
                 lines.append(
-                    f"norm: ({format_fixed(stage.before, decimals)} - {mean}) / sqrt({variance} + {EPSILON:.5f}) "
-                    f"x {weight} + {shift} = {value}"
+                    f"norm: ({format_fixed(stage.before, decimals)} - {mean}) / sqrt({variance} + {EPSILON:.5f}) x "
+                    f"{weight} + {shift} = {value}"
                 )
             case Activated():
                 lines.append(f"{stage.type}({format_fixed(stage.before, decimals)}) = {value}")
@@ -397,7 +397,7 @@ def _stage_lines(computed: ComputedUnit) -> list[str]:
     return lines
 
 
-def path_page(run: "Run", node: "Node", unit: "Unit", image: "InputImage") -> Page:
+def path_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
     """The page about the inputs that contribute most to a unit, layer by layer back to a pixel."""
     path, pixel = _strongest_path(run, image, node, unit)
     last = path[-1]
@@ -430,9 +430,7 @@ def path_page(run: "Run", node: "Node", unit: "Unit", image: "InputImage") -> Pa
     )
 
 
-def _strongest_path(
-    run: "Run", image: "InputImage", node: "Node", unit: "Unit"
-) -> "tuple[list[ComputedUnit], Unit | None]":
+def _strongest_path(run: Run, image: InputImage, node: Node, unit: Unit) -> tuple[list[ComputedUnit], Unit | None]:
     """The units from `unit` back to the first layer, and the pixel at the end; None where nothing contributes."""
     nodes = {each.name: each for each in run.model.network.nodes}
     path: list[ComputedUnit] = []
@@ -447,7 +445,7 @@ def _strongest_path(
         node = nodes[source]
 
 
-def _end_of_path(image: "InputImage", pixel: "Unit | None") -> list[Block]:
+def _end_of_path(image: InputImage, pixel: Unit | None) -> list[Block]:
     if pixel is None:
         return [Paragraph("The path ends here: nothing contributes, because every product is 0 or padding.")]
     channel, row, column = pixel.index

@@ -11,7 +11,7 @@ from cnncli.config.config import Config, read_config
 from cnncli.drawing.color import DIVERGING, NOT_FINITE, SEQUENTIAL
 from cnncli.errors import DataError, RunError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
-from cnncli.inspection.formatting import columns, size_in_bytes
+from cnncli.inspection.columns import columns, size_in_bytes
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.report.network import feature_map_data, network_data

@@ -9,7 +9,8 @@ import pytest
 from cnncli.config.document import Problem, parse_document
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
-from cnncli.inspection.formatting import as_tree, window_text
+from cnncli.inspection.columns import window_text
+from cnncli.inspection.formatting import as_tree
 from cnncli.inspection.graph import Graph, GraphNode, graph_of
 from cnncli.inspection.receptive_field import ReceptiveField
 from cnncli.inspection.serialization import as_json

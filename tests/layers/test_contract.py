@@ -76,6 +76,7 @@ EXAMPLES: dict[str, list[str]] = {
     "global_avg_pool": [""],
     "global_max_pool": [""],
     "upsample": ["2", "{scale_factor: [3, 2], mode: bilinear}", "{size: [15, 9]}", "{size: [7, 20], mode: bilinear}"],
+    "channel_shuffle": ["2"],
     "pixel_shuffle": ["2"],
     "pixel_unshuffle": ["3"],
     "batch_norm": [""],
@@ -84,6 +85,7 @@ EXAMPLES: dict[str, list[str]] = {
     "local_response_norm": ["3", "{size: 2, alpha: 0.5, beta: 0.6, k: 2}", "{size: 5, alpha: 1.5}"],
     "scale": ["", "0.1"],
     "relu": [""],
+    "relu6": [""],
     "leaky_relu": ["", "0.1", "0"],
     "prelu": ["", "channels", "{num_parameters: 4, init: 0.1}"],
     "elu": ["", "2"],
@@ -126,6 +128,10 @@ HOSTS = {
     "add": "{residual: {main: [{conv: {out_channels: 4, kernel_size: 3, padding: same}}], %s}}",
 }
 """Every layer that takes a norm or an activation."""
+
+
+VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "dropout", "identity")
+"""Types that take vectors as well as maps, besides activations."""
 
 
 def written(type_: str, options: str) -> str:
@@ -196,19 +202,17 @@ def cases() -> Iterator[Case]:
         for options in examples:
             flat = type_ in ("linear", "logits")
             yield Case(type_, written(type_, options), SHAPES.get(type_, SHAPE), flat)
-            layer = LAYERS[type_]
-            if (layer.keeps_channels and not layer.is_pool) and type_ in ON_VECTORS and "num_parameters" not in options:
-                yield Case(type_, written(type_, options), SHAPE, flat=True)
+            if (type_ in VECTORS_TOO or LAYERS[type_].is_activation) and "num_parameters" not in options:
+                yield Case(type_, written(type_, options), flat=True)
     for type_, joins in JOINS.items():
         for join in joins:
             yield Case(type_, join)
     for host, template in HOSTS.items():
         for field in ("norm", "activation"):
             for follower in followers(field).values() if takes(field, host) else ():
-                yield Case(host, template % follower, SHAPE, flat=host == "linear")
+                yield Case(host, template % follower, flat=host == "linear")
 
 
-ON_VECTORS = set(EXAMPLES) - {"dropout2d", "local_response_norm", "upsample"}
 CASES = list(cases())
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 SINGLE = [case for case in CASES if case.type in LAYERS]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cnncli.errors import UsageError
-from cnncli.lessons.feature_maps import feature_maps, learned_maps
+from cnncli.lessons.feature_maps import FeatureMaps, learned_maps
 from cnncli.lessons.page import Block, Figures, Heatmap, Page, Step
 from cnncli.run import Run
 
@@ -37,7 +37,7 @@ def maps_of(blocks: Iterable[Block]) -> list[Heatmap]:
 
 
 def test_a_white_square_by_hand() -> None:
-    page = feature_maps("[[0,0,0,0,0],[0,1,1,1,0],[0,1,1,1,0],[0,1,1,1,0],[0,0,0,0,0]]")
+    page = FeatureMaps(input="[[0,0,0,0,0],[0,1,1,1,0],[0,1,1,1,0],[0,1,1,1,0],[0,0,0,0,0]]").page()
     vertical, horizontal, blur, sharpen, emboss = (map_.values for map_ in maps_of(page.blocks))
     # In the middle row, 1 + 2 + 1 at the left edge of the square, and minus that at the right edge.
     assert vertical[2].tolist() == [4, 4, 0, -4, -4]
@@ -50,18 +50,18 @@ def test_a_white_square_by_hand() -> None:
 
 
 def test_digits_by_number(plain: Plain) -> None:
-    text = plain(feature_maps(image="3"))
+    text = plain(FeatureMaps(image="3").page())
     assert "digit 3" in text
     for name in ("vertical edges", "horizontal edges", "blur", "sharpen", "emboss"):
         assert f"\n{name}\n" in text
     with pytest.raises(UsageError, match="there are 359 digits"):
-        feature_maps(image="359")
+        FeatureMaps(image="359").page()
 
 
 def test_images_that_are_too_large_are_refused() -> None:
     with pytest.raises(UsageError, match="a side of 65 is too long"):
-        feature_maps(str(np.zeros((2, 65)).tolist()))
-    assert len(maps_of(feature_maps("[[1]]").blocks)) == 5
+        FeatureMaps(input=str(np.zeros((2, 65)).tolist())).page()
+    assert len(maps_of(FeatureMaps(input="[[1]]").page().blocks)) == 5
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cnncli.errors import UsageError
-from cnncli.lessons.learn_kernel import TARGETS, Target, learn, learn_kernel
+from cnncli.lessons.learn_kernel import TARGETS, LearnKernel, Target, learn
 from cnncli.lessons.numbers import random_input
 from cnncli.lessons.page import Page
 
@@ -34,7 +34,7 @@ def test_the_targets() -> None:
 @pytest.mark.parametrize("target", EXPECTED)
 def test_each_is_learned_within_a_hundredth_in_three_seconds(target: Target, plain: Plain) -> None:
     start = time.perf_counter()
-    text = plain(learn_kernel(target))
+    text = plain(LearnKernel(target=target).page())
     assert time.perf_counter() - start < 3
     assert "Every weight is within 0.01 of the target" in text
     course, _ = learn(random_input(12), torch.tensor(TARGETS[target], dtype=torch.float64))
@@ -47,20 +47,20 @@ def test_each_is_learned_within_a_hundredth_in_three_seconds(target: Target, pla
 
 def test_an_input_without_variety(plain: Plain) -> None:
     # On a constant input, only the sum of the weights matters.
-    text = plain(learn_kernel(input_="[[1,1,1],[1,1,1],[1,1,1]]", kernel="[[3,-1]]"))
+    text = plain(LearnKernel(input="[[1,1,1],[1,1,1],[1,1,1]]", kernel="[[3,-1]]").page())
     assert "the kernel is a different one" in text
     assert " 1.000 1.000" in text
 
 
 def test_nothing_can_be_learned_from_zeros(plain: Plain) -> None:
-    text = plain(learn_kernel(input_="[[0,0,0],[0,0,0],[0,0,0]]", kernel="[[3,-1]]"))
+    text = plain(LearnKernel(input="[[0,0,0],[0,0,0],[0,0,0]]", kernel="[[3,-1]]").page())
     assert "the kernel is a different one" in text
 
 
 def test_tasks_that_take_too_long_are_refused() -> None:
     with pytest.raises(UsageError, match="9x9 on an input of 18x18 takes too long"):
-        learn_kernel(kernel=ones(9, 9))
+        LearnKernel(kernel=ones(9, 9)).page()
     with pytest.raises(UsageError, match="takes too long"):
-        learn_kernel("sobel", ones(200, 200))
+        LearnKernel(target="sobel", input=ones(200, 200)).page()
     with pytest.raises(UsageError, match="does not fit"):
-        learn_kernel("sobel", ones(2, 2))
+        LearnKernel(target="sobel", input=ones(2, 2)).page()

@@ -7,9 +7,9 @@ import pytest
 
 from cnncli.config.config import bundled_configs
 from cnncli.errors import UsageError
-from cnncli.lessons.architecture import architecture
+from cnncli.lessons.architecture import Architecture
 from cnncli.lessons.page import Figures, LetterMap, Page
-from cnncli.lessons.receptive_field import receptive_field
+from cnncli.lessons.receptive_field import ReceptiveFieldGrowth
 
 Plain = Callable[[Page], str]
 
@@ -26,7 +26,7 @@ def drawing(page: Page) -> tuple[str, ...]:
 
 
 def test_lenet5_layer_by_layer(plain: Plain) -> None:
-    text = plain(receptive_field())
+    text = plain(ReceptiveFieldGrowth().page())
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  ") and line.split()}
     # Sizes 5, 6, 14, 16 and jumps 1, 2, 2, 4.
     assert [rows[name][5] for name in ("conv1", "avg_pool1", "conv2", "avg_pool2")] == ["5x5", "6x6", "14x14", "16x16"]
@@ -35,7 +35,7 @@ def test_lenet5_layer_by_layer(plain: Plain) -> None:
 
 def test_the_drawing_by_hand() -> None:
     # Unit 0,0 of conv2 sees pixels -2 to 11, of which 0 to 11 are real; avg_pool1 in its middle (4, 5 of 0 .. 11).
-    page = receptive_field(layer="conv2", at="0,0")
+    page = ReceptiveFieldGrowth(layer="conv2", at="0,0").page()
     rows = drawing(page)
     assert len(rows) == 28
     assert all(set(row[12:]) == {"."} and "." not in row[:12] for row in rows[:12])
@@ -44,13 +44,13 @@ def test_the_drawing_by_hand() -> None:
 
 
 def test_a_corner_unit_also_sees_padding(plain: Plain) -> None:
-    text = plain(receptive_field(layer="conv1", at="0,0"))
+    text = plain(ReceptiveFieldGrowth(layer="conv1", at="0,0").page())
     assert "sees 9 of 784 pixels (1%)" in text
     assert "its receptive field is 5x5. The rest of it is padding" in text
 
 
 def test_units_that_see_everything(plain: Plain) -> None:
-    text = plain(receptive_field(layer="linear1"))
+    text = plain(ReceptiveFieldGrowth(layer="linear1").page())
     assert "sees 784 of 784 pixels (100%)" in text
     assert "Every unit of this layer sees the whole input." in text
 
@@ -61,7 +61,7 @@ def test_gaps_are_drawn(tmp_path: Path) -> None:
         "data: {name: digits}\n"
         "model: {layers: [{conv: {out_channels: 1, kernel_size: 2, dilation: 3}}, flatten, logits]}\n"
     )
-    rows = drawing(receptive_field(str(config), at="1,2"))
+    rows = drawing(ReceptiveFieldGrowth(config=str(config), at="1,2").page())
     assert rows == ("........", "..1..1..", "........", "........", "..1..1..", "........", "........", "........")
 
 
@@ -77,12 +77,12 @@ def test_a_layer_is_drawn_only_where_the_target_sees_it(tmp_path: Path) -> None:
         "    - logits\n"
     )
     # conv2 does not read the unit of conv1 in the middle of the two pixels.
-    rows = drawing(receptive_field(str(config), "conv2", "1,2"))
+    rows = drawing(ReceptiveFieldGrowth(config=str(config), layer="conv2", at="1,2").page())
     assert rows == ("........", "..2..2..", *["........"] * 6)
 
 
 def test_large_inputs_are_drawn_smaller(plain: Plain) -> None:
-    page = receptive_field(layer="conv1", at="0,0", assignments=["data.size=224"])
+    page = ReceptiveFieldGrowth(layer="conv1", at="0,0", assignments=["data.size=224"]).page()
     text = plain(page)
     assert "Each character stands for 6x6 pixels." in text
     assert drawing(page)[0].startswith("1.")
@@ -99,11 +99,11 @@ def test_large_inputs_are_drawn_smaller(plain: Plain) -> None:
 )
 def test_layers_and_units_that_do_not_exist(layer: str, at: str | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        receptive_field(layer=layer, at=at)
+        ReceptiveFieldGrowth(layer=layer, at=at).page()
 
 
 def test_costs_of_lenet5(plain: Plain) -> None:
-    text = plain(architecture())
+    text = plain(Architecture().page())
     # 28 x 28 x 6 x 25 and 10 x 10 x 16 x 6 x 25; 48,120 of 61,706 parameters; 240,000 of 416,520 MACs.
     assert "28x28 positions x 6 kernels x depth 1 x 5x5 = 117,600 MACs" in text
     assert "10x10 positions x 16 kernels x depth 6 x 5x5 = 240,000 MACs" in text
@@ -115,5 +115,5 @@ def test_costs_of_lenet5(plain: Plain) -> None:
 
 @pytest.mark.parametrize("name", bundled_configs())
 def test_every_bundled_config_fits_80_columns(name: str, plain: Plain) -> None:
-    for page in (receptive_field(name), architecture(name)):
+    for page in (ReceptiveFieldGrowth(config=name).page(), Architecture(config=name).page()):
         assert max(map(len, plain(page).splitlines())) <= 80, plain(page)

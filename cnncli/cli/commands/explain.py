@@ -1,15 +1,17 @@
 """`cnncli explain`: the lecture, live; one command for each topic, built from the list of topics."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from cnncli.cli.app import PanelGroup
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.render.lesson import show_pages
-from cnncli.lessons.lecture import TOPICS, Topic, lecture
+from cnncli.lessons import LECTURE, TOPICS
+from cnncli.lessons.topic import Topic
 
 StepOption = Annotated[bool, typer.Option("--step", help="Wait for Enter before every step.")]
 
@@ -35,32 +37,43 @@ def _explain() -> None:
     """
 
 
-def _command(topic: Topic) -> Callable[..., None]:
-    """A function with the parameters and the docstring of a topic, and `--step` and `--debug`."""
+def _command(topic: type[Topic]) -> Callable[..., None]:
+    """A command whose options are the fields of a topic, and whose help is its docstring."""
 
-    def command(*, step: bool, debug: bool, **options: Any) -> None:  # noqa: ANN401  typer checks them
-        show_pages([topic.page(**options)], step=step)
+    def explain(*, step: bool, debug: bool, **options: Any) -> None:  # noqa: ANN401  typer checks them
+        show_pages([topic(**options).page()], step=step)
 
-    common = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        for name, annotation in (("step", StepOption), ("debug", DebugOption))
+    annotations = get_type_hints(topic, include_extras=True)
+    defaults = {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(topic)
+    }
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is dataclasses.MISSING else default,
+            annotation=annotations[name],
+        )
+        for name, default in defaults.items()
     ]
-    own = inspect.signature(topic.page).parameters.values()
-    command.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]  # typer reads it
-    command.__doc__ = topic.page.__doc__
-    return command
-
-
-for _topic in TOPICS:
-    app.command(_topic.name, rich_help_panel=_topic.group)(_command(_topic))
+    common = inspect.signature(explain_all).parameters.values()
+    parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in common]
+    explain.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
+    explain.__doc__ = topic.__doc__
+    return explain
 
 
 @app.command("all")
-def everything(step: StepOption = False, debug: DebugOption = False) -> None:
+def explain_all(step: StepOption = False, debug: DebugOption = False) -> None:
     """Every topic in the order of the lecture.
 
     Examples:
 
       cnncli explain all --step
     """
-    show_pages(lecture(), step=step)
+    show_pages((topic().page() for topic in LECTURE), step=step)
+
+
+for _topic in TOPICS:
+    app.command(_topic.name, rich_help_panel=_topic.group)(_command(_topic))

@@ -50,6 +50,6 @@ def pixel(
     if as_json:
         typer.echo(json.dumps([each.as_json() for each in layers], indent=2))
     else:
-        from cnncli.cli.render.table import show_dependent_units
+        from cnncli.cli.render.units import show_dependent_units
 
         show_dependent_units(place, layers)

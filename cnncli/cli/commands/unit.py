@@ -56,7 +56,7 @@ def unit(
     if as_json:
         typer.echo(json.dumps([fields[0].as_json() for fields in nested], indent=2))
     else:
-        from cnncli.cli.render.table import show_nested, show_unit
+        from cnncli.cli.render.units import show_nested, show_unit
 
         for fields in nested:
             show_unit(fields[0])
