@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnncli.library import inspect
+    from cnncli.library import inspect, load_run, train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "inspect"]
+__all__ = ["__version__", "inspect", "load_run", "train"]
 
 
 def __getattr__(name: str) -> object:
