@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnncli.config.document import Problem, parse_document
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import INPUT, Network, Node, lay_out
+from cnncli.fields import OneOf
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.memory import memory_of
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
@@ -476,8 +477,8 @@ def normalizes(layer: nn.Module, x: Tensor) -> bool:
 
 def choices(field: str) -> set[str]:
     """The types that a convolution takes as its `norm` or `activation`."""
-    (choice,) = (mark for mark in LAYERS["conv"].model_fields[field].metadata if hasattr(mark, "kinds"))
-    return {each.type_name() for each in choice.kinds.values()}
+    (choice,) = (mark for mark in LAYERS["conv"].model_fields[field].metadata if isinstance(mark, OneOf))
+    return {each.type_name() for each in choice.types.values()}
 
 
 def test_norms_and_activations_are_those_that_a_convolution_takes() -> None:
