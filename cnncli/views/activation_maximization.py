@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Self
 
+import typer
+
 from cnncli.drawing.sheet import Cell, Section, card, sheet
 from cnncli.views.patches import CARD_TILE, LARGEST, MOST_PADDING, TILE, crop_test_image, patch_panels, patch_tile
 from cnncli.views.units import (
@@ -25,7 +27,7 @@ from cnncli.views.units import (
     select_filters,
     top_activations,
 )
-from cnncli.views.view import Filters, Layers, Option, Picture, View
+from cnncli.views.view import Filters, Layers, Picture, View
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -68,7 +70,7 @@ class ActivationMaximization(View):
 
     layers: Layers = ()
     filters: Filters = ()
-    steps: Annotated[int, Option(flag="--steps", min=1, metavar="N", help="Steps of gradient ascent.")] = STEPS
+    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Steps of gradient ascent.")] = STEPS
 
     @classmethod
     def overview(cls, run: Run) -> Self:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+import typer
 
 from cnncli.config.network import INPUT
 from cnncli.drawing.canvas import text_width
@@ -17,7 +18,7 @@ from cnncli.drawing.color import NOT_FINITE, Scale
 from cnncli.drawing.grid import BAR_WIDTH, Bar, Strip, compose, room
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
-from cnncli.views.view import Layers, Option, Picture, View, dead_caption, select_layers
+from cnncli.views.view import Layers, Picture, View, dead_caption, select_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,11 +49,11 @@ class Kernels(View):
     layers: Layers = ()
     scale: Annotated[
         Literal["layer", "kernel", "run"],
-        Option(flag="--scale", help="What shares one color scale: a layer, each kernel (filter), or the whole run."),
+        typer.Option("--scale", help="What shares one color scale: a layer, each kernel (filter), or the whole run."),
     ] = "layer"
     sort: Annotated[
         Literal["norm"] | None,
-        Option(flag="--sort", help="Filters of the largest L2 norm first, under their own numbers."),
+        typer.Option("--sort", help="Filters of the largest L2 norm first, under their own numbers."),
     ] = None
 
     def pictures(self, run: Run) -> Iterator[Picture]:

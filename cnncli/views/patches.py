@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import typer
 
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
@@ -27,7 +28,7 @@ from cnncli.views.units import (
     select_filters,
     top_activations,
 )
-from cnncli.views.view import Filters, Layers, Option, Picture, View
+from cnncli.views.view import Filters, Layers, Picture, View
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,9 +67,9 @@ class Patches(View):
 
     layers: Layers = ()
     filters: Filters = ()
-    count: Annotated[int, Option(flag="--count", min=1, max=100, metavar="K", help="Patches for each filter.")] = 9
+    count: Annotated[int, typer.Option("--count", min=1, max=100, metavar="K", help="Patches for each filter.")] = 9
     per_image: Annotated[
-        int, Option(flag="--per-image", min=1, metavar="K", help="How many of them may come from one image.")
+        int, typer.Option("--per-image", min=1, metavar="K", help="How many of them may come from one image.")
     ] = 1
 
     def pictures(self, run: Run) -> Iterator[Picture]:

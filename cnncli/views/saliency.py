@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
 from cnncli.errors import UsageError, did_you_mean
-from cnncli.views.view import Images, Invert, Option, Picture, View, nodes_with_positions, read_images
+from cnncli.views.view import Images, Invert, Picture, View, nodes_with_positions, read_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,14 +59,14 @@ class Saliency(View):
     images: Images = ()
     method: Annotated[
         Literal["gradient", "smoothgrad", "integrated", "gradcam", "occlusion", "all"],
-        Option(flag="--method", help="Which method."),
+        typer.Option("--method", help="Which method."),
     ] = "all"
     target: Annotated[
         str | None,
-        Option(flag="--target", metavar="CLASS", help="The class to explain, instead of the predicted one."),
+        typer.Option("--target", metavar="CLASS", help="The class to explain, instead of the predicted one."),
     ] = None
     layer: Annotated[
-        str | None, Option(flag="--layer", metavar="NAME", help="For Grad-CAM, instead of the last layer with maps.")
+        str | None, typer.Option("--layer", metavar="NAME", help="For Grad-CAM, instead of the last layer with maps.")
     ] = None
     invert: Invert = False
 
