@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from cnncli.drawing.sheet import Cell, Section, card, sheet
+from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections
 from cnncli.views.patches import CARD_TILE, LARGEST, MOST_PADDING, TILE, crop_test_image, patch_panels, patch_tile
 from cnncli.views.units import (
     Patch,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cnncli.config.network import Node
     from cnncli.data.batches import Normalization
     from cnncli.drawing.color import Pixels
-    from cnncli.drawing.grid import Drawing
+    from cnncli.drawing.sheet import Drawing
     from cnncli.module import CnnModule
     from cnncli.run import Run
 
@@ -249,13 +249,13 @@ def draw_pairs(pairs: Sequence[Pair], *, title: str, captions: Sequence[str]) ->
         A drawing with a box for each (0, pair, 0), the one made, and (0, pair, 1), the real one.
     """
     cells = _cells(pairs, tile=TILE, largest=LARGEST)
-    return sheet([Section(cells=cells)], title=title, captions=captions, side_by_side=True)
+    return draw_sections([Section(cells=cells)], title=title, captions=captions, side_by_side=True)
 
 
 def _card(pairs: Sequence[Pair], *, title: str) -> Pixels:
     """As many pairs as a TensorBoard card has room for, small and with their activations only: uint8 (H, W, 3)."""
     cells = _cells([replace(pair, lines=[pair.short]) for pair in pairs], tile=CARD_TILE, largest=CARD_TILE)
-    return card(lambda count: [Section(cells=cells[:count])], len(cells), title=title, side_by_side=True)
+    return draw_card(lambda count: [Section(cells=cells[:count])], len(cells), title=title, side_by_side=True)
 
 
 def _cells(pairs: Sequence[Pair], *, tile: int, largest: int) -> list[Cell]:

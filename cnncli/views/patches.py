@@ -15,7 +15,7 @@ import numpy as np
 import typer
 
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
-from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
+from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections
 from cnncli.views.units import (
     Patch,
     TopActivations,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from cnncli.config.network import Node
     from cnncli.drawing.color import Color, Pixels
-    from cnncli.drawing.grid import Drawing
+    from cnncli.drawing.sheet import Drawing
     from cnncli.run import Run
 
 MOST_FILTERS = 16
@@ -150,7 +150,7 @@ def draw_patches(filters: Sequence[FilterPatches], *, title: str, captions: Sequ
         )
         for each in filters
     ]
-    return sheet(sections, title=title, captions=captions)
+    return draw_sections(sections, title=title, captions=captions)
 
 
 def _image_panel(cropped: CroppedImage) -> Panel:
@@ -172,7 +172,7 @@ def _card(filters: Sequence[FilterPatches], *, title: str) -> Pixels:
     sections = [
         Section(heading=each.heading, cells=[Cell(panels=[next(panels)]) for _ in each.patches]) for each in filters
     ]
-    return card(lambda count: sections[:count], len(sections), title=title)
+    return draw_card(lambda count: sections[:count], len(sections), title=title)
 
 
 def _picture(run: Run, node: Node, shown: Sequence[TopActivations], every: Sequence[TopActivations]) -> Picture:

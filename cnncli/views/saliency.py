@@ -14,7 +14,7 @@ import typer
 
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
-from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
+from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.views.view import Images, Invert, Picture, View, nodes_with_positions, read_images
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cnncli.config.network import Node
     from cnncli.drawing.color import Pixels, Values
-    from cnncli.drawing.grid import Drawing
+    from cnncli.drawing.sheet import Drawing
     from cnncli.run import InputImage, Run
 
 _log = logging.getLogger(__name__)
@@ -273,7 +273,7 @@ def draw_saliency(images: Sequence[ImageMaps], *, title: str, captions: Sequence
         Section(heading=each.heading, lines=each.lines, cells=_cells(each, TILE, lambda map_: (map_.range, map_.note)))
         for each in images
     ]
-    return sheet(sections, title=title, captions=[*captions, *legends])
+    return draw_sections(sections, title=title, captions=[*captions, *legends])
 
 
 def _card(images: Sequence[ImageMaps]) -> Pixels:
@@ -283,7 +283,7 @@ def _card(images: Sequence[ImageMaps]) -> Pixels:
         for number, each in enumerate(images)
     ]
     title = ", ".join((images[0].heading, *images[0].lines[:1]))
-    return card(lambda count: sections[:count], len(sections), title=title)
+    return draw_card(lambda count: sections[:count], len(sections), title=title)
 
 
 def _cells(image: ImageMaps, tile: int, below: Callable[[SaliencyMap], Sequence[str]]) -> list[Cell]:
