@@ -40,22 +40,22 @@ def inspected(name: str) -> LayerTable:
 
 def last_with_positions(inspection: LayerTable) -> Row | None:
     """The last row that has positions and a field that is narrower than everything."""
-    local = [row for row in inspection.rows if row.receptive_field and not row.receptive_field.is_global]
+    local = [row for row in inspection.rows if row.known_receptive_field and not row.known_receptive_field.is_global]
     return local[-1] if local else None
 
 
 def field(row: Row | None) -> str:
     """Name, size and jump of a row, per axis where they differ."""
-    if row is None or row.receptive_field is None:
+    if row is None or row.known_receptive_field is None:
         return "none"
-    of = row.receptive_field
+    of = row.known_receptive_field
     sizes, jumps = ({*map(str, each or ())} for each in (of.size, of.jump))
     return f"{row.name}: {' x '.join(sorted(sizes))} / {' x '.join(sorted(jumps))}"
 
 
 def unknown(inspection: LayerTable) -> str:
     """How many rows have no field, and why the first has none."""
-    rows = [row for row in inspection.rows if row.receptive_field is None]
+    rows = [row for row in inspection.rows if row.known_receptive_field is None]
     return f"{len(rows)} of {len(inspection.rows)}; {rows[0].unknown}" if rows else "none"
 
 
