@@ -200,10 +200,6 @@ def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
         assert [row.name for row in rows] == names
         is_global = [bool(field and field.is_global) for field in (row.known_receptive_field for row in rows)]
         assert is_global == [False, True, True]
-            False,
-            True,
-            True,
-        ]
         assert [row.coverage for row in rows] == [Fraction(25, 64)] * 3
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.module import CnnModule
-from cnncli.views.patches import Patch, crop_patch, images_at_once, most_exciting
+from cnncli.views.units import Patch, crop_patch, images_at_once, top_activations
 
 Build = Callable[..., CnnModule]
 
@@ -37,26 +37,26 @@ def test_the_largest_values_are_found(build: Build, per_image: int, batch: int) 
         build("[{conv: {out_channels: 3, kernel_size: 3, activation: tanh}}]", (2, 7, 6)),
         normal(30, 2, 7, 6),
     )
-    found = most_exciting(model, ["conv1"], torch.split(images, batch), count=9, per_image=per_image)["conv1"]
+    found = top_activations(model, ["conv1"], torch.split(images, batch), count=9, per_image=per_image)["conv1"]
     with torch.no_grad():
         maps = model.outputs(images, ["conv1"])["conv1"]
-    for number, excited in enumerate(found):
+    for number, top in enumerate(found):
         units = [(maps[i, number, r, c].item(), i, (r, c)) for i in range(30) for r in range(5) for c in range(4)]
-        assert (excited.lowest, excited.highest) == (min(units)[0], max(units)[0])
+        assert (top.lowest, top.highest) == (min(units)[0], max(units)[0])
         of_each_image: dict[int, list[tuple[float, int, tuple[int, int]]]] = {}
         for unit in sorted(units, reverse=True):
             of_each_image.setdefault(unit[1], []).append(unit)
         allowed = sorted((unit for each in of_each_image.values() for unit in each[:per_image]), reverse=True)
-        assert excited.filter == number
-        assert [(each.value, each.image, each.place) for each in excited.best] == allowed[:9]
+        assert top.filter == number
+        assert [(each.value, each.image, each.position) for each in top.best] == allowed[:9]
 
 
 def test_of_equal_values_the_first_image_comes_first(build: Build) -> None:
     model = build("[{conv: {out_channels: 1, kernel_size: 1}}, relu]", (1, 3, 3))
     images = normal(1, 1, 3, 3).expand(12, 1, 3, 3)
     for batch in (1, 5, 12):
-        (excited,) = most_exciting(model, ["conv1"], torch.split(images, batch), count=4)["conv1"]
-        assert [each.image for each in excited.best] == [0, 1, 2, 3]
+        (top,) = top_activations(model, ["conv1"], torch.split(images, batch), count=4)["conv1"]
+        assert [each.image for each in top.best] == [0, 1, 2, 3]
 
 
 def test_a_dead_filter_is_constant_and_a_silent_one_is_not(build: Build) -> None:
@@ -66,9 +66,14 @@ def test_a_dead_filter_is_constant_and_a_silent_one_is_not(build: Build) -> None
         model.get_parameter("conv1.conv.bias").copy_(torch.tensor([-1.0, 0.0]))
     images = -torch.ones(5, 1, 3, 3)
     images[4, 0, 1, 2] = 0.5
-    dead, alive = most_exciting(model, ["conv1"], torch.split(images, 2), count=2)["conv1"]
-    assert (dead.constant, dead.highest) == (True, 0)
-    assert (alive.constant, alive.best[0].image, alive.best[0].place, alive.best[0].value) == (False, 4, (1, 2), 0.5)
+    dead, alive = top_activations(model, ["conv1"], torch.split(images, 2), count=2)["conv1"]
+    assert (dead.is_constant, dead.highest) == (True, 0)
+    assert (alive.is_constant, alive.best[0].image, alive.best[0].position, alive.best[0].value) == (
+        False,
+        4,
+        (1, 2),
+        0.5,
+    )
 
 
 def test_numbers_of_a_layer_without_positions(build: Build) -> None:
@@ -76,13 +81,13 @@ def test_numbers_of_a_layer_without_positions(build: Build) -> None:
         build("[flatten, {linear: {out_features: 5, activation: relu}}, logits]", (1, 4, 4)),
         normal(8, 1, 4, 4),
     )
-    found = most_exciting(model, ["linear1", "logits1"], torch.split(images, 3), count=20)
+    found = top_activations(model, ["linear1", "logits1"], torch.split(images, 3), count=20)
     assert {name: len(each) for name, each in found.items()} == {"linear1": 5, "logits1": 3}
     assert [len(each.best) for each in found["logits1"]] == [8, 8, 8]
     with torch.no_grad():
         logits = model(images)
     assert [each.best[0].image for each in found["logits1"]] == logits.argmax(0).tolist()
-    assert found["logits1"][0].best[0].place == ()
+    assert found["logits1"][0].best[0].position == ()
 
 
 def test_fewer_images_at_once_for_a_large_network(build: Build) -> None:
@@ -171,7 +176,7 @@ def check(model: CnnModule, places: list[tuple[int, int]] | list[tuple[()]]) -> 
     inspection, name = inspection_of(model), model.network.nodes[-1].name
     image = normal(1, *SIZE)
     for place in places:
-        patch = crop_patch(inspection, name, place, image, beyond=3)
+        patch = crop_patch(inspection, name, place, image, most_padding=3)
         if patch.padding.all():
             with torch.no_grad():
                 blind = model(torch.full((1, 1, *SIZE), torch.nan))[(0, slice(None), *place)]
@@ -207,7 +212,7 @@ def inside(patch: Patch) -> tuple[range, range]:
 def test_pixels_that_dilation_leaves_out_are_marked_and_really_left_out(build: Build) -> None:
     model = build(NETWORKS["dilation"], (1, *SIZE))
     image = normal(1, *SIZE)
-    patch = crop_patch(inspection_of(model), "conv2", (3, 4), image, beyond=3)
+    patch = crop_patch(inspection_of(model), "conv2", (3, 4), image, most_padding=3)
     assert patch.unread.any()
     changed = image.clone()
     top, left = patch.rows[0], patch.columns[0]
@@ -221,21 +226,24 @@ def test_pixels_that_dilation_leaves_out_are_marked_and_really_left_out(build: B
 def test_padding_is_counted_as_the_kernel_counts_it(build: Build) -> None:
     image = torch.arange(1.0, 37).view(1, 6, 6)
     odd = inspection_of(build("[{conv: {out_channels: 1, kernel_size: 5, padding: same}}]", (1, 6, 6)))
-    corner = crop_patch(odd, "conv1", (0, 0), image, beyond=9)
+    corner = crop_patch(odd, "conv1", (0, 0), image, most_padding=9)
     assert (corner.rows, corner.columns) == ((-2, 2), (-2, 2))
     assert corner.pixels.tolist() == [
         [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 1, 2, 3], [0, 0, 7, 8, 9], [0, 0, 13, 14, 15]]
     ]
     assert corner.padding.int().tolist() == [[1] * 5, [1] * 5, *[[1, 1, 0, 0, 0]] * 3]
     even = inspection_of(build("[{conv: {out_channels: 1, kernel_size: 4, padding: same}}]", (1, 6, 6)))
-    assert crop_patch(even, "conv1", (0, 5), image, beyond=9).padding.int().tolist() == [[1] * 4, *[[0, 0, 1, 1]] * 3]
-    kept = crop_patch(odd, "conv1", (0, 0), image, beyond=1)
+    assert crop_patch(even, "conv1", (0, 5), image, most_padding=9).padding.int().tolist() == [
+        [1] * 4,
+        *[[0, 0, 1, 1]] * 3,
+    ]
+    kept = crop_patch(odd, "conv1", (0, 0), image, most_padding=1)
     assert (kept.rows, kept.columns, kept.padding.shape) == ((-1, 2), (-1, 2), (4, 4))
 
 
 def test_a_unit_of_padding_alone_sees_nothing(build: Build) -> None:
     inspection = inspection_of(build("[{conv: {out_channels: 1, kernel_size: 1, padding: 2}}]", (1, 4, 4)))
-    patch = crop_patch(inspection, "conv1", (0, 3), torch.ones(1, 4, 4), beyond=1)
+    patch = crop_patch(inspection, "conv1", (0, 3), torch.ones(1, 4, 4), most_padding=1)
     assert patch.padding.tolist() == [[True]]
     assert not patch.pixels.any()
 
@@ -262,8 +270,8 @@ def test_a_motif_is_cut_from_where_it_was_planted(build: Build, layer: str, size
         kernel.copy_(2 * motif[::step, ::step] - 1)
     images = torch.rand(20, 1, 20, 24, generator=torch.Generator().manual_seed(4)) * 0.2 + 0.4
     images[13, 0, 6 : 6 + size[0], 10 : 10 + size[1]] = motif
-    (excited,) = most_exciting(model, ["conv1"], torch.split(images, 8), count=1)["conv1"]
-    (best,) = excited.best
-    patch = crop_patch(inspection_of(model), "conv1", best.place, images[best.image], beyond=9)
+    (top,) = top_activations(model, ["conv1"], torch.split(images, 8), count=1)["conv1"]
+    (best,) = top.best
+    patch = crop_patch(inspection_of(model), "conv1", best.position, images[best.image], most_padding=9)
     assert (best.image, patch.rows, patch.columns) == (13, (6, 5 + size[0]), (10, 9 + size[1]))
     assert torch.equal(patch.pixels[0], motif)

@@ -1,17 +1,30 @@
-"""Images made to excite units, against optima that are known and against images drawn at random."""
+"""Images made to activate units, against known optima, against random images, and read back from the pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from cnncli.config.network import Node
 from cnncli.data.batches import Normalization
+from cnncli.drawing.grid import Drawing
+from cnncli.drawing.layout import CARD, PAGE
 from cnncli.module import CnnModule
-from cnncli.views.activation_maximization import Adam, Unit, center, maximize
+from cnncli.run import Run
+from cnncli.views import activation_maximization
+from cnncli.views.activation_maximization import ActivationMaximization, Unit, center_unit, maximize
+from cnncli.views.patches import Patches
+from cnncli.views.saliency import Saliency
+from cnncli.views.view import Picture
 
 Build = Callable[..., CnnModule]
+
+RunOf = Callable[..., Run]
+
+
 CONV = "conv: {out_channels: 3, kernel_size: 3, padding: same, activation: relu}"
 
 
@@ -34,7 +47,7 @@ def test_of_a_linear_filter_the_best_patch_is_the_sign_of_its_kernel(build: Buil
     with torch.no_grad():
         kernel.copy_(torch.sign(kernel))
     node = last(model)
-    units = [Unit(filter=number, place=center(node)) for number in range(4)]
+    units = [Unit(filter=number, position=center_unit(node)) for number in range(4)]
     made = maximize(model, node, units, normalization=used, seed=0, jitter=0)
     bias = model.get_parameter("conv1.conv.bias").detach()
     for number, (image, value) in enumerate(zip(made.images, made.values, strict=True)):
@@ -47,7 +60,7 @@ def test_of_a_linear_filter_the_best_patch_is_the_sign_of_its_kernel(build: Buil
 
 def test_the_value_is_that_of_the_image_and_pixels_stay_in_range(build: Build) -> None:
     model, used = build(f"[{{{CONV}}}, {{max_pool: 2}}, flatten, logits]", (2, 8, 8)), normalization(2)
-    units = [Unit(filter=number, place=()) for number in range(3)]
+    units = [Unit(filter=number, position=()) for number in range(3)]
     made = maximize(model, last(model), units, normalization=used, seed=1, jitter=1, steps=20)
     assert made.images.min() >= 0
     assert made.images.max() <= 1
@@ -71,13 +84,13 @@ def test_the_value_is_that_of_the_image_and_pixels_stay_in_range(build: Build) -
 def test_more_than_any_of_many_random_images_reach(build: Build, layers: str) -> None:
     model, used = build(layers, (1, 10, 10)), normalization(1)
     node = last(model)
-    units = [Unit(filter=number, place=center(node)) for number in range(node.shape[0])]
+    units = [Unit(filter=number, position=center_unit(node)) for number in range(node.shape[0])]
     made = maximize(model, node, units, normalization=used, seed=0, jitter=0)
     drawn = torch.rand(4000, 1, 10, 10, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         values = model(prepared(drawn, used))
     for unit, value in zip(units, made.values, strict=True):
-        assert value >= values[(slice(None), unit.filter, *unit.place)].max()
+        assert value >= values[(slice(None), unit.filter, *unit.position)].max()
 
 
 def test_a_unit_that_is_silent_at_the_start_wakes_up(build: Build) -> None:
@@ -86,13 +99,15 @@ def test_a_unit_that_is_silent_at_the_start_wakes_up(build: Build) -> None:
     with torch.no_grad():
         model.kernels()["conv1"].fill_(1.0)
         model.get_parameter("conv1.conv.bias").fill_(-20.0)
-    (value,) = maximize(model, last(model), [Unit(filter=0, place=(2, 2))], normalization=used, seed=0, jitter=0).values
+    (value,) = maximize(
+        model, last(model), [Unit(filter=0, position=(2, 2))], normalization=used, seed=0, jitter=0
+    ).values
     assert value == pytest.approx(9 * 0.7 / 0.2 - 20)
 
 
 def test_the_same_bits_again_and_the_same_image_in_other_company(build: Build) -> None:
     model, used = build(f"[{{{CONV}}}, {{max_pool: 2}}, {{{CONV}}}, flatten, logits]", (1, 8, 8)), normalization(1)
-    units = [Unit(filter=number, place=()) for number in range(3)]
+    units = [Unit(filter=number, position=()) for number in range(3)]
     first, again = (
         maximize(model, last(model), units, normalization=used, seed=0, jitter=1, steps=10) for _ in range(2)
     )
@@ -107,18 +122,71 @@ def test_the_same_bits_again_and_the_same_image_in_other_company(build: Build) -
 def test_the_model_is_left_as_it_was(build: Build) -> None:
     model = build(f"[{{{CONV}}}, flatten, logits]", (1, 6, 6))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    maximize(model, last(model), [Unit(filter=0, place=())], normalization=normalization(1), seed=0, jitter=1, steps=3)
+    maximize(
+        model, last(model), [Unit(filter=0, position=())], normalization=normalization(1), seed=0, jitter=1, steps=3
+    )
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_adam_steps_as_torchs_does() -> None:
-    slopes = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(0))
-    theirs = torch.zeros(4, 3, requires_grad=True)
-    optimizer = torch.optim.Adam([theirs], 0.1)
-    ours, adam = torch.zeros(4, 3), Adam(theirs)
-    for slope in slopes:
-        theirs.grad = slope.clone()
-        optimizer.step()
-        ours = ours - 0.1 * adam.direction(slope)
-    assert torch.allclose(ours, theirs, atol=1e-6)
+SMALL = "[{conv: {out_channels: 3, kernel_size: 3, padding: same, activation: relu}}, {max_pool: 2}, flatten, logits]"
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randint(256, shape, generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Drawing]]:
+    """The drawings that are made, with the boxes of their panels."""
+    found: list[Drawing] = []
+    draw = activation_maximization.draw_pairs
+
+    def keep(*arguments: Any, **named: Any) -> Drawing:
+        found.append(draw(*arguments, **named))
+        return found[-1]
+
+    monkeypatch.setattr("cnncli.views.activation_maximization.draw_pairs", keep)
+    yield found
+    assert all(drawing.pixels.shape[1] <= PAGE.width for drawing in found)
+
+
+def test_what_is_made_stands_beside_the_best_real_patch(drawn: list[Drawing], run_of: RunOf) -> None:
+    """The kernel wants white left and black right; every such edge in an image of bars is as good as another."""
+    images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+    images[1, :, :, :4] = 200
+    run = run_of("[{conv: {out_channels: 1, kernel_size: 2}}, flatten, logits]", images)
+    with torch.no_grad():
+        run.model.kernels()["conv1"].copy_(torch.tensor([[1.0, -1.0], [1.0, -1.0]]))
+        run.model.get_parameter("conv1.conv.bias").zero_()
+    (picture,) = ActivationMaximization(layers=["conv1"]).pictures(run)
+    made, real = (drawn[0].colors(drawn[0].boxes[0, 0, panel])[..., 0].tolist() for panel in (0, 1))
+    assert made == [[255, 0], [255, 0]]
+    assert real == [[200, 0], [200, 0]]
+    assert picture.numbers == {"made": 1, "made_at_least_real": 1}
+    # Normalized, white and black are 1 / 0.3 apart; two rows of that.
+    assert [tile.label for tile in picture.tiles] == [
+        f"filter 0, made {2 / 0.3:.4g}", f"filter 0, real {2 * 200 / 255 / 0.3:.4g}"
+    ]  # fmt: skip
+
+
+def test_classes_come_with_the_convolutions_and_alone_in_the_overview(drawn: list[Drawing], run_of: RunOf) -> None:
+    run = run_of(SMALL, noise(4, 1, 8, 8))
+    tags = [picture.tag for picture in ActivationMaximization(steps=2).pictures(run)]
+    assert tags == ["activation_maximization/01_conv1", "activation_maximization/04_logits1"]
+    (classes,) = ActivationMaximization.overview(run).pictures(run)
+    assert classes.tag == "activation_maximization/04_logits1"
+    assert len(drawn[-1].boxes) == 6
+    assert drawn[-1].colors(drawn[-1].boxes[0, 0, 0]).shape == (8, 8, 3)
+
+
+def test_all_that_is_shown_is_the_same_again(drawn: list[Drawing], run_of: RunOf) -> None:
+    run = run_of(SMALL, noise(4, 1, 8, 8))
+
+    def everything() -> list[Picture]:
+        return [*Patches().pictures(run), *Saliency().pictures(run), *ActivationMaximization(steps=5).pictures(run)]
+
+    for first, again in zip(everything(), everything(), strict=True):
+        assert np.array_equal(first.pixels, again.pixels)
+        assert first.card is not None
+        assert first.card.shape == (CARD.height, CARD.width, 3), "TensorBoard shows it pixel for pixel"

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
 from cnncli.module import CnnModule
-from cnncli.views import saliency
-from cnncli.views.saliency import (
-    attribution,
+from cnncli.views import attribution
+from cnncli.views.attribution import (
+    complete_gradients,
     grad_cam,
     gradient,
     integrated_gradients,
     occlusion,
-    placed,
+    occlusion_window,
+    overlay,
     smooth_gradient,
-    window_of,
 )
 
 Build = Callable[..., CnnModule]
@@ -87,7 +87,7 @@ def test_a_map_is_placed_at_the_middles_of_the_fields(build: Build) -> None:
     model = build("[{conv: {out_channels: 1, kernel_size: [3, 1], stride: [4, 2]}}]", (1, 7, 4))
     fields = receptive_fields(graph_of(model.network, ""))["conv1"]
     assert isinstance(fields, ReceptiveFields)
-    over = placed(torch.tensor([[0.0, 4.0], [8.0, 12.0]]), fields.axes, (7, 4))
+    over = overlay(torch.tensor([[0.0, 4.0], [8.0, 12.0]]), fields.axes, (7, 4))
     assert over[0].tolist() == [0, 2, 4, 4]
     assert over[:, 0].tolist() == [0, 0, 2, 4, 6, 8, 8]
     assert over[3, 1] == 6
@@ -100,7 +100,7 @@ def test_a_map_is_placed_also_where_bins_are_uneven_or_all_see_the_same(build: B
         fields = receptive_fields(graph_of(model.network, ""))[name]
         assert isinstance(fields, ReceptiveFields)
         cam = normal(*model.network.nodes[-1].shape[1:])
-        over = placed(cam, fields.axes, (7, 7))
+        over = overlay(cam, fields.axes, (7, 7))
         assert over.shape == (7, 7)
         assert over[3, 3] == pytest.approx(float(cam[cam.shape[0] // 2, cam.shape[1] // 2]))
         assert (over.min(), over.max()) >= (cam.min(), torch.tensor(-torch.inf))
@@ -123,8 +123,8 @@ def test_occlusion_against_every_window_by_hand(build: Build) -> None:
 
 
 def test_windows_suit_the_image() -> None:
-    assert window_of((28, 28)) == ((4, 4), (2, 2))
-    assert window_of((8, 32)) == ((1, 5), (1, 2))
+    assert occlusion_window((28, 28)) == ((4, 4), (2, 2))
+    assert occlusion_window((8, 32)) == ((1, 5), (1, 2))
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
@@ -134,7 +134,7 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_logits(build: Buil
     with torch.no_grad():
         logits = model(torch.stack([image, black]))
     for target in range(3):
-        found = attribution(model, image, target, baseline=black)
+        found = complete_gradients(model, image, target, baseline=black)
         difference = (logits[0, target] - logits[1, target]).item()
         assert found.parts.sum().item() == pytest.approx(difference, rel=0.003)
         assert found.error == pytest.approx(abs(found.parts.sum().item() / difference - 1), abs=1e-5)
@@ -143,15 +143,15 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_logits(build: Buil
 def test_steps_are_added_until_the_sum_is_right(build: Build) -> None:
     """On a network without a bend one point is as good as many; on one with ReLU, in most places, it is not."""
     black, image = torch.full((1, 8, 8), -0.4), normal(1, 8, 8)
-    straight = attribution(build("[flatten, logits]", (1, 8, 8)), image, 0, baseline=black)
-    assert straight.steps == saliency.STEPS
+    straight = complete_gradients(build("[flatten, logits]", (1, 8, 8)), image, 0, baseline=black)
+    assert straight.steps == attribution.STEPS
     assert straight.error < 1e-5
     bent = build(SMALL, (1, 8, 8))
     coarse = integrated_gradients(bent, image, 0, baseline=black, steps=2).sum()
     with torch.no_grad():
         logits = bent(torch.stack([image, black]))[:, 0]
     assert abs(coarse / (logits[0] - logits[1]) - 1) > 0.01
-    assert attribution(bent, image, 0, baseline=black).steps > saliency.STEPS
+    assert complete_gradients(bent, image, 0, baseline=black).steps > attribution.STEPS
 
 
 # Against another implementation
@@ -242,7 +242,7 @@ def maps_of(model: CnnModule, image: Tensor, target: int) -> dict[str, Tensor]:
         "gradient": gradient(model, image[None], target)[0, 0].abs(),
         "smoothgrad": smooth_gradient(model, image, target, seed=0)[0].abs(),
         "integrated": integrated_gradients(model, image, target, baseline=black, steps=64)[0].abs(),
-        "gradcam": placed(grad_cam(model, image, target, layer="conv2"), fields.axes, (SIDE, SIDE)),
+        "gradcam": overlay(grad_cam(model, image, target, layer="conv2"), fields.axes, (SIDE, SIDE)),
         "occlusion": occlusion(model, image, target, fill=black, size=(3, 3), stride=(1, 1)).abs(),
     }
 

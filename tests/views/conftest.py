@@ -1,4 +1,4 @@
-"""Runs whose kernels were set by hand, and two ways to read pictures back: from the file, and from the event file."""
+"""Networks and runs with random weights or weights set by hand, and two ways to read their pictures back."""
 
 import hashlib
 import io
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import safetensors.torch
+import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
     EventAccumulator,
@@ -21,6 +22,17 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from torch import Tensor
 
 from cnncli.cli.app import main
+from cnncli.config.config import Config
+from cnncli.config.data import DataSpec
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.log import LogSpec
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import lay_out
+from cnncli.config.train import TrainSpec
+from cnncli.data.batches import Normalization
+from cnncli.data.images import ImageSet
+from cnncli.module import CnnModule
+from cnncli.run import Run, RunData
 
 Pixels = npt.NDArray[np.uint8]
 Plant = Callable[[Mapping[str, Tensor]], Path]
@@ -39,6 +51,77 @@ train: {epochs: 1, batch_size: 128, seed: 3, optimizer: {adamw: {lr: 1e-2}}}
 log: {probes: 2, images: 3}
 """
 FRAME = [120, 120, 120]
+
+
+def random_model(layers: str | list[str], shape: tuple[int, ...], *, classes: int = 3, seed: int = 0) -> CnnModule:
+    """A network in evaluation mode with random weights; its output may have any shape."""
+    layers = layers if isinstance(layers, str) else f"[{', '.join(layers)}]"
+    problems: list[Problem] = []
+    document = parse_document(f"model:\n  layers: {layers}\n", name="test")
+    channels, height, width = shape
+    network = lay_out(read_blueprint(document, problems), (channels, height, width), classes, problems)
+    assert all("the network ends" in each.message for each in problems), problems
+    model = CnnModule(network).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
+            if name.endswith("running_var"):
+                tensor.abs_().add_(0.1)
+    return model
+
+
+@pytest.fixture
+def build() -> Callable[..., CnnModule]:
+    """Builds a network: `random_model`."""
+    return random_model
+
+
+@pytest.fixture
+def run_of(tmp_path: Path) -> Callable[..., Run]:
+    """Makes a run of a network and its test images: by default labels go round the classes cat, dog and owl."""
+
+    def make(
+        model: str | CnnModule,
+        images: Tensor,
+        labels: Tensor | None = None,
+        *,
+        classes: tuple[str, ...] = ("cat", "dog", "owl"),
+        normalization: Normalization | None = None,
+    ) -> Run:
+        if isinstance(model, str):
+            model = random_model(model, images.shape[1:], classes=len(classes))
+        labels = torch.arange(len(images)) % len(classes) if labels is None else labels
+        data = RunData(
+            splits={"test": (ImageSet(images=images, labels=labels), None)},
+            normalization=normalization or Normalization(mean=(0.4,) * images.shape[1], std=(0.3,) * images.shape[1]),
+        )
+        config = Config(
+            name="test",
+            document=parse_document("{}", name="test"),
+            data=DataSpec(name="digits"),
+            train=TrainSpec(),
+            log=LogSpec(),
+            network=model.network,
+            classes=classes,
+        )
+        return Run(path=tmp_path, config=config, model=model, epoch=1, step=7, load_data=lambda: data)
+
+    return make
+
+
+@pytest.fixture
+def run_of_three(run_of: Callable[..., Run]) -> Callable[..., Run]:
+    """Makes a run whose logits are ten times the three pixels of its image, from 0 to 10."""
+
+    def make(pixels: list[list[int]], labels: list[int]) -> Run:
+        images = torch.tensor(pixels, dtype=torch.uint8).view(-1, 1, 1, 3)
+        run = run_of("[flatten, logits]", images, torch.tensor(labels), normalization=Normalization.none(1))
+        run.model.load_state_dict({"logits1.weight": 10 * torch.eye(3), "logits1.bias": torch.zeros(3)})
+        return run
+
+    return make
 
 
 def call(*arguments: object) -> int:
