@@ -222,7 +222,10 @@ def _receptive_fields() -> list[Block]:
         Paragraph("The receptive field (RF) of three stacked 3x3 convolutions, in pixels per axis:"),
         Table(("dilations", "RF after each", "pixels used"), tuple(rows)),
         Formula("RF grows by dilation x (kernel - 1): 3 + 2x2 + 4x2 = 15"),
-        Paragraph("With a constant dilation of 2, all weights fall on every other pixel. The others are never used."),
+        Paragraph(
+            "With a constant dilation of 2, the weights of all layers fall on every second pixel. The others are never "
+            "used."
+        ),
     ]
 
 

@@ -127,7 +127,9 @@ def size_formula(size: Sequence[int], window: SlidingWindow) -> list[Block]:
 def legend(window: SlidingWindow) -> Paragraph:
     """Explains brackets, dots and question marks."""
     dots = " Dots are the padding: zeros around the input." if any(window.padding) else ""
-    return Paragraph(f"Brackets mark the numbers under the window.{dots} A question mark is not computed yet.")
+    return Paragraph(
+        f"Brackets mark the numbers under the window.{dots} Question marks are numbers that are not computed yet."
+    )
 
 
 def window_steps(

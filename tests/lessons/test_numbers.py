@@ -8,7 +8,6 @@ from PIL import Image
 
 from cnncli.errors import UsageError
 from cnncli.lessons.numbers import read_numbers, read_pair
-from cnncli.lessons.sliding_window import SlidingWindow
 
 
 def read(text: str | Path, *dimensions: int) -> list[object]:
@@ -116,13 +115,3 @@ def test_pairs() -> None:
 def test_pairs_that_cannot_be_read(text: str) -> None:
     with pytest.raises(UsageError, match=r"--stride: .* is neither an integer of at least 1"):
         read_pair(text, option="--stride", minimum=1)
-
-
-def test_the_window_must_fit() -> None:
-    with pytest.raises(UsageError, match="the window of 4x1 does not fit into the input of 3x3"):
-        SlidingWindow((4, 1)).check_fits((3, 3))
-    with pytest.raises(UsageError, match=r"\(5x5 with its dilation\) does not fit"):
-        SlidingWindow((2, 2), dilation=(4, 4)).check_fits((3, 3))
-    with pytest.raises(UsageError, match="more than can be followed by hand"):
-        SlidingWindow((2, 2), padding=(9999, 9999)).check_fits((3, 3))
-    SlidingWindow((4, 4), padding=(1, 0)).check_fits((2, 4))
