@@ -108,18 +108,6 @@ class CenterUnit:
     trained: EffectiveField
     untrained: EffectiveField
 
-    def as_json(self) -> dict[str, Any]:
-        """The numbers, with percentages as strings: `{"trained": {"20": 3, ...}, ...}`."""
-        return {
-            "layer": self.layer,
-            "unit": list(self.unit),
-            "images": self.images,
-            "rows": list(self.rows),
-            "columns": list(self.columns),
-            "trained": {str(share): side for share, side in self.trained.sides.items()},
-            "untrained": {str(share): side for share, side in self.untrained.sides.items()},
-        }
-
 
 def measure(run: Run, layer: str | None, *, images: int) -> CenterUnit:
     """Measure a layer over the first test images of a run; the last layer with positions, if none is named.
