@@ -55,7 +55,7 @@ def test_numbers_worked_by_hand() -> None:
     assert found.confusion.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
 
 
-def test_two_very_sure_predictions_of_can_be_told_apart() -> None:
+def test_high_confidences_differ() -> None:
     """In single precision both would be 1."""
     surer, sure = predictions_of(torch.tensor([[25.0, 0], [20.0, 0]]), torch.tensor([0, 0])).confidence
     assert sure < surer < 1
