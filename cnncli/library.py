@@ -5,6 +5,7 @@ They print nothing; messages go to the logger `cnncli`.
 
 import json
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -114,7 +115,7 @@ def train(
     config: str | Path | Config,
     *,
     out: str | Path = "runs",
-    data_dir: str | Path = "data",
+    data_dir: str | Path | None = None,
     device: "torch.device | DeviceName" = "auto",
     overrides: Mapping[str, Any] | None = None,
     **settings: Any,  # noqa: ANN401  any value of a config
@@ -133,7 +134,7 @@ def train(
     Args:
         config: a config, its path, or the name of a bundled config.
         out: the folder in which the run directory is made, `<out>/<name>-<YYYYmmdd-HHMMSS>`.
-        data_dir: the folder with the data sets.
+        data_dir: the directory of data sets and downloads; by default `$CNNCLI_DATA`, else `data`.
         device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
         overrides: other fields of the config: `{"data.size": 16}`.
         **settings: fields of the config's `train` section: `epochs`, `batch_size`, `seed`, `optimizer`, ...
@@ -156,7 +157,7 @@ def train(
     from cnncli.training.progress import Progress
     from cnncli.training.run_directory import RunDirectory
 
-    data_dir = Path(data_dir)
+    data_dir = _data_dir(data_dir)
     fields = {f"train.{name}": value for name, value in settings.items()} | dict(overrides or {})
     assignments = [f"{field}={json.dumps(value)}" for field, value in fields.items()]
     if isinstance(config, Config):
@@ -173,7 +174,9 @@ def train(
     return load_run(run.path, data_dir=data_dir, device=used)
 
 
-def load_run(path: str | Path, *, data_dir: str | Path = "data", device: "torch.device | DeviceName" = "cpu") -> "Run":
+def load_run(
+    path: str | Path, *, data_dir: str | Path | None = None, device: "torch.device | DeviceName" = "cpu"
+) -> "Run":
     """Load a run with its best weights.
 
     >>> import cnncli
@@ -194,7 +197,7 @@ def load_run(path: str | Path, *, data_dir: str | Path = "data", device: "torch.
 
     Args:
         path: the run directory.
-        data_dir: the folder with the data sets.
+        data_dir: the directory of data sets and downloads; by default `$CNNCLI_DATA`, else `data`.
         device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
@@ -206,4 +209,9 @@ def load_run(path: str | Path, *, data_dir: str | Path = "data", device: "torch.
     from cnncli.training.device import resolve_device
 
     used = resolve_device(device) if isinstance(device, str) else device
-    return load_run(Path(path), data_dir=Path(data_dir), device=used)
+    return load_run(Path(path), data_dir=_data_dir(data_dir), device=used)
+
+
+def _data_dir(given: str | Path | None) -> Path:
+    """The same default as that of `--data-dir`."""
+    return Path(given if given is not None else os.environ.get("CNNCLI_DATA") or "data")
