@@ -109,7 +109,7 @@ def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
     with ExitStack() as started:
 
         def start(*arguments: object, program: tuple[str, ...] = ("-m", "cnncli")) -> subprocess.Popen[str]:
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--standsingle", "--nproc-per-node", "2"]
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
             command = [*launcher, *program, *map(str, arguments)]
             pipe = subprocess.PIPE
             process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -233,7 +233,7 @@ def test_an_interrupted_run_is_resumed(
 
     (command,) = re.findall(r"^resume with: (.*)$", err, re.MULTILINE)
     arguments = shlex.split(command)
-    assert arguments[:7] == ["torchrun", "--standsingle", "--nproc-per-node", "2", "-m", "cnncli", "train"]
+    assert arguments[:7] == ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "cnncli", "train"]
     assert arguments[7:9] == ["--resume", str(run.path)]
     if number == signal.SIGINT:
         process = torchrun(*arguments[6:])
