@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from cnncli.capture.mode import evaluation_mode
 from cnncli.config.config import Config, read_config
 from cnncli.config.network import Network, Node
-from cnncli.data.batches import Batches, Normalization
+from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings, fit_image, original_of
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
@@ -90,7 +90,7 @@ class Predictions:
         return counts.numpy()
 
 
-def predict(model: nn.Module, batches: Batches) -> Predictions:
+def predict(model: nn.Module, batches: ImageBatches) -> Predictions:
     """Run a model over every batch in eval mode, without gradients.
 
     Args:
@@ -317,7 +317,7 @@ class Run:
 
     def batches(
         self, images: ImageSet | None = None, *, indices: Tensor | None = None, batch_size: int | None = None
-    ) -> Batches:
+    ) -> ImageBatches:
         """Images as inputs of the network, in order.
 
         Args:
@@ -325,7 +325,7 @@ class Run:
             indices: of the images to use; all by default.
             batch_size: by default the fastest for the network.
         """
-        return Batches(
+        return ImageBatches(
             self.test if images is None else images,
             batch_size=batch_size or evaluation_batch_size(self.network, self.device),
             normalization=self.data.normalization,
