@@ -2,14 +2,14 @@
 
 How a page is written for this:
 
-- `sh` blocks hold one command per line. In `console` blocks, lines that begin with `$ ` are commands, followed by their
-  output, where `...` stands for the rest of a line and, alone, for any number of lines. Runs of blanks and the numbers
-  that a training prints are not compared.
-- The commands of a page run in order, in one folder that has the bundled `configs/` and a run called `RUN`. Trainings use
-  the embedded digits and few epochs. `torchrun` runs in its own process. Commands of other programs, and those that need
-  several machines, are listed in `NOT_RUN`.
-- `yaml` blocks are configs; missing sections are added. A block that begins with `# name.yaml` is a file for the commands
-  after it, which may be a broken one.
+- `sh` blocks hold one command per line. In `console` blocks, lines that begin with `$ ` are commands, followed by
+  their output, where `...` stands for the rest of a line and, alone, for any number of lines. Runs of blanks and the
+  numbers that a training prints are not compared.
+- The commands of a page run in order, in one folder that has the bundled `configs/` and a run called `RUN`. Trainings
+  use the embedded digits and few epochs. `torchrun` runs in its own process. Commands of other programs, and those
+  that need several machines, are listed in `NOT_RUN`.
+- `yaml` blocks are configs; missing sections are added. A block that begins with `# name.yaml` is a file for the
+  commands after it, which may be a broken one.
 - In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.config`) must exist.
 - Under a heading of `docs/config.md` that is in `FIELDS`, the table lists all fields of the model, the default as it
   would be written in YAML, and a * at the principal field.
