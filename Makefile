@@ -1,5 +1,5 @@
 .PHONY: check
 
-# Everything that must pass, in an environment of its own: see .ci/run.
+# All checks, in a separate environment: see .ci/run.
 check:
 	.ci/run

@@ -26,7 +26,7 @@ class InMemory:
 def in_memory(settings: Settings, config: str, *assignments: str, memory_format: torch.memory_format) -> InMemory:
     """The data set of a config."""
     spec = read(settings, config, *assignments).data
-    dataset = load_dataset(spec, data_dir=settings.data_dir, notify=lambda message: None)
+    dataset = load_dataset(spec, data_dir=settings.data_dir)
     images = dataset.train.images.float().div_(255)
     mean, std = images.mean(), images.std()
     test = dataset.test.images.float().div_(255)
@@ -51,7 +51,7 @@ def epoch_after_epoch(settings: Settings, network: str, channels_last: bool) -> 
     batch_size = read(settings, network).train.batch_size
     model = NETWORKS[network]().to(memory_format=layout)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[read(settings, network).train.optimizer.kind](model.parameters(), lr=1e-3, fused=True)
+    optimizer = kinds[read(settings, network).train.optimizer.type](model.parameters(), lr=1e-3, fused=True)
 
     def epoch(_: int) -> Numbers:
         model.train()

@@ -105,7 +105,10 @@ def ours(settings: Settings, scene: Scene, way: Way) -> Contender:
         if way == "the first time":
             shutil.rmtree(data_dir / FOLDER, ignore_errors=True)
         drop_from_page_cache(data_dir / FOLDER)
-        with memory_watched() as memory, patch.object(image_files, "_IN_MEMORY", sys.maxsize * (way == "in memory")):
+        with (
+            memory_watched() as memory,
+            patch.object(image_files, "_MAX_IN_MEMORY", sys.maxsize * (way == "in memory")),
+        ):
             began = perf_counter()
             experiment = prepare(config, data_dir=data_dir, device=torch.device("cpu"))
             seconds = [perf_counter() - began]
@@ -115,7 +118,7 @@ def ours(settings: Settings, scene: Scene, way: Way) -> Contender:
         return numbers_of(seconds, memory)
 
     if way == "found again":
-        with patch.object(image_files, "_IN_MEMORY", 0):
+        with patch.object(image_files, "_MAX_IN_MEMORY", 0):
             prepare(config, data_dir=data_dir, device=torch.device("cpu"))
     return two_epochs
 

@@ -16,7 +16,7 @@ import torchvision
 
 from benchmarks.measure import Comparison, Contender, Missing, Numbers, Settings, compare
 from cnncli.capture.graph import graph_of_module, load_graph
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 SHAPE = (3, 224, 224)
 

@@ -51,7 +51,7 @@ def convnet_by_seed(settings: Settings, target: float) -> Contender:
     os.environ["KERAS_BACKEND"] = "torch"  # read when it is imported
     keras = importlib.import_module("keras")
     spec = ours.read(settings, "two_convolutions").data
-    dataset = load_dataset(spec, data_dir=settings.data_dir, notify=lambda message: None)
+    dataset = load_dataset(spec, data_dir=settings.data_dir)
     (images, labels), (test_images, test_labels) = (
         ((part.images.permute(0, 2, 3, 1).numpy() / 255).astype("float32"), part.labels.numpy())
         for part in (dataset.train, dataset.test)

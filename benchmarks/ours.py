@@ -13,6 +13,7 @@ from benchmarks.measure import Contender, Numbers, Settings
 from cnncli.cli.render.training import TrainingDisplay
 from cnncli.config.config import Config, read_config
 from cnncli.experiment.setup import Experiment, prepare
+from cnncli.experiment.train import build_step
 from cnncli.training.device import keep_freed_memory
 from cnncli.training.evaluate import evaluate
 from cnncli.training.loop import Epoch, fit
@@ -39,17 +40,12 @@ def ready(settings: Settings, config: str, *assignments: str) -> Experiment:
 
 def epochs_of(experiment: Experiment, display: TrainingDisplay, *, epochs: int) -> Iterator[Epoch]:
     """As `cnncli.experiment.train` has them, without the files of a run."""
-    spec = experiment.config.train
     return fit(
-        experiment.training,
+        build_step(experiment),
         experiment.train,
         experiment.validation,
         classes=len(experiment.config.classes),
         epochs=epochs,
-        label_smoothing=spec.label_smoothing,
-        clip_norm=spec.clip_norm,
-        bf16=experiment.bf16,
-        compiled=spec.compile,
         progress=display.progress,
     )
 
@@ -62,7 +58,7 @@ def watched() -> Iterator[TrainingDisplay]:
         sys.stderr, os.environ["FORCE_COLOR"] = nothing, "1"
         try:
             display = TrainingDisplay("live")
-            with display.shown():
+            with display.live():
                 yield display
         finally:
             sys.stderr = error

@@ -2,7 +2,7 @@
 
 Two ways to see it. By turns: the whole training with the config's own `log:`, and with nothing but the curves, each
 from the first step to its results in a run directory of its own; loading the data does not count. Inside one run: the
-seconds that pass in the logbook, against the rest of the training, which has the checkpoints that are written at the
+seconds in the TensorBoard log, against the rest of the training, which includes the checkpoints that are written at the
 same steps. The second is the finer measure: two trainings of a minute differ by more than pictures cost.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks import ours
 from benchmarks.measure import Comparison, Contender, Numbers, Settings, compare
-from cnncli.experiment.tensorboard_log import Logbook
+from cnncli.experiment.tensorboard_log import TensorBoardLog
 from cnncli.experiment.train import train_run
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
@@ -27,7 +27,7 @@ WRITES = ("begin", "draw", "epoch", "end")
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """Pictures and curves against curves alone, and the logbook against all else in a run."""
+    """Pictures and curves against curves alone, and the TensorBoard log against all else in a run."""
     inside: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         contenders = {
@@ -36,14 +36,14 @@ def run(settings: Settings) -> list[Comparison]:
         }
         rounds = settings.rounds_or(5)
         (whole,) = compare("a training", contenders, rounds=rounds, warmup=settings.warmup)
-    logbook = inside[-rounds:]
-    rest = [all_of_it - part for all_of_it, part in zip(whole.values["with pictures"], logbook, strict=True)]
-    values = {"in the logbook": logbook, "the rest of the training": rest}
+    log = inside[-rounds:]
+    rest = [all_of_it - part for all_of_it, part in zip(whole.values["with pictures"], log, strict=True)]
+    values = {"in the TensorBoard log": log, "the rest of the training": rest}
     return [whole, Comparison(title="inside one run", unit="s", values=values)]
 
 
 def _training(settings: Settings, folder: Path, *assignments: str, inside: list[float] | None = None) -> Contender:
-    """Seconds from the first page of a run to its results; `inside` gets those that pass in the logbook."""
+    """Seconds from the first page of a run to its results; `inside` gets those that pass in the TensorBoard log."""
     quick = ("train.epochs=1",) if settings.quick else ()
 
     def training(_: int) -> Numbers:
@@ -58,7 +58,6 @@ def _training(settings: Settings, folder: Path, *assignments: str, inside: list[
                 resumed=False,
                 progress=Progress(),
                 stop=lambda: False,
-                notify=print,
             ):
                 pass
             whole = time.perf_counter() - began
@@ -71,9 +70,9 @@ def _training(settings: Settings, folder: Path, *assignments: str, inside: list[
 
 @contextmanager
 def _clocked() -> Iterator[list[float]]:
-    """While it lasts, the seconds spent in a logbook's methods are added up in the one number of the list."""
+    """While it lasts, the seconds spent in the log's methods are added up in the one number of the list."""
     spent = [0.0]
-    plain = {name: getattr(Logbook, name) for name in WRITES}
+    plain = {name: getattr(TensorBoardLog, name) for name in WRITES}
     depth = [0]
 
     def clocked(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,9 +89,9 @@ def _clocked() -> Iterator[list[float]]:
         return timed
 
     for name, method in plain.items():
-        setattr(Logbook, name, clocked(method))
+        setattr(TensorBoardLog, name, clocked(method))
     try:
         yield spent
     finally:
         for name, method in plain.items():
-            setattr(Logbook, name, method)
+            setattr(TensorBoardLog, name, method)

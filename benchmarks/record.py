@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from benchmarks.measure import Comparison, Settings
-from cnncli.training.metadata import collect_meta
+from cnncli.training.metadata import collect_metadata
 
 
 def circumstances(settings: Settings, words: Sequence[str]) -> dict[str, Any]:
-    """Machine, versions, threads, commit, date and command, as in a run's meta.json."""
-    meta = collect_meta(device=torch.device("cpu"), data_files={}, command=["python", "-m", "benchmarks", *words])
+    """Machine, versions, threads, commit, date and command, as in a run's metadata.json."""
+    meta = collect_metadata(device=torch.device("cpu"), data_files={}, command=["python", "-m", "benchmarks", *words])
     for of_a_run in ("data", "precision", "processes"):
         del meta[of_a_run]
     return {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}", **meta, "threads": settings.threads}

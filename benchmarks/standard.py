@@ -84,7 +84,7 @@ def accuracy_of(model: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, t
 def write_digits(root: Path) -> Path:
     """The embedded digits as the files of MNIST, for a quick run."""
     spec = ours.read(Settings(quick=True), "two_convolutions").data
-    dataset = load_dataset(spec, data_dir=root, notify=lambda message: None)
+    dataset = load_dataset(spec, data_dir=root)
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part, images in (("train", dataset.train), ("t10k", dataset.test)):

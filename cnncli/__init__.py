@@ -10,9 +10,13 @@ __all__ = ["__version__", "inspect"]
 
 
 def __getattr__(name: str) -> object:
-    """`cnncli.inspect` is loaded when it is first asked for: `import cnncli` alone stays light."""
-    if name == "inspect":
-        from cnncli.library import inspect
+    """Import a function of the library on first use, so that `import cnncli` stays light."""
+    if name in __all__:
+        from cnncli import library
 
-        return inspect
+        return getattr(library, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,17 +1,15 @@
-"""The program's way in: `cnncli`, and `python -m cnncli`."""
+"""The entry point of the program: `cnncli`, and `python -m cnncli`."""
 
-import gc
 import sys
+
+from cnncli.cli.imports import garbage_collector_off
 
 
 def main() -> None:
-    """Run the program. Ctrl-C while it is still being imported ends it without a traceback."""
-    # What is imported stays: to look for garbage in it is a tenth of the time of a short command. `ListedCommand` turns
-    # the collector on again before a command does anything.
-    gc.disable()
+    """Run the program. Ctrl-C ends it without a traceback, also while it is being imported."""
     try:
-        from cnncli.cli.app import main as run
-
+        with garbage_collector_off():
+            from cnncli.cli.app import main as run
         run()
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,29 +1,30 @@
-"""The errors a user can meet, each with the exit code of the command that met it.
+"""The errors a user can meet, each with the exit code of a command that it ends, and suggestions for misspelled words.
 
-CnncliError          1   and cnncli's own bugs
-├── ServerError      1   TensorBoard could not be started, or ended by itself
-├── UsageError       2   an argument that means nothing
-├── ConfigError      3   the YAML file, or what it describes, is wrong
+CnncliError          1   and bugs of cnncli itself
+├── ServerError      1   TensorBoard did not start, or stopped
+├── UsageError       2   an invalid argument
+├── ConfigError      3   an invalid config, or one that describes no network
 ├── DataError        4   images or labels are missing or damaged
-├── RunError         5   a checkpoint or a run directory cannot be used
-├── DivergedError    6   training produced a number that is not finite
-├── DiskError        7   nothing more can be written
-├── DeviceError      8   the device, or its memory, is not there
+├── RunError         5   a checkpoint or run directory cannot be used
+├── DivergedError    6   a loss or gradient is not finite
+├── DiskError        7   a file cannot be written
+├── DeviceError      8   the device is missing or out of memory
 ├── Interrupted    130   Ctrl-C, after a checkpoint
 └── Terminated     143   SIGTERM, after a checkpoint
 
-Our own bugs are `assert`s and ordinary exceptions, never one of these.
+Bugs of cnncli are `assert`s and ordinary exceptions, never one of these.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
 class CnncliError(Exception):
-    """Something a user can put right.
+    """An error that the user can fix.
 
     Args:
         message: what is wrong and where.
-        remedy: what to do about it, one line or several.
+        remedy: how to fix it, one line or several.
     """
 
     exit_code: ClassVar[int] = 1
@@ -35,11 +36,11 @@ class CnncliError(Exception):
 
 
 class ServerError(CnncliError):
-    """TensorBoard could not be started, or ended by itself."""
+    """TensorBoard did not start, or stopped."""
 
 
 class UsageError(CnncliError):
-    """An argument that means nothing here."""
+    """An invalid argument."""
 
     exit_code = 2
 
@@ -51,42 +52,62 @@ class ConfigError(CnncliError):
 
 
 class DataError(CnncliError):
-    """Images or labels that are missing, damaged or of the wrong kind."""
+    """Images or labels that are missing, damaged or of the wrong type."""
 
     exit_code = 4
 
 
 class RunError(CnncliError):
-    """A checkpoint or run directory that is missing, damaged, or belongs to something else."""
+    """A checkpoint or run directory that is missing, damaged, or does not match."""
 
     exit_code = 5
 
 
 class DivergedError(CnncliError):
-    """Training met a loss or gradient that is not finite."""
+    """A loss or gradient that is not finite."""
 
     exit_code = 6
 
 
 class DiskError(CnncliError):
-    """Nothing more can be written where the output goes."""
+    """A file that cannot be written."""
 
     exit_code = 7
 
 
 class DeviceError(CnncliError):
-    """A device that is not there, or whose memory is exhausted."""
+    """A device that is missing or out of memory."""
 
     exit_code = 8
 
 
 class Interrupted(CnncliError):  # noqa: N818  nothing went wrong: the user asked for it
-    """Ctrl-C ended the work, after a checkpoint."""
+    """Ctrl-C, after a checkpoint."""
 
     exit_code = 130
 
 
 class Terminated(CnncliError):  # noqa: N818  likewise
-    """SIGTERM ended the work, after a checkpoint."""
+    """SIGTERM, after a checkpoint."""
 
     exit_code = 143
+
+
+_MAX_LISTED = 40
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The end of a message about an unknown word: `. Did you mean conv?`, else the choices if there are few."""
+    choices = list(choices)
+    near = nearest(word, choices)
+    if near:
+        return f". Did you mean {near}?"
+    return f". Choose one of: {', '.join(choices)}" if 0 < len(choices) <= _MAX_LISTED else ""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The choice most similar to a word, ignoring case; empty if none is similar."""
+    from difflib import get_close_matches
+
+    lower = {choice.lower(): choice for choice in choices}
+    return next((lower[near] for near in get_close_matches(word.lower(), lower, n=1)), "")

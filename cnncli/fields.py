@@ -57,20 +57,20 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
-class Kind(Spec):
+class Choice(Spec):
     """One of several things a config may choose by name.
 
-    Subclasses add `kind: Literal["word"] = "word"`, the word in the YAML, and may name in `principal` the field that a
+    Subclasses add `type: Literal["word"] = "word"`, the word in the YAML, and may name in `principal` the field that a
     scalar stands for.
     """
 
-    kind: str
+    type: str
     principal: ClassVar[str | None] = None
 
     @classmethod
-    def word(cls) -> str:
-        """The word that chooses this kind in a config."""
-        return str(cls.model_fields["kind"].default)
+    def type_name(cls) -> str:
+        """The word that chooses this type in a config."""
+        return str(cls.model_fields["type"].default)
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -78,17 +78,17 @@ class Kind(Spec):
     ) -> dict[str, Any]:
         """The schema of the fields alone: the word that chooses them stands around them."""
         written = handler(schema)
-        handler.resolve_ref_schema(written)["properties"].pop("kind", None)
+        handler.resolve_ref_schema(written)["properties"].pop("type", None)
         return written
 
     @model_serializer(mode="wrap")
     def _as_written(self, dump: SerializerFunctionWrapHandler) -> Any:  # noqa: ANN401  a word or a mapping, as in YAML
         body = dump(self)
-        kind = body.pop("kind")
+        kind = body.pop("type")
         return {kind: body} if body else kind
 
 
-def open_choice(value: object, kinds: Mapping[str, type[Kind]], what: str) -> tuple[str, dict[str, Any]]:
+def open_choice(value: object, kinds: Mapping[str, type[Choice]], what: str) -> tuple[str, dict[str, Any]]:
     """Split a choice as written into its word and its fields.
 
     Args:
@@ -106,16 +106,16 @@ def open_choice(value: object, kinds: Mapping[str, type[Kind]], what: str) -> tu
     else:
         found = f"the keys {', '.join(map(str, value))}" if isinstance(value, dict) and value else repr(value)
         raise PydanticCustomError(
-            "choice_form", "expected a word or a mapping with one key, found {found}", {"found": found, "what": what}
+            "choice_form", "must be a name or a mapping with one key, found {found}", {"found": found, "what": what}
         )
     if word not in kinds:
         raise PydanticCustomError(
-            "unknown_word", "there is no {what} {word}", {"what": what, "word": str(word), "choices": sorted(kinds)}
+            "unknown_word", "unknown {what}: {word}", {"what": what, "word": str(word), "choices": sorted(kinds)}
         )
     return word, open_body(body, kinds[word])
 
 
-def open_body(body: object, kind: type[Kind]) -> dict[str, Any]:
+def open_body(body: object, kind: type[Choice]) -> dict[str, Any]:
     """The fields of a choice, with a scalar or a list put where the kind's principal field is."""
     if body is None:
         return {}
@@ -125,7 +125,7 @@ def open_body(body: object, kind: type[Kind]) -> dict[str, Any]:
         raise PydanticCustomError(
             "no_principal",
             "{word} takes no single value; its fields are {fields}",
-            {"word": kind.word(), "fields": ", ".join(f for f in kind.model_fields if f != "kind") or "none"},
+            {"word": kind.type_name(), "fields": ", ".join(f for f in kind.model_fields if f != "type") or "none"},
         )
     return {kind.principal: body}
 
@@ -139,27 +139,27 @@ class OneOf:
     """
 
     what: str
-    kinds: Mapping[str, type[Kind]]
+    kinds: Mapping[str, type[Choice]]
     none: bool
 
     def __init__(
-        self, what: str, *kinds: type[Kind], aliases: Mapping[str, type[Kind]] | None = None, none: bool = False
+        self, what: str, *kinds: type[Choice], aliases: Mapping[str, type[Choice]] | None = None, none: bool = False
     ) -> None:
         object.__setattr__(self, "what", what)
-        object.__setattr__(self, "kinds", {kind.word(): kind for kind in kinds} | dict(aliases or {}))
+        object.__setattr__(self, "kinds", {kind.type_name(): kind for kind in kinds} | dict(aliases or {}))
         object.__setattr__(self, "none", none)
 
     def _open(self, value: object) -> object:
         if self.none and value == "none":
             return None
-        if value is None or isinstance(value, Kind):
+        if value is None or isinstance(value, Choice):
             return value
         word, body = open_choice(value, self.kinds, self.what)
-        return {"kind": self.kinds[word].word(), **body}
+        return {"type": self.kinds[word].type_name(), **body}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401  pydantic's protocol
         tagged = core_schema.tagged_union_schema(
-            {kind.word(): handler.generate_schema(kind) for kind in self.kinds.values()}, discriminator="kind"
+            {kind.type_name(): handler.generate_schema(kind) for kind in self.kinds.values()}, discriminator="type"
         )
         chosen = core_schema.nullable_schema(tagged) if self.none else tagged
         return core_schema.no_info_before_validator_function(self._open, chosen)
@@ -172,7 +172,7 @@ class OneOf:
         ]
         fields = {word: handler(kind.__pydantic_core_schema__) for word, kind in self.kinds.items()}
         for word, kind in self.kinds.items():
-            handler.resolve_ref_schema(fields[word])["properties"].pop("kind", None)
+            handler.resolve_ref_schema(fields[word])["properties"].pop("type", None)
             if kind.principal is not None:
                 scalar = handler.resolve_ref_schema(fields[word])["properties"][kind.principal]
                 fields[word] = {"anyOf": [fields[word], scalar]}

@@ -1,49 +1,77 @@
-"""Writing that survives a crash, and says what is wrong when the disk will take no more."""
+"""Atomic writes that survive a crash, and disk errors explained to the user."""
 
 import errno
 import json
 import os
+import re
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cnncli.errors import DiskError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNFINISHED = ".part"
+"""The extension of a file that `atomic_write` has not completed."""
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What safetensors, NumPy and torch say instead of an `errno`.
+_DISK_FULL_MESSAGE = re.compile(
+    rf"\(os error ({'|'.join(map(str, _DISK_FULL))})\)|\d+ requested and \d+ written"
+    r"|PytorchStreamWriter failed writing|inline_container\.cc.* unexpected pos \d+"
+)
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it."""
+    """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment, whatever happens, the old or the new content is there in whole."""
-    beside = path.with_name(f".{path.name}.new")
-    with disk_errors_explained(path):
+@contextmanager
+def atomic_write(path: Path, *, option: str = "--out") -> Iterator[BinaryIO]:
+    """Open a file for writing; after a crash at any time `path` has either its old or all of its new content.
+
+    Several processes may write the same file: the last one to finish wins.
+
+    Args:
+        path: the file.
+        option: the option that chooses another place, for the error message.
+
+    Raises:
+        DiskError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
+    with disk_errors_explained(path, option=option):
         try:
-            write_file(beside, content)
-            beside.replace(path)
-        except OSError:
-            with suppress(OSError):
-                beside.unlink(missing_ok=True)
-            raise
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         sync_directory(path.parent)
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file with `atomic_write`."""
+    with atomic_write(path) as file:
+        file.write(content)
+
+
 def replace_json(path: Path, value: Mapping[str, Any]) -> None:
-    """`replace_file` with a JSON object, indented for people."""
+    """Write a JSON object, indented, with `atomic_write`."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     replace_file(path, f"{text}\n".encode())
 
 
 def sync_directory(path: Path) -> None:
-    """Wait until the disk has the names in a directory; Windows has no such call."""
+    """Wait until the names in a directory are on the disk; Windows has no such call."""
     if sys.platform != "win32":
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -52,14 +80,21 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error means that the disk or a quota is full, whichever library raised it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _DISK_FULL
+    return _DISK_FULL_MESSAGE.search(str(error)) is not None
+
+
 @contextmanager
-def disk_errors_explained(path: Path) -> Iterator[None]:
-    """Turn an OSError while writing at `path` into a DiskError with its remedy."""
+def disk_errors_explained(path: Path, *, option: str = "--out") -> Iterator[None]:
+    """Turn an OSError while writing at `path` into a DiskError; `option` chooses another place."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            remedy = f"free some space on the disk that holds {path.parent}, or choose another with --out"
+        if is_disk_full(error):
+            remedy = f"free some space on the disk that holds {path.parent}, or choose another with {option}"
         else:
-            remedy = f"see that {path.parent} may be written to, or choose another place with --out"
+            remedy = f"check that {path.parent} is writable, or choose another place with {option}"
         raise DiskError(f"{path}: cannot be written: {error.strerror or error}", remedy=remedy) from error

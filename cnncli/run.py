@@ -1,82 +1,91 @@
-"""A network that somebody trained, and the images that it is asked about.
+"""A trained network with its weights, classes, data and predictions.
 
-Letters: N images, C channels, (H, W) image.
+Letters: N images, K classes, C channels, (H, W) image.
 """
 
+import logging
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from cnncli.config.config import read_config
+from cnncli.capture.mode import evaluation_mode
+from cnncli.config.config import Config, read_config
 from cnncli.config.network import Network, Node
-from cnncli.config.problems import did_you_mean
 from cnncli.data.batches import Batches, Normalization
-from cnncli.data.decode import UnreadableImageError, decode, original_of, refusing_bombs
+from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings, fit_image, original_of
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
-from cnncli.training.device import room_for_images
-from cnncli.training.evaluate import confusion_counts, evaluating, evaluation_batch_size
+from cnncli.training.device import DeviceName, resolve_device, room_for_images
+from cnncli.training.evaluate import Evaluation, confusion_counts, evaluate, evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
 
+_log = logging.getLogger(__name__)
+
 Labels: TypeAlias = npt.NDArray[np.int64]
-Shares: TypeAlias = npt.NDArray[np.float64]
+Probabilities: TypeAlias = npt.NDArray[np.float64]
+Split: TypeAlias = Literal["train", "val", "test"]
+ImageLike: TypeAlias = "str | Path | Image.Image | npt.NDArray[Any]"
+
+_BRIGHTNESS_IMAGES = 1000
+"""Test images from which the brightness of the data set is estimated."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions:
-    """Every single answer; `training.evaluate` sums answers up where they are computed, and keeps none.
+    """What a network predicts for labeled images.
 
     Attributes:
-        labels: int64 (N,), what the images show.
+        labels: int64 (N,).
         predicted: int64 (N,), the class of the largest logit.
         probabilities: float64 (N, K), the softmax of the logits.
     """
 
     labels: Labels
     predicted: Labels
-    probabilities: Shares
+    probabilities: Probabilities
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def classes(self) -> int:
-        """K, how many classes there are."""
+        """K, the number of classes."""
         return int(self.probabilities.shape[1])
 
     @property
-    def confidence(self) -> Shares:
-        """float64 (N,), the probability of the class that was predicted."""
+    def confidence(self) -> Probabilities:
+        """float64 (N,), the probability of the predicted class."""
         return self.probabilities[np.arange(len(self)), self.predicted]
 
     @property
-    def right(self) -> npt.NDArray[np.bool_]:
+    def correct(self) -> npt.NDArray[np.bool_]:
         """bool (N,), whether the prediction is the label."""
         return np.equal(self.labels, self.predicted)
 
     @property
     def accuracy(self) -> float:
-        """The share of images that are right."""
-        return float(self.right.mean())
+        """The fraction of correct predictions."""
+        return float(self.correct.mean())
 
     @property
     def confusion(self) -> Labels:
-        """int64 (K, K), `confusion[label, predicted]` numbers of images."""
+        """int64 (K, K), `confusion[label, predicted]` is a number of images."""
         counts = confusion_counts(torch.from_numpy(self.labels), torch.from_numpy(self.predicted), self.classes)
         return counts.numpy()
 
@@ -85,20 +94,20 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
     """Run a model over every batch in eval mode, without gradients.
 
     Args:
-        model: gives logits (N, K); left in the mode it was in.
-        batches: unshuffled and not augmented: the answers come in their order.
+        model: gives logits (N, K); its mode is restored.
+        batches: neither shuffled nor augmented; the predictions are in their order.
     """
     labels, logits = [], []
-    with evaluating(model), torch.inference_mode():
+    with evaluation_mode(model), torch.inference_mode():
         for images, truth in batches.epoch(1):
             labels.append(truth)
             logits.append(model(images))  # (N, K)
-    return answers(torch.cat(logits), torch.cat(labels))
+    return predictions_of(torch.cat(logits), torch.cat(labels))
 
 
-def answers(logits: Tensor, labels: Tensor) -> Predictions:
-    """Logits (N, K) and int64 labels (N,), on any device, as predictions."""
-    # In double precision on the CPU (MPS has none), so that the surest answers do not all round to 1.
+def predictions_of(logits: Tensor, labels: Tensor) -> Predictions:
+    """Predictions from logits (N, K) and labels int64 (N,), on any device."""
+    # In double precision on the CPU (MPS has none), so that the highest probabilities do not all round to 1.
     exact = logits.detach().cpu().double()
     return Predictions(
         labels=labels.cpu().numpy(),
@@ -107,16 +116,36 @@ def answers(logits: Tensor, labels: Tensor) -> Predictions:
     )
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a network predicts for one image.
+
+    Attributes:
+        prediction: the name of the most probable class.
+        probability: its probability.
+        probabilities: class -> probability, the highest first.
+    """
+
+    prediction: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+    def __repr__(self) -> str:
+        return f"<Prediction {self.prediction}: {self.probability:.2%}>"
+
+
 @dataclass(frozen=True, eq=False)
 class InputImage:
-    """A picture: as people see it, uint8 (C, H, W), as the network gets it, float (C, H, W), and what it is called.
+    """An image that a network is applied to.
 
     Attributes:
         name: for people: `test image 3 (class 7)`, or the path of a file.
-        argument: as it is written on a command line, with `--invert` behind it where it was inverted.
-        slug: for tags and file names: `test-3`, or the file's name without its ending.
-        label: position of its class; None for a picture of one's own.
-        notes: what was done to a picture of one's own, and what may be wrong with it, a sentence each.
+        argument: as it is written on a command line, followed by `--invert` if it was inverted.
+        slug: for tags and file names: `test-3`, or the file's name without its suffix.
+        picture: uint8 (C, H, W).
+        image: the network's input, float (C, H, W), normalized.
+        label: the index of its class; None for an image file.
+        notes: one sentence each on how an image file was changed and what may be wrong with it.
     """
 
     name: str
@@ -129,45 +158,116 @@ class InputImage:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class RunData:
+    """The images of a run.
+
+    Attributes:
+        splits: name of a split -> images, and the indices of those that belong to it (all with None).
+        normalization: of the training images.
+    """
+
+    splits: Mapping[Split, tuple[ImageSet, Tensor | None]]
+    normalization: Normalization
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """The best weights of a run in their network, its test images, and how it prepares images.
+    """A trained network. Everything but the model needs the data set, which is loaded when it is first used.
 
     Attributes:
         path: the run's directory.
-        model: in evaluation mode.
-        classes: their names, in the order of the labels.
-        test: images that were never learned from, never chosen by.
-        normalization: that of the training.
-        seed: of the training; the weights before the first step follow from it.
+        config: the config, with its overrides.
+        model: the network with the best weights, in eval mode.
         epoch, step: of the weights.
+        load_data: loads the images.
     """
 
     path: Path
+    config: Config
     model: CnnModule
-    classes: tuple[str, ...]
-    test: ImageSet
-    normalization: Normalization
-    seed: int
     epoch: int
     step: int
+    load_data: Callable[[], RunData]
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: epoch {self.epoch}>"
+
+    def predict(self, images: "ImageLike | Sequence[ImageLike]") -> list[Prediction]:
+        """Predict the class of images, which are resized and converted to the channels of the network.
+
+        Needs the data set: pixels are normalized with the mean and standard deviation of the training images.
+
+        Args:
+            images: a path, a PIL image or an array, or a sequence of these. Arrays are (H, W), (H, W, C) with 1, 3 or 4
+                channels, or (N, H, W) and (N, H, W, C) for several images; uint8, or floating point from 0 to 1.
+
+        Returns:
+            A prediction for each image.
+
+        Raises:
+            UsageError: a file is not an image, or an array has another shape or type.
+            DataError: the data set is unavailable.
+        """
+        channels, height, width = self.network.input_shape
+        pixels = [_to_pixels(image, channels=channels, size=(height, width)) for image in _split_images(images)]
+        if not pixels:
+            return []
+        stacked = torch.from_numpy(np.stack(pixels))  # (N, C, H, W)
+        unlabeled = ImageSet(images=stacked, labels=torch.zeros(len(pixels), dtype=torch.int64))
+        probabilities = predict(self.model, self.batches(unlabeled)).probabilities  # (N, K)
+        return [
+            Prediction(
+                prediction=self.classes[order[0]],
+                probability=float(row[order[0]]),
+                probabilities={self.classes[k]: float(row[k]) for k in order},
+            )
+            for row, order in zip(probabilities, np.argsort(-probabilities, axis=1, kind="stable"), strict=True)
+        ]
+
+    def evaluate(self, split: Split = "test") -> Evaluation:
+        """Loss, accuracy and confusion matrix on the images of a split, as in `results.json`.
+
+        Needs the data set.
+
+        Args:
+            split: `test`, `val` or `train`.
+
+        Raises:
+            UsageError: the run has no such split.
+            DataError: the data set is unavailable.
+        """
+        if split not in self.data.splits:
+            raise UsageError(f"{self.path} has no split {split}", remedy=f"one of {', '.join(self.data.splits)}")
+        images, indices = self.data.splits[split]
+        return evaluate(self.model, self.batches(images, indices=indices), len(self.classes))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the labels."""
+        return self.config.classes
+
+    @property
+    def network(self) -> Network:
+        """The description from which the model was built."""
+        return self.model.network
+
+    @cached_property
+    def table(self) -> LayerTable:
+        """The layer table of the network."""
+        return inspect_graph(graph_of(self.network, ""))
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.model.parameters()).device
 
     @property
     def argument(self) -> str:
         """The run as it is written on a command line."""
         return shlex.quote(str(self.path))
 
-    @property
-    def network(self) -> Network:
-        """What the model was built from."""
-        return self.model.network
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are; the test images too, if there is room for them."""
-        return next(self.model.parameters()).device
-
     def node(self, layer: str) -> Node:
-        """The layer of that name.
+        """The layer with this name.
 
         Raises:
             UsageError: there is none.
@@ -177,59 +277,74 @@ class Run:
             raise UsageError(f"--layer: {self.path} has no layer {layer}{did_you_mean(layer, nodes)}")
         return nodes[layer]
 
-    @cached_property
-    def inspection(self) -> Inspection:
-        """What `cnncli inspect` says of the network."""
-        return inspect_graph(graph_of(self.network, ""))
-
     def row(self, node: Node) -> Row:
-        """What `cnncli inspect` says of a layer."""
-        row = self.inspection.row(node.name)
-        assert row is not None, "every layer of a config has a row"
-        return row
+        """The row of a layer in the table."""
+        return self.table[node.name]
 
-    def fields(self, node: Node) -> ReceptiveFields:
-        """What the units of a layer see."""
-        fields = self.inspection.fields[node.name]
-        assert isinstance(fields, ReceptiveFields), "every layer of a config is known"
+    def receptive_fields(self, node: Node) -> ReceptiveFields:
+        """The receptive fields of the units of a layer."""
+        fields = self.table.receptive_fields[node.name]
+        assert isinstance(fields, ReceptiveFields), "the receptive fields of a config's layers are known"
         return fields
+
+    def untrained(self) -> CnnModule:
+        """The network before its first step, in eval mode."""
+        return seeded_module(self.network, self.config.train.seed).to(self.device).eval()
+
+    @cached_property
+    def data(self) -> RunData:
+        """The images of the run.
+
+        Raises:
+            DataError: the data set is unavailable.
+        """
+        return self.load_data()
+
+    @property
+    def test(self) -> ImageSet:
+        """The test images."""
+        return self.data.splits["test"][0]
+
+    @property
+    def normalization(self) -> Normalization:
+        """Mean and standard deviation of the training images."""
+        return self.data.normalization
 
     @cached_property
     def predictions(self) -> Predictions:
-        """What the network takes each test image for, computed once."""
+        """The predictions for the test images."""
         return predict(self.model, self.batches())
 
-    def untrained(self) -> CnnModule:
-        """The network as it was before its first step, in evaluation mode."""
-        return seeded_module(self.network, self.seed).to(self.device).eval()
-
-    def batches(self, images: ImageSet | None = None, *, batch_size: int | None = None) -> Batches:
-        """Images as the network gets them, in their order; the test images unless others are given.
+    def batches(
+        self, images: ImageSet | None = None, *, indices: Tensor | None = None, batch_size: int | None = None
+    ) -> Batches:
+        """Images as inputs of the network, in order.
 
         Args:
-            images: to cut into batches.
-            batch_size: as many at a time as the network is fastest with, unless given.
+            images: the images; the test images by default.
+            indices: of the images to use; all by default.
+            batch_size: by default the fastest for the network.
         """
         return Batches(
             self.test if images is None else images,
             batch_size=batch_size or evaluation_batch_size(self.network, self.device),
-            normalization=self.normalization,
+            normalization=self.data.normalization,
             shuffle=False,
             channels_last=False,
             seed=0,
             device=self.device,
+            indices=indices,
         )
 
-    def seen(self, image: str, *, invert: bool = False) -> InputImage:
-        """A test image by its number, or a picture file, brought to the size and channels of the network.
+    def input_image(self, image: str, *, invert: bool = False) -> InputImage:
+        """A test image or an image file, in the size and channels of the network.
 
         Args:
-            image: a number, or the path of a file.
-            invert: turn black to white in a picture of one's own, as for ink on paper where the network knows the
-                opposite.
+            image: the number of a test image, or the path of a file.
+            invert: invert the pixels of a file, such as ink on paper for a network trained on white digits.
 
         Raises:
-            UsageError: there is no such image, or the file cannot be used.
+            UsageError: there is no such test image, or the file cannot be decoded.
         """
         if not image.isdecimal():
             picture, notes = self._from_file(Path(image), invert=invert)
@@ -243,78 +358,130 @@ class Run:
         return InputImage(name, image, f"test-{number}", picture, self.as_input(picture), label)
 
     def as_input(self, picture: Tensor) -> Tensor:
-        """A uint8 picture (C, H, W) as the network gets it, normalized."""
+        """The network's input for a uint8 picture (C, H, W): float (C, H, W), normalized."""
         single = ImageSet(images=picture[None], labels=torch.zeros(1, dtype=torch.int64, device=picture.device))
         images, _ = next(self.batches(single).epoch(1))  # (1, C, H, W)
         return images[0]
 
     def _from_file(self, path: Path, *, invert: bool) -> tuple[Tensor, tuple[str, ...]]:
-        """A picture (C, H, W) and notes on it."""
+        """The picture (C, H, W) in a file, and notes on it."""
         channels, height, width = self.network.input_shape
-        try:
-            with refusing_bombs():
-                pixels, _ = decode(path, channels=channels, size=(height, width))
-                original = original_of(path)
-        except UnreadableImageError as error:
-            raise UsageError(
-                f"image {path}: {error}", remedy="give the number of a test image, or a picture file such as a PNG"
-            ) from None
+        pixels = _to_pixels(path, channels=channels, size=(height, width))
+        with decoder_warnings():
+            original = original_of(path)
         picture = torch.from_numpy(pixels.copy()).to(self.device)
         notes = []
         if original.size != (height, width):
             stretched = original.size[0] * width != original.size[1] * height
             before, now = (f"{size[1]}x{size[0]}" for size in (original.size, (height, width)))
-            notes.append(f"{path}: {before} pixels brought to {now}" + (", in other proportions" if stretched else ""))
+            notes.append(
+                f"{path}: resized from {before} to {now}" + (", without keeping proportions" if stretched else "")
+            )
         if original.colored and channels == 1:
-            notes.append(f"{path}: in color, and the network sees gray")
+            notes.append(f"{path}: converted from color to gray")
         if invert:
             picture = 255 - picture
-        brightness, usual = (each.double().mean().item() / 255 for each in (picture, self.test.images[:_LOOKED_AT]))
+        brightness, usual = (
+            each.double().mean().item() / 255 for each in (picture, self.test.images[:_BRIGHTNESS_IMAGES])
+        )
         if (brightness - 0.5) * (usual - 0.5) < 0:
             how, others = ("bright", "dark") if brightness > usual else ("dark", "bright")
-            again = "without" if invert else "with"
-            notes.append(f"{path}: {how}, while the images of the data set are {others}: try {again} --invert")
+            flag = "without" if invert else "with"
+            notes.append(f"{path}: {how}, but the images of the data set are {others}; try {flag} --invert")
         return picture, tuple(notes)
 
 
-_LOOKED_AT = 1000
-"""Test images that say how bright images of a data set are."""
+def _split_images(images: "ImageLike | Sequence[ImageLike]") -> list[ImageLike]:
+    """The single images of an argument of `Run.predict`."""
+    if isinstance(images, np.ndarray):
+        several = images.ndim == 4 or (images.ndim == 3 and images.shape[2] not in (1, 3, 4))
+        return list(images) if several else [images]
+    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
 
 
-def load_run(path: Path, *, data_dir: Path, notify: Callable[[str], None], device: torch.device | None = None) -> Run:
-    """The network of a run with its best weights.
+def _to_pixels(image: ImageLike, *, channels: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """An image as uint8 (C, H, W)."""
+    try:
+        with decoder_warnings():
+            if isinstance(image, str | Path):
+                return decode(Path(image), channels=channels, size=size)[0]
+            if isinstance(image, np.ndarray):
+                image = _from_array(image)
+            return fit_image(image, channels=channels, size=size)
+    except (UnreadableImageError, OSError) as error:
+        name = f"image {image}" if isinstance(image, str | Path) else "the image"
+        raise UsageError(
+            f"{name}: {error}", remedy="give an image file such as a PNG, or the number of a test image"
+        ) from None
+
+
+def _from_array(array: npt.NDArray[Any]) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        raise UsageError(
+            f"an array of shape {array.shape} is no image", remedy="give (H, W), (H, W, C), (N, H, W) or (N, H, W, C)"
+        )
+    if np.issubdtype(array.dtype, np.floating) and array.min() >= 0 and array.max() <= 1:
+        array = np.rint(array * 255).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise UsageError(
+            f"cannot tell black from white in an array of {array.dtype}",
+            remedy="give uint8, or floating point from 0 (black) to 1 (white)",
+        )
+    return Image.fromarray(array)
+
+
+def load_run(path: str | Path, *, data_dir: str | Path = "data", device: torch.device | DeviceName = "cpu") -> Run:
+    """Load the best weights of a run.
+
+    >>> import cnncli
+    >>> run = cnncli.load_run("runs/quickstart")  # doctest: +SKIP
+    >>> run.predict("seven.png")  # doctest: +SKIP
+    [<Prediction 7: 99.31%>]
+    >>> run.evaluate().accuracy  # doctest: +SKIP
+    0.9749303621169917
+
+    `model`, `classes`, `config` and `table` need no data set; whatever processes images loads it on first use. The
+    config of an image folder without `data.classes` needs the folder at once, for the names of its classes.
 
     Args:
         path: the run's directory.
-        data_dir: where its data set is: the images learned from say how pictures are normalized.
-        notify: as for `load_dataset`; also told where the data is not what was learned from.
-        device: where to compute; the CPU, if not given.
+        data_dir: the folder with the data sets.
+        device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        RunError: it is no run, or has no checkpoint that can be used.
-        DataError: the data set cannot be had.
+        RunError: the directory is not a run, or has no valid checkpoint of best weights.
+        DataError: the classes of an image folder are unknown because it is missing.
+        DeviceError: the device is unavailable.
     """
-    run = RunDirectory.open(path)
+    run, data_dir = RunDirectory.open(Path(path)), Path(data_dir)
     config = read_config(str(run.resolved), data_dir=data_dir)
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model)
-    dataset = load_dataset(config.data, data_dir=data_dir, notify=notify)
-    if changed := run.changed_data(dataset.files):
-        notify(
-            f"the data has changed since this run began ({', '.join(changed[:5])}): test images may have other "
-            "numbers, and some may have been learned from"
-        )
-    kept, _ = split_of(dataset.train.labels, config.data, seed=config.train.seed)
-    device = device or torch.device("cpu")
+    used = resolve_device(device) if isinstance(device, str) else device
     return Run(
-        path=path,
-        model=model.to(device),
-        classes=config.classes,
-        test=dataset.test.to(device, room=room_for_images(device)),
-        normalization=Normalization.of(dataset.train, kept)
-        if config.data.normalize
-        else Normalization.none(dataset.train.images.shape[1]),
-        seed=config.train.seed,
+        path=run.path,
+        config=config,
+        model=model.to(used),
         epoch=int(manifest["epoch"]),
         step=int(manifest["step"]),
+        load_data=partial(_load_data, run, config, data_dir, used),
     )
+
+
+def _load_data(run: RunDirectory, config: Config, data_dir: Path, device: torch.device) -> RunData:
+    dataset = load_dataset(config.data, data_dir=data_dir)
+    if changed := run.changed_data(dataset.files):
+        _log.warning(
+            f"the data has changed since this run was trained ({', '.join(changed[:5])}): test images may be numbered "
+            "differently, and some may have been trained on"
+        )
+    kept, held_out = split_of(dataset.train.labels, config.data, seed=config.train.seed)
+    splits: dict[Split, tuple[ImageSet, Tensor | None]] = {"train": (dataset.train, kept)}
+    if len(held_out):
+        splits["val"] = (dataset.train, held_out)
+    splits["test"] = (dataset.test.to(device, room=room_for_images(device)), None)
+    channels = dataset.train.images.shape[1]
+    normalization = Normalization.of(dataset.train, kept) if config.data.normalize else Normalization.none(channels)
+    return RunData(splits=splits, normalization=normalization)

@@ -30,7 +30,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnncli.capture.graph import graph_of_module
-from cnncli.inspection.rows import Inspection, inspect_graph
+from cnncli.inspection.table import LayerTable, inspect_graph
 
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
 SIDE = 512
@@ -115,7 +115,7 @@ def of_cnncli(module: nn.Module) -> Size:
     return field.size[0], field.size[1]
 
 
-def _inspected(module: nn.Module) -> Inspection:
+def _inspected(module: nn.Module) -> LayerTable:
     return inspect_graph(graph_of_module(module, SHAPE, "compared"))
 
 

@@ -16,7 +16,7 @@ from torchvision import models
 
 from cnncli.capture.graph import graph_of_module, load_graph
 from cnncli.capture.verify import verify_module
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 
 PAGE = Path(__file__).parents[1] / "docs" / "models-tried.md"
 
@@ -33,14 +33,14 @@ VERIFIED = {
 }
 
 
-def inspected(name: str) -> Inspection:
+def inspected(name: str) -> LayerTable:
     """A model at 3x224x224."""
     return inspect_graph(load_graph(f"torchvision:{name}", input_shape=None, kwargs={}))
 
 
-def last_with_positions(inspection: Inspection) -> Row | None:
+def last_with_positions(inspection: LayerTable) -> Row | None:
     """The last row that has positions and a field that is narrower than everything."""
-    local = [row for row in inspection.rows if row.receptive_field and not row.receptive_field.everywhere]
+    local = [row for row in inspection.rows if row.receptive_field and not row.receptive_field.is_global]
     return local[-1] if local else None
 
 
@@ -53,7 +53,7 @@ def field(row: Row | None) -> str:
     return f"{row.name}: {' x '.join(sorted(sizes))} / {' x '.join(sorted(jumps))}"
 
 
-def unknown(inspection: Inspection) -> str:
+def unknown(inspection: LayerTable) -> str:
     """How many rows have no field, and why the first has none."""
     rows = [row for row in inspection.rows if row.receptive_field is None]
     return f"{len(rows)} of {len(inspection.rows)}; {rows[0].unknown}" if rows else "none"

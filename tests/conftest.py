@@ -1,6 +1,7 @@
-"""What tests of several rooms need: the real data sets and a browser, which not every machine has, and the program."""
+"""Fixtures of several packages: the real data sets and a browser, which not every machine has, and the program."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -16,14 +17,24 @@ ExitCodeOf = Callable[..., int]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DATA_DIR = Path(os.environ.pop("CNNCLI_DATA", "") or CHECKOUT / "data").resolve()
-"""Taken out of the environment: a test that runs a command must not find real data by accident."""
+"""Removed from the environment, so that a test that runs a command does not find real data by accident."""
 
 RAW_FOLDERS = ("MNIST/raw", "FashionMNIST/raw")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-# How long an example takes says more about the machine than about the code.
+# The duration of an example depends on the machine more than on the code.
 settings.register_profile("cnncli", deadline=None)
 settings.load_profile("cnncli")
+
+
+POSIX_ONLY = re.compile(r"^import (pexpect|resource)$|signal\.SIG(HUP|KILL)", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """On Windows, leave out test files that use pseudo-terminals or signals that it does not have."""
+    if sys.platform != "win32" or collection_path.suffix != ".py" or collection_path == Path(__file__):
+        return None
+    return POSIX_ONLY.search(collection_path.read_text(encoding="utf-8")) is not None or None
 
 
 def find_real_data() -> Path:
@@ -48,9 +59,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def real_data_dir() -> Path:
-    """The folder with the real MNIST and Fashion-MNIST, as `--data-dir` takes it."""
-    return find_real_data()
+def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for `--data-dir` with links to the real MNIST and Fashion-MNIST: nothing is written beside those."""
+    found = find_real_data()
+    linked = tmp_path_factory.mktemp("data")
+    for folder in RAW_FOLDERS:
+        (linked / folder).parent.mkdir()
+        (linked / folder).symlink_to(found / folder, target_is_directory=True)
+    return linked
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +77,7 @@ def chromium() -> Path:
 
 @pytest.fixture(scope="session")
 def browser(chromium: Path) -> Iterator[Browser]:
-    """A headless Chromium for all tests: Playwright runs one loop of its kind in a process."""
+    """A headless Chromium for all tests: Playwright allows one event loop in a process."""
     flags = [
         *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
         *("--disable-sync", "--no-first-run"),
@@ -74,7 +90,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Of all pages of a module, so that TensorBoard's own files are loaded once."""
+    """Shared by the pages of a module, so that TensorBoard's files are loaded once."""
     opened = browser.new_context()
     yield opened
     opened.close()
@@ -82,7 +98,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture(scope="session")
 def exit_code_of() -> ExitCodeOf:
-    """Runs the program in this process: arguments -> exit code."""
+    """Run the program in this process: arguments -> exit code."""
 
     def run(*arguments: object) -> int:
         with pytest.MonkeyPatch.context() as patch:

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import torch
 
+from cnncli.cli.notices import show_log
 from cnncli.config.config import Config, bundled_configs, read_config
 from cnncli.config.datasets import known_dataset
 from cnncli.config.document import read_document
@@ -18,7 +19,7 @@ from cnncli.config.schema import config_schema
 from cnncli.experiment.setup import prepare
 from cnncli.experiment.train import train_run
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
 
@@ -36,7 +37,7 @@ def read(path: Path, *assignments: str) -> Config:
     return read_config(str(path), data_dir=NOWHERE, assignments=assignments)
 
 
-def inspection_of(path: Path) -> Inspection:
+def inspection_of(path: Path) -> LayerTable:
     config = read(path)
     return inspect_graph(graph_of(config.network, config.name))
 
@@ -184,9 +185,9 @@ def test_it_learns_from_the_embedded_digits(path: Path, tmp_path: Path) -> None:
         resumed=False,
         progress=Progress(),
         stop=lambda: experiment.training.step >= STEPS,
-        notify=lambda message: pytest.fail(message),
     )
-    assert list(epochs) == []
+    with show_log(pytest.fail):
+        assert list(epochs) == []
     assert experiment.training.step == STEPS
     assert run.status().state == "interrupted"
     changed = experiment.training.model.named_parameters()

@@ -42,7 +42,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 
 import cnncli
 from cnncli import errors
-from cnncli.cli.app import ListedCommand, app, main
+from cnncli.cli.app import LazyCommand, app, main
 from cnncli.config.config import ConfigFields, read_config
 from cnncli.config.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
@@ -50,7 +50,7 @@ from cnncli.config.document import parse_document
 from cnncli.config.log import LogSpec, ProbesSpec
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
-from cnncli.fields import Kind, Spec
+from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
 from cnncli.tensorboard.server import links
 from cnncli.training.run_directory import State
@@ -327,7 +327,7 @@ def is_field(path: str) -> bool:
     try:
         read_config("lenet5", data_dir=Path("nowhere"), assignments=[f"{path}=null"])
     except errors.CnncliError as error:
-        return not re.search("no such field|has no fields|no position", error.message)
+        return not re.search("unknown field|has no fields|not a position", error.message)
     return True
 
 
@@ -351,7 +351,7 @@ def test_fields_in_code_spans_exist(page: Path) -> None:
 def commands_of(command: object) -> list[Any]:
     """The commands of a program, and theirs."""
     listed = getattr(command, "commands", {}).values()
-    inside = [each.load() if isinstance(each, ListedCommand) else each for each in listed]
+    inside = [each.load() if isinstance(each, LazyCommand) else each for each in listed]
     return [*inside, *(deeper for each in inside for deeper in commands_of(each))]
 
 
@@ -406,14 +406,14 @@ def as_default(model: type[BaseModel], name: str, written: str) -> object:
 def test_table_of_fields(heading: str) -> None:
     model = FIELDS[heading]
     rows = table(section(text_of("docs/config.md"), heading), "field")
-    is_kind = issubclass(model, Kind)
-    named_below = {"kind", "name"} if is_kind or model in (ResidualFields, BranchFields) else set()
+    is_choice = issubclass(model, Choice)
+    named_below = {"type", "name"} if is_choice or model in (ResidualFields, BranchFields) else set()
     assert [coded(row[0])[0] for row in rows] == unordered(
         [name for name in model.model_fields if name not in named_below], rows
     )
     for marked, default, _ in rows:
         name = coded(marked)[0]
-        assert marked.endswith("*") == (is_kind and getattr(model, "principal", None) == name), name
+        assert marked.endswith("*") == (is_choice and getattr(model, "principal", None) == name), name
         if model.model_fields[name].is_required():
             assert default == "required", name
         else:
@@ -431,9 +431,9 @@ def test_every_layer_is_there() -> None:
     page = text_of("docs/config.md")
     listed = [coded(row[0])[0] for title in ("activation", "norm") for row in table(page, title)]
     assert set(LAYERS) - {*listed, *(heading.strip("`") for heading in headings(page))} == set()
-    fields = {row[0].strip("`"): row[2].strip("`") for row in table(page, "activation")}
-    own = {word: [name for name in LAYERS[word].model_fields if name not in ("kind", "name")] for word in fields}
-    assert fields == {word: "".join(names) for word, names in own.items()}
+    fields = {row[0].strip("`"): coded(row[2]) for row in table(page, "activation")}
+    own = {word: [name for name in LAYERS[word].model_fields if name not in ("type", "name")] for word in fields}
+    assert fields == own
 
 
 def test_table_of_data_sets() -> None:
@@ -489,7 +489,7 @@ def test_files_of_a_run(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "may_be_absent"), [("metrics.jsonl", set()), ("results.json", set()), ("meta.json", {"resumed"})]
+    ("file", "may_be_absent"), [("metrics.jsonl", set()), ("results.json", set()), ("metadata.json", {"resumed"})]
 )
 def test_keys_of_json(file: str, may_be_absent: set[str], run: Path) -> None:
     _, _, described = section(text_of(RUN_PAGE), "JSON").partition(f"`{file}`")

@@ -1,8 +1,9 @@
-"""Where the positions of the input went: what each axis of a tensor stands for.
+"""Layouts: what each axis of a tensor counts, in terms of the axes of the input.
 
-Each axis is a row of *factors*, the slowest first. An image batch (N, C, H, W) has one factor per axis; flattened to
-(N, C * H * W) its second axis has the three factors C, H, W; as tokens (N, H * W, C) two. Cut into windows of 7, an
-axis of 56 is two factors: 8 windows, 7 positions apart, and the 7 positions in each. Together again they are one.
+Each axis of a tensor is a sequence of *factors*, the slowest first. In an image batch (N, C, H, W) every axis is one
+factor; flattened to (N, C * H * W) the second axis has the three factors C, H, W; as tokens (N, H * W, C) it has two.
+An axis of 56 cut into windows of 7 is two factors: 8 windows, whose positions are 7 apart, and the 7 positions in each.
+Joined again they are one factor.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,16 +13,16 @@ from itertools import chain
 from math import prod
 
 
-class UnsupportedOp(Exception):  # noqa: N818  not an error: the reason stands in the row
-    """What an operation reads cannot be said; the message says why."""
+class UnsupportedOp(Exception):  # noqa: N818  not an error: the row shows the reason
+    """It is unknown what an operation reads; the message gives the reason."""
 
 
-class Kind(Enum):
-    """What a factor counts, where it is not the positions of an axis of the input."""
+class Role(Enum):
+    """What a factor counts if not positions along one axis of the input."""
 
     BATCH = "images"
     FREE = "channels, features, heads"
-    TOKENS = "positions of several axes in one, with tokens besides that have none"
+    TOKENS = "positions along several axes, together with tokens that have no position"
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,16 @@ class Factor:
     """What an axis of a tensor, or a part of it, counts.
 
     Attributes:
-        size: how many steps it has.
-        of: the axis of the input, by its number, or a kind.
-        grid: the axes among tokens.
-        before: tokens before these.
-        step: positions of its axis from one to the next.
-        whole: the size of the axis that it is a piece of; 0 if it is all of it.
+        size: its length.
+        of: the number of an axis of the input, or a role.
+        grid: the factors of the tokens that have a position.
+        before: the number of tokens before these.
+        step: the distance between neighbors, in positions along the axis of the input.
+        whole: the size of the axis that it is a piece of; 0 if it is the whole axis.
     """
 
     size: int
-    of: int | Kind
+    of: int | Role
     grid: tuple["Factor", ...] = ()
     before: int = 0
     step: int = 1
@@ -46,68 +47,68 @@ class Factor:
 
     @property
     def pieces(self) -> "Pieces":
-        """The pieces of axes of the input that it is."""
+        """The pieces of axes of the input that it consists of."""
         if isinstance(self.of, int):
             return {self.of: {self.step: self.size}}
         return pieces_of(self.grid)
 
 
 Pieces = dict[int, dict[int, int]]
-"""Axis of the input -> its pieces of more than one position: positions from one to the next -> how many there are."""
+"""Axis of the input -> its pieces of more than one position: step -> size."""
 Factors = tuple[Factor, ...]
 Layout = tuple[Factors, ...]
 
 
 def free(size: int) -> Factors:
-    """An axis of `size` that no position of the input belongs to."""
-    return (Factor(size, Kind.FREE),)
+    """An axis without positions."""
+    return (Factor(size, Role.FREE),)
 
 
-def of_input(shape: Sequence[int]) -> Layout:
-    """The layout of the input itself: (N, C, positions ...)."""
+def layout_of_input(shape: Sequence[int]) -> Layout:
+    """The layout of the input: (N, C, positions ...)."""
     positions = [(Factor(size, axis),) for axis, size in enumerate(shape[2:])]
-    return ((Factor(shape[0], Kind.BATCH),), free(shape[1]), *positions)
+    return ((Factor(shape[0], Role.BATCH),), free(shape[1]), *positions)
 
 
 def pieces_of(factors: Iterable[Factor]) -> Pieces:
-    """The pieces of axes of the input along some axes of a tensor.
+    """The pieces of axes of the input among some factors.
 
     Raises:
-        UnsupportedOp: a piece is there twice, or two overlap.
+        UnsupportedOp: a piece occurs twice, or two pieces overlap.
     """
-    found: Pieces = {}
+    result: Pieces = {}
     for factor in factors:
         for axis, pieces in factor.pieces.items():
             for step, size in pieces.items():
-                there = found.setdefault(axis, {})
-                if size > 1 and any(step < other * most and other < step * size for other, most in there.items()):
-                    raise UnsupportedOp(f"axis {axis} of the input would be there twice")
+                others = result.setdefault(axis, {})
+                if size > 1 and any(step < other * length and other < step * size for other, length in others.items()):
+                    raise UnsupportedOp(f"axis {axis} of the input would occur twice")
                 if size > 1:
-                    there[step] = size
-    return found
+                    others[step] = size
+    return result
 
 
 def units(layout: Layout) -> dict[int, int]:
-    """Axis of the input -> how many units a tensor has along it; an axis that is not there has been summed up."""
+    """Axis of the input -> the number of units a tensor has along it. Axes that were reduced are missing."""
     return {axis: prod(pieces.values()) for axis, pieces in pieces_of(chain.from_iterable(layout)).items()}
 
 
 def axes_of(factors: Iterable[Factor]) -> dict[int, int]:
-    """The axes of the input along one axis of a tensor, with their sizes, where these are more than 1."""
+    """The axes of the input, with their sizes, among some factors; only those of more than one position."""
     return {axis: prod(pieces.values()) for axis, pieces in pieces_of(factors).items() if pieces}
 
 
-def position(factors: Factors) -> int | None:
-    """The axis of the input that an axis of a tensor is, or None where it is none.
+def input_axis(factors: Factors) -> int | None:
+    """The axis of the input that an axis of a tensor stands for, or None.
 
     Raises:
-        UnsupportedOp: it is one among several factors.
+        UnsupportedOp: the axis is merged with others, or cut into pieces.
     """
     if not axes_of(factors):
-        only = [factor.of for factor in factors if isinstance(factor.of, int)]
-        return only[0] if len(only) == 1 else None
+        axes = [factor.of for factor in factors if isinstance(factor.of, int)]
+        return axes[0] if len(axes) == 1 else None
     large = [factor for factor in factors if factor.size > 1]
-    if len(large) > 1 or large[0].of is Kind.TOKENS:
+    if len(large) > 1 or large[0].of is Role.TOKENS:
         raise UnsupportedOp("works on positions that a reshape has merged with others")
     if large[0].whole:
         raise UnsupportedOp("works on a part of an axis that a reshape has cut into pieces")
@@ -116,17 +117,17 @@ def position(factors: Factors) -> int | None:
 
 
 def has_batch(layout: Layout) -> bool:
-    """Whether a tensor still has its images one beside the other, along some axis."""
-    return any(factor.of is Kind.BATCH for factors in layout for factor in factors)
+    """Whether a tensor still holds the images of the batch separately."""
+    return any(factor.of is Role.BATCH for factors in layout for factor in factors)
 
 
 def without_batch(shape: Sequence[int], layout: Layout) -> tuple[int, ...] | None:
-    """A shape for one image; None where images have been mixed with something else."""
+    """The shape for one image; None if the images have been mixed."""
     if not has_batch(layout):
         return None
     sizes = []
     for size, factors in zip(shape, layout, strict=True):
-        batch = [factor for factor in factors if factor.of is Kind.BATCH]
+        batch = [factor for factor in factors if factor.of is Role.BATCH]
         if not batch:
             sizes.append(size)
         elif size > batch[0].size:
@@ -135,87 +136,86 @@ def without_batch(shape: Sequence[int], layout: Layout) -> tuple[int, ...] | Non
 
 
 def batch_size(layout: Layout) -> int:
-    """How many images a tensor holds."""
-    return prod(factor.size for factors in layout for factor in factors if factor.of is Kind.BATCH)
+    """The number of images in a tensor."""
+    return prod(factor.size for factors in layout for factor in factors if factor.of is Role.BATCH)
 
 
 def reshaped(layout: Layout, shape: Sequence[int]) -> Layout:
-    """The layout after a view of another shape.
+    """The layout after a reshape.
 
     Raises:
-        UnsupportedOp: it cuts batch and positions in ways that no factors say.
+        UnsupportedOp: no factors describe the result.
     """
-    rest = _coalesced([factor for factors in layout for factor in factors])[::-1]
-    groups: list[Factors] = []
+    rest = _merge_neighbors([factor for factors in layout for factor in factors])[::-1]
+    result: list[Factors] = []
     for size in shape:
         group: list[Factor] = []
         missing = size
         while missing > 1:
             if not rest:
-                raise UnsupportedOp("reshapes in a way that is not followed")
+                raise UnsupportedOp("the reshape is not supported")
             factor = rest.pop()
             if missing % factor.size:
-                outer, inner = _cut(factor, missing)
+                factor, inner = _cut(factor, missing)
                 rest.append(inner)
-                factor = outer
             group.append(factor)
             missing //= factor.size
         if size == 1 and rest and rest[-1].size == 1:
             group.append(rest.pop())
-        groups.append(tuple(group))
-    if groups:
-        groups[-1] += tuple(reversed(rest))  # of size 1 all of them
-    return tuple(groups)
+        result.append(tuple(group))
+    if result:
+        result[-1] += tuple(reversed(rest))  # all of size 1
+    return tuple(result)
 
 
-def _coalesced(factors: Iterable[Factor]) -> list[Factor]:
-    """Neighbors of no position as one, so that they can be cut elsewhere, and pieces of an axis put together again."""
-    done: list[Factor] = []
+def _merge_neighbors(factors: Iterable[Factor]) -> list[Factor]:
+    """Join neighboring free factors, which may be cut elsewhere, and neighboring pieces of one axis."""
+    result: list[Factor] = []
     for factor in factors:
-        outer = done[-1] if done else None
+        outer = result[-1] if result else None
         if outer is not None and outer.whole and outer.of == factor.of and outer.step == factor.size * factor.step:
             size, whole = outer.size * factor.size, outer.whole
-            done[-1] = replace(factor, size=size, whole=0 if size == whole else whole)
-            continue
-        if factor.of is Kind.FREE and (factor.size == 1 or (done and done[-1].of is Kind.FREE)):
-            if factor.size > 1:
-                done[-1] = Factor(done[-1].size * factor.size, Kind.FREE)
-        else:
-            done.append(factor)
-    return done
+            result[-1] = replace(factor, size=size, whole=0 if size == whole else whole)
+        elif factor.of is not Role.FREE or (factor.size > 1 and not (outer and outer.of is Role.FREE)):
+            result.append(factor)
+        elif factor.size > 1:
+            assert outer is not None
+            result[-1] = Factor(outer.size * factor.size, Role.FREE)
+    return result
 
 
 def _cut(factor: Factor, outer: int) -> tuple[Factor, Factor]:
+    """A factor as two, the first of size `outer`."""
     inner = factor.size // outer
-    if factor.size % outer or factor.of in (Kind.BATCH, Kind.TOKENS):
+    if factor.size % outer or factor.of in (Role.BATCH, Role.TOKENS):
         what = f"axis {factor.of} of the input" if isinstance(factor.of, int) else factor.of.value
         raise UnsupportedOp(f"a reshape cuts {what} into pieces")
-    if factor.of is Kind.FREE:
-        return Factor(outer, Kind.FREE), Factor(inner, Kind.FREE)
+    if factor.of is Role.FREE:
+        return Factor(outer, Role.FREE), Factor(inner, Role.FREE)
     whole = factor.whole or factor.size
     outside = replace(factor, size=outer, step=factor.step * inner, whole=whole)
     return outside, replace(factor, size=inner, whole=whole)
 
 
-def merged(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
-    """The layout of what number-by-number operations make of tensors that are broadcast to `shape`.
+def broadcast(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
+    """The layout of an elementwise operation's result, for tensors that are broadcast to `shape`.
 
     Raises:
-        UnsupportedOp: positions of one input would meet other positions of another.
+        UnsupportedOp: positions of one tensor would be combined with other positions of another.
     """
     result: list[Factors] = []
     for axis in range(-len(shape), 0):
         here = [layout[axis] for layout in layouts if len(layout) >= -axis]
-        places = [factors for factors in here if axes_of(factors)]
-        if len({tuple(f for f in factors if f.size > 1) for factors in places}) > 1:
+        positions = [factors for factors in here if axes_of(factors)]
+        if len({tuple(f for f in factors if f.size > 1) for factors in positions}) > 1:
             raise UnsupportedOp("combines maps whose axes do not correspond")
         size = shape[axis]
         full = [factors for factors in here if prod(f.size for f in factors) == size]
-        result.append(places[0] if places else fullest(full) if full else free(size))
-    units(tuple(result))
+        result.append(positions[0] if positions else most_specific(full) if full else free(size))
+    units(tuple(result))  # raises if an axis occurs twice
     return tuple(result)
 
 
-def fullest(candidates: Sequence[Factors]) -> Factors:
-    """The one that says most: batch before channels, an axis of size 1 before none."""
-    return max(candidates, key=lambda factors: sum(factor.of is not Kind.FREE for factor in factors))
+def most_specific(candidates: Sequence[Factors]) -> Factors:
+    """The candidate with the fewest free factors."""
+    return max(candidates, key=lambda factors: sum(factor.of is not Role.FREE for factor in factors))

@@ -1,4 +1,4 @@
-"""From a list of operations to the rows of a table: one for each thing that a person would call a layer."""
+"""Recorded operations grouped into rows of a table: one for each layer, as a person would count them."""
 
 import re
 from collections import Counter
@@ -8,48 +8,58 @@ from math import prod
 
 from torch import nn
 
-from cnncli.capture.effect import Context, Effect, composed
-from cnncli.capture.layout import Factors, Kind, Layout, UnsupportedOp, free, has_batch, of_input, without_batch
-from cnncli.capture.mixing import product
+from cnncli.capture.effect import Context, Effect, compose
+from cnncli.capture.layout import (
+    Factors,
+    Layout,
+    Role,
+    UnsupportedOp,
+    free,
+    has_batch,
+    layout_of_input,
+    without_batch,
+)
+from cnncli.capture.mixing import matmul
 from cnncli.capture.record import Operation, Value
 from cnncli.capture.rules import RULES, effect_of
-from cnncli.capture.spatial import multiplications
+from cnncli.capture.saved import part_of
+from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
-from cnncli.inspection.graph import Part, reads_everything
+from cnncli.inspection.graph import reads_everything
 from cnncli.layers import Reach
-from cnncli.layers.base import Reads, Unknown
+from cnncli.layers.base import Part, Reads, Unknown
 
 
 @dataclass(eq=False)
 class Row:
-    """A layer while it is put together.
+    """A layer under construction.
 
     Attributes:
-        name, word: what it is called, and its kind.
+        name, type: as in the table.
         path: the module that its first operation ran in.
-        scope: the module that it is the whole of, or None.
-        inputs: the rows before it; None is the input of the network.
-        reads: which positions of them its units read.
-        statistics: whether a norm makes them depend on the whole map besides.
-        tip: its last value, whose shape is the row's.
-        layout: of the tip.
-        made_by: the operation that made the tip, or what the tip is another name of.
+        scope: the module of which it is the whole, or None.
+        inputs: the rows it reads; None stands for the input of the network.
+        reads: which positions of its inputs a unit reads.
+        output: its last value, whose shape is the row's.
+        layout: of the output.
+        computed_by: the operation that computed the output (or the value that the output is a view of).
         parts: its operations that compute something.
-        macs: multiply-accumulates for one image; None where unknown.
+        statistics: whether it also depends on the whole map through the statistics of a norm.
+        macs: multiply-accumulates for one image; None if unknown.
         groups: of a convolution.
-        state: names of the parameters and buffers that it was the first to use.
-        shares: whether it uses parameters that a row before it was the first to use.
+        state: names of the parameters and buffers that it is the first to use.
+        shares: whether it uses parameters that an earlier row uses too.
     """
 
     name: str
-    word: str
+    type: str
     path: str
     scope: str | None
     inputs: list["Row | None"]
     reads: Reads
-    tip: Value
+    output: Value
     layout: Layout
-    made_by: Operation
+    computed_by: Operation
     parts: list[Part]
     statistics: bool = False
     macs: int | None = 0
@@ -61,29 +71,30 @@ class Row:
 def rows_of(
     module: nn.Module, example: Value, operations: list[Operation], *, scopes: Collection[str] = ()
 ) -> list[Row]:
-    """The rows of a module that was recorded.
+    """The rows of a recorded module.
 
-    Number-by-number operations and norms go with the layer before them, padding with zeros with the convolution
-    behind it.
+    Elementwise operations and norms belong to the layer before them, zero padding to the convolution after it.
 
     Args:
-        module: what ran.
-        example: the value that stands for its input.
-        operations: what it did.
-        scopes: modules of which each is to be one row, whatever it is made of.
+        module: the module.
+        example: the value of its input.
+        operations: what it computed.
+        scopes: submodules each of which is one row, whatever it consists of.
     """
-    gathering = _Gathering(module, example, operations, scopes)
+    rows = _Rows(module, example, operations, scopes)
     for operation in operations:
         if operation.outputs and any(value.dynamic for value in operation.inputs):
-            gathering.add(operation)
-    return gathering.rows
+            rows.add(operation)
+    return rows.rows
 
 
-class _Gathering:
+class _Rows:
+    """The rows so far."""
+
     def __init__(self, module: nn.Module, example: Value, operations: list[Operation], scopes: Collection[str]) -> None:
         self._modules = dict(module.named_modules())
         self._scopes = scopes
-        self._context = Context(len(example.shape) - 2, {example: of_input(example.shape)})
+        self._context = Context(len(example.shape) - 2, {example: layout_of_input(example.shape)})
         self._row_of: dict[Value, Row | None] = {example: None}
         self._uses = Counter(value for operation in operations for value in set(operation.inputs))
         self._counted: set[str] = set()
@@ -91,94 +102,104 @@ class _Gathering:
         self.rows: list[Row] = []
 
     def add(self, operation: Operation) -> None:
-        """Give the next operation to a row there is, or to a new one."""
+        """Add the next operation to an existing row, or to a new one."""
         sources = list(dict.fromkeys(value for value in operation.inputs if value.dynamic))
-        try:
-            effect = effect_of(operation, self._context)
-        except UnsupportedOp as reason:
-            # Whatever is done with units that all see the whole input, the result sees it too.
-            reads = Reach.ALL if self._context.whole.issuperset(sources) else Unknown(str(reason))
-            effect = _unfollowed(operation, self._context, reads)
+        effect = self._effect(operation, sources)
         scope = self._scope(operation.path)
-        row = self._find(operation, effect, sources, scope)
+        row = self._find_row(operation, effect, sources, scope)
         if row is None:
-            row = self._start(operation, effect, sources, scope)
+            row = self._start_row(operation, effect, sources, scope)
         else:
-            self._join(row, operation, effect, sources)
+            self._join_row(row, operation, effect, sources)
         for value in operation.outputs:
             self._row_of[value] = row
-            # Beside its result an operator may give indices or statistics, of whose layout nobody asks.
-            alike = len(value.shape) == len(effect.layout)
-            self._context.layouts[value] = effect.layout if alike else tuple(map(free, value.shape))
-        seen = all if effect.word == "concat" else any
-        whole = effect.reads is Reach.SAME and seen(each in self._context.whole for each in sources)
-        if whole or effect.statistics or reads_everything(effect.reads):
-            self._context.whole.update(operation.outputs)
-        self._count(row, operation)
+            # Outputs of another rank are indices or statistics, whose layout does not matter.
+            same_rank = len(value.shape) == len(effect.layout)
+            self._context.layouts[value] = effect.layout if same_rank else tuple(map(free, value.shape))
+        of_sources = all if effect.type == "concat" else any
+        inherited = effect.reads is Reach.SAME and of_sources(each in self._context.complete for each in sources)
+        if inherited or effect.statistics or reads_everything(effect.reads):
+            self._context.complete.update(operation.outputs)
+        self._count_parameters(row, operation)
+
+    def _effect(self, operation: Operation, sources: list[Value]) -> Effect:
+        try:
+            return effect_of(operation, self._context)
+        except UnsupportedOp as reason:
+            # Any function of units that all depend on the whole input depends on the whole input.
+            complete = self._context.complete.issuperset(sources)
+            return _unsupported(operation, self._context, Reach.ALL if complete else Unknown(str(reason)))
 
     def _scope(self, path: str) -> str | None:
-        """The module among `scopes` that a path lies in."""
+        """The module among `scopes` that contains a path."""
         while path and path not in self._scopes:
             path = path.rpartition(".")[0]
         return path or None
 
-    def _find(self, operation: Operation, effect: Effect, sources: list[Value], scope: str | None) -> Row | None:
-        """The row that an operation belongs to, if it does not begin one of its own."""
+    def _find_row(self, operation: Operation, effect: Effect, sources: list[Value], scope: str | None) -> Row | None:
+        """The row that an operation belongs to; None if it starts a new one."""
         rows = {self._row_of[value] for value in sources}
         if scope is not None:
             return next((row for row in rows if row is not None and row.scope == scope), None)
         row = rows.pop()
-        if rows or row is None or not effect.minor or composed(row.reads, effect.reads) is None:
+        if rows or row is None or not effect.minor or compose(row.reads, effect.reads) is None:
             return None
-        # What works on a part of a layer's output, as a gate does, is a layer of its own: fewer numbers come out of it.
-        if not effect.view and effect.word != "scale" and operation.outputs[0].numel < row.tip.numel:
+        # An operation on a part of a layer's output, such as a gate, is a layer: it has fewer outputs.
+        if not effect.view and effect.type != "scale" and operation.outputs[0].numel < row.output.numel:
             return None
-        # A norm is a layer of its own behind one whose output is used without it, or has been rearranged since.
+        # A norm is a layer if the output before it is also used without it, or has been rearranged.
         weighted = any(value.state for value in operation.inputs)
-        return None if weighted and (self._uses[row.tip] > 1 or sources[0] is not row.tip) else row
+        return None if weighted and (self._uses[row.output] > 1 or sources[0] is not row.output) else row
 
-    def _join(self, row: Row, operation: Operation, effect: Effect, sources: list[Value]) -> None:
+    def _join_row(self, row: Row, operation: Operation, effect: Effect, sources: list[Value]) -> None:
         """Add an operation to a row."""
-        reads = composed(row.reads, effect.reads)
-        row.reads = Unknown("its operations together have no window") if reads is None else reads
-        others = [self._row_of[value] for value in sources if self._row_of[value] is not row]
+        reads = compose(row.reads, effect.reads)
+        row.reads = Unknown("its operations together have no single window") if reads is None else reads
         row.statistics |= effect.statistics
-        row.inputs.extend(other for other in others if other not in row.inputs)
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
-        if row.word in ("pad", "view", "slice") and not effect.view:
-            row.word, row.groups = self._word(operation.path, effect), effect.groups
-        if not effect.view and effect.word != "identity":
-            row.parts.append(_part(operation, effect, aside=sources[0].numel < row.tip.numel))
-        output = operation.outputs[0]
-        # A view in another module than the layer's belongs to what comes next; the layer is known by its own shape.
-        own = not effect.view or operation.path == row.path or not _is_batch(row.layout[0])
-        own = own and (effect.word != "slice" or output.numel == row.tip.numel)
-        if row.scope is not None or (sources[0] is row.tip and own and not (effect.view and operation.outputs[1:])):
-            row.tip, row.layout = output, effect.layout
-            row.made_by = row.made_by if operation.number is None else operation
+        others = dict.fromkeys(self._row_of[value] for value in sources)
+        row.inputs.extend(other for other in others if other is not row and other not in row.inputs)
+        if not effect.view:
+            if row.type in ("pad", "view", "slice"):
+                row.type, row.groups = self._type(operation.path, effect), effect.groups
+            if effect.type != "identity":
+                row.parts.append(_part(operation, effect, aside=sources[0].numel < row.output.numel))
+        if row.scope is not None or (sources[0] is row.output and self._updates_output(row, operation, effect)):
+            row.output, row.layout = operation.outputs[0], effect.layout
+            if operation.number is not None:
+                row.computed_by = operation
 
-    def _start(self, operation: Operation, effect: Effect, sources: list[Value], scope: str | None) -> Row:
-        """A new row, which takes the place of a padding that is there for it alone."""
+    def _updates_output(self, row: Row, operation: Operation, effect: Effect) -> bool:
+        """Whether the row's shape becomes that of an operation on its output."""
+        if effect.type == "slice" and operation.outputs[0].numel != row.output.numel:
+            return False
+        if not effect.view:
+            return True
+        # A view in another module belongs to the next layer, unless the layer's own output has no batch axis in front.
+        return not operation.outputs[1:] and (operation.path == row.path or not _is_batch(row.layout[0]))
+
+    def _start_row(self, operation: Operation, effect: Effect, sources: list[Value], scope: str | None) -> Row:
+        """Start a row. A convolution takes over the row of a padding that only it reads."""
         inputs = list(dict.fromkeys(self._row_of[value] for value in sources))
         reads = effect.reads
         parts = [] if effect.view else [_part(operation, effect)]
         before = inputs[0]
-        if scope is None and effect.word == "conv" and before is not None and before.word == "pad":
-            together = composed(before.reads, reads)
-            if together is not None and before.tip is sources[0] and self._uses[before.tip] == 1:
+        if scope is None and effect.type == "conv" and before is not None and before.type == "pad":
+            padded = compose(before.reads, reads)
+            if padded is not None and before.output is sources[0] and self._uses[before.output] == 1:
                 self.rows.remove(before)
-                inputs, reads, parts = before.inputs, together, [*before.parts, *parts]
-        word = self._word(operation.path, effect)
+                inputs, reads, parts = before.inputs, padded, [*before.parts, *parts]
+        type = self._type(operation.path, effect)
         row = Row(
-            name=self._name(operation.path, effect.word) if scope is None else scope,
-            word=word,
+            name=self._name(operation.path, effect.type) if scope is None else scope,
+            type=type,
             path=operation.path,
             scope=scope,
             inputs=inputs,
             reads=reads,
-            tip=operation.outputs[0],
+            output=operation.outputs[0],
             layout=effect.layout,
-            made_by=operation,
+            computed_by=operation,
             parts=parts,
             statistics=effect.statistics,
             macs=effect.macs,
@@ -190,25 +211,25 @@ class _Gathering:
     def _is_leaf(self, path: str) -> bool:
         return path != "" and not any(self._modules[path].children())
 
-    def _word(self, path: str, effect: Effect) -> str:
-        """The kind of a row: for torch's own modules the name of their class, as configs write it."""
+    def _type(self, path: str, effect: Effect) -> str:
+        """The type of a row: for torch's own modules the name of the class, in the spelling of configs."""
         kind = type(self._modules[path])
         known = kind.__module__.startswith("torch.nn.modules") and not any(self._modules[path].children())
-        if known and effect.word != "pad" and not effect.view:
+        if known and effect.type != "pad" and not effect.view:
             words = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z]{3})", "_", kind.__name__)
             return re.sub(r"[1-3]d$", "", words).lower()
-        return effect.word
+        return effect.type
 
-    def _name(self, path: str, word: str) -> str:
-        """The path of the module that a row is, or a word behind the path of the module that it is a part of."""
-        # A convolution that pads its input by itself is known by its name, and the padding as a part of it.
-        whole = self._is_leaf(path) and (word != "pad" or "Pad" in type(self._modules[path]).__name__)
-        name = path if whole else f"{path}.{word}".removeprefix(".")
+    def _name(self, path: str, type_: str) -> str:
+        """The path of the module that a row is, or the path of the module that contains it and its type."""
+        # Padding inside a convolution does not get the convolution's name.
+        whole = self._is_leaf(path) and (type_ != "pad" or "Pad" in type(self._modules[path]).__name__)
+        name = path if whole else f"{path}.{type_}".removeprefix(".")
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}#{self._names[name]}"
 
-    def _count(self, row: Row, operation: Operation) -> None:
-        """Give a row the parameters that it is the first to use."""
+    def _count_parameters(self, row: Row, operation: Operation) -> None:
+        """Assign parameters to the first row that uses them."""
         names = frozenset[str]().union(*(value.state for value in operation.inputs if not value.dynamic))
         row.shares |= bool(names & self._counted - row.state)
         row.state |= names - self._counted
@@ -218,30 +239,30 @@ class _Gathering:
 def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
     value = operation.outputs[0]
     shape = without_batch(value.shape, effect.layout)
-    # Of paddings some keep what they read for the gradient, some do not.
-    word = operation.name if effect.word == "pad" else effect.word
-    return Part(
-        word, None if shape is None else prod(shape), value.item_bytes, inplace=not operation.fresh, aside=aside
-    )
+    # Some kinds of padding keep their input for the gradient, others do not.
+    type = operation.name if effect.type == "pad" else effect.type
+    numbers = None if shape is None else prod(shape)
+    return part_of(type, numbers, value.item_bytes, inplace=not operation.fresh, aside=aside)
 
 
 def _is_batch(factors: Factors) -> bool:
-    return len(factors) == 1 and factors[0].of is Kind.BATCH
+    return len(factors) == 1 and factors[0].of is Role.BATCH
 
 
-def _unfollowed(operation: Operation, context: Context, reads: Reads) -> Effect:
-    """The effect of an operation of which no more is known than its output."""
-    sources = [context.layouts[value] for value in operation.inputs if value.dynamic]
+def _unsupported(operation: Operation, context: Context, reads: Reads) -> Effect:
+    """The effect of an operation of which only the output is known."""
     shape = operation.outputs[0].shape
-    led = shape and any(layout and _is_batch(layout[0]) and layout[0][0].size == shape[0] for layout in sources)
     layout = tuple(free(size) for size in shape)
-    if led:
-        layout = ((next(each[0][0] for each in sources if each and _is_batch(each[0])),), *layout[1:])
-    return Effect(word=operation.name.strip("_"), layout=layout, reads=reads, macs=_known_macs(operation, layout))
+    for value in operation.inputs:
+        first = context.layouts[value][:1] if value.dynamic else ()
+        if shape and first and _is_batch(first[0]) and first[0][0].size == shape[0]:
+            layout = (first[0], *layout[1:])
+            break
+    return Effect(type=operation.name.strip("_"), layout=layout, reads=reads, macs=_known_macs(operation, layout))
 
 
 def _known_macs(operation: Operation, after: Layout) -> int | None:
-    """Multiply-accumulates for one image of an operation that is not followed, where they are known all the same."""
+    """Multiply-accumulates for one image of an operation that is not supported otherwise; None if unknown."""
     if operation.name == "convolution":
-        return multiplications(operation) if has_batch(after) and not operation.arguments["weight"].dynamic else None
-    return 0 if operation.name in RULES and RULES[operation.name] is not product else None
+        return conv_macs(operation) if has_batch(after) and not operation.arguments["weight"].dynamic else None
+    return 0 if operation.name in RULES and RULES[operation.name] is not matmul else None

@@ -1,4 +1,4 @@
-"""Operators that slide, pad or resample along the positions of a map (N, C, positions ...)."""
+"""Rules for operators that slide, pad or resample along the positions of a map (N, C, positions ...)."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -8,29 +8,30 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cnncli.capture.effect import Context, Effect, Rule, measured, numbers
-from cnncli.capture.layout import Factor, Factors, Layout, UnsupportedOp, free, has_batch, position, units
+from cnncli.capture.effect import Context, Effect, Rule, per_axis, probe_window
+from cnncli.capture.layout import Factor, Factors, Layout, UnsupportedOp, free, has_batch, input_axis, units
 from cnncli.capture.record import Operation, Value
+from cnncli.layers.base import Reads
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 from cnncli.windows.window import Interpolation
 
 
-def _slid(
+def _slide(
     operation: Operation, context: Context, layout: Layout, window: Callable[[int, int], Window]
-) -> tuple[Layout, dict[int, Window]]:
-    """Layout and windows after `window(i, size)` went over the i-th of the last axes of a tensor of this layout."""
+) -> tuple[Layout, Reads]:
+    """Layout and reads after `window(i, size)` has been applied to the i-th spatial axis of a tensor."""
     shape = operation.outputs[0].shape
     count = len(shape) - 2
     result: list[Factors] = list(layout)
     windows: dict[int, Window] = {}
-    if result[1:2] and position(result[1]) is not None:
-        raise UnsupportedOp("slides over an axis that is not one of its input's")
+    if result[1:2] and input_axis(result[1]) is not None:
+        raise UnsupportedOp("slides over an axis that is not one of the input's")
     result[1] = free(shape[1])
     for i in range(count):
-        axis = position(layout[2 + i])
+        axis = input_axis(layout[2 + i])
         lost = all(factor.size == 1 for factor in layout[2 + i]) and i not in units(layout)
         if axis is None and lost and count == context.axes:
-            axis = i  # a single position that has lost its axis in a pool takes the place that it has
+            axis = i  # a single position, whose axis was lost in a pool, is identified by its place
         if axis is None:
             result[2 + i] = free(shape[2 + i])
             continue
@@ -38,19 +39,19 @@ def _slid(
         windows[axis] = window(i, size)
         assert windows[axis].output_size(size) == shape[2 + i], f"{operation.name}: {windows[axis]} over {size}"
         result[2 + i] = (Factor(shape[2 + i], axis),)
-    return tuple(result), windows
+    return tuple(result), context.reads(windows)
 
 
 def convolution(operation: Operation, context: Context) -> Effect:
-    """Convolutions of any number of axes, transposed or not."""
+    """Convolutions with any number of axes, transposed or not."""
     a = operation.arguments
     layout = context.layout(a["input"])
     weight = a["weight"]
     if weight.dynamic:
         raise UnsupportedOp("its kernel depends on the input")
     kernel = weight.shape[2:]
-    stride, padding, dilation = (numbers(a[name], len(kernel)) for name in ("stride", "padding", "dilation"))
-    extra = numbers(a["output_padding"], len(kernel))
+    stride, padding, dilation = (per_axis(a[name], len(kernel)) for name in ("stride", "padding", "dilation"))
+    extra = per_axis(a["output_padding"], len(kernel))
 
     def window(i: int, size: int) -> Window:
         if a["transposed"]:
@@ -59,33 +60,33 @@ def convolution(operation: Operation, context: Context) -> Effect:
             )
         return Sliding(kernel=kernel[i], stride=stride[i], dilation=dilation[i], before=padding[i], after=padding[i])
 
-    after, windows = _slid(operation, context, layout, window)
+    after, reads = _slide(operation, context, layout, window)
     return Effect(
-        word="conv_transpose" if a["transposed"] else "conv",
+        type="conv_transpose" if a["transposed"] else "conv",
         layout=after,
-        reads=context.reads(windows),
-        macs=multiplications(operation) if has_batch(layout) else None,
+        reads=reads,
+        macs=conv_macs(operation) if has_batch(layout) else None,
         groups=a["groups"],
     )
 
 
-def multiplications(operation: Operation) -> int:
-    """Multiply-accumulates of a convolution for one image: each weight once at each position."""
+def conv_macs(operation: Operation) -> int:
+    """Multiply-accumulates of a convolution for one image: each weight is used once at each position."""
     a = operation.arguments
-    slid = a["input"] if a["transposed"] else operation.outputs[0]
-    return int(a["weight"].numel) * prod(slid.shape[2:])
+    positions = a["input"] if a["transposed"] else operation.outputs[0]
+    return int(a["weight"].numel) * prod(positions.shape[2:])
 
 
-def pool(word: str) -> Rule:
+def pool(type: str) -> Rule:
     """Pools with a kernel."""
 
     def rule(operation: Operation, context: Context) -> Effect:
         a = operation.arguments
         layout = context.layout(a["self"])
         count = len(operation.outputs[0].shape) - 2
-        kernel = numbers(a["kernel_size"], count)
-        stride = numbers(a["stride"] or kernel, count)
-        padding, dilation = numbers(a["padding"], count), numbers(a.get("dilation", 1), count)
+        kernel = per_axis(a["kernel_size"], count)
+        stride = per_axis(a["stride"] or kernel, count)
+        padding, dilation = per_axis(a["padding"], count), per_axis(a.get("dilation", 1), count)
 
         def window(i: int, size: int) -> Window:
             return Sliding(
@@ -97,20 +98,20 @@ def pool(word: str) -> Rule:
                 ceil_mode=a["ceil_mode"],
             )
 
-        after, windows = _slid(operation, context, layout, window)
-        return Effect(word=word, layout=after, reads=context.reads(windows))
+        after, reads = _slide(operation, context, layout, window)
+        return Effect(type=type, layout=after, reads=reads)
 
     return rule
 
 
-def adaptive_pool(word: str) -> Rule:
-    """Pools into a number of bins."""
+def adaptive_pool(type: str) -> Rule:
+    """Pools with a given number of bins."""
 
     def rule(operation: Operation, context: Context) -> Effect:
         shape = operation.outputs[0].shape
         layout = context.layout(operation.arguments["self"])
-        after, windows = _slid(operation, context, layout, lambda i, size: Adaptive(units=shape[2 + i]))
-        return Effect(word=word, layout=after, reads=context.reads(windows))
+        after, reads = _slide(operation, context, layout, lambda i, size: Adaptive(units=shape[2 + i]))
+        return Effect(type=type, layout=after, reads=reads)
 
     return rule
 
@@ -124,13 +125,13 @@ _RESAMPLERS: dict[str, tuple[Interpolation, Any]] = {
     "_upsample_bilinear2d_aa": ("linear", _aten._upsample_bilinear2d_aa),
     "_upsample_bicubic2d_aa": ("cubic", _aten._upsample_bicubic2d_aa),
 }
-"""Every resampling operator -> its mode, and its form for two axes; forms differ in their number of axes only."""
+"""Every resampling operator -> its mode, and the same operator for two axes."""
 
 UPSAMPLES = tuple(_RESAMPLERS)
 
 
 def upsample(operation: Operation, context: Context) -> Effect:
-    """`torch.nn.functional.interpolate`, whose rounding torch itself is asked for."""
+    """`torch.nn.functional.interpolate`; which positions it reads is measured."""
     a = operation.arguments
     shape = operation.outputs[0].shape
     names = {3: ("scales",), 4: ("scales_h", "scales_w"), 5: ("scales_d", "scales_h", "scales_w")}[len(shape)]
@@ -146,19 +147,19 @@ def upsample(operation: Operation, context: Context) -> Effect:
         ]
 
         def resample(line: Tensor) -> Tensor:
-            # Every axis is resampled by itself: the one in question, and beside it one that stays as it is.
+            # Axes are resampled independently: this one, and a second one that keeps its size.
             image = line[..., None].expand(-1, -1, -1, 2).contiguous()
             resampled: Tensor = resampler(image, [units, 2], *flags, scale, None)
             return resampled[..., 0]
 
-        return measured(resample, size, expected)
+        return probe_window(resample, size, expected)
 
-    after, windows = _slid(operation, context, context.layout(a["self"]), window)
-    return Effect(word="upsample", layout=after, reads=context.reads(windows))
+    after, reads = _slide(operation, context, context.layout(a["self"]), window)
+    return Effect(type="upsample", layout=after, reads=reads)
 
 
 def constant_pad(operation: Operation, context: Context) -> Effect:
-    """Numbers around a map, or with negative padding a smaller map; on the channels more or fewer of them."""
+    """Constant padding of positions or channels; negative padding crops."""
     a = operation.arguments
     before, after = context.layout(a["self"]), operation.outputs[0].shape
     pads = [(0, 0)] * (len(after) - len(a["pad"]) // 2) + list(zip(a["pad"][::2], a["pad"][1::2], strict=True))[::-1]
@@ -166,17 +167,17 @@ def constant_pad(operation: Operation, context: Context) -> Effect:
     for i, (first, last) in enumerate(pads):
         if (first, last) == (0, 0):
             continue
-        axis = position(before[i])
+        axis = input_axis(before[i])
         if axis is None:
             result[i] = free(after[i])
         else:
             windows[axis] = Padded(before=first, after=last)
             result[i] = (Factor(after[i], axis),)
-    return Effect(word="pad", layout=tuple(result), reads=context.reads(windows))
+    return Effect(type="pad", layout=tuple(result), reads=context.reads(windows))
 
 
 def border_pad(mode: Literal["reflect", "replicate", "circular"]) -> Rule:
-    """Padding with what the map itself has: mirrored, repeated, or from the opposite border."""
+    """Padding with pixels of the map: mirrored, repeated, or from the opposite border."""
 
     def rule(operation: Operation, context: Context) -> Effect:
         a = operation.arguments
@@ -188,42 +189,42 @@ def border_pad(mode: Literal["reflect", "replicate", "circular"]) -> Rule:
             before, after = pads[i - unpadded] if i >= unpadded else (0, 0)
             return Padded(before=before, after=after, mode=mode)
 
-        after, windows = _slid(operation, context, layout, window)
-        return Effect(word="pad", layout=after, reads=context.reads(windows))
+        after, reads = _slide(operation, context, layout, window)
+        return Effect(type="pad", layout=after, reads=reads)
 
     return rule
 
 
 def pixel_shuffle(operation: Operation, context: Context) -> Effect:
-    """Channels laid out as more positions."""
+    """Channels rearranged to more positions."""
     shape = operation.outputs[0].shape
     layout = context.layout(operation.arguments["self"])
-    after, windows = _slid(operation, context, layout, lambda i, size: Resampled(units=shape[2 + i]))
-    return Effect(word="pixel_shuffle", layout=after, reads=context.reads(windows))
+    after, reads = _slide(operation, context, layout, lambda i, size: Resampled(units=shape[2 + i]))
+    return Effect(type="pixel_shuffle", layout=after, reads=reads)
 
 
 def pixel_unshuffle(operation: Operation, context: Context) -> Effect:
-    """Blocks of positions laid out as more channels."""
+    """Blocks of positions rearranged to more channels."""
     factor = operation.arguments["downscale_factor"]
     layout = context.layout(operation.arguments["self"])
-    after, windows = _slid(operation, context, layout, lambda i, size: Sliding(kernel=factor, stride=factor))
-    return Effect(word="pixel_unshuffle", layout=after, reads=context.reads(windows))
+    after, reads = _slide(operation, context, layout, lambda i, size: Sliding(kernel=factor, stride=factor))
+    return Effect(type="pixel_unshuffle", layout=after, reads=reads)
 
 
-def moved(operation: Operation, context: Context) -> Effect:
-    """`roll` and `flip`: the same positions in another order."""
+def move(operation: Operation, context: Context) -> Effect:
+    """`roll` and `flip`: positions in another order."""
     a = operation.arguments
     value: Value = a["self"]
     layout = context.layout(value)
     dims = [dim % len(layout) for dim in a["dims"]]
-    shifts = list(numbers(a["shifts"], len(dims))) if "shifts" in a else [0] * len(dims)
+    shifts = list(per_axis(a["shifts"], len(dims))) if "shifts" in a else [0] * len(dims)
     windows: dict[int, Window] = {}
     for dim, shift in zip(dims, shifts, strict=True):
-        axis = position(layout[dim])
+        axis = input_axis(layout[dim])
         if axis is not None:
             size = value.shape[dim]
             order = [(i - shift) % size for i in range(size)] if "shifts" in a else range(size)[::-1]
             windows[axis] = Gathered(tuple((each,) for each in order))
     if not dims and a.get("shifts"):
-        raise UnsupportedOp("rolls a map as one long row")
-    return Effect(word=operation.name, layout=layout, reads=context.reads(windows))
+        raise UnsupportedOp("rolls a flattened map")
+    return Effect(type=operation.name, layout=layout, reads=context.reads(windows))

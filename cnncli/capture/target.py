@@ -1,12 +1,18 @@
-"""What a command or a call names: the network of a config, a run or code, as the graph that is inspected."""
+"""Targets of commands: the network of a config, of a run, or of a model in code.
+
+| target | network |
+|---|---|
+| `lenet5`, `path/to/config.yaml` | of a bundled config, or of a config |
+| `runs/lenet5-20260131-120000` | of the config of a run |
+| `torchvision:NAME`, `package.module:Factory`, `path/file.py:Factory` | of a model in code, which is run |
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cnncli.config.config import Config, read_config
-from cnncli.config.problems import did_you_mean
-from cnncli.errors import RunError, UsageError
+from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.hints import HINTS
 
@@ -21,24 +27,34 @@ def find_graph(
     assignments: Sequence[str] = (),
     data_dir: Path = Path("data"),
 ) -> Graph:
-    """The graph of a target, as `inspect` takes it; torch is loaded only for what is not a config.
+    """The graph of a target. torch is imported for models in code only.
 
     Args:
-        target, input_shape, kwargs: see `inspect`.
-        assignments: `path=value` each, for configs.
-        data_dir: where a config's image folder is looked for.
+        target: see the module.
+        input_shape: (C, H, W) of one image, instead of that of the config's data set; required for a model in code,
+            except torchvision's.
+        kwargs: arguments of a model in code.
+        assignments: changes to a config, each `path=value`.
+        data_dir: where the image folder of a config is.
 
     Raises:
-        UsageError, ConfigError, RunError: see `inspect`.
+        UsageError: the target does not exist, or an argument does not apply to it.
+        ConfigError: the config is invalid, or the model cannot be created or does not run.
+        RunError: a directory is not a run.
     """
     if is_code(target):
         if assignments:
-            raise UsageError(f"--set changes a config, and {target} is none", remedy="use --kwargs for its arguments")
+            raise UsageError(
+                f"--set changes a config, but {target} is a model in code", remedy="use --kwargs for its arguments"
+            )
         from cnncli.capture.graph import load_graph
 
         return load_graph(target, input_shape=None if input_shape is None else tuple(input_shape), kwargs=dict(kwargs))
     if kwargs:
-        raise UsageError(f"--kwargs are for a model in code, and {target} is a config", remedy="use --set for configs")
+        raise UsageError(
+            f"--kwargs gives arguments to a model in code, but {target} is a config",
+            remedy="use --set to change a config",
+        )
     config = find_config(target, input_shape=input_shape, assignments=assignments, data_dir=data_dir)
     return graph_of(config.network, config.name)
 
@@ -46,48 +62,49 @@ def find_graph(
 def find_config(
     target: str, *, input_shape: Sequence[int] | None = None, assignments: Sequence[str], data_dir: Path
 ) -> Config:
-    """The config of a target which is not code; the arguments are those of `find_graph`."""
-    return read_config(config_of(target), data_dir=data_dir, assignments=[*assignments, *_sized(input_shape)])
+    """The config of a target that is not code; for the arguments see `find_graph`."""
+    shape = [] if input_shape is None else _shape_assignments(input_shape)
+    return read_config(_config_path(target), data_dir=data_dir, assignments=[*assignments, *shape])
 
 
 def is_code(target: str) -> bool:
-    """Whether a target names a factory (`torchvision:resnet50`, `my/file.py:Net`), not a config or a run."""
+    """Whether a target is a model in code rather than a config or a run."""
     module, colon, factory = target.rpartition(":")
     return bool(colon and module) and factory.isidentifier() and not Path(target).exists()
 
 
-def config_of(target: str) -> str:
-    """The config that a target which is not code means: itself, or what a run was made from.
-
-    Raises:
-        UsageError: it is a file of Python.
-        RunError: it is a directory, but not that of a run.
-    """
+def _config_path(target: str) -> str:
+    """The config that a target stands for."""
     path = Path(target)
+    if path.suffix == ".onnx":
+        raise UsageError(f"ONNX files are not supported yet: {target}", remedy="inspect the model in code instead")
     if path.suffix == ".py":
-        raise UsageError(f"{target} is code, not a config", remedy=f"say what in it makes the model: {target}:Factory")
+        raise UsageError(
+            f"{target} is code, not a config",
+            remedy=f"name a class or function that creates the model: {target}:NAME",
+        )
     if not path.is_dir():
         return target
     if not (path / _RESOLVED).is_file():
-        raise RunError(f"{target} is not the directory of a run: it has no {_RESOLVED}", remedy="name a run or a file")
+        raise RunError(f"{target} is not a run directory: it has no {_RESOLVED}", remedy="name a run or a config")
     return str(path / _RESOLVED)
 
 
-def _sized(input_shape: Sequence[int] | None) -> list[str]:
-    """Changes to a config that give its images another shape."""
-    if input_shape is None:
-        return []
+def _shape_assignments(input_shape: Sequence[int]) -> list[str]:
+    """Changes to a config that set the shape of its images."""
     if len(input_shape) != 3:
-        raise UsageError("a config takes images of three numbers", remedy="give channels, height and width: 3x64x64")
+        raise UsageError(
+            "the input of a config has three dimensions", remedy="give channels, height and width: 3x64x64"
+        )
     channels, height, width = input_shape
     return [f"data.size=[{height}, {width}]", f"data.channels={channels}"]
 
 
 def check_hint_names(names: Collection[str]) -> None:
-    """Refuse what is not the name of a hint.
+    """Check names of hints.
 
     Raises:
-        UsageError: there is no hint of one of these names.
+        UsageError: there is no hint of such a name.
     """
     for name in names:
         if name not in HINTS:

@@ -1,32 +1,32 @@
-"""How the program ends when something went wrong: what it prints, and the exit code that says it too."""
+"""How the program reports an error: a message and a remedy on stderr, and the exit code."""
 
-import errno
 import sys
 import traceback
 
 from cnncli.errors import CnncliError, DiskError
+from cnncli.files import is_disk_full
 
 
 def as_user_error(error: Exception) -> CnncliError:
-    """An error as a user is told of it: a full disk whoever met it, and our own bugs as such."""
+    """The error as it is shown to users: a full disk is a DiskError wherever it happened, any other is a bug."""
     if isinstance(error, CnncliError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError(f"nothing more can be written: {error.strerror}", remedy="free some space")
+    if is_disk_full(error):
+        return DiskError(f"the disk is full: {error}", remedy="free some space")
     return CnncliError(
-        f"cnncli itself failed: {type(error).__name__}: {error}",
-        remedy="this is a bug; run the command again with --debug and report what it prints",
+        f"internal error: {type(error).__name__}: {error}",
+        remedy="this is a bug in cnncli; run the command again with --debug and report what it prints",
     )
 
 
 def report(error: Exception) -> int:
-    """Say what went wrong, and return the exit code that says it too; with `--debug` a bug is raised again."""
+    """Print an error and return its exit code; with `--debug` a bug is raised again."""
     from cnncli.cli.render.console import show_error
 
-    told = as_user_error(error)
+    shown = as_user_error(error)
     if "--debug" in sys.argv:
-        if type(told) is CnncliError:
+        if type(shown) is CnncliError:
             raise error
-        traceback.print_exception(told)
-    show_error(told)
-    return told.exit_code
+        traceback.print_exception(shown)
+    show_error(shown)
+    return shown.exit_code

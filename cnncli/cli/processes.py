@@ -1,6 +1,6 @@
-"""Several processes that speak with one voice: what `torchrun` starts prints every message once.
+"""One output of the several processes that `torchrun` starts: every message is printed once.
 
-`torchrun` ends all processes as soon as one has failed. So those that are silent wait until the other one has spoken.
+torchrun ends all processes as soon as one has failed, so the silent ones wait until the error has been printed.
 """
 
 import os
@@ -15,89 +15,87 @@ from cnncli.cli.failure import as_user_error, report
 from cnncli.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:
-    from cnncli.training.distributed import Processes
+    from cnncli.training.process_group import ProcessGroup
 
 _TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")
-_PATIENCE = 10.0
-"""Seconds that another process is given to print an error, or to leave."""
+_TIMEOUT = 10.0
+"""Seconds for another process to print an error, or to leave."""
 
 
-class SaidAlready(Exception):  # noqa: N818  nothing to tell: one of the processes has
-    """An error that has been printed, by this process or another one."""
+class AlreadyReported(Exception):  # noqa: N818  not an error itself
+    """An error that this process or another one has printed."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)
         self.exit_code = exit_code
 
 
-def are_several() -> bool:
+def in_process_group() -> bool:
     """Whether `torchrun` has started this process as one of several."""
     return all(name in os.environ for name in _TORCHRUN) and os.environ["WORLD_SIZE"] != "1"
 
 
-def is_silent() -> bool:
-    """Whether another process of this machine speaks for this one as well."""
-    return are_several() and os.environ["LOCAL_RANK"] != "0" and "--debug" not in sys.argv
-
-
 @contextmanager
-def heard_once() -> Iterator[None]:
-    """What every process of a machine finds wrong, before they know of each other, is printed by one of them.
+def one_output_per_machine() -> Iterator[None]:
+    """Only the first process of a machine prints, so an error that all processes meet is printed once.
 
     Raises:
-        SaidAlready: in the silent ones, for any error.
+        AlreadyReported: in the silent processes, for any error.
     """
-    if not is_silent():
+    if not in_process_group() or os.environ["LOCAL_RANK"] == "0" or "--debug" in sys.argv:
         yield
         return
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+    with Path(os.devnull).open("w") as null, redirect_stdout(null), redirect_stderr(null):
         try:
             yield
-        except SystemExit as ended:
-            if ended.code == UsageError.exit_code:  # typer has found it
-                time.sleep(_PATIENCE)
+        except SystemExit as exited:
+            if exited.code == UsageError.exit_code:  # typer refuses the arguments
+                time.sleep(_TIMEOUT)
             raise
-        except SaidAlready:
+        except AlreadyReported:
             raise
         except Exception as error:
-            time.sleep(_PATIENCE)
-            raise SaidAlready(as_user_error(error).exit_code) from error
+            time.sleep(_TIMEOUT)
+            raise AlreadyReported(as_user_error(error).exit_code) from error
 
 
 @contextmanager
-def one_voice() -> Iterator["Processes"]:
-    """The processes that this one belongs to. An error inside is printed by the first that meets one.
+def process_group() -> Iterator["ProcessGroup"]:
+    """The processes that train together. An error inside is printed by the first process that meets one.
 
     Raises:
-        SaidAlready: in all of them, with the exit code of that error.
+        AlreadyReported: in all of them, with the exit code of that error.
     """
-    from cnncli.training.distributed import Processes
+    from cnncli.training.process_group import ALONE, TorchrunGroup
 
-    group = Processes(_PATIENCE)
-    # Only who comes to the end leaves by torch's means, which wait for what is under way, maybe with a process that is
-    # gone. Else it is the end of this process that closes its connections, by which the others notice.
+    if not in_process_group():
+        yield ALONE
+        return
+    group = TorchrunGroup(_TIMEOUT)
+    # After an error a process does not close the group, which would wait for exchanges in progress, perhaps with a
+    # process that has ended. The end of the process closes its connections, and the others notice.
     try:
         yield group
-        group.finish()
-    except (BrokenPipeError, SystemExit):  # whoever read the output has closed it
-        group.fail("the output was closed", 0)
-        group.said()  # there is nobody to tell
+        group.close()
+    except (BrokenPipeError, SystemExit):  # the reader has closed the output: nothing can be printed
+        group.record_failure("the output was closed", 0)
+        group.mark_printed()
         raise
     except KeyboardInterrupt:
-        group.fail("interrupted", 130)
-        group.said()
+        group.record_failure("interrupted", 130)
+        group.mark_printed()
         raise
     except Exception as error:
-        told = as_user_error(error)
         if isinstance(error, DivergedError) and not group.is_first:
-            group.wait_until_said()  # all diverge at the same step, and the first knows of the checkpoints
-        first = group.fail(told.message, told.exit_code)
-        if first.rank == group.share.rank:
+            group.wait_until_printed()  # all diverge at the same step, and process 0 knows about the checkpoints
+        shown = as_user_error(error)
+        first = group.record_failure(shown.message, shown.exit_code)
+        if first.rank == group.shard.rank:
             try:
                 with redirect_stderr(sys.__stderr__):
                     report(error)
             finally:
-                group.said()
+                group.mark_printed()
         else:
-            group.wait_until_said()
-        raise SaidAlready(first.exit_code) from error
+            group.wait_until_printed()
+        raise AlreadyReported(first.exit_code) from error

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as wishes, which a training grants after its current step and a server at once."""
+"""SIGINT (Ctrl-C) and SIGTERM as requests to stop."""
 
 import signal
 import threading
@@ -9,36 +9,36 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class StopWish:
-    """Which signal asked for an end, if any."""
+class StopSignal:
+    """The signal that requested a stop; its number is None until one arrives."""
 
-    signal: int | None = None
+    number: int | None = None
 
     def __call__(self) -> bool:
-        """Whether an end is wished for."""
-        return self.signal is not None
+        """Whether a signal has arrived."""
+        return self.number is not None
 
 
 @contextmanager
-def stop_wish(announce: Callable[[], None], signals: Sequence[int] = _SIGNALS) -> Iterator[StopWish]:
-    """Listen for signals; the second one acts at once, as it does by default.
+def catch_stop_signals(announce: Callable[[], None], signals: Sequence[int] = _SIGNALS) -> Iterator[StopSignal]:
+    """Record the first signal; a second one has its default effect.
 
     Args:
-        announce: says that the first signal was heard. It is called in a thread of its own, because a handler that
-            prints may have cut into a print.
-        signals: to listen for.
+        announce: called when the first signal arrives, in its own thread, because a handler that prints may interrupt
+            a print.
+        signals: which to catch.
     """
-    wish = StopWish()
+    stop = StopSignal()
 
-    def hear(number: int, frame: FrameType | None) -> None:
-        wish.signal = number
+    def record(number: int, frame: FrameType | None) -> None:
+        stop.number = number
         for each in signals:
             signal.signal(each, signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL)
         threading.Thread(target=announce).start()
 
-    before = {each: signal.signal(each, hear) for each in signals}
+    before = {each: signal.signal(each, record) for each in signals}
     try:
-        yield wish
+        yield stop
     finally:
         for each in signals:
             signal.signal(each, before[each])

@@ -1,4 +1,4 @@
-"""A whole config: read, checked, and with the network it describes."""
+"""A whole config: found, read, validated, and with the network it describes."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,31 +15,31 @@ from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
-from cnncli.config.problems import did_you_mean, problems_of
+from cnncli.config.problems import problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
-from cnncli.errors import ConfigError
-from cnncli.fields import Kind, Spec
+from cnncli.errors import ConfigError, did_you_mean
+from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder() -> Path:
-    """Where the bundled configs are: inside an installed package, beside it in a checkout."""
+    """The directory of the bundled configs: in an installed package, or beside it in a checkout."""
     inside = _PACKAGE / "configs"
     return inside if inside.is_dir() else _PACKAGE.parent / "configs"
 
 
 def bundled_configs() -> dict[str, Path]:
-    """Name -> file, in the order of names."""
+    """Name -> file, sorted by name."""
     return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
 
 
 def find_config(config: str) -> Path:
-    """The file that a config argument means: a path, or the bare name of a bundled config.
+    """The file of a config argument: a path, or the name of a bundled config.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: there is no such file and no such bundled config.
     """
     path = Path(config)
     bundled = bundled_configs()
@@ -48,11 +48,11 @@ def find_config(config: str) -> Path:
     if config in bundled:
         return bundled[config]
     if path.is_dir():
-        raise ConfigError(f"{config} is a folder", remedy="name a .yaml file in it")
+        raise ConfigError(f"{config} is a directory", remedy="name a .yaml file in it")
     names = [*bundled, *(str(near) for near in path.parent.glob("*.yaml"))] if path.parent.is_dir() else [*bundled]
     raise ConfigError(
-        f"there is no config {config}{did_you_mean(config, names)}",
-        remedy="give a .yaml file or the name of a bundled config; cnncli init NAME writes one to start from",
+        f"config not found: {config}{did_you_mean(config, names)}",
+        remedy="give a .yaml file or the name of a bundled config; cnncli init NAME writes a config to start from",
     )
 
 
@@ -60,7 +60,7 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class ConfigFields(Spec):
-    """The keys of a config. `model` is read by itself, because its blocks have to be opened first."""
+    """The keys of a config. `model` is validated separately, after its blocks are expanded."""
 
     version: Literal[1] = 1
     name: Annotated[str, Field(pattern=_NAME, max_length=80)] | None = None
@@ -72,14 +72,14 @@ class ConfigFields(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """An experiment: what is learned from, by what network, and how.
+    """An experiment: data, network and training.
 
     Attributes:
-        name: `name:` of the config, else its file's.
+        name: `name` of the config, or the name of its file.
         document: the file as read, with overrides.
-        data, train, log: its sections, with their defaults.
+        data, train, log: the sections, with defaults filled in.
         network: the layers with their shapes.
-        classes: the names of the classes.
+        classes: names of the classes.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Config:
     classes: tuple[str, ...]
 
     def resolved(self) -> str:
-        """The config as YAML with overrides put in and every default written out; reading it gives this config."""
+        """The config as YAML, with overrides and all defaults; reading it gives the same config."""
         sections = {
             "version": 1,
             "name": self.name,
@@ -104,23 +104,23 @@ class Config:
 
 
 def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ()) -> Config:
-    """Read a config and check everything that can be checked without data and without torch.
+    """Read a config and validate all that can be validated without data and without torch.
 
     Args:
-        config: a path, or the bare name of a bundled config.
-        data_dir: where the classes of an image folder are looked up.
-        assignments: overrides, `path=value` each.
+        config: a path, or the name of a bundled config.
+        data_dir: the data directory, in which an image folder is looked up for its classes.
+        assignments: overrides, each `path=value`.
 
     Raises:
-        ConfigError: the file is not there or not right; the message lists every problem with its place.
-        UsageError: an override that cannot be put in.
-        DataError: the number of classes is not known without the image folder.
+        ConfigError: the file is missing or invalid; the message lists every problem with its position.
+        UsageError: an override is invalid.
+        DataError: the number of classes is unknown because the image folder is missing.
     """
-    kinds: dict[str, type[Kind]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES}
+    choices: dict[str, type[Choice]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES}
     path = find_config(config)
-    document = override(read_document(path), assignments, kinds)
+    document = override(read_document(path), assignments, choices)
     problems: list[Problem] = []
-    about_layers: list[Problem] = []
+    layer_problems: list[Problem] = []
     fields: ConfigFields | None = None
     network: Network | None = None
     classes: tuple[str, ...] = ()
@@ -128,20 +128,19 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
         fields = ConfigFields.model_validate(document.data)
         problems += _contradictions(fields)
     except ValidationError as error:
-        problems += problems_of(error, ConfigFields)
-    blueprint = read_blueprint(document, about_layers)
+        problems += problems_of(error, ConfigFields, document.data)
+    blueprint = read_blueprint(document, layer_problems)
     data = fields.data if fields else _data_alone(document.data)
-    if data is not None and blueprint and not about_layers:
+    if data is not None and blueprint and not layer_problems:
         classes = class_names(data, data_dir)
-        network = lay_out(blueprint, input_shape(data), len(classes), about_layers)
-        if not about_layers and not any(node.description.params for node in network.nodes):
-            nothing = "no layer has weights, so there is nothing to learn; add logits"
-            about_layers.append(Problem(("model", "layers"), nothing, at_key=True))
-    if fields is not None and network is not None and not about_layers:
+        network = lay_out(blueprint, input_shape(data), len(classes), layer_problems)
+        if not layer_problems and not any(node.description.params for node in network.nodes):
+            layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
+    if fields is not None and network is not None and not layer_problems:
         problems += _unknown_layers(fields.log, network)
-    document.raise_problems([*problems, *about_layers])
-    assert fields is not None, "a validation without problems gives fields"
-    assert network is not None, "and then there is a network"
+    document.raise_problems([*problems, *layer_problems])
+    assert fields is not None, "a config without problems has fields"
+    assert network is not None, "a config without problems has a network"
     return Config(
         name=fields.name or _as_name(path.stem),
         document=document,
@@ -154,7 +153,7 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
 
 
 def _data_alone(data: dict[str, Any]) -> DataSpec | None:
-    """The `data:` section of a config that has faults elsewhere, so that shapes can be checked all the same."""
+    """The `data:` section of a config that is invalid elsewhere, so that shapes can be checked even then."""
     try:
         return DataSpec.model_validate(data.get("data"))
     except ValidationError:
@@ -162,27 +161,27 @@ def _data_alone(data: dict[str, Any]) -> DataSpec | None:
 
 
 def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
-    """What is wrong between sections that are right by themselves."""
+    """Contradictions between sections that are valid by themselves."""
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
-        yield Problem(route, "judges by the validation images, but data.validation is 0; hold some back, say 0.1")
+        yield Problem(route, "needs validation images, but data.validation is 0; set it to 0.1, for example")
 
 
 def _unknown_layers(log: LogSpec, network: Network) -> Iterator[Problem]:
-    """Layers to be logged that the network does not have."""
+    """Layers in `log.layers` that the network does not have."""
     names = [node.name for node in network.nodes]
     for i, name in enumerate(log.layers or ()):
         if name not in names:
-            yield Problem(("log", "layers", i), f"there is no layer {name}{did_you_mean(name, names)}")
+            yield Problem(("log", "layers", i), f"unknown layer: {name}{did_you_mean(name, names)}")
 
 
 def _as_name(stem: str) -> str:
-    """A file's name made a name that runs can have."""
+    """The name of a file as a valid name of an experiment."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80] or "run"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes strings so that this project's strict YAML reads them back as strings."""
+    """Quotes strings that `parse_scalar` would read as something else."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401  yaml's signature
         return True

@@ -1,4 +1,4 @@
-"""The `data:` section: which images are learned from, at what size, and how they are varied. Torch-free."""
+"""The `data:` section: data set, image size, splits and augmentation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,13 @@ from cnncli.fields import Fraction01, Pair, Spec, Whole
 
 @dataclass(frozen=True, kw_only=True)
 class FolderLayout:
-    """How an image folder is laid out.
+    """The layout of an image folder.
 
     Attributes:
-        classes: the names of the class folders, sorted.
-        train: the folder that holds the class folders.
-        test: the folder that holds the test images' class folders, if there is one.
-        ignored: names of folders beside `train/` and `test/` that are not read.
+        classes: names of the class folders, sorted.
+        train: the folder with the class folders.
+        test: the folder with the class folders of the test images, if there is one.
+        ignored: names of further folders beside `train/` and `test/`, which are not read.
     """
 
     classes: tuple[str, ...]
@@ -31,16 +31,16 @@ class FolderLayout:
 
 
 def folder_layout(root: Path, *, classes: int | None = None) -> FolderLayout:
-    """See whether a folder has `train/` (and `test/`) with class folders, or class folders only.
+    """Find out whether a folder has `train/` (and `test/`) with class folders, or class folders only.
 
-    `train/` that holds images and no folders is a class like any other.
+    A `train/` with images and no folders is a class.
 
     Args:
         root: the image folder.
-        classes: the number of classes it should have, if that was said.
+        classes: the declared number of classes, if any.
 
     Raises:
-        DataError: it is not there or no folder, has no class folders, or not `classes` of them.
+        DataError: `root` is missing, not a folder, or has no class folders or another number of them.
     """
     try:
         top = _folders(root)
@@ -49,25 +49,25 @@ def folder_layout(root: Path, *, classes: int | None = None) -> FolderLayout:
         names = _folders(train)
     except FileNotFoundError:
         raise DataError(
-            f"data.path: there is no folder {root}",
-            remedy="put the images there, or name another data directory with --data-dir or $CNNCLI_DATA; "
-            "to look at the network without them, say with data.classes how many classes there will be",
+            f"data.path: folder not found: {root}",
+            remedy="put the images there, or choose another data directory with --data-dir or $CNNCLI_DATA; "
+            "to inspect the network without them, set data.classes to the number of classes",
         ) from None
     except OSError as error:
         raise DataError(
-            f"data.path: {root} cannot be read as a folder ({error.strerror})",
-            remedy="data.path must name a folder with one folder of images per class",
+            f"data.path: {root} cannot be read as a folder: {error.strerror}",
+            remedy="data.path must be a folder with one folder of images per class",
         ) from None
     if len(names) < 2:
         found = f"only the class folder {names[0]}" if names else "no class folders"
         raise DataError(
             f"data.path: {train} has {found}",
-            remedy=f"make one folder per class, at least two, as in {train / 'cat'} and {train / 'dog'}",
+            remedy=f"create one folder per class, at least two, such as {train / 'cat'} and {train / 'dog'}",
         )
     if classes is not None and len(names) != classes:
         raise DataError(
-            f"data.classes: {classes} classes are declared, but {train} has {len(names)}: {_some(names)}",
-            remedy=f"set data.classes={len(names)}, leave it out, or put the folders right",
+            f"data.classes: {classes} classes declared, but {train} has {len(names)}: {_some(names)}",
+            remedy=f"set data.classes={len(names)}, remove it, or fix the folders",
         )
     test = root / "test" if divided and "test" in top else None
     ignored = tuple(name for name in top if name not in ("train", "test")) if divided else ()
@@ -75,7 +75,7 @@ def folder_layout(root: Path, *, classes: int | None = None) -> FolderLayout:
 
 
 def _folders(root: Path) -> tuple[str, ...]:
-    """Names of the folders in a folder, sorted, without hidden ones and what macOS puts into archives."""
+    """Names of the folders in a folder, sorted, without hidden ones and those that macOS adds to archives."""
     hidden = (".", "__MACOSX")
     return tuple(sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith(hidden)))
 
@@ -89,20 +89,20 @@ Angle = Annotated[float, Field(ge=0, lt=90, allow_inf_nan=False)]
 
 
 def _count_or_fraction(value: object) -> object:
-    """A whole number from 0, or a number from 0 up to but not including 1."""
+    """A whole number from 0, or a fraction from 0 to less than 1."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value
     if isinstance(value, float) and 0 <= value < 1:
         return value
     raise PydanticCustomError(
         "share",
-        "must be a count (a whole number) or a fraction from 0 to less than 1, found {found}",
+        "must be a whole number or a fraction from 0 to less than 1, found {found}",
         {"found": str(value)},
     )
 
 
 def _principal(name: str) -> BeforeValidator:
-    """Let a bare number stand for one field of a section: `elastic: 2` is `elastic: {alpha: 2}`."""
+    """Accept a number alone as one field of a section: `elastic: 2` is `elastic: {alpha: 2}`."""
 
     def open_number(value: object) -> object:
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -118,10 +118,11 @@ class ElasticSpec(Spec):
     """Smooth random displacement of the pixels (Simard, Steinkraus and Platt, ICDAR 2003)."""
 
     alpha: NotNegative = Field(
-        default=0.0, description="displacement along each axis, in pixels (root mean square); 0 is off"
+        default=0.0, description="displacement along each axis in pixels, root mean square; 0 is off"
     )
     sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=4.0, description="how smooth: standard deviation of the blur of the displacements, in pixels"
+        default=4.0,
+        description="smoothness: standard deviation, in pixels, of the Gaussian that blurs the displacements",
     )
 
 
@@ -133,41 +134,47 @@ class EraseSpec(Spec):
 
 
 class AugmentSpec(Spec):
-    """Random variation of training images, drawn anew for every image and epoch; all off by default.
+    """Random augmentation of training images, new for every image and epoch; off by default.
 
-    What comes in from outside the image is black.
+    Pixels from outside the image are black.
     """
 
-    shift: NotNegative = Field(default=0.0, description="pixels of the declared size along each axis, at most")
-    rotate: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="degrees either way, at most")
-    scale: Fraction01 = Field(default=0.0, description="0.1: by a factor from 0.9 to 1.1")
-    shear: Angle = Field(default=0.0, description="degrees of slant either way, at most")
-    flip: Literal["none", "horizontal", "vertical", "both"] = Field(default="none", description="half of the time")
+    shift: NotNegative = Field(default=0.0, description="maximum along each axis, in pixels of the resized image")
+    rotate: Annotated[float, Field(ge=0, le=180)] = Field(
+        default=0.0, description="maximum angle in degrees, in both directions"
+    )
+    scale: Fraction01 = Field(default=0.0, description="0.1 is a factor from 0.9 to 1.1")
+    shear: Angle = Field(default=0.0, description="maximum angle in degrees, in both directions")
+    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
+        default="none", description="mirrored with probability 1/2"
+    )
     elastic: Annotated[ElasticSpec, _principal("alpha")] = ElasticSpec()
     erase: Annotated[EraseSpec, _principal("probability")] = EraseSpec()
     noise: NotNegative = Field(default=0.0, description="standard deviation of Gaussian noise, where white is 1")
 
 
 class DataSpec(Spec):
-    """What is learned from."""
+    """The data set and how its images are prepared."""
 
-    name: DatasetName = Field(description="a data set by name; digits needs no files")
-    size: Pair | None = Field(default=None, description="images are resized to this; default: as they are stored")
+    name: DatasetName = Field(description="name of a data set; digits needs no files")
+    size: Pair | None = Field(default=None, description="images are resized to this; default: size as stored")
     channels: Literal[1, 3] | None = Field(
         default=None, description="1: gray, 3: RGB; default: as stored, 3 for folders"
     )
-    validation: Share = Field(default=0.1, description="held out of training: a count or a fraction; 0 is none")
+    validation: Share = Field(default=0.1, description="images held out of training: a count or a fraction; 0 is none")
     test: Share | None = Field(
         default=None,
-        description="image-folder without test/ only: held out for the test, a count or a fraction; 0.2",
+        description="image-folder without test/ only: images held out for the test, count or fraction; default: 0.2",
     )
-    split: EmnistSplit | None = Field(default=None, description="emnist only; balanced unless given")
-    path: str | None = Field(default=None, min_length=1, description="image-folder only: in the data directory")
+    split: EmnistSplit | None = Field(default=None, description="emnist only; default: balanced")
+    path: str | None = Field(
+        default=None, min_length=1, description="image-folder only: the folder, relative to the data directory"
+    )
     classes: Annotated[int, Field(ge=2)] | None = Field(
         default=None,
-        description="image-folder only: number of classes, so that inspect works without the folder",
+        description="image-folder only: number of classes, needed to inspect without the folder",
     )
-    normalize: bool = Field(default=True, description="training images to mean 0 and deviation 1, per channel")
+    normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
     augment: AugmentSpec = AugmentSpec()
 
     @field_validator("split", "test", "path", "classes")
@@ -177,7 +184,7 @@ class DataSpec(Spec):
         if value is not None and info.data.get("name", owner) != owner:
             raise PydanticCustomError(
                 "other_set",
-                "{field} is for {owner}; leave it out for {name}",
+                "{field} is only for {owner}; remove it for {name}",
                 {"field": info.field_name, "owner": owner, "name": info.data["name"]},
             )
         return value
@@ -186,19 +193,21 @@ class DataSpec(Spec):
     @classmethod
     def _something_to_test(cls, value: float | None) -> float | None:
         if value == 0:
-            raise PydanticCustomError("no_test", "must be more than 0; leave it out for a fifth of the images")
+            raise PydanticCustomError(
+                "no_test", "must be greater than 0; remove it for the default, a fifth of the images"
+            )
         return value
 
     @model_validator(mode="after")
     def _folder_is_described(self) -> "DataSpec":
         missing = [name for name in ("path", "size") if getattr(self, name) is None]
         if self.name == "image-folder" and missing:
-            raise PydanticCustomError("folder", "image-folder needs {fields}", {"fields": " and ".join(missing)})
+            raise PydanticCustomError("folder", "image-folder requires {fields}", {"fields": " and ".join(missing)})
         return self
 
 
 def input_shape(spec: DataSpec) -> tuple[int, int, int]:
-    """(channels, height, width) of the images as the network gets them."""
+    """`(C, H, W)` of the images as the network receives them."""
     if spec.name == "image-folder":
         assert spec.size is not None, "checked by DataSpec"
         return (spec.channels or 3, *spec.size)
@@ -210,10 +219,10 @@ def input_shape(spec: DataSpec) -> tuple[int, int, int]:
 def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
     """Names of the classes in the order of their labels.
 
-    An image folder's are the names of its folders, sorted; where it is not there, `classes` numbers.
+    Those of an image folder are the sorted names of its folders; if it is missing, the numbers from 0 to `classes` - 1.
 
     Raises:
-        DataError: an image folder that is not there while `classes` is not given, or that contradicts it.
+        DataError: the image folder is missing and `classes` is not given, or the two disagree.
     """
     if spec.name != "image-folder":
         return known_dataset(spec.name, spec.split).classes
@@ -224,13 +233,13 @@ def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
 
 
 def folder_path(spec: DataSpec, data_dir: Path) -> Path:
-    """Where an image folder is: `path`, looked up in the data directory unless absolute."""
+    """The path of an image folder: relative to the data directory, or absolute."""
     assert spec.path is not None, "checked by DataSpec"
     return data_dir / Path(spec.path).expanduser()
 
 
 def _is_absent(path: Path) -> bool:
-    """Whether nothing is there; what may not be looked at is there, and who reads it will say so."""
+    """Whether a path does not exist; a path without permission counts as existing, and reading it reports the error."""
     try:
         return not path.exists()
     except OSError:

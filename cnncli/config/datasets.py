@@ -1,6 +1,6 @@
-"""What is known of the data sets that have a name: their images, classes, files and checksums. Torch-free.
+"""Facts about the known data sets: images, classes, files and checksums.
 
-Files lie in the layout of `torchvision.datasets`, so that what one tool has downloaded the other can read.
+Files have the layout of `torchvision.datasets`, so that both can read what either has downloaded.
 """
 
 import string
@@ -21,20 +21,21 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class KnownDataset:
-    """The facts of one data set.
+    """Facts about one data set.
 
     Attributes:
-        name: as in the config; EMNIST says its split too.
-        native: (channels, height, width) of its images as they are stored.
+        name: as in the config; for EMNIST with its split.
+        native: `(C, H, W)` of its images as stored.
         classes: names of the classes, in the order of the labels.
-        counts: images in the train and the test part; None where releases differ.
+        counts: numbers of training and test images; None if releases differ.
         split: of EMNIST.
         torchvision_class: the class of `torchvision.datasets` that downloads it; empty for the embedded set.
-        folder: where its files lie below the data directory.
+        folder: of its files, below the data directory.
+        format: of its files.
         files: file names of each part: IDX images and labels, or pickled batches.
-        md5: checksums of files, and of packed files (`.gz`), that are known.
-        archive: path below the data directory of the one archive that holds all files, if they come so.
-        first_label: the label of the first class in the files.
+        md5: known checksums of files, compressed (`.gz`) or not.
+        archive: path below the data directory of the archive with all files, if there is one.
+        first_label: label of the first class in the files.
         transposed: whether the files store images with rows and columns exchanged.
     """
 
@@ -45,6 +46,7 @@ class KnownDataset:
     split: EmnistSplit | None = None
     torchvision_class: str = ""
     folder: str = ""
+    format: Literal["idx", "cifar"] = "idx"
     files: Mapping[Part, tuple[str, ...]] = field(default_factory=dict)
     md5: Mapping[str, str] = field(default_factory=dict)
     archive: str | None = None
@@ -60,7 +62,7 @@ _MNIST_FILES: dict[Part, tuple[str, ...]] = {
 
 
 def _mnist_like(name: str, *, folder: str, classes: tuple[str, ...], md5: Mapping[str, str]) -> KnownDataset:
-    """A set of 60,000 and 10,000 gray images of 28x28 in four IDX files."""
+    """60,000 training and 10,000 test images, 28x28, gray, in four IDX files."""
     return KnownDataset(
         name=name,
         native=(1, 28, 28),
@@ -73,10 +75,10 @@ def _mnist_like(name: str, *, folder: str, classes: tuple[str, ...], md5: Mappin
     )
 
 
-# The embedded set: the test part of UCI "Optical Recognition of Handwritten Digits", cut in two.
+# The embedded set: the test part of UCI "Optical Recognition of Handwritten Digits", split in two.
 _DIGITS = KnownDataset(name="digits", native=(1, 8, 8), classes=_TEN, counts=(1438, 359))
 
-# Checksums without .gz are of unpacked files; those with .gz are what torchvision checks after a download.
+# Checksums with .gz are those that torchvision checks after a download.
 _MNIST = _mnist_like(
     "mnist",
     folder="MNIST",
@@ -136,6 +138,7 @@ _CIFAR10 = KnownDataset(
     counts=(50_000, 10_000),
     torchvision_class="CIFAR10",
     folder="cifar-10-batches-py",
+    format="cifar",
     files={"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)},
     md5={
         "data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -148,7 +151,7 @@ _CIFAR10 = KnownDataset(
     archive="cifar-10-python.tar.gz",
 )
 
-# Lower-case letters that look like their capitals share a class with them in the merged splits.
+# In the merged splits, lower-case letters that look like their capitals share a class with them.
 _UNMERGED = "abdefghnqrt"
 _EMNIST_CLASSES: dict[EmnistSplit, str] = {
     "byclass": string.digits + string.ascii_uppercase + string.ascii_lowercase,
@@ -158,7 +161,7 @@ _EMNIST_CLASSES: dict[EmnistSplit, str] = {
     "digits": string.digits,
     "mnist": string.digits,
 }
-# `letters` exists with 88,800 and with 124,800 training images, so its counts are left open.
+# `letters` has 88,800 or 124,800 training images, depending on the release.
 _EMNIST_COUNTS: dict[EmnistSplit, tuple[int, int] | None] = {
     "byclass": (697_932, 116_323),
     "bymerge": (697_932, 116_323),
@@ -170,7 +173,7 @@ _EMNIST_COUNTS: dict[EmnistSplit, tuple[int, int] | None] = {
 
 
 def _emnist(split: EmnistSplit) -> KnownDataset:
-    """One split of EMNIST; torchvision knows only the checksum of the archive and checks it itself."""
+    """One split of EMNIST. Only the archive has a known checksum, which torchvision checks."""
     parts: tuple[Part, ...] = ("train", "test")
     return KnownDataset(
         name=f"emnist ({split})",
@@ -197,6 +200,6 @@ _KNOWN: dict[str, KnownDataset] = {
 
 
 def known_dataset(name: DatasetName, split: EmnistSplit | None = None) -> KnownDataset:
-    """The facts of a data set other than `image-folder`; `split` counts for `emnist` only."""
-    assert name != "image-folder", "an image folder is what its owner makes it"
+    """The facts about a data set other than `image-folder`; `split` is for `emnist` only."""
+    assert name != "image-folder", "an image folder has no fixed content"
     return _KNOWN[f"emnist/{split or DEFAULT_EMNIST_SPLIT}" if name == "emnist" else name]

@@ -1,7 +1,7 @@
-"""Strict YAML with places: plain data, and for every value the line and column it stands at.
+"""Strict YAML with positions: plain data, and the line and column of every value.
 
-YAML here means what a person reads: `1e-3` is a number, `no` and `off` are words, `010` is ten, duplicate keys are
-errors, and there are no tags, dates or merge keys.
+YAML means what a person reads: `1e-3` is a number, `no` and `off` are strings, `010` is ten, duplicate keys are errors,
+and there are no tags, dates or merge keys.
 """
 
 import re
@@ -15,7 +15,7 @@ import yaml
 from cnncli.errors import ConfigError
 
 Route = tuple[str | int, ...]
-"""Keys and list positions from the top of a document to a value."""
+"""Keys and list positions that lead from the top of a document to a value."""
 
 _CONSTANTS = {
     "": None,
@@ -30,16 +30,16 @@ _CONSTANTS = {
 _WHOLE = re.compile(r"[-+]?\d+(_\d+)*")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _PLAIN_TAGS = {
-    f"tag:yaml.org,2002:{kind}"
-    for kind in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "seq", "map")
+    f"tag:yaml.org,2002:{tag}"
+    for tag in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "seq", "map")
 }
-_MOST_VALUES = 100_000
-_MOST_DIGITS = 19
+_MAX_VALUES = 100_000
+_MAX_DIGITS = 19
 
 
 @dataclass(frozen=True, order=True)
 class Mark:
-    """A place in a file: line and column, counted from 1."""
+    """A position in a file: line and column, counted from 1."""
 
     line: int
     column: int
@@ -50,16 +50,18 @@ class Problem:
     """One thing that is wrong in a config, and where.
 
     Attributes:
-        route: the value it is about; where the document lacks it, its nearest ancestor is shown.
+        route: the value it is about; if the document lacks it, its nearest ancestor is shown.
         message: what is wrong.
         at_key: whether the key is wrong, not the value.
-        also: further places that have to do with it, each with a word on why.
+        also: related places, each with an explanation.
+        missing: name of the required field that is missing, if that is the problem.
     """
 
     route: Route
     message: str
     at_key: bool = False
     also: tuple[tuple[Route, str], ...] = ()
+    missing: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +70,11 @@ class Document:
 
     Attributes:
         name: the file's name for messages.
-        text: the file as given.
+        text: content of the file.
         data: plain dicts, lists and scalars.
-        marks: where each value stands.
-        key_marks: where each key stands.
-        overridden: values that a `--set` put in, with the flag as it was given.
+        marks: position of each value.
+        key_marks: position of each key.
+        overridden: values set by `--set`, with the text of the option.
     """
 
     name: str
@@ -83,14 +85,14 @@ class Document:
     overridden: dict[Route, str] = field(default_factory=dict)
 
     def raise_problems(self, problems: Iterable[Problem]) -> None:
-        """Raise one ConfigError that tells all `problems` in the order of the file, if there are any."""
+        """Raise one ConfigError that lists all `problems` in the order of the file, if there are any."""
         ordered = sorted(problems, key=lambda problem: self._mark(problem.route, problem.at_key))
-        told = dict.fromkeys(self._tell(problem) for problem in ordered)
-        if told:
-            raise ConfigError("\n".join(told))
+        messages = dict.fromkeys(self._message(problem) for problem in ordered)
+        if messages:
+            raise ConfigError("\n".join(messages))
 
     def _known(self, route: Route) -> Route:
-        """The longest part of `route` that stands in the file or came from a `--set`."""
+        """The longest part of `route` that is in the file or was set by `--set`."""
         while route and route not in self.marks and route not in self.overridden:
             route = route[:-1]
         return route
@@ -100,26 +102,26 @@ class Document:
             return self.key_marks[route]
         return self.marks.get(self._known(route), Mark(1, 1))
 
-    def _tell(self, problem: Problem) -> str:
+    def _message(self, problem: Problem) -> str:
         known = self._known(problem.route)
         path = dotted(problem.route if problem.at_key else known)
         override = next(
             (self.overridden[known[:n]] for n in range(len(known), 0, -1) if known[:n] in self.overridden), None
         )
-        told = f"{path}: {problem.message}" if path else problem.message
+        message = f"{path}: {problem.message}" if path else problem.message
         if override is not None:
-            lines = [f"--set {override}: {told}"]
+            lines = [f"--set {override}: {message}"]
         else:
             below = [flag for route, flag in self.overridden.items() if route[: len(known)] == known != ()]
-            told += f" (with --set {', --set '.join(below)})" if below else ""
-            lines = self._quote(self._mark(problem.route, problem.at_key), told)
+            message += f" (with --set {', --set '.join(below)})" if below else ""
+            lines = self.quote(self._mark(problem.route, problem.at_key), message)
         for route, why in problem.also:
-            lines += self._quote(self._mark(route, at_key=True), why)
+            lines += self.quote(self._mark(route, at_key=True), why)
         return "\n".join(lines)
 
-    def _quote(self, mark: Mark, told: str) -> list[str]:
-        """`file:line:col message`, the source line, and a caret under the place."""
-        lines = [f"{self.name}:{mark.line}:{mark.column} {told}"]
+    def quote(self, mark: Mark, message: str) -> list[str]:
+        """`file:line:column message`, the line itself, and a caret under the position."""
+        lines = [f"{self.name}:{mark.line}:{mark.column} {message}"]
         source = self.text.splitlines()
         if mark.line <= len(source):
             line = source[mark.line - 1].replace("\t", " ")
@@ -128,7 +130,7 @@ class Document:
 
 
 def dotted(route: Route) -> str:
-    """A route as `--set` takes it: `model.layers.0.conv`."""
+    """A route in the form that `--set` takes: `model.layers.0.conv`."""
     return ".".join(map(str, route))
 
 
@@ -136,12 +138,14 @@ def read_document(path: Path) -> Document:
     """Read a YAML file.
 
     Raises:
-        ConfigError: it cannot be read, or is not strict YAML.
+        ConfigError: the file cannot be read, or is not strict YAML.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError(f"there is no config {path}", remedy="cnncli init writes one to start from") from None
+        raise ConfigError(
+            f"config not found: {path}", remedy="cnncli init NAME writes a config to start from"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     try:
@@ -160,32 +164,32 @@ def parse_document(text: str, *, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
         context = f"{error.context}: " if error.context else ""
-        raise ConfigError("\n".join(document._quote(place, f"not YAML: {context}{error.problem}"))) from None
+        raise ConfigError("\n".join(document.quote(place, f"not YAML: {context}{error.problem}"))) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not YAML: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{name}: not a config: nested too deeply") from None
+        raise ConfigError(f"{name}: nested too deeply") from None
     builder = _Builder(document)
     data = builder.value(node, ()) if node else None
     document.raise_problems(builder.problems)
     if not isinstance(data, dict):
-        raise ConfigError(f"{name}: a config is a mapping with the keys version, name, data, model, train")
+        raise ConfigError(f"{name}: a config must be a mapping with the keys version, name, data, model, train and log")
     return Document(name=name, text=text, data=data, marks=document.marks, key_marks=document.key_marks)
 
 
 def parse_scalar(text: str) -> str | int | float | bool | None:
-    """What a plain word of YAML means: null, true or false, a number, or the word itself."""
+    """The value of an unquoted YAML scalar: null, true or false, a number, or the string itself."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
-    if _WHOLE.fullmatch(text) and len(text) <= _MOST_DIGITS:
+    if _WHOLE.fullmatch(text) and len(text) <= _MAX_DIGITS:
         return int(text)
-    if _NUMBER.fullmatch(text) and len(text) <= 2 * _MOST_DIGITS:
+    if _NUMBER.fullmatch(text) and len(text) <= 2 * _MAX_DIGITS:
         return float(text)
     return text
 
 
 class _Builder:
-    """Turns YAML nodes into plain data and remembers where each value stands."""
+    """Turns YAML nodes into plain data and records the position of each value."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -194,28 +198,28 @@ class _Builder:
         self.count = 0
 
     def value(self, node: yaml.Node, route: Route) -> Any:  # noqa: ANN401  plain YAML data
-        """The data of a node that stands at `route`."""
+        """The data of the node at `route`."""
         self.document.marks[route] = _mark(node)
         self.count += 1
-        if self.count > _MOST_VALUES:
-            raise ConfigError(f"{self.document.name}: more than {_MOST_VALUES:,} values, counting aliases")
+        if self.count > _MAX_VALUES:
+            raise ConfigError(f"{self.document.name}: more than {_MAX_VALUES:,} values, aliases included")
         if node in self.open:
-            self.problems.append(Problem(route, "an alias that contains itself"))
+            self.problems.append(Problem(route, "this alias contains itself"))
             return None
         self.open.append(node)
         try:
-            return self._of_kind(node, route)
+            return self._plain(node, route)
         finally:
             self.open.pop()
 
-    def _of_kind(self, node: yaml.Node, route: Route) -> Any:  # noqa: ANN401  plain YAML data
+    def _plain(self, node: yaml.Node, route: Route) -> Any:  # noqa: ANN401  plain YAML data
         if node.tag not in _PLAIN_TAGS:
-            self.problems.append(Problem(route, f"tags such as {node.tag} mean nothing here"))
+            self.problems.append(Problem(route, f"YAML tags such as {node.tag} are not supported"))
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*route, i)) for i, child in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return dict(self._items(node, route))
-        assert isinstance(node, yaml.ScalarNode), "YAML has three kinds of nodes"
+        assert isinstance(node, yaml.ScalarNode), "YAML has three types of nodes"
         return parse_scalar(node.value) if node.style is None else node.value
 
     def _items(self, node: yaml.MappingNode, route: Route) -> Iterator[tuple[str, Any]]:
@@ -223,13 +227,13 @@ class _Builder:
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self.document.marks[(*route, "?")] = _mark(key)
-                self.problems.append(Problem((*route, "?"), "a key must be a word"))
+                self.problems.append(Problem((*route, "?"), "a key must be a string"))
                 continue
             name = str(key.value)
             if name in seen:
                 self.document.marks[(*route, name)] = _mark(key)
                 line = _mark(seen[name]).line
-                self.problems.append(Problem((*route, name), f"the key is there twice, first in line {line}"))
+                self.problems.append(Problem((*route, name), f"duplicate key, first defined on line {line}"))
                 continue
             seen[name] = key
             self.document.key_marks[(*route, name)] = _mark(key)
@@ -240,13 +244,17 @@ def _mark(node: yaml.Node) -> Mark:
     return Mark(node.start_mark.line + 1, node.start_mark.column + 1)
 
 
+def contains(data: object, step: str | int) -> bool:
+    """Whether a mapping has a key, or a list a position."""
+    if isinstance(data, list | tuple):
+        return isinstance(step, int) and 0 <= step < len(data)
+    return isinstance(data, dict) and step in data
+
+
 def descend(data: Any, route: Sequence[str | int]) -> Any:  # noqa: ANN401  plain YAML data
-    """The value at `route`, or None where there is none."""
+    """The value at `route`, or None if there is none."""
     for step in route:
-        if isinstance(data, dict):
-            data = data.get(step)
-        elif isinstance(data, list) and isinstance(step, int) and 0 <= step < len(data):
-            data = data[step]
-        else:
+        if not contains(data, step):
             return None
+        data = data[step]
     return data

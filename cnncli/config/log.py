@@ -1,4 +1,4 @@
-"""The `log:` section: what a run writes into its TensorBoard event file besides the curves."""
+"""The `log:` section: the contents of a run's TensorBoard event file besides the curves."""
 
 from typing import Annotated, Literal
 
@@ -12,9 +12,9 @@ Numbers = Annotated[tuple[Whole, ...], Listed]
 
 
 class ProbesSpec(Spec):
-    """The test images whose feature maps are shown."""
+    """The test images whose feature maps are logged."""
 
-    classes: Whole = Field(default=10, description="the first test image of each of the first so many classes")
+    classes: Whole = Field(default=10, description="the first test image of each of the first N classes")
     images: Numbers = Field(default=(), description="numbers of further test images, from 0")
 
 
@@ -25,7 +25,7 @@ def _open_probes(value: object) -> object:
     if isinstance(value, list | tuple):
         return {"classes": 0, "images": value}
     if not isinstance(value, dict | ProbesSpec):
-        raise PydanticCustomError("probes", "must be a number of classes, a list of test images, or both as a section")
+        raise PydanticCustomError("probes", "must be a number of classes, a list of test images, or a mapping of both")
     return value
 
 
@@ -35,7 +35,7 @@ Probes = Annotated[
 
 
 class LogSpec(Spec):
-    """What is written, of which layers, and how often."""
+    """What is logged, for which layers, and how often."""
 
     images: Literal[0, 2, 3, 4, 5, 6, 7, 8, 9, 10] = Field(
         default=10, description="pictures per tag at most, first and last included; TensorBoard keeps 10; 0 is none"
@@ -54,7 +54,7 @@ class LogSpec(Spec):
     )
     kernels: bool = Field(default=True, description="kernels of every convolution")
     feature_maps: bool = Field(default=True, description="feature maps of every convolution and pool, for each probe")
-    evolution: bool = Field(default=True, description="every logged step of a layer as one animation, at the end")
+    snapshots: bool = Field(default=True, description="every logged step of a layer as one animation, at the end")
     dead_filters: bool = Field(default=True, description="filters that are 0 wherever they look, counted and outlined")
     histograms: bool = Field(default=True, description="weights and gradients, every epoch")
     graph: bool = Field(default=True, description="the model as TensorBoard's graph")

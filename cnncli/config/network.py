@@ -1,6 +1,6 @@
-"""A blueprint with shapes: every layer in the order of computation, with its inputs and what it makes of them.
+"""The network of a config: its layers in the order of computation, with names, inputs and shapes.
 
-This is the one description of a network. `analysis` measures it and `model` builds it.
+`cnncli.inspection` measures it, `cnncli.module` builds it.
 """
 
 from collections import Counter
@@ -11,25 +11,21 @@ from cnncli.config.document import Problem, Route
 from cnncli.config.model import Block, Branch, Item, Place, Residual, Sequence, Single
 from cnncli.layers import (
     Add,
-    AnyLayer,
     BatchNorm,
     Concat,
     Conv,
-    ConvTranspose,
     Description,
     Join,
     Layer,
-    Logits,
-    Norm,
     Shape,
     ShapeError,
     format_shape,
 )
 
 INPUT = "input"
-"""The name that the image itself has among a node's inputs."""
+"""The name of the image among the inputs of a node."""
 
-TAKEN = frozenset({
+RESERVED = frozenset({
     "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
     "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
     "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers",
@@ -41,24 +37,24 @@ TAKEN = frozenset({
     "training", "type", "xpu", "zero_grad", INPUT,
     "kernels", "layer", "network", "outputs",
 })  # fmt: skip
-"""Names no layer can have, because the module of a network has an attribute of that name."""
+"""Names no layer can have: attributes of the module of a network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One layer in its place.
+    """One layer of a network.
 
     Attributes:
         name: `conv1`, or `vgg1.conv2` inside a block.
         layer: the layer as configured.
         inputs: names of the nodes it reads; `input` is the image.
-        input_shapes: their shapes, without batch axis.
-        description: what it makes of them.
-        place: where it stands in the config.
+        input_shapes: their output shapes, without batch axis.
+        description: output shape, window and cost of the layer for these shapes.
+        place: its place in the config.
     """
 
     name: str
-    layer: AnyLayer
+    layer: Layer
     inputs: tuple[str, ...]
     input_shapes: tuple[Shape, ...]
     description: Description
@@ -66,17 +62,17 @@ class Node:
 
     @property
     def shape(self) -> Shape:
-        """The shape it gives."""
+        """Output shape."""
         return self.description.shape
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Layers in the order of computation; the last one's output is the network's.
+    """Layers in the order of computation; the output of the last one is the network's.
 
     Attributes:
         input_shape: `(C, H, W)`.
-        classes: length of the output.
+        classes: number of outputs.
         nodes: the layers.
     """
 
@@ -85,13 +81,13 @@ class Network:
     nodes: tuple[Node, ...]
 
     def numbered(self) -> dict[str, str]:
-        """Name -> `01_conv1`: the name with its position, zero-padded so that names sort as the layers run."""
+        """Name -> `01_conv1`: the name after its number, so that names sort in the order of computation."""
         digits = max(2, len(str(len(self.nodes))))
         return {node.name: f"{i:0{digits}}_{node.name}" for i, node in enumerate(self.nodes, 1)}
 
 
 def lay_out(blueprint: Sequence, input_shape: Shape, classes: int, problems: list[Problem]) -> Network:
-    """Give every layer of a blueprint its name, inputs and shape; what does not fit is added to `problems`."""
+    """Give every layer of a blueprint its name, inputs and shapes; problems are appended to `problems`."""
     layout = _Layout(classes, problems)
     end = layout.sequence(blueprint, _Flow(INPUT, input_shape), _Scope())
     if end is not None and end.shape != (classes,):
@@ -102,30 +98,27 @@ def lay_out(blueprint: Sequence, input_shape: Shape, classes: int, problems: lis
             f"the network ends with {last.name} of shape {format_shape(end.shape)}, but there are {classes} classes; "
             + remedy,
         )
-    nodes = tuple(_without_useless_bias(layout.nodes))
+    nodes = tuple(_without_redundant_bias(layout.nodes))
     return Network(input_shape=input_shape, classes=classes, nodes=nodes)
 
 
-def _without_useless_bias(nodes: list[Node]) -> Iterator[Node]:
-    """Bias is off in a convolution whose output nothing but a norm reads, unless it was asked for."""
+def _without_redundant_bias(nodes: list[Node]) -> Iterator[Node]:
+    """Turn off the bias of convolutions whose output only a norm reads, unless the config sets it."""
     readers: dict[str, list[Node]] = {}
     for node in nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     for node in nodes:
-        layer, reading = node.layer, readers.get(node.name, [])
-        alone = isinstance(layer, Conv | ConvTranspose) and layer.bias is None and layer.activation is None
-        if alone and len(reading) == 1 and isinstance(reading[0].layer, Norm):
-            assert isinstance(layer, Conv | ConvTranspose)
-            unbiased = layer.model_copy(update={"bias": False})
-            yield replace(node, layer=unbiased, description=unbiased.describe(node.input_shapes[0]))
-        else:
-            yield node
+        if [reader.layer.is_norm for reader in readers.get(node.name, [])] == [True]:
+            layer = node.layer.before_norm()
+            if layer is not node.layer:
+                node = replace(node, layer=layer, description=layer.describe(node.input_shapes[0]))
+        yield node
 
 
 @dataclass(frozen=True)
 class _Flow:
-    """What a layer is given: whose output, its shape, and which layers last changed its size and its channels."""
+    """The input of a layer: which node it comes from, its shape, and the nodes that set its size and its channels."""
 
     name: str
     shape: Shape
@@ -145,7 +138,7 @@ class _Flow:
 
 @dataclass
 class _Scope:
-    """Names inside one block: its prefix, and how many layers of each kind it has so far."""
+    """The names inside one block: their prefix, and the number of layers of each type so far."""
 
     prefix: str = ""
     counts: Counter[str] = field(default_factory=Counter)
@@ -159,11 +152,10 @@ class _Layout:
     names: dict[str, Place] = field(default_factory=dict)
 
     def report(self, place: Place, message: str, also: Iterable[tuple[Route, str]] = ()) -> None:
-        uses = tuple((use, "in the block used here") for use in reversed(place.uses))
-        self.problems.append(Problem(place.route, message, at_key=True, also=(*also, *uses)))
+        self.problems.append(Problem(place.route, message, at_key=True, also=(*also, *place.uses_as_notes())))
 
     def sequence(self, items: Sequence, flow: _Flow | None, scope: _Scope) -> _Flow | None:
-        """Lay out a chain of items; None once a shape is unknown because something before did not fit."""
+        """Lay out a chain of items; None if a shape is unknown because an earlier layer did not fit."""
         for item in items:
             flow = self.item(item, flow, scope)
         return flow
@@ -171,30 +163,29 @@ class _Layout:
     def item(self, item: Item, flow: _Flow | None, scope: _Scope) -> _Flow | None:
         match item:
             case Single():
-                name = self.name(item.layer.word(), item.layer.name, scope, item.place)
+                name = self.name(item.layer.type, item.layer.name, scope, item.place)
                 return flow and self.single(item.layer, name, flow, item.place)
             case Block():
-                inside = self.scope(item.word, item.name, scope, item.place)
+                inside = self.scope(item.block, item.name, scope, item.place)
                 return self.sequence(item.items, flow, inside)
             case Branch():
                 return self.branch(item, flow, scope)
             case Residual():
                 return self.residual(item, flow, scope)
 
-    def single(self, layer: AnyLayer, name: str, flow: _Flow, place: Place) -> _Flow | None:
-        assert not isinstance(layer, Join)
-        effective: Layer = layer.linear(self.classes) if isinstance(layer, Logits) else layer
+    def single(self, layer: Layer, name: str, flow: _Flow, place: Place) -> _Flow | None:
+        layer = layer.for_classes(self.classes)
         try:
-            description = effective.describe(flow.shape)
+            description = layer.describe(flow.shape)
         except ShapeError as error:
             cause = flow.channels_by if error.about_channels else flow.sized_by
-            came = "the image" if flow.name == INPUT else flow.name
-            also = [] if cause is None else [(cause.place.route, f"{cause.name} made it {format_shape(cause.shape)}")]
-            self.report(place, f"{name} gets {format_shape(flow.shape)} from {came}: {error}", also)
+            source = "the image" if flow.name == INPUT else flow.name
+            also = [] if cause is None else [(cause.place.route, f"{cause.name} outputs {format_shape(cause.shape)}")]
+            self.report(place, f"{name} receives {format_shape(flow.shape)} from {source}: {error}", also)
             return None
         return flow.after(self.add(name, layer, (flow,), description, place))
 
-    def add(self, name: str, layer: AnyLayer, flows: tuple[_Flow, ...], description: Description, place: Place) -> Node:
+    def add(self, name: str, layer: Layer, flows: tuple[_Flow, ...], description: Description, place: Place) -> Node:
         node = Node(
             name=name,
             layer=layer,
@@ -222,7 +213,7 @@ class _Layout:
         return self.join(Add(activation=item.activation), name, [main, shortcut], item.place)
 
     def shortcut(self, item: Residual, flow: _Flow, main: _Flow, inside: _Scope) -> _Flow | None:
-        """The path around: as given, the identity, or where shapes differ a 1x1 convolution with norm."""
+        """The shortcut: as given, the identity, or a 1x1 convolution with norm if the shapes differ."""
         if isinstance(item.shortcut, tuple):
             return self.sequence(item.shortcut, flow, _Scope(f"{self.claim(f'{inside.prefix}shortcut', item.place)}."))
         if item.shortcut == "identity" or flow.shape == main.shape:
@@ -230,7 +221,7 @@ class _Layout:
         if len(flow.shape) != 3 or len(main.shape) != 3:
             self.report(
                 item.place,
-                f"no shortcut leads from {format_shape(flow.shape)} to {format_shape(main.shape)}; "
+                f"no automatic shortcut from {format_shape(flow.shape)} to {format_shape(main.shape)}; "
                 "give shortcut as a list of layers",
             )
             return None
@@ -238,7 +229,7 @@ class _Layout:
         if None in strides:
             self.report(
                 item.place,
-                f"no 1x1 convolution leads from {format_shape(flow.shape)} to {format_shape(main.shape)}; "
+                f"no 1x1 convolution maps {format_shape(flow.shape)} to {format_shape(main.shape)}; "
                 "use padding: same in the main path, or give shortcut as a list of layers",
             )
             return None
@@ -246,8 +237,7 @@ class _Layout:
             out_channels=main.shape[0],
             kernel_size=(1, 1),
             stride=(strides[0] or 1, strides[1] or 1),
-            norm=_last_norm(item.main) or BatchNorm(),
-        )
+        ).model_copy(update={"norm": _last_norm(item.main) or BatchNorm()})
         return self.single(conv, self.claim(f"{inside.prefix}shortcut", item.place), flow, item.place)
 
     def join(self, layer: Join, name: str, flows: list[_Flow | None], place: Place) -> _Flow | None:
@@ -259,42 +249,44 @@ class _Layout:
         except ShapeError as error:
             ends = [node for flow in known for node in (flow.sized_by or flow.channels_by,) if node is not None]
             also = [
-                (node.place.route, f"{node.name} made it {format_shape(node.shape)}") for node in dict.fromkeys(ends)
+                (node.place.route, f"{node.name} outputs {format_shape(node.shape)}") for node in dict.fromkeys(ends)
             ]
             self.report(place, f"{name.rpartition('.')[0]}: {error}", also)
             return None
         return known[0].after(self.add(name, layer, known, description, place))
 
-    def scope(self, word: str, given: str | None, scope: _Scope, place: Place) -> _Scope:
-        return _Scope(f"{self.name(word, given, scope, place)}.")
+    def scope(self, stem: str, given: str | None, scope: _Scope, place: Place) -> _Scope:
+        return _Scope(f"{self.name(stem, given, scope, place)}.")
 
-    def name(self, word: str, given: str | None, scope: _Scope, place: Place) -> str:
-        """The full name of a layer or block. Every layer counts, named or not, so that a name renames no other."""
-        scope.counts[word] += 1
-        name = f"{scope.prefix}{given or f'{word}{scope.counts[word]}'}"
-        if given is not None and (not given.isidentifier() or given.startswith("_") or given in TAKEN):
+    def name(self, stem: str, given: str | None, scope: _Scope, place: Place) -> str:
+        """The full name of a layer or block. Named layers count too, so that naming one renames no other."""
+        scope.counts[stem] += 1
+        name = f"{scope.prefix}{given or f'{stem}{scope.counts[stem]}'}"
+        if given is not None and (not given.isidentifier() or given.startswith("_") or given in RESERVED):
             self.report(
                 place,
-                f"the name {given} cannot be used; names are letters, digits and _, begin with a letter, "
-                "and are no torch method's",
+                f"invalid name {given}: a name consists of letters, digits and _, starts with a letter, "
+                "and is not an attribute of torch modules",
             )
         return self.claim(name, place)
 
     def claim(self, name: str, place: Place) -> str:
-        """Take a full name; it is reported where it is taken."""
+        """Reserve a full name; report it if it is taken."""
         if name in self.names:
-            first = (self.names[name].route, "first here")
-            self.report(place, f"the name {name} is there twice; give one of the two another name", [first])
+            first = (self.names[name].route, "first used here")
+            self.report(place, f"duplicate name {name}; rename one of the two", [first])
         self.names.setdefault(name, place)
         return name
 
 
 def _stride(before: int, after: int) -> int | None:
-    """The smallest stride with which a 1x1 convolution turns `before` positions into `after`."""
+    """The smallest stride with which a 1x1 convolution maps `before` positions to `after`."""
     return next((stride for stride in range(1, before + 1) if -(-before // stride) == after), None)
 
 
-def _last_norm(items: Sequence) -> Norm | None:
-    """The norm that the last convolution of a path has."""
-    norms = [item.layer.norm for item in items if isinstance(item, Single) and isinstance(item.layer, Conv)]
+def _last_norm(items: Sequence) -> Layer | None:
+    """The norm of the last convolution of a path."""
+    norms = [
+        item.layer.followers().get("norm") for item in items if isinstance(item, Single) and item.layer.has_kernels
+    ]
     return norms[-1] if norms else None

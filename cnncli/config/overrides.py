@@ -1,4 +1,4 @@
-"""`--set a.b=c`: any field of a config changed for one run."""
+"""`--set a.b=c`: override any field of a config."""
 
 import copy
 from collections.abc import Sequence
@@ -8,27 +8,29 @@ import yaml
 
 from cnncli.config.document import Document, Route, parse_document
 from cnncli.errors import UsageError
-from cnncli.fields import Kind
+from cnncli.fields import Choice
 
 
-def override(document: Document, assignments: Sequence[str], kinds: dict[str, type[Kind]]) -> Document:
-    """The document with every `path=value` put in; whether the fields exist is for the config's own checks to say.
+def override(document: Document, assignments: Sequence[str], choices: dict[str, type[Choice]]) -> Document:
+    """The document with every assignment applied. Whether the fields exist is checked when the config is validated.
 
     Args:
         document: the config as read.
-        assignments: `model.layers.0.conv.out_channels=8`; the value is read as the config's YAML.
-        kinds: the choices of the config by word, to open `conv: 32` into its fields where one of them is set.
+        assignments: such as `model.layers.0.conv.out_channels=8`; the value is strict YAML.
+        choices: layers, optimizers and schedules by name, to expand `conv: 32` into its fields if one of them is set.
 
     Raises:
-        UsageError: an assignment that is not `path=value`, or that goes through something that has no fields.
+        UsageError: an assignment is not of the form `path=value`, or its path leads through a scalar.
     """
     data = copy.deepcopy(document.data)
     overridden = dict(document.overridden)
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not all(path.strip().split(".")):
-            raise UsageError(f"--set {assignment}: not of the form path=value", remedy="--set train.epochs=3")
-        route = _put(data, path.strip(), _parse(text, assignment), kinds, assignment)
+            raise UsageError(
+                f"--set {assignment}: not of the form path=value", remedy="for example --set train.epochs=3"
+            )
+        route = _put(data, path.strip(), _parse(text, assignment), choices, assignment)
         overridden[route] = assignment
     return Document(
         name=document.name,
@@ -49,8 +51,8 @@ def _parse(text: str, assignment: str) -> Any:  # noqa: ANN401  plain YAML data
     return parse_document(f"value:\n{indented}" if text.strip() else "value:", name=f"--set {assignment}").data["value"]
 
 
-def _put(data: Any, path: str, value: Any, kinds: dict[str, type[Kind]], assignment: str) -> Route:  # noqa: ANN401  plain YAML data
-    """Set the value at a dotted path and return its route; sections that are missing are made on the way."""
+def _put(data: Any, path: str, value: Any, choices: dict[str, type[Choice]], assignment: str) -> Route:  # noqa: ANN401  plain YAML data
+    """Set the value at a dotted path and return its route; missing sections are created."""
     *parents, last = path.split(".")
     here: Any = data
     route: Route = ()
@@ -58,15 +60,15 @@ def _put(data: Any, path: str, value: Any, kinds: dict[str, type[Kind]], assignm
         step = _step(here, name, assignment)
         following = (*parents, last)[position + 1]
         child = here.get(step) if isinstance(here, dict) else here[step]
-        opened = _opened(name, child, following, kinds)
-        _check_choice(name, opened, following, kinds, ".".join(parents[: position + 1]), assignment)
-        if not isinstance(opened, dict | list):
+        expanded = _expanded(name, child, following, choices)
+        _check_choice(name, expanded, following, choices, ".".join(parents[: position + 1]), assignment)
+        if not isinstance(expanded, dict | list):
             raise UsageError(
                 f"--set {assignment}: {'.'.join(parents[: position + 1])} is {child!r} and has no fields",
                 remedy=f"set {'.'.join(parents[: position + 1])} itself",
             )
-        here[step] = opened
-        here, route = opened, (*route, step)
+        here[step] = expanded
+        here, route = expanded, (*route, step)
     step = _step(here, last, assignment)
     here[step] = value
     return (*route, step)
@@ -78,21 +80,21 @@ def _step(here: dict[str, Any] | list[Any], name: str, assignment: str) -> str |
         return name
     if not name.isdecimal() or int(name) >= len(here):
         raise UsageError(
-            f"--set {assignment}: {name!r} is no position in a list of {len(here)}",
+            f"--set {assignment}: {name} is not a position in a list of {len(here)}",
             remedy=f"positions are 0 to {len(here) - 1}" if here else None,
         )
     return int(name)
 
 
-def _opened(name: str, value: Any, following: str, kinds: dict[str, type[Kind]]) -> Any:  # noqa: ANN401  plain YAML data
-    """A value that can take the key `following`: `adamw` becomes `{adamw: null}`, `conv: 32` its principal field."""
+def _expanded(name: str, value: Any, following: str, choices: dict[str, type[Choice]]) -> Any:  # noqa: ANN401  plain YAML data
+    """A value that can hold the key `following`: `adamw` becomes `{adamw: null}`, the 32 of `conv: 32` its field."""
     if value is None:
         return {}
     if isinstance(value, str) and following == value:
         return {value: None}
-    kind = kinds.get(name)
-    if kind is not None and kind.principal is not None and not isinstance(value, dict):
-        return {kind.principal: value}
+    choice = choices.get(name)
+    if choice is not None and choice.principal is not None and not isinstance(value, dict):
+        return {choice.principal: value}
     return value
 
 
@@ -100,19 +102,19 @@ def _check_choice(
     name: str,
     value: object,
     following: str,
-    kinds: dict[str, type[Kind]],
+    choices: dict[str, type[Choice]],
     path: str,
     assignment: str,
 ) -> None:
-    """Refuse to put a second choice, or a field of the choice, beside the one that was made.
+    """Refuse a second choice, or a field of the choice, beside the existing choice.
 
     Raises:
-        UsageError: says how to set the field, and how to choose something else.
+        UsageError: the remedy is how to set the field, and how to choose something else.
     """
-    words = [value] if isinstance(value, str) else [*value] if isinstance(value, dict) else []
-    if name == "defaults" or len(words) != 1 or words[0] not in kinds or following == words[0]:
+    chosen = [value] if isinstance(value, str) else [*value] if isinstance(value, dict) else []
+    if name == "defaults" or len(chosen) != 1 or chosen[0] not in choices or following == chosen[0]:
         return
     raise UsageError(
-        f"--set {assignment}: {path} is {words[0]}",
-        remedy=f"set a field of it, {path}.{words[0]}.FIELD=VALUE, or choose another: {path}=WORD",
+        f"--set {assignment}: {path} is {chosen[0]}",
+        remedy=f"set one of its fields, {path}.{chosen[0]}.FIELD=VALUE, or replace it: {path}=NAME",
     )

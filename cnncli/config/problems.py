@@ -1,183 +1,156 @@
-"""Validation errors in words people understand, each at its place in the document."""
+"""Validation errors as problems with a place in the document and a message in plain words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from cnncli.config.document import Problem, Route, parse_scalar
-from cnncli.fields import Kind, OneOf, Spec
+from cnncli.config.document import Problem, Route, contains, descend, parse_scalar
+from cnncli.errors import did_you_mean, nearest
+from cnncli.fields import Choice, Spec
 
-_PLAIN = {
+_MESSAGES = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
-    "string_type": "must be a word",
-    "model_type": "must be a section with fields",
-    "dict_type": "must be a section with fields",
+    "string_type": "must be a string",
+    "model_type": "must be a mapping",
+    "dict_type": "must be a mapping",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "finite_number": "must be a finite number",
 }
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean x?` where a choice is near, else the choices if they are few, else nothing."""
-    choices = list(choices)
-    near = nearest(word, choices)
-    if near:
-        return f"; did you mean {near}?"
-    return f"; it is one of {', '.join(choices)}" if 0 < len(choices) <= 40 else ""
+def choice_message(error: PydanticCustomError) -> str:
+    """The message of an error raised by `open_choice` or `open_body`, with a suggestion."""
+    return error.message() + _suggestion(error.context or {})
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice most like a word, whatever its case; nothing where none is."""
-    lower = {choice.lower(): choice for choice in choices}
-    return next((lower[near] for near in get_close_matches(word.lower(), lower, n=1)), "")
-
-
-def custom_message(error: PydanticCustomError) -> str:
-    """The message of a choice that could not be opened, with the near choice."""
-    context = error.context or {}
-    choices = context.get("choices", ())
-    return error.message() + did_you_mean(str(context.get("word", "")), choices)
-
-
-def problems_of(error: ValidationError, model: type[Spec], base: Route = ()) -> list[Problem]:
-    """Every error of a validation as a Problem.
-
-    Args:
-        error: what pydantic found.
-        model: the model that was validated, for the names of the fields that exist.
-        base: where in the document the validated value stands.
-    """
-    told: dict[tuple[Route, bool], list[_Told]] = {}
-    misspelled: set[Route] = set()
-    for details in error.errors(include_url=False):
-        route, at_key, explained = _explain(details, model)
-        told.setdefault(((*base, *route), at_key), []).append(explained)
-        if explained.meant:
-            misspelled.add((*base, *route[:-1], explained.meant))
-    return [
-        Problem(route, _join(each), at_key)
-        for (route, at_key), each in told.items()
-        if not any((*route, one.missing) in misspelled for one in each)
-    ]
+def _suggestion(context: dict[str, Any]) -> str:
+    return did_you_mean(str(context.get("word", "")), context.get("choices", ()))
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What one error says: what should stand there, what was found instead, and what was probably meant."""
+class _Finding:
+    """One error: what is expected there, what was found, and a suggestion, which ends the message."""
 
-    what: str
+    expected: str
     found: str = ""
-    near: str = ""
-    meant: str = ""
-    missing: str = ""
+    suggestion: str = ""
 
 
-def _join(told: list[_Told]) -> str:
-    """The errors of one place as one message: `must be same or valid or one whole number, found sane; ...`."""
-    what = " or ".join(dict.fromkeys(each.what for each in told)).replace(" or must be ", " or ")
-    found = next((each.found for each in told if each.found), "")
-    return what + (f", found {found}" if found else "") + next((each.near for each in told if each.near), "")
+def problems_of(error: ValidationError, model: type[Spec], value: object, base: Route = ()) -> list[Problem]:
+    """The errors of a validation as problems. Errors of several members of a union become one problem.
+
+    A required field counts as misspelled, not as missing, if the name of an unknown field is similar.
+
+    Args:
+        error: the error that pydantic raised.
+        model: the model that was validated.
+        value: the value that was validated.
+        base: the place of the value in the document.
+    """
+    errors = error.errors(include_url=False)
+    unknown = [(_route(each["loc"][:-1], value), *_unknown_field(each, model)) for each in errors if _is_unknown(each)]
+    misspelled = {(*route, meant) for route, _, meant in unknown if meant}
+    findings: dict[tuple[Route, bool], list[_Finding]] = {}
+    missing: dict[Route, str] = {}
+    for details in errors:
+        route = _route(details["loc"], value)
+        if details["type"] == "missing":
+            name = str(details["loc"][-1])
+            if (*route, name) in misspelled:
+                continue
+            missing[route] = name
+        findings.setdefault((route, _is_unknown(details)), []).append(_finding(details, model))
+    return [
+        Problem((*base, *route), _joined(each), at_key, missing=missing.get(route))
+        for (route, at_key), each in findings.items()
+    ]
 
 
-def _explain(details: ErrorDetails, model: type[Spec]) -> tuple[Route, bool, _Told]:
-    """Where an error is (relative to the model), whether it is about the key, and what it says."""
-    kind, context, message = details["type"], details.get("ctx", {}), details["msg"]
-    route = tuple(_spoken(details["loc"], model))
-    found = _shown(details["input"])
-    if kind == "extra_forbidden":
-        owner = _model_at(model, route[:-1]) or model
-        fields = [name for name in owner.model_fields if name != "kind"]
-        meant = nearest(str(route[-1]), fields)
-        return route, True, _Told("there is no such field", near=did_you_mean(str(route[-1]), fields), meant=meant)
-    if kind == "missing":
-        return route[:-1], False, _Told(f"{route[-1]} is required", missing=str(route[-1]))
-    if kind == "literal_error":
-        words = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
-        near = nearest(found, words) if isinstance(details["input"], str) else ""
-        meant = f"; did you mean {near}?" if near else ""
-        return route, False, _Told("must be " + " or ".join(words), found, meant)
-    if kind in ("unknown_word", "choice_form", "no_principal"):
-        return route, False, _Told(message, near=did_you_mean(str(context.get("word", "")), context.get("choices", ())))
-    if kind == "pair":
-        return route, False, _Told(message, found)
-    if kind in _PLAIN:
-        return route, False, _Told(_PLAIN[kind], found)
-    if kind == "too_long":
-        return route, False, _Told(f"takes {context['max_length']} at most, found {context['actual_length']}")
-    if kind == "value_error":
-        return route, False, _Told(str(context.get("error", message)))
+def _is_unknown(details: ErrorDetails) -> bool:
+    return details["type"] == "extra_forbidden"
+
+
+def _joined(findings: list[_Finding]) -> str:
+    """The errors of one place as one message, such as `must be same or valid, found sane. Did you mean same?`."""
+    expected = " or ".join(dict.fromkeys(each.expected for each in findings)).replace(" or must be ", " or ")
+    found = next((f", found {each.found}" for each in findings if each.found), "")
+    return expected + found + next((each.suggestion for each in findings if each.suggestion), "")
+
+
+def _finding(details: ErrorDetails, model: type[Spec]) -> _Finding:
+    context, message, found = details.get("ctx", {}), details["msg"], _yaml_text(details["input"])
+    match details["type"]:
+        case "extra_forbidden":
+            suggestion, _ = _unknown_field(details, model)
+            return _Finding("unknown field", suggestion=suggestion)
+        case "missing":
+            return _Finding(f"{details['loc'][-1]} is required")
+        case "literal_error":
+            choices = str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
+            expected = (
+                f"must be {' or '.join(choices)}" if len(choices) <= 2 else f"must be one of {', '.join(choices)}"
+            )
+            near = nearest(found, choices) if isinstance(details["input"], str) else ""
+            return _Finding(expected, found, f". Did you mean {near}?" if near else "")
+        case "unknown_word" | "choice_form" | "no_principal":
+            return _Finding(message, suggestion=_suggestion(context))
+        case "pair":
+            return _Finding(message, found)
+        case "too_long":
+            return _Finding(f"must have at most {context['max_length']} entries, found {context['actual_length']}")
+        case "value_error":
+            return _Finding(str(context.get("error", message)))
+        case known if known in _MESSAGES:
+            return _Finding(_MESSAGES[known], found)
     if message.startswith("Input should be"):
-        return route, False, _Told(message.replace("Input should be", "must be"), found)
-    return route, False, _Told(message)
+        return _Finding(message.replace("Input should be", "must be"), found)
+    return _Finding(message)
 
 
-def _shown(value: object) -> str:
-    """A value as YAML would have it, shortened."""
-    text = {None: "nothing", True: "true", False: "false"}.get(value) if isinstance(value, bool | None) else None
-    text = text or (value if isinstance(value, str) and parse_scalar(value) == value else repr(value))
+def _yaml_text(value: object) -> str:
+    """A value as in YAML, shortened."""
+    constants = {None: "nothing", True: "true", False: "false"}
+    if isinstance(value, bool | None):
+        return constants[value]
+    text = value if isinstance(value, str) and parse_scalar(value) == value else repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _spoken(loc: tuple[int | str, ...], model: type[Spec]) -> Iterator[str | int]:
-    """The part of pydantic's location that is keys of the document: members of a plain union are left out."""
-    here: type[Spec] | None = model
-    pending: OneOf | None = None
+def _route(loc: tuple[int | str, ...], value: object) -> Route:
+    """The part of pydantic's location that leads through the value; it has names of union members besides."""
+    route: Route = ()
     for step in loc:
-        if pending is not None:
-            here, pending = _chosen(pending, step), None
-            yield step
-        elif here is not None and step in here.model_fields:
-            here, pending = _inside(here, str(step))
-            yield step
-        elif isinstance(step, int) or (here is not None and step == loc[-1]):
-            yield step
+        if contains(descend(value, route), step):
+            route = (*route, step)
+    return route
 
 
-def _model_at(model: type[Spec], route: Route) -> type[Spec] | None:
-    here: type[Spec] | None = model
-    pending: OneOf | None = None
-    for step in route:
-        if pending is not None:
-            here, pending = _chosen(pending, step), None
-        elif here is not None and step in here.model_fields:
-            here, pending = _inside(here, str(step))
-    return here
+def _unknown_field(details: ErrorDetails, model: type[Spec]) -> tuple[str, str]:
+    """For an unknown field the suggestion, and the name of the similar field, if any."""
+    *loc, name = details["loc"]
+    models: list[type[Spec]] = [model]
+    for step in loc:
+        inside = [
+            each for one in models if step in one.model_fields for each in _sections(one.model_fields[step].annotation)
+        ]
+        chosen: list[type[Spec]] = [each for each in models if issubclass(each, Choice) and each.type_name() == step]
+        models = inside or chosen or models
+    fields = [field for each in models for field in each.model_fields if field != "type"]
+    return did_you_mean(str(name), fields), nearest(str(name), fields)
 
 
-def _chosen(choice: OneOf, word: str | int) -> type[Kind] | None:
-    return choice.kinds.get(str(word))
-
-
-def _inside(model: type[Spec], name: str) -> tuple[type[Spec] | None, OneOf | None]:
-    """The section or the choice that a field holds."""
-    field = model.model_fields[name]
-    for mark in (*field.metadata, *_marks(field.annotation)):
-        if isinstance(mark, OneOf):
-            return None, mark
-    sections = [each for each in _members(field.annotation) if isinstance(each, type) and issubclass(each, Spec)]
-    return (sections[0], None) if sections else (None, None)
-
-
-def _members(annotation: Any) -> Iterator[Any]:  # noqa: ANN401  any type annotation
+def _sections(annotation: Any) -> Iterator[type[Spec]]:  # noqa: ANN401  any type annotation
+    """The sections in a type annotation."""
     if get_origin(annotation) in (Union, UnionType, Annotated):
         for member in get_args(annotation):
-            yield from _members(member)
-    else:
+            yield from _sections(member)
+    elif isinstance(annotation, type) and issubclass(annotation, Spec):
         yield annotation
-
-
-def _marks(annotation: Any) -> Iterator[Any]:  # noqa: ANN401  any type annotation
-    if get_origin(annotation) is Annotated:
-        yield from get_args(annotation)[1:]
-    elif get_origin(annotation) in (Union, UnionType):
-        for member in get_args(annotation):
-            yield from _marks(member)

@@ -1,16 +1,17 @@
 """The JSON Schema of configs, for completion and checks in editors.
 
-It is as strict as a schema can be: names of blocks and `$parameters` are known only to `cnncli validate`.
+The names of a config's own blocks and the types of `$parameters` are checked only by `cnncli validate`.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cnncli.config.config import ConfigFields
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
-from cnncli.fields import Kind
+from cnncli.fields import Choice
 from cnncli.layers import LAYERS
 
 JsonSchema = dict[str, Any]
@@ -24,13 +25,12 @@ _PARAMETER: JsonSchema = {"type": "string", "pattern": r"^\$[A-Za-z_][A-Za-z0-9_
 def config_schema() -> JsonSchema:
     """The schema of a whole config (JSON Schema 2020-12)."""
     structures = (RepeatFields, ResidualFields, BranchFields, BlockFields, ModelFields)
-    _, schema = models_json_schema(
-        [(model, "validation") for model in (ConfigFields, *structures, *LAYERS.values())], ref_template=_REF
-    )
+    models: list[type[BaseModel]] = [ConfigFields, *structures, *LAYERS.values()]
+    _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     definitions: dict[str, JsonSchema] = schema["$defs"]
-    for kind in LAYERS.values():
-        definitions[kind.__name__].pop("required", None)  # it may stand under defaults
-        for field in definitions[kind.__name__]["properties"].values():
+    for layer in LAYERS.values():
+        definitions[layer.__name__].pop("required", None)  # model.defaults may set it
+        for field in definitions[layer.__name__]["properties"].values():
             _allow_parameter(field)
     _nest_layers(definitions)
     config = definitions.pop("ConfigFields")
@@ -45,43 +45,43 @@ def config_schema() -> JsonSchema:
 
 def _layer_schema() -> JsonSchema:
     """One entry of a list of layers."""
-    refs: dict[str, JsonSchema] = {word: {"$ref": _REF.format(model=kind.__name__)} for word, kind in LAYERS.items()}
-    words = [word for word, kind in LAYERS.items() if not _required(kind)]
+    refs: dict[str, JsonSchema] = {name: {"$ref": _REF.format(model=layer.__name__)} for name, layer in LAYERS.items()}
+    names = [name for name, layer in LAYERS.items() if not _required(layer)]
     structures = {
         "repeat": {"$ref": "#/$defs/RepeatFields"},
         "residual": {"anyOf": [{"$ref": "#/$defs/ResidualFields"}, _LAYERS]},
         "branch": {"$ref": "#/$defs/BranchFields"},
     }
-    fields = {word: _written(refs[word], kind) for word, kind in LAYERS.items()}
+    fields = {name: _layer_value(refs[name], layer) for name, layer in LAYERS.items()}
     return {
         "anyOf": [
-            {"enum": words},
+            {"enum": names},
             {"type": "object", "properties": {**fields, **structures}, "minProperties": 1, "maxProperties": 1},
             {"type": "string", "description": "a block of this config"},
         ]
     }
 
 
-def _written(ref: JsonSchema, kind: type[Kind]) -> JsonSchema:
-    """A layer's fields, or the value of its principal one."""
-    if kind.principal is None:
+def _layer_value(ref: JsonSchema, layer: type[Choice]) -> JsonSchema:
+    """The fields of a layer, or the value of its principal field."""
+    if layer.principal is None:
         return {"anyOf": [ref, {"type": "null"}]}
-    principal = {"$ref": f"{ref['$ref']}/properties/{kind.principal}"}
+    principal = {"$ref": f"{ref['$ref']}/properties/{layer.principal}"}
     return {"anyOf": [ref, principal]}
 
 
-def _required(kind: type[Kind]) -> bool:
-    return any(field.is_required() for field in kind.model_fields.values())
+def _required(layer: type[Choice]) -> bool:
+    return any(field.is_required() for field in layer.model_fields.values())
 
 
 def _allow_parameter(field: JsonSchema) -> None:
-    """Let a field of a layer be a `$parameter` as well."""
+    """Allow a `$parameter` as the value of a field."""
     kept = {key: field.pop(key) for key in list(field) if key not in ("title", "description", "default")}
     field["anyOf"] = [*(kept["anyOf"] if list(kept) == ["anyOf"] else [kept]), _PARAMETER]
 
 
 def _nest_layers(definitions: Mapping[str, JsonSchema]) -> None:
-    """Say that what the structures hold are layers."""
+    """Declare that the structures hold lists of layers."""
     for name in ("RepeatFields", "BlockFields", "ModelFields"):
         definitions[name]["properties"]["layers"] = _LAYERS
     definitions["RepeatFields"]["properties"]["times"] = {"anyOf": [{"type": "integer", "minimum": 1}, _PARAMETER]}
@@ -91,5 +91,5 @@ def _nest_layers(definitions: Mapping[str, JsonSchema]) -> None:
     residual["shortcut"] = {"anyOf": [{"enum": ["auto", "identity"]}, _LAYERS], "default": "auto"}
     model = definitions["ModelFields"]["properties"]
     model["blocks"] = {"type": "object", "additionalProperties": {"$ref": "#/$defs/BlockFields"}}
-    defaults = {word: {"$ref": _REF.format(model=kind.__name__)} for word, kind in LAYERS.items()}
+    defaults = {name: {"$ref": _REF.format(model=layer.__name__)} for name, layer in LAYERS.items()}
     model["defaults"] = {"type": "object", "properties": defaults, "additionalProperties": False}

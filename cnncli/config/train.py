@@ -1,23 +1,23 @@
-"""The `train:` section: how long, with which optimizer, at which learning rate, and when to stop."""
+"""The `train:` section: epochs, optimizer, learning-rate schedule, early stopping, precision."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from cnncli.fields import Fraction01, Kind, Listed, OneOf, Positive, Spec, Whole
+from cnncli.fields import Choice, Fraction01, Listed, OneOf, Positive, Spec, Whole
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
-_WEIGHT_DECAY = "pulls weights of convolutions and linears toward 0; norms and biases are left alone"
+_WEIGHT_DECAY = "decay of the weights of convolutions and linear layers; not of norms and biases"
 
 
-class Sgd(Kind):
-    """`torch.optim.SGD`: gradient descent with momentum, of Nesterov's kind if asked."""
+class Sgd(Choice):
+    """`torch.optim.SGD`: gradient descent with momentum, optionally Nesterov momentum."""
 
-    kind: Literal["sgd"] = "sgd"
+    type: Literal["sgd"] = "sgd"
     principal = "lr"
 
     lr: PositiveFloat = 0.01
@@ -29,14 +29,14 @@ class Sgd(Kind):
     @classmethod
     def _has_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
         if nesterov and info.data.get("momentum") == 0:
-            raise ValueError("nesterov looks ahead along the momentum, which is 0; give a momentum such as 0.9")
+            raise ValueError("nesterov requires momentum, which is 0; set it to 0.9, for example")
         return nesterov
 
 
-class Adam(Kind):
+class Adam(Choice):
     """`torch.optim.Adam` (Kingma and Ba, 2015); its weight decay is added to the gradient."""
 
-    kind: Literal["adam"] = "adam"
+    type: Literal["adam"] = "adam"
     principal = "lr"
 
     lr: PositiveFloat = 1e-3
@@ -44,10 +44,10 @@ class Adam(Kind):
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
 
-class AdamW(Kind):
-    """`torch.optim.AdamW` (Loshchilov and Hutter, 2019): Adam with the weight decay beside the gradient."""
+class AdamW(Choice):
+    """`torch.optim.AdamW` (Loshchilov and Hutter, 2019): Adam with decoupled weight decay."""
 
-    kind: Literal["adamw"] = "adamw"
+    type: Literal["adamw"] = "adamw"
     principal = "lr"
 
     lr: PositiveFloat = 1e-3
@@ -55,73 +55,71 @@ class AdamW(Kind):
     weight_decay: NonNegativeFloat = Field(default=0.01, description=_WEIGHT_DECAY)
 
 
-class RmsProp(Kind):
+class RmsProp(Choice):
     """`torch.optim.RMSprop` (Hinton's lecture 6, 2012)."""
 
-    kind: Literal["rmsprop"] = "rmsprop"
+    type: Literal["rmsprop"] = "rmsprop"
     principal = "lr"
 
     lr: PositiveFloat = 1e-3
-    alpha: Fraction01 = Field(
-        default=0.99, description="how much of the running mean of squared gradients is kept per step"
-    )
+    alpha: Fraction01 = Field(default=0.99, description="decay of the running mean of squared gradients per step")
     momentum: Fraction01 = 0.0
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
 
-_WARMUP = "share of the training in which the learning rate rises in a straight line from near 0"
+_WARMUP = "fraction of the training in which the learning rate rises linearly from near 0"
 
 
-class Constant(Kind):
-    """The same learning rate throughout."""
+class Constant(Choice):
+    """A constant learning rate."""
 
-    kind: Literal["constant"] = "constant"
+    type: Literal["constant"] = "constant"
 
     warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
 
 
-class StepDecay(Kind):
-    """The learning rate times `factor` after every so many epochs."""
+class StepDecay(Choice):
+    """The learning rate is multiplied by `factor` after every `every` epochs."""
 
-    kind: Literal["step"] = "step"
+    type: Literal["step"] = "step"
     principal = "every"
 
-    every: Positive = Field(description="epochs between two steps")
+    every: Positive = Field(description="epochs between two changes")
     factor: Share = 0.1
     warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
 
 
-class Cosine(Kind):
-    """Half a cosine from `lr` down to `final` times `lr` (Loshchilov and Hutter, 2017)."""
+class Cosine(Choice):
+    """Half a cosine from `lr` to `final` times `lr` (Loshchilov and Hutter, 2017)."""
 
-    kind: Literal["cosine"] = "cosine"
+    type: Literal["cosine"] = "cosine"
 
     final: Fraction01 = Field(default=0.0, description="learning rate at the end, as a fraction of lr")
     warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
 
 
-class OneCycle(Kind):
-    """Up to `lr` and down again, each along half a cosine (Smith and Topin, 2018)."""
+class OneCycle(Choice):
+    """Up to `lr` and down, each along half a cosine (Smith and Topin, 2018)."""
 
-    kind: Literal["one_cycle"] = "one_cycle"
+    type: Literal["one_cycle"] = "one_cycle"
 
-    warmup: Fraction01 = Field(default=0.3, description="share of the training in which the learning rate rises")
+    warmup: Fraction01 = Field(default=0.3, description="fraction of the training in which the learning rate rises")
     start: Share = Field(default=0.04, description="learning rate of the first step, as a fraction of lr")
     final: Share = Field(default=4e-6, description="learning rate of the last step, as a fraction of lr")
 
 
 class EarlyStopping(Spec):
-    """Ends the training when the validation images say that it no longer helps."""
+    """Stops the training when the validation metric no longer improves."""
 
-    patience: Positive = Field(description="epochs without gain after which the training ends")
+    patience: Positive = Field(description="epochs without improvement after which the training stops")
     metric: Literal["accuracy", "loss"] = "accuracy"
 
 
 Optimizer = Sgd | Adam | AdamW | RmsProp
 Schedule = Constant | StepDecay | Cosine | OneCycle
 
-OPTIMIZERS: dict[str, type[Kind]] = {kind.word(): kind for kind in (Sgd, Adam, AdamW, RmsProp)}
-SCHEDULES: dict[str, type[Kind]] = {kind.word(): kind for kind in (Constant, StepDecay, Cosine, OneCycle)}
+OPTIMIZERS: dict[str, type[Choice]] = {each.type_name(): each for each in (Sgd, Adam, AdamW, RmsProp)}
+SCHEDULES: dict[str, type[Choice]] = {each.type_name(): each for each in (Constant, StepDecay, Cosine, OneCycle)}
 
 OptimizerChoice = Annotated[Optimizer, OneOf("optimizer", *OPTIMIZERS.values())]
 ScheduleChoice = Annotated[Schedule, OneOf("schedule", *SCHEDULES.values())]
@@ -133,23 +131,25 @@ class TrainSpec(Spec):
     epochs: Positive = 10
     batch_size: Positive = 128
     seed: Whole = Field(
-        default=0, lt=2**63, description="of the first weights, the order of the images and the augmentation"
+        default=0,
+        lt=2**63,
+        description="seed of the initial weights, the validation split, the order of the images and the augmentation",
     )
     optimizer: OptimizerChoice = AdamW()
     schedule: ScheduleChoice = Constant()
-    label_smoothing: Fraction01 = Field(default=0.0, description="share of the target spread evenly over all classes")
-    clip_norm: PositiveFloat | None = Field(
-        default=None, description="longest gradient that is let through unshortened"
+    label_smoothing: Fraction01 = Field(
+        default=0.0, description="fraction of the target spread evenly over all classes"
     )
+    clip_norm: PositiveFloat | None = Field(default=None, description="maximum norm of the gradient")
     early_stopping: EarlyStopping | None = None
     ema: OpenFraction | None = Field(
         default=None,
-        description="exponential moving average of the weights: how much of the average is kept per step",
+        description="decay of an exponential moving average of the weights per step",
     )
     precision: Literal["fp32", "bf16", "auto"] = Field(
-        default="fp32", description="bf16: convolutions and linears in bfloat16; auto: where that is faster"
+        default="fp32", description="bf16: convolutions and linear layers in bfloat16; auto: where that is faster"
     )
-    compile: bool = Field(default=False, description="torch.compile, where it works here")
+    compile: bool = Field(default=False, description="use torch.compile if it works")
     channels_last: Literal["auto"] | bool = Field(
         default="auto", description="images in memory as (N, H, W, C); auto: where that is faster"
     )

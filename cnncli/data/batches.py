@@ -1,7 +1,8 @@
-"""Normalized batches, sliced from images that stay as uint8 where they are: on the device, in memory, or in a file.
+"""Normalized batches of images that stay as uint8 wherever they are: on the device, in memory, or in a mapped file.
 
-Order and variation depend on nothing but seed, epoch and step: a resumed run sees the batches that an
-uninterrupted one would have seen.
+Order and augmentation depend on nothing but seed, epoch and step, so that a resumed run trains on the same batches as
+an uninterrupted one.
+
 N: images, C: channels, H, W: height and width.
 """
 
@@ -16,30 +17,30 @@ from torch import Generator, Tensor
 from cnncli.data.augment import Augmentation
 from cnncli.data.images import ImageSet
 
-_COUNTED_AT_ONCE = 2**22
-"""Bytes of pixels."""
-_ORDER, _VARIATION = 0, 1
+_CHUNK_BYTES = 2**22
+"""Bytes of pixels summed at once."""
+_ORDER, _AUGMENTATION = 0, 1
 """Streams of random numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """`(pixel - mean) / std`, per channel, for pixels from 0 (black) to 1 (white)."""
+    """`(pixel - mean) / std` per channel, for pixels from 0 (black) to 1 (white)."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def of(cls, image_set: ImageSet, indices: Tensor | None = None) -> "Normalization":
-        """Mean and standard deviation (of the population) of the images of a set, or of those at `indices` (M,).
+        """Mean and population standard deviation of the images, or of those at `indices` (M,).
 
-        Exact, but for the rounding of the results. A channel that is the same everywhere gets the standard deviation 1.
+        Computed in exact integers and rounded once. A constant channel gets the standard deviation 1.
         """
         indices = torch.arange(len(image_set)) if indices is None else indices
-        sums = _summed_up(image_set.images, indices) if image_set.sums is None else image_set.sums[indices].sum(dim=0)
+        sums = _sums(image_set.images, indices) if image_set.sums is None else image_set.sums[indices].sum(dim=0)
         count = len(indices) * image_set.images[0, 0].numel()
         means, stds = [], []
-        for total, squares in sums.tolist():  # numbers of Python's, which have as many digits as it takes
+        for total, squares in sums.tolist():  # Python integers, which do not overflow
             means.append(total / (255 * count))
             stds.append(math.sqrt((count * squares - total**2) / (255 * count) ** 2) or 1.0)
         return cls(mean=tuple(means), std=tuple(stds))
@@ -50,14 +51,14 @@ class Normalization:
         return cls(mean=(0.0,) * channels, std=(1.0,) * channels)
 
 
-def _summed_up(images: Tensor, indices: Tensor) -> Tensor:
+def _sums(images: Tensor, indices: Tensor) -> Tensor:
     """Sums of the pixels and of their squares, int64 (C, 2), of the images (N, C, H, W) at `indices` (M,)."""
     indices = indices.to(images.device)
-    at_once = max(1, _COUNTED_AT_ONCE // images[0].nbytes)
+    step = max(1, _CHUNK_BYTES // images[0].nbytes)
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)  # (C, 256)
-    # All channels of a chunk before the next one: images in a file are read once.
-    for start in range(0, len(indices), at_once):
-        chunk = images.index_select(0, indices[start : start + at_once])  # (M, C, H, W)
+    # All channels of a chunk before the next chunk, so that mapped images are read once.
+    for start in range(0, len(indices), step):
+        chunk = images.index_select(0, indices[start : start + step])  # (M, C, H, W)
         for channel, pixels in enumerate(chunk.unbind(dim=1)):
             counts[channel] += torch.bincount(pixels.reshape(-1), minlength=256).cpu()
     levels = torch.arange(256)
@@ -66,18 +67,18 @@ def _summed_up(images: Tensor, indices: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Shard:
-    """What one of several processes takes of every batch.
+    """The part of every batch that one of several processes computes.
 
     Attributes:
-        rank: its number, from 0.
-        size: how many there are.
+        rank: the number of the process, from 0.
+        size: the number of processes.
     """
 
     rank: int = 0
     size: int = 1
 
     def of(self, count: int) -> slice:
-        """Its part of `count` images: as many as the others have, or one more or less; none where there are too few."""
+        """Its part of `count` images. The parts differ by at most one image, and are empty if there are too few."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
 
@@ -85,20 +86,20 @@ WHOLE = Shard()
 
 
 class Batches:
-    """The batches of one image set.
+    """The batches of an image set.
 
     Args:
         image_set: the images.
-        batch_size: images per batch; the last may have fewer.
+        batch_size: images per batch; the last batch may have fewer.
         normalization: applied last.
-        augment: applied before; None, or one with everything off, costs nothing.
+        augment: applied before; free if None or the identity.
         shuffle: a new order every epoch.
         channels_last: the memory format of the batches.
-        seed: of the order and the variation.
-        indices: positions of the images to take, int64 (M,); all where it is None. A part of a set that is
-            too large to be copied, or mapped from a file, is better taken so than by `ImageSet.subset`.
-        device: where batches are wanted, and are varied and normalized; that of the images where it is None. Images
-            that are elsewhere are sent as uint8, a batch at a time.
+        seed: of order and augmentation.
+        indices: of the images to use, int64 (M,); None for all. For images that are many, or mapped from a file, this
+            is better than `ImageSet.subset`, which copies them.
+        device: where batches are augmented, normalized and returned; None for the device of the images. Images
+            on another device are transferred as uint8, a batch at a time.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Batches:
         self._shuffle = shuffle
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._seed = seed
-        # Pixels are at hand as 0..255, or as 0..1 where they were varied first.
+        # Pixels to normalize are 0..255, or 0..1 after augmentation.
         white = 255.0 if self._augment is None else 1.0
         mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (normalization.mean, normalization.std))
         self._factor = (1 / (std * white)).to(self._device)  # (1, C, 1, 1)
@@ -144,53 +145,53 @@ class Batches:
         """Images in the whole batch of a step, from 0."""
         return min(self._batch_size, self._count - step * self._batch_size)
 
-    def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch.
+    def epoch(self, number: int, start_step: int = 0, shard: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch.
 
         Args:
             number: of the epoch.
-            start_step: batches before this one are left out.
-            share: which part of each batch is wanted. Its images are the same as in the whole batch.
+            start_step: the first step; earlier batches are skipped.
+            shard: which part of each batch to compute. Its images are the same as in the whole batch.
 
         Yields:
             float32 images (N, C, H, W) and int64 labels (N,).
         """
         order = self._order(number)
         for step in range(start_step, len(self)):
-            first, part = step * self._batch_size, share.of(self.images_in(step))
+            first, part = step * self._batch_size, shard.of(self.images_in(step))
             chosen = slice(first + part.start, first + part.stop)
             if order is None:
                 pixels, labels = self._set.images[chosen], self._set.labels[chosen]
             else:
                 pixels = self._set.images.index_select(0, order[chosen])
                 labels = self._set.labels.index_select(0, order[chosen])
-            yield self._prepared(_sent(pixels, self._device), number, step, part), _sent(labels, self._device)
+            yield self._prepare(_transfer(pixels, self._device), number, step, part), _transfer(labels, self._device)
 
     def _order(self, epoch: int) -> Tensor | None:
-        """Positions of the images as they come, int64 (M,); None for all as they stand."""
+        """Indices of the images in the order of an epoch, int64 (M,); None for all images in their own order."""
         if not self._shuffle:
             return self._indices
         order = torch.randperm(self._count, generator=_generator(self._seed, _ORDER, epoch))
         order = order.to(self._set.labels.device)
         return order if self._indices is None else self._indices[order]
 
-    def _prepared(self, pixels: Tensor, epoch: int, step: int, part: slice) -> Tensor:
-        """Varied and normalized images of uint8 ones, (N, C, H, W), which are a part of the batch of a step."""
+    def _prepare(self, pixels: Tensor, epoch: int, step: int, part: slice) -> Tensor:
+        """Augment and normalize uint8 images (N, C, H, W), which are a part of the batch of a step."""
         images = pixels.to(torch.float32)
         if self._augment is not None:
-            generator = _generator(self._seed, _VARIATION, epoch, step)
+            generator = _generator(self._seed, _AUGMENTATION, epoch, step)
             images = self._augment(images.div_(255), generator, batch=self.images_in(step), part=part)
-        # In place, and on (N, C, H, W) as the pixels are: several times faster than in another layout.
+        # In place, and before the memory format changes: several times faster than afterward.
         return images.mul_(self._factor).add_(self._offset).contiguous(memory_format=self._format)
 
 
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """On the device; a GPU fetches it from pinned memory while the CPU goes on to the next batch."""
+def _transfer(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to the device. A GPU copies from pinned memory while the CPU prepares the next batch."""
     pinned = device.type == "cuda" and tensor.device.type == "cpu"
     return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=pinned)
 
 
 def _generator(seed: int, *stream: int) -> Generator:
-    """A generator of the CPU for one stream of random numbers, independent of all others."""
+    """A CPU generator for one stream of random numbers, independent of all others."""
     state = np.random.SeedSequence(seed, spawn_key=stream).generate_state(1, np.uint32)
     return torch.Generator().manual_seed(int(state[0]))

@@ -1,19 +1,20 @@
-"""The batches of CIFAR-10: pickled dictionaries of NumPy arrays, opened without running what they ask for.
+"""CIFAR-10: batches of images, pickled as dictionaries of NumPy arrays.
 
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cnncli.config.datasets import KnownDataset
 from cnncli.errors import DataError
 
-_PIXELS = 3 * 32 * 32
-_REMEDY = "delete the file and run again to download it, or put an undamaged one in its place"
+_REMEDY = "delete the file and run again to download it, or replace it with an undamaged copy"
 _ALLOWED = {
     "_reconstruct": np.zeros(0).__reduce__()[0],
     "ndarray": np.ndarray,
@@ -21,21 +22,26 @@ _ALLOWED = {
 }
 
 
+def read_batches(facts: KnownDataset, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """RGB images, uint8 (N, C, H, W), and labels, uint8 (N,), of several batches.
+
+    Raises:
+        DataError: a file is not such a batch.
+    """
+    images, labels = zip(*(_read_batch(path, facts.native) for path in paths), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
 class _ArraysOnly(pickle.Unpickler):
-    """Refuses everything but NumPy arrays and plain containers."""
+    """Unpickles NumPy arrays and plain containers only, so that a file cannot run code."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  pickle's signature
         if module.split(".")[0] == "numpy" and name in _ALLOWED:
             return _ALLOWED[name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}")
 
 
-def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """One batch: uint8 images (N, 3, 32, 32), RGB, and uint8 labels (N,).
-
-    Raises:
-        DataError: the file is not such a batch.
-    """
+def _read_batch(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     try:
         with path.open("rb") as file:
             batch = _ArraysOnly(file, encoding="bytes").load()
@@ -43,11 +49,10 @@ def read_batch(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         labels = np.asarray(batch[b"labels"], dtype=np.uint8)
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror or error})", remedy="put a file there that you may read"
+            f"{path}: cannot be read ({error.strerror or error})", remedy="replace it with a readable file"
         ) from None
-    # A damaged pickle can raise anything at all.
-    except Exception as error:
-        raise DataError(f"{path}: no batch of CIFAR-10 ({type(error).__name__}: {error})", remedy=_REMEDY) from None
-    if images.dtype != np.uint8 or images.shape != (len(labels), _PIXELS) or labels.ndim != 1:
-        raise DataError(f"{path}: no batch of CIFAR-10 (images are {images.dtype} {images.shape})", remedy=_REMEDY)
-    return images.reshape(-1, 3, 32, 32), labels
+    except Exception as error:  # a damaged pickle can raise anything
+        raise DataError(f"{path}: not a CIFAR-10 batch ({type(error).__name__}: {error})", remedy=_REMEDY) from None
+    if images.dtype != np.uint8 or images.shape != (len(labels), np.prod(shape)) or labels.ndim != 1:
+        raise DataError(f"{path}: not a CIFAR-10 batch (images are {images.dtype} {images.shape})", remedy=_REMEDY)
+    return images.reshape(-1, *shape), labels

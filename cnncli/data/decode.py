@@ -1,39 +1,63 @@
-"""One image file to the bytes that a network gets."""
+"""Image files decoded to the pixels that a network gets: one image, or many in parallel.
+
+M: images in a chunk, C: channels, H, W: height and width.
+"""
 
 import hashlib
 import io
+import math
+import multiprocessing
+import os
+import re
+import signal
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+from time import monotonic
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-RULE = 1
-"""Of how `decode` makes pixels: to be raised where it gives other ones, which are kept on disks."""
+from cnncli.errors import DataError
 
-# Formats that Pillow lists but hands to other programs, or cannot read by itself.
-_NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+DECODER_VERSION = 1
+"""To be raised whenever `decode` makes other pixels of the same file: cached pixels are then decoded again."""
+
+_UNSUPPORTED_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+"""Formats that Pillow lists but leaves to other programs, or cannot read."""
+_GRAY_TOLERANCE = 16
+"""Difference between the channels of a pixel that JPEG compression may leave in a gray image."""
+_SERIAL_SECONDS = 0.5 if sys.platform == "linux" else 5.0
+"""Seconds of decoding before worker processes start. A forked worker starts at once, a spawned one imports torch."""
+_CHUNK_IMAGES, _CHUNK_BYTES = 16, 2**22
+"""The most images, and the most bytes of pixels, in one chunk."""
 
 
 class UnreadableImageError(Exception):
-    """A file that holds no whole image; the message says why in a few words."""
+    """An image file that cannot be decoded; the message gives the reason."""
 
 
 def image_suffixes() -> frozenset[str]:
-    """The endings, in lower case, of files that are taken for images."""
-    suffixes = Image.registered_extensions()
-    return frozenset(suffix for suffix, kind in suffixes.items() if kind in Image.OPEN and kind not in _NOT_READ)
+    """The file name extensions, in lower case, of the image formats that `decode` reads."""
+    formats = Image.registered_extensions()
+    return frozenset(
+        suffix for suffix, format in formats.items() if format in Image.OPEN and format not in _UNSUPPORTED_FORMATS
+    )
 
 
 @contextmanager
-def refusing_bombs() -> Iterator[None]:
-    """Make an error of Pillow's warning about images of very many pixels, and silence its others.
+def decoder_warnings() -> Iterator[None]:
+    """Turn Pillow's warning about decompression bombs into an error and silence its other warnings.
 
-    Warning filters belong to the process: no two threads may be in here at once.
+    Warning filters are global to the process, so only one thread at a time may be inside.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
@@ -42,34 +66,33 @@ def refusing_bombs() -> Iterator[None]:
 
 
 def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], bytes]:
-    """Read an image, turn it upright (EXIF), and bring it to a size and a number of channels.
+    """Decode an image, apply its EXIF orientation, and convert and resize it.
 
-    What is transparent is seen on white, pixels of 16 bits keep their upper half, the first of several frames
-    is taken.
+    Transparent pixels are composited on white, 16-bit pixels are reduced to their high byte, and of an animation the
+    first frame is used.
 
     Args:
-        path: any image that Pillow reads.
+        path: an image in any format that Pillow reads.
         channels: 1 (gray) or 3 (RGB).
-        size: (height, width); the sides are scaled on their own.
+        size: (height, width); the aspect ratio is not kept.
 
     Returns:
-        uint8 (channels, height, width), and the SHA-256 of the file.
+        uint8 (channels, height, width), and the SHA-256 digest of the file.
 
     Raises:
-        UnreadableImageError: the file is damaged, is no image, or has more pixels than is sane.
+        UnreadableImageError: the file is damaged, is not an image, or has too many pixels.
     """
     try:
-        packed = path.read_bytes()
-        with Image.open(io.BytesIO(packed)) as image:
-            upright = ImageOps.exif_transpose(image)
-            pixels = _plain(upright, "L" if channels == 1 else "RGB")
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as image:
+            array = fit_image(image, channels=channels, size=size)
     except UnidentifiedImageError:
-        raise UnreadableImageError("empty" if not packed else "not an image") from None
+        raise UnreadableImageError("empty" if not content else "not an image") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from None
-    # Decoders of damaged files raise these, among others.
+    # Decoders raise these, among others, for damaged files.
     except (
         ValueError,
         SyntaxError,
@@ -81,48 +104,190 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
         OverflowError,
     ) as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from None
+    return array, hashlib.sha256(content).digest()
+
+
+def fit_image(image: Image.Image, *, channels: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The pixels of an image after the conversions of `decode`, uint8 (channels, height, width)."""
     height, width = size
-    scaled = pixels.resize((width, height), Image.Resampling.BILINEAR)
-    array = np.asarray(scaled).reshape(height, width, channels)
-    return array.transpose(2, 0, 1), hashlib.sha256(packed).digest()
+    pixels = _to_8_bits(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+    resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 @dataclass(frozen=True)
 class Original:
-    """A picture as it came: (height, width) when upright, and whether any of its pixels is other than gray."""
+    """An image before conversion: its (height, width) when upright, and whether it has any color."""
 
     size: tuple[int, int]
     colored: bool
 
 
 def original_of(path: Path) -> Original:
-    """What an image that `decode` has read was before."""
+    """Size and color of an image file that `decode` can read."""
     with Image.open(path) as image:
-        upright = _plain(ImageOps.exif_transpose(image), "RGB")
-    extremes = np.asarray(upright).astype(np.int16)  # (H, W, 3)
-    difference = (extremes.max(axis=2) - extremes.min(axis=2)).max(initial=0)
-    return Original((upright.height, upright.width), bool(difference > _GRAY_ENOUGH))
+        upright = _to_8_bits(ImageOps.exif_transpose(image), "RGB")
+    pixels = np.asarray(upright).astype(np.int16)  # (H, W, 3)
+    difference = (pixels.max(axis=2) - pixels.min(axis=2)).max(initial=0)
+    return Original((upright.height, upright.width), bool(difference > _GRAY_TOLERANCE))
 
 
-_GRAY_ENOUGH = 16
-"""Levels between the channels of a pixel that JPEG may leave in a gray picture."""
-
-
-def _plain(image: Image.Image, mode: str) -> Image.Image:
-    """The image as gray or RGB of 8 bits."""
+def _to_8_bits(image: Image.Image, mode: str) -> Image.Image:
+    """The image in mode `L` or `RGB`, without transparency."""
     if image.mode.startswith("I"):
-        image = _upper_half(image)
+        values = np.asarray(image).astype(np.int64)
+        if values.size and (values.min() < 0 or values.max() > 0xFFFF):
+            raise UnreadableImageError("pixels of more than 16 bits")
+        image = Image.fromarray((values >> 8).astype(np.uint8))  # Pillow's own conversion clips at 255
     elif image.mode == "F":
-        raise UnreadableImageError("floating-point pixels, whose range is not known")
+        raise UnreadableImageError("floating-point pixels of unknown range")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
 
 
-def _upper_half(image: Image.Image) -> Image.Image:
-    """8-bit gray of 16-bit gray; Pillow's own conversion would cut off what is above 255."""
-    values = np.asarray(image).astype(np.int64)
-    if values.size and (values.min() < 0 or values.max() > 0xFFFF):
-        raise UnreadableImageError("pixels of more than 16 bits")
-    return Image.fromarray((values >> 8).astype(np.uint8))
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive images, decoded.
+
+    Attributes:
+        pixels: uint8 (M, C, H, W); black where an image cannot be read.
+        sums: int64 (M, C, 2): for each channel the sum of the pixels and the sum of their squares.
+        digests: SHA-256 digest of each file; empty where it cannot be read.
+        problems: why an image cannot be read; None where it can.
+    """
+
+    pixels: NDArray[np.uint8]
+    sums: NDArray[np.int64]
+    digests: list[bytes]
+    problems: list[str | None]
+
+
+@contextmanager
+def decoding(paths: Sequence[Path], *, channels: int, size: tuple[int, int]) -> Iterator[Iterator[Chunk]]:
+    """Decode images in order, in as many processes as there are cores.
+
+    Processes rather than threads: the smaller the images, the larger the share of Python code, which holds the lock.
+
+    Args:
+        paths, channels, size: see `decode`.
+
+    Yields:
+        The chunks, of which only a few per core are in memory at a time. The processes end with the context.
+
+    Raises:
+        DataError: a process was killed; if an image did it, the message names that image.
+    """
+    workers = _usable_cores()
+    images = _Chunks(paths, channels, size, workers)
+    chunks = _decoded(images, workers)
+    try:
+        yield chunks
+    except RuntimeError as error:  # torch raises it when a worker dies, wherever the main thread is
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise images.crash(str(error)) from None
+    finally:
+        chunks.close()
+
+
+def _decoded(images: "_Chunks", workers: int) -> Generator[Chunk]:
+    """Every chunk, the first ones decoded here: a small folder is done before workers would be up."""
+    started = monotonic()
+    for number in range(len(images)):
+        if workers > 1 and monotonic() - started > _SERIAL_SECONDS:
+            break
+        yield images[number]
+    else:
+        return
+    loader = DataLoader(
+        images,
+        batch_size=None,
+        sampler=range(number, len(images)),
+        num_workers=min(workers, len(images) - number),
+        worker_init_fn=_start_worker,
+        multiprocessing_context="fork" if sys.platform == "linux" else None,
+        generator=torch.Generator(),  # not torch's own, whose state would change
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
+        decoded = iter(loader)
+    assert isinstance(decoded, _MultiProcessingDataLoaderIter), decoded
+    try:
+        yield from decoded
+    finally:
+        decoded._shutdown_workers()  # now, not when an exception that refers to it is gone
+
+
+def _start_worker(_: int) -> None:
+    """Leave Ctrl-C to the parent process, and end with it: torch's own check waits for a pipe that nobody reads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_exit_after_parent, daemon=True).start()
+
+
+def _exit_after_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class _Chunks(Dataset[Chunk]):
+    """The images of a folder in chunks, decoded by whichever process asks for one."""
+
+    def __init__(self, paths: Sequence[Path], channels: int, size: tuple[int, int], workers: int) -> None:
+        self._paths = paths
+        self._shape = (channels, *size)
+        self._per_chunk = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // math.prod(self._shape)))
+        # Of each worker its process and the position of the image that it is decoding, or -1.
+        self._current = torch.full((workers, 2), -1)
+        self._current.share_memory_()  # type: ignore[no-untyped-call]  # torch does not annotate it
+
+    def __len__(self) -> int:
+        return -(-len(self._paths) // self._per_chunk)
+
+    def __getitem__(self, number: int) -> Chunk:
+        start, worker = number * self._per_chunk, get_worker_info()
+        paths = self._paths[start : start + self._per_chunk]
+        pixels = np.zeros((len(paths), *self._shape), dtype=np.uint8)
+        sums = np.zeros((len(paths), self._shape[0], 2), dtype=np.int64)
+        chunk = Chunk(pixels, sums, digests=[], problems=[])
+        with decoder_warnings():
+            for place, path in enumerate(paths):
+                if worker is not None:
+                    self._current[worker.id] = torch.tensor([os.getpid(), start + place])
+                digest, problem = b"", None
+                try:
+                    pixels[place], digest = decode(path, channels=self._shape[0], size=self._shape[1:])
+                except UnreadableImageError as error:
+                    problem = str(error)
+                chunk.digests.append(digest)
+                chunk.problems.append(problem)
+                values = pixels[place].astype(np.uint32)
+                sums[place, :, 0], sums[place, :, 1] = values.sum(axis=(1, 2)), (values * values).sum(axis=(1, 2))
+        if worker is not None:
+            self._current[worker.id] = -1
+        return chunk
+
+    def crash(self, message: str) -> DataError:
+        """The error that says what a worker was decoding when it was killed, given the message of torch."""
+        processes = set(map(int, re.findall(r"\d+", message)))
+        positions = [position for process, position in self._current.tolist() if process in processes]
+        if not positions:
+            return DataError(
+                f"a process that decodes images was killed ({message.strip()})",
+                remedy="free some memory, for example by closing other programs, and run again",
+            )
+        return DataError(
+            f"{self._paths[positions[0]]}: the process that decoded it was killed ({message.strip()})",
+            remedy="replace or delete the image; if memory ran out instead, close other programs and run again",
+        )
+
+
+def _usable_cores() -> int:
+    """The cores this process may use: its share of them if several processes on the machine train together."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        return cores  # the first process on a machine decodes while the others wait
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -1,8 +1,7 @@
-"""The embedded data set: 1,797 real handwritten digits of 8x8 pixels, which need no files and no network.
+"""The embedded data set: 1,797 handwritten digits of 8x8 pixels, which need no files and no network.
 
-They are the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, UCI, CC BY 4.0).
-Every fifth image is this project's test part. The same people wrote both parts: digits of people
-from whom nothing was learned would be harder.
+They are the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, UCI, CC BY 4.0). Here every
+fifth image is for testing, so the same writers appear in both parts; digits by new writers would be harder.
 """
 
 import hashlib
@@ -23,19 +22,19 @@ _WHITE = 16
 
 
 def load_digits() -> Dataset:
-    """The 1,438 training and 359 test images, uint8 (N, 1, 8, 8), with 16 gray levels spread over 0..255.
+    """The 1,438 training and 359 test images, uint8 (N, 1, 8, 8), their 17 gray levels scaled to 0..255.
 
     Raises:
-        DataError: the package's own file is missing or damaged.
+        DataError: the file in the package is missing or damaged.
     """
     facts = known_dataset("digits")
     try:
-        packed = files("cnncli.data").joinpath(_FILE).read_bytes()
-        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        content = files("cnncli.data").joinpath(_FILE).read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             levels, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(
-            f"digits: the embedded file {_FILE} cannot be read ({error})", remedy="install cnncli again"
+            f"digits: the embedded file {_FILE} cannot be read ({error})", remedy="reinstall cnncli"
         ) from None
     gray = ((levels.to(torch.int32) * 255 + _WHITE // 2) // _WHITE).to(torch.uint8)
     images, classes = gray.unsqueeze(1), labels.to(torch.int64)  # (N, 1, 8, 8), (N,)
@@ -43,5 +42,5 @@ def load_digits() -> Dataset:
     train = ImageSet(images=images[~is_test], labels=classes[~is_test])
     test = ImageSet(images=images[is_test], labels=classes[is_test])
     assert (len(train), len(test)) == facts.counts
-    checksum = hashlib.md5(packed, usedforsecurity=False).hexdigest()
+    checksum = hashlib.md5(content, usedforsecurity=False).hexdigest()
     return Dataset(name="digits", classes=facts.classes, train=train, test=test, files={_FILE: f"md5:{checksum}"})

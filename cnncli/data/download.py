@@ -1,14 +1,15 @@
-"""Data sets fetched through torchvision, which knows their mirrors and checks what arrives."""
+"""Downloads of data sets through torchvision, which knows their mirrors and verifies what arrives."""
 
 import errno
 import importlib
 import io
+import logging
 import shutil
 import socket
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.client import HTTPException
 from pathlib import Path
@@ -16,97 +17,94 @@ from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from cnncli.config.datasets import KnownDataset
-from cnncli.errors import DataError, DiskError
+from cnncli.errors import DataError
+from cnncli.files import disk_errors_explained, is_disk_full
 
-_SILENCE = 20.0
-"""Seconds without a byte after which a connection is given up."""
+_log = logging.getLogger(__name__)
+
+_TIMEOUT = 20.0
+"""Seconds without a byte after which a connection has failed; torchvision itself would wait forever."""
 _ARCHIVES = (".gz", ".zip")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 _FAILURES = (OSError, RuntimeError, ValueError, EOFError, HTTPException, zipfile.BadZipFile, tarfile.TarError)
 
 
 class DownloadError(Exception):
-    """Nothing could be fetched; the message is what was tried and what came of it."""
+    """A download failed; the message says what was tried and how it failed."""
 
 
-def download(facts: KnownDataset, data_dir: Path, *, notify: Callable[[str], None]) -> None:
-    """Fetch the files of a data set into the data directory; files that are there already stay as they are.
+def download(facts: KnownDataset, data_dir: Path) -> None:
+    """Download the files of a data set into the data directory. Existing files are kept.
 
-    Everything arrives in a folder of its own first, so that an interrupted download leaves nothing behind.
+    The download goes to a temporary folder first, so that an interruption leaves nothing behind.
 
     Raises:
-        DownloadError: no network, or no mirror has the files.
-        DataError: torchvision does not work here.
-        DiskError: the data directory cannot take the files.
+        DownloadError: there is no network, or no mirror has the files.
+        DataError: torchvision cannot be imported.
+        DiskError: the data directory is full or not writable.
     """
     datasets = _torchvision_datasets(facts)
     folder = data_dir / facts.folder
-    try:
+    with disk_errors_explained(folder, option="--data-dir or $CNNCLI_DATA"):
         data_dir.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=data_dir, prefix=".cnncli-download-") as name:
-            arriving = Path(name)
-            _lend_archive(facts, data_dir, arriving)
-            notify(f"{facts.name}: downloading into {folder}")
-            with _patience(), _quiet_off_a_terminal():
-                _fetch(datasets, facts, arriving)
+            temporary = Path(name)
+            _copy_archive(facts, data_dir, temporary)
+            _log.info(f"{facts.name}: downloading to {folder}")
+            with _timeout(), _quiet_without_terminal():
+                _fetch(datasets, facts, temporary)
             folder.mkdir(parents=True, exist_ok=True)
-            _move_in(arriving / facts.folder, folder)
-    except OSError as error:
-        raise DiskError(
-            f"{facts.name}: cannot be stored in {data_dir} ({error.strerror or error})",
-            remedy="make room or choose another data directory with --data-dir or $CNNCLI_DATA",
-        ) from None
+            _move_files(temporary / facts.folder, folder)
 
 
 def _torchvision_datasets(facts: KnownDataset) -> Any:  # noqa: ANN401  torchvision has no type stubs
-    """`torchvision.datasets`, imported only here: it takes a second and may not match the torch beside it."""
+    """`torchvision.datasets`, imported only when needed: it takes a second, and may not match the installed torch."""
     try:
         return importlib.import_module("torchvision.datasets")
     except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
-            f"{facts.name}: downloading needs torchvision, which cannot be imported: {_first_line(error)}",
+            f"{facts.name}: downloading needs torchvision, which cannot be imported: {reason}",
             remedy=(
-                "torch and torchvision must be builds that belong together; take both from the package index:"
+                "torch and torchvision must be matching builds; install both from the package index:"
                 "\n  pip install --force-reinstall torch torchvision"
                 "\nor both for the CPU:"
                 "\n  pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu"
-                "\nNo torchvision is needed for files that are already there, nor for --set data.name=digits"
+                "\nFiles that are already there, and --set data.name=digits, need no torchvision"
             ),
         ) from None
 
 
-def _lend_archive(facts: KnownDataset, data_dir: Path, arriving: Path) -> None:
-    """Let torchvision find an archive that has been fetched before."""
+def _copy_archive(facts: KnownDataset, data_dir: Path, root: Path) -> None:
+    """Give torchvision an archive that was downloaded before."""
     if facts.archive and (data_dir / facts.archive).is_file():
-        (arriving / facts.archive).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(data_dir / facts.archive, arriving / facts.archive)
+        (root / facts.archive).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(data_dir / facts.archive, root / facts.archive)
 
 
 def _fetch(datasets: Any, facts: KnownDataset, root: Path) -> None:  # noqa: ANN401  torchvision has no type stubs
     source = getattr(datasets, facts.torchvision_class)
-    choose = {"split": facts.split} if facts.split else {}
+    split = {"split": facts.split} if facts.split else {}
     try:
-        source(root=str(root), train=True, download=True, **choose)
+        source(root=str(root), train=True, download=True, **split)
     except _FAILURES as error:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if isinstance(error, OSError) and (is_disk_full(error) or error.errno in (errno.EACCES, errno.EROFS)):
             raise
-        # Where there are several mirrors, torchvision names those that it tried.
+        # If there are several mirrors, torchvision names those that it tried.
         tried = "" if hasattr(source, "mirrors") and not hasattr(source, "url") else f"Tried {source.url}, got: "
         raise DownloadError(tried + (" ".join(str(error).split()) or type(error).__name__)) from None
 
 
-def _move_in(source: Path, target: Path) -> None:
-    """Move the unpacked files to where they belong; those that are there already stay."""
+def _move_files(source: Path, target: Path) -> None:
+    """Move the unpacked files to their folder, except those that exist there."""
     for file in sorted(source.iterdir()):
         if file.is_file() and file.suffix not in _ARCHIVES and not (target / file.name).exists():
             file.replace(target / file.name)
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """Give up on connections that say nothing; torchvision itself would wait for ever."""
+def _timeout() -> Iterator[None]:
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_SILENCE)
+    socket.setdefaulttimeout(_TIMEOUT)
     try:
         yield
     finally:
@@ -114,12 +112,8 @@ def _patience() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_off_a_terminal() -> Iterator[None]:
-    """Keep torchvision's progress bar to terminals, and everything it says off stdout."""
+def _quiet_without_terminal() -> Iterator[None]:
+    """Show torchvision's progress bar on terminals only, and never write to stdout."""
     errors: TextIO = sys.stderr if sys.stderr.isatty() else io.StringIO()
     with redirect_stdout(errors), redirect_stderr(errors):
         yield
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

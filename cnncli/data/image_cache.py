@@ -1,4 +1,4 @@
-"""Decoded images that are too many for the memory: one file of pixels, decoded once and mapped afterward.
+"""Decoded images that do not fit in memory: written once to a file of pixels, which is mapped afterward.
 
 N: images, C: channels, H, W: height and width.
 """
@@ -9,11 +9,11 @@ import math
 import os
 import shutil
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL
@@ -21,222 +21,191 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cnncli.data.decode import RULE
+from cnncli.data.decode import DECODER_VERSION
 from cnncli.errors import DiskError
+from cnncli.files import UNFINISHED, atomic_write
 
 FOLDER = ".cnncli-cache"
-"""In the data directory; may be deleted at any time when no run is using it."""
-_GIVEN_UP = 24 * 3600.0
-"""Seconds after which an unfinished file, or a note without pixels, was left by a process that was killed."""
+"""In the data directory; may be deleted at any time while no run is using it."""
+_ABANDONED_AFTER = 24 * 3600.0
+"""Seconds after which an unfinished file, or metadata without pixels, must be from a process that was killed."""
+_OPTION = "--data-dir or $CNNCLI_DATA"
 
 
 class CachedImages:
-    """The pixels of a list of files at one shape, found again as long as no file changes.
+    """The pixels of a list of image files at one shape, valid as long as no file changes.
+
+    The cache has three files: the pixels (`.uint8`), the sums over each image (`.sums`), and metadata (`.json`).
 
     Args:
         data_dir: the data directory.
-        root: the folder that the files are in.
+        root: the folder of the files.
         paths: the files.
         shape: (N, C, H, W).
         state: `fingerprint` of all images of the folder, of which these may be a part.
 
     Attributes:
         path: the file of pixels.
-        size: of that file, in bytes.
-        checksum: of the files that were decoded; None while that has not been done.
+        size: its size in bytes.
+        checksum: of the decoded files; None if they have not been decoded yet.
     """
 
     def __init__(self, data_dir: Path, root: Path, paths: Sequence[Path], shape: tuple[int, ...], state: str) -> None:
-        self._note = {"root": str(root.resolve()), "state": state}
+        self._metadata = {"root": str(root.resolve()), "state": state}
         self._shape = shape
         self.path = data_dir / FOLDER / f"{fingerprint(root, paths, shape)}.uint8"
         self.size = math.prod(shape)
         self._sums = self.path.with_suffix(".sums")
+        self._sums_shape = (*shape[:2], 2)
         self.checksum: str | None = None
-        if _has(self.path, self.size) and _has(self._sums, math.prod(self._shape_of_sums) * 8):
-            self.checksum = _read(_note_of(self.path)).get("checksum")
+        if _has_size(self.path, self.size) and _has_size(self._sums, 8 * math.prod(self._sums_shape)):
+            self.checksum = _read_metadata(self.path.with_suffix(".json")).get("checksum")
             if self.checksum is not None:
-                with suppress(OSError):  # of a folder that may only be read
-                    self._write_note()
-
-    @property
-    def _shape_of_sums(self) -> tuple[int, int, int]:
-        return self._shape[0], self._shape[1], 2
+                with suppress(DiskError):  # the folder may be read-only
+                    self._write_metadata()
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
-        """A function that takes the pixels, uint8 (M, C, H, W), from first to last.
+        """Write the pixels. Call `complete` at the end of the context.
 
-        They are written beside, and kept under their name only once `complete` has been called: whatever ends this
-        before, nothing is left that could be taken for the whole. Two processes may do it at once.
+        Two processes may do this at the same time.
+
+        Yields:
+            A function that takes the next images, uint8 (M, C, H, W).
 
         Raises:
-            DiskError: no room for them.
+            DiskError: there is no room for the pixels.
         """
-        with self._errors_explained():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_unfinished(self.path.parent)
-            self._refuse_a_full_disk()
-            unfinished = _beside(self.path)
-            file = unfinished.open("xb", buffering=0)
+        self._prepare_folder()
         try:
-            with file:
-
-                def write(pixels: NDArray[np.uint8]) -> None:
-                    # Not through a map: on a full disk that would kill the process.
-                    with self._errors_explained():
-                        rest = np.ascontiguousarray(pixels).data.cast("B")
-                        while rest:
-                            rest = rest[file.write(rest) :]
-
-                yield write
+            with atomic_write(self.path, option=_OPTION) as file:
+                # Written, not mapped: on a full disk, writing to a mapped file would kill the process.
+                yield lambda pixels: _write(file, pixels)
                 assert self.checksum is not None, "complete() comes last"
                 assert file.tell() == self.size, (file.tell(), self._shape)
-                with self._errors_explained():
-                    os.fsync(file.fileno())
-            with self._errors_explained():
-                try:
-                    unfinished.replace(self.path)
-                except PermissionError:  # Windows: another process has mapped the same, which it decoded meanwhile
-                    if not _has(self.path, self.size):
-                        raise
-        finally:
-            unfinished.unlink(missing_ok=True)
+        except DiskError as error:
+            # Windows cannot replace a file that another process, which decoded the same images, has mapped.
+            if not (isinstance(error.__cause__, PermissionError) and _has_size(self.path, self.size)):
+                raise
 
     def complete(self, checksum: str, sums: NDArray[np.int64]) -> None:
-        """Every pixel has been written; `sums`, (N, C, 2), are kept beside."""
-        assert sums.shape == self._shape_of_sums, (sums.shape, self._shape)
+        """Finish writing, given the checksum of the decoded files and the sums (N, C, 2) of the images."""
+        assert sums.shape == self._sums_shape, (sums.shape, self._shape)
         self.checksum = checksum
-        with self._errors_explained():
-            _replace(self._sums, sums.astype("<i8").tobytes())
-            self._write_note()
+        with atomic_write(self._sums, option=_OPTION) as file:
+            file.write(sums.astype("<i8").tobytes())
+        self._write_metadata()
 
     def open(self) -> tuple[Tensor, Tensor]:
-        """The pixels, uint8 (N, C, H, W), and the sums, int64 (N, C, 2).
-
-        The operating system reads the pixels as they are used. They cannot be changed.
-        """
-        # Not copy-on-write: Linux refuses to map more than there is memory in that way.
+        """The pixels, uint8 (N, C, H, W), mapped and read-only, and the sums, int64 (N, C, 2)."""
+        # Not mapped copy-on-write: Linux refuses to map more than the memory that way.
         pixels = np.memmap(self.path, dtype=np.uint8, mode="r", shape=self._shape)
-        sums = np.fromfile(self._sums, dtype="<i8").reshape(self._shape_of_sums)
+        sums = np.fromfile(self._sums, dtype="<i8").reshape(self._sums_shape)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return torch.from_numpy(pixels), torch.from_numpy(sums)
 
-    @contextmanager
-    def _errors_explained(self) -> Iterator[None]:
+    def _prepare_folder(self) -> None:
+        """Create the folder, remove abandoned files, and check now, not after minutes, that there is room."""
         try:
-            yield
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskError(
-                f"{self.path.parent}: decoded images cannot be kept there ({error.strerror or error})",
-                remedy="make room, or choose a data directory that can be written with --data-dir or $CNNCLI_DATA",
-            ) from None
-
-    def _refuse_a_full_disk(self) -> None:
-        """Now, and not after minutes."""
+                f"{self.path.parent}: cannot be created: {error.strerror or error}",
+                remedy=f"choose a writable data directory with {_OPTION}",
+            ) from error
+        _remove_abandoned(self.path.parent)
         free = shutil.disk_usage(self.path.parent).free
         if free < self.size:
             raise DiskError(
                 f"{self.path.parent}: the decoded images need {self.size:,} bytes, {free:,} are free",
-                remedy="make room, choose a smaller data.size, or another data directory with --data-dir",
+                remedy=f"free some space, set a smaller data.size, or choose another data directory with {_OPTION}",
             )
 
-    def _write_note(self) -> None:
-        note = _note_of(self.path)
-        if _read(note) != (content := self._note | {"checksum": str(self.checksum)}):
-            _replace(note, json.dumps(content).encode())
+    def _write_metadata(self) -> None:
+        path = self.path.with_suffix(".json")
+        metadata = self._metadata | {"checksum": str(self.checksum)}
+        if _read_metadata(path) != metadata:
+            with atomic_write(path, option=_OPTION) as file:
+                file.write(json.dumps(metadata).encode())
 
 
 def fingerprint(root: Path, paths: Sequence[Path], shape: tuple[int, ...] = ()) -> str:
-    """Another one as soon as a file changes, or what is made of it.
+    """A key that changes as soon as a file changes, or what is made of it.
 
-    A file is taken for unchanged while its name below `root`, its size and its time of change are the same. What turns
-    files into pixels counts too: `decode.RULE`, and the version of Pillow. So does where `root` is: two data sets may
-    have files of the same names, sizes and times.
+    A file counts as unchanged while its path below `root`, its size and its modification time are the same. The key
+    also depends on how files are decoded (`DECODER_VERSION`, the version of Pillow, the shape), and on `root`, because
+    two data sets may have files of the same names, sizes and times.
     """
-    key = hashlib.sha256(ascii((RULE, PIL.__version__, shape, os.fspath(root.resolve()))).encode())
-    above = len(os.fspath(root))
+    key = hashlib.sha256(ascii((DECODER_VERSION, PIL.__version__, shape, os.fspath(root.resolve()))).encode())
+    prefix = len(os.fspath(root))
     for path in map(os.fspath, paths):
-        found: tuple[int, int] | None = None  # whoever decodes it says what is wrong
+        status: tuple[int, int] | None = None  # decoding reports what is wrong with the file
         with suppress(OSError):
-            status = os.stat(path)  # noqa: PTH116  there may be a million of them
-            found = status.st_size, status.st_mtime_ns
-        key.update(ascii((path[above:], found)).encode())
+            stat = os.stat(path)  # noqa: PTH116  there may be a million of them
+            status = stat.st_size, stat.st_mtime_ns
+        key.update(ascii((path[prefix:], status)).encode())
     return key.hexdigest()[:32]
 
 
 def remove_outdated(data_dir: Path, root: Path, state: Callable[[], str]) -> int:
-    """Remove the pixels that were made of a folder when it was another, and what killed processes left of any.
+    """Remove the cached pixels of a folder that has changed since, and abandoned files of any folder.
 
     Args:
         data_dir: the data directory.
         root: the folder.
-        state: gives the `fingerprint` of all its images now.
+        state: returns the `fingerprint` of all its images.
 
     Returns:
-        The bytes that were removed of the folder.
+        How many bytes of pixels were removed.
     """
-    _remove_unfinished(data_dir / FOLDER)
-    ours = [note for note in (data_dir / FOLDER).glob("*.json") if _read(note).get("root") == str(root.resolve())]
-    return sum(_remove(note) for note in ours if _read(note).get("state") != state())
+    _remove_abandoned(data_dir / FOLDER)
+    all_metadata = {path: _read_metadata(path) for path in (data_dir / FOLDER).glob("*.json")}
+    ours = {path: each for path, each in all_metadata.items() if each.get("root") == str(root.resolve())}
+    return sum(_remove(path) for path, each in ours.items() if each.get("state") != state())
 
 
-def _remove_unfinished(folder: Path) -> None:
-    for part in folder.glob("*.part"):
+def _write(file: BinaryIO, pixels: NDArray[np.uint8]) -> None:
+    file.write(np.ascontiguousarray(pixels).data)
+    file.flush()  # a full disk is an error now, not after the sums have been written
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.glob(f"*{UNFINISHED}"):
         with suppress(OSError):
-            if _given_up(part):
-                part.unlink()
+            if _is_abandoned(path):
+                path.unlink()
 
 
-def _given_up(path: Path) -> bool:
-    return time.time() - path.stat().st_mtime > _GIVEN_UP
+def _is_abandoned(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > _ABANDONED_AFTER
 
 
-def _note_of(pixels: Path) -> Path:
-    return pixels.with_suffix(".json")
-
-
-def _beside(path: Path) -> Path:
-    """A name of its own for what is to take the place of a file."""
-    return path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a small file so that nobody sees a part of it."""
-    unfinished = _beside(path)
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _has(path: Path, size: int) -> bool:
+def _has_size(path: Path, size: int) -> bool:
     return path.exists() and path.stat().st_size == size
 
 
-def _read(note: Path) -> dict[str, str]:
-    """What stands in a note; nothing where it is none, or only a part of one."""
+def _read_metadata(path: Path) -> dict[str, str]:
+    """The content of a metadata file; empty if it is missing or damaged."""
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        metadata = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
-def _remove(note: Path) -> int:
-    """Remove a note, its pixels and sums; returns their bytes. A run that has them mapped keeps them until it ends."""
-    pixels = note.with_suffix(".uint8")
+def _remove(metadata: Path) -> int:
+    """Remove the three files of a cache; returns the bytes of pixels. A run that has them mapped is not affected."""
+    pixels = metadata.with_suffix(".uint8")
     size = 0
     try:
         if pixels.exists():
             size = pixels.stat().st_size
             pixels.unlink()
-        elif not _given_up(note):  # somebody is about to put them there
+        elif not _is_abandoned(metadata):  # another process may be about to write them
             return 0
         pixels.with_suffix(".sums").unlink(missing_ok=True)
-        note.unlink()
-    except OSError:  # gone already, or, on Windows, in use
+        metadata.unlink()
+    except OSError:  # removed by another process, or, on Windows, in use
         return 0
     return size

@@ -1,14 +1,14 @@
-"""A data set made of a folder of images: one folder per class, maybe parted into `train/` and `test/`.
+"""Image folders: one folder per class, possibly inside `train/` and `test/`.
 
 N: images, C: channels, H, W: height and width.
 """
 
 import hashlib
+import logging
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,19 +18,23 @@ import torch
 from numpy.typing import NDArray
 
 from cnncli.config.data import folder_layout
-from cnncli.data.decode import image_suffixes
-from cnncli.data.decoding import Target, decode_all
+from cnncli.data.decode import decoding, image_suffixes
 from cnncli.data.image_cache import CachedImages, fingerprint, remove_outdated
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.splits import stratified_split
 from cnncli.errors import DataError
 
-_IN_MEMORY = 2**28
-"""Bytes of pixels up to which they are kept in memory: to decode more anew for every command takes too long."""
-_FIRST_TOLD, _TOLD_EVERY = 2.0, 10.0
-"""Seconds before the first notice of progress, and between two."""
-_NAMED = 5
-"""Images that a message names one by one."""
+_log = logging.getLogger(__name__)
+
+_MAX_IN_MEMORY = 2**28
+"""Bytes of pixels up to which a folder is decoded into memory by every command; more are cached in a file."""
+_FIRST_PROGRESS, _PROGRESS_EVERY = 2.0, 10.0
+"""Seconds before the first progress message, and between two of them."""
+_MAX_NAMES = 5
+"""Names that a message lists."""
+_TEST_FRACTION = 0.2
+_TEST_SEED = 0
+"""Constant, so that the test images do not depend on the seed of the training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +42,9 @@ class Listing:
     """The image files of some class folders.
 
     Attributes:
-        root: the folder of the class folders.
-        paths: the images, class by class, each class in order of name.
-        labels: the class of each.
+        root: the folder that contains the class folders.
+        paths: the images, class by class, sorted by name within a class.
+        labels: the class of each image.
     """
 
     root: Path
@@ -49,127 +53,13 @@ class Listing:
 
     @cached_property
     def state(self) -> str:
-        """Another one as soon as a file changes."""
+        """A key that changes as soon as a file changes."""
         return fingerprint(self.root, self.paths)
 
-
-def read_images(
-    listing: Listing,
-    *,
-    among: Listing,
-    channels: int,
-    size: tuple[int, int],
-    data_dir: Path,
-    notify: Callable[[str], None],
-) -> tuple[ImageSet, str]:
-    """All images, (N, C, H, W), in memory or, where they are many, in a file; and their checksum.
-
-    Args:
-        listing: the images.
-        among: all images of the folder, of which these may be a part.
-        channels: 1 (gray) or 3 (RGB).
-        size: (height, width).
-        data_dir: where files of pixels are kept.
-        notify: told how far it is, a line at a time.
-
-    Raises:
-        DataError: there are images that cannot be read; it names them.
-        DiskError: no room for the pixels.
-    """
-    shape = (len(listing.paths), channels, *size)
-    labels = torch.tensor(listing.labels, dtype=torch.int64)
-    if math.prod(shape) <= _IN_MEMORY:
-        pixels = np.empty(shape, dtype=np.uint8)
-        rest = pixels
-
-        def keep(decoded: NDArray[np.uint8]) -> None:
-            nonlocal rest
-            rest[: len(decoded)] = decoded
-            rest = rest[len(decoded) :]
-
-        checksum, sums = _decode_all(listing, channels, size, keep, notify)
-        return ImageSet(images=torch.from_numpy(pixels), labels=labels, sums=torch.from_numpy(sums)), checksum
-    cache = CachedImages(data_dir, listing.root, listing.paths, shape, among.state)
-    if cache.checksum is None:
-        notify(
-            f"image-folder: {len(labels):,} images of {listing.root} are decoded once, into {cache.path} "
-            f"({_gigabytes(cache.size)})"
-        )
-        with cache.writing() as write:
-            cache.complete(*_decode_all(listing, channels, size, write, notify))
-    else:
-        notify(f"image-folder: {len(labels):,} images, decoded before, are read from {cache.path}")
-    assert cache.checksum is not None, "just completed"
-    images, sums_beside = cache.open()
-    return ImageSet(images=images, labels=labels, sums=sums_beside), cache.checksum
-
-
-def forget_outdated(among: Listing, *, data_dir: Path, notify: Callable[[str], None]) -> None:
-    """Remove the files of pixels of a folder, given all its images, that changed after they were made."""
-    if removed := remove_outdated(data_dir, among.root, lambda: among.state):
-        notify(f"image-folder: {_gigabytes(removed)} removed that were decoded before {among.root} changed")
-
-
-def _decode_all(
-    listing: Listing,
-    channels: int,
-    size: tuple[int, int],
-    write: Callable[[NDArray[np.uint8]], None],
-    notify: Callable[[str], None],
-) -> tuple[str, NDArray[np.int64]]:
-    """Hand on every image decoded, from first to last.
-
-    Returns:
-        One checksum of all files and their names; the sums of each image, (N, C, 2), as `Decoded` has them.
-    """
-    names = (path.relative_to(listing.root).as_posix() for path in listing.paths)
-    total, done = len(listing.paths), 0
-    checksum = hashlib.sha256()
-    sums = np.empty((total, channels, 2), dtype=np.int64)
-    broken: list[str] = []
-    began = time.monotonic()
-    next_notice = began + _FIRST_TOLD
-    with closing(decode_all(listing.paths, Target(channels, size))) as chunks:
-        for chunk in chunks:
-            for digest, problem in zip(chunk.digests, chunk.problems, strict=True):
-                name = next(names)
-                checksum.update(name.encode(errors="surrogateescape") + b"\0" + digest)
-                if problem is not None:
-                    broken.append(f"{name} ({problem})")
-            write(chunk.pixels)
-            sums[done : done + len(chunk.pixels)] = chunk.sums
-            done += len(chunk.pixels)
-            now = time.monotonic()
-            if now > next_notice:
-                next_notice = now + _TOLD_EVERY
-                notify(_progress(done, total, now - began, len(broken)))
-    if broken:
-        raise DataError(
-            f"{listing.root}: {len(broken):,} of {total:,} images cannot be read: {some(broken)}",
-            remedy="repair or delete them",
-        )
-    return f"sha256:{checksum.hexdigest()}", sums
-
-
-def _progress(done: int, total: int, seconds: float, broken: int) -> str:
-    minutes, rest = divmod(round((total - done) * seconds / done), 60)
-    told = f"image-folder: {done:,} of {total:,} images decoded, {done / seconds:,.0f}/s, {minutes}:{rest:02} left"
-    return told + (f"; {broken:,} cannot be read" if broken else "")
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"
-
-
-def some(names: Sequence[str]) -> str:
-    """The first of some names, and how many more there are."""
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-_TEST_SHARE = 0.2
-_TEST_SEED = 0
-"""Constant, so that the test images are the same whatever the seed of the training."""
+    def subset(self, positions: Sequence[int]) -> "Listing":
+        """The images at some positions."""
+        paths, labels = zip(*((self.paths[position], self.labels[position]) for position in positions), strict=True)
+        return Listing(root=self.root, paths=paths, labels=labels)
 
 
 def load_image_folder(
@@ -180,50 +70,48 @@ def load_image_folder(
     test: int | float | None,
     classes: int | None,
     data_dir: Path,
-    notify: Callable[[str], None],
 ) -> Dataset:
-    """Read every image of a folder at one size.
+    """Read all images of a folder, resized to one size.
 
     Args:
-        root: a folder of class folders, or one that has `train/` and maybe `test/` with class folders.
+        root: a folder of class folders, or of `train/` and optionally `test/`, which contain class folders.
         channels: 1 (gray) or 3 (RGB).
         size: (height, width).
-        test: count or fraction to hold out where there is no `test/`; a fifth where it is None.
-        classes: the number of classes there should be, if that was said.
-        data_dir: where pixels are kept that are many.
-        notify: told what is skipped and held out, and how far reading is.
+        test: number or fraction of images to hold out for testing if there is no `test/`; None for a fifth.
+        classes: the expected number of classes; None for any.
+        data_dir: where pixels are cached if they do not fit in memory.
 
     Raises:
-        DataError: no such folder, a class without images or only in `test/`, images that cannot be read.
-        DiskError: no room for the pixels.
+        DataError: the folder is missing, a class has no images or occurs in `test/` only, or images are unreadable.
+        DiskError: there is no room for the pixels.
     """
     layout = folder_layout(root, classes=classes)
     if layout.test is not None and test is not None:
         raise DataError(
-            f"data.test: {layout.test} holds the test images already",
-            remedy="leave out data.test, or move the folder away",
+            f"data.test: the folder has its own test images in {layout.test}",
+            remedy="remove data.test from the config, or move the folder",
         )
     if layout.ignored:
-        notify(f"image-folder: beside train and test, not read: {', '.join(layout.ignored)}")
-
-    def read(listing: Listing, among: Listing) -> tuple[ImageSet, str]:
-        return read_images(listing, among=among, channels=channels, size=size, data_dir=data_dir, notify=notify)
-
-    every = learned = _list(layout.train, layout.classes, notify)
-    _refuse_empty_classes(learned, layout.classes)
+        _log.info(f"image-folder: ignoring {', '.join(layout.ignored)}: only train and test are read")
+    train = everything = _list_images(layout.train, layout.classes)
+    _check_empty_classes(train, layout.classes)
     if layout.test is None:
-        learned, tested = _held_out(learned, _TEST_SHARE if test is None else test)
-        notify(f"image-folder: no test folder, so {len(tested.paths):,} images are held out for the test")
+        held_out = _TEST_FRACTION if test is None else test
+        # Split before reading, so that nothing is copied.
+        kept, tested = stratified_split(torch.tensor(train.labels), held_out, seed=_TEST_SEED, field="data.test")
+        train, test_listing = everything.subset(kept.tolist()), everything.subset(tested.tolist())
+        _log.info(f"image-folder: no test folder; {len(tested):,} images are held out for testing")
+        folders = [everything]
     else:
-        _refuse_unknown_classes(layout.test, layout.classes)
-        tested = _list(layout.test, layout.classes, notify)
-        if not tested.paths:
-            raise DataError(f"{layout.test}: no images", remedy="put images there, or move the folder away")
-    train_images, train_checksum = read(learned, every)
-    beside = every if layout.test is None else tested
-    test_images, test_checksum = read(tested, beside)
-    for among in {id(each): each for each in (every, beside)}.values():
-        forget_outdated(among, data_dir=data_dir, notify=notify)
+        _check_unknown_classes(layout.test, layout.classes)
+        test_listing = _list_images(layout.test, layout.classes)
+        if not test_listing.paths:
+            raise DataError(f"{layout.test}: no images", remedy="put images there, or move the folder")
+        folders = [everything, test_listing]
+    train_images, train_checksum = read_images(train, folders[0], channels=channels, size=size, data_dir=data_dir)
+    test_images, test_checksum = read_images(test_listing, folders[-1], channels=channels, size=size, data_dir=data_dir)
+    for folder in folders:
+        clean_cache(folder, data_dir=data_dir)
     return Dataset(
         name="image-folder",
         classes=layout.classes,
@@ -233,70 +121,160 @@ def load_image_folder(
     )
 
 
-def _list(root: Path, classes: Sequence[str], notify: Callable[[str], None]) -> Listing:
-    """The images of each class, without hidden files and, with a notice, without what is no image."""
+def read_images(
+    listing: Listing, folder: Listing, *, channels: int, size: tuple[int, int], data_dir: Path
+) -> tuple[ImageSet, str]:
+    """Read images into memory or, if they are many, into a cached file.
+
+    Args:
+        listing: the images.
+        folder: all images of the folder, of which these may be a part.
+        channels: 1 (gray) or 3 (RGB).
+        size: (height, width).
+        data_dir: where pixels are cached.
+
+    Returns:
+        The images, (N, C, H, W), and a checksum of their files.
+
+    Raises:
+        DataError: images are unreadable; the message names them.
+        DiskError: there is no room for the pixels.
+    """
+    shape = (len(listing.paths), channels, *size)
+    labels = torch.tensor(listing.labels, dtype=torch.int64)
+    if math.prod(shape) <= _MAX_IN_MEMORY:
+        pixels = np.empty(shape, dtype=np.uint8)
+        rest = pixels
+
+        def keep(decoded: NDArray[np.uint8]) -> None:
+            nonlocal rest
+            rest[: len(decoded)] = decoded
+            rest = rest[len(decoded) :]
+
+        checksum, sums = _decode(listing, channels, size, keep)
+        return ImageSet(images=torch.from_numpy(pixels), labels=labels, sums=torch.from_numpy(sums)), checksum
+    cache = CachedImages(data_dir, listing.root, listing.paths, shape, folder.state)
+    if cache.checksum is None:
+        _log.info(
+            f"image-folder: decoding {len(labels):,} images of {listing.root} once, into {cache.path} "
+            f"({_gigabytes(cache.size)})"
+        )
+        with cache.writing() as write:
+            cache.complete(*_decode(listing, channels, size, write))
+    else:
+        _log.info(f"image-folder: reading {len(labels):,} decoded images from {cache.path}")
+    assert cache.checksum is not None, "just completed"
+    images, cached_sums = cache.open()
+    return ImageSet(images=images, labels=labels, sums=cached_sums), cache.checksum
+
+
+def clean_cache(folder: Listing, *, data_dir: Path) -> None:
+    """Remove the cached pixels of a folder, given all its images, that has changed since they were decoded."""
+    if removed := remove_outdated(data_dir, folder.root, lambda: folder.state):
+        _log.info(f"image-folder: removed {_gigabytes(removed)} decoded before {folder.root} changed")
+
+
+def _decode(
+    listing: Listing, channels: int, size: tuple[int, int], write: Callable[[NDArray[np.uint8]], None]
+) -> tuple[str, NDArray[np.int64]]:
+    """Decode all images in order and pass their pixels to `write`.
+
+    Returns:
+        One checksum of all files and their names; the sums of each image, (N, C, 2), as in `Chunk`.
+    """
+    names = (path.relative_to(listing.root).as_posix() for path in listing.paths)
+    total, done = len(listing.paths), 0
+    checksum = hashlib.sha256()
+    sums = np.empty((total, channels, 2), dtype=np.int64)
+    unreadable: list[str] = []
+    started = time.monotonic()
+    next_message = started + _FIRST_PROGRESS
+    with decoding(listing.paths, channels=channels, size=size) as chunks:
+        for chunk in chunks:
+            for digest, problem in zip(chunk.digests, chunk.problems, strict=True):
+                name = next(names)
+                checksum.update(name.encode(errors="surrogateescape") + b"\0" + digest)
+                if problem is not None:
+                    unreadable.append(f"{name} ({problem})")
+            write(chunk.pixels)
+            sums[done : done + len(chunk.pixels)] = chunk.sums
+            done += len(chunk.pixels)
+            now = time.monotonic()
+            if now > next_message:
+                next_message = now + _PROGRESS_EVERY
+                _log.info(_progress(done, total, now - started, len(unreadable)))
+    if unreadable:
+        raise DataError(
+            f"{listing.root}: {len(unreadable):,} of {total:,} images cannot be read: {shorten(unreadable)}",
+            remedy="repair or delete them",
+        )
+    return f"sha256:{checksum.hexdigest()}", sums
+
+
+def _progress(done: int, total: int, seconds: float, unreadable: int) -> str:
+    minutes, rest = divmod(round((total - done) * seconds / done), 60)
+    text = f"image-folder: {done:,} of {total:,} images decoded, {done / seconds:,.0f}/s, {minutes}:{rest:02} left"
+    return text + (f"; {unreadable:,} cannot be read" if unreadable else "")
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"
+
+
+def shorten(names: Sequence[str]) -> str:
+    """The first few names, and the number of the others."""
+    more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _list_images(root: Path, classes: Sequence[str]) -> Listing:
+    """The images of each class. Hidden files are skipped; other files that are not images are reported."""
     suffixes = image_suffixes()
     paths: list[Path] = []
     labels: list[int] = []
-    skipped = 0
-    absent = [name for name in classes if not (root / name).exists()]
-    if absent:
-        notify(f"image-folder: {root} has no images of {', '.join(absent[:5])}")
+    missing = [name for name in classes if not (root / name).exists()]
+    if missing:
+        _log.warning(f"image-folder: {root} has no images of {shorten(missing)}")
+    skipped = sum(1 for each in root.iterdir() if not each.is_dir() and not each.name.startswith("."))
     for label, name in enumerate(classes):
-        for path in _visible_files(root / name) if name not in absent else ():
+        for path in _visible_files(root / name) if name not in missing else ():
             if path.suffix.lower() in suffixes:
                 paths.append(path)
                 labels.append(label)
             else:
                 skipped += 1
-    skipped += sum(1 for each in root.iterdir() if not each.is_dir() and not each.name.startswith("."))
     if skipped:
-        notify(f"image-folder: {root}: {skipped:,} files that are no images of a class are passed over")
+        _log.info(f"image-folder: {root}: skipped {skipped:,} files that are not images of a class")
     return Listing(root=root, paths=tuple(paths), labels=tuple(labels))
 
 
-def _held_out(listing: Listing, share: int | float) -> tuple[Listing, Listing]:
-    """The images to learn from and those to test with, parted before they are read: nothing is copied."""
-    kept, held_out = stratified_split(torch.tensor(listing.labels), share, seed=_TEST_SEED, field="data.test")
-    assert len(held_out), "a share of 0 is refused by DataSpec"
-
-    def part(positions: Sequence[int]) -> Listing:
-        return Listing(
-            root=listing.root,
-            paths=tuple(listing.paths[position] for position in positions),
-            labels=tuple(listing.labels[position] for position in positions),
-        )
-
-    return part(kept.tolist()), part(held_out.tolist())
-
-
 def _visible_files(folder: Path) -> Iterator[Path]:
-    """Files in a folder and the folders below it, in order of name, without what is hidden."""
+    """The files in a folder and its subfolders, sorted by name, without hidden ones."""
     for here, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(here, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _raise(error: OSError) -> None:
-    """Let no folder that cannot be read pass for an empty one."""
+    """Do not treat an unreadable folder as an empty one."""
     raise error
 
 
-def _refuse_empty_classes(listing: Listing, classes: Sequence[str]) -> None:
+def _check_empty_classes(listing: Listing, classes: Sequence[str]) -> None:
     present = set(listing.labels)
     empty = [name for label, name in enumerate(classes) if label not in present]
     if empty:
         raise DataError(
-            f"{listing.root}: no images in {some(empty)}",
+            f"{listing.root}: no images in {shorten(empty)}",
             remedy="put images into every class folder, or remove the empty ones",
         )
 
 
-def _refuse_unknown_classes(test: Path, classes: Sequence[str]) -> None:
+def _check_unknown_classes(test: Path, classes: Sequence[str]) -> None:
     folders = (each.name for each in test.iterdir() if each.is_dir() and not each.name.startswith("."))
     unknown = sorted(set(folders) - set(classes))
     if unknown:
         raise DataError(
-            f"{test}: {some(unknown)} is no class of the training images",
-            remedy=f"the classes are {some(classes)}; rename the folder, or add training images",
+            f"{test}: no training images for {shorten(unknown)}",
+            remedy=f"the classes are {shorten(classes)}; rename the folder, or add training images",
         )

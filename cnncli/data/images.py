@@ -1,4 +1,4 @@
-"""Images with their labels, and a data set of two parts.
+"""Images with labels, data sets, and conversions of size and color.
 
 N: images, C: channels, H, W: height and width.
 """
@@ -11,67 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 
 _CHUNK = 2**22
-"""Pixels that are worked on at once: what is in float at any time stays small beside the data set."""
+"""Pixels converted at once, which bounds the memory for floating-point copies."""
 
-# ITU-R 601-2 luma in 1/65536, rounded so that the three add up to one.
+# ITU-R 601-2 luma in units of 1/65536, rounded so that the weights add up to one.
 _RED, _GREEN, _BLUE = 19595, 38470, 7471
-
-
-def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images at another size, bilinear; where they shrink, averaged so that no detail turns into a false one.
-
-    Args:
-        images: uint8 (N, C, H, W).
-        size: (height, width).
-
-    Returns:
-        uint8 (N, C, height, width); the images themselves where they have that size.
-    """
-    count, channels, *old = images.shape
-    if tuple(old) == size:
-        return images
-    result = images.new_empty(count, channels, *size)
-    step = max(1, _CHUNK // (channels * max(old[0] * old[1], size[0] * size[1])))
-    for start in range(0, count, step):
-        chunk = images[start : start + step].to(torch.float32)
-        scaled = functional.interpolate(chunk, size=size, mode="bilinear", antialias=True, align_corners=False)
-        result[start : start + step] = scaled.round_().clamp_(0, 255)
-    return result
-
-
-def with_channels(images: Tensor, channels: int) -> Tensor:
-    """Gray images as RGB, or RGB images as gray by their luma (ITU-R 601-2).
-
-    Args:
-        images: uint8 (N, 1 | 3, H, W).
-        channels: 1 or 3.
-
-    Returns:
-        uint8 (N, channels, H, W): a view where nothing has to be computed.
-    """
-    assert {images.shape[1], channels} <= {1, 3}, (images.shape, channels)
-    if images.shape[1] == channels:
-        return images
-    if channels == 3:
-        return images.expand(-1, 3, -1, -1)
-    result = images.new_empty(len(images), 1, *images.shape[2:])
-    step = max(1, _CHUNK // (images.shape[2] * images.shape[3]))
-    for start in range(0, len(images), step):
-        red, green, blue = images[start : start + step].to(torch.int32).unbind(dim=1)  # (N, H, W) each
-        luma = (_RED * red + _GREEN * green + _BLUE * blue + 2**15) >> 16
-        result[start : start + step, 0] = luma.to(torch.uint8)
-    return result
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """Images and what they show.
+    """Images and their labels.
 
     Attributes:
         images: uint8 (N, C, H, W); 0 is black.
-        labels: int64 (N,), positions in the data set's `classes`.
-        sums: int64 (N, C, 2), of the pixels of each channel and of their squares, on the CPU; None where nobody has
-            added them up.
+        labels: int64 (N,), indices into the data set's `classes`.
+        sums: int64 (N, C, 2), on the CPU: sum of the pixels and of their squares per channel, if known.
     """
 
     images: Tensor
@@ -93,17 +46,17 @@ class ImageSet:
         return ImageSet(images=self.images.index_select(0, indices), labels=self.labels.index_select(0, indices))
 
     def first_of_each_class(self, most: int) -> list[int]:
-        """Positions of the first image of each class that has one, of the first `most` such classes."""
+        """Indices of the first image of each class, for the first `most` classes that have any."""
         _, firsts = np.unique(self.labels.cpu().numpy(), return_index=True)
-        positions: list[int] = firsts[:most].tolist()
-        return positions
+        indices: list[int] = firsts[:most].tolist()
+        return indices
 
     def to(self, device: torch.device | str, *, room: int | None = None) -> "ImageSet":
-        """The same images on a device; no copy where they are there already.
+        """The images on a device.
 
         Args:
-            device: where they are wanted.
-            room: bytes that it has for them; where they are more, they stay where they are.
+            device: where to move them.
+            room: bytes available there; larger image sets are not moved. None for no limit.
         """
         if room is not None and self.images.nbytes > room:
             return self
@@ -112,14 +65,14 @@ class ImageSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A data set, ready to be split into training and validation and cut into batches.
+    """A data set.
 
     Attributes:
-        name: as in the config; with the split where it has several.
+        name: as in the config, with the split if there are several.
         classes: the names of the classes, in the order of the labels.
-        train: what may be learned from (validation is taken from it).
-        test: what may not.
-        files: checksum (`md5:...` or `sha256:...`) of each file that was read, or of all images of a folder.
+        train: images for training and validation.
+        test: images for testing.
+        files: checksum (`md5:...` or `sha256:...`) of each file, or of all images of a folder.
     """
 
     name: str
@@ -127,3 +80,49 @@ class Dataset:
     train: ImageSet
     test: ImageSet
     files: dict[str, str]
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images, bilinear and antialiased.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        size: (height, width).
+
+    Returns:
+        uint8 (N, C, height, width); `images` itself if it has that size.
+    """
+    count, channels, *old = images.shape
+    if tuple(old) == size:
+        return images
+    result = images.new_empty(count, channels, *size)
+    step = max(1, _CHUNK // (channels * max(old[0] * old[1], size[0] * size[1])))
+    for start in range(0, count, step):
+        chunk = images[start : start + step].to(torch.float32)
+        scaled = functional.interpolate(chunk, size=size, mode="bilinear", antialias=True, align_corners=False)
+        result[start : start + step] = scaled.round_().clamp_(0, 255)
+    return result
+
+
+def convert_channels(images: Tensor, channels: int) -> Tensor:
+    """Convert between gray and RGB; gray is the luma of ITU-R 601-2.
+
+    Args:
+        images: uint8 (N, 1 | 3, H, W).
+        channels: 1 or 3.
+
+    Returns:
+        uint8 (N, channels, H, W): a view if nothing has to be computed.
+    """
+    assert {images.shape[1], channels} <= {1, 3}, (images.shape, channels)
+    if images.shape[1] == channels:
+        return images
+    if channels == 3:
+        return images.expand(-1, 3, -1, -1)
+    result = images.new_empty(len(images), 1, *images.shape[2:])
+    step = max(1, _CHUNK // (images.shape[2] * images.shape[3]))
+    for start in range(0, len(images), step):
+        red, green, blue = images[start : start + step].to(torch.int32).unbind(dim=1)  # (N, H, W) each
+        luma = (_RED * red + _GREEN * green + _BLUE * blue + 2**15) >> 16
+        result[start : start + step, 0] = luma.to(torch.uint8)
+    return result

@@ -1,11 +1,12 @@
-"""The data sets that have a name: read in torchvision's layout, downloaded where they are missing."""
+"""The standard data sets: read in torchvision's directory layout, verified, and downloaded if they are missing."""
 
+import gzip
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import numpy as np
@@ -13,196 +14,197 @@ import torch
 from numpy.typing import NDArray
 
 from cnncli.config.datasets import KnownDataset, Part
-from cnncli.data.cifar import read_batch
+from cnncli.data.cifar import read_batches
 from cnncli.data.download import DownloadError, download
-from cnncli.data.idx import read_idx
+from cnncli.data.idx import read_images_and_labels
 from cnncli.data.images import Dataset, ImageSet
-from cnncli.errors import DataError
+from cnncli.errors import DataError, DiskError
+from cnncli.files import replace_file
 
-MEMORY = ".cnncli-verified.json"
-"""In the data directory: path, size, time of change and MD5 of every file that was checked."""
+CHECKSUM_CACHE = ".cnncli-verified.json"
+"""In the data directory: the size, modification time and MD5 of every file that was verified."""
+
+_REPLACE = "delete {file} and run again to download it, or replace it with an undamaged copy"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format of data sets.
+
+    Attributes:
+        read: reads the files of one part. Returns uint8 images (N, C, H, W) and uint8 labels (N,).
+        gzipped: whether files may be gzipped.
+        trusted: whether a file may be opened before its checksum is verified.
+    """
+
+    read: Callable[[KnownDataset, Sequence[Path]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+    gzipped: bool
+    trusted: bool
+
+
+FORMATS = {
+    "idx": Format(read_images_and_labels, gzipped=True, trusted=True),
+    "cifar": Format(read_batches, gzipped=False, trusted=False),
+}
 
 
 class Checksums:
-    """Checksums of the files in one data directory; a file is read again only after its size or time changed.
+    """MD5 checksums of the files in a data directory. A file is read again only if its size or time has changed.
 
     Args:
-        data_dir: where the memory is kept; nothing is remembered where that cannot be written.
+        data_dir: where the checksums are cached, unless it is read-only.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._seen: dict[str, Any] = {}
+        self._cache: dict[str, Any] = {}
         self._changed = False
         with suppress(OSError, ValueError):
-            seen = json.loads((data_dir / MEMORY).read_text(encoding="utf-8"))
-            self._seen = seen if isinstance(seen, dict) else {}
+            cache = json.loads((data_dir / CHECKSUM_CACHE).read_text(encoding="utf-8"))
+            self._cache = cache if isinstance(cache, dict) else {}
 
-    def md5(self, path: Path) -> str:
-        """The MD5 of a file in the data directory."""
-        key = path.relative_to(self._data_dir).as_posix()
+    def md5(self, path: Path, *, unpacked: bool = False) -> str:
+        """The MD5 of a file in the data directory, or of the content of a gzipped file."""
+        key = path.relative_to(self._data_dir).as_posix() + ("#unpacked" if unpacked else "")
         status = path.stat()
         facts = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
-        known = self._seen.get(key)
-        if isinstance(known, dict) and facts.items() <= known.items() and isinstance(known.get("md5"), str):
-            return str(known["md5"])
-        with path.open("rb") as file:
+        cached = self._cache.get(key)
+        if isinstance(cached, dict) and facts.items() <= cached.items() and isinstance(cached.get("md5"), str):
+            return str(cached["md5"])
+        with gzip.open(path) if unpacked else path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        self._seen[key] = {**facts, "md5": digest}
+        self._cache[key] = {**facts, "md5": digest}
         self._changed = True
         return digest
 
-    def remember(self) -> None:
-        """Write what is new; where the directory cannot be written, files are just read again."""
-        if not self._changed:
-            return
-        with suppress(OSError):
-            text = json.dumps(self._seen, indent=1, sort_keys=True)
-            with NamedTemporaryFile("w", dir=self._data_dir, prefix=MEMORY, delete=False, encoding="utf-8") as file:
-                file.write(text)
-            Path(file.name).replace(self._data_dir / MEMORY)
+    def save(self) -> None:
+        """Write new checksums to the cache, if the data directory is writable."""
+        if self._changed:
+            with suppress(DiskError):
+                content = json.dumps(self._cache, indent=1, sort_keys=True)
+                replace_file(self._data_dir / CHECKSUM_CACHE, content.encode())
 
 
-_REPLACE = "delete {file} and run again to download it, or put an undamaged one in its place"
+def load_known(facts: KnownDataset, *, data_dir: Path, digits_flags: str) -> Dataset:
+    """Read a standard data set at its native size.
 
-
-def load_known(facts: KnownDataset, *, data_dir: Path, notify: Callable[[str], None], without_files: str) -> Dataset:
-    """Read a data set at its native size.
-
-    Files are looked for in `data_dir / facts.folder`, each plain or with `.gz`. torchvision and the network
-    are used only where some are missing.
+    torchvision and the network are used only if files are missing from `data_dir / facts.folder`.
 
     Args:
-        facts: which data set.
+        facts: the data set.
         data_dir: the data directory.
-        notify: told what takes long.
-        without_files: the flags that run the same config on the embedded digits, for messages.
+        digits_flags: the options that run the same config on the embedded digits, for messages.
 
     Raises:
-        DataError: files are missing and cannot be downloaded, or are damaged.
-        DiskError: a download does not fit.
+        DataError: files are damaged, or are missing and cannot be downloaded.
+        DiskError: there is no room for a download.
     """
     _check_folders(data_dir / facts.folder)
     if missing := _missing(facts, data_dir):
         try:
-            download(facts, data_dir, notify=notify)
+            download(facts, data_dir)
         except DownloadError as error:
-            raise _nothing_there(facts, data_dir, missing, str(error), without_files) from None
+            raise _not_found(facts, data_dir, missing, f"the download failed: {error}", digits_flags) from None
         if missing := _missing(facts, data_dir):
-            raise _nothing_there(facts, data_dir, missing, "done, but they are still missing", without_files)
+            raise _not_found(facts, data_dir, missing, "the download did not contain them", digits_flags)
     checksums = Checksums(data_dir)
     files: dict[str, str] = {}
     train = _read(facts, "train", data_dir, checksums, files)
     test = _read(facts, "test", data_dir, checksums, files)
-    checksums.remember()
+    checksums.save()
     return Dataset(name=facts.name, classes=facts.classes, train=train, test=test, files=files)
 
 
 def _read(facts: KnownDataset, part: Part, data_dir: Path, checksums: Checksums, files: dict[str, str]) -> ImageSet:
-    """One part, its files checked; their checksums are added to `files`."""
-    paths = [path for name in facts.files[part] if (path := _present(facts, data_dir, name))]
-    assert len(paths) == len(facts.files[part]), "looked for before"
-    if facts.name == "cifar10":
-        # A pickle is opened only once its checksum is known to be right.
-        _check_sums(facts, paths, checksums, files)
-        images, labels = _batches(paths)
+    """Read and verify one part; the checksums of its files are added to `files`."""
+    paths = [path for name in facts.files[part] if (path := _find(facts, data_dir, name))]
+    assert len(paths) == len(facts.files[part]), "checked before"
+    format = FORMATS[facts.format]
+    if format.trusted:
+        images, labels = format.read(facts, paths)
+        files |= _verify(facts, paths, checksums)
     else:
-        images, labels = _images_and_labels(facts, *paths)
-        _check_sums(facts, paths, checksums, files)
+        files |= _verify(facts, paths, checksums)
+        images, labels = format.read(facts, paths)
     _check_counts(facts, part, paths, len(images), len(labels))
-    return ImageSet(images=torch.from_numpy(images), labels=_class_positions(facts, labels, paths[-1]))
+    return ImageSet(images=torch.from_numpy(images), labels=_class_labels(facts, labels, paths[-1]))
 
 
-def _images_and_labels(
-    facts: KnownDataset, images_path: Path, labels_path: Path
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """uint8 images (N, 1, H, W), upright, and labels (N,) of two IDX files."""
-    _, height, width = facts.native
-    images = read_idx(images_path, (None, height, width))
-    if facts.transposed:
-        images = np.ascontiguousarray(images.transpose(0, 2, 1))
-    return images[:, np.newaxis], read_idx(labels_path, (None,))
-
-
-def _batches(paths: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """uint8 images (N, 3, 32, 32) and labels (N,) of several files."""
-    images, labels = zip(*(read_batch(path) for path in paths), strict=True)
-    return np.concatenate(images), np.concatenate(labels)
-
-
-def _check_sums(facts: KnownDataset, paths: list[Path], checksums: Checksums, files: dict[str, str]) -> None:
+def _verify(facts: KnownDataset, paths: list[Path], checksums: Checksums) -> dict[str, str]:
+    """Compare files with their published checksums; returns the checksum of each."""
+    files: dict[str, str] = {}
     for path in paths:
-        found = checksums.md5(path)
-        expected = facts.md5.get(path.name, found)
-        if found != expected:
+        actual = checksums.md5(path)
+        expected = facts.md5.get(path.name, actual)
+        if actual != expected and not _is_repacked(facts, path, checksums):
             raise DataError(
-                f"{path}: wrong checksum: MD5 {found}, {facts.name} has {expected}",
-                remedy=_REPLACE.format(file=path),
+                f"{path}: wrong checksum: MD5 {actual}, expected {expected}", remedy=_REPLACE.format(file=path)
             )
-        files[path.name] = f"md5:{found}"
+        files[path.name] = f"md5:{actual}"
+    return files
+
+
+def _is_repacked(facts: KnownDataset, path: Path, checksums: Checksums) -> bool:
+    """Whether a gzipped file holds the published content, though its own bytes differ from the published file's."""
+    expected = facts.md5.get(path.stem)
+    return path.suffix == ".gz" and expected is not None and checksums.md5(path, unpacked=True) == expected
 
 
 def _check_counts(facts: KnownDataset, part: Part, paths: list[Path], images: int, labels: int) -> None:
     if images != labels:
         raise DataError(
-            f"{paths[0]}: {images:,} images, but {labels:,} labels in {paths[-1].name}",
+            f"{paths[0]}: {images:,} images, but {paths[-1].name} has {labels:,} labels",
             remedy="both files must come from the same release; delete both and run again to download them",
         )
     if images == 0:
         raise DataError(f"{paths[0]}: no images", remedy=_REPLACE.format(file=paths[0]))
     if facts.counts is not None and images != (expected := facts.counts[("train", "test").index(part)]):
-        raise DataError(
-            f"{paths[0]}: {images:,} images where {facts.name} has {expected:,}",
-            remedy=_REPLACE.format(file=paths[0]),
-        )
+        raise DataError(f"{paths[0]}: {images:,} images, expected {expected:,}", remedy=_REPLACE.format(file=paths[0]))
 
 
-def _class_positions(facts: KnownDataset, labels: NDArray[np.uint8], path: Path) -> torch.Tensor:
-    """int64 labels from 0 of those in the files."""
+def _class_labels(facts: KnownDataset, labels: NDArray[np.uint8], path: Path) -> torch.Tensor:
+    """The labels of a file as int64 labels that start at 0."""
     first, last = facts.first_label, facts.first_label + len(facts.classes) - 1
     if labels.min() < first or labels.max() > last:
         raise DataError(
-            f"{path}: labels from {labels.min()} to {labels.max()} where {facts.name} has {first} to {last}",
+            f"{path}: labels from {labels.min()} to {labels.max()}; {facts.name} has labels {first} to {last}",
             remedy=_REPLACE.format(file=path),
         )
     return torch.from_numpy(labels).to(torch.int64) - first
 
 
 def _check_folders(folder: Path) -> None:
-    """Refuse a file that stands where a folder, or one above it, should be."""
+    """Raise if `folder`, or a folder above it, is a file."""
     for each in (*reversed(folder.parents), folder):
         if each.exists() and not each.is_dir():
             raise DataError(
-                f"{each}: a file where a folder of the data directory should be",
-                remedy="move the file away, or choose another data directory with --data-dir or $CNNCLI_DATA",
+                f"{each} is a file, but the data directory needs a folder of that name",
+                remedy="move the file, or choose another data directory with --data-dir or $CNNCLI_DATA",
             )
 
 
-def _present(facts: KnownDataset, data_dir: Path, name: str) -> Path | None:
-    """A file, plain or, if it is IDX, packed."""
+def _find(facts: KnownDataset, data_dir: Path, name: str) -> Path | None:
+    """The path of a file, plain or gzipped."""
     plain = data_dir / facts.folder / name
+    if plain.exists():
+        return plain
     packed = plain.with_name(f"{name}.gz")
-    if plain.exists() or facts.name == "cifar10":
-        return plain if plain.exists() else None
-    return packed if packed.exists() else None
+    return packed if FORMATS[facts.format].gzipped and packed.exists() else None
 
 
 def _missing(facts: KnownDataset, data_dir: Path) -> list[str]:
     names = (name for part in facts.files.values() for name in part)
-    return [name for name in names if _present(facts, data_dir, name) is None]
+    return [name for name in names if _find(facts, data_dir, name) is None]
 
 
-def _nothing_there(
-    facts: KnownDataset, data_dir: Path, missing: list[str], outcome: str, without_files: str
-) -> DataError:
-    folder = data_dir / facts.folder
-    ways = [] if facts.name == "cifar10" else ["plain or as .gz"]
+def _not_found(facts: KnownDataset, data_dir: Path, missing: list[str], outcome: str, digits_flags: str) -> DataError:
+    forms = ["plain or as .gz"] if FORMATS[facts.format].gzipped else []
     if facts.archive is not None:
-        ways.append(f"or their archive as {data_dir / facts.archive}")
+        forms.append(f"or their archive as {data_dir / facts.archive}")
     return DataError(
-        f"{facts.name}: {', '.join(missing)} not in {folder}, and downloading failed: {outcome}",
+        f"{facts.name}: {', '.join(missing)} not found in {data_dir / facts.folder}, and {outcome}",
         remedy=(
-            f"put the files there ({', '.join(ways)}), or name the directory that has {facts.folder} "
-            f"with --data-dir or $CNNCLI_DATA\nor run the same config on the embedded digits: {without_files}"
+            f"put the files there ({', '.join(forms)}), or choose the directory that contains {facts.folder} "
+            f"with --data-dir or $CNNCLI_DATA\nor run the same config on the embedded digits: {digits_flags}"
         ),
     )

@@ -1,4 +1,4 @@
-"""Some of the images held out, every class in proportion."""
+"""Stratified splits: images held out, each class in proportion."""
 
 import numpy as np
 import torch
@@ -9,15 +9,15 @@ from cnncli.errors import DataError
 
 
 def split_of(labels: Tensor, data: DataSpec, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Positions of the images that a run learns from, and of those that it is judged by (none, without validation).
+    """Indices of the training and the validation images of a run; the latter are empty without validation.
 
     Args:
-        labels: of the training part, int64 (N,).
-        data: the section of its config.
-        seed: the run's.
+        labels: of the data set's training part, int64 (N,).
+        data: the section of the config.
+        seed: of the run.
 
     Raises:
-        DataError: nothing would be left to train on.
+        DataError: no image would be left for training.
     """
     if not data.validation:
         return torch.arange(len(labels)), torch.arange(0)
@@ -25,57 +25,51 @@ def split_of(labels: Tensor, data: DataSpec, *, seed: int) -> tuple[Tensor, Tens
 
 
 def stratified_split(
-    labels: Tensor, validation: int | float, *, seed: int, field: str = "data.validation"
+    labels: Tensor, held_out: int | float, *, seed: int, field: str = "data.validation"
 ) -> tuple[Tensor, Tensor]:
-    """Positions of the images that are kept for training and of those that are held out for validation.
+    """Indices of the images to keep and of those to hold out, chosen at random.
 
-    Each class gives its share of the images held out, rounded by the method of the largest remainder; a class
-    gives its last image only where no other can give one. Which images are held out is drawn from `seed`.
+    Each class contributes in proportion to its size, rounded by the largest remainder method. A class contributes its
+    last image only if every other class has done so.
 
     Args:
         labels: int64 (N,).
-        validation: how many images to hold out (int), or which fraction (float; at least one image if not 0).
+        held_out: the number of images (int), or the fraction (float; at least one image unless 0).
         seed: the same seed gives the same split.
-        field: of the config, for messages.
+        field: the field of the config, for messages.
 
     Returns:
-        int64 positions of training and of validation images, each ascending.
+        Two int64 tensors, each ascending.
 
     Raises:
-        DataError: nothing would be left to train on.
+        DataError: no image would be left.
     """
-    count = _held_out(len(labels), validation)
+    count = held_out if isinstance(held_out, int) else max(1, round(held_out * len(labels))) if held_out else 0
     if count >= len(labels):
         raise DataError(
-            f"{field}: {count:,} images to hold out of {len(labels):,} leave none to train on",
+            f"{field}: holding out {count:,} of {len(labels):,} images leaves none for training",
             remedy=f"set {field} to less than {len(labels)}, or to a fraction such as 0.1",
         )
     generator = torch.Generator().manual_seed(seed)
-    # From here on with NumPy: torch would part each of these small loops among its threads, and wait for all of them.
+    # NumPy from here on: torch would split these small loops among its threads and wait for all of them.
     shuffled = torch.randperm(len(labels), generator=generator).numpy()
     shuffled_labels = labels.cpu().numpy()[shuffled]
-    held_out = np.zeros(len(labels), dtype=np.bool_)
+    is_held_out = np.zeros(len(labels), dtype=np.bool_)
     for label, quota in enumerate(_quotas(np.bincount(shuffled_labels).tolist(), count)):
-        held_out[shuffled[shuffled_labels == label][:quota]] = True
-    return torch.from_numpy(np.flatnonzero(~held_out)), torch.from_numpy(np.flatnonzero(held_out))
-
-
-def _held_out(total: int, share: int | float) -> int:
-    if isinstance(share, int):
-        return share
-    return max(1, round(share * total)) if share else 0
+        is_held_out[shuffled[shuffled_labels == label][:quota]] = True
+    return torch.from_numpy(np.flatnonzero(~is_held_out)), torch.from_numpy(np.flatnonzero(is_held_out))
 
 
 def _quotas(sizes: list[int], count: int) -> list[int]:
-    """How many images each class gives: `count` in all, in proportion to `sizes`."""
+    """How many of `count` images each class contributes, in proportion to its size."""
     total = sum(sizes)
     quotas = [size * count // total for size in sizes]
 
-    def last_to_give(label: int) -> tuple[bool, int]:
-        """Classes that would be left without an image come last, then those that gave nearest their share."""
+    def priority(label: int) -> tuple[bool, int]:
+        """Classes that would keep no image come last; among the others, the largest remainder comes first."""
         return quotas[label] + 1 >= sizes[label], quotas[label] * total - sizes[label] * count
 
     for _ in range(count - sum(quotas)):
-        able = (label for label, size in enumerate(sizes) if quotas[label] < size)
-        quotas[min(able, key=last_to_give)] += 1
+        candidates = (label for label, size in enumerate(sizes) if quotas[label] < size)
+        quotas[min(candidates, key=priority)] += 1
     return quotas

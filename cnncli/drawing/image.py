@@ -4,17 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from cnncli.drawing.color import Pixels, Scale, Values
 from cnncli.errors import DiskError
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def image_pixels(images: Tensor) -> Pixels:
+
+def image_pixels(images: "Tensor") -> Pixels:
     """Images (..., C, H, W), uint8, or floating point from 0 to 1, as (..., H, W, 3).
 
     In color if C is 3, else the first channel in gray.
@@ -85,7 +87,7 @@ class Tile:
         return cls(label=label, values=values, scale=scale, pixels=scale.colors(values))
 
     @classmethod
-    def image(cls, image: Tensor, *, label: str) -> Self:
+    def image(cls, image: "Tensor", *, label: str) -> Self:
         """An image (C, H, W), uint8, in color if C is 3, else its first channel in gray."""
         pixels = image_pixels(image)
         return cls(label=label, values=pixels.mean(axis=-1, dtype=np.float64), scale=_BLACK_TO_WHITE, pixels=pixels)

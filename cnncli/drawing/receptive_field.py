@@ -10,7 +10,7 @@ from cnncli.drawing.canvas import BACKGROUND, Box, Canvas, text_width
 from cnncli.drawing.color import SEQUENTIAL, Color, Pixels
 from cnncli.drawing.image import write_png
 from cnncli.errors import UsageError
-from cnncli.inspection.units import UnitField
+from cnncli.inspection.units import UnitReceptiveField
 
 LINE = 14
 """Height of a line of the legend, px."""
@@ -33,7 +33,7 @@ class Region:
     label: str
 
 
-def write_field_picture(path: Path, size: tuple[int, ...], nests: Sequence[Sequence[UnitField]]) -> None:
+def write_field_picture(path: Path, size: tuple[int, ...], nests: Sequence[Sequence[UnitReceptiveField]]) -> None:
     """Draw nested fields, those of several units on one input, into a PNG file.
 
     Raises:

@@ -1,1 +1,1 @@
-"""A config carried out: data, network and training put together, and what a run writes while it goes on."""
+"""A config carried out: data, network and training put together, and what a run writes while it trains."""

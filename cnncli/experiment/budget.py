@@ -1,113 +1,77 @@
-"""At which steps a run draws its pictures, and how much of what it would write its budget has room for."""
+"""At which steps and epochs a run logs pictures and histograms, and how large its event files may become."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from cnncli.tensorboard.event_file import spaced_steps
-
-GROWTH = 1.25
-"""How much larger than now a picture is taken to be later: the maps of a trained network pack less well."""
-_GIF_FRAME = 2
-"""Likewise, how much larger than its picture a frame of an animation is taken to be."""
+_log = logging.getLogger(__name__)
 
 
 def picture_steps(
     last: int, most: int, *, chosen: Sequence[int] | None = None, done: Collection[int] = ()
 ) -> tuple[int, ...]:
-    """The steps after which pictures are drawn, 0 (before training) and `last` among them, ascending.
+    """The steps after which pictures are drawn, ascending, with 0 (before training) and `last`.
 
-    Between them stand the powers of the smallest whole number for which one place stays free: what has been drawn stays
-    where it is when a run is made longer, and that place is for its new end.
+    By default, the steps between them are the powers of the smallest base that leaves one place free: if the run is
+    extended, its earlier steps stay, and the place is for its new end.
 
     Args:
         last: the last step of the training.
-        most: how many at most; TensorBoard keeps ten pictures of a tag and draws by lot among more. 0 is none.
-        chosen: the steps between the first and the last instead.
-        done: steps that have pictures already, from a run that goes on. New ones come only after them, and take the
-            places that are left, or one if none is.
+        most: the largest number of steps: 0 for none, otherwise 2 or more. TensorBoard keeps ten pictures of a tag.
+        chosen: the steps between the first and the last.
+        done: steps of the run that have pictures. New steps come after them and fill the remaining places; the last
+            step is always included.
     """
     if not most:
         return ()
-    between = _powers(last, most) if chosen is None else [step for step in chosen if 0 < step < last]
-    new = sorted(step for step in {0, *between, last} if step > max(done, default=-1))
-    return (*sorted(done), *thinned(new, max(1, most - len(done))))
+    between = _powers(last, most - 3 if most > 3 else most - 2) if chosen is None else chosen
+    after = max(done, default=-1)
+    new = sorted({step for step in (0, *between, last) if after < step <= last})
+    return (*sorted(done), *new[-max(1, most - len(done)) :])
 
 
-def _powers(last: int, most: int) -> Sequence[int]:
-    for base in range(2, last + 1):
-        powers = [1]
-        while powers[-1] * base < last:
-            powers.append(powers[-1] * base)
-        if len(powers) + 2 < most:
-            return powers
-        if base * base >= last:  # larger ones have no fewer powers
-            break
-    return spaced_steps(last, most)
+def _powers(last: int, most: int) -> list[int]:
+    """The powers below `last` of the smallest base that has no more than `most` of them."""
+    if not most:
+        return []
+    base = max(2, int(last ** (1 / most)))
+    while base**most < last:
+        base += 1
+    return [base**exponent for exponent in range(most) if base**exponent < last]
 
 
-def thinned(steps: Sequence[int], count: int) -> tuple[int, ...]:
-    """At most `count` of the steps, evenly chosen, with the last and, where there is room for two, the first."""
-    if count >= len(steps):
-        return tuple(steps)
-    if count < 2:
-        return tuple(steps[-count:] if count else ())
-    return tuple(steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Allotment:
-    """What a budget has room for.
-
-    Attributes:
-        tags: of the pictures that are drawn.
-        steps: at which.
-        histograms_every: epochs from one set of histograms to the next, counted back from the last; 0 is none.
-    """
-
-    tags: Collection[str]
-    steps: Sequence[int]
-    histograms_every: int
-
-
-def allot(
-    left: int,
-    *,
-    pictures: Mapping[str, int],
-    animated: Collection[str],
-    steps: Sequence[int],
-    histograms: int,
-    epochs: int,
-) -> Allotment:
-    """Share out what is left: first and last picture of each tag, then those between, then histograms.
+def histogram_epochs(epochs: int, size: int, limit: int) -> range:
+    """The epochs that have histograms: the last one and, counted back from it, every n-th.
 
     Args:
-        left: bytes.
-        pictures: tag -> bytes of its picture as it is now.
-        animated: tags that become animations at the end, a frame for each step.
-        steps: at which pictures are still to be drawn.
-        histograms: bytes of those of one epoch; 0 if none are wanted.
-        epochs: how many are still to come.
+        epochs: of the whole training.
+        size: bytes of the histograms of one epoch; 0 if there are none.
+        limit: bytes that all of them may take; n is the smallest number that keeps to it.
     """
-    tags: list[str] = []
-    ends = 0  # bytes of the first and the last picture of each tag, with their frames
-    for tag, size in pictures.items():
-        pair = size + round(size * GROWTH) if len(steps) > 1 else size
-        if ends + pair <= left:
-            tags.append(tag)
-            ends += pair
-    frame = _GIF_FRAME * sum(pictures[tag] for tag in animated if tag in tags)
-    ends += frame * min(2, len(steps))
-    one_more = round(GROWTH * sum(pictures[tag] for tag in tags)) + frame
-    between = max(0, len(steps) - 2)
-    if one_more:
-        between = min(between, max(0, left - ends) // one_more)
-    kept = () if pictures and not tags else thinned(steps, 2 + between)
-    rest = left - ends - between * one_more
-    every = -(-epochs * histograms // rest) if 0 < histograms <= rest else 0
-    return Allotment(tags=tags, steps=kept, histograms_every=every)
+    if not 0 < size <= limit:
+        return range(0)
+    return range(epochs, 0, -epochs // (limit // size))
 
 
-def event_bytes(folder: Path) -> int:
-    """How much a run's event files have grown to, those of earlier parts of the run included."""
-    return sum(path.stat().st_size for path in folder.glob("events.out.tfevents.*"))
+class Budget:
+    """The bytes that a run's event files may take, those of earlier parts of the run included.
+
+    Args:
+        run: the run's directory.
+        megabytes: the limit.
+    """
+
+    def __init__(self, run: Path, megabytes: float) -> None:
+        self._run = run
+        self.limit = int(megabytes * 1e6)
+        self._reported: set[str] = set()
+
+    def left(self) -> int:
+        """The bytes that are left; negative if the files are larger than the limit."""
+        return self.limit - sum(path.stat().st_size for path in self._run.glob("events.out.tfevents.*"))
+
+    def report(self, content: str, what: str) -> None:
+        """Log that something is left out, once for each kind of content."""
+        if content not in self._reported:
+            self._reported.add(content)
+            _log.warning("log.budget of %g MB: %s %s", self.limit / 1e6, content, what)

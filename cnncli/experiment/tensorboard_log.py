@@ -1,7 +1,7 @@
-"""What a run tells TensorBoard: curves, kernels, feature maps, histograms, the graph and a few pages of text."""
+"""What a run writes for TensorBoard: curves, pictures, histograms, the graph and a few texts."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,27 +9,35 @@ from torch import nn
 
 from cnncli.config.config import Config
 from cnncli.drawing.image import png
-from cnncli.experiment.budget import GROWTH, Allotment, allot, event_bytes, picture_steps
+from cnncli.experiment.budget import Budget, histogram_epochs, picture_steps
+from cnncli.experiment.pictures import PicturePlan
 from cnncli.experiment.setup import DEAD_FILTER_IMAGES, Experiment
-from cnncli.experiment.snapshots import Drawings, Evolution
+from cnncli.experiment.snapshots import Snapshots
+from cnncli.inspection.formatting import markdown
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, inspect_graph
-from cnncli.inspection.table import markdown
+from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
 from cnncli.training.evaluate import Evaluation
 from cnncli.training.loop import Epoch
 
+GROWTH = 1.25
+"""Assumed size of the last pictures relative to earlier ones: maps of a trained network compress less well."""
 
-def settings(config: Config, inspection: Inspection) -> dict[str, bool | float | str]:
-    """What the runs of one network are compared by."""
+_CURVES = 6
+_RECORD_BYTES = 120
+"""Upper bound of a point of a curve, and of what surrounds the content of another record."""
+
+
+def hparams(config: Config, table: LayerTable) -> dict[str, bool | float | str]:
+    """The settings by which TensorBoard compares runs."""
     return {
         "model": config.name,
         "data": config.data.name,
-        "parameters": inspection.params,
-        "optimizer": config.train.optimizer.word(),
+        "parameters": table.params,
+        "optimizer": config.train.optimizer.type,
         "lr": config.train.optimizer.lr,
-        "schedule": config.train.schedule.word(),
+        "schedule": config.train.schedule.type,
         "epochs": config.train.epochs,
         "batch_size": config.train.batch_size,
         "label_smoothing": config.train.label_smoothing,
@@ -37,150 +45,148 @@ def settings(config: Config, inspection: Inspection) -> dict[str, bool | float |
     }
 
 
-_CURVES = 6
-_POINT = 120
-"""Bytes that a point of a curve, or what else stands around a record, takes at most."""
+class TensorBoardLog:
+    """Writes the event file of one run.
 
-
-class Logbook:
-    """Writes the pages of one run.
-
-    Pictures belong to steps, `due` says whether to one of them. Whoever trains stops there and lets them be drawn.
+    Pictures belong to steps: where `due` returns true, the training stops and calls `draw`.
 
     Args:
-        board: the run's event file, new or one more.
+        events: a new event file of the run.
         run: the run's directory.
-        experiment: whose run it is, as it goes on from here.
-        notify: takes a message for the user.
+        experiment: the experiment, in the state in which it starts or resumes.
     """
 
-    def __init__(self, board: EventFile, run: Path, experiment: Experiment, notify: Callable[[str], None]) -> None:
-        self._board = board
-        self._run = run
+    def __init__(self, events: EventFile, run: Path, experiment: Experiment) -> None:
+        config = experiment.config
+        self._events = events
         self._experiment = experiment
-        self._notify = notify
-        self._log = experiment.config.log
-        self._numbered = experiment.config.network.numbered()
-        self._drawings = Drawings(experiment)
-        self._evolution = Evolution(run)
-        self._evolution.forget_after(experiment.training.step)
-        self._done = set(self._evolution.steps())
-        last = experiment.config.train.epochs * len(experiment.train)
-        self._steps = picture_steps(last, self._log.images, chosen=self._log.steps, done=self._done)
-        self._allotted: Allotment | None = None
-        self._last_pictures = 0
-        self._left_out: list[str] = []
+        self._log = config.log
+        self._numbered = config.network.numbered()
+        self._plan = PicturePlan(experiment)
+        self._snapshots = Snapshots(run)
+        self._snapshots.delete_after(experiment.training.step)
+        self._done = set(self._snapshots.steps())
+        self._steps = picture_steps(
+            config.train.epochs * len(experiment.train), self._log.images, chosen=self._log.steps, done=self._done
+        )
+        self._budget = Budget(run, self._log.budget)
+        self._left_out: set[str] = set()  # tags
+        self._histogram_epochs = histogram_epochs(config.train.epochs, self._histogram_bytes(), self._budget.limit // 2)
 
-    def begin(self, meta: Mapping[str, Any], untrained: CnnModule) -> None:
-        """The pages that stay as they are, and the pictures of step 0.
+    def begin(self, metadata: Mapping[str, Any], untrained: CnnModule) -> None:
+        """Write what does not change, and the pictures of step 0.
 
         Args:
-            meta: versions and machine, as in meta.json.
-            untrained: the network as it was at step 0.
+            metadata: of the run, with the versions.
+            untrained: the network at step 0.
         """
         config = self._experiment.config
-        inspection = inspect_graph(graph_of(config.network, config.name))
-        versions = "\n".join(f"    {name} {version}" for name, version in meta["versions"].items())
-        self._board.texts(
+        table = inspect_graph(graph_of(config.network, config.name))
+        self._events.texts(
             {
-                "config": _indented(config.document.text),
-                "resolved_config": _indented(config.resolved()),
-                "layers": markdown(inspection),
-                "versions": versions,
+                "config": _as_code(config.document.text),
+                "resolved_config": _as_code(config.resolved()),
+                "layers": markdown(table),
+                "versions": _as_code("\n".join(f"{name} {version}" for name, version in metadata["versions"].items())),
             }
         )
-        # The same for all runs, with validation images or without: TensorBoard draws charts that differ one by one, and
-        # takes the metrics of the first run for all.
-        self._board.layout({name: [f"{name}/train", f"{name}/val"] for name in ("accuracy", "loss")})
-        self._board.hparams(settings(config, inspection), ("test/accuracy", "accuracy/val", "loss/val", "loss/train"))
+        # With or without validation images, the charts and metrics are the same: TensorBoard draws charts that differ
+        # separately, and takes the metrics of the first run for all runs.
+        self._events.layout({name: [f"{name}/train", f"{name}/val"] for name in ("accuracy", "loss")})
+        self._events.hparams(hparams(config, table), ("test/accuracy", "accuracy/val", "loss/val", "loss/train"))
         if self._log.graph:
-            self._board.graph(inspection)
-        if self._steps and self._drawings.mortal:
-            self._board.texts({"dead_filters": self._about_dead_filters()})
+            self._events.graph(table)
+        if self._steps and self._plan.can_be_dead:
+            self._events.texts({"dead_filters": self._about_dead_filters()})
+        if self._histogram_bytes() and self._histogram_epochs.step != -1:
+            every = f"only every {-self._histogram_epochs.step} epochs" if self._histogram_epochs else "are left out"
+            self._budget.report("histograms", every)
         if self.due(0):
             self.draw(0, untrained)
+
+    def due(self, step: int) -> bool:
+        """Whether pictures are still to be drawn after a step."""
+        return step in self._steps and step not in self._done
+
+    def draw(self, step: int, model: CnnModule | None = None) -> None:
+        """Draw and write the pictures after a step, of the network as it is now or of the given one."""
+        drawn = self._plan.draw(self._experiment.model if model is None else model)
+        self._done.add(step)
+        self._events.scalars(step, {f"dead_fraction/{self._numbered[name]}": dead for name, dead in drawn.dead.items()})
+        self._write_pictures(step, {tag: png(pixels) for tag, pixels in drawn.pictures.items()})
+        self._snapshots.add(step, drawn.snapshots)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Write the curves of an epoch, and its histograms if it has any."""
+        values = {"training/learning_rate": epoch.learning_rate, "training/images_per_second": epoch.images_per_second}
+        for part, score in (("train", epoch.train), ("val", epoch.validation)):
+            if score is not None:
+                values |= {f"loss/{part}": score.loss, f"accuracy/{part}": score.accuracy}
+        self._events.scalars(epoch.step, values)
+        if epoch.stopped_early and self._steps and epoch.step not in self._done:
+            self._steps = (epoch.step,)
+            self.draw(epoch.step)
+        if epoch.number in self._histogram_epochs or (epoch.stopped_early and self._log.histograms):
+            if self._histogram_bytes() <= self._left():
+                self._write_histograms(epoch.step)
+            else:
+                self._budget.report("histograms", f"are left out from epoch {epoch.number}")
+
+    def end(self, step: int, test: Evaluation) -> None:
+        """Write the scores on the test images, and the animations."""
+        self._events.scalars(step, {"test/accuracy": test.accuracy, "test/loss": test.loss})
+        if not self._steps:
+            return
+        probes = self._experiment.probes.pictures
+        animations = self._snapshots.animations(self._plan.animated, image=probes[0] if len(probes) else None)
+        for layer, gif in animations:
+            if len(gif) + _RECORD_BYTES <= self._left():
+                self._events.pictures(step, {f"snapshots/{self._numbered[layer]}": gif})
+            else:
+                self._budget.report("animations", f"are left out, such as that of {layer}")
 
     def _about_dead_filters(self) -> str:
         images = self._experiment.held_out.image_count
         part = "test" if self._experiment.validation is None else "validation"
-        fewer = "" if images >= DEAD_FILTER_IMAGES else f", which are all there are (fewer than {DEAD_FILTER_IMAGES:,})"
-        layers = ", ".join(self._drawings.mortal)
+        fewer = "" if images >= DEAD_FILTER_IMAGES else f" (all there are; fewer than {DEAD_FILTER_IMAGES:,})"
+        layers = ", ".join(self._plan.can_be_dead)
         return (
-            f"A filter is counted as dead if it is 0 after the activation at every position of {images:,} {part} "
-            f"images{fewer}. Looked at: {layers}."
+            f"A filter counts as dead if it is 0 after the activation at every position of {images:,} {part} "
+            f"images{fewer}. Layers: {layers}."
         )
 
-    def due(self, step: int) -> bool:
-        """Whether pictures are to be drawn after a step and have not been."""
-        return step in self._steps and step not in self._done
+    def _write_pictures(self, step: int, pictures: Mapping[str, bytes]) -> None:
+        """Write the pictures that fit in the budget. A tag without a picture of step 0 gets none later.
 
-    def draw(self, step: int, model: CnnModule | None = None) -> None:
-        """The pictures after a step, as far as the budget goes; of the network as it is now unless a model is given."""
-        drawn = self._drawings.draw(self._experiment.model if model is None else model)
-        encoded = {tag: png(picture.pixels) for tag, picture in drawn.pictures.items()}
-        allotted = self._allot(encoded)
-        self._done.add(step)
-        self._board.scalars(step, {f"dead_fraction/{self._numbered[name]}": dead for name, dead in drawn.dead.items()})
-        self._write(step, {tag: encoded[tag] for tag in encoded if tag in allotted.tags})
-        self._evolution.add(step, drawn.looks)
-
-    def epoch(self, epoch: Epoch) -> None:
-        """The end of an epoch."""
-        scores = {"train": epoch.train, "val": epoch.validation}
-        values = {
-            f"{name}/{part}": getattr(score, name)
-            for part, score in scores.items()
-            if score is not None
-            for name in ("loss", "accuracy")
-        }
-        values["training/learning_rate"] = epoch.learning_rate
-        values["training/images_per_second"] = epoch.images_per_second
-        self._board.scalars(epoch.step, values)
-        if epoch.stopped_early and self._steps and epoch.step not in self._done:
-            self._steps = (*(step for step in self._steps if step in self._done), epoch.step)
-            self.draw(epoch.step)
-        if self._log.histograms and self._has_histograms(epoch):
-            self._histograms(epoch.step)
-
-    def end(self, step: int, test: Evaluation) -> None:
-        """The score on the test images, and the animations."""
-        self._board.scalars(step, {"test/accuracy": test.accuracy, "test/loss": test.loss})
-        pictures = self._experiment.probes.pictures
-        looks = self._evolution.animations(self._drawings.looks, image=pictures[0] if len(pictures) else None)
-        for layer, gif in looks if self._steps else ():
-            if len(gif) + _POINT <= self._left():
-                self._board.animations(step, {f"evolution/{self._numbered[layer]}": gif})
-            else:
-                self._left_out.append(f"the animation of {layer}")
-        if self._left_out:
-            self._notify(f"{self._budget()} is used up; left out: {', '.join(self._left_out)}")
-
-    def _write(self, step: int, pictures: Mapping[str, bytes]) -> None:
-        """The pictures of a step, if those of the last one will still have room, or as many as go in at the last."""
-        sizes = {tag: len(png) + _POINT for tag, png in pictures.items()}
-        left, now = self._left(), sum(sizes.values())
-        if any(self.due(later) for later in self._steps) and now + round(GROWTH * now) > left:
-            self._left_out.append(f"pictures of step {step:,}")
-            return
+        Before the last step, room is kept for the last pictures, so that each tag has its first and its last.
+        """
+        sizes = {tag: len(encoded) + _RECORD_BYTES for tag, encoded in pictures.items() if tag not in self._left_out}
+        left = self._left()
+        if any(map(self.due, self._steps)):
+            left = int(left / (1 + GROWTH))
+            if step and sum(sizes.values()) > left:
+                self._budget.report("pictures", f"are left out from step {step:,} until the last step")
+                return
         for tag, size in sizes.items():
             if size <= left:
-                self._board.pictures(step, {tag: pictures[tag]})
                 left -= size
+                self._events.pictures(step, {tag: pictures[tag]})
             else:
-                self._left_out.append(f"{tag} of step {step:,}")
+                self._left_out.add(tag)
+                self._budget.report("pictures", f"are left out, such as {tag} from step {step:,}")
 
-    def _histograms(self, step: int) -> None:
-        """Every weight, and its gradient at the last step."""
+    def _write_histograms(self, step: int) -> None:
+        """The histogram of every parameter, and of its gradient at the last step."""
         for name, parameter in self._parameters():
             layer = next(layer for layer in self._numbered if name.startswith(f"{layer}."))
             part = re.sub(r"^(conv|linear)\.", "", name.removeprefix(f"{layer}."))
             tag = f"{self._numbered[layer]}/{part}"
-            self._board.histograms(step, {f"weights/{tag}": parameter})
+            self._events.histograms(step, {f"weights/{tag}": parameter})
             if parameter.grad is not None:
-                self._board.histograms(step, {f"gradients/{tag}": parameter.grad})
+                self._events.histograms(step, {f"gradients/{tag}": parameter.grad})
 
     def _parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """Those that have histograms, by name."""
+        """The parameters that have histograms, by name."""
         layers = self._log.layers
         return [
             (name, parameter)
@@ -188,63 +194,21 @@ class Logbook:
             if layers is None or any(name.startswith(f"{layer}.") for layer in layers)
         ]
 
-    def _has_histograms(self, epoch: Epoch) -> bool:
-        every = self._allot(None).histograms_every
-        to_come = self._experiment.config.train.epochs - epoch.number
-        wanted = epoch.stopped_early or (bool(every) and to_come % every == 0)
-        due = any(self.due(step) for step in self._steps)
-        return wanted and self._histogram_bytes() <= self._left() - (self._last_pictures if due else 0)
-
-    # The budget
-
-    def _allot(self, encoded: Mapping[str, bytes] | None) -> Allotment:
-        """What there is room for, decided when the first pictures are there to be measured."""
-        if self._allotted is not None:
-            return self._allotted
-        due = [step for step in self._steps if self.due(step)]
-        epochs = self._experiment.config.train.epochs - self._experiment.training.epochs_done
-        if encoded is None:  # an epoch has ended before anything was drawn: in a run that goes on, or without pictures
-            pictures = self._drawings.draw(self._experiment.model).pictures if due else {}
-            encoded = {tag: png(picture.pixels) for tag, picture in pictures.items()}
-            epochs += 1
-        sizes = {tag: len(png) + _POINT for tag, png in encoded.items()}
-        found = allot(
-            self._left(),
-            pictures=sizes,
-            animated=self._drawings.animated,
-            steps=due,
-            histograms=self._histogram_bytes() if self._log.histograms else 0,
-            epochs=epochs,
-        )
-        self._allotted = found
-        self._steps = (*(step for step in self._steps if step in self._done), *found.steps)
-        self._last_pictures = round(GROWTH * sum(sizes[tag] for tag in found.tags))
-        said = [
-            f"{len(sizes) - len(found.tags)} of {len(sizes)} pictures left out" * (len(found.tags) < len(sizes)),
-            f"pictures at {len(found.steps)} steps instead of {len(due)}" * (len(found.steps) < len(due)),
-        ]
-        if self._log.histograms and found.histograms_every != 1:
-            every = found.histograms_every
-            said.append(f"histograms every {every} epochs" if every else "no histograms")
-        if any(said):
-            self._notify(f"{self._budget()} has room for less: {', '.join(filter(None, said))}")
-        return found
+    def _histogram_bytes(self) -> int:
+        """An upper bound of the histograms of one epoch: a limit and a count for each bin, in double precision."""
+        if not self._log.histograms:
+            return 0
+        return 2 * len(self._parameters()) * (16 * HISTOGRAM_BINS + 2 * _RECORD_BYTES)
 
     def _left(self) -> int:
-        """Bytes that are left of the budget when all curves will have been written."""
-        epochs = self._experiment.config.train.epochs - self._experiment.training.epochs_done
-        due = sum(self.due(step) for step in self._steps)
-        points = 2 + epochs * _CURVES + due * len(self._drawings.mortal)
-        return int(self._log.budget * 1e6) - event_bytes(self._run) - points * _POINT
-
-    def _histogram_bytes(self) -> int:
-        """What those of an epoch take at most: a limit and a count for each bin, in double precision."""
-        return 2 * len(self._parameters()) * (16 * HISTOGRAM_BINS + 2 * _POINT)
-
-    def _budget(self) -> str:
-        return f"log.budget of {self._log.budget:g} MB"
+        """The bytes that will be left of the budget after all curves and histograms have been written."""
+        done = self._experiment.training.epochs_done
+        points = 2 + _CURVES * (self._experiment.config.train.epochs - done)
+        points += sum(map(self.due, self._steps)) * len(self._plan.can_be_dead)
+        histograms = sum(number > done for number in self._histogram_epochs) * self._histogram_bytes()
+        return self._budget.left() - points * _RECORD_BYTES - histograms
 
 
-def _indented(text: str) -> str:
-    """Text as Markdown shows it unchanged."""
+def _as_code(text: str) -> str:
+    """Text as a code block of Markdown."""
     return "\n".join(f"    {line}" for line in text.splitlines())

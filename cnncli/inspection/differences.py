@@ -1,24 +1,28 @@
-"""Two networks layer by layer: what was added, what left out, and what changed."""
+"""The differences between two networks, layer by layer."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
-from cnncli.inspection.as_json import as_json
-from cnncli.inspection.rows import Inspection, Row
-from cnncli.inspection.table import Column, columns
+from cnncli.inspection.columns import Column, columns
+from cnncli.inspection.serialization import as_json
+from cnncli.inspection.table import LayerTable, Row
 
-_COMPARED = ("kind", "k/s/p/d", "output", "params", "MACs", "field", "jump")
+COMPARED = tuple(column for column in columns(wide=False) if column.compared)
+"""The columns of the layer table that are compared."""
+
+Pair = tuple[Row | None, Row | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A layer that is not the same in both networks.
+    """A layer that differs between two networks.
 
     Attributes:
-        status: whether only the second has it, only the first, or both.
-        before, after: its rows; None where it is not there.
-        columns: the columns of the layer table in which the two differ; all that are compared where one is missing.
+        status: whether only the second network has it, only the first, or both.
+        before, after: its rows; None where the network lacks it.
+        columns: the columns in which the rows differ; all compared columns if one row is missing.
     """
 
     status: Literal["added", "removed", "changed"]
@@ -27,59 +31,48 @@ class Change:
     columns: tuple[Column, ...]
 
 
-def compare(before: Inspection, after: Inspection) -> list[Change]:
+def compare(before: LayerTable, after: LayerTable) -> list[Change]:
     """The layers that differ, in the order of computation.
 
-    Layers are matched by name where the order of names allows it, and otherwise, between those, by kind.
+    Layers are matched by name as far as the order of names allows it, and between those by type.
     """
     changes = []
     for old, new in _matched(before.rows, after.rows):
         if old is None or new is None:
             status: Literal["added", "removed"] = "added" if old is None else "removed"
-            changes.append(Change(status=status, before=old, after=new, columns=_columns()))
+            changes.append(Change(status=status, before=old, after=new, columns=COMPARED))
             continue
-        differing = tuple(column for column in _columns() if exact_cell(column, old) != exact_cell(column, new))
+        differing = tuple(column for column in COMPARED if column.exact_cell(old) != column.exact_cell(new))
         if differing:
             changes.append(Change(status="changed", before=old, after=new, columns=differing))
     return changes
 
 
-def exact_cell(column: Column, row: Row) -> str:
-    """The text of a row with every digit of its numbers."""
-    return (column.exact or column.cell)(row)
+def _matched(before: Sequence[Row], after: Sequence[Row]) -> Iterator[Pair]:
+    """Pairs of rows by name, and between them by type; a row without a partner is paired with None."""
+    for same, old, new in _blocks(before, after, lambda row: row.name):
+        if same:
+            yield from zip(old, new, strict=True)
+            continue
+        for same_type, removed, added in _blocks(old, new, lambda row: row.type):
+            if same_type:
+                yield from zip(removed, added, strict=True)
+            else:
+                yield from ((row, None) for row in removed)
+                yield from ((None, row) for row in added)
 
 
-def _columns() -> tuple[Column, ...]:
-    return tuple(column for column in columns(wide=False) if column.heading in _COMPARED)
+def _blocks(
+    before: Sequence[Row], after: Sequence[Row], key: Callable[[Row], str]
+) -> Iterator[tuple[bool, Sequence[Row], Sequence[Row]]]:
+    """Blocks of rows that are equal by `key`, or differ."""
+    matcher = SequenceMatcher(None, [key(row) for row in before], [key(row) for row in after], autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        yield tag == "equal", before[i1:i2], after[j1:j2]
 
 
-def _matched(before: tuple[Row, ...], after: tuple[Row, ...]) -> list[tuple[Row | None, Row | None]]:
-    """Pairs of rows by name, and between them by kind; a row without partner stands alone."""
-    pairs: list[tuple[Row | None, Row | None]] = []
-    blocks = SequenceMatcher(None, [row.name for row in before], [row.name for row in after], autojunk=False)
-    for tag, i1, i2, j1, j2 in blocks.get_opcodes():
-        old, new = before[i1:i2], after[j1:j2]
-        if tag == "equal":
-            pairs.extend(zip(old, new, strict=True))
-        else:
-            pairs.extend(_by_kind(old, new))
-    return pairs
-
-
-def _by_kind(before: tuple[Row, ...], after: tuple[Row, ...]) -> list[tuple[Row | None, Row | None]]:
-    pairs: list[tuple[Row | None, Row | None]] = []
-    blocks = SequenceMatcher(None, [row.type for row in before], [row.type for row in after], autojunk=False)
-    for tag, i1, i2, j1, j2 in blocks.get_opcodes():
-        if tag == "equal":
-            pairs.extend(zip(before[i1:i2], after[j1:j2], strict=True))
-        else:
-            pairs.extend((row, None) for row in before[i1:i2])
-            pairs.extend((None, row) for row in after[j1:j2])
-    return pairs
-
-
-def comparison_as_json(before: Inspection, after: Inspection) -> dict[str, Any]:
-    """The differences as JSON: both totals, and both rows of every layer that is not the same."""
+def comparison_as_json(before: LayerTable, after: LayerTable) -> dict[str, Any]:
+    """The differences as JSON: both totals, and both rows of every layer that differs."""
     old, new = as_json(before), as_json(after)
     rows_before = {row["name"]: row for row in old["layers"]}
     rows_after = {row["name"]: row for row in new["layers"]}

@@ -1,32 +1,11 @@
-"""The small graph that everything here is worked out on, whatever it was made from."""
+"""The graph that `inspection` measures, whether it comes from a config or from a captured module."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 
-from cnncli.config.network import Network, Node
-from cnncli.layers import BatchNorm, Conv, Dropout, Dropout2d, Flatten, Identity, Reach, Shape
-from cnncli.layers.base import Reads
+from cnncli.config.network import Network
+from cnncli.layers import Reach, Shape
+from cnncli.layers.base import Part, Reads
 from cnncli.windows import Adaptive
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of the operations that a node is made of.
-
-    Attributes:
-        word: its kind, as in configs; as in ATen where they have no word for it.
-        numbers: in its output for one image; None where unknown.
-        item_bytes: of one of them.
-        inplace: whether it writes over what it reads, or looks at it otherwise.
-        aside: whether it works on some of the numbers before it, of which the others are read as well.
-    """
-
-    word: str
-    numbers: int | None
-    item_bytes: int = 4
-    inplace: bool = False
-    aside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +14,7 @@ class GraphNode:
 
     Attributes:
         name: unique in the graph.
-        type: the word for its kind, as in configs.
+        type: as in configs.
         inputs: names of the nodes it reads; `input` is the network's input.
         shape: of its output, without batch axis; None where unknown.
         reads: which positions of its inputs a unit reads. Inputs of one position are read by every unit.
@@ -44,12 +23,12 @@ class GraphNode:
         params: parameters, trainable or not; None where unknown.
         macs: multiply-accumulates for one image; None where unknown.
         trainable: those of the parameters that training changes; None: all of them.
-        buffer_bytes: what is saved with the weights but not learned (running means and variances).
+        buffer_bytes: of what is saved with the weights but not learned (running means and variances).
         item_bytes: of one number of its output.
         weight_bytes: of its parameters; None: four for each.
         groups: of a convolution.
-        parts: the operations it is made of, one after another: `conv`, `batch_norm`, `relu`.
-        view: whether its output in use is its input's memory, seen otherwise or written over.
+        parts: the operations it is made of, in order: `conv`, `batch_norm`, `relu`.
+        view: whether its output in inference shares the memory of its input.
         units: positions along each axis of the input, where the shape does not say them (tokens, channels last).
         notes: what a reader should know.
     """
@@ -75,7 +54,7 @@ class GraphNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Operations in an order in which each comes after its inputs, and what is to be said of them as a whole."""
+    """Operations, each after its inputs, and notes about the whole."""
 
     name: str
     input_shape: Shape
@@ -95,38 +74,19 @@ def graph_of(network: Network, name: str) -> Graph:
     nodes = tuple(
         GraphNode(
             name=node.name,
-            type=node.layer.word(),
+            type=node.layer.type,
             inputs=node.inputs,
             shape=node.shape,
             reads=node.description.reads,
             statistics=node.description.statistics,
             params=node.description.params,
             macs=node.description.macs,
-            buffer_bytes=_running_statistics(node),
-            groups=getattr(node.layer, "groups", 1),
-            parts=tuple(_parts(node)),
-            view=isinstance(node.layer, Flatten | Identity | Dropout | Dropout2d),
+            buffer_bytes=node.description.buffer_bytes,
+            groups=node.description.groups,
+            parts=node.description.parts,
+            view=node.description.view,
             notes=node.description.notes,
         )
         for node in network.nodes
     )
     return Graph(name=name, input_shape=network.input_shape, nodes=nodes)
-
-
-def _parts(node: Node) -> Iterator[Part]:
-    """The layer itself, then its norm and its activation; before it the padding that torch does by itself."""
-    layer, numbers = node.layer, prod(node.shape)
-    if isinstance(layer, Conv) and any(before != after for before, after in layer.pads()):
-        channels, *sizes = node.input_shapes[0]
-        padded = (size + sum(pads) for size, pads in zip(sizes, layer.pads(), strict=True))
-        yield Part("pad", channels * prod(padded))
-    after = (getattr(layer, "norm", None), getattr(layer, "activation", None))
-    for each in (layer, *after):
-        if each is not None:
-            yield Part(each.word(), numbers)
-
-
-def _running_statistics(node: Node) -> int:
-    """Bytes of batch norm's mean and variance per channel, and its count of batches."""
-    norms = [each for each in (node.layer, getattr(node.layer, "norm", None)) if isinstance(each, BatchNorm)]
-    return len(norms) * (2 * 4 * node.shape[0] + 8)

@@ -1,9 +1,10 @@
-"""Hints about what single windows do: skip, drop, shift, or print a checkerboard."""
+"""Hints: what the windows, receptive fields and parameters of a network imply. `docs/hints` explains each one."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import prod
 
 from cnncli.inspection.graph import Graph, GraphNode
 from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields
@@ -11,17 +12,18 @@ from cnncli.layers.base import Unknown
 from cnncli.windows import Sliding, Transposed, Window
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+_LINES = {1: ("position",), 2: ("row", "column"), 3: ("slice", "row", "column")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hint:
-    """Something that the numbers of a layer mean.
+    """A conclusion from the numbers of a layer.
 
     Attributes:
-        name: what `--ignore` takes; `docs/hints/NAME.md` says more.
-        layer: which layer it is about.
-        says: the fact or the prediction, in words.
-        consider: an edit to consider; empty where there is nothing to change.
+        name: the name that `--ignore` takes; `docs/hints/NAME.md` explains it.
+        layer: the layer it is about.
+        says: the fact or the prediction.
+        consider: an edit to consider; empty if there is nothing to change.
     """
 
     name: str
@@ -32,172 +34,158 @@ class Hint:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A graph with the fields of its nodes, and the same as numbers where they are known."""
+    """A graph with the receptive fields of its nodes, and their summaries where they are known."""
 
     graph: Graph
-    fields: Mapping[str, ReceptiveFields | Unknown]
-    numbers: Mapping[str, ReceptiveField]
+    receptive_fields: Mapping[str, ReceptiveFields | Unknown]
+    summaries: Mapping[str, ReceptiveField]
 
     @property
     def input_size(self) -> tuple[int, ...]:
         """Pixels per axis."""
         return self.graph.input_shape[1:]
 
-    def before(self, node: GraphNode) -> list[ReceptiveFields]:
-        """The fields of what a node reads, those that are known."""
-        fields = (self.fields[name] for name in node.inputs)
-        return [each for each in fields if not isinstance(each, Unknown)]
-
-    def positioned(self) -> list[tuple[GraphNode, ReceptiveFields]]:
-        """The nodes whose units have a place in the image and a field of their own."""
-        pairs = ((node, self.fields[node.name]) for node in self.graph.nodes)
-        return [(node, each) for node, each in pairs if isinstance(each, ReceptiveFields) and not each.everywhere]
-
-
-def per_axis(values: list[str]) -> str:
-    """One value where the axes agree, else `height x width`."""
-    return values[0] if len(set(values)) == 1 else " x ".join(values)
+    def with_positions(self) -> list[tuple[GraphNode, ReceptiveFields]]:
+        """The nodes whose units have positions, with their receptive fields."""
+        pairs = ((node, self.receptive_fields[node.name]) for node in self.graph.nodes)
+        return [(node, each) for node, each in pairs if isinstance(each, ReceptiveFields) and not each.is_global]
 
 
 def most_parameters(subject: Subject) -> Iterator[Hint]:
-    """A layer that holds more than half of the parameters, where there are others."""
+    """A layer with more than half of the parameters, if other layers have some."""
     counts = {node.name: node.params for node in subject.graph.nodes if node.params}
     total = sum(counts.values())
     for node in subject.graph.nodes:
         if len(counts) > 1 and 2 * counts.get(node.name, 0) > total:
-            row = node.shape is not None and len(node.shape) == 1
+            has_positions = node.shape is None or len(node.shape) > 1
             yield Hint(
                 name="most-parameters",
                 layer=node.name,
-                says=f"it holds {counts[node.name] / total:.0%} of all parameters",
-                consider="global_avg_pool in place of flatten, or fewer features before it"
-                if row
-                else "fewer channels, groups, or a 1x1 convolution before it",
+                says=f"holds {counts[node.name] / total:.0%} of all parameters",
+                consider="fewer channels, groups, or a 1x1 convolution before it"
+                if has_positions
+                else "global_avg_pool instead of flatten, or fewer features before it",
             )
 
 
 def whole_input(subject: Subject) -> Iterator[Hint]:
-    """Whether any unit, and whether every unit, spans the whole input, before a layer reads everything at once."""
-    positioned = subject.positioned()
-    if not positioned:
+    """The first layers in which some unit, and every unit, spans the input, before a layer reads every position."""
+    layers = subject.with_positions()
+    if not layers:
         return
-    anyone = next((node.name for node, fields in positioned if _whole(subject, fields, any)), None)
-    everyone = next((node.name for node, fields in positioned if _whole(subject, fields, all)), None)
-    last = positioned[-1][0].name
-    known = "" if len(subject.numbers) == len(subject.graph.nodes) else "as far as fields are known, "
-    if everyone is not None:
-        says = f"from {everyone} on every unit sees from edge to edge of the input"
-        says += f"; some unit does from {anyone} on" if anyone != everyone else ""
-        yield Hint(name="whole-input", layer=everyone, says=says)
-    elif anyone is not None:
-        says = f"{known}some unit sees from edge to edge of the input from {anyone} on; nowhere does every unit"
-        yield Hint(name="whole-input", layer=anyone, says=says)
+    some = next((node.name for node, fields in layers if _spans_input(subject, fields, any)), None)
+    every = next((node.name for node, fields in layers if _spans_input(subject, fields, all)), None)
+    known = len(subject.summaries) == len(subject.graph.nodes)
+    limit = "" if known else "as far as receptive fields are known, "
+    if every is not None:
+        says = f"from {every} on, every unit spans the whole input"
+        says += f"; some units do from {some} on" if some != every else ""
+        yield Hint(name="whole-input", layer=every, says=says)
+    elif some is not None:
+        says = f"{limit}some units span the whole input from {some} on, but in no layer do all"
+        yield Hint(name="whole-input", layer=some, says=says)
     else:
-        sizes = [[max(axis.sizes, default=0) for axis in fields.axes] for _, fields in positioned]
-        widest = [str(max(of_axis)) for of_axis in zip(*sizes, strict=True)]
-        whole = per_axis([str(size) for size in subject.input_size])
+        sizes = [[max(axis.sizes, default=0) for axis in fields.axes] for _, fields in layers]
+        widest = [max(of_axis) for of_axis in zip(*sizes, strict=True)]
         yield Hint(
             name="whole-input",
-            layer=last,
-            says=f"{known}{_before_everything(subject)}no unit sees from edge to edge of the input: "
-            f"at most {per_axis(widest)} of {whole} pixels",
-            consider="more strides, pools or dilation before it, if the task needs to see everything together",
+            layer=layers[-1][0].name,
+            says=f"{limit}no unit spans the whole input{_before_global(subject)}: "
+            f"at most {_per_axis(widest)} of {_per_axis(subject.input_size)} pixels",
+            consider="more strides, pools or dilation before it, if the task needs the whole input",
         )
 
 
-def _before_everything(subject: Subject) -> str:
-    """Names the first layer that reads everything at once, if there is one."""
+def _before_global(subject: Subject) -> str:
+    """Names the first layer that reads every position, if there is one."""
     for node in subject.graph.nodes:
-        fields = subject.fields[node.name]
-        if isinstance(fields, ReceptiveFields) and fields.everywhere:
-            return f"before {node.name}, which reads everything at once, "
+        fields = subject.receptive_fields[node.name]
+        if isinstance(fields, ReceptiveFields) and fields.is_global:
+            return f" before {node.name}, which reads every position"
     return ""
 
 
-def _whole(subject: Subject, fields: ReceptiveFields, quantifier: Callable[[Iterable[bool]], bool]) -> bool:
-    """Whether any unit (or every one) sees the first and the last pixel of each axis."""
+def _spans_input(subject: Subject, fields: ReceptiveFields, quantifier: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether any unit, or every unit, sees the first and the last pixel of each axis."""
     pairs = zip(fields.axes, subject.input_size, strict=True)
-    return all(quantifier(bool(mask & 1 and mask >> (size - 1)) for mask in axis.seen) for axis, size in pairs)
+    return all(quantifier(bool(mask & 1 and mask >> (size - 1)) for mask in axis.masks) for axis, size in pairs)
 
 
 def unread(subject: Subject) -> Iterator[Hint]:
-    """Rows and columns of the input that no output of the network sees."""
-    read_by_someone = {name for node in subject.graph.nodes for name in node.inputs}
-    ends = [subject.fields[node.name] for node in subject.graph.nodes if node.name not in read_by_someone]
-    known = [each for each in ends if isinstance(each, ReceptiveFields)]
-    if len(known) < len(ends) or not known:
+    """Rows and columns of the input that no output of the network depends on."""
+    inputs = {name for node in subject.graph.nodes for name in node.inputs}
+    outputs = [subject.receptive_fields[node.name] for node in subject.graph.nodes if node.name not in inputs]
+    known = [each for each in outputs if isinstance(each, ReceptiveFields)]
+    if len(known) < len(outputs) or not known:
         return
-    for axis, (what, size) in enumerate(zip(_LINES[len(subject.input_size)], subject.input_size, strict=True)):
-        never = ((1 << size) - 1) & ~_seen(known, axis)
-        if never:
-            lines = [line for line in range(size) if never >> line & 1]
+    for axis, (line, size) in enumerate(zip(_LINES[len(subject.input_size)], subject.input_size, strict=True)):
+        missing = ((1 << size) - 1) & ~_union(known, axis)
+        if missing:
+            positions = [position for position in range(size) if missing >> position & 1]
             yield Hint(
                 name="unread",
-                layer=_first_without(subject, axis, never),
-                says=f"the network never reads {ranges(lines, what)} of the input",
+                layer=_first_missing(subject, axis, missing),
+                says=f"the network never reads {ranges(positions, line)} of the input",
                 consider="padding, ceil_mode on a pool, or an input size that the strides divide",
             )
 
 
-_LINES = {1: ("position",), 2: ("row", "column"), 3: ("slice", "row", "column")}
-
-
-def _seen(fields: list[ReceptiveFields], axis: int) -> int:
-    """The pixels that any unit sees."""
-    seen = 0
+def _union(fields: list[ReceptiveFields], axis: int) -> int:
+    """The pixels that any unit sees along an axis."""
+    union = 0
     for each in fields:
-        for mask in set(each.axes[axis].seen):
-            seen |= mask
-    return seen
+        for mask in set(each.axes[axis].masks):
+            union |= mask
+    return union
 
 
-def _first_without(subject: Subject, axis: int, never: int) -> str:
-    """The first layer that sees less than all pixels of `never`."""
+def _first_missing(subject: Subject, axis: int, missing: int) -> str:
+    """The first layer that does not see all pixels of `missing`."""
     for node in subject.graph.nodes:
-        fields = subject.fields[node.name]
-        if isinstance(fields, ReceptiveFields) and never & ~_seen([fields], axis):
+        fields = subject.receptive_fields[node.name]
+        if isinstance(fields, ReceptiveFields) and missing & ~_union([fields], axis):
             return node.name
-    raise AssertionError("what no output sees, some layer did not see first")
+    raise AssertionError("pixels that no output sees are missing from some layer first")
 
 
-def ranges(numbers: list[int], what: str) -> str:
-    """Numbers in order as people write them: `rows 3 and 25-27`."""
+def ranges(numbers: list[int], noun: str) -> str:
+    """Sorted numbers as ranges: `rows 3, 25-27`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
             runs[-1].append(number)
         else:
             runs.append([number])
-    written = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-    if len(written) > 6:
-        written = [*written[:5], f"... ({len(numbers)} in all)"]
-    return f"{what}{'s' if len(numbers) > 1 else ''} {', '.join(written)}"
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    if len(texts) > 6:
+        texts = [*texts[:5], f"... ({len(numbers)} in all)"]
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(texts)}"
 
 
 def critical(subject: Subject) -> Iterator[Hint]:
-    """Convolutions whose field exceeds the input on every axis, even over the path that sees least."""
+    """Convolutions whose receptive field exceeds the input on every axis, even along the smallest path."""
     for node in _convolutions(subject):
         if _exceeds(subject, node.name) and not _is_border(subject, node):
-            size = per_axis([str(n) for n in subject.numbers[node.name].smallest or ()])
-            whole = per_axis([str(n) for n in subject.input_size])
+            size = _per_axis(subject.summaries[node.name].smallest_path or ())
             yield Hint(
                 name="critical",
                 layer=node.name,
-                says=f"predicted to add little: even over the path that sees least, its field of {size} exceeds "
-                f"the input of {whole}",
-                consider=f"an input larger than {size}, or one stride or pool less before it",
+                says=f"predicted to add little: even along the smallest path its receptive field of {size} exceeds "
+                f"the input of {_per_axis(subject.input_size)}",
+                consider=f"an input larger than {size}, or one stride or pool fewer before it",
             )
 
 
 def border(subject: Subject) -> Iterator[Hint]:
-    """Convolutions all of whose predecessors were critical already."""
+    """Convolutions all of whose inputs already have a receptive field that exceeds the network's input."""
     for node in _convolutions(subject):
         if _is_border(subject, node):
             yield Hint(
                 name="border",
                 layer=node.name,
-                says="predicted to be unproductive: every layer it reads sees more than the input already",
-                consider="leaving it out, or moving its pool or stride behind it",
+                says="predicted to be unproductive: the receptive field of every layer it reads already exceeds the "
+                "input",
+                consider="removing it, or moving a pool or stride from before it to after it",
             )
 
 
@@ -206,7 +194,7 @@ def _is_border(subject: Subject, node: GraphNode) -> bool:
 
 
 def _convolutions(subject: Subject) -> Iterator[GraphNode]:
-    """Convolutions that look at more than one position."""
+    """Convolutions that read more than one position."""
     for node in subject.graph.nodes:
         windows = node.reads if isinstance(node.reads, tuple) else ()
         if node.params and any(isinstance(window, Sliding) and window.kernel > 1 for window in windows):
@@ -214,141 +202,144 @@ def _convolutions(subject: Subject) -> Iterator[GraphNode]:
 
 
 def _exceeds(subject: Subject, name: str) -> bool:
-    """Whether a layer's field, over the path that sees least, is larger than the input on every axis."""
-    field = subject.numbers.get(name)
-    if field is None or field.smallest is None:
+    """Whether a receptive field is larger than the input on every axis, even along the smallest path."""
+    field = subject.summaries.get(name)
+    if field is None or field.smallest_path is None:
         return False
-    return all(size > whole for size, whole in zip(field.smallest, subject.input_size, strict=True))
+    return all(size > whole for size, whole in zip(field.smallest_path, subject.input_size, strict=True))
 
 
 def holes(subject: Subject) -> Iterator[Hint]:
-    """Layers after which units use a smaller share of what they span: dilation, or a stride larger than the kernel."""
-    for node, _ in subject.positioned():
-        field = subject.numbers[node.name]
+    """Layers whose units read a smaller share of what they span than before: dilation, or a stride above the kernel."""
+    for node, _ in subject.with_positions():
+        field = subject.summaries[node.name]
         share = _share(subject, node.name)
         if share is None or share == 1 or not node.inputs:
             continue
-        if share >= min((_share(subject, name) or Fraction(1) for name in node.inputs), default=Fraction(1)):
+        if share >= min(_share(subject, name) or Fraction(1) for name in node.inputs):
             continue
         assert field.used is not None
         counts = [f"{used} of {size}" for used, size in zip(field.used, field.size, strict=True)]
         yield Hint(
             name="holes",
             layer=node.name,
-            says=f"units read {per_axis(counts)} positions that they span on an axis, {float(share):.0%} of the area",
+            says=f"units read {_per_axis(counts)} positions per axis, {float(share):.0%} of the area they span",
             consider="dilations without a common divisor, such as 1, 2, 5, and no stride larger than the kernel",
         )
 
 
 def _share(subject: Subject, name: str) -> Fraction | None:
     """Share of the spanned area that a unit reads."""
-    field = subject.numbers.get(name)
+    field = subject.summaries.get(name)
     if field is None or field.used is None:
         return Fraction(1) if name == "input" else None
-    share = Fraction(1)
-    for used, size in zip(field.used, field.size, strict=True):
-        share *= Fraction(used, max(1, size))
-    return share
+    return Fraction(prod(field.used), prod(max(1, size) for size in field.size))
 
 
 def dropped(subject: Subject) -> Iterator[Hint]:
-    """Outputs whose last positions no layer reads, because the stride does not reach them."""
-    for node, axis, window, unread in _unread(subject):
-        edge = _trailing(unread)
-        if edge:
-            many = f"the last {edge} positions" if edge > 1 else "the last position"
+    """Layers that do not read the last positions of their input, because the stride does not reach them."""
+    for node, axis, window, positions in _unread_positions(subject):
+        count = _trailing(positions)
+        if count:
+            last = f"the last {count} positions" if count > 1 else "the last position"
             yield Hint(
                 name="dropped",
                 layer=node.name,
-                says=f"it never reads {many} of its input's {axis}: a stride of {window.stride} does not reach there",
-                consider=f"padding of {-(-edge // 2)} more, ceil_mode on a pool, "
-                f"or an input of {window.stride - edge} more or {edge} fewer positions",
+                says=f"never reads {last} of its input's {axis}, which a stride of {window.stride} does not reach",
+                consider=f"{-(-count // 2)} more padding, ceil_mode on a pool, "
+                f"or an input {window.stride - count} larger or {count} smaller",
             )
 
 
 def skipped(subject: Subject) -> Iterator[Hint]:
-    """Outputs of which some inner positions are read by no layer, because the stride is larger than the kernel."""
-    for node, axis, window, unread in _unread(subject):
-        inner = len(unread) - _trailing(unread)
-        if inner:
+    """Layers that skip inner positions of their input, because the stride is larger than the kernel."""
+    for node, axis, window, positions in _unread_positions(subject):
+        count = len(positions) - _trailing(positions)
+        if count:
             yield Hint(
                 name="skipped",
                 layer=node.name,
-                says=f"it steps over {inner} positions of its input's {axis}: "
-                f"its stride of {window.stride} is larger than what its kernel of {window.kernel} covers",
+                says=f"skips {count} positions of its input's {axis}: "
+                f"a stride of {window.stride} exceeds what a kernel of {window.kernel} covers",
                 consider="a kernel at least as large as the stride, or a pool before it",
             )
 
 
-def _unread(subject: Subject) -> Iterator[tuple[GraphNode, str, Sliding, list[int]]]:
-    """Nodes with a sliding window, the axis, and the positions of their input that neither they nor others read."""
+def _unread_positions(subject: Subject) -> Iterator[tuple[GraphNode, str, Sliding, list[int]]]:
+    """Nodes with a strided window, the axis, and the positions of their input that neither they nor others read."""
     readers: dict[str, list[GraphNode]] = {}
     for node in subject.graph.nodes:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     for node in subject.graph.nodes:
-        before = subject.before(node)
-        if not isinstance(node.reads, tuple) or len(node.inputs) != 1 or not before:
+        if not isinstance(node.reads, tuple) or len(node.inputs) != 1:
+            continue
+        fields = subject.receptive_fields[node.inputs[0]]
+        if isinstance(fields, Unknown):
             continue
         names = AXES.get(len(node.reads), ())
-        for axis, (name, window, field) in enumerate(zip(names, node.reads, before[0].axes, strict=True)):
+        for axis, (name, window, field) in enumerate(zip(names, node.reads, fields.axes, strict=True)):
             if isinstance(window, Sliding) and window.stride > 1:
-                size = len(field.seen)
+                size = len(field.masks)
                 read = 0
                 for reader in readers[node.inputs[0]]:
-                    over = reader.reads[axis] if isinstance(reader.reads, tuple) else None
-                    read |= _read(over, size) if over is not None else (1 << size) - 1
-                unread = [position for position in range(size) if not read >> position & 1]
-                yield node, name, window, unread
+                    read |= _read(reader.reads[axis], size) if isinstance(reader.reads, tuple) else (1 << size) - 1
+                yield node, name, window, [position for position in range(size) if not read >> position & 1]
 
 
 @lru_cache(maxsize=256)
 def _read(window: Window, size: int) -> int:
     """The positions that any unit reads, as a bit mask."""
-    positions = {each for unit in range(window.output_size(size)) for each in window.reads(unit, size)}
-    return sum(1 << each for each in positions if 0 <= each < size)
+    positions = {position for unit in range(window.output_size(size)) for position in window.reads(unit, size)}
+    return sum(1 << position for position in positions if 0 <= position < size)
 
 
-def _trailing(unread: list[int]) -> int:
-    """How many of the positions stand together at the end."""
-    return next((i for i, each in enumerate(reversed(unread)) if each != unread[-1] - i), len(unread))
+def _trailing(positions: list[int]) -> int:
+    """How many of the positions are consecutive up to the last one."""
+    return next((i for i, each in enumerate(reversed(positions)) if each != positions[-1] - i), len(positions))
 
 
 def even_kernel(subject: Subject) -> Iterator[Hint]:
-    """Even kernels that are padded more on one side, so that every unit lies beside the middle of what it reads."""
-    for node, fields in subject.positioned():
+    """Even kernels with unequal padding: each unit lies beside the center of what it reads."""
+    for node, fields in subject.with_positions():
         if not isinstance(node.reads, tuple):
             continue
-        shifts = []
-        for window, field in zip(node.reads, fields.axes, strict=True):
-            uneven = isinstance(window, Sliding) and window.kernel % 2 == 0 and window.before != window.after
-            by = Fraction(window.after - window.before, 2) if uneven and isinstance(window, Sliding) else Fraction(0)
-            shifts.append(abs(by) * field.jump)
+        shifts = [
+            abs(Fraction(window.after - window.before, 2)) * axis.jump
+            if isinstance(window, Sliding) and window.kernel % 2 == 0
+            else Fraction(0)
+            for window, axis in zip(node.reads, fields.axes, strict=True)
+        ]
         if any(shifts):
             yield Hint(
                 name="even-kernel",
                 layer=node.name,
-                says=f"its even kernel is padded on one side more, which moves the picture by "
-                f"{per_axis([str(float(shift)) for shift in shifts])} pixels",
-                consider="an odd kernel_size, or a second such layer that moves it back",
+                says="its even kernel has unequal padding, which shifts the image by "
+                f"{_per_axis([float(shift) for shift in shifts])} pixels",
+                consider="an odd kernel_size, or a second such layer that shifts it back",
             )
 
 
 def checkerboard(subject: Subject) -> Iterator[Hint]:
     """Transposed convolutions whose stride does not divide their kernel (Odena, Dumoulin and Olah, Distill 2016)."""
     for node in subject.graph.nodes:
-        windows = node.reads if isinstance(node.reads, tuple) else ()
-        for window in windows:
+        for window in node.reads if isinstance(node.reads, tuple) else ():
             if isinstance(window, Transposed) and window.kernel % window.stride:
+                multiple = window.stride * (1 + window.kernel // window.stride)
                 yield Hint(
                     name="checkerboard",
                     layer=node.name,
-                    says=f"a kernel of {window.kernel} with a stride of {window.stride} stamps some positions more "
-                    "often than others, which can print a checkerboard",
-                    consider=f"kernel_size: {window.stride * (1 + window.kernel // window.stride)}, "
-                    "or upsample and then conv",
+                    says=f"a kernel of {window.kernel} with a stride of {window.stride} covers some output positions "
+                    "more often than others, which can cause checkerboard artifacts",
+                    consider=f"kernel_size: {multiple}, or upsample followed by conv",
                 )
                 break
+
+
+def _per_axis(values: Iterable[object]) -> str:
+    """One value if the axes agree, else `height x width`."""
+    texts = [str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
 
 
 HINTS: dict[str, Callable[[Subject], Iterator[Hint]]] = {
@@ -363,9 +354,9 @@ HINTS: dict[str, Callable[[Subject], Iterator[Hint]]] = {
     "checkerboard": checkerboard,
     "most-parameters": most_parameters,
 }
-"""Name of a kind of hint -> what finds it."""
+"""Name of a hint -> the function that finds it."""
 
 
 def find_hints(subject: Subject, ignore: Collection[str] = ()) -> tuple[Hint, ...]:
-    """All hints but those whose names are to be ignored, in the order of `HINTS` and then of layers."""
+    """All hints except those named in `ignore`, in the order of `HINTS` and then of layers."""
     return tuple(hint for name, find in HINTS.items() if name not in ignore for hint in find(subject))

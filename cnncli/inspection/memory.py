@@ -9,28 +9,8 @@ torch uses four.
 from dataclasses import dataclass
 from math import prod
 
-from cnncli.inspection.graph import Graph, GraphNode, Part
-
-_READ_AGAIN = frozenset({
-    "conv", "conv_transpose", "linear", "logits", "matmul", "attention", "mul", "div", "pow", "log", "abs", "norm",
-    "batch_norm", "group_norm", "layer_norm", "instance_norm", "max_pool", "avg_pool", "adaptive_avg_pool",
-    "adaptive_max_pool", "global_max_pool", "gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid", "hardtanh",
-    "leaky_relu", "elu", "prelu", "_prelu_kernel", "glu", "clamp", "clamp_min", "amax", "amin", "var", "std",
-    *(f"{mode}_pad{n}d" for mode in ("reflection", "replication") for n in (1, 2, 3)),
-})  # fmt: skip
-"""Operations whose gradient needs their input."""
-_KEPT = frozenset(
-    {"relu", "tanh", "sigmoid", "softmax", "exp", "sqrt", "rsqrt", "reciprocal", "attention", "amax", "amin"}
-)
-"""Operations whose gradient needs their output."""
-_NEITHER = frozenset({
-    "add", "sub", "rsub", "neg", "scale", "concat", "stack", "flatten", "identity", "dropout", "dropout2d",
-    "upsample", "global_avg_pool", "mean", "sum", "pad", "constant_pad_nd", "circular_pad",
-    "slice", "select", "roll", "flip", "repeat", "unfold",
-    "clone", "copy", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle",
-})  # fmt: skip
-_INDEXED = frozenset({"max_pool", "adaptive_max_pool", "global_max_pool"})
-"""Pools that keep, as 8 bytes each, where they found their output."""
+from cnncli.inspection.graph import Graph, GraphNode
+from cnncli.layers.base import Part, Saved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +20,8 @@ class Memory:
     Attributes:
         batch: images at once.
         weights: parameters, and what is saved with them.
-        training: what the backward pass of a batch will read: the input, outputs of layers, and indices of pools. None
-            also where an operation is not known, and so what it keeps is not.
+        training: what autograd keeps of a batch for the backward pass: the input, outputs of layers, indices of pools.
+            None also where it is not known of an operation what its gradient needs.
         inference: the most that is held at once without gradients, each output freed once nothing reads it any more,
             and the indices of a max pool (8 bytes each) once it is done. A program that still has a name for a tensor
             which is not read again holds more.
@@ -58,13 +38,14 @@ def memory_of(graph: Graph, batch: int) -> Memory:
     weights = None
     if all(node.params is not None for node in graph.nodes):
         weights = sum(_weight_bytes(node) + node.buffer_bytes for node in graph.nodes)
-    if any(part.numbers is None for node in graph.nodes for part in _parts(node)):
+    parts = [part for node in graph.nodes for part in _parts(node)]
+    if any(part.numbers is None for part in parts):
         return Memory(batch=batch, weights=weights, training=None, inference=None)
-    kept = _kept_bytes(graph) if all(map(_is_known, graph.nodes)) else None
+    known = all(part.saved is not None for part in parts)
     return Memory(
         batch=batch,
         weights=weights,
-        training=None if kept is None else batch * kept,
+        training=batch * _saved_bytes(graph) if known else None,
         inference=batch * _peak_bytes(graph),
     )
 
@@ -83,54 +64,39 @@ def _input_bytes(graph: Graph) -> int:
 
 
 def _parts(node: GraphNode) -> tuple[Part, ...]:
-    """The parts of a node, or it itself as one."""
-    return node.parts or (Part(node.type, None if node.shape is None else prod(node.shape), node.item_bytes),)
+    """The parts of a node; one of which nothing is known where it has none, though it makes a tensor."""
+    if node.parts or node.view:
+        return node.parts
+    return (Part(node.type, None if node.shape is None else prod(node.shape), None, item_bytes=node.item_bytes),)
 
 
-def _bytes(part: Part) -> int:
-    """Of its output."""
+def _output_bytes(part: Part) -> int:
     assert part.numbers is not None, part
     return part.numbers * part.item_bytes
 
 
-def _index_bytes(part: Part) -> int:
-    """Of the places of a max pool's output."""
-    return (part.numbers or 0) * 8 if part.word in _INDEXED else 0
-
-
-def _kept_bytes(graph: Graph) -> int:
-    """Bytes that the backward pass of one image reads again."""
-    sizes = {"input": _input_bytes(graph)}  # of every tensor, by the node that made it
-    kept: set[str] = set()
+def _saved_bytes(graph: Graph) -> int:
+    """Bytes that autograd keeps of one image."""
+    sizes = {"input": _input_bytes(graph)}  # of every tensor, by the part that made it
+    saved = {"input"}
     memory = {"input": ["input"]}  # name of an output -> names of the tensors it lies in
     besides = 0
     for node in graph.nodes:
         tensors = [tensor for name in node.inputs for tensor in memory[name]]
         for number, part in enumerate(_parts(node)):
-            if part.word in _READ_AGAIN or not part_is_known(part.word):
-                kept.update(tensors)
-            besides += _index_bytes(part)
-            if part.word in ("flatten", "identity"):
+            assert part.saved is not None, part
+            if Saved.INPUT in part.saved:
+                saved.update(tensors)
+            besides += part.saved_bytes + part.index_bytes
+            if part.alias:
                 continue
             made = f"{node.name}#{number}"
             tensors = [*tensors, made] if part.aside else [made]
-            sizes[made] = _bytes(part)
-            if part.word in _KEPT or not part_is_known(part.word):
-                kept.add(made)
-            if part.word in ("dropout", "dropout2d"):
-                besides += part.numbers or 0  # the mask, a byte each
+            sizes[made] = _output_bytes(part)
+            if Saved.OUTPUT in part.saved:
+                saved.add(made)
         memory[node.name] = tensors
-    return sum(sizes[tensor] for tensor in kept | {"input"}) + besides
-
-
-def _is_known(node: GraphNode) -> bool:
-    """Whether all of a node's operations are known, or at least work number by number or without weights."""
-    return node.macs is not None or all(part_is_known(part.word) for part in _parts(node))
-
-
-def part_is_known(word: str) -> bool:
-    """Whether it is known what its gradient needs; otherwise its input and its output are taken to be kept."""
-    return word in _READ_AGAIN or word in _KEPT or word in _NEITHER
+    return sum(sizes[tensor] for tensor in saved) + besides
 
 
 def _peak_bytes(graph: Graph) -> int:
@@ -147,10 +113,10 @@ def _peak_bytes(graph: Graph) -> int:
             held, before, made = sum(live.values()), 0, 0
             for part in _parts(node):
                 if part.aside:
-                    made += 0 if part.inplace else _bytes(part)
+                    made += 0 if part.inplace else _output_bytes(part)
                 elif not part.inplace:
-                    before, made = made, _bytes(part)
-                peak = max(peak, held + before + made + _index_bytes(part))
+                    before, made = made, _output_bytes(part)
+                peak = max(peak, held + before + made + part.index_bytes)
             live[node.name] = made
         for name in {memory[name] for name in node.inputs} - {"input"}:
             if last_use[name] == i:

@@ -1,13 +1,13 @@
-"""How often each position of an input is read: what the border loses, and what strides and dilation skip."""
+"""Single units and pixels: what a unit sees, which units see a pixel, and how often each pixel is read."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from typing import Any
 
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.rows import Inspection
+from cnncli.inspection.table import LayerTable
 from cnncli.layers.base import Unknown
 from cnncli.windows import AxisReceptiveField, Window
 
@@ -15,14 +15,14 @@ Interval = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnitField:
-    """The rectangle of pixels that one unit sees; first and last pixel per axis.
+class UnitReceptiveField:
+    """The rectangle of pixels that one unit sees: first and last pixel per axis.
 
     Attributes:
-        layer, unit: whose field it is.
-        unclipped: with what lies outside the image; None where there is no closed form, or nothing is seen.
-        clipped: inside the image; None where nothing is seen.
-        padding: share of the unclipped rectangle that lies outside the image; None where that is None.
+        layer, unit: the unit.
+        unclipped: with padding counted as pixels outside the image; None without a closed form, or if it is empty.
+        clipped: inside the image; None if it is empty.
+        padding: share of the unclipped rectangle outside the image; None if that is None.
     """
 
     layer: str
@@ -32,7 +32,7 @@ class UnitField:
     padding: Fraction | None
 
     def as_json(self) -> dict[str, Any]:
-        """The same with lists, first and last pixel of each axis, and the share as a float."""
+        """The same as JSON: intervals as lists of two, the share as a float."""
         return {
             "layer": self.layer,
             "unit": list(self.unit),
@@ -42,39 +42,36 @@ class UnitField:
         }
 
 
-def unit_field(inspection: Inspection, layer: str, unit: tuple[int, ...]) -> UnitField:
-    """The field of one unit of a layer.
+def unit_receptive_field(table: LayerTable, layer: str, unit: tuple[int, ...]) -> UnitReceptiveField:
+    """The receptive field of one unit of a layer.
 
     Raises:
-        UsageError: there is no such layer or unit, or what it sees is not known.
+        UsageError: there is no such layer or unit, or its receptive field is unknown.
     """
-    fields = fields_of(inspection, layer)
-    counts = tuple(len(axis.seen) for axis in fields.axes)
+    axes = layer_receptive_fields(table, layer).axes
+    counts = tuple(len(axis.masks) for axis in axes)
     if len(unit) != len(counts) or any(not 0 <= i < count for i, count in zip(unit, counts, strict=True)):
         raise UsageError(
             f"{layer} has no unit {','.join(map(str, unit))}",
             remedy=f"it has {' x '.join(map(str, counts))} units; give one number per axis, counted from 0",
         )
-    clipped = [axis.interval(i) for axis, i in zip(fields.axes, unit, strict=True)]
-    inside = tuple(each for each in clipped if each is not None)
-    outside = _unclipped(fields.axes, unit)
-    return UnitField(
+    inside = [axis.interval(i) for axis, i in zip(axes, unit, strict=True)]
+    clipped = tuple(interval for interval in inside if interval is not None)
+    unclipped = _unclipped(axes, unit)
+    return UnitReceptiveField(
         layer=layer,
         unit=unit,
-        unclipped=outside,
-        clipped=inside if len(inside) == len(counts) else None,
-        padding=None if outside is None else _padding(outside, inspection.input_shape[1:]),
+        unclipped=unclipped,
+        clipped=clipped if len(clipped) == len(counts) else None,
+        padding=None if unclipped is None else _padding(unclipped, table.input_shape[1:]),
     )
 
 
 def _unclipped(axes: tuple[AxisReceptiveField, ...], unit: tuple[int, ...]) -> tuple[Interval, ...] | None:
-    intervals = []
-    for axis, i in zip(axes, unit, strict=True):
-        pattern = axis.cycle.pattern(i) if axis.cycle is not None else None
-        if pattern is None or not pattern.mask:
-            return None
-        intervals.append((pattern.start, pattern.end))
-    return tuple(intervals)
+    patterns = [axis.closed_form.pattern(i) for axis, i in zip(axes, unit, strict=True) if axis.closed_form is not None]
+    if len(patterns) < len(axes) or not all(pattern.mask for pattern in patterns):
+        return None
+    return tuple((pattern.start, pattern.end) for pattern in patterns)
 
 
 def _padding(intervals: tuple[Interval, ...], size: tuple[int, ...]) -> Fraction:
@@ -83,114 +80,109 @@ def _padding(intervals: tuple[Interval, ...], size: tuple[int, ...]) -> Fraction
     return 1 - Fraction(inside, prod(end - start + 1 for start, end in intervals))
 
 
-def fields_of(inspection: Inspection, layer: str) -> ReceptiveFields:
-    """The exact fields of a layer.
+def layer_receptive_fields(table: LayerTable, layer: str) -> ReceptiveFields:
+    """The exact receptive fields of a layer.
 
     Raises:
-        UsageError: there is no such layer, or what it sees is not known.
+        UsageError: there is no such layer, or its receptive field is unknown.
     """
-    fields = inspection.fields.get(layer)
+    fields = table.receptive_fields.get(layer)
     if fields is None:
-        names = ", ".join(row.name for row in inspection.rows)
-        raise UsageError(f"there is no layer {layer}", remedy=f"the layers are {names}")
+        names = [row.name for row in table]
+        raise UsageError(f"{table.model} has no layer {layer}{did_you_mean(layer, names)}")
     if isinstance(fields, Unknown):
-        raise UsageError(f"what {layer} sees is not known", remedy=fields.reason)
+        raise UsageError(f"the receptive field of {layer} is unknown", remedy=fields.reason)
     return fields
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seers:
-    """The units of a layer that see a pixel: every combination of `units` of each axis; none where one is empty."""
+class DependentUnits:
+    """The units of a layer that see a pixel: all combinations of the `units` on each axis.
+
+    Attributes:
+        layer: the layer.
+        units: for each axis the numbers of the units.
+        counts: for each axis the number of all units of the layer.
+    """
 
     layer: str
     units: tuple[tuple[int, ...], ...]
-    of: tuple[int, ...]
+    counts: tuple[int, ...]
 
     @property
     def share(self) -> Fraction:
         """Share of the layer's units."""
-        return Fraction(prod(map(len, self.units)), max(1, prod(self.of)))
+        return Fraction(prod(map(len, self.units)), max(1, prod(self.counts)))
 
     def as_json(self) -> dict[str, Any]:
-        """The same with lists, and the share as a float."""
+        """The same as JSON."""
         return {"layer": self.layer, "units": [list(each) for each in self.units], "share": float(self.share)}
 
 
-def seers(inspection: Inspection, pixel: tuple[int, ...]) -> list[Seers]:
-    """The units of each layer that see a pixel, for the layers in which that is known.
+def dependent_units(table: LayerTable, pixel: tuple[int, ...]) -> list[DependentUnits]:
+    """The units that see a pixel, for every layer whose receptive field is known.
 
     Raises:
         UsageError: the input has no such pixel.
     """
-    size = inspection.input_shape[1:]
+    size = table.input_shape[1:]
     if len(pixel) != len(size) or any(not 0 <= p < n for p, n in zip(pixel, size, strict=True)):
         raise UsageError(
             f"the input has no pixel {','.join(map(str, pixel))}",
             remedy=f"it has {' x '.join(map(str, size))}; give one number per axis, counted from 0",
         )
-    found = []
-    for row in inspection.rows:
-        fields = inspection.fields[row.name]
-        if isinstance(fields, ReceptiveFields):
-            units = tuple(
-                tuple(unit for unit, mask in enumerate(axis.seen) if mask >> p & 1)
+    return [
+        DependentUnits(
+            layer=row.name,
+            units=tuple(
+                tuple(unit for unit, mask in enumerate(axis.masks) if mask >> p & 1)
                 for axis, p in zip(fields.axes, pixel, strict=True)
-            )
-            found.append(Seers(layer=row.name, units=units, of=tuple(len(axis.seen) for axis in fields.axes)))
-    return found
+            ),
+            counts=tuple(len(axis.masks) for axis in fields.axes),
+        )
+        for row in table
+        if isinstance(fields := table.receptive_fields[row.name], ReceptiveFields)
+    ]
 
 
-def nested_fields(inspection: Inspection, layer: str, unit: tuple[int, ...]) -> list[UnitField]:
-    """The field of a unit, and of the unit nearest to its middle in every layer on the way to it, widest first.
+def nested_receptive_fields(table: LayerTable, layer: str, unit: tuple[int, ...]) -> list[UnitReceptiveField]:
+    """The receptive field of a unit, and of the unit nearest to its center in each layer before it, widest first.
 
-    The way is the one through the first input of each layer. Layers that see the same as the one after them are left
-    out, and so are those whose units have no place of their own.
+    Layers are followed along their first inputs. Left out are layers that see the same as the one after them, and
+    layers without positions.
 
     Raises:
-        UsageError: as `unit_field`.
+        UsageError: as `unit_receptive_field`.
     """
-    found = [unit_field(inspection, layer, unit)]
-    middles = _middles(fields_of(inspection, layer), unit)
-    for name in _way(inspection, layer):
-        fields = inspection.fields[name]
-        if isinstance(fields, ReceptiveFields) and not fields.everywhere:
-            nearest = tuple(_nearest(axis, middle) for axis, middle in zip(fields.axes, middles, strict=True))
-            field = unit_field(inspection, name, nearest)
-            if field.clipped is not None and field.clipped != found[-1].clipped:
-                found.append(field)
-    return found
+    nested = [unit_receptive_field(table, layer, unit)]
+    axes = layer_receptive_fields(table, layer).axes
+    centers = [_center(axis, i) for axis, i in zip(axes, unit, strict=True)]
+    while layer in table and table[layer].inputs:
+        layer = table[layer].inputs[0]
+        fields = table.receptive_fields[layer]
+        if layer in table and isinstance(fields, ReceptiveFields) and not fields.is_global:
+            nearest = tuple(_nearest(axis, center) for axis, center in zip(fields.axes, centers, strict=True))
+            field = unit_receptive_field(table, layer, nearest)
+            if field.clipped is not None and field.clipped != nested[-1].clipped:
+                nested.append(field)
+    return nested
 
 
-def _way(inspection: Inspection, layer: str) -> list[str]:
-    """The layers from the input to `layer`, nearest first, along first inputs."""
-    inputs = {row.name: row.inputs for row in inspection.rows}
-    way = []
-    while inputs.get(layer):
-        layer = inputs[layer][0]
-        if layer in inputs:
-            way.append(layer)
-    return way
-
-
-def _middles(fields: ReceptiveFields, unit: tuple[int, ...]) -> list[Fraction]:
-    """The middle of what a unit sees, per axis; of the image where it sees nothing."""
-    return [_middle(axis, i) for axis, i in zip(fields.axes, unit, strict=True)]
-
-
-def _middle(axis: AxisReceptiveField, unit: int) -> Fraction:
-    if axis.cycle is not None and axis.cycle.pattern(unit).mask:
-        pattern = axis.cycle.pattern(unit)
+def _center(axis: AxisReceptiveField, unit: int) -> Fraction:
+    """The center of what a unit sees; 0 if it sees nothing."""
+    if axis.closed_form is not None and axis.closed_form.pattern(unit).mask:
+        pattern = axis.closed_form.pattern(unit)
         return Fraction(pattern.start + pattern.end, 2)
     first, last = axis.interval(unit) or (0, 0)
     return Fraction(first + last, 2)
 
 
-def _nearest(axis: AxisReceptiveField, middle: Fraction) -> int:
-    """The unit whose field has its middle nearest to a place; the first of them."""
-    return min(range(len(axis.seen)), key=lambda unit: abs(_middle(axis, unit) - middle))
+def _nearest(axis: AxisReceptiveField, center: Fraction) -> int:
+    """The first unit whose receptive field has its center nearest to a point."""
+    return min(range(len(axis.masks)), key=lambda unit: abs(_center(axis, unit) - center))
 
 
-def readings(window: Window, size: int) -> tuple[int, ...]:
+def reads_per_position(window: Window, size: int) -> tuple[int, ...]:
     """For each of `size` positions along an axis, how many units of a window read it."""
     counts = [0] * size
     for unit in range(window.output_size(size)):
@@ -200,7 +192,7 @@ def readings(window: Window, size: int) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def readings_of_pixels(windows: tuple[Window, Window], size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
-    """For each pixel of an input (H, W), how many units read it: rows of columns."""
-    rows, columns = (readings(window, n) for window, n in zip(windows, size, strict=True))
+def reads_per_pixel(windows: tuple[Window, Window], size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+    """For each pixel of an input (H, W), how many units read it, as rows of columns."""
+    rows, columns = (reads_per_position(window, n) for window, n in zip(windows, size, strict=True))
     return tuple(tuple(row * column for column in columns) for row in rows)

@@ -1,91 +1,67 @@
-"""The layers a config may name, one small class each."""
+"""The layer types, one class each: what a config may write, and everything that depends on the type."""
 
-from typing import get_args
-
-from cnncli.layers.activation import Activation, Elu, Gelu, Hardswish, LeakyRelu, Relu, Sigmoid, Silu, Tanh
+from cnncli.layers import activation, convolution, dropout, linear, norm, pooling, resizing
+from cnncli.layers.activation import Activation
 from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape
-from cnncli.layers.convolution import Conv, ConvTranspose
-from cnncli.layers.join import Add, Concat
-from cnncli.layers.norm import BatchNorm, GroupNorm, LayerNorm, Norm
-from cnncli.layers.pooling import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-    Upsample,
+from cnncli.layers.convolution import Conv
+from cnncli.layers.join import Add, Concat, Join
+from cnncli.layers.norm import BatchNorm
+
+_TYPES: tuple[type[Layer], ...] = (
+    convolution.Conv,
+    convolution.ConvTranspose,
+    pooling.MaxPool,
+    pooling.AvgPool,
+    pooling.AdaptiveAvgPool,
+    pooling.AdaptiveMaxPool,
+    pooling.GlobalAvgPool,
+    pooling.GlobalMaxPool,
+    resizing.Upsample,
+    resizing.ChannelShuffle,
+    resizing.PixelShuffle,
+    resizing.PixelUnshuffle,
+    norm.BatchNorm,
+    norm.GroupNorm,
+    norm.LayerNorm,
+    norm.LocalResponseNorm,
+    norm.Scale,
+    activation.Relu,
+    activation.Relu6,
+    activation.LeakyRelu,
+    activation.Prelu,
+    activation.Elu,
+    activation.Gelu,
+    activation.Silu,
+    activation.Mish,
+    activation.Softplus,
+    activation.Tanh,
+    activation.Hardtanh,
+    activation.Sigmoid,
+    activation.Hardsigmoid,
+    activation.Hardswish,
+    dropout.Dropout,
+    dropout.Dropout2d,
+    dropout.Identity,
+    linear.Flatten,
+    linear.Linear,
+    linear.Logits,
 )
-from cnncli.layers.row import Dropout, Dropout2d, Flatten, Identity, Linear, Logits
 
-Writable = (
-    Conv
-    | ConvTranspose
-    | MaxPool
-    | AvgPool
-    | AdaptiveAvgPool
-    | AdaptiveMaxPool
-    | GlobalAvgPool
-    | GlobalMaxPool
-    | Upsample
-    | Norm
-    | Activation
-    | Dropout
-    | Dropout2d
-    | Flatten
-    | Linear
-    | Logits
-    | Identity
-)
-"""Every layer that a config may write."""
-
-Join = Add | Concat
-"""Layers with several inputs: how `residual` and `branch` end."""
-
-AnyLayer = Writable | Join
-
-LAYERS: dict[str, type[Writable]] = {kind.word(): kind for kind in get_args(Writable)}
-"""The word in a config -> the class."""
+LAYERS: dict[str, type[Layer]] = {each.type_name(): each for each in _TYPES}
+"""The type as a config writes it -> the class."""
 
 __all__ = [
     "LAYERS",
     "Activation",
-    "AdaptiveAvgPool",
-    "AdaptiveMaxPool",
     "Add",
-    "AnyLayer",
-    "AvgPool",
     "BatchNorm",
     "Concat",
     "Conv",
-    "ConvTranspose",
     "Description",
-    "Dropout",
-    "Dropout2d",
-    "Elu",
-    "Flatten",
-    "Gelu",
-    "GlobalAvgPool",
-    "GlobalMaxPool",
-    "GroupNorm",
-    "Hardswish",
-    "Identity",
     "Join",
     "Layer",
-    "LayerNorm",
-    "LeakyRelu",
-    "Linear",
-    "Logits",
-    "MaxPool",
-    "Norm",
     "Reach",
-    "Relu",
     "Shape",
     "ShapeError",
-    "Sigmoid",
-    "Silu",
-    "Tanh",
-    "Upsample",
-    "Writable",
     "format_shape",
 ]

@@ -1,76 +1,336 @@
 """Activations: one number in, one number out, at every position."""
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cnncli.fields import OneOf
-from cnncli.layers.base import Description, Layer, Shape
+from cnncli.fields import OneOf, Positive
+from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError
+from cnncli.layers.unit import Activated, Term, Trace, Unit
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class _Activation(Layer):
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`."""
+class Activation(Layer):
+    """A function of one number."""
+
+    is_activation = True
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.INPUT
+    zero_on_half_line: ClassVar[bool] = False
+    """Whether it is exactly 0, with a gradient of 0, below or above some number, whatever the fields are."""
+
+    @property
+    def can_die(self) -> bool:
+        """See `Layer.can_die`."""
+        return self.zero_on_half_line
+
+    def value(self, x: float) -> float:
+        """The activation of x."""
+        raise NotImplementedError(self.type)
+
+    def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape)
 
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        before = inputs[0][unit.index].item()
+        return Trace((), (Term(unit, before, 1.0),), (self.stage(before, inputs[0], weights, unit),))
 
-class Relu(_Activation):
+    def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Activated:
+        """See `Layer.stage`."""
+        return Activated(self.type, before, self.value(before))
+
+
+def _sigmoid(x: float) -> float:
+    # Of the two equal forms the one whose exponential cannot overflow.
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+class Relu(Activation):
     """`max(0, x)`."""
 
-    kind: Literal["relu"] = "relu"
+    type: Literal["relu"] = "relu"
+    saved = Saved.OUTPUT
+    zero_on_half_line = True
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.ReLU()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return max(0.0, x)
 
 
-class LeakyRelu(_Activation):
+class Relu6(Activation):
+    """`min(max(x, 0), 6)`."""
+
+    type: Literal["relu6"] = "relu6"
+    zero_on_half_line = True
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.ReLU6()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return min(max(0.0, x), 6.0)
+
+
+class LeakyRelu(Activation):
     """`x` where positive, else `negative_slope * x`."""
 
-    kind: Literal["leaky_relu"] = "leaky_relu"
+    type: Literal["leaky_relu"] = "leaky_relu"
     principal = "negative_slope"
 
     negative_slope: Annotated[float, Field(ge=0)] = 0.01
 
+    @property
+    def can_die(self) -> bool:
+        """See `Layer.can_die`."""
+        return self.negative_slope == 0
 
-class Elu(_Activation):
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.LeakyReLU(self.negative_slope)
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return x if x > 0 else self.negative_slope * x
+
+
+class Prelu(Activation):
+    """`x` where positive, else a learned slope times `x` (He et al., 2015)."""
+
+    type: Literal["prelu"] = "prelu"
+    principal = "num_parameters"
+
+    num_parameters: Literal["channels"] | Positive = Field(
+        default=1, description="slopes: 1 for all channels, or channels for one each"
+    )
+    init: float = Field(default=0.25, description="the slope before training")
+
+    def _slopes(self, channels: int) -> int:
+        if self.num_parameters not in (1, channels, "channels"):
+            raise ShapeError(
+                f"num_parameters: {self.num_parameters} is neither 1 nor the number of channels, {channels}; "
+                "use 1 or channels",
+                about_channels=True,
+            )
+        return channels if self.num_parameters == "channels" else self.num_parameters
+
+    def _describe(self, shape: Shape) -> Description:
+        return Description(shape=shape, params=self._slopes(shape[0]))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.PReLU(self._slopes(shape[0]), self.init)
+
+    def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Activated:
+        """See `Layer.stage`."""
+        slopes = weights["weight"]
+        slope = slopes[unit.channel if len(slopes) > 1 else 0].item()
+        return Activated(self.type, before, before if before > 0 else slope * before)
+
+
+class Elu(Activation):
     """`x` where positive, else `alpha (exp(x) - 1)` (Clevert et al., 2015)."""
 
-    kind: Literal["elu"] = "elu"
+    type: Literal["elu"] = "elu"
     principal = "alpha"
 
     alpha: Annotated[float, Field(gt=0)] = 1.0
 
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
 
-class Gelu(_Activation):
+        return nn.ELU(self.alpha)
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return x if x > 0 else self.alpha * math.expm1(x)
+
+
+class Gelu(Activation):
     """`x` times the normal distribution function of `x` (Hendrycks and Gimpel, 2016)."""
 
-    kind: Literal["gelu"] = "gelu"
+    type: Literal["gelu"] = "gelu"
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.GELU()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return x * (1 + math.erf(x / math.sqrt(2))) / 2
 
 
-class Silu(_Activation):
+class Silu(Activation):
     """`x sigmoid(x)`, also called swish."""
 
-    kind: Literal["silu"] = "silu"
+    type: Literal["silu"] = "silu"
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.SiLU()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return x * _sigmoid(x)
 
 
-class Tanh(_Activation):
+class Mish(Activation):
+    """`x tanh(log(1 + exp(x)))` (Misra, 2019)."""
+
+    type: Literal["mish"] = "mish"
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Mish()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return x * math.tanh(x if x > 30 else math.log1p(math.exp(x)))
+
+
+class Softplus(Activation):
+    """`log(1 + exp(beta x)) / beta`, and `x` where `beta x` is above `threshold`."""
+
+    type: Literal["softplus"] = "softplus"
+    principal = "beta"
+    keeps_zero = False
+
+    beta: Annotated[float, Field(gt=0)] = 1.0
+    threshold: float = 20.0
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Softplus(self.beta, self.threshold)
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return x if x * self.beta > self.threshold else math.log1p(math.exp(x * self.beta)) / self.beta
+
+
+class Tanh(Activation):
     """The hyperbolic tangent, between -1 and 1."""
 
-    kind: Literal["tanh"] = "tanh"
+    type: Literal["tanh"] = "tanh"
+    saved = Saved.OUTPUT
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Tanh()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return math.tanh(x)
 
 
-class Sigmoid(_Activation):
+class Hardtanh(Activation):
+    """`x`, but at least `min_val` and at most `max_val`."""
+
+    type: Literal["hardtanh"] = "hardtanh"
+    keeps_zero = False
+
+    min_val: float = -1.0
+    max_val: float = 1.0
+
+    @property
+    def can_die(self) -> bool:
+        """See `Layer.can_die`."""
+        return 0 in (self.min_val, self.max_val)
+
+    def _describe(self, shape: Shape) -> Description:
+        if self.min_val >= self.max_val:
+            raise ShapeError(f"min_val: {self.min_val:g} must be less than max_val, {self.max_val:g}; lower it")
+        return Description(shape=shape)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Hardtanh(self.min_val, self.max_val)
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return min(max(x, self.min_val), self.max_val)
+
+
+class Sigmoid(Activation):
     """`1 / (1 + exp(-x))`, between 0 and 1."""
 
-    kind: Literal["sigmoid"] = "sigmoid"
+    type: Literal["sigmoid"] = "sigmoid"
+    keeps_zero = False
+    saved = Saved.OUTPUT
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Sigmoid()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return _sigmoid(x)
 
 
-class Hardswish(_Activation):
-    """`x relu6(x + 3) / 6` (Howard et al., MobileNetV3, 2019)."""
+class Hardsigmoid(Activation):
+    """`min(max(x + 3, 0), 6) / 6` (Howard et al., MobileNetV3, 2019)."""
 
-    kind: Literal["hardswish"] = "hardswish"
+    type: Literal["hardsigmoid"] = "hardsigmoid"
+    keeps_zero = False
+    zero_on_half_line = True
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Hardsigmoid()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return min(max(x + 3, 0.0), 6.0) / 6
 
 
-Activation = Relu | LeakyRelu | Elu | Gelu | Silu | Tanh | Sigmoid | Hardswish
+class Hardswish(Activation):
+    """`x min(max(x + 3, 0), 6) / 6` (Howard et al., MobileNetV3, 2019)."""
 
-ActivationChoice = Annotated[
-    Activation | None,
-    OneOf("activation", Relu, LeakyRelu, Elu, Gelu, Silu, Tanh, Sigmoid, Hardswish, none=True),
-]
+    type: Literal["hardswish"] = "hardswish"
+    zero_on_half_line = True
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Hardswish()
+
+    def value(self, x: float) -> float:
+        """See `Activation.value`."""
+        return x * min(max(x + 3, 0.0), 6.0) / 6
+
+
+ActivationChoice = Annotated[Activation | None, OneOf("activation", *Activation.__subclasses__(), none=True)]

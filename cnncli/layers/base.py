@@ -1,13 +1,20 @@
-"""What a layer says of itself: its fields as in `torch.nn`, the shape it gives, what it reads, and what it costs.
+"""The base class of layer types: config fields, shapes, costs, the torch module, and the arithmetic of one unit.
 
 Letters for shapes: C channels, H height, W width, F features. Shapes have no batch axis: `(C, H, W)` or `(F,)`.
 """
 
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, Flag
+from math import prod
+from typing import TYPE_CHECKING, ClassVar, Self
 
-from cnncli.fields import Kind
+from cnncli.fields import Choice
+from cnncli.layers.unit import Stage, Trace, Unit
 from cnncli.windows import Window
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Shape = tuple[int, ...]
 
@@ -21,7 +28,7 @@ class Reach(Enum):
 
 @dataclass(frozen=True)
 class Unknown:
-    """What a unit reads cannot be known, and why; nor can then what anything after it sees."""
+    """What a unit reads cannot be known, and why. The receptive fields of all later layers are unknown, too."""
 
     reason: str
 
@@ -29,18 +36,74 @@ class Unknown:
 Reads = Reach | Unknown | tuple[Window, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Description:
-    """What a layer does to one input shape.
+class Saved(Flag):
+    """What autograd saves of an operation for its gradient, weights apart."""
+
+    NOTHING = 0
+    INPUT = 1
+    OUTPUT = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the operations that a layer is made of.
 
     Attributes:
-        shape: the shape it gives.
+        type: as in configs; as in ATen where configs have no name for it.
+        numbers: in its output for one image; None where unknown.
+        saved: for its gradient; None where unknown.
+        item_bytes: of one number of its output.
+        saved_bytes: what is saved besides its input and its output, for one image: masks, intermediate results.
+        index_bytes: of the positions of maxima, which are made in inference too, for one image.
+        alias: whether its output shares the memory of its input in training.
+        inplace: whether it writes over its input, or is a view of it.
+        aside: whether it works on some of the numbers before it while the others are read as well.
+    """
+
+    type: str
+    numbers: int | None
+    saved: Saved | None
+    item_bytes: int = 4
+    saved_bytes: int = 0
+    index_bytes: int = 0
+    alias: bool = False
+    inplace: bool = False
+    aside: bool = False
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The kernels of a convolution: `count` of them, each of `depth` slices of `height` x `width`."""
+
+    count: int
+    depth: int
+    height: int
+    width: int
+    biases: int
+
+    @property
+    def weights(self) -> int:
+        """Numbers in the kernels."""
+        return self.count * self.depth * self.height * self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a layer does to one input shape, and what it costs.
+
+    Attributes:
+        shape: of its output.
         reads: one window per spatial axis, or `Reach`.
-        statistics: whether a norm in it takes mean and variance over the whole map, so that every unit depends, besides
-            on what it reads, on everything that any unit reads.
+        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends, besides on
+            what it reads, on everything that any unit reads.
         params: trainable parameters.
         macs: multiply-accumulates of convolution and linear layers for one image, bias not counted.
-        notes: what a reader of the table should know.
+        buffer_bytes: what is saved with the weights but not learned (running means and variances).
+        kernels: of a convolution.
+        groups: of a convolution.
+        parts: the operations that run, in order; by default the layer itself as one.
+        view: whether its output in inference shares the memory of its input.
+        notes: for the reader of the layer table.
     """
 
     shape: Shape
@@ -48,11 +111,29 @@ class Description:
     statistics: bool = False
     params: int = 0
     macs: int = 0
+    buffer_bytes: int = 0
+    kernels: Kernels | None = None
+    groups: int = 1
+    parts: tuple[Part, ...] = ()
+    view: bool = False
     notes: tuple[str, ...] = ()
+
+    def followed_by(self, other: "Description") -> "Description":
+        """The description of a layer with another one, number by number, behind it."""
+        assert (other.shape, other.reads) == (self.shape, Reach.SAME), "a norm or an activation changes no position"
+        return replace(
+            self,
+            statistics=self.statistics or other.statistics,
+            params=self.params + other.params,
+            macs=self.macs + other.macs,
+            buffer_bytes=self.buffer_bytes + other.buffer_bytes,
+            parts=self.parts + other.parts,
+            notes=self.notes + other.notes,
+        )
 
 
 class ShapeError(Exception):
-    """A layer cannot take a shape. Whoever knows where the layer stands turns this into a message with its place.
+    """A layer cannot take a shape. The caller, who knows where the layer stands, adds its name and place.
 
     Attributes:
         about_channels: whether the number of channels is what does not fit, rather than height and width.
@@ -63,8 +144,11 @@ class ShapeError(Exception):
         self.about_channels = about_channels
 
 
-class Layer(Kind):
-    """One layer of a config.
+class Layer(Choice):
+    """One layer of a config: everything that depends on its type.
+
+    Subclasses implement `_describe`, `build` and `_trace`. A subclass may have the fields `norm` and `activation`: this
+    class adds these followers to its description and to its trace, and `build` uses `build_followers`.
 
     Attributes:
         name: what the layer is called; `conv1`, `conv2`, ... where it is not given.
@@ -72,32 +156,149 @@ class Layer(Kind):
 
     name: str | None = None
 
+    has_kernels: ClassVar[bool] = False
+    """Whether it is a convolution, transposed or not: each output channel has its own kernel."""
+    is_pool: ClassVar[bool] = False
+    is_norm: ClassVar[bool] = False
+    """Whether it normalizes and adds a bias per channel, so that a bias before it is useless."""
+    is_activation: ClassVar[bool] = False
+    gives_logits: ClassVar[bool] = False
+    """Whether its outputs are the logits of the classes."""
+    keeps_channels: ClassVar[bool] = False
+    """Whether each output channel is made from the input channel of the same number."""
+    keeps_zero: ClassVar[bool] = False
+    """Whether, besides, a channel that is 0 everywhere stays 0, whatever the fields are."""
+    saved: ClassVar[Saved | None] = None
+    """What autograd saves for its gradient; None: unknown, and with it the memory that training needs."""
+
+    @property
+    def has_feature_maps(self) -> bool:
+        """Whether its output is drawn while a network trains: convolutions and pools."""
+        return self.has_kernels or self.is_pool
+
+    @property
+    def can_die(self) -> bool:
+        """Whether its outputs can become 0 for good: it ends in an activation that is 0 over a half-line."""
+        return any(each.can_die for each in self.followers().values())
+
+    @property
+    def takes_batch_statistics(self) -> bool:
+        """Whether in training it takes mean and variance over the images of a batch."""
+        return any(each.takes_batch_statistics for each in self.followers().values())
+
+    def for_classes(self, classes: int) -> Self:
+        """The layer in a network for that many classes."""
+        return self
+
+    def before_norm(self) -> Self:
+        """The layer where only a norm reads it: without a bias, unless one was asked for."""
+        return self
+
+    def followers(self) -> "dict[str, Layer]":
+        """The `norm` and the `activation` that are given on the layer, in the order of computation."""
+        given = {name: getattr(self, name, None) for name in ("norm", "activation")}
+        return {name: layer for name, layer in given.items() if layer is not None}
+
     def describe(self, shape: Shape) -> Description:
-        """Say what the layer makes of an input of shape `(C, H, W)` or `(F,)`.
+        """What the layer and its followers make of an input of shape `(C, H, W)` or `(F,)`.
 
         Raises:
-            ShapeError: it cannot take this shape; the message says why and what would help.
+            ShapeError: it cannot take this shape; the message has the reason and a remedy.
         """
-        raise NotImplementedError  # abstract; not an abstractmethod, as the shape of logits waits for the classes
+        return self._with_followers(self._describe(shape))
+
+    def _with_followers(self, own: Description) -> Description:
+        total = own if own.parts else replace(own, parts=(self._part(own.shape),))
+        for follower in self.followers().values():
+            total = total.followed_by(follower.describe(total.shape))
+        return total
+
+    def _describe(self, shape: Shape) -> Description:
+        """The description of the layer without its followers."""
+        raise NotImplementedError(self.type)
+
+    def _part(self, shape: Shape, *, saved_bytes: int = 0, index_bytes: int = 0, alias: bool = False) -> Part:
+        """The layer as one operation with an output of this shape; see `Part`."""
+        return Part(self.type, prod(shape), self.saved, saved_bytes=saved_bytes, index_bytes=index_bytes, alias=alias)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """The torch module of the layer and its followers, for batches of inputs of this shape."""
+        raise NotImplementedError(self.type)
+
+    def build_followers(self, shape: Shape) -> "dict[str, nn.Module]":
+        """The modules of the followers for an output of this shape, by name: `norm`, `activation`."""
+        return {name: layer.build(shape) for name, layer in self.followers().items()}
+
+    def kernels_of(self, module: "nn.Module") -> "Tensor":
+        """The kernels in the module of a convolution, (O, C / groups, kh, kw)."""
+        raise NotImplementedError(self.type)
+
+    def trace(
+        self,
+        inputs: "Sequence[Tensor]",
+        weights: "Mapping[str, Tensor]",
+        unit: Unit,
+        *,
+        before_norm: "Tensor | None" = None,
+    ) -> Trace:
+        """Compute one unit in double precision, in evaluation mode: batch norm uses its running statistics.
+
+        No torch module runs: that the result is the network's is a check because it is computed in another way.
+
+        Args:
+            inputs: what the layer reads, (C, H, W) or (F,) each; only layers that join paths have several.
+            weights: the state dict of its module.
+            unit: an index into its output.
+            before_norm: the input of the norm given on the layer, (O, OH, OW) or (O,), if there is one: group norm and
+                layer norm take mean and variance over other units too.
+        """
+        weights = {name: tensor.double() for name, tensor in weights.items()}
+        trace = self._trace([each.double() for each in inputs], weights, unit)
+        for name, layer in self.followers().items():
+            own = {key.removeprefix(f"{name}."): each for key, each in weights.items() if key.startswith(f"{name}.")}
+            maps = before_norm.double() if before_norm is not None else None
+            trace = replace(trace, stages=(*trace.stages, layer.stage(trace.value, maps, own, unit)))
+        return trace
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        """The trace of the layer without its followers; everything is double."""
+        raise NotImplementedError(self.type)
+
+    def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Stage:
+        """What a norm or an activation makes of one number.
+
+        Args:
+            before: the number.
+            maps: all numbers that it stands among, (C, H, W) or (F,); None where they are not known. Norms need them.
+            weights: the state dict of the module.
+            unit: the index of the number in the maps.
+        """
+        raise NotImplementedError(self.type)
 
 
 def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
-    """`(C, H, W)`, or a ShapeError that says why `layer` needs it."""
+    """`(C, H, W)`.
+
+    Raises:
+        ShapeError: it is not the shape of an image, which `layer` needs.
+    """
     if len(shape) != 3:
         raise ShapeError(
-            f"{layer.word()} needs an image (channels, height, width), not a row of numbers; "
-            "place it before flatten, linear and global pools"
+            f"{layer.type} needs an image (channels, height, width), not a vector; "
+            "put it before flatten, linear and global pools"
         )
     channels, height, width = shape
     return channels, height, width
 
 
-def row(shape: Shape, layer: Layer) -> int:
-    """`F`, or a ShapeError that says how to get from an image to a row of numbers."""
+def vector(shape: Shape, layer: Layer) -> int:
+    """`F`.
+
+    Raises:
+        ShapeError: it is not the shape of a vector, which `layer` needs.
+    """
     if len(shape) != 1:
-        raise ShapeError(
-            f"{layer.word()} needs a row of numbers, not an image; put flatten or global_avg_pool before it"
-        )
+        raise ShapeError(f"{layer.type} needs a vector, not an image; put flatten or global_avg_pool before it")
     return shape[0]
 
 
@@ -106,18 +307,19 @@ def format_shape(shape: Shape) -> str:
     return " x ".join(map(str, shape))
 
 
-def slide(windows: tuple[Window, Window], size: tuple[int, int], what: str) -> tuple[int, int]:
-    """Height and width that two windows give, or a ShapeError if nothing is left."""
+def output_size(windows: tuple[Window, Window], size: tuple[int, int], what: str) -> tuple[int, int]:
+    """Height and width of the output of two windows.
+
+    Raises:
+        ShapeError: nothing is left.
+    """
     height, width = (window.output_size(n) for window, n in zip(windows, size, strict=True))
     if height < 1 or width < 1:
         axis, n, window = ("height", size[0], windows[0]) if height < 1 else ("width", size[1], windows[1])
+        span = getattr(window, "span", None)
+        spanned = "leaves nothing" if span is None else f"spans {span}"
         raise ShapeError(
-            f"{what} does not fit: its window {_spanned(window)}, but the {axis} of its input is {n}; "
+            f"{what} does not fit: its window {spanned}, but the {axis} of its input is {n}; "
             "make it smaller, or keep its input larger with padding: same, fewer pools or data.size"
         )
     return height, width
-
-
-def _spanned(window: Window) -> str:
-    span = getattr(window, "span", None)
-    return "leaves nothing" if span is None else f"spans {span}"

@@ -1,14 +1,31 @@
-"""Convolutions, with the norm and the activation that may be given on them."""
+"""Convolutions."""
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
 from cnncli.fields import Pair, PairFromZero, Positive
 from cnncli.layers.activation import ActivationChoice
-from cnncli.layers.base import Description, Layer, Shape, ShapeError, format_shape, image, slide
+from cnncli.layers.base import (
+    Description,
+    Kernels,
+    Layer,
+    Part,
+    Saved,
+    Shape,
+    ShapeError,
+    format_shape,
+    image,
+    output_size,
+)
 from cnncli.layers.norm import NormChoice
-from cnncli.windows import Sliding, Transposed
+from cnncli.layers.unit import Biased, Combined, Patch, Stage, Trace, Unit, positions
+from cnncli.windows import Sliding, Transposed, Window
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Padding = Literal["same", "valid"] | PairFromZero
 
@@ -17,6 +34,8 @@ class _Convolution(Layer):
     """Fields that both convolutions have; names and meanings as in `torch.nn.Conv2d`."""
 
     principal = "out_channels"
+    has_kernels = True
+    saved = Saved.INPUT
 
     out_channels: Positive
     kernel_size: Pair
@@ -32,8 +51,17 @@ class _Convolution(Layer):
         """Whether there is a bias: as given, else only where no norm follows."""
         return self.norm is None if self.bias is None else self.bias
 
-    def _weights(self, in_channels: int) -> int:
-        """Numbers in the kernels: each looks at `in_channels / groups` channels."""
+    def before_norm(self) -> Self:
+        """See `Layer.before_norm`."""
+        return self.model_copy(update={"bias": False}) if self.bias is None and self.activation is None else self
+
+    def windows(self) -> tuple[Window, Window]:
+        """The windows over height and width."""
+        raise NotImplementedError(self.type)
+
+    def _slide(self, shape: Shape) -> tuple[Kernels, Shape, tuple[Window, Window]]:
+        """The kernels, the output shape and the windows for an input (C, H, W)."""
+        in_channels, *size = image(shape, self)
         for channels, name in ((in_channels, "input channels"), (self.out_channels, "out_channels")):
             if channels % self.groups:
                 raise ShapeError(
@@ -41,24 +69,26 @@ class _Convolution(Layer):
                     f"use a divisor of both {in_channels} and {self.out_channels}",
                     about_channels=True,
                 )
-        height, width = self.kernel_size
-        return self.out_channels * (in_channels // self.groups) * height * width
+        windows = self.windows()
+        what = f"a kernel of {format_shape(self.kernel_size)}"
+        out = (self.out_channels, *output_size(windows, (size[0], size[1]), what))
+        biases = self.out_channels if self.has_bias else 0
+        return Kernels(self.out_channels, in_channels // self.groups, *self.kernel_size, biases), out, windows
 
-    def _described(
-        self, shape: Shape, reads: tuple[Sliding, Sliding] | tuple[Transposed, Transposed], weights: int, macs: int
-    ) -> Description:
-        """The description of kernels, bias and norm together."""
-        params = weights + (self.out_channels if self.has_bias else 0)
-        if self.norm is None:
-            return Description(shape=shape, reads=reads, params=params, macs=macs)
-        norm = self.norm.describe(shape)
-        return Description(shape=shape, reads=reads, statistics=norm.statistics, params=params + norm.params, macs=macs)
+    def _trace_patches(self, patches: tuple[Patch, ...], weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        """Each channel's sum of products, their sum, the bias."""
+        total = sum(patch.total for patch in patches)
+        stages: tuple[Stage, ...] = (Combined("sum of the channels", total),)
+        if self.has_bias:
+            bias = weights["conv.bias"][unit.channel].item()
+            stages += (Biased(bias, total + bias),)
+        return Trace(patches, tuple(term for patch in patches for term in patch.terms()), stages)
 
 
 class Conv(_Convolution):
     """`torch.nn.Conv2d`: one kernel of depth `in_channels / groups` for each of its `out_channels` feature maps."""
 
-    kind: Literal["conv"] = "conv"
+    type: Literal["conv"] = "conv"
     padding: Padding = (0, 0)
 
     def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -83,43 +113,142 @@ class Conv(_Convolution):
             pads.append((total // 2, total - total // 2))
         return (pads[0], pads[1])
 
-    def windows(self) -> tuple[Sliding, Sliding]:
-        """The windows over height and width."""
+    def windows(self) -> tuple[Window, Window]:
+        """See `_Convolution.windows`."""
         over_height, over_width = (
             Sliding(kernel=k, stride=s, dilation=d, before=before, after=after)
             for k, s, d, (before, after) in zip(self.kernel_size, self.stride, self.dilation, self.pads(), strict=True)
         )
         return over_height, over_width
 
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`: `(C, H, W)` to `(out_channels, H', W')`."""
-        channels, height, width = image(shape, self)
-        weights = self._weights(channels)
-        windows = self.windows()
-        out = (self.out_channels, *slide(windows, (height, width), f"a kernel of {format_shape(self.kernel_size)}"))
-        return self._described(out, windows, weights, macs=weights * out[1] * out[2])
+    @property
+    def _pads_apart(self) -> bool:
+        """Whether zeros are added by an operation before the convolution, which itself pads both ends alike."""
+        return any(before != after for before, after in self.pads())
+
+    def _describe(self, shape: Shape) -> Description:
+        kernels, out, windows = self._slide(shape)
+        parts = [self._part(out)]
+        if self._pads_apart:
+            padded = (size + sum(pads) for size, pads in zip(shape[1:], self.pads(), strict=True))
+            parts.insert(0, Part("pad", shape[0] * prod(padded), Saved.NOTHING))
+        return Description(
+            shape=out,
+            reads=windows,
+            params=kernels.weights + kernels.biases,
+            macs=kernels.weights * out[1] * out[2],
+            kernels=kernels,
+            groups=self.groups,
+            parts=tuple(parts),
+        )
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        from cnncli.layers.modules import chain
+
+        (top, bottom), (left, right) = self.pads()
+        padding = (0, 0) if self._pads_apart else (top, left)
+        conv = nn.Conv2d(
+            shape[0],
+            self.out_channels,
+            self.kernel_size,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+            self.has_bias,
+        )
+        pad: dict[str, nn.Module] = {"pad": nn.ZeroPad2d((left, right, top, bottom))} if self._pads_apart else {}
+        return chain({**pad, "conv": conv, **self.build_followers((self.out_channels, *shape[1:]))})
+
+    def kernels_of(self, module: "nn.Module") -> "Tensor":
+        """See `Layer.kernels_of`."""
+        return module.get_parameter("conv.weight")
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        (x,), weight = inputs, weights["conv.weight"]  # (O, C / groups, kh, kw)
+        rows, columns = positions(self.windows(), x, unit)
+        depth = weight.shape[1]
+        first = unit.channel // (self.out_channels // self.groups) * depth
+        patches = tuple(Patch.crop(x, first + k, rows, columns, weight[unit.channel, k]) for k in range(depth))
+        return self._trace_patches(patches, weights, unit)
 
 
 class ConvTranspose(_Convolution):
-    """`torch.nn.ConvTranspose2d`: every input position stamps the kernel onto the output, `stride` apart."""
+    """`torch.nn.ConvTranspose2d`: every input position adds the kernel to the output, `stride` apart."""
 
-    kind: Literal["conv_transpose"] = "conv_transpose"
+    type: Literal["conv_transpose"] = "conv_transpose"
     padding: PairFromZero = (0, 0)
     output_padding: PairFromZero = (0, 0)
 
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`: `(C, H, W)` to `(out_channels, H', W')`."""
-        channels, height, width = image(shape, self)
-        weights = self._weights(channels)
-        for extra, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
-            if extra >= max(stride, dilation):
-                raise ShapeError(f"output_padding: {extra} must be smaller than stride or dilation; lower it")
+    def windows(self) -> tuple[Window, Window]:
+        """See `_Convolution.windows`."""
         over_height, over_width = (
             Transposed(kernel=k, stride=s, dilation=d, padding=p, output_padding=extra)
             for k, s, d, p, extra in zip(
                 self.kernel_size, self.stride, self.dilation, self.padding, self.output_padding, strict=True
             )
         )
-        windows = (over_height, over_width)
-        out = (self.out_channels, *slide(windows, (height, width), f"a kernel of {format_shape(self.kernel_size)}"))
-        return self._described(out, windows, weights, macs=weights * height * width)
+        return over_height, over_width
+
+    def _describe(self, shape: Shape) -> Description:
+        for extra, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
+            if extra >= max(stride, dilation):
+                raise ShapeError(f"output_padding: {extra} must be smaller than stride or dilation; lower it")
+        kernels, out, windows = self._slide(shape)
+        return Description(
+            shape=out,
+            reads=windows,
+            params=kernels.weights + kernels.biases,
+            macs=kernels.weights * shape[1] * shape[2],
+            kernels=kernels,
+            groups=self.groups,
+        )
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        from cnncli.layers.modules import chain
+
+        conv = nn.ConvTranspose2d(
+            shape[0],
+            self.out_channels,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.has_bias,
+            self.dilation,
+        )
+        return chain({"conv": conv, **self.build_followers((self.out_channels, *shape[1:]))})
+
+    def kernels_of(self, module: "nn.Module") -> "Tensor":
+        """See `Layer.kernels_of`; torch keeps them as (I, O / groups, kh, kw)."""
+        weight = module.get_parameter("conv.weight")
+        inputs, outputs, *size = weight.shape
+        by_group = weight.reshape(self.groups, inputs // self.groups, outputs, *size)
+        return by_group.transpose(1, 2).reshape(self.groups * outputs, inputs // self.groups, *size)
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        (x,), weight = inputs, weights["conv.weight"]  # (C, O / groups, kh, kw)
+        rows, columns = (
+            [_input_position(place + p - d * tap, s, size) for tap in range(k)]
+            for place, k, s, p, d, size in zip(
+                unit.index[1:], self.kernel_size, self.stride, self.padding, self.dilation, x.shape[1:], strict=True
+            )
+        )
+        maps, depth = weight.shape[1], len(x) // self.groups
+        group, within = divmod(unit.channel, maps)
+        channels = range(group * depth, (group + 1) * depth)
+        patches = tuple(Patch.crop(x, channel, rows, columns, weight[channel, within]) for channel in channels)
+        return self._trace_patches(patches, weights, unit)
+
+
+def _input_position(offset: int, stride: int, size: int) -> int | None:
+    """The input position whose kernel begins at `offset` of the output."""
+    position, between = divmod(offset, stride)
+    return position if not between and 0 <= position < size else None

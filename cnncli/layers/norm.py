@@ -1,32 +1,85 @@
-"""Normalizations. Each keeps the shape and has a weight and a bias per channel (or feature)."""
+"""Normalizations and scales: each output is its input times a factor, and perhaps a bias per channel."""
 
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, PositiveFloat
 
 from cnncli.fields import OneOf, Positive
-from cnncli.layers.base import Description, Layer, Shape, ShapeError, format_shape
+from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, format_shape, image
+from cnncli.layers.unit import Combined, Normalized, Scaling, Term, Trace, Unit
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class BatchNorm(Layer):
-    """`torch.nn.BatchNorm2d` or `BatchNorm1d`: in use, a fixed scale and shift per channel."""
+class Norm(Layer):
+    """A layer that subtracts a mean, divides by a standard deviation, and has a weight and a bias per channel."""
 
-    kind: Literal["batch_norm"] = "batch_norm"
+    is_norm = True
+    keeps_channels = True
+    saved = Saved.INPUT
 
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`."""
+    def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape, params=2 * shape[0])
 
+    def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float, float]:
+        """Mean and variance of the numbers among which the unit is normalized, in inference."""
+        among = self._among(maps, unit)
+        return among.mean().item(), among.var(correction=0).item()
 
-class GroupNorm(Layer):
+    def _among(self, maps: "Tensor", unit: Unit) -> "Tensor":
+        """The numbers whose mean and variance are taken."""
+        raise NotImplementedError(self.type)
+
+    def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Normalized:
+        """See `Layer.stage`."""
+        assert maps is not None, "a norm needs what it normalizes"
+        mean, variance = self._statistics(maps, weights, unit)
+        weight, bias = (weights[name][unit.channel].item() for name in ("weight", "bias"))
+        scaling = Scaling(mean, variance, weight, bias)
+        return Normalized(before, scaling, scaling(before))
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        before = inputs[0][unit.index].item()
+        stage = self.stage(before, inputs[0], weights, unit)
+        return Trace((), (Term(unit, before, stage.scaling.factor),), (stage,))
+
+
+class BatchNorm(Norm):
+    """`torch.nn.BatchNorm2d` or `BatchNorm1d`: in inference, a fixed scale and shift per channel."""
+
+    type: Literal["batch_norm"] = "batch_norm"
+
+    @property
+    def takes_batch_statistics(self) -> bool:
+        """See `Layer.takes_batch_statistics`."""
+        return True
+
+    def _describe(self, shape: Shape) -> Description:
+        # float32 mean and variance per channel, and an int64 count of batches
+        return Description(shape=shape, params=2 * shape[0], buffer_bytes=2 * 4 * shape[0] + 8)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
+
+    def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float, float]:
+        return weights["running_mean"][unit.channel].item(), weights["running_var"][unit.channel].item()
+
+
+class GroupNorm(Norm):
     """`torch.nn.GroupNorm`: mean and variance of each group of channels over the whole map (Wu and He, 2018)."""
 
-    kind: Literal["group_norm"] = "group_norm"
+    type: Literal["group_norm"] = "group_norm"
     principal = "num_groups"
 
     num_groups: Positive
 
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`."""
+    def _describe(self, shape: Shape) -> Description:
         if shape[0] % self.num_groups:
             raise ShapeError(
                 f"num_groups: {self.num_groups} does not divide the {shape[0]} channels; use a divisor of {shape[0]}",
@@ -40,27 +93,106 @@ class GroupNorm(Layer):
             )
         return Description(shape=shape, statistics=True, params=2 * shape[0])
 
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
 
-class LayerNorm(Layer):
-    """`torch.nn.LayerNorm` over the channels of each position (as in ConvNeXt), or over the features of a row."""
+        return nn.GroupNorm(self.num_groups, shape[0])
 
-    kind: Literal["layer_norm"] = "layer_norm"
-
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`."""
-        return Description(shape=shape, params=2 * shape[0])
+    def _among(self, maps: "Tensor", unit: Unit) -> "Tensor":
+        size = len(maps) // self.num_groups
+        first = unit.channel // size * size
+        return maps[first : first + size]
 
 
-Norm = BatchNorm | GroupNorm | LayerNorm
+class LayerNorm(Norm):
+    """`torch.nn.LayerNorm` over the channels of each position (as in ConvNeXt), or over the features of a vector."""
+
+    type: Literal["layer_norm"] = "layer_norm"
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        from cnncli.layers.modules import ChannelNorm
+
+        return ChannelNorm(shape[0]) if len(shape) == 3 else nn.LayerNorm(shape[0])
+
+    def _among(self, maps: "Tensor", unit: Unit) -> "Tensor":
+        return maps if maps.ndim == 1 else maps[:, unit.index[1], unit.index[2]]
+
+
+class LocalResponseNorm(Layer):
+    """`torch.nn.LocalResponseNorm`: `x / (k + alpha m)^beta`, m the mean square over `size` neighboring channels.
+
+    Krizhevsky et al., AlexNet, 2012. It follows the activation there, so it is a layer and no `norm:`.
+    """
+
+    type: Literal["local_response_norm"] = "local_response_norm"
+    principal = "size"
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.INPUT
+
+    size: Positive = Field(description="channels, the unit's own among them")
+    alpha: PositiveFloat = 1e-4
+    beta: PositiveFloat = 0.75
+    k: PositiveFloat = 1.0
+
+    def _describe(self, shape: Shape) -> Description:
+        channels, height, width = image(shape, self)
+        # The padded squares, their means, and the divisors, as float32.
+        saved = 4 * height * width * ((channels + self.size - 1) + 2 * channels)
+        return Description(shape=shape, parts=(self._part(shape, saved_bytes=saved),))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        (x,) = inputs
+        channel, row, column = unit.index
+        first = channel - self.size // 2
+        neighbors = x[max(0, first) : first + self.size, row, column]
+        divisor = (self.k + self.alpha * neighbors.square().sum().item() / self.size) ** self.beta
+        term = Term(unit, x[unit.index].item(), 1 / divisor)
+        return Trace((), (term,), (Combined(f"divided by {divisor:.6g}", term.amount),))
+
+
+class Scale(Layer):
+    """Each channel times a learned factor, as the layer scale of CaiT (Touvron et al., 2021) and ConvNeXt."""
+
+    type: Literal["scale"] = "scale"
+    principal = "init"
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.INPUT
+
+    init: float = Field(default=1.0, description="the factors before training")
+
+    def _describe(self, shape: Shape) -> Description:
+        return Description(shape=shape, params=shape[0])
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from cnncli.layers.modules import ChannelScale
+
+        return ChannelScale(shape[0], self.init)
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        factor = weights["weight"][unit.channel].item()
+        term = Term(unit, inputs[0][unit.index].item(), factor)
+        return Trace((), (term,), (Combined("times the factor of its channel", term.amount),))
+
 
 NormChoice = Annotated[
     Norm | None,
     OneOf(
         "norm",
-        BatchNorm,
-        GroupNorm,
-        LayerNorm,
-        aliases={"batch": BatchNorm, "group": GroupNorm, "layer": LayerNorm},
+        *Norm.__subclasses__(),
+        aliases={each.type_name().removesuffix("_norm"): each for each in Norm.__subclasses__()},
         none=True,
     ),
 ]

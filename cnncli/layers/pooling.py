@@ -1,14 +1,86 @@
 """Pools: each channel on its own, so the number of channels stays."""
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Literal
 
 from cnncli.fields import Pair, PairFromZero
-from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape, image, slide
-from cnncli.windows import Adaptive, Resampled, Sliding
+from cnncli.layers.base import (
+    Description,
+    Layer,
+    Part,
+    Reach,
+    Reads,
+    Saved,
+    Shape,
+    ShapeError,
+    format_shape,
+    image,
+    output_size,
+)
+from cnncli.layers.unit import Combined, Patch, Trace, Unit, positions
+from cnncli.windows import Adaptive, Sliding
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class _Pool(Layer):
-    """Fields that both pools have; names and meanings as in `torch.nn.MaxPool2d`."""
+    is_pool = True
+    keeps_channels = True
+    keeps_zero = True
+
+    def _output(self, shape: Shape) -> tuple[Shape, Reads]:
+        """The output shape for an input (C, H, W), and what a unit reads."""
+        raise NotImplementedError(self.type)
+
+    def _patch(self, x: "Tensor", unit: Unit) -> Patch:
+        """What a unit reads of x (C, H, W)."""
+        _, reads = self._output(x.shape)
+        if not isinstance(reads, tuple):
+            return Patch.crop(x, unit.channel, range(x.shape[1]), range(x.shape[2]))
+        return Patch.crop(x, unit.channel, *positions(reads, x, unit))
+
+
+class _LargestPool(_Pool):
+    """The largest number of each window; padding never wins, and of equal numbers the first does, as in torch."""
+
+    saved = Saved.INPUT
+
+    def _describe(self, shape: Shape) -> Description:
+        out, reads = self._output(shape)
+        places = 8 * prod(out)  # int64
+        return Description(shape=out, reads=reads, parts=(self._part(out, index_bytes=places),))
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        patch = self._patch(inputs[0], unit)
+        winner = max(patch.terms(), key=lambda term: term.value)
+        return Trace((patch,), (winner,), (Combined("largest", winner.value),))
+
+
+class _MeanPool(_Pool):
+    """The mean of each window."""
+
+    saved = Saved.INPUT
+
+    def _describe(self, shape: Shape) -> Description:
+        out, reads = self._output(shape)
+        return Description(shape=out, reads=reads)
+
+    def _divisor(self, patch: Patch, x: "Tensor", unit: Unit) -> int:
+        """By how much the sum of the patch is divided."""
+        return patch.values.numel()
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        patch = self._patch(inputs[0], unit)
+        divisor = self._divisor(patch, inputs[0], unit)
+        total = patch.values.sum().item()
+        return Trace((patch,), tuple(patch.terms(1 / divisor)), (Combined(f"sum / {divisor}", total / divisor),))
+
+
+class _SlidingPool(_Pool):
+    """Fields that both pools with a kernel have; names and meanings as in `torch.nn.MaxPool2d`."""
 
     principal = "kernel_size"
 
@@ -47,25 +119,24 @@ class _Pool(Layer):
         )
         return over_height, over_width
 
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`: `(C, H, W)` to `(C, H', W')`."""
+    def _output(self, shape: Shape) -> tuple[Shape, Reads]:
         channels, height, width = image(shape, self)
         windows = self.windows()
-        size = slide(windows, (height, width), f"a pool of {format_shape(self.kernel_size)}")
-        return Description(shape=(channels, *size), reads=windows)
+        what = f"a pool of {format_shape(self.kernel_size)}"
+        return (channels, *output_size(windows, (height, width), what)), windows
 
 
-class MaxPool(_Pool):
+class MaxPool(_SlidingPool, _LargestPool):
     """`torch.nn.MaxPool2d`: the largest number in each window."""
 
-    kind: Literal["max_pool"] = "max_pool"
+    type: Literal["max_pool"] = "max_pool"
     dilation: Pair = (1, 1)
 
     def _dilations(self) -> tuple[int, int]:
         return self.dilation
 
     def pads(self) -> tuple[int, int]:
-        """See `_Pool.pads`."""
+        """See `_SlidingPool.pads`."""
         height, width = super().pads()
         for kernel, pad in zip(self.kernel_size, (height, width), strict=True):
             if pad > kernel // 2:
@@ -75,85 +146,103 @@ class MaxPool(_Pool):
                 )
         return (height, width)
 
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
 
-class AvgPool(_Pool):
+        return nn.MaxPool2d(self.kernel_size, self.strides(), self.pads(), self.dilation, ceil_mode=self.ceil_mode)
+
+
+class AvgPool(_SlidingPool, _MeanPool):
     """`torch.nn.AvgPool2d`: the mean of each window; padding counts as zeros unless `count_include_pad` is off."""
 
-    kind: Literal["avg_pool"] = "avg_pool"
+    type: Literal["avg_pool"] = "avg_pool"
     count_include_pad: bool = True
 
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
 
-class _AdaptivePool(Layer):
+        return nn.AvgPool2d(self.kernel_size, self.strides(), self.pads(), self.ceil_mode, self.count_include_pad)
+
+    def _divisor(self, patch: Patch, x: "Tensor", unit: Unit) -> int:
+        """See `_MeanPool`. What a window covers beyond the padding's end, with `ceil_mode`, never counts."""
+        divisor = 1
+        for window, place, size in zip(self.windows(), unit.index[1:], x.shape[1:], strict=True):
+            low, high = (-window.before, size + window.after) if self.count_include_pad else (0, size)
+            divisor *= sum(low <= each < high for each in window.reads(place, size))
+        return divisor
+
+
+class _AdaptivePool(_Pool):
     principal = "output_size"
 
     output_size: Pair
 
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`: `(C, H, W)` to `(C, *output_size)`."""
+    def _output(self, shape: Shape) -> tuple[Shape, Reads]:
         channels, _, _ = image(shape, self)
         height, width = self.output_size
-        return Description(shape=(channels, height, width), reads=(Adaptive(units=height), Adaptive(units=width)))
+        return (channels, height, width), (Adaptive(units=height), Adaptive(units=width))
 
 
-class AdaptiveAvgPool(_AdaptivePool):
+class AdaptiveAvgPool(_AdaptivePool, _MeanPool):
     """`torch.nn.AdaptiveAvgPool2d`: the mean of each of `output_size` bins, which may differ in size by one."""
 
-    kind: Literal["adaptive_avg_pool"] = "adaptive_avg_pool"
+    type: Literal["adaptive_avg_pool"] = "adaptive_avg_pool"
+
+    def _describe(self, shape: Shape) -> Description:
+        description = super()._describe(shape)
+        if self.output_size != (1, 1):
+            return description
+        # Torch computes a single bin as a mean, whose gradient needs nothing.
+        part = Part(self.type, prod(description.shape), Saved.NOTHING)
+        return replace(description, parts=(part,))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.AdaptiveAvgPool2d(self.output_size)
 
 
-class AdaptiveMaxPool(_AdaptivePool):
+class AdaptiveMaxPool(_AdaptivePool, _LargestPool):
     """`torch.nn.AdaptiveMaxPool2d`: the largest number of each of `output_size` bins."""
 
-    kind: Literal["adaptive_max_pool"] = "adaptive_max_pool"
+    type: Literal["adaptive_max_pool"] = "adaptive_max_pool"
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.AdaptiveMaxPool2d(self.output_size)
 
 
-class _GlobalPool(Layer):
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`: `(C, H, W)` to `(C,)`, one number per channel."""
+class _GlobalPool(_Pool):
+    def _output(self, shape: Shape) -> tuple[Shape, Reads]:
         channels, _, _ = image(shape, self)
-        return Description(shape=(channels,), reads=Reach.ALL)
+        return (channels,), Reach.ALL
 
 
-class GlobalAvgPool(_GlobalPool):
-    """The mean of each channel (Lin, Chen and Yan, "Network in Network", 2013)."""
+class GlobalAvgPool(_GlobalPool, _MeanPool):
+    """The mean of each channel: (C, H, W) to (C,) (Lin, Chen and Yan, "Network in Network", 2013)."""
 
-    kind: Literal["global_avg_pool"] = "global_avg_pool"
+    type: Literal["global_avg_pool"] = "global_avg_pool"
+    saved = Saved.NOTHING
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-class GlobalMaxPool(_GlobalPool):
-    """The largest number of each channel."""
+class GlobalMaxPool(_GlobalPool, _LargestPool):
+    """The largest number of each channel: (C, H, W) to (C,)."""
 
-    kind: Literal["global_max_pool"] = "global_max_pool"
+    type: Literal["global_max_pool"] = "global_max_pool"
 
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
 
-class Upsample(Layer):
-    """`torch.nn.Upsample`: more positions, by a whole `scale_factor` or to a `size`."""
-
-    kind: Literal["upsample"] = "upsample"
-    principal = "scale_factor"
-
-    scale_factor: Pair | None = None
-    size: Pair | None = None
-    mode: Literal["nearest", "bilinear"] = "nearest"
-
-    def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width after it.
-
-        Raises:
-            ShapeError: not exactly one of `scale_factor` and `size` is given.
-        """
-        if (self.scale_factor is None) == (self.size is None):
-            raise ShapeError("upsample needs either scale_factor or size; give exactly one of them")
-        if self.scale_factor is None:
-            assert self.size is not None
-            return self.size
-        return height * self.scale_factor[0], width * self.scale_factor[1]
-
-    def describe(self, shape: Shape) -> Description:
-        """See `Layer.describe`: `(C, H, W)` to `(C, H', W')`."""
-        channels, height, width = image(shape, self)
-        size = self.output_size(height, width)
-        over_height, over_width = (
-            Resampled(units=units, mode="linear" if self.mode == "bilinear" else "nearest") for units in size
-        )
-        return Description(shape=(channels, *size), reads=(over_height, over_width))
+        return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())

@@ -1,133 +1,144 @@
-"""`backward`: the gradients of a convolution are a correlation and a convolution."""
+"""`backward`: the gradients of a cross-correlation are a cross-correlation and a convolution."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from cnncli.lessons.notation import K, X, given, grid, number, worked
-from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Prose, Sign, TryNext, Values
-from cnncli.lessons.reference import corr2d, corr2d_backward, spread, stops
-from cnncli.lessons.walk import Sweep, equation, in_full, padded_grid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-_MOST_TERMS = 9
+from cnncli.lessons.notation import format_number, grid, sum_of_products
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, TryNext
+from cnncli.lessons.sliding_window import (
+    SlidingWindow,
+    equation,
+    input_index,
+    matrix,
+    padded_grid,
+)
+from cnncli.lessons.topic import OperationTopic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_MAX_TERMS = 9
+"""Terms of a sum, or rows and columns of a padded matrix, that are written out."""
 
 
-def backward(x: Values | None, kernel: Values | None, sweep: Sweep) -> Page:
-    """The page about the way back through a cross-correlation."""
-    x_, kernel_ = given(x, X), given(kernel, K)
-    (height, width), (kh, kw) = x_.shape, kernel_.shape
-    sweep.check_fits((height, width), (kh, kw))
-    moves = {"stride": sweep.stride, "padding": sweep.padding, "dilation": sweep.dilation}
-    result = corr2d(x_, kernel_, **moves)
-    upstream = torch.arange(1, result.numel() + 1, dtype=x_.dtype).reshape(result.shape)
-    by_hand = corr2d_backward(x_, kernel_, upstream, **moves)
-    by_autograd = _autograd(x_, kernel_, upstream, sweep)
-    return Page(
-        "Backward: the gradient of a convolution is a convolution",
-        (
-            Prose("Forward, as always:"),
-            equation(x_, kernel_, result, sweep),
-            Prose(
-                "To learn, a network asks how a loss L changes with every number. From the layers above comes its "
-                "gradient G for each number of the output. Take a loss that weighs the outputs with 1, 2, 3, ...:"
+@dataclass(frozen=True, kw_only=True)
+class Backward(OperationTopic):
+    """The gradient of a convolution is a convolution: by hand, and by autograd.
+
+    Examples:
+
+      cnncli explain backward --stride 2 --padding 1
+    """
+
+    name = "backward"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        from cnncli.lessons.reference import corr2d, corr2d_backward
+
+        x, k, window = self.read()
+        result = corr2d(x, k, **window.settings)
+        upstream = (x.new_ones(result.numel()).cumsum(0)).reshape(result.shape)  # 1, 2, 3, ...
+        gradients = corr2d_backward(x, k, upstream, **window.settings)
+        return Page(
+            "Backward: the gradient of a convolution is a convolution",
+            (
+                Paragraph("The forward pass is a cross-correlation:"),
+                equation(x, k, result, window),
+                Paragraph(
+                    "To learn, a network needs the gradient of the loss L with respect to every weight. "
+                    "Backpropagation hands the layer the gradient G with respect to each of its outputs. As an "
+                    "example, take a loss that weights the outputs by 1, 2, 3, ...:"
+                ),
+                Formula(_loss(upstream)),
+                Figures((matrix(upstream, "G = dL/dY"),)),
+                Heading("For the kernel: the input cross-correlated with G"),
+                Paragraph(
+                    "Each weight contributes to every output: it is multiplied by the number below it. So its gradient "
+                    "is the sum of these numbers, weighted by G. In other words, G now slides over the input like a "
+                    "kernel."
+                ),
+                Formula(f"dL/dK[a, b] = sum over i, j of {input_index(window)} x G[i, j]"),
+                *_for_kernel(x, upstream, gradients.kernel, window),
+                Heading("For the input: G convolved with the kernel"),
+                Paragraph(
+                    "Each input number is multiplied by one weight after the other as the window passes, the last "
+                    "weight first. So the flipped kernel slides over G, which is padded with zeros so that every input "
+                    "number gets its gradient. This is a convolution in the mathematical sense."
+                ),
+                *_for_input(k, upstream, gradients.x, window),
+                Heading("Comparison with autograd"),
+                *_autograd(x, k, upstream, window, (gradients.kernel, gradients.x)),
+                TryNext(("explain backward --stride 2 --padding 1", "explain learn-kernel", "explain convolution")),
             ),
-            Formula(_loss(upstream)),
-            Figures((in_full(upstream, "G = dL/dY"),)),
-            Heading("For the kernel: the input correlated with G"),
-            Prose(
-                "Each weight took part in every output, multiplied by the pixel below it. So its gradient is the sum "
-                "of those pixels, weighed with G: the window that slides over the input now is G itself."
-            ),
-            Formula("dL/dK[a, b] = sum over i, j of " + _place(sweep) + " x G[i, j]"),
-            *_for_kernel(x_, upstream, by_hand.kernel, sweep),
-            Heading("For the input: G convolved with the kernel"),
-            Prose(
-                "Each pixel was multiplied by one weight after the other while the window passed, the last weight "
-                "first. So the kernel is turned by 180 degrees, and slides over G, framed with zeros so that it "
-                "reaches every pixel: a convolution in the true sense."
-            ),
-            *_for_input(kernel_, upstream, by_hand.x, sweep),
-            Heading("Against autograd"),
-            *_comparison(by_hand.kernel, by_hand.x, by_autograd),
-            TryNext(
-                (
-                    "explain backward --stride 2 --padding 1",
-                    "explain learn-kernel",
-                    "explain convolution",
-                )
-            ),
-        ),
-    )
+        )
 
 
 def _loss(upstream: Tensor) -> str:
-    terms = [f"{number(value)} Y[{i}, {j}]" for i, row in enumerate(upstream.tolist()) for j, value in enumerate(row)]
-    return "L = " + " + ".join(terms[:_MOST_TERMS]) + (" + ..." if len(terms) > _MOST_TERMS else "")
-
-
-def _place(sweep: Sweep) -> str:
-    """The pixel below weight (a, b) when the window makes output (i, j)."""
-    axes = []
-    for letter, tap, s, p, d in zip("ij", "ab", sweep.stride, sweep.padding, sweep.dilation, strict=True):
-        axes.append(f"{s if s > 1 else ''}{letter} + {d if d > 1 else ''}{tap}" + (f" - {p}" if p else ""))
-    return f"X[{axes[0]}, {axes[1]}]"
-
-
-def _for_kernel(x: Tensor, upstream: Tensor, gradient: Tensor, sweep: Sweep) -> list[Block]:
-    blocks: list[Block] = [
-        Figures(
-            (
-                padded_grid(x, sweep.padding, "input") if max(x.shape) <= _MOST_TERMS else in_full(x, "input"),
-                Sign("*"),
-                in_full(spread(upstream, sweep.stride), "G" if max(sweep.stride) == 1 else "G, spread"),
-                Sign("="),
-                in_full(gradient, "dL/dK"),
-            )
-        )
+    terms = [
+        f"{format_number(value)} Y[{i}, {j}]" for i, row in enumerate(upstream.tolist()) for j, value in enumerate(row)
     ]
-    if upstream.numel() <= _MOST_TERMS:
-        height, width = upstream.shape
-        first = stops(x, (height, width), padding=sweep.padding, dilation=sweep.stride, stride=sweep.dilation)[0]
-        blocks.append(worked(first.window, upstream, gradient[0, 0].item(), name="dL/dK[0, 0]"))
-    return blocks
+    return "L = " + " + ".join(terms[:_MAX_TERMS]) + (" + ..." if len(terms) > _MAX_TERMS else "")
 
 
-def _for_input(kernel: Tensor, upstream: Tensor, gradient: Tensor, sweep: Sweep) -> list[Block]:
-    kh, kw = kernel.shape
-    frame = (sweep.dilation[0] * (kh - 1), sweep.dilation[1] * (kw - 1))
-    spread_out = spread(upstream, sweep.stride)
-    framed = max(n + 2 * f for n, f in zip(spread_out.shape, frame, strict=True)) <= _MOST_TERMS
-    blocks: list[Block] = [
-        Figures(
-            (
-                padded_grid(spread_out, frame, "G, framed") if framed else in_full(spread_out, "G"),
-                Sign("*"),
-                grid(kernel.flip(0, 1), "turned kernel"),
-                Sign("="),
-                in_full(gradient, "dL/dX"),
-            )
-        )
-    ]
-    if framed:
+def _for_kernel(x: Tensor, upstream: Tensor, gradient: Tensor, window: SlidingWindow) -> list[Block]:
+    from cnncli.lessons.reference import dilate
+
+    is_small = max(x.shape) <= _MAX_TERMS
+    figures = (
+        padded_grid(x, window.padding, "input") if is_small else matrix(x, "input"),
+        Operator("*"),
+        matrix(dilate(upstream, window.stride), "G" if max(window.stride) == 1 else "G, dilated"),
+        Operator("="),
+        matrix(gradient, "dL/dK"),
+    )
+    if upstream.numel() > _MAX_TERMS:
+        return [Figures(figures)]
+    height, width = upstream.shape
+    sliding_g = SlidingWindow((height, width), window.dilation, window.padding, window.stride)
+    patch = sliding_g.positions(x)[0].patch
+    return [Figures(figures), sum_of_products(patch, upstream, gradient[0, 0].item(), name="dL/dK[0, 0]")]
+
+
+def _for_input(kernel: Tensor, upstream: Tensor, gradient: Tensor, window: SlidingWindow) -> list[Block]:
+    from cnncli.lessons.reference import dilate
+
+    flipped, dilated = kernel.flip(0, 1), dilate(upstream, window.stride)
+    height, width = (axis.span - 1 for axis in window.axes)
+    full = SlidingWindow(window.size, padding=(height, width), dilation=window.dilation)
+    is_small = max(full.padded_size(dilated.shape)) <= _MAX_TERMS
+    figures = (
+        padded_grid(dilated, full.padding, "G, padded") if is_small else matrix(dilated, "G"),
+        Operator("*"),
+        grid(flipped, "flipped kernel"),
+        Operator("="),
+        matrix(gradient, "dL/dX"),
+    )
+    blocks: list[Block] = [Figures(figures)]
+    if is_small:
         row, column = (size // 2 for size in gradient.shape)
-        for stop in stops(spread_out, (kh, kw), padding=frame, dilation=sweep.dilation):
-            if stop.output == (row + sweep.padding[0], column + sweep.padding[1]):
-                name = f"dL/dX[{row}, {column}]"
-                blocks.append(worked(stop.window, kernel.flip(0, 1), gradient[row, column].item(), name=name))
+        for position in full.positions(dilated):
+            if position.output == (row + window.padding[0], column + window.padding[1]):
+                name, value = f"dL/dX[{row}, {column}]", gradient[row, column].item()
+                blocks.append(sum_of_products(position.patch, flipped, value, name=name))
     return blocks
 
 
-def _autograd(x: Tensor, kernel: Tensor, upstream: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor]:
-    """The gradients for kernel and input as torch works them out from the forward pass."""
+def _autograd(
+    x: Tensor, kernel: Tensor, upstream: Tensor, window: SlidingWindow, by_hand: tuple[Tensor, Tensor]
+) -> list[Block]:
+    """The gradients for kernel and input as torch derives them from the forward pass, and the difference."""
+    import torch
+
+    from cnncli.lessons.reference import corr2d
+
     x, kernel = x.clone().requires_grad_(), kernel.clone().requires_grad_()
-    y = corr2d(x, kernel, stride=sweep.stride, padding=sweep.padding, dilation=sweep.dilation)
-    for_kernel, for_x = torch.autograd.grad(y, (kernel, x), upstream)
-    return for_kernel, for_x
-
-
-def _comparison(kernel: Tensor, x: Tensor, by_autograd: tuple[Tensor, Tensor]) -> list[Block]:
-    differences = [(ours - theirs).abs().max().item() for ours, theirs in zip((kernel, x), by_autograd, strict=True)]
+    by_torch = torch.autograd.grad(corr2d(x, kernel, **window.settings), (kernel, x), upstream)
+    difference = max((a - b).abs().max().item() for a, b in zip(by_hand, by_torch, strict=True))
     return [
-        Prose("What torch works out by itself from the forward pass:"),
-        Figures((in_full(by_autograd[0], "dL/dK, autograd"), in_full(by_autograd[1], "dL/dX, autograd"))),
-        Formula(f"largest difference from the numbers above: {number(max(differences))}"),
+        Paragraph("torch derives the same gradients from the forward pass:"),
+        Figures((matrix(by_torch[0], "dL/dK, autograd"), matrix(by_torch[1], "dL/dX, autograd"))),
+        Formula(f"largest difference from the numbers above: {format_number(difference)}"),
     ]

@@ -1,106 +1,119 @@
-"""`channels`: several input channels are added, and every kernel makes an output channel of its own.
+"""`channels`: input channels are summed, and each kernel makes one output channel.
 
 Letters: C input channels, O output channels, (H, W) input, (kh, kw) kernel, (OH, OW) output.
 """
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from cnncli.errors import UsageError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 from cnncli.layers import format_shape
-from cnncli.lessons.notation import K_THREE, K_TWO, X_TWO, given, grid, number, total, worked
-from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Sign, Step, Table, TryNext
-from cnncli.lessons.page import Values as Numbers
-from cnncli.lessons.reference import corr2d, corr2d_multi_in, corr2d_multi_in_out
-from cnncli.lessons.walk import Sweep, first_stop, in_full, window_on_input
+from cnncli.lessons.notation import format_number, format_sum, grid, sum_of_products
+from cnncli.lessons.page import (
+    Block,
+    Figures,
+    Formula,
+    Grid,
+    Heading,
+    Heatmap,
+    Operator,
+    Page,
+    Paragraph,
+    Step,
+    Table,
+    TryNext,
+)
+from cnncli.lessons.sliding_window import SlidingWindow, input_with_window, matrix
+from cnncli.lessons.topic import LayerTopic
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def channels(x: Numbers | None, kernel: Numbers | None, sweep: Sweep) -> Page:
-    """The page about channels, for an input (C, H, W) and a kernel (C, kh, kw) or kernels (O, C, kh, kw)."""
-    x_, kernels = layer_numbers(x, kernel, sweep)
-    return Page(
-        "Channels: several in, several out",
-        (
-            Prose(
-                "A color picture has three channels, and a layer inside a network may get hundreds. A kernel then has "
-                "a slice for each input channel. Each slice slides over its own channel, and the results are added:"
-            ),
-            *_several_in(x_, kernels[0], sweep),
-            Heading("Several output channels"),
-            Prose(
-                "However many channels come in, one kernel makes one map. A layer that is to make several has several "
-                "kernels, each as deep as the input, and stacks their maps:"
-            ),
-            *_several_out(x_, kernels, sweep),
-            Heading("The shapes at each step"),
-            Prose("C input channels, O output channels; H height, W width, kh and kw those of the kernel."),
-            _shapes(x_, kernels, sweep),
-            TryNext(
-                (
-                    "explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'",
-                    "explain kernel lenet5",
-                    "explain 1x1",
-                )
-            ),
-        ),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Channels(LayerTopic):
+    """Input channels are summed; each kernel makes one output channel.
 
+    Examples:
 
-def layer_numbers(x: Numbers | None, kernel: Numbers | None, sweep: Sweep) -> tuple[Tensor, Tensor]:
-    """An input (C, H, W) and kernels (O, C, kh, kw) that fit together, the chapter's where they are not given.
-
-    Raises:
-        UsageError: they have different numbers of channels, or the kernels do not fit.
+      cnncli explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'
     """
-    x_ = given(x, X_TWO)
-    if kernel is None and len(x_) != len(K_TWO):
-        ramp = torch.arange(len(x_) * 4, dtype=x_.dtype).reshape(1, len(x_), 2, 2)
-        kernels = torch.cat([ramp, ramp + 1])
-    else:
-        kernels = given(kernel, K_THREE)
-    if kernels.ndim == 3:
-        kernels = kernels[None]
-    if kernels.shape[1] != len(x_):
-        raise UsageError(
-            f"the input has {len(x_)} channels, but each kernel has {kernels.shape[1]} slices",
-            remedy="give --kernel a slice for each channel of --input",
+
+    name = "channels"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        x, kernels, window = self.read()
+        return Page(
+            "Channels: several in, several out",
+            (
+                Paragraph(
+                    "A color image has three channels, and the input of a layer inside a network may have hundreds. "
+                    "The kernel then has one slice for each input channel. Each slice is cross-correlated with its own "
+                    "channel, and the results are added:"
+                ),
+                *_input_channels(x, kernels[0], window),
+                Heading("Several output channels"),
+                Paragraph(
+                    "Whatever the number of input channels, one kernel makes one output channel. A layer with several "
+                    "output channels has several kernels, each as deep as the input, and stacks their outputs:"
+                ),
+                *_output_channels(x, kernels, window),
+                Heading("The shapes"),
+                Paragraph(
+                    "C is the number of input channels, O the number of output channels. H and W are height and width "
+                    "of the input, kh and kw those of a kernel, OH and OW those of the output."
+                ),
+                _shapes(x, kernels, window),
+                TryNext(
+                    (
+                        "explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'",
+                        "explain kernel lenet5",
+                        "explain 1x1",
+                    )
+                ),
+            ),
         )
-    height, width, kh, kw = *x_.shape[1:], *kernels.shape[2:]
-    sweep.check_fits((height, width), (kh, kw))
-    return x_, kernels
 
 
-def _several_in(x: Tensor, kernel: Tensor, sweep: Sweep) -> list[Block]:
-    """The first window through every channel, then all windows."""
-    moves = {"stride": sweep.stride, "padding": sweep.padding, "dilation": sweep.dilation}
-    kh, kw = kernel.shape[1:]
+def _input_channels(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
+    """The first window in each channel, then all windows."""
+    from cnncli.lessons.reference import corr2d, corr2d_multi_in
+
     blocks: list[Block] = []
     sums = []
+    maps: list[Grid | Heatmap | Operator] = []
     for c, (channel, slice_) in enumerate(zip(x, kernel, strict=True)):
-        stop = first_stop(channel, (kh, kw), sweep)
-        products = stop.products(slice_)
+        first = window.positions(channel)[0]
+        products = first.products(slice_)
         sums.append(products.sum().item())
         figures = (
-            window_on_input(channel, stop, sweep, f"channel {c}"),
-            Sign("*"),
+            input_with_window(channel, first, window, f"channel {c}"),
+            Operator("*"),
             grid(slice_, f"slice {c}"),
-            Sign("="),
+            Operator("="),
             grid(products, "products"),
         )
-        blocks.append(Step(f"first window, channel {c}", (Figures(figures), worked(stop.window, slice_, sums[-1]))))
-    blocks.append(Step("first window, added", (Formula(f"{total(sums)} = {number(sum(sums))}"),)))
-    maps: list[Grid | Picture | Sign] = []
-    for c, (channel, slice_) in enumerate(zip(x, kernel, strict=True)):
-        maps += [Sign("+")] * bool(c) + [in_full(corr2d(channel, slice_, **moves), f"channel {c}")]
-    maps += [Sign("="), in_full(corr2d_multi_in(x, kernel, **moves), "output")]
-    return [*blocks, Step("all windows", (Figures(tuple(maps)),))]
-
-
-def _several_out(x: Tensor, kernels: Tensor, sweep: Sweep) -> list[Block]:
-    """Every kernel with its slices, and the map it makes."""
-    outputs = corr2d_multi_in_out(x, kernels, stride=sweep.stride, padding=sweep.padding, dilation=sweep.dilation)
+        formula = sum_of_products(first.patch, slice_, sums[-1])
+        blocks.append(Step(f"first window, channel {c}", (Figures(figures), formula)))
+        maps += [Operator("+" if c else ""), matrix(corr2d(channel, slice_, **window.settings), f"channel {c}")]
+    total = Formula(f"{format_sum(sums)} = {format_number(sum(sums))}")
+    output = matrix(corr2d_multi_in(x, kernel, **window.settings), "output")
     return [
-        Step(f"kernel {o}", (Figures((*slices(kernel), Sign("->"), in_full(output, f"output channel {o}"))),))
+        *blocks,
+        Step("first window, sum over the channels", (total,)),
+        Step("all windows", (Figures((*maps[1:], Operator("="), output)),)),
+    ]
+
+
+def _output_channels(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[Block]:
+    """Each kernel with its slices, and the output channel it makes."""
+    from cnncli.lessons.reference import corr2d_multi_in_out
+
+    outputs = corr2d_multi_in_out(x, kernels, **window.settings)
+    return [
+        Step(f"kernel {o}", (Figures((*slices(kernel), Operator("->"), matrix(output, f"output channel {o}"))),))
         for o, (kernel, output) in enumerate(zip(kernels, outputs, strict=True))
     ]
 
@@ -110,15 +123,14 @@ def slices(kernel: Tensor) -> list[Grid]:
     return [grid(slice_, f"slice {c}") for c, slice_ in enumerate(kernel)]
 
 
-def _shapes(x: Tensor, kernels: Tensor, sweep: Sweep) -> Table:
-    height, width, kh, kw = *x.shape[1:], *kernels.shape[2:]
-    size = sweep.output_size((height, width), (kh, kw))
+def _shapes(x: Tensor, kernels: Tensor, window: SlidingWindow) -> Table:
+    size = window.output_size(x.shape[1:])
     rows = (
         ("input", "C x H x W", format_shape(tuple(x.shape))),
         ("one kernel: a slice for each channel", "C x kh x kw", format_shape(tuple(kernels.shape[1:]))),
-        ("what the slices give", "C x OH x OW", format_shape((len(x), *size))),
-        ("their sum: one map", "OH x OW", format_shape(size)),
+        ("the result for each slice", "C x OH x OW", format_shape((len(x), *size))),
+        ("their sum: one output channel", "OH x OW", format_shape(size)),
         ("all kernels", "O x C x kh x kw", format_shape(tuple(kernels.shape))),
-        ("output: a map for each kernel", "O x OH x OW", format_shape((len(kernels), *size))),
+        ("output: a channel for each kernel", "O x OH x OW", format_shape((len(kernels), *size))),
     )
-    return Table(("", "letters", "shape"), rows, words=frozenset({1}))
+    return Table(("", "letters", "shape"), rows, text_columns=frozenset({1}))

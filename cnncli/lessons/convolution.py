@@ -1,119 +1,132 @@
-"""`convolution`: the kernel turned by 180 degrees, and why it makes no difference to a network."""
+"""`convolution`: cross-correlation with a flipped kernel, and why a network does not need the flip."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from cnncli.lessons.notation import grid, sum_of_products
+from cnncli.lessons.numbers import random_input
+from cnncli.lessons.page import Block, Figures, Heading, Operator, Page, Paragraph, Table, TryNext
+from cnncli.lessons.sliding_window import SlidingWindow, matrix
+from cnncli.lessons.topic import OperationTopic
 
-from cnncli.lessons.notation import K, X, given, grid, noise, worked
-from cnncli.lessons.page import Block, Figures, Heading, Page, Prose, Sign, Table, TryNext, Values
-from cnncli.lessons.reference import Descended, conv2d, corr2d, descend, steady_rate
-from cnncli.lessons.walk import Sweep, first_stop, in_full
+if TYPE_CHECKING:
+    from torch import Tensor
 
-_SHOWN = (0, 1, 2, 3, 5, 50)
-"""Steps of the descent; the last one is its end."""
-_NOISE_MARGIN = 8
-_MOST_LEARNED = 64
+    from cnncli.lessons.reference import DescentStep
+
+_SHOWN_STEPS = (0, 1, 2, 3, 5, 50)
+_RANDOM_MARGIN = 8
+"""Rows and columns by which the random input exceeds the kernel."""
+_MAX_LEARNED = 64
+"""Weights up to which learning takes no noticeable time."""
 
 
-def convolution(x: Values | None, kernel: Values | None, sweep: Sweep) -> Page:
-    """The page about convolution in the sense of mathematics."""
-    x_, kernel_ = given(x, X), given(kernel, K)
-    (height, width), (kh, kw) = x_.shape, kernel_.shape
-    sweep.check_fits((height, width), (kh, kw))
-    return Page(
-        "Convolution: the kernel turned around",
-        (
-            Prose(
-                "A convolution, as mathematics has it, turns the kernel by 180 degrees, so upside down and left to "
-                "right, and then does what cross-correlation does:"
+@dataclass(frozen=True, kw_only=True)
+class Convolution(OperationTopic):
+    """The same with a flipped kernel, and why the flip makes no difference to a network.
+
+    Examples:
+
+      cnncli explain convolution --kernel '[[1,2],[2,1]]'
+    """
+
+    name = "convolution"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        x, k, window = self.read()
+        is_symmetric = k.equal(k.flip(0, 1))
+        return Page(
+            "Convolution: the kernel is flipped",
+            (
+                Paragraph(
+                    "In mathematics, a convolution flips the kernel along both axes (it rotates it by 180 degrees) and "
+                    "then does the same as cross-correlation:"
+                ),
+                *_compared(x, k, window),
+                Heading("When are the two equal?"),
+                Paragraph(
+                    "They are equal for every input if and only if the flip does not change the kernel. That holds for "
+                    f"a blur, for example. It {'also holds' if is_symmetric else 'does not hold'} for the kernel above."
+                ),
+                *_symmetric_example(x),
+                Heading("Why a network does not need the flip"),
+                *(_learned(k) if k.numel() <= _MAX_LEARNED else [Paragraph("(This part needs a smaller kernel.)")]),
+                TryNext(("explain convolution --kernel '[[1,2],[2,1]]'", "explain learn-kernel", "explain backward")),
             ),
-            *_beside(x_, kernel_, sweep),
-            Heading("When do the two agree?"),
-            Prose(
-                "For every input just when the kernel looks the same after the turn, as a blur does. "
-                + ("This kernel does." if torch.equal(kernel_, kernel_.flip(0, 1)) else "This kernel does not.")
-            ),
-            *_symmetric(x_),
-            Heading("Why it makes no difference to a network"),
-            *(_learned(kernel_) if kernel_.numel() <= _MOST_LEARNED else [Prose("(Shown for smaller kernels.)")]),
-            TryNext(
-                (
-                    "explain convolution --kernel '[[1,2],[2,1]]'",
-                    "explain learn-kernel",
-                    "explain backward",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def _beside(x: Tensor, kernel: Tensor, sweep: Sweep) -> list[Block]:
+def _compared(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
     """Both operations on the same numbers, with the first window of each."""
-    (kh, kw), turned = kernel.shape, kernel.flip(0, 1)
-    moves = {"stride": sweep.stride, "padding": sweep.padding, "dilation": sweep.dilation}
-    first = first_stop(x, (kh, kw), sweep)
+    from cnncli.lessons.reference import conv2d, corr2d
+
+    first = window.positions(x)[0]
     blocks: list[Block] = []
-    for name, used, result in (
-        ("cross-correlation", kernel, corr2d(x, kernel, **moves)),
-        ("convolution", turned, conv2d(x, kernel, **moves)),
+    for name, title, used, result in (
+        ("cross-correlation", "kernel", kernel, corr2d(x, kernel, **window.settings)),
+        ("convolution", "flipped kernel", kernel.flip(0, 1), conv2d(x, kernel, **window.settings)),
     ):
-        kernel_title = "kernel" if used is kernel else "turned kernel"
-        figures = (in_full(x, "input"), Sign("*"), grid(used, kernel_title), Sign("="), in_full(result, name))
-        blocks += [Figures(figures), worked(first.window, used, first.products(used).sum().item())]
+        figures = (matrix(x, "input"), Operator("*"), grid(used, title), Operator("="), matrix(result, name))
+        blocks += [Figures(figures), sum_of_products(first.patch, used, first.products(used).sum().item())]
     return blocks
 
 
-def _symmetric(x: Tensor) -> list[Block]:
-    """A kernel that is its own turn."""
-    kernel = torch.tensor([[1.0, 2], [2, 1]], dtype=x.dtype)
+def _symmetric_example(x: Tensor) -> list[Block]:
+    """A kernel that the flip does not change."""
+    from cnncli.lessons.reference import conv2d, corr2d
+
+    kernel = x.new_tensor([[1, 2], [2, 1]])
     if min(x.shape) < 2:
         return []
     figures = (
-        grid(kernel, "kernel = turned kernel"),
-        in_full(corr2d(x, kernel), "correlation"),
-        Sign("="),
-        in_full(conv2d(x, kernel), "convolution"),
+        grid(kernel, "kernel = flipped kernel"),
+        matrix(corr2d(x, kernel), "cross-correlation"),
+        Operator("="),
+        matrix(conv2d(x, kernel), "convolution"),
     )
     return [Figures(figures)]
 
 
 def _learned(kernel: Tensor) -> list[Block]:
-    """The same filter learned through either operation, on an input in which every pattern occurs."""
+    """The same filter learned with either operation."""
+    from cnncli.lessons.reference import conv2d, corr2d, optimal_learning_rate
+
     kh, kw = kernel.shape
-    x = noise(max(kh, kw) + _NOISE_MARGIN)
-    target, rate = corr2d(x, kernel), steady_rate(x, (kh, kw))
-    one, other = (_descent(operation, x, kernel, target, rate) for operation in (corr2d, conv2d))
-    rows = tuple((str(a.step), _loss(a.loss), _loss(b.loss)) for a, b in zip(one, other, strict=True))
+    x = random_input(max(kh, kw) + _RANDOM_MARGIN)
+    target, rate = corr2d(x, kernel), optimal_learning_rate(x, (kh, kw))
+    by_corr, by_conv = (_descent(operation, x, kernel, target, rate) for operation in (corr2d, conv2d))
+    rows = tuple((str(a.step), f"{a.loss:.4f}", f"{b.loss:.4f}") for a, b in zip(by_corr, by_conv, strict=True))
     return [
-        Prose(
-            "Nobody writes the kernel of a layer down: it is learned. Show two layers the same input (random numbers, "
-            "so that every pattern is in it) and ask both for the same output: what cross-correlation with the kernel "
-            "above makes of it. One layer computes a cross-correlation, the other a true convolution; both begin with "
-            "zeros and take gradient steps:"
+        Paragraph(
+            "A network learns its kernels. Give two layers the same random input and the same target output: the "
+            "cross-correlation of the input with the kernel above. One layer computes a cross-correlation, the other a "
+            "convolution. Both start with a kernel of zeros and learn by gradient descent:"
         ),
-        Table(("step", "loss, correlation", "loss, convolution"), rows),
+        Table(("step", "loss, cross-correlation", "loss, convolution"), rows),
         Figures(
             (
-                grid(one[-1].kernel, "learned, correlation", decimals=2),
-                grid(other[-1].kernel, "learned, convolution", decimals=2),
-                grid(other[-1].kernel.flip(0, 1), "the latter turned", decimals=2),
+                grid(by_corr[-1].kernel, "learned, cross-correlation", decimals=2),
+                grid(by_conv[-1].kernel, "learned, convolution", decimals=2),
+                grid(by_conv[-1].kernel.flip(0, 1), "the latter, flipped", decimals=2),
             )
         ),
-        Prose(
-            "The losses are the same at every step, and each kernel is the other one turned: both layers now make the "
-            "same of every input. Learning has made the difference vanish, and libraries leave the turn out."
+        Paragraph(
+            "The losses are equal at every step, and each learned kernel is the other one flipped. So both layers "
+            "compute the same output for every input. That is why deep learning libraries leave the flip out and still "
+            "call the operation a convolution."
         ),
     ]
 
 
 def _descent(
     operation: Callable[[Tensor, Tensor], Tensor], x: Tensor, kernel: Tensor, target: Tensor, rate: float
-) -> list[Descended]:
-    learned = torch.zeros_like(kernel, requires_grad=True)
-    course = descend(lambda: operation(x, learned), learned, target, rate=rate, steps=_SHOWN[-1])
-    return [each for each in course if each.step in _SHOWN]
+) -> list[DescentStep]:
+    from cnncli.lessons.reference import gradient_descent
 
-
-def _loss(loss: float) -> str:
-    return f"{loss:.4f}"
+    learned = kernel.new_zeros(kernel.shape).requires_grad_()
+    steps = gradient_descent(lambda: operation(x, learned), learned, target, learning_rate=rate, steps=_SHOWN_STEPS[-1])
+    return [each for each in steps if each.step in _SHOWN_STEPS]

@@ -1,45 +1,67 @@
 """`correlation`: what a convolutional layer computes, window by window."""
 
-from cnncli.lessons.notation import K, X, given
-from cnncli.lessons.page import Heading, Page, Prose, TryNext, Values
-from cnncli.lessons.reference import corr2d
-from cnncli.lessons.walk import Sweep, equation, index_formula, legend, size_formula, walk
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cnncli.lessons.page import Heading, Page, Paragraph, TryNext
+from cnncli.lessons.sliding_window import (
+    correlation_steps,
+    equation,
+    index_formula,
+    legend,
+    size_formula,
+)
+from cnncli.lessons.topic import OperationTopic
 
 
-def correlation(x: Values | None, kernel: Values | None, sweep: Sweep) -> Page:
-    """The page about cross-correlation of an input (H, W) and a kernel (kh, kw)."""
-    x_, kernel_ = given(x, X), given(kernel, K)
-    (height, width), (kh, kw) = x_.shape, kernel_.shape
-    sweep.check_fits((height, width), (kh, kw))
-    result = corr2d(x_, kernel_, stride=sweep.stride, padding=sweep.padding, dilation=sweep.dilation)
-    return Page(
-        "Correlation: a window slides over the input",
-        (
-            Prose(
-                "A kernel is a small grid of numbers. Lay it on a corner of the input, multiply each of its numbers "
-                "by the one below it, and add up the products: that is one number of the output. Then move on, and "
-                "do it again."
+@dataclass(frozen=True, kw_only=True)
+class Correlation(OperationTopic):
+    """What a convolutional layer computes: multiply, add, slide.
+
+    Examples:
+
+      cnncli explain correlation --step
+
+      cnncli explain correlation --input '[[0,1,2],[3,4,5],[6,7,8]]' --kernel '[[0,1],[2,3]]'
+    """
+
+    name = "correlation"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        from cnncli.lessons.reference import corr2d
+
+        x, k, window = self.read()
+        result = corr2d(x, k, **window.settings)
+        return Page(
+            "Cross-correlation: a window slides over the input",
+            (
+                Paragraph(
+                    "A kernel is a small matrix of weights. Lay it on a corner of the input, multiply each weight by "
+                    "the number below it, and add the products: the sum is one number of the output. Then slide the "
+                    "kernel to the next position and do it again."
+                ),
+                index_formula(window),
+                legend(window),
+                *correlation_steps(x, k, window, result),
+                Heading("All windows together"),
+                equation(x, k, result, window),
+                Heading("How large is the output?"),
+                Paragraph("The output has one number for each position of the window:"),
+                *size_formula(x.shape, window),
+                Heading("Is that a convolution?"),
+                Paragraph(
+                    'In deep learning, yes: this is what a layer called "convolution" computes. Mathematics calls it '
+                    "cross-correlation; a mathematical convolution flips the kernel first. cnncli explain convolution "
+                    "shows why the difference does not matter to a network."
+                ),
+                TryNext(
+                    (
+                        "explain correlation --input '[[1,1,0,0],[1,1,0,0]]' --kernel '[[1,-1]]'",
+                        "explain correlation --padding 1 --stride 2",
+                        "explain convolution",
+                    )
+                ),
             ),
-            index_formula(sweep),
-            *legend(sweep),
-            *walk(x_, kernel_, sweep, result),
-            Heading("All windows together"),
-            equation(x_, kernel_, result, sweep),
-            Heading("How large is the output?"),
-            Prose("As large as there are places for the window:"),
-            *size_formula((height, width), (kh, kw), sweep),
-            Heading("Is that a convolution?"),
-            Prose(
-                'Deep learning calls it one. What a layer named "convolution" computes is exactly this, which '
-                "mathematics calls cross-correlation; a convolution turns the kernel by 180 degrees first. "
-                "Why nobody minds: cnncli explain convolution."
-            ),
-            TryNext(
-                (
-                    "explain correlation --input '[[1,1,0,0],[1,1,0,0]]' --kernel '[[1,-1]]'",
-                    "explain correlation --padding 1 --stride 2",
-                    "explain convolution",
-                )
-            ),
-        ),
-    )
+        )

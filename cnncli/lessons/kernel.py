@@ -1,81 +1,105 @@
-"""`kernel`: the weights and biases of a layer, how many there are, and what decides that."""
+"""`kernel`: the weights and biases of a layer, how many there are, and what determines their number."""
 
-import torch
+from __future__ import annotations
 
-from cnncli.config.config import Config
-from cnncli.layers import Conv, format_shape
-from cnncli.lessons.channels import layer_numbers, slices
-from cnncli.lessons.notation import by, grid, number, operand
-from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Sign, Step, Table, TryNext
-from cnncli.lessons.page import Values as Numbers
-from cnncli.lessons.reference import corr2d_multi_in_out
-from cnncli.lessons.walk import Sweep, in_full
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnncli.layers import format_shape
+from cnncli.lessons.channels import slices
+from cnncli.lessons.notation import format_number, format_size, grid, operand
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, Step, Table, TryNext
+from cnncli.lessons.sliding_window import SlidingWindow, matrix
+from cnncli.lessons.topic import ConfigArgument, DataDirOption, LayerTopic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnncli.config.config import Config
 
 
-def kernel(x: Numbers | None, kernels: Numbers | None, sweep: Sweep, config: Config) -> Page:
-    """The page about the kernels of a layer, for an input (C, H, W), kernels (O, C, kh, kw), and a config's layers."""
-    x_, kernels_ = layer_numbers(x, kernels, sweep)
-    out_channels, in_channels, kh, kw = kernels_.shape
-    biases = torch.arange(1, out_channels + 1, dtype=x_.dtype)
-    maps = corr2d_multi_in_out(x_, kernels_, stride=sweep.stride, padding=sweep.padding, dilation=sweep.dilation)
-    weights = kernels_.numel()
-    return Page(
-        "Kernels: what a layer learns",
-        (
-            Prose(
-                "A convolutional layer has out_channels kernels. Each has in_channels slices, one for each channel of "
-                "its input, and a single bias that is added everywhere. Each kernel makes one feature map. So "
-                f"out_channels says how many kernels and feature maps there are ({out_channels} here), and in_channels "
-                f"only how deep each kernel is ({in_channels} here)."
+@dataclass(frozen=True, kw_only=True)
+class Kernels(LayerTopic):
+    """The weights and biases of a layer: how many kernels, and how deep.
+
+    Examples:
+
+      cnncli explain kernel quickstart
+    """
+
+    name = "kernel"
+
+    config: ConfigArgument = "lenet5"
+    data_dir: DataDirOption = Path("data")
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        from cnncli.config.config import read_config
+
+        network = read_config(self.config, data_dir=self.data_dir)
+        x, kernels, window = self.read()
+        out_channels, in_channels, kh, kw = kernels.shape
+        weights = kernels.numel()
+        return Page(
+            "Kernels: what a layer learns",
+            (
+                Paragraph(
+                    "A convolutional layer has out_channels kernels. Each kernel has in_channels slices, one for each "
+                    "input channel, and one bias, which is added to every number of its output. Each kernel makes one "
+                    f"feature map. So out_channels is the number of kernels and of feature maps (here {out_channels}), "
+                    f"and in_channels is only the depth of each kernel (here {in_channels})."
+                ),
+                *_feature_maps(x, kernels, window),
+                Heading("How many parameters?"),
+                Formula(
+                    f"weights: out_channels x in_channels x {format_size((kh, kw))} = "
+                    f"{format_shape((out_channels, in_channels, kh, kw))} = {weights}"
+                ),
+                Formula(f"biases: out_channels = {out_channels}"),
+                Formula(f"parameters: {weights} + {out_channels} = {weights + out_channels}"),
+                Paragraph("The size of the input does not matter: the same kernels slide over small and large images."),
+                Heading(f"The kernels of {network.name}"),
+                _table(network),
+                TryNext(("explain kernel quickstart", "inspect lenet5", "explain channels", "explain learn-kernel")),
             ),
-            *(
-                _one_map(o, slices(one), bias, in_full(map_ + bias, f"feature map {o}"), map_[0, 0].item())
-                for o, (one, bias, map_) in enumerate(zip(kernels_, biases.tolist(), maps, strict=True))
-            ),
-            Heading("How many numbers is that?"),
-            Formula(
-                f"weights: out_channels x in_channels x {by((kh, kw))} = "
-                f"{format_shape((out_channels, in_channels, kh, kw))} = {weights}"
-            ),
-            Formula(f"biases: out_channels = {out_channels}"),
-            Formula(f"parameters: {weights} + {out_channels} = {weights + out_channels}"),
-            Prose("The size of the input does not come into it: the same kernels slide over small and large pictures."),
-            Heading(f"The kernels of {config.name}"),
-            _table(config),
-            TryNext(
-                (
-                    "explain kernel quickstart",
-                    "inspect lenet5",
-                    "explain channels",
-                    "explain learn-kernel",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def _one_map(o: int, slices_: list[Grid], bias: float, feature_map: Grid | Picture, first: float) -> Block:
-    figures = Figures((*slices_, Sign("+"), grid(torch.tensor([[bias]]), "bias"), Sign("->"), feature_map))
-    added = Formula(f"first number: {operand(number(first))} + {operand(number(bias))} = {number(first + bias)}")
-    return Step(f"kernel {o}", (figures, added))
+def _feature_maps(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[Block]:
+    """Each kernel with its slices and its bias (1, 2, 3, ...), and the feature map it makes."""
+    from cnncli.lessons.reference import corr2d_multi_in_out
+
+    steps: list[Block] = []
+    maps = corr2d_multi_in_out(x, kernels, **window.settings)
+    for o, (kernel, without_bias) in enumerate(zip(kernels, maps, strict=True)):
+        bias = o + 1
+        first = without_bias[0, 0].item()
+        figures = (
+            *slices(kernel),
+            Operator("+"),
+            grid(x.new_full((1, 1), bias), "bias"),
+            Operator("->"),
+            matrix(without_bias + bias, f"feature map {o}"),
+        )
+        formula = Formula(f"first number: {operand(format_number(first))} + {bias} = {format_number(first + bias)}")
+        steps.append(Step(f"kernel {o}", (Figures(figures), formula)))
+    return steps
 
 
 def _table(config: Config) -> Table:
-    """Every convolution of a config: its kernels, and the numbers in them."""
+    """The convolutions of a config: their kernels and parameters."""
     rows = []
     for node in config.network.nodes:
-        layer = node.layer
-        if isinstance(layer, Conv):
-            depth = node.input_shapes[0][0] // layer.groups
-            weights = layer.out_channels * depth * layer.kernel_size[0] * layer.kernel_size[1]
+        if (kernels := node.description.kernels) is not None:
             rows.append(
                 (
                     node.name,
-                    str(layer.out_channels),
-                    str(depth),
-                    by(layer.kernel_size),
-                    f"{weights:,}",
-                    f"{layer.out_channels if layer.has_bias else 0}",
+                    str(kernels.count),
+                    str(kernels.depth),
+                    format_size((kernels.height, kernels.width)),
+                    f"{kernels.weights:,}",
+                    str(kernels.biases),
                     format_shape(node.shape),
                 )
             )

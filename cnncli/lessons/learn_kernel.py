@@ -1,137 +1,181 @@
-"""`learn-kernel`: a kernel found by gradient descent, from nothing but an input and what should come of it."""
+"""`learn-kernel`: a kernel found by gradient descent from an input and a target output."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, get_args
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+import typer
 
 from cnncli.errors import UsageError
-from cnncli.lessons.notation import by, fixed, grid, noise
-from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Prose, Sign, Step, Table, TryNext, Values
-from cnncli.lessons.reference import BLUR, EDGE, SHARPEN, SOBEL, Conv2D, Descended, Kernel, corr2d, descend, steady_rate
-from cnncli.lessons.walk import Sweep, in_full
+from cnncli.lessons.filters import BLUR, EDGE, SHARPEN, SOBEL_X, Filter
+from cnncli.lessons.notation import format_fixed, format_size, grid
+from cnncli.lessons.numbers import random_input, read_tensor
+from cnncli.lessons.page import (
+    Block,
+    Figures,
+    Formula,
+    Heading,
+    Operator,
+    Page,
+    Paragraph,
+    Step,
+    Table,
+    TryNext,
+    Values,
+)
+from cnncli.lessons.sliding_window import SlidingWindow, matrix
+from cnncli.lessons.topic import InputOption, KernelOption, Topic
 
-TARGETS: dict[str, Kernel] = {"edge": EDGE, "sobel": SOBEL, "blur": BLUR, "sharpen": SHARPEN}
-"""What can be asked for by name."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnncli.lessons.reference import DescentStep
+
+Target: TypeAlias = Literal["edge", "sobel", "blur", "sharpen"]
+TARGETS: dict[Target, Filter] = {"edge": EDGE, "sobel": SOBEL_X, "blur": BLUR, "sharpen": SHARPEN}
 
 _STEPS = 50
-_NOISE_SIDE = 12
-_MOST_WEIGHTS, _MOST_PRODUCTS = 64, 20_000
-"""Beyond these the loops of the definition take longer than anybody waits."""
-_SHOWN = (0, 1, 2, 5, 10, 20, 50)
-_DRAWN = (0, 2, 10, 50)
+_SIDE = 12
+_MAX_WEIGHTS, _MAX_PRODUCTS = 64, 20_000
+"""With more, the loops of the reference operations take too long."""
+_SHOWN_LOSSES = (0, 1, 2, 5, 10, 20, 50)
+_SHOWN_KERNELS = (0, 2, 10, 50)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What is learned: a kernel (kh, kw) that makes `wanted` (OH, OW) of x (H, W)."""
+    """A kernel (kh, kw) to be learned from x (H, W) and the output (OH, OW)."""
 
     name: str
     x: Tensor
     kernel: Tensor
-    wanted: Tensor
+    output: Tensor
 
 
-def learn_kernel(target: str, x: Values | None, kernel: Values | None) -> Page:
-    """The page about learning a kernel: one of TARGETS, or the user's own."""
-    task = _task(target, x, kernel)
-    course, rate = learn(task.x, task.kernel)
-    return Page(
-        f"Learning a kernel: {task.name}",
-        (
-            Prose(
-                "Nobody has to know the numbers of a kernel. Give a layer an input and the output it should have made, "
-                "and let gradient descent change its kernel until it does."
+@dataclass(frozen=True, kw_only=True)
+class LearnKernel(Topic):
+    """A kernel found by gradient descent from an input and a target output.
+
+    Examples:
+
+      cnncli explain learn-kernel --target sobel
+
+      cnncli explain learn-kernel --kernel '[[1,0,-1]]'
+    """
+
+    name = "learn-kernel"
+
+    target: Annotated[Target, typer.Option("--target", help="The kernel to learn.")] = "edge"
+    input: InputOption = None
+    kernel: KernelOption = None
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        task = _read_task(self.target, self.input, self.kernel)
+        course, learning_rate = learn(task.x, task.kernel)
+        return Page(
+            f"Learning a kernel: {task.name}",
+            (
+                Paragraph(
+                    "Kernels need not be designed by hand. Give a layer an input and the output that you want, and let "
+                    "gradient descent change its kernel until it computes that output."
+                ),
+                Figures((matrix(task.x, "input"), Operator("->"), matrix(task.output, "target output"))),
+                Heading("Gradient descent"),
+                Formula("loss = sum over i, j of (Y[i, j] - target[i, j])^2"),
+                Formula(f"kernel = kernel - {learning_rate:.4f} x gradient of the loss"),
+                Paragraph("The layer has one kernel and no bias. Its kernel is initialized with zeros."),
+                _losses(course, task.kernel),
+                *(
+                    Step(f"after {each.step} steps", (Figures((grid(each.kernel[0, 0], decimals=3),)),))
+                    for each in course
+                    if each.step in _SHOWN_KERNELS
+                ),
+                Heading("The result"),
+                *_result(course[-1], task),
+                TryNext(
+                    (
+                        *(f"explain learn-kernel --target {name}" for name in get_args(Target) if name != self.target),
+                        "explain learn-kernel --kernel '[[1,0,-1]]'",
+                        "explain backward",
+                    )
+                ),
             ),
-            Figures((in_full(task.x, "input"), Sign("->"), in_full(task.wanted, "wanted output"))),
-            Heading("The descent"),
-            Formula("loss = sum over i, j of (Y[i, j] - wanted[i, j])^2"),
-            Formula(f"kernel = kernel - {rate:.4f} x gradient of the loss"),
-            Prose("The layer is this project's own Conv2D with one kernel and no bias. It begins with zeros."),
-            _table(course, task.kernel),
-            *_kernels(course),
-            Heading("What was found"),
-            *_outcome(course[-1], task),
-            TryNext(
-                (
-                    *(f"explain learn-kernel --target {name}" for name in TARGETS if name != target),
-                    "explain learn-kernel --kernel '[[1,0,-1]]'",
-                    "explain backward",
-                )
-            ),
-        ),
-    )
+        )
 
 
-def learn(x: Tensor, kernel: Tensor) -> tuple[list[Descended], float]:
-    """Learn `kernel` (kh, kw) from x (H, W) and `corr2d(x, kernel)` alone: the course of it, and the rate."""
+def learn(x: Tensor, kernel: Tensor) -> tuple[list[DescentStep], float]:
+    """Learn `kernel` (kh, kw) from x (H, W) and `corr2d(x, kernel)`: every step, and the learning rate."""
+    from torch import nn
+
+    from cnncli.lessons.reference import Conv2D, corr2d, gradient_descent, optimal_learning_rate
+
     kh, kw = kernel.shape
-    rate = steady_rate(x, (kh, kw))
+    rate = optimal_learning_rate(x, (kh, kw))
     layer = Conv2D(1, 1, (kh, kw), bias=False).double()
     nn.init.zeros_(layer.weight)
-    images, wanted = x[None, None], corr2d(x, kernel)[None, None]  # (1, 1, H, W), (1, 1, OH, OW)
-    return list(descend(lambda: layer(images), layer.weight, wanted, rate=rate, steps=_STEPS)), rate
+    images, target = x[None, None], corr2d(x, kernel)[None, None]  # (1, 1, H, W), (1, 1, OH, OW)
+    steps = gradient_descent(lambda: layer(images), layer.weight, target, learning_rate=rate, steps=_STEPS)
+    return list(steps), rate
 
 
-def _task(target: str, x: Values | None, kernel: Values | None) -> _Task:
-    """The target by name or the user's own, on the input that belongs to it or the user's own."""
-    known = torch.tensor(TARGETS[target], dtype=torch.float64)
-    kernel_ = known if kernel is None else torch.from_numpy(kernel)
-    if x is not None:
-        x_ = torch.from_numpy(x)
+def _read_task(target: Target, input_: str | None, kernel: str | None) -> _Task:
+    """The task as options give it; by default a random input, or bright and dark bars for the edge detector."""
+    from cnncli.lessons.reference import corr2d
+
+    k = read_tensor(kernel, "--kernel", (2,), np.array(TARGETS[target], dtype=np.float64))
+    if kernel is None and target == "edge":
+        default = _bars()
     else:
-        x_ = (
-            _bars() if kernel is None and target == "edge" else noise(max(_NOISE_SIDE, *(2 * n for n in kernel_.shape)))
-        )
-    (height, width), (kh, kw) = x_.shape, kernel_.shape
-    sweep = Sweep()
-    sweep.check_fits((height, width), (kh, kw))
-    outputs = sweep.output_size((height, width), (kh, kw))
-    if kernel_.numel() > _MOST_WEIGHTS or kernel_.numel() * outputs[0] * outputs[1] > _MOST_PRODUCTS:
+        default = random_input(max(_SIDE, *(2 * n for n in k.shape))).numpy()
+    x = read_tensor(input_, "--input", (2,), default)
+    window = SlidingWindow.read(k.shape)
+    window.check_fits(x.shape)
+    height, width = window.output_size(x.shape)
+    if k.numel() > _MAX_WEIGHTS or k.numel() * height * width > _MAX_PRODUCTS:
         raise UsageError(
-            f"a kernel of {by((kh, kw))} on an input of {by((height, width))} takes too long to learn here",
-            remedy=f"give a kernel of at most {_MOST_WEIGHTS} numbers and an input of about 32x32",
+            f"a kernel of {format_size(k.shape)} on an input of {format_size(x.shape)} takes too long to learn here",
+            remedy=f"give a kernel of at most {_MAX_WEIGHTS} numbers and an input of about 32x32",
         )
-    return _Task("your kernel" if kernel is not None else target, x_, kernel_, corr2d(x_, kernel_))
+    return _Task(target if kernel is None else "your kernel", x, k, corr2d(x, k))
 
 
-def _bars() -> Tensor:
-    """White, with black in the middle: the edges are where the color changes."""
-    x = torch.ones(6, 8, dtype=torch.float64)
+def _bars() -> Values:
+    """Bright, dark, bright: two vertical edges, (6, 8)."""
+    x = np.ones((6, 8))
     x[:, 2:6] = 0
     return x
 
 
-def _table(course: list[Descended], target: Tensor) -> Table:
+def _losses(course: list[DescentStep], target: Tensor) -> Table:
     rows = tuple(
-        (str(each.step), f"{each.loss:.4f}", f"{_distance(each, target):.4f}") for each in course if each.step in _SHOWN
-    )
-    return Table(("step", "loss", "farthest weight from the target"), rows)
-
-
-def _kernels(course: list[Descended]) -> list[Block]:
-    """The kernel on its way."""
-    return [
-        Step(f"after {each.step} steps", (Figures((grid(each.kernel[0, 0], decimals=3),)),))
+        (str(each.step), f"{each.loss:.4f}", f"{_error(each, target):.4f}")
         for each in course
-        if each.step in _DRAWN
-    ]
+        if each.step in _SHOWN_LOSSES
+    )
+    return Table(("step", "loss", "largest error of a weight"), rows)
 
 
-def _outcome(end: Descended, task: _Task) -> list[Block]:
-    distance = _distance(end, task.kernel)
-    if distance < 0.01:
-        said = f"Every weight is within 0.01 of the target (the farthest is off by {fixed(distance, 6)})."
-    elif end.loss < 1e-6:
-        said = (
-            "The output is right, and yet the kernel is another one: this input does not show everything that tells "
-            "the two apart. Give an --input with more variety."
+def _result(last: DescentStep, task: _Task) -> list[Block]:
+    error = _error(last, task.kernel)
+    if error < 0.01:
+        verdict = f"Every weight is within 0.01 of the target (largest error: {format_fixed(error, 6)})."
+    elif last.loss < 1e-6:
+        verdict = (
+            "The output is right, but the kernel is a different one: on this input both kernels compute the same "
+            "output. Give an --input with more variety."
         )
     else:
-        said = f"After {end.step} steps it is still on its way: this input shows some patterns far more than others."
-    figures = (grid(end.kernel[0, 0], "learned", decimals=3), grid(task.kernel, "target", decimals=3))
-    return [Figures(figures), Prose(said)]
+        verdict = (
+            f"After {last.step} steps the kernel has not converged yet: some patterns are much rarer in this input "
+            "than others."
+        )
+    figures = (grid(last.kernel[0, 0], "learned", decimals=3), grid(task.kernel, "target", decimals=3))
+    return [Figures(figures), Paragraph(verdict)]
 
 
-def _distance(each: Descended, target: Tensor) -> float:
-    return (each.kernel[0, 0] - target).abs().max().item()
+def _error(state: DescentStep, target: Tensor) -> float:
+    """The largest absolute difference between a learned weight and the target."""
+    return (state.kernel[0, 0] - target).abs().max().item()

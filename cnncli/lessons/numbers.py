@@ -1,38 +1,48 @@
-"""The user's own numbers: nested lists on the command line, or a file, checked before anything is computed."""
+"""The user's own numbers, read from nested lists on the command line or from files, and checked before any use."""
 
 import json
 import math
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from cnncli.data.decode import UnreadableImageError, decode, refusing_bombs
 from cnncli.errors import UsageError
-from cnncli.lessons.page import Values
+from cnncli.lessons.page import Pair, Values
 
-MOST_NUMBERS = 65_536
-"""More cannot be followed on a terminal, and the loops of the definition would take minutes."""
-_MOST_BYTES = 32 * MOST_NUMBERS
-_LARGEST = 1e9
-"""Larger numbers tell no more, and their sums could overflow."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+X: Values = np.arange(9.0).reshape(3, 3)
+"""The input of the lecture's examples, (3, 3)."""
+K: Values = np.arange(4.0).reshape(2, 2)
+"""Their kernel, (2, 2)."""
+
+MAX_NUMBERS = 65_536
+"""More cannot be followed on a terminal, and the loops of the reference operations would take minutes."""
+_MAX_BYTES = 32 * MAX_NUMBERS
+_MAX_MAGNITUDE = 1e9
+"""Sums of larger numbers could overflow."""
 
 _EXAMPLE = {1: "[0,1,2]", 2: "'[[0,1],[2,3]]'", 3: "'[[[0,1],[2,3]],[[4,5],[6,7]]]'", 4: "[[[[0,1],[2,3]]]]"}
 _NAMES = {2: "rows of numbers", 3: "channels of rows of numbers", 4: "kernels of channels of rows of numbers"}
 
 
 def read_numbers(text: str, *, option: str, dimensions: Collection[int]) -> Values:
-    """The numbers that an option gives.
+    """Read the numbers given to an option.
 
     Args:
         text: nested lists, or the path of a .npy, .csv or image file (gray levels from 0 to 255).
-        option: its name, for messages.
-        dimensions: how many dimensions they may have.
+        option: name of the option, for error messages.
+        dimensions: the numbers of dimensions that are accepted.
+
+    Returns:
+        A float64 array. An image is (H, W), or (C, H, W) where three dimensions are accepted.
 
     Raises:
-        UsageError: they are not there, not numbers, not finite, ragged, too many, or of other dimensions.
+        UsageError: the file is missing or unreadable, or the numbers are not finite, ragged, too many, too large, or
+            have the wrong number of dimensions.
     """
     path = Path(text)
     if text.lstrip().startswith(("[", "(", "{")):
@@ -42,47 +52,85 @@ def read_numbers(text: str, *, option: str, dimensions: Collection[int]) -> Valu
     elif path.suffix.lower() == ".csv":
         values = _from_csv(path, option)
     elif path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".gif"):
-        values = _from_picture(path, option, color=3 in dimensions)
+        values = _from_image(path, option, color=3 in dimensions)
     else:
-        raise _unusable(option, f"{_cut(text)!r} is neither nested lists of numbers nor a .npy, .csv or .png file")
-    return _checked(values, option, dimensions)
+        raise _unusable(option, f"{_shorten(text)!r} is neither nested lists of numbers nor a .npy, .csv or .png file")
+    _check(values, option, dimensions)
+    return values
+
+
+def read_tensor(text: str | None, option: str, dimensions: Collection[int], default: Values) -> "Tensor":
+    """Read the numbers given to an option as a float64 tensor, or take the default where the option is not given.
+
+    Raises:
+        UsageError: see `read_numbers`.
+    """
+    import torch
+
+    values = default if text is None else read_numbers(text, option=option, dimensions=dimensions)
+    return torch.from_numpy(values.copy())
+
+
+def random_input(side: int) -> "Tensor":
+    """Uniform random numbers between -1 and 1, (side, side), always the same."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(side, side, generator=generator, dtype=torch.float64) * 2 - 1
+
+
+def read_pair(text: str, *, option: str, minimum: int) -> Pair:
+    """Read one or two integers, such as `2` or `3,2` (height first).
+
+    Raises:
+        UsageError: the text is anything else, or a number is less than `minimum`.
+    """
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or min(numbers) < minimum or max(numbers) > MAX_NUMBERS:
+        raise UsageError(
+            f"{option}: {text!r} is neither an integer of at least {minimum} nor two of them for height and width",
+            remedy=f"such as {option} 2 or {option} 3,2",
+        )
+    return (numbers[0], numbers[-1])
 
 
 def _from_lists(text: str, option: str) -> Values:
     try:
         lists = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _unusable(option, f"not nested lists of numbers, at character {error.pos + 1}: {_cut(text)}") from None
+        raise _unusable(option, f"not nested lists, at character {error.pos + 1}: {_shorten(text)}") from None
     except RecursionError:
-        raise _unusable(option, "the lists are nested too deep") from None
-    shape = _list_shape(lists, option, ())
+        raise _unusable(option, "the lists are nested too deeply") from None
+    shape = _list_shape(lists, option, option)
     return np.array(lists, dtype=np.float64).reshape(shape)
 
 
-def _list_shape(value: Any, option: str, route: tuple[int, ...]) -> tuple[int, ...]:  # noqa: ANN401  any JSON
-    """The shape of nested lists that are all as long as their neighbors, and end in numbers."""
-    where = option + "".join(f"[{each}]" for each in route)
+def _list_shape(value: Any, option: str, where: str) -> tuple[int, ...]:  # noqa: ANN401  any JSON
+    """The shape of nested lists of numbers; raises UsageError where lists differ in shape or hold something else."""
     if not isinstance(value, list):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise _unusable(where, f"{_cut(json.dumps(value))} is not a number")
+            raise _unusable(where, f"{_shorten(json.dumps(value))} is not a number")
         if isinstance(value, int) and abs(value) > 2**63:
             raise _unusable(where, "the number is too large")
         return ()
-    shapes = [_list_shape(each, option, (*route, i)) for i, each in enumerate(value)]
+    shapes = [_list_shape(item, option, f"{where}[{i}]") for i, item in enumerate(value)]
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise _unusable(
                 where,
-                f"ragged: item 0 has {_counted(shapes[0])}, item {i} has {_counted(shape)}",
-                remedy="make all rows of one length",
+                f"ragged: item 0 has {_describe_shape(shapes[0])}, item {i} has {_describe_shape(shape)}",
+                remedy="give all rows the same length",
             )
     return (len(value), *(shapes[0] if shapes else ()))
 
 
-def _counted(shape: tuple[int, ...]) -> str:
-    return (
-        f"the shape {'x'.join(map(str, shape))}" if len(shape) > 1 else f"{shape[0]} numbers" if shape else "1 number"
-    )
+def _describe_shape(shape: tuple[int, ...]) -> str:
+    if len(shape) > 1:
+        return f"the shape {'x'.join(map(str, shape))}"
+    return f"{shape[0]} numbers" if shape else "1 number"
 
 
 def _from_npy(path: Path, option: str) -> Values:
@@ -99,12 +147,12 @@ def _from_npy(path: Path, option: str) -> Values:
 
 def _from_csv(path: Path, option: str) -> Values:
     _check_file(path, option)
-    if path.stat().st_size > _MOST_BYTES:
+    if path.stat().st_size > _MAX_BYTES:
         raise _too_many(option, f"{path} is {path.stat().st_size:,} bytes long")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError):
-        raise _unusable(option, f"{path} is not text that can be read") from None
+        raise _unusable(option, f"{path} is not a readable text file") from None
     rows: list[list[float]] = []
     for i, line in enumerate(lines, 1):
         if not line.strip():
@@ -112,7 +160,7 @@ def _from_csv(path: Path, option: str) -> Values:
         try:
             rows.append([float(cell) for cell in line.split(",")])
         except ValueError:
-            raise _unusable(option, f"{path}, line {i}: not numbers with commas between them: {_cut(line)}") from None
+            raise _unusable(option, f"{path}, line {i}: not comma-separated numbers: {_shorten(line)}") from None
         if len(rows[-1]) != len(rows[0]):
             raise _unusable(
                 option, f"{path}, line {i}: ragged: {len(rows[-1])} numbers, but {len(rows[0])} in the first row"
@@ -120,9 +168,20 @@ def _from_csv(path: Path, option: str) -> Values:
     return np.array(rows, dtype=np.float64)
 
 
-def _from_picture(path: Path, option: str, *, color: bool) -> Values:
-    """Gray levels (H, W) or, where a color picture may be one, (3, H, W)."""
-    width, height, mode = picture_size(path, option)
+def _from_image(path: Path, option: str, *, color: bool) -> Values:
+    """Gray levels (H, W); with `color` (1, H, W), or (3, H, W) for a color image."""
+    from PIL import Image
+
+    from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings
+
+    _check_file(path, option)
+    try:
+        with decoder_warnings(), Image.open(path) as image:  # reads the header only
+            width, height, mode = image.width, image.height, image.mode
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many(option, f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except (OSError, SyntaxError, ValueError):
+        raise _unusable(option, f"{path} is not an image") from None
     _check_count(width * height, option, f"{path} has {width} x {height} pixels,")
     channels = 3 if color and mode not in ("1", "L", "LA", "I", "I;16", "F") else 1
     try:
@@ -133,51 +192,34 @@ def _from_picture(path: Path, option: str, *, color: bool) -> Values:
     return values if color else values[0]
 
 
-def picture_size(path: Path, option: str) -> tuple[int, int, str]:
-    """Width, height and mode of a picture, from its header alone.
-
-    Raises:
-        UsageError: it is not there, or is no picture.
-    """
-    _check_file(path, option)
-    try:
-        with refusing_bombs(), Image.open(path) as image:
-            return image.width, image.height, image.mode
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _too_many(option, f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except (OSError, SyntaxError, ValueError):
-        raise _unusable(option, f"{path} is not a picture") from None
-
-
 def _check_file(path: Path, option: str) -> None:
     try:
-        there = path.is_file()
+        exists = path.is_file()
     except OSError:  # such as a name that is too long
-        there = False
-    if not there:
-        raise _unusable(option, f"there is no file {path}")
+        exists = False
+    if not exists:
+        raise _unusable(option, f"file not found: {path}")
 
 
-def _checked(values: Values, option: str, dimensions: Collection[int]) -> Values:
-    """The values, if they can be computed with."""
+def _check(values: Values, option: str, dimensions: Collection[int]) -> None:
+    """Raise UsageError unless the values can be used."""
     if values.ndim not in dimensions:
-        wanted = " or ".join(f"{_NAMES[each]}, such as {_EXAMPLE[each]}" for each in sorted(dimensions))
-        raise _unusable(option, f"has {values.ndim} dimension{'s' * (values.ndim != 1)}", remedy=f"give {wanted}")
+        expected = " or ".join(f"{_NAMES[each]}, such as {_EXAMPLE[each]}" for each in sorted(dimensions))
+        raise _unusable(option, f"has {values.ndim} dimension{'s' * (values.ndim != 1)}", remedy=f"give {expected}")
     if not values.size:
-        raise _unusable(option, "there are no numbers in it")
+        raise _unusable(option, "has no numbers")
     _check_count(values.size, option, "has")
-    wrong = np.argwhere(~np.isfinite(values))
-    if len(wrong):
-        place = "".join(f"[{i}]" for i in wrong[0])
-        shown = "NaN" if math.isnan(values[tuple(wrong[0])]) else "infinite"
-        raise _unusable(option + place, f"is {shown}", remedy="give finite numbers only")
-    if np.abs(values).max() > _LARGEST:
-        raise _unusable(option, f"has numbers beyond {_LARGEST:,.0f}", remedy="scale them down")
-    return values
+    not_finite = np.argwhere(~np.isfinite(values))
+    if len(not_finite):
+        index = "".join(f"[{i}]" for i in not_finite[0])
+        name = "NaN" if math.isnan(values[tuple(not_finite[0])]) else "infinite"
+        raise _unusable(option + index, f"is {name}", remedy="give finite numbers only")
+    if np.abs(values).max() > _MAX_MAGNITUDE:
+        raise _unusable(option, f"has numbers beyond {_MAX_MAGNITUDE:,.0f}", remedy="scale them down")
 
 
 def _check_count(count: int, option: str, what: str) -> None:
-    if count > MOST_NUMBERS:
+    if count > MAX_NUMBERS:
         raise _too_many(option, f"{what} {count:,} numbers")
 
 
@@ -185,7 +227,7 @@ def _too_many(option: str, what: str) -> UsageError:
     return _unusable(
         option,
         f"{what}: more than can be followed by hand",
-        remedy=f"give at most {MOST_NUMBERS:,} numbers, such as a picture of 256 x 256 pixels",
+        remedy=f"give at most {MAX_NUMBERS:,} numbers, such as an image of 256 x 256 pixels",
     )
 
 
@@ -193,5 +235,5 @@ def _unusable(where: str, what: str, *, remedy: str | None = None) -> UsageError
     return UsageError(f"{where}: {what}", remedy=remedy or f"such as {where.partition('[')[0]} {_EXAMPLE[2]}")
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."

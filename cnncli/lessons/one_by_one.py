@@ -1,128 +1,154 @@
-"""`1x1`: a convolution that mixes channels, and is a fully connected layer at every pixel.
+"""`1x1`: a convolution that mixes channels, equal to a fully connected layer at every pixel.
 
 Letters: C input channels, O output channels, (H, W) input.
 """
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cnncli.errors import UsageError
 from cnncli.layers import Conv, format_shape
-from cnncli.lessons.notation import X, given, grid, number, products
-from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Prose, Sign, Step, Table, TryNext
-from cnncli.lessons.page import Values as Numbers
-from cnncli.lessons.reference import corr2d_1x1, corr2d_multi_in_out
-from cnncli.lessons.walk import in_full
+from cnncli.lessons.notation import format_number, format_products, grid
+from cnncli.lessons.numbers import X, read_tensor
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, Step, Table, TryNext
+from cnncli.lessons.sliding_window import matrix
+from cnncli.lessons.topic import InputOption, KernelOption, Topic
 
-_X = torch.stack([X, X + 1, 8 - X])
-_WEIGHTS = torch.tensor([[1.0, 0, -1], [1, 1, 1]], dtype=X.dtype)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_X = np.stack([X, X + 1, 8 - X])
+_WEIGHTS = np.array([[1.0, 0, -1], [1, 1, 1]])
+_SHOWN_PIXELS = 9
 
 
-def one_by_one(x: Numbers | None, weights: Numbers | None) -> Page:
-    """The page about 1x1 convolutions, for an input (C, H, W) and weights (O, C) or (O, C, 1, 1)."""
-    x_, matrix = _numbers(x, weights)
-    kernels = matrix[:, :, None, None]  # (O, C) -> (O, C, 1, 1)
-    by_convolution, by_matrix = corr2d_multi_in_out(x_, kernels), corr2d_1x1(x_, kernels)
-    same = torch.allclose(by_convolution, by_matrix)
-    assert same, "the two are one"
-    outs, ins = matrix.shape
-    return Page(
-        "1x1 convolution: mixing channels pixel by pixel",
-        (
-            Prose(
-                "A kernel of 1x1 sees no neighbors. What is left is its depth: each output is a weighted sum of the "
-                f"channels at one pixel. Here {ins} channels become {outs}."
+@dataclass(frozen=True, kw_only=True)
+class OneByOne(Topic):
+    """A convolution that mixes channels pixel by pixel, and what it saves.
+
+    Examples:
+
+      cnncli explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'
+    """
+
+    name = "1x1"
+
+    input: InputOption = None
+    kernel: KernelOption = None
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        from cnncli.lessons.reference import corr2d_1x1, corr2d_multi_in_out
+
+        x, weights = _read(self.input, self.kernel)
+        kernels = weights[:, :, None, None]  # (O, C) -> (O, C, 1, 1)
+        by_convolution, by_matrix = corr2d_multi_in_out(x, kernels), corr2d_1x1(x, kernels)
+        assert by_convolution.allclose(by_matrix), "both compute the same"
+        out_channels, in_channels = weights.shape
+        pixels = by_matrix.reshape(out_channels, -1)
+        return Page(
+            "1x1 convolution: mixing channels pixel by pixel",
+            (
+                Paragraph(
+                    "A 1x1 kernel does not look at neighboring pixels. Only its depth is left: each output is a "
+                    f"weighted sum of the channels at one pixel. Here {in_channels} channels become {out_channels}."
+                ),
+                Figures(tuple(matrix(channel, f"channel {c}") for c, channel in enumerate(x))),
+                _first_pixel(x, weights),
+                Heading("As a convolution"),
+                Figures(tuple(matrix(each, f"output channel {o}") for o, each in enumerate(by_convolution))),
+                Heading("As a fully connected layer at every pixel"),
+                Paragraph(
+                    f"Write each of the {x[0].numel()} pixels as a column of {in_channels} numbers. The kernels are "
+                    "the weight matrix of a fully connected layer:"
+                ),
+                Figures(
+                    (
+                        grid(weights, "weights"),
+                        Operator("@"),
+                        grid(x.reshape(in_channels, -1)[:, :_SHOWN_PIXELS], "pixels"),
+                    )
+                ),
+                Figures((Operator("="), grid(pixels[:, :_SHOWN_PIXELS], "outputs"))),
+                Paragraph("The numbers are the same: row o is output channel o, pixel by pixel."),
+                Heading("What it is used for: a bottleneck"),
+                *_bottleneck(),
+                TryNext(
+                    (
+                        "explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'",
+                        "inspect nin",
+                        "explain architecture inception",
+                    )
+                ),
             ),
-            Figures(tuple(in_full(channel, f"channel {c}") for c, channel in enumerate(x_))),
-            *_pixel_steps(x_, matrix),
-            Heading("By convolution"),
-            Figures(tuple(in_full(each, f"output channel {o}") for o, each in enumerate(by_convolution))),
-            Heading("By a fully connected layer at every pixel"),
-            Prose(
-                f"Write the {x_[0].numel()} pixels as columns of {ins} numbers. The kernels are the matrix of a fully "
-                "connected layer:"
-            ),
-            *_as_matrix(x_, matrix, by_matrix),
-            Prose("The same numbers: row o is output channel o, pixel after pixel."),
-            Heading("What it is good for: a bottleneck"),
-            *_bottleneck(),
-            TryNext(
-                (
-                    "explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'",
-                    "inspect nin",
-                    "explain architecture inception",
-                )
-            ),
-        ),
-    )
-
-
-def _numbers(x: Numbers | None, weights: Numbers | None) -> tuple[Tensor, Tensor]:
-    x_ = given(x, _X)
-    matrix = given(weights, _WEIGHTS if len(x_) == len(_X) else torch.ones(2, len(x_), dtype=x_.dtype))
-    if matrix.ndim == 4:
-        if matrix.shape[2:] != (1, 1):
-            raise UsageError(
-                f"--kernel: {format_shape(tuple(matrix.shape[2:]))} is not 1x1", remedy="give rows of weights"
-            )
-        matrix = matrix[:, :, 0, 0]
-    if matrix.shape[1] != len(x_):
-        raise UsageError(
-            f"the input has {len(x_)} channels, but each kernel has {matrix.shape[1]} weights",
-            remedy="give --kernel a row for each output channel, with a weight for each input channel",
         )
-    return x_, matrix
 
 
-def _pixel_steps(x: Tensor, matrix: Tensor) -> list[Block]:
-    """The first pixel, worked out for every output channel."""
-    pixel = x[:, 0, 0].tolist()
+def _read(input_: str | None, kernel: str | None) -> tuple[Tensor, Tensor]:
+    """An input (C, H, W) and weights (O, C); `--kernel` may also have the shape (O, C, 1, 1)."""
+    x = read_tensor(input_, "--input", (3,), _X)
+    weights = read_tensor(kernel, "--kernel", (2, 4), _WEIGHTS if len(x) == len(_X) else np.ones((2, len(x))))
+    if weights.ndim == 4:
+        if weights.shape[2:] != (1, 1):
+            raise UsageError(
+                f"--kernel: {format_shape(tuple(weights.shape[2:]))} is not 1x1", remedy="give rows of weights"
+            )
+        weights = weights[:, :, 0, 0]
+    if weights.shape[1] != len(x):
+        raise UsageError(
+            f"the input has {len(x)} channels, but each kernel has {weights.shape[1]} weights",
+            remedy="give --kernel one row for each output channel, with a weight for each input channel",
+        )
+    return x, weights
+
+
+def _first_pixel(x: Tensor, weights: Tensor) -> Step:
+    """The first pixel, computed for every output channel."""
+    pixel = x[:, 0, 0]
     lines = tuple(
         Formula(
-            f"output channel {o}: {products(zip(pixel, row, strict=True))} = "
-            f"{number(sum(a * b for a, b in zip(pixel, row, strict=True)))}"
+            f"output channel {o}: {format_products(zip(pixel.tolist(), row.tolist(), strict=True))} = "
+            f"{format_number((pixel * row).sum().item())}"
         )
-        for o, row in enumerate(matrix.tolist())
+        for o, row in enumerate(weights)
     )
-    return [Step("the pixel at row 0, column 0", lines)]
-
-
-def _as_matrix(x: Tensor, matrix: Tensor, result: Tensor) -> list[Block]:
-    columns = x.reshape(len(x), -1)[:, :9]  # (C, H, W) -> (C, H W), the first nine pixels
-    outputs = result.reshape(len(matrix), -1)[:, :9]
-    return [
-        Figures((grid(matrix, "matrix"), Sign("@"), grid(columns, "pixels"))),
-        Figures((Sign("="), grid(outputs, "outputs"))),
-    ]
+    return Step("the pixel at row 0, column 0", lines)
 
 
 def _bottleneck() -> list[Block]:
-    """Parameters of a 3x3 convolution on 256 channels, straight and through 64 channels (He et al., 2015)."""
+    """Costs of a 3x3 convolution on 256 channels, plain and as a bottleneck of 64 channels (He et al., 2015)."""
     wide, narrow, size = 256, 64, (56, 56)
     designs = {
         "plain": [(3, wide, wide)],
         "bottleneck": [(1, wide, narrow), (3, narrow, narrow), (1, narrow, wide)],
     }
     rows: list[tuple[str, ...]] = []
-    totals = []
+    weights: dict[str, int] = {}
     for name, layers in designs.items():
-        counts = []
-        for k, ins, outs in layers:
-            layer = Conv(out_channels=outs, kernel_size=(k, k), padding="same", bias=False)
-            described = layer.describe((ins, *size))
-            counts.append((described.params, described.macs))
-            rows.append((name, f"{k}x{k}, {ins} -> {outs}", f"{described.params:,}", f"{described.macs:,}"))
-        totals.append([sum(column) for column in zip(*counts, strict=True)])
-        rows.append((name, "together", *(f"{each:,}" for each in totals[-1])))
-    saved = totals[0][0] - totals[1][0]
+        described = [
+            Conv(out_channels=outs, kernel_size=(k, k), padding="same", bias=False).describe((ins, *size))
+            for k, ins, outs in layers
+        ]
+        weights[name], macs = sum(each.params for each in described), sum(each.macs for each in described)
+        rows += [
+            (name, f"{k}x{k}, {ins} -> {outs}", f"{each.params:,}", f"{each.macs:,}")
+            for (k, ins, outs), each in zip(layers, described, strict=True)
+        ]
+        rows.append((name, "total", f"{weights[name]:,}", f"{macs:,}"))
+    plain, bottleneck = weights["plain"], weights["bottleneck"]
     return [
-        Prose(
-            f"A 3x3 convolution on {wide} channels is dear. ResNet's bottleneck squeezes them to {narrow} with a 1x1 "
-            f"convolution, works there, and widens them again (maps of {size[0]}x{size[1]}):"
+        Paragraph(
+            f"A 3x3 convolution on {wide} channels is expensive. The bottleneck of ResNet reduces them to {narrow} "
+            "channels with a 1x1 convolution, applies the 3x3 convolution there, and restores them with another 1x1 "
+            f"convolution (feature maps of {size[0]}x{size[1]}):"
         ),
-        Table(("", "layer", "weights", "multiplications"), tuple(rows), words=frozenset({1})),
+        Table(("", "layer", "weights", "MACs"), tuple(rows), text_columns=frozenset({1})),
         Formula(
-            f"{totals[0][0]:,} - {totals[1][0]:,} = {saved:,} weights saved, "
-            f"{totals[0][0] / totals[1][0]:.1f} times fewer"
+            f"{plain:,} - {bottleneck:,} = {plain - bottleneck:,} weights saved, {plain / bottleneck:.1f} times fewer"
         ),
+        Paragraph("A MAC is one multiplication and one addition."),
     ]

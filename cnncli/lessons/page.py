@@ -1,33 +1,33 @@
 """What a page of the lecture is made of: plain data, drawn by `cnncli.cli.render.lesson`."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
-
-Cell = tuple[int, int]
-"""Row and column."""
+Values: TypeAlias = npt.NDArray[np.float64]
+Pair: TypeAlias = tuple[int, int]
+"""One number for each axis: (height, width), or (row, column)."""
 
 
 @dataclass(frozen=True)
-class Prose:
-    """A paragraph, filled to the width there is."""
+class Paragraph:
+    """Text, wrapped to the available width."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Heading:
-    """The title of a part of a page."""
+    """The title of a section."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A line set off from the text; what is too wide goes on below, indented."""
+    """A line set off from the text; one that is too wide continues on the next line, indented."""
 
     text: str
 
@@ -37,48 +37,48 @@ class Grid:
     """Numbers in rows and columns.
 
     Attributes:
-        cells: as they are written.
-        title: above them.
-        marked: cells that stand out.
-        faint: cells that stand back.
+        cells: formatted numbers.
+        title: printed above them.
+        marked: (row, column) of highlighted cells.
+        faint: (row, column) of dimmed cells.
     """
 
     cells: tuple[tuple[str, ...], ...]
     title: str = ""
-    marked: frozenset[Cell] = frozenset()
-    faint: frozenset[Cell] = frozenset()
+    marked: frozenset[Pair] = frozenset()
+    faint: frozenset[Pair] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class Heatmap:
     """Numbers as shades.
 
     Attributes:
         values: (H, W).
-        title: above them.
-        signed: whether the scale diverges from zero, rather than rising from the least to the largest value.
-        rows: of a box that stands out, the first and the last; None where there is none.
-        columns: likewise.
+        title: printed above them.
+        signed: whether the scale diverges from zero, rather than rising from the smallest to the largest value.
+        rows: first and last row of a highlighted box, or None.
+        columns: first and last column of that box, or None.
     """
 
     values: Values
     title: str = ""
     signed: bool = False
-    rows: tuple[int, int] | None = None
-    columns: tuple[int, int] | None = None
+    rows: Pair | None = None
+    columns: Pair | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LetterMap:
-    """A letter or digit for every pixel; a dot stands back, and each of the others has a color of its own."""
+    """One character per pixel: a dot is dimmed, each letter or digit has its own color."""
 
     rows: tuple[str, ...]
     title: str = ""
 
 
 @dataclass(frozen=True)
-class Sign:
-    """What stands between two figures: `*`, `=`, `+`."""
+class Operator:
+    """A sign between two figures: `*`, `=`, `+`, `->`."""
 
     text: str
 
@@ -87,45 +87,45 @@ class Sign:
 class Figures:
     """Figures side by side, or one below the other where they are too wide."""
 
-    parts: tuple[Grid | Picture | LetterMap | Sign, ...]
+    parts: tuple[Grid | Heatmap | LetterMap | Operator, ...]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns under headings; the first is words, the others are numbers unless `words` names them.
+    """Rows under headings. The first column is left-aligned text, the others are right-aligned numbers.
 
     Attributes:
         headings: of the columns.
-        rows: as they are written.
-        words: numbers of further columns that hold words.
+        rows: formatted cells.
+        text_columns: indices of further columns that hold text.
     """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    words: frozenset[int] = frozenset()
+    text_columns: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class TryNext:
-    """Commands that lead on, without their `cnncli`."""
+    """Suggested commands, without the leading `cnncli`."""
 
     commands: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A part of a page that can be waited for."""
+    """A titled part of a page; with `--step`, the terminal waits for Enter before it."""
 
     title: str
     blocks: tuple["Block", ...]
 
 
-Block = Prose | Heading | Formula | Figures | Table | TryNext | Step
+Block: TypeAlias = Paragraph | Heading | Formula | Figures | Table | TryNext | Step
 
 
 @dataclass(frozen=True)
 class Page:
-    """What one topic has to say."""
+    """A topic of the lecture, ready to be printed."""
 
     title: str
     blocks: tuple[Block, ...]

@@ -1,152 +1,193 @@
-"""`pooling`: one number for each window of each channel, and what that makes a network blind to.
+"""`pooling`: one number for each window of each channel, and what that means for small shifts.
 
 Letters: C channels, (H, W) input, (kh, kw) window, (OH, OW) output.
 """
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from cnncli.errors import UsageError
-from cnncli.lessons.notation import X, by, given, number, operand
-from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Sign, Step, TryNext
-from cnncli.lessons.page import Values as Numbers
-from cnncli.lessons.reference import Stop, pool2d, stops
-from cnncli.lessons.walk import (
-    MOST_STOPS,
-    Pair,
-    Sweep,
-    in_full,
+from cnncli.lessons.notation import format_number, format_size, operand
+from cnncli.lessons.numbers import X, read_pair, read_tensor
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Pair, Paragraph, Step, TryNext
+from cnncli.lessons.sliding_window import (
+    MAX_STEPS,
+    SlidingWindow,
+    input_with_window,
+    matrix,
     output_so_far,
-    rest_of_walk,
+    remaining_steps,
     size_formula,
-    stop_title,
-    window_on_input,
+    step_title,
 )
+from cnncli.lessons.topic import InputOption, PaddingOption, StrideOption, Topic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cnncli.lessons.reference import WindowPosition
 
 
-def pooling(x: Numbers | None, window: Pair, sweep: Sweep) -> Page:
-    """The page about pools, for an input (H, W) or (C, H, W)."""
-    x_ = given(x, X)
-    channels = x_ if x_.ndim == 3 else x_[None]
-    height, width = channels.shape[1:]
-    sweep.check_fits((height, width), window)
-    if any(2 * p > k for p, k in zip(sweep.padding, window, strict=True)):
-        raise UsageError(
-            f"--padding: {by(sweep.padding)} is more than half of the window {by(window)}",
-            remedy="a window must not lie in the padding alone; pad less or give a larger --window",
-        )
-    return Page(
-        "Pooling: one number for each window",
-        (
-            Prose(
-                "A pool has no weights. Its window slides like a kernel's, and what lies below becomes one number: the "
-                "largest (max-pooling) or the mean (average pooling)."
-            ),
-            *_walk(channels[0], window, sweep),
-            Heading("How large is the output?"),
-            *size_formula((height, width), window, sweep),
-            *([] if x is not None else _stride_and_padding()),
-            Heading("Every channel on its own"),
-            *_per_channel(channels if x_.ndim == 3 else torch.stack([x_, x_ + 1]), window, sweep),
-            Heading("A pixel to the right"),
-            *_shifted(None if x is None else channels[0], window),
-            TryNext(
-                (
-                    "explain pooling --window 3 --padding 1",
-                    "explain pooling --input '[[9,1,1,1],[1,1,1,9]]' --stride 2",
-                    "explain stride",
-                )
-            ),
-        ),
-    )
+@dataclass(frozen=True, kw_only=True)
+class Pooling(Topic):
+    """The maximum or the mean of each window, channel by channel.
 
+    Examples:
 
-def _walk(x: Tensor, window: Pair, sweep: Sweep) -> list[Block]:
-    """Every stop of the window on x (H, W), with the largest number and the mean."""
-    largest, mean = _pooled(x, window, sweep)
-    every = stops(x, window, stride=sweep.stride, padding=sweep.padding, fill=-torch.inf)
-    steps: list[Block] = []
-    for i, stop in enumerate(every[:MOST_STOPS]):
-        maxima, means = (output_so_far(result, every[: i + 1]) for result in (largest, mean))
-        figures = (window_on_input(x, stop, sweep), Sign("max"), maxima, Sign("mean"), means)
-        steps.append(
-            Step(
-                stop_title(i, len(every), stop),
-                (Figures(figures), *_worked(stop, largest[stop.output].item(), mean[stop.output].item())),
+      cnncli explain pooling --window 3 --padding 1
+    """
+
+    name = "pooling"
+
+    input: InputOption = None
+    window: Annotated[str, typer.Option("--window", metavar="N or H,W", help="Size of the window.")] = "2"
+    stride: StrideOption = "1"
+    padding: PaddingOption = "0"
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        import torch
+
+        x = read_tensor(self.input, "--input", (2, 3), X)
+        channels = x if x.ndim == 3 else x[None]
+        sliding = SlidingWindow.read(read_pair(self.window, option="--window", minimum=1), self.stride, self.padding)
+        sliding.check_fits(channels.shape[1:])
+        if any(2 * p > k for p, k in zip(sliding.padding, sliding.size, strict=True)):
+            padding, size = format_size(sliding.padding), format_size(sliding.size)
+            raise UsageError(
+                f"--padding: {padding} is more than half of the window {size}",
+                remedy="give less padding or a larger --window, so that no window covers padding only",
             )
+        return Page(
+            "Pooling: one number for each window",
+            (
+                Paragraph(
+                    "A pooling layer has no weights. Its window slides like a kernel, and the numbers under it become "
+                    "one number: their maximum (max pooling) or their mean (average pooling)."
+                ),
+                *_steps(channels[0], sliding),
+                Heading("How large is the output?"),
+                *size_formula(channels.shape[1:], sliding),
+                *(_stride_and_padding() if self.input is None else []),
+                Heading("Each channel on its own"),
+                *_channels(channels if x.ndim == 3 else torch.stack([x, x + 1]), sliding),
+                Heading("Small shifts"),
+                *_shifted(None if self.input is None else channels[0], sliding.size),
+                TryNext(
+                    (
+                        "explain pooling --window 3 --padding 1",
+                        "explain pooling --input '[[9,1,1,1],[1,1,1,9]]' --stride 2",
+                        "explain stride",
+                    )
+                ),
+            ),
         )
-    padded = "Padding (the dots) never wins the maximum, and counts as zeros in the mean."
-    return [*([Prose(padded)] if any(sweep.padding) else []), *steps, *rest_of_walk(len(every))]
 
 
-def _worked(stop: Stop, largest: float, mean: float) -> tuple[Formula, Formula]:
-    """The maximum over the real numbers under a window, and the mean of all, in which padding counts as zeros."""
-    under = stop.window.reshape(-1).tolist()
-    real = ", ".join(number(value) for value in under if value > -torch.inf)
-    added = " + ".join(operand(number(value)) if value > -torch.inf else "0" for value in under)
-    return Formula(f"max({real}) = {number(largest)}"), Formula(f"({added}) / {len(under)} = {number(mean)}")
+def _steps(x: Tensor, window: SlidingWindow) -> list[Block]:
+    """Every position of the window on x (H, W), with maximum and mean."""
+    from cnncli.lessons.reference import pool2d
 
-
-def _pooled(x: Tensor, window: Pair, sweep: Sweep) -> tuple[Tensor, Tensor]:
-    return (
-        pool2d(x, window, mode="max", stride=sweep.stride, padding=sweep.padding),
-        pool2d(x, window, mode="average", stride=sweep.stride, padding=sweep.padding),
+    maximum, mean = (
+        pool2d(x, window.size, mode=mode, stride=window.stride, padding=window.padding) for mode in ("max", "average")
     )
+    positions = window.positions(x, fill=float("-inf"))
+    blocks: list[Block] = []
+    if any(window.padding):
+        blocks.append(Paragraph("Padding (the dots) is never the maximum, and counts as zeros in the mean."))
+    for i, position in enumerate(positions[:MAX_STEPS]):
+        figures = (
+            input_with_window(x, position, window),
+            Operator("max"),
+            output_so_far(maximum, positions[: i + 1]),
+            Operator("mean"),
+            output_so_far(mean, positions[: i + 1]),
+        )
+        blocks.append(Step(step_title(i, positions), (Figures(figures), *_formulas(position, maximum, mean))))
+    return [*blocks, *remaining_steps(positions)]
+
+
+def _formulas(position: WindowPosition, maximum: Tensor, mean: Tensor) -> tuple[Formula, Formula]:
+    """The maximum over the numbers under a window, and the mean, in which padding (-inf in the patch) counts as 0."""
+    numbers = position.patch.reshape(-1).tolist()
+    real = ", ".join(format_number(value) for value in numbers if value > float("-inf"))
+    added = " + ".join(operand(format_number(value)) if value > float("-inf") else "0" for value in numbers)
+    largest, average = (format_number(result[position.output].item()) for result in (maximum, mean))
+    return Formula(f"max({real}) = {largest}"), Formula(f"({added}) / {len(numbers)} = {average}")
 
 
 def _stride_and_padding() -> list[Block]:
-    """Windows that touch, and windows that start outside."""
-    x = torch.arange(16, dtype=X.dtype).reshape(4, 4)
+    """Windows that do not overlap, and windows that start in the padding."""
+    import torch
+
+    from cnncli.lessons.reference import pool2d
+
+    x = torch.arange(16.0).reshape(4, 4)
     return [
         Heading("Stride and padding"),
-        Prose(
-            "In a network the window usually moves by its own size, so that windows touch and do not overlap. That is "
-            "what a pool does unless it is given another stride. Padding works as in a convolution:"
+        Paragraph(
+            "In a network, the stride of a pooling layer usually equals the window, so that windows do not overlap; "
+            "this is also the default. Padding works as in a convolution:"
         ),
         Figures(
             (
-                in_full(x, "input"),
-                Sign("->"),
-                in_full(pool2d(x, 2), "max 2x2, stride 2"),
-                in_full(pool2d(x, 2, padding=1), "max 2x2, stride 2, padding 1"),
+                matrix(x, "input"),
+                Operator("->"),
+                matrix(pool2d(x, 2), "max 2x2, stride 2"),
+                matrix(pool2d(x, 2, padding=1), "max 2x2, stride 2, padding 1"),
             )
         ),
     ]
 
 
-def _per_channel(channels: Tensor, window: Pair, sweep: Sweep) -> list[Block]:
+def _channels(channels: Tensor, window: SlidingWindow) -> list[Block]:
     """Channels (C, H, W) before and after."""
-    largest, _ = _pooled(channels, window, sweep)
+    from cnncli.lessons.reference import pool2d
+
+    pooled = pool2d(channels, window.size, stride=window.stride, padding=window.padding)
     count = f"{len(channels)} channel{'s' * (len(channels) > 1)}"
-    befores: list[Grid | Picture] = [in_full(each, f"channel {c}") for c, each in enumerate(channels)]
-    afters: list[Grid | Picture] = [in_full(each, f"max of channel {c}") for c, each in enumerate(largest)]
     return [
-        Prose(f"A pool adds nothing across channels: {count} in, {count} out."),
-        Figures((*befores, Sign("->"), *afters)),
+        Paragraph(f"Pooling does not sum over the channels: {count} in, {count} out."),
+        Figures(
+            (
+                *(matrix(each, f"channel {c}") for c, each in enumerate(channels)),
+                Operator("->"),
+                *(matrix(each, f"max of channel {c}") for c, each in enumerate(pooled)),
+            )
+        ),
     ]
 
 
 def _shifted(x: Tensor | None, window: Pair) -> list[Block]:
-    """The same input moved to the right, and what the pool makes of it."""
+    """The same input shifted to the right by 0, 1 and 2 pixels, and the outputs."""
+    import torch
+
+    from cnncli.lessons.reference import pool2d
+
     if x is None:
-        x = torch.zeros(4, 6, dtype=X.dtype)
+        x = torch.zeros(4, 6)
         x[:, 2], x[1, 4] = 1, 5
-    blocks: list[Block] = []
-    first = pool2d(x, window)
-    for by_pixels in (0, 1, 2):
-        moved = torch.zeros_like(x)
-        moved[:, by_pixels:] = x[:, : x.shape[1] - by_pixels]
-        pooled = pool2d(moved, window)
-        stayed = int((pooled == first).sum())
-        title = "as it is" if not by_pixels else f"moved by {by_pixels}: {stayed} of {first.numel()} answers stay"
-        blocks.append(
-            Step(title, (Figures((in_full(moved, "input"), Sign("->"), in_full(pooled, f"max {by(window)}"))),))
-        )
+    steps: list[Block] = []
+    original = pool2d(x, window)
+    for shift in (0, 1, 2):
+        shifted = torch.zeros_like(x)
+        shifted[:, shift:] = x[:, : x.shape[1] - shift]
+        pooled = pool2d(shifted, window)
+        unchanged = f"{int((pooled == original).sum())} of {original.numel()} outputs unchanged"
+        figures = (matrix(shifted, "input"), Operator("->"), matrix(pooled, f"max {format_size(window)}"))
+        steps.append(Step(f"shifted by {shift}: {unchanged}" if shift else "original", (Figures(figures),)))
     return [
-        Prose(
-            "Max-pooling says that something was found, and roughly where. As long as the largest number stays in its "
-            "window, its answer stays too; a convolution's output would have moved along."
+        Paragraph(
+            "Max pooling says that a pattern was found, and roughly where. As long as the maximum stays inside the "
+            "same window, the output does not change; the output of a convolution would shift with the input."
         ),
-        *blocks,
-        Prose("Once it has crossed into the next window, the answer moves: pooling forgives small shifts, not all."),
+        *steps,
+        Paragraph(
+            "Once the maximum moves into the next window, the output changes: max pooling is invariant to small shifts "
+            "only, and not to all of them."
+        ),
     ]

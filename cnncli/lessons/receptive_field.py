@@ -1,256 +1,275 @@
-"""`receptive-field`: which pixels a unit sees, grown layer by layer and drawn on the input. Needs no torch."""
+"""`receptive-field`: which pixels a unit sees, layer by layer, and drawn on the input. Needs no torch."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from cnncli.config.config import Config
-from cnncli.config.problems import did_you_mean
-from cnncli.errors import UsageError
-from cnncli.inspection.graph import Graph, graph_of
-from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields, receptive_fields
-from cnncli.inspection.rows import Row, inspect_graph
-from cnncli.layers import Shape
-from cnncli.lessons.notation import by
-from cnncli.lessons.page import Block, Figures, Formula, Heading, LetterMap, Page, Prose, Step, Table, TryNext
+from cnncli.errors import UsageError, did_you_mean
+from cnncli.lessons.notation import format_size
+from cnncli.lessons.page import Block, Figures, Formula, Heading, LetterMap, Page, Pair, Paragraph, Step, Table, TryNext
+from cnncli.lessons.topic import AtOption, LayerOption, NetworkTopic
 from cnncli.windows import AxisReceptiveField, Sliding
 
-_KNOWN = "every layer of a config is known"
+if TYPE_CHECKING:
+    from cnncli.config.network import Network
+    from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields
+    from cnncli.inspection.table import LayerTable, Row
+    from cnncli.layers import Shape
 
-
-def shape_of(row: Row) -> Shape:
-    """The shape of a layer's output, without batch axis."""
-    assert row.output_shape is not None, _KNOWN
-    return row.output_shape
-
-
-def field_of(row: Row) -> ReceptiveField:
-    """The receptive field of a layer's units."""
-    assert row.receptive_field is not None, _KNOWN
-    return row.receptive_field
-
-
-def fields_of(graph: Graph) -> dict[str, ReceptiveFields]:
-    """What the units of every layer see."""
-    fields = {name: each for name, each in receptive_fields(graph).items() if isinstance(each, ReceptiveFields)}
-    assert len(fields) == len(graph.nodes) + 1, _KNOWN
-    return fields
-
-
-_MOST_SIDE = 38
+_MAX_SIDE = 38
 """Pixels that fit into 80 columns, two characters each."""
 _LETTERS = "123456789abcdefghijklmnopqrstuvwxyz"
 
-Unit = tuple[int, int]
-
 
 @dataclass(frozen=True)
-class _Sight:
-    """What one unit of a layer sees: the layer's row, the unit, and a bit mask of pixels for each axis."""
+class _Unit:
+    """One unit of a layer, and the pixels it sees.
+
+    Attributes:
+        row: of the layer in the table of `inspect`.
+        position: (row, column) in the layer.
+        masks: the rows and the columns that it sees, as bit masks.
+    """
 
     row: Row
-    unit: Unit
-    seen: tuple[int, int]
+    position: Pair
+    masks: Pair
+
+    @property
+    def extent(self) -> Pair:
+        """Pixels from the first to the last that it sees, inside the image."""
+        height, width = (mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.masks)
+        return height, width
 
     def interval(self, axis: int) -> str:
-        mask = self.seen[axis]
-        first, last = (mask & -mask).bit_length() - 1, mask.bit_length() - 1
-        return f"{first} to {last}" if mask else "none"
-
-    def extent(self) -> tuple[int, ...]:
-        """Pixels from the first to the last that it sees, per axis, inside the image."""
-        return tuple(mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.seen)
+        """`6 to 21`, the first and the last row or column that it sees."""
+        mask = self.masks[axis]
+        return f"{(mask & -mask).bit_length() - 1} to {mask.bit_length() - 1}" if mask else "none"
 
 
-def receptive_field(config: Config, argument: str, layer: str | None, at: Unit | None) -> Page:
-    """The page about what unit `at` (row, column) of a layer sees.
+@dataclass(frozen=True, kw_only=True)
+class ReceptiveFieldGrowth(NetworkTopic):
+    """Which pixels a unit sees, layer by layer, and drawn on the input.
+
+    Examples:
+
+      cnncli explain receptive-field dilated --layer conv3 --at 0,0
+    """
+
+    name = "receptive-field"
+
+    layer: LayerOption = None
+    at: AtOption = None
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        config, table = self.read()
+        units = _units_on_the_way(config.network, table, self.layer, self.at)
+        target = units[-1]
+        height, width = table.input_shape[1:]
+        pixels = target.masks[0].bit_count() * target.masks[1].bit_count()
+        return Page(
+            f"Receptive field: what a unit of {target.row.name} sees",
+            (
+                Paragraph(
+                    "A unit of the first layer sees the pixels under its kernel. A unit of the second layer sees "
+                    "everything that the units under its kernel see, and so on. So the receptive field (RF) grows from "
+                    "layer to layer. After a layer with a stride, neighboring units are further apart in the image: "
+                    "their distance in pixels is the jump."
+                ),
+                Formula("RF grows by dilation x (kernel - 1) x jump"),
+                Formula("jump is multiplied by the stride"),
+                Heading(f"{config.name}, layer by layer"),
+                _table(units),
+                *_steps(units),
+                Heading(f"Drawn on the input, {height}x{width}"),
+                Paragraph(
+                    f"Unit [{target.position[0]}, {target.position[1]}] of {target.row.name} sees {pixels:,} of "
+                    f"{height * width:,} pixels ({pixels / (height * width):.0%}). Each digit or letter stands for the "
+                    "first layer whose unit in the middle sees the pixel. Dots are not seen."
+                ),
+                *_drawing(units, (height, width)),
+                *_outside_the_image(target),
+                TryNext(
+                    (
+                        f"explain receptive-field {self.config} --layer {units[0].row.name} --at 0,0",
+                        "explain receptive-field dilated",
+                        f"inspect {self.config}",
+                    )
+                ),
+            ),
+        )
+
+
+def shape_of(row: Row) -> Shape:
+    """The shape of a layer's output, without the batch axis; a config describes it for every layer."""
+    assert row.output_shape is not None
+    return row.output_shape
+
+
+def _receptive_field_of(row: Row) -> ReceptiveField:
+    assert row.receptive_field is not None, "known for every layer of a config"
+    return row.receptive_field
+
+
+def _units_on_the_way(network: Network, table: LayerTable, layer: str | None, at: str | None) -> list[_Unit]:
+    """One unit for each layer that leads to the chosen one, which is the last.
+
+    Of the layers before, it is the unit whose receptive field is nearest to the middle of the chosen unit's.
 
     Args:
-        config: describes the network.
-        argument: how the config was named on the command line.
-        layer: its name; None for the last one with positions.
-        at: row and column; None for the middle.
+        network: of the config.
+        table: its layers.
+        layer: name of the chosen layer; by default the last one whose units do not see the whole input.
+        at: row and column of the chosen unit; by default the middle.
 
     Raises:
         UsageError: there is no such layer or unit.
     """
-    graph = graph_of(config.network, config.name)
-    rows = {row.name: row for row in inspect_graph(graph).rows}
-    fields = fields_of(graph)
-    target = _target(rows, layer)
-    unit = _unit(rows[target], at)
-    course = _course(graph, rows, fields, target, unit)
-    last = course[-1]
-    height, width = graph.input_shape[1:]
-    pixels = last.seen[0].bit_count() * last.seen[1].bit_count()
-    return Page(
-        f"Receptive field: what a unit of {target} sees",
-        (
-            Prose(
-                "A unit of the first layer sees the pixels below its kernel. A unit of the second sees what the units "
-                "below its own kernel see, and so on: the receptive field grows from layer to layer, and a stride or "
-                "pool makes every later step count for more (the jump)."
-            ),
-            Formula("field grows by dilation x (kernel - 1) x jump"),
-            Formula("jump is multiplied by the stride"),
-            Heading(f"{config.name}, layer by layer"),
-            _table(course),
-            *_steps(course),
-            Heading(f"Drawn on the input, {height}x{width}"),
-            Prose(
-                f"Unit [{unit[0]}, {unit[1]}] of {target} sees {pixels:,} of {height * width:,} pixels "
-                f"({pixels / (height * width):.0%}). Each digit or letter is the first layer whose unit in the middle "
-                "sees the pixel; dots are seen by none."
-            ),
-            *_drawing(course, (height, width)),
-            *_beyond(last),
-            TryNext(
-                (
-                    f"explain receptive-field {argument} --layer {course[0].row.name} --at 0,0",
-                    "explain receptive-field dilated",
-                    f"inspect {argument}",
-                )
-            ),
-        ),
-    )
+    rows = {row.name: row for row in table.rows}
+    name = _choose_layer(rows, layer)
+    chosen = _unit(rows[name], _fields(table, name), _choose_position(rows[name], at))
+    centers = [_center(mask) for mask in chosen.masks]
+    needed = {name}
+    for node in reversed(network.nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    units = []
+    for node in network.nodes:
+        if node.name in needed and node.name != name:
+            fields = _fields(table, node.name)
+            row, column = (_nearest_unit(axis, center) for axis, center in zip(fields.axes, centers, strict=True))
+            units.append(_unit(rows[node.name], fields, (row, column)))
+    return [*units, chosen]
 
 
-def _target(rows: dict[str, Row], layer: str | None) -> str:
+def _fields(table: LayerTable, layer: str) -> ReceptiveFields:
+    from cnncli.inspection.units import layer_receptive_fields
+
+    return layer_receptive_fields(table, layer)
+
+
+def _choose_layer(rows: dict[str, Row], layer: str | None) -> str:
     if layer is not None:
         if layer not in rows:
             raise UsageError(f"--layer: there is no layer {layer}{did_you_mean(layer, rows)}")
         return layer
-    placed = [row.name for row in rows.values() if not field_of(row).everywhere and len(shape_of(row)) == 3]
-    return placed[-1] if placed else next(iter(rows))
+    local = [row.name for row in rows.values() if len(shape_of(row)) == 3 and not _receptive_field_of(row).is_global]
+    return local[-1] if local else next(iter(rows))
 
 
-def _unit(row: Row, at: Unit | None) -> Unit:
-    """The unit asked for, else the one in the middle."""
-    size = shape_of(row)[1:] if len(shape_of(row)) == 3 else (1, 1)
-    height, width = size
+def _choose_position(row: Row, at: str | None) -> Pair:
+    from cnncli.lessons.numbers import read_pair
+
+    height, width = shape_of(row)[1:] if len(shape_of(row)) == 3 else (1, 1)
     if at is None:
-        return (height // 2, width // 2)
-    if at[0] >= height or at[1] >= width:
+        return height // 2, width // 2
+    position = read_pair(at, option="--at", minimum=0)
+    if position[0] >= height or position[1] >= width:
         raise UsageError(
-            f"--at: {row.name} has {by((height, width))} units, so there is none at {at[0]},{at[1]}",
+            f"--at: {row.name} has {format_size((height, width))} units, so there is none at {at}",
             remedy=f"--at takes a row from 0 to {height - 1} and a column from 0 to {width - 1}",
         )
-    return at
+    return position
 
 
-def _course(
-    graph: Graph, rows: dict[str, Row], fields: dict[str, ReceptiveFields], target: str, unit: Unit
-) -> list[_Sight]:
-    """The layers that lead to `target`, each with the unit whose field lies nearest to the middle of the target's."""
-    needed = {target}
-    for node in reversed(graph.nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
-    goal = _sight(rows[target], fields[target], unit)
-    centers = tuple(_center(mask) for mask in goal.seen)
-    course = []
-    for node in graph.nodes:
-        if node.name in needed and node.name != target:
-            row, column = (_nearest(axis, center) for axis, center in zip(fields[node.name].axes, centers, strict=True))
-            course.append(_sight(rows[node.name], fields[node.name], (row, column)))
-    return [*course, goal]
-
-
-def _nearest(axis: AxisReceptiveField, center: float) -> int:
-    """The unit along an axis whose field lies nearest to a place."""
-    return min(range(len(axis.seen)), key=lambda unit: abs(_center(axis.seen[unit]) - center))
-
-
-def _sight(row: Row, fields: ReceptiveFields, unit: Unit) -> _Sight:
+def _unit(row: Row, fields: ReceptiveFields, position: Pair) -> _Unit:
     height, width = fields.axes
-    return _Sight(row, unit, (height.seen[unit[0]], width.seen[unit[1]]))
+    return _Unit(row, position, (height.masks[position[0]], width.masks[position[1]]))
+
+
+def _nearest_unit(axis: AxisReceptiveField, center: float) -> int:
+    """The unit along an axis whose receptive field is nearest to a position in the image."""
+    return min(range(len(axis.masks)), key=lambda unit: abs(_center(axis.masks[unit]) - center))
 
 
 def _center(mask: int) -> float:
-    """The middle of what a unit sees; far away where it sees nothing."""
+    """The middle of the pixels that a unit sees; infinitely far away if it sees none."""
     return ((mask & -mask).bit_length() + mask.bit_length() - 2) / 2 if mask else math.inf
 
 
-def _lettered(course: list[_Sight]) -> list[tuple[str, _Sight]]:
-    """The layers that see more than all before them, and the target, each with its letter; the last ones share one."""
-    grown: list[_Sight] = []
-    for sight in course:
-        largest = max((math.prod(each.extent()) for each in grown), default=0)
-        if math.prod(sight.extent()) > largest or (sight is course[-1] and sight.seen != grown[-1].seen):
-            grown.append(sight)
-    return [(_LETTERS[min(i, len(_LETTERS) - 1)], sight) for i, sight in enumerate(grown)]
+def _lettered(units: Sequence[_Unit]) -> list[tuple[str, _Unit]]:
+    """The units at which the receptive field grows, each with a letter; the last unit, if it sees other pixels."""
+    growing: list[_Unit] = []
+    for unit in units:
+        largest = max((math.prod(each.extent) for each in growing), default=0)
+        if math.prod(unit.extent) > largest or (unit is units[-1] and unit.masks != growing[-1].masks):
+            growing.append(unit)
+    return [(_LETTERS[min(i, len(_LETTERS) - 1)], unit) for i, unit in enumerate(growing)]
 
 
-def _table(course: list[_Sight]) -> Table:
-    letters = {sight.row.name: letter for letter, sight in _lettered(course)}
+def _table(units: Sequence[_Unit]) -> Table:
+    letters = {unit.row.name: letter for letter, unit in _lettered(units)}
     rows = []
-    for sight in course:
-        field = field_of(sight.row)
-        sliding = [window for window in sight.row.windows if isinstance(window, Sliding)]
+    for unit in units:
+        row, receptive_field = unit.row, _receptive_field_of(unit.row)
+        sliding = [window for window in row.windows if isinstance(window, Sliding)]
         rows.append(
             (
-                sight.row.name,
-                letters.get(sight.row.name, ""),
+                row.name,
+                letters.get(row.name, ""),
                 _per_axis(window.kernel for window in sliding),
                 _per_axis(window.stride for window in sliding),
                 _per_axis(window.dilation for window in sliding),
-                "all" if field.everywhere else by(field.size),
-                _per_axis(field.jump or ()),
-                by(shape_of(sight.row)),
+                "all" if receptive_field.is_global else format_size(receptive_field.size),
+                _per_axis(receptive_field.jump or ()),
+                format_size(shape_of(row)),
             )
         )
-    return Table(("layer", "drawn", "kernel", "stride", "dilation", "field", "jump", "output"), tuple(rows))
+    return Table(("layer", "drawn", "kernel", "stride", "dilation", "RF", "jump", "output"), tuple(rows))
 
 
 def _per_axis(values: Iterable[int | Fraction]) -> str:
-    """One number where the axes agree, else `3x5`; nothing where there is none."""
+    """One number if the axes agree, else `3x5`; empty without numbers."""
     return "x".join(dict.fromkeys(map(str, values)))
 
 
-def _steps(course: list[_Sight]) -> list[Block]:
-    """For each layer at which the field grows, the pixels that one unit of it sees."""
+def _steps(units: Sequence[_Unit]) -> list[Block]:
+    """The pixels that one unit sees, for each layer at which the receptive field grows."""
     return [
         Step(
-            f"{letter}: {sight.row.name}, unit [{sight.unit[0]}, {sight.unit[1]}]",
-            (Formula(f"rows {sight.interval(0)}, columns {sight.interval(1)}: {by(sight.extent())} pixels"),),
+            f"{letter}: {unit.row.name}, unit [{unit.position[0]}, {unit.position[1]}]",
+            (Formula(f"rows {unit.interval(0)}, columns {unit.interval(1)}: {format_size(unit.extent)} pixels"),),
         )
-        for letter, sight in _lettered(course)
+        for letter, unit in _lettered(units)
     ]
 
 
-def _drawing(course: list[_Sight], size: tuple[int, int]) -> list[Block]:
-    """The input with a letter for every pixel or, where it is large, for every square of pixels."""
-    grown, (goal_rows, goal_columns) = _lettered(course), course[-1].seen
-    scale = math.ceil(max(size) / _MOST_SIDE)
+def _drawing(units: Sequence[_Unit], size: Pair) -> list[Block]:
+    """The input with a letter for every pixel, or for every square of pixels if it is large."""
+    growing, (seen_rows, seen_columns) = _lettered(units), units[-1].masks
+    scale = math.ceil(max(size) / _MAX_SIDE)
+
+    def is_seen(mask: int, index: int) -> bool:
+        """Whether one of the `scale` pixels behind a character is in a mask."""
+        return bool(mask >> (index * scale) & ((1 << scale) - 1))
 
     def letter(i: int, j: int) -> str:
-        for each, sight in grown:
-            if _reads(sight.seen[0] & goal_rows, i, scale) and _reads(sight.seen[1] & goal_columns, j, scale):
+        for each, unit in growing:
+            if is_seen(unit.masks[0] & seen_rows, i) and is_seen(unit.masks[1] & seen_columns, j):
                 return each
         return "."
 
-    lines = tuple(
-        "".join(letter(i, j) for j in range(math.ceil(size[1] / scale))) for i in range(math.ceil(size[0] / scale))
-    )
-    each = [Prose(f"Each character stands for {by((scale, scale))} pixels.")] if scale > 1 else []
-    return [*each, Figures((LetterMap(rows=lines),))]
+    height, width = (math.ceil(n / scale) for n in size)
+    lines = tuple("".join(letter(i, j) for j in range(width)) for i in range(height))
+    note = [Paragraph(f"Each character stands for {format_size((scale, scale))} pixels.")] if scale > 1 else []
+    return [*note, Figures((LetterMap(rows=lines),))]
 
 
-def _reads(mask: int, place: int, scale: int) -> bool:
-    """Whether one of the `scale` pixels at a place of the drawing is seen."""
-    return bool(mask >> (place * scale) & ((1 << scale) - 1))
-
-
-def _beyond(last: _Sight) -> list[Block]:
-    """Says how much of a field is padding."""
-    field = field_of(last.row)
-    if field.everywhere:
-        return [Prose("Every unit of this layer sees the whole input.")]
-    if last.extent() == tuple(field.size):
+def _outside_the_image(unit: _Unit) -> list[Block]:
+    """Says how much of the receptive field is padding."""
+    receptive_field = _receptive_field_of(unit.row)
+    if receptive_field.is_global:
+        return [Paragraph("Every unit of this layer sees the whole input.")]
+    if unit.extent == tuple(receptive_field.size):
         return []
     return [
-        Prose(
-            f"Its field is {by(field.size)} wide by the formula; the rest of it lies in the padding, outside the image."
+        Paragraph(
+            f"By the formula, its receptive field is {format_size(receptive_field.size)}. The rest of it is padding, "
+            "outside the image."
         )
     ]

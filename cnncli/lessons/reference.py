@@ -1,9 +1,13 @@
-"""A convolutional layer with weights of its own, trained through the loops of the definition."""
+"""The operations of a convolutional layer, written as their definitions say, in loops that can be read.
+
+They are slow on purpose; compare them with `torch.nn.functional`. The names follow "Dive into Deep Learning" by Zhang
+et al., chapter 7. Letters: N images, C input channels, O output channels, (H, W) input, (kh, kw) kernel, (OH, OW)
+output; s stride, p padding, d dilation.
+"""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import torch
@@ -13,77 +17,28 @@ Size: TypeAlias = int | tuple[int, int]
 """One number for both axes, or (height, width)."""
 
 
-def pair(size: Size) -> tuple[int, int]:
-    """(height, width) of a size."""
-    return (size, size) if isinstance(size, int) else size
-
-
-def need_dimensions(name: str, value: Tensor, letters: str) -> None:
-    """Raise ValueError unless `value` has one dimension per letter of, say, "C, H, W"."""
-    if value.ndim != len(letters.split(", ")):
-        raise ValueError(f"{name} must have the shape ({letters}), got {tuple(value.shape)}")
-
-
-def padded(x: Tensor, padding: tuple[int, int], value: float) -> Tensor:
-    """A copy of `x` (H, W) with `padding` rows and columns of `value` on each side: (H + 2ph, W + 2pw)."""
-    (height, width), (ph, pw) = x.shape, padding
-    framed = torch.full((height + 2 * ph, width + 2 * pw), value, dtype=x.dtype, device=x.device)
-    framed[ph : ph + height, pw : pw + width] = x
-    return framed
-
-
-def slide(
-    x: Tensor, window: tuple[int, int], *, stride: Size, padding: Size, dilation: Size = 1, fill: float = 0.0
-) -> list[list[Tensor]]:
-    """What the window sees at each stop: OH rows of OW tensors (kh, kw).
-
-    OH = floor((H + 2p - d(kh - 1) - 1) / s) + 1, and OW likewise.
-
-    Raises:
-        ValueError: a size out of range, or a window that does not fit into the padded input.
-    """
-    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = window, pair(stride), pair(padding), pair(dilation)
-    if min(kh, kw, sh, sw, dh, dw) < 1 or min(ph, pw) < 0:
-        raise ValueError(
-            f"window {(kh, kw)}, stride {(sh, sw)} and dilation {(dh, dw)} must be at least 1,"
-            f" padding {(ph, pw)} at least 0"
-        )
-    x_padded = padded(x, (ph, pw), fill)
-    height, width = x_padded.shape
-    span_h, span_w = dh * (kh - 1) + 1, dw * (kw - 1) + 1
-    if span_h > height or span_w > width:
-        raise ValueError(
-            f"a window {(kh, kw)} with dilation {(dh, dw)} spans {(span_h, span_w)} and does not fit"
-            f" into an input {tuple(x.shape)} with padding {(ph, pw)}"
-        )
-    return [
-        [x_padded[i : i + span_h : dh, j : j + span_w : dw] for j in range(0, width - span_w + 1, sw)]
-        for i in range(0, height - span_h + 1, sh)
-    ]
-
-
 @dataclass(frozen=True)
-class Stop:
-    """One place of the window.
+class WindowPosition:
+    """One position of a sliding window.
 
     Attributes:
-        output: the row and the column of the output that come of it.
-        rows: of the input under the window; those outside 0 .. H - 1 are padding.
-        columns: likewise.
-        window: what is there, (kh, kw).
+        output: (row, column) of the output computed here.
+        rows: rows of the input under the window; those outside 0 .. H - 1 are padding.
+        columns: columns of the input under the window, likewise.
+        patch: the numbers under the window, (kh, kw).
     """
 
     output: tuple[int, int]
     rows: tuple[int, ...]
     columns: tuple[int, ...]
-    window: Tensor
+    patch: Tensor
 
     def products(self, kernel: Tensor) -> Tensor:
-        """Each number under the window times the number of the kernel on it, (kh, kw); their sum is the output."""
-        return self.window * kernel
+        """The elementwise product of the patch and a kernel, both (kh, kw); its sum is the output."""
+        return self.patch * kernel
 
 
-def stops(
+def window_positions(
     x: Tensor,
     window: tuple[int, int],
     *,
@@ -91,40 +46,64 @@ def stops(
     padding: Size = 0,
     dilation: Size = 1,
     fill: float = 0.0,
-) -> list[Stop]:
-    """Every stop of a window on x (H, W), row by row.
+) -> list[WindowPosition]:
+    """Every position of a window on an input, row by row.
 
     Args:
         x: (H, W).
         window: (kh, kw).
-        stride, padding, dilation: as in `corr2d`.
-        fill: what the padding is made of.
+        stride: pixels from one position to the next.
+        padding: rows and columns added on each side.
+        dilation: pixels from one element of the window to the next.
+        fill: value of the padding.
+
+    Returns:
+        OH x OW positions, with OH = floor((H + 2p - d(kh - 1) - 1) / s) + 1, and OW likewise.
 
     Raises:
-        ValueError: as `corr2d`.
+        ValueError: a size is out of range, or the window does not fit into the padded input.
     """
-    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = window, pair(stride), pair(padding), pair(dilation)
-    return [
-        Stop(
-            output=(i, j),
-            rows=tuple(i * sh - ph + dh * a for a in range(kh)),
-            columns=tuple(j * sw - pw + dw * b for b in range(kw)),
-            window=seen,
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = window, _pair(stride), _pair(padding), _pair(dilation)
+    if min(kh, kw, sh, sw, dh, dw) < 1 or min(ph, pw) < 0:
+        raise ValueError(
+            f"window {(kh, kw)}, stride {(sh, sw)} and dilation {(dh, dw)} must be at least 1, padding {(ph, pw)} at "
+            "least 0"
         )
-        for i, row in enumerate(slide(x, window, stride=stride, padding=padding, dilation=dilation, fill=fill))
-        for j, seen in enumerate(row)
-    ]
+    height, width = x.shape
+    span_h, span_w = dh * (kh - 1) + 1, dw * (kw - 1) + 1
+    if span_h > height + 2 * ph or span_w > width + 2 * pw:
+        raise ValueError(
+            f"a window {(kh, kw)} with dilation {(dh, dw)} spans {(span_h, span_w)} and does not fit into an input "
+            f"{tuple(x.shape)} with padding {(ph, pw)}"
+        )
+    padded = x.new_full((height + 2 * ph, width + 2 * pw), fill)
+    padded[ph : ph + height, pw : pw + width] = x
+    positions = []
+    for i, top in enumerate(range(0, height + 2 * ph - span_h + 1, sh)):
+        for j, left in enumerate(range(0, width + 2 * pw - span_w + 1, sw)):
+            rows, columns = range(top, top + span_h, dh), range(left, left + span_w, dw)
+            positions.append(
+                WindowPosition(
+                    output=(i, j),
+                    rows=tuple(row - ph for row in rows),
+                    columns=tuple(column - pw for column in columns),
+                    patch=padded[top : top + span_h : dh, left : left + span_w : dw],
+                )
+            )
+    return positions
 
 
 def corr2d(x: Tensor, kernel: Tensor, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Tensor:
-    """Y[i, j] = sum over a, b of X[s i + d a - p, s j + d b - p] K[a, b], with X zero outside.
+    """Cross-correlation: Y[i, j] = sum over a, b of X[s i + d a - p, s j + d b - p] K[a, b], with X zero outside.
+
+    This is what deep learning calls a convolution (`torch.nn.functional.conv2d`).
 
     Args:
         x: (H, W).
         kernel: (kh, kw).
-        stride: pixels from one stop of the kernel to the next.
-        padding: zeros on each side.
-        dilation: pixels from one tap of the kernel to the next.
+        stride: pixels from one position of the kernel to the next.
+        padding: rows and columns of zeros on each side.
+        dilation: pixels from one weight of the kernel to the next.
 
     Returns:
         (OH, OW).
@@ -132,31 +111,31 @@ def corr2d(x: Tensor, kernel: Tensor, *, stride: Size = 1, padding: Size = 0, di
     Raises:
         ValueError: wrong dimensions, or a kernel that does not fit into the input.
     """
-    need_dimensions("the input", x, "H, W")
-    need_dimensions("the kernel", kernel, "kh, kw")
+    _check_dimensions("the input", x, "H, W")
+    _check_dimensions("the kernel", kernel, "kh, kw")
     kh, kw = kernel.shape
-    windows = slide(x, (kh, kw), stride=stride, padding=padding, dilation=dilation)
-    return torch.stack([torch.stack([(window * kernel).sum() for window in row]) for row in windows])
+    positions = window_positions(x, (kh, kw), stride=stride, padding=padding, dilation=dilation)
+    return _output(positions, [position.products(kernel).sum() for position in positions])
 
 
 def conv2d(x: Tensor, kernel: Tensor, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Tensor:
-    """Convolution as in mathematics: cross-correlation with the kernel turned by 180 degrees.
+    """Convolution as mathematics defines it: cross-correlation with the kernel flipped along both axes.
 
     Arguments, result and errors are those of `corr2d`.
     """
-    need_dimensions("the kernel", kernel, "kh, kw")
+    _check_dimensions("the kernel", kernel, "kh, kw")
     return corr2d(x, kernel.flip(0, 1), stride=stride, padding=padding, dilation=dilation)
 
 
 def corr2d_multi_in(x: Tensor, kernel: Tensor, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Tensor:
-    """Each channel with its own slice of the kernel, then the sum over channels.
+    """Cross-correlate each input channel with its slice of the kernel, and sum over the channels.
 
     Args:
         x: (C, H, W).
         kernel: (C, kh, kw).
-        stride: as in `corr2d`, and so are `padding` and `dilation`.
-        padding: see `stride`.
-        dilation: see `stride`.
+        stride: see `corr2d`; so for `padding` and `dilation`.
+        padding: see `corr2d`.
+        dilation: see `corr2d`.
 
     Returns:
         (OH, OW).
@@ -164,8 +143,8 @@ def corr2d_multi_in(x: Tensor, kernel: Tensor, *, stride: Size = 1, padding: Siz
     Raises:
         ValueError: wrong dimensions, different numbers of channels, or a kernel that does not fit.
     """
-    need_dimensions("the input", x, "C, H, W")
-    need_dimensions("the kernel", kernel, "C, kh, kw")
+    _check_dimensions("the input", x, "C, H, W")
+    _check_dimensions("the kernel", kernel, "C, kh, kw")
     if len(x) != len(kernel):
         raise ValueError(
             f"the input {tuple(x.shape)} has {len(x)} channels, the kernel {tuple(kernel.shape)} has {len(kernel)}"
@@ -180,22 +159,11 @@ def corr2d_multi_in(x: Tensor, kernel: Tensor, *, stride: Size = 1, padding: Siz
 def corr2d_multi_in_out(
     x: Tensor, kernels: Tensor, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1
 ) -> Tensor:
-    """One feature map per kernel.
+    """One feature map for each kernel: (C, H, W) and kernels (O, C, kh, kw) -> (O, OH, OW).
 
-    Args:
-        x: (C, H, W).
-        kernels: (O, C, kh, kw).
-        stride: as in `corr2d`, and so are `padding` and `dilation`.
-        padding: see `stride`.
-        dilation: see `stride`.
-
-    Returns:
-        (O, OH, OW).
-
-    Raises:
-        ValueError: as `corr2d_multi_in`.
+    The other arguments are those of `corr2d`, the errors those of `corr2d_multi_in`.
     """
-    need_dimensions("the kernels", kernels, "O, C, kh, kw")
+    _check_dimensions("the kernels", kernels, "O, C, kh, kw")
     return torch.stack(
         [corr2d_multi_in(x, kernel, stride=stride, padding=padding, dilation=dilation) for kernel in kernels]
     )
@@ -214,62 +182,17 @@ def corr2d_1x1(x: Tensor, kernels: Tensor) -> Tensor:
     Raises:
         ValueError: wrong dimensions, kernels larger than 1x1, or different numbers of channels.
     """
-    need_dimensions("the input", x, "C, H, W")
-    need_dimensions("the kernels", kernels, "O, C, 1, 1")
+    _check_dimensions("the input", x, "C, H, W")
+    _check_dimensions("the kernels", kernels, "O, C, 1, 1")
     channels, height, width = x.shape
     if kernels.shape[1:] != (channels, 1, 1):
         raise ValueError(
-            f"kernels for an input {tuple(x.shape)} must have the shape (O, {channels}, 1, 1),"
-            f" got {tuple(kernels.shape)}"
+            f"kernels for an input {tuple(x.shape)} must have the shape (O, {channels}, 1, 1), got "
+            f"{tuple(kernels.shape)}"
         )
     pixels = x.reshape(channels, height * width)  # (C, H, W) -> (C, H W)
     matrix = kernels.reshape(len(kernels), channels)  # (O, C, 1, 1) -> (O, C)
     return (matrix @ pixels).reshape(len(kernels), height, width)
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """How a loss changes with the kernel (kh, kw) and with the input (H, W) of a cross-correlation."""
-
-    kernel: Tensor
-    x: Tensor
-
-
-def corr2d_backward(
-    x: Tensor, kernel: Tensor, upstream: Tensor, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1
-) -> Gradients:
-    """Carry the gradient of a loss back through `corr2d(x, kernel)`.
-
-    For the kernel it is the input correlated with `upstream`, in which stride and dilation have changed places. For
-    the input it is `upstream`, spread out by the stride and framed with zeros, convolved with the kernel.
-
-    Args:
-        x: (H, W).
-        kernel: (kh, kw).
-        upstream: the loss's gradient for the output, (OH, OW).
-        stride, padding, dilation: of the cross-correlation.
-
-    Raises:
-        ValueError: wrong dimensions, or a kernel that does not fit into the input.
-    """
-    need_dimensions("the upstream gradient", upstream, "OH, OW")
-    (kh, kw), (ph, pw), (dh, dw) = kernel.shape, pair(padding), pair(dilation)
-    # The last windows may end before the input does: rows and columns that none of them reads come out as surplus.
-    for_kernel = corr2d(x, upstream, stride=dilation, padding=padding, dilation=stride)[:kh, :kw]
-    frame = (dh * (kh - 1), dw * (kw - 1))
-    reached = conv2d(spread(upstream, stride), kernel, padding=frame, dilation=dilation)
-    height, width = x.shape
-    for_padded = upstream.new_zeros(height + 2 * ph, width + 2 * pw)
-    for_padded[: reached.shape[0], : reached.shape[1]] = reached
-    return Gradients(kernel=for_kernel, x=for_padded[ph : ph + height, pw : pw + width])
-
-
-def spread(values: Tensor, stride: Size) -> Tensor:
-    """Values (h, w) with `stride - 1` zeros between neighbors: (sh (h - 1) + 1, sw (w - 1) + 1)."""
-    (height, width), (sh, sw) = values.shape, pair(stride)
-    result = torch.zeros(sh * (height - 1) + 1, sw * (width - 1) + 1, dtype=values.dtype, device=values.device)
-    result[::sh, ::sw] = values
-    return result
 
 
 def pool2d(
@@ -280,16 +203,16 @@ def pool2d(
     stride: Size | None = None,
     padding: Size = 0,
 ) -> Tensor:
-    """The largest value, or the mean, of each window; every channel on its own.
+    """The maximum or the mean of each window, channel by channel.
 
-    Padding is -inf for `max`, so that it never wins, and zeros that count for `average`, as in torch.
+    Padding is -inf for `max`, so that it is never the maximum, and zeros that count for `average`, as in torch.
 
     Args:
         x: floating point, (H, W) or (C, H, W).
         kernel_size: of the window, one number or (kh, kw).
         mode: "max" or "average".
-        stride: the window's own size if not given, so that windows touch and do not overlap.
-        padding: at most half the window, so that no window lies in the padding alone.
+        stride: the size of the window by default, so that windows do not overlap.
+        padding: at most half the window, so that no window covers padding only.
 
     Returns:
         (OH, OW) or (C, OH, OW).
@@ -299,7 +222,7 @@ def pool2d(
     """
     if x.ndim == 3:
         return torch.stack([pool2d(channel, kernel_size, mode=mode, stride=stride, padding=padding) for channel in x])
-    (kh, kw), (ph, pw) = pair(kernel_size), pair(padding)
+    (kh, kw), (ph, pw) = _pair(kernel_size), _pair(padding)
     if x.ndim != 2:
         raise ValueError(f"the input must have the shape (H, W) or (C, H, W), got {tuple(x.shape)}")
     if not x.is_floating_point():
@@ -309,104 +232,61 @@ def pool2d(
     if 2 * ph > kh or 2 * pw > kw:
         raise ValueError(f"padding {(ph, pw)} is more than half of the window {(kh, kw)}")
     fill = -torch.inf if mode == "max" else 0.0
-    windows = slide(x, (kh, kw), stride=(kh, kw) if stride is None else stride, padding=padding, fill=fill)
-    return torch.stack(
-        [torch.stack([window.max() if mode == "max" else window.mean() for window in row]) for row in windows]
-    )
-
-
-Kernel = tuple[tuple[float, ...], ...]
-
-EDGE: Kernel = ((1, -1),)
-"""The difference of two neighbors: where white becomes black it gives 1, the other way round -1."""
-
-SOBEL: Kernel = ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))
-"""Vertical edges: what is on the right minus what is on the left (Sobel and Feldman, 1968)."""
-
-SOBEL_ROWS: Kernel = ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
-"""Horizontal edges: what is below minus what is above."""
-
-BLUR: Kernel = ((1 / 16, 2 / 16, 1 / 16), (2 / 16, 4 / 16, 2 / 16), (1 / 16, 2 / 16, 1 / 16))
-"""A mean that weighs the middle most, after the binomial coefficients; it adds up to one."""
-
-SHARPEN: Kernel = ((0, -1, 0), (-1, 5, -1), (0, -1, 0))
-"""A pixel, plus how much it differs from its four neighbors."""
-
-EMBOSS: Kernel = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
-"""A pixel, plus the slope toward the lower right: as if light came from the side."""
-
-CLASSIC: Mapping[str, Kernel] = MappingProxyType(
-    {
-        "vertical edges": SOBEL,
-        "horizontal edges": SOBEL_ROWS,
-        "blur": BLUR,
-        "sharpen": SHARPEN,
-        "emboss": EMBOSS,
-    }
-)
-"""What a kernel does -> the kernel."""
+    positions = window_positions(x, (kh, kw), stride=(kh, kw) if stride is None else stride, padding=padding, fill=fill)
+    return _output(positions, [each.patch.max() if mode == "max" else each.patch.mean() for each in positions])
 
 
 @dataclass(frozen=True)
-class Descended:
-    """Where the descent is after `step` steps: the loss with this kernel, and a copy of the kernel."""
+class Gradients:
+    """The gradients of a loss with respect to the kernel (kh, kw) and the input (H, W) of a cross-correlation."""
 
-    step: int
-    loss: float
     kernel: Tensor
+    x: Tensor
 
 
-def descend(
-    predict: Callable[[], Tensor], kernel: Tensor, target: Tensor, *, rate: float, steps: int
-) -> Iterator[Descended]:
-    """Change a kernel, step by step, so that a prediction comes nearer to a target.
+def corr2d_backward(
+    x: Tensor, kernel: Tensor, upstream: Tensor, *, stride: Size = 1, padding: Size = 0, dilation: Size = 1
+) -> Gradients:
+    """Backpropagate through `corr2d(x, kernel)` (Dumoulin and Visin, "A guide to convolution arithmetic", 2016).
 
-    The loss is the sum of squared differences. Each step takes away `rate` times its gradient.
-
-    Args:
-        predict: what the kernel makes of the input, in the shape of `target`.
-        kernel: a leaf that requires gradients; it is changed in place.
-        target: what should come out.
-        rate: the learning rate.
-        steps: how many to take.
-
-    Yields:
-        `steps + 1` times: at the start, then after each step.
-    """
-    for step in range(steps + 1):
-        loss = (predict() - target).square().sum()
-        yield Descended(step, loss.item(), kernel.detach().clone())
-        (gradient,) = torch.autograd.grad(loss, kernel)
-        with torch.no_grad():
-            kernel -= rate * gradient
-
-
-def steady_rate(x: Tensor, window: tuple[int, int]) -> float:
-    """The learning rate at which descent on the squared difference of `corr2d(x, kernel)` is fastest.
-
-    The loss is a bowl whose curvatures are twice the eigenvalues of `P^T P`, with the patches of x as the rows of P.
-    The rate that shrinks the flattest and the steepest direction alike is 2 / (flattest + steepest) (Polyak, 1964).
-    Directions in which the bowl is flat altogether, because x never shows them, do not count.
+    dL/dK is the input cross-correlated with `upstream`, with stride and dilation exchanged. dL/dX is `upstream`,
+    dilated by the stride and padded with zeros, convolved with the kernel.
 
     Args:
         x: (H, W).
-        window: (kh, kw) of the kernel.
+        kernel: (kh, kw).
+        upstream: dL/dY, (OH, OW).
+        stride: of the cross-correlation; so for `padding` and `dilation`.
+        padding: see `stride`.
+        dilation: see `stride`.
 
-    Returns:
-        The rate; 0 if x is zero under every window, so that nothing can be learned from it.
+    Raises:
+        ValueError: wrong dimensions, or a kernel that does not fit into the input.
     """
-    patches = torch.stack([stop.window.reshape(-1) for stop in stops(x, window)])  # (OH OW, kh kw)
-    curvatures = 2 * torch.linalg.eigvalsh(patches.T @ patches)
-    steepest = curvatures.max().item()
-    seen = curvatures[curvatures > steepest * 1e-9]
-    return 2 / (seen.min().item() + steepest) if len(seen) else 0.0
+    _check_dimensions("the upstream gradient", upstream, "OH, OW")
+    (kh, kw), (ph, pw), (dh, dw) = kernel.shape, _pair(padding), _pair(dilation)
+    # Rows and columns after the last window are never read; they would extend the result beyond (kh, kw).
+    for_kernel = corr2d(x, upstream, stride=dilation, padding=padding, dilation=stride)[:kh, :kw]
+    full = conv2d(dilate(upstream, stride), kernel, padding=(dh * (kh - 1), dw * (kw - 1)), dilation=dilation)
+    height, width = x.shape
+    for_padded = upstream.new_zeros(height + 2 * ph, width + 2 * pw)
+    for_padded[: full.shape[0], : full.shape[1]] = full
+    return Gradients(kernel=for_kernel, x=for_padded[ph : ph + height, pw : pw + width])
+
+
+def dilate(values: Tensor, factor: Size) -> Tensor:
+    """Put `factor - 1` zeros between neighbors: (h, w) -> (fh (h - 1) + 1, fw (w - 1) + 1)."""
+    (height, width), (fh, fw) = values.shape, _pair(factor)
+    result = values.new_zeros(fh * (height - 1) + 1, fw * (width - 1) + 1)
+    result[::fh, ::fw] = values
+    return result
 
 
 class Conv2D(nn.Module):
     """Cross-correlation plus bias: (N, C, H, W) -> (N, O, OH, OW).
 
-    `weight` is (O, C, kh, kw) and `bias` (O,), named and laid out as in `torch.nn.Conv2d`. Both start uniform
-    within +-1 / sqrt(C kh kw).
+    `weight` is (O, C, kh, kw) and `bias` is (O,), as in `torch.nn.Conv2d`. Both are initialized uniformly within
+    +-1 / sqrt(C kh kw).
     """
 
     def __init__(
@@ -421,25 +301,89 @@ class Conv2D(nn.Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        kh, kw = pair(kernel_size)
+        kh, kw = _pair(kernel_size)
         bound = 1 / math.sqrt(in_channels * kh * kw)
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kh, kw).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """One feature map per kernel, for each image.
+        """One feature map for each kernel and image.
 
         Raises:
             ValueError: wrong dimensions or number of channels, or a kernel that does not fit.
         """
-        need_dimensions("the input", x, "N, C, H, W")
-        maps = torch.stack(
-            [
-                corr2d_multi_in_out(
-                    image, self.weight, stride=self.stride, padding=self.padding, dilation=self.dilation
-                )
-                for image in x
-            ]
-        )
+        _check_dimensions("the input", x, "N, C, H, W")
+        settings = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        maps = torch.stack([corr2d_multi_in_out(image, self.weight, **settings) for image in x])
         return maps if self.bias is None else maps + self.bias[:, None, None]  # (O, 1, 1) over (N, O, OH, OW)
+
+
+@dataclass(frozen=True)
+class DescentStep:
+    """The state of gradient descent after `step` steps: the loss, and a copy of the kernel."""
+
+    step: int
+    loss: float
+    kernel: Tensor
+
+
+def gradient_descent(
+    predict: Callable[[], Tensor], kernel: Tensor, target: Tensor, *, learning_rate: float, steps: int
+) -> Iterator[DescentStep]:
+    """Minimize the sum of squared differences between a prediction and a target: K = K - learning_rate dL/dK.
+
+    Args:
+        predict: computes the prediction from the kernel, in the shape of `target`.
+        kernel: a leaf that requires gradients; changed in place.
+        target: the wanted output.
+        learning_rate: step size.
+        steps: number of steps.
+
+    Yields:
+        `steps + 1` states: the initial one, and one after each step.
+    """
+    for step in range(steps + 1):
+        loss = (predict() - target).square().sum()
+        yield DescentStep(step, loss.item(), kernel.detach().clone())
+        (gradient,) = torch.autograd.grad(loss, kernel)
+        with torch.no_grad():
+            kernel -= learning_rate * gradient
+
+
+def optimal_learning_rate(x: Tensor, window: tuple[int, int]) -> float:
+    """The learning rate with which `gradient_descent` on `corr2d(x, kernel)` converges fastest.
+
+    The loss is quadratic; its curvatures are twice the eigenvalues of `P^T P`, where the rows of P are the patches of
+    x. The best rate is 2 / (smallest + largest curvature) (Polyak, 1964). Directions without curvature do not count:
+    no patch of x depends on them.
+
+    Args:
+        x: (H, W).
+        window: (kh, kw) of the kernel.
+
+    Returns:
+        The rate, or 0 if all patches of x are zero, so that nothing can be learned.
+    """
+    patches = torch.stack([position.patch.reshape(-1) for position in window_positions(x, window)])  # (OH OW, kh kw)
+    curvatures = 2 * torch.linalg.eigvalsh(patches.T @ patches)
+    largest = curvatures.max().item()
+    nonzero = curvatures[curvatures > largest * 1e-9]
+    return 2 / (nonzero.min().item() + largest) if len(nonzero) else 0.0
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    """(height, width) of a size."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def _check_dimensions(name: str, value: Tensor, letters: str) -> None:
+    """Raise ValueError unless `value` has one dimension for each letter of, say, "C, H, W"."""
+    if value.ndim != len(letters.split(", ")):
+        raise ValueError(f"{name} must have the shape ({letters}), got {tuple(value.shape)}")
+
+
+def _output(positions: list[WindowPosition], values: list[Tensor]) -> Tensor:
+    """One number for each position, as a matrix (OH, OW)."""
+    height, width = (last + 1 for last in positions[-1].output)
+    return torch.stack(values).reshape(height, width)

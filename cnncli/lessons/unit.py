@@ -1,71 +1,202 @@
-"""`unit --why`: back from a unit to the pixels, layer by layer, along the largest contributions."""
+"""`unit`: one number inside a trained network, computed by hand; with `--why`, its largest contributions.
 
-from collections.abc import Callable, Mapping, Sequence
+Letters: C channels, (H, W) image, (kh, kw) kernel.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor, nn
+import typer
 
-from cnncli.config.network import INPUT, Node
 from cnncli.errors import UsageError
 from cnncli.layers import format_shape
-from cnncli.layers.trace import (
-    EPSILON,
-    Activated,
-    Biased,
-    Combined,
-    Normalized,
-    Patch,
-    Stage,
-    Term,
-    Trace,
-    Unit,
-    trace_unit,
+from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Stage, Term, Trace, Unit
+from cnncli.lessons.notation import decimals_for, format_fixed, format_size, grid, operand
+from cnncli.lessons.numbers import read_pair
+from cnncli.lessons.page import (
+    Block,
+    Figures,
+    Formula,
+    Grid,
+    Heading,
+    Heatmap,
+    Operator,
+    Page,
+    Pair,
+    Paragraph,
+    Step,
+    Table,
+    TryNext,
 )
-from cnncli.lessons.notation import by, decimals_for, fixed, grid, operand
-from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Page, Picture, Prose, Sign, Step, Table, TryNext
-from cnncli.run import InputImage, Run
+from cnncli.lessons.topic import NETWORKS, AtOption, DataDirOption, ImageOption, InvertOption, Topic
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from cnncli.config.network import Node
+    from cnncli.run import InputImage, Run
+
+_log = logging.getLogger(__name__)
+
+_INPUT = "input"
 _DIGITS = 5
-MOST_DECIMALS = 4
+_MAX_DECIMALS = 4
+_MAX_TERMS = 10
+"""Terms of a unit without a kernel that are listed."""
+_PATH_TERMS = 3
+"""Terms listed for each layer on the path back to the pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedUnit(Topic):
+    """One number inside a trained network: its patch, kernel, sums, bias and activation.
+
+    Examples:
+
+      cnncli explain unit runs/lenet5-20260131-120000 --layer conv2 --filter 3 --at 5,7 --image 12
+
+      cnncli explain unit runs/lenet5-20260131-120000 --layer logits1 --filter 7 --image my.png --why
+    """
+
+    name = "unit"
+    group = NETWORKS
+
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
+    layer: Annotated[str, typer.Option("--layer", metavar="NAME", help="Name of a layer, as in the table of inspect.")]
+    filter: Annotated[
+        int, typer.Option("--filter", min=0, metavar="N", help="Number of the feature map, or of the unit.")
+    ] = 0
+    at: AtOption = None
+    image: ImageOption = "0"
+    why: Annotated[bool, typer.Option("--why", help="Follow the largest contributions back to the pixels.")] = False
+    invert: InvertOption = False
+    data_dir: DataDirOption = Path("data")
+
+    def page(self) -> Page:
+        """See `Topic`."""
+        opened, shown = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
+        node = opened.node(self.layer)
+        chosen = choose_unit(node, self.filter, self.at)
+        return (path_page if self.why else unit_page)(opened, node, chosen, shown)
+
+
+def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> tuple[Run, InputImage]:
+    """A finished run, and the image that its network gets.
+
+    Raises:
+        RunError, DataError: the run or its data set cannot be used.
+        UsageError: there is no such image.
+    """
+    from cnncli.run import load_run
+
+    if invert and image.isdecimal():
+        raise UsageError("--invert is for image files of your own", remedy="leave it out for test images")
+    run = load_run(path, data_dir=data_dir)
+    shown = run.input_image(image, invert=invert)
+    for note in shown.notes:
+        _log.info(note)
+    return run, shown
+
+
+def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:
+    """The unit that `--filter` and `--at` name.
+
+    Raises:
+        UsageError: there is no such unit, or `--at` is missing or superfluous.
+    """
+    channels, *size = node.shape
+    if filter_ >= channels:
+        name = "feature maps" if size else "units"
+        raise UsageError(f"--filter: {node.name} has {channels} {name}, 0 to {channels - 1}")
+    if not size:
+        if at is not None:
+            raise UsageError(f"--at: the units of {node.name} have no position", remedy="leave --at out")
+        return Unit((filter_,))
+    if at is None:
+        raise UsageError(
+            f"--at is missing: {node.name} has feature maps of {format_size(size)}", remedy="such as --at 0,0"
+        )
+    row, column = read_pair(at, option="--at", minimum=0)
+    if row >= size[0] or column >= size[1]:
+        raise UsageError(
+            f"--at: the feature maps of {node.name} are {format_size(size)}, so there is no unit at {row},{column}",
+            remedy=f"--at takes a row from 0 to {size[0] - 1} and a column from 0 to {size[1] - 1}",
+        )
+    return Unit((filter_, row, column))
 
 
 @dataclass(frozen=True, eq=False)
-class Worked:
-    """A unit worked out by hand, and what the network computed at the same stages (None where it shows nothing)."""
+class ComputedUnit:
+    """A unit computed by hand, and by the network.
+
+    Attributes:
+        node: its layer.
+        unit: its index.
+        trace: the computation by hand, stage by stage.
+        by_network: the number of the network for each stage, or None where the network has no such number.
+    """
 
     node: Node
     unit: Unit
     trace: Trace
-    computed: tuple[float | None, ...]
+    by_network: tuple[float | None, ...]
+
+    @property
+    def decimals(self) -> int:
+        """How many decimals to show: about five digits of the largest number.
+
+        The network computes in single precision. Where its number and ours round differently, one decimal less or
+        more usually makes them equal. A real difference stays visible.
+        """
+        trace = self.trace
+        largest = max(abs(each) for each in (*(s.value for s in trace.stages), *(t.amount for t in trace.terms)))
+        usual = min(_MAX_DECIMALS, decimals_for(largest, _DIGITS))
+        for decimals in (usual, max(0, usual - 1), usual + 1):
+            if all(
+                network is None or format_fixed(stage.value, decimals) == format_fixed(network, decimals)
+                for stage, network in zip(trace.stages, self.by_network, strict=True)
+            ):
+                return decimals
+        return usual
+
+    @property
+    def strongest_terms(self) -> list[Term]:
+        """The terms, those that contribute most to the sum first."""
+        sign = 1 if sum(term.amount for term in self.trace.terms) >= 0 else -1
+        return sorted(self.trace.terms, key=lambda term: -sign * term.amount)
 
 
-def work_out(run: Run, seen: InputImage, node: Node, unit: Unit) -> Worked:
-    """Trace a unit, and watch the network compute it."""
+def compute_unit(run: Run, image: InputImage, node: Node, unit: Unit) -> ComputedUnit:
+    """Compute a unit from the input of its layer, by hand and with the layer's own module."""
+    import torch
+
     module = run.model.layer(node)
     with torch.inference_mode():
-        values = run.model.outputs(seen.image[None], node.inputs)
+        values = run.model.outputs(image.image[None], node.inputs)
         inputs = [values[name] for name in node.inputs]
-        parts = _parts(module, inputs)
-    sums = parts.get("conv", parts.get("linear"))
-    trace = trace_unit(
-        node.layer, [each[0] for each in inputs], module.state_dict(), unit, sums=None if sums is None else sums[0]
+        outputs = _outputs_of_parts(module, inputs)
+    sums = outputs.get("conv", outputs.get("linear"))
+    trace = node.layer.trace(
+        [each[0] for each in inputs], module.state_dict(), unit, before_norm=None if sums is None else sums[0]
     )
-    computed = tuple(None if part is None else part[0][unit.index].item() for part in _by_stage(trace.stages, parts))
-    return Worked(node, unit, trace, computed)
+    by_network = tuple(
+        None if output is None else output[0][unit.index].item() for output in _outputs_of_stages(trace.stages, outputs)
+    )
+    return ComputedUnit(node, unit, trace, by_network)
 
 
-def _parts(module: nn.Module, inputs: list[Tensor]) -> Mapping[str, Tensor]:
-    """What the module and each of its named parts put out, as the network runs them."""
+def _outputs_of_parts(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
+    """The outputs of a module, under the empty name, and of its named parts."""
     outputs: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(part: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-            outputs[name] = output
-
-        return hook
-
-    handles = [part.register_forward_hook(keep(name)) for name, part in module.named_children()]
+    handles = [
+        part.register_forward_hook(lambda _part, _inputs, output, name=name: outputs.__setitem__(name, output))
+        for name, part in module.named_children()
+    ]
     try:
         outputs[""] = module(*inputs)
     finally:
@@ -74,83 +205,42 @@ def _parts(module: nn.Module, inputs: list[Tensor]) -> Mapping[str, Tensor]:
     return outputs
 
 
-def _by_stage(stages: tuple[Stage, ...], parts: Mapping[str, Tensor]) -> list[Tensor | None]:
-    """For each stage the network's own numbers: the last stage is the layer's, those before have parts of their own."""
+def _outputs_of_stages(stages: Sequence[Stage], outputs: Mapping[str, Tensor]) -> list[Tensor | None]:
+    """The network's output for each stage; the sum without the bias is none."""
     found: list[Tensor | None] = []
     for i, stage in enumerate(stages):
-        follows_bias = i + 1 < len(stages) and isinstance(stages[i + 1], Biased)
         if i == len(stages) - 1:
-            found.append(parts[""])
+            found.append(outputs[""])
         elif isinstance(stage, Normalized):
-            found.append(parts["norm"])
+            found.append(outputs["norm"])
         else:
-            found.append(None if follows_bias else parts.get("conv", parts.get("linear")))
+            before_bias = isinstance(stages[i + 1], Biased)
+            found.append(None if before_bias else outputs.get("conv", outputs.get("linear")))
     return found
 
 
-def find_unit(node: Node, filter_: int, at: tuple[int, int] | None) -> Unit:
-    """The unit that `--filter` and `--at` name.
-
-    Raises:
-        UsageError: there is none, or `--at` is missing or too much.
-    """
-    channels, *size = node.shape
-    if filter_ >= channels:
-        what = "feature maps" if size else "numbers"
-        raise UsageError(f"--filter: {node.name} has {channels} {what}, 0 to {channels - 1}")
-    if not size:
-        if at is not None:
-            raise UsageError(f"--at: {node.name} is a row of numbers without places", remedy="leave --at out")
-        return Unit((filter_,))
-    if at is None:
-        raise UsageError(f"--at is missing: {node.name} makes maps of {by(size)}", remedy="such as --at 0,0")
-    if at[0] >= size[0] or at[1] >= size[1]:
-        raise UsageError(
-            f"--at: the maps of {node.name} are {by(size)}, so there is nothing at {at[0]},{at[1]}",
-            remedy=f"--at takes a row from 0 to {size[0] - 1} and a column from 0 to {size[1] - 1}",
-        )
-    return Unit((filter_, at[0], at[1]))
-
-
-def decimals_of(worked: Worked) -> int:
-    """How many decimals to show: about five digits of the largest number on the way.
-
-    The network computes in single precision. Where a number lies on the edge between two last digits, one decimal less
-    or more is off the edge. A real difference between ours and the network's stays, and shows.
-    """
-    trace = worked.trace
-    largest = max(abs(each) for each in (*(s.value for s in trace.stages), *(t.amount for t in trace.terms)))
-    usual = min(MOST_DECIMALS, decimals_for(largest, _DIGITS))
-    for decimals in (usual, max(0, usual - 1), usual + 1):
-        if all(
-            network is None or fixed(stage.value, decimals) == fixed(network, decimals)
-            for stage, network in zip(trace.stages, worked.computed, strict=True)
-        ):
-            return decimals
-    return usual
-
-
-_TERMS = 10
-"""Products of a fully connected layer that are told one by one."""
-
-
-def unit_page(run: Run, node: Node, unit: Unit, seen: InputImage) -> Page:
+def unit_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
     """The page about one unit of a trained network."""
-    worked = work_out(run, seen, node, unit)
-    decimals = decimals_of(worked)
-    kind = f"{node.name} ({node.layer.word()})"
+    computed = compute_unit(run, image, node, unit)
+    inputs = " and ".join(
+        f"{name} ({format_shape(shape)})" for name, shape in zip(node.inputs, node.input_shapes, strict=True)
+    )
     return Page(
-        f"Unit: {node.name}, {place(unit, of=node.name)}",
+        f"Unit: {node.name}, {_name(unit, node.name)}",
         (
-            Prose(f"One number of {kind} in {run.path}, for {seen.name}. {_shapes(node)}"),
-            where(run, seen, node, unit),
-            *_figures(worked, decimals),
-            Heading("From the sum to the answer"),
-            *_stages(worked, decimals),
+            Paragraph(
+                f"One unit of {node.name} ({node.layer.type}) in {run.path}, for {image.name}. The layer reads "
+                f"{inputs} and outputs {format_shape(node.shape)}."
+            ),
+            _receptive_field(run, image, node, unit),
+            *_inputs(computed),
+            Heading("From the sum to the output"),
+            *(Formula(line) for line in _stage_lines(computed)),
+            _comparison(computed),
             TryNext(
                 (
-                    f"explain unit {run.argument} {options_of(node, unit)} --image {seen.argument} --why",
-                    f"explain feature-maps --run {run.argument} --image {seen.argument}",
+                    f"explain unit {run.argument} {_options(node, unit)} --image {image.argument} --why",
+                    f"explain feature-maps --run {run.argument} --image {image.argument}",
                     f"inspect {run.argument}/resolved.yaml",
                 )
             ),
@@ -158,79 +248,74 @@ def unit_page(run: Run, node: Node, unit: Unit, seen: InputImage) -> Page:
     )
 
 
-def place(unit: Unit, *, of: str) -> str:
-    """`filter 3 at row 5, column 7`, or `number 3`, of the layer called `of`; the picture has channels."""
+def _name(unit: Unit, layer: str) -> str:
+    """`filter 3 at row 5, column 7`, or `unit 3`; a channel of the input is no filter."""
     if len(unit.index) == 1:
-        return f"number {unit.channel}"
-    kind = "channel" if of == INPUT else "filter"
+        return f"unit {unit.channel}"
+    kind = "channel" if layer == _INPUT else "filter"
     return f"{kind} {unit.channel} at row {unit.index[1]}, column {unit.index[2]}"
 
 
-def options_of(node: Node, unit: Unit) -> str:
+def _options(node: Node, unit: Unit) -> str:
     """The options of `explain unit` that name a unit."""
     at = f" --at {unit.index[1]},{unit.index[2]}" if len(unit.index) > 1 else ""
     return f"--layer {node.name} --filter {unit.channel}{at}"
 
 
-def _shapes(node: Node) -> str:
-    inputs = " and ".join(
-        f"{name} ({format_shape(shape)})" for name, shape in zip(node.inputs, node.input_shapes, strict=True)
-    )
-    return f"It reads {inputs} and makes {format_shape(node.shape)}."
-
-
-def where(run: Run, seen: InputImage, node: Node, unit: Unit) -> Block:
-    """The picture with a box around what the unit sees of it."""
-    fields = run.fields(node)
-    places = unit.index[1:] or (0, 0)
+def _receptive_field(run: Run, image: InputImage, node: Node, unit: Unit) -> Figures:
+    """The image with a box around the receptive field of the unit."""
     rows, columns = (
-        axis.interval(position if len(axis.seen) > 1 else 0) for axis, position in zip(fields.axes, places, strict=True)
+        axis.interval(position if len(axis.masks) > 1 else 0)
+        for axis, position in zip(run.receptive_fields(node).axes, unit.index[1:] or (0, 0), strict=True)
     )
-    return Figures(
-        (
-            Picture(
-                values=seen.picture.double().mean(dim=0).numpy(),
-                title="the picture; v and > mark what the unit sees",
-                rows=rows,
-                columns=columns,
-            ),
+    return _boxed(image, "image; v and > mark the receptive field of the unit", rows, columns)
+
+
+def _boxed(image: InputImage, title: str, rows: Pair | None, columns: Pair | None) -> Figures:
+    values = image.picture.double().mean(dim=0).numpy()  # (C, H, W) -> (H, W)
+    return Figures((Heatmap(values=values, title=title, rows=rows, columns=columns),))
+
+
+def _inputs(computed: ComputedUnit) -> list[Block]:
+    """What the unit reads: a patch and a kernel for each channel, the patch of a pooling layer, or a list of terms."""
+    patches, source = computed.trace.patches, computed.node.inputs[0]
+    if not patches:
+        terms = sorted(computed.trace.terms, key=lambda term: -abs(term.amount))
+        return [_terms_table(computed, terms, _MAX_TERMS)]
+    if patches[0].kernel is None:
+        (patch,) = patches
+        is_small = max(patch.values.shape) <= 8
+        figure = (
+            _patch_grid(patch, computed.decimals)
+            if is_small
+            else Heatmap(values=patch.values.numpy(), title="patch", signed=True)
         )
-    )
+        return [Step(f"channel {patch.channel}{_extent(patch)}", (Figures((figure,)),))]
+    text = "For each input channel, the patch under the kernel, and the sum of the products."
+    if any(None in (*patch.rows, *patch.columns) for patch in patches):
+        text += " Dots are positions outside the input; they count as zeros."
+    if source == _INPUT:
+        text += " The network gets a normalized image: these are its numbers."
+    return [Paragraph(text), *(_patch_and_kernel(patch, source, computed.decimals) for patch in patches)]
 
 
-def _figures(worked: Worked, decimals: int) -> list[Block]:
-    """What the unit reads: patches with their kernels, or a list of numbers."""
-    trace = worked.trace
-    if not trace.patches:
-        largest_first = sorted(trace.terms, key=lambda term: -abs(term.amount))
-        return [reads_table(worked, largest_first, _TERMS, decimals)]
-    if trace.patches[0].kernel is None:
-        return [_pool_patch(trace.patches[0], decimals)]
-    name = worked.node.inputs[0]
-    dots = "Each channel of the input below the kernel, and the sum of their products."
-    if any(None in (*patch.rows, *patch.columns) for patch in trace.patches):
-        dots += " Dots are places without a number: they count as zeros."
-    normalized = " The picture is normalized: these are the numbers that the network gets." if name == INPUT else ""
-    return [Prose(dots + normalized), *(_convolved(patch, name, decimals) for patch in trace.patches)]
-
-
-def _convolved(patch: Patch, name: str, decimals: int) -> Block:
+def _patch_and_kernel(patch: Patch, source: str, decimals: int) -> Step:
     assert patch.kernel is not None
-    shown = decimals if patch.values.shape[1] <= 4 else min(decimals, 3)
+    shown = decimals if patch.values.shape[1] <= 4 else min(decimals, 3)  # a wide patch has little room
     return Step(
-        f"{name}, channel {patch.channel}{_span(patch)}",
+        f"{source}, channel {patch.channel}{_extent(patch)}",
         (
-            Figures((patch_grid(patch, shown), Sign("*"), grid(patch.kernel, "kernel", decimals=shown))),
-            Formula(f"sum of products = {fixed(patch.total, decimals)}"),
+            Figures((_patch_grid(patch, shown), Operator("*"), grid(patch.kernel, "kernel", decimals=shown))),
+            Formula(f"sum of products = {format_fixed(patch.total, decimals)}"),
         ),
     )
 
 
-def patch_grid(patch: Patch, decimals: int) -> Grid:
-    """The numbers of a patch, with dots where there are none."""
+def _patch_grid(patch: Patch, decimals: int) -> Grid:
+    """The numbers of a patch, with dots outside the input."""
     cells = tuple(
         tuple(
-            "." if row is None or column is None else fixed(patch.values[a, b].item(), decimals)
+            "." if row is None or column is None else format_fixed(patch.values[a, b].item(), decimals)
             for b, column in enumerate(patch.columns)
         )
         for a, row in enumerate(patch.rows)
@@ -238,48 +323,37 @@ def patch_grid(patch: Patch, decimals: int) -> Grid:
     return Grid(cells=cells, title="patch")
 
 
-def _span(patch: Patch) -> str:
-    """Where the patch is in its channel."""
+def _extent(patch: Patch) -> str:
+    """`, rows 0 to 2, columns 4 to 6`."""
     rows, columns = ([each for each in axis if each is not None] for axis in (patch.rows, patch.columns))
     if not rows or not columns:
         return ", padding only"
     return f", rows {min(rows)} to {max(rows)}, columns {min(columns)} to {max(columns)}"
 
 
-def _pool_patch(patch: Patch, decimals: int) -> Block:
-    title = f"channel {patch.channel}{_span(patch)}"
-    if max(patch.values.shape) > 8:
-        return Step(title, (Figures((Picture(values=patch.values.numpy(), title="patch", signed=True),)),))
-    return Step(title, (Figures((patch_grid(patch, decimals),)),))
-
-
-def reads_table(worked: Worked, terms: Sequence[Term], most: int, decimals: int) -> Table:
-    """The first `most` of the numbers that a unit reads, what they are multiplied by, and the others together."""
+def _terms_table(computed: ComputedUnit, terms: Sequence[Term], most: int) -> Table:
+    """The first terms, each an input number times its weight, and the sum of the others."""
+    inputs, decimals = computed.node.inputs, computed.decimals
     rows = [
         (
-            f"{worked.node.inputs[term.source]}, {place(term.unit, of=worked.node.inputs[term.source])}",
-            *(fixed(each, decimals) for each in (term.value, term.weight, term.amount)),
+            f"{inputs[term.source]}, {_name(term.unit, inputs[term.source])}",
+            *(format_fixed(each, decimals) for each in (term.value, term.weight, term.amount)),
         )
         for term in terms[:most]
     ]
-    if left := terms[most:]:
-        rows.append((f"the other {len(left):,}", "", "", fixed(sum(term.amount for term in left), decimals)))
-    return Table(("reads", "number", "x weight", "= product"), tuple(rows))
+    if rest := terms[most:]:
+        rows.append((f"the other {len(rest):,}", "", "", format_fixed(sum(term.amount for term in rest), decimals)))
+    return Table(("input", "value", "x weight", "= product"), tuple(rows))
 
 
-def _stages(worked: Worked, decimals: int) -> list[Block]:
-    """The numbers on the way, and beside them what the network computed."""
-    blocks: list[Block] = [Formula(line) for line in stage_lines(worked.trace, decimals)]
+def _comparison(computed: ComputedUnit) -> Table:
+    """The numbers computed by hand beside those of the network."""
     rows = tuple(
-        (
-            _stage_name(stage),
-            fixed(stage.value, decimals),
-            fixed(network, decimals),
-        )
-        for stage, network in zip(worked.trace.stages, worked.computed, strict=True)
+        (_stage_name(stage), format_fixed(stage.value, computed.decimals), format_fixed(network, computed.decimals))
+        for stage, network in zip(computed.trace.stages, computed.by_network, strict=True)
         if network is not None
     )
-    return [*blocks, Table(("", "by hand", "the network"), rows)]
+    return Table(("", "by hand", "network"), rows)
 
 
 def _stage_name(stage: Stage) -> str:
@@ -287,71 +361,68 @@ def _stage_name(stage: Stage) -> str:
         case Combined():
             return stage.how
         case Biased():
-            return "with bias"
+            return "plus bias"
         case Normalized():
             return "after the norm"
         case Activated():
             return "after the activation"
 
 
-def stage_lines(trace: Trace, decimals: int) -> list[str]:
+def _stage_lines(computed: ComputedUnit) -> list[str]:
     """Each stage as a line of arithmetic."""
+    patches, decimals = computed.trace.patches, computed.decimals
     lines, before = [], 0.0
-    for stage in trace.stages:
-        value = fixed(stage.value, decimals)
+    for stage in computed.trace.stages:
+        value = format_fixed(stage.value, decimals)
         match stage:
-            case Combined() if trace.patches and trace.patches[0].kernel is not None:
-                added = " + ".join(operand(fixed(patch.total, decimals)) for patch in trace.patches)
-                lines.append(f"{stage.how}: {added} = {value}" if len(trace.patches) > 1 else f"{stage.how} = {value}")
             case Combined():
-                lines.append(f"{stage.how} = {value}")
+                sums = [operand(format_fixed(each.total, decimals)) for each in patches if each.kernel is not None]
+                added = f": {' + '.join(sums)}" if len(sums) > 1 else ""
+                lines.append(f"{stage.how}{added} = {value}")
             case Biased():
-                lines.append(f"bias: {fixed(before, decimals)} + {operand(fixed(stage.bias, decimals))} = {value}")
+                bias = operand(format_fixed(stage.bias, decimals))
+                lines.append(f"bias: {format_fixed(before, decimals)} + {bias} = {value}")
             case Normalized():
                 s = stage.scaling
-                mean, variance, weight, bias = (
-                    operand(fixed(each, MOST_DECIMALS)) for each in (s.mean, s.variance, s.weight, s.bias)
+                mean, variance, weight, shift = (
+                    operand(format_fixed(each, _MAX_DECIMALS)) for each in (s.mean, s.variance, s.weight, s.bias)
                 )
                 lines.append(
-                    f"norm: ({fixed(stage.before, decimals)} - {mean}) / sqrt({variance} + {EPSILON:.5f}) "
-                    f"x {weight} + {bias} = {value}"
+                    f"norm: ({format_fixed(stage.before, decimals)} - {mean}) / sqrt({variance} + {EPSILON:.5f}) x "
+                    f"{weight} + {shift} = {value}"
                 )
             case Activated():
-                lines.append(f"{stage.word}({fixed(stage.before, decimals)}) = {value}")
+                lines.append(f"{stage.type}({format_fixed(stage.before, decimals)}) = {value}")
         before = stage.value
     return lines
 
 
-_SHOWN = 3
-"""Contributions told for each layer; the first of them is followed."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Stop:
-    """A unit on the way back, what it reads in the order of what that contributes, and its layer's total."""
-
-    worked: Worked
-    strongest: tuple[Term, ...]
-
-
-def why_page(run: Run, node: Node, unit: Unit, seen: InputImage) -> Page:
-    """The page about where a unit's number comes from."""
-    course, pixel = _back(run, seen, node, unit)
-    last = course[-1].worked
+def path_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
+    """The page about the inputs that contribute most to a unit, layer by layer back to a pixel."""
+    path, pixel = _strongest_path(run, image, node, unit)
+    last = path[-1]
     return Page(
-        f"Why: {node.name}, {place(unit, of=node.name)}",
+        f"Why: {node.name}, {_name(unit, node.name)}",
         (
-            Prose(
-                f"Where does this number come from, for {seen.name}? At each layer the products that the sum is made "
-                "of, largest first in the direction of the sum; the first is followed to the layer before. Other "
-                "inputs contributed as well: this is the strongest path, not the whole story."
+            Paragraph(
+                f"Which inputs contribute most to this unit, for {image.name}? For each layer, the table lists the "
+                "products that make up the sum, those that contribute most first. The path follows the first one to "
+                "the layer before. Other inputs contribute as well: this is the strongest path, and not all of them."
             ),
-            *(_step(stop) for stop in course),
-            Heading("In the picture"),
-            *_ending(run, seen, node, unit, pixel),
+            *(
+                Step(
+                    f"{each.node.name}, {_name(each.unit, each.node.name)}: "
+                    f"{format_fixed(each.trace.value, each.decimals)}",
+                    (_terms_table(each, each.strongest_terms, _PATH_TERMS),),
+                )
+                for each in path
+            ),
+            Heading("In the image"),
+            *_end_of_path(image, pixel),
+            _receptive_field(run, image, node, unit),
             TryNext(
                 (
-                    f"explain unit {run.argument} {options_of(last.node, last.unit)} --image {seen.argument}",
+                    f"explain unit {run.argument} {_options(last.node, last.unit)} --image {image.argument}",
                     f"explain receptive-field {run.argument}/resolved.yaml",
                 )
             ),
@@ -359,56 +430,31 @@ def why_page(run: Run, node: Node, unit: Unit, seen: InputImage) -> Page:
     )
 
 
-def _back(run: Run, seen: InputImage, node: Node, unit: Unit) -> tuple[list[_Stop], Unit | None]:
-    """The units from `unit` down to the first layer, and the pixel at the end; None where nothing contributes."""
+def _strongest_path(run: Run, image: InputImage, node: Node, unit: Unit) -> tuple[list[ComputedUnit], Unit | None]:
+    """The units from `unit` back to the first layer, and the pixel at the end; None where nothing contributes."""
     nodes = {each.name: each for each in run.model.network.nodes}
-    course: list[_Stop] = []
+    path: list[ComputedUnit] = []
     while True:
-        worked = work_out(run, seen, node, unit)
-        strongest = _strongest(worked)
-        course.append(_Stop(worked, strongest))
-        if not strongest or not strongest[0].amount:
-            return course, None
-        source, unit = node.inputs[strongest[0].source], strongest[0].unit
-        if source == INPUT:
-            return course, unit
+        path.append(compute_unit(run, image, node, unit))
+        terms = path[-1].strongest_terms
+        if not terms or not terms[0].amount:
+            return path, None
+        source, unit = node.inputs[terms[0].source], terms[0].unit
+        if source == _INPUT:
+            return path, unit
         node = nodes[source]
 
 
-def _strongest(worked: Worked) -> tuple[Term, ...]:
-    """The terms, those first that push furthest to the side on which their sum is."""
-    side = 1 if sum(term.amount for term in worked.trace.terms) >= 0 else -1
-    return tuple(sorted(worked.trace.terms, key=lambda term: -side * term.amount))
-
-
-def _step(stop: _Stop) -> Block:
-    worked = stop.worked
-    decimals = decimals_of(worked)
-    title = f"{worked.node.name}, {place(worked.unit, of=worked.node.name)}: {fixed(worked.trace.value, decimals)}"
-    return Step(title, (reads_table(worked, stop.strongest, _SHOWN, decimals),))
-
-
-def _ending(run: Run, seen: InputImage, node: Node, unit: Unit, pixel: Unit | None) -> list[Block]:
-    field = where(run, seen, node, unit)
+def _end_of_path(image: InputImage, pixel: Unit | None) -> list[Block]:
     if pixel is None:
-        return [Prose("The path ends here: nothing contributed, every product is 0 or padding."), field]
+        return [Paragraph("The path ends here: nothing contributes, because every product is 0 or padding.")]
     channel, row, column = pixel.index
-    level = int(seen.picture[channel, row, column])
+    which = f", channel {channel}" if len(image.picture) > 1 else ""
     return [
-        Prose(
-            f"The path ends at the pixel in row {row}, column {column}"
-            + (f", channel {channel}" if len(seen.picture) > 1 else "")
-            + f": gray level {level} of 255, which the network gets as {seen.image[pixel.index].item():.4f}."
+        Paragraph(
+            f"The path ends at the pixel in row {row}, column {column}{which}: gray level "
+            f"{int(image.picture[channel, row, column])} of 255, which the network gets as "
+            f"{image.image[pixel.index].item():.4f}."
         ),
-        field,
-        Figures(
-            (
-                Picture(
-                    values=seen.picture.double().mean(dim=0).numpy(),
-                    title="v and > mark that pixel",
-                    rows=(row, row),
-                    columns=(column, column),
-                ),
-            )
-        ),
+        _boxed(image, "image; v and > mark this pixel", (row, row), (column, column)),
     ]

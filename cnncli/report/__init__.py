@@ -1,1 +1,1 @@
-"""A run as one self-contained HTML file."""
+"""The report of a run: one self-contained HTML file."""

@@ -1,4 +1,4 @@
-"""Template, style, script and data as one HTML file that asks nothing of anybody."""
+"""One self-contained HTML file of a template, style sheets, JavaScript modules and data."""
 
 import base64
 import hashlib
@@ -14,59 +14,40 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+_STYLES = ("report.css", "sections.css")
+_ENTRY = "report.js"
+
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:class|const|function) )", re.MULTILINE)
+
 
 def base64_text(content: bytes) -> str:
     """Bytes as base64."""
     return base64.b64encode(content).decode("ascii")
 
 
-def png(pixels: npt.NDArray[np.uint8]) -> str:
-    """A picture, uint8 (H, W) or (H, W, 3), as a PNG in base64."""
-    written = BytesIO()
-    Image.fromarray(pixels).save(written, format="PNG", optimize=True)
-    return base64_text(written.getvalue())
+def webp(picture: Image.Image, *, method: int = 4) -> bytes:
+    """A lossless WebP, half the size of a PNG; a higher `method` (0 to 6) takes longer and gives fewer bytes."""
+    buffer = BytesIO()
+    picture.save(buffer, format="WEBP", lossless=True, quality=75, method=method)
+    return buffer.getvalue()
 
 
-def webp(pixels: npt.NDArray[np.uint8]) -> str:
-    """A picture, uint8 (H, W, 3), without loss in half of what a PNG takes, in base64."""
-    return base64_text(_webp(Image.fromarray(pixels), method=4))
-
-
-def webp_of_png(content: bytes) -> bytes:
-    """A PNG as a WebP of the same pixels, made in milliseconds: a run has hundreds of them."""
-    with Image.open(BytesIO(content)) as picture:
-        return _webp(picture, method=1)
-
-
-def _webp(picture: Image.Image, *, method: int) -> bytes:
-    """Without loss; a higher method takes longer and gives fewer bytes."""
-    written = BytesIO()
-    picture.save(written, format="WEBP", lossless=True, quality=75, method=method)
-    return written.getvalue()
-
-
-def halves(values: npt.NDArray[np.floating]) -> str:
-    """Numbers as IEEE half precision (three digits), little endian, in base64; what is too large is the largest."""
+def float16_text(values: npt.NDArray[np.floating]) -> str:
+    """Numbers in half precision (three digits), little endian, in base64; clipped to the largest finite number."""
     largest = float(np.finfo(np.float16).max)
     clipped = np.where(np.isfinite(values), np.clip(values, -largest, largest), values)
     return base64_text(clipped.astype("<f2").tobytes())
 
 
-_STYLES = ("report.css", "sections.css")
-_SCRIPTS = (
-    *("dom.js", "fields.js", "grid.js", "maps.js", "reading.js", "network.js"),
-    *("curves.js", "steps.js", "confusion.js", "report.js"),
-)
-"""In the order in which each needs those before it."""
-
-
 def document(data: Mapping[str, Any], *, title: str) -> str:
-    """The page.
+    """The HTML of the page.
 
-    Its security policy allows no request, and no script and style but these two: what comes from the user is data,
-    which the script puts into the page as text.
+    Its content security policy allows no request, and no style and script but the two that are inlined. What comes from
+    the user is in the data, which the script inserts as text.
     """
-    style, script = ("".join(map(_asset, names)) for names in (_STYLES, _SCRIPTS))
+    style = "".join(map(_asset, _STYLES))
+    script = bundle(_ENTRY)
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
@@ -76,14 +57,37 @@ def document(data: Mapping[str, Any], *, title: str) -> str:
         "policy": html.escape(policy, quote=False),
         "style": style,
         "script": script,
-        "data": _as_script_data(data),
+        "data": _json_for_script(data),
     }
-    # In one pass: what is put in is not looked at again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _asset("page.html"))
+    # A single pass: braces in what is inserted are not substituted again.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
 
 
-def _as_script_data(data: Mapping[str, Any]) -> str:
-    """JSON that ends no script element, whatever texts it holds."""
+def bundle(entry: str) -> str:
+    """A JavaScript module and all that it imports as one script, each module after those it imports.
+
+    Import statements and the word `export` are removed, so the modules share one scope: no name may be defined at the
+    top of two of them, and none may be renamed by an import.
+    """
+    modules: dict[str, str] = {}
+
+    def add(name: str, importers: tuple[str, ...]) -> None:
+        assert name not in importers, f"circular import: {' -> '.join([*importers, name])}"
+        if name in modules:
+            return
+        source = _asset(name)
+        for imported in _IMPORT.findall(source):
+            add(imported, (*importers, name))
+        modules[name] = _EXPORT.sub("", _IMPORT.sub("", source))
+
+    add(entry, ())
+    script = "\n".join(modules.values())
+    assert not re.search(r"^(import|export)\b", script, re.MULTILINE), "an import or export in another form"
+    return script
+
+
+def _json_for_script(data: Mapping[str, Any]) -> str:
+    """JSON that cannot end the script element it is in."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
@@ -93,5 +97,5 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """How a policy names an inline style or script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    """How a content security policy names an inline style or script."""
+    return f"'sha256-{base64_text(hashlib.sha256(text.encode()).digest())}'"

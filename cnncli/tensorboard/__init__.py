@@ -1,1 +1,1 @@
-"""TensorBoard: what runs write for it."""
+"""TensorBoard: event files, points for its projector, and its server as a process."""

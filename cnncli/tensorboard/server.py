@@ -1,6 +1,6 @@
-"""TensorBoard over runs, as a process of its own: started, waited for, stopped.
+"""TensorBoard over runs, in a process of its own: started, waited for, terminated.
 
-The process is `python -m tensorboard.main`, in the environment that runs cnncli. It finds the event files by itself,
+The process is `python -m tensorboard.main`, in the Python environment of cnncli. It finds the event files by itself,
 and looks for new ones every five seconds.
 """
 
@@ -22,13 +22,13 @@ from urllib.parse import quote, urlencode, urlsplit
 from cnncli.errors import RunError, ServerError, UsageError
 
 VIEWS: Mapping[str, Mapping[str, str]] = {
-    "curves": {"tagFilter": "^(accuracy|loss)/", "smoothing": "0"},  # of few points, which smoothing would bend
+    "curves": {"tagFilter": "^(accuracy|loss)/", "smoothing": "0"},  # smoothing would distort curves of few points
     "kernels": {"tagFilter": "^kernels/"},
-    "evolution": {"tagFilter": "^evolution/"},
+    "snapshots": {"tagFilter": "^snapshots/"},
     "feature maps": {"tagFilter": "^feature_maps/"},
-    "show": {"runFilter": "(^|/)show$", "tagFilter": "/"},  # without a filter of tags, groups would be folded
+    "show": {"runFilter": "(^|/)show$", "tagFilter": "/"},  # without a tag filter, groups would be collapsed
 }
-"""What people look for, and how the Time Series tab is asked for it. Filters are regular expressions."""
+"""Name -> query of TensorBoard's Time Series tab. Filters are regular expressions."""
 
 
 def links(address: str) -> dict[str, str]:
@@ -40,71 +40,60 @@ def links(address: str) -> dict[str, str]:
     return {name: f"{address}?{urlencode(query, quote_via=quote)}#timeseries" for name, query in VIEWS.items()}
 
 
-KEPT = 10_000
-"""Points of a tag that are kept, of each kind. By default TensorBoard keeps 10 pictures and draws them by lot; that 0
-keeps all, as its help says, is not so: it then shows no picture at all."""
+SAMPLES = 10_000
+"""Points per tag that TensorBoard keeps, for each plugin. By default it keeps 10 pictures, chosen at random; with 0,
+which its help documents as "all", it shows no pictures."""
 
-_USUAL_PORTS = range(6006, 6016)
+_DEFAULT_PORTS = range(6006, 6016)
 _PYTHON = sys.executable
-_FIRST = "cnncli train quickstart"
 _ADDRESS = re.compile(rb"^TensorBoard \S+ at (http://\S+)", re.MULTILINE)
-_DEADLINE = 60.0
-_PATIENCE_WITH_RUNS = 10.0
-_PATIENCE_AT_THE_END = 5.0
-_TICK = 0.1
-
-
-def has_event_files(folder: Path) -> bool:
-    """Whether TensorBoard would find something to show there; it looks into folders at any depth, and so does this."""
-    return any(folder.rglob("*tfevents*"))
+_START_SECONDS = 60.0
+_FIRST_RUN_SECONDS = 10.0
+_GRACE_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+_NO_RUNS = "name a folder of runs, or one run; cnncli train quickstart writes one to the folder runs"
 
 
 def check_runs(folder: Path) -> bool:
-    """Whether there are runs in a folder. An empty one has none yet, and may have some soon.
+    """Whether a folder has event files at any depth. An empty folder has none yet.
 
     Raises:
-        RunError: there is no such folder, or there are other things in it, and no run.
+        RunError: there is no such folder, or it has other files and no run.
     """
     if not folder.is_dir():
-        raise RunError(
-            f"{folder} is {'not a folder' if folder.exists() else 'not there'}",
-            remedy=f"name a folder of runs, or one run; {_FIRST} makes one in runs",
-        )
-    if has_event_files(folder):
+        raise RunError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}", remedy=_NO_RUNS)
+    if any(folder.rglob("*tfevents*")):
         return True
     if any(not each.name.startswith(".") for each in folder.iterdir()):
-        raise RunError(
-            f"{folder}: there are no runs in it, at whatever depth",
-            remedy=f"name a folder of runs, or one run; {_FIRST} makes one in runs",
-        )
+        raise RunError(f"{folder}: no runs in this folder or below it", remedy=_NO_RUNS)
     return False
 
 
 class Server:
-    """A TensorBoard process over runs. Stopped at the end of its `with`, whatever happens inside.
+    """A TensorBoard process over runs, terminated at the end of the `with` block.
 
-    It is in a session of its own, so that a Ctrl-C on the terminal is heard by its starter alone.
+    It has its own session, so that Ctrl-C in the terminal reaches only the process that started it.
 
     Args:
         runs: a folder of runs, or one run, which keeps its name in the list of runs.
-        host: to listen at.
-        port: to listen at; if not given, 6006 or the next that is free.
+        host: the address to listen at.
+        port: the port to listen at; by default 6006 or the next free one.
 
     Raises:
-        UsageError: another program has the port, or the host is not one of this machine.
+        UsageError: another program has the port, or the host is not an address of this machine.
     """
 
     def __init__(self, runs: Path, *, host: str = "localhost", port: int | None = None) -> None:
-        listened = _port(host, port)
-        self._folder = tempfile.TemporaryDirectory(prefix="cnncli-board-")
-        self._said = Path(self._folder.name) / "said.txt"
-        kept = ",".join(f"{plugin}={KEPT}" for plugin in ("images", "scalars", "histograms", "text"))
+        chosen_port = _choose_port(host, port)
+        self._folder = tempfile.TemporaryDirectory(prefix="cnncli-tensorboard-")
+        self._output = Path(self._folder.name) / "output.txt"
+        samples = ",".join(f"{plugin}={SAMPLES}" for plugin in ("images", "scalars", "histograms", "text"))
         command = [
-            *(_PYTHON, "-P", "-m", "tensorboard.main"),  # -P: the working directory may have any names in it
-            *("--logdir", str(self._named(runs.resolve())), "--samples_per_plugin", kept),
-            *("--host", host, "--port", listened),
+            *(_PYTHON, "-P", "-m", "tensorboard.main"),  # -P: no imports from the working directory
+            *("--logdir", str(self._log_directory(runs.resolve())), "--samples_per_plugin", samples),
+            *("--host", host, "--port", chosen_port),
         ]
-        with self._said.open("wb") as output:
+        with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
@@ -114,12 +103,12 @@ class Server:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the process, in peace if it is willing. Its data server ends with it, when its standard input closes."""
+        """Terminate, then kill after a grace period. TensorBoard's data server ends when its standard input closes."""
         self._process.terminate()
         try:
-            self._process.wait(_PATIENCE_AT_THE_END)
+            self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -129,88 +118,88 @@ class Server:
             self._folder.cleanup()
 
     def wait_for_answer(self, stop: Callable[[], bool], *, runs: bool) -> str | None:
-        """Wait until TensorBoard answers, and with `runs` until it has found the first one.
+        """Wait until TensorBoard answers and, with `runs`, until it has found the first run.
 
         Returns:
-            Its address, with a slash at the end; None where `stop` said to wait no longer.
+            Its address, with a slash at the end; None if `stop` returned true first.
 
         Raises:
-            ServerError: it ended, or did not answer in a minute.
+            ServerError: it exited, or did not answer within a minute.
         """
-        deadline = time.monotonic() + _DEADLINE
-        while not ((address := self._address()) and (found := _runs_listed(address)) is not None):
+        deadline = time.monotonic() + _START_SECONDS
+        while not ((address := self._address()) and (found := _list_runs(address)) is not None):
             if stop():
                 return None
             self._check_alive()
             if time.monotonic() > deadline:
-                raise ServerError(f"TensorBoard did not answer within {_DEADLINE:.0f} s{self._words()}")
-            time.sleep(_TICK)
-        deadline = time.monotonic() + _PATIENCE_WITH_RUNS
+                raise ServerError(f"TensorBoard did not answer within {_START_SECONDS:.0f} s{self._last_lines()}")
+            time.sleep(_POLL_SECONDS)
+        deadline = time.monotonic() + _FIRST_RUN_SECONDS
         while runs and not found and not stop() and time.monotonic() < deadline:
-            time.sleep(_TICK)
-            found = _runs_listed(address)
+            time.sleep(_POLL_SECONDS)
+            found = _list_runs(address)
         return address
 
     def serve(self, stop: Callable[[], bool]) -> None:
-        """Do nothing until `stop` says so.
+        """Wait until `stop` returns true.
 
         Raises:
-            ServerError: TensorBoard ended by itself.
+            ServerError: TensorBoard exited.
         """
         while not stop():
             self._check_alive()
-            time.sleep(_TICK)
+            time.sleep(_POLL_SECONDS)
 
-    def _named(self, runs: Path) -> Path:
-        """What TensorBoard is told to look through. A run that is named itself would be listed as `.`."""
+    def _log_directory(self, runs: Path) -> Path:
+        """The `--logdir`; for a single run a folder with a link to it, because its own name would be shown as `.`."""
         if not any(runs.glob("*tfevents*")):
             return runs
         link = Path(self._folder.name) / "runs" / runs.name
         try:
             link.parent.mkdir()
             link.symlink_to(runs, target_is_directory=True)
-        except OSError:  # not every system lets everybody make links
+        except OSError:  # on Windows only some users may create links
             return runs
         return link.parent
 
     def _address(self) -> str | None:
-        """What TensorBoard says where it is, once it says so."""
-        found = _ADDRESS.search(self._said.read_bytes())
-        return found[1].decode() if found else None
+        """The address that TensorBoard has printed, if it has."""
+        match = _ADDRESS.search(self._output.read_bytes())
+        return match[1].decode() if match else None
 
     def _check_alive(self) -> None:
         if (code := self._process.poll()) is not None:
             raise ServerError(
-                f"TensorBoard ended with exit code {code}{self._words()}",
-                remedy=f"see whether it works alone: {_PYTHON} -m tensorboard.main --version_tb",
+                f"TensorBoard exited with code {code}{self._last_lines()}",
+                remedy=f"check that it works on its own: {_PYTHON} -m tensorboard.main --version_tb",
             )
 
-    def _words(self) -> str:
-        """Its last lines, to be put behind a message."""
-        lines = self._said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return "\n  ".join(["; it said:", *lines[-12:]]) if lines else ""
+    def _last_lines(self) -> str:
+        """The end of TensorBoard's output, to be appended to a message."""
+        lines = self._output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return "\n  ".join(["; its output ends with:", *lines[-12:]]) if lines else ""
 
 
-def _port(host: str, port: int | None) -> str:
-    """What TensorBoard is told of the port: the one that is asked for, else one of the usual ones, else any.
+def _choose_port(host: str, port: int | None) -> str:
+    """The value of TensorBoard's `--port`: the given port, "default" while one of the default ports is free, else "0".
 
-    It takes the first of the usual ones that it can have, so that two which start at once do not get into each
-    other's way; if it can have none of them, it gives up.
+    With "default" TensorBoard itself takes the first free one, so that two that start together do not collide; it
+    exits if none is free.
     """
-    if port is not None and (refusal := _refusal(host, port)):
-        raise UsageError(f"--port {port}: {refusal}", remedy="name another, or leave --port out: a free one is found")
+    if port is not None and (reason := _why_not_listen(host, port)):
+        raise UsageError(f"--port {port}: {reason}", remedy="choose another, or omit --port to use a free one")
     if port is not None:
         return str(port)
-    if refusal := _refusal(host, 0):
-        raise UsageError(f"--host {host}: {refusal}", remedy="leave it out for this machine alone")
-    return "default" if any(_refusal(host, usual) is None for usual in _USUAL_PORTS) else "0"
+    if reason := _why_not_listen(host, 0):
+        raise UsageError(f"--host {host}: {reason}", remedy="omit --host to serve only this machine")
+    return "default" if any(_why_not_listen(host, usual) is None for usual in _DEFAULT_PORTS) else "0"
 
 
-def _refusal(host: str, port: int) -> str | None:
-    """Why nobody can listen there now; None if one can."""
+def _why_not_listen(host: str, port: int) -> str | None:
+    """The system's reason why this process cannot listen there now; None if it can."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as attempt:
-            if os.name == "posix":  # elsewhere this would take the port away from its owner
+            if os.name == "posix":  # on Windows this option would take the port from its owner
                 attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             attempt.bind((host, port))
     except OSError as error:
@@ -218,12 +207,12 @@ def _refusal(host: str, port: int) -> str | None:
     return None
 
 
-def _runs_listed(address: str) -> list[str] | None:
-    """The runs that a TensorBoard has found so far; None where it does not answer yet."""
-    place = urlsplit(address)
-    connection = http.client.HTTPConnection(place.netloc, timeout=5)  # which knows nothing of proxies
+def _list_runs(address: str) -> list[str] | None:
+    """The runs that TensorBoard has found so far; None if it does not answer yet."""
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=5)  # unlike urllib, it ignores proxy settings
     try:
-        connection.request("GET", f"{place.path}data/runs")
+        connection.request("GET", f"{parts.path}data/runs")
         answer = connection.getresponse()
         return list(json.loads(answer.read())) if answer.status == http.HTTPStatus.OK else None
     except (OSError, http.client.HTTPException, ValueError):

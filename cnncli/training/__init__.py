@@ -1,1 +1,1 @@
-"""Training: one loop, what it needs to stop and go on, and the run directory it writes into."""
+"""Training: the loop, its state and checkpoints, and the run directory."""

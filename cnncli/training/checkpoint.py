@@ -1,12 +1,12 @@
-"""A checkpoint: a directory with weights to use, the state to go on from, and a manifest of both.
+"""A checkpoint: a directory with weights for inference, the state to resume from, and a manifest of both.
 
     last/
-    ├── weights.safetensors   the weights to use: the averaged ones, if there is an average
-    ├── state.pt              what `Training.load_state_dict` wants
+    ├── weights.safetensors   weights for inference: their moving average, if there is one
+    ├── state.pt              what `Training.load_state_dict` takes
     └── manifest.json         format, epoch, step, versions, SHA-256 of each file
 
-A new checkpoint is written whole as `last.new`, then `last` becomes `last.old`, `last.new` becomes `last`,
-and `last.old` goes. Whoever reads takes `last`, or, where a crash fell between the two renames, `last.old`.
+A new checkpoint is written as `last.new`, then `last` is renamed to `last.old`, `last.new` to `last`, and `last.old` is
+deleted. `last` is read or, after a crash between the two renames, `last.old`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import cnncli
 from cnncli.errors import RunError
 from cnncli.files import disk_errors_explained, sync_directory, write_file
-from cnncli.training.state import Training, put_weights
+from cnncli.training.state import Training, load_weights_into
 
 FORMAT = 1
 
@@ -35,13 +35,13 @@ _MANIFEST = "manifest.json"
 
 
 def save_checkpoint(path: Path, training: Training) -> None:
-    """Write a checkpoint in place of the one at `path`, if any.
+    """Write a checkpoint, replacing the one at `path`.
 
     Raises:
-        DiskError: it cannot be written; the one before is still readable.
+        DiskError: it cannot be written; the previous one is still readable.
     """
     contents = {
-        _WEIGHTS: safetensors.torch.save(_plain(training.best_model.state_dict())),
+        _WEIGHTS: safetensors.torch.save(_plain(training.inference_model.state_dict())),
         _STATE: _torch_bytes(training.state_dict()),
     }
     manifest = {
@@ -57,16 +57,16 @@ def save_checkpoint(path: Path, training: Training) -> None:
         try:
             _write_directory(_new(path), contents)
         except OSError:
-            shutil.rmtree(_new(path), ignore_errors=True)  # a full disk needs the room
+            shutil.rmtree(_new(path), ignore_errors=True)  # free the space on a full disk
             raise
         _swap_in(path)
 
 
 def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
-    """Put the weights of a checkpoint into a model.
+    """Load the weights of a checkpoint into a model.
 
     Returns:
-        The manifest that vouches for them.
+        The manifest of the checkpoint.
 
     Raises:
         RunError: there is no checkpoint, it is damaged, or its weights do not fit the model.
@@ -75,13 +75,13 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     try:
         weights = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        raise _damaged(path, f"{_WEIGHTS} cannot be read ({error})") from error
-    put_weights(model, weights, source=str(path))
+        raise _damaged(path, f"cannot read {_WEIGHTS} ({error})") from error
+    load_weights_into(model, weights, source=str(path))
     return manifest
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What a checkpoint says to go on from, for `Training.load_state_dict`; tensors on the CPU.
+    """The state in a checkpoint, for `Training.load_state_dict`; tensors on the CPU.
 
     Raises:
         RunError: there is no checkpoint, or it is damaged.
@@ -95,7 +95,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint: `format`, `epoch`, `step`, `cnncli`, `torch`, `files`.
 
     Raises:
-        RunError: there is no checkpoint, its manifest cannot be read, or it has another format.
+        RunError: there is no checkpoint, or its manifest cannot be read or has another format.
     """
     try:
         manifest = json.loads((_readable(path) / _MANIFEST).read_bytes())
@@ -103,52 +103,52 @@ def read_manifest(path: Path) -> dict[str, Any]:
         missing = {"epoch", "step", "files"} - manifest.keys()
     except FileNotFoundError as error:
         raise RunError(
-            f"{path}: there is no checkpoint here",
-            remedy="a run has a checkpoint after its first epoch, or when it is stopped with Ctrl-C; train again",
+            f"no checkpoint in {path}",
+            remedy="a run has a checkpoint after its first epoch or when stopped with Ctrl-C; train again",
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, f"{_MANIFEST} cannot be read ({error})") from error
+        raise _damaged(path, f"cannot read {_MANIFEST} ({error})") from error
     if version != FORMAT:
         raise RunError(
             f"{path}: the checkpoint has format {version}, cnncli {cnncli.__version__} reads format {FORMAT}",
             remedy=f"use the cnncli that wrote it (version {manifest.get('cnncli', 'unknown')})",
         )
     if missing:
-        raise _damaged(path, f"{_MANIFEST} lacks {', '.join(sorted(missing))}")
+        raise _damaged(path, f"{_MANIFEST} has no {', '.join(sorted(missing))}")
     return dict(manifest)
 
 
 def _readable(path: Path) -> Path:
-    """Where the checkpoint is, also after a crash between the two renames."""
+    """The directory of the checkpoint, also after a crash between the two renames."""
     old = _old(path)
     return old if not path.exists() and old.exists() else path
 
 
 def _verified(path: Path, name: str) -> tuple[bytes, dict[str, Any]]:
-    """A file of a checkpoint, if it is the one the manifest vouches for, and the manifest.
+    """A file of a checkpoint whose checksum is that of the manifest, and the manifest.
 
-    Where a training puts a new checkpoint in place meanwhile, that one is read.
+    If a training replaces the checkpoint meanwhile, the new one is read.
     """
     manifest = read_manifest(path)
-    wrong, content = "", b""
+    problem, content = "", b""
     try:
         content = (_readable(path) / name).read_bytes()
     except OSError as error:
-        wrong = f"{name} cannot be read ({error.strerror})"
+        problem = f"cannot read {name} ({error.strerror})"
     else:
         if hashlib.sha256(content).hexdigest() != manifest["files"].get(name):
-            wrong = f"{name} is not the file that was written (its SHA-256 has changed)"
-    if not wrong:
+            problem = f"{name} has changed since it was written (its SHA-256 differs)"
+    if not problem:
         return content, manifest
     if read_manifest(path) != manifest:
         return _verified(path, name)
-    raise _damaged(path, wrong)
+    raise _damaged(path, problem)
 
 
-def _damaged(path: Path, what: str) -> RunError:
+def _damaged(path: Path, problem: str) -> RunError:
     other = "best" if path.name == "last" else "last"
     return RunError(
-        f"{path}: the checkpoint is damaged: {what}",
+        f"{path}: the checkpoint is damaged: {problem}",
         remedy=f"copy {path.with_name(other)} over it, or train again",
     )
 
@@ -162,7 +162,7 @@ def _write_directory(path: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _swap_in(path: Path) -> None:
-    """Put the new directory, which is complete, in place of the one at `path`."""
+    """Replace the directory at `path` by the new one, which is complete."""
     old = _old(path)
     if path.exists():
         shutil.rmtree(old, ignore_errors=True)  # left by a crash, and older than `path`
@@ -181,7 +181,7 @@ def _old(path: Path) -> Path:
 
 
 def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as safetensors stores them: in (N, C, H, W) order, on the CPU, each with memory of its own."""
+    """Weights as safetensors stores them: contiguous, on the CPU."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
 
 

@@ -1,4 +1,4 @@
-"""Where tensors live: finding the device, its memory layout, and its memory running out."""
+"""The device: which one, its memory layout and precision, and running out of memory."""
 
 import ctypes
 import platform
@@ -16,10 +16,9 @@ _NEVER_TRIM = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, for its next allocations; whether that can be had here.
+    """Let glibc keep freed memory for the next allocations of this process; False with another C library.
 
-    It is for a process that trains and ends: call it when the data are loaded, so that what loading them took is not
-    kept as well. Results do not change. Other C libraries than glibc are left as they are.
+    For a process that trains and exits. Call it after loading the data, so that memory used for loading is not kept.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -30,27 +29,27 @@ def keep_freed_memory() -> bool:
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 _WORTH_SHARING = 20_000_000
-"""Multiply-accumulates of a forward pass; about a millisecond on one core."""
+"""Multiply-accumulates of a forward pass: about a millisecond on one core."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def resolve_device(name: DeviceName) -> torch.device:
-    """The device of that name; `auto` takes a CUDA GPU, else Apple's (`mps`), else the CPU.
+    """The device of a name; `auto` is a CUDA GPU, else an Apple GPU (`mps`), else the CPU.
 
     Raises:
-        DeviceError: the device is not there.
+        DeviceError: the device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if _has_cuda() else "mps" if _has_mps() else "cpu")
     if name == "cuda" and not _has_cuda():
-        built = "no GPU answers" if torch.version.cuda else "this torch is built without CUDA"
+        built = "no GPU is available" if torch.version.cuda else "this build of torch has no CUDA support"
         raise DeviceError(
             f"--device cuda: {built} (torch {torch.__version__})",
-            remedy="use --device cpu, or see that `nvidia-smi` lists a GPU and that torch is a CUDA build",
+            remedy="use --device cpu, or check that `nvidia-smi` lists a GPU and that torch is a CUDA build",
         )
     if name == "mps" and not _has_mps():
         raise DeviceError(
-            f"--device mps: there is no Apple GPU that torch {torch.__version__} can use",
+            f"--device mps: torch {torch.__version__} finds no Apple GPU",
             remedy="use --device cpu; mps needs macOS 14 or later on Apple silicon",
         )
     return torch.device(name)
@@ -67,9 +66,8 @@ def _has_mps() -> bool:
 def use_channels_last(setting: Literal["auto"] | bool, device: torch.device, *, bf16: bool) -> bool:
     """Whether images and weights are laid out as (N, H, W, C).
 
-    `auto` goes by the kernels each device has: on the CPU small convolutional networks train about twice as
-    fast that way, on CUDA the bfloat16 kernels want it and the float32 ones do not, and MPS works on
-    contiguous tensors.
+    `auto` chooses what is faster: on the CPU small convolutional networks train about twice as fast in this layout; on
+    CUDA bfloat16 kernels need it and float32 kernels do not; MPS works on contiguous tensors.
     """
     if setting == "auto":
         return device.type == "cpu" or (device.type == "cuda" and bf16)
@@ -77,11 +75,10 @@ def use_channels_last(setting: Literal["auto"] | bool, device: torch.device, *, 
 
 
 def use_bf16(setting: Literal["fp32", "bf16", "auto"], device: torch.device) -> bool:
-    """Whether convolutions and linears compute in bfloat16.
+    """Whether convolutions and linear layers compute in bfloat16.
 
-    `auto` says yes where the device multiplies such numbers as one instruction: Intel's AMX and the BF16 part of
-    AVX-512 on the CPU, as far as torch tells of them (before 2.11 or so it does not), and CUDA from compute capability
-    8 on. Elsewhere they are turned into float32 and back, which takes longer than float32 alone.
+    `auto` uses it where the device has instructions for it: AMX and AVX-512 BF16 on the CPU, if torch reports them
+    (from about 2.11 on), and CUDA from compute capability 8 on. Elsewhere conversions make it slower than float32.
     """
     if setting != "auto":
         return setting == "bf16"
@@ -94,18 +91,18 @@ def use_bf16(setting: Literal["fp32", "bf16", "auto"], device: torch.device) -> 
 
 
 def useful_threads(macs_per_step: int) -> int:
-    """How many CPU threads help with a step of so many multiply-accumulates.
+    """The number of CPU threads for steps of so many multiply-accumulates.
 
-    A step that is done in a millisecond is not done sooner by two threads, and on a machine that has other things to do
-    it is done much later: each of its many small parts then waits until both have had their turn.
+    Two threads do not shorten a step of a millisecond, and on a busy machine they make it much longer: each of its many
+    small parts waits until both threads have run.
     """
     return 1 if macs_per_step < _WORTH_SHARING else torch.get_num_threads()
 
 
 def set_deterministic(device: torch.device) -> None:
-    """Ask for convolutions that give the same bits each time, for the whole process.
+    """Use deterministic convolutions in this process.
 
-    On the CPU they do so by themselves, as long as the number of threads stays the same.
+    On the CPU they are deterministic by default, for a fixed number of threads.
     """
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = False
@@ -113,7 +110,7 @@ def set_deterministic(device: torch.device) -> None:
 
 
 def room_for_images(device: torch.device) -> int | None:
-    """Bytes that a device has for images to stay on it: half of what is free; None where memory is the machine's."""
+    """Bytes of device memory for storing images: half of what is free; None where it is the machine's memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free // 2
@@ -124,22 +121,21 @@ def room_for_images(device: torch.device) -> int | None:
 
 @contextmanager
 def out_of_memory_explained(
-    device: torch.device, *, remedy: str = "make train.batch_size smaller (--set train.batch_size=32), or the network"
+    device: torch.device,
+    *,
+    remedy: str = "use a smaller train.batch_size (--set train.batch_size=32) or a smaller network",
 ) -> Iterator[None]:
-    """Turn an exhausted memory, of the device or of the machine, into a DeviceError with its remedy."""
+    """Turn an out-of-memory error, of the device or of the machine, into a DeviceError with its remedy."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise DeviceError(
-            f"the memory of {device} is exhausted",
-            remedy=remedy,
-        ) from error
+        raise DeviceError(f"{device} is out of memory", remedy=remedy) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had; on the CPU torch says so only in words."""
+    """Whether an error is an out-of-memory error; on the CPU torch reports it only in the message."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
     )

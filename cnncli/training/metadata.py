@@ -1,4 +1,4 @@
-"""What a run depended on besides its config: versions, machine, commit, data, command."""
+"""The metadata of a run: what it depends on besides its config."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "tensorboard", "pyd
 _GIT_SECONDS = 2
 
 
-def collect_meta(
+def collect_metadata(
     *,
     device: torch.device,
     bf16: bool = False,
@@ -25,14 +25,14 @@ def collect_meta(
     data_files: Mapping[str, str],
     command: Sequence[str],
 ) -> dict[str, Any]:
-    """What meta.json says.
+    """The content of metadata.json: versions, platform, device, precision, threads, processes, commit, data, command.
 
     Args:
         device: where the run computes.
-        bf16: whether convolutions and linears learn in bfloat16.
-        data_files: checksum of each data file by name.
-        command: the command line, word by word.
+        bf16: whether convolutions and linear layers compute in bfloat16.
         processes: how many train together.
+        data_files: checksum of each data file by name.
+        command: the arguments of the command line, the program first.
     """
     return {
         "versions": _versions(),
@@ -48,25 +48,21 @@ def collect_meta(
 
 
 def _versions() -> dict[str, str | None]:
-    """Versions as installed; asking the package index's records does not import anything."""
-    found: dict[str, str | None] = {"cnncli": cnncli.__version__, "python": platform.python_version()}
+    """Installed versions, read without importing the packages."""
+    versions: dict[str, str | None] = {"cnncli": cnncli.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    found["torch"] = str(torch.__version__)  # with the build, +cpu or +cu132, which decides the last bits
-    return found
+            versions[package] = None
+    versions["torch"] = str(torch.__version__)  # with the build, +cpu or +cu132, on which the last bits depend
+    return versions
 
 
 def _device_name(device: torch.device) -> str:
+    """The model of the GPU or the processor; on a Mac the processor's name stands for its GPU as well."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return _cpu_name()
-
-
-def _cpu_name() -> str:
-    """The processor as its maker calls it; on a Mac that names the GPU as well."""
     if sys.platform == "linux":
         try:
             lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -79,7 +75,7 @@ def _cpu_name() -> str:
 
 
 def _git_commit(directory: Path) -> str | None:
-    """The commit a directory is at, with `-dirty` where files have changed; None outside of git."""
+    """The checked-out commit, with `-dirty` if files have changed; None outside a git repository."""
     environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
     try:
         described = subprocess.run(

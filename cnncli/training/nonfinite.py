@@ -1,7 +1,4 @@
-"""Which layer a run diverged in.
-
-The only place with hooks: they are put on for one batch, run again after the fact, and taken off.
-"""
+"""Find the layer in which a training diverged, by running its last batch again with hooks."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,25 +8,25 @@ from torch.nn.utils import get_total_norm
 
 
 def find_nonfinite_layer(model: nn.Module, images: Tensor, loss_of: Callable[[Tensor], Tensor]) -> str | None:
-    """Run a batch again and say what is not finite first: `the output of conv2`, `the gradient of conv2`.
+    """Run a batch again and name the first tensor that is not finite: `the output of conv2`, `the gradient of conv2`.
 
-    Going forward that is the first output in the order of computation. Where the loss is finite, it is the
-    first gradient going backward, because every layer before that one in the network inherits it.
+    In the forward pass this is the first output in the order of computation. Where the loss is finite, it is the first
+    gradient of the backward pass: all layers before that one inherit it.
 
     Args:
-        model: in the mode it was trained in, with the weights it had before the bad step.
+        model: in training mode, with the weights before the bad step.
         images: the batch (N, C, H, W).
-        loss_of: runs the model on images and gives the loss.
+        loss_of: runs the model on images and returns the loss.
 
     Returns:
-        None where the batch gives finite numbers this time, as it may with dropout on a GPU.
+        None if all numbers are finite this time, as may happen with dropout on a GPU.
     """
     if not _finite(images):
         return "an input image"
     outputs: list[tuple[str, bool]] = []
     leaves: list[tuple[str, nn.Module, tuple[Tensor, ...]]] = []
 
-    def watch(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+    def record(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
         def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
             outputs.append((name, not isinstance(output, Tensor) or _finite(output)))
             if not any(module.children()):
@@ -40,7 +37,7 @@ def find_nonfinite_layer(model: nn.Module, images: Tensor, loss_of: Callable[[Te
 
         return hook
 
-    handles = [module.register_forward_hook(watch(name)) for name, module in model.named_modules() if name]
+    handles = [module.register_forward_hook(record(name)) for name, module in model.named_modules() if name]
     try:
         model.zero_grad(set_to_none=True)
         loss = loss_of(images)
@@ -53,31 +50,31 @@ def find_nonfinite_layer(model: nn.Module, images: Tensor, loss_of: Callable[[Te
         for name, module, inputs in reversed(leaves):
             if not all(map(_finite, _gradients(module, inputs))):
                 return f"the gradient of {name}"
-        return _too_long(model)
+        return _overflowing_norm(model)
     finally:
         for handle in handles:
             handle.remove()
         model.zero_grad(set_to_none=True)
 
 
-def _too_long(model: nn.Module) -> str | None:
-    """Where the largest part of the gradient is, if its length overflows although each of its numbers is finite."""
+def _overflowing_norm(model: nn.Module) -> str | None:
+    """The weight with the largest gradient, if the gradient norm overflows although all its numbers are finite."""
     gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
     if _finite(get_total_norm(list(gradients.values()))):
         return None
     largest = max(gradients, key=lambda name: float(gradients[name].abs().max()))
-    return f"the length of the gradient, most of it in {largest},"
+    return f"the norm of the gradient (largest in {largest})"
 
 
 def find_nonfinite_weight(model: nn.Module) -> str | None:
-    """The first weight or running statistic, in the order of the network, that is not finite."""
+    """The first weight or running statistic that is not finite, in the order of the network."""
     named = [(name, each) for name, each in model.state_dict().items() if each.is_floating_point()]
-    finite = torch.stack([torch.isfinite(each).all() for _, each in named]).tolist()  # waits only once
+    finite = torch.stack([torch.isfinite(each).all() for _, each in named]).tolist()  # waits for the device once
     return next((name for (name, _), good in zip(named, finite, strict=True) if not good), None)
 
 
 def _gradients(module: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[Tensor]:
-    """What a layer computed going backward: gradients of its weights and of its inputs."""
+    """What a layer computed in the backward pass: the gradients of its weights and inputs."""
     for tensor in (*module.parameters(recurse=False), *inputs):
         if tensor.grad is not None:
             yield tensor.grad

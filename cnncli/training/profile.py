@@ -1,6 +1,6 @@
-"""Where the time of a training goes: a clock for its parts, and a trace of some of its steps.
+"""The profile of a training: the time of its parts, and a trace of some of its steps.
 
-The trace is that of `torch.profiler`, in the format of Chrome, packed: https://ui.perfetto.dev opens it.
+The trace is that of `torch.profiler` in Chrome's format, compressed; https://ui.perfetto.dev opens it.
 """
 
 import gzip
@@ -18,26 +18,26 @@ from cnncli.files import disk_errors_explained, replace_file
 
 TRACED_STEPS = 20
 _SKIPPED_STEPS = 5
-"""At the beginning, when kernels are chosen and memory is fetched."""
-_OWN_PART = "the trace itself"
+"""The first steps, in which kernels are selected and memory is allocated."""
+_TRACING = "tracing"
 
 Span = Callable[[str], AbstractContextManager[None]]
-"""Names what the time inside it is spent on."""
+"""Opens a context whose time belongs to the named part of the training."""
 
 
 def unmeasured(part: str) -> AbstractContextManager[None]:
-    """The span of a training that nobody profiles."""
+    """The span without a profile."""
     return nullcontext()
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a part of the training took.
+    """The time of a part of the training.
 
     Attributes:
-        name: such as `forward` or `validation`; `other` is what was in no span.
+        name: such as `forward` or `validation`; `other` is the time outside all spans.
         seconds: on the clock of this process, which does not wait for a GPU.
-        times: how often it was begun; 0 for `other`.
+        times: how often it began; 0 for `other`.
     """
 
     name: str
@@ -47,12 +47,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator of torch in the traced steps.
+    """A torch operator in the traced steps.
 
     Attributes:
         name: such as `aten::mkldnn_convolution`.
         calls: per step.
-        seconds: per step, without the operators that it calls; on the GPU where there is one.
+        seconds: per step, without the operators it calls; on the GPU if there is one.
     """
 
     name: str
@@ -61,10 +61,10 @@ class Operator:
 
 
 class Profile:
-    """Measures one training; nothing that it does changes a result.
+    """Measures one training without changing its results.
 
     Args:
-        path: where the trace goes.
+        path: of the trace.
         device: where the training computes.
     """
 
@@ -81,7 +81,7 @@ class Profile:
 
     @contextmanager
     def span(self, part: str) -> Iterator[None]:
-        """Time spent on a part of the training; spans do not lie within each other."""
+        """Measure a part of the training; spans are not nested."""
         began = perf_counter()
         with nullcontext() if self._tracer is None else torch.profiler.record_function(part):
             yield
@@ -89,32 +89,32 @@ class Profile:
         self._times[part] = self._times.get(part, 0) + 1
 
     def step(self) -> None:
-        """A step was taken. The trace begins after the first few, and ends `TRACED_STEPS` later."""
+        """Count a step. The trace begins after the first few steps and ends `TRACED_STEPS` later."""
         self._steps += 1
         if self._tracer is not None:
             self._tracer.step()
             self.traced_steps += 1
             if self.traced_steps == TRACED_STEPS:
-                with self.span(_OWN_PART):
+                with self.span(_TRACING):
                     self._write()
         elif self._steps == _SKIPPED_STEPS and not self.traced_steps:
-            with self.span(_OWN_PART):
+            with self.span(_TRACING):
                 self._start()
 
     def close(self) -> None:
-        """The training is over; a trace that has steps, though fewer, is written as well. Raises DiskError."""
+        """Write a trace that has fewer steps because the training ended. Raises DiskError."""
         if self._tracer is not None:
-            with self.span(_OWN_PART):
+            with self.span(_TRACING):
                 self._write()
 
     def parts(self) -> list[Part]:
-        """What every part took so far, the longest first, and what was in none."""
+        """The parts so far, longest first, and `other`."""
         parts = [Part(name, seconds, self._times[name]) for name, seconds in self._seconds.items()]
         other = perf_counter() - self._began - sum(part.seconds for part in parts)
         return [*sorted(parts, key=lambda part: -part.seconds), Part("other", other, 0)]
 
     def _start(self) -> None:
-        # Kineto, which torch traces with, otherwise tells on stderr that there is no GPU.
+        # Otherwise Kineto, torch's tracer, prints on stderr that there is no GPU.
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         activities = [torch.profiler.ProfilerActivity.CPU]
         if self._device.type == "cuda":
@@ -130,17 +130,17 @@ class Profile:
             return
         self.operators = _operators(tracer, self.traced_steps, self._device)
         with disk_errors_explained(self.path), tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
-            whole = Path(folder) / "trace.json"
-            tracer.export_chrome_trace(str(whole))
-            replace_file(self.path, gzip.compress(whole.read_bytes()))
+            trace = Path(folder) / "trace.json"
+            tracer.export_chrome_trace(str(trace))
+            replace_file(self.path, gzip.compress(trace.read_bytes()))
 
 
 def _operators(tracer: torch.profiler.profile, steps: int, device: torch.device) -> tuple[Operator, ...]:
-    """The longest first."""
-    found = []
+    """The operators, longest first."""
+    operators = []
     for event in tracer.key_averages():
         if event.is_user_annotation:
             continue
         microseconds = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        found.append(Operator(event.key, event.count / steps, microseconds / 1e6 / steps))
-    return tuple(sorted(found, key=lambda operator: -operator.seconds))
+        operators.append(Operator(event.key, event.count / steps, microseconds / 1e6 / steps))
+    return tuple(sorted(operators, key=lambda operator: -operator.seconds))

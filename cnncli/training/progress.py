@@ -1,6 +1,7 @@
-"""How far an epoch is: written by the loop, read by whoever draws it, neither waiting for the other."""
+"""How far an epoch has come: written by the loop, read by a display, without either waiting for the other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import nan
 from time import perf_counter
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss per image, and the fraction of images classified rightly."""
+    """Mean loss per image, and the fraction of images classified correctly."""
 
     loss: float
     accuracy: float
@@ -19,7 +20,7 @@ class Score:
 class Sums:
     """Running sums over the training batches of an epoch.
 
-    They stay on the device: reading them waits until the device has come that far, so only `score` does.
+    They stay on the device: reading them waits for it, so only `score` does.
     """
 
     loss: Tensor
@@ -28,84 +29,80 @@ class Sums:
 
     @staticmethod
     def zero(device: torch.device) -> "Sums":
-        """No batch yet."""
+        """Before the first batch."""
         return Sums(torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0)
 
     def plus(self, loss: Tensor, correct: Tensor, images: int) -> "Sums":
-        """One more batch: its mean loss, and how many of its images were classified rightly."""
+        """With one more batch: its mean loss, its correct predictions and its size."""
         return Sums(self.loss + loss * images, self.correct + correct, self.images + images)
 
     def score(self) -> Score:
-        """The means; not a number where there was no batch."""
+        """The means; NaN before the first batch."""
         if not self.images:
-            return Score(float("nan"), float("nan"))
+            return Score(nan, nan)
         return Score(float(self.loss) / self.images, int(self.correct) / self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What a progress display shows.
+    """The state of an epoch after a step.
 
     Attributes:
-        epoch, epochs: the epoch under way, from 1, and how many there will be.
+        epoch, epochs: the current epoch, from 1, and how many there will be.
         step, steps: steps taken in this epoch, and how many it has.
-        loss, accuracy: means over the epoch so far; not a number before its first step.
-        images_per_second: over the part of the epoch that was trained without interruption.
-        seconds_per_step: likewise; 0 before its first step.
+        sums: over those steps.
+        first_step, first_images: steps and images of the epoch before it was resumed.
+        seconds: since the epoch began or was resumed.
     """
 
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    images_per_second: float
-    seconds_per_step: float
+    epoch: int = 0
+    epochs: int = 0
+    step: int = 0
+    steps: int = 0
+    sums: Sums | None = None
+    first_step: int = 0
+    first_images: int = 0
+    seconds: float = 0.0
+
+    @property
+    def score(self) -> Score:
+        """Means over the epoch so far; NaN before its first step. Waits for the device."""
+        return Score(nan, nan) if self.sums is None else self.sums.score()
+
+    @property
+    def images_per_second(self) -> float:
+        """Since the epoch began or was resumed; 0 before the first step."""
+        images = 0 if self.sums is None else self.sums.images - self.first_images
+        return images / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Since the epoch began or was resumed; 0 before the first step."""
+        steps = self.step - self.first_step
+        return self.seconds / steps if steps else 0.0
 
 
 class Progress:
-    """The state of the loop for a display that polls it from another thread.
+    """The state of the loop, for a display in another thread.
 
-    `write` swaps in one tuple, which no reader can see half-written, and leaves tensors where they are.
-    `read` fetches the numbers from the device; if that takes a while, it is the reader who waits.
+    `write` replaces one immutable object, which no reader can see half-written, and does not wait for the device.
     """
 
     def __init__(self) -> None:
-        self._now: tuple[int, int, int, int, Sums | None, int, int, float, float] = (
-            0,
-            0,
-            0,
-            0,
-            None,
-            0,
-            0,
-            0.0,
-            0.0,
-        )
+        self._reading = Reading()
+        self._began = 0.0
 
     def begin(self, *, epoch: int, epochs: int, step: int, steps: int, sums: Sums) -> None:
-        """An epoch begins, or goes on at a step within it."""
-        now = perf_counter()
-        self._now = (epoch, epochs, step, steps, sums, step, sums.images, now, now)
+        """Begin an epoch, or resume it after a step."""
+        self._began = perf_counter()
+        self._reading = Reading(
+            epoch=epoch, epochs=epochs, step=step, steps=steps, sums=sums, first_step=step, first_images=sums.images
+        )
 
     def write(self, step: int, sums: Sums) -> None:
-        """A step was taken."""
-        epoch, epochs, _, steps, _, steps_before, images_before, began, _ = self._now
-        self._now = (epoch, epochs, step, steps, sums, steps_before, images_before, began, perf_counter())
+        """Record a step."""
+        self._reading = replace(self._reading, step=step, sums=sums, seconds=perf_counter() - self._began)
 
     def read(self) -> Reading:
-        """The state as of the last step."""
-        epoch, epochs, step, steps, sums, steps_before, images_before, began, ended = self._now
-        score = sums.score() if sums else Score(float("nan"), float("nan"))
-        images = sums.images - images_before if sums else 0
-        return Reading(
-            epoch=epoch,
-            epochs=epochs,
-            step=step,
-            steps=steps,
-            loss=score.loss,
-            accuracy=score.accuracy,
-            images_per_second=images / (ended - began) if ended > began else 0.0,
-            seconds_per_step=(ended - began) / (step - steps_before) if step > steps_before else 0.0,
-        )
+        """The state after the last step."""
+        return self._reading

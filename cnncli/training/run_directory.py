@@ -1,10 +1,9 @@
-"""A run's directory: all that is known about one training, written so that it never claims too much."""
+"""The directory of a run: everything known about one training, written so that a crash leaves it valid."""
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -14,68 +13,10 @@ from typing import Any, Literal, cast
 from cnncli.errors import RunError
 from cnncli.files import disk_errors_explained, replace_file, replace_json, sync_directory
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> None:
-        # Far beyond the content, so that others can read the number of the process.
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, which names the process for people to read.
-
-    The operating system gives the lock back when the process ends, so a file left by one that was killed
-    hinders nobody, and a process that happens to have got the same number is not taken for it.
-
-    Raises:
-        RunError: another process holds it.
-    """
-    with disk_errors_explained(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            _try_lock(descriptor)
-        except OSError as error:
-            holder = path.read_text(encoding="utf-8").strip() or "another process"
-            raise RunError(
-                f"{path.parent}: the run is in use by {holder}",
-                remedy="wait until it is done, or end it; it writes a checkpoint on Ctrl-C",
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file `path` now."""
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        _try_lock(descriptor)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 State = Literal["running", "complete", "interrupted", "failed"]
 
 _STATUS = "status.json"
-_META = "meta.json"
+_METADATA = "metadata.json"
 _METRICS = "metrics.jsonl"
 _RESULTS = "results.json"
 _LOCK = "lock"
@@ -84,7 +25,7 @@ _NEAR = 5
 
 @dataclass(frozen=True)
 class Status:
-    """How a run stands, and for a failed one why."""
+    """The state of a run, and for a failed one the reason."""
 
     state: State
     reason: str | None = None
@@ -92,16 +33,16 @@ class Status:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The directory of one run. Make one with `create`, find one with `open`."""
+    """The directory of one run, made by `create` or found by `open`."""
 
     path: Path
 
     @classmethod
     def create(cls, out: Path, name: str, now: datetime) -> "RunDirectory":
-        """Make `<out>/<name>-<YYYYmmdd-HHMMSS>`, with `-2`, `-3`, ... behind it if that is taken.
+        """Make `<out>/<name>-<YYYYmmdd-HHMMSS>`, with `-2`, `-3`, ... appended if it exists.
 
         Raises:
-            DiskError: nothing can be written there.
+            DiskError: it cannot be written.
         """
         stem = f"{name}-{now:%Y%m%d-%H%M%S}"
         with disk_errors_explained(out / stem):
@@ -112,26 +53,26 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
-        """A run that is there.
+        """An existing run.
 
         Raises:
-            RunError: `path` is not the directory of a run; the message names runs that are near it.
+            RunError: `path` is not a run directory; the remedy names runs near it.
         """
         if not (path / _STATUS).is_file():
-            what = "is not the directory of a run" if path.exists() else "is not there"
+            problem = "not a run directory" if path.exists() else "does not exist"
             near = _runs_near(path)
             remedy = "\n  ".join(["Runs near it:", *map(str, near)]) if near else "There are no runs near it."
-            raise RunError(f"{path}: {what}", remedy=remedy)
+            raise RunError(f"{path}: {problem}", remedy=remedy)
         return cls(path)
 
     @property
     def last(self) -> Path:
-        """The checkpoint to go on from."""
+        """The checkpoint to resume from."""
         return self.path / "checkpoints" / "last"
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the epoch that scored best."""
+        """The checkpoint of the best epoch."""
         return self.path / "checkpoints" / "best"
 
     @property
@@ -141,87 +82,111 @@ class RunDirectory:
 
     @property
     def trace(self) -> Path:
-        """Some steps as a profiler saw them, where that was asked for."""
+        """The trace of `--profile`."""
         return self.path / "trace.json.gz"
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from training in this directory. RunError where one already does."""
-        with locked(self.path / _LOCK):
+        """Keep other processes from training in this directory.
+
+        The operating system releases the lock when the process exits, also when it is killed. The lock file names the
+        process, where the system lets others read it.
+
+        Raises:
+            RunError: another process holds the lock.
+        """
+        from filelock import FileLock, Timeout  # takes longer than reading a run
+
+        path = self.path / _LOCK
+        lock = FileLock(path, blocking=False)
+        with disk_errors_explained(path):
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise RunError(
+                    f"{self.path}: the run is in use by {_holder(path)}",
+                    remedy="wait until it ends, or stop it; it writes a checkpoint on Ctrl-C",
+                ) from error
+        try:
+            path.write_text(f"process {os.getpid()}\n", encoding="utf-8")
             yield
+        finally:
+            lock.release()
 
     def write_config(self, text: str) -> None:
-        """The config as it was given."""
+        """Write the config as given."""
         replace_file(self.path / "config.yaml", text.encode())
 
     def write_resolved(self, text: str) -> None:
-        """The config with its defaults and overrides."""
+        """Write the config with its defaults and overrides."""
         replace_file(self.resolved, text.encode())
 
-    def write_meta(self, meta: Mapping[str, Any]) -> None:
-        """What the run depended on; see `meta.collect_meta`."""
-        replace_json(self.path / _META, meta)
+    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Write what `collect_metadata` gives."""
+        replace_json(self.path / _METADATA, metadata)
 
     def changed_data(self, files: Mapping[str, str]) -> list[str]:
-        """Names of the data files that are not what they were when the run began, or of which one is not there.
+        """Names of the data files that have changed, appeared or disappeared since the run began.
 
         Args:
-            files: name -> checksum, as they are now.
+            files: name -> checksum now.
 
         Raises:
-            RunError: meta.json is missing or damaged.
+            RunError: metadata.json is missing or damaged.
         """
-        before = self.meta().get("data", {})
+        before = self.metadata().get("data", {})
         return sorted(name for name in {*before, *files} if before.get(name) != files.get(name))
 
-    def meta(self) -> dict[str, Any]:
-        """What the run depends on, as written.
+    def metadata(self) -> dict[str, Any]:
+        """The content of metadata.json.
 
         Raises:
-            RunError: meta.json is missing or damaged.
+            RunError: metadata.json is missing or damaged.
         """
-        path = self.path / _META
+        path = self.path / _METADATA
         try:
             return dict(json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"{path}: cannot be read: {error}", remedy="start a new run") from error
+            raise RunError(f"cannot read {path}: {error}", remedy="start a new run") from error
 
     def status(self) -> Status:
-        """How the run stands; interrupted also where its process went without a word."""
+        """The state of the run; interrupted also if its process died without writing it."""
         try:
-            found = json.loads((self.path / _STATUS).read_bytes())
-            status = Status(cast(State, found["state"]), found.get("reason"))
+            record = json.loads((self.path / _STATUS).read_bytes())
+            status = Status(cast(State, record["state"]), record.get("reason"))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{self.path / _STATUS}: cannot be read: {error}", remedy="train again") from error
-        if status.state == "running" and not is_locked(self.path / _LOCK):
-            return Status("interrupted", "its process ended without writing why")
+            raise RunError(f"cannot read {self.path / _STATUS}: {error}", remedy="train again") from error
+        if status.state == "running" and not _is_locked(self.path / _LOCK):
+            return Status("interrupted", "its process ended without writing a status")
         return status
 
     def set_status(self, state: State, reason: str | None = None) -> None:
-        """Say how the run stands, and take old results away; only `finish` says `complete`."""
+        """Write the state of the run and delete old results; only `finish` writes `complete`."""
         assert state != "complete", "only finish() completes a run"
-        assert (reason is not None) == (state == "failed"), "a failed run says why"
+        assert (reason is not None) == (state == "failed"), "a failed run has a reason"
         with disk_errors_explained(self.path / _RESULTS):
             (self.path / _RESULTS).unlink(missing_ok=True)
         replace_json(self.path / _STATUS, {"state": state} | ({"reason": reason} if reason else {}))
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Write the results of train, val and test, then say that the run is complete."""
+        """Write the results of train, val and test, then the state `complete`."""
         replace_json(self.path / _RESULTS, results)
         replace_json(self.path / _STATUS, {"state": "complete"})
 
     def results(self) -> dict[str, Any]:
-        """The results of a complete run. RunError for any other."""
+        """The results of a run. Raises RunError if it is not complete."""
         if self.status().state != "complete":
-            raise RunError(f"{self.path}: the run is not complete", remedy=f"cnncli train --resume {self.path}")
+            raise RunError(
+                f"{self.path}: the run is not complete", remedy=f"resume it with: cnncli train --resume {self.path}"
+            )
         path = self.path / _RESULTS
         try:
             return dict(json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"{path}: cannot be read: {error}", remedy="train again") from error
+            raise RunError(f"cannot read {path}: {error}", remedy="train again") from error
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add the line of an epoch, and wait until the disk has it."""
+        """Append the line of an epoch and flush it to the disk."""
         line = json.dumps(record, allow_nan=False) + "\n"
         path = self.path / _METRICS
         with disk_errors_explained(path), path.open("ab") as file:
@@ -230,7 +195,7 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The epochs so far, from the first. A last line that a crash cut short does not count.
+        """The records of all epochs so far, without a last line that a crash has cut off.
 
         Raises:
             RunError: another line is damaged.
@@ -245,9 +210,31 @@ class RunDirectory:
             raise RunError(f"{path}: a line is not JSON: {error}", remedy="delete the line") from error
 
     def cut_metrics(self, epochs: int) -> None:
-        """Keep the first `epochs` epochs, before training goes on from the checkpoint written after them."""
+        """Keep the first `epochs` epochs, before training resumes from the checkpoint after them."""
         kept = [json.dumps(each) + "\n" for each in self.metrics() if each["epoch"] <= epochs]
         replace_file(self.path / _METRICS, "".join(kept).encode())
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path`."""
+    from filelock import FileLock, Timeout
+
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a run that may only be read: nobody trains in it
+        return False
+
+
+def _holder(path: Path) -> str:
+    """The process that the lock file names."""
+    with suppress(OSError):
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    return "another process"
 
 
 def _make_first_free(out: Path, stem: str) -> Path:
@@ -264,20 +251,18 @@ def _make_first_free(out: Path, stem: str) -> Path:
 
 
 def _runs_near(path: Path) -> list[Path]:
-    """Runs a user may have meant: the one around `path`, those in it, or those beside it."""
-    around = [parent for parent in path.parents if _is_run(parent)]
-    if around:
-        return around[:1]
-    inside = _runs_in(path)
-    if inside:
+    """Runs the user may have meant: the one that contains `path`, those in it, or those beside it."""
+    if containing := [parent for parent in path.parents if _is_run(parent)]:
+        return containing[:1]
+    if inside := _runs_in(path):
         return inside[:_NEAR]
     beside = {each.name: each for each in _runs_in(path.parent)}
-    alike = get_close_matches(path.name, beside, n=_NEAR, cutoff=0.5)
-    return [beside[name] for name in alike] or list(beside.values())[:_NEAR]
+    similar = get_close_matches(path.name, beside, n=_NEAR, cutoff=0.5)
+    return [beside[name] for name in similar] or list(beside.values())[:_NEAR]
 
 
 def _runs_in(path: Path) -> list[Path]:
-    """The runs directly in a directory, the newest first."""
+    """The runs in a directory, newest first."""
     if not path.is_dir():
         return []
     runs = [each for each in path.iterdir() if _is_run(each)]

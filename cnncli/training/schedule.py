@@ -1,6 +1,6 @@
-"""The learning rate as a pure function of the step, so that resuming needs no more than the step's number.
+"""The learning rate as a function of the step, so that a checkpoint needs only the number of the step.
 
-Steps are numbered from 0 over the whole training; `total_steps` is epochs times steps per epoch.
+Steps are counted from 0 over the whole training; `total_steps` is epochs times steps per epoch.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ LearningRate = Callable[[int], float]
 
 
 def build_schedule(choice: Schedule, *, lr: float, epochs: int, steps_per_epoch: int) -> LearningRate:
-    """The learning rate of every step, as a config chooses it."""
+    """The schedule of a config."""
     total = epochs * steps_per_epoch
     match choice:
         case Constant():
@@ -30,17 +30,17 @@ def build_schedule(choice: Schedule, *, lr: float, epochs: int, steps_per_epoch:
 
 
 def constant(lr: float, *, total_steps: int, warmup: float) -> LearningRate:
-    """`lr`, after the warm-up."""
+    """`lr` after the warmup."""
     return lambda step: lr * _warm(step, round(warmup * total_steps))
 
 
 def step_decay(lr: float, *, total_steps: int, every: int, factor: float, warmup: float) -> LearningRate:
-    """`lr * factor ** (step // every)`; `every` counts steps, from the beginning of the training."""
+    """`lr * factor ** (step // every)`; `every` is in steps."""
     return lambda step: lr * factor ** (step // every) * _warm(step, round(warmup * total_steps))
 
 
 def cosine(lr: float, *, total_steps: int, final: float, warmup: float) -> LearningRate:
-    """Half a cosine, from `lr` where the warm-up ends to `final * lr` where the training ends."""
+    """Half a cosine from `lr` at the end of the warmup to `final * lr` at the end of the training."""
     warm_steps = round(warmup * total_steps)
     length = max(1, total_steps - warm_steps)
 
@@ -66,10 +66,10 @@ def one_cycle(lr: float, *, total_steps: int, warmup: float, start: float, final
 
 
 def _warm(step: int, steps: int) -> float:
-    """1/n, 2/n, ... 1 over the n steps of a warm-up, then 1."""
+    """1/n, 2/n, ... 1 over the n steps of a warmup, then 1."""
     return min(1.0, (step + 1) / steps) if steps else 1.0
 
 
-def _half_cosine(start: float, end: float, way: float) -> float:
-    """From `start` to `end` along half a cosine, `way` running from 0 to 1."""
-    return end + (start - end) * (1 + cos(pi * min(way, 1.0))) / 2
+def _half_cosine(start: float, end: float, t: float) -> float:
+    """From `start` at t = 0 to `end` at t = 1 along half a cosine."""
+    return end + (start - end) * (1 + cos(pi * min(t, 1.0))) / 2

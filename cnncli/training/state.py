@@ -1,9 +1,10 @@
-"""What is being trained, and how far it has got: all that a checkpoint must hold."""
+"""The state of a training: all that a checkpoint must hold."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isnan
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -13,112 +14,95 @@ from cnncli.errors import RunError
 from cnncli.training.progress import Sums
 from cnncli.training.schedule import LearningRate
 
+_COUNTERS = (
+    *("epochs_done", "step", "step_in_epoch", "seconds"),
+    *("best_score", "best_epoch", "epochs_without_improvement", "rng_state"),
+)
+"""Attributes of `Training` that a checkpoint stores as they are."""
+_SHOWN_DIFFERENCES = 5
+
 
 class EmaWeights:
-    """A second copy of a model whose weights follow the first one's slowly.
+    """An exponential moving average (EMA) of a model's weights, as a second model.
 
-    After each step, `average = d * average + (1 - d) * weights` with `d = min(decay, (1 + t) / (10 + t))`, t
-    counting the updates made before. The growing d is that of TensorFlow's `ExponentialMovingAverage`:
-    without it a short run would end with an average that is still mostly the first, random weights. Running
-    means and variances of batch norms are averaged as well; whole numbers, such as their counters, are
-    copied.
+    After each step `ema = d * ema + (1 - d) * weights`, with `d = min(decay, (1 + t) / (10 + t))` after t updates. The
+    growing d is that of TensorFlow's `ExponentialMovingAverage`: without it, the average of a short run would be mostly
+    the random initial weights. Running means and variances of batch norms are averaged as well; integers, such as their
+    counters, are copied.
 
     Args:
-        model: what is averaged; its layout and device are kept.
-        decay: how much of the average is kept per step, between 0 and 1.
+        model: whose weights are averaged; device and memory layout are kept.
+        decay: the share of the average that a step keeps, between 0 and 1.
     """
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         assert 0 < decay < 1
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         self.decay = decay
-        self._pairs: list[tuple[Tensor, Tensor]] = list(
-            zip(self.model.state_dict().values(), model.state_dict().values(), strict=True)
-        )
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        self._floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._integers = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
     def update(self, updates_before: int) -> None:
-        """Let the average follow one step."""
+        """Update the average after a step."""
         decay = min(self.decay, (1 + updates_before) / (10 + updates_before))
-        floating = [pair for pair in self._pairs if pair[0].is_floating_point()]
-        averages, weights = [pair[0] for pair in floating], [pair[1] for pair in floating]
+        averages, weights = (list(each) for each in zip(*self._floating, strict=True))
         torch._foreach_lerp_(averages, weights, 1 - decay)
-        for average, counter in self._pairs:
-            if not average.is_floating_point():
-                average.copy_(counter)
+        for average, counter in self._integers:
+            average.copy_(counter)
 
 
-_SHOWN = 5
-
-
-def put_weights(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
-    """Copy weights into a model.
+def load_weights_into(model: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy weights into a model, which keeps its device and memory layout.
 
     Args:
-        model: keeps its device and memory layout.
+        model: their network.
         weights: by name, as in `model.state_dict()`.
         source: where they come from, for the message.
 
     Raises:
-        RunError: names or shapes differ; the first differences are named.
+        RunError: names or shapes differ; the message shows the first differences.
     """
-    found = differences(model.state_dict(), weights)
-    if found:
-        more = f"\n  ... and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        listed = "".join(f"\n  {line}" for line in found[:_SHOWN])
+    try:
+        model.load_state_dict(dict(sorted(weights.items())))
+    except RuntimeError as error:
+        lines = [shorten(line, 200, placeholder=" ...") for line in str(error).splitlines()[1:]]
+        more = [f"... and {len(lines) - _SHOWN_DIFFERENCES} more"] * (len(lines) > _SHOWN_DIFFERENCES)
         raise RunError(
-            f"{source}: these are weights of another network:{listed}{more}",
-            remedy="use the config the run was trained with: resolved.yaml in the run's directory",
-        )
-    model.load_state_dict(dict(weights))
-
-
-def differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """Where two sets of weights differ in name or shape, in the order of the network."""
-    lines = []
-    for name, tensor in expected.items():
-        if name not in found:
-            lines.append(f"{name}: missing from the file")
-        elif found[name].shape != tensor.shape:
-            lines.append(f"{name}: the network has {_shape(tensor)}, the file {_shape(found[name])}")
-    lines += [f"{name}: in the file, but not in the network" for name in sorted(found.keys() - expected.keys())]
-    return lines
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a single number"
+            "\n  ".join([f"{source}: the weights do not fit the network:", *lines[:_SHOWN_DIFFERENCES], *more]),
+            remedy="use the config the run was trained with: resolved.yaml in the run directory",
+        ) from error
 
 
 @dataclass(kw_only=True)
 class Training:
     """A model in training.
 
-    `state_dict()` and `load_state_dict()` carry over everything but the schedule, which is a function of the
-    step and comes from the config. A run that goes on from such a state, in the middle of an epoch too, ends
-    with the same weights, bit for bit, on the same device with the same versions and number of threads.
+    `state_dict()` and `load_state_dict()` carry over everything except the schedule, which is a function of the step
+    and comes from the config. A training resumed from such a state, also within an epoch, ends with the same weights,
+    bit for bit, on the same device with the same versions and number of threads.
 
     Attributes:
         model: gives logits (N, classes); on its device, in its memory layout.
         optimizer: over the model's parameters.
         schedule: learning rate by step.
-        average: moving average of the weights, if wanted.
-        epochs_done: whole epochs.
-        step: optimizer steps taken since the beginning.
-        step_in_epoch: those of the epoch under way.
-        sums: loss and accuracy so far in the epoch under way.
-        seconds: time spent on the epoch under way.
+        ema: moving average of the weights, if there is one.
+        epochs_done: complete epochs.
+        step: optimizer steps since the beginning.
+        step_in_epoch: those of the current epoch.
+        sums: loss and accuracy so far in the current epoch.
+        seconds: time spent on the current epoch.
         best_score: the best score of an epoch so far (higher is better), None before the first.
-        best_epoch: the epoch it belongs to, 0 before the first.
-        epochs_without_gain: since then.
-        random: states of the random number generators where the loop last stopped; None before it began.
-        replicated: the model as a group of processes runs it; no part of the state.
-        compiled: the model as `torch.compile` made it, or itself where that failed; no part of the state.
+        best_epoch: its number, 0 before the first.
+        epochs_without_improvement: since then.
+        rng_state: states of the random number generators where the loop last stopped; None before it began.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: LearningRate
-    average: EmaWeights | None = None
+    ema: EmaWeights | None = None
     epochs_done: int = 0
     step: int = 0
     step_in_epoch: int = 0
@@ -126,10 +110,8 @@ class Training:
     seconds: float = 0.0
     best_score: float | None = None
     best_epoch: int = 0
-    epochs_without_gain: int = 0
-    random: dict[str, Tensor] | None = None
-    replicated: nn.Module | None = None
-    compiled: Callable[[Tensor], Tensor] | None = None
+    epochs_without_improvement: int = 0
+    rng_state: dict[str, Tensor] | None = None
 
     def __post_init__(self) -> None:
         self.sums = Sums.zero(self.device)
@@ -140,89 +122,77 @@ class Training:
         return next(self.model.parameters()).device
 
     @property
-    def best_model(self) -> nn.Module:
-        """The model to evaluate, save and use: the averaged one if there is an average."""
-        return self.average.model if self.average else self.model
+    def inference_model(self) -> nn.Module:
+        """The model to evaluate, save and use: that of the moving average if there is one."""
+        return self.ema.model if self.ema else self.model
 
     def finish_epoch(self, score: float) -> bool:
-        """Count an epoch, with its score (higher is better); whether it is the best so far.
+        """Count an epoch with its score (higher is better); whether it is the best so far.
 
-        Of epochs with one score the last counts as the best, since it has learned longest; but it is no gain.
+        Of several epochs with the best score the last counts as the best, since it has trained longest; but an equal
+        score is no improvement.
         """
-        gain = self.best_score is None or isnan(self.best_score) or score > self.best_score
-        best = gain or score == self.best_score
+        improved = self.best_score is None or isnan(self.best_score) or score > self.best_score
+        best = improved or score == self.best_score
         self.epochs_done += 1
         self.step_in_epoch, self.seconds, self.sums = 0, 0.0, Sums.zero(self.device)
-        self.epochs_without_gain = 0 if gain else self.epochs_without_gain + 1
+        self.epochs_without_improvement = 0 if improved else self.epochs_without_improvement + 1
         if best:
             self.best_score, self.best_epoch = score, self.epochs_done
         return best
 
-    def remember_random(self) -> None:
-        """Note the states of the random number generators, which dropout draws from."""
-        self.random = {"cpu": torch.get_rng_state()}
+    def save_rng(self) -> None:
+        """Store the states of the random number generators that dropout uses."""
+        self.rng_state = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            self.random["cuda"] = torch.cuda.get_rng_state(self.device)
+            self.rng_state["cuda"] = torch.cuda.get_rng_state(self.device)
         elif self.device.type == "mps":
-            self.random["mps"] = torch.mps.get_rng_state()
+            self.rng_state["mps"] = torch.mps.get_rng_state()
 
-    def restore_random(self) -> None:
-        """Put the generators back as noted, whatever drew from them since; nothing before the loop began."""
-        if self.random is None:
+    def restore_rng(self) -> None:
+        """Put the random number generators back into the stored states; does nothing before the loop began."""
+        if self.rng_state is None:
             return
-        torch.set_rng_state(self.random["cpu"])
-        if self.device.type == "cuda" and "cuda" in self.random:
-            torch.cuda.set_rng_state(self.random["cuda"], self.device)
-        elif self.device.type == "mps" and "mps" in self.random:
-            torch.mps.set_rng_state(self.random["mps"])
+        torch.set_rng_state(self.rng_state["cpu"])
+        if self.device.type == "cuda" and "cuda" in self.rng_state:
+            torch.cuda.set_rng_state(self.rng_state["cuda"], self.device)
+        elif self.device.type == "mps" and "mps" in self.rng_state:
+            torch.mps.set_rng_state(self.rng_state["mps"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers, words and plain containers only: reading it back runs no code."""
+        """Only tensors, numbers, strings and plain containers: reading it back runs no code."""
         return {
             "model": dict(self.model.state_dict()),
-            "average": dict(self.average.model.state_dict()) if self.average else None,
-            "optimizer_kind": type(self.optimizer).__name__,
+            "ema": dict(self.ema.model.state_dict()) if self.ema else None,
+            "optimizer_type": type(self.optimizer).__name__,
             "optimizer": self.optimizer.state_dict(),
-            "epochs_done": self.epochs_done,
-            "step": self.step,
-            "step_in_epoch": self.step_in_epoch,
             "sums": {"loss": self.sums.loss, "correct": self.sums.correct, "images": self.sums.images},
-            "seconds": self.seconds,
-            "best_score": self.best_score,
-            "best_epoch": self.best_epoch,
-            "epochs_without_gain": self.epochs_without_gain,
-            "random": self.random,
+            **{name: getattr(self, name) for name in _COUNTERS},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave.
+        """Continue from a state that `state_dict` gave.
 
         Raises:
-            RunError: the state is of another network or optimizer, or one has a moving average and the other
-                has not.
+            RunError: it is of another network or optimizer, or only one of the two has a moving average.
         """
-        self._check_same_kind(state)
-        put_weights(self.model, state["model"], source="the checkpoint")
-        if self.average:
-            put_weights(self.average.model, state["average"], source="the checkpoint")
+        own, other = type(self.optimizer).__name__, state["optimizer_type"]
+        if own != other:
+            raise RunError(
+                f"the checkpoint was trained with {other}, the config has {own}",
+                remedy="leave train.optimizer unchanged when resuming, or start a new run",
+            )
+        if (self.ema is None) != (state["ema"] is None):
+            with_ema, without = ("config", "checkpoint") if self.ema else ("checkpoint", "config")
+            raise RunError(
+                f"the {with_ema} has a moving average of the weights, the {without} has none",
+                remedy="leave train.ema unchanged when resuming, or start a new run",
+            )
+        load_weights_into(self.model, state["model"], source="the checkpoint")
+        if self.ema:
+            load_weights_into(self.ema.model, state["ema"], source="the checkpoint")
         self.optimizer.load_state_dict(state["optimizer"])
         sums = state["sums"]
         self.sums = Sums(sums["loss"].to(self.device), sums["correct"].to(self.device), sums["images"])
-        for name in ("epochs_done", "step", "step_in_epoch", "seconds", "best_score", "best_epoch"):
+        for name in _COUNTERS:
             setattr(self, name, state[name])
-        self.epochs_without_gain = state["epochs_without_gain"]
-        self.random = state["random"]
-
-    def _check_same_kind(self, state: Mapping[str, Any]) -> None:
-        mine, theirs = type(self.optimizer).__name__, state["optimizer_kind"]
-        if mine != theirs:
-            raise RunError(
-                f"the checkpoint was trained with {theirs}, the config says {mine}",
-                remedy="leave train.optimizer as it was when resuming, or start a new run",
-            )
-        if (self.average is None) != (state["average"] is None):
-            has, wants = ("no", "asks for one") if self.average else ("a", "asks for none")
-            raise RunError(
-                f"the checkpoint has {has} moving average of the weights, the config {wants}",
-                remedy="leave train.ema as it was when resuming, or start a new run",
-            )

@@ -1,7 +1,10 @@
-"""One optimizer step: forward, loss, backward, clip, update, average."""
+"""One optimizer step: forward, loss, backward, clip, update, moving average.
 
+Letters for shapes: N images of this process, C channels, H height, W width.
+"""
+
+import logging
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,113 +12,89 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from cnncli.training.device import is_out_of_memory
-from cnncli.training.process_group import Group
+from cnncli.training.process_group import ALONE, ProcessGroup
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.state import Training
 
+_log = logging.getLogger(__name__)
+
+Forward = Callable[[Tensor], Tensor]
+
 _CHECK_EVERY = 50
+"""Steps between two checks where they are deferred."""
+_FOUND_INF = "found_inf"
+"""Attribute by which `torch.amp.GradScaler` makes fused optimizers skip a step."""
 
 
-class NotFinite(Exception):  # noqa: N818  a message from the guard to the loop, which turns it into a DivergedError
-    """The loss or the gradient of a step was not finite; the weights are as they were before it."""
+class NonFiniteStep(Exception):  # noqa: N818  the loop turns it into a DivergedError
+    """Loss or gradient of a step were not finite; the weights are those before it."""
 
     def __init__(self, step: int) -> None:
         super().__init__(step)
         self.step = step
 
 
-class Guard(Protocol):
-    """Takes optimizer steps, or refuses them."""
-
-    def backward(self, loss: Tensor) -> None:
-        """Compute the gradients."""
-        ...
-
-    def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_norm: float | None, number: int) -> None:
-        """Take step `number` if it is finite. Raises NotFinite, perhaps some steps late.
-
-        `loss` is that of the whole batch, where `backward` gets that of a share of it.
-        """
-        ...
-
-    def settle(self) -> None:
-        """Raise NotFinite now, if it is due."""
-        ...
+def can_defer_checks(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the device itself can skip steps: fused optimizers on CUDA."""
+    groups = optimizer.param_groups
+    return all(group.get("fused") and group["params"][0].is_cuda for group in groups if group["params"])
 
 
-def guard_for(device: torch.device) -> Guard:
-    """The guard that costs least on a device."""
-    return SkippingGuard(device) if device.type == "cuda" else WaitingGuard()
+class FiniteGuard:
+    """Takes optimizer steps while loss and gradient are finite.
 
+    On the CPU each step is checked before it is taken. On a GPU that would wait for the device at every step. There the
+    device decides: fused optimizers change nothing where `found_inf` is 1, and it stays 1 from the first bad step on.
+    Whenever a deferred check looks, the weights are those before that step.
 
-class WaitingGuard:
-    """Looks at every loss and gradient before the step. On the CPU, looking does not mean waiting."""
-
-    def backward(self, loss: Tensor) -> None:
-        """See `Guard`."""
-        torch.autograd.backward(loss)
-
-    def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_norm: float | None, number: int) -> None:
-        """See `Guard`; raises at once."""
-        norm = _clip(optimizer, clip_norm)
-        if not bool(torch.isfinite(loss + norm)):
-            raise NotFinite(number)
-        optimizer.step()
-
-    def settle(self) -> None:
-        """See `Guard`; there is never anything left."""
-
-
-class SkippingGuard:
-    """Lets the device itself skip the step, so that the loop need not wait for it at every one.
-
-    Waiting would leave a GPU idle while the next kernels are being launched. `torch.amp.GradScaler` has what
-    is needed: it looks for numbers that are not finite on the device, and the fused optimizers read that
-    finding in their kernel and leave weights and moments alone. Its scale stays 1, which changes no gradient.
-    (RMSprop is not fused; there the scaler itself waits at every step, which is correct, only slower.)
-
-    That skips one step. `_poison`, 0 as long as all is well and NaN from the first bad loss or norm on, is
-    multiplied into every later loss and thereby keeps all later steps from being taken too: whenever the loop
-    comes to look, the weights are those before the first bad step.
+    Args:
+        optimizer: takes the steps.
+        deferred: see `can_defer_checks`.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._scaler = torch.amp.GradScaler(device.type, init_scale=1.0, growth_interval=2**31 - 1)
-        self._poison = torch.zeros((), device=device)
-        self._good_steps = torch.zeros((), dtype=torch.int64, device=device)
+    def __init__(self, optimizer: torch.optim.Optimizer, *, deferred: bool) -> None:
+        self._optimizer = optimizer
+        self._deferred = deferred
         self._first: int | None = None
         self._last = 0
+        if deferred:
+            device = optimizer.param_groups[0]["params"][0].device
+            self._found_inf = torch.zeros((), device=device)
+            self._good_steps = torch.zeros((), dtype=torch.int64, device=device)
+            setattr(optimizer, _FOUND_INF, self._found_inf)
 
-    def backward(self, loss: Tensor) -> None:
-        """See `Guard`."""
-        # 0 times infinity is NaN as well. In a group it reaches the other processes with the gradient.
-        self._poison = self._poison + 0 * loss.detach()
-        torch.autograd.backward(self._scaler.scale(loss * (1 + self._poison)))
+    def step(self, loss: Tensor, *, clip_norm: float | None, number: int) -> None:
+        """Clip the gradient and take step `number`.
 
-    def step(self, optimizer: torch.optim.Optimizer, loss: Tensor, *, clip_norm: float | None, number: int) -> None:
-        """See `Guard`; raises within 50 steps."""
-        self._first = self._first or number
-        self._last = number
-        self._scaler.unscale_(optimizer)
-        norm = _clip(optimizer, clip_norm)
-        self._poison = self._poison + 0 * norm
-        self._good_steps = self._good_steps + (self._poison == 0)
-        self._scaler.step(optimizer)
-        self._scaler.update()
-        if number % _CHECK_EVERY == 0:
-            self.settle()
+        Args:
+            loss: of the whole batch.
+            clip_norm: the largest norm of the gradient.
+            number: from 1.
 
-    def settle(self) -> None:
-        """See `Guard`; waits for the device."""
-        if self._first is None:
+        Raises:
+            NonFiniteStep: this step is not finite or, with deferred checks, one of the last 50.
+        """
+        finite = torch.isfinite(loss + _clip(self._optimizer, clip_norm))
+        if not self._deferred:
+            if not bool(finite):
+                raise NonFiniteStep(number)
+            self._optimizer.step()
             return
-        first_bad = self._first + int(self._good_steps)
-        if first_bad <= self._last:
-            raise NotFinite(first_bad)
+        self._first, self._last = self._first or number, number
+        self._found_inf.clamp_(min=(~finite).to(self._found_inf.dtype))
+        self._good_steps += self._found_inf == 0
+        self._optimizer.step()
+        if number % _CHECK_EVERY == 0:
+            self.check()
+
+    def check(self) -> None:
+        """Wait for the device; raise NonFiniteStep if one of the steps so far was not finite."""
+        if self._first is not None and (bad := self._first + int(self._good_steps)) <= self._last:
+            raise NonFiniteStep(bad)
 
 
 def _clip(optimizer: torch.optim.Optimizer, clip_norm: float | None) -> Tensor:
-    """Shorten the gradient to `clip_norm` if it is longer; its length before."""
+    """Scale the gradient down to `clip_norm` if it is longer; returns its norm before."""
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     norm = get_total_norm([p.grad for p in parameters])
     if clip_norm is not None:
@@ -123,85 +102,70 @@ def _clip(optimizer: torch.optim.Optimizer, clip_norm: float | None) -> Tensor:
     return norm
 
 
-Forward = Callable[[Tensor], Tensor]
-
-
 class Step:
     """Takes steps of a training.
 
     Args:
-        training: what is trained; its counters and sums move on with every step.
+        training: what is trained; its counters and sums advance with every step.
         label_smoothing: share of the target spread evenly over all classes (Szegedy et al., 2016).
-        clip_norm: longest gradient that is let through unshortened.
-        bf16: whether convolutions and linears compute in bfloat16; weights, loss and gradients stay float32.
-        compiled: whether to run the model through `torch.compile`; only where one process trains alone.
-        notify: takes a message for the user, such as that compiling failed.
-        profile: told what the time is spent on, and of every step.
-        group: the processes that take the step together, each on its share of the batch.
+        clip_norm: the largest norm of the gradient.
+        bf16: whether convolutions and linear layers compute in bfloat16; weights, loss and gradients stay float32.
+        compiled: whether to run the model through `torch.compile`; only with one process.
+        profile: measures the parts of a step.
+        group: the processes that take each step together.
 
     Attributes:
-        guard: of the training's device.
-        span: names what the time is spent on.
-        group: as given.
-        random_before: the state of the CPU's random numbers before the last step.
+        guard: takes the optimizer steps.
+        span: names what time is spent on, for the profile.
+        rng_before: state of the CPU's random number generator before the last step.
     """
 
     def __init__(
         self,
         training: Training,
         *,
-        label_smoothing: float,
-        clip_norm: float | None,
-        bf16: bool,
-        compiled: bool,
-        notify: Callable[[str], None],
-        profile: Profile | None,
-        group: Group,
+        label_smoothing: float = 0.0,
+        clip_norm: float | None = None,
+        bf16: bool = False,
+        compiled: bool = False,
+        profile: Profile | None = None,
+        group: ProcessGroup = ALONE,
     ) -> None:
-        self._training = training
+        assert group.size == 1 or not compiled, "a process whose compiler fails would wait for the others forever"
+        self.training = training
+        self.group = group
+        self.span: Span = unmeasured if profile is None else profile.span
+        self.guard = FiniteGuard(training.optimizer, deferred=can_defer_checks(training.optimizer))
+        self.rng_before = torch.get_rng_state()
         self._label_smoothing = label_smoothing
         self._clip_norm = clip_norm
         self._bf16 = bf16
-        self._notify = notify
         self._profile = profile
-        self.group = group
-        self.span: Span = unmeasured if profile is None else profile.span
-        self.guard = guard_for(training.device)
-        self.random_before = torch.get_rng_state()
-        # Once for a training, however often its loop stops and goes on.
-        if training.replicated is None:
-            training.replicated = group.replicated(training.model)
-        self._plain: Forward = training.replicated
-        self._forward: Forward = self._plain
-        if compiled:
-            assert group.size == 1, "if one of several compiles in vain, it exchanges numbers that the others do not"
-            if training.compiled is None:  # not `or`: a compiled model that is asked for its truth asks for its length
-                training.compiled = torch.compile(training.replicated)
-            self._forward = training.compiled
+        self._uncompiled: Forward = group.replicate(training.model)
+        self._forward: Forward = torch.compile(training.model) if compiled else self._uncompiled
 
-    def take(self, images: Tensor, labels: Tensor, whole: int) -> None:
-        """One step on images (N, C, H, W) and labels (N,).
+    def take(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
+        """Take one step on images (N, C, H, W) and labels (N,), the shard of this process.
 
         Args:
-            images, labels: what this process has of the batch.
-            whole: images in the batch, those of other processes included.
+            images, labels: the shard.
+            batch_size: images in the whole batch.
 
         Raises:
-            NotFinite: by the guard; then neither weights nor counters have moved.
+            NonFiniteStep: by the guard; neither weights nor counters have changed since the bad step.
         """
-        training = self._training
-        self.random_before = torch.get_rng_state()
-        rate = training.schedule(training.step)
-        for group in training.optimizer.param_groups:
-            group["lr"] = rate
-        loss, logits = self._forward_and_backward(images, labels, whole)
-        loss, correct = self.group.over_all(loss.detach(), (logits.detach().argmax(dim=1) == labels).sum())
+        training = self.training
+        self.rng_before = torch.get_rng_state()
+        for parameters in training.optimizer.param_groups:
+            parameters["lr"] = training.schedule(training.step)
+        loss, logits = self._forward_and_backward(images, labels, batch_size)
+        loss, correct = self.group.reduce(loss.detach(), (logits.detach().argmax(dim=1) == labels).sum())
         with self.span("optimizer"):
-            self.guard.step(training.optimizer, loss, clip_norm=self._clip_norm, number=training.step + 1)
-        if training.average:
-            with self.span("average"):
-                training.average.update(training.step)
-        training.sums = training.sums.plus(loss, correct, whole)
+            self.guard.step(loss, clip_norm=self._clip_norm, number=training.step + 1)
+        if training.ema:
+            with self.span("moving average"):
+                training.ema.update(training.step)
+        training.sums = training.sums.plus(loss, correct, batch_size)
         training.step += 1
         training.step_in_epoch += 1
         if self._profile is not None:
@@ -210,9 +174,9 @@ class Step:
     def loss(
         self, forward: Forward, images: Tensor, labels: Tensor, weight: float | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The loss to be made small, and the logits (N, classes), both float32.
+        """The loss to minimize, a float32 scalar, and the logits (N, classes) in float32.
 
-        It is the mean over the images, or, with a weight, that times their sum.
+        The loss is the mean over the images or, with a weight, the weight times their sum.
         """
         with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=self._bf16):
             logits = forward(images)
@@ -222,23 +186,23 @@ class Step:
         losses = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing, reduction="sum")
         return losses * weight, logits
 
-    def _forward_and_backward(self, images: Tensor, labels: Tensor, whole: int) -> tuple[Tensor, Tensor]:
+    def _forward_and_backward(self, images: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
         try:
-            return self._gradients(images, labels, whole)
+            return self._gradients(images, labels, batch_size)
         except Exception as error:
-            # Compilers fail in many ways, and late: at the first call, at the first backward, at the first
-            # batch of another size. What is not their fault fails again without them.
-            if self._forward is self._plain or is_out_of_memory(error):
+            # Compilers fail in many ways, and late: at the first call, at the first backward pass, at the first batch
+            # of another size. An error that is not the compiler's occurs again without it.
+            if self._forward is self._uncompiled or is_out_of_memory(error):
                 raise
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
-            self._notify(f"torch.compile does not work here ({first_line}); training goes on without it")
-            self._forward = self._training.compiled = self._plain
-            return self._gradients(images, labels, whole)
+            _log.warning(f"torch.compile failed ({first_line}); training continues without it")
+            self._forward = self._uncompiled
+            return self._gradients(images, labels, batch_size)
 
-    def _gradients(self, images: Tensor, labels: Tensor, whole: int) -> tuple[Tensor, Tensor]:
-        self._training.optimizer.zero_grad(set_to_none=True)
-        with self.span("forward"), self.group.whole_batch(whole):
-            loss, logits = self.loss(self._forward, images, labels, self.group.weight(whole))
+    def _gradients(self, images: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+        self.training.optimizer.zero_grad(set_to_none=True)
+        with self.span("forward"), self.group.sync_batch(batch_size):
+            loss, logits = self.loss(self._forward, images, labels, self.group.loss_weight(batch_size))
         with self.span("backward"):
-            self.guard.backward(loss)
+            torch.autograd.backward(loss)
         return loss, logits

@@ -1,13 +1,11 @@
-"""Layers that look at a whole batch, where each process has only a part of it.
+"""Batch norm and dropout over a whole batch of which each process has a shard.
 
-Batch norm takes its mean and variance over the batch, and dropout draws one mask for it. Both are done here so that a
-network computes what one process would compute with the whole batch. `torch.nn.SyncBatchNorm` is for GPUs only, and
-there is nothing of the kind for dropout.
+Batch norm takes mean and variance over the batch, and dropout draws one mask for it. Here both give what one process
+computes with the whole batch. `torch.nn.SyncBatchNorm` works on GPUs only, and torch has nothing of the kind for
+dropout. Functions are replaced while the network runs, not modules: checkpoints, evaluation mode and training in one
+process are not affected.
 
-The functions are exchanged while the network runs, not the modules: a checkpoint knows nothing of it, and in eval mode
-or alone the same network is what it always was.
-
-N: images of this process, C: channels, M: numbers per channel.
+N: images of this process, C: channels.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,37 +21,37 @@ from torch.overrides import TorchFunctionMode
 from cnncli.data.batches import Shard
 
 
-class WholeBatch(TorchFunctionMode):
-    """Inside, training uses the statistics and masks of a batch that is shared by all processes.
+class SyncBatch(TorchFunctionMode):
+    """Inside, layers in training mode use the statistics and masks of the whole batch.
 
-    All of them must run the same network at the same time, those with no image too.
+    All processes must run the same network at the same time, also one whose shard is empty.
 
     Args:
-        share: the part of the batch that this process has.
+        shard: the part of the batch that this process has.
         images: in the whole batch.
     """
 
-    def __init__(self, share: Shard, images: int) -> None:
+    def __init__(self, shard: Shard, images: int) -> None:
         super().__init__()
-        self._size = share.size
+        self._size = shard.size
         self._images = images
-        self._part = share.of(images)
-        self._instead: dict[object, Callable[..., Tensor | None]] = {
+        self._part = shard.of(images)
+        self._replacements: dict[object, Callable[..., Tensor | None]] = {
             F.batch_norm: self._batch_norm,
             F.dropout: self._dropout,
             F.dropout2d: self._dropout2d,
         }
 
-    def __torch_function__(  # as torch has it
+    def __torch_function__(  # the signature that torch calls
         self,
         func: Any,  # noqa: ANN401
         types: Iterable[type],
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
-        """Every function of torch comes by here."""
-        instead = self._instead.get(func)
-        result = None if instead is None else instead(*args, **(kwargs or {}))
+        """Called for every torch function; a replacement that returns None leaves the call as it is."""
+        replacement = self._replacements.get(func)
+        result = None if replacement is None else replacement(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {})) if result is None else result
 
     def _batch_norm(
@@ -67,32 +65,29 @@ class WholeBatch(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor | None:
-        """As `F.batch_norm`; None where it does the same."""
         if not training:
             return None
-        assert running_mean is not None, "the norms of a config track their statistics"
+        assert running_mean is not None, "batch norms of a config track running statistics"
         assert running_var is not None
         assert weight is not None, "and are affine"
         assert bias is not None
-        normed: Tensor
-        normed, mean, variance, count = _SharedNorm.apply(maps, weight, bias, eps, self._size)
+        normalized: Tensor
+        normalized, mean, variance, count = _SyncBatchNorm.apply(maps, weight, bias, eps, self._size)
         with torch.no_grad():
             running_mean.lerp_(mean, momentum)
             running_var.lerp_(variance * count / (count - 1), momentum)
-        return normed
+        return normalized
 
     def _dropout(self, maps: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
-        """As `F.dropout`; None where it does the same."""
         return self._masked(maps, maps.shape[1:], p) if training and 0 < p < 1 else None
 
     def _dropout2d(self, maps: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
-        """As `F.dropout2d`, which drops whole channels; None where it does the same."""
         return self._masked(maps, (maps.shape[1], 1, 1), p) if training and 0 < p < 1 else None
 
     def _masked(self, maps: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
-        """Maps (N, ...) times this part's factors of a mask for the whole batch.
+        """Maps (N, ...) times the rows of this shard of a mask (batch, *shape).
 
-        It is drawn as torch draws it on the CPU, so that it is the mask of one process, bit for bit.
+        It is drawn as torch draws it on the CPU, so it is the mask of a single process, bit for bit.
         """
         last = maps.dim() == 4 and maps.is_contiguous(memory_format=torch.channels_last)
         mask = torch.empty(
@@ -104,19 +99,19 @@ class WholeBatch(TorchFunctionMode):
         return maps * mask.bernoulli_(1 - p).div_(1 - p)[self._part]
 
 
-class _SharedNorm(torch.autograd.Function):
-    """Batch norm whose mean and variance are those of all processes' numbers.
+class _SyncBatchNorm(torch.autograd.Function):
+    """Batch norm with the mean and variance over all processes.
 
-    Ioffe and Szegedy, "Batch Normalization", 2015, section 3; the means in the gradient are taken over all processes
-    as well. The moments are put together as by Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for
-    Computing Sample Variances", 1979, which loses no digits where a mean is large.
+    Ioffe and Szegedy, "Batch Normalization", 2015, section 3; the means in its gradient are taken over all processes as
+    well. Moments are combined as in Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
+    Sample Variances", 1979, which stays accurate where a mean is large.
     """
 
     @staticmethod
     def forward(
         ctx: FunctionCtx, maps: Tensor, weight: Tensor, bias: Tensor, eps: float, size: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Normed maps (N, C, ...); then mean, variance and count of all numbers of a channel, each (C,)."""
+        """Normalized maps (N, C, ...); mean, variance and count of each channel over all processes, each (C,)."""
         numbers = maps.float()
         moments = numbers.new_zeros(3, maps.shape[1])
         if len(maps):
@@ -132,25 +127,25 @@ class _SharedNorm(torch.autograd.Function):
         standard = (numbers - _per_channel(mean, maps)) * _per_channel(scale, maps)
         ctx.save_for_backward(standard, weight, scale, count)
         ctx.mark_non_differentiable(mean, variance, count)
-        normed = torch.addcmul(_per_channel(bias, maps), standard, _per_channel(weight, maps))
-        return normed.to(maps.dtype), mean, variance, count
+        normalized = torch.addcmul(_per_channel(bias, maps), standard, _per_channel(weight, maps))
+        return normalized.to(maps.dtype), mean, variance, count
 
     @staticmethod
     def backward(
-        ctx: Any,  # noqa: ANN401  torch's class does not know what it holds
+        ctx: Any,  # noqa: ANN401  torch's class does not declare `saved_tensors`
         gradient: Tensor,
         *_: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        """Gradients of maps, weight and bias; the latter two of this process's part only, which are averaged later."""
+        """Gradients of maps, weight and bias; those of weight and bias are averaged over processes later."""
         standard, weight, scale, count = ctx.saved_tensors
-        given = gradient.float()
+        gradients = gradient.float()
         dims = _all_but_channels(gradient)
-        sums = torch.stack((given.sum(dim=dims), (given * standard).sum(dim=dims)))  # (2, C)
-        overall = sums.clone()
-        dist.all_reduce(overall)
-        mean, along = overall / count
-        centered = given - _per_channel(mean, given) - standard * _per_channel(along, given)
-        maps = (centered * _per_channel(weight * scale, given)).to(gradient.dtype)
+        sums = torch.stack((gradients.sum(dim=dims), (gradients * standard).sum(dim=dims)))  # (2, C)
+        total = sums.clone()
+        dist.all_reduce(total)
+        mean, along = total / count
+        centered = gradients - _per_channel(mean, gradients) - standard * _per_channel(along, gradients)
+        maps = (centered * _per_channel(weight * scale, gradients)).to(gradient.dtype)
         return maps, sums[1], sums[0], None, None
 
 
@@ -159,5 +154,5 @@ def _all_but_channels(maps: Tensor) -> list[int]:
 
 
 def _per_channel(numbers: Tensor, maps: Tensor) -> Tensor:
-    """(C,) as it lies beside maps (N, C, ...)."""
+    """(C,) in a shape that broadcasts over maps (N, C, ...)."""
     return numbers.view(1, -1, *(1,) * (maps.dim() - 2))

@@ -12,8 +12,8 @@ from cnncli.drawing.color import Pixels
 from cnncli.drawing.grid import Picture
 from cnncli.drawing.image import enlargement, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
-from cnncli.layers import Activation, Logits
-from cnncli.module import AddPaths, CnnModule
+from cnncli.layers.modules import AddPaths
+from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.views.patches import (
     BEYOND,
@@ -129,9 +129,9 @@ def _before_activation(model: CnnModule, node: Node) -> Callable[[Tensor], Tenso
         found = model.outputs(images, set(node.inputs))
         return [found[name] for name in node.inputs]
 
-    if isinstance(node.layer, Activation):
+    if node.layer.is_activation:
         return lambda images: inputs(images)[0]
-    if getattr(node.layer, "activation", None) is None:
+    if "activation" not in node.layer.followers():
         return lambda images: model.outputs(images, [node.name])[node.name]
     if isinstance(module, AddPaths):
         return lambda images: torch.stack(inputs(images)).sum(0)
@@ -281,7 +281,7 @@ def maximized(
     if not layers:
         nodes = tuple(dict.fromkeys((*nodes, run.network.nodes[-1])))
     chosen = {
-        node.name: filters_of(node, filters, MOST_CLASSES if isinstance(node.layer, Logits) else MOST_FILTERS)
+        node.name: filters_of(node, filters, MOST_CLASSES if node.layer.gives_logits else MOST_FILTERS)
         for node in nodes
     }
     batches = run.batches(batch_size=images_at_once(run.network))
@@ -311,7 +311,7 @@ def _exhibit(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -
             )
         )
         reached.append(value >= best.value)
-    title = f"{node.name}: made to excite its {'classes' if isinstance(node.layer, Logits) else 'filters'}"
+    title = f"{node.name}: made to excite its {'classes' if node.layer.gives_logits else 'filters'}"
     where = (
         f"the unit at row {center(node)[0]}, column {center(node)[1]}, cut at its field"
         if node.shape[1:]
@@ -353,7 +353,7 @@ def _made(run: Run, node: Node, filters: Sequence[int], steps: int) -> Iterator[
         )
         for image, value in zip(found.images, found.values, strict=True):
             picture = (image * 255).round().byte().cpu()
-            patch = crop_patch(run.inspection, node.name, place, picture, beyond=BEYOND)
+            patch = crop_patch(run.table, node.name, place, picture, beyond=BEYOND)
             shown = Cutting(
                 pixels=patch.pixels, padding=patch.padding, unread=patch.unread, source=picture, marked=None
             )

@@ -181,7 +181,7 @@ class _Axes:
 def calibration_view(run: Run) -> Iterator[Exhibit]:
     """The reliability diagram over the test images, with the expected and the maximum calibration error."""
     predictions = run.predictions
-    found = calibration(predictions.confidence, predictions.right)
+    found = calibration(predictions.confidence, predictions.correct)
     worst = int(np.abs(found.gaps).argmax())
     bins = len(found.counts)
     sure, right = f"{found.mean_confidence:.2%}", f"{predictions.accuracy:.2%}"

@@ -12,51 +12,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.config.network import Network, Node
-from cnncli.layers import (
-    Activation,
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    Add,
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    Dropout,
-    Dropout2d,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    Hardswish,
-    Identity,
-    LeakyRelu,
-    Linear,
-    MaxPool,
-    Norm,
-    Relu,
-)
 from cnncli.module import CnnModule
-from cnncli.training.evaluate import evaluating
-
-_KEEPS_ZERO = (
-    MaxPool
-    | AvgPool
-    | AdaptiveAvgPool
-    | AdaptiveMaxPool
-    | GlobalAvgPool
-    | GlobalMaxPool
-    | Dropout
-    | Dropout2d
-    | Identity
-)
-_KEEPS_CHANNELS = Norm | _KEEPS_ZERO
 
 
 def can_be_dead(network: Network) -> tuple[str, ...]:
-    """The layers whose outputs can be 0 for good: those that end in an activation with a flat part at 0.
+    """The layers whose outputs can be 0 for good; see `Layer.can_die`.
 
-    These are `relu`, `hardswish` and `leaky_relu` of slope 0, as layers of their own or at the end of a convolution, a
-    linear layer or a sum. What is never exactly 0 (tanh, sigmoid, GELU, SiLU, ELU) cannot be found dead in this way.
+    What is never exactly 0 (tanh, sigmoid, GELU, SiLU, ELU) cannot be found dead in this way.
     """
-    return tuple(node.name for node in network.nodes if _is_flat_at_zero(_activation(node)))
+    return tuple(node.name for node in network.nodes if node.layer.can_die)
 
 
 def dead_channels(model: CnnModule, batches: Iterable[tuple[Tensor, object]]) -> dict[str, tuple[int, ...]]:
@@ -70,7 +36,7 @@ def dead_channels(model: CnnModule, batches: Iterable[tuple[Tensor, object]]) ->
         Layer -> numbers of its dead channels (C, H, W) or features (F,), ascending.
     """
     alive: dict[str, Tensor] = {}  # name -> bool (C,)
-    with evaluating(model), torch.inference_mode(), _looking(model, alive):
+    with evaluation_mode(model), torch.inference_mode(), _looking(model, alive):
         for images, _ in batches:
             model(images)
     return {name: tuple((~alive[name]).nonzero().flatten().tolist()) for name in alive}
@@ -84,29 +50,17 @@ def dead_in_pictures(network: Network, dead: Mapping[str, Collection[int]]) -> d
     """
     outlined = dict(dead)
     for node in network.nodes:
-        if isinstance(node.layer, _KEEPS_ZERO) and node.inputs[0] in outlined:
-            outlined[node.name] = outlined[node.inputs[0]]
+        if node.layer.keeps_zero and node.inputs[0] in outlined:
+            outlined.setdefault(node.name, outlined[node.inputs[0]])
     for node in reversed(network.nodes):
         readers = [each for each in network.nodes if node.name in each.inputs]
         alone = readers[0] if len(readers) == 1 else None
-        follows = alone is not None and isinstance(alone.layer, Activation | _KEEPS_CHANNELS)
-        able = _activation(node) is None and isinstance(node.layer, Conv | ConvTranspose | _KEEPS_CHANNELS)
-        if alone is not None and follows and able and alone.name in outlined:
+        layer = node.layer
+        able = (layer.has_kernels or layer.keeps_channels) and not layer.is_activation
+        able = able and "activation" not in layer.followers()
+        if able and alone is not None and alone.layer.keeps_channels and alone.name in outlined:
             outlined.setdefault(node.name, outlined[alone.name])
     return outlined
-
-
-def _activation(node: Node) -> Activation | None:
-    layer = node.layer
-    if isinstance(layer, Conv | ConvTranspose | Linear | Add):
-        return layer.activation
-    return layer if isinstance(layer, Activation) else None
-
-
-def _is_flat_at_zero(activation: Activation | None) -> bool:
-    if isinstance(activation, LeakyRelu):
-        return activation.negative_slope == 0
-    return isinstance(activation, Relu | Hardswish)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.drawing.canvas import Box, Canvas, text_width
 from cnncli.drawing.color import Pixels, Scale, sequential
 from cnncli.drawing.image import Tile
@@ -18,7 +19,6 @@ from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.module import CnnModule
 from cnncli.run import Run
-from cnncli.training.evaluate import evaluating
 from cnncli.views.view import Exhibit, with_positions
 from cnncli.windows import AxisReceptiveField
 
@@ -97,7 +97,7 @@ def effective_field(
         count: over how many of them to average, the first ones; fewer where there are fewer.
     """
     over_rows, over_columns = fields.axes
-    unit = (len(over_rows.seen) // 2, len(over_columns.seen) // 2)
+    unit = (len(over_rows.masks) // 2, len(over_columns.masks) // 2)
     rows, columns = (field.interval(at) or (0, 0) for field, at in zip(fields.axes, unit, strict=True))
     center = (_center(over_rows, unit[0]), _center(over_columns, unit[1]))
     inputs = _first(count, images)
@@ -115,8 +115,8 @@ def effective_field(
 
 def _center(field: AxisReceptiveField, unit: int) -> float:
     """The middle of what a unit sees, padding included where that has a closed form."""
-    if field.cycle is not None:
-        pattern = field.cycle.pattern(unit)
+    if field.closed_form is not None:
+        pattern = field.closed_form.pattern(unit)
         return float(Fraction(pattern.start + pattern.end, 2))
     first, last = field.interval(unit) or (0, 0)
     return (first + last) / 2
@@ -138,7 +138,7 @@ def gradients(model: CnnModule, layer: str, unit: tuple[int, int], images: Tenso
     The model is in evaluation mode for this, and its parameters collect no gradient.
     """
     total = torch.zeros(images.shape[2:], dtype=torch.float64)
-    with evaluating(model):
+    with evaluation_mode(model):
         for batch in torch.split(images, 64):  # (N, C, H, W)
             inputs = batch.detach().clone().requires_grad_()
             maps = model.outputs(inputs, [layer])[layer]  # (N, C', H', W')
@@ -285,7 +285,12 @@ def measured(run: Run, layer: str | None, *, images: int) -> EffectiveField:
         )
     batches = (batch for batch, _ in run.batches().epoch(1))
     return effective_field(
-        node.name, run.fields(node), trained=run.model, untrained=run.untrained(), images=batches, count=images
+        node.name,
+        run.receptive_fields(node),
+        trained=run.model,
+        untrained=run.untrained(),
+        images=batches,
+        count=images,
     )
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cnncli.capture.mode import evaluation_mode
 from cnncli.config.network import INPUT
 from cnncli.drawing.canvas import FRAME, INK, Box, Canvas, text_width
 from cnncli.drawing.color import Color, Pixels
@@ -18,7 +19,7 @@ from cnncli.drawing.layout import HEIGHT, WIDTH
 from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.tensorboard.projector import Projection
-from cnncli.training.evaluate import Batches, evaluating
+from cnncli.training.evaluate import Batches
 from cnncli.views.view import Exhibit
 
 EXACT = 1024
@@ -39,7 +40,7 @@ def features(model: CnnModule, layer: str, batches: Batches) -> Features:
         batches: unshuffled and not augmented: the rows come in their order.
     """
     rows = []
-    with evaluating(model), torch.inference_mode():
+    with evaluation_mode(model), torch.inference_mode():
         for images, _ in batches.epoch(1):
             rows.append(model.outputs(images, [layer])[layer].flatten(1).cpu())  # (N, F)
     return torch.cat(rows).numpy()
@@ -201,7 +202,7 @@ def embedding(run: Run, *, count: int = COUNT, layer: str | None = None) -> Iter
     wide = vectors.shape[1] > EXACT
     seen = principal_components(vectors, directions=MANY if wide else 2)
     found, at = run.predictions, chosen.numpy()
-    right = found.right[at]
+    right = found.correct[at]
     classes = [run.classes[label] for label in found.labels[at]]
     taken = [run.classes[each] for each in found.predicted[at]]
     first, second = (f"{share:.1%}" for share in seen.shares[:2])

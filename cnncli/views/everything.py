@@ -1,7 +1,7 @@
 """All kinds of pictures, with their defaults."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 
 from cnncli.errors import UsageError
 from cnncli.run import Run
@@ -17,32 +17,32 @@ from cnncli.views.patches import patches
 from cnncli.views.saliency import saliency
 from cnncli.views.view import Exhibit
 
+_log = logging.getLogger(__name__)
 
-def everything(run: Run, *, notify: Callable[[str], None]) -> Iterator[Exhibit]:
+
+_KINDS: Mapping[str, Callable[[Run], Iterable[Exhibit]]] = {
+    "kernels": kernels,
+    "features": features,
+    "patches": patches,
+    "saliency": saliency,
+    "maximize": class_images,
+    "confusion": confusion,
+    "misclassified": misclassified,
+    "calibration": calibration,
+    "embedding": embedding,
+    "effective": effective,
+}
+"""In the order of the lecture: what was learned, what it makes of an image, what excites it, where it errs."""
+
+
+def everything(run: Run) -> Iterator[Exhibit]:
     """The exhibits of every kind, one kind after the other.
 
     Args:
         run: whose exhibits they are.
-        notify: gets a sentence for each kind that the network has nothing for, and what kinds have to say themselves.
     """
-    for name, kind in _kinds(notify).items():
+    for name, kind in _KINDS.items():
         try:
             yield from kind(run)
         except UsageError as error:
-            notify(f"no {name}: {error.message}")
-
-
-def _kinds(notify: Callable[[str], None]) -> Mapping[str, Callable[[Run], Iterable[Exhibit]]]:
-    """In the order of the lecture: what was learned, what it makes of an image, what excites it, where it errs."""
-    return {
-        "kernels": kernels,
-        "features": features,
-        "patches": patches,
-        "saliency": partial(saliency, notify=notify),
-        "maximize": class_images,
-        "confusion": confusion,
-        "misclassified": partial(misclassified, notify=notify),
-        "calibration": calibration,
-        "embedding": embedding,
-        "effective": effective,
-    }
+            _log.info(f"no {name}: {error.message}")

@@ -1,6 +1,6 @@
 """What the layers of a run make of an image: its feature maps, beside the image."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,16 +13,11 @@ from cnncli.drawing.grid import Picture, Strip, compose, room
 from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
 from cnncli.errors import UsageError
-from cnncli.inspection.rows import Row
-from cnncli.layers import (
-    Conv,
-    ConvTranspose,
-    Linear,
-)
+from cnncli.inspection.table import Row
 from cnncli.run import InputImage, Run
 from cnncli.tensorboard.event_file import slug
 from cnncli.views.dead_filters import dead_note
-from cnncli.views.view import MAPPED, Exhibit, chosen_images, chosen_layers
+from cnncli.views.view import Exhibit, chosen_images, chosen_layers
 
 LEAST_TILE, LEAST_TILE_IN_ROWS, LEAST_PIXEL_IN_ROWS = 18, 10, 5
 """Pixels: with a number above every map; in rows with a number at the beginning; there, for 1x1 maps."""
@@ -159,7 +154,6 @@ def features(
     *,
     layers: Sequence[str] = (),
     invert: bool = False,
-    notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Exhibit]:
     """A picture for each image and each convolution and pool, or each of `layers`, which may be any that give maps.
 
@@ -168,13 +162,12 @@ def features(
         images: numbers of test images, and paths of picture files.
         layers: names of layers.
         invert: of the picture files, what is black is white and the other way round.
-        notify: gets what was done to a picture file.
 
     Raises:
         UsageError: an image or a layer is not there, or a layer gives no maps.
     """
     nodes = _nodes(run, layers)
-    for seen in chosen_images(run, images, invert=invert, notify=notify):
+    for seen in chosen_images(run, images, invert=invert):
         names = {node.name for node in (*nodes, run.network.nodes[-1])}
         with torch.inference_mode():
             outputs = run.model.outputs(seen.image[None], names)  # name -> (1, C, H, W) or (1, F)
@@ -186,11 +179,11 @@ def features(
 def _nodes(run: Run, layers: Sequence[str]) -> tuple[Node, ...]:
     """The layers that are shown: those with a picture of their own in the training, or whatever was asked for."""
     if not layers:
-        return chosen_layers(run, (), MAPPED, "has feature maps")
+        return chosen_layers(run, (), lambda layer: layer.has_feature_maps, "has feature maps")
     for name in layers:
         node = run.node(name)
-        if len(node.shape) != 3 and not isinstance(node.layer, MAPPED):
-            able = [each.name for each in run.network.nodes if len(each.shape) == 3 or isinstance(each.layer, MAPPED)]
+        if len(node.shape) != 3 and not node.layer.has_feature_maps:
+            able = [each.name for each in run.network.nodes if len(each.shape) == 3 or each.layer.has_feature_maps]
             raise UsageError(
                 f"--layer {name}: it gives {node.shape[0]} numbers and no maps", remedy=f"one of {', '.join(able)}"
             )
@@ -228,9 +221,7 @@ def _exhibit(run: Run, node: Node, row: Row, seen: InputImage, maps: Tensor, sai
 
 def _stages(node: Node) -> str:
     """What of a layer comes before its maps: they are what it passes on."""
-    if not isinstance(node.layer, Conv | ConvTranspose | Linear):
-        return ""
-    stages = [each.word() for each in (node.layer.norm, node.layer.activation) if each is not None]
+    stages = [each.type for each in node.layer.followers().values()]
     return f" after {' and '.join(stages)}" if stages else ""
 
 
@@ -239,7 +230,7 @@ def sight(row: Row) -> str:
     field = row.receptive_field
     if field is None:
         return "what a unit sees is not known"
-    if field.everywhere:
+    if field.is_global:
         return "each unit sees the whole input"
     size = "x".join(map(str, field.size))
     jump = "" if field.jump is None else f", jump {'x'.join(dict.fromkeys(f'{float(each):g}' for each in field.jump))}"

@@ -6,16 +6,15 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from cnncli.config.network import INPUT, Node
+from cnncli.config.network import INPUT
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import NOT_FINITE, Pixels, Scale, Values
 from cnncli.drawing.grid import BAR_WIDTH, Bar, Picture, Strip, compose, room
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
-from cnncli.layers import Conv, ConvTranspose
 from cnncli.run import Run
 from cnncli.views.dead_filters import dead_note
-from cnncli.views.view import CONVOLUTIONS, Exhibit, chosen_layers
+from cnncli.views.view import Exhibit, chosen_layers
 
 GRAY = 128
 """The level of a weight of zero; 255 is the end of the scale, and 1 its other end."""
@@ -212,7 +211,7 @@ def kernels(
     weights = run.model.kernels()
     numbered = run.network.numbered()
     of_run = Scale.symmetric(np.concatenate([_values(weight).ravel() for weight in weights.values()] or [np.zeros(0)]))
-    for node in chosen_layers(run, layers, CONVOLUTIONS, "has kernels"):
+    for node in chosen_layers(run, layers, lambda layer: layer.has_kernels, "has kernels"):
         weight, tag = weights[node.name].detach(), f"kernels/{numbered[node.name]}"
         values = _values(weight)
         scales = {
@@ -229,13 +228,13 @@ def kernels(
                 sheet=sheet,
                 scales=scales,
                 by_norm=by_norm,
-                groups=_groups(node),
+                groups=node.description.groups,
                 captions=captions,
             )
             for sheet in (PAGE, CARD)
         )
         title = f"kernels of {node.name}"
-        tiles = _tiles(values, page, scales, _groups(node))
+        tiles = _tiles(values, page, scales, node.description.groups)
         yield Exhibit(tag=tag, title=title, pixels=page.pixels, card=card.pixels, tiles=tiles)
         if node.inputs == (INPUT,) and values.shape[1] == 3:
             yield _in_color(values, weight, tag=f"{tag}_rgb", title=f"{title} in color")
@@ -244,11 +243,6 @@ def kernels(
 def _values(weight: Tensor) -> Values:
     values: Values = weight.detach().cpu().double().numpy()
     return values
-
-
-def _groups(node: Node) -> int:
-    assert isinstance(node.layer, Conv | ConvTranspose)
-    return node.layer.groups
 
 
 def _tiles(values: Values, page: Picture, scales: Sequence[Scale], groups: int) -> list[Tile]:

@@ -1,6 +1,7 @@
 """The test images that a run gets wrong."""
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,26 +11,25 @@ from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
 from cnncli.run import Run
 from cnncli.views.view import Exhibit
 
+_log = logging.getLogger(__name__)
+
 COUNT = 24
 """Images shown, if no number is given."""
 TILE, IN_CARD = 84, 56
 """Pixels for the longer side of an image: in a file, and in a TensorBoard card. Larger ones are thinned out."""
 
 
-def misclassified(
-    run: Run, *, count: int = COUNT, notify: Callable[[str], None] = lambda message: None
-) -> Iterator[Exhibit]:
+def misclassified(run: Run, *, count: int = COUNT) -> Iterator[Exhibit]:
     """The images that are wrong on one sheet, those first of which the network was surest; none where all are right.
 
     Args:
         run: whose test images they are.
         count: how many to show, at most.
-        notify: told if there is nothing to show.
     """
     found = run.predictions
-    wrong = np.flatnonzero(~found.right)
+    wrong = np.flatnonzero(~found.correct)
     if not len(wrong):
-        notify(f"none of the {len(found):,} test images is wrong: there is nothing to show")
+        _log.info(f"none of the {len(found):,} test images is wrong: there is nothing to show")
         return
     shown = wrong[np.argsort(-found.confidence[wrong], kind="stable")][:count].tolist()
     tiles, answers, others = [], [], []

@@ -15,13 +15,11 @@ from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Interval, Panel, Section, card, sheet
 from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.rows import Inspection
-from cnncli.inspection.units import UnitField, unit_field
-from cnncli.layers import Logits
-from cnncli.layers.base import Layer
+from cnncli.inspection.table import LayerTable
+from cnncli.inspection.units import UnitReceptiveField, unit_receptive_field
 from cnncli.module import CnnModule
 from cnncli.run import Run
-from cnncli.views.view import CONVOLUTIONS, Exhibit, chosen_layers
+from cnncli.views.view import Exhibit, chosen_layers
 
 NUMBERS = 1 << 25
 """Outputs that a batch may make, all layers together: 128 MiB of them."""
@@ -163,7 +161,7 @@ class Patch:
         unread: bool (h, w), pixels between those that the unit reads (dilation leaves some out).
     """
 
-    field: UnitField
+    field: UnitReceptiveField
     rows: Interval
     columns: Interval
     pixels: Tensor
@@ -171,7 +169,7 @@ class Patch:
     unread: Tensor
 
 
-def crop_patch(inspection: Inspection, layer: str, place: tuple[int, ...], image: Tensor, *, beyond: int) -> Patch:
+def crop_patch(inspection: LayerTable, layer: str, place: tuple[int, ...], image: Tensor, *, beyond: int) -> Patch:
     """Cut out what a unit sees: the rectangle of exactly these pixels, within the padding that the closed form counts.
 
     The closed form counts every padded position of a layer between as if it saw pixels too. Some of these lie inside
@@ -185,14 +183,14 @@ def crop_patch(inspection: Inspection, layer: str, place: tuple[int, ...], image
         beyond: rows or columns of padding to keep on each side, at most: a field may be many times as large as the
             image.
     """
-    fields = inspection.fields[layer]
+    fields = inspection.receptive_fields[layer]
     assert isinstance(fields, ReceptiveFields), "every layer of a config is known"
     # A layer that reads everything has as many units as positions, or one that stands for all.
-    unit = tuple(at if len(axis.seen) > 1 else 0 for at, axis in zip(place or (0, 0), fields.axes, strict=True))
-    field = unit_field(inspection, layer, unit)
+    unit = tuple(at if len(axis.masks) > 1 else 0 for at, axis in zip(place or (0, 0), fields.axes, strict=True))
+    field = unit_receptive_field(inspection, layer, unit)
     (rows, in_rows), (columns, in_columns) = (_span(field, axis, beyond) for axis in (0, 1))
     (read_rows, read_columns) = (
-        _bits(axis.seen[at], span) for axis, at, span in zip(fields.axes, unit, (rows, columns), strict=True)
+        _bits(axis.masks[at], span) for axis, at, span in zip(fields.axes, unit, (rows, columns), strict=True)
     )
     inside = in_rows[:, None] & in_columns  # (h, w)
     pixels = image.new_zeros(len(image), *inside.shape, device="cpu")
@@ -209,7 +207,7 @@ def crop_patch(inspection: Inspection, layer: str, place: tuple[int, ...], image
     )
 
 
-def _span(field: UnitField, axis: int, beyond: int) -> tuple[Interval, Tensor]:
+def _span(field: UnitReceptiveField, axis: int, beyond: int) -> tuple[Interval, Tensor]:
     """First and last pixel of the patch along an axis, and which from the first to the last are in the image: bool."""
     if field.clipped is None:  # nothing is seen: one pixel of padding stands for all of it
         return (-1, -1), torch.zeros(1, dtype=torch.bool)
@@ -379,11 +377,9 @@ def layers_with_filters(run: Run, names: Sequence[str]) -> tuple[Node, ...]:
     Raises:
         UsageError: there is no layer of such a name.
     """
-    kinds: tuple[type[Layer], ...] = (Layer,)
-    if not names:
-        convolutions = any(isinstance(node.layer, CONVOLUTIONS) for node in run.network.nodes)
-        names, kinds = ((), CONVOLUTIONS) if convolutions else ((run.network.nodes[-1].name,), kinds)
-    return chosen_layers(run, names, kinds, "has filters")
+    if not names and any(node.layer.has_kernels for node in run.network.nodes):
+        return chosen_layers(run, (), lambda layer: layer.has_kernels, "has filters")
+    return chosen_layers(run, names or (run.network.nodes[-1].name,), lambda _: True, "has filters")
 
 
 def filters_of(node: Node, numbers: Sequence[int], most: int) -> list[int]:
@@ -401,7 +397,7 @@ def filters_of(node: Node, numbers: Sequence[int], most: int) -> list[int]:
 
 def filter_name(run: Run, node: Node, number: int) -> str:
     """What a filter is called: `filter 3`, of logits `class 3`, else of a layer without positions `number 3`."""
-    if isinstance(node.layer, Logits):
+    if node.layer.gives_logits:
         name = run.classes[number]
         return f"class {name}" if name == str(number) else f"class {number}, {name}"
     return f"filter {number}" if len(node.shape) == 3 else f"number {number}"
@@ -417,7 +413,7 @@ def _exhibit(run: Run, node: Node, shown: Sequence[TopActivations], every: Seque
     dead = sum(excited.lowest == excited.highest == 0 for excited in every)
     counts = _counts(node, dead, len(shown))
     field = _field(run, node, [each for strip in strips for each in strip.cuttings])
-    title = f"{node.name}: what excites its {'classes' if isinstance(node.layer, Logits) else 'filters'} most"
+    title = f"{node.name}: what excites its {'classes' if node.layer.gives_logits else 'filters'} most"
     legend = "Below each: its image, the class and the activation, the number of the test image"
     legend += " at the row and column of the unit." if len(node.shape) == 3 else "."
     return Exhibit(
@@ -434,7 +430,7 @@ def _exhibit(run: Run, node: Node, shown: Sequence[TopActivations], every: Seque
 def cutting(run: Run, node: Node, excitation: Excitation) -> Cutting:
     """What a unit sees of a test image, ready to be drawn."""
     source = run.test.images[excitation.image].cpu()
-    patch = crop_patch(run.inspection, node.name, excitation.place, source, beyond=BEYOND)
+    patch = crop_patch(run.table, node.name, excitation.place, source, beyond=BEYOND)
     label = run.classes[int(run.test.labels[excitation.image])]
     place = f" at {','.join(map(str, excitation.place))}" if excitation.place else ""
     lines = [f"{label}, {excitation.value:.4g}", f"#{excitation.image}{place}"]
@@ -484,7 +480,7 @@ def _field(run: Run, node: Node, cuttings: Sequence[Cutting]) -> list[str]:
     field = run.row(node).receptive_field
     assert field is not None, "every layer of a config is known"
     size = "x".join(map(str, field.size))
-    captions = [f"Cut at the receptive field, {size} pixels{': the whole image' if field.everywhere else ''}."]
+    captions = [f"Cut at the receptive field, {size} pixels{': the whole image' if field.is_global else ''}."]
     if any(cutting.padding.any() for cutting in cuttings):
         drawn = {side for cutting in cuttings for side in cutting.padding.shape}
         cropped = max(field.size) > max(drawn)

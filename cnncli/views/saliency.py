@@ -1,5 +1,6 @@
 """Which pixels of an image speak for what the network says."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,17 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.config.network import Node
-from cnncli.config.problems import did_you_mean
 from cnncli.drawing.color import Pixels, Scale, Values
 from cnncli.drawing.grid import Picture
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.module import CnnModule
 from cnncli.run import InputImage, Run
 from cnncli.tensorboard.event_file import slug
 from cnncli.views.view import Exhibit, chosen_images, with_positions
 from cnncli.windows import AxisReceptiveField
+
+_log = logging.getLogger(__name__)
 
 
 class Method(StrEnum):
@@ -198,11 +200,11 @@ def placed(cam: Tensor, fields: Sequence[AxisReceptiveField], size: Sequence[int
 
 def _middles(field: AxisReceptiveField, pixels: int) -> list[float]:
     """The middle of what each unit of an axis sees, padding included where it is counted, in pixels."""
-    count = len(field.seen)
+    count = len(field.masks)
     spans = [
         field.interval(unit)
-        if field.cycle is None
-        else (field.cycle.pattern(unit).start, field.cycle.pattern(unit).end)
+        if field.closed_form is None
+        else (field.closed_form.pattern(unit).start, field.closed_form.pattern(unit).end)
         for unit in range(count)
     ]
     middles = [(span[0] + span[1]) / 2 for span in spans if span is not None]
@@ -325,7 +327,6 @@ def saliency(
     target: str | None = None,
     layer: str | None = None,
     invert: bool = False,
-    notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Exhibit]:
     """A picture for each image; without names, one for the first test images of a few classes.
 
@@ -336,7 +337,6 @@ def saliency(
         target: the class whose logit is explained, by name or number; the predicted one if None.
         layer: for Grad-CAM; the last one with maps if None.
         invert: of the picture files, what is black is white and the other way round.
-        notify: gets what was done to a picture file, and why a method of all says nothing.
 
     Raises:
         UsageError: there is no such image, class or layer, or Grad-CAM was asked for where it says nothing.
@@ -344,7 +344,7 @@ def saliency(
     wanted = None if target is None else _class_of(run, target)
     methods, remarks = _methods(run, method, layer)
     for remark in remarks:
-        notify(remark)
+        _log.info(remark)
     single = "" if method is Method.ALL else f"-{method}"
     aim = "" if wanted is None else f"-as-{slug(run.classes[wanted])}"
     title = "which pixels speak for it"
@@ -353,7 +353,7 @@ def saliency(
         heading = f"{title} ({len(explained)} test images)"
         yield _exhibit(f"saliency/overview{aim}{single}", heading, explained, remarks)
         return
-    for seen in chosen_images(run, images, invert=invert, notify=notify):
+    for seen in chosen_images(run, images, invert=invert):
         explained = [_explain(run, seen, methods, wanted, layer)]
         yield _exhibit(f"saliency/{slug(seen.slug)}{aim}{single}", title, explained, remarks)
 
@@ -412,7 +412,7 @@ def _a_few(run: Run) -> list[InputImage]:
         found = (run.test.labels == label).nonzero().flatten()
         if len(found) and len(numbers) < WITHOUT_NAMES:
             numbers.append(int(found[0]))
-    return [run.seen(str(number)) for number in numbers]
+    return [run.input_image(str(number)) for number in numbers]
 
 
 def _class_of(run: Run, target: str) -> int:
@@ -488,7 +488,7 @@ def _map(run: Run, image: Tensor, method: Method, target: int, layer: str | None
         case Method.GRADCAM:
             node = _cam_layer(run, layer)
             cam = grad_cam(model, image, target, layer=node.name)
-            over_image = placed(cam, run.fields(node).axes, image.shape[1:])
+            over_image = placed(cam, run.receptive_fields(node).axes, image.shape[1:])
             note = f"{node.name}, {node.shape[1]}x{node.shape[2]}"
             return SaliencyMap(name="Grad-CAM", values=over_image.double().cpu().numpy(), signed=False, note=note)
         case Method.OCCLUSION:

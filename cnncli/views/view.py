@@ -1,5 +1,6 @@
 """Which images a picture is about."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -10,29 +11,16 @@ from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import Tile, png
 from cnncli.errors import DiskError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
-from cnncli.layers import (
-    AdaptiveAvgPool,
-    AdaptiveMaxPool,
-    AvgPool,
-    Conv,
-    ConvTranspose,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    MaxPool,
-)
 from cnncli.layers.base import Layer
 from cnncli.run import InputImage, Run
 from cnncli.tensorboard.event_file import EventFile
 from cnncli.tensorboard.projector import Projection, write_projection
 
+_log = logging.getLogger(__name__)
+
 SHOW = "show"
 """The folder of a run that the pictures go to, and with it a run of its own for TensorBoard: there no later picture
 evicts one that the training wrote, and a run that is still training keeps its event file to itself."""
-
-CONVOLUTIONS = (Conv, ConvTranspose)
-POOLS = (MaxPool, AvgPool, AdaptiveAvgPool, AdaptiveMaxPool, GlobalAvgPool, GlobalMaxPool)
-MAPPED = (*CONVOLUTIONS, *POOLS)
-"""The layers whose outputs are worth a picture each; a global pool's numbers are maps of 1x1."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -111,19 +99,19 @@ class Gallery:
             raise DiskError(error.message, remedy=remedy) from error
 
 
-def chosen_layers(run: Run, names: Sequence[str], kinds: tuple[type[Layer], ...], what: str) -> tuple[Node, ...]:
-    """The layers called `names`, in that order, or without names all of the right kinds, in the network's.
+def chosen_layers(run: Run, names: Sequence[str], is_shown: Callable[[Layer], bool], what: str) -> tuple[Node, ...]:
+    """The layers called `names`, in that order, or without names all that can be shown, in the network's order.
 
     Args:
         run: whose layers they are.
         names: as `inspect` prints them.
-        kinds: those that will do.
-        what: these are and others are not, for messages: `has kernels`.
+        is_shown: whether a layer can be shown.
+        what: what such a layer has, for messages: `has kernels`.
 
     Raises:
-        UsageError: one of them is not there or of another kind, or the network has none of the kinds.
+        UsageError: there is no such layer, it cannot be shown, or the network has none that can.
     """
-    able = [node for node in run.network.nodes if isinstance(node.layer, kinds)]
+    able = [node for node in run.network.nodes if is_shown(node.layer)]
     if not able:
         raise UsageError(f"{run.path}: no layer of this network {what}")
     for name in names:
@@ -139,21 +127,20 @@ def with_positions(network: Network) -> list[Node]:
     return [node for node in network.nodes if len(node.shape) == 3 and max(node.shape[1:]) > 1]
 
 
-def chosen_images(run: Run, images: Sequence[str], *, invert: bool, notify: Callable[[str], None]) -> list[InputImage]:
+def chosen_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputImage]:
     """The images that were named, each once, under slugs that differ: two files may have one name.
 
     Args:
         run: whose network looks at them.
         images: numbers of test images, and paths of picture files.
         invert: of the picture files, what is black is white and the other way round.
-        notify: gets what was done to a picture file, and what may be wrong with it.
 
     Raises:
         UsageError: one of them is not there, two have one name, or there is nothing to invert.
     """
     if invert and all(image.isdecimal() for image in images):
         raise UsageError("--invert is for picture files of your own", remedy="leave it out for test images")
-    seen = [run.seen(image, invert=invert) for image in dict.fromkeys(images)]
+    seen = [run.input_image(image, invert=invert) for image in dict.fromkeys(images)]
     slugs = [each.slug for each in seen]
     twice = {each for each in slugs if slugs.count(each) > 1}
     if twice:
@@ -162,5 +149,5 @@ def chosen_images(run: Run, images: Sequence[str], *, invert: bool, notify: Call
         )
     for each in seen:
         for note in each.notes:
-            notify(note)
+            _log.info(note)
     return seen

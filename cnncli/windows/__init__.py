@@ -1,7 +1,7 @@
-"""Windows along one axis, and what a unit sees through a chain of them, in exact integers.
+"""Windows and receptive fields along one axis, in exact integers.
 
-Pixels are numbered from 0 at the center of the first input pixel. A *window* says which positions of its input a unit
-of its output reads; composing windows gives a *field*: the input pixels that each unit of a layer sees.
+Pixels are numbered from 0 at the center of the first input pixel. A *window* says which input positions each output
+unit reads. Composing windows gives the *receptive field* of each unit: the input pixels it depends on.
 """
 
 from cnncli.windows.closed_form import ClosedForm, Pattern

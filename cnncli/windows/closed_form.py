@@ -1,9 +1,8 @@
-"""Fields in closed form: the pixels that every unit sees, padding included, as a pattern that repeats.
+"""Receptive fields in closed form: a pattern of pixels, padding included, that repeats from unit to unit.
 
 A stack of convolutions needs one pattern: unit i sees `start + i * jump` to `end + i * jump` (Araujo, Norris and Sim,
-"Computing Receptive Fields of Convolutional Neural Networks", Distill 2019). Transposed convolutions, interpolation
-and unequal adaptive bins make units take turns, and need as many patterns as there are turns. Padding counts as pixels
-outside the image.
+"Computing Receptive Fields of Convolutional Neural Networks", Distill 2019). After a transposed convolution, an
+interpolation or an adaptive pool with unequal bins, the patterns of several units alternate.
 """
 
 from collections.abc import Sequence
@@ -15,13 +14,13 @@ from typing import Self
 
 from cnncli.windows.window import Window
 
-LONGEST = 2048
-"""Turns that are followed; where there would be more, no closed form is given."""
+MAX_PATTERNS = 2048
+"""A closed form with more alternating patterns is not computed."""
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Some pixels: bit i of `mask` is pixel `start + i`. Bit 0 is set, unless there are none."""
+    """A set of pixels: bit i of `mask` is pixel `start + i`. Bit 0 is set, unless the set is empty."""
 
     start: int
     mask: int
@@ -38,23 +37,21 @@ class Pattern:
 
     @property
     def used(self) -> int:
-        """Pixels that are really in it: fewer than `size` where there are holes."""
+        """Number of pixels in the set: less than `size` if there are holes."""
         return self.mask.bit_count()
 
     def shifted(self, pixels: int) -> "Pattern":
-        """The same pattern further on."""
+        """The pattern moved by `pixels`."""
         return Pattern(self.start + pixels, self.mask)
 
     @classmethod
     def union(cls, patterns: Sequence["Pattern"]) -> "Pattern":
-        """All pixels that are in any of them."""
-        there = [each for each in patterns if each.mask]
-        if not there:
-            return cls(0, 0)
-        start = min(each.start for each in there)
+        """All pixels that are in any of the patterns."""
+        filled = [pattern for pattern in patterns if pattern.mask]
+        start = min((pattern.start for pattern in filled), default=0)
         mask = 0
-        for each in there:
-            mask |= each.mask << (each.start - start)
+        for pattern in filled:
+            mask |= pattern.mask << (pattern.start - start)
         return cls(start, mask)
 
 
@@ -76,7 +73,7 @@ class ClosedForm:
         return Fraction(self.step, len(self.patterns))
 
     @property
-    def even(self) -> bool:
+    def is_uniform(self) -> bool:
         """Whether all units see the same pattern, evenly spaced."""
         return len(self.patterns) == 1
 
@@ -87,42 +84,42 @@ class ClosedForm:
 
     @property
     def center(self) -> Fraction:
-        """The middle of what unit 0 sees; the mean over one turn, moved back to unit 0, where units take turns."""
-        there = [(i, each) for i, each in enumerate(self.patterns) if each.mask]
-        middles = (Fraction(each.start + each.end, 2) - i * self.jump for i, each in there)
-        return sum(middles, Fraction(0)) / max(1, len(there))
+        """The center of what unit 0 sees; if patterns alternate, their mean center, each moved back by its jumps."""
+        filled = [(i, pattern) for i, pattern in enumerate(self.patterns) if pattern.mask]
+        centers = (Fraction(pattern.start + pattern.end, 2) - i * self.jump for i, pattern in filled)
+        return sum(centers, Fraction(0)) / max(1, len(filled))
 
     def pattern(self, unit: int) -> Pattern:
-        """What a unit sees; also of units before the first and after the last, which a padded position would be."""
-        turn, place = divmod(unit, len(self.patterns))
-        return self.patterns[place].shifted(turn * self.step)
+        """What a unit sees; units before the first and after the last are those a padded position would be."""
+        period, place = divmod(unit, len(self.patterns))
+        return self.patterns[place].shifted(period * self.step)
 
     def through(self, window: Window, size: int) -> "ClosedForm | None":
-        """The cycle of units that read these `size` units through `window`; None where it would be too long."""
+        """The closed form of the units that read these `size` units through `window`; None if there is none."""
         return _through(self, window, size)
 
     @classmethod
-    def union(cls, cycles: Sequence["ClosedForm"]) -> "ClosedForm | None":
-        """The cycle of units that read the same position of several layers; None where these drift apart."""
-        if len({cycle.jump for cycle in cycles}) > 1:
+    def union(cls, forms: Sequence["ClosedForm"]) -> "ClosedForm | None":
+        """The closed form of units that read the same position of several layers; None if their jumps differ."""
+        if len({form.jump for form in forms}) > 1:
             return None
-        turns = lcm(*(len(cycle.patterns) for cycle in cycles))
-        if turns > LONGEST:
+        period = lcm(*(len(form.patterns) for form in forms))
+        if period > MAX_PATTERNS:
             return None
-        patterns = tuple(Pattern.union([cycle.pattern(unit) for cycle in cycles]) for unit in range(turns))
-        return cls(patterns, int(turns * cycles[0].jump))
+        patterns = tuple(Pattern.union([form.pattern(unit) for form in forms]) for unit in range(period))
+        return cls(patterns, int(period * forms[0].jump))
 
 
 @lru_cache(maxsize=256)
-def _through(cycle: ClosedForm, window: Window, size: int) -> ClosedForm | None:
-    repeats = window.cycle(size)
-    if repeats is None:
+def _through(form: ClosedForm, window: Window, size: int) -> ClosedForm | None:
+    period = window.period(size)
+    if period is None:
         return None
-    units, positions = repeats
-    times = len(cycle.patterns) // gcd(len(cycle.patterns), positions)
-    if units * times > LONGEST:
+    units, positions = period
+    repeats = len(form.patterns) // gcd(len(form.patterns), positions)
+    if units * repeats > MAX_PATTERNS:
         return None
     patterns = tuple(
-        Pattern.union([cycle.pattern(tap) for tap in window.taps(unit, size)]) for unit in range(units * times)
+        Pattern.union([form.pattern(tap) for tap in window.taps(unit, size)]) for unit in range(units * repeats)
     )
-    return ClosedForm(patterns, times * positions // len(cycle.patterns) * cycle.step)
+    return ClosedForm(patterns, repeats * positions // len(form.patterns) * form.step)

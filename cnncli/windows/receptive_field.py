@@ -1,4 +1,4 @@
-"""What the units of one axis of a layer see of the input."""
+"""The input pixels that the units of a layer see, along one axis."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,113 +11,109 @@ from cnncli.windows.window import Window
 
 @dataclass(frozen=True)
 class AxisReceptiveField:
-    """What the units of one axis of a layer see of the input.
+    """The input pixels that the units of a layer see, along one axis.
 
-    A field is kept twice: as the real pixels that each unit sees, which is exact for every window, and in closed form,
-    where one exists, which counts padding as pixels outside the image.
+    It is kept in two forms: as the real pixels that each unit sees, which is exact for every window, and in closed
+    form, if there is one, in which padding counts as pixels outside the image.
 
     Attributes:
-        seen: for every unit the set of input pixels it sees, as a bit mask (bit p is pixel p).
-        cycle: the closed form, or None where there is none.
+        masks: for each unit the set of input pixels it sees, as a bit mask (bit p is pixel p).
+        closed_form: the closed form, or None.
         jump: input pixels from one unit to the next, on average.
-        smallest: of the paths that lead here, the one that sees least; one for every jump that paths have, none where
-            every path reads the whole input.
-        largest: likewise the one that sees most.
+        smallest_paths: of the paths that lead here, the one with the smallest receptive field: one for each jump that
+            paths have, none if every path reads the whole input.
+        largest_paths: likewise those with the largest receptive field.
     """
 
-    seen: tuple[int, ...]
-    cycle: ClosedForm | None
+    masks: tuple[int, ...]
+    closed_form: ClosedForm | None
     jump: Fraction
-    smallest: tuple[ClosedForm, ...]
-    largest: tuple[ClosedForm, ...]
+    smallest_paths: tuple[ClosedForm, ...]
+    largest_paths: tuple[ClosedForm, ...]
 
     @classmethod
     def of_input(cls, size: int) -> "AxisReceptiveField":
-        """The field of the input itself: pixel i sees pixel i."""
-        cycle = ClosedForm.of_input()
-        return cls(tuple(1 << i for i in range(size)), cycle, Fraction(1), (cycle,), (cycle,))
+        """The receptive field of the input itself: pixel i sees pixel i."""
+        form = ClosedForm.of_input()
+        return cls(tuple(1 << i for i in range(size)), form, Fraction(1), (form,), (form,))
 
     def through(self, window: Window) -> "AxisReceptiveField":
-        """The field of a layer whose units read these units through `window`."""
-        size = len(self.seen)
+        """The receptive field of a layer whose units read these units through `window`."""
+        size = len(self.masks)
         return AxisReceptiveField(
-            seen=_seen(self.seen, window),
-            cycle=self.cycle and self.cycle.through(window, size),
+            masks=_through(self.masks, window),
+            closed_form=self.closed_form and self.closed_form.through(window, size),
             jump=self.jump * window.scale(size),
-            smallest=_present(path.through(window, size) for path in self.smallest),
-            largest=_present(path.through(window, size) for path in self.largest),
+            smallest_paths=_known(path.through(window, size) for path in self.smallest_paths),
+            largest_paths=_known(path.through(window, size) for path in self.largest_paths),
         )
 
-    def everything(self, units: int) -> "AxisReceptiveField":
-        """The field of `units` units that each read every one of these."""
-        seen = 0
-        for mask in self.seen:
-            seen |= mask
-        return AxisReceptiveField((seen,) * units, cycle=None, jump=self.jump, smallest=(), largest=())
+    def merged(self, units: int) -> "AxisReceptiveField":
+        """The receptive field of `units` units that each read all of these units."""
+        union = 0
+        for mask in self.masks:
+            union |= mask
+        return AxisReceptiveField((union,) * units, None, self.jump, smallest_paths=(), largest_paths=())
 
-    def blind(self) -> "AxisReceptiveField":
-        """The same units, were they to see nothing."""
-        return replace(self, seen=(0,) * len(self.seen))
+    def emptied(self) -> "AxisReceptiveField":
+        """The same units, seeing nothing."""
+        return replace(self, masks=(0,) * len(self.masks))
 
     @classmethod
-    def union(cls, fields: Sequence["AxisReceptiveField"]) -> "AxisReceptiveField":
-        """The field of units that read the same position of several layers; a layer of one unit is read by all."""
-        units = max(len(field.seen) for field in fields)
-        seen = [0] * units
-        for field in fields:
-            assert len(field.seen) in (1, units), "branches that meet have one size, or one position"
-            masks = field.seen if len(field.seen) == units else field.seen * units
-            seen = [a | b for a, b in zip(seen, masks, strict=True)]
-        lined_up = [field for field in fields if len(field.seen) == units]
-        cycles = [field.cycle for field in lined_up if field.cycle is not None]
+    def union(cls, axes: Sequence["AxisReceptiveField"]) -> "AxisReceptiveField":
+        """The receptive field of units that read the same position of several layers; all read a layer of one unit."""
+        units = max(len(axis.masks) for axis in axes)
+        union = [0] * units
+        for axis in axes:
+            assert len(axis.masks) in (1, units), "inputs of a join have the same size, or size 1"
+            masks = axis.masks if len(axis.masks) == units else axis.masks * units
+            union = [a | b for a, b in zip(union, masks, strict=True)]
+        aligned = [axis for axis in axes if len(axis.masks) == units]
+        forms = [axis.closed_form for axis in aligned if axis.closed_form is not None]
         return cls(
-            seen=tuple(seen),
-            cycle=ClosedForm.union(cycles) if len(cycles) == len(fields) else None,
-            jump=max(field.jump for field in lined_up),
-            smallest=_extreme([path for field in lined_up for path in field.smallest], sign=1),
-            largest=_extreme([path for field in lined_up for path in field.largest], sign=-1),
+            masks=tuple(union),
+            closed_form=ClosedForm.union(forms) if len(forms) == len(axes) else None,
+            jump=max(axis.jump for axis in aligned),
+            smallest_paths=_extreme([path for axis in aligned for path in axis.smallest_paths], sign=1),
+            largest_paths=_extreme([path for axis in aligned for path in axis.largest_paths], sign=-1),
         )
 
     def interval(self, unit: int) -> tuple[int, int] | None:
-        """First and last real pixel that a unit sees; None where it sees none."""
-        return interval(self.seen[unit])
+        """First and last real pixel that a unit sees; None if it sees none."""
+        mask = self.masks[unit]
+        return ((mask & -mask).bit_length() - 1, mask.bit_length() - 1) if mask else None
 
     @property
     def size(self) -> int:
-        """Pixels that the unit which sees most spans: with padding if there is a closed form, else inside the image."""
-        return max(self.sizes, default=0) if self.cycle is None else self.cycle.size
+        """Largest extent of a unit's receptive field: with padding if there is a closed form, else in real pixels."""
+        return max(self.sizes, default=0) if self.closed_form is None else self.closed_form.size
 
     @cached_property
     def sizes(self) -> list[int]:
-        """Pixels from the first to the last that each unit sees, inside the image."""
-        return [mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.seen]
+        """For each unit the pixels from the first to the last that it sees, inside the image."""
+        return [mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.masks]
 
 
-def interval(mask: int) -> tuple[int, int] | None:
-    """First and last pixel of a bit mask; None where it is empty."""
-    return ((mask & -mask).bit_length() - 1, mask.bit_length() - 1) if mask else None
-
-
-@lru_cache(maxsize=64)  # height and width, and layers of one kind side by side, ask the same
-def _seen(seen: tuple[int, ...], window: Window) -> tuple[int, ...]:
-    """The pixels that each unit sees which reads units that see `seen`."""
-    size = len(seen)
+@lru_cache(maxsize=64)  # height and width, and repeated layers, often have the same arguments
+def _through(masks: tuple[int, ...], window: Window) -> tuple[int, ...]:
+    """The pixels that each unit sees which reads units that see `masks`."""
+    size = len(masks)
     result = []
     for unit in range(window.output_size(size)):
         mask = 0
         for position in window.reads(unit, size):
             if 0 <= position < size:
-                mask |= seen[position]
+                mask |= masks[position]
         result.append(mask)
     return tuple(result)
 
 
-def _present(paths: Iterable[ClosedForm | None]) -> tuple[ClosedForm, ...]:
+def _known(paths: Iterable[ClosedForm | None]) -> tuple[ClosedForm, ...]:
     return tuple(path for path in paths if path is not None)
 
 
 def _extreme(paths: Iterable[ClosedForm], *, sign: int) -> tuple[ClosedForm, ...]:
-    """For every jump the path of the smallest size, or of the largest where `sign` is -1."""
+    """For each jump the path with the smallest receptive field, or with the largest if `sign` is -1."""
     best: dict[Fraction, ClosedForm] = {}
     for path in paths:
         kept = best.get(path.jump)

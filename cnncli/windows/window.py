@@ -1,4 +1,4 @@
-"""The windows of convolutions and pools, along one axis."""
+"""Windows along one axis: the input positions that each unit of a convolution, pool or resampling reads."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -10,27 +10,27 @@ from typing import Literal
 
 
 class Window(ABC):
-    """Which positions of one axis of its input a unit reads."""
+    """The input positions that each output unit reads, along one axis."""
 
     @abstractmethod
     def output_size(self, size: int) -> int:
-        """Number of units over `size` input positions; 0 or less where nothing fits."""
+        """Number of units over `size` input positions; 0 or less if the window does not fit."""
 
     @abstractmethod
     def reads(self, unit: int, size: int) -> Iterable[int]:
-        """Input positions that unit `unit` reads, in increasing order; those outside 0 .. size - 1 are padding."""
+        """Input positions that a unit reads, in increasing order; those outside 0 .. size - 1 are padding."""
 
     @abstractmethod
-    def cycle(self, size: int) -> tuple[int, int] | None:
-        """`(units, positions)`: unit `i + units` reads what unit `i` reads, `positions` further on, or None."""
+    def period(self, size: int) -> tuple[int, int] | None:
+        """`(units, positions)`: unit `i + units` reads what unit `i` reads, `positions` later. None: there is none."""
 
     def scale(self, size: int) -> Fraction:
         """Input positions from one unit to the next, on average."""
-        cycle = self.cycle(size)
-        return Fraction(1) if cycle is None else Fraction(cycle[1], cycle[0])
+        period = self.period(size)
+        return Fraction(1) if period is None else Fraction(period[1], period[0])
 
     def taps(self, unit: int, size: int) -> Iterable[int]:
-        """The positions it would read if the input went on without end, and so did the units."""
+        """The positions a unit would read if the input, and the units, extended beyond the edges without limit."""
         return self.reads(unit, size)
 
 
@@ -51,7 +51,7 @@ class Sliding(Window):
         return self.dilation * (self.kernel - 1) + 1
 
     def output_size(self, size: int) -> int:
-        """See `Window`. With `ceil_mode` a last window may hang over the end, but starts before it (as in torch)."""
+        """See `Window`. With `ceil_mode` the last window may extend past the end but starts before it, as in torch."""
         room = size + self.before + self.after - self.span
         if not self.ceil_mode:
             return room // self.stride + 1
@@ -63,7 +63,7 @@ class Sliding(Window):
         first = unit * self.stride - self.before
         return range(first, first + self.span, self.dilation)
 
-    def cycle(self, size: int) -> tuple[int, int]:
+    def period(self, size: int) -> tuple[int, int]:
         """See `Window`."""
         return 1, self.stride
 
@@ -83,11 +83,11 @@ class Transposed(Window):
         return (size - 1) * self.stride - 2 * self.padding + self.dilation * (self.kernel - 1) + self.output_padding + 1
 
     def reads(self, unit: int, size: int) -> list[int]:
-        """See `Window`; empty for a unit that no input position reaches."""
+        """See `Window`; empty if no input position contributes to the unit."""
         taps = (unit + self.padding - self.dilation * j for j in reversed(range(self.kernel)))
         return [tap // self.stride for tap in taps if tap % self.stride == 0]
 
-    def cycle(self, size: int) -> tuple[int, int]:
+    def period(self, size: int) -> tuple[int, int]:
         """See `Window`."""
         return self.stride, 1
 
@@ -106,7 +106,7 @@ class Adaptive(Window):
         """See `Window`."""
         return range(unit * size // self.units, -(-(unit + 1) * size // self.units))
 
-    def cycle(self, size: int) -> tuple[int, int]:
+    def period(self, size: int) -> tuple[int, int]:
         """See `Window`."""
         common = gcd(size, self.units)
         return self.units // common, size // common
@@ -114,7 +114,7 @@ class Adaptive(Window):
 
 @dataclass(frozen=True)
 class Gathered(Window):
-    """Unit i reads the positions `positions[i]`, in increasing order and inside its input, as no formula says it."""
+    """Unit i reads the positions `positions[i]`, listed in increasing order, all inside the input."""
 
     positions: tuple[tuple[int, ...], ...]
 
@@ -126,14 +126,14 @@ class Gathered(Window):
         """See `Window`."""
         return self.positions[unit]
 
-    def cycle(self, size: int) -> None:
-        """See `Window`: none is looked for."""
+    def period(self, size: int) -> None:
+        """See `Window`: never periodic."""
         return None
 
     def scale(self, size: int) -> Fraction:
-        """See `Window`: of the middles of what units read, from the lowest to the highest; 1 if there is one unit."""
-        middles = [Fraction(each[0] + each[-1], 2) for each in self.positions if each]
-        return (max(middles) - min(middles)) / (len(middles) - 1) if len(middles) > 1 else Fraction(1)
+        """See `Window`: the mean distance between the centers of what units read, sorted; 1 for a single unit."""
+        centers = [Fraction(each[0] + each[-1], 2) for each in self.positions if each]
+        return (max(centers) - min(centers)) / (len(centers) - 1) if len(centers) > 1 else Fraction(1)
 
 
 Interpolation = Literal["nearest", "nearest-exact", "linear", "cubic"]
@@ -146,13 +146,13 @@ class Resampled(Window):
 
     With r input positions per unit, unit i lies at `floor(i r)` (nearest), `floor((i + 1/2) r)` (nearest-exact) or
     `(i + 1/2) r - 1/2` (linear, cubic; with `align_corners` at `i (n - 1) / (m - 1)`). Linear reads the two positions
-    around that place and cubic the four, even where one of them has weight 0.
+    around that point and cubic the four, even if one of them has weight 0.
 
     Attributes:
-        units: positions after it.
-        mode: how values are blended.
-        align_corners: the first and last units lie on the first and last positions.
-        ratio: r, where it is not the ratio of the sizes (torch keeps a `scale_factor` that was given).
+        units: size of the output.
+        mode: interpolation mode.
+        align_corners: whether the first and last units lie on the first and last positions.
+        ratio: r, if it is not the ratio of the sizes (torch keeps a given `scale_factor`).
     """
 
     units: int
@@ -169,8 +169,8 @@ class Resampled(Window):
             return Fraction(size - 1, self.units - 1) if self.units > 1 else Fraction(0)
         return self.ratio or Fraction(size, self.units)
 
-    def _place(self, unit: int, size: int) -> Fraction:
-        """Where the unit lies among the input positions."""
+    def _point(self, unit: int, size: int) -> Fraction:
+        """Where the unit lies on the axis of input positions."""
         match self.mode:
             case "nearest":
                 return unit * self._ratio(size)
@@ -181,28 +181,28 @@ class Resampled(Window):
         return (unit + _HALF) * self._ratio(size) - _HALF
 
     def reads(self, unit: int, size: int) -> Iterable[int]:
-        """See `Window`; beyond the edges the last position is read again.
+        """See `Window`; beyond an edge, the position at the edge.
 
-        Places are rounded to float32, once, as torch's kernels do; now and then another position is then the nearest.
+        Points are rounded to float32 once, as in torch's kernels, which can change the nearest position.
         """
         if self.units == size and self.mode != "cubic":
             return (unit,)
         ratio, half = _float32(float(self._ratio(size))), 0.0 if self.mode == "nearest" or self.align_corners else 0.5
-        behind = half if self.mode in ("linear", "cubic") else 0.0
-        place = _float32(ratio * (unit + half) - behind)
+        offset = half if self.mode in ("linear", "cubic") else 0.0
+        point = _float32(ratio * (unit + half) - offset)
         if self.mode == "linear":
-            place = max(place, 0.0)
-        return sorted({min(max(tap, 0), size - 1) for tap in self._around(place)})
+            point = max(point, 0.0)
+        return sorted({min(max(tap, 0), size - 1) for tap in self._neighbors(point)})
 
     def taps(self, unit: int, size: int) -> Iterable[int]:
         """See `Window`."""
         if self.units == size and self.mode != "cubic":
             return (unit,)
-        return self._around(self._place(unit, size))
+        return self._neighbors(self._point(unit, size))
 
-    def _around(self, place: Fraction | float) -> Iterable[int]:
-        """The positions that a place between positions is blended from."""
-        first = floor(place)
+    def _neighbors(self, point: Fraction | float) -> Iterable[int]:
+        """The positions from which the value at a point is interpolated."""
+        first = floor(point)
         match self.mode:
             case "nearest" | "nearest-exact":
                 return (first,)
@@ -211,14 +211,14 @@ class Resampled(Window):
             case "cubic":
                 return range(first - 1, first + 3)
 
-    def cycle(self, size: int) -> tuple[int, int]:
+    def period(self, size: int) -> tuple[int, int]:
         """See `Window`."""
         ratio = self._ratio(size)
         return ratio.denominator, ratio.numerator
 
 
 def _float32(value: float) -> float:
-    """The nearest number that float32 has."""
+    """The value rounded to float32."""
     (rounded,) = unpack("f", pack("f", value))
     assert isinstance(rounded, float)
     return rounded
@@ -226,12 +226,12 @@ def _float32(value: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Padded(Window):
-    """The window of `torch.nn.functional.pad`: unit i reads position `i - before`, or what stands in for it outside.
+    """The window of `torch.nn.functional.pad`: unit i reads position `i - before`, or its substitute outside the input.
 
     Attributes:
-        before, after: positions added at the two ends; negative ones are cut off.
-        mode: `constant` reads nothing outside; `reflect` mirrors about the last position, `replicate` repeats it,
-            `circular` goes on at the other end.
+        before, after: positions added at the two ends; negative numbers crop.
+        mode: outside the input, `constant` reads nothing, `reflect` mirrors about the last position, `replicate`
+            repeats it, and `circular` continues at the other end.
     """
 
     before: int
@@ -260,6 +260,6 @@ class Padded(Window):
         """See `Window`."""
         return (unit - self.before,)
 
-    def cycle(self, size: int) -> tuple[int, int]:
+    def period(self, size: int) -> tuple[int, int]:
         """See `Window`."""
         return 1, 1

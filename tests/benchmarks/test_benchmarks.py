@@ -17,7 +17,7 @@ from benchmarks.recipes import reached
 from benchmarks.standard import write_digits
 from cnncli.data.idx import read_idx
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 SLOW = ("startup", "memory", "recipes")
 """They start processes that import torch."""

@@ -98,7 +98,7 @@ def test_the_curves(page: Page, address: str) -> None:
     groups = [
         "accuracy",
         "dead_fraction",
-        "evolution",
+        "snapshots",
         "feature_maps",
         "gradients",
         "kernels",

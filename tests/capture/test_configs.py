@@ -11,7 +11,7 @@ from cnncli.config.document import Problem, parse_document
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.inspection.graph import Graph, graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.module import CnnModule
 
 LAYERS = (
@@ -58,7 +58,7 @@ def table(graph: Graph) -> list[object]:
             row.name,
             set(row.inputs),
             row.output_shape,
-            row.windows if row.receptive_field and not row.receptive_field.everywhere else (),
+            row.windows if row.receptive_field and not row.receptive_field.is_global else (),
             row.params,
             row.trainable,
             row.macs,

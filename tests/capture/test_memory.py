@@ -163,6 +163,17 @@ def test_what_an_unknown_operation_keeps_is_not_guessed() -> None:
     assert said.weights == sum(each.nbytes for each in module.parameters())
 
 
+class Sinh(nn.Module):
+    """A function of one number whose gradient nothing here knows."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.sinh()
+
+
+def test_what_a_function_keeps_is_not_guessed_either() -> None:
+    assert memory(nn.Sequential(first(), Sinh(), nn.Conv2d(4, 2, 1))).training is None
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_peak_of_inference_is_what_was_alive(name: str) -> None:
     model = made(name)

@@ -13,7 +13,7 @@ from cnncli.capture.verify import verify_module
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.memory import memory_of
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.layers.base import Unknown
 
 IMAGE = (3, 8, 8)
@@ -198,13 +198,13 @@ def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
     ):
         rows = inspect_graph(graph_of(nn.Sequential(conv, *layers))).rows
         assert [row.name for row in rows] == names
-        assert [bool(row.receptive_field and row.receptive_field.everywhere) for row in rows] == [False, True, True]
+        assert [bool(row.receptive_field and row.receptive_field.is_global) for row in rows] == [False, True, True]
         assert [row.coverage for row in rows] == [Fraction(25, 64)] * 3
 
 
 def test_a_norm_before_anything_is_a_row() -> None:
     nodes = graph_of(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 1))).nodes
-    assert [(node.name, node.type, tuple(part.word for part in node.parts)) for node in nodes] == [
+    assert [(node.name, node.type, tuple(part.type for part in node.parts)) for node in nodes] == [
         ("0", "batch_norm", ("batch_norm", "relu")),
         ("2", "conv", ("conv",)),
     ]
@@ -213,11 +213,11 @@ def test_a_norm_before_anything_is_a_row() -> None:
 @pytest.mark.parametrize(
     ("module", "reason", "macs"),
     [
-        (Overwritten(), "a part of it was written over", 0),
+        (Overwritten(), "a part of it was overwritten", 0),
         (Dynamic(), "kernel depends on the input", None),
-        (HalfGlobal(), "the operator sort is not known", None),
+        (HalfGlobal(), "the operator sort is not supported", None),
         (Folded(), "mixes its images", None),
-        (Alone(), "takes a batch apart", 0),
+        (Alone(), "splits the batch", 0),
     ],
 )
 def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, macs: int | None) -> None:
@@ -252,7 +252,7 @@ def test_tokens_and_attention() -> None:
     assert graph.nodes[0].shape == (4, 2, 2)
     last = receptive_fields(graph)[graph.nodes[-1].name]
     assert isinstance(last, ReceptiveFields)
-    assert [axis.seen for axis in last.axes] == [(0b11111111,), (0b11111111,)]
+    assert [axis.masks for axis in last.axes] == [(0b11111111,), (0b11111111,)]
     assert verify_module(module, graph) == []
 
 
@@ -260,7 +260,7 @@ def test_channels_are_taken_to_be_mixed() -> None:
     """The limit of one field per row: it holds for all channels together. The check finds where that is too much."""
     module = Split()
     assert [str(each) for each in verify_module(module, graph_of(module))] == [
-        f"relu: field: the table says unit 0 of axis {axis} sees 0-1, the network 0" for axis in (0, 1)
+        f"relu: receptive field: unit 0 of axis {axis} sees 0-1 in the table, 0 in the network" for axis in (0, 1)
     ]
 
 

@@ -178,7 +178,7 @@ def test_writing_into_memory_is_followed(kind: type[nn.Module]) -> None:
     field = receptive_fields(graph)[graph.nodes[-1].name]
     assert isinstance(field, ReceptiveFields), field
     for axis in (0, 1):
-        assert field.axes[axis].seen == probe(module, axis)
+        assert field.axes[axis].masks == probe(module, axis)
 
 
 def test_a_view_of_memory_that_changed_number_by_number_is_what_it_was() -> None:
@@ -187,7 +187,7 @@ def test_a_view_of_memory_that_changed_number_by_number_is_what_it_was() -> None
     graph = graph_of_module(module, IMAGE, "test")
     field = receptive_fields(graph)["second"]
     assert isinstance(field, ReceptiveFields), field
-    assert [each.size for each in (field.axes[0].cycle, field.axes[1].cycle) if each is not None] == [5, 5]
+    assert [each.size for each in (field.axes[0].closed_form, field.axes[1].closed_form) if each is not None] == [5, 5]
     with torch.no_grad():
         assert module(torch.zeros(2, *IMAGE)).shape == (2, 4, 7, 9)
 
@@ -197,7 +197,7 @@ def test_writing_over_some_positions_is_not_guessed(kind: type[nn.Module]) -> No
     graph = graph_of_module(kind(), IMAGE, "test")
     last = receptive_fields(graph)[graph.nodes[-1].name]
     assert isinstance(last, Unknown)
-    assert "a part of it was written over" in last.reason
+    assert "a part of it was overwritten" in last.reason
 
 
 def test_what_comes_back_from_outside_of_torch_is_not_known() -> None:
@@ -206,7 +206,7 @@ def test_what_comes_back_from_outside_of_torch_is_not_known() -> None:
     assert [node.name for node in graph.nodes] == ["first", "outside", "second"]
     last = receptive_fields(graph)["second"]
     assert isinstance(last, Unknown)
-    assert "taken out of torch" in last.reason
+    assert "outside of torch" in last.reason
 
 
 def test_what_looks_at_numbers_runs_on_zeros_and_the_reason_is_said() -> None:
@@ -232,7 +232,7 @@ def test_a_recurrent_layer_is_one_row() -> None:
 def test_no_row_without_the_input() -> None:
     graph = loaded(Constant)
     assert graph.nodes == ()
-    assert graph.notes[0] == "nothing that it computes depends on its input"
+    assert graph.notes[0] == "no output depends on the input"
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer,
 from cnncli.capture.graph import graph_of_module, load_graph
 from cnncli.capture.verify import verify_module
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.rows import Inspection, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_graph
 
 
-def inspected(name: str) -> Inspection:
+def inspected(name: str) -> LayerTable:
     return inspect_graph(load_graph(f"torchvision:{name}", input_shape=None, kwargs={}))
 
 
-def row(inspection: Inspection, name: str) -> Row:
+def row(inspection: LayerTable, name: str) -> Row:
     return next(each for each in inspection.rows if each.name == name)
 
 
@@ -71,7 +71,7 @@ def test_heads_for_training_are_not_counted_and_named() -> None:
     """The auxiliary heads of GoogLeNet: 6,379,984 of 13,004,888 parameters."""
     inspection = inspected("googlenet")
     assert inspection.params == 13_004_888 - 6_379_984
-    assert any("6,379,984 parameters are not used in evaluation" in note for note in inspection.notes)
+    assert any("6,379,984 parameters are not used in evaluation mode" in note for note in inspection.notes)
 
 
 def test_a_class_token_sees_everything_after_attention() -> None:
@@ -80,7 +80,7 @@ def test_a_class_token_sees_everything_after_attention() -> None:
     assert numbers(row(inspection, "conv_proj")) == (16, 16, 0)
     field = inspection.rows[-1].receptive_field
     assert field is not None
-    assert field.everywhere
+    assert field.is_global
 
 
 MODELS_OF_WINDOWS: dict[str, Callable[[], nn.Module]] = {
@@ -106,10 +106,10 @@ def test_windows_of_swin_by_hand() -> None:
 
     The last shifted window goes on at the other border. Swin masks that by adding -100, which leaves a trace.
     """
-    fields = inspected("swin_t").fields
+    fields = inspected("swin_t").receptive_fields
     before, after = fields["features.1.0.add"], fields["features.1.1.add"]
     assert isinstance(before, ReceptiveFields)
     assert isinstance(after, ReceptiveFields)
-    assert [seen.bit_count() for seen in before.axes[0].seen] == [28] * 56
-    assert [seen.bit_count() for seen in after.axes[0].seen] == [56] * 56
-    assert after.axes[0].seen[-1] == sum(1 << pixel for pixel in (*range(28), *range(196, 224)))
+    assert [seen.bit_count() for seen in before.axes[0].masks] == [28] * 56
+    assert [seen.bit_count() for seen in after.axes[0].masks] == [56] * 56
+    assert after.axes[0].masks[-1] == sum(1 << pixel for pixel in (*range(28), *range(196, 224)))

@@ -58,16 +58,19 @@ def test_what_is_wrong_is_found() -> None:
     def found(name: str, **changes: object) -> list[str]:
         return [str(each) for each in verify_module(module, with_row(graph, name, **changes))]
 
-    assert found("4", shape=(4, 3, 2)) == ["4: shape: the table says 4 x 3 x 2, the network 4 x 4 x 2"]
-    assert found("0", params=57) == ["0: params: the table says 57, the network 63"]
+    assert found("4", shape=(4, 3, 2)) == ["4: shape: 4 x 3 x 2 in the table, 4 x 4 x 2 in the network"]
+    assert found("0", params=57) == ["0: params: 57 in the table, 63 in the network"]
     wide = Sliding(kernel=5, before=2, after=2)
     narrow = Sliding(kernel=3, before=1, after=1)
     assert found("0", reads=(wide, narrow))[0] == (
-        "0: field: the table says unit 0 of axis 0 sees 0-2, the network 0-1"
+        "0: receptive field: unit 0 of axis 0 sees 0-2 in the table, 0-1 in the network"
     )
     assert [line.partition(":")[0] for line in found("0", reads=(wide, narrow))] == ["0", "3", "4"]
     holes = Sliding(kernel=2, dilation=2, before=1, after=1)
-    assert found("0", reads=(narrow, holes))[0] == "0: field: the table says unit 0 of axis 1 sees 1, the network 0-1"
+    assert (
+        found("0", reads=(narrow, holes))[0]
+        == "0: receptive field: unit 0 of axis 1 sees 1 in the table, 0-1 in the network"
+    )
 
 
 class Clipped(nn.Module):
@@ -85,7 +88,7 @@ def test_behind_a_comparison_too_much_is_no_disagreement_and_too_little_is() -> 
     narrow, wide = Sliding(kernel=1), Sliding(kernel=5, before=2, after=2)
     assert verify_module(module, with_row(graph, "2", reads=(wide, wide))) == []
     assert str(verify_module(module, with_row(graph, "2", reads=(narrow, wide)))[0]) == (
-        "2: field: the table says unit 0 of axis 0 sees 0-1, the network 0-2"
+        "2: receptive field: unit 0 of axis 0 sees 0-1 in the table, 0-2 in the network"
     )
 
 
@@ -103,7 +106,7 @@ class OnePath(nn.Module):
 def test_a_module_that_looks_at_its_input() -> None:
     """Recorded on zeros it only applies ReLU: the graph says so, and the check that there is more to it."""
     graph = graph_of_module(OnePath(), (1, 5, 5), "looks")
-    assert "does not run without numbers" in graph.notes[0]
+    assert "without numbers" in graph.notes[0]
     assert [node.type for node in graph.nodes][-1] == "relu"
     assert [each.what for each in verify_module(OnePath(), graph)] == ["rows"]
 

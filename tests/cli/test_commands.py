@@ -16,7 +16,7 @@ from cnncli.config.document import read_document
 
 Cnncli = Callable[..., tuple[int, str, str]]
 
-# Layer, kind, output, parameters, MACs, receptive field, jump, start: worked by hand from the definitions.
+# Layer, type, output, parameters, MACs, receptive field, jump, start: computed by hand from the definitions.
 LENET5 = [
     ("conv1", "conv", [6, 28, 28], 156, 117_600, 5, 1, -2),
     ("avg_pool1", "avg_pool", [6, 14, 14], 0, 0, 6, 2, -2),
@@ -56,7 +56,7 @@ def test_an_unknown_command_is_exit_2(run_cnncli: Cnncli) -> None:
     assert "trian" in err
 
 
-def test_validate_says_what_a_config_amounts_to(run_cnncli: Cnncli) -> None:
+def test_validate_prints_totals(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("validate", "lenet5", "tiny.yaml")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
@@ -65,13 +65,13 @@ def test_validate_says_what_a_config_amounts_to(run_cnncli: Cnncli) -> None:
     ]
 
 
-def test_validate_goes_on_after_a_broken_config(run_cnncli: Cnncli) -> None:
+def test_validate_continues_after_an_invalid_config(run_cnncli: Cnncli) -> None:
     Path("broken.yaml").write_text("data: {name: digits, sise: 8}\nmodel: {layers: [flaten, logits]}\n")
     code, out, err = run_cnncli("validate", "broken.yaml", "tiny.yaml")
     assert code == 3
     assert out.startswith("tiny.yaml: ok")
-    assert "broken.yaml:1:22 data.sise: there is no such field; did you mean size?" in err
-    assert "broken.yaml:2:18 model.layers.0: there is no layer flaten; did you mean flatten?" in err
+    assert "broken.yaml:1:22 data.sise: unknown field. Did you mean size?" in err
+    assert "broken.yaml:2:18 model.layers.0: unknown layer: flaten. Did you mean flatten?" in err
     assert "Traceback" not in err
 
 
@@ -118,7 +118,7 @@ def test_inspect_as_json(run_cnncli: Cnncli) -> None:
     assert all(layer["notes"] == [] for layer in layers)
 
 
-def test_set_reaches_what_is_inspected(run_cnncli: Cnncli) -> None:
+def test_set_changes_what_is_inspected(run_cnncli: Cnncli) -> None:
     _, out, _ = run_cnncli("inspect", "lenet5", "--json", "--set", "data.size=32", "--set", "data.name=digits")
     assert json.loads(out)["input_shape"] == [1, 32, 32]
 
@@ -158,7 +158,7 @@ def test_the_schema_refuses_a_misspelled_key(broken: dict[str, object], run_cnnc
         jsonschema.validate(good | broken, json.loads(out))
 
 
-def test_init_writes_a_config_that_is_right(run_cnncli: Cnncli) -> None:
+def test_init_writes_a_valid_config(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("init", "mynet")
     assert (code, err) == (0, "")
     assert "cnncli train mynet.yaml" in out
@@ -168,11 +168,11 @@ def test_init_writes_a_config_that_is_right(run_cnncli: Cnncli) -> None:
     assert out.startswith("mynet.yaml: ok")
 
 
-def test_init_overwrites_only_when_told_to(run_cnncli: Cnncli) -> None:
+def test_init_overwrites_only_with_force(run_cnncli: Cnncli) -> None:
     Path("mine.yaml").write_text("mine")
     code, out, err = run_cnncli("init", "mine")
     assert (code, out) == (2, "")
-    assert "mine.yaml is there already" in err
+    assert "mine.yaml exists already" in err
     assert "--force" in err
     assert Path("mine.yaml").read_text() == "mine"
     assert run_cnncli("init", "mine", "--force")[0] == 0

@@ -22,7 +22,8 @@ import torch
 from safetensors.torch import load_file
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but not in its `__all__`
 
-from cnncli.cli.processes import are_several
+from cnncli.cli.processes import in_process_group
+from cnncli.training import process_group
 from cnncli.training.checkpoint import read_manifest
 from cnncli.training.run_directory import RunDirectory
 
@@ -78,25 +79,25 @@ what = sys.argv.pop(1)
 import torch
 import cnncli.experiment.setup, cnncli.training.device
 from cnncli.cli.app import main
-from cnncli.training.distributed import Processes
+from cnncli.training.process_group import TorchrunGroup
 from cnncli.training.step import Step
-take, finish = Step.take, Processes.finish
+take, close = Step.take, TorchrunGroup.close
 def hurt(self, *batch):
-    if self._training.step == 9:
+    if self.training.step == 9:
         if what == "memory":
             raise MemoryError
         os.kill(os.getpid(), signal.SIGKILL)
     take(self, *batch)
 def late(self):
     time.sleep(2)
-    finish(self)
+    close(self)
 if os.environ["RANK"] == "1":
     if what == "device":
         cnncli.training.device.resolve_device = lambda name: torch.device("meta")
     elif what == "precision":
         cnncli.experiment.setup.use_bf16 = lambda *asked: True
     elif what == "late":
-        Processes.finish = late
+        TorchrunGroup.close = late
     else:
         Step.take = hurt
 main()
@@ -199,8 +200,8 @@ def test_every_layer_and_a_process_without_images(torchrun: Torchrun, run_cnncli
     two, one = only_run(Path("two")), only_run(Path("one"))
     # Through so many layers, another memory layout changes the weights of one process as much.
     assert_the_same(two, one, atol=1e-4)
-    assert two.meta()["processes"] == 2
-    assert one.meta()["processes"] == 1
+    assert two.metadata()["processes"] == 2
+    assert one.metadata()["processes"] == 1
     names = [{re.sub(r"tfevents.*", "", path.name) for path in run.path.rglob("*")} for run in (one, two)]
     assert names[0] == names[1], "one event file, one of everything"
 
@@ -231,7 +232,7 @@ def test_one_interrupt_is_survived(
     assert STEPS < step < EPOCHS * STEPS
     assert err.count(f"stopped at step {step};") == 1
 
-    (command,) = re.findall(r"^go on with: (.*)$", err, re.MULTILINE)
+    (command,) = re.findall(r"^resume with: (.*)$", err, re.MULTILINE)
     words = shlex.split(command)
     assert words[:7] == ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "cnncli", "train"]
     assert words[7:9] == ["--resume", str(run.path)]
@@ -242,7 +243,7 @@ def test_one_interrupt_is_survived(
     else:
         code, _, err = run_cnncli(*words[6:])
         assert code == 0, err
-        assert "begun with processes: 2, goes on with 1" in err
+        assert "resuming with processes: 1 (started with 2)" in err
     assert run.status().state == "complete"
     assert_the_same(run, alone)
 
@@ -262,7 +263,7 @@ def exit_codes_in(err: str) -> list[int]:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("nowhere.yaml",), 3, "error: there is no config nowhere.yaml"),
+        (("nowhere.yaml",), 3, "error: config not found: nowhere.yaml"),
         (("shared.yaml", "--epochs", "3"), 2, "No such option: --epochs"),
         (
             ("shared.yaml", "--set", "train.optimizer.sgd.lr=1e30", "--set", "log.steps=[1]"),
@@ -290,8 +291,8 @@ def test_an_error_of_all_is_told_once(
 @pytest.mark.parametrize(
     ("what", "code", "message"),
     [
-        ("memory", 8, "error: the memory of cpu is exhausted"),
-        ("killed", -signal.SIGKILL, "error: another process of this training has ended, without a word"),
+        ("memory", 8, "error: cpu is out of memory"),
+        ("killed", -signal.SIGKILL, "error: another process of this training ended without an error message"),
     ],
 )
 def test_when_one_of_them_fails_all_end(
@@ -305,7 +306,7 @@ def test_when_one_of_them_fails_all_end(
     assert code in exit_codes_in(err)
     status = only_run(Path("runs")).status()
     assert status.state == "failed"
-    assert "another process of this training has ended" in str(status.reason)
+    assert "another process of this training ended" in str(status.reason)
 
 
 def test_who_reads_no_further_ends_all_of_them_quietly(config: Path, torchrun: Torchrun) -> None:
@@ -324,7 +325,7 @@ def test_what_the_first_refuses_the_others_do_not_wait_for(alone: RunDirectory, 
     codes, err = two_machines("-m", "cnncli", "train", "--resume", alone.path, *FLAGS)
     assert codes == [2, 2], err
     (error,) = errors_in(err)
-    assert "has 3 epochs already and is complete" in error
+    assert "already has 3 epochs and is complete" in error
 
 
 @pytest.mark.parametrize("what", ["device", "precision"])
@@ -334,7 +335,7 @@ def test_what_each_resolves_for_itself_must_be_the_same(
     (folder / "hurt.py").write_text(HURT, encoding="utf-8")
     codes, err = two_machines("hurt.py", what, "train", config, *FLAGS, "--dry-run")
     assert codes == [2, 2], err
-    assert errors_in(err) == [f"error: process 1 has not the same {what} as process 0"]
+    assert errors_in(err) == [f"error: the {what} of process 1 differs from that of process 0"]
 
 
 def test_a_store_of_the_first_outlives_the_others(config: Path, two_machines: TwoMachines, folder: Path) -> None:
@@ -362,10 +363,10 @@ def test_a_port_that_is_taken(config: Path, run_cnncli: Cnncli, monkeypatch: pyt
 def test_one_process_is_no_group(
     exit_code_of: ExitCodeOf, monkeypatch: pytest.MonkeyPatch, config: Path, folder: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cnncli.training.distributed", None)  # importing it fails
-    assert not are_several()
+    monkeypatch.setattr(process_group, "TorchrunGroup", None)  # using it fails
+    assert not in_process_group()
     assert exit_code_of("train", config, *FLAGS, "--quiet", "--set", "train.epochs=1") == 0
     monkeypatch.setattr(os, "environ", {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost"})
-    assert not are_several(), "torchrun with one process"
+    assert not in_process_group(), "torchrun with one process"
     monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
-    assert are_several()
+    assert in_process_group()

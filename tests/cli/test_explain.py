@@ -1,4 +1,4 @@
-"""`cnncli explain` as it is typed: options, files, errors, steps, and a network that was really trained."""
+"""`cnncli explain` on the command line: options, files, errors, steps, and a trained network."""
 
 import sys
 from collections.abc import Callable
@@ -34,12 +34,12 @@ def test_own_numbers_from_files(run_cnncli: Run, tmp_path: Path) -> None:
     assert "0x0 + 1x1 + 3x2 + 4x3 = 19" in out
 
 
-def test_a_large_picture_is_shown_in_shades(run_cnncli: Run, tmp_path: Path) -> None:
+def test_a_large_image_is_shown_in_shades(run_cnncli: Run, tmp_path: Path) -> None:
     Image.linear_gradient("L").resize((100, 40)).save(tmp_path / "x.png")
     code, out, _ = run_cnncli("explain", "correlation", "--input", str(tmp_path / "x.png"), "--kernel", "[[1],[-1]]")
     assert code == 0
     assert "input, 40x100" in out
-    assert "The other 3,894 windows go the same way." in out  # 39 x 100 - 6
+    assert "The other 3,894 windows work the same way." in out  # 39 x 100 - 6
     assert "(one pixel in 3 is shown)" in out
     assert max(map(len, out.splitlines())) <= 80
 
@@ -83,8 +83,8 @@ def test_variants_fit_80_columns(run_cnncli: Run, arguments: str) -> None:
         ("correlation --input [[1,NaN]]", "--input[0][1]: is NaN"),
         ("correlation --input hello", "neither nested lists of numbers"),
         ("correlation --kernel [[1,2,3,4]]", "the window of 1x4 does not fit into the input of 3x3"),
-        ("correlation --stride 0", "--stride: '0' is not a whole number from 1"),
-        ("correlation --padding -1", "--padding: '-1' is not a whole number from 0"),
+        ("correlation --stride 0", "--stride: '0' is neither an integer of at least 1"),
+        ("correlation --padding -1", "--padding: '-1' is neither an integer of at least 0"),
         ("correlation --input [[[1]]]", "has 3 dimensions"),
         ("channels --kernel [[[1]]]", "the input has 2 channels, but each kernel has 1 slices"),
         ("1x1 --kernel [[1,2]]", "the input has 3 channels, but each kernel has 2 weights"),
@@ -94,15 +94,15 @@ def test_variants_fit_80_columns(run_cnncli: Run, arguments: str) -> None:
         ("feature-maps --image 9999", "there are 359 digits"),
         ("feature-maps --image my.png", "is not the number of a digit"),
         ("feature-maps --layer conv1", "names a layer of a trained network"),
-        ("feature-maps --image 3 --invert", "is for a picture that a trained network sees"),
+        ("feature-maps --image 3 --invert", "is for an image shown to a trained network"),
         ("receptive-field --at 99,0", "--at: avg_pool2 has 5x5 units"),
-        ("receptive-field --layer conv9", "there is no layer conv9; did you mean conv"),
+        ("receptive-field --layer conv9", "there is no layer conv9. Did you mean conv"),
         ("correlation --step --target sobel", "No such option"),
         ("corelation", "Did you mean 'correlation'"),
         ("learn-kernel --target circle", "circle"),
     ],
 )
-def test_what_cannot_be_done_is_said_with_exit_code_2(run_cnncli: Run, arguments: str, message: str) -> None:
+def test_usage_errors_have_exit_code_2(run_cnncli: Run, arguments: str, message: str) -> None:
     code, out, err = run_cnncli("explain", *arguments.split())
     assert code == 2, err
     assert message in " ".join(err.split())
@@ -110,7 +110,7 @@ def test_what_cannot_be_done_is_said_with_exit_code_2(run_cnncli: Run, arguments
     assert "Traceback" not in err
 
 
-def test_a_picture_of_100_megapixels(run_cnncli: Run, tmp_path: Path) -> None:
+def test_an_image_of_100_megapixels(run_cnncli: Run, tmp_path: Path) -> None:
     Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
     for arguments in (["correlation", "--input"], ["learn-kernel", "--kernel"], ["feature-maps", "--input"]):
         code, _, err = run_cnncli("explain", *arguments, str(tmp_path / "huge.png"))
@@ -163,15 +163,15 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_unit_of_a_trained_network(
     run_cnncli: Run, run_directory: Path, layer: str, filter_: int, at: str | None
 ) -> None:
-    """The last number printed is what the network computes for the same image."""
+    """The last number printed is the one that the network computes for the same image."""
     where = [] if at is None else ["--at", at]
     code, out, err = run_cnncli(
         "explain", "unit", str(run_directory), "--layer", layer, "--filter", str(filter_), *where, "--image", "12"
     )
     assert code == 0, err
-    opened = load_run(run_directory, data_dir=Path("data"), notify=lambda _: None)
+    opened = load_run(run_directory, data_dir=Path("data"))
     with torch.no_grad():
-        maps = opened.model.outputs(opened.seen("12").image[None], [layer])[layer][0]
+        maps = opened.model.outputs(opened.input_image("12").image[None], [layer])[layer][0]
     index = (filter_, *(int(each) for each in at.split(","))) if at else (filter_,)
     table = out[out.index("by hand") :].split("\n\n")[0].splitlines()
     by_hand, network = table[-1].split()[-2:]
@@ -180,22 +180,22 @@ def test_a_unit_of_a_trained_network(
     assert float(network) == float(f"{maps[index].item():.{decimals}f}")
 
 
-def test_why_ends_at_a_pixel(run_cnncli: Run, run_directory: Path) -> None:
+def test_the_strongest_path_ends_at_a_pixel(run_cnncli: Run, run_directory: Path) -> None:
     code, out, err = run_cnncli(
         "explain", "unit", str(run_directory), "--layer", "logits1", "--filter", "3", "--image", "5", "--why"
     )
     assert code == 0, err
-    assert "logits1, number 3:" in out
+    assert "logits1, unit 3:" in out
     assert "The path ends" in out
 
 
-def test_a_picture_of_ones_own(run_cnncli: Run, run_directory: Path, tmp_path: Path) -> None:
+def test_an_image_file(run_cnncli: Run, run_directory: Path, tmp_path: Path) -> None:
     Image.linear_gradient("L").convert("RGB").save(tmp_path / "mine.png")
     arguments = ("--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", str(tmp_path / "mine.png"))
     code, out, err = run_cnncli("explain", "unit", str(run_directory), *arguments)
     assert code == 0, err
     assert "mine.png" in out
-    assert "256x256 pixels brought to 12x12" in err
+    assert "resized from 256x256 to 12x12" in err
     for topic in (["feature-maps", "--run"], ["unit"]):
         options = ("--layer", "conv1", *(("--at", "0,0") if topic == ["unit"] else ()), "--image")
         Image.new("L", (12, 12), 250).save(tmp_path / "paper.png")
@@ -219,7 +219,7 @@ def test_learned_maps_of_a_run(run_cnncli: Run, run_directory: Path) -> None:
     )
     assert code == 0, err
     assert "vertical edges" in out
-    assert "what conv2 has learned" in out
+    assert "What conv2 has learned" in out
     assert out.count("\nfilter ") == 4
 
 
@@ -232,14 +232,15 @@ def test_learned_maps_of_a_run(run_cnncli: Run, run_directory: Path) -> None:
         (["--layer", "conv1", "--filter", "0", "--at", "a"], 2),
         (["--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", "359"], 2),
         (["--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", "none.png"], 2),
+        (["--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", "3", "--invert"], 2),
     ],
 )
-def test_units_that_are_not_there(run_cnncli: Run, run_directory: Path, arguments: list[str], code: int) -> None:
+def test_units_that_do_not_exist(run_cnncli: Run, run_directory: Path, arguments: list[str], code: int) -> None:
     ended, out, err = run_cnncli("explain", "unit", str(run_directory), *arguments)
     assert (ended, out) == (code, ""), err
 
 
-def test_a_run_that_is_not_there(run_cnncli: Run, tmp_path: Path) -> None:
+def test_a_run_that_does_not_exist(run_cnncli: Run, tmp_path: Path) -> None:
     code, _, err = run_cnncli("explain", "unit", str(tmp_path / "none"), "--layer", "conv1")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err

@@ -117,7 +117,7 @@ def test_a_run_that_is_stopped_goes_on(
     assert f"stopped at step {stopped_at};" in err
     assert run.path.joinpath("config.yaml").read_text() == CONFIG
 
-    (command,) = re.findall(r"go on with: cnncli (.*)", err)
+    (command,) = re.findall(r"resume with: cnncli (.*)", err)
     words = shlex.split(command)
     assert words[:3] == ["train", "--resume", str(run.path)]
     assert {"--threads", "1", "--data-dir", "my data"} <= {*words}, "without these it may end elsewhere"
@@ -150,9 +150,9 @@ def test_the_second_signal_ends_at_once(start_cnncli: Start) -> None:
     Path("slow.yaml").write_text(SLOW)
     process = start_cnncli("train", "slow.yaml", *FLAGS)
     assert process.stderr is not None
-    wait_for(lambda: [*RUNS.glob("*/meta.json")], process)
+    wait_for(lambda: [*RUNS.glob("*/metadata.json")], process)
     process.send_signal(signal.SIGINT)
-    while "once more stops at once" not in process.stderr.readline():
+    while "press Ctrl-C again to stop at once" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""Ctrl-C on a terminal while a folder of images is decoded by other processes."""
+"""Ctrl-C on a terminal while worker processes decode an image folder."""
 
 import os
 import re
@@ -14,7 +14,7 @@ CONFIG = """\
 data: {name: image-folder, path: pets, size: 1024}
 model: {layers: [global_avg_pool, logits]}
 """
-# In the programs that are started here, a picture takes its time.
+# Makes decoding slow in the program that is started.
 SLOW = """\
 import time, PIL.Image
 real = PIL.Image.open
@@ -38,8 +38,8 @@ def processes_with(text: str) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_nothing_is_left_and_nothing_is_said_but_that(folder: Path, environment: dict[str, str]) -> None:
-    """No half of a file, no process, no traceback; the user was told how far it was."""
+def test_ctrl_c_leaves_no_file_and_no_process(folder: Path, environment: dict[str, str]) -> None:
+    """No partial file, no process and no traceback are left; progress was shown before."""
     for number in range(240):  # with 3 MiB of pixels each, which is more than is kept in memory
         path = folder / "data" / "pets" / ("cat", "dog")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def test_nothing_is_left_and_nothing_is_said_but_that(folder: Path, environment:
         timeout=60,
         dimensions=(24, 200),
     )
-    child.expect(r"192 images of \S+ are decoded once, into (\S+) \(0.60 GB\)")
+    child.expect(r"decoding 192 images of \S+ once, into (\S+) \(0.60 GB\)")
     child.expect(r"\d+ of 192 images decoded, \d+/s, \d:\d\d left")
     cache = folder / "data" / ".cnncli-cache"
     (part,) = cache.iterdir()

@@ -1,6 +1,6 @@
-"""The lessons run: every output in them is what the command prints, in English and in Chinese.
+"""Every output in the lesson, in English and in Chinese, is what the command prints.
 
-`CNNCLI_REWRITE=1 pytest tests/cli/test_lesson.py` writes the outputs anew.
+`CNNCLI_REWRITE=1 pytest tests/cli/test_lesson.py` updates the outputs.
 """
 
 import doctest

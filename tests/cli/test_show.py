@@ -103,18 +103,18 @@ def test_a_kind_that_does_not_apply_is_passed_over(folder: Path, run_cnncli: Cnn
 def test_what_is_no_run(run: Path, folder: Path, run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("show", "kernels", folder)
     assert (code, out) == (5, "")
-    assert "is not the directory of a run" in err
+    assert "not a run directory" in err
     assert str(run) in err
     code, _, err = run_cnncli("show", folder / "nowhere")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err
 
 
 def test_a_run_without_a_checkpoint(run: Path, run_cnncli: Cnncli) -> None:
     shutil.rmtree(run / "checkpoints")
     code, _, err = run_cnncli("show", run)
     assert code == 5
-    assert "there is no checkpoint here" in err
+    assert "no checkpoint in" in err
     assert not (run / "show").exists()
 
 
@@ -134,7 +134,7 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("kernels", "--layer", "conv3"), "has no layer conv3; did you mean conv"),
+        (("kernels", "--layer", "conv3"), "has no layer conv3. Did you mean conv"),
         (("kernels", "--layer", "max_pool1"), "--layer max_pool1: only one that has kernels will do"),
         (("kernels", "--scale", "net"), "layer"),
         (("features", "nowhere.png"), "image nowhere.png: No such file"),

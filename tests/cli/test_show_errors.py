@@ -153,7 +153,7 @@ def test_a_misspelled_kind_and_a_kind_behind_the_run(
     assert f"the kind comes first: cnncli show kernels {run}" in " ".join(err.split())
     code, _, err = run_cnncli("show", "runs/not-there")
     assert code == 5
-    assert "is not there" in err
+    assert "does not exist" in err
 
 
 def test_other_data_than_was_learned_from_is_noticed(
@@ -162,10 +162,10 @@ def test_other_data_than_was_learned_from_is_noticed(
     code, _, err = run_cnncli("show", "confusion", run)
     assert code == 0
     assert "the data has changed" not in err
-    meta = json.loads((run / "meta.json").read_text())
+    meta = json.loads((run / "metadata.json").read_text())
     (name,) = meta["data"]
     meta["data"][name] = "sha256:of something else"
-    (run / "meta.json").write_text(json.dumps(meta))
+    (run / "metadata.json").write_text(json.dumps(meta))
     code, _, err = run_cnncli("show", "confusion", run)
     assert code == 0
-    assert f"the data has changed since this run began ({name})" in err
+    assert f"the data has changed since this run was trained ({name})" in err

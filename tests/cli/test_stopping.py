@@ -1,32 +1,33 @@
-"""Signals as wishes, sent by this process to itself."""
+"""Signals as requests to stop, sent by this process to itself."""
 
 import signal
 import threading
 
 import pytest
 
-from cnncli.cli.stopping import stop_wish
+from cnncli.cli.stopping import catch_stop_signals
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_the_first_signal_is_a_wish(number: signal.Signals) -> None:
-    heard: list[str] = []
+def test_the_first_signal_is_a_request(number: signal.Signals) -> None:
+    announced: list[str] = []
+    running = set(threading.enumerate())
     before = [signal.getsignal(each) for each in BOTH]
-    with stop_wish(lambda: heard.append("yes")) as wish:
-        assert (wish(), wish.signal, heard) == (False, None, [])
+    with catch_stop_signals(lambda: announced.append("yes")) as stop:
+        assert (stop(), stop.number, announced) == (False, None, [])
         signal.raise_signal(number)
-        assert (wish(), wish.signal) == (True, number)
-        for thread in set(threading.enumerate()) - {threading.current_thread()}:
+        assert (stop(), stop.number) == (True, number)
+        for thread in set(threading.enumerate()) - running:
             thread.join(timeout=10)
-        assert heard == ["yes"]
+        assert announced == ["yes"]
     assert [signal.getsignal(each) for each in BOTH] == before
 
 
-def test_the_second_one_acts_at_once() -> None:
-    with stop_wish(lambda: None) as wish:
+def test_the_second_signal_has_its_default_effect() -> None:
+    with catch_stop_signals(lambda: None) as stop:
         signal.raise_signal(signal.SIGTERM)
-        assert wish()
+        assert stop()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

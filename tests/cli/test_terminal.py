@@ -110,7 +110,7 @@ def test_a_run_with_eighty_columns(spawn: Spawn) -> None:
     assert screen.cursor_shown
     standing = "\n".join(screen.rows)
     assert not re.search(r"step +\d+/", standing), "the live line is gone"
-    assert "go on with: cnncli train --resume runs/tiny-" in standing
+    assert "resume with: cnncli train --resume runs/tiny-" in standing
     assert "Traceback" not in standing
 
 
@@ -123,7 +123,7 @@ def test_a_run_with_fifty_columns(spawn: Spawn) -> None:
     assert screen.cursor_shown
     assert not [row for row in screen.rows if re.search(r"step +\d+/", row)], "the live line is gone"
     assert [row.split()[0] for row in screen.rows if re.match(r"\s*\d/3 ", row)] == ["1/3", "2/3", "3/3"]
-    assert "cnncli board runs" in [row.strip() for row in screen.rows]
+    assert "cnncli tensorboard runs" in [row.strip() for row in screen.rows]
 
 
 def test_a_terminal_that_is_made_narrower(spawn: Spawn) -> None:

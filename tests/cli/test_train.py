@@ -51,9 +51,9 @@ def test_the_files_of_a_run(trained: Path) -> None:
     names = {str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file()}
     (events,) = (name for name in names if name.startswith("events.out.tfevents."))
     assert names == {
-        *("config.yaml", "resolved.yaml", "meta.json", "metrics.jsonl", "results.json", "status.json", "lock"),
+        *("config.yaml", "resolved.yaml", "metadata.json", "metrics.jsonl", "results.json", "status.json", "lock"),
         *(f"checkpoints/{which}/{name}" for which in ("last", "best") for name in CHECKPOINT_FILES),
-        *(f"evolution/{step}.safetensors" for step in (0, 1, 2, 4, 8, 16, 27)),
+        *(f"snapshots/{step}.safetensors" for step in (0, 1, 2, 4, 8, 16, 27)),
         events,
     }
 
@@ -91,9 +91,9 @@ def test_results(trained: Path) -> None:
     assert sum(right) / sum(images) == pytest.approx(results["test"]["accuracy"])
 
 
-def test_status_and_meta(trained: Path) -> None:
+def test_status_and_metadata(trained: Path) -> None:
     assert read_json(trained / "status.json") == {"state": "complete"}
-    meta = read_json(trained / "meta.json")
+    meta = read_json(trained / "metadata.json")
     assert torch.__version__.startswith(meta["versions"]["torch"])
     assert {"cnncli", "python", "torchvision", "numpy", "tensorboard"} <= meta["versions"].keys()
     assert meta["device"]["type"] in ("cpu", "cuda", "mps")
@@ -131,7 +131,7 @@ def test_off_a_terminal_there_is_a_plain_line_per_epoch(run_cnncli: Cnncli) -> N
     assert "\x1b" not in out
     lines = err.splitlines()
     assert lines[0] == "tiny: 7 layers, 512 parameters, 6,000 MACs"
-    assert "1,150 images to learn from, 288 for validation, 359 for the test" in lines[1]
+    assert "1,150 training, 288 validation and 359 test images" in lines[1]
     assert str(run) in lines[2]
     of_epochs = [line for line in lines[3:] if re.match(r"\s*\d+/3 ", line)]
     for line, metrics in zip(of_epochs, metrics_of(run), strict=True):
@@ -145,7 +145,7 @@ def test_off_a_terminal_there_is_a_plain_line_per_epoch(run_cnncli: Cnncli) -> N
     parts = ("train", "val", "test")
     assert table["accuracy"] == [f"{results[part]['accuracy']:.2%}" for part in parts]
     assert table["7"] == [f"{results[part]['per_class']['7']:.2%}" for part in parts]
-    assert "cnncli board runs\n" in out
+    assert "cnncli tensorboard runs\n" in out
 
 
 def test_a_dry_run_prints_the_layers_and_makes_nothing(run_cnncli: Cnncli, folder: Path) -> None:
@@ -179,7 +179,7 @@ def test_name_out_and_set_are_recorded(run_cnncli: Cnncli) -> None:
     assert read.train.epochs == 1
     assert read.train.optimizer.lr == 3e-3
     assert load_file(run / LAST)["conv1.conv.weight"].shape == (5, 1, 3, 3)
-    assert read_json(run / "meta.json")["command"][-4:] == ["--name", "other", "--out", "elsewhere/runs"]
+    assert read_json(run / "metadata.json")["command"][-4:] == ["--name", "other", "--out", "elsewhere/runs"]
 
 
 @pytest.mark.parametrize("name", ["tiny.yaml", *bundled_configs()])

@@ -38,18 +38,18 @@ def full_disk(size: int) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("", 2, "name a config to train"),
+        ("", 2, "a config is missing"),
         ("tiny.yaml --set train.epochs", 2, "--set train.epochs: not of the form path=value"),
         ("tiny.yaml --epochs 3", 2, "--epochs"),
         ("tiny.yaml --threads 0", 2, "--threads"),
         ("tiny.yaml --device tpu", 2, "tpu"),
-        ("tiny.yaml --set train.epoch=3", 3, "train.epoch: there is no such field; did you mean epochs?"),
+        ("tiny.yaml --set train.epoch=3", 3, "train.epoch: unknown field. Did you mean epochs?"),
         ("tiny.yaml --set model.layers.0.conv=0", 3, "model.layers.0.conv: must be greater than 0"),
         ("tiny.yaml --name a/b", 3, "a/b"),
-        ("broken.yaml", 3, "broken.yaml:2:28 model.layers.1: there is no layer flaten; did you mean"),
-        ("teeny.yaml", 3, "did you mean tiny.yaml?"),
-        ("--resume nowhere", 5, "nowhere: is not there"),
-        ("--resume .", 5, ".: is not the directory of a run"),
+        ("broken.yaml", 3, "broken.yaml:2:28 model.layers.1: unknown layer: flaten. Did you mean"),
+        ("teeny.yaml", 3, "Did you mean tiny.yaml?"),
+        ("--resume nowhere", 5, "nowhere: does not exist"),
+        ("--resume .", 5, ".: not a run directory"),
         ("tiny.yaml --out tiny.yaml", 7, "tiny.yaml"),
         ("tiny.yaml --out /dev/full/runs", 7, "/dev/full/runs"),
     ],
@@ -112,9 +112,9 @@ def test_a_disk_that_fills_up_is_exit_7(run_cnncli: Cnncli) -> None:
     with full_disk(30_000):  # less than the event file needs, more than any other file
         code, out, err = run_cnncli(*TRAIN)
     assert (code, out) == (7, "")
-    assert "event file" in err
+    assert "events.out.tfevents" in err
     assert "Traceback" not in err
-    assert_failed(only_run(), "event file")
+    assert_failed(only_run(), "events.out.tfevents")
 
 
 def test_a_damaged_checkpoint_is_exit_5(run_cnncli: Cnncli) -> None:
@@ -145,4 +145,4 @@ def test_a_traceback_is_only_for_those_who_ask(run_cnncli: Cnncli) -> None:
     code, _, err = run_cnncli("train", "--resume", "nowhere", "--debug")
     assert code == 5
     assert "Traceback" in err
-    assert "nowhere: is not there" in err
+    assert "nowhere: does not exist" in err

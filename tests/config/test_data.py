@@ -44,23 +44,23 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
     ("fields", "where", "message"),
     [
         ({}, (), "name is required"),
-        ({"name": "minst"}, ("name",), "did you mean mnist?"),
-        ({"name": "mnist", "split": "letters"}, ("split",), "split is for emnist; leave it out for mnist"),
+        ({"name": "minst"}, ("name",), "Did you mean mnist?"),
+        ({"name": "mnist", "split": "letters"}, ("split",), "split is only for emnist; remove it for mnist"),
         ({"name": "emnist", "split": "all"}, ("split",), "byclass"),
-        ({"name": "mnist", "path": "x"}, ("path",), "path is for image-folder; leave it out for mnist"),
-        ({"name": "mnist", "test": 0.2}, ("test",), "test is for image-folder"),
-        ({"name": "mnist", "classes": 10}, ("classes",), "classes is for image-folder"),
-        ({"name": "image-folder"}, (), "image-folder needs path and size"),
-        ({"name": "image-folder", "path": "x"}, (), "image-folder needs size"),
-        ({"name": "image-folder", "path": "x", "size": 8, "test": 0}, ("test",), "must be more than 0"),
+        ({"name": "mnist", "path": "x"}, ("path",), "path is only for image-folder; remove it for mnist"),
+        ({"name": "mnist", "test": 0.2}, ("test",), "test is only for image-folder"),
+        ({"name": "mnist", "classes": 10}, ("classes",), "classes is only for image-folder"),
+        ({"name": "image-folder"}, (), "image-folder requires path and size"),
+        ({"name": "image-folder", "path": "x"}, (), "image-folder requires size"),
+        ({"name": "image-folder", "path": "x", "size": 8, "test": 0}, ("test",), "must be greater than 0"),
         ({"name": "image-folder", "path": "", "size": 8}, ("path",), "at least 1 character"),
-        ({"name": "mnist", "validation": 1.5}, ("validation",), "a count (a whole number) or a fraction"),
+        ({"name": "mnist", "validation": 1.5}, ("validation",), "a whole number or a fraction"),
         ({"name": "mnist", "validation": -1}, ("validation",), "found -1"),
         ({"name": "mnist", "validation": True}, ("validation",), "found True"),
         ({"name": "mnist", "validation": float("nan")}, ("validation",), "found nan"),
         ({"name": "mnist", "channels": 2}, ("channels",), "found 2"),
-        ({"name": "mnist", "size": 0}, ("size", 0), "greater than 0"),
-        ({"name": "mnist", "augment": {"rotat": 5}}, ("augment", "rotat"), "did you mean rotate?"),
+        ({"name": "mnist", "size": 0}, ("size",), "greater than 0"),
+        ({"name": "mnist", "augment": {"rotat": 5}}, ("augment", "rotat"), "Did you mean rotate?"),
         ({"name": "mnist", "augment": {"scale": 1.0}}, ("augment", "scale"), "less than 1"),
         (
             {"name": "mnist", "augment": {"flip": "left"}},
@@ -74,15 +74,15 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
         ),
     ],
 )
-def test_what_is_refused(fields: dict[str, Any], where: tuple[str | int, ...], message: str) -> None:
+def test_invalid_sections(fields: dict[str, Any], where: tuple[str | int, ...], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         read(**fields)
-    problems = problems_of(caught.value, DataSpec)
+    problems = problems_of(caught.value, DataSpec, fields)
     assert problems[0].route == where
     assert message in problems[0].message
 
 
-def test_a_scalar_stands_for_what_matters() -> None:
+def test_a_scalar_stands_for_the_principal_field() -> None:
     augment = read(name="mnist", augment={"elastic": 2, "erase": 0.5}).augment
     assert (augment.elastic.alpha, augment.elastic.sigma) == (2.0, 4.0)
     assert (augment.erase.probability, augment.erase.area) == (0.5, 0.25)
@@ -119,14 +119,14 @@ def test_class_names_of_a_folder(tmp_path: Path) -> None:
 
 def test_class_names_without_the_folder(tmp_path: Path) -> None:
     assert class_names(read(name="image-folder", path="pets", size=8, classes=3), tmp_path) == ("0", "1", "2")
-    with pytest.raises(DataError, match="there is no folder") as caught:
+    with pytest.raises(DataError, match="folder not found") as caught:
         class_names(read(name="image-folder", path="pets", size=8), tmp_path)
     assert "data.classes" in (caught.value.remedy or "")
 
 
 def test_class_names_that_contradict_the_folder(tmp_path: Path) -> None:
     folder(tmp_path / "pets", "cat", "dog")
-    with pytest.raises(DataError, match=r"3 classes are declared, but .* has 2: cat, dog"):
+    with pytest.raises(DataError, match=r"3 classes declared, but .* has 2: cat, dog"):
         class_names(read(name="image-folder", path="pets", size=8, classes=3), tmp_path)
 
 

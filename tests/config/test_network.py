@@ -4,8 +4,10 @@ import pytest
 
 from cnncli.config.document import Problem, parse_document
 from cnncli.config.model import read_blueprint
-from cnncli.config.network import Network, Node, lay_out
-from cnncli.layers import Add, BatchNorm, Conv, GroupNorm
+from cnncli.config.network import RESERVED, Network, Node, lay_out
+from cnncli.layers import Add, BatchNorm, Conv
+from cnncli.layers.norm import GroupNorm
+from cnncli.module import CnnModule
 
 
 def network(model: str, shape: tuple[int, int, int] = (1, 28, 28)) -> Network:
@@ -101,7 +103,7 @@ layers: [{conv: 2}, {conv: {out_channels: 2, padding: 0, norm: none}}]"""
 def test_given_names_and_those_of_joins_are_told_apart(model: str, name: str) -> None:
     problems: list[Problem] = []
     lay_out(read_blueprint(parse_document(f"model:\n  {model}\n", name="test"), problems), (1, 8, 8), 10, problems)
-    assert any(f"the name {name} is there twice" in each.message for each in problems)
+    assert any(f"duplicate name {name}" in each.message for each in problems)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +148,10 @@ def test_numbered_names_sort_as_the_layers_run() -> None:
     numbered = list(network("layers: [{repeat: {times: 100, layers: [relu]}}]").numbered().values())
     assert numbered[0] == "001_relu1"
     assert numbered == sorted(numbered)
+
+
+def test_no_layer_can_take_a_name_of_torch_modules() -> None:
+    """Every public attribute of a network's module is refused as a name, before torch would fail on it."""
+    module = CnnModule(network("layers: [relu]"))
+    public = {name for name in dir(module) if not name.startswith("_")} - {"relu1"}
+    assert public - RESERVED == set()

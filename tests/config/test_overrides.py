@@ -64,13 +64,13 @@ def test_the_file_is_not_touched() -> None:
     [
         ("train.epochs", "not of the form path=value"),
         ("=3", "not of the form path=value"),
-        ("model.layers.7.conv=3", "'7' is no position in a list of 3"),
-        ("model.layers.x=3", "'x' is no position in a list of 3"),
+        ("model.layers.7.conv=3", "7 is not a position in a list of 3"),
+        ("model.layers.x=3", "x is not a position in a list of 3"),
         ("data.name.x=3", "data.name is 'mnist' and has no fields"),
         ("train.epochs=[1", "the value is not YAML"),
     ],
 )
-def test_what_cannot_be_put_in(assignment: str, message: str) -> None:
+def test_invalid_assignments(assignment: str, message: str) -> None:
     """The flag is quoted back with the reason."""
     with pytest.raises(UsageError) as caught:
         changed(assignment)

@@ -10,10 +10,10 @@ from cnncli.config.train import AdamW, Constant, Cosine, EarlyStopping, OneCycle
 
 
 def problems(section: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where and what: the problems of a section as a user reads them."""
+    """The place and the message of each problem of a section."""
     with pytest.raises(ValidationError) as caught:
         TrainSpec.model_validate(section)
-    return [(".".join(map(str, each.route)), each.message) for each in problems_of(caught.value, TrainSpec)]
+    return [(".".join(map(str, each.route)), each.message) for each in problems_of(caught.value, TrainSpec, section)]
 
 
 def test_defaults() -> None:
@@ -71,36 +71,36 @@ def test_dump_is_a_config_again() -> None:
 @pytest.mark.parametrize(
     ("section", "where", "part"),
     [
-        ({"optimizer": "adamm"}, "optimizer", "did you mean adam"),
+        ({"optimizer": "adamm"}, "optimizer", "Did you mean adam"),
         ({"optimizer": {"sgd": {"lr": 0}}}, "optimizer.sgd.lr", "must be greater than 0"),
         (
             {"optimizer": {"sgd": {"momentum": 0, "nesterov": True}}},
             "optimizer.sgd.nesterov",
-            "give a momentum",
+            "nesterov requires momentum",
         ),
         ({"optimizer": {"adam": {"lr": "fast"}}}, "optimizer.adam.lr", "must be a number"),
         ({"schedule": {"cosine": {"warmup": 1.0}}}, "schedule.cosine.warmup", "must be less than 1"),
-        ({"schedule": "step"}, "schedule.step", "every is required"),
+        ({"schedule": "step"}, "schedule", "every is required"),
         ({"ema": 1}, "ema", "must be less than 1"),
         ({"clip_norm": 0}, "clip_norm", "must be greater than 0"),
-        ({"precision": "fp16"}, "precision", "did you mean bf16"),
+        ({"precision": "fp16"}, "precision", "Did you mean bf16"),
         ({"epochs": 0}, "epochs", "must be greater than 0"),
         ({"epochs": True}, "epochs", "must be a whole number"),
         (
             {"early_stopping": {"patience": 2, "metric": "acuracy"}},
             "early_stopping.metric",
-            "did you mean accuracy",
+            "Did you mean accuracy",
         ),
-        ({"learning_rate": 0.1}, "learning_rate", "there is no such field"),
+        ({"learning_rate": 0.1}, "learning_rate", "unknown field"),
     ],
 )
-def test_what_is_refused(section: dict[str, Any], where: str, part: str) -> None:
+def test_invalid_sections(section: dict[str, Any], where: str, part: str) -> None:
     ((place, message),) = problems(section)
     assert place == where
     assert part in message
 
 
-def test_channels_last_message_names_the_words() -> None:
+def test_channels_last_message_lists_the_choices() -> None:
     ((place, message),) = problems({"channels_last": "yes"})
     assert place == "channels_last"
     assert "auto" in message

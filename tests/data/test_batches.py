@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cnncli.data.augment import Augmentation
-from cnncli.data.batches import Batches, Normalization, Shard, _sent
+from cnncli.data.batches import Batches, Normalization, Shard, _transfer
 from cnncli.data.images import ImageSet
 
 
@@ -63,7 +63,7 @@ def with_sums(image_set: ImageSet) -> ImageSet:
 @pytest.mark.parametrize("at_once", [2**22, 7 * 1000, 1])
 def test_mean_and_deviation_are_those_of_torch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many images are counted at once: all, some, or one by one."""
-    monkeypatch.setattr("cnncli.data.batches._COUNTED_AT_ONCE", at_once)
+    monkeypatch.setattr("cnncli.data.batches._CHUNK_BYTES", at_once)
     image_set = noise(50, channels=3)
     exact = image_set.images.to(torch.float64) / 255
     found = Normalization.of(image_set)
@@ -189,7 +189,7 @@ def test_batches_for_another_device_leave_the_images_where_they_are() -> None:
     assert image_set.images.device.type == "cpu"
 
 
-def test_only_bytes_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_transferred_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not floats, which are four times as many bytes."""
     sent: list[torch.dtype] = []
     real = torch.Tensor.to
@@ -218,7 +218,7 @@ def test_only_bytes_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_on_a_gpu_is_not_pinned(where: str, pinned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images are on `cuda:0` when the device that was asked for is `cuda`, and the two are not equal."""
     tensor = Mock(device=torch.device(where))
-    sent = _sent(tensor, torch.device("cuda"))
+    sent = _transfer(tensor, torch.device("cuda"))
     assert tensor.pin_memory.called is pinned
     moved = tensor.pin_memory() if pinned else tensor
     moved.to.assert_called_once_with(torch.device("cuda"), non_blocking=pinned)
@@ -235,12 +235,12 @@ def test_images_go_where_there_is_room(room: int | None, moved: bool) -> None:
         assert len(placed.subset(torch.tensor([1]))) == 1
 
 
-# Shares
+# Shards
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 12])
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_shares_are_all_there_is_and_alike(count: int, size: int) -> None:
+def test_shards_cover_a_batch_evenly(count: int, size: int) -> None:
     parts = [list(range(count))[Shard(rank, size).of(count)] for rank in range(size)]
     assert list(chain.from_iterable(parts)) == list(range(count))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
@@ -253,11 +253,11 @@ EVERYTHING = Augmentation(
 
 @pytest.mark.parametrize("augment", [None, EVERYTHING, Augmentation(flip_horizontal=True, erase_probability=0.5)])
 @pytest.mark.parametrize("size", [2, 3])
-def test_shares_of_a_batch_are_its_images(augment: Augmentation | None, size: int) -> None:
-    """Batches of 4, 4 and 1 images; of the last one somebody gets none."""
+def test_shards_are_parts_of_the_batch(augment: Augmentation | None, size: int) -> None:
+    """Batches of 4, 4 and 1 images; the last one leaves a shard empty."""
     made = batches(noise(9, channels=3), augment=augment)
     assert [made.images_in(step) for step in range(3)] == [4, 4, 1]
-    shares = [list(made.epoch(3, share=Shard(rank, size))) for rank in range(size)]
+    shares = [list(made.epoch(3, shard=Shard(rank, size))) for rank in range(size)]
     for step, (whole, labels) in enumerate(made.epoch(3)):
         assert torch.equal(torch.cat([share[step][1] for share in shares]), labels)
         torch.testing.assert_close(torch.cat([share[step][0] for share in shares]), whole)

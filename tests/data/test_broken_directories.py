@@ -191,7 +191,7 @@ def test_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Ca
     build(data_dir)
     case = EXPECTED[build.__name__]
     with pytest.raises(DataError) as caught:
-        load_dataset(DataSpec.model_validate(case["data"]), data_dir=data_dir, notify=print)
+        load_dataset(DataSpec.model_validate(case["data"]), data_dir=data_dir)
     assert caught.value.message.replace(str(data_dir), "DATA") == case["message"]
     assert (caught.value.remedy or "").replace(str(data_dir), "DATA") == case["remedy"]
 

@@ -1,4 +1,4 @@
-"""The IDX reader, beside torchvision's."""
+"""The IDX reader, compared with torchvision's."""
 
 import gzip
 import struct
@@ -20,7 +20,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_reads_what_was_written(tmp_path: Path, suffix: str) -> None:
+def test_round_trip(tmp_path: Path, suffix: str) -> None:
     array = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     write_idx(tmp_path / f"images{suffix}", array)
     read = read_idx(tmp_path / f"images{suffix}", (None, 3, 4))
@@ -29,7 +29,7 @@ def test_reads_what_was_written(tmp_path: Path, suffix: str) -> None:
     assert read.flags.writeable
 
 
-def test_reads_what_torchvision_reads(tmp_path: Path) -> None:
+def test_arrays_equal_torchvision(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     raw = tmp_path / "MNIST" / "raw"
     for part in ("train", "t10k"):
@@ -46,13 +46,13 @@ def test_reads_what_torchvision_reads(tmp_path: Path) -> None:
         (b"", "ends inside its header (0 bytes)"),
         (bytes((0, 0, 8, 3)), "ends inside its header (4 bytes)"),
         (bytes((0, 0, 13, 1, 0, 0, 0, 1, 7)), "starts with 00 00 0d 01 instead of 00 00 08 01"),
-        (bytes((0, 0, 8, 1, 0, 0, 0, 3, 7)), "truncated: its header states 3 = 3 bytes, 1 are there"),
-        (bytes((0, 0, 8, 1, 0, 0, 0, 1, 7, 7)), "too long: its header states 1 = 1 bytes, 2 are there"),
-        (bytes((0, 0, 8, 1, 255, 255, 255, 255, 7)), "truncated: its header states 4,294,967,295"),
+        (bytes((0, 0, 8, 1, 0, 0, 0, 3, 7)), "truncated: the header gives 3 = 3 bytes, the file has 1"),
+        (bytes((0, 0, 8, 1, 0, 0, 0, 1, 7, 7)), "too long: the header gives 1 = 1 bytes, the file has 2"),
+        (bytes((0, 0, 8, 1, 255, 255, 255, 255, 7)), "truncated: the header gives 4,294,967,295"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_says_what_is_wrong(tmp_path: Path, content: bytes, message: str, suffix: str) -> None:
+def test_damaged_files_are_reported(tmp_path: Path, content: bytes, message: str, suffix: str) -> None:
     path = tmp_path / f"labels{suffix}"
     path.write_bytes(gzip.compress(content) if suffix else content)
     with pytest.raises(DataError) as caught:
@@ -62,7 +62,7 @@ def test_says_what_is_wrong(tmp_path: Path, content: bytes, message: str, suffix
     assert "delete the file" in (caught.value.remedy or "")
 
 
-def test_says_which_axis_is_wrong(tmp_path: Path) -> None:
+def test_an_unexpected_axis_is_reported(tmp_path: Path) -> None:
     write_idx(tmp_path / "images", np.zeros((2, 27, 28)))
-    with pytest.raises(DataError, match="states 27 along axis 1 where 28 are expected"):
+    with pytest.raises(DataError, match="axis 1 has length 27, expected 28"):
         read_idx(tmp_path / "images", (None, 28, 28))

@@ -1,4 +1,4 @@
-"""Pixels that are kept in a file: when they are found again, when not, and what is left where something goes wrong."""
+"""Cached pixels: when they are valid, when not, and what is left after a failure."""
 
 import os
 import shutil
@@ -16,7 +16,8 @@ from PIL import Image
 
 from cnncli.config.config import read_config
 from cnncli.config.data import DataSpec
-from cnncli.data import decoding, image_cache
+from cnncli.data import decode as decode_module
+from cnncli.data import image_cache
 from cnncli.data import image_folder as image_files
 from cnncli.data.decode import decode
 from cnncli.data.image_cache import FOLDER, CachedImages
@@ -25,13 +26,14 @@ from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, DiskError
 from cnncli.experiment.setup import prepare
 from cnncli.training.loop import fit
+from cnncli.training.step import Step
 
 SIZE = (4, 6)
 
 
 @pytest.fixture(autouse=True)
 def few_bytes_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_files, "_IN_MEMORY", 10)
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", 10)
 
 
 @pytest.fixture
@@ -47,10 +49,9 @@ def pets(tmp_path: Path) -> Path:
     return folder
 
 
-def load(folder: Path, notices: list[str] | None = None, **fields: object) -> Dataset:
+def load(folder: Path, **fields: object) -> Dataset:
     spec = {"name": "image-folder", "path": folder.name, "size": SIZE, "channels": 1, "test": 2, **fields}
-    notify = (notices if notices is not None else []).append
-    return load_dataset(DataSpec.model_validate(spec), data_dir=folder.parent, notify=notify)
+    return load_dataset(DataSpec.model_validate(spec), data_dir=folder.parent)
 
 
 def kept(folder: Path) -> set[str]:
@@ -68,28 +69,27 @@ def pixels_by_pillow(path: Path) -> list[int]:
 @contextmanager
 def no_decoding() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_files, "decode_all", None)
+        patch.setattr(image_files, "decoding", None)
         yield
 
 
-def test_the_second_time_nothing_is_decoded(pets: Path) -> None:
-    notices: list[str] = []
-    first = load(pets, notices)
+def test_the_second_time_nothing_is_decoded(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = load(pets)
     images = [*first.train.images.flatten(1).tolist(), *first.test.images.flatten(1).tolist()]
     assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
     assert len(kept(pets)) == 2
-    assert any("decoded once, into" in notice for notice in notices)
+    assert any("once, into" in notice for notice in caplog.messages)
     with no_decoding():
-        second = load(pets, notices)
+        second = load(pets)
     assert torch.equal(second.train.images, first.train.images)
     assert torch.equal(second.test.images, first.test.images)
     assert second.files == first.files
-    assert sum("decoded before, are read from" in notice for notice in notices) == 2
+    assert sum("decoded images from" in notice for notice in caplog.messages) == 2
 
 
 def test_sums_are_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in (10, 10, 2**20):  # decoded, found again, in memory
-        monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+        monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
         train = load(pets).train
         values = train.images.flatten(2).long()  # (N, C, H W)
         assert train.sums is not None
@@ -98,28 +98,29 @@ def test_sums_are_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_in_memory_it_is_the_same_data_set(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mapped = load(pets)
-    monkeypatch.setattr(image_files, "_IN_MEMORY", 2**20)
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", 2**20)
     held = load(pets)
     assert torch.equal(held.train.images, mapped.train.images)
     assert held.files == mapped.files
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_a_changed_file_is_decoded_anew_and_the_old_pixels_are_removed(pets: Path, number: int) -> None:
+def test_a_changed_file_is_decoded_anew_and_the_old_pixels_are_removed(
+    pets: Path, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """Whichever part it is in: the other part is found again."""
     before, old = load(pets), kept(pets)
     changed = sorted(pets.rglob("*.png"))[number]
     Image.new("L", (8, 9), 77).save(changed)
     os.utime(changed, ns=(0, 10**18))
-    notices: list[str] = []
-    after = load(pets, notices)
+    after = load(pets)
     images = [*after.train.images.flatten(1).tolist(), *after.test.images.flatten(1).tolist()]
     assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
     assert [77] * 24 in images
     assert len({*before.files.items(), *after.files.items()}) == 3
     assert len(kept(pets)) == 2
     assert len(kept(pets) & old) == 1
-    assert any("removed that were decoded before" in notice for notice in notices)
+    assert any("decoded before" in notice for notice in caplog.messages)
     with no_decoding():
         load(pets)
 
@@ -166,7 +167,7 @@ def test_a_folder_with_a_test_part_of_its_own(pets: Path) -> None:
 def test_other_rules_make_other_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(pets)
     old = kept(pets)
-    monkeypatch.setattr(image_cache, "RULE", 2)
+    monkeypatch.setattr(image_cache, "DECODER_VERSION", 2)
     load(pets)
     new = kept(pets)
     assert not new & old
@@ -190,7 +191,7 @@ def test_the_same_names_sizes_and_times_in_another_folder_are_other_images(tmp_p
 @pytest.mark.parametrize("limit", [10, 2**20])
 def test_a_link_to_nowhere_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     load(pets)  # so that there is something that may be outdated
-    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
     (pets / "cat" / "1.png").unlink()
     (pets / "cat" / "1.png").symlink_to(pets / "nowhere")
     with pytest.raises(DataError, match=r"1 of \d images cannot be read: cat/1.png \(No such file or directory\)"):
@@ -203,15 +204,15 @@ def test_a_file_that_is_deleted_after_it_was_read_changes_the_folder(
 ) -> None:
     load(pets)
     old = kept(pets)
-    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
-    forget = image_files.forget_outdated
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
+    clean = image_files.clean_cache
 
-    def delete_and_forget(among: image_files.Listing, **rest: object) -> None:
-        fresh = image_files.Listing(root=among.root, paths=among.paths, labels=among.labels)
+    def delete_and_clean(folder: image_files.Listing, **rest: object) -> None:
+        fresh = image_files.Listing(root=folder.root, paths=folder.paths, labels=folder.labels)
         (pets / "cat" / "1.png").unlink()
-        forget(fresh, **rest)  # type: ignore[arg-type]  # handed on as it comes
+        clean(fresh, **rest)  # type: ignore[arg-type]  # handed on as it comes
 
-    monkeypatch.setattr("cnncli.data.image_folder.forget_outdated", delete_and_forget)
+    monkeypatch.setattr("cnncli.data.image_folder.clean_cache", delete_and_clean)
     assert len(load(pets).train) == 6
     assert old
     assert not kept(pets) & old
@@ -242,7 +243,7 @@ def test_a_file_cut_short_is_not_believed(pets: Path, kind: str) -> None:
 def test_what_ends_decoding_leaves_nothing(
     pets: Path, monkeypatch: pytest.MonkeyPatch, what: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(decoding, "_CHUNK_IMAGES", 1)
+    monkeypatch.setattr(decode_module, "_CHUNK_IMAGES", 1)
 
     def decode_or_not(path: Path, **target: object) -> object:
         if path.name == "3.png":
@@ -252,7 +253,7 @@ def test_what_ends_decoding_leaves_nothing(
         assert any(name.endswith(".part") for name in kept(pets))
         return decode(path, **target)  # type: ignore[arg-type]  # handed on as it comes
 
-    monkeypatch.setattr(decoding, "decode", decode_or_not)
+    monkeypatch.setattr(decode_module, "decode", decode_or_not)
     with pytest.raises(what):
         load(pets)
     assert kept(pets) == set()
@@ -277,7 +278,7 @@ def test_it_is_removed_too_where_nothing_is_decoded_into_a_file(
     pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     load(pets)
-    monkeypatch.setattr(image_files, "_IN_MEMORY", limit)
+    monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
     part = pets.parent / FOLDER / "old.part"
     part.touch()
     os.utime(part, (time.time() - 3600 * 25,) * 2)
@@ -414,7 +415,7 @@ def test_memory_stays_bounded_while_a_folder_is_read_and_learned_from(
 ) -> None:
     """288 MiB of pixels, in less than half of it."""
     side, count, bound = 512, 384, 128 * 2**20
-    monkeypatch.setattr(decoding, "_ALONE", 0.0)
+    monkeypatch.setattr(decode_module, "_SERIAL_SECONDS", 0.0)
     for number in range(count):
         path = tmp_path / "pets" / ("cat", "dog")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -431,7 +432,7 @@ def test_memory_stays_bounded_while_a_folder_is_read_and_learned_from(
     def train(*assignments: str) -> int:
         read = read_config(str(config), data_dir=tmp_path, assignments=assignments)
         made = prepare(read, data_dir=tmp_path, device=torch.device("cpu"))
-        (epoch,) = fit(made.training, made.train, made.validation, classes=2, epochs=1)
+        (epoch,) = fit(Step(made.training), made.train, made.validation, classes=2, epochs=1)
         assert epoch.validation is not None
         return made.train.image_count + made.validation.image_count + made.test.image_count if made.validation else 0
 

@@ -1,13 +1,13 @@
-"""Data sets in torchvision's layout: read, checked, remembered, and downloaded where they are missing."""
+"""Standard data sets: read in torchvision's layout, verified, cached checksums, downloads."""
 
 import gzip
+import hashlib
 import json
 import os
 import pickle
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from cnncli.config.data import DataSpec
 from cnncli.config.datasets import DatasetName, known_dataset
 from cnncli.data import known
 from cnncli.data.batches import Normalization
-from cnncli.data.cifar import read_batch
+from cnncli.data.cifar import read_batches
 from cnncli.data.images import Dataset
-from cnncli.data.known import MEMORY, Checksums, load_known
+from cnncli.data.known import CHECKSUM_CACHE, Checksums, load_known
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, DiskError
 
@@ -49,8 +49,8 @@ def place_letters(root: Path, *, suffix: str = "") -> None:
             path.write_bytes(gzip.compress(content) if suffix else content)
 
 
-def load_letters(root: Path, notify: Callable[[str], None] = lambda _: None) -> Dataset:
-    return load_dataset(DataSpec(name="emnist", split="letters"), data_dir=root, notify=notify)
+def load_letters(root: Path) -> Dataset:
+    return load_dataset(DataSpec(name="emnist", split="letters"), data_dir=root)
 
 
 def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -81,7 +81,7 @@ def test_letters_are_upright_and_counted_from_nought(tmp_path: Path, suffix: str
 def test_size_and_channels_as_declared(tmp_path: Path) -> None:
     place_letters(tmp_path)
     spec = DataSpec(name="emnist", split="letters", size=(14, 20), channels=3)
-    loaded = load_dataset(spec, data_dir=tmp_path, notify=print)
+    loaded = load_dataset(spec, data_dir=tmp_path)
     assert loaded.train.images.shape == (6, 3, 14, 20)
     assert loaded.test.images.shape == (4, 3, 14, 20)
 
@@ -91,8 +91,8 @@ def test_checksums_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
     file.write_bytes(b"one")
     first = Checksums(tmp_path)
     assert first.md5(file) == "f97c5d29941bfb1b2fdab0874906ab82"
-    first.remember()
-    memory = tmp_path / MEMORY
+    first.save()
+    memory = tmp_path / CHECKSUM_CACHE
     seen = json.loads(memory.read_text())
     seen["a"]["md5"] = "remembered"
     memory.write_text(json.dumps(seen))
@@ -108,7 +108,7 @@ def test_checksums_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 3}'])
 def test_a_damaged_memory_is_no_matter(tmp_path: Path, content: str) -> None:
     (tmp_path / "a").write_bytes(b"one")
-    (tmp_path / MEMORY).write_text(content)
+    (tmp_path / CHECKSUM_CACHE).write_text(content)
     assert Checksums(tmp_path).md5(tmp_path / "a") == "f97c5d29941bfb1b2fdab0874906ab82"
 
 
@@ -117,16 +117,33 @@ def test_nothing_is_remembered_where_nothing_can_be_written(tmp_path: Path, monk
         raise PermissionError(13, "Permission denied")
 
     place_letters(tmp_path)
-    monkeypatch.setattr("cnncli.data.known.NamedTemporaryFile", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     assert len(load_letters(tmp_path).train) == 6
-    assert not (tmp_path / MEMORY).exists()
+    assert not (tmp_path / CHECKSUM_CACHE).exists()
 
 
-def test_no_network_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_packed_anew_counts_by_its_content(tmp_path: Path) -> None:
+    place_letters(tmp_path, suffix=".gz")
+    packed = sorted((tmp_path / "EMNIST/raw").iterdir())
+    contents = {path.stem: hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest() for path in packed}
+    facts = replace(LETTERS, md5={**contents, **{path.name: "0" * 32 for path in packed}})
+
+    def load() -> Dataset:
+        return load_known(facts, data_dir=tmp_path, digits_flags="")
+
+    assert load().files[packed[0].name] == f"md5:{hashlib.md5(packed[0].read_bytes()).hexdigest()}"
+    assert len(load().train) == 6
+    packed[0].write_bytes(gzip.compress(gzip.decompress(packed[0].read_bytes())[:-1] + b"x"))
+    with pytest.raises(DataError, match="wrong checksum"):
+        load()
+
+
+def test_no_network_and_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     asked = no_network(monkeypatch)
-    heard: list[str] = []
     with pytest.raises(DataError) as caught:
-        load_dataset(DataSpec(name="mnist", size=(28, 28)), data_dir=tmp_path, notify=heard.append)
+        load_dataset(DataSpec(name="mnist", size=(28, 28)), data_dir=tmp_path)
     assert caught.value.exit_code == 4
     for text in (
         "train-images-idx3-ubyte",
@@ -138,7 +155,7 @@ def test_no_network_and_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "--data-dir" in (caught.value.remedy or "")
     assert (caught.value.remedy or "").endswith("embedded digits: --set data.name=digits")
     assert len(asked) == 2  # both mirrors
-    assert heard == [f"mnist: downloading into {tmp_path / 'MNIST' / 'raw'}"]
+    assert caplog.messages == [f"mnist: downloading to {tmp_path / 'MNIST' / 'raw'}"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -146,12 +163,12 @@ def test_the_way_out_fits_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyP
     no_network(monkeypatch)
     spec = DataSpec(name="emnist", split="letters", validation=5000)
     with pytest.raises(DataError) as caught:
-        load_dataset(spec, data_dir=tmp_path, notify=print)
+        load_dataset(spec, data_dir=tmp_path)
     flags = "--set data.name=digits --set data.size=28 --set data.split=null --set data.validation=0.1"
     assert (caught.value.remedy or "").endswith(flags)
     assert "gzip.zip" in (caught.value.remedy or "")
     with pytest.raises(DataError) as caught:
-        load_dataset(DataSpec(name="cifar10"), data_dir=tmp_path, notify=print)
+        load_dataset(DataSpec(name="cifar10"), data_dir=tmp_path)
     assert (caught.value.remedy or "").endswith("data.name=digits --set data.size=32 --set data.channels=3")
     assert "Tried https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz" in caught.value.message
 
@@ -183,7 +200,7 @@ def test_a_download_arrives_whole_and_keeps_what_is_there(
     assert sorted(each.name for each in folder.iterdir()) == sorted(
         name for part in LETTERS.files.values() for name in part
     )
-    assert {each.name for each in tmp_path.iterdir()} == {"EMNIST", MEMORY}
+    assert {each.name for each in tmp_path.iterdir()} == {"EMNIST", CHECKSUM_CACHE}
     assert capsys.readouterr() == ("", "")
 
 
@@ -228,7 +245,7 @@ def test_files_that_are_there_need_no_torchvision(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from cnncli.data.load import load_dataset\n"
         "from cnncli.config.data import DataSpec\n"
-        "load_dataset(DataSpec(name='emnist', split='letters'), data_dir=Path(sys.argv[1]), notify=print)\n"
+        "load_dataset(DataSpec(name='emnist', split='letters'), data_dir=Path(sys.argv[1]))\n"
         "assert 'torchvision' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=Path(known.__file__).parents[2])
@@ -251,7 +268,7 @@ def test_cifar_is_what_torchvision_reads(tmp_path: Path, monkeypatch: pytest.Mon
     names = [*facts.files["train"], *facts.files["test"]]
     for number, name in enumerate(names):
         cifar_batch(tmp_path / facts.folder / name, [number, 9 - number], number)
-    ours = load_known(facts, data_dir=tmp_path, notify=print, without_files="")
+    ours = load_known(facts, data_dir=tmp_path, digits_flags="")
     monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda _: True)
     monkeypatch.setattr(datasets.CIFAR10, "_load_meta", lambda _: None)
     theirs = datasets.CIFAR10(str(tmp_path), train=True)
@@ -269,8 +286,8 @@ class Harmful:
     ("content", "message"),
     [
         (b"", "EOFError"),
-        (b"not a pickle", "no batch of CIFAR-10"),
-        (pickle.dumps(Harmful()), "it asks for builtins.print"),
+        (b"not a pickle", "not a CIFAR-10 batch"),
+        (pickle.dumps(Harmful()), "it refers to builtins.print"),
         (
             pickle.dumps({b"data": np.zeros((2, 7), np.uint8), b"labels": [0, 1]}),
             r"images are uint8 \(2, 7\)",
@@ -282,18 +299,27 @@ def test_a_pickle_that_is_no_batch(
 ) -> None:
     (tmp_path / "data_batch_1").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        read_batch(tmp_path / "data_batch_1")
+        read_batches(known_dataset("cifar10"), [tmp_path / "data_batch_1"])
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("name", "mean", "std"), [("mnist", 0.1307, 0.3081), ("fashion-mnist", 0.2860, 0.3530)])
-def test_the_real_sets(real_data_dir: Path, name: DatasetName, mean: float, std: float) -> None:
-    loaded = load_dataset(DataSpec(name=name), data_dir=real_data_dir, notify=print)
+def test_the_real_sets(real_data_dir: Path, tmp_path: Path, name: DatasetName, mean: float, std: float) -> None:
+    loaded = load_dataset(DataSpec(name=name), data_dir=real_data_dir)
     assert (len(loaded.train), len(loaded.test)) == (60_000, 10_000)
     found = Normalization.of(loaded.train)
     assert (found.mean[0], found.std[0]) == pytest.approx((mean, std), abs=5e-5)
     part = datasets.MNIST if name == "mnist" else datasets.FashionMNIST
-    theirs = part(str(real_data_dir), train=False)
+    theirs = part(str(unpacked(real_data_dir, part.__name__, tmp_path)), train=False)
     assert torch.equal(loaded.test.images[:, 0], theirs.data)
     assert torch.equal(loaded.test.labels, theirs.targets)
+
+
+def unpacked(data_dir: Path, name: str, target: Path) -> Path:
+    """`target` with the files of a data set as torchvision reads them: it does not read gzipped ones."""
+    (target / name / "raw").mkdir(parents=True)
+    for path in (data_dir / name / "raw").iterdir():
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        (target / name / "raw" / path.name.removesuffix(".gz")).write_bytes(content)
+    return target

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cnncli.data.images import resized, with_channels
+from cnncli.data.images import convert_channels, resize
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -15,7 +15,7 @@ def noise(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("size", [(5, 9), (28, 28), (16, 7)])
 def test_resizes_as_pillow_does(size: tuple[int, int]) -> None:
     images = noise(3, 1, 12, 16)
-    for image, ours in zip(images, resized(images, size), strict=True):
+    for image, ours in zip(images, resize(images, size), strict=True):
         height, width = size
         theirs = Image.fromarray(image[0].numpy()).resize((width, height), Image.Resampling.BILINEAR)
         # Pillow works in fixed point and rounds after each axis.
@@ -24,29 +24,29 @@ def test_resizes_as_pillow_does(size: tuple[int, int]) -> None:
 
 def test_small_parts_make_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     images = noise(7, 3, 6, 6)
-    whole = resized(images, (4, 4)), with_channels(images, 1)
+    whole = resize(images, (4, 4)), convert_channels(images, 1)
     monkeypatch.setattr("cnncli.data.images._CHUNK", 300)
-    assert torch.equal(resized(images, (4, 4)), whole[0])
-    assert torch.equal(with_channels(images, 1), whole[1])
+    assert torch.equal(resize(images, (4, 4)), whole[0])
+    assert torch.equal(convert_channels(images, 1), whole[1])
 
 
 def test_nothing_to_do_is_no_copy() -> None:
     images = noise(2, 1, 4, 4)
-    assert resized(images, (4, 4)) is images
-    assert with_channels(images, 1) is images
-    assert with_channels(images, 3).data_ptr() == images.data_ptr()
+    assert resize(images, (4, 4)) is images
+    assert convert_channels(images, 1) is images
+    assert convert_channels(images, 3).data_ptr() == images.data_ptr()
 
 
 def test_gray_as_pillow_has_it() -> None:
     images = noise(2, 3, 5, 5)
     theirs = [Image.fromarray(image.permute(1, 2, 0).numpy()).convert("L") for image in images]
     np.testing.assert_array_equal(
-        with_channels(images, 1)[:, 0].numpy(), np.stack([np.asarray(each) for each in theirs])
+        convert_channels(images, 1)[:, 0].numpy(), np.stack([np.asarray(each) for each in theirs])
     )
 
 
 def test_gray_to_color_repeats() -> None:
     images = noise(2, 1, 3, 3)
-    color = with_channels(images, 3)
+    color = convert_channels(images, 3)
     assert color.shape == (2, 3, 3, 3)
     assert all(torch.equal(color[:, channel], images[:, 0]) for channel in range(3))

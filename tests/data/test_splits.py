@@ -1,4 +1,4 @@
-"""Held-out parts."""
+"""Stratified splits."""
 
 import pytest
 import torch
@@ -62,6 +62,6 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("count", [20, 5000])
 def test_nothing_left_to_train_on(count: int) -> None:
-    with pytest.raises(DataError, match=rf"data.validation: {count:,} images to hold out of 20") as caught:
+    with pytest.raises(DataError, match=rf"data.validation: holding out {count:,} of 20 images leaves none") as caught:
         stratified_split(labels_of([10, 10]), count, seed=0)
     assert caught.value.remedy == "set data.validation to less than 20, or to a fraction such as 0.1"

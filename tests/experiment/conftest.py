@@ -1,4 +1,4 @@
-"""A run trained to its end, and TensorBoard's own reader for its event files."""
+"""Complete runs, a function that trains one, and TensorBoard's own reader for event files."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,15 +13,17 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
+from cnncli.cli.notices import show_log
 from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
 from cnncli.data.splits import stratified_split
+from cnncli.experiment.resume import check_resumable
 from cnncli.experiment.setup import prepare
 from cnncli.experiment.train import train_run
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
 
-# 1,150 images to learn from: 9 steps an epoch. Fourteen epochs are more than TensorBoard keeps pictures.
+# 1,150 training images: 9 steps an epoch. TensorBoard keeps fewer pictures than there are epochs.
 CONFIG = """\
 name: tiny
 data: {name: digits, size: 8, validation: 0.2}
@@ -37,63 +39,115 @@ model:
 train: {epochs: 14, batch_size: 128, seed: 3, optimizer: {adamw: {lr: 1e-2}}}
 """
 
-Train = Callable[..., Path]
-ReadEvents = Callable[[Path], EventAccumulator]
+# 1,294 training images in batches of 256: 6 steps an epoch. Dropout, augmentation, batch norm and a moving average of
+# the weights make it hard to resume bit for bit.
+NETWORK = """\
+name: net
+data: {name: digits, size: 8, augment: {shift: 1, rotate: 10, noise: 0.1}}
+model:
+  layers:
+    - conv: {out_channels: 8, kernel_size: 3, norm: batch, activation: relu}
+    - dropout2d: 0.2
+    - max_pool: 2
+    - conv: {out_channels: 4, kernel_size: 2, activation: relu}
+    - flatten
+    - dropout: 0.3
+    - logits
+train: {epochs: 4, batch_size: 256, ema: 0.9, optimizer: {adamw: {lr: 1e-2}}, schedule: one_cycle}
+log: {probes: 2}
+"""
+
+Train = Callable[..., RunDirectory]
+ReadEvents = Callable[[RunDirectory], EventAccumulator]
 
 
 @pytest.fixture(scope="session")
-def train_tiny(tmp_path_factory: pytest.TempPathFactory) -> Train:
-    """Trains in a new run directory, or goes on in the one at `run`; up to a step, if `stop_at` is given."""
-    folder = tmp_path_factory.mktemp("tiny")
-    config = folder / "tiny.yaml"
-    config.write_text(CONFIG, encoding="utf-8")
+def train() -> Train:
+    """Trains a config in a new run directory, or resumes a run. A message of the log fails the test by default."""
 
-    def train(run: Path | None = None, *, epochs: int = 14, stop_at: int | None = None) -> Path:
-        read = read_config(str(config), data_dir=folder, assignments=[f"train.epochs={epochs}"])
-        experiment = prepare(read, data_dir=folder, device=torch.device("cpu"))
-        where = RunDirectory.open(run) if run else RunDirectory.create(folder, read.name, datetime.now(UTC))
-        for _ in train_run(
-            experiment,
-            where,
-            command=["cnncli", "train"],
-            resumed=run is not None,
-            progress=Progress(),
-            stop=lambda: experiment.training.step == stop_at,
-            notify=pytest.fail,
-        ):
-            pass
-        return where.path
+    def train(
+        folder: Path,
+        text: str,
+        *assignments: str,
+        run: RunDirectory | None = None,
+        stop_at: int | None = None,
+        crash_at: int | None = None,
+        log: Callable[[str], None] = pytest.fail,
+    ) -> RunDirectory:
+        path = folder / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        config = read_config(str(path), data_dir=folder, assignments=assignments)
+        if run is not None:
+            check_resumable(config, run)
+        experiment = prepare(config, data_dir=folder, device=torch.device("cpu"))
+        directory = run or RunDirectory.create(folder / "runs", config.name, datetime.now(UTC))
+
+        def stop() -> bool:
+            if experiment.training.step == crash_at:
+                raise RuntimeError("power cut")
+            return experiment.training.step == stop_at
+
+        with show_log(log):
+            for _ in train_run(
+                experiment,
+                directory,
+                command=["cnncli", "train"],
+                resumed=run is not None,
+                progress=Progress(),
+                stop=stop,
+            ):
+                pass
+        return directory
 
     return train
 
 
 @pytest.fixture(scope="session")
 def read_events() -> ReadEvents:
-    """TensorBoard's reader, told to keep everything."""
+    """TensorBoard's reader, keeping every step."""
 
-    def read(run: Path) -> EventAccumulator:
-        kinds = ("images", "scalars", "histograms")
-        return EventAccumulator(str(run), size_guidance=dict.fromkeys(kinds, 0)).Reload()
+    def read(run: RunDirectory) -> EventAccumulator:
+        return EventAccumulator(
+            str(run.path), size_guidance=dict.fromkeys(("images", "scalars", "histograms"), 0)
+        ).Reload()
 
     return read
 
 
 @pytest.fixture(scope="session")
-def run(train_tiny: Train) -> Path:
-    """The directory of a complete run, for reading only."""
-    return train_tiny()
+def network() -> str:
+    """A config that is hard to resume bit for bit: 4 epochs of 6 steps."""
+    return NETWORK
 
 
 @pytest.fixture(scope="session")
-def events(run: Path, read_events: ReadEvents) -> EventAccumulator:
+def tiny() -> str:
+    """The config of `run`."""
+    return CONFIG
+
+
+@pytest.fixture(scope="session")
+def complete(train: Train, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A complete run of `network` with the default log, for reading only."""
+    return train(tmp_path_factory.mktemp("complete"), NETWORK)
+
+
+@pytest.fixture(scope="session")
+def run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A complete run of 14 epochs of 9 steps, for reading only."""
+    return train(tmp_path_factory.mktemp("tiny"), CONFIG)
+
+
+@pytest.fixture(scope="session")
+def events(run: RunDirectory, read_events: ReadEvents) -> EventAccumulator:
     """What TensorBoard reads in it."""
     return read_events(run)
 
 
 @pytest.fixture(scope="session")
-def weights(run: Path) -> dict[str, Tensor]:
+def weights(run: RunDirectory) -> dict[str, Tensor]:
     """The weights of its last checkpoint."""
-    return load_file(run / "checkpoints/last/weights.safetensors")
+    return load_file(run.last / "weights.safetensors")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What a run is made of, before it trains."""
+"""What a config is made into before it is trained."""
 
 from pathlib import Path
 
@@ -20,13 +20,17 @@ def experiment(tmp_path: Path, *assignments: str) -> Experiment:
     return prepare(config, data_dir=tmp_path, device=CPU)
 
 
-def test_nothing_is_learned_from_that_is_held_out(tmp_path: Path) -> None:
-    """Every training image is in exactly one of the two parts, and the test part is the data set's own."""
-    made = experiment(tmp_path, "data.size=8", "data.normalize=false", "data.augment={}")
-    assert made.validation is not None
+def test_training_validation_and_test_images_do_not_overlap(tmp_path: Path) -> None:
+    """Each image of the training part is in exactly one split, and the test images are the data set's own."""
+    prepared = experiment(tmp_path, "data.size=8", "data.normalize=false", "data.augment={}")
+    assert prepared.validation is not None
     parts = {
         name: torch.cat([images for images, _ in batches.epoch(1)])
-        for name, batches in {"train": made.train_unchanged, "val": made.validation, "test": made.test}.items()
+        for name, batches in {
+            "train": prepared.train_unchanged,
+            "val": prepared.validation,
+            "test": prepared.test,
+        }.items()
     }
     digits = load_digits()
     assert {name: len(images) for name, images in parts.items()} == {"train": 1294, "val": 144, "test": 359}
@@ -36,16 +40,16 @@ def test_nothing_is_learned_from_that_is_held_out(tmp_path: Path) -> None:
 
 
 def test_probes_are_the_first_test_image_of_each_class(tmp_path: Path) -> None:
-    made = experiment(tmp_path, "data.size=8", "log.probes=3")
+    prepared = experiment(tmp_path, "data.size=8", "log.probes=3")
     digits = load_digits()
     firsts = [digits.test.labels.tolist().index(label) for label in range(3)]
-    assert made.probes.names == ("0", "1", "2")
-    assert torch.equal(made.probes.pictures, digits.test.images[firsts])
-    mean, std = made.normalization.mean[0], made.normalization.std[0]
-    assert torch.allclose(made.probes.images, (digits.test.images[firsts] / 255 - mean) / std, atol=1e-6)
+    assert prepared.probes.names == ("0", "1", "2")
+    assert torch.equal(prepared.probes.pictures, digits.test.images[firsts])
+    mean, std = prepared.normalization.mean[0], prepared.normalization.std[0]
+    assert torch.allclose(prepared.probes.images, (digits.test.images[firsts] / 255 - mean) / std, atol=1e-6)
 
 
-def test_a_seed_means_the_same_weights(tmp_path: Path) -> None:
+def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     first, same, other = (
         experiment(tmp_path, f"train.seed={seed}").model.state_dict()["conv1.conv.weight"] for seed in (3, 3, 4)
     )
@@ -62,10 +66,8 @@ def test_a_seed_means_the_same_weights(tmp_path: Path) -> None:
         ("[flatten, {linear: {out_features: 8, norm: layer}}, logits]", False),
     ],
 )
-def test_a_last_batch_of_one_image_is_refused_where_batch_norm_would_be(
-    layers: str, refused: bool, tmp_path: Path
-) -> None:
-    """1,294 images in batches of 431 leave one over: torch has no variance of one number."""
+def test_a_last_batch_of_one_image_is_refused_before_batch_norm(layers: str, refused: bool, tmp_path: Path) -> None:
+    """1,294 images in batches of 431 leave one: there is no variance of one number."""
     assignments = ("data.size=16", f"model.layers={layers}", "train.batch_size=431")
     if not refused:
         experiment(tmp_path, *assignments)
@@ -76,26 +78,62 @@ def test_a_last_batch_of_one_image_is_refused_where_batch_norm_would_be(
     assert "train.batch_size=432" in str(caught.value.remedy)
 
 
-def test_without_validation_all_images_are_learned_from(tmp_path: Path) -> None:
-    made = experiment(tmp_path, "data.validation=0")
-    assert made.validation is None
-    assert made.train.image_count == 1438
+def test_without_validation_all_images_are_trained_on(tmp_path: Path) -> None:
+    prepared = experiment(tmp_path, "data.validation=0")
+    assert prepared.validation is None
+    assert prepared.train.image_count == 1438
 
 
-def test_images_that_do_not_fit_the_device_are_sent_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The meta device stands for a GPU: what is there has a shape, and cannot be mixed with what is elsewhere."""
+def test_images_that_do_not_fit_the_device_are_copied_in_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The meta device stands for a GPU: its tensors cannot be mixed with those of another device."""
     monkeypatch.setattr(setup, "room_for_images", lambda device: 359 * 64 - 1)
     config = read_config("quickstart", data_dir=tmp_path, assignments=["data.size=8"])
-    notices: list[str] = []
     meta = torch.device("meta")
-    made = prepare(config, data_dir=tmp_path, device=meta, notify=notices.append)
-    for batches in (made.train, made.train_unchanged, made.validation, made.test, made.held_out):
+    prepared = prepare(config, data_dir=tmp_path, device=meta)
+    for batches in (prepared.train, prepared.train_unchanged, prepared.validation, prepared.test, prepared.held_out):
         assert batches is not None
         images, labels = next(batches.epoch(1))
         assert images.device == labels.device == meta
-    assert made.probes.images.device == meta
-    assert made.probes.pictures.device == CPU
-    assert made.normalization == experiment(tmp_path, "data.size=8").normalization
-    assert [notice.split(":")[1] for notice in notices] == [
-        f" {count} images of 0.00 GB are sent to it a batch at a time" for count in ("1,438", "359")
+    assert prepared.probes.images.device == meta
+    assert prepared.probes.pictures.device == CPU
+    assert prepared.normalization == experiment(tmp_path, "data.size=8").normalization
+    assert [notice.split(":")[1] for notice in caplog.messages] == [
+        f" {count} images of 0.00 GB are copied to it batch by batch" for count in ("1,438", "359")
     ]
+
+
+def test_chosen_probes(tmp_path: Path) -> None:
+    probes = experiment(tmp_path, "data.size=8", "log.probes={classes: 1, images: [3, 358]}").probes
+    digits = load_digits().test
+    zero = digits.labels.tolist().index(0)
+    assert torch.equal(probes.pictures, digits.images[[zero, 3, 358]])
+    assert probes.names == ("0", "test-3", "test-358")
+    assert probes.titles == (
+        "class 0",
+        f"test image 3, class {int(digits.labels[3])}",
+        f"test image 358, class {int(digits.labels[358])}",
+    )
+
+
+@pytest.mark.parametrize("probes", ["[3, 359]", "{images: [3, 359]}"])
+def test_a_probe_that_is_no_test_image_is_an_error_with_its_place(probes: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(
+        f"data: {{name: digits, size: 8}}\nmodel: {{layers: [flatten, logits]}}\nlog:\n  probes: {probes}\n",
+        encoding="utf-8",
+    )
+    config = read_config(str(path), data_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"net.yaml:4:\d+ log.probes.*: no test image 359; .* 0 to 358") as caught:
+        prepare(config, data_dir=tmp_path, device=CPU)
+    assert probes in caught.value.message, "the line is quoted"
+
+
+@pytest.mark.parametrize(("validation", "expected"), [("0.75", 1078), ("0.1", 144), ("0", 359)])
+def test_dead_filters_are_detected_with_images_of_all_classes(validation: str, expected: int, tmp_path: Path) -> None:
+    """Folders list their images class by class: the first thousand would be of one class."""
+    assert setup.DEAD_FILTER_IMAGES == 1000
+    held_out = experiment(tmp_path, "data.size=8", f"data.validation={validation}").held_out
+    assert held_out.image_count == expected
+    assert len({int(label) for _, labels in held_out.epoch(1) for label in labels}) == 10

@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
+from cnncli.cli.notices import show_log
 from cnncli.config.config import read_config
 from cnncli.errors import UsageError
 from cnncli.experiment.setup import prepare
@@ -34,10 +35,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         resumed=False,
         progress=Progress(),
         stop=lambda: False,
-        notify=lambda message: None,
     ):
         pass
-    return load_run(directory.path, data_dir=folder, notify=pytest.fail)
+    with show_log(pytest.fail):
+        return load_run(directory.path, data_dir=folder)
 
 
 def test_a_run(run: Run) -> None:

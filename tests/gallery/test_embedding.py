@@ -8,14 +8,18 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from cnncli.config.config import Config
+from cnncli.config.data import DataSpec
 from cnncli.config.document import Problem, parse_document
+from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
+from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.errors import UsageError
 from cnncli.module import CnnModule
-from cnncli.run import Run
+from cnncli.run import Run, RunData
 from cnncli.views.embedding import class_colors, embedding
 from cnncli.views.view import Gallery
 
@@ -29,16 +33,20 @@ def run_of(layers: str, images: torch.Tensor, labels: torch.Tensor, path: Path) 
     network = lay_out(read_blueprint(section, problems), tuple(images.shape[1:]), 3, problems)
     assert not problems, problems
     torch.manual_seed(0)
-    return Run(
-        path=path,
-        model=CnnModule(network).eval(),
+    config = Config(
+        name="test",
+        document=section,
+        data=DataSpec(name="digits"),
+        train=TrainSpec(),
+        log=LogSpec(),
+        network=network,
         classes=CLASSES,
-        test=ImageSet(images=images, labels=labels),
-        normalization=Normalization.none(images.shape[1]),
-        seed=0,
-        epoch=1,
-        step=7,
     )
+    data = RunData(
+        splits={"test": (ImageSet(images=images, labels=labels), None)},
+        normalization=Normalization.none(images.shape[1]),
+    )
+    return Run(path=path, config=config, model=CnnModule(network).eval(), epoch=1, step=7, load_data=lambda: data)
 
 
 @pytest.fixture

@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 import torch
 
+from cnncli.config.config import Config
+from cnncli.config.data import DataSpec
 from cnncli.config.document import Problem, parse_document
+from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
+from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.drawing.canvas import Canvas
 from cnncli.drawing.image import Tile
 from cnncli.module import CnnModule
-from cnncli.run import Run
+from cnncli.run import Run, RunData
 from cnncli.views.calibration import calibration_view as calibration
 from cnncli.views.confusion import confusion
 from cnncli.views.mistakes import misclassified
@@ -37,16 +41,20 @@ def run_of(pixels: list[list[int]], labels: list[int]) -> Run:
     model = CnnModule(network).eval()
     model.load_state_dict({"logits1.weight": 10 * torch.eye(3), "logits1.bias": torch.zeros(3)})
     images = torch.tensor(pixels, dtype=torch.uint8).view(-1, 1, 1, 3)
-    return Run(
-        path=Path("runs/planted"),
-        model=model,
+    config = Config(
+        name="test",
+        document=section,
+        data=DataSpec(name="digits"),
+        train=TrainSpec(),
+        log=LogSpec(),
+        network=network,
         classes=CLASSES,
-        test=ImageSet(images=images, labels=torch.tensor(labels)),
-        normalization=Normalization.none(1),
-        seed=0,
-        epoch=1,
-        step=1,
     )
+    data = RunData(
+        splits={"test": (ImageSet(images=images, labels=torch.tensor(labels)), None)},
+        normalization=Normalization.none(1),
+    )
+    return Run(path=Path("runs/planted"), config=config, model=model, epoch=1, step=1, load_data=lambda: data)
 
 
 @pytest.fixture
@@ -102,7 +110,11 @@ def test_below_each_mistake_stands_what_it_is_and_was_taken_for(run: Run, monkey
         write(canvas, x, y, text, **named)
 
     monkeypatch.setattr(Canvas, "text", noted)
-    list(misclassified(replace(run, classes=("cat", "dog", "a very long-eared owl")), count=2))
+    list(
+        misclassified(
+            replace(run, config=replace(run.config, classes=("cat", "dog", "a very long-eared owl"))), count=2
+        )
+    )
     page = written[2:10]
     assert [text for text in page if not text.endswith("%")] == [
         "dog", "-> cat", "#7", "cat", "-> a very long-eared owl", "#5",
@@ -112,11 +124,10 @@ def test_below_each_mistake_stands_what_it_is_and_was_taken_for(run: Run, monkey
     assert [text for text in written if "->" in text and "taken" not in text] == ["dog -> cat"] * 2
 
 
-def test_nothing_is_wrong() -> None:
+def test_nothing_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
     run = run_of(PIXELS[:4], [0, 0, 1, 2])
-    said: list[str] = []
-    assert list(misclassified(run, notify=said.append)) == []
-    assert said == ["none of the 4 test images is wrong: there is nothing to show"]
+    assert list(misclassified(run)) == []
+    assert caplog.messages == ["none of the 4 test images is wrong: there is nothing to show"]
     (found,) = confusion(run)
     assert list(found.lines) == ["100.00% of 4 test images are right"]
 

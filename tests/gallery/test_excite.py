@@ -9,9 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnncli.config.config import Config
+from cnncli.config.data import DataSpec
 from cnncli.config.document import Problem, parse_document
+from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
+from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.drawing.grid import Picture
@@ -19,7 +23,7 @@ from cnncli.drawing.layout import CARD, PAGE
 from cnncli.drawing.sheet import PART
 from cnncli.errors import UsageError
 from cnncli.module import CnnModule
-from cnncli.run import Run
+from cnncli.run import Run, RunData
 from cnncli.views import activation_maximization as maximize
 from cnncli.views import patches, saliency
 from cnncli.views.patches import PADDING
@@ -40,16 +44,20 @@ def random_run(layers: str, images: Tensor, classes: tuple[str, ...] = ("cat", "
     with torch.no_grad():
         for tensor in model.parameters():
             tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
-    return Run(
-        path=Path("runs/random"),
-        model=model,
+    config = Config(
+        name="test",
+        document=document,
+        data=DataSpec(name="digits"),
+        train=TrainSpec(),
+        log=LogSpec(),
+        network=network,
         classes=classes,
-        test=ImageSet(images=images, labels=torch.arange(len(images)) % len(classes)),
-        normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
-        seed=0,
-        epoch=1,
-        step=1,
     )
+    data = RunData(
+        splits={"test": (ImageSet(images=images, labels=torch.arange(len(images)) % len(classes)), None)},
+        normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
+    )
+    return Run(path=Path("runs/random"), config=config, model=model, epoch=1, step=1, load_data=lambda: data)
 
 
 def noise(*shape: int) -> Tensor:
@@ -190,7 +198,7 @@ def test_saliency_of_a_linear_network_shows_its_weights(drawn: list[Picture]) ->
     assert np.allclose(tile.values, weight)
     assert (tile.scale.low, tile.scale.high) == pytest.approx((-float(weight.abs().max()), float(weight.abs().max())))
     with torch.no_grad():
-        logits = run.model(run.seen("1").image[None])[0]
+        logits = run.model(run.input_image("1").image[None])[0]
     assert exhibit.numbers["logit"] == pytest.approx(float(logits[2]))
     assert exhibit.numbers["probability"] == pytest.approx(float(logits.softmax(0)[2]))
 
@@ -231,18 +239,19 @@ def test_a_picture_of_ones_own(drawn: list[Picture], tmp_path: Path) -> None:
     assert exhibit.tag == "saliency/my-digit"
 
 
-def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(drawn: list[Picture], tmp_path: Path) -> None:
+def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(
+    drawn: list[Picture], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Of the colors of ink on paper where the network knows bright signs on dark."""
     image = noise(1, 8, 8) // 4
     file = str(tmp_path / "ink.png")
     Image.fromarray(255 - image[0].numpy()).save(file)
     run = random_run(SMALL, noise(3, 1, 8, 8) // 4)
-    said: list[str] = []
-    list(saliency.saliency(run, [file], notify=said.append))
-    assert said == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
-    said.clear()
-    (exhibit,) = saliency.saliency(run, [file], invert=True, notify=said.append)
-    assert not said
+    list(saliency.saliency(run, [file]))
+    assert caplog.messages == [f"{file}: bright, but the images of the data set are dark; try with --invert"]
+    caplog.clear()
+    (exhibit,) = saliency.saliency(run, [file], invert=True)
+    assert not caplog.messages
     assert exhibit.tiles[0].values.tolist() == image[0].tolist()
     with pytest.raises(UsageError, match="--invert is for picture files"):
         list(saliency.saliency(run, invert=True))
@@ -256,7 +265,7 @@ def refusal(run: Run, **arguments: object) -> UsageError:
     return refused.value
 
 
-def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture]) -> None:
+def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture], caplog: pytest.LogCaptureFixture) -> None:
     layers = SMALL.replace("flatten", "{conv: {out_channels: 4, kernel_size: 4}}, flatten")
     run = random_run(layers, noise(3, 1, 8, 8))
     refused = refusal(run, method=Method.GRADCAM)
@@ -264,11 +273,10 @@ def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture]) -> 
     assert refused.remedy == "--layer max_pool1 has maps of more"
     (instead,) = saliency.saliency(run, ["0"], method=Method.GRADCAM, layer="max_pool1")
     assert instead.tiles[1].values.shape == (8, 8)
-    said: list[str] = []
-    (others,) = saliency.saliency(run, ["0"], notify=said.append)
-    assert len(said) == 1
-    assert "without Grad-CAM: " in said[0]
-    assert "those of conv2 are 1x1" in said[0]
+    (others,) = saliency.saliency(run, ["0"])
+    assert len(caplog.messages) == 1
+    assert "without Grad-CAM: " in caplog.messages[0]
+    assert "those of conv2 are 1x1" in caplog.messages[0]
     assert len(others.tiles) == 5
     assert "logits1 gives a row of numbers" in refusal(run, layer="logits1").message
     assert "--layer is for Grad-CAM" in refusal(run, layer="max_pool1", method=Method.OCCLUSION).message
@@ -279,7 +287,7 @@ def test_grad_cam_is_refused_where_maps_have_one_place(drawn: list[Picture]) -> 
 
 def test_an_unknown_class_is_refused(drawn: list[Picture]) -> None:
     run = random_run(SMALL, noise(3, 1, 8, 8))
-    assert "there is no class dgo; did you mean dog?" in refusal(run, target="dgo").message
+    assert "there is no class dgo. Did you mean dog?" in refusal(run, target="dgo").message
     assert "there is no class 3" in refusal(run, target="3").message
 
 

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cnncli.cli.notices import show_log
 from cnncli.data.digits import load_digits
-from cnncli.data.images import resized
+from cnncli.data.images import resize
 from cnncli.data.splits import stratified_split
 from cnncli.errors import UsageError
 from cnncli.lessons.reference import corr2d_multi_in_out, pool2d
@@ -28,7 +29,8 @@ QUANTIZATION = 1 / 160
 
 @pytest.fixture
 def opened(run: Path) -> Run:
-    return load_run(run, data_dir=run, notify=pytest.fail)
+    with show_log(pytest.fail):
+        return load_run(run, data_dir=run)
 
 
 def picture_file(path: Path, pixels: Pixels) -> str:
@@ -128,39 +130,40 @@ def test_any_layer_with_maps_may_be_asked_for(opened: Run) -> None:
         list(features(opened, ["359"]))
 
 
-def test_a_picture_of_the_right_size_is_taken_as_it_is(opened: Run, tmp_path: Path) -> None:
+def test_a_picture_of_the_right_size_is_taken_as_it_is(
+    opened: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     file = picture_file(tmp_path / "seven.png", opened.test.images[7, 0].numpy())
-    said: list[str] = []
     own, given = (
-        next(features(opened, [image], layers=["conv1"], notify=said.append)) for image in (file, "7")
+        next(features(opened, [image], layers=["conv1"])) for image in (file, "7")
     )  # fmt: skip  # one line for both
     assert own.tag == "features/01_conv1/seven"
-    assert said == []
+    assert caplog.messages == []
     for mine, its in zip(own.tiles, given.tiles, strict=True):
         np.testing.assert_array_equal(mine.values, its.values)
 
 
-def test_what_was_done_to_a_picture_is_said(opened: Run, tmp_path: Path) -> None:
+def test_what_was_done_to_a_picture_is_said(opened: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dark = np.zeros((16, 24, 3), dtype=np.uint8)
     dark[4:8, 4:8] = (255, 0, 0)
     file = picture_file(tmp_path / "square.png", dark)
-    said: list[str] = []
-    list(features(opened, [file], layers=["conv1"], notify=said.append))
-    assert said == [
-        f"{file}: 24x16 pixels brought to 8x8, in other proportions",
-        f"{file}: in color, and the network sees gray",
+    list(features(opened, [file], layers=["conv1"]))
+    assert caplog.messages == [
+        f"{file}: resized from 24x16 to 8x8, without keeping proportions",
+        f"{file}: converted from color to gray",
     ]
 
 
-def test_ink_on_paper_is_noticed_and_can_be_inverted(opened: Run, tmp_path: Path) -> None:
+def test_ink_on_paper_is_noticed_and_can_be_inverted(
+    opened: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     image = opened.test.images[7, 0].numpy()
     file = picture_file(tmp_path / "ink.png", 255 - image)
-    said: list[str] = []
-    (paper,) = features(opened, [file], layers=["conv1"], notify=said.append)
-    assert said == [f"{file}: bright, while the images of the data set are dark: try with --invert"]
-    said.clear()
-    (inverted,) = features(opened, [file], layers=["conv1"], invert=True, notify=said.append)
-    assert said == []
+    (paper,) = features(opened, [file], layers=["conv1"])
+    assert caplog.messages == [f"{file}: bright, but the images of the data set are dark; try with --invert"]
+    caplog.clear()
+    (inverted,) = features(opened, [file], layers=["conv1"], invert=True)
+    assert caplog.messages == []
     assert np.array_equal(inverted.tiles[0].pixels[..., 0], image)
     assert not np.array_equal(paper.tiles[0].pixels[..., 0], image)
     with pytest.raises(UsageError, match="--invert is for picture files"):
@@ -176,7 +179,7 @@ def test_files_of_one_name_are_not_put_over_each_other(opened: Run, tmp_path: Pa
 
 def test_a_small_picture_is_brought_to_size_as_those_of_the_data_set(opened: Run, tmp_path: Path) -> None:
     gray = opened.test.images[3]
-    large = resized(gray[None], (16, 16))[0, 0].numpy()
+    large = resize(gray[None], (16, 16))[0, 0].numpy()
     (exhibit,) = features(opened, [picture_file(tmp_path / "large.png", large)], layers=["conv1"])
     difference = exhibit.tiles[0].pixels[..., 0].astype(int) - gray[0].numpy()
     assert np.abs(difference).mean() < 24

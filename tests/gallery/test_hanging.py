@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from cnncli import files as durable
+from cnncli.cli.notices import show_log
 from cnncli.errors import DiskError
 from cnncli.run import Run, load_run
 from cnncli.tensorboard.event_file import slug
@@ -27,7 +28,8 @@ GRAY: Pixels = np.full((4, 5, 3), 128, dtype=np.uint8)
 
 @pytest.fixture
 def opened(run: Path) -> Run:
-    return load_run(run, data_dir=run, notify=pytest.fail)
+    with show_log(pytest.fail):
+        return load_run(run, data_dir=run)
 
 
 def exhibit(tag: str, level: int = 128, **more: object) -> Exhibit:

@@ -14,7 +14,7 @@ from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.errors import UsageError
 from cnncli.module import seeded_module
-from cnncli.run import Run
+from cnncli.run import Run, RunData
 from cnncli.views.everything import everything
 from cnncli.views.kernels import kernels
 from cnncli.views.view import Exhibit
@@ -31,20 +31,22 @@ def untrained(tmp_path: Path) -> Callable[..., Run]:
     """A run of some layers with the weights of its seed, on images of noise."""
 
     def make(layers: str, channels: int = 1, size: int = 8) -> Run:
-        config = tmp_path / "some.yaml"
-        data = f"data: {{name: digits, size: {size}, channels: {channels}}}"
-        config.write_text(f"version: 1\nname: some\n{data}\nmodel: {{layers: {layers}}}\n", encoding="utf-8")
-        network = read_config(str(config), data_dir=tmp_path).network
-        pixels = torch.randint(256, (3, *network.input_shape), dtype=torch.uint8)
+        path = tmp_path / "some.yaml"
+        section = f"data: {{name: digits, size: {size}, channels: {channels}}}"
+        path.write_text(f"version: 1\nname: some\n{section}\nmodel: {{layers: {layers}}}\n", encoding="utf-8")
+        config = read_config(str(path), data_dir=tmp_path)
+        pixels = torch.randint(256, (3, *config.network.input_shape), dtype=torch.uint8)
+        data = RunData(
+            splits={"test": (ImageSet(images=pixels, labels=torch.tensor([1, 2, 3])), None)},
+            normalization=Normalization.none(channels),
+        )
         return Run(
             path=tmp_path,
-            model=seeded_module(network, 0).eval(),
-            classes=tuple("0123456789"),
-            test=ImageSet(images=pixels, labels=torch.tensor([1, 2, 3])),
-            normalization=Normalization.none(channels),
-            seed=0,
+            config=config,
+            model=seeded_module(config.network, 0).eval(),
             epoch=1,
             step=1,
+            load_data=lambda: data,
         )
 
     return make
@@ -134,12 +136,11 @@ def test_a_deep_layer_is_capped_and_a_page_shows_more_of_it(untrained: Callable[
 
 
 def test_a_network_without_convolutions_has_none_and_the_others_are_shown(
-    untrained: Callable[..., Run],
+    untrained: Callable[..., Run], caplog: pytest.LogCaptureFixture
 ) -> None:
     run = untrained("[flatten, {linear: 5}, logits]")
     with pytest.raises(UsageError, match="no layer of this network has kernels"):
         list(kernels(run))
-    said: list[str] = []
-    list(everything(run, notify=said.append))
-    assert any(line.startswith("no kernels: ") for line in said)
-    assert any(line.startswith("no features: ") for line in said)
+    list(everything(run))
+    assert any(line.startswith("no kernels: ") for line in caplog.messages)
+    assert any(line.startswith("no features: ") for line in caplog.messages)

@@ -8,7 +8,7 @@ import pytest
 import cnncli
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.hints import HINTS, Hint
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 GraphOf = Callable[..., Graph]
 
@@ -63,14 +63,14 @@ def test_every_unit_of_a_stack_needs_size_55(graph: GraphOf, layers: int, everyo
     """3x3 with padding 1 on 28: 1 + 2 n pixels after n layers, 55 after 27."""
     stack = ", ".join(["{conv: {out_channels: 1, kernel_size: 3, padding: 1}}"] * layers)
     (hint,) = hints(graph(f"[{stack}]"), "whole-input")
-    assert hint.says.startswith("from conv27 on every unit" if everyone else "some unit")
+    assert hint.says.startswith("from conv27 on, every unit" if everyone else "some units")
     assert "from conv14 on" in hint.says
 
 
 def test_edge_to_edge_may_have_holes(graph: GraphOf) -> None:
     """Two taps 27 apart: the one unit reads pixels 0 and 27."""
     (hint,) = hints(graph("[{conv: {out_channels: 1, kernel_size: 2, dilation: 27}}]"), "whole-input")
-    assert hint.says == "from conv1 on every unit sees from edge to edge of the input"
+    assert hint.says == "from conv1 on, every unit spans the whole input"
 
 
 def test_column_27_is_never_read(graph: GraphOf) -> None:
@@ -113,7 +113,7 @@ def test_checkerboards(graph: GraphOf, kernel: int, risky: bool) -> None:
 
 def test_most_parameters() -> None:
     (hint,) = [hint for hint in cnncli.inspect("lenet5").hints if hint.name == "most-parameters"]
-    assert (hint.layer, hint.says) == ("linear1", "it holds 78% of all parameters")  # 48,120 of 61,706
+    assert (hint.layer, hint.says) == ("linear1", "holds 78% of all parameters")  # 48,120 of 61,706
 
 
 def test_hints_can_be_left_out() -> None:

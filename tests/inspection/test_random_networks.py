@@ -6,6 +6,7 @@ those that see it. All rows of one axis are probed in one batch.
 
 from collections.abc import Sequence
 
+import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -118,7 +119,7 @@ def network_of(layers: Sequence[str], shape: tuple[int, int, int]) -> Network | 
     return None if any("the network ends" not in each.message for each in problems) else network
 
 
-def probe(model: nn.Module, shape: tuple[int, int, int], axis: int) -> list[int]:
+def probe(model: nn.Module, shape: tuple[int, ...], axis: int) -> list[int]:
     """For every unit along `axis` of the output the input positions it sees, as a bit mask."""
     count = shape[axis]
     images = torch.zeros(count, *shape)
@@ -129,24 +130,28 @@ def probe(model: nn.Module, shape: tuple[int, int, int], axis: int) -> list[int]
     return [sum(1 << position for position in column.nonzero().flatten().tolist()) for column in wrong.T]
 
 
-def check(layers: Sequence[str], spatial: tuple[int, int]) -> None:
-    shape = (4, *spatial)
-    network = network_of(layers, shape)
+def check_if_it_fits(layers: Sequence[str], spatial: tuple[int, int]) -> None:
+    network = network_of(layers, (4, *spatial))
     assume(network is not None)
     assert network is not None
     assume(max(max(node.shape[1:]) for node in network.nodes) <= 60)
+    check(network, layers)
+
+
+def check(network: Network, layers: Sequence[str]) -> None:
+    shape = network.input_shape
     model = CnnModule(network).eval()
     name = network.nodes[-1].name
     fields = receptive_fields(graph_of(network, "test"))[name]
     assert isinstance(fields, ReceptiveFields)
-    assert tuple(len(axis.seen) for axis in fields.axes) == network.nodes[-1].shape[1:]
+    assert tuple(len(axis.masks) for axis in fields.axes) == network.nodes[-1].shape[1:]
     for axis in (1, 2):
         field = fields.axes[axis - 1]
-        assert list(field.seen) == probe(model, shape, axis)
+        assert list(field.masks) == probe(model, shape, axis)
         # At its edges bilinear interpolation reads a neighbor with weight 0, which the closed form does not count.
-        if field.cycle is not None and not fields.everywhere and "bilinear" not in listed(layers):
-            for unit, mask in enumerate(field.seen):
-                pattern = field.cycle.pattern(unit)
+        if field.closed_form is not None and not fields.is_global and "bilinear" not in listed(layers):
+            for unit, mask in enumerate(field.masks):
+                pattern = field.closed_form.pattern(unit)
                 inside = pattern.mask << pattern.start if pattern.start >= 0 else pattern.mask >> -pattern.start
                 assert mask & ~inside == 0, "the closed form contains all that is really seen"
 
@@ -161,10 +166,47 @@ RANDOM = settings(
 @given(stack, size)
 @RANDOM
 def test_stacks(layers: list[str], spatial: tuple[int, int]) -> None:
-    check(layers, spatial)
+    check_if_it_fits(layers, spatial)
 
 
 @given(graph, size)
 @RANDOM
 def test_graphs(layers: list[str], spatial: tuple[int, int]) -> None:
-    check(layers, spatial)
+    check_if_it_fits(layers, spatial)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "{residual: {main: [{conv: {out_channels: 6, kernel_size: 3, stride: 2, padding: same}}], activation: relu}}",
+        "{residual: {main: [{conv: {out_channels: 4, kernel_size: 5, padding: same}}]}}",
+        "{residual: {main: [{max_pool: 2}], shortcut: [{avg_pool: {kernel_size: 3, stride: 2, padding: 1}}]}}",
+        "{branch: {merge: concat, paths: [[{conv: {out_channels: 2, kernel_size: 1}}], "
+        "[{conv: {out_channels: 3, kernel_size: 5, padding: same}}], "
+        "[{max_pool: {kernel_size: 3, stride: 1, padding: 1}}]]}}, "
+        "{conv: {out_channels: 2, kernel_size: 2, stride: 2}}",
+        "{branch: {merge: add, paths: [[{adaptive_avg_pool: 3}], [{adaptive_max_pool: 3}]]}}",
+        "{max_pool: 2}, {upsample: 2}, {conv: {out_channels: 3, kernel_size: 3}}",
+        "{adaptive_avg_pool: 4}, {conv: {out_channels: 3, kernel_size: 2, padding: 1}}",
+        "{conv_transpose: {out_channels: 3, kernel_size: 3, stride: 2}}, "
+        "{conv: {out_channels: 3, kernel_size: 3, stride: 2}}",
+    ],
+)
+def test_compositions(layers: str) -> None:
+    network = network_of([layers], (4, 12, 12))
+    assert network is not None
+    check(network, [layers])
+
+
+def test_closed_form_agrees_with_the_units() -> None:
+    """Where a closed form exists, clipping it to the image gives what each unit sees, for windows without holes."""
+    layers = ["{conv: {out_channels: 2, kernel_size: 5, stride: 2, padding: 2}}"]
+    network = network_of([*layers, "{max_pool: {kernel_size: 3, stride: 2, padding: 1}}"], (4, 11, 9))
+    assert network is not None
+    fields = receptive_fields(graph_of(network, "test"))["max_pool1"]
+    assert isinstance(fields, ReceptiveFields)
+    for axis, size in zip(fields.axes, (11, 9), strict=True):
+        assert axis.closed_form is not None
+        for unit in range(len(axis.masks)):
+            pattern = axis.closed_form.pattern(unit)
+            assert axis.interval(unit) == (max(0, pattern.start), min(size - 1, pattern.end))

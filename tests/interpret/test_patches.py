@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import Inspection, inspect_graph
+from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.module import CnnModule
 from cnncli.views.patches import Patch, crop_patch, images_at_once, most_exciting
 
@@ -23,7 +23,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def inspection_of(model: CnnModule) -> Inspection:
+def inspection_of(model: CnnModule) -> LayerTable:
     return inspect_graph(graph_of(model.network, ""))
 
 

@@ -1,4 +1,4 @@
-"""Single answers, against numbers worked by hand and against the evaluation that a training ends with."""
+"""Single predictions, against numbers worked by hand and against the evaluation that a training ends with."""
 
 from math import exp
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from cnncli.data.batches import Batches, Normalization
 from cnncli.data.images import ImageSet
-from cnncli.run import answers, predict
+from cnncli.run import predict, predictions_of
 from cnncli.training.evaluate import evaluate
 
 LOGITS = torch.tensor([[2.0, 0, 0], [0, 2.0, 0], [0, 2.0, 0], [0, 0, 2.0], [0, 0, 0]])
@@ -45,9 +45,9 @@ def batches() -> Batches:
 
 
 def test_numbers_worked_by_hand() -> None:
-    found = answers(LOGITS, LABELS)
+    found = predictions_of(LOGITS, LABELS)
     assert found.predicted.tolist() == [0, 1, 1, 2, 0]
-    assert found.right.tolist() == [True, False, True, False, True]
+    assert found.correct.tolist() == [True, False, True, False, True]
     assert found.accuracy == 3 / 5
     sure = exp(2) / (exp(2) + 2)
     assert found.confidence.tolist() == pytest.approx([sure, sure, sure, sure, 1 / 3])
@@ -55,9 +55,9 @@ def test_numbers_worked_by_hand() -> None:
     assert found.confusion.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
 
 
-def test_two_very_sure_answers_can_be_told_apart() -> None:
+def test_two_very_sure_predictions_of_can_be_told_apart() -> None:
     """In single precision both would be 1."""
-    surer, sure = answers(torch.tensor([[25.0, 0], [20.0, 0]]), torch.tensor([0, 0])).confidence
+    surer, sure = predictions_of(torch.tensor([[25.0, 0], [20.0, 0]]), torch.tensor([0, 0])).confidence
     assert sure < surer < 1
 
 

@@ -1,4 +1,4 @@
-"""Pages as plain text, a network with random weights, and snapshots that can be written anew."""
+"""Pages as plain text, networks with random weights, and snapshots."""
 
 import os
 from collections.abc import Callable
@@ -9,18 +9,22 @@ import torch
 
 from cnncli.cli.render.lesson import page_lines
 from cnncli.cli.render.medium import Medium
+from cnncli.config.config import Config
+from cnncli.config.data import DataSpec
 from cnncli.config.document import Problem, parse_document
+from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import lay_out
+from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
 from cnncli.lessons.page import Page
 from cnncli.module import CnnModule
-from cnncli.run import Run
+from cnncli.run import Run, RunData
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 REWRITE = os.environ.get("CNNCLI_REWRITE") == "1"
-"""Set it to write snapshots and lessons anew; read the difference before committing it."""
+"""Whether to write the snapshots instead of comparing with them; review the difference before committing it."""
 
 
 def page_text(page: Page) -> str:
@@ -37,7 +41,7 @@ def check_snapshot(text: str, name: str) -> None:
 
 
 def random_run(text: str, shape: tuple[int, int, int], seed: int = 0) -> Run:
-    """A network of a `model:` section with weights that nothing is special about, and four random images."""
+    """A run of a `model:` section with random weights and four random test images of a shape."""
     problems: list[Problem] = []
     network = lay_out(read_blueprint(parse_document(text, name="test"), problems), shape, 3, problems)
     assert not problems, problems
@@ -50,16 +54,20 @@ def random_run(text: str, shape: tuple[int, int, int], seed: int = 0) -> Run:
             if name.endswith("running_var"):
                 tensor.abs_().add_(0.1)
     images = torch.randint(256, (4, *shape), generator=generator, dtype=torch.uint8)
-    return Run(
-        path=Path("runs/random"),
-        model=model,
+    config = Config(
+        name="test",
+        document=parse_document(text, name="test"),
+        data=DataSpec(name="digits"),
+        train=TrainSpec(),
+        log=LogSpec(),
+        network=network,
         classes=("cat", "dog", "owl"),
-        test=ImageSet(images=images, labels=torch.tensor([0, 1, 2, 0])),
-        normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
-        seed=0,
-        epoch=1,
-        step=1,
     )
+    data = RunData(
+        splits={"test": (ImageSet(images=images, labels=torch.tensor([0, 1, 2, 0])), None)},
+        normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
+    )
+    return Run(path=Path("runs/random"), config=config, model=model, epoch=1, step=1, load_data=lambda: data)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every target is reached, soon; and where an input cannot tell kernels apart, the page says so."""
+"""Every target kernel is learned quickly; the page says so if an input cannot distinguish kernels."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from cnncli.errors import UsageError
-from cnncli.lessons.learn_kernel import TARGETS, learn, learn_kernel
-from cnncli.lessons.notation import noise
+from cnncli.lessons.learn_kernel import TARGETS, LearnKernel, Target, learn
+from cnncli.lessons.numbers import random_input
 from cnncli.lessons.page import Page
 
 Plain = Callable[[Page], str]
 
-EXPECTED = {
+EXPECTED: dict[Target, list[list[float]]] = {
     "edge": [[1, -1]],
     "sobel": [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]],
     "blur": [[1 / 16, 1 / 8, 1 / 16], [1 / 8, 1 / 4, 1 / 8], [1 / 16, 1 / 8, 1 / 16]],
@@ -23,17 +23,21 @@ EXPECTED = {
 }
 
 
+def ones(height: int, width: int) -> str:
+    return str(np.ones((height, width)).tolist())
+
+
 def test_the_targets() -> None:
     assert list(TARGETS) == list(EXPECTED)
 
 
 @pytest.mark.parametrize("target", EXPECTED)
-def test_each_is_reached_within_a_hundredth_in_three_seconds(target: str, plain: Plain) -> None:
+def test_each_is_learned_within_a_hundredth_in_three_seconds(target: Target, plain: Plain) -> None:
     start = time.perf_counter()
-    text = plain(learn_kernel(target, None, None))
+    text = plain(LearnKernel(target=target).page())
     assert time.perf_counter() - start < 3
     assert "Every weight is within 0.01 of the target" in text
-    course, _ = learn(noise(12), torch.tensor(TARGETS[target], dtype=torch.float64))
+    course, _ = learn(random_input(12), torch.tensor(TARGETS[target], dtype=torch.float64))
     torch.testing.assert_close(
         course[-1].kernel[0, 0], torch.tensor(EXPECTED[target], dtype=torch.float64), atol=1e-2, rtol=0
     )
@@ -41,22 +45,22 @@ def test_each_is_reached_within_a_hundredth_in_three_seconds(target: str, plain:
     assert all(after <= before for before, after in pairwise(losses) if before > 1e-12)
 
 
-def test_an_input_that_does_not_show_enough(plain: Plain) -> None:
-    # On even ground only the sum of the weights can be seen.
-    text = plain(learn_kernel("edge", np.ones((3, 3)), np.array([[3.0, -1.0]])))
-    assert "the kernel is another one" in text
+def test_an_input_without_variety(plain: Plain) -> None:
+    # On a constant input, only the sum of the weights matters.
+    text = plain(LearnKernel(input="[[1,1,1],[1,1,1],[1,1,1]]", kernel="[[3,-1]]").page())
+    assert "the kernel is a different one" in text
     assert " 1.000 1.000" in text
 
 
 def test_nothing_can_be_learned_from_zeros(plain: Plain) -> None:
-    text = plain(learn_kernel("edge", np.zeros((3, 3)), np.array([[3.0, -1.0]])))
-    assert "the kernel is another one" in text
+    text = plain(LearnKernel(input="[[0,0,0],[0,0,0],[0,0,0]]", kernel="[[3,-1]]").page())
+    assert "the kernel is a different one" in text
 
 
-def test_what_takes_too_long_is_refused() -> None:
+def test_tasks_that_take_too_long_are_refused() -> None:
     with pytest.raises(UsageError, match="9x9 on an input of 18x18 takes too long"):
-        learn_kernel("edge", None, np.ones((9, 9)))
+        LearnKernel(kernel=ones(9, 9)).page()
     with pytest.raises(UsageError, match="takes too long"):
-        learn_kernel("sobel", np.ones((200, 200)), None)
+        LearnKernel(target="sobel", input=ones(200, 200)).page()
     with pytest.raises(UsageError, match="does not fit"):
-        learn_kernel("sobel", np.ones((2, 2)), None)
+        LearnKernel(target="sobel", input=ones(2, 2)).page()

@@ -1,22 +1,17 @@
-"""Receptive fields drawn on the input, and where a network's costs sit."""
+"""Receptive fields drawn on the input, and where the costs of a network are."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cnncli.config.config import Config, bundled_configs, read_config
+from cnncli.config.config import bundled_configs
 from cnncli.errors import UsageError
-from cnncli.lessons.architecture import architecture
+from cnncli.lessons.architecture import Architecture
 from cnncli.lessons.page import Figures, LetterMap, Page
-from cnncli.lessons.receptive_field import receptive_field
+from cnncli.lessons.receptive_field import ReceptiveFieldGrowth
 
 Plain = Callable[[Page], str]
-
-
-@pytest.fixture(scope="module")
-def lenet5() -> Config:
-    return read_config("lenet5", data_dir=Path("data"))
 
 
 def drawing(page: Page) -> tuple[str, ...]:
@@ -30,17 +25,17 @@ def drawing(page: Page) -> tuple[str, ...]:
     return found
 
 
-def test_lenet5_layer_by_layer(lenet5: Config, plain: Plain) -> None:
-    text = plain(receptive_field(lenet5, "lenet5", None, None))
+def test_lenet5_layer_by_layer(plain: Plain) -> None:
+    text = plain(ReceptiveFieldGrowth().page())
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("  ") and line.split()}
     # Sizes 5, 6, 14, 16 and jumps 1, 2, 2, 4.
     assert [rows[name][5] for name in ("conv1", "avg_pool1", "conv2", "avg_pool2")] == ["5x5", "6x6", "14x14", "16x16"]
     assert [rows[name][6] for name in ("conv1", "avg_pool1", "conv2", "avg_pool2")] == ["1", "2", "2", "4"]
 
 
-def test_the_drawing_by_hand(lenet5: Config) -> None:
+def test_the_drawing_by_hand() -> None:
     # Unit 0,0 of conv2 sees pixels -2 to 11, of which 0 to 11 are real; avg_pool1 in its middle (4, 5 of 0 .. 11).
-    page = receptive_field(lenet5, "lenet5", "conv2", (0, 0))
+    page = ReceptiveFieldGrowth(layer="conv2", at="0,0").page()
     rows = drawing(page)
     assert len(rows) == 28
     assert all(set(row[12:]) == {"."} and "." not in row[:12] for row in rows[:12])
@@ -48,25 +43,25 @@ def test_the_drawing_by_hand(lenet5: Config) -> None:
     assert sum(row.count("1") for row in rows) == 5 * 5
 
 
-def test_the_corner_says_what_lies_in_the_padding(lenet5: Config, plain: Plain) -> None:
-    text = plain(receptive_field(lenet5, "lenet5", "conv1", (0, 0)))
+def test_a_corner_unit_also_sees_padding(plain: Plain) -> None:
+    text = plain(ReceptiveFieldGrowth(layer="conv1", at="0,0").page())
     assert "sees 9 of 784 pixels (1%)" in text
-    assert "5x5 wide by the formula; the rest of it lies in the padding" in text
+    assert "its receptive field is 5x5. The rest of it is padding" in text
 
 
-def test_units_that_see_everything(lenet5: Config, plain: Plain) -> None:
-    text = plain(receptive_field(lenet5, "lenet5", "linear1", None))
+def test_units_that_see_everything(plain: Plain) -> None:
+    text = plain(ReceptiveFieldGrowth(layer="linear1").page())
     assert "sees 784 of 784 pixels (100%)" in text
     assert "Every unit of this layer sees the whole input." in text
 
 
-def test_holes_are_drawn_too(plain: Plain, tmp_path: Path) -> None:
+def test_gaps_are_drawn(tmp_path: Path) -> None:
     config = tmp_path / "holes.yaml"
     config.write_text(
         "data: {name: digits}\n"
         "model: {layers: [{conv: {out_channels: 1, kernel_size: 2, dilation: 3}}, flatten, logits]}\n"
     )
-    rows = drawing(receptive_field(read_config(str(config), data_dir=tmp_path), str(config), None, (1, 2)))
+    rows = drawing(ReceptiveFieldGrowth(config=str(config), at="1,2").page())
     assert rows == ("........", "..1..1..", "........", "........", "..1..1..", "........", "........", "........")
 
 
@@ -81,14 +76,13 @@ def test_a_layer_is_drawn_only_where_the_target_sees_it(tmp_path: Path) -> None:
         "    - flatten\n"
         "    - logits\n"
     )
-    # The unit of conv1 in the middle of the two pixels is none of those that conv2 reads.
-    rows = drawing(receptive_field(read_config(str(config), data_dir=tmp_path), str(config), "conv2", (1, 2)))
+    # conv2 does not read the unit of conv1 in the middle of the two pixels.
+    rows = drawing(ReceptiveFieldGrowth(config=str(config), layer="conv2", at="1,2").page())
     assert rows == ("........", "..2..2..", *["........"] * 6)
 
 
 def test_large_inputs_are_drawn_smaller(plain: Plain) -> None:
-    config = read_config("lenet5", data_dir=Path("data"), assignments=["data.size=224"])
-    page = receptive_field(config, "lenet5", "conv1", (0, 0))
+    page = ReceptiveFieldGrowth(layer="conv1", at="0,0", assignments=["data.size=224"]).page()
     text = plain(page)
     assert "Each character stands for 6x6 pixels." in text
     assert drawing(page)[0].startswith("1.")
@@ -98,29 +92,28 @@ def test_large_inputs_are_drawn_smaller(plain: Plain) -> None:
 @pytest.mark.parametrize(
     ("layer", "at", "message"),
     [
-        ("conv3", None, "--layer: there is no layer conv3; did you mean conv"),
-        ("conv2", (10, 0), "--at: conv2 has 10x10 units, so there is none at 10,0"),
-        ("linear1", (1, 0), "--at: linear1 has 1x1 units"),
+        ("conv3", None, "--layer: there is no layer conv3. Did you mean conv"),
+        ("conv2", "10,0", "--at: conv2 has 10x10 units, so there is none at 10,0"),
+        ("linear1", "1,0", "--at: linear1 has 1x1 units"),
     ],
 )
-def test_what_is_not_there(lenet5: Config, layer: str, at: tuple[int, int] | None, message: str) -> None:
+def test_layers_and_units_that_do_not_exist(layer: str, at: str | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        receptive_field(lenet5, "lenet5", layer, at)
+        ReceptiveFieldGrowth(layer=layer, at=at).page()
 
 
-def test_where_lenet5_costs(lenet5: Config, plain: Plain) -> None:
-    text = plain(architecture(lenet5, "lenet5"))
+def test_costs_of_lenet5(plain: Plain) -> None:
+    text = plain(Architecture().page())
     # 28 x 28 x 6 x 25 and 10 x 10 x 16 x 6 x 25; 48,120 of 61,706 parameters; 240,000 of 416,520 MACs.
-    assert "28x28 places x 6 kernels x depth 1 x 5x5 = 117,600 MACs" in text
-    assert "10x10 places x 16 kernels x depth 6 x 5x5 = 240,000 MACs" in text
+    assert "28x28 positions x 6 kernels x depth 1 x 5x5 = 117,600 MACs" in text
+    assert "10x10 positions x 16 kernels x depth 6 x 5x5 = 240,000 MACs" in text
     assert "Most parameters are in linear1 (78%)" in text
-    assert "multiply-accumulates (MACs) in conv2\n(58%)" in text
+    assert "operations (MACs) in conv2 (58%)" in " ".join(text.split())
     assert "61,706" in text
     assert "416,520" in text
 
 
 @pytest.mark.parametrize("name", bundled_configs())
 def test_every_bundled_config_fits_80_columns(name: str, plain: Plain) -> None:
-    config = read_config(name, data_dir=Path("data"))
-    for page in (receptive_field(config, name, None, None), architecture(config, name)):
+    for page in (ReceptiveFieldGrowth(config=name).page(), Architecture(config=name).page()):
         assert max(map(len, plain(page).splitlines())) <= 80, plain(page)

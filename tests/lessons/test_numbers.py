@@ -1,4 +1,4 @@
-"""The user's own numbers: what is read, and what is refused with a message that helps."""
+"""The user's own numbers: what is read, and what is refused with a helpful message."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cnncli.errors import UsageError
-from cnncli.lessons.numbers import read_numbers
-from cnncli.lessons.walk import Sweep, read_pair
+from cnncli.lessons.numbers import read_numbers, read_pair
+from cnncli.lessons.sliding_window import SlidingWindow
 
 
 def read(text: str | Path, *dimensions: int) -> list[object]:
@@ -46,16 +46,16 @@ def test_files(tmp_path: Path) -> None:
         ("[[1,-Infinity]]", r"--input\[0\]\[1\]: is infinite"),
         ("[[1e999]]", "is infinite"),
         ("[[" + "9" * 30 + "]]", "too large"),
-        ("[[1,x]]", "not nested lists of numbers, at character 5"),
-        ("[" * 100_000, "nested too deep|not nested lists"),
-        ("[[]]", "there are no numbers in it"),
+        ("[[1,x]]", "not nested lists, at character 5"),
+        ("[" * 100_000, "nested too deeply|not nested lists"),
+        ("[[]]", "has no numbers"),
         ("[1,2]", "has 1 dimension"),
         ("[[[1]]]", "has 3 dimensions"),
         ("[[1e10]]", "has numbers beyond 1,000,000,000"),
-        ("a" * 5000 + ".csv", "there is no file"),
+        ("a" * 5000 + ".csv", "file not found"),
         ("hello", "'hello' is neither nested lists of numbers nor a .npy, .csv or .png file"),
         ("", "'' is neither"),
-        ("missing.npy", "there is no file missing.npy"),
+        ("missing.npy", "file not found: missing.npy"),
         ("[" + ",".join(["[" + ",".join("0" * 300) + "]"] * 300) + "]", "has 90,000 numbers"),
     ],
 )
@@ -82,15 +82,15 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     np.save(tmp_path / "nan.npy", np.array([[np.nan]]))
     refused("nan.npy", "is NaN")
     (tmp_path / "words.csv").write_text("a,b\n1,2\n")
-    refused("words.csv", "line 1: not numbers with commas between them: a,b")
+    refused("words.csv", "line 1: not comma-separated numbers: a,b")
     (tmp_path / "ragged.csv").write_text("1,2\n3\n")
     refused("ragged.csv", "line 2: ragged: 1 numbers, but 2 in the first row")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe1")
-    refused("binary.csv", "is not text")
+    refused("binary.csv", "is not a readable text file")
     (tmp_path / "large.csv").write_text("1,2\n" * 600_000)
     refused("large.csv", "2,400,000 bytes long")
     (tmp_path / "text.png").write_text("hello")
-    refused("text.png", "is not a picture")
+    refused("text.png", "is not an image")
     Image.new("L", (300, 300)).save(tmp_path / "large.png")
     refused("large.png", "has 300 x 300 pixels, 90,000 numbers")
     Image.new("L", (60, 60)).save(tmp_path / "whole.png")
@@ -99,28 +99,28 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [10_000, 20_000])
-def test_a_picture_of_100_megapixels_is_refused_unread(tmp_path: Path, side: int) -> None:
+def test_an_image_of_100_megapixels_is_refused_without_decoding(tmp_path: Path, side: int) -> None:
     Image.new("1", (side, side)).save(tmp_path / "huge.png")
     with pytest.raises(UsageError, match="has more than 89,478,485 pixels"):
         read(tmp_path / "huge.png")
 
 
 def test_pairs() -> None:
-    assert read_pair("2", option="--stride", least=1) == (2, 2)
-    assert read_pair("3,2", option="--stride", least=1) == (3, 2)
+    assert read_pair("2", option="--stride", minimum=1) == (2, 2)
+    assert read_pair("3,2", option="--stride", minimum=1) == (3, 2)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "a", "", "1,2,3", "1,", "99999999"])
-def test_pairs_that_mean_nothing(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--stride: .* is not a whole number from 1"):
-        read_pair(text, option="--stride", least=1)
+def test_pairs_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--stride: .* is neither an integer of at least 1"):
+        read_pair(text, option="--stride", minimum=1)
 
 
-def test_a_window_has_to_fit() -> None:
+def test_the_window_must_fit() -> None:
     with pytest.raises(UsageError, match="the window of 4x1 does not fit into the input of 3x3"):
-        Sweep().check_fits((3, 3), (4, 1))
-    with pytest.raises(UsageError, match="spread over 5x5 by its dilation, does not fit"):
-        Sweep(dilation=(4, 4)).check_fits((3, 3), (2, 2))
+        SlidingWindow((4, 1)).check_fits((3, 3))
+    with pytest.raises(UsageError, match=r"\(5x5 with its dilation\) does not fit"):
+        SlidingWindow((2, 2), dilation=(4, 4)).check_fits((3, 3))
     with pytest.raises(UsageError, match="more than can be followed by hand"):
-        Sweep(padding=(9999, 9999)).check_fits((3, 3), (2, 2))
-    Sweep(padding=(1, 0)).check_fits((2, 4), (4, 4))
+        SlidingWindow((2, 2), padding=(9999, 9999)).check_fits((3, 3))
+    SlidingWindow((4, 4), padding=(1, 0)).check_fits((2, 4))

@@ -1,4 +1,4 @@
-"""`explain unit`: what it prints is what the network computes, digit by digit, for every kind of layer."""
+"""`explain unit` prints what the network computes, digit by digit, for every type of layer."""
 
 import math
 import re
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from cnncli.config.network import Node
 from cnncli.errors import UsageError
-from cnncli.layers.trace import Combined, Trace, Unit
+from cnncli.layers.unit import Combined, Trace, Unit
 from cnncli.lessons.page import Page
-from cnncli.lessons.unit import Worked, decimals_of, find_unit, unit_page, why_page
+from cnncli.lessons.unit import ComputedUnit, choose_unit, path_page, unit_page
 from cnncli.run import Run
 
 Plain = Callable[[Page], str]
@@ -63,7 +63,7 @@ def units(node: Node) -> Iterator[Unit]:
 
 
 def network_numbers(run: Run, node: Node, image: str, unit: Unit) -> list[float]:
-    """What torch computes at every module of a layer during the whole network's own forward pass."""
+    """The outputs of the parts of a layer during a forward pass of the whole network."""
     seen: list[Tensor] = []
     layer = run.model.layer(node)
     parts = [part for name, part in layer.named_children() if name in ("conv", "linear", "norm", "activation")]
@@ -71,36 +71,36 @@ def network_numbers(run: Run, node: Node, image: str, unit: Unit) -> list[float]
         part.register_forward_hook(lambda _part, _inputs, output: seen.append(output)) for part in parts or [layer]
     ]
     with torch.no_grad():
-        run.model(run.seen(image).image[None])
+        run.model(run.input_image(image).image[None])
     for handle in handles:
         handle.remove()
     return [each[0][unit.index].item() for each in seen]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_printed_numbers_are_the_networks(make_run: MakeRun, plain: Plain, seed: int) -> None:
+def test_the_printed_numbers_equal_those_of_the_network(make_run: MakeRun, plain: Plain, seed: int) -> None:
     run = make_run(NETWORK, (2, 11, 12), seed=seed)
     for node in run.model.network.nodes:
         for unit in units(node):
-            at = None if len(unit.index) == 1 else (unit.index[1], unit.index[2])
-            assert find_unit(node, unit.channel, at) == unit
-            text = plain(unit_page(run, node, unit, run.seen("1")))
+            at = None if len(unit.index) == 1 else f"{unit.index[1]},{unit.index[2]}"
+            assert choose_unit(node, unit.channel, at) == unit
+            text = plain(unit_page(run, node, unit, run.input_image("1")))
             table = text[text.index("by hand") :].split("\n\n")[0].splitlines()[1:]
             printed = [line.split()[-2:] for line in table]
             assert printed, (node.name, text)
             assert all(by_hand == network for by_hand, network in printed), (node.name, unit, text)
             expected = network_numbers(run, node, "1", unit)
             decimals = len(printed[-1][1].partition(".")[2])
-            # "-0.0000" is written as 0.0000.
+            # The page shows "-0.0000" as 0.0000.
             shown = [f"{value:.{decimals}f}" for value in expected]
             shown = [each.lstrip("-") if float(each) == 0 else each for each in shown]
             assert [network for _, network in printed] == shown, (node.name, unit, text)
 
 
-def test_the_sum_is_made_of_what_is_printed(make_run: MakeRun, plain: Plain) -> None:
-    """Patches times kernels, read back from the page, give the channel sums to the digits shown."""
+def test_the_printed_patches_and_kernels_give_the_printed_sums(make_run: MakeRun, plain: Plain) -> None:
+    """The sums of each channel, computed from the digits on the page."""
     run = make_run(SMALL, (1, 6, 6))
-    text = plain(unit_page(run, run.node("conv2"), Unit((1, 0, 1)), run.seen("0")))
+    text = plain(unit_page(run, run.node("conv2"), Unit((1, 0, 1)), run.input_image("0")))
     sums = []
     for step in re.split(r"max_pool1, channel \d", text)[1:]:
         rows = [line.replace("*", " ").split() for line in step.splitlines()[2:4]]
@@ -116,53 +116,53 @@ def test_the_sum_is_made_of_what_is_printed(make_run: MakeRun, plain: Plain) -> 
 def test_wide_patches_stay_within_80_columns(make_run: MakeRun, plain: Plain) -> None:
     text = "model: {layers: [{conv: {out_channels: 1, kernel_size: 11, padding: same}}, flatten, logits]}"
     run = make_run(text, (1, 12, 12))
-    page = plain(unit_page(run, run.node("conv1"), Unit((0, 5, 5)), run.seen("0")))
+    page = plain(unit_page(run, run.node("conv1"), Unit((0, 5, 5)), run.input_image("0")))
     assert max(map(len, page.splitlines())) <= 80
 
 
-def test_a_unit_looks_like_this(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:
+def test_pages_of_units(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    snapshot(plain(unit_page(run, run.node("conv1"), Unit((1, 0, 3)), run.seen("2"))), "unit_conv")
-    snapshot(plain(unit_page(run, run.node("max_pool1"), Unit((0, 1, 1)), run.seen("2"))), "unit_pool")
-    snapshot(plain(unit_page(run, run.node("logits1"), Unit((2,)), run.seen("2"))), "unit_logits")
+    snapshot(plain(unit_page(run, run.node("conv1"), Unit((1, 0, 3)), run.input_image("2"))), "unit_conv")
+    snapshot(plain(unit_page(run, run.node("max_pool1"), Unit((0, 1, 1)), run.input_image("2"))), "unit_pool")
+    snapshot(plain(unit_page(run, run.node("logits1"), Unit((2,)), run.input_image("2"))), "unit_logits")
 
 
-def test_why_looks_like_this(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:
+def test_page_of_the_strongest_path(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    snapshot(plain(why_page(run, run.node("logits1"), Unit((2,)), run.seen("2"))), "why")
+    snapshot(plain(path_page(run, run.node("logits1"), Unit((2,)), run.input_image("2"))), "why")
 
 
-def test_why_follows_the_largest_product(make_run: MakeRun, plain: Plain) -> None:
-    """An oracle of its own: with one unit of each layer far ahead, the path is known."""
+def test_the_path_follows_the_largest_product(make_run: MakeRun, plain: Plain) -> None:
+    """One weight of each layer is far larger than the others, so the path is known."""
     run = make_run(SMALL, (1, 6, 6))
     with torch.no_grad():
         state = run.model.state_dict()
         for name in ("conv1.conv.weight", "conv2.conv.weight", "logits1.weight"):
             state[name].fill_(0.001)
-        state["conv1.conv.weight"][1, 0, 2, 0] = 5  # below and to the left
+        state["conv1.conv.weight"][1, 0, 2, 0] = 5  # one row down, one column to the left
         state["conv1.norm.weight"].fill_(1)
         state["conv1.norm.bias"].zero_()
         state["conv1.norm.running_mean"].zero_()
-        state["conv2.conv.weight"][0, 1, 1, 1] = 5  # filter 1, one down and one right
+        state["conv2.conv.weight"][0, 1, 1, 1] = 5  # filter 1, one row down, one column to the right
         state["logits1.weight"][2, 3] = 5  # filter 0 of conv2 at row 1, column 1
     picture = run.test.images[0]
     picture.fill_(200)
-    text = plain(why_page(run, run.node("logits1"), Unit((2,)), run.seen("0")))
+    text = plain(path_page(run, run.node("logits1"), Unit((2,)), run.input_image("0")))
     assert "conv2, filter 0 at row 1, column 1" in text
     assert "max_pool1, filter 1 at row 2, column 2" in text
-    # Of the four pixels of that pool, alike but for the border, torch takes the first: row 4, column 4.
+    # The four units under that window are equal except at the border; torch takes the first: row 4, column 4.
     assert "conv1, filter 1 at row 4, column 4" in text
     assert "the pixel in row 5, column 3: gray level 200 of 255" in text
 
 
-def test_why_says_where_nothing_contributes(make_run: MakeRun, plain: Plain) -> None:
+def test_a_path_on_which_nothing_contributes(make_run: MakeRun, plain: Plain) -> None:
     run = make_run(SMALL, (1, 6, 6))
     with torch.no_grad():
         for module in run.model.modules():
             if isinstance(module, nn.Linear):
                 module.weight.zero_()
-    text = plain(why_page(run, run.node("logits1"), Unit((0,)), run.seen("0")))
-    assert "nothing contributed" in text
+    text = plain(path_page(run, run.node("logits1"), Unit((0,)), run.input_image("0")))
+    assert "nothing contributes" in text
 
 
 @pytest.mark.parametrize(
@@ -176,37 +176,35 @@ def test_why_says_where_nothing_contributes(make_run: MakeRun, plain: Plain) -> 
         (0.5, 0.6, 4),  # a real difference is not hidden
     ],
 )
-def test_decimals_are_those_at_which_both_read_the_same(
+def test_the_decimals_hide_rounding_but_no_real_difference(
     make_run: MakeRun, ours: float, network: float, decimals: int
 ) -> None:
     node = make_run(SMALL, (1, 6, 6)).node("logits1")
     trace = Trace((), (), (Combined("sum", ours),))
-    assert decimals_of(Worked(node, Unit((0,)), trace, (network,))) == decimals
+    assert ComputedUnit(node, Unit((0,)), trace, (network,)).decimals == decimals
 
 
 @pytest.mark.parametrize(
     ("layer", "filter_", "at", "message"),
     [
-        ("conv1", 2, (0, 0), "--filter: conv1 has 2 feature maps, 0 to 1"),
-        ("conv1", 0, (6, 0), "--at: the maps of conv1 are 6x6, so there is nothing at 6,0"),
+        ("conv1", 2, "0,0", "--filter: conv1 has 2 feature maps, 0 to 1"),
+        ("conv1", 0, "6,0", "--at: the feature maps of conv1 are 6x6, so there is no unit at 6,0"),
         ("conv1", 0, None, "--at is missing"),
-        ("logits1", 0, (0, 0), "--at: logits1 is a row of numbers"),
-        ("logits1", 3, None, "--filter: logits1 has 3 numbers, 0 to 2"),
+        ("logits1", 0, "0,0", "--at: the units of logits1 have no position"),
+        ("logits1", 3, None, "--filter: logits1 has 3 units, 0 to 2"),
     ],
 )
-def test_units_that_are_not_there(
-    make_run: MakeRun, layer: str, filter_: int, at: tuple[int, int] | None, message: str
-) -> None:
+def test_units_that_do_not_exist(make_run: MakeRun, layer: str, filter_: int, at: str | None, message: str) -> None:
     run = make_run(SMALL, (1, 6, 6))
     with pytest.raises(UsageError, match=message):
-        find_unit(run.node(layer), filter_, at)
+        choose_unit(run.node(layer), filter_, at)
 
 
-def test_layers_and_images_that_are_not_there(make_run: MakeRun) -> None:
+def test_layers_and_images_that_do_not_exist(make_run: MakeRun) -> None:
     run = make_run(SMALL, (1, 6, 6))
-    with pytest.raises(UsageError, match="has no layer conv3; did you mean conv"):
+    with pytest.raises(UsageError, match=r"has no layer conv3\. Did you mean conv"):
         run.node("conv3")
     with pytest.raises(UsageError, match="there are 4 test images, 0 to 3"):
-        run.seen("4")
+        run.input_image("4")
     with pytest.raises(UsageError, match=r"image my.png: No such file"):
-        run.seen("my.png")
+        run.input_image("my.png")

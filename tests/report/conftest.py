@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cnncli.run import Run, load_run
+
 ExitCodeOf = Callable[..., int]
 
 
@@ -17,3 +19,9 @@ def lenet(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) ->
     assert exit_code_of("train", "lenet5", "--out", out, "--threads", 1, "--quiet", *sets) == 0
     (run,) = out.iterdir()
     return run
+
+
+@pytest.fixture(scope="session")
+def lenet_run(lenet: Path) -> Run:
+    """The same run, opened."""
+    return load_run(lenet, data_dir=Path("nowhere"))

@@ -1,18 +1,23 @@
-"""What the page is told of fields, against the inspector; how layers stand, by hand."""
+"""Receptive fields in the page against `inspection`, feature maps against the network, the arrangement by hand."""
 
+import base64
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cnncli.config.config import read_config
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
-from cnncli.inspection.units import unit_field
-from cnncli.report.network import arrangement, network_data, runs
+from cnncli.inspection.table import inspect_graph
+from cnncli.inspection.units import unit_receptive_field
+from cnncli.report import network
+from cnncli.report.network import arrangement, feature_map_data, network_data, runs
+from cnncli.run import Run
 
 
 def data_and_inspection(config: str) -> tuple[dict[str, Any], Any]:
@@ -36,61 +41,61 @@ def test_runs_by_hand() -> None:
 
 
 @pytest.mark.parametrize("config", ["lenet5", "resnet-mnist", "inception", "dilated", "nin"])
-def test_fields_are_those_of_the_inspector(config: str) -> None:
+def test_receptive_fields_equal_those_of_inspection(config: str) -> None:
     data, inspection = data_and_inspection(config)
     compared = 0
     for layer in data["layers"]:
         name, shape = layer["name"], layer["shape"]
-        axes = [data["axes"][number] for number in data["seen"][name]["input"]]
+        axes = [data["axes"][number] for number in data["receptive_fields"][name]["input"]]
         rows, columns = shape[1:] if len(shape) == 3 else (1, 1)
         for unit in product({0, 1, rows // 2, rows - 1} & set(range(rows)), {0, columns - 1}):
-            found = unit_field(inspection, name, unit)
+            found = unit_receptive_field(inspection, name, unit)
             seen = [axis["runs"][i] for axis, i in zip(axes, unit, strict=True)]
             clipped = tuple((each[0], each[-1]) for each in seen) if all(seen) else None
             assert clipped == found.clipped, (name, unit)
             exact = [set(range(n)) for n in inspection.input_shape[1:]]
-            for axis, each, whole in zip(inspection.fields[name].axes, seen, exact, strict=True):
-                mask = axis.seen[unit[axis is not inspection.fields[name].axes[0]]]
+            for axis, each, whole in zip(inspection.receptive_fields[name].axes, seen, exact, strict=True):
+                mask = axis.masks[unit[axis is not inspection.receptive_fields[name].axes[0]]]
                 lit = {p for a, b in zip(each[::2], each[1::2], strict=True) for p in range(a, b + 1)}
                 assert lit == {p for p in whole if mask >> p & 1}
-            padded = [moved(axis["cycle"], i) for axis, i in zip(axes, unit, strict=True)]
+            padded = [shifted(axis["closed_form"], i) for axis, i in zip(axes, unit, strict=True)]
             assert (tuple(padded) if all(padded) else None) == found.unclipped, (name, unit)
             compared += 1
     assert compared > 20
 
 
-def moved(cycle: dict[str, Any] | None, unit: int) -> tuple[int, int] | None:
-    if cycle is None:
+def shifted(closed_form: dict[str, Any] | None, unit: int) -> tuple[int, int] | None:
+    if closed_form is None:
         return None
-    turn, place = divmod(unit, len(cycle["patterns"]))
-    first, last = cycle["patterns"][place]
-    return first + turn * cycle["step"], last + turn * cycle["step"]
+    turn, place = divmod(unit, len(closed_form["patterns"]))
+    first, last = closed_form["patterns"][place]
+    return first + turn * closed_form["step"], last + turn * closed_form["step"]
 
 
-def test_the_layers_between_by_hand() -> None:
+def test_receptive_fields_on_earlier_layers_by_hand() -> None:
     """LeNet-5: a unit of conv2 reads 5x5 units of avg_pool1, each of which reads 2x2 of conv1."""
     data, _ = data_and_inspection("lenet5")
-    assert set(data["seen"]["conv2"]) == {"input", "conv1", "avg_pool1"}
+    assert set(data["receptive_fields"]["conv2"]) == {"input", "conv1", "avg_pool1"}
     for source, unit, expected in (("avg_pool1", 3, [3, 7]), ("conv1", 3, [6, 15]), ("conv1", 0, [0, 9])):
-        row, column = data["seen"]["conv2"][source]
+        row, column = data["receptive_fields"]["conv2"][source]
         assert data["axes"][row]["runs"][unit] == expected
         assert data["axes"][column]["runs"][unit] == expected
-    # After flatten all of it is seen; the dropped row and column of conv2 by avg_pool2 would be the exception.
-    assert [data["axes"][number]["runs"] for number in data["seen"]["linear1"]["conv1"]] == [[[0, 27]]] * 2
+    # After flatten everything is read, unless a pool drops rows and columns.
+    assert [data["axes"][number]["runs"] for number in data["receptive_fields"]["linear1"]["conv1"]] == [[[0, 27]]] * 2
 
 
-def test_positions_that_nobody_reads_stay_dark_after_flatten(tmp_path: Path) -> None:
+def test_positions_that_no_layer_reads_are_in_no_receptive_field_after_flatten(tmp_path: Path) -> None:
     config = tmp_path / "net.yaml"
     config.write_text(
         "data: {name: digits, size: 8}\n"
         "model: {layers: [{conv: {out_channels: 1, kernel_size: 3, stride: 2}}, flatten, logits]}\n"
     )
     data = network_data(graph_of(read_config(str(config), data_dir=tmp_path).network, "net"))
-    (row, _) = data["seen"]["logits1"]["input"]
+    (row, _) = data["receptive_fields"]["logits1"]["input"]
     assert data["axes"][row]["runs"] == [[0, 6]]  # 3x3 with stride 2 on 8: the last one is never read
 
 
-def test_how_layers_stand() -> None:
+def test_arrangement_of_residual_blocks() -> None:
     residual, _ = data_and_inspection("resnet-mnist")
     assert residual["arrangement"] == [
         "conv1",
@@ -108,7 +113,7 @@ def test_how_layers_stand() -> None:
     ]
 
 
-def test_paths_inside_paths(tmp_path: Path) -> None:
+def test_arrangement_of_nested_paths(tmp_path: Path) -> None:
     config = tmp_path / "net.yaml"
     config.write_text(
         "data: {name: digits}\n"
@@ -125,3 +130,37 @@ def test_paths_inside_paths(tmp_path: Path) -> None:
     assert shortcut == []
     assert [main[0]["join"], main[1]] == ["residual1.residual1.add", "residual1.conv1"]
     assert main[0]["paths"] == [["residual1.residual1.conv1"], []]
+
+
+def test_feature_maps_are_the_outputs_of_the_layers(lenet_run: Run) -> None:
+    data = feature_map_data(lenet_run)
+    indices = [probe["index"] for probe in data["probes"]]
+    assert [int(lenet_run.test.labels[index]) for index in indices] == list(range(10))
+    images = np.frombuffer(base64.b64decode(data["images"]), dtype=np.uint8).reshape(10, 1, 28, 28)
+    assert np.array_equal(images, lenet_run.test.images[indices].numpy())
+    caught: dict[str, torch.Tensor] = {}
+    for node in lenet_run.network.nodes:
+        lenet_run.model.layer(node).register_forward_hook(
+            lambda _module, _inputs, output, name=node.name: caught.update({name: output.detach()})
+        )
+    with torch.no_grad():
+        logits = lenet_run.model(torch.stack([lenet_run.input_image(str(index)).image for index in indices]))
+    for name, layer in data["layers"].items():
+        values = np.frombuffer(base64.b64decode(layer["values"]), dtype="<f2").reshape(caught[name].shape)
+        assert layer["channels"] == layer["of"] == caught[name].shape[1]
+        np.testing.assert_allclose(values.astype(float), caught[name].double().numpy(), rtol=1e-3, atol=1e-4)
+    shares = torch.softmax(logits, 1).tolist()
+    assert [probe["probabilities"] for probe in data["probes"]] == [pytest.approx(row, abs=1e-5) for row in shares]
+
+
+def test_with_too_many_values_images_are_omitted_then_channels(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = sum(np.prod(node.shape) for node in lenet_run.network.nodes)
+    monkeypatch.setattr(network, "MAX_VALUES", 3 * values)
+    assert len(feature_map_data(lenet_run)["probes"]) == 3
+    monkeypatch.setattr(network, "MAX_VALUES", values // 2)
+    data = feature_map_data(lenet_run)
+    assert len(data["probes"]) == 1
+    conv2 = data["layers"]["conv2"]
+    assert (conv2["channels"], conv2["of"]) == (8, 16)
+    assert len(base64.b64decode(conv2["values"])) == 8 * 10 * 10 * 2
+    assert data["layers"]["logits1"]["channels"] == 10

@@ -27,7 +27,7 @@ def run(lenet: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(lenet, tmp_path / lenet.name))
 
 
-def test_a_page_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_report_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> None:
     assert exit_code_of("report", run) == 0
     page = run / "report.html"
     assert capfd.readouterr() == (f"{page}\n", "")
@@ -45,11 +45,11 @@ def test_a_page_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.Ca
     assert len(data["logged"]["feature_maps"]) == 4 * 10
     assert [row[0] for row in data["table"]["rows"]] == [layer["name"] for layer in data["network"]["layers"]]
     assert data["files"]["config.yaml"] == (run / "config.yaml").read_text("utf-8")
-    assert data["meta"] == json.loads((run / "meta.json").read_text())
-    assert data["exhibits"][0]["kind"] == "patches"
+    assert data["metadata"] == json.loads((run / "metadata.json").read_text())
+    assert data["views"][0]["name"] == "patches"
 
 
-def test_an_interrupted_run_has_a_page_of_what_there_is(
+def test_the_report_of_an_interrupted_run(
     run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (run / "status.json").write_text('{"state": "interrupted"}')
@@ -59,16 +59,16 @@ def test_an_interrupted_run_has_a_page_of_what_there_is(
         path.unlink()
     (run / "metrics.jsonl").unlink()
     assert exit_code_of("report", run) == 0
-    assert "there is no checkpoint here" in capfd.readouterr().err
+    assert "no checkpoint in" in capfd.readouterr().err
     data = data_of(run / "report.html")
     assert (data["head"]["state"], data["head"]["results"], data["metrics"]) == ("interrupted", None, [])
     assert data["confusion"] is None
-    assert data["maps"] is None
-    assert "there is no checkpoint here" in data["untested"]
+    assert data["feature_maps"] is None
+    assert "no checkpoint in" in data["unavailable"]
     assert data["network"]["layers"]
 
 
-def test_a_run_that_died_in_training_counts_as_interrupted_and_its_page_may_go_elsewhere(
+def test_a_run_whose_process_died_counts_as_interrupted_and_out_names_the_file(
     run: Path, exit_code_of: ExitCodeOf, tmp_path: Path
 ) -> None:
     (run / "status.json").write_text('{"state": "running"}')
@@ -76,7 +76,7 @@ def test_a_run_that_died_in_training_counts_as_interrupted_and_its_page_may_go_e
     assert exit_code_of("report", run, "--out", page) == 0
     assert not (run / "report.html").exists()
     head = data_of(page)["head"]
-    assert (head["state"], head["reason"]) == ("interrupted", "its process ended without writing why")
+    assert (head["state"], head["reason"]) == ("interrupted", "its process ended without writing a status")
 
 
 def folder_run(tmp_path: Path, names: tuple[str, ...], exit_code_of: ExitCodeOf) -> Path:
@@ -103,7 +103,7 @@ def folder_run(tmp_path: Path, names: tuple[str, ...], exit_code_of: ExitCodeOf)
     return run
 
 
-def test_names_of_the_user_and_data_that_are_gone(
+def test_class_names_are_escaped_and_missing_data_is_reported(
     tmp_path: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]
 ) -> None:
     names = ("<img src=x onerror=alert(1)>", "b & <!--")
@@ -111,34 +111,34 @@ def test_names_of_the_user_and_data_that_are_gone(
     assert exit_code_of("report", run, "--data-dir", tmp_path) == 0
     page = (run / "report.html").read_text("utf-8")
     assert len(re.findall("<script", page)) == 2
-    assert "<img" not in page.partition("</style>")[2].partition("<script>")[0]
+    assert "<img" not in page.partition("</style>")[2].partition('<script type="module">')[0]
     data = data_of(run / "report.html")
     assert data["classes"] == list(names)
     assert data["files"]["config.yaml"].startswith("# </script>")
-    assert (data["logged"]["steps"], data["logged"]["wanted"]) == ([], False)
+    assert (data["logged"]["steps"], data["logged"]["enabled"]) == ([], False)
     for path in (tmp_path / "shapes" / "test").rglob("*.png"):
         path.unlink()
     capfd.readouterr()
     assert exit_code_of("report", run, "--data-dir", tmp_path) == 0
     data = data_of(run / "report.html")
     assert data["confusion"] is None
-    assert data["untested"] in capfd.readouterr().err.replace("\n", " ")
+    assert data["unavailable"] in capfd.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
-    ("prepare", "code", "said"),
+    ("prepare", "code", "message"),
     [
-        (lambda run: run / "nowhere", 5, "is not there"),
-        (lambda run: run.parent, 5, "is not the directory of a run"),
-        (lambda run: (run / "resolved.yaml").unlink() or run, 5, "ended before it had a config"),
+        (lambda run: run / "nowhere", 5, "does not exist"),
+        (lambda run: run.parent, 5, "not a run directory"),
+        (lambda run: (run / "resolved.yaml").unlink() or run, 5, "ended before its config was written"),
         (lambda run: (run / "metrics.jsonl").write_text("{\n") and run, 5, "a line is not JSON"),
         (lambda run: (run / "report.html").mkdir() or run, 2, "is a directory"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_errors(
     prepare: Callable[[Path], Path],
     code: int,
-    said: str,
+    message: str,
     run: Path,
     exit_code_of: ExitCodeOf,
     capfd: pytest.CaptureFixture[str],
@@ -146,9 +146,9 @@ def test_what_cannot_be_done_is_said(
     assert exit_code_of("report", prepare(run)) == code
     out, err = capfd.readouterr()
     assert out == ""
-    assert said in err.replace("\n", " ")
+    assert message in err.replace("\n", " ")
 
 
-def test_a_page_that_cannot_be_written(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> None:
-    assert exit_code_of("report", run, "--out", run / "meta.json" / "page.html") == 7
+def test_an_unwritable_report(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of("report", run, "--out", run / "metadata.json" / "page.html") == 7
     assert "cannot be written" in capfd.readouterr().err.replace("\n", " ")

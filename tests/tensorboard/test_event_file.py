@@ -1,16 +1,13 @@
-"""What the board writes, read back by TensorBoard's own reader."""
+"""Event files, read back by TensorBoard's own reader, and records against TensorBoard's own writer."""
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
@@ -19,24 +16,25 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from tensorboard.plugins.hparams.plugin_data_pb2 import (  # type: ignore[import-untyped]  # generated, no stubs
     HParamsPluginData,
 )
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]  # no stubs
 
 from cnncli.config.config import read_config
 from cnncli.errors import DiskError
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
-from cnncli.tensorboard.event_file import EventFile, spaced_steps
+from cnncli.inspection.table import inspect_graph
+from cnncli.tensorboard.event_file import EventFile, record, slugs
 
 
 def read(directory: Path) -> EventAccumulator:
-    """TensorBoard's reader, told to keep everything."""
+    """TensorBoard's reader, keeping every step."""
     reader = EventAccumulator(str(directory), size_guidance=dict.fromkeys(("images", "scalars", "histograms"), 0))
     return reader.Reload()
 
 
 def test_scalars(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as board:
-        board.scalars(1, {"loss/train": 2.5, "loss/val": 3.0})
-        board.scalars(2, {"loss/train": float("nan")})
+    with EventFile(tmp_path) as events:
+        events.scalars(1, {"loss/train": 2.5, "loss/val": 3.0})
+        events.scalars(2, {"loss/train": float("nan")})
     reader = read(tmp_path)
     assert sorted(reader.Tags()["scalars"]) == ["loss/train", "loss/val"]
     assert [(point.step, point.value) for point in reader.Scalars("loss/val")] == [(1, 3.0)]
@@ -46,9 +44,9 @@ def test_scalars(tmp_path: Path) -> None:
 
 def test_pictures_come_back_bit_for_bit(tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (12, 7, 9, 3), dtype=np.uint8)
-    with EventFile(tmp_path) as board:
+    with EventFile(tmp_path) as events:
         for step, picture in enumerate(pictures):
-            board.pictures(step, {"kernels/01_conv1": picture})
+            events.pictures(step, {"kernels/01_conv1": picture})
     images = read(tmp_path).Images("kernels/01_conv1")
     assert [image.step for image in images] == list(range(12))
     for image, picture in zip(images, pictures, strict=True):
@@ -58,22 +56,22 @@ def test_pictures_come_back_bit_for_bit(tmp_path: Path) -> None:
 
 def test_animations_come_back_byte_for_byte(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (37, 300), color) for color in ("red", "green", "blue")]
-    written = io.BytesIO()
-    frames[0].save(written, "GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)
-    with EventFile(tmp_path) as board:
-        board.animations(4, {"evolution/01_conv1": written.getvalue()})
-        board.animations(5, {"evolution/01_conv1": written.getvalue()})
-    images = read(tmp_path).Images("evolution/01_conv1")
+    gif = io.BytesIO()
+    frames[0].save(gif, "GIF", save_all=True, append_images=frames[1:], duration=100, loop=0)
+    with EventFile(tmp_path) as events:
+        events.pictures(4, {"snapshots/01_conv1": gif.getvalue()})
+        events.pictures(5, {"snapshots/01_conv1": gif.getvalue()})
+    images = read(tmp_path).Images("snapshots/01_conv1")
     assert [image.step for image in images] == [4, 5]
     for image in images:
-        assert image.encoded_image_string == written.getvalue()
+        assert image.encoded_image_string == gif.getvalue()
         assert (image.width, image.height) == (37, 300)
 
 
 def test_histograms_hold_the_finite_values(tmp_path: Path) -> None:
     nan, inf = float("nan"), float("inf")
-    with EventFile(tmp_path) as board:
-        board.histograms(
+    with EventFile(tmp_path) as events:
+        events.histograms(
             3,
             {
                 "some": torch.tensor([1.0, nan, 3.0, inf, -inf]),
@@ -92,17 +90,17 @@ def test_histograms_hold_the_finite_values(tmp_path: Path) -> None:
 
 
 def test_texts(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as board:
-        board.texts({"config": "| a | b |", "versions": "torch **2**"})
+    with EventFile(tmp_path) as events:
+        events.texts({"config": "| a | b |", "versions": "torch **2**"})
     reader = read(tmp_path)
     assert reader.Tensors("config")[0].tensor_proto.string_val == [b"| a | b |"]
     assert reader.Tensors("versions")[0].tensor_proto.string_val == [b"torch **2**"]
 
 
 def test_hparams_are_in_the_file_of_the_run(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as board:
-        board.scalars(1, {"accuracy/val": 0.5})
-        board.hparams({"lr": 1e-3, "optimizer": "adamw"}, ["accuracy/val"])
+    with EventFile(tmp_path) as events:
+        events.scalars(1, {"accuracy/val": 0.5})
+        events.hparams({"lr": 1e-3, "optimizer": "adamw"}, ["accuracy/val"])
     assert len(list(tmp_path.rglob("*"))) == 1
     contents = read(tmp_path).summary_metadata
     start = HParamsPluginData.FromString(contents["_hparams_/session_start_info"].plugin_data.content)
@@ -114,8 +112,8 @@ def test_hparams_are_in_the_file_of_the_run(tmp_path: Path) -> None:
 
 
 def test_layout(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as board:
-        board.layout({"loss": ["loss/train", "loss/val"]})
+    with EventFile(tmp_path) as events:
+        events.layout({"loss": ["loss/train", "loss/val"]})
     content = read(tmp_path).Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
     assert b"^loss/train$" in content
     assert b"^loss/val$" in content
@@ -132,8 +130,8 @@ model:
 def test_the_graph_is_the_network(tmp_path: Path) -> None:
     (tmp_path / "nested.yaml").write_text(NESTED)
     config = read_config(str(tmp_path / "nested.yaml"), data_dir=tmp_path)
-    with EventFile(tmp_path / "run") as board:
-        board.graph(inspect_graph(graph_of(config.network, "nested")))
+    with EventFile(tmp_path / "run") as events:
+        events.graph(inspect_graph(graph_of(config.network, "nested")))
     nodes = {node.name: node for node in read(tmp_path / "run").Graph().node}
     reads = {name: list(node.input) for name, node in nodes.items()}
     assert reads == {
@@ -150,21 +148,21 @@ def test_the_graph_is_the_network(tmp_path: Path) -> None:
     assert [dim.size for dim in shape.dim] == [4, 8, 8]
     assert conv.attr["params"].i == 4 * (4 * 3 * 3 + 1)
     assert conv.attr["macs"].i == 4 * 4 * 3 * 3 * 8 * 8
-    assert (conv.attr["field"].s, conv.attr["jump"].s) == (b"5x5", b"1x1")
+    assert (conv.attr["receptive_field"].s, conv.attr["jump"].s) == (b"5x5", b"1x1")
 
 
-def test_what_is_written_can_be_read_before_the_end(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as board:
-        board.scalars(0, {"loss": 1.0})
+def test_records_can_be_read_while_the_file_is_open(tmp_path: Path) -> None:
+    with EventFile(tmp_path) as events:
+        events.scalars(0, {"loss": 1.0})
         assert read(tmp_path).Scalars("loss")[0].value == 1.0
 
 
-def test_a_resumed_run_replaces_the_steps_that_it_repeats(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as board:
+def test_a_resumed_run_replaces_the_steps_it_repeats(tmp_path: Path) -> None:
+    with EventFile(tmp_path) as events:
         for step in range(4):
-            board.scalars(step, {"loss": 10.0 + step})
-    with EventFile(tmp_path, resumed_at=2) as board:
-        board.scalars(2, {"loss": 22.0})
+            events.scalars(step, {"loss": 10.0 + step})
+    with EventFile(tmp_path, resumed_at=2) as events:
+        events.scalars(2, {"loss": 22.0})
     assert [(point.step, point.value) for point in read(tmp_path).Scalars("loss")] == [
         (0, 10),
         (1, 11),
@@ -172,43 +170,49 @@ def test_a_resumed_run_replaces_the_steps_that_it_repeats(tmp_path: Path) -> Non
     ]
 
 
-@contextmanager
-def full_disk(board: EventFile) -> Iterator[None]:
-    """The board's file replaced by a device that is always full."""
-    with Path("/dev/full").open("wb", buffering=0) as full:
-        kept = board._file
-        board._records._file = board._file = full  # type: ignore[assignment]  # unbuffered, for the test
-        yield
-        board._file = kept
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_said_at_once(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as board, full_disk(board):
-        with pytest.raises(DiskError, match=re.escape(f"{tmp_path}: No space left")) as error:
-            board.scalars(0, {"loss": 1.0})
+def test_a_full_disk_is_reported_by_the_call_that_met_it(tmp_path: Path) -> None:
+    with EventFile(tmp_path) as events, Path("/dev/full").open("wb", buffering=0) as full:
+        opened = events._file
+        events._file = full  # type: ignore[assignment]  # unbuffered, for the test
+        with pytest.raises(DiskError, match=f"{re.escape(str(events.path))}.*: No space left") as error:
+            events.scalars(0, {"loss": 1.0})
+        events._file = opened
         assert "--out" in str(error.value.remedy)
 
 
-def test_a_place_that_cannot_be_made_is_a_disk_error(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created_is_a_disk_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DiskError, match="cannot write the event file"):
+    with pytest.raises(DiskError, match="cannot be written"):
         EventFile(tmp_path / "file" / "run")
 
 
-def test_spaced_steps_by_hand() -> None:
-    assert spaced_steps(0) == (0,)
-    assert spaced_steps(1) == (0, 1)
-    assert spaced_steps(9) == (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
-    assert spaced_steps(15, 5) == (0, 1, 3, 7, 15)
-    assert spaced_steps(999, 4) == (0, 9, 99, 999)
+def test_slugs_are_distinct() -> None:
+    assert slugs(["T-shirt/top", "a b", "a-b", "???", "!!!"]) == ["T-shirt-top", "a-b-1", "a-b-2", "x-3", "x-4"]
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
-@given(last=st.integers(0, 10**6), count=st.integers(2, 40))
-def test_spaced_steps_rise_from_first_to_last(last: int, count: int) -> None:
-    steps = spaced_steps(last, count)
-    assert steps[0] == 0
-    assert steps[-1] == last
-    assert len(steps) == min(count, last + 1)
-    assert all(before < after for before, after in pairwise(steps))
+@pytest.mark.parametrize(
+    ("data", "checksum"),
+    [
+        # RFC 3720, appendix B.4; the check value of the catalogs.
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(reversed(range(32))), 0x113FDB5C),
+        (b"123456789", 0xE3069283),
+        (b"", 0),
+        (b"\x00" * 4096, 0x98F94189),
+    ],
+)
+def test_a_record_ends_with_the_published_checksum(data: bytes, checksum: int) -> None:
+    masked = int.from_bytes(record(data)[-4:], "little")
+    rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
+    assert (rotated >> 17 | rotated << 15) & 0xFFFFFFFF == checksum
+
+
+@given(st.integers(0, 20_000), st.integers(0, 2**32))
+def test_records_are_those_of_tensorboards_writer(size: int, seed: int) -> None:
+    data = np.random.default_rng(seed).bytes(size)
+    expected = io.BytesIO()
+    RecordWriter(expected).write(data)
+    assert record(data) == expected.getvalue()

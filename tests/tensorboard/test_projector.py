@@ -39,8 +39,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sub-run of a run, in which two layers were shown, the first of them twice."""
     folder = tmp_path_factory.mktemp("runs")
     show = folder / "lenet5" / "show"
-    with EventFile(show) as board:
-        board.scalars(3, {"accuracy": 0.5})
+    with EventFile(show) as events:
+        events.scalars(3, {"accuracy": 0.5})
     write_projection(show, projection(seed=1))
     write_projection(show, projection("01_conv1", seed=2))
     write_projection(show, projection())
@@ -51,11 +51,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(runs: Path) -> Iterator[str]:
     """Where `tensorboard --logdir runs` answers."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--host", "127.0.0.1", "--port", "0"]
-    said = runs.parent / "tensorboard.txt"
-    with said.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
+    output_file = runs.parent / "tensorboard.txt"
+    with output_file.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
         try:
             deadline = time.monotonic() + WAIT
-            while "http://" not in (text := said.read_text()):
+            while "http://" not in (text := output_file.read_text()):
                 assert server.poll() is None, text
                 assert time.monotonic() < deadline, text
                 time.sleep(0.05)

@@ -30,13 +30,13 @@ class StoredBatches:
     def images_in(self, step: int) -> int:
         return min(self.batch_size, len(self.images) - step * self.batch_size)
 
-    def epoch(self, number: int, start_step: int = 0, share: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start_step: int = 0, shard: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.arange(len(self.images))
         if self.shuffle:
             order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(number))
         for step in range(start_step, len(self)):
             chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-            part = share.of(len(chosen))
+            part = shard.of(len(chosen))
             yield self.images[chosen[part]], self.labels[chosen[part]]
 
 
@@ -65,7 +65,7 @@ def start_training(
         model=model,
         optimizer=build_optimizer(chosen, model),
         schedule=build_schedule(OneCycle(), lr=chosen.lr, epochs=epochs, steps_per_epoch=3),
-        average=EmaWeights(model, decay=ema) if ema else None,
+        ema=EmaWeights(model, decay=ema) if ema else None,
     )
 
 

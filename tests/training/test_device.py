@@ -41,7 +41,7 @@ def test_a_missing_device_has_a_remedy(name: DeviceName, monkeypatch: pytest.Mon
 
 
 def test_exhausted_memory_names_the_batch_size() -> None:
-    with pytest.raises(DeviceError, match="memory of cpu") as caught, out_of_memory_explained(CPU):
+    with pytest.raises(DeviceError, match="cpu is out of memory") as caught, out_of_memory_explained(CPU):
         torch.empty(1 << 52)
     assert "batch_size" in str(caught.value.remedy)
 

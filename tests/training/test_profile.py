@@ -16,10 +16,11 @@ from cnncli.training.evaluate import Batches
 from cnncli.training.loop import fit
 from cnncli.training.profile import TRACED_STEPS, Profile
 from cnncli.training.state import Training
+from cnncli.training.step import Step
 
 Make = Callable[..., Training]
 CPU = torch.device("cpu")
-STEP_PARTS = ("data", "forward", "backward", "optimizer", "average")
+STEP_PARTS = ("data", "forward", "backward", "optimizer", "moving average")
 
 
 def trace_of(profile: Profile) -> list[dict[str, Any]]:
@@ -30,7 +31,7 @@ def trace_of(profile: Profile) -> list[dict[str, Any]]:
 def profiled(make_training: Make, train: Batches, validation: Batches, path: Path, *, epochs: int) -> Profile:
     profile = Profile(path, CPU)
     training = make_training(ema=0.9, epochs=epochs)
-    list(fit(training, train, validation, classes=3, epochs=epochs, profile=profile))
+    list(fit(Step(training, profile=profile), train, validation, classes=3, epochs=epochs))
     profile.close()
     return profile
 
@@ -39,23 +40,23 @@ def test_weights_have_the_same_bits_as_without(
     make_training: Make, train: Batches, validation: Batches, tmp_path: Path
 ) -> None:
     plain = make_training(ema=0.9, epochs=10)  # which seeds what dropout draws from
-    before = [epoch.train for epoch in fit(plain, train, validation, classes=3, epochs=10)]
+    before = [epoch.train for epoch in fit(Step(plain), train, validation, classes=3, epochs=10)]
     measured, profile = make_training(ema=0.9, epochs=10), Profile(tmp_path / "trace.json.gz", CPU)
-    after = [epoch.train for epoch in fit(measured, train, validation, classes=3, epochs=10, profile=profile)]
+    after = [epoch.train for epoch in fit(Step(measured, profile=profile), train, validation, classes=3, epochs=10)]
     assert profile.traced_steps == TRACED_STEPS
     assert after == before
     for name, weight in plain.model.state_dict().items():
         assert torch.equal(weight, measured.model.state_dict()[name]), name
-    for name, weight in plain.best_model.state_dict().items():
-        assert torch.equal(weight, measured.best_model.state_dict()[name]), name
+    for name, weight in plain.inference_model.state_dict().items():
+        assert torch.equal(weight, measured.inference_model.state_dict()[name]), name
 
 
 def test_the_trace_is_of_a_few_steps(make_training: Make, train: Batches, validation: Batches, tmp_path: Path) -> None:
     """30 steps in 10 epochs: the first five are left out, then 20 are traced."""
     profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=10)
     spans = Counter(event["name"] for event in trace_of(profile) if event.get("cat") == "user_annotation")
-    assert {part: spans[part] for part in ("forward", "backward", "optimizer", "average")} == dict.fromkeys(
-        ("forward", "backward", "optimizer", "average"), TRACED_STEPS
+    assert {part: spans[part] for part in ("forward", "backward", "optimizer", "moving average")} == dict.fromkeys(
+        ("forward", "backward", "optimizer", "moving average"), TRACED_STEPS
     )
     # Steps 6 to 25 end in the middle of the ninth epoch; the end of each epoch asks for a batch that is not there.
     assert spans["validation"] == 7
@@ -93,7 +94,7 @@ def test_parts_add_up_to_the_whole(make_training: Make, train: Batches, validati
     parts = {part.name: part for part in profile.parts()}
     assert sum(part.seconds for part in parts.values()) == pytest.approx(perf_counter() - began, rel=0.2)
     assert {name: parts[name].times for name in STEP_PARTS} == {
-        "data": 8, "forward": 6, "backward": 6, "optimizer": 6, "average": 6
+        "data": 8, "forward": 6, "backward": 6, "optimizer": 6, "moving average": 6
     }  # fmt: skip
     assert parts["validation"].times == 2
     assert parts["other"].seconds >= 0

@@ -14,8 +14,8 @@ def test_before_the_first_step_there_is_nothing() -> None:
     progress.begin(epoch=1, epochs=3, step=0, steps=5, sums=Sums.zero(torch.device("cpu")))
     reading = progress.read()
     assert (reading.epoch, reading.epochs, reading.step, reading.steps) == (1, 3, 0, 5)
-    assert isnan(reading.loss)
-    assert isnan(reading.accuracy)
+    assert isnan(reading.score.loss)
+    assert isnan(reading.score.accuracy)
     assert reading.images_per_second == 0
 
 
@@ -28,7 +28,7 @@ def test_means_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     progress.begin(epoch=2, epochs=3, step=1, steps=5, sums=before)
     progress.write(2, before.plus(torch.tensor(4.0), torch.tensor(1), 2))
     reading = progress.read()
-    assert reading.loss == pytest.approx((4 * 1 + 2 * 4) / 6)
-    assert reading.accuracy == pytest.approx(5 / 6)
+    assert reading.score.loss == pytest.approx((4 * 1 + 2 * 4) / 6)
+    assert reading.score.accuracy == pytest.approx(5 / 6)
     assert reading.images_per_second == pytest.approx(2 / 0.5)
     assert (reading.epoch, reading.step) == (2, 2)

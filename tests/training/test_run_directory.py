@@ -47,10 +47,10 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
 def test_texts_are_kept_as_given(run: RunDirectory) -> None:
     run.write_config("name: größe  # as given\r\n")
     run.write_resolved("name: größe\n")
-    run.write_meta({"versions": {"torch": "2"}})
+    run.write_metadata({"versions": {"torch": "2"}})
     assert (run.path / "config.yaml").read_bytes() == "name: größe  # as given\r\n".encode()
     assert run.resolved.read_text(encoding="utf-8") == "name: größe\n"
-    assert json.loads((run.path / "meta.json").read_text()) == {"versions": {"torch": "2"}}
+    assert json.loads((run.path / "metadata.json").read_text()) == {"versions": {"torch": "2"}}
 
 
 def test_a_run_whose_process_is_gone_is_interrupted(run: RunDirectory) -> None:
@@ -146,9 +146,9 @@ def test_what_is_not_a_run_names_the_runs_near_it(run: RunDirectory, tmp_path: P
     other = RunDirectory.create(out, "vgg", NOON).path
     assert RunDirectory.open(run.path) == run
     for path, what, near in [
-        (out, "is not the directory of a run", {str(run.path), str(other)}),
-        (out / "lenet5-20250301-120006", "is not there", {str(run.path)}),
-        (run.last, "is not there", {str(run.path)}),
+        (out, "not a run directory", {str(run.path), str(other)}),
+        (out / "lenet5-20250301-120006", "does not exist", {str(run.path)}),
+        (run.last, "does not exist", {str(run.path)}),
     ]:
         with pytest.raises(RunError, match=what) as caught:
             RunDirectory.open(path)

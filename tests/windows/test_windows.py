@@ -1,4 +1,4 @@
-"""Windows and cycles against torch and against figures worked by hand."""
+"""Windows and closed forms against torch and against figures worked out by hand."""
 
 from fractions import Fraction
 
@@ -27,8 +27,8 @@ def chain(size: int, *windows: Window) -> AxisReceptiveField:
     return field
 
 
-def touched(operate: torch.nn.Module, size: int) -> list[set[int]]:
-    """For every unit the positions it reads, by NaN; over maps (size, 1, size, 1)."""
+def positions_read(operate: torch.nn.Module, size: int) -> list[set[int]]:
+    """The positions that each unit reads, found with NaN; maps are (size, 1, size, 1)."""
     maps = torch.zeros(size, 1, size, 1)
     maps[range(size), 0, range(size), 0] = torch.nan
     return [set(column.nonzero().flatten().tolist()) for column in operate(maps)[:, 0, :, 0].isnan().T]
@@ -48,7 +48,7 @@ def test_resampling_is_torchs(size: int, units: int, mode: str, align_corners: b
             return functional.interpolate(maps, size=(units, 1), mode=name, **options)
 
     window = Resampled(units=units, mode=mode, align_corners=align_corners)  # type: ignore[arg-type]  # a parameter
-    assert [set(window.reads(unit, size)) for unit in range(units)] == touched(Interpolate(), size)
+    assert [set(window.reads(unit, size)) for unit in range(units)] == positions_read(Interpolate(), size)
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
@@ -60,13 +60,13 @@ def test_padding_is_torchs(mode: str, before: int, after: int) -> None:
 
     window = Padded(before=before, after=after, mode=mode)  # type: ignore[arg-type]  # a parameter
     reads = [{each for each in window.reads(unit, 6) if 0 <= each < 6} for unit in range(window.output_size(6))]
-    assert reads == touched(Pad(), 6)
+    assert reads == positions_read(Pad(), 6)
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3])
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])
 def test_ceil_mode_is_torchs(kernel: int, stride: int) -> None:
-    """Sizes from 3 to 11; a last window that would start in the padding behind is left out."""
+    """Sizes from 3 to 11; a last window that would start in the padding at the end is left out."""
     pad = kernel // 2
     window = Sliding(kernel=kernel, stride=stride, before=pad, after=pad, ceil_mode=True)
     for size in range(3, 12):
@@ -76,26 +76,33 @@ def test_ceil_mode_is_torchs(kernel: int, stride: int) -> None:
 
 def test_the_stem_of_resnet_in_closed_form() -> None:
     """7/2 padded by 3, then 3/2 padded by 1 (ResNet's stem): size 11, jump 4, from pixel -5."""
-    cycle = chain(224, Sliding(kernel=7, stride=2, before=3, after=3), Sliding(kernel=3, stride=2, before=1)).cycle
-    assert cycle == ClosedForm((Pattern(-5, 2**11 - 1),), 4)
-    assert cycle.center == 0
+    form = chain(224, Sliding(kernel=7, stride=2, before=3, after=3), Sliding(kernel=3, stride=2, before=1)).closed_form
+    assert form == ClosedForm((Pattern(-5, 2**11 - 1),), 4)
+    assert form.center == 0
 
 
-def test_doubling_gives_half_a_pixel_of_jump() -> None:
+def test_center_of_alternating_patterns() -> None:
+    """Doubled by nearest: units 2q and 2q + 1 see pixel q. Moved back by 0 and 1/2, their centers are 0 and -1/2."""
+    form = chain(8, Resampled(units=16)).closed_form
+    assert form == ClosedForm((Pattern(0, 1), Pattern(0, 1)), 1)
+    assert form.center == Fraction(-1, 4)
+
+
+def test_doubling_halves_the_jump() -> None:
     field = chain(8, Resampled(units=16), Sliding(kernel=3, before=1, after=1))
     assert field.jump == Fraction(1, 2)
     # Units 2q read pixels q - 1 and q, units 2q + 1 read q and q + 1.
-    assert field.cycle == ClosedForm((Pattern(-1, 0b11), Pattern(0, 0b11)), 1)
+    assert field.closed_form == ClosedForm((Pattern(-1, 0b11), Pattern(0, 0b11)), 1)
 
 
-def test_a_pool_undoes_the_turns_of_an_upsampling() -> None:
+def test_a_pool_undoes_an_upsampling() -> None:
     field = chain(8, Resampled(units=16), Sliding(kernel=2, stride=2))
-    assert field.cycle == ClosedForm.of_input()
+    assert field.closed_form == ClosedForm.of_input()
 
 
-def test_transposed_units_that_nothing_reaches() -> None:
+def test_transposed_units_without_input() -> None:
     field = chain(3, Transposed(kernel=1, stride=3))
-    assert field.seen == (0b001, 0, 0, 0b010, 0, 0, 0b100)
+    assert field.masks == (0b001, 0, 0, 0b010, 0, 0, 0b100)
     assert [field.interval(unit) for unit in (0, 1)] == [(0, 0), None]
 
 
@@ -103,36 +110,36 @@ def test_unequal_bins() -> None:
     """Seven positions in four bins: 0-1, 1-3, 3-5, 5-6."""
     field = chain(7, Adaptive(units=4))
     assert [field.interval(unit) for unit in range(4)] == [(0, 1), (1, 3), (3, 5), (5, 6)]
-    assert field.cycle is not None
-    assert (field.cycle.size, field.jump) == (3, Fraction(7, 4))
+    assert field.closed_form is not None
+    assert (field.closed_form.size, field.jump) == (3, Fraction(7, 4))
 
 
 def test_holes_of_dilation() -> None:
     """Three 3x3 with dilation 2 read 7 of the 13 positions they span."""
-    cycle = chain(28, *[Sliding(kernel=3, dilation=2)] * 3).cycle
-    assert cycle is not None
-    assert (cycle.patterns[0].used, cycle.patterns[0].size) == (7, 13)
+    form = chain(28, *[Sliding(kernel=3, dilation=2)] * 3).closed_form
+    assert form is not None
+    assert (form.patterns[0].used, form.patterns[0].size) == (7, 13)
 
 
-def test_paths_that_step_differently_have_no_closed_form_but_exact_units() -> None:
+def test_paths_with_different_jumps_have_no_closed_form_but_exact_units() -> None:
     one, other = chain(9, Adaptive(units=3)), chain(9, Sliding(kernel=5, stride=2))
     union = AxisReceptiveField.union([one, other])
-    assert union.cycle is None
+    assert union.closed_form is None
     assert [union.interval(unit) for unit in range(3)] == [(0, 4), (2, 6), (4, 8)]
-    assert {path.jump for path in union.smallest} == {2, 3}
+    assert {path.jump for path in union.smallest_paths} == {2, 3}
 
 
 def test_smallest_and_largest_over_paths() -> None:
-    """A residual block: nothing and a 5 beside each other, then a 3."""
+    """A residual block: the identity beside a kernel of 5, then a kernel of 3."""
     start = chain(28, Sliding(kernel=3, before=1, after=1))
     union = AxisReceptiveField.union([start, start.through(Sliding(kernel=5, before=2, after=2))])
     after = union.through(Sliding(kernel=3, before=1, after=1))
-    assert [path.size for path in (*after.smallest, *after.largest)] == [5, 9]
-    assert after.cycle is not None
-    assert after.cycle.size == 9
+    assert [path.size for path in (*after.smallest_paths, *after.largest_paths)] == [5, 9]
+    assert after.closed_form is not None
+    assert after.closed_form.size == 9
 
 
-def test_positions_in_another_order_are_as_far_apart_as_before() -> None:
+def test_scale_of_gathered_positions() -> None:
     """Rolled by one or read backwards, four positions lie 1 apart; two windows of two 2 in four, 2/3 on average."""
     rolled, backwards = Gathered(((3,), (0,), (1,), (2,))), Gathered(((3,), (2,), (1,), (0,)))
     assert [window.scale(4) for window in (rolled, backwards)] == [1, 1]

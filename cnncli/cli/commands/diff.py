@@ -1,15 +1,12 @@
-"""`cnncli diff`: two networks layer by layer."""
+"""`cnncli diff`: the differences between two networks, layer by layer."""
 
 import json
-import sys
-from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
 
-from cnncli.capture.target import find_graph
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InputOption, JsonOption, parse_shape
-from cnncli.inspection.rows import inspect_graph
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InputOption, JsonOption, find_target
+from cnncli.inspection.table import inspect_graph
 
 _TARGET = "a config, a run directory, torchvision:NAME, package.module:Factory or path/file.py:Factory"
 
@@ -22,7 +19,7 @@ def diff(
     as_json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print what differs between two networks: layers, shapes, parameters, MACs, fields.
+    """Compare two networks: layers, shapes, parameters, MACs, receptive fields.
 
     Examples:
 
@@ -30,17 +27,12 @@ def diff(
 
       cnncli diff torchvision:resnet18 torchvision:resnet34 --input 3x224x224
     """
-    input_shape = parse_shape(shape)
-    with redirect_stdout(sys.stderr):  # what the code of a model prints is no result
-        first, second = (
-            inspect_graph(find_graph(target, input_shape=input_shape, kwargs={}, data_dir=data_dir))
-            for target in (before, after)
-        )
+    first, second = (inspect_graph(find_target(target, shape=shape, data_dir=data_dir)) for target in (before, after))
     if as_json:
         from cnncli.inspection.differences import comparison_as_json
 
         typer.echo(json.dumps(comparison_as_json(first, second), indent=2))
     else:
-        from cnncli.cli.render.table import show_comparison
+        from cnncli.cli.render.differences import show_comparison
 
         show_comparison(first, second)

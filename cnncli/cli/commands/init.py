@@ -1,4 +1,4 @@
-"""`cnncli init`: a config to start from."""
+"""`cnncli init`: write a config to start from."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +12,7 @@ from cnncli.errors import DiskError, UsageError
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment; NAME.yaml is written.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Write a commented config to start from.
@@ -27,9 +27,7 @@ def init(
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(starter)
     except FileExistsError:
-        raise UsageError(
-            f"{path} is there already", remedy="choose another name, or overwrite it with --force"
-        ) from None
+        raise UsageError(f"{path} exists already", remedy="choose another name, or overwrite it with --force") from None
     except OSError as error:
         raise DiskError(f"{path} cannot be written: {error.strerror}") from None
     typer.echo(f"wrote {path}")

@@ -1,23 +1,79 @@
-"""Arguments and options that several commands have, said once."""
+"""Arguments and options shared by several commands."""
 
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnncli.errors import UsageError
 
+if TYPE_CHECKING:
+    from cnncli.inspection.graph import Graph
+
+ConfigArgument = Annotated[
+    str, typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one such as lenet5.")
+]
+TargetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="A config, the name of a bundled one, a run directory, or a model in code: torchvision:NAME, "
+        "package.module:Factory or path/file.py:Factory, where Factory is a class or function that returns a module. "
+        "A model in code is imported and built, which runs its code.",
+    ),
+]
 InputOption = Annotated[
     str | None,
-    typer.Option("--input", metavar="CxHxW", help="Shape of one input, such as 3x224x224; a config knows its own."),
+    typer.Option("--input", metavar="CxHxW", help="Shape of one input, such as 3x224x224. Default: from the config."),
 ]
+KwargsOption = Annotated[
+    str | None,
+    typer.Option("--kwargs", metavar="JSON", help="""Arguments of the factory, such as '{"num_classes": 10}'."""),
+]
+SetOption = Annotated[
+    list[str],
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a config field, such as train.epochs=3. Repeatable."),
+]
+DataDirOption = Annotated[
+    Path,
+    typer.Option("--data-dir", envvar="CNNCLI_DATA", help="Directory of data sets and downloads."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+InvertOption = Annotated[bool, typer.Option("--invert", help="Invert image files, for dark ink on light paper.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+DATA_DIR = Path("data")
+
+
+def find_target(
+    target: str, *, shape: str | None, kwargs: str | None = None, assignments: Sequence[str] = (), data_dir: Path
+) -> "Graph":
+    """The graph of a `TargetArgument`, given the other options as typed.
+
+    Raises:
+        CnncliError: an option or the target is invalid.
+    """
+    from cnncli.capture.target import find_graph
+
+    with redirect_stdout(sys.stderr):  # what the code of a model prints is not a result
+        return find_graph(
+            target,
+            input_shape=parse_shape(shape),
+            kwargs=parse_kwargs(kwargs),
+            assignments=assignments,
+            data_dir=data_dir,
+        )
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:
-    """`3x224x224` as numbers.
+    """The numbers of `3x224x224`.
 
     Raises:
-        UsageError: it is not written so.
+        UsageError: the text has another form.
     """
     if text is None:
         return None
@@ -27,33 +83,29 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
     return tuple(map(int, parts))
 
 
-def parse_place(text: str, option: str) -> tuple[int, ...]:
-    """`2,5` as numbers.
+def parse_position(text: str) -> tuple[int, ...]:
+    """The numbers of `2,5`.
 
     Raises:
-        UsageError: it is not written so.
+        UsageError: the text has another form.
     """
     parts = text.split(",")
     if not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"{option} {text} is not a place", remedy=f"give row and column: {option} 2,5")
+        raise UsageError(f"{text} is not a position", remedy="give row and column, such as 2,5")
     return tuple(int(part) for part in parts)
 
 
-ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one such as lenet5.")
-]
-SetOption = Annotated[
-    list[str],
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a field for this run, e.g. train.epochs=3. Repeatable."),
-]
-DataDirOption = Annotated[
-    Path,
-    typer.Option("--data-dir", envvar="CNNCLI_DATA", help="Where data sets are, and where downloads go."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-InvertOption = Annotated[
-    bool, typer.Option("--invert", help="Turn black to white in picture files, as for ink on paper.")
-]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+def parse_kwargs(text: str | None) -> dict[str, Any]:
+    """The object of `--kwargs`.
 
-DATA_DIR = Path("data")
+    Raises:
+        UsageError: the text is not a JSON object.
+    """
+    remedy = """write --kwargs '{"num_classes": 10}'"""
+    try:
+        kwargs = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise UsageError(f"--kwargs is not JSON: {error}", remedy=remedy) from None
+    if not isinstance(kwargs, dict):
+        raise UsageError("--kwargs is not a JSON object", remedy=remedy)
+    return kwargs

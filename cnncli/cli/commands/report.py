@@ -1,4 +1,4 @@
-"""`cnncli report`: a run as one HTML file."""
+"""`cnncli report`: the report of a run as one HTML file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +7,19 @@ import typer
 
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption
 from cnncli.cli.commands.show.options import RunArgument
-from cnncli.cli.render.console import show_notice
 
 OutOption = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="The file to write; report.html in the run, if not given.")
+    Path | None, typer.Option("--out", metavar="FILE", help="The file to write. Default: report.html in the run.")
 ]
 
 
 def report(
     run: RunArgument, out: OutOption = None, data_dir: DataDirOption = DATA_DIR, debug: DebugOption = False
 ) -> None:
-    """Write a run as one HTML file: layers, receptive fields, curves, pictures, mistakes, config.
+    """Write the report of a run: a self-contained HTML file.
 
-    The file needs no network and no other file: open it in a browser, send it, keep it. Prints its path.
+    It has the layer table, exact receptive fields, training curves, kernels and feature maps, the confusion matrix
+    with its images, and the config. It needs no network and no other file. Prints its path.
 
     Examples:
 
@@ -29,4 +29,4 @@ def report(
     """
     from cnncli.report.report import write_report
 
-    typer.echo(write_report(run, out=out, data_dir=data_dir, notify=show_notice))
+    typer.echo(write_report(run, out=out, data_dir=data_dir))

@@ -1,4 +1,4 @@
-"""`cnncli schema`: the JSON Schema of configs."""
+"""`cnncli schema`: print the JSON Schema of configs."""
 
 import json
 
@@ -15,7 +15,7 @@ def schema(debug: DebugOption = False) -> None:
 
       cnncli schema > cnncli.schema.json
 
-    Then let the first line of a config be
+    First line of a config that uses it:
 
       # yaml-language-server: $schema=cnncli.schema.json
     """

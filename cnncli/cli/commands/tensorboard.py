@@ -1,4 +1,4 @@
-"""`cnncli board`: TensorBoard over runs, with every step that they have logged."""
+"""`cnncli tensorboard`: TensorBoard over runs, with every logged step."""
 
 import signal
 import sys
@@ -9,52 +9,50 @@ import typer
 
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.render.console import show_notice
-from cnncli.cli.stopping import stop_wish
+from cnncli.cli.stopping import catch_stop_signals
 from cnncli.tensorboard.server import Server, check_runs, links
 
-RunsArgument = Annotated[Path, typer.Argument(metavar="[RUNS]", help="A folder of runs, or the directory of one run.")]
+RunsArgument = Annotated[Path, typer.Argument(metavar="[RUNS]", help="A folder of runs, or one run directory.")]
 PortOption = Annotated[
     int | None,
-    typer.Option(
-        "--port", min=1, max=65535, metavar="N", help="Listen here; if not given, at 6006 or the next free port."
-    ),
+    typer.Option("--port", min=1, max=65535, metavar="N", help="Port; by default 6006 or the next free one."),
 ]
 HostOption = Annotated[
-    str, typer.Option("--host", metavar="ADDRESS", help="Listen at this address; 0.0.0.0 lets other machines in.")
+    str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at; 0.0.0.0 admits other machines.")
 ]
-OpenOption = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
+OpenOption = Annotated[bool, typer.Option("--open", help="Open TensorBoard in the browser.")]
 
 
-def board(
+def tensorboard(
     runs: RunsArgument = Path("runs"),
     port: PortOption = None,
     host: HostOption = "localhost",
     browser: OpenOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Start TensorBoard over runs, with every step they have logged, and print where to find what.
+    """Start TensorBoard over runs, with every logged step, and print an address for each view.
 
-    It finds new runs and new steps as they are written, and runs until Ctrl-C.
+    It finds new runs and new steps as they are written, and serves until Ctrl-C.
 
     Examples:
 
-      cnncli board
+      cnncli tensorboard
 
-      cnncli board runs/lenet5-20260131-120000 --open
+      cnncli tensorboard runs/lenet5-20260131-120000 --open
 
-      cnncli board /data/experiments --host 0.0.0.0 --port 8080
+      cnncli tensorboard /data/experiments --host 0.0.0.0 --port 8080
     """
-    there = check_runs(runs)
-    with stop_wish(lambda: None, _ends()) as stop, Server(runs, host=host, port=port) as server:
-        address = server.wait_for_answer(stop, runs=there)
+    has_runs = check_runs(runs)
+    with catch_stop_signals(lambda: None, _stop_signals()) as stop, Server(runs, host=host, port=port) as server:
+        address = server.wait_for_answer(stop, runs=has_runs)
         if address is None:
             return
-        places = {"everything": address, **links(address)}
-        width = max(map(len, places))
-        for name, place in places.items():
-            typer.echo(f"{name:{width}}  {place}")
-        if not there:
-            show_notice(f"{runs} has no runs yet; they appear when they are written and the page is loaded again")
+        addresses = {"everything": address, **links(address)}
+        width = max(map(len, addresses))
+        for name, view_address in addresses.items():
+            typer.echo(f"{name:{width}}  {view_address}")
+        if not has_runs:
+            show_notice(f"{runs} has no runs yet; reload the page when a run has been written")
         show_notice("Ctrl-C stops TensorBoard")
         if browser:
             import webbrowser
@@ -63,9 +61,9 @@ def board(
         server.serve(stop)
 
 
-def _ends() -> list[signal.Signals]:
-    """The signals that end it: also that the terminal is closed, unless that is to be ignored, as under `nohup`."""
-    ends = [signal.SIGINT, signal.SIGTERM]
+def _stop_signals() -> list[signal.Signals]:
+    """SIGINT, SIGTERM, and SIGHUP (the terminal was closed) unless it is ignored, as under `nohup`."""
+    signals = [signal.SIGINT, signal.SIGTERM]
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        ends.append(signal.SIGHUP)
-    return ends
+        signals.append(signal.SIGHUP)
+    return signals

@@ -1,11 +1,10 @@
-"""`cnncli train`: from a config to a trained network and the pictures of it."""
+"""`cnncli train`: train the network of a config."""
 
 import json
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,13 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnncli.cli.app import torch_uncollected
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
-from cnncli.cli.processes import are_several, one_voice
+from cnncli.cli.imports import garbage_collector_off
+from cnncli.cli.notices import show_log
+from cnncli.cli.processes import process_group
+from cnncli.cli.stopping import catch_stop_signals
 from cnncli.config.config import Config, read_config
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 if TYPE_CHECKING:
     from cnncli.cli.render.training import TrainingDisplay
@@ -38,28 +39,28 @@ class Device(StrEnum):
 
 ConfigOrNone = Annotated[
     str | None,
-    typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one; with --resume not needed."),
+    typer.Argument(metavar="CFG", help="A YAML config or the name of a bundled one; not needed with --resume."),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="Where run directories are made.")]
-NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run instead of the config's.")]
+OutOption = Annotated[Path, typer.Option("--out", help="The folder of run directories.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run; by default that of the config.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="CPU threads; unless given, one for a tiny network, else all cores."),
+    typer.Option("--threads", min=1, help="CPU threads; by default one for a tiny network, else all cores."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the run directory and errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run directory and errors.")]
 EpochsAsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per epoch on stdout.")]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Check config, data and device; print the layers; train nothing.")
+    bool, typer.Option("--dry-run", help="Check config, data and device and print the layers, without training.")
 ]
 ProfileOption = Annotated[
     bool,
     typer.Option(
-        "--profile", help="Print where the time went; write a trace of some steps into the run, for ui.perfetto.dev."
+        "--profile", help="Print where the time goes, and write a trace of some steps to the run for ui.perfetto.dev."
     ),
 ]
 ResumeOption = Annotated[
-    Path | None, typer.Option("--resume", metavar="RUN", help="Go on with the run in this directory.")
+    Path | None, typer.Option("--resume", metavar="RUN", help="Resume or extend the run in this directory.")
 ]
 
 
@@ -89,37 +90,37 @@ def train(
       cnncli train --resume runs/lenet5-20260131-120000
     """
     if config is None and resume is None:
-        raise UsageError("name a config to train", remedy="cnncli train quickstart trains the bundled first example")
+        raise UsageError("a config is missing", remedy="cnncli train quickstart trains the first bundled example")
     read = _read(config, resume, assignments, name, data_dir)
-    # torch takes seconds to import: by now everything has been said that can be wrong with a config.
-    with torch_uncollected():
+    # Importing torch takes seconds: errors in the config have been reported by now.
+    with garbage_collector_off():
         import torch
 
-        from cnncli.cli.render import training as results
-        from cnncli.cli.render.training import TrainingDisplay, loudness
+        from cnncli.cli.render.training import TrainingDisplay, output_mode, show_dry_run, show_next, show_results
         from cnncli.experiment.setup import prepare
         from cnncli.training.device import keep_freed_memory, resolve_device, useful_threads
-        from cnncli.training.process_group import ALONE
 
-    with one_voice() if are_several() else nullcontext(ALONE) as group:
-        torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
-        display = TrainingDisplay(loudness(quiet=quiet, as_json=as_json) if group.is_first else "quiet")
-        run = _to_go_on_with(resume, read) if resume and group.is_first else None
-        used = group.start(resolve_device(device.value))
-        experiment = prepare(read, data_dir=data_dir, device=used, notify=display.notice, group=group)
-        if dry_run:
-            if group.is_first:
-                results.show_dry_run(experiment)
-            return
-        keep_freed_memory()
-        if not group.is_first:
-            _take_part(experiment, resumed=resume is not None)
-            return
-        data, flags = _data_flag(data_dir), _given_again(device, threads)
-        run = _train(experiment, run, display, out=out, flags=[*data, *flags], profiled=profile)
-        if display.speaks:
-            results.show_results(run.results())
-            results.show_next(run.path, experiment.training.epochs_done, data=data, training=flags)
+    with process_group() as group:
+        display = TrainingDisplay(output_mode(quiet=quiet, as_json=as_json) if group.is_first else "quiet")
+        with show_log(display.notice):
+            torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
+            run = _resumable(resume, read) if resume and group.is_first else None
+            experiment = prepare(
+                read, data_dir=data_dir, device=group.connect(resolve_device(device.value)), group=group
+            )
+            if dry_run:
+                if group.is_first:
+                    show_dry_run(experiment)
+                return
+            keep_freed_memory()
+            if not group.is_first:
+                _train_worker(experiment, resumed=resume is not None)
+                return
+            data_options, options = _data_options(data_dir), _options(device, threads)
+            run = _train(experiment, run, display, out=out, options=[*data_options, *options], profiled=profile)
+        if display.for_people:
+            show_results(run.results())
+            show_next(run.path, experiment.training.epochs_done, data=data_options, training=options)
         elif quiet and not as_json:
             typer.echo(str(run.path))
 
@@ -127,7 +128,7 @@ def train(
 def _read(
     config: str | None, resume: Path | None, assignments: Sequence[str], name: str | None, data_dir: Path
 ) -> Config:
-    """The config as given, else the run's own, with `--name` and `--set` put in."""
+    """The given config or that of the resumed run, changed by `--set` and `--name`."""
     if config is None:
         assert resume is not None
         from cnncli.training.run_directory import RunDirectory
@@ -136,32 +137,32 @@ def _read(
         if not run.resolved.exists():
             raise RunError(f"{resume} ended before its first step", remedy="train again, without --resume")
         config = str(run.resolved)
-    named = [*assignments, *([f"name={json.dumps(name)}"] if name is not None else [])]
-    return read_config(config, data_dir=data_dir, assignments=named)
+    all_assignments = [*assignments, *([f"name={json.dumps(name)}"] if name is not None else [])]
+    return read_config(config, data_dir=data_dir, assignments=all_assignments)
 
 
 def _macs_per_step(read: Config) -> int:
     return inspect_graph(graph_of(read.network, read.name)).macs * read.train.batch_size
 
 
-def _to_go_on_with(resume: Path, read: Config) -> "RunDirectory":
-    """The run in a directory, if it can be resumed with a config."""
-    from cnncli.experiment.resume import check_can_go_on
+def _resumable(resume: Path, read: Config) -> "RunDirectory":
+    """The run directory, after checking that the run can be resumed with the config."""
+    from cnncli.experiment.resume import check_resumable
     from cnncli.training.run_directory import RunDirectory
 
     run = RunDirectory.open(resume)
-    check_can_go_on(read, run)
+    check_resumable(read, run)
     return run
 
 
-def _data_flag(data_dir: Path) -> list[str]:
+def _data_options(data_dir: Path) -> list[str]:
     return ["--data-dir", str(data_dir)] if data_dir != DATA_DIR else []
 
 
-def _given_again(device: Device, threads: int | None) -> list[str]:
-    """The flags that a run has to be given again when it is resumed."""
-    flags = {"--device": (device.value, "auto"), "--threads": (threads, None)}
-    return [str(word) for flag, (given, default) in flags.items() if given != default for word in (flag, given)]
+def _options(device: Device, threads: int | None) -> list[str]:
+    """The options that must be repeated when the run is resumed."""
+    options = {"--device": (device.value, "auto"), "--threads": (threads, None)}
+    return [str(word) for name, (value, default) in options.items() if value != default for word in (name, value)]
 
 
 def _train(
@@ -170,24 +171,23 @@ def _train(
     display: "TrainingDisplay",
     *,
     out: Path,
-    flags: Sequence[str],
+    options: Sequence[str],
     profiled: bool,
 ) -> "RunDirectory":
-    """Train to the end, or until somebody asks to stop; `flags` are what a resumed run has to be given again."""
+    """Train to the end or until a signal; `options` are those that the command to resume must repeat."""
     from cnncli.cli.render.training import show_profile
-    from cnncli.cli.stopping import stop_wish
     from cnncli.experiment.train import train_run
     from cnncli.training.profile import Profile
     from cnncli.training.run_directory import RunDirectory
 
     def announce() -> None:
-        display.notice("stopping after this step, with a checkpoint; once more stops at once")
+        display.notice("stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
 
-    with stop_wish(announce) as stop:
+    with catch_stop_signals(announce) as stop:
         run = resumed or RunDirectory.create(out, experiment.config.name, datetime.now().astimezone())
         profile = Profile(run.trace, experiment.device) if profiled else None
         display.start(experiment, run.path)
-        with display.shown():
+        with display.live():
             for epoch in train_run(
                 experiment,
                 run,
@@ -195,26 +195,24 @@ def _train(
                 resumed=resumed is not None,
                 progress=display.progress,
                 stop=stop,
-                notify=display.notice,
                 profile=profile,
             ):
                 display.epoch(epoch)
-    if profile is not None and display.speaks:
+    if profile is not None and display.for_people:
         show_profile(profile)
     if run.status().state == "interrupted":
-        kind = Terminated if stop.signal == signal.SIGTERM else Interrupted
-        raise kind(
+        error = Terminated if stop.number == signal.SIGTERM else Interrupted
+        command = [*experiment.group.launcher, "train", "--resume", str(run.path), *options]
+        raise error(
             f"stopped at step {experiment.training.step}; the checkpoint is in {run.last}",
-            remedy="go on with: "
-            + shlex.join([*experiment.group.launcher, "train", "--resume", str(run.path), *flags]),
+            remedy=f"resume with: {shlex.join(command)}",
         )
     return run
 
 
-def _take_part(experiment: "Experiment", *, resumed: bool) -> None:
-    """Train together with the process that has the run directory."""
-    from cnncli.cli.stopping import stop_wish
+def _train_worker(experiment: "Experiment", *, resumed: bool) -> None:
+    """Train together with process 0, which has the run directory."""
     from cnncli.experiment.train import train_worker
 
-    with stop_wish(lambda: None) as stop:
+    with catch_stop_signals(lambda: None) as stop:
         train_worker(experiment, resumed=resumed, stop=stop)

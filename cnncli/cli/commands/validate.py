@@ -1,4 +1,4 @@
-"""`cnncli validate`: is the config right?"""
+"""`cnncli validate`: check configs and report all their problems."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from cnncli.cli.render.console import show_error
 from cnncli.config.config import read_config
 from cnncli.errors import CnncliError
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 
 
 def validate(
@@ -18,7 +18,7 @@ def validate(
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
-    """Check configs and report everything that is wrong with them, each with its line.
+    """Check configs and report every problem with its line.
 
     Examples:
 
@@ -27,14 +27,13 @@ def validate(
       cnncli validate configs/*.yaml
     """
     exit_code = 0
-    for config in configs:
+    for name in configs:
         try:
-            read = read_config(config, data_dir=data_dir, assignments=assignments)
+            config = read_config(name, data_dir=data_dir, assignments=assignments)
         except CnncliError as error:
             show_error(error)
             exit_code = error.exit_code
             continue
-        inspection = inspect_graph(graph_of(read.network, read.name))
-        layers, params, macs = len(inspection.rows), inspection.params, inspection.macs
-        typer.echo(f"{config}: ok, {layers} layers, {params:,} parameters, {macs:,} MACs")
+        table = inspect_graph(graph_of(config.network, config.name))
+        typer.echo(f"{name}: ok, {len(table)} layers, {table.params:,} parameters, {table.macs:,} MACs")
     raise typer.Exit(exit_code)

@@ -1,4 +1,4 @@
-"""The consoles, and what goes straight to them: errors and notices."""
+"""The consoles for results and messages; errors and notices."""
 
 import sys
 
@@ -9,28 +9,28 @@ from rich.text import Text
 from cnncli.errors import CnncliError, Interrupted, Terminated
 
 _PIPED_WIDTH = 200
-"""Off a terminal nothing is cut: no layer table is wider than this."""
+"""Width if the output is not a terminal; no layer table is wider."""
 
 
 def out() -> Console:
-    """Where results go."""
+    """The console for results."""
     return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def messages() -> Console:
-    """Where messages and progress go."""
+    """The console for messages and progress, on stderr."""
     return Console(stderr=True, width=None if sys.stderr.isatty() else _PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def show_error(error: CnncliError) -> None:
-    """Print what is wrong and what to do about it on stderr."""
+    """Print an error and its remedy on stderr."""
     console = messages()
-    asked_for = isinstance(error, Interrupted | Terminated)
-    console.print(("" if asked_for else "[bold red]error:[/] ") + escape(error.message), soft_wrap=True)
+    requested = isinstance(error, Interrupted | Terminated)
+    console.print(("" if requested else "[bold red]error:[/] ") + escape(error.message), soft_wrap=True)
     if error.remedy:
         console.print(Text(error.remedy, style="cyan"), soft_wrap=True)
 
 
 def show_notice(text: str) -> None:
-    """Print what a reader should know, but did not ask for, on stderr."""
+    """Print a message on stderr."""
     messages().print(Text(text), soft_wrap=True)

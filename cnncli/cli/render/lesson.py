@@ -26,11 +26,11 @@ from cnncli.lessons.page import (
     Formula,
     Grid,
     Heading,
+    Heatmap,
     LetterMap,
+    Operator,
     Page,
-    Picture,
-    Prose,
-    Sign,
+    Paragraph,
     Step,
     Table,
     TryNext,
@@ -42,13 +42,13 @@ _LETTERS = ("cyan", "yellow", "green", "magenta", "blue", "red")
 
 def draw_figures(figures: Figures, medium: Medium) -> list[Text]:
     """Figures side by side as far as they fit, the others below."""
-    drawn = [[Text(part.text)] if isinstance(part, Sign) else draw_figure(part, medium) for part in figures.parts]
+    drawn = [[Text(part.text)] if isinstance(part, Operator) else draw_figure(part, medium) for part in figures.parts]
     rows: list[list[list[Text]]] = [[]]
     used = 0
     for part, lines in zip(figures.parts, drawn, strict=True):
         width = width_of(lines) + GAP
         # A sign that would end a row begins the next one.
-        if rows[-1] and used + width - GAP > medium.width - (4 if isinstance(part, Sign) else 0):
+        if rows[-1] and used + width - GAP > medium.width - (4 if isinstance(part, Operator) else 0):
             rows.append([])
             used = 0
         rows[-1].append(lines)
@@ -56,14 +56,14 @@ def draw_figures(figures: Figures, medium: Medium) -> list[Text]:
     return [line for i, row in enumerate(rows) for line in ([Text()] if i else []) + beside(row)]
 
 
-def draw_figure(part: Grid | Picture | LetterMap, medium: Medium) -> list[Text]:
+def draw_figure(part: Grid | Heatmap | LetterMap, medium: Medium) -> list[Text]:
     """One figure under its title."""
     match part:
         case Grid():
             lines = _grid(part)
         case LetterMap():
             lines = [_letters(row) for row in part.rows]
-        case Picture():
+        case Heatmap():
             lines = _picture(part, medium)
     return ([Text(part.title, style=TITLE)] if part.title else []) + lines
 
@@ -93,7 +93,7 @@ def _letters(row: str) -> Text:
     return line
 
 
-def _picture(picture: Picture, medium: Medium) -> list[Text]:
+def _picture(picture: Heatmap, medium: Medium) -> list[Text]:
     """Shades, with a mark above every column and before every row of the box, if there is one."""
     boxed = picture.rows is not None and picture.columns is not None
     room = medium.width - (2 if boxed else 0)
@@ -182,7 +182,7 @@ def _gap(before: Block | None, block: Block) -> list[Text]:
 def block_lines(block: Block, medium: Medium) -> list[Text]:
     """The lines of one block."""
     match block:
-        case Prose():
+        case Paragraph():
             return [Text(line) for line in textwrap.wrap(block.text, medium.width, break_on_hyphens=False)]
         case Heading():
             return [Text(block.text, style="bold cyan"), Text("-" * len(block.text), style="cyan")]
@@ -238,7 +238,7 @@ def _table(table: Table, width: int) -> list[Text]:
     for name, *others in rows:
         cells = [_cut(name, widths[0])]
         for i, cell in enumerate(others, 1):
-            cells.append(cell.ljust(widths[i]) if i in table.words else cell.rjust(widths[i]))
+            cells.append(cell.ljust(widths[i]) if i in table.text_columns else cell.rjust(widths[i]))
         lines.append(" " * _INDENT + (" " * gap).join(cells).rstrip())
     return [Text(line, style="" if i else "bold") for i, line in enumerate(lines)]
 

@@ -1,4 +1,4 @@
-"""Where the time of a training went, as tables."""
+"""What `cnncli train` prints: progress, results, the next commands and the profile."""
 
 import json
 import shlex
@@ -18,39 +18,39 @@ from rich.table import Table
 from rich.text import Text
 
 from cnncli.cli.render.console import messages, out
-from cnncli.cli.render.table import show_layers
+from cnncli.cli.render.table import show_table
 from cnncli.experiment.setup import Experiment
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.rows import inspect_graph
+from cnncli.inspection.table import inspect_graph
 from cnncli.training.loop import Epoch
 from cnncli.training.profile import Profile
 from cnncli.training.progress import Progress, Reading
 
-Loudness = Literal["live", "plain", "json", "quiet"]
+OutputMode = Literal["live", "plain", "json", "quiet"]
 
 _REFRESHES_PER_SECOND = 8
 
 
 class TrainingDisplay:
-    """Shows epochs as they end and, on a terminal, the one under way.
+    """Shows each epoch when it ends and, on a terminal, a live line for the current one.
 
-    The live line is drawn by a thread of its own that polls `progress`; training never waits for it.
+    A thread draws the live line from `progress`; the training never waits for it.
     """
 
-    def __init__(self, loudness: Loudness) -> None:
+    def __init__(self, mode: OutputMode) -> None:
         self.progress = Progress()
-        self._loudness = loudness
+        self._mode = mode
         self._console = messages()
 
     @property
-    def speaks(self) -> bool:
-        """Whether people read along."""
-        return self._loudness in ("live", "plain")
+    def for_people(self) -> bool:
+        """Whether the output is meant for people."""
+        return self._mode in ("live", "plain")
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
-        """While the training goes on."""
-        if self._loudness != "live":
+    def live(self) -> Iterator[None]:
+        """Show the live line, if there is one."""
+        if self._mode != "live":
             yield
             return
         with Live(
@@ -62,36 +62,36 @@ class TrainingDisplay:
             yield
 
     def start(self, experiment: Experiment, run: Path) -> None:
-        """Say what is trained, on what, and where it is written."""
+        """Show what is trained, on which data and device, and the run directory."""
         config = experiment.config
         inspection = inspect_graph(graph_of(config.network, config.name))
         validation = experiment.validation
-        held_out = "" if validation is None else f", {validation.image_count:,} for validation"
+        held_out = "" if validation is None else f", {validation.image_count:,} validation"
         self.notice(
             f"{config.name}: {len(inspection.rows)} layers, "
             f"{inspection.params:,} parameters, {inspection.macs:,} MACs\n"
-            f"{config.data.name}: {experiment.train.image_count:,} images to learn from{held_out}, "
-            f"{experiment.test.image_count:,} for the test\n"
+            f"{config.data.name}: {experiment.train.image_count:,} training{held_out} "
+            f"and {experiment.test.image_count:,} test images\n"
             f"{_where(experiment)}: {_count(config.train.epochs, 'epoch')} of "
             f"{_count(len(experiment.train), 'step')}, run in {run}\n"
             f"{_header()}"
         )
 
     def epoch(self, epoch: Epoch) -> None:
-        """Show that an epoch has ended."""
-        if self._loudness == "json":
+        """Show an epoch."""
+        if self._mode == "json":
             typer.echo(json.dumps(epoch.as_record()))
-        elif self.speaks:
+        elif self.for_people:
             self.notice(_epoch_line(epoch, self.progress.read().epochs))
 
     def notice(self, text: str) -> None:
         """Show a message above the live line."""
-        if self.speaks:
+        if self.for_people:
             self._console.print(Text(text), soft_wrap=True)
 
 
-def loudness(*, quiet: bool, as_json: bool) -> Loudness:
-    """How to show a training, given the flags and whether anybody watches."""
+def output_mode(*, quiet: bool, as_json: bool) -> OutputMode:
+    """How to show a training: as the options say, else live on a terminal."""
     if as_json:
         return "json"
     if quiet:
@@ -100,25 +100,25 @@ def loudness(*, quiet: bool, as_json: bool) -> Loudness:
 
 
 def _where(experiment: Experiment) -> str:
-    """The kind of device, and on how many processes, if several."""
+    """The type of device, and the number of processes if there are several."""
     processes = experiment.group.size
     return experiment.device.type + (f" in {processes} processes" if processes > 1 else "")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 _COLUMNS = ("epoch", "train loss", "accuracy", "val loss", "accuracy", "images/s", "seconds")
 
 
 def _header() -> str:
-    """The line above the epochs."""
+    """The heading of the epochs."""
     return "  ".join(f"{column:>8}" for column in _COLUMNS)
 
 
 def _epoch_line(epoch: Epoch, epochs: int) -> str:
-    """The numbers of an epoch under their headings, 77 columns wide with the usual numbers of digits."""
+    """The line of an epoch, 77 columns wide with usual numbers."""
     validation = epoch.validation
     cells = (
         f"{epoch.number}/{epochs}",
@@ -134,14 +134,15 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
 
 
 def _live_line(reading: Reading, console: Console) -> Group | Table:
-    """One line as wide as the terminal; what does not fit is left out from the end."""
+    """The current epoch in one line; cells that do not fit the terminal are left out from the end."""
     if not reading.steps:
         return Group()
+    score = reading.score
     cells = [
         f"epoch {reading.epoch}/{reading.epochs}",
         f"step {reading.step}/{reading.steps}",
-        "" if isnan(reading.loss) else f"loss {reading.loss:.3f}",
-        "" if isnan(reading.accuracy) else f"accuracy {reading.accuracy:.1%}",
+        "" if isnan(score.loss) else f"loss {score.loss:.3f}",
+        "" if isnan(score.accuracy) else f"accuracy {score.accuracy:.1%}",
         f"{reading.images_per_second:,.0f} img/s" if reading.images_per_second else "",
         _time_left(reading),
     ]
@@ -160,7 +161,7 @@ def _live_line(reading: Reading, console: Console) -> Group | Table:
 
 
 def _time_left(reading: Reading) -> str:
-    """An estimate for all epochs to come, without their validation."""
+    """An estimate for all remaining epochs, without validation."""
     if not reading.seconds_per_step:
         return ""
     steps = reading.steps - reading.step + (reading.epochs - reading.epoch) * reading.steps
@@ -169,9 +170,9 @@ def _time_left(reading: Reading) -> str:
 
 
 def show_dry_run(experiment: Experiment) -> None:
-    """The layers, and what a training would do."""
+    """Print the layers, and what a training would do."""
     config = experiment.config
-    show_layers(inspect_graph(graph_of(config.network, config.name)))
+    show_table(inspect_graph(graph_of(config.network, config.name)))
     out().print(
         Text(
             f"would train on {experiment.device.type}: "
@@ -183,7 +184,7 @@ def show_dry_run(experiment: Experiment) -> None:
 
 
 def show_results(results: Mapping[str, Any]) -> None:
-    """Loss and accuracy of every part of the data, per class too.
+    """Print loss and accuracy of every split, and the accuracy of each class.
 
     Args:
         results: as in results.json.
@@ -202,25 +203,25 @@ def show_results(results: Mapping[str, Any]) -> None:
     out().print(table)
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.2%}"
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{fraction:.2%}"
 
 
 def show_next(run: Path, epochs: int, *, data: Sequence[str], training: Sequence[str]) -> None:
-    """The commands that come next.
+    """Print the commands to use next.
 
     Args:
-        run: its directory.
+        run: the run directory.
         epochs: how many it has.
-        data: the flags that say where the data are, which have to be given again.
-        training: the other flags that a training has to be given again.
+        data: the option of the data directory, which must be repeated.
+        training: the other options that a training must repeat.
     """
-    longer = ["--set", f"train.epochs={2 * epochs}"]
+    extended = ["--set", f"train.epochs={2 * epochs}"]
     commands = [
-        ["board", str(run.parent)],
+        ["tensorboard", str(run.parent)],
         ["show", str(run), *data],
         ["report", str(run), *data],
-        ["train", "--resume", str(run), *longer, *data, *training],
+        ["train", "--resume", str(run), *extended, *data, *training],
     ]
     out().print(Text("next:\n" + "\n".join(f"  {shlex.join(['cnncli', *each])}" for each in commands)), soft_wrap=True)
 
@@ -229,19 +230,19 @@ _SHOWN_OPERATORS = 10
 
 
 def show_profile(profile: Profile) -> None:
-    """The parts of the training, and the operators of the steps that were traced."""
+    """Print the parts of the training, and the operators of the traced steps."""
     parts = profile.parts()
-    whole = sum(part.seconds for part in parts)
+    total = sum(part.seconds for part in parts)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("where the time went", "seconds", "share", "times", "ms each"):
-        table.add_column(heading, justify="left" if heading.startswith("where") else "right")
+    for heading in ("part", "seconds", "share", "times", "ms each"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
     for part in parts:
         each = f"{1000 * part.seconds / part.times:,.2f}" if part.times else ""
         times = f"{part.times:,}" if part.times else ""
-        table.add_row(part.name, f"{part.seconds:,.2f}", f"{part.seconds / whole:.1%}", times, each)
+        table.add_row(part.name, f"{part.seconds:,.2f}", f"{part.seconds / total:.1%}", times, each)
     out().print(table)
     if not profile.operators:
-        out().print(Text("no trace: the training had too few steps"))
+        out().print(Text("no trace: the training has too few steps"))
         return
     traced = sum(operator.seconds for operator in profile.operators)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -255,4 +256,4 @@ def show_profile(profile: Profile) -> None:
             f"{operator.seconds / traced:.1%}" if traced else "",
         )
     out().print(table)
-    out().print(Text(f"trace: {profile.path}, to be opened at https://ui.perfetto.dev"), soft_wrap=True)
+    out().print(Text(f"trace: {profile.path} (open it at https://ui.perfetto.dev)"), soft_wrap=True)

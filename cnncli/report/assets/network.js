@@ -1,233 +1,306 @@
-// The drawing of the network: the input and every layer as grids of units, and what a chosen unit sees of them.
+// The network: the input and every layer as grids of units, with the receptive field of the selected unit.
 
-const SIDE = 112; // px that a grid takes at most, unless its cells would be less than one
+import { ColorScale } from "./color.js";
+import { ARROW_KEYS, h, section } from "./dom.js";
+import { FeatureMaps } from "./feature-maps.js";
+import { Grid } from "./grid.js";
+import { formatPercent } from "./numbers.js";
+import { ReceptiveFields, withPadding } from "./receptive-fields.js";
+import { UnitReadout } from "./unit-readout.js";
+
+const LAYER_SIDE = 112; // px that a grid takes at most, unless its cells would be less than one
 const INPUT_SIDE = 280;
-const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+const PROBE_SIDE = 28;
+const MAX_CELL = 16;
+const TOP_CLASSES = 3;
 
-class Drawing {
-  constructor(data) {
-    const { network } = data;
-    Object.assign(this, { network, classes: data.classes, colors: data.colors });
-    this.fields = new Fields(network);
-    this.maps = data.maps ? new Maps(data.maps, this.fields.shapes, data.colors) : null;
+/** A layer's name within its block, with its path where several are numbered. */
+const shortName = (name) => name.match(/(path\d+\.)?[^.]+$/)[0];
+
+const clamp = (value, count) => Math.min(count - 1, Math.max(0, value));
+
+class NetworkView {
+  constructor({ network, classes, colors, feature_maps: featureMaps }) {
+    Object.assign(this, { network, classes, colors });
+    this.receptiveFields = new ReceptiveFields(network);
+    this.featureMaps = featureMaps ? new FeatureMaps(featureMaps, this.receptiveFields.shapes) : null;
     this.probe = 0;
-    this.kept = null; // chosen by click, tap or keyboard
+    this.selected = null; // by click, tap or keyboard
     this.hovered = null; // under the mouse
-    this.answers = h("ol", { class: "answers", "aria-label": "the likeliest classes" });
+    this.topClasses = h("ol", { class: "top-classes", "aria-label": "most probable classes" });
     this.cards = new Map();
-    for (const name of this.fields.shapes.keys()) this.cards.set(name, this.card(name));
-    this.element = this.lay();
+    for (const name of this.receptiveFields.shapes.keys()) this.cards.set(name, this.card(name));
+    this.readout = new UnitReadout(this);
+    this.element = h("div", { class: "network" }, this.panel(), this.flow(network.arrangement));
     this.paint();
     this.show();
   }
 
-  // Putting it together
+  // Layout
 
-  lay() {
-    const flow = h("div", { class: "flow" }, this.network.arrangement.map((item) => this.place(item)));
-    this.reading = new Reading(this);
-    const watch = h("div", { class: "watch" }, this.probeChoice(),
-      h("div", { class: "watched" }, this.cards.get("input").element, this.reading.element));
-    return h("div", { class: "network" }, watch, flow);
+  /** What stays in sight: the choice of image, the input, and the selected unit as text. */
+  panel() {
+    const input = h("div", { class: "input-and-readout" }, this.cards.get("input").element, this.readout.element);
+    return h("div", { class: "panel" }, this.probeChoice(), input);
   }
 
-  /** An item of the arrangement: a layer, or paths side by side with the layer that joins them. */
+  flow(items) {
+    return h(
+      "div",
+      { class: "flow" },
+      items.map((item) => this.place(item)),
+    );
+  }
+
+  /** An item of the arrangement: a layer, or parallel paths with the layer that joins them. */
   place(item) {
     if (typeof item === "string") return this.cards.get(item).element;
     const block = item.join.includes(".") ? item.join.replace(/\.[^.]*$/, "") : null;
-    const paths = item.paths.map((path) => h("div", { class: "flow path" },
-      path.length ? path.map((each) => this.place(each)) : h("span", { class: "identity" }, "identity")));
-    return h("div", { class: "fork", role: "group", "aria-label": block },
+    const paths = item.paths.map((path) =>
+      path.length ? this.flow(path) : h("span", { class: "identity" }, "identity"),
+    );
+    return h(
+      "div",
+      { class: "fork", role: "group", "aria-label": block },
       block ? h("span", { class: "block" }, block) : null,
-      h("div", { class: "joined" }, h("div", { class: "paths" }, paths), this.cards.get(item.join).element));
+      h("div", { class: "joined" }, h("div", { class: "paths" }, paths), this.cards.get(item.join).element),
+    );
   }
 
   probeChoice() {
-    if (!this.maps) return null;
-    const choices = this.maps.probes.map((probe, i) => {
-      const [, height, width] = this.network.input;
-      const cell = Math.max(1, Math.round(28 / width));
-      const picture = new Grid({ size: [height, width], margin: 0, cell, label: "" });
-      picture.paint((row, column) => this.maps.color(i, row, column));
-      const radio = h("input", { type: "radio", name: "probe", value: i, checked: i === 0,
-        "aria-label": `test image ${probe.number}, class ${this.classes[probe.label]}`,
-        onchange: () => { this.probe = i; this.paint(); this.show(); } });
-      return h("label", { class: "probe" }, radio, picture.values);
+    if (!this.featureMaps) return null;
+    const [, height, width] = this.network.input;
+    const cell = Math.max(1, Math.round(PROBE_SIDE / width));
+    const choices = this.featureMaps.probes.map((probe, i) => {
+      const grid = new Grid({ size: [height, width], margin: 0, cell, label: "" });
+      grid.paint((row, column) => this.featureMaps.color(i, row, column));
+      const label = `test image ${probe.index}, class ${this.classes[probe.label]}`;
+      const radio = h("input", {
+        type: "radio",
+        name: "probe",
+        value: i,
+        checked: i === 0,
+        "aria-label": label,
+        onchange: () => this.chooseProbe(i),
+      });
+      return h("label", { class: "probe" }, radio, grid.values);
     });
     return h("fieldset", { class: "probes" }, h("legend", {}, "Image"), h("div", { class: "choices" }, choices));
   }
 
-  /** The grid of a layer with its name, its channel and its scale. */
+  /** The grid of a layer with its name, channel and color scale. */
   card(name) {
-    const shape = this.fields.shapes.get(name);
-    const layer = this.fields.layers.get(name);
-    const positions = this.fields.hasPositions(name);
-    const across = Math.ceil(Math.sqrt(shape[0]));
-    const size = positions ? shape.slice(1) : [Math.ceil(shape[0] / across), across];
-    const most = name === "input" ? INPUT_SIDE : SIDE;
-    const margin = positions ? this.margin(name, size) : 0;
-    const cell = Math.max(1, Math.min(16, Math.floor(most / (Math.max(...size) + 2 * margin))));
-    const written = shape.join("x");
-    const label = positions
-      ? `${name}: ${size[0]} by ${size[1]} units. Arrow keys choose one, page keys the channel.`
-      : `${name}: ${shape[0]} features without positions, one unit.`;
-    const grid = new Grid({ size, margin, cell, label });
-    const card = { name, grid, positions, across, channel: 0, cursor: positions ? size.map((n) => n >> 1) : [0, 0] };
-    card.chosen = (cell) => ({ layer: name, unit: positions ? cell : [0, 0], cell });
-    card.scale = h("p", { class: "scale" });
-    card.channelText = h("span");
-    const turn = (by) => h("button", { type: "button", tabindex: "-1", class: "turn",
-      "aria-label": `${name}: channel ${by < 0 ? "before" : "after"}`, onclick: () => this.turn(name, by) },
-    by < 0 ? "‹" : "›");
-    const channels = this.maps && name !== "input" && positions && this.maps.channels(name) > 0;
-    card.element = h("figure", { class: "card", "data-layer": name },
-      h("figcaption", {}, h("b", {}, shortName(name)), " ",
-        h("span", { class: "kind" }, layer && !name.includes(layer.type) ? `${layer.type} ` : "", written)),
-      grid.element,
-      channels ? h("p", { class: "channel" }, turn(-1), card.channelText, turn(1)) : null, card.scale,
-      name === this.network.layers.at(-1).name ? this.answers : null);
+    const shape = this.receptiveFields.shapes.get(name);
+    const hasPositions = this.receptiveFields.hasPositions(name);
+    const columns = Math.ceil(Math.sqrt(shape[0]));
+    const size = hasPositions ? shape.slice(1) : [Math.ceil(shape[0] / columns), columns];
+    const margin = hasPositions ? this.margin(name, size) : 0;
+    const side = name === "input" ? INPUT_SIDE : LAYER_SIDE;
+    const cell = Math.max(1, Math.min(MAX_CELL, Math.floor(side / (Math.max(...size) + 2 * margin))));
+    const label = hasPositions
+      ? `${name}: ${size[0]} by ${size[1]} units. Arrow keys select a unit, page keys the channel.`
+      : `${name}: ${shape[0]} features without positions, selected as one.`;
+    const card = {
+      name,
+      hasPositions,
+      grid: new Grid({ size, margin, cell, label }),
+      channel: 0,
+      cursor: hasPositions ? size.map((count) => count >> 1) : [0, 0],
+      scale: h("p", { class: "scale" }),
+      channelText: h("span"),
+    };
+    const isLast = name === this.network.layers.at(-1).name;
+    card.element = h(
+      "figure",
+      { class: "card", "data-layer": name },
+      this.caption(name, shape),
+      card.grid.element,
+      this.canTurn(card) ? this.channelControl(card) : null,
+      card.scale,
+      isLast ? this.topClasses : null,
+    );
     this.listen(card);
     return card;
   }
 
-  /** Cells around a grid for the padding that fields on it reach into, as far as there is room. */
-  margin(name, [height, width]) {
+  caption(name, shape) {
+    const type = this.receptiveFields.layers.get(name)?.type;
+    const text = type && !name.includes(type) ? `${type} ${shape.join("x")}` : shape.join("x");
+    return h("figcaption", {}, h("b", {}, shortName(name)), " ", h("span", { class: "type" }, text));
+  }
+
+  channelControl(card) {
+    const button = (by, label, sign) =>
+      h(
+        "button",
+        {
+          type: "button",
+          tabindex: "-1",
+          class: "turn",
+          "aria-label": `${card.name}: ${label} channel`,
+          onclick: () => this.turn(card, by),
+        },
+        sign,
+      );
+    return h("p", { class: "channel" }, button(-1, "previous", "‹"), card.channelText, button(1, "next", "›"));
+  }
+
+  /** Cells around a grid for the padding in receptive fields on it, as far as there is room. */
+  margin(name, size) {
     let most = 0;
-    for (const seen of Object.values(this.network.seen)) {
-      for (const [i, number] of (seen[name] ?? []).entries()) {
+    for (const bySource of Object.values(this.network.receptive_fields)) {
+      for (const [i, number] of (bySource[name] ?? []).entries()) {
         const axis = this.network.axes[number];
         for (const unit of [0, axis.runs.length - 1]) {
-          const ends = unclipped(axis, unit);
-          if (ends) most = Math.max(most, -ends[0], ends[1] - [height, width][i] + 1);
+          const ends = withPadding(axis, unit);
+          if (ends) most = Math.max(most, -ends[0], ends[1] - size[i] + 1);
         }
       }
     }
-    return Math.min(most, Math.ceil(Math.max(height, width) / 7));
+    return Math.min(most, Math.ceil(Math.max(...size) / 7));
   }
 
-  // Choosing
+  // Selection
 
   listen(card) {
-    const { grid } = card;
-    const unit = (event) => {
-      const cell = grid.cellAt(event);
-      return cell && card.chosen(cell);
+    const { element } = card.grid;
+    const unitUnder = (event) => {
+      const cell = card.grid.cellAt(event);
+      return cell && this.unitAt(card, cell);
     };
-    grid.element.addEventListener("pointermove", (event) => {
-      if (event.pointerType !== "touch") this.hover(unit(event));
+    element.addEventListener("pointermove", (event) => {
+      if (event.pointerType !== "touch") this.hover(unitUnder(event));
     });
-    grid.element.addEventListener("pointerleave", () => this.hover(null));
-    grid.element.addEventListener("click", (event) => this.keep(unit(event)));
-    grid.element.addEventListener("focus", () => {
-      if (grid.element.matches(":focus-visible")) this.keep(card.chosen(card.cursor));
+    element.addEventListener("pointerleave", () => this.hover(null));
+    element.addEventListener("click", (event) => this.select(unitUnder(event)));
+    element.addEventListener("focus", () => {
+      if (element.matches(":focus-visible")) this.select(this.unitAt(card, card.cursor));
     });
-    grid.element.addEventListener("keydown", (event) => this.key(event, card));
+    element.addEventListener("keydown", (event) => this.handleKey(event, card));
   }
 
-  key(event, card) {
-    const { grid } = card;
-    const [row, column] = card.cursor;
-    const [rows, columns] = [grid.height, grid.width];
-    let to = null;
+  /** The unit of a cell; a layer without positions has a single one. */
+  unitAt(card, cell) {
+    return { layer: card.name, unit: card.hasPositions ? cell : [0, 0], cell };
+  }
+
+  handleKey(event, card) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in ARROWS) to = [row + ARROWS[event.key][0], column + ARROWS[event.key][1]];
-    else if (event.key === "Home") to = event.shiftKey ? [0, 0] : [row, 0];
-    else if (event.key === "End") to = event.shiftKey ? [rows - 1, columns - 1] : [row, columns - 1];
-    else if (event.key === "PageUp" || event.key === "PageDown") this.turn(card.name, event.key === "PageUp" ? -1 : 1);
-    else if (event.key === "Escape") this.keep(null);
+    const [row, column] = card.cursor;
+    const { height, width } = card.grid;
+    let target = null;
+    if (event.key in ARROW_KEYS) target = [row + ARROW_KEYS[event.key][0], column + ARROW_KEYS[event.key][1]];
+    else if (event.key === "Home") target = event.shiftKey ? [0, 0] : [row, 0];
+    else if (event.key === "End") target = event.shiftKey ? [height - 1, width - 1] : [row, width - 1];
+    else if (event.key === "PageUp") this.turn(card, -1);
+    else if (event.key === "PageDown") this.turn(card, 1);
+    else if (event.key === "Escape") this.select(null);
     else return;
     event.preventDefault();
-    if (to) {
-      const within = (value, count) => Math.min(count - 1, Math.max(0, value));
-      this.keep(card.chosen([within(to[0], rows), within(to[1], columns)]));
-      grid.element.scrollIntoView({ block: "nearest" });
-    }
+    if (!target) return;
+    this.select(this.unitAt(card, [clamp(target[0], height), clamp(target[1], width)]));
+    card.grid.element.scrollIntoView({ block: "nearest" });
   }
 
   hover(unit) {
-    const same = (a, b) => a === b || (a && b && a.layer === b.layer && String(a.cell) === String(b.cell));
-    if (same(unit, this.hovered)) return;
+    const key = (each) => each && `${each.layer} ${each.cell}`;
+    if (key(unit) === key(this.hovered)) return;
     this.hovered = unit;
     this.show();
   }
 
-  keep(unit) {
-    this.kept = unit;
+  select(unit) {
+    this.selected = unit;
     this.hovered = null;
     if (unit) this.cards.get(unit.layer).cursor = unit.cell;
     this.show();
   }
 
-  turn(name, by) {
-    if (!this.maps || name === "input" || !this.fields.hasPositions(name)) return;
-    const channels = this.maps.channels(name);
-    if (!channels) return;
-    const card = this.cards.get(name);
+  canTurn({ name, hasPositions }) {
+    return Boolean(this.featureMaps) && name !== "input" && hasPositions && this.featureMaps.channels(name) > 0;
+  }
+
+  turn(card, by) {
+    if (!this.canTurn(card)) return;
+    const channels = this.featureMaps.channels(card.name);
     card.channel = (card.channel + by + channels) % channels;
     this.paintCard(card);
     this.show();
   }
 
-  // Showing
+  chooseProbe(probe) {
+    this.probe = probe;
+    this.paint();
+    this.show();
+  }
 
+  // Drawing
+
+  /** Draw the values of all layers. */
   paint() {
     for (const card of this.cards.values()) this.paintCard(card);
-    if (!this.maps) return;
-    const answers = this.maps.probes[this.probe].probabilities.map((share, i) => [share, this.classes[i]]);
-    const likeliest = answers.sort(([a], [b]) => b - a).slice(0, 3);
-    const item = ([share, name]) => h("li", {}, h("b", {}, name), ` ${percent(share)}`);
-    this.answers.replaceChildren(...likeliest.map(item));
+    if (!this.featureMaps) return;
+    const answers = this.featureMaps.probes[this.probe].probabilities.map((share, i) => [share, this.classes[i]]);
+    const top = answers.sort(([a], [b]) => b - a).slice(0, TOP_CLASSES);
+    const item = ([share, name]) => h("li", {}, h("b", {}, name), ` ${formatPercent(share)}`);
+    this.topClasses.replaceChildren(...top.map(item));
   }
 
   paintCard(card) {
     const { name, grid } = card;
-    if (!this.maps) return grid.paint(null);
-    if (name === "input") return grid.paint((row, column) => this.maps.color(this.probe, row, column));
-    const values = this.maps.of(name, this.probe);
+    if (!this.featureMaps) return grid.paint(null);
+    if (name === "input") return grid.paint((row, column) => this.featureMaps.color(this.probe, row, column));
+    const values = this.featureMaps.values(name, this.probe);
     if (!values.length) return grid.paint(null);
-    const scale = new Scale(values, this.colors);
+    const scale = new ColorScale(values, this.colors);
     card.scale.replaceChildren(...scale.legend());
-    if (!card.positions) {
-      return grid.paint((row, column) => {
-        const place = row * card.across + column;
-        return place < values.length ? scale.color(values[place]) : null;
-      });
-    }
-    const first = card.channel * grid.height * grid.width;
-    card.channelText.textContent = `channel ${card.channel}/${this.maps.layers[name].of}`;
-    return grid.paint((row, column) => scale.color(values[first + row * grid.width + column]));
+    const first = card.hasPositions ? card.channel * grid.height * grid.width : 0;
+    if (card.hasPositions) card.channelText.textContent = `channel ${card.channel}/${this.featureMaps.layers[name].of}`;
+    return grid.paint((row, column) => {
+      const position = first + row * grid.width + column;
+      return position < values.length ? scale.color(values[position]) : null; // the last row of features may be shorter
+    });
   }
 
+  /** Highlight what belongs to the selected or hovered unit, and describe it. */
   show() {
-    const chosen = this.hovered ?? this.kept;
-    const pixel = chosen?.layer === "input";
-    const lit = new Map();
+    const selected = this.hovered ?? this.selected;
+    const regions = new Map();
     for (const [name, card] of this.cards) {
-      if (!chosen) card.grid.clear();
-      else if (name === chosen.layer) card.grid.choose(chosen.cell);
-      else {
-        const seen = pixel ? this.fields.seers(name, "input", chosen.unit)
-          : this.fields.seen(chosen.layer, chosen.unit, name);
-        if (seen) lit.set(name, seen);
-        card.grid.show(seen && !card.positions ? wholeOf(card.grid) : seen, pixel ? "seer" : "field");
-      }
-      card.element.classList.toggle("chosen", name === chosen?.layer);
+      card.element.classList.toggle("selected", name === selected?.layer);
+      if (!selected) card.grid.clear();
+      else if (name === selected.layer) card.grid.select(selected.cell);
+      else this.highlight(card, selected, regions);
     }
-    this.reading.say(chosen, lit);
+    this.readout.update(selected, regions);
+  }
+
+  /** Highlight the receptive field of the selected unit in a layer, or the units that depend on the selected pixel. */
+  highlight(card, { layer, unit }, regions) {
+    const isInput = layer === "input";
+    const region = isInput
+      ? this.receptiveFields.dependentUnits(card.name, layer, unit)
+      : this.receptiveFields.receptiveField(layer, unit, card.name);
+    if (!region) {
+      card.grid.dim();
+      return;
+    }
+    regions.set(card.name, region);
+    const { height, width } = card.grid;
+    const whole = { rows: [0, height - 1], columns: [0, width - 1], padded: null };
+    card.grid.highlight(card.hasPositions ? region : whole, isInput ? "dependent" : "receptive-field");
   }
 }
 
-/** A layer's name in its block; of several paths that are numbered, with its path. */
-const shortName = (name) => name.match(/(path\d+\.)?[^.]+$/)[0];
-
-/** All of a grid. */
-const wholeOf = (grid) => ({ rows: [0, grid.height - 1], columns: [0, grid.width - 1], padded: null });
-
-function networkSection(data) {
-  const drawing = new Drawing(data);
-  window.addEventListener("themechange", () => { drawing.paint(); drawing.show(); });
-  const unseen = data.untested ? ` Without the maps of a test image: ${data.untested}.` : "";
-  return section("network", "What each unit sees",
-    "Exact receptive fields, computed from the windows of the layers and not from an image: " +
-    `of a unit in orange, hatched where it is padding.${unseen}`, drawing.element);
+export function networkSection(data) {
+  const view = new NetworkView(data);
+  window.addEventListener("themechange", () => {
+    view.paint();
+    view.show();
+  });
+  const without = data.unavailable ? ` Without feature maps: ${data.unavailable}.` : "";
+  const intro =
+    "Exact receptive fields, computed from the layers alone and not measured on an image. " +
+    `The receptive field of the selected unit is orange, and hatched where it covers padding.${without}`;
+  return section("network", "Receptive fields", intro, view.element);
 }

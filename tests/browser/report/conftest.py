@@ -1,4 +1,4 @@
-"""Runs with their pages, and a browser that notes what a page asks for and complains of."""
+"""Runs with their reports, and a browser that records requests, console messages and errors."""
 
 import shutil
 import sys
@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from cnncli.cli.app import main
-from cnncli.inspection.rows import Inspection
+from cnncli.inspection.table import LayerTable
 from cnncli.library import inspect
 
 LENET = """\
@@ -48,36 +48,36 @@ log: {images: 0}
 """
 Open = Callable[..., Page]
 
-# Read from a copy: Chromium advises a canvas that is read often to be kept where it is slow to draw.
-LIT = """
+# Reads a copy: reading a canvas often makes Chromium log a performance warning.
+HIGHLIGHTED = """
 ([sizes, channel]) => Object.fromEntries(Object.entries(sizes).map(([layer, [rows, columns]]) => {
-  const place = document.querySelector(`figure[data-layer="${layer}"] .grid`);
-  const light = place.querySelector("canvas.light");
-  const copy = new OffscreenCanvas(light.width, light.height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(light, 0, 0);
-  const margin = Number(place.dataset.margin);
-  const side = light.width / (columns + 2 * margin);
-  const lit = [];
+  const grid = document.querySelector(`figure[data-layer="${layer}"] .grid`);
+  const overlay = grid.querySelector("canvas.overlay");
+  const copy = new OffscreenCanvas(overlay.width, overlay.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(overlay, 0, 0);
+  const margin = Number(grid.dataset.margin);
+  const side = overlay.width / (columns + 2 * margin);
+  const highlighted = [];
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
       const middle = [(column + margin + 0.5) * side, (row + margin + 0.5) * side];
       const color = copy.getImageData(...middle, 1, 1).data;
-      if (color[channel] > color[2 - channel] + 80 && color[3] > 30) lit.push([row, column]);
+      if (color[channel] > color[2 - channel] + 80 && color[3] > 30) highlighted.push([row, column]);
     }
   }
-  return [layer, lit];
+  return [layer, highlighted];
 }))
 """
 ORANGE, BLUE = 0, 2
-"""The channel that is by far the stronger one: of what a unit sees, and of the units that see a pixel."""
+"""The dominant color channel of receptive fields, and of the units that depend on a pixel."""
 
 
-class Drawing:
-    """The drawing of the network on a page, with the inspector's numbers for the same run."""
+class NetworkOnPage:
+    """The network on a page, with the layer table of the same run."""
 
     def __init__(self, page: Page, run: Path) -> None:
         self.page = page
-        self.inspection: Inspection = inspect(run)
+        self.inspection: LayerTable = inspect(run)
         self.sizes: dict[str, tuple[int, int]] = {
             "input": (self.inspection.input_shape[1], self.inspection.input_shape[2])
         }
@@ -91,37 +91,37 @@ class Drawing:
     def margin(self, layer: str) -> int:
         return int(self.grid(layer).get_attribute("data-margin") or 0)
 
-    def lit(self, channel: int = ORANGE) -> dict[str, set[tuple[int, int]]]:
-        """For the input and every layer with positions, the cells whose middle is drawn over in the color."""
-        found = self.page.evaluate(LIT, [self.sizes, channel])
-        return {layer: {(row, column) for row, column in cells} for layer, cells in found.items()}
+    def highlighted(self, channel: int = ORANGE) -> dict[str, set[tuple[int, int]]]:
+        """For the input and every layer with positions, the cells highlighted in the color."""
+        cells_by_layer = self.page.evaluate(HIGHLIGHTED, [self.sizes, channel])
+        return {layer: {(row, column) for row, column in cells} for layer, cells in cells_by_layer.items()}
 
     def point_at(self, layer: str, unit: tuple[int, int]) -> None:
         """Move the mouse to the middle of a unit."""
-        place = self.grid(layer)
-        box = place.bounding_box()
+        grid = self.grid(layer)
+        box = grid.bounding_box()
         assert box is not None
         (rows, columns), margin = self.sizes[layer], self.margin(layer)
         x = box["width"] * (unit[1] + margin + 0.5) / (columns + 2 * margin)
         y = box["height"] * (unit[0] + margin + 0.5) / (rows + 2 * margin)
-        place.hover(position={"x": x, "y": y})
+        grid.hover(position={"x": x, "y": y})
 
 
 @pytest.fixture(scope="session")
-def drawing_of() -> Callable[[Page, Path], Drawing]:
-    return Drawing
+def network_of() -> Callable[[Page, Path], NetworkOnPage]:
+    return NetworkOnPage
 
 
 def cnncli(*arguments: object) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main()
-    assert ended.value.code in (None, 0)
+    assert exit_info.value.code in (None, 0)
 
 
-def reported(folder: Path, config: str) -> Path:
-    """The directory of a run of a config, with its page in it."""
+def run_with_report(folder: Path, config: str) -> Path:
+    """The directory of a run of a config, with its report."""
     (folder / "net.yaml").write_text(config, encoding="utf-8")
     cnncli("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet")
     (run,) = (folder / "runs").iterdir()
@@ -131,12 +131,12 @@ def reported(folder: Path, config: str) -> Path:
 
 @pytest.fixture(scope="session")
 def lenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reported(tmp_path_factory.mktemp("lenet"), LENET)
+    return run_with_report(tmp_path_factory.mktemp("lenet"), LENET)
 
 
 @pytest.fixture(scope="session")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reported(tmp_path_factory.mktemp("odd"), ODD)
+    return run_with_report(tmp_path_factory.mktemp("odd"), ODD)
 
 
 @pytest.fixture(scope="session")
@@ -155,10 +155,10 @@ def begun(lenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
-    """Opens the page of a run. When the test ends, it has asked for nothing and complained of nothing."""
-    asked: list[str] = []
-    said: list[str] = []
-    addresses: list[str] = []
+    """Opens the report of a run; when the test ends, it must have made no request and logged nothing."""
+    requests: list[str] = []
+    messages: list[str] = []
+    urls: list[str] = []
     contexts = []
 
     def open_(run: Path, **options: Any) -> Page:
@@ -166,15 +166,15 @@ def open_page(browser: Browser) -> Iterator[Open]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(30_000)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        addresses.append((run / "report.html").resolve().as_uri())
-        page.goto(addresses[-1])
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        urls.append((run / "report.html").resolve().as_uri())
+        page.goto(urls[-1])
         return page
 
     yield open_
     for context in contexts:
         context.close()
-    assert {address for address in asked if not address.startswith("data:")} == set(addresses)
-    assert said == []
+    assert {address for address in requests if not address.startswith("data:")} == set(urls)
+    assert messages == []

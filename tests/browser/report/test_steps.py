@@ -1,4 +1,4 @@
-"""One slider moves every picture, each to what the training logged at that step."""
+"""The slider shows every picture as it was logged at that step."""
 
 import base64
 import json
@@ -25,9 +25,9 @@ def pixels(content: bytes) -> bytes:
 
 
 def logged(run: Path) -> dict[str, dict[int, bytes]]:
-    """Every picture of the training, as TensorBoard reads them: tag -> step -> pixels."""
+    """Every picture that the training logged, as TensorBoard reads it: tag -> step -> pixels."""
     reader = EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
-    tags = [tag for tag in reader.Tags()["images"] if not tag.startswith("evolution/")]
+    tags = [tag for tag in reader.Tags()["images"] if not tag.startswith("snapshots/")]
     return {tag: {each.step: pixels(each.encoded_image_string) for each in reader.Images(tag)} for tag in tags}
 
 
@@ -48,24 +48,24 @@ def test_the_slider_moves_every_picture(lenet: Path, open_page: Open) -> None:
     assert len(steps) >= 4  # before training, within the first epoch, and at the end
     lines = (lenet / "metrics.jsonl").read_text().splitlines()
     ends = {record["step"]: record["epoch"] for record in map(json.loads, lines)}
-    places = {step: f", after epoch {ends[step]}" if step in ends else "" for step in steps} | {0: ", before training"}
+    epochs = {step: f", after epoch {ends[step]}" if step in ends else "" for step in steps} | {0: ", before training"}
     slider = page.get_by_role("slider", name="Step")
     slider.focus()
     page.keyboard.press("Home")
-    seen: list[dict[str, bytes]] = []
+    earlier: list[dict[str, bytes]] = []
     for step in steps:
         page.wait_for_function("[...document.querySelectorAll('#steps img')].every(i => i.complete)")
         now = shown(page)
         assert now == {tag: written[tag][step] for tag in now}
         assert len(now) == 2 + 4  # kernels, and the maps of one class
-        expect(page.locator("#steps output")).to_have_text(f"step {step:,}{places[step]}")
-        assert all(now[tag] != before[tag] for before in seen for tag in now)
-        seen.append(now)
+        expect(page.locator("#steps output")).to_have_text(f"step {step:,}{epochs[step]}")
+        assert all(now[tag] != before[tag] for before in earlier for tag in now)
+        earlier.append(now)
         page.keyboard.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuetext", f"step {steps[-1]:,}, after epoch 3")
 
 
-def test_the_class_of_the_maps_is_chosen(lenet: Path, open_page: Open) -> None:
+def test_feature_maps_of_another_probe(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     written = logged(lenet)
     last = max(written["kernels/01_conv1"])
@@ -76,7 +76,7 @@ def test_the_class_of_the_maps_is_chosen(lenet: Path, open_page: Open) -> None:
         assert shown(page) == {tag: written[tag][last] for tag in tags}
 
 
-def test_it_plays(lenet: Path, open_page: Open) -> None:
+def test_play(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     page.get_by_role("button", name="Play").click()
     expect(page.locator("#steps output")).to_contain_text("before training")

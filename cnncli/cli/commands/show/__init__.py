@@ -18,8 +18,7 @@ from cnncli.cli.commands.show import (
     patches,
     saliency,
 )
-from cnncli.config.problems import nearest
-from cnncli.errors import UsageError
+from cnncli.errors import UsageError, nearest
 
 
 class _KindOrRun(PanelGroup):

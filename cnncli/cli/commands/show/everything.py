@@ -3,7 +3,6 @@
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption
 from cnncli.cli.commands.show.hang import hang
 from cnncli.cli.commands.show.options import RunArgument, TerminalOption
-from cnncli.cli.render.console import show_notice
 
 
 def everything(
@@ -23,7 +22,7 @@ def everything(
 
     hang(
         run,
-        lambda opened: gallery(opened, notify=show_notice),
+        gallery,
         data_dir=data_dir,
         terminal=terminal,
         as_json=as_json,

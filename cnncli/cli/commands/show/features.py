@@ -3,7 +3,6 @@
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InvertOption, JsonOption
 from cnncli.cli.commands.show.hang import hang
 from cnncli.cli.commands.show.options import ImagesArgument, LayersOption, RunArgument, TerminalOption
-from cnncli.cli.render.console import show_notice
 
 
 def features(
@@ -30,9 +29,7 @@ def features(
 
     hang(
         run,
-        lambda opened: gallery.features(
-            opened, images or gallery.DEFAULT_IMAGES, layers=layers, invert=invert, notify=show_notice
-        ),
+        lambda opened: gallery.features(opened, images or gallery.DEFAULT_IMAGES, layers=layers, invert=invert),
         data_dir=data_dir,
         terminal=terminal,
         as_json=as_json,

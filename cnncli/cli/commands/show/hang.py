@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cnncli.cli.render.console import show_notice
 from cnncli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def hang(
     from cnncli.run import load_run
     from cnncli.views.view import Gallery
 
-    opened = load_run(run, data_dir=data_dir, notify=show_notice)
+    opened = load_run(run, data_dir=data_dir)
     for exhibit, path in waiting_for(Gallery(opened).hang(make(opened))):
         if as_json:
             typer.echo(json.dumps(_record(exhibit, path, opened), allow_nan=False))

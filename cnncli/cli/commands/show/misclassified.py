@@ -7,7 +7,6 @@ import typer
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption
 from cnncli.cli.commands.show.hang import hang
 from cnncli.cli.commands.show.options import RunArgument, TerminalOption
-from cnncli.cli.render.console import show_notice
 
 CountOption = Annotated[int, typer.Option("--count", min=1, metavar="N", help="Images to show, at most.")]
 
@@ -32,7 +31,7 @@ def misclassified(
 
     hang(
         run,
-        lambda opened: gallery.misclassified(opened, count=count, notify=show_notice),
+        lambda opened: gallery.misclassified(opened, count=count),
         data_dir=data_dir,
         terminal=terminal,
         as_json=as_json,

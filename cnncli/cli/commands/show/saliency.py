@@ -7,7 +7,6 @@ import typer
 from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InvertOption, JsonOption
 from cnncli.cli.commands.show.hang import hang
 from cnncli.cli.commands.show.options import ImagesArgument, RunArgument, TerminalOption
-from cnncli.cli.render.console import show_notice
 from cnncli.views.saliency import Method
 
 MethodOption = Annotated[Method, typer.Option("--method", help="Which method.")]
@@ -48,9 +47,7 @@ def saliency(
 
     hang(
         run,
-        lambda opened: gallery.saliency(
-            opened, images, method=method, target=target, layer=layer, invert=invert, notify=show_notice
-        ),
+        lambda opened: gallery.saliency(opened, images, method=method, target=target, layer=layer, invert=invert),
         data_dir=data_dir,
         terminal=terminal,
         as_json=as_json,

@@ -1,0 +1,202 @@
+"""The columns of the layer table, and the text of their cells."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from cnncli.inspection.table import LayerTable, Row
+from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
+
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of the layer table.
+
+    Attributes:
+        heading: its heading.
+        cell: the text of a row.
+        exact: the same with all digits, if `cell` rounds large numbers.
+        total: the text below all rows.
+        numeric: whether it is aligned right and never wrapped.
+        wide: whether only the wide table has it.
+        compared: whether `cnncli diff` compares it.
+    """
+
+    heading: str
+    cell: Callable[[Row], str]
+    exact: Callable[[Row], str] | None = None
+    total: Callable[[LayerTable], str] = lambda table: ""
+    numeric: bool = True
+    wide: bool = False
+    compared: bool = False
+
+    def exact_cell(self, row: Row) -> str:
+        """The text of a row with all digits of its numbers."""
+        return (self.exact or self.cell)(row)
+
+
+def columns(*, wide: bool) -> tuple[Column, ...]:
+    """The columns of the normal or the wide table."""
+    return tuple(column for column in _COLUMNS if wide or not column.wide)
+
+
+def size_in_bytes(number: int | None) -> str:
+    """A number of bytes with its unit, such as `18.4 kB`."""
+    if number is None:
+        return UNKNOWN
+    for unit, power in (("GB", 30), ("MB", 20), ("kB", 10)):
+        if number >= 1 << power:
+            return f"{number / (1 << power):.1f} {unit}"
+    return f"{number} B"
+
+
+def per_axis(values: Iterable[object]) -> str:
+    """One value if the axes agree, else `height x width`, without spaces."""
+    texts = [str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
+
+
+def window_text(windows: tuple[Window, ...]) -> str:
+    """Kernel, stride, padding and dilation; `up2` is a transposed stride, `to 7` an output size.
+
+    `cut 2+0` crops positions at the ends, `picks` gathers them in another order; `1` leaves an axis as it is.
+    """
+    parts = [_window_parts(window) for window in windows]
+    if len({len(part) for part in parts}) > 1:
+        return " x ".join(
+            "1" if window == Sliding(kernel=1) else "/".join(part) for window, part in zip(windows, parts, strict=True)
+        )
+    text = "/".join(per_axis(values) for values in zip(*parts, strict=True))
+    return re.sub(r"x(to|cut|pad) ", "x", text)  # the word stands before the first axis only
+
+
+def _window_parts(window: Window) -> tuple[str, ...]:
+    match window:
+        case Sliding(kernel=1, stride=1, before=before, after=after) if before < 0 or after < 0:
+            return (f"cut {_both_ends(-before, -after)}",)
+        case Sliding():
+            padding = _both_ends(window.before, window.after)
+            return (str(window.kernel), str(window.stride), padding, str(window.dilation))
+        case Transposed():
+            return (str(window.kernel), f"up{window.stride}", str(window.padding), str(window.dilation))
+        case Adaptive() | Resampled():
+            return (f"to {window.units}",)
+        case Padded():
+            return (f"pad {_both_ends(window.before, window.after)}",)
+        case Gathered():
+            reads_all = len(set(window.positions)) == 1 and len(window.positions[0]) > 1
+            return ("all",) if reads_all else ("picks",)
+    return ("",)
+
+
+def _both_ends(before: int, after: int) -> str:
+    return str(before) if before == after else f"{before}+{after}"
+
+
+def format_shape(shape: Iterable[int]) -> str:
+    """A shape in a cell: `16x10x10`."""
+    return "x".join(map(str, shape))
+
+
+def _count(number: int | None) -> str:
+    """A count: exact up to nine characters, then in millions; empty for 0."""
+    return f"{number / 1e6:,.1f}M" if number is not None and number >= 10**7 else _exact_count(number)
+
+
+def _exact_count(number: int | None) -> str:
+    return UNKNOWN if number is None else f"{number:,}" if number else ""
+
+
+def _receptive_field(row: Row) -> str:
+    field = row.receptive_field
+    if field is None:
+        return UNKNOWN
+    if not field.is_global:
+        return per_axis(field.size)
+    return "all" if field.local is None else f"all ({per_axis(field.local)})"
+
+
+def _jump(row: Row) -> str:
+    field = row.receptive_field
+    if field is None:
+        return UNKNOWN
+    return "" if field.jump is None else per_axis(map(rational, field.jump))
+
+
+def rational(value: Fraction) -> str:
+    """`2`, `1/2`, or two decimals if the denominator is large."""
+    return str(value) if value.denominator <= 8 else f"{float(value):.2f}"
+
+
+def _of_unit_0(row: Row, attribute: Literal["start", "center"]) -> str:
+    values = None if row.receptive_field is None else getattr(row.receptive_field, attribute)
+    return "" if values is None else per_axis(f"{float(value):g}" for value in values)
+
+
+def _padding_seen(row: Row) -> str:
+    """Pixels by which the receptive field of unit 0 extends beyond the image."""
+    field = row.receptive_field
+    return "" if field is None or field.start is None else per_axis(max(0, -start) for start in field.start)
+
+
+def _smallest_path(row: Row) -> str:
+    field = row.receptive_field
+    return UNKNOWN if field is None or field.smallest_path is None else per_axis(field.smallest_path)
+
+
+def _trainable(row: Row) -> str:
+    if row.params is None or row.trainable is None:
+        return UNKNOWN
+    return f"{row.trainable:,}/{row.params - row.trainable:,}" if row.params else ""
+
+
+_COLUMNS = (
+    Column(heading="layer", cell=lambda row: row.name, total=lambda _: "total", numeric=False),
+    Column(heading="type", cell=lambda row: row.type, numeric=False, compared=True),
+    Column(heading="k/s/p/d", cell=lambda row: window_text(row.windows), numeric=False, compared=True),
+    Column(
+        heading="output",
+        cell=lambda row: UNKNOWN if row.output_shape is None else format_shape(row.output_shape),
+        compared=True,
+    ),
+    Column(
+        heading="params",
+        cell=lambda row: _count(row.params),
+        exact=lambda row: _exact_count(row.params),
+        total=lambda table: _count(table.params),
+        compared=True,
+    ),
+    Column(
+        heading="MACs",
+        cell=lambda row: _count(row.macs),
+        exact=lambda row: _exact_count(row.macs),
+        total=lambda table: _count(table.macs),
+        compared=True,
+    ),
+    Column(heading="RF", cell=_receptive_field, compared=True),
+    Column(heading="jump", cell=_jump, compared=True),
+    Column(heading="%", cell=lambda row: UNKNOWN if row.coverage is None else f"{100 * float(row.coverage):.1f}"),
+    Column(heading="start", cell=lambda row: _of_unit_0(row, "start"), wide=True),
+    Column(heading="center", cell=lambda row: _of_unit_0(row, "center"), wide=True),
+    Column(heading="padding", cell=_padding_seen, wide=True),
+    Column(heading="smallest", cell=_smallest_path, wide=True),
+    Column(heading="groups", cell=lambda row: str(row.groups) if row.groups > 1 else "", wide=True),
+    Column(heading="activation", cell=lambda row: size_in_bytes(row.activation_bytes), wide=True),
+    Column(
+        heading="FLOPs",
+        cell=lambda row: _count(None if row.macs is None else 2 * row.macs),
+        total=lambda table: _count(2 * table.macs),
+        wide=True,
+    ),
+    Column(
+        heading="trained/frozen",
+        cell=_trainable,
+        total=lambda table: f"{table.trainable:,}/{table.params - table.trainable:,}",
+        wide=True,
+    ),
+    Column(heading="hint", cell=lambda row: ", ".join(dict.fromkeys(hint.name for hint in row.hints)), numeric=False),
+)

@@ -1,0 +1,255 @@
+"""The layer table as text: its columns, aligned lines of plain or styled text, Markdown and HTML.
+
+A line is a list of spans, each a text and the name of a terminal style (`bold`, `dim`, `green` ...).
+"""
+
+import html
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from cnncli.inspection.columns import columns, format_shape, size_in_bytes
+from cnncli.inspection.hints import HINTS, Hint
+from cnncli.inspection.table import LayerTable
+
+INCOMPLETE = "totals leave out layers whose cost is unknown"
+_LEGEND = (
+    "k/s/p/d: kernel, stride, padding, dilation; RF: receptive field in input pixels; all (n): the whole input, n "
+    "without layers that read every position; jump: input pixels from one unit to the next; %: share of the input "
+    "area that one unit spans; MACs: multiply-accumulates for one image, without bias"
+)
+_WIDE_LEGEND = "; FLOPs: 2 x MACs; start, center: of unit 0; padding: pixels by which its RF extends beyond the image"
+_MIN_TEXT_WIDTH = 8
+"""Columns of text are wrapped, but to no fewer characters than this."""
+
+Span = tuple[str, str]
+Line = list[Span]
+
+
+def as_text(table: LayerTable) -> str:
+    """The table, its notes and its hints as plain text, as `cnncli inspect` prints them."""
+    return "\n".join(plain(line) for line in [*table_lines(table), *hint_lines(table)])
+
+
+def plain(line: Line) -> str:
+    """The text of a line without its styles."""
+    return "".join(text for text, _ in line).rstrip()
+
+
+def table_lines(table: LayerTable, *, wide: bool = False, width: int | None = None) -> list[Line]:
+    """The table with memory, notes and legend below it.
+
+    Args:
+        table: the layers.
+        wide: whether to show all columns.
+        width: characters in a line, if lines are to be wrapped.
+    """
+    shown = columns(wide=wide)
+    rows: list[list[Span]] = [[("input", ""), ("", ""), ("", ""), (format_shape(table.input_shape), "")]]
+    for row, (scopes, name) in zip(table, as_tree([row.name for row in table]), strict=True):
+        rows += [[(scope, "dim")] for scope in scopes]
+        rows.append([(name, ""), *((column.cell(row), "") for column in shown[1:])])
+    total = [(column.total(table), "") for column in shown]
+    headings = [column.heading for column in shown]
+    return [
+        [(table.model, "bold")],
+        *align(headings, rows, numeric=[column.numeric for column in shown], footer=total, width=width),
+        *([(line, "")] for line in (*_memory_lines(table), *notes(table))),
+        *([(line, "yellow")] for line in _unknown_lines(table)),
+        [(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")],
+    ]
+
+
+def hint_lines(table: LayerTable) -> list[Line]:
+    """The hints, one paragraph per name; nothing if there are none."""
+    by_name: dict[str, list[Hint]] = {}
+    for hint in sorted(table.hints, key=lambda hint: list(HINTS).index(hint.name)):
+        by_name.setdefault(hint.name, []).append(hint)
+    if not by_name:
+        return []
+    lines: list[Line] = [[("hints", "bold")]]
+    for name, hints in by_name.items():
+        lines.append([(name, "bold cyan"), (f" {_grouped(hints)}", "")])
+        suggestions = dict.fromkeys(hint.consider for hint in hints if hint.consider)
+        lines += [[(f"  consider {suggestion}", "green")] for suggestion in list(suggestions)[:2]]
+    return [*lines, [("docs/hints explains each hint; --ignore NAME hides it", "dim")]]
+
+
+def _grouped(hints: list[Hint]) -> str:
+    """The layers and what the hints say about them, with layers of the same text together."""
+    layers: dict[str, list[str]] = {}
+    for hint in hints:
+        layers.setdefault(hint.says, []).append(hint.layer)
+    parts = [f"{listed(list(dict.fromkeys(names)))}: {says}" for says, names in layers.items()]
+    return "; ".join(parts[:4]) + (f"; and {len(parts) - 4} more layers" if len(parts) > 4 else "")
+
+
+def align(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Span]],
+    *,
+    numeric: Sequence[bool],
+    footer: Sequence[Span] = (),
+    width: int | None = None,
+) -> list[Line]:
+    """Rows of cells as aligned lines under bold headings and a rule.
+
+    Numbers are never wrapped. Text is wrapped if that makes the table fit into `width`; if it does not fit even so,
+    nothing is wrapped.
+
+    Args:
+        headings: of the columns.
+        rows: cells with their styles; a row may end early.
+        numeric: for each column whether it is aligned right and never wrapped.
+        footer: a last row, after a blank line.
+        width: characters in a line.
+    """
+    body = [*rows, footer]
+    widths = [
+        max(len(heading), *(len(row[i][0]) for row in body if i < len(row))) for i, heading in enumerate(headings)
+    ]
+    widths = _fitted(widths, numeric, width)
+    lines = [
+        *_row_lines([(heading, "bold") for heading in headings], widths, numeric),
+        [("─" * (sum(widths) + 2 * (len(widths) - 1)), "")],
+    ]
+    for row in rows:
+        lines += _row_lines(row, widths, numeric)
+    return [*lines, [], *_row_lines(footer, widths, numeric)] if footer else lines
+
+
+def _fitted(widths: list[int], numeric: Sequence[bool], width: int | None) -> list[int]:
+    """Widths with text columns made narrower, the widest first, so that a line fits; unchanged if it cannot."""
+    if width is None:
+        return widths
+    room = width - sum(widths) - 2 * (len(widths) - 1)
+    fitted = list(widths)
+    while room < 0:
+        wide = [i for i, each in enumerate(fitted) if not numeric[i] and each > _MIN_TEXT_WIDTH]
+        if not wide:
+            return widths
+        fitted[max(wide, key=lambda i: fitted[i])] -= 1
+        room += 1
+    return fitted
+
+
+def _row_lines(row: Sequence[Span], widths: Sequence[int], numeric: Sequence[bool]) -> list[Line]:
+    """One row as lines: several if text is wrapped."""
+    wrapped = [
+        [text] if numeric[i] or len(text) <= widths[i] else textwrap.wrap(text, widths[i])
+        for i, (text, _) in enumerate(row)
+    ]
+    lines: list[Line] = []
+    for number in range(max(map(len, wrapped), default=0)):
+        texts = [parts[number] if number < len(parts) else "" for parts in wrapped]
+        spans = [
+            (text.rjust(widths[i]) if numeric[i] else text.ljust(widths[i]), row[i][1]) for i, text in enumerate(texts)
+        ]
+        spans[-1] = (spans[-1][0].rstrip(), spans[-1][1])
+        lines.append([span for i, each in enumerate(spans) for span in ((("  ", ""), each) if i else (each,))])
+    return lines
+
+
+def markdown(table: LayerTable, *, wide: bool = False) -> str:
+    """The table as Markdown, with the notes below it."""
+    shown = columns(wide=wide)
+    lines = [
+        _markdown_row(column.heading for column in shown),
+        _markdown_row("---:" if column.numeric else "---" for column in shown),
+        *(_markdown_row(column.cell(row) for column in shown) for row in table),
+        _markdown_row(column.total(table) for column in shown),
+    ]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes(table))])
+
+
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def as_html(table: LayerTable) -> str:
+    """The table as an HTML fragment, with notes and hints below it."""
+    shown = columns(wide=False)
+
+    def row(cells: Iterable[str], tag: str = "td") -> str:
+        tagged = (
+            f'<{tag} style="text-align: {"right" if column.numeric else "left"}">{html.escape(cell)}</{tag}>'
+            for column, cell in zip(shown, cells, strict=True)
+        )
+        return f"<tr>{''.join(tagged)}</tr>"
+
+    notes_and_hints = [
+        *_memory_lines(table),
+        *notes(table),
+        *_unknown_lines(table),
+        *(plain(line) for line in hint_lines(table)[1:-1]),
+    ]
+    return "\n".join([
+        "<table>",
+        f"<caption>{html.escape(table.model)}, input {format_shape(table.input_shape)}</caption>",
+        f"<thead>{row((column.heading for column in shown), 'th')}</thead>",
+        "<tbody>",
+        *(row(column.cell(each) for column in shown) for each in table),
+        "</tbody>",
+        f"<tfoot>{row((column.total(table) for column in shown), 'th')}</tfoot>",
+        "</table>",
+        f"<ul>{''.join(f'<li>{html.escape(line.strip())}</li>' for line in notes_and_hints)}</ul>",
+    ])  # fmt: skip
+
+
+def notes(table: LayerTable) -> list[str]:
+    """The notes on the model and on its layers; layers with the same note share a line."""
+    layers: dict[str, list[str]] = {}
+    for row in table:
+        for note in row.notes:
+            layers.setdefault(note, []).append(row.name)
+    return [*table.notes, *(f"{listed(names)}: {note}" for note, names in layers.items())]
+
+
+def _memory_lines(table: LayerTable) -> Iterator[str]:
+    memory = table.memory
+    images = "1 image" if memory.batch == 1 else f"{memory.batch} images"
+    yield (
+        f"memory: weights {size_in_bytes(memory.weights)}; activations for {images}: "
+        f"{size_in_bytes(memory.training)} in training, {size_in_bytes(memory.inference)} at the peak of inference"
+    )
+    if not table.complete:
+        yield INCOMPLETE
+
+
+def _unknown_lines(table: LayerTable) -> Iterator[str]:
+    """The reasons why something is unknown, each with the number of later layers it affects."""
+    reasons: dict[str, int] = {}
+    for row in table.unknown:
+        assert row.unknown is not None
+        reasons[row.unknown] = reasons.get(row.unknown, 0) + 1
+    for reason, count in reasons.items():
+        later = f" (also affects {count - 1} later layer{'s' if count > 2 else ''})" if count > 1 else ""
+        yield f"unknown: {reason}{later}"
+
+
+def as_tree(names: Sequence[str]) -> list[tuple[list[str], str]]:
+    """Dotted names as a tree: for each name the scopes that start with it, and its own line, both indented.
+
+    A scope that holds a single name gets no line of its own: `layer1`, ` .0`, `  .conv1`, `  .downsample.0`.
+    """
+    paths = [tuple(name.split(".")) for name in names]
+    result: list[tuple[list[str], str]] = []
+    open_scopes: list[tuple[str, ...]] = []
+    for path, following in zip(paths, [*paths[1:], ()], strict=True):
+        open_scopes = [scope for scope in open_scopes if path[: len(scope)] == scope]
+        scopes = []
+        for depth in range(len(open_scopes[-1]) + 1 if open_scopes else 1, len(path)):
+            if following[:depth] == path[:depth]:
+                scopes.append(_indented(path[:depth], open_scopes))
+                open_scopes.append(path[:depth])
+        result.append((scopes, _indented(path, open_scopes)))
+    return result
+
+
+def _indented(path: tuple[str, ...], scopes: list[tuple[str, ...]]) -> str:
+    rest = ".".join(path[len(scopes[-1]) if scopes else 0 :])
+    return f"{' ' * len(scopes)}{'.' if scopes else ''}{rest}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Up to four names, or the first three and the number of the others."""
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"

@@ -1,0 +1,129 @@
+"""The layer table as published JSON and CSV; keys keep their meaning, more may be added."""
+
+import csv
+import io
+from fractions import Fraction
+from typing import Any
+
+from cnncli.inspection.table import LayerTable, Row
+from cnncli.windows import Sliding, Transposed, Window
+
+JSON_VERSION = 1
+
+
+def as_json(table: LayerTable) -> dict[str, Any]:
+    """A table as the published JSON."""
+    memory = table.memory
+    complete = table.complete
+    return {
+        "version": JSON_VERSION,
+        "model": table.model,
+        "input_shape": list(table.input_shape),
+        "layers": [_row(row) for row in table],
+        "totals": {
+            "params": table.params if complete else None,
+            "trainable": table.trainable if complete else None,
+            "macs": table.macs if complete else None,
+            "flops": 2 * table.macs if complete else None,
+            "memory": {
+                "batch": memory.batch,
+                "weights": memory.weights,
+                "training": memory.training,
+                "inference": memory.inference,
+            },
+        },
+        "notes": list(table.notes),
+        "hints": [
+            {"name": hint.name, "layer": hint.layer, "says": hint.says, "consider": hint.consider}
+            for hint in table.hints
+        ],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "type": row.type,
+        "inputs": list(row.inputs),
+        **_windows(row.windows),
+        "groups": row.groups,
+        "output_shape": None if row.output_shape is None else list(row.output_shape),
+        "params": row.params,
+        "trainable": row.trainable,
+        "macs": row.macs,
+        "flops": None if row.macs is None else 2 * row.macs,
+        "activation_bytes": row.activation_bytes,
+        "receptive_field": _receptive_field(row),
+        "coverage": None if row.coverage is None else float(row.coverage),
+        "unknown": row.unknown,
+        "notes": list(row.notes),
+        "hints": [hint.name for hint in row.hints],
+    }
+
+
+def _receptive_field(row: Row) -> dict[str, Any] | None:
+    field = row.receptive_field
+    if field is None:
+        return None
+    return {
+        "size": list(field.size),
+        "jump": field.jump and [_number(jump) for jump in field.jump],
+        "start": field.start and list(field.start),
+        "end": field.end and list(field.end),
+        "center": field.center and [float(center) for center in field.center],
+        "smallest_path": field.smallest_path and list(field.smallest_path),
+        "largest_path": field.largest_path and list(field.largest_path),
+        "used": field.used and list(field.used),
+        "local": field.local and list(field.local),
+        **({"global": True} if field.is_global else {}),
+    }
+
+
+def _windows(windows: tuple[Window, ...]) -> dict[str, Any]:
+    """Kernel, stride, padding (before and after, if they differ) and dilation per axis; null if an axis has none."""
+    sliding = [window for window in windows if isinstance(window, Sliding | Transposed)]
+    values = {
+        "kernel_size": [window.kernel for window in sliding],
+        "stride": [window.stride for window in sliding],
+        "padding": [_padding(window) for window in sliding],
+        "dilation": [window.dilation for window in sliding],
+    }
+    return values if windows and len(sliding) == len(windows) else dict.fromkeys(values)
+
+
+def _padding(window: Sliding | Transposed) -> int | list[int]:
+    if isinstance(window, Transposed):
+        return window.padding
+    return window.before if window.before == window.after else [window.before, window.after]
+
+
+def _number(value: Fraction) -> int | float:
+    return value.numerator if value.denominator == 1 else float(value)
+
+
+def as_csv(table: LayerTable) -> str:
+    """One line per layer with the keys of the JSON; `receptive_field.size` is `5x5`, and null an empty cell."""
+    rows = [_flat(row) for row in as_json(table)["layers"]]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flat(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        match value:
+            case dict():
+                flat |= _flat(value, f"{prefix}{key}.")
+            case list():
+                separator = "; " if any(isinstance(each, str) for each in value) else "x"
+                flat[prefix + key] = separator.join(
+                    "+".join(map(str, each)) if isinstance(each, list) else str(each) for each in value
+                )
+            case None if key == "receptive_field":
+                pass  # its keys stay empty
+            case _:
+                flat[prefix + key] = "" if value is None else value
+    return flat

@@ -1,0 +1,79 @@
+"""Layers that pass on what they get, at least in inference."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Literal
+
+from cnncli.fields import Fraction01
+from cnncli.layers.base import Description, Layer, Saved, Shape, image
+from cnncli.layers.unit import Trace, Unit, passed_on
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class _Passing(Layer):
+    keeps_channels = True
+    keeps_zero = True
+    saved = Saved.NOTHING
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        return passed_on(inputs[0], unit)
+
+
+class Dropout(_Passing):
+    """`torch.nn.Dropout`: in training, each number is dropped with probability `p`."""
+
+    type: Literal["dropout"] = "dropout"
+    principal = "p"
+
+    p: Fraction01 = 0.5
+
+    def _describe(self, shape: Shape) -> Description:
+        if self.p == 0:
+            return Description(shape=shape, view=True, parts=(self._part(shape, alias=True),))
+        mask = prod(shape)  # a byte each, as on CUDA
+        return Description(shape=shape, view=True, parts=(self._part(shape, saved_bytes=mask),))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Dropout(self.p)
+
+
+class Dropout2d(_Passing):
+    """`torch.nn.Dropout2d`: in training, each whole channel is dropped with probability `p`."""
+
+    type: Literal["dropout2d"] = "dropout2d"
+    principal = "p"
+
+    p: Fraction01 = 0.5
+
+    def _describe(self, shape: Shape) -> Description:
+        image(shape, self)
+        if self.p == 0:
+            return Description(shape=shape, view=True, parts=(self._part(shape, alias=True),))
+        factors = 4 * shape[0]  # one per channel, as float32
+        return Description(shape=shape, view=True, parts=(self._part(shape, saved_bytes=factors),))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Dropout2d(self.p)
+
+
+class Identity(_Passing):
+    """`torch.nn.Identity`: its output is its input."""
+
+    type: Literal["identity"] = "identity"
+
+    def _describe(self, shape: Shape) -> Description:
+        return Description(shape=shape, view=True, parts=(self._part(shape, alias=True),))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Identity()

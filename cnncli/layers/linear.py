@@ -1,0 +1,102 @@
+"""Fully connected layers, and the step to them from maps."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import PrivateAttr
+
+from cnncli.fields import Positive
+from cnncli.layers.activation import ActivationChoice
+from cnncli.layers.base import Description, Layer, Reach, Saved, Shape, image, vector
+from cnncli.layers.norm import NormChoice
+from cnncli.layers.unit import Trace, Unit, passed_on, weighted_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Flatten(Layer):
+    """`torch.nn.Flatten`: (C, H, W) as one vector of C H W numbers."""
+
+    type: Literal["flatten"] = "flatten"
+    saved = Saved.NOTHING
+
+    def _describe(self, shape: Shape) -> Description:
+        channels, height, width = image(shape, self)
+        out = (channels * height * width,)
+        return Description(shape=out, reads=Reach.ALL, view=True, parts=(self._part(out, alias=True),))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Flatten()
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        _, height, width = inputs[0].shape
+        channel, place = divmod(unit.channel, height * width)
+        return passed_on(inputs[0], Unit((channel, *divmod(place, width))))
+
+
+class Linear(Layer):
+    """`torch.nn.Linear`: every output is a weighted sum of all inputs; (F,) to (out_features,)."""
+
+    type: Literal["linear"] = "linear"
+    principal = "out_features"
+    saved = Saved.INPUT
+
+    out_features: Positive
+    bias: bool = True
+    norm: NormChoice = None
+    activation: ActivationChoice = None
+
+    def _describe(self, shape: Shape) -> Description:
+        return _fully_connected(vector(shape, self), self.out_features, bias=self.bias)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        from cnncli.layers.modules import chain
+
+        linear = nn.Linear(shape[0], self.out_features, self.bias)
+        return chain({"linear": linear, **self.build_followers((self.out_features,))})
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        return weighted_sum(inputs[0], weights["linear.weight"], weights.get("linear.bias"), unit)
+
+
+class Logits(Layer):
+    """The linear layer to one number per class: (F,) to (classes,). The data set gives the number of classes."""
+
+    type: Literal["logits"] = "logits"
+    gives_logits = True
+    saved = Saved.INPUT
+
+    bias: bool = True
+
+    _classes: int = PrivateAttr(default=0)
+
+    def for_classes(self, classes: int) -> Self:
+        """See `Layer.for_classes`."""
+        layer = self.model_copy()
+        layer._classes = classes
+        return layer
+
+    def _describe(self, shape: Shape) -> Description:
+        assert self._classes, "for_classes() comes first"
+        return _fully_connected(vector(shape, self), self._classes, bias=self.bias)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        """See `Layer.build`."""
+        from torch import nn
+
+        return nn.Linear(shape[0], self._classes, self.bias)
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        return weighted_sum(inputs[0], weights["weight"], weights.get("bias"), unit)
+
+
+def _fully_connected(features: int, outputs: int, *, bias: bool) -> Description:
+    weights = features * outputs
+    return Description(shape=(outputs,), reads=Reach.ALL, params=weights + (outputs if bias else 0), macs=weights)

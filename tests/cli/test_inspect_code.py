@@ -1,0 +1,143 @@
+"""`cnncli inspect` of models in code, and with `--verify`, as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cnncli.cli.app import app
+from cnncli.errors import CnncliError, ConfigError, UsageError
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.conv = nn.Conv2d(1, width, 3, padding=1)
+
+    def forward(self, images):
+        return nn.functional.max_pool2d(self.conv(images), 2)
+
+class Sorted(Net):
+    def forward(self, images):
+        return super().forward(images).sort(dim=2)[0].relu()
+
+class Scales(nn.Module):
+    def forward(self, images):
+        return images * float(images.mean())
+
+def broken():
+    raise RuntimeError("no such weights")
+
+class Masked(Net):
+    def forward(self, images):
+        maps = self.conv(images)
+        print("printed by the model")
+        return maps.masked_fill(maps < 0, 0).sort(dim=2)[0]
+
+def number_of_rows():
+    return 3
+
+number = 3
+"""
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["inspect", *arguments])
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    path = tmp_path / "nets.py"
+    path.write_text(NET)
+    return str(path)
+
+
+def refused(*arguments: str) -> CnncliError:
+    result = run(*arguments)
+    assert isinstance(result.exception, CnncliError), result.exception
+    assert result.exception.remedy
+    return result.exception
+
+
+def test_a_file(net: str) -> None:
+    result = run(f"{net}:Net", "--input", "1x6x8", "--kwargs", '{"width": 5}', "--json", "--verify")
+    assert result.exit_code == 0, result.exception
+    layers = json.loads(result.stdout)["layers"]
+    assert [(layer["name"], layer["output_shape"], layer["params"]) for layer in layers] == [
+        ("conv", [5, 6, 8], 50),
+        ("max_pool", [5, 3, 4], 0),
+    ]
+    assert layers[1]["receptive_field"]["size"] == [4, 4]
+    assert "verified: shape, parameters and receptive field of all 2 rows" in result.stderr
+
+
+def test_an_unknown_operation(net: str) -> None:
+    """Everything before it is known, and it and what follows is not; --strict makes that an error."""
+    layers = json.loads(run(f"{net}:Sorted", "--input", "1x6x8", "--json").stdout)["layers"]
+    assert [layer["receptive_field"] is None for layer in layers] == [False, False, True]
+    assert refused(f"{net}:Sorted", "--input", "1x6x8", "--strict").exit_code == ConfigError.exit_code
+
+
+def test_what_a_model_prints_is_no_result(net: str) -> None:
+    result = run(f"{net}:Masked", "--input", "1x6x8", "--json", "--verify")
+    assert [layer["name"] for layer in json.loads(result.stdout)["layers"]] == ["conv", "sort"]
+    assert "printed by the model" in result.stderr
+
+
+def test_rows_that_cannot_be_verified(net: str) -> None:
+    """NaN is not less than 0, and so does not come through a comparison; of a sort it is not known what it reads."""
+    result = run(f"{net}:Masked", "--input", "1x6x8", "--verify")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines()[-3:] == [
+        "verified: shape, parameters and receptive field of 0 rows",
+        "verified in part: 1 row after a comparison, which NaN does not pass; no unit sees more than the table says",
+        "not verified: 1 row with unknown values",
+    ]
+
+
+def test_a_forward_that_needs_numbers(net: str) -> None:
+    result = run(f"{net}:Scales", "--input", "1x6x8", "--json")
+    assert result.exit_code == 0, result.exception
+    assert json.loads(result.stdout)["layers"][-1]["output_shape"] == [1, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (["{net}:Missing", "--input", "1x6x8"], UsageError, "has no Missing"),
+        (["{net}:number", "--input", "1x6x8"], UsageError, "is not a model, but of type int"),
+        (["{net}"], UsageError, "is code, not a config"),
+        (["{net}:number_of_rows", "--input", "1x6x8"], ConfigError, "returned an object of type int"),
+        (["{net}:Net"], UsageError, "the shape of an image is not known"),
+        (["{net}:broken", "--input", "1x6x8"], ConfigError, "failed: RuntimeError: no such weights"),
+        (["{net}:Net", "--input", "3x6x8"], ConfigError, "does not run on an input of 3x6x8"),
+        (["{net}:Net", "--input", "1x6x8", "--kwargs", '{"depth": 3}'], ConfigError, "unexpected keyword argument"),
+        (["no/such/file.py:Net", "--input", "1x6x8"], UsageError, "file not found"),
+        (["no_such_package.nets:Net", "--input", "1x6x8"], UsageError, "no module named no_such_package"),
+        (["torchvision:resnet17"], UsageError, "has no resnet17"),
+    ],
+)
+def test_what_cannot_be_loaded(net: str, arguments: list[str], kind: type[CnncliError], message: str) -> None:
+    error = refused(*(each.replace("{net}", net) for each in arguments))
+    assert type(error) is kind
+    assert message in error.message
+
+
+def test_a_config_is_verified() -> None:
+    result = run("lenet5", "--verify")
+    assert result.exit_code == 0
+    assert "verified: shape, parameters and receptive field of all 8 rows" in result.stderr
+
+
+def test_disagreements_are_printed_and_end_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnncli.capture import verify
+
+    wrong = verify.Mismatch("conv1", "params", "156", "157")
+    monkeypatch.setattr(verify, "verify_network", lambda network, module: [wrong])
+    result = run("lenet5", "--verify")
+    assert result.exit_code == 1
+    assert "conv1: params: 156 in the table, 157 in the network" in result.stderr

@@ -1,0 +1,137 @@
+"""Runs that are resumed or extended, and runs that must not be."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
+    EventAccumulator,
+)
+from torch import Tensor
+
+from cnncli.config.config import read_config
+from cnncli.errors import RunError, UsageError
+from cnncli.experiment.setup import prepare
+from cnncli.training.checkpoint import read_manifest
+from cnncli.training.run_directory import RunDirectory
+
+Train = Callable[..., RunDirectory]
+ReadEvents = Callable[[RunDirectory], EventAccumulator]
+
+TINY = """\
+name: tiny
+data: {name: digits, size: 8}
+model: {layers: [{conv: {out_channels: 2, kernel_size: 3}}, flatten, logits]}
+train: {epochs: 3, batch_size: 512, optimizer: adamw}
+"""
+FOLDER = """\
+name: folder
+data: {name: image-folder, path: pictures, size: 8, channels: 1, validation: 0.25, test: 0.25}
+model: {layers: [flatten, logits]}
+train: {epochs: 2, batch_size: 4}
+"""
+NO_GAIN = ("train.epochs=9", "train.early_stopping.patience=1", "train.optimizer.adamw.lr=1e-12")
+"""A learning rate of almost 0: early stopping ends the run after about two epochs."""
+
+
+def test_an_extended_run_keeps_every_point_of_its_curves(train: Train, read_events: ReadEvents, tmp_path: Path) -> None:
+    """1,294 images in batches of 512 are 3 steps an epoch."""
+    run = train(tmp_path, TINY)
+    train(tmp_path, TINY, "train.epochs=6", run=run)
+    events = read_events(run)
+    assert [point.step for point in events.Scalars("accuracy/val")] == [3, 6, 9, 12, 15, 18]
+    assert [image.step for image in events.Images("kernels/01_conv1")] == [0, 1, 2, 4, 8, 9, 16, 18]
+
+
+@pytest.mark.parametrize("batch_size", [512, 2000])  # three steps an epoch, one step an epoch
+def test_a_run_stopped_at_its_first_step_has_pictures_of_the_untrained_network(
+    batch_size: int, train: Train, read_events: ReadEvents, tmp_path: Path
+) -> None:
+    """They are drawn after the step, from a copy. A resumed run does not differ from one that was not interrupted."""
+    text = TINY.replace("batch_size: 512", f"batch_size: {batch_size}")
+    (tmp_path / "whole").mkdir()
+    whole, run = train(tmp_path / "whole", text), train(tmp_path, text, stop_at=1)
+    assert run.status().state == "interrupted"
+    assert read_manifest(run.last)["step"] == 1
+
+    def kernels() -> dict[int, Tensor]:
+        return {
+            int(path.stem): load_file(path)["conv1:shown"] for path in (run.path / "snapshots").glob("*.safetensors")
+        }
+
+    config = read_config(str(tmp_path / "config.yaml"), data_dir=tmp_path)
+    untrained = prepare(config, data_dir=tmp_path, device=torch.device("cpu")).model.kernels()["conv1"]
+    assert kernels().keys() == {0}
+    assert torch.equal(kernels()[0], untrained)
+
+    train(tmp_path, text, run=run)
+    assert not torch.equal(kernels()[1], untrained)
+    for name in ("checkpoints/last/weights.safetensors", "checkpoints/best/weights.safetensors", "results.json"):
+        assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
+    ours, theirs = (
+        {
+            tag: [(image.step, image.encoded_image_string) for image in events.Images(tag)]
+            for tag in events.Tags()["images"]
+        }
+        for events in map(read_events, (run, whole))
+    )
+    assert ours == theirs
+    assert [step for step, _ in ours["kernels/01_conv1"]][:3] == [0, 1, 2]
+
+
+def test_a_run_with_nothing_left_to_train_is_refused(train: Train, tmp_path: Path) -> None:
+    run = train(tmp_path, TINY)
+    with pytest.raises(UsageError, match="already has 3 epochs and is complete"):
+        train(tmp_path, TINY, run=run)
+    with pytest.raises(UsageError, match="already has 3 epochs"):
+        train(tmp_path, TINY, "train.epochs=2", run=run)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ("train.batch_size=256", "train.batch_size"),
+        ("train.seed=1", "train.seed"),
+        ("train.optimizer.adamw.lr=0.1", "train.optimizer.adamw.lr"),
+        ("data.size=16", "data.size"),
+    ],
+)
+def test_other_settings_are_refused(changed: str, field: str, train: Train, tmp_path: Path) -> None:
+    run = train(tmp_path, TINY, stop_at=4)
+    with pytest.raises(UsageError, match=f"trained with other settings: {field}$"):
+        train(tmp_path, TINY, changed, run=run)
+
+
+@pytest.mark.parametrize("value", ["null", "{patience: 5}", "{patience: 1, metric: loss}"])
+def test_early_stopping_may_change_when_a_run_is_resumed(value: str, train: Train, tmp_path: Path) -> None:
+    run = train(tmp_path, TINY, "train.early_stopping={patience: 1}", stop_at=2)
+    train(tmp_path, TINY, f"train.early_stopping={value}", run=run)
+    assert run.status().state == "complete"
+    resolved = read_config(str(run.resolved), data_dir=tmp_path).train.early_stopping
+    assert (resolved is None) == (value == "null")
+
+
+def test_a_run_that_early_stopping_ended_is_extended_only_without_it(train: Train, tmp_path: Path) -> None:
+    run = train(tmp_path, TINY, *NO_GAIN)
+    ended = len(run.metrics())
+    assert ended < 9
+    with pytest.raises(UsageError, match=f"ended by early stopping after {ended} epochs"):
+        train(tmp_path, TINY, *NO_GAIN, "train.epochs=20", run=run)
+    assert run.status().state == "complete"
+    train(tmp_path, TINY, *NO_GAIN, f"train.epochs={ended + 2}", "train.early_stopping=null", run=run)
+    assert len(run.metrics()) == ended + 2
+
+
+def test_other_data_are_refused(train: Train, tmp_path: Path) -> None:
+    for label, shade in (("dark", 20), ("light", 220)):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for i in range(12):
+            Image.new("L", (8, 8), shade + i).save(tmp_path / "pictures" / label / f"{i}.png")
+    run = train(tmp_path, FOLDER)
+    (tmp_path / "pictures" / "dark" / "3.png").unlink()
+    with pytest.raises(RunError, match="the data has changed"):
+        train(tmp_path, FOLDER, "train.epochs=4", run=run)
+    assert run.status().state == "complete"

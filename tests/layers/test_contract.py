@@ -1,0 +1,478 @@
+"""The contract of a layer type: everything that its class claims is checked against torch.
+
+Every type in `LAYERS`, and the joins of `residual` and `branch`, has examples here. Every norm and every activation is
+checked as a layer, on maps and on vectors, and as `norm` or `activation` of every layer that takes one. What a trained
+network is exported to belongs here as well, as one more test over `CASES`.
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from cnncli.config.document import Problem, parse_document
+from cnncli.config.model import read_blueprint
+from cnncli.config.network import INPUT, Network, Node, lay_out
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.memory import memory_of
+from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
+from cnncli.layers import LAYERS, Join, Layer
+from cnncli.layers.unit import Combined, Unit
+from cnncli.module import CnnModule
+
+SHAPE = (4, 11, 9)
+SHAPES = {"pixel_unshuffle": (4, 12, 9)}
+BATCH = 2
+
+EXAMPLES: dict[str, list[str]] = {
+    "conv": [
+        "{out_channels: 6, kernel_size: 3}",
+        "{out_channels: 6, kernel_size: [5, 2], stride: [2, 3], padding: [1, 0]}",
+        "{out_channels: 6, kernel_size: [3, 5], stride: [1, 2], padding: [2, 1], dilation: [2, 1], norm: batch}",
+        "{out_channels: 6, kernel_size: 3, dilation: [2, 3], padding: same}",
+        "{out_channels: 6, kernel_size: [4, 2], padding: same}",
+        "{out_channels: 6, kernel_size: [4, 3], stride: [1, 2], padding: same}",
+        "{out_channels: 8, kernel_size: 4, padding: same, groups: 2, activation: gelu, norm: {group: 2}, bias: true}",
+        "{out_channels: 6, kernel_size: 3, stride: 2, padding: same, groups: 2}",
+        "{out_channels: 8, kernel_size: 3, padding: same, groups: 4, norm: layer, activation: {elu: 0.7}}",
+        "{out_channels: 6, kernel_size: 2, padding: valid, norm: batch, activation: relu}",
+        "{out_channels: 6, kernel_size: 3, bias: true, norm: {group: 3}, activation: {leaky_relu: 0.2}}",
+        "{out_channels: 6, kernel_size: 1, norm: layer, activation: gelu}",
+    ],
+    "conv_transpose": [
+        "{out_channels: 6, kernel_size: 3}",
+        "{out_channels: 6, kernel_size: 4, stride: 2, padding: 1, norm: batch, activation: silu}",
+        "{out_channels: 6, kernel_size: [2, 3], stride: [3, 2], output_padding: [1, 1], groups: 2}",
+        "{out_channels: 6, kernel_size: 3, stride: 2, padding: 1, output_padding: 1, groups: 2, activation: hardswish}",
+        "{out_channels: 4, kernel_size: [4, 3], dilation: [1, 2], padding: [3, 0], norm: batch}",
+        "{out_channels: 6, kernel_size: 3, dilation: 2, padding: 1}",
+    ],
+    "max_pool": [
+        "2",
+        "{kernel_size: 3, stride: 2, padding: 1}",
+        "{kernel_size: 3, stride: 2, padding: 1, ceil_mode: true}",
+        "{kernel_size: [2, 3], stride: [2, 4], ceil_mode: true}",
+        "{kernel_size: 2, stride: 1, dilation: 3}",
+        "{kernel_size: 3, stride: 2, dilation: 2, ceil_mode: true}",
+        "{kernel_size: 3, stride: 1, padding: same}",
+    ],
+    "avg_pool": [
+        "2",
+        "{kernel_size: [3, 2], stride: 2, padding: [1, 0], count_include_pad: false}",
+        "{kernel_size: [3, 2], stride: 2, padding: 1, ceil_mode: true, count_include_pad: false}",
+        "{kernel_size: 3, stride: 2, padding: 1, ceil_mode: true}",
+        "{kernel_size: 4, stride: 3, padding: 2, ceil_mode: true}",
+    ],
+    "adaptive_avg_pool": ["1", "3", "[4, 9]", "[14, 2]"],
+    "adaptive_max_pool": ["1", "3", "[5, 4]"],
+    "global_avg_pool": [""],
+    "global_max_pool": [""],
+    "upsample": ["2", "{scale_factor: [3, 2], mode: bilinear}", "{size: [15, 9]}", "{size: [7, 20], mode: bilinear}"],
+    "channel_shuffle": ["2"],
+    "pixel_shuffle": ["2"],
+    "pixel_unshuffle": ["3"],
+    "batch_norm": [""],
+    "group_norm": ["1", "2", "4"],
+    "layer_norm": [""],
+    "local_response_norm": ["3", "{size: 2, alpha: 0.5, beta: 0.6, k: 2}", "{size: 5, alpha: 1.5}"],
+    "scale": ["", "0.1"],
+    "relu": [""],
+    "relu6": [""],
+    "leaky_relu": ["", "0.1", "0"],
+    "prelu": ["", "channels", "{num_parameters: 4, init: 0.1}"],
+    "elu": ["", "2"],
+    "gelu": [""],
+    "silu": [""],
+    "mish": [""],
+    "softplus": ["", "{beta: 2, threshold: 1}"],
+    "tanh": [""],
+    "hardtanh": ["", "{min_val: 0, max_val: 0.5}", "{min_val: 0.1, max_val: 0.5}", "{min_val: -1, max_val: 0}"],
+    "sigmoid": [""],
+    "hardsigmoid": [""],
+    "hardswish": [""],
+    "dropout": ["0.3", "0"],
+    "dropout2d": ["0.3", "0"],
+    "identity": [""],
+    "flatten": [""],
+    "linear": [
+        "5",
+        "{out_features: 5, bias: false, norm: batch, activation: tanh}",
+        "{out_features: 12, norm: {group: 3}, activation: tanh, bias: false}",
+        "{out_features: 6, norm: {group: 2}}",
+        "{out_features: 8, norm: layer}",
+    ],
+    "logits": ["", "{bias: false}"],
+}
+JOINS = {
+    "add": [
+        "{residual: {main: [{conv: {out_channels: 6, kernel_size: 3, stride: 2, padding: same}}]}}",
+        "{branch: {merge: add, paths: [[identity], [{conv: {out_channels: 4, kernel_size: 3, padding: same}}]]}}",
+    ],
+    "concat": [
+        "{branch: {merge: concat, paths: [[{conv: {out_channels: 3, kernel_size: 1}}], [identity], "
+        "[{avg_pool: {kernel_size: 3, stride: 1, padding: same}}]]}}",
+    ],
+}
+HOSTS = {
+    "conv": "{conv: {out_channels: 6, kernel_size: 3, %s}}",
+    "conv_transpose": "{conv_transpose: {out_channels: 6, kernel_size: 3, stride: 2, %s}}",
+    "linear": "{linear: {out_features: 6, %s}}",
+    "add": "{residual: {main: [{conv: {out_channels: 4, kernel_size: 3, padding: same}}], %s}}",
+}
+"""Every layer that takes a norm or an activation."""
+
+
+VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "dropout", "identity")
+"""Types that take vectors as well as maps, besides activations."""
+
+
+def written(type_: str, options: str) -> str:
+    """A layer with its options, as in a config."""
+    return f"{{{type_}: {options}}}" if options else type_
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network whose last layer is the one in question, behind a convolution of 1x1 that computes what it reads."""
+
+    type: str
+    layer: str
+    shape: tuple[int, ...] = SHAPE
+    flat: bool = False
+
+    def __str__(self) -> str:
+        return self.layer.replace(" ", "") + (" on a vector" if self.flat else "")
+
+    @cached_property
+    def network(self) -> Network:
+        before = "{conv: {out_channels: 4, kernel_size: 1}}" + (", flatten, {linear: 12}" if self.flat else "")
+        document = parse_document(f"model:\n  layers: [{before}, {self.layer}]\n", name="test")
+        problems: list[Problem] = []
+        network = lay_out(read_blueprint(document, problems), self.shape, 5, problems)
+        assert not [each for each in problems if "the network ends" not in each.message], problems
+        assert network.nodes[-1].layer.type == self.type
+        return network
+
+    @property
+    def node(self) -> Node:
+        return self.network.nodes[-1]
+
+    def build(self, *, random: bool = True) -> CnnModule:
+        """The module in evaluation mode and double precision, with weights and statistics that are not special."""
+        generator = torch.Generator().manual_seed(0)
+        module = CnnModule(self.network).double().eval()
+        for name, tensor in module.state_dict().items() if random else ():
+            if tensor.is_floating_point():
+                tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float64) / 2)
+            if name.endswith("running_var"):
+                tensor.abs_().add_(0.1)
+        return module
+
+    def inputs(self, module: CnnModule) -> list[Tensor]:
+        """What the layer reads for random images."""
+        images = torch.randn(BATCH, *self.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            values = module.outputs(images, [INPUT, *self.node.inputs])
+        return [values[name] for name in self.node.inputs]
+
+
+def takes(field: str, type_: str) -> bool:
+    """Whether a host has the field `norm` or `activation`."""
+    return (type_ in LAYERS and field in LAYERS[type_].model_fields) or (type_, field) == ("add", "activation")
+
+
+def followers(field: str) -> dict[str, str]:
+    """Type -> field and value, of everything that may stand as `norm` or `activation`."""
+    is_one: Callable[[type[Layer]], bool] = lambda each: each.is_norm if field == "norm" else each.is_activation  # noqa: E731
+    options = {type_: EXAMPLES[type_][-1] for type_, each in LAYERS.items() if is_one(each)}
+    options |= {type_: "channels" for type_ in options if type_ == "prelu"}
+    return {type_: f"{field}: {written(type_, each.replace('4', '2'))}" for type_, each in options.items()}
+
+
+def cases() -> Iterator[Case]:
+    for type_, examples in EXAMPLES.items():
+        for options in examples:
+            flat = type_ in ("linear", "logits")
+            yield Case(type_, written(type_, options), SHAPES.get(type_, SHAPE), flat)
+            if (type_ in VECTORS_TOO or LAYERS[type_].is_activation) and "num_parameters" not in options:
+                yield Case(type_, written(type_, options), flat=True)
+    for type_, joins in JOINS.items():
+        for join in joins:
+            yield Case(type_, join)
+    for host, template in HOSTS.items():
+        for field in ("norm", "activation"):
+            for follower in followers(field).values() if takes(field, host) else ():
+                yield Case(host, template % follower, flat=host == "linear")
+
+
+CASES = list(cases())
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+SINGLE = [case for case in CASES if case.type in LAYERS]
+
+
+def test_every_type_has_an_example() -> None:
+    assert set(EXAMPLES) == set(LAYERS)
+    assert set(JOINS) == {each.type_name() for each in Join.__subclasses__()}
+    has_followers = {
+        each.type_name()
+        for each in (*LAYERS.values(), *Join.__subclasses__())
+        if {"norm", "activation"} & set(each.model_fields)
+    }
+    assert set(HOSTS) == has_followers
+
+
+@every_case
+def test_shape_and_parameters(case: Case) -> None:
+    node, module = case.node, case.build()
+    for mode in (True, False):
+        output = module.train(mode)(torch.randn(BATCH, *case.shape, dtype=torch.float64))
+        assert tuple(output.shape[1:]) == node.shape
+    layer = module.layer(node)
+    for name in ("norm", "activation"):
+        given, built = getattr(node.layer, name, None), dict(layer.named_children()).get(name)
+        assert type(built) is (type(None) if given is None else type(given.build(node.shape)))
+    assert sum(each.numel() for each in layer.parameters()) == node.description.params
+    floats = [each for each in layer.buffers() if each.is_floating_point()]
+    counts = [each for each in layer.buffers() if not each.is_floating_point()]
+    in_single = sum(4 * each.numel() for each in floats) + sum(each.nbytes for each in counts)
+    assert in_single == node.description.buffer_bytes
+
+
+@every_case
+def test_macs(case: Case) -> None:
+    """Torch's own counter counts two operations for each."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        case.build()(torch.randn(1, *case.shape, dtype=torch.float64))
+    assert counter.get_total_flops() == 2 * sum(node.description.macs for node in case.network.nodes)
+
+
+@every_case
+def test_receptive_field_of_every_unit(case: Case) -> None:
+    fields = receptive_fields(graph_of(case.network, "test"))[case.node.name]
+    assert isinstance(fields, ReceptiveFields)
+    module = case.build()
+    for axis in (1, 2):
+        masks = [{i for i in range(case.shape[axis]) if mask >> i & 1} for mask in fields.axes[axis - 1].masks]
+        assert masks == probe(module, case.shape, axis)
+
+
+def probe(module: nn.Module, shape: tuple[int, ...], axis: int) -> list[set[int]]:
+    """For every unit along an axis of the output (or the one unit of a vector), the input positions that it depends on.
+
+    NaN is put into one row (or column) of the image; the units that become NaN are those that depend on it.
+    """
+    seen: list[set[int]] = []
+    for position in range(shape[axis]):
+        image = torch.randn(1, *shape, dtype=torch.float64)
+        image.select(axis + 1, position).fill_(float("nan"))
+        with torch.no_grad():
+            output = module(image)[0]
+        wrong = output.isnan().movedim(axis, 0).flatten(1).any(1) if output.ndim == 3 else output.isnan().any()[None]
+        seen = seen or [set() for _ in range(len(wrong))]
+        for unit in wrong.nonzero().flatten().tolist():
+            seen[unit].add(position)
+    return seen
+
+
+@every_case
+def test_memory_that_training_keeps(case: Case) -> None:
+    """What autograd saves in single precision, less what is documented as not counted."""
+    module = CnnModule(case.network).train()
+    weights = {each.untyped_storage().data_ptr() for each in (*module.parameters(), *module.buffers())}
+    kept: list[Tensor] = []  # so that no address is used twice
+    uncounted = 0
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    def count(part: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal uncounted
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            uncounted += 2 * 4 * part.num_features
+        elif isinstance(part, nn.GroupNorm):
+            uncounted += 2 * 4 * BATCH * part.num_groups
+        elif isinstance(part, nn.LayerNorm):
+            uncounted += 2 * 4 * output.numel() // part.normalized_shape[0]
+        elif isinstance(part, nn.Dropout) and part.p:
+            uncounted += 3 * output.numel()  # of four bytes of the mask, on a CPU
+
+    for part in module.modules():
+        part.register_forward_hook(count)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = module(torch.randn(BATCH, *case.shape))
+    assert output.requires_grad
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in kept}
+    saved = sum(size for address, size in storages.items() if address not in weights)
+    assert memory_of(graph_of(case.network, "test"), BATCH).training == saved - uncounted
+    indices = sum(each.nbytes for each in kept if each.dtype == torch.int64)
+    assert BATCH * sum(part.index_bytes for node in case.network.nodes for part in node.description.parts) == indices
+
+
+@every_case
+def test_arithmetic_of_one_unit(case: Case) -> None:
+    node, module = case.node, case.build()
+    inputs = case.inputs(module)
+    layer = module.layer(node)
+    with torch.no_grad():
+        output, before_norm = layer(*inputs), outputs_of_core(layer, inputs)
+    for unit in some_units(node):
+        trace = node.layer.trace(
+            [each[0] for each in inputs],
+            layer.state_dict(),
+            unit,
+            before_norm=None if before_norm is None else before_norm[0],
+        )
+        assert trace.value == pytest.approx(output[0][unit.index].item(), rel=1e-9, abs=1e-9), unit
+        for term in trace.terms:
+            assert inputs[term.source][0][term.unit.index].item() == term.value
+        first = trace.stages[0]
+        if isinstance(first, Combined):
+            assert sum(term.amount for term in trace.terms) == pytest.approx(first.value)
+
+
+def outputs_of_core(module: nn.Module, inputs: list[Tensor]) -> Tensor | None:
+    """The output of the convolution or linear part of a layer, if it is followed by others."""
+    x: Tensor | None = inputs[0]
+    for name, part in module.named_children():
+        x = part(x)
+        if name in ("conv", "linear"):
+            return x
+    return None
+
+
+def some_units(node: Node) -> Iterator[Unit]:
+    """Both ends, where padding is, and a few in between."""
+    count = math.prod(node.shape)
+    drawn = torch.randint(count, (12,), generator=torch.Generator().manual_seed(2)).tolist()
+    for flat in {0, count - 1, *drawn}:
+        yield Unit(tuple(int(each) for each in torch.unravel_index(torch.tensor(flat), node.shape)))
+
+
+@every_case
+def test_config_of_a_layer_gives_the_same_layer(case: Case) -> None:
+    for node in case.network.nodes:
+        dumped = yaml.safe_load(yaml.safe_dump(node.layer.model_dump(mode="json")))
+        type_, fields = (dumped, {}) if isinstance(dumped, str) else next(iter(dumped.items()))
+        assert type_ == node.layer.type
+        again = type(node.layer).model_validate_json(json.dumps(fields)).for_classes(case.network.classes)
+        assert again == node.layer
+
+
+@every_case
+def test_facts_about_channels(case: Case) -> None:
+    """Kernels, groups, views of memory, statistics of the batch, and outputs that can be 0 for good."""
+    node, module = case.node, case.build()
+    layer, inputs = module.layer(node), case.inputs(module)
+    convolutions = [each for each in layer.modules() if isinstance(each, nn.Conv2d | nn.ConvTranspose2d)]
+    kernels = node.description.kernels
+    assert node.layer.has_kernels == bool(convolutions) == (kernels is not None)
+    for each in convolutions:
+        assert kernels is not None
+        assert node.layer.kernels_of(layer).shape == (kernels.count, kernels.depth, kernels.height, kernels.width)
+        assert (kernels.count, kernels.biases) == (each.out_channels, 0 if each.bias is None else len(each.bias))
+        assert node.description.groups == each.groups
+    if not convolutions:
+        assert node.description.groups == 1
+    with torch.no_grad():
+        same = layer(*inputs).untyped_storage().data_ptr() in [each.untyped_storage().data_ptr() for each in inputs]
+    assert node.description.view == same
+    assert node.layer.takes_batch_statistics == depends_on_other_images(layer, inputs)
+    assert node.layer.is_pool == any("Pool" in type(each).__name__ for each in layer.modules())
+    assert node.layer.gives_logits == (node.layer.type == "logits")
+    assert node.layer.can_die == is_zero_on_a_half_line(layer if node.layer.is_activation else layer_activation(layer))
+
+
+def layer_activation(layer: nn.Module) -> nn.Module | None:
+    return dict(layer.named_children()).get("activation")
+
+
+def is_zero_on_a_half_line(activation: nn.Module | None) -> bool:
+    if activation is None:
+        return False
+    weights = [each.numel() for each in activation.parameters()]
+    ends = torch.tensor([[-9.0, -8], [9, 8]], dtype=torch.float64)[:, None].expand(-1, max([1, *weights]), -1)
+    with torch.no_grad():
+        return bool((activation(ends[..., None]) == 0).flatten(1).all(1).any())
+
+
+def depends_on_other_images(layer: nn.Module, inputs: list[Tensor]) -> bool:
+    """Whether the output for the first image of a batch changes with the second, in training mode."""
+    outputs = []
+    for factor in (1, 2):
+        torch.manual_seed(0)  # of dropout
+        batch = [torch.cat([each[:1], factor * each[1:]]) for each in inputs]
+        outputs.append(layer.train()(*batch)[0].detach())
+        layer.eval()
+    return not torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("type_", EXAMPLES)
+def test_facts_of_a_type(type_: str) -> None:
+    """What holds whatever the fields are: true in every example, or false in at least one."""
+    observed: dict[str, set[bool]] = defaultdict(set)
+    for case in SINGLE:
+        if case.type == type_ and "norm: " not in case.layer and "activation: " not in case.layer:
+            fresh, module = case.build(random=False), case.build()
+            (x,) = case.inputs(module)
+            layer, same = module.layer(case.node), case.node.shape[0] == x.shape[1]
+            with torch.no_grad():
+                keeps = same and keeps_channels(fresh.layer(case.node), x)
+                observed["keeps_channels"].add(keeps)
+                observed["keeps_zero"].add(keeps and keeps_zero(layer, x))
+                observed["is_norm"].add(same and normalizes(layer, x))
+    assert {name: getattr(LAYERS[type_], name) for name in observed} == {
+        name: values == {True} for name, values in observed.items()
+    }
+
+
+def keeps_channels(layer: nn.Module, x: Tensor) -> bool:
+    """Whether each output channel depends on its input channel, and reversing the channels reverses the output."""
+    output = layer(x)
+    for channel in range(x.shape[1]):
+        changed = x.clone()
+        changed[:, channel] = 3 * changed[:, channel].roll(1, -1) if x.ndim == 4 else -changed[:, channel] - 2
+        if torch.equal(layer(changed)[:, channel], output[:, channel]):
+            return False
+    return torch.allclose(layer(x.flip(1)).flip(1), output)
+
+
+def keeps_zero(layer: nn.Module, x: Tensor) -> bool:
+    zeroed = x.clone()
+    zeroed[:, 1] = 0
+    return not layer(zeroed)[:, 1].any()
+
+
+def normalizes(layer: nn.Module, x: Tensor) -> bool:
+    """Whether it has a weight and a bias per channel, and its output does not change with the scale of its input."""
+    shapes = {name: tuple(each.shape) for name, each in layer.named_parameters()}
+    if shapes != {"weight": (x.shape[1],), "bias": (x.shape[1],)}:
+        return False
+    one, other = (layer.train()(factor * x) for factor in (100, 200))
+    layer.eval()
+    return torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def choices(field: str) -> set[str]:
+    """The types that a convolution takes as its `norm` or `activation`."""
+    (choice,) = (mark for mark in LAYERS["conv"].model_fields[field].metadata if hasattr(mark, "kinds"))
+    return {each.type_name() for each in choice.kinds.values()}
+
+
+def test_norms_and_activations_are_those_that_a_convolution_takes() -> None:
+    assert {type_ for type_, each in LAYERS.items() if each.is_norm} == choices("norm")
+    assert {type_ for type_, each in LAYERS.items() if each.is_activation} == choices("activation")
+
+
+def test_a_type_that_does_not_say_what_is_saved_makes_the_memory_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LAYERS["relu"], "saved", None)
+    case = Case("conv", "{conv: {out_channels: 2, kernel_size: 3, activation: relu}}")
+    assert memory_of(graph_of(case.network, "test"), BATCH).training is None
