@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: all of them; `python -m benchmarks epoch startup`: these."""
+"""`python -m benchmarks` runs all benchmarks, `python -m benchmarks epoch startup` these two."""
 
 import argparse
 import importlib
@@ -25,58 +25,64 @@ COMPARED = (
     "standard",
     "keras_convnet",
 )
-"""From the shortest to the longest; each is a module here."""
+"""From the shortest to the longest; each is a module of this package."""
 ONLY_BY_NAME = ("recipes",)
-"""Measures configs and compares with nothing."""
+"""Measures a config without comparing it."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run what the command line asks for."""
+    """Run the benchmarks of the command line."""
     words = sys.argv[1:] if words is None else words
-    given = _parser().parse_args(words)
-    if given.list:
+    options = _parser().parse_args(words)
+    if options.list:
         for name in (*COMPARED, *ONLY_BY_NAME):
             documentation = importlib.import_module(f"benchmarks.{name}").__doc__ or ""
             print(f"{name:18} {documentation.splitlines()[0]}")
         return
-    # torch takes its time: not before the arguments are known to be right.
+    # Importing torch takes a while: only after the arguments have been checked.
     from benchmarks import record
 
     settings = Settings(
-        rounds=given.rounds,
-        quick=given.quick,
-        data_dir=given.data_dir,
-        threads=given.threads,
-        config=given.config,
-        seeds=given.seeds,
+        rounds=options.rounds,
+        quick=options.quick,
+        data_dir=options.data_dir,
+        threads=options.threads,
+        config=options.config,
+        seeds=options.seeds,
     )
     where = record.circumstances(settings, words)
-    for name in given.names or COMPARED:
+    for name in options.names or COMPARED:
         try:
-            found = importlib.import_module(f"benchmarks.{name}").run(settings)
+            results = importlib.import_module(f"benchmarks.{name}").run(settings)
         except Missing as missing:
-            print(f"{name}: left out, there is no {missing}", file=sys.stderr)
+            print(f"{name}: skipped, missing {missing}", file=sys.stderr)
             continue
-        text = record.tables(found, where)
+        text = record.tables(results, where)
         print(f"## {name}\n\n{text}")
-        if not given.quick or given.results != RESULTS:
-            record.append_line(given.results, name, found, settings, where)
-        if given.write:
-            record.write_readme(given.readme, name, text)
+        if not options.quick or options.results != RESULTS:
+            record.append_line(options.results, name, results, settings, where)
+        if options.write:
+            record.write_readme(options.readme, name, text)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*COMPARED, *ONLY_BY_NAME, []], metavar="NAME", help="which")
-    parser.add_argument("--list", action="store_true", help="say which there are, and run none")
-    parser.add_argument("--quick", action="store_true", help="only see whether it runs; the numbers mean nothing")
-    parser.add_argument("--rounds", type=int, help="of each contender, instead of the benchmark's own number")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the CPU (default: all cores)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        choices=[*COMPARED, *ONLY_BY_NAME, []],
+        metavar="NAME",
+        help="which benchmarks (default: all that compare)",
+    )
+    parser.add_argument("--list", action="store_true", help="list the benchmarks and exit")
+    parser.add_argument("--quick", action="store_true", help="only check that it runs; the numbers mean nothing")
+    parser.add_argument("--rounds", type=int, help="rounds of each contender, instead of the benchmark's default")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("CNNCLI_DATA") or "data"))
-    parser.add_argument("--config", help="the config to measure, where a benchmark has one of its own")
-    parser.add_argument("--seeds", type=int, default=10, help="for recipes: how many trainings")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that gets a line of JSON")
-    parser.add_argument("--write", action="store_true", help="put the tables into the README")
+    parser.add_argument("--config", help="the config to measure, for benchmarks with a default config")
+    parser.add_argument("--seeds", type=int, default=10, help="number of trainings, for recipes")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file to which a line of JSON is appended")
+    parser.add_argument("--write", action="store_true", help="write the tables to the README")
     parser.add_argument("--readme", type=Path, default=README, help=argparse.SUPPRESS)
     return parser
 

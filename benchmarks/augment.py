@@ -1,4 +1,4 @@
-"""An epoch with augmentation against the same without."""
+"""An epoch with augmentation, compared with one without."""
 
 from benchmarks import ours
 from benchmarks.measure import Comparison, Settings, Setups, compare, in_processes
@@ -9,7 +9,7 @@ FLIP = ("data.augment.flip=horizontal",)
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """A comparison for each network; at most 1.15 times the epoch without is aimed at."""
+    """A comparison for each network; the goal is at most 1.15 times the epoch without."""
     found = []
     for network in NETWORKS:
         ways = {"shift, rotation, scale": SHIFT_ROTATE_SCALE, "flips": FLIP, "no augmentation": ()}

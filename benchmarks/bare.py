@@ -1,4 +1,4 @@
-"""The loops that people write without us, for a process of its own."""
+"""Training loops as people write them by hand."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -15,7 +15,7 @@ from cnncli.data.load import load_dataset
 
 @dataclass(frozen=True)
 class InMemory:
-    """A data set as float tensors, normalized once: images (N, C, H, W) and labels (N,) of both parts."""
+    """A data set as normalized float tensors: images (N, C, H, W) and labels (N,) for training and test."""
 
     images: Tensor
     labels: Tensor
@@ -44,14 +44,14 @@ def format_of(channels_last: bool) -> torch.memory_format:
 
 
 def epoch_after_epoch(settings: Settings, network: str, channels_last: bool) -> Contender:
-    """The wall time of each further epoch, with the optimizer and the batch size of the config of that name."""
+    """The wall time of the next epoch, with the optimizer and the batch size of the config of that name."""
     torch.set_num_threads(settings.threads)
     layout = format_of(channels_last)
     data = in_memory(settings, network, memory_format=layout)
     batch_size = read(settings, network).train.batch_size
     model = NETWORKS[network]().to(memory_format=layout)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    optimizer = kinds[read(settings, network).train.optimizer.type](model.parameters(), lr=1e-3, fused=True)
+    types = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    optimizer = types[read(settings, network).train.optimizer.type](model.parameters(), lr=1e-3, fused=True)
 
     def epoch(_: int) -> Numbers:
         model.train()
@@ -67,7 +67,7 @@ def epoch_after_epoch(settings: Settings, network: str, channels_last: bool) -> 
 
 
 def one_cycle_by_seed(settings: Settings, channels_last: bool, target: float) -> Contender:
-    """The tuned plain loop: one epoch of one-cycle Adam in batches of 256, the round its seed."""
+    """The tuned plain loop: one epoch of one-cycle Adam in batches of 256, with the round as its seed."""
     torch.set_num_threads(settings.threads)
     layout = format_of(channels_last)
     data = in_memory(settings, "two_convolutions", memory_format=layout)

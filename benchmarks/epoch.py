@@ -1,4 +1,4 @@
-"""An epoch of `fit`, progress shown, against a hand-written loop over tensors in memory.
+"""An epoch of `fit` with its progress display, compared with a hand-written loop over tensors in memory.
 
 Network, optimizer, batch size and precision are the same. The loop is measured with images and weights in
 `channels_last`, as ours are on the CPU, and without, as most people write it.
@@ -10,7 +10,7 @@ from benchmarks.networks import NETWORKS
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """A comparison for each network; at most 1.03 times the loop with `channels_last` is aimed at."""
+    """A comparison for each network; the goal is at most 1.03 times the loop with `channels_last`."""
     found = []
     for network in NETWORKS:
         contenders: Setups = {

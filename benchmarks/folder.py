@@ -1,11 +1,10 @@
-"""A folder of images: pixels mapped from a file, held in memory, and decoded anew in every epoch by a DataLoader.
+"""A folder of images: pixels mapped from a file, held in memory, and decoded in every epoch by a DataLoader.
 
 4,000 JPEG images of 96x96 in ten classes, and a network whose epoch takes about as long as decoding them. Each round
-begins with the folder: until the first step the images are listed, and decoded or found again, in a file that is not in
-the system's page cache any more; then two epochs are trained. Memory is what belongs to no file, of the process and all
-that it and those started, at its highest: pages of the mapped file, which the system takes back when it needs them, do
-not count. torchvision's `ImageFolder` behind a `DataLoader` with two workers is written as its users have it. The whole
-takes no more than about three minutes on two cores that do nothing else.
+starts with the folder: before the first step the images are listed, and decoded or found in a file that is no longer in
+the page cache; then two epochs are trained. Memory is the peak of anonymous memory of the process and all its children:
+pages of the mapped file do not count, since the system reclaims them when needed. torchvision's `ImageFolder` behind a
+`DataLoader` with two workers is written as its users have it. All of it takes about three minutes on two idle cores.
 """
 
 import os
@@ -29,7 +28,7 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 from torch.utils.data import DataLoader
 
 from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes
-from benchmarks.ours import epochs_of, watched
+from benchmarks.ours import epochs_of, live_display
 from cnncli.config.config import Config, read_config
 from cnncli.data import image_folder as image_files
 from cnncli.data.image_cache import FOLDER
@@ -112,7 +111,7 @@ def ours(settings: Settings, scene: Scene, way: Way) -> Contender:
             began = perf_counter()
             experiment = prepare(config, data_dir=data_dir, device=torch.device("cpu"))
             seconds = [perf_counter() - began]
-            with watched() as display:
+            with live_display() as display:
                 for _epoch in epochs_of(experiment, display, epochs=2):
                     seconds.append(perf_counter() - began)
         return numbers_of(seconds, memory)

@@ -1,10 +1,10 @@
-"""`cnncli.capture` and torchinfo on ResNet-152 at 3x224x224, in one process; imports do not count.
+"""`cnncli.capture` and torchinfo on ResNet-152 at 3x224x224, in one process, without imports.
 
     pip install torchinfo
     python -m benchmarks inspect_resnet152
 
-Each of both begins with a module that is there already (torchinfo cannot begin without), and `cnncli` also with its
-name alone, as `cnncli inspect torchvision:resnet152` does.
+Both start from an existing module (torchinfo requires one), and `cnncli` also from the name of the model, as
+`cnncli inspect torchvision:resnet152` does.
 """
 
 import importlib

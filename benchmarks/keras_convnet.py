@@ -1,11 +1,11 @@
-"""mnist-fast (or `--config`) to 99 % of MNIST, against Keras's simple convolutional network.
+"""mnist-fast (or `--config`) to 99 % of MNIST, compared with Keras's simple convolutional network.
 
     pip install keras
     python -m benchmarks keras_convnet
 
-That is two 3x3 convolutions of 32 and 64 channels, a 2x2 pool after each, dropout; batches of 128, Adam, at most 15
-epochs, a tenth of the images for validation; with torch as its backend. Each round is a training of its own, its number
-the seed. Finding out how accurate the network is on the test images is not timed.
+That network has two 3x3 convolutions of 32 and 64 channels, a 2x2 pool after each, and dropout; it trains in batches of
+128 with Adam for at most 15 epochs, with a tenth of the images for validation and torch as the backend. Each round is
+one training with the number of the round as its seed. Measuring the accuracy on the test images is not timed.
 """
 
 import importlib

@@ -1,6 +1,6 @@
-"""Measuring by turns: A B C, A B C, ..., so that what else the machine does meets all of them alike.
+"""Measure contenders in turns (A B C, A B C, ...), so that other load on the machine affects all of them alike.
 
-What is compared is the median over the rounds of the ratios within a round, not the ratio of two medians.
+The result is the median over the rounds of the ratios within a round, not the ratio of two medians.
 """
 
 import multiprocessing
@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 Numbers = Mapping[str, float]
-"""What one round gives: quantity -> number. The unit stands in the quantity's name, after a comma."""
+"""The results of a round: quantity -> number. The unit is part of the quantity's name, after a comma."""
 Contender = Callable[[int], Numbers]
 """Measures one round; takes its number, from 0."""
 Setups = Mapping[str, tuple[Callable[..., Contender], tuple[Any, ...]]]
-"""Contender -> a function that gives what measures a round, and its arguments."""
+"""Contender -> a function that creates it, and its arguments."""
 
 
-class Missing(Exception):  # noqa: N818  what is missing, a package or data, is no fault
-    """What a benchmark compares with is not there."""
+class Missing(Exception):  # noqa: N818  a benchmark without it is skipped
+    """A package or data set that a benchmark needs is missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +33,12 @@ class Settings:
     """How to measure.
 
     Attributes:
-        rounds: of every contender; None for what the benchmark finds enough.
-        quick: as little as shows that it runs, on the embedded digits; the numbers mean nothing.
-        data_dir: where the real data sets lie.
-        threads: of the CPU, for every contender.
-        config: the config that is measured, where a benchmark lets it be chosen; None for its own.
-        seeds: how many trainings of a recipe.
+        rounds: of every contender; None for the benchmark's default.
+        quick: only check that it runs, on the embedded digits; the numbers mean nothing.
+        data_dir: of the real data sets.
+        threads: CPU threads of every contender.
+        config: the config to measure; None for the benchmark's default.
+        seeds: number of trainings of a recipe.
     """
 
     rounds: int | None = None
@@ -48,13 +48,13 @@ class Settings:
     config: str | None = None
     seeds: int = 10
 
-    def rounds_or(self, usual: int) -> int:
-        """The number of rounds, given what the benchmark finds enough."""
-        return self.rounds or (1 if self.quick else usual)
+    def rounds_or(self, default: int) -> int:
+        """The number of rounds."""
+        return self.rounds or (1 if self.quick else default)
 
     @property
     def warmup(self) -> int:
-        """Rounds before those that count."""
+        """Rounds before the measured ones."""
         return 0 if self.quick else 1
 
 
@@ -65,7 +65,7 @@ class Comparison:
     Attributes:
         title: what was measured.
         unit: of the numbers.
-        values: contender -> its numbers; the first is what the others are compared with.
+        values: contender -> its numbers; the others are compared with the first.
     """
 
     title: str
@@ -78,7 +78,7 @@ class Comparison:
         return [ours / theirs for ours, theirs in zip(first, self.values[name], strict=True)]
 
     def markdown(self) -> str:
-        """A table; what was not reached in some round shows as such."""
+        """A table, which also shows where a target was not reached."""
         first, *_ = self.values
         lines = [
             f"| {self.title} | {self.unit}, median | quartiles | {first}, relative to it |",
@@ -91,7 +91,7 @@ class Comparison:
         return "\n".join(lines) + "\n"
 
     def as_record(self) -> dict[str, Any]:
-        """For a line of JSON, which has no word for what is not finite."""
+        """For a line of JSON; numbers that are not finite are null."""
         values = {name: [x if isfinite(x) else None for x in numbers] for name, numbers in self.values.items()}
         return {"title": self.title, "unit": self.unit, "values": values}
 
@@ -110,30 +110,30 @@ def _three_digits(number: float) -> str:
 
 
 def compare(title: str, contenders: Mapping[str, Contender], *, rounds: int, warmup: int) -> list[Comparison]:
-    """Let contenders run by turns.
+    """Measure contenders in turns.
 
     Args:
         title: of the comparison.
         contenders: by name, ours first.
-        rounds: that count.
-        warmup: rounds before these that do not.
+        rounds: measured rounds.
+        warmup: rounds before these.
 
     Returns:
-        One comparison for each quantity that all contenders give, in the order in which the first gives them.
+        One comparison for each quantity, in the order of the first contender.
     """
-    found: dict[str, list[Numbers]] = {name: [] for name in contenders}
+    results: dict[str, list[Numbers]] = {name: [] for name in contenders}
     for turn in range(warmup + rounds):
         for name, contender in contenders.items():
             numbers = contender(max(0, turn - warmup))
             if turn >= warmup:
-                found[name].append(numbers)
-            print(f"  {title}: round {turn + 1 - warmup} of {rounds}, {name}: {_told(numbers)}", file=sys.stderr)
-    quantities = next(iter(found.values()))[0]
+                results[name].append(numbers)
+            print(f"  {title}: round {turn + 1 - warmup} of {rounds}, {name}: {_format(numbers)}", file=sys.stderr)
+    quantities = next(iter(results.values()))[0]
     return [
         Comparison(
             title=f"{title}: {quantity}" if quantity else title,
             unit=unit.strip(),
-            values={name: [each[key] for each in numbers] for name, numbers in found.items()},
+            values={name: [each[key] for each in numbers] for name, numbers in results.items()},
         )
         for key in quantities
         for quantity, _, unit in [key.rpartition(", ")]
@@ -143,13 +143,13 @@ def compare(title: str, contenders: Mapping[str, Contender], *, rounds: int, war
 def until_accurate(
     target: float, epoch: Callable[[], object], accuracy: Callable[[], float], *, most_epochs: int
 ) -> Numbers:
-    """Train until a share `target` of the test images is right, or for so many epochs.
+    """Train until the accuracy on the test images reaches `target`.
 
     Args:
         target: from 0 to 1.
-        epoch: trains for one epoch; this alone is timed.
-        accuracy: the share of the test images that is right.
-        most_epochs: after which training ends in any case.
+        epoch: trains for one epoch; only this is timed.
+        accuracy: measures the accuracy on the test images.
+        most_epochs: the largest number of epochs.
     """
     spent, reached, epochs = 0.0, -1.0, 0
     while epochs < most_epochs and reached < target:
@@ -165,12 +165,12 @@ def until_accurate(
     }
 
 
-def _told(numbers: Numbers) -> str:
+def _format(numbers: Numbers) -> str:
     return "; ".join(f"{key} {value:.4g}" for key, value in numbers.items())
 
 
 def command(*words: str) -> Contender:
-    """The wall time of a command of this Python, from start to end."""
+    """The wall time of a command of this Python."""
 
     def run(_: int) -> Numbers:
         began = time.perf_counter()
@@ -182,11 +182,11 @@ def command(*words: str) -> Contender:
 
 @contextmanager
 def in_processes(setups: Setups, settings: Settings) -> Iterator[dict[str, Contender]]:
-    """Contenders that live each in a process of its own, with its own memory, and wait there for their turn.
+    """Contenders that each run in their own process.
 
     Args:
-        setups: called in the process; picklable: functions of modules, plain data.
-        settings: for a quick run all stay in this process.
+        setups: called in that process, so it must be picklable: module-level functions, plain data.
+        settings: a quick run keeps all contenders in this process.
     """
     if settings.quick:
         yield {name: setup(*arguments) for name, (setup, arguments) in setups.items()}
@@ -199,7 +199,7 @@ def in_processes(setups: Setups, settings: Settings) -> Iterator[dict[str, Conte
 def _process(setup: Callable[..., Contender], arguments: tuple[Any, ...]) -> Iterator[Contender]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    # Not a daemon, which may not have processes of its own, such as those of a DataLoader.
+    # Not a daemon, which could not start processes such as the workers of a DataLoader.
     process = context.Process(target=_serve, args=(there, setup, arguments))
     process.start()
     there.close()
@@ -220,7 +220,7 @@ def _process(setup: Callable[..., Contender], arguments: tuple[Any, ...]) -> Ite
 
 
 def _serve(pipe: Connection, setup: Callable[..., Contender], arguments: tuple[Any, ...]) -> None:
-    """Measure a round whenever the other end asks for one, until it hangs up."""
+    """Measure a round for every request, until the other end closes the pipe."""
     contender: Contender | None = None
     while True:
         try:

@@ -1,7 +1,7 @@
-"""The most memory that a training takes, against what cannot be had for less.
+"""Peak memory of a training, compared with the minimum.
 
-That is a process which imports torch, reads the images as bytes and learns from batches of them by a loop of a few
-lines. Each contender is a process of its own, asked by the system how much of it was resident at most.
+The minimum is a process that imports torch, reads the images as bytes and trains on batches of them in a loop of a few
+lines. Each contender is its own process, whose largest resident size the system reports.
 """
 
 import os
@@ -39,7 +39,7 @@ for chosen in order.split(256)[:{STEPS}]:
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """At most 1.25 times is aimed at."""
+    """The goal is at most 1.25 times."""
     raw = settings.data_dir / "MNIST" / "raw"
     config = Path(__file__).with_name(f"{NETWORK}.yaml")
     with tempfile.TemporaryDirectory() as folder:
@@ -71,14 +71,14 @@ def peak(words: list[str]) -> Contender:
 
 
 def train_some_steps() -> None:
-    """Be `cnncli` with the arguments of this process, until a training has taken some steps."""
+    """Run `cnncli` with the arguments of this process until a training has taken some steps."""
     from cnncli.__main__ import main
     from cnncli.training.progress import Progress
 
     write = Progress.write
 
     def counted(progress: Progress, step: int, *others: object) -> None:
-        write(progress, step, *others)  # type: ignore[arg-type]  # handed on as they come
+        write(progress, step, *others)  # type: ignore[arg-type]  # passed on unchanged
         if step >= STEPS:
             sys.exit(0)
 

@@ -6,7 +6,7 @@ from torch import nn
 
 
 def lenet5() -> nn.Module:
-    """That of the bundled config."""
+    """The network of the bundled config."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 5, padding=2),
         nn.Tanh(),
@@ -24,7 +24,7 @@ def lenet5() -> nn.Module:
 
 
 def two_convolutions() -> nn.Module:
-    """24 kernels of 5x5, 32 of 3x3, a pool after each, 256 units: 99 % of MNIST in one epoch."""
+    """24 kernels of 5x5 and 32 of 3x3 with a pool after each, then 256 units: 99 % on MNIST in one epoch."""
     return nn.Sequential(
         nn.Conv2d(1, 24, 5, padding=2),
         nn.ReLU(),
@@ -56,7 +56,7 @@ def with_batch_norm() -> nn.Module:
 
 
 def standard() -> nn.Module:
-    """That of PyTorch's MNIST example, but for its logarithm of the softmax, which the loss takes here."""
+    """The network of PyTorch's MNIST example without its log-softmax, which is part of the loss here."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3),
         nn.ReLU(),
@@ -77,4 +77,4 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "two_convolutions": two_convolutions,
     "with_batch_norm": with_batch_norm,
 }
-"""Those that a config describes as well."""
+"""Networks that also have a config."""

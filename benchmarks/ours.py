@@ -29,17 +29,17 @@ def read(settings: Settings, config: str, *assignments: str) -> Config:
     return read_config(path, data_dir=settings.data_dir, assignments=[*assignments, *quick])
 
 
-def ready(settings: Settings, config: str, *assignments: str) -> Experiment:
-    """Everything that a training needs, in this process as `cnncli train` would have it."""
+def prepared(settings: Settings, config: str, *assignments: str) -> Experiment:
+    """The experiment as `cnncli train` prepares it, in this process."""
     torch.set_num_threads(settings.threads)
     experiment = prepare(read(settings, config, *assignments), data_dir=settings.data_dir, device=torch.device("cpu"))
-    if not settings.quick:  # which stays in the process that asked for it
+    if not settings.quick:  # it cannot be undone in this process
         keep_freed_memory()
     return experiment
 
 
 def epochs_of(experiment: Experiment, display: TrainingDisplay, *, epochs: int) -> Iterator[Epoch]:
-    """As `cnncli.experiment.train` has them, without the files of a run."""
+    """The epochs of `cnncli.experiment.train`, without the files of a run."""
     return fit(
         build_step(experiment),
         experiment.train,
@@ -51,11 +51,11 @@ def epochs_of(experiment: Experiment, display: TrainingDisplay, *, epochs: int) 
 
 
 @contextmanager
-def watched() -> Iterator[TrainingDisplay]:
-    """The live line, drawn as on a terminal, into nothing."""
+def live_display() -> Iterator[TrainingDisplay]:
+    """A live line that is drawn as on a terminal, to /dev/null."""
     error, forced = sys.stderr, os.environ.get("FORCE_COLOR")
-    with Path(os.devnull).open("w") as nothing:
-        sys.stderr, os.environ["FORCE_COLOR"] = nothing, "1"
+    with Path(os.devnull).open("w") as null:
+        sys.stderr, os.environ["FORCE_COLOR"] = null, "1"
         try:
             display = TrainingDisplay("live")
             with display.live():
@@ -68,12 +68,12 @@ def watched() -> Iterator[TrainingDisplay]:
 
 
 def epoch_after_epoch(settings: Settings, config: str, assignments: Sequence[str]) -> Contender:
-    """The wall time of each further epoch of one training, progress shown."""
-    experiment = ready(settings, config, "data.validation=0", *assignments)
+    """The wall time of the next epoch of a training, with its display."""
+    experiment = prepared(settings, config, "data.validation=0", *assignments)
 
     def epoch(_: int) -> Numbers:
         began = perf_counter()
-        with watched() as display:
+        with live_display() as display:
             next(epochs_of(experiment, display, epochs=sys.maxsize))
         return {"an epoch, s": perf_counter() - began}
 
@@ -81,12 +81,12 @@ def epoch_after_epoch(settings: Settings, config: str, assignments: Sequence[str
 
 
 def training_by_seed(settings: Settings, config: str, target: float, *assignments: str) -> Contender:
-    """A whole training for each round, the round its seed: seconds of training to `target` on the test images."""
+    """One training per round, with the round as its seed: the seconds of training until the accuracy is `target`."""
 
     def training(turn: int) -> Numbers:
-        experiment = ready(settings, config, f"train.seed={turn}", "data.validation=0", *assignments)
+        experiment = prepared(settings, config, f"train.seed={turn}", "data.validation=0", *assignments)
         spent, reached, accuracy, epochs = 0.0, float("inf"), 0.0, experiment.config.train.epochs
-        with watched() as display:
+        with live_display() as display:
             generator = epochs_of(experiment, display, epochs=epochs)
             for _ in range(epochs):
                 began = perf_counter()

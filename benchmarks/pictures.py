@@ -1,9 +1,9 @@
-"""What the pictures of `log:` cost of the time that lenet5 (or another config) trains.
+"""What the pictures of `log:` cost, as a share of the training time of lenet5 (or another config).
 
-Two ways to see it. By turns: the whole training with the config's own `log:`, and with nothing but the curves, each
-from the first step to its results in a run directory of its own; loading the data does not count. Inside one run: the
-seconds in the TensorBoard log, against the rest of the training, which includes the checkpoints that are written at the
-same steps. The second is the finer measure: two trainings of a minute differ by more than pictures cost.
+They are measured in two ways. In turns: whole trainings with the config's own `log:` and with curves only, each from
+the first step to the results in its own run directory, without loading data. Within one run: the seconds spent in the
+TensorBoard log, relative to the rest of the training including the checkpoints written at the same steps. The second is
+more precise: two trainings of a minute differ by more than the pictures cost.
 """
 
 import functools
@@ -47,7 +47,7 @@ def _training(settings: Settings, folder: Path, *assignments: str, inside: list[
     quick = ("train.epochs=1",) if settings.quick else ()
 
     def training(_: int) -> Numbers:
-        experiment = ours.ready(settings, settings.config or "lenet5", *assignments, *quick)
+        experiment = ours.prepared(settings, settings.config or "lenet5", *assignments, *quick)
         directory = RunDirectory.create(folder, experiment.config.name, datetime.now(UTC))
         with _clocked() as spent:
             began = time.perf_counter()

@@ -1,9 +1,9 @@
-"""What a config reaches on the test images, and in how long: mean and standard deviation over seeds.
+"""Test accuracy and training time of a config: mean and standard deviation over seeds.
 
     python -m benchmarks recipes --config mnist-fast --seeds 10
 
-Seeds are 0, 1, 2, ...; each is a `cnncli train CFG --set train.seed=N` of its own. The last line holds the words for
-the head of the config. Nothing is to be chosen by what is printed here: recipes are searched on a validation split.
+Seeds are 0, 1, 2, ...; each is one `cnncli train CFG --set train.seed=N`. The last line is the comment for the top of
+the config. Do not choose anything by these numbers: recipes are searched on a validation split.
 """
 
 import json
@@ -22,21 +22,21 @@ def run(settings: Settings) -> list[Comparison]:
     """Raises Missing unless a config is named."""
     config = settings.config
     if config is None:
-        raise Missing("config: name one with --config")
+        raise Missing("--config CFG")
     seeds = 1 if settings.quick else settings.seeds
-    found = compare(config, {config: _by_seed(settings, config)}, rounds=seeds, warmup=0)
-    accuracies, training, _ = (each.values[config] for each in found)
+    results = compare(config, {config: _by_seed(settings, config)}, rounds=seeds, warmup=0)
+    accuracies, training, _ = (each.values[config] for each in results)
     print(reached(accuracies, training, threads=settings.threads))
-    return found
+    return results
 
 
 def reached(accuracies: Sequence[float], seconds: Sequence[float], *, threads: int) -> str:
-    """The words for the head of a config.
+    """The comment for the top of a config.
 
     Args:
         accuracies: on the test images, in per cent, one for each seed.
         seconds: of training and validation.
-        threads: of the CPU.
+        threads: CPU threads.
     """
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
     return (

@@ -1,4 +1,4 @@
-"""Where results go: a line of JSON with the machine they are from, and a table in the README."""
+"""Store results: a line of JSON with the machine, and tables in the README."""
 
 import json
 import re
@@ -16,22 +16,24 @@ from cnncli.training.metadata import collect_metadata
 
 def circumstances(settings: Settings, words: Sequence[str]) -> dict[str, Any]:
     """Machine, versions, threads, commit, date and command, as in a run's metadata.json."""
-    meta = collect_metadata(device=torch.device("cpu"), data_files={}, command=["python", "-m", "benchmarks", *words])
-    for of_a_run in ("data", "precision", "processes"):
-        del meta[of_a_run]
-    return {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}", **meta, "threads": settings.threads}
+    metadata = collect_metadata(
+        device=torch.device("cpu"), data_files={}, command=["python", "-m", "benchmarks", *words]
+    )
+    for key in ("data", "precision", "processes"):
+        del metadata[key]
+    return {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %z}", **metadata, "threads": settings.threads}
 
 
 def append_line(path: Path, name: str, found: Sequence[Comparison], settings: Settings, where: dict[str, Any]) -> None:
-    """Add what a benchmark found to a file."""
-    told = {key: value for key, value in asdict(settings).items() if key != "data_dir"}
-    line = {"benchmark": name, **where, "settings": told, "comparisons": [each.as_record() for each in found]}
+    """Append the results of a benchmark to a file."""
+    options = {key: value for key, value in asdict(settings).items() if key != "data_dir"}
+    line = {"benchmark": name, **where, "settings": options, "comparisons": [each.as_record() for each in found]}
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def tables(found: Sequence[Comparison], where: dict[str, Any]) -> str:
-    """Markdown: on what it was measured, and a table for each comparison."""
+    """Markdown: the machine and versions, and a table for each comparison."""
     versions = where["versions"]
     rounds = len(next(iter(found[0].values.values())))
     machine = (
@@ -44,7 +46,7 @@ def tables(found: Sequence[Comparison], where: dict[str, Any]) -> str:
 
 
 def write_readme(path: Path, name: str, text: str) -> None:
-    """Put the tables of a benchmark between its markers."""
+    """Write the tables of a benchmark between its markers."""
     page = path.read_text(encoding="utf-8")
     between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     assert between.search(page), f"{path} has no place for {name}"

@@ -1,7 +1,7 @@
-"""Images per second against batch size, width, depth and image size, beside a bare loop over the same modules.
+"""Images per second by batch size, width, depth and image size, compared with a bare loop over the same modules.
 
-The images are the embedded digits, enlarged. Both learn in `channels_last`; the loop has its images as normalized
-float tensors.
+The images are the embedded digits, enlarged. Both train in `channels_last`; the loop has its images as normalized float
+tensors.
 """
 
 import tempfile
@@ -58,7 +58,7 @@ def run(settings: Settings) -> list[Comparison]:
 def speed_of_ours(settings: Settings, config: str) -> Contender:
     """Images per second of an epoch."""
     epoch = ours.epoch_after_epoch(settings, config, ())
-    images = ours.ready(settings, config).train.image_count
+    images = ours.prepared(settings, config).train.image_count
 
     def speed(turn: int) -> Numbers:
         return {"images/s": images / epoch(turn)["an epoch, s"]}

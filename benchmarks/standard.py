@@ -1,8 +1,8 @@
-"""mnist-fast (or `--config`) to 99 % of MNIST, against PyTorch's MNIST example.
+"""mnist-fast (or `--config`) to 99 % of MNIST, compared with PyTorch's MNIST example.
 
 The example is written as its users have it: torchvision's data set with `ToTensor` and `Normalize` behind a
-`DataLoader`, batches of 64, Adadelta with a learning rate of 1 that shrinks by 0.7 an epoch. Each round is a training
-of its own, its number the seed. Finding out how accurate the network is is not timed.
+`DataLoader`, batches of 64, Adadelta with a learning rate of 1 multiplied by 0.7 after every epoch. Each round is one
+training with the number of the round as its seed. Measuring the accuracy is not timed.
 """
 
 import struct

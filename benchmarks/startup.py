@@ -1,8 +1,8 @@
-"""Wall time of commands from a cold start, against importing the libraries they cannot do without.
+"""Wall time of commands from a cold start, compared with importing the libraries they need.
 
-Each command is a process of its own. The package is compiled first, as pip does when it installs it. The large config
-has 1,000 convolutions at 28x28. A training is ended at its first step, and compared with importing torch and reading
-the files of its data set.
+Each command runs in its own process. The package is byte-compiled first, as pip does at installation. The large config
+has 1,000 convolutions at 28x28. A training ends at its first step and is compared with importing torch and reading the
+files of its data set.
 """
 
 import compileall
@@ -31,7 +31,7 @@ READ = (
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """At most 1.6 times for the help and 1.3 times for a training are aimed at."""
+    """The goals are at most 1.6 times for the help and 1.3 times for a training."""
     compileall.compile_dir(Path(package).parent, quiet=1)
     rounds, warmup = settings.rounds_or(9), settings.warmup
     data = "digits" if settings.quick else "mnist"
@@ -75,14 +75,14 @@ def run(settings: Settings) -> list[Comparison]:
 
 
 class EndAtTheFirstStep:
-    """Sees to it, on the way of the command's own imports, that its training ends with its first step.
+    """An import hook that makes the training end after its first step.
 
-    To import the class that is changed any earlier would import torch before the command does it in its own way.
+    Patching the class earlier would import torch before the command does.
     """
 
     @staticmethod
     def find_spec(name: str, path: object, target: object = None) -> None:
-        """What Python asks every finder of modules; this one finds none."""
+        """Called by Python for every import; finds no module."""
         if name == "cnncli.training.loop":
             from cnncli.training.progress import Progress
 

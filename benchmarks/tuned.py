@@ -1,9 +1,9 @@
-"""mnist-fast (or `--config`) to 99 % of MNIST, against a tuned plain loop.
+"""mnist-fast (or `--config`) to 99 % of MNIST, compared with a tuned plain loop.
 
-The loop has its tensors in memory, batches of 256, one epoch of one-cycle Adam, and two convolutions; it is measured
-as people publish it, in float32, and with `channels_last`. The config learns in bfloat16 where the processor has it,
-and is measured in float32 as well. Each round is a training of its own, its number the seed. Reading the data, and
-finding out how accurate the network is, are not timed.
+The loop has its tensors in memory, batches of 256, one epoch of one-cycle Adam, and two convolutions; it is measured as
+published, in float32, and with `channels_last`. The config trains in bfloat16 where the processor supports it, and is
+measured in float32 as well. Each round is one training with the number of the round as its seed. Reading the data and
+measuring the accuracy are not timed.
 """
 
 from benchmarks import bare, ours

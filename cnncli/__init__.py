@@ -1,12 +1,15 @@
 """See what a convolutional network computes, sees and learns."""
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cnncli.library import inspect
+    from cnncli.library import inspect, load_run, train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "inspect"]
+__all__ = ["__version__", "inspect", "load_run", "train"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library prints nothing by itself
 
 
 def __getattr__(name: str) -> object:

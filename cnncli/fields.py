@@ -1,7 +1,7 @@
-"""What every section of a config shares: strict, frozen, and written the way people write YAML.
+"""Base classes and field types of config sections.
 
-A section is a pydantic model whose field names are the YAML keys. A *choice* (a layer, an optimizer, a schedule) is
-written as a bare word or as a mapping with one key, and a scalar stands for its principal field:
+A section is a strict, frozen pydantic model whose field names are the YAML keys. A *choice* (a layer, an optimizer, a
+schedule) is a bare name or a mapping with one key, and a scalar stands for its principal field:
 
     relu                                    # every field has its default
     max_pool: 2                             # max_pool: {kernel_size: 2}
@@ -52,16 +52,16 @@ PairFromZero = Annotated[
 
 
 class Spec(BaseModel):
-    """A section of the config: frozen, keyword-only, and closed to keys it does not know."""
+    """A section of a config. Unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Choice(Spec):
-    """One of several things a config may choose by name.
+    """One of several types of thing that a config chooses by name, such as a layer or an optimizer.
 
-    Subclasses add `type: Literal["word"] = "word"`, the word in the YAML, and may name in `principal` the field that a
-    scalar stands for.
+    Subclasses define `type: Literal["name"] = "name"`, the name in the YAML. `principal` is the field that a scalar
+    stands for.
     """
 
     type: str
@@ -69,84 +69,90 @@ class Choice(Spec):
 
     @classmethod
     def type_name(cls) -> str:
-        """The word that chooses this type in a config."""
+        """The name that chooses this type in a config."""
         return str(cls.model_fields["type"].default)
+
+    @classmethod
+    def has_required_fields(cls) -> bool:
+        """Whether some field has no default, so that the bare name does not suffice."""
+        return any(field.is_required() for field in cls.model_fields.values())
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """The schema of the fields alone: the word that chooses them stands around them."""
-        written = handler(schema)
-        handler.resolve_ref_schema(written)["properties"].pop("type", None)
-        return written
+        """The schema of the fields without `type`, which is the key above them."""
+        fields = handler(schema)
+        handler.resolve_ref_schema(fields)["properties"].pop("type", None)
+        return fields
 
     @model_serializer(mode="wrap")
-    def _as_written(self, dump: SerializerFunctionWrapHandler) -> Any:  # noqa: ANN401  a word or a mapping, as in YAML
-        body = dump(self)
-        kind = body.pop("type")
-        return {kind: body} if body else kind
+    def _as_yaml(self, dump: SerializerFunctionWrapHandler) -> Any:  # noqa: ANN401  a name or a mapping, as in YAML
+        fields = dump(self)
+        name = fields.pop("type")
+        return {name: fields} if fields else name
 
 
-def open_choice(value: object, kinds: Mapping[str, type[Choice]], what: str) -> tuple[str, dict[str, Any]]:
-    """Split a choice as written into its word and its fields.
+def open_choice(value: object, types: Mapping[str, type[Choice]], what: str) -> tuple[str, dict[str, Any]]:
+    """Split a choice in a config into its name and its fields.
 
     Args:
-        value: `word`, `{word: {field: ...}}`, `{word: scalar}` or `{word: null}`.
-        kinds: the words that may be chosen.
-        what: what is being chosen, for messages ("layer", "optimizer").
+        value: `name`, `{name: {field: ...}}`, `{name: scalar}` or `{name: null}`.
+        types: the types that may be chosen, by name.
+        what: what is being chosen, for messages: `layer`, `optimizer`.
 
     Raises:
-        PydanticCustomError: `choice_form` where the form is wrong, `unknown_word` where there is no such word.
+        PydanticCustomError: `choice_form` for another form of value, `unknown_choice` for an unknown name.
     """
     if isinstance(value, str):
-        word, body = value, None
+        name, body = value, None
     elif isinstance(value, dict) and len(value) == 1:
-        ((word, body),) = value.items()
+        ((name, body),) = value.items()
     else:
         found = f"the keys {', '.join(map(str, value))}" if isinstance(value, dict) and value else repr(value)
         raise PydanticCustomError(
             "choice_form", "must be a name or a mapping with one key, found {found}", {"found": found, "what": what}
         )
-    if word not in kinds:
+    if name not in types:
         raise PydanticCustomError(
-            "unknown_word", "unknown {what}: {word}", {"what": what, "word": str(word), "choices": sorted(kinds)}
+            "unknown_choice", "unknown {what}: {name}", {"what": what, "name": str(name), "choices": sorted(types)}
         )
-    return word, open_body(body, kinds[word])
+    return name, open_body(body, types[name])
 
 
-def open_body(body: object, kind: type[Choice]) -> dict[str, Any]:
-    """The fields of a choice, with a scalar or a list put where the kind's principal field is."""
+def open_body(body: object, chosen: type[Choice]) -> dict[str, Any]:
+    """The fields of a choice; a scalar or a list is the value of its principal field."""
     if body is None:
         return {}
     if isinstance(body, dict):
         return body
-    if kind.principal is None:
+    if chosen.principal is None:
+        fields = ", ".join(name for name in chosen.model_fields if name != "type") or "none"
         raise PydanticCustomError(
             "no_principal",
-            "{word} takes no single value; its fields are {fields}",
-            {"word": kind.type_name(), "fields": ", ".join(f for f in kind.model_fields if f != "type") or "none"},
+            "{name} takes no single value; its fields are {fields}",
+            {"name": chosen.type_name(), "fields": fields},
         )
-    return {kind.principal: body}
+    return {chosen.principal: body}
 
 
 @dataclass(frozen=True)
 class OneOf:
     """Annotation of a field that holds a choice: `Annotated[Sgd | AdamW, OneOf("optimizer", Sgd, AdamW)]`.
 
-    `aliases` are further words, as in `OneOf("norm", BatchNorm, aliases={"batch": BatchNorm})`; with `none` the word
+    `aliases` are further names, as in `OneOf("norm", BatchNorm, aliases={"batch": BatchNorm})`; with `none` the name
     `none` chooses nothing.
     """
 
     what: str
-    kinds: Mapping[str, type[Choice]]
+    types: Mapping[str, type[Choice]]
     none: bool
 
     def __init__(
-        self, what: str, *kinds: type[Choice], aliases: Mapping[str, type[Choice]] | None = None, none: bool = False
+        self, what: str, *types: type[Choice], aliases: Mapping[str, type[Choice]] | None = None, none: bool = False
     ) -> None:
         object.__setattr__(self, "what", what)
-        object.__setattr__(self, "kinds", {kind.type_name(): kind for kind in kinds} | dict(aliases or {}))
+        object.__setattr__(self, "types", {each.type_name(): each for each in types} | dict(aliases or {}))
         object.__setattr__(self, "none", none)
 
     def _open(self, value: object) -> object:
@@ -154,12 +160,12 @@ class OneOf:
             return None
         if value is None or isinstance(value, Choice):
             return value
-        word, body = open_choice(value, self.kinds, self.what)
-        return {"type": self.kinds[word].type_name(), **body}
+        name, body = open_choice(value, self.types, self.what)
+        return {"type": self.types[name].type_name(), **body}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401  pydantic's protocol
         tagged = core_schema.tagged_union_schema(
-            {kind.type_name(): handler.generate_schema(kind) for kind in self.kinds.values()}, discriminator="type"
+            {each.type_name(): handler.generate_schema(each) for each in self.types.values()}, discriminator="type"
         )
         chosen = core_schema.nullable_schema(tagged) if self.none else tagged
         return core_schema.no_info_before_validator_function(self._open, chosen)
@@ -167,15 +173,13 @@ class OneOf:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        bare = [
-            word for word, kind in self.kinds.items() if not any(f.is_required() for f in kind.model_fields.values())
-        ]
-        fields = {word: handler(kind.__pydantic_core_schema__) for word, kind in self.kinds.items()}
-        for word, kind in self.kinds.items():
-            handler.resolve_ref_schema(fields[word])["properties"].pop("type", None)
-            if kind.principal is not None:
-                scalar = handler.resolve_ref_schema(fields[word])["properties"][kind.principal]
-                fields[word] = {"anyOf": [fields[word], scalar]}
+        bare = [name for name, each in self.types.items() if not each.has_required_fields()]
+        fields = {name: handler(each.__pydantic_core_schema__) for name, each in self.types.items()}
+        for name, each in self.types.items():
+            handler.resolve_ref_schema(fields[name])["properties"].pop("type", None)
+            if each.principal is not None:
+                scalar = handler.resolve_ref_schema(fields[name])["properties"][each.principal]
+                fields[name] = {"anyOf": [fields[name], scalar]}
         one_key = {
             "type": "object",
             "properties": fields,

@@ -1,19 +1,30 @@
-"""The functions of the library: `cnncli.inspect`."""
+"""The functions of the library: `cnncli.inspect`, `cnncli.train` and `cnncli.load_run`.
 
+They print nothing; messages go to the logger `cnncli`.
+"""
+
+import json
+import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnncli.capture.target import check_hint_names, find_graph
-from cnncli.config.config import Config
+from cnncli.config.config import Config, change_config, read_config
 from cnncli.errors import UsageError
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.table import LayerTable, inspect_graph
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from cnncli.run import Run
+    from cnncli.training.device import DeviceName
+
+_log = logging.getLogger(__name__)
 
 
 def inspect(
@@ -98,3 +109,109 @@ def _graph(
     if input_shape is None:
         raise UsageError(f"the input shape of {name} is unknown", remedy="give input_shape=(C, H, W)")
     return graph_of_module(target, tuple(input_shape), name)
+
+
+def train(
+    config: str | Path | Config,
+    *,
+    out: str | Path = "runs",
+    data_dir: str | Path | None = None,
+    device: "torch.device | DeviceName" = "auto",
+    overrides: Mapping[str, Any] | None = None,
+    **settings: Any,  # noqa: ANN401  any value of a config
+) -> "Run":
+    """Train a network, and write its run directory with checkpoints and TensorBoard's event file.
+
+    >>> import cnncli
+    >>> run = cnncli.train("quickstart", epochs=3, batch_size=64, overrides={"log.images": 0})
+    >>> run.config.train.epochs, run.classes[:3]
+    (3, ('0', '1', '2'))
+    >>> run.evaluate("val").accuracy > 0.8
+    True
+
+    Ctrl-C ends it with the checkpoint of the last epoch; `cnncli train --resume` continues from there.
+
+    Args:
+        config: a config, its path, or the name of a bundled config.
+        out: the folder in which the run directory is made, `<out>/<name>-<YYYYmmdd-HHMMSS>`.
+        data_dir: the directory of data sets and downloads; by default `$CNNCLI_DATA`, else `data`.
+        device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
+        overrides: other fields of the config: `{"data.size": 16}`.
+        **settings: fields of the config's `train` section: `epochs`, `batch_size`, `seed`, `optimizer`, ...
+
+    Returns:
+        The finished run, with the best weights.
+
+    Raises:
+        ConfigError: the config is missing or invalid.
+        UsageError: a setting is invalid.
+        DataError: the data set is unavailable or damaged.
+        DivergedError: a loss, gradient or weight became infinite or NaN.
+        DeviceError: the device is unavailable or out of memory.
+        DiskError: the run cannot be written.
+    """
+    from cnncli.experiment.setup import prepare
+    from cnncli.experiment.train import train_run
+    from cnncli.run import load_run
+    from cnncli.training.device import resolve_device
+    from cnncli.training.progress import Progress
+    from cnncli.training.run_directory import RunDirectory
+
+    data_dir = _data_dir(data_dir)
+    fields = {f"train.{name}": value for name, value in settings.items()} | dict(overrides or {})
+    assignments = [f"{field}={json.dumps(value)}" for field, value in fields.items()]
+    if isinstance(config, Config):
+        config = change_config(config, assignments, data_dir=data_dir)
+    else:
+        config = read_config(str(config), data_dir=data_dir, assignments=assignments)
+    used = resolve_device(device) if isinstance(device, str) else device
+    experiment = prepare(config, data_dir=data_dir, device=used)
+    run = RunDirectory.create(Path(out), config.name, datetime.now().astimezone())
+    command = ["cnncli.train", config.name, *assignments]
+    for epoch in train_run(experiment, run, command=command, resumed=False, progress=Progress(), stop=lambda: False):
+        score = epoch.validation or epoch.train
+        _log.info(f"epoch {epoch.number}/{config.train.epochs}: loss {score.loss:.4f}, accuracy {score.accuracy:.2%}")
+    return load_run(run.path, data_dir=data_dir, device=used)
+
+
+def load_run(
+    path: str | Path, *, data_dir: str | Path | None = None, device: "torch.device | DeviceName" = "cpu"
+) -> "Run":
+    """Load a run with its best weights.
+
+    >>> import cnncli
+    >>> path = cnncli.train("quickstart", epochs=3).path
+    >>> run = cnncli.load_run(path)
+    >>> run.epoch <= 3, next(run.model.parameters()).shape
+    (True, torch.Size([8, 1, 3, 3]))
+    >>> digit = run.test.images[0, 0].numpy()  # (H, W)
+    >>> [prediction] = run.predict(digit)
+    >>> prediction.prediction in run.classes, 0 < prediction.probability <= 1
+    (True, True)
+    >>> run.evaluate().accuracy > 0.8
+    True
+
+    `model`, `classes`, `config` and `table` need no data set. `predict`, `evaluate` and `test` load it on first use:
+    pixels are normalized with the statistics of the training images. Where the config of an image folder does not give
+    `data.classes`, the folder is needed at once for the names of its classes.
+
+    Args:
+        path: the run directory.
+        data_dir: the directory of data sets and downloads; by default `$CNNCLI_DATA`, else `data`.
+        device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        RunError: the directory is not a run, or has no valid checkpoint.
+        DataError: the image folder is missing.
+        DeviceError: the device is unavailable.
+    """
+    from cnncli.run import load_run
+    from cnncli.training.device import resolve_device
+
+    used = resolve_device(device) if isinstance(device, str) else device
+    return load_run(Path(path), data_dir=_data_dir(data_dir), device=used)
+
+
+def _data_dir(given: str | Path | None) -> Path:
+    """The same default as that of `--data-dir`."""
+    return Path(given if given is not None else os.environ.get("CNNCLI_DATA") or "data")

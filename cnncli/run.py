@@ -31,7 +31,7 @@ from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
-from cnncli.training.device import DeviceName, resolve_device, room_for_images
+from cnncli.training.device import room_for_images
 from cnncli.training.evaluate import Evaluation, confusion_counts, evaluate, evaluation_batch_size
 from cnncli.training.run_directory import RunDirectory
 
@@ -432,41 +432,30 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def load_run(path: str | Path, *, data_dir: str | Path = "data", device: torch.device | DeviceName = "cpu") -> Run:
-    """Load the best weights of a run.
-
-    >>> import cnncli
-    >>> run = cnncli.load_run("runs/quickstart")  # doctest: +SKIP
-    >>> run.predict("seven.png")  # doctest: +SKIP
-    [<Prediction 7: 99.31%>]
-    >>> run.evaluate().accuracy  # doctest: +SKIP
-    0.9749303621169917
-
-    `model`, `classes`, `config` and `table` need no data set; whatever processes images loads it on first use. The
-    config of an image folder without `data.classes` needs the folder at once, for the names of its classes.
+def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) -> Run:
+    """Load a run with its best weights; its data set is loaded on first use.
 
     Args:
-        path: the run's directory.
+        path: the run directory.
         data_dir: the folder with the data sets.
-        device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
+        device: where to compute; the CPU by default.
 
     Raises:
         RunError: the directory is not a run, or has no valid checkpoint of best weights.
         DataError: the classes of an image folder are unknown because it is missing.
-        DeviceError: the device is unavailable.
     """
-    run, data_dir = RunDirectory.open(Path(path)), Path(data_dir)
+    run = RunDirectory.open(path)
     config = read_config(str(run.resolved), data_dir=data_dir)
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model)
-    used = resolve_device(device) if isinstance(device, str) else device
+    device = device or torch.device("cpu")
     return Run(
-        path=run.path,
+        path=path,
         config=config,
-        model=model.to(used),
+        model=model.to(device),
         epoch=int(manifest["epoch"]),
         step=int(manifest["step"]),
-        load_data=partial(_load_data, run, config, data_dir, used),
+        load_data=partial(_load_data, run, config, data_dir, device),
     )
 
 

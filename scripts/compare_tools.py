@@ -1,13 +1,13 @@
-"""Write docs/comparison.md: what cnncli and other tools say of the same ten networks.
+"""Write docs/comparison.md: receptive fields and costs of ten networks, computed by cnncli and by other tools.
 
     pip install torchinfo torchscan receptivefield rf-calc attrs graphviz tqdm
     pip install --ignore-requires-python --no-deps rfa-toolbox
     python scripts/compare_tools.py
 
-The last three packages are what rfa-toolbox imports; what it asks for would bring an old numpy.
+The last three packages are imported by rfa-toolbox; its declared dependencies would install an old NumPy.
 
-The true receptive field is measured: NaN is put into rows (columns) of the input, and halving finds the first and the
-last one that reaches the center unit of the output. The input is large enough for no field to be cut off.
+The true receptive field is measured: NaN is put into rows (columns) of the input, and a binary search finds the first
+and the last one that reach the center unit of the output. The input is larger than any receptive field.
 """
 
 import collections
@@ -39,7 +39,7 @@ Size = tuple[int, int]
 
 
 class Block(nn.Module):
-    """A residual block and a concatenation, with functional calls as people write them."""
+    """A residual block and a concatenation, with functional calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,8 +82,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def measured(module: nn.Module) -> Size:
-    """Height and width of what the center unit sees."""
+def measure(module: nn.Module) -> Size:
+    """Height and width of the receptive field of the center unit."""
 
     def reaches(axis: int, first: int, last: int) -> bool:
         images = torch.zeros(1, *SHAPE)
@@ -92,35 +92,35 @@ def measured(module: nn.Module) -> Size:
             maps = module(images)
         return bool(maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].isnan().any())
 
-    def halve(answer: Callable[[int], bool]) -> int:
-        """The smallest number for which the answer is yes."""
+    def bisect(condition: Callable[[int], bool]) -> int:
+        """The smallest number for which the condition is true."""
         low, high = 0, SIDE
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if answer(middle) else (middle + 1, high)
+            low, high = (low, middle) if condition(middle) else (middle + 1, high)
         return low
 
     def side(axis: int) -> int:
-        first = halve(lambda end: reaches(axis, 0, end + 1))
-        last = SIDE - 1 - halve(lambda left: reaches(axis, SIDE - 1 - left, SIDE))
+        first = bisect(lambda end: reaches(axis, 0, end + 1))
+        last = SIDE - 1 - bisect(lambda left: reaches(axis, SIDE - 1 - left, SIDE))
         return last - first + 1
 
     return side(2), side(3)
 
 
 def of_cnncli(module: nn.Module) -> Size:
-    """cnncli's field of the last row."""
-    field = _inspected(module).rows[-1].receptive_field
+    """The receptive field of the last row."""
+    field = _inspect(module).rows[-1].receptive_field
     assert field is not None
     return field.size[0], field.size[1]
 
 
-def _inspected(module: nn.Module) -> LayerTable:
+def _inspect(module: nn.Module) -> LayerTable:
     return inspect_graph(graph_of_module(module, SHAPE, "compared"))
 
 
 def of_receptivefield(module: nn.Module) -> Size:
-    """receptivefield, which follows gradients back from single units."""
+    """receptivefield, which propagates gradients back from single units."""
 
     class Wrapped(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
@@ -130,14 +130,13 @@ def of_receptivefield(module: nn.Module) -> Size:
 
     pytorch = importlib.import_module("receptivefield.pytorch")
     shape = importlib.import_module("receptivefield.types").ImageShape(SIDE, SIDE, 3)
-    found = pytorch.PytorchReceptiveField(Wrapped).compute(input_shape=shape)[0].rf.size
-    return int(found.h), int(found.w)
+    size = pytorch.PytorchReceptiveField(Wrapped).compute(input_shape=shape)[0].rf.size
+    return int(size.h), int(size.w)
 
 
 def of_rfa(module: nn.Module) -> Size:
     """rfa-toolbox, which reads the TorchScript graph."""
-    # It was written for Pythons that had this name; without it, it does not import.
-    collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]  # gone since Python 3.10
+    collections.Sequence = collections.abc.Sequence  # type: ignore[attr-defined]  # removed in Python 3.10, but imported by it
     ingest: Any = importlib.import_module("rfa_toolbox.encodings.pytorch.ingest_architecture")
     graph = ingest.create_graph_from_model(module, input_res=(1, *SHAPE))
     field = graph.receptive_field_max
@@ -146,7 +145,7 @@ def of_rfa(module: nn.Module) -> Size:
 
 
 def of_rf_calc(module: nn.Module) -> Size:
-    """rf-calc, which reads the text that torch prints of a module."""
+    """rf-calc, which parses the text of a printed module."""
     with contextlib.redirect_stdout(io.StringIO()):
         table = importlib.import_module("rf_calc").receptive_field(module, SIDE)
     height, width = str(table["Receptive_field"].iloc[-1]).split("*")
@@ -154,11 +153,11 @@ def of_rf_calc(module: nn.Module) -> Size:
 
 
 def of_torchscan(module: nn.Module) -> Size:
-    """torchscan, which gives each layer's own window."""
+    """torchscan, which reports the kernel of each layer."""
     report = importlib.import_module("torchscan").crawl_module(module, SHAPE)
     value = report["layers"][-1]["metrics"]["receptive_field"]["value"]
     if value is None:
-        raise ValueError("says nothing of this layer")
+        raise ValueError("no receptive field")
     return int(value), int(value)
 
 
@@ -171,37 +170,37 @@ TOOLS: dict[str, Callable[[nn.Module], Size]] = {
 }
 
 
-def answered(ask: Callable[[nn.Module], Size], module: nn.Module, truth: Size) -> str:
-    """A tool's answer as a cell of the table; wrong ones in bold."""
+def cell(compute: Callable[[nn.Module], Size], module: nn.Module, truth: Size) -> str:
+    """The result of a tool as a cell of the table, in bold if it is wrong."""
     try:
-        size = ask(module)
+        size = compute(module)
     except ModuleNotFoundError as error:
         return f"not installed ({error.name})"
-    except Exception as error:  # whatever another tool may raise
+    except Exception as error:  # other tools may raise anything
         return f"fails: {type(error).__name__}"
-    return written(size) if size == truth else f"**{written(size)}**"
+    return format_size(size) if size == truth else f"**{format_size(size)}**"
 
 
-def written(size: Size) -> str:
+def format_size(size: Size) -> str:
     """`16 x 24`."""
     return f"{size[0]} x {size[1]}"
 
 
 def costs(module: nn.Module) -> tuple[str, str, str, str]:
-    """Parameters and multiply-accumulates after cnncli, torchinfo and torch's own counter."""
-    inspection = _inspected(module)
+    """Parameters, and multiply-accumulates according to torch's own counter, cnncli and torchinfo."""
+    table = _inspect(module)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.zeros(1, *SHAPE))
     summary = importlib.import_module("torchinfo").summary(module, (1, *SHAPE), verbose=0)
-    counts = (counter.get_total_flops() // 2, inspection.macs, summary.total_mult_adds)
-    assert sum(each.numel() for each in module.parameters()) == inspection.params == summary.total_params
-    truth, ours, theirs = (f"{count:,}" for count in counts)
+    macs = (counter.get_total_flops() // 2, table.macs, summary.total_mult_adds)
+    assert sum(each.numel() for each in module.parameters()) == table.params == summary.total_params
+    truth, ours, theirs = (f"{count:,}" for count in macs)
     marked = [each if each == truth else f"**{each}**" for each in (ours, theirs)]
-    return f"{inspection.params:,}", truth, marked[0], marked[1]
+    return f"{table.params:,}", truth, marked[0], marked[1]
 
 
-def installed(name: str) -> str:
-    """A package with its version."""
+def package_version(name: str) -> str:
+    """A package and its version."""
     try:
         return f"{name} {version(name)}"
     except PackageNotFoundError:
@@ -209,23 +208,23 @@ def installed(name: str) -> str:
 
 
 def page() -> str:
-    """The whole page."""
-    fields, prices = [], []
+    """The text of the page."""
+    fields, cost_rows = [], []
     for name, make in NETWORKS.items():
         torch.manual_seed(0)
         module = make().eval()
-        truth = measured(module)
+        truth = measure(module)
         fields.append(
-            f"| {name} | {written(truth)} | {' | '.join(answered(a, module, truth) for a in TOOLS.values())} |"
+            f"| {name} | {format_size(truth)} | {' | '.join(cell(tool, module, truth) for tool in TOOLS.values())} |"
         )
-        prices.append(f"| {name} | {' | '.join(costs(module))} |")
+        cost_rows.append(f"| {name} | {' | '.join(costs(module))} |")
     names = ("torch", "torchvision", "torchinfo", *list(TOOLS)[1:])
     return TEMPLATE.format(
         tools=" | ".join(TOOLS),
         line="|".join(["---"] * (2 + len(TOOLS))),
         fields="\n".join(fields),
-        costs="\n".join(prices),
-        versions=", ".join(map(installed, names)),
+        costs="\n".join(cost_rows),
+        versions=", ".join(map(package_version, names)),
         python=platform.python_version(),
     )
 

@@ -1,9 +1,9 @@
-"""Take the pictures of TensorBoard that are in docs/images, from a run of lenet5 on the real MNIST.
+"""Take the screenshots of TensorBoard in docs/images, from a run of lenet5 on MNIST.
 
     cnncli train lenet5 --threads 1
     python scripts/take_screenshots.py runs/lenet5-...
 
-Needs Chromium and playwright. Every picture stays below 200 KB.
+Needs Chromium and playwright. Every file is smaller than 200 KB.
 """
 
 import argparse
@@ -18,23 +18,23 @@ from playwright.sync_api import Page, sync_playwright
 from cnncli.tensorboard.server import Server
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 WITHOUT_SHOW = "^[^/]*$"
 SHOTS = {
     "tensorboard-kernels.png": ("^kernels/", 2),
     "tensorboard-feature-maps.png": ("^feature_maps/.*/7$", 4),
 }
-"""File name -> regular expression of the tags, and how many cards that are there must be."""
+"""File name -> regular expression for the tags, and the expected number of cards."""
 
 
 def take(page: Page, address: str, tags: str, cards: int) -> bytes:
-    """The Time Series tab with the cards of some tags, without the settings, as a PNG."""
+    """The Time Series tab with the cards of some tags and without the settings pane, as PNG."""
     page.goto(f"{address}?tagFilter={quote(tags, safe='')}&runFilter={quote(WITHOUT_SHOW, safe='')}#timeseries")
     page.get_by_label("Close side pane").click()
-    pictures = page.locator("image-card img")  # those that are out of sight are not there yet
+    pictures = page.locator("image-card img")  # cards outside of the window are not loaded yet
     pictures.nth(cards - 1).wait_for()
     assert pictures.count() == cards, f"{tags}: {pictures.count()} pictures"
-    page.wait_for_timeout(1000)  # the cards move to their new places
+    page.wait_for_timeout(1000)  # until the cards have moved
     bottom = page.locator("image-card").last.bounding_box()
     assert bottom is not None
     width = page.evaluate("innerWidth")
@@ -42,7 +42,7 @@ def take(page: Page, address: str, tags: str, cards: int) -> bytes:
 
 
 def main() -> None:
-    """Take them all."""
+    """Take all screenshots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     run = parser.parse_args().run
@@ -56,7 +56,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1010, "height": 1400})
             pixels = Image.open(io.BytesIO(take(page, address, tags, cards))).convert("RGB")
             pixels.save(IMAGES / name, optimize=True)
-            assert (IMAGES / name).stat().st_size < MOST_BYTES, name
+            assert (IMAGES / name).stat().st_size < MAX_BYTES, name
         browser.close()
 
 

@@ -1,4 +1,4 @@
-"""Write docs/models-tried.md: what `cnncli` says of torchvision's classification models, and whether it is so.
+"""Write docs/models-tried.md: torchvision's classification models, inspected and verified.
 
     python scripts/try_models.py
 
@@ -16,11 +16,11 @@ from torchvision import models
 
 from cnncli.capture.graph import graph_of_module, load_graph
 from cnncli.capture.verify import verify_module
-from cnncli.inspection.table import LayerTable, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, inspect_graph
 
 PAGE = Path(__file__).parents[1] / "docs" / "models-tried.md"
 
-# Model -> height and width of the input on which every row is checked: 32, or the smallest that the model takes.
+# Model -> side of the input for which every row is verified: 32, or the smallest that the model accepts.
 VERIFIED = {
     **dict.fromkeys(["vgg11", "vgg13_bn", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "resnet101"], 32),
     **dict.fromkeys(["wide_resnet50_2", "resnext50_32x4d", "densenet121", "densenet169", "squeezenet1_0"], 32),
@@ -33,51 +33,47 @@ VERIFIED = {
 }
 
 
-def inspected(name: str) -> LayerTable:
+def inspect_model(name: str) -> LayerTable:
     """A model at 3x224x224."""
     return inspect_graph(load_graph(f"torchvision:{name}", input_shape=None, kwargs={}))
 
 
-def last_with_positions(inspection: LayerTable) -> Row | None:
-    """The last row that has positions and a field that is narrower than everything."""
-    local = [row for row in inspection.rows if row.receptive_field and not row.receptive_field.is_global]
-    return local[-1] if local else None
-
-
-def field(row: Row | None) -> str:
-    """Name, size and jump of a row, per axis where they differ."""
-    if row is None or row.receptive_field is None:
+def local_field(table: LayerTable) -> str:
+    """Name, size and jump of the last row whose receptive field is not the whole input."""
+    local = [(row, row.receptive_field) for row in table.rows if row.receptive_field]
+    local = [(row, field) for row, field in local if not field.is_global]
+    if not local:
         return "none"
-    of = row.receptive_field
-    sizes, jumps = ({*map(str, each or ())} for each in (of.size, of.jump))
+    row, field = local[-1]
+    sizes, jumps = ({*map(str, each or ())} for each in (field.size, field.jump))
     return f"{row.name}: {' x '.join(sorted(sizes))} / {' x '.join(sorted(jumps))}"
 
 
-def unknown(inspection: LayerTable) -> str:
-    """How many rows have no field, and why the first has none."""
-    rows = [row for row in inspection.rows if row.receptive_field is None]
-    return f"{len(rows)} of {len(inspection.rows)}; {rows[0].unknown}" if rows else "none"
+def unknown_fields(table: LayerTable) -> str:
+    """How many rows have an unknown receptive field, and the first reason."""
+    rows = [row for row in table.rows if row.receptive_field is None]
+    return f"{len(rows)} of {len(table.rows)}; {rows[0].unknown}" if rows else "none"
 
 
-def verdict(name: str, side: int) -> str:
-    """Whether every row holds on a small input, and how long it took to find out."""
+def verify(name: str, side: int) -> str:
+    """The result of verifying a model with a small input, and the time it took."""
     torch.manual_seed(0)
     module = torchvision.models.get_model(name, weights=None)
     start = time.perf_counter()
-    found = verify_module(module, graph_of_module(module, (3, side, side), name))
+    mismatches = verify_module(module, graph_of_module(module, (3, side, side), name))
     seconds = f"{time.perf_counter() - start:.0f} s"
-    return f"{len(found)} disagreements: {found[0]}" if found else f"clean ({seconds})"
+    return f"{len(mismatches)} mismatches: {mismatches[0]}" if mismatches else f"clean ({seconds})"
 
 
 def page() -> str:
-    """The whole page."""
+    """The text of the page."""
     lines = []
     for name in models.list_models(module=models):
-        inspection = inspected(name)
-        checked = f"{VERIFIED[name]}: {verdict(name, VERIFIED[name])}" if name in VERIFIED else ""
+        table = inspect_model(name)
+        verified = f"{VERIFIED[name]}: {verify(name, VERIFIED[name])}" if name in VERIFIED else ""
         lines.append(
-            f"| {name} | {len(inspection.rows)} | {inspection.params:,} | {inspection.macs:,} "
-            f"| {field(last_with_positions(inspection))} | {unknown(inspection)} | {checked} |"
+            f"| {name} | {len(table.rows)} | {table.params:,} | {table.macs:,} "
+            f"| {local_field(table)} | {unknown_fields(table)} | {verified} |"
         )
     return TEMPLATE.format(
         count=len(lines),
@@ -90,21 +86,22 @@ def page() -> str:
 TEMPLATE = """\
 # Models tried
 
-Written by `scripts/try_models.py` with {versions}: all {count} classification models of torchvision, as
-`cnncli inspect torchvision:NAME` sees them at 3x224x224, and {verified} of them checked row by row as `--verify` does.
+Generated by `scripts/try_models.py` with {versions}: all {count} classification models of torchvision,
+inspected at 3x224x224 with `cnncli inspect torchvision:NAME`. For {verified}, every row was verified (`--verify`).
 
-- *Local field* is size / jump of the last row whose units do not yet see the whole input: before the global pool, or
-  before the first squeeze-and-excite or attention, after which everything is seen.
-- *Not known* counts rows without a field, with the reason of the first.
-- Attention (ViT, MaxViT behind its squeeze-and-excite gates) sees the whole input. In Swin it works in windows, and the
-  window that a shift has cut in two sees pixels at opposite borders: the mask that keeps them apart there adds -100,
-  which leaves a trace.
-- *Verified* is the side of the input on which shape, parameters and the field of every unit of every row were compared
-  with the network itself, by the NaN probe. Parameters that only training uses are left out, and a note says so.
-- A row's field is what any channel at a position sees, and what reads it is taken to read all channels. A network that
-  joins channels of different fields and takes them apart again unmixed sees less than that; `--verify` says where.
+- *Local RF* is the receptive field, as size / jump, of the last row whose units do not depend on the whole input:
+  before the global pool, or before the first squeeze-and-excite or attention block.
+- *Unknown* is the number of rows whose receptive field is unknown, with the reason for the first.
+- Attention depends on the whole input in ViT, and in MaxViT because of its squeeze-and-excite gates. In Swin it depends
+  on windows. A window that is split by a shift depends on pixels at opposite borders: the mask that separates them adds
+  -100 and so leaves a small weight.
+- *Verified* is the side of the input for which shape, parameters and the receptive field of every unit of every row
+  were compared with the network by the NaN probe. Parameters that are used only in training are excluded, with a note.
+- The receptive field of a row is the union over all channels, and every operation is assumed to read all channels. A
+  network that concatenates channels with different receptive fields and separates them again without mixing them
+  depends on less; `--verify` shows where.
 
-| model | rows | parameters | MACs | local field | not known | verified |
+| model | rows | parameters | MACs | local RF | unknown | verified |
 |---|---|---|---|---|---|---|
 {lines}
 """

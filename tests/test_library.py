@@ -29,11 +29,17 @@ if field is not None:
 for row in table:
     print(row.name, row.output_shape, [hint.says for hint in row.hints])
 table = cnncli.inspect(nn.Conv2d(1, 8, 3), input_shape=(1, 28, 28), batch=64, ignore=["whole-input"])
+run = cnncli.train("quickstart", epochs=3, optimizer={"sgd": {"lr": 0.1}}, overrides={"data.size": 8})
+run = cnncli.load_run(run.path, data_dir="data", device="cpu")
+for prediction in run.predict(["seven.png"]):
+    print(prediction.prediction, prediction.probability, prediction.probabilities[run.classes[0]])
+print(run.evaluate().accuracy, run.evaluate("val").loss, run.config.train.epochs, run.model.training)
 """
 """The library as the documentation uses it, for a type checker."""
 
 
-def test_examples_in_docstrings() -> None:
+def test_examples_in_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     results = doctest.testmod(cnncli.library)
     assert results.failed == 0
     assert results.attempted >= 10

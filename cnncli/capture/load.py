@@ -81,19 +81,19 @@ def _find(target: str, place: str, name: str) -> Any:  # noqa: ANN401  whatever 
         raise ConfigError(
             f"importing {place} failed: {first_line(error)}", remedy="correct it; --debug shows the traceback"
         ) from error
-    found: Any = module
+    value: Any = module
     for part in name.split("."):
-        if not hasattr(found, part):
-            names = [each for each in dir(found) if not each.startswith("_")]
+        if not hasattr(value, part):
+            names = [each for each in dir(value) if not each.startswith("_")]
             raise UsageError(
                 f"{place} has no {part}{did_you_mean(part, names)}", remedy="name a class or a function defined there"
             )
-        found = getattr(found, part)
-    if not callable(found):
+        value = getattr(value, part)
+    if not callable(value):
         raise UsageError(
-            f"{target} is not a model, but of type {type(found).__name__}", remedy="name a class or a function"
+            f"{target} is not a model, but of type {type(value).__name__}", remedy="name a class or a function"
         )
-    return found
+    return value
 
 
 def _run_file(path: Path) -> ModuleType:

@@ -77,15 +77,15 @@ def reduction(operation: Operation, context: Context) -> Effect:
             type=type, layout=after, reads=context.reads_along([layout], after, [layout[dim] for dim in over])
         )
     windows: dict[int, Window] = {}
-    kept: list[Factors] = list(layout)
+    factors_after: list[Factors] = list(layout)
     for dim in over:
         axis = input_axis(layout[dim])
         if axis is None:
-            kept[dim] = ()
+            factors_after[dim] = ()
             continue
         windows[axis] = Adaptive(units=1)
-        kept[dim] = (Factor(1, axis),)
-    return Effect(type=type, layout=tuple(kept), reads=context.reads(windows))
+        factors_after[dim] = (Factor(1, axis),)
+    return Effect(type=type, layout=tuple(factors_after), reads=context.reads(windows))
 
 
 def matmul(operation: Operation, context: Context) -> Effect:

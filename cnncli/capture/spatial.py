@@ -1,6 +1,7 @@
 """Rules for operators that slide, pad or resample along the positions of a map (N, C, positions ...)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from math import prod
 from typing import Any, Literal
@@ -9,18 +10,15 @@ import torch
 from torch import Tensor
 
 from cnncli.capture.effect import Context, Effect, Rule, per_axis, probe_window
-from cnncli.capture.layout import Factor, Factors, Layout, UnsupportedOp, free, has_batch, input_axis, units
+from cnncli.capture.layout import Factor, Factors, UnsupportedOp, free, has_batch, input_axis, units
 from cnncli.capture.record import Operation, Value
-from cnncli.layers.base import Reads
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 from cnncli.windows.window import Interpolation
 
 
-def _slide(
-    operation: Operation, context: Context, layout: Layout, window: Callable[[int, int], Window]
-) -> tuple[Layout, Reads]:
-    """Layout and reads after `window(i, size)` has been applied to the i-th spatial axis of a tensor."""
-    shape = operation.outputs[0].shape
+def _slide(operation: Operation, context: Context, type: str, window: Callable[[int, int], Window]) -> Effect:
+    """The effect of an operation that applies `window(i, size)` to the i-th spatial axis of its input."""
+    layout, shape = context.layout(operation.inputs[0]), operation.outputs[0].shape
     count = len(shape) - 2
     result: list[Factors] = list(layout)
     windows: dict[int, Window] = {}
@@ -39,14 +37,14 @@ def _slide(
         windows[axis] = window(i, size)
         assert windows[axis].output_size(size) == shape[2 + i], f"{operation.name}: {windows[axis]} over {size}"
         result[2 + i] = (Factor(shape[2 + i], axis),)
-    return tuple(result), context.reads(windows)
+    return Effect(type=type, layout=tuple(result), reads=context.reads(windows))
 
 
 def convolution(operation: Operation, context: Context) -> Effect:
     """Convolutions with any number of axes, transposed or not."""
     a = operation.arguments
-    layout = context.layout(a["input"])
     weight = a["weight"]
+    context.layout(a["input"])  # raises if only the kernel depends on the input
     if weight.dynamic:
         raise UnsupportedOp("its kernel depends on the input")
     kernel = weight.shape[2:]
@@ -60,14 +58,9 @@ def convolution(operation: Operation, context: Context) -> Effect:
             )
         return Sliding(kernel=kernel[i], stride=stride[i], dilation=dilation[i], before=padding[i], after=padding[i])
 
-    after, reads = _slide(operation, context, layout, window)
-    return Effect(
-        type="conv_transpose" if a["transposed"] else "conv",
-        layout=after,
-        reads=reads,
-        macs=conv_macs(operation) if has_batch(layout) else None,
-        groups=a["groups"],
-    )
+    effect = _slide(operation, context, "conv_transpose" if a["transposed"] else "conv", window)
+    macs = conv_macs(operation) if has_batch(context.layout(a["input"])) else None
+    return replace(effect, macs=macs, groups=a["groups"])
 
 
 def conv_macs(operation: Operation) -> int:
@@ -82,7 +75,6 @@ def pool(type: str) -> Rule:
 
     def rule(operation: Operation, context: Context) -> Effect:
         a = operation.arguments
-        layout = context.layout(a["self"])
         count = len(operation.outputs[0].shape) - 2
         kernel = per_axis(a["kernel_size"], count)
         stride = per_axis(a["stride"] or kernel, count)
@@ -98,8 +90,7 @@ def pool(type: str) -> Rule:
                 ceil_mode=a["ceil_mode"],
             )
 
-        after, reads = _slide(operation, context, layout, window)
-        return Effect(type=type, layout=after, reads=reads)
+        return _slide(operation, context, type, window)
 
     return rule
 
@@ -109,9 +100,7 @@ def adaptive_pool(type: str) -> Rule:
 
     def rule(operation: Operation, context: Context) -> Effect:
         shape = operation.outputs[0].shape
-        layout = context.layout(operation.arguments["self"])
-        after, reads = _slide(operation, context, layout, lambda i, size: Adaptive(units=shape[2 + i]))
-        return Effect(type=type, layout=after, reads=reads)
+        return _slide(operation, context, type, lambda i, size: Adaptive(units=shape[2 + i]))
 
     return rule
 
@@ -154,8 +143,7 @@ def upsample(operation: Operation, context: Context) -> Effect:
 
         return probe_window(resample, size, expected)
 
-    after, reads = _slide(operation, context, context.layout(a["self"]), window)
-    return Effect(type="upsample", layout=after, reads=reads)
+    return _slide(operation, context, "upsample", window)
 
 
 def constant_pad(operation: Operation, context: Context) -> Effect:
@@ -180,17 +168,15 @@ def border_pad(mode: Literal["reflect", "replicate", "circular"]) -> Rule:
     """Padding with pixels of the map: mirrored, repeated, or from the opposite border."""
 
     def rule(operation: Operation, context: Context) -> Effect:
-        a = operation.arguments
-        layout = context.layout(a["self"])
-        pads = list(zip(a["padding"][::2], a["padding"][1::2], strict=True))[::-1]
-        unpadded = len(layout) - 2 - len(pads)
+        padding = operation.arguments["padding"]
+        pads = list(zip(padding[::2], padding[1::2], strict=True))[::-1]
+        unpadded = len(operation.outputs[0].shape) - 2 - len(pads)
 
         def window(i: int, size: int) -> Window:
             before, after = pads[i - unpadded] if i >= unpadded else (0, 0)
             return Padded(before=before, after=after, mode=mode)
 
-        after, reads = _slide(operation, context, layout, window)
-        return Effect(type="pad", layout=after, reads=reads)
+        return _slide(operation, context, "pad", window)
 
     return rule
 
@@ -198,17 +184,13 @@ def border_pad(mode: Literal["reflect", "replicate", "circular"]) -> Rule:
 def pixel_shuffle(operation: Operation, context: Context) -> Effect:
     """Channels rearranged to more positions."""
     shape = operation.outputs[0].shape
-    layout = context.layout(operation.arguments["self"])
-    after, reads = _slide(operation, context, layout, lambda i, size: Resampled(units=shape[2 + i]))
-    return Effect(type="pixel_shuffle", layout=after, reads=reads)
+    return _slide(operation, context, "pixel_shuffle", lambda i, size: Resampled(units=shape[2 + i]))
 
 
 def pixel_unshuffle(operation: Operation, context: Context) -> Effect:
     """Blocks of positions rearranged to more channels."""
     factor = operation.arguments["downscale_factor"]
-    layout = context.layout(operation.arguments["self"])
-    after, reads = _slide(operation, context, layout, lambda i, size: Sliding(kernel=factor, stride=factor))
-    return Effect(type="pixel_unshuffle", layout=after, reads=reads)
+    return _slide(operation, context, "pixel_unshuffle", lambda i, size: Sliding(kernel=factor, stride=factor))
 
 
 def move(operation: Operation, context: Context) -> Effect:

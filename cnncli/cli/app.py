@@ -79,7 +79,7 @@ COMMANDS = {
     "See": {
         "show": "Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard over runs, with every logged step, and print an address for each view.",
-        "report": "Write a run as one HTML file: layers, receptive fields, curves, pictures, mistakes, config.",
+        "report": "Write the report of a run: a self-contained HTML file.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },
 }

@@ -103,6 +103,9 @@ class Config:
         return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
+_CHOICES: dict[str, type[Choice]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES}
+
+
 def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ()) -> Config:
     """Read a config and validate all that can be validated without data and without torch.
 
@@ -116,9 +119,17 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
         UsageError: an override is invalid.
         DataError: the number of classes is unknown because the image folder is missing.
     """
-    choices: dict[str, type[Choice]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES}
     path = find_config(config)
-    document = override(read_document(path), assignments, choices)
+    return _validate(override(read_document(path), assignments, _CHOICES), name=_as_name(path.stem), data_dir=data_dir)
+
+
+def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path) -> Config:
+    """The config with more overrides; see `read_config`."""
+    return _validate(override(config.document, assignments, _CHOICES), name=config.name, data_dir=data_dir)
+
+
+def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
+    """The config in a document; `name` is its name unless the document has one."""
     problems: list[Problem] = []
     layer_problems: list[Problem] = []
     fields: ConfigFields | None = None
@@ -142,7 +153,7 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
     assert fields is not None, "a config without problems has fields"
     assert network is not None, "a config without problems has a network"
     return Config(
-        name=fields.name or _as_name(path.stem),
+        name=fields.name or name,
         document=document,
         data=fields.data,
         train=fields.train,

@@ -38,23 +38,27 @@ class LogSpec(Spec):
     """What is logged, for which layers, and how often."""
 
     images: Literal[0, 2, 3, 4, 5, 6, 7, 8, 9, 10] = Field(
-        default=10, description="pictures per tag at most, first and last included; TensorBoard keeps 10; 0 is none"
+        default=10,
+        description="steps with pictures, at most; TensorBoard keeps 10; 0 is none",
     )
     steps: Annotated[tuple[Whole, ...], Field(max_length=8), Listed] | None = Field(
-        default=None, description="the steps of the pictures between the first and the last; spaced by logarithm"
+        default=None,
+        description="steps with pictures besides the first and the last; spaced by logarithm",
     )
     layers: Annotated[tuple[str, ...], Listed] | None = Field(
-        default=None, description="the layers that pictures, histograms and dead filters are about; all"
+        default=None, description="the layers with pictures, histograms and dead filters; by default all"
     )
     probes: Probes = Field(
         default=ProbesSpec(), description="test images whose feature maps are shown: a number of classes, or a list"
     )
     budget: Annotated[float, Field(gt=0)] = Field(
-        default=50.0, description="MB that the event file may grow to; with less room fewer pictures are written"
+        default=50.0, description="largest size of the event files in MB; what does not fit is left out"
     )
-    kernels: bool = Field(default=True, description="kernels of every convolution")
-    feature_maps: bool = Field(default=True, description="feature maps of every convolution and pool, for each probe")
-    snapshots: bool = Field(default=True, description="every logged step of a layer as one animation, at the end")
-    dead_filters: bool = Field(default=True, description="filters that are 0 wherever they look, counted and outlined")
+    kernels: bool = Field(default=True, description="kernels of each convolution")
+    feature_maps: bool = Field(default=True, description="feature maps of each convolution and pool, for each probe")
+    snapshots: bool = Field(default=True, description="at the end, all steps as one animation per layer")
+    dead_filters: bool = Field(
+        default=True, description="filters that are 0 for all of many images, counted and outlined"
+    )
     histograms: bool = Field(default=True, description="weights and gradients, every epoch")
-    graph: bool = Field(default=True, description="the model as TensorBoard's graph")
+    graph: bool = Field(default=True, description="the network as TensorBoard's graph")

@@ -32,7 +32,7 @@ def choice_message(error: PydanticCustomError) -> str:
 
 
 def _suggestion(context: dict[str, Any]) -> str:
-    return did_you_mean(str(context.get("word", "")), context.get("choices", ()))
+    return did_you_mean(str(context.get("name", "")), context.get("choices", ()))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _finding(details: ErrorDetails, model: type[Spec]) -> _Finding:
             )
             near = nearest(found, choices) if isinstance(details["input"], str) else ""
             return _Finding(expected, found, f". Did you mean {near}?" if near else "")
-        case "unknown_word" | "choice_form" | "no_principal":
+        case "unknown_choice" | "choice_form" | "no_principal":
             return _Finding(message, suggestion=_suggestion(context))
         case "pair":
             return _Finding(message, found)

@@ -46,7 +46,7 @@ def config_schema() -> JsonSchema:
 def _layer_schema() -> JsonSchema:
     """One entry of a list of layers."""
     refs: dict[str, JsonSchema] = {name: {"$ref": _REF.format(model=layer.__name__)} for name, layer in LAYERS.items()}
-    names = [name for name, layer in LAYERS.items() if not _required(layer)]
+    names = [name for name, layer in LAYERS.items() if not layer.has_required_fields()]
     structures = {
         "repeat": {"$ref": "#/$defs/RepeatFields"},
         "residual": {"anyOf": [{"$ref": "#/$defs/ResidualFields"}, _LAYERS]},
@@ -68,10 +68,6 @@ def _layer_value(ref: JsonSchema, layer: type[Choice]) -> JsonSchema:
         return {"anyOf": [ref, {"type": "null"}]}
     principal = {"$ref": f"{ref['$ref']}/properties/{layer.principal}"}
     return {"anyOf": [ref, principal]}
-
-
-def _required(layer: type[Choice]) -> bool:
-    return any(field.is_required() for field in layer.model_fields.values())
 
 
 def _allow_parameter(field: JsonSchema) -> None:

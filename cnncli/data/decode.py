@@ -93,16 +93,7 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from None
     # Decoders raise these, among others, for damaged files.
-    except (
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        MemoryError,
-        OverflowError,
-    ) as error:
+    except (ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError, OverflowError) as error:
         raise UnreadableImageError(str(error) or type(error).__name__) from None
     return array, hashlib.sha256(content).digest()
 

@@ -52,7 +52,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Drawing:
     """`pixels` uint8 (H, W, 3), and where in it the tiles and the inset lie."""
 
     pixels: Pixels
@@ -80,7 +80,7 @@ def compose(
     inset: Pixels | None = None,
     sheet: Sheet = CARD,
     marked: Collection[Key] = (),
-) -> Picture:
+) -> Drawing:
     """Draw what `layout` shows of the strips.
 
     Args:
@@ -120,7 +120,7 @@ def compose(
         canvas.text(MARGIN, header, "input", width=beside)
         canvas.frame(inset_box)
         canvas.tile(inset_box, inset)
-    return Picture(canvas.pixels, boxes, inset_box)
+    return Drawing(canvas.pixels, boxes, inset_box)
 
 
 def _canvas(

@@ -1,5 +1,7 @@
 """Small pictures of numbers, for whatever draws them: a terminal, a page."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def image_pixels(images: "Tensor") -> Pixels:
+def image_pixels(images: Tensor) -> Pixels:
     """Images (..., C, H, W), uint8, or floating point from 0 to 1, as (..., H, W, 3).
 
     In color if C is 3, else the first channel in gray.
@@ -87,7 +89,7 @@ class Tile:
         return cls(label=label, values=values, scale=scale, pixels=scale.colors(values))
 
     @classmethod
-    def image(cls, image: "Tensor", *, label: str) -> Self:
+    def image(cls, image: Tensor, *, label: str) -> Self:
         """An image (C, H, W), uint8, in color if C is 3, else its first channel in gray."""
         pixels = image_pixels(image)
         return cls(label=label, values=pixels.mean(axis=-1, dtype=np.float64), scale=_BLACK_TO_WHITE, pixels=pixels)

@@ -17,7 +17,7 @@ import numpy as np
 
 from cnncli.drawing.canvas import BACKGROUND, TEXT_SIZE, Box, Canvas, text_width
 from cnncli.drawing.color import Color, Pixels
-from cnncli.drawing.grid import Key, Picture
+from cnncli.drawing.grid import Drawing, Key
 from cnncli.drawing.layout import CAPTION_SIZE, CARD, LINE, MARGIN, PAGE, TITLE_HEIGHT, TITLE_SIZE, Sheet
 
 PART: Color = (255, 128, 0)
@@ -72,7 +72,7 @@ def sheet(
     captions: Sequence[str],
     side_by_side: bool = False,
     on: Sheet = PAGE,
-) -> Picture:
+) -> Drawing:
     """Draw sections one below the other.
 
     Args:
@@ -83,7 +83,7 @@ def sheet(
         on: what it is drawn on; as high as it must be, and only if it is trimmed no wider.
 
     Returns:
-        A picture with a box for every (section, cell, panel).
+        A drawing with a box for every (section, cell, panel).
     """
     cells = [cell for section in sections for cell in section.cells]
     plan = _Plan.of(cells, side_by_side=side_by_side, room=on.width - 2 * MARGIN)
@@ -109,7 +109,7 @@ def sheet(
             row, column = divmod(number, plan.across)
             placed = plan.draw(canvas, cell, x=MARGIN + column * plan.width, y=first + row * plan.height)
             boxes |= {(index, number, panel): box for panel, box in enumerate(placed)}
-    return Picture(canvas.pixels, boxes, None)
+    return Drawing(canvas.pixels, boxes, None)
 
 
 def card(make: Callable[[int], Sequence[Section]], most: int, *, title: str, side_by_side: bool = False) -> Pixels:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnncli.capture.mode import evaluation_mode
 from cnncli.drawing.color import Pixels
-from cnncli.drawing.grid import Picture
+from cnncli.drawing.grid import Drawing
 from cnncli.experiment.setup import Experiment
 from cnncli.experiment.snapshots import Snapshot
 from cnncli.module import CnnModule
@@ -80,7 +80,7 @@ class PicturePlan:
 
     def _kernels(
         self, model: CnnModule, dead: Mapping[str, Collection[int]]
-    ) -> Iterator[tuple[str, str, Tensor, Picture]]:
+    ) -> Iterator[tuple[str, str, Tensor, Drawing]]:
         """For each convolution the tag, the name of its snapshot, the kernels (O, I, kh, kw) and their picture."""
         kernels = model.kernels() if self._experiment.config.log.kernels else {}
         for name in self._convolutions if kernels else ():
@@ -89,7 +89,7 @@ class PicturePlan:
 
     def _maps(
         self, model: CnnModule, dead: Mapping[str, Collection[int]]
-    ) -> Iterator[tuple[str, str, Tensor, Picture]]:
+    ) -> Iterator[tuple[str, str, Tensor, Drawing]]:
         """The same for the feature maps (C, H, W) of each convolution and pool; a global pool has maps of 1x1."""
         if not self._probes:
             return

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cnncli.drawing.animation import animation
 from cnncli.drawing.color import Scale, Values
-from cnncli.drawing.grid import Picture
+from cnncli.drawing.grid import Drawing
 from cnncli.errors import RunError
 from cnncli.files import disk_errors_explained, replace_file
 from cnncli.views.feature_maps import feature_map_picture
@@ -39,7 +39,7 @@ class Snapshot:
     extent: Tensor
 
     @classmethod
-    def of(cls, values: Tensor, picture: Picture) -> "Snapshot":
+    def of(cls, values: Tensor, picture: Drawing) -> "Snapshot":
         """The part of the values (O, I, kh, kw) or (C, H, W) that a picture of them shows."""
         values = values.detach().float().cpu()
         counts = [1 + max(positions) for positions in zip(*picture.boxes, strict=True)]

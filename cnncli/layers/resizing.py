@@ -163,7 +163,7 @@ class PixelUnshuffle(Layer):
         for axis, size in (("height", height), ("width", width)):
             if size % r:
                 raise ShapeError(
-                    f"downscale_factor: {r} does not divide the {axis}, {size}; change data.size or padding"
+                    f"downscale_factor: {r} does not divide the {axis} {size}; use another data.size or padding"
                 )
         window = Sliding(kernel=r, stride=r)
         return Description(shape=(channels * r**2, height // r, width // r), reads=(window, window))

@@ -6,14 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cnncli.lessons.notation import format_number, grid, sum_of_products
-from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, TryNext
-from cnncli.lessons.sliding_window import (
-    SlidingWindow,
-    equation,
-    input_index,
-    matrix,
-    padded_grid,
-)
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Paragraph, TryNext
+from cnncli.lessons.sliding_window import SlidingWindow, equation, input_index, matrix, padded_grid
 from cnncli.lessons.topic import OperationTopic
 
 if TYPE_CHECKING:
@@ -36,10 +30,10 @@ class Backward(OperationTopic):
 
     def page(self) -> Page:
         """See `Topic`."""
-        from cnncli.lessons.reference import corr2d, corr2d_backward
+        from cnncli.lessons.reference import corr2d_backward
 
         x, k, window = self.read()
-        result = corr2d(x, k, **window.settings)
+        result = window.correlate(x, k)
         upstream = (x.new_ones(result.numel()).cumsum(0)).reshape(result.shape)  # 1, 2, 3, ...
         gradients = corr2d_backward(x, k, upstream, **window.settings)
         return Page(
@@ -89,9 +83,9 @@ def _for_kernel(x: Tensor, upstream: Tensor, gradient: Tensor, window: SlidingWi
     is_small = max(x.shape) <= _MAX_TERMS
     figures = (
         padded_grid(x, window.padding, "input") if is_small else matrix(x, "input"),
-        Operator("*"),
+        "*",
         matrix(dilate(upstream, window.stride), "G" if max(window.stride) == 1 else "G, dilated"),
-        Operator("="),
+        "=",
         matrix(gradient, "dL/dK"),
     )
     if upstream.numel() > _MAX_TERMS:
@@ -111,9 +105,9 @@ def _for_input(kernel: Tensor, upstream: Tensor, gradient: Tensor, window: Slidi
     is_small = max(full.padded_size(dilated.shape)) <= _MAX_TERMS
     figures = (
         padded_grid(dilated, full.padding, "G, padded") if is_small else matrix(dilated, "G"),
-        Operator("*"),
+        "*",
         grid(flipped, "flipped kernel"),
-        Operator("="),
+        "=",
         matrix(gradient, "dL/dX"),
     )
     blocks: list[Block] = [Figures(figures)]
@@ -132,10 +126,8 @@ def _autograd(
     """The gradients for kernel and input as torch derives them from the forward pass, and the difference."""
     import torch
 
-    from cnncli.lessons.reference import corr2d
-
     x, kernel = x.clone().requires_grad_(), kernel.clone().requires_grad_()
-    by_torch = torch.autograd.grad(corr2d(x, kernel, **window.settings), (kernel, x), upstream)
+    by_torch = torch.autograd.grad(window.correlate(x, kernel), (kernel, x), upstream)
     difference = max((a - b).abs().max().item() for a, b in zip(by_hand, by_torch, strict=True))
     return [
         Paragraph("torch derives the same gradients from the forward pass:"),

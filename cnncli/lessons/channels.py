@@ -10,20 +10,7 @@ from typing import TYPE_CHECKING
 
 from cnncli.layers import format_shape
 from cnncli.lessons.notation import format_number, format_sum, grid, sum_of_products
-from cnncli.lessons.page import (
-    Block,
-    Figures,
-    Formula,
-    Grid,
-    Heading,
-    Heatmap,
-    Operator,
-    Page,
-    Paragraph,
-    Step,
-    Table,
-    TryNext,
-)
+from cnncli.lessons.page import Block, Figures, Formula, Grid, Heading, Heatmap, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow, input_with_window, matrix
 from cnncli.lessons.topic import LayerTopic
 
@@ -79,31 +66,31 @@ class Channels(LayerTopic):
 
 def _input_channels(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
     """The first window in each channel, then all windows."""
-    from cnncli.lessons.reference import corr2d, corr2d_multi_in
+    from cnncli.lessons.reference import corr2d_multi_in
 
     blocks: list[Block] = []
     sums = []
-    maps: list[Grid | Heatmap | Operator] = []
+    maps: list[Grid | Heatmap | str] = []
     for c, (channel, slice_) in enumerate(zip(x, kernel, strict=True)):
         first = window.positions(channel)[0]
         products = first.products(slice_)
         sums.append(products.sum().item())
         figures = (
             input_with_window(channel, first, window, f"channel {c}"),
-            Operator("*"),
+            "*",
             grid(slice_, f"slice {c}"),
-            Operator("="),
+            "=",
             grid(products, "products"),
         )
         formula = sum_of_products(first.patch, slice_, sums[-1])
         blocks.append(Step(f"first window, channel {c}", (Figures(figures), formula)))
-        maps += [Operator("+" if c else ""), matrix(corr2d(channel, slice_, **window.settings), f"channel {c}")]
+        maps += ["+" if c else "", matrix(window.correlate(channel, slice_), f"channel {c}")]
     total = Formula(f"{format_sum(sums)} = {format_number(sum(sums))}")
     output = matrix(corr2d_multi_in(x, kernel, **window.settings), "output")
     return [
         *blocks,
         Step("first window, sum over the channels", (total,)),
-        Step("all windows", (Figures((*maps[1:], Operator("="), output)),)),
+        Step("all windows", (Figures((*maps[1:], "=", output)),)),
     ]
 
 
@@ -113,7 +100,7 @@ def _output_channels(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[
 
     outputs = corr2d_multi_in_out(x, kernels, **window.settings)
     return [
-        Step(f"kernel {o}", (Figures((*slices(kernel), Operator("->"), matrix(output, f"output channel {o}"))),))
+        Step(f"kernel {o}", (Figures((*slices(kernel), "->", matrix(output, f"output channel {o}"))),))
         for o, (kernel, output) in enumerate(zip(kernels, outputs, strict=True))
     ]
 

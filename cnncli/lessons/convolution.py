@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cnncli.lessons.notation import grid, sum_of_products
 from cnncli.lessons.numbers import random_input
-from cnncli.lessons.page import Block, Figures, Heading, Operator, Page, Paragraph, Table, TryNext
+from cnncli.lessons.page import Block, Figures, Heading, Page, Paragraph, Table, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow, matrix
 from cnncli.lessons.topic import OperationTopic
 
@@ -70,7 +70,7 @@ def _compared(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
         ("cross-correlation", "kernel", kernel, corr2d(x, kernel, **window.settings)),
         ("convolution", "flipped kernel", kernel.flip(0, 1), conv2d(x, kernel, **window.settings)),
     ):
-        figures = (matrix(x, "input"), Operator("*"), grid(used, title), Operator("="), matrix(result, name))
+        figures = (matrix(x, "input"), "*", grid(used, title), "=", matrix(result, name))
         blocks += [Figures(figures), sum_of_products(first.patch, used, first.products(used).sum().item())]
     return blocks
 
@@ -85,7 +85,7 @@ def _symmetric_example(x: Tensor) -> list[Block]:
     figures = (
         grid(kernel, "kernel = flipped kernel"),
         matrix(corr2d(x, kernel), "cross-correlation"),
-        Operator("="),
+        "=",
         matrix(conv2d(x, kernel), "convolution"),
     )
     return [Figures(figures)]

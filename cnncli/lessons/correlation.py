@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cnncli.lessons.page import Heading, Page, Paragraph, TryNext
-from cnncli.lessons.sliding_window import (
-    correlation_steps,
-    equation,
-    index_formula,
-    legend,
-    size_formula,
-)
+from cnncli.lessons.sliding_window import correlation_steps, equation, index_formula, legend, size_formula
 from cnncli.lessons.topic import OperationTopic
 
 
@@ -30,10 +24,8 @@ class Correlation(OperationTopic):
 
     def page(self) -> Page:
         """See `Topic`."""
-        from cnncli.lessons.reference import corr2d
-
         x, k, window = self.read()
-        result = corr2d(x, k, **window.settings)
+        result = window.correlate(x, k)
         return Page(
             "Cross-correlation: a window slides over the input",
             (

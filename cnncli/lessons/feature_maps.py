@@ -12,7 +12,7 @@ from cnncli.errors import UsageError
 from cnncli.lessons.filters import CLASSIC_FILTERS
 from cnncli.lessons.notation import grid
 from cnncli.lessons.numbers import read_numbers
-from cnncli.lessons.page import Block, Figures, Grid, Heading, Heatmap, Operator, Page, Paragraph, Step, TryNext
+from cnncli.lessons.page import Block, Figures, Grid, Heading, Heatmap, Page, Paragraph, Step, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow
 from cnncli.lessons.topic import DataDirOption, ImageOption, InputOption, InvertOption, LayerOption, Topic
 
@@ -129,9 +129,9 @@ def learned_maps(run: Run, layer: str | None, image: InputImage) -> list[Block]:
 def _learned_map(number: int, kernel: Tensor, map_: Tensor) -> Step:
     """A feature map (OH, OW), with its kernel (C / g, kh, kw) if that has a single slice."""
     values = map_.double()
-    weights: list[Grid | Operator] = []
+    weights: list[Grid | str] = []
     if len(kernel) == 1:
-        weights = [grid(kernel[0].double(), "kernel", decimals=2), Operator("->")]
+        weights = [grid(kernel[0].double(), "kernel", decimals=2), "->"]
     title = f"filter {number}, from {values.min().item():.3f} to {values.max().item():.3f}"
     return Step(title, (Figures((*weights, _heatmap(values))),))
 
@@ -162,7 +162,7 @@ def _classic_maps(x: Tensor) -> list[Block]:
     steps: list[Block] = []
     for name, weights in CLASSIC_FILTERS.items():
         kernel = x.new_tensor(weights)
-        figures = (grid(kernel, "kernel"), Operator("->"), _heatmap(corr2d(x, kernel, padding=1)))
+        figures = (grid(kernel, "kernel"), "->", _heatmap(corr2d(x, kernel, padding=1)))
         steps.append(Step(name, (Figures(figures),)))
     return steps
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cnncli.layers import format_shape
 from cnncli.lessons.channels import slices
 from cnncli.lessons.notation import format_number, format_size, grid, operand
-from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, Step, Table, TryNext
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow, matrix
 from cnncli.lessons.topic import ConfigArgument, DataDirOption, LayerTopic
 
@@ -77,9 +77,9 @@ def _feature_maps(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[Blo
         first = without_bias[0, 0].item()
         figures = (
             *slices(kernel),
-            Operator("+"),
+            "+",
             grid(x.new_full((1, 1), bias), "bias"),
-            Operator("->"),
+            "->",
             matrix(without_bias + bias, f"feature map {o}"),
         )
         formula = Formula(f"first number: {operand(format_number(first))} + {bias} = {format_number(first + bias)}")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,22 +151,14 @@ def _from_csv(path: Path, option: str) -> Values:
     if path.stat().st_size > _MAX_BYTES:
         raise _too_many(option, f"{path} is {path.stat().st_size:,} bytes long")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (UnicodeDecodeError, OSError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an empty file, which is refused below
+            return np.loadtxt(path, delimiter=",", ndmin=2, comments=None, encoding="utf-8-sig")
+    except UnicodeDecodeError:
         raise _unusable(option, f"{path} is not a readable text file") from None
-    rows: list[list[float]] = []
-    for i, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append([float(cell) for cell in line.split(",")])
-        except ValueError:
-            raise _unusable(option, f"{path}, line {i}: not comma-separated numbers: {_shorten(line)}") from None
-        if len(rows[-1]) != len(rows[0]):
-            raise _unusable(
-                option, f"{path}, line {i}: ragged: {len(rows[-1])} numbers, but {len(rows[0])} in the first row"
-            )
-    return np.array(rows, dtype=np.float64)
+    except (ValueError, OSError) as error:
+        reason = str(error).partition(";")[0]  # after it, numpy explains its own parameters
+        raise _unusable(option, f"{path} is not rows of comma-separated numbers: {reason}") from None
 
 
 def _from_image(path: Path, option: str, *, color: bool) -> Values:

@@ -14,7 +14,7 @@ from cnncli.errors import UsageError
 from cnncli.layers import Conv, format_shape
 from cnncli.lessons.notation import format_number, format_products, grid
 from cnncli.lessons.numbers import X, read_tensor
-from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Paragraph, Step, Table, TryNext
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.sliding_window import matrix
 from cnncli.lessons.topic import InputOption, KernelOption, Topic
 
@@ -66,14 +66,8 @@ class OneByOne(Topic):
                     f"Write each of the {x[0].numel()} pixels as a column of {in_channels} numbers. The kernels are "
                     "the weight matrix of a fully connected layer:"
                 ),
-                Figures(
-                    (
-                        grid(weights, "weights"),
-                        Operator("@"),
-                        grid(x.reshape(in_channels, -1)[:, :_SHOWN_PIXELS], "pixels"),
-                    )
-                ),
-                Figures((Operator("="), grid(pixels[:, :_SHOWN_PIXELS], "outputs"))),
+                Figures((grid(weights, "weights"), "@", grid(x.reshape(in_channels, -1)[:, :_SHOWN_PIXELS], "pixels"))),
+                Figures(("=", grid(pixels[:, :_SHOWN_PIXELS], "outputs"))),
                 Paragraph("The numbers are the same: row o is output channel o, pixel by pixel."),
                 Heading("What it is used for: a bottleneck"),
                 *_bottleneck(),

@@ -49,8 +49,7 @@ class Padding(OperationTopic):
                     "and pixels at the border are read less often than those in the middle. A border of zeros around "
                     "the input gives the window more positions."
                 ),
-                *_operation(x, k, window),
-                *_sizes(x, window, {"without padding": without, _setting("padding", window.padding): window}),
+                *_example(x, k, window, {"without padding": without, _setting("padding", window.padding): window}),
                 Heading("What the border loses"),
                 Paragraph("Each number says how many windows read the pixel:"),
                 _readings(x, {"without padding": without, "with padding": window}),
@@ -93,8 +92,7 @@ class Stride(OperationTopic):
                     "With stride s the window moves s pixels at a time, so the output has about 1/s of the rows and "
                     "columns. A stride makes feature maps smaller without a pooling layer."
                 ),
-                *_operation(x, k, window),
-                *_sizes(x, window, compared),
+                *_example(x, k, window, compared),
                 Heading("Which pixels are never read"),
                 Paragraph(
                     "The division is rounded down: a last step that does not fit is left out, and the pixels after the "
@@ -138,8 +136,7 @@ class Dilation(OperationTopic):
                     "With dilation d the weights of the kernel are d pixels apart. The window gets larger, and the "
                     f"number of weights stays the same: here {format_size(window.size)} weights span {span} pixels."
                 ),
-                *_operation(x, k, window),
-                *_sizes(x, window, compared),
+                *_example(x, k, window, compared),
                 Heading("What the border loses"),
                 Paragraph("A larger window has fewer positions. Each number says how many windows read the pixel:"),
                 _readings(x, compared),
@@ -150,33 +147,26 @@ class Dilation(OperationTopic):
         )
 
 
-def _operation(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
-    """The definition, the steps and the result."""
-    from cnncli.lessons.reference import corr2d
-
-    result = corr2d(x, kernel, **window.settings)
-    return [
-        index_formula(window),
-        legend(window),
-        *correlation_steps(x, kernel, window, result),
-        equation(x, kernel, result, window),
-    ]
-
-
 def _setting(name: str, pair: Pair) -> str:
     """`padding 1`, or `stride 3 down, 2 across`."""
     return f"{name} {pair[0]}" if pair[0] == pair[1] else f"{name} {pair[0]} down, {pair[1]} across"
 
 
-def _sizes(x: Tensor, window: SlidingWindow, compared: Mapping[str, SlidingWindow]) -> list[Block]:
-    """The output size with and without the setting, and its formula."""
-    rows = []
-    for name, each in compared.items():
-        size = each.output_size(x.shape)
-        rows.append((name, format_size(x.shape), format_size(size) if min(size) > 0 else "does not fit"))
+def _example(x: Tensor, kernel: Tensor, window: SlidingWindow, compared: Mapping[str, SlidingWindow]) -> list[Block]:
+    """The operation step by step, and the output size with and without the setting."""
+    result = window.correlate(x, kernel)
+    sizes = {name: each.output_size(x.shape) for name, each in compared.items()}
+    rows = tuple(
+        (name, format_size(x.shape), format_size(size) if min(size) > 0 else "does not fit")
+        for name, size in sizes.items()
+    )
     return [
+        index_formula(window),
+        legend(window),
+        *correlation_steps(x, kernel, window, result),
+        equation(x, kernel, result, window),
         Heading("Sizes before and after"),
-        Table(("", "input", "output"), tuple(rows)),
+        Table(("", "input", "output"), rows),
         *size_formula(x.shape, window),
     ]
 
@@ -232,7 +222,10 @@ def _receptive_fields() -> list[Block]:
         Paragraph("The receptive field (RF) of three stacked 3x3 convolutions, in pixels per axis:"),
         Table(("dilations", "RF after each", "pixels used"), tuple(rows)),
         Formula("RF grows by dilation x (kernel - 1): 3 + 2x2 + 4x2 = 15"),
-        Paragraph("With a constant dilation of 2, all weights fall on every other pixel. The others are never used."),
+        Paragraph(
+            "With a constant dilation of 2, the weights of all layers fall on every second pixel. The others are never "
+            "used."
+        ),
     ]
 
 

@@ -77,17 +77,10 @@ class LetterMap:
 
 
 @dataclass(frozen=True)
-class Operator:
-    """A sign between two figures: `*`, `=`, `+`, `->`."""
-
-    text: str
-
-
-@dataclass(frozen=True)
 class Figures:
-    """Figures side by side, or one below the other where they are too wide."""
+    """Figures side by side, with signs such as `*` and `=` between them; one below the other if they are too wide."""
 
-    parts: tuple[Grid | Heatmap | LetterMap | Operator, ...]
+    parts: tuple[Grid | Heatmap | LetterMap | str, ...]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Letters: C channels, (H, W) input, (kh, kw) window, (OH, OW) output.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +14,14 @@ import typer
 from cnncli.errors import UsageError
 from cnncli.lessons.notation import format_number, format_size, operand
 from cnncli.lessons.numbers import X, read_pair, read_tensor
-from cnncli.lessons.page import Block, Figures, Formula, Heading, Operator, Page, Pair, Paragraph, Step, TryNext
+from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Pair, Paragraph, Step, TryNext
 from cnncli.lessons.sliding_window import (
-    MAX_STEPS,
     SlidingWindow,
     input_with_window,
     matrix,
     output_so_far,
-    remaining_steps,
     size_formula,
-    step_title,
+    window_steps,
 )
 from cnncli.lessons.topic import InputOption, PaddingOption, StrideOption, Topic
 
@@ -95,20 +94,18 @@ def _steps(x: Tensor, window: SlidingWindow) -> list[Block]:
     maximum, mean = (
         pool2d(x, window.size, mode=mode, stride=window.stride, padding=window.padding) for mode in ("max", "average")
     )
-    positions = window.positions(x, fill=float("-inf"))
-    blocks: list[Block] = []
-    if any(window.padding):
-        blocks.append(Paragraph("Padding (the dots) is never the maximum, and counts as zeros in the mean."))
-    for i, position in enumerate(positions[:MAX_STEPS]):
-        figures = (
-            input_with_window(x, position, window),
-            Operator("max"),
-            output_so_far(maximum, positions[: i + 1]),
-            Operator("mean"),
-            output_so_far(mean, positions[: i + 1]),
+
+    def describe(done: Sequence[WindowPosition]) -> tuple[Block, ...]:
+        shown, largest, average = (
+            input_with_window(x, done[-1], window),
+            output_so_far(maximum, done),
+            output_so_far(mean, done),
         )
-        blocks.append(Step(step_title(i, positions), (Figures(figures), *_formulas(position, maximum, mean))))
-    return [*blocks, *remaining_steps(positions)]
+        return Figures((shown, "max", largest, "mean", average)), *_formulas(done[-1], maximum, mean)
+
+    note = [Paragraph("Padding (the dots) is never the maximum, and counts as zeros in the mean.")]
+    steps = window_steps(window.positions(x, fill=float("-inf")), describe)
+    return [*note, *steps] if any(window.padding) else steps
 
 
 def _formulas(position: WindowPosition, maximum: Tensor, mean: Tensor) -> tuple[Formula, Formula]:
@@ -136,7 +133,7 @@ def _stride_and_padding() -> list[Block]:
         Figures(
             (
                 matrix(x, "input"),
-                Operator("->"),
+                "->",
                 matrix(pool2d(x, 2), "max 2x2, stride 2"),
                 matrix(pool2d(x, 2, padding=1), "max 2x2, stride 2, padding 1"),
             )
@@ -155,7 +152,7 @@ def _channels(channels: Tensor, window: SlidingWindow) -> list[Block]:
         Figures(
             (
                 *(matrix(each, f"channel {c}") for c, each in enumerate(channels)),
-                Operator("->"),
+                "->",
                 *(matrix(each, f"max of channel {c}") for c, each in enumerate(pooled)),
             )
         ),
@@ -178,7 +175,7 @@ def _shifted(x: Tensor | None, window: Pair) -> list[Block]:
         shifted[:, shift:] = x[:, : x.shape[1] - shift]
         pooled = pool2d(shifted, window)
         unchanged = f"{int((pooled == original).sum())} of {original.numel()} outputs unchanged"
-        figures = (matrix(shifted, "input"), Operator("->"), matrix(pooled, f"max {format_size(window)}"))
+        figures = (matrix(shifted, "input"), "->", matrix(pooled, f"max {format_size(window)}"))
         steps.append(Step(f"shifted by {shift}: {unchanged}" if shift else "original", (Figures(figures),)))
     return [
         Paragraph(

@@ -16,7 +16,7 @@ from cnncli.windows import AxisReceptiveField, Sliding
 
 if TYPE_CHECKING:
     from cnncli.config.network import Network
-    from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields
+    from cnncli.inspection.receptive_field import ReceptiveField
     from cnncli.inspection.table import LayerTable, Row
     from cnncli.layers import Shape
 
@@ -27,28 +27,26 @@ _LETTERS = "123456789abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class _Unit:
-    """One unit of a layer, and the pixels it sees.
-
-    Attributes:
-        row: of the layer in the table of `inspect`.
-        position: (row, column) in the layer.
-        masks: the rows and the columns that it sees, as bit masks.
-    """
+    """One unit of a layer: its position (row, column), and the receptive fields of the layer along both axes."""
 
     row: Row
     position: Pair
-    masks: Pair
+    axes: tuple[AxisReceptiveField, ...]
 
     @property
-    def extent(self) -> Pair:
-        """Pixels from the first to the last that it sees, inside the image."""
-        height, width = (mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.masks)
-        return height, width
+    def masks(self) -> tuple[int, ...]:
+        """The rows and the columns of pixels that it sees, as bit masks."""
+        return tuple(axis.masks[i] for axis, i in zip(self.axes, self.position, strict=True))
 
-    def interval(self, axis: int) -> str:
-        """`6 to 21`, the first and the last row or column that it sees."""
-        mask = self.masks[axis]
-        return f"{(mask & -mask).bit_length() - 1} to {mask.bit_length() - 1}" if mask else "none"
+    @property
+    def intervals(self) -> tuple[Pair | None, ...]:
+        """The first and the last row, and the first and the last column, that it sees."""
+        return tuple(axis.interval(i) for axis, i in zip(self.axes, self.position, strict=True))
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Pixels from the first to the last that it sees, along both axes."""
+        return tuple(each[1] - each[0] + 1 if each else 0 for each in self.intervals)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +128,13 @@ def _units_on_the_way(network: Network, table: LayerTable, layer: str | None, at
     Raises:
         UsageError: there is no such layer or unit.
     """
+    from cnncli.inspection.units import layer_receptive_fields
+
     rows = {row.name: row for row in table.rows}
+    axes = {name: layer_receptive_fields(table, name).axes for name in rows}
     name = _choose_layer(rows, layer)
-    chosen = _unit(rows[name], _fields(table, name), _choose_position(rows[name], at))
-    centers = [_center(mask) for mask in chosen.masks]
+    chosen = _Unit(rows[name], _choose_position(rows[name], at), axes[name])
+    centers = [_center(each) for each in chosen.intervals]
     needed = {name}
     for node in reversed(network.nodes):
         if node.name in needed:
@@ -141,16 +142,9 @@ def _units_on_the_way(network: Network, table: LayerTable, layer: str | None, at
     units = []
     for node in network.nodes:
         if node.name in needed and node.name != name:
-            fields = _fields(table, node.name)
-            row, column = (_nearest_unit(axis, center) for axis, center in zip(fields.axes, centers, strict=True))
-            units.append(_unit(rows[node.name], fields, (row, column)))
+            row, column = (_nearest_unit(axis, center) for axis, center in zip(axes[node.name], centers, strict=True))
+            units.append(_Unit(rows[node.name], (row, column), axes[node.name]))
     return [*units, chosen]
-
-
-def _fields(table: LayerTable, layer: str) -> ReceptiveFields:
-    from cnncli.inspection.units import layer_receptive_fields
-
-    return layer_receptive_fields(table, layer)
 
 
 def _choose_layer(rows: dict[str, Row], layer: str | None) -> str:
@@ -177,19 +171,14 @@ def _choose_position(row: Row, at: str | None) -> Pair:
     return position
 
 
-def _unit(row: Row, fields: ReceptiveFields, position: Pair) -> _Unit:
-    height, width = fields.axes
-    return _Unit(row, position, (height.masks[position[0]], width.masks[position[1]]))
-
-
 def _nearest_unit(axis: AxisReceptiveField, center: float) -> int:
     """The unit along an axis whose receptive field is nearest to a position in the image."""
-    return min(range(len(axis.masks)), key=lambda unit: abs(_center(axis.masks[unit]) - center))
+    return min(range(len(axis.masks)), key=lambda unit: abs(_center(axis.interval(unit)) - center))
 
 
-def _center(mask: int) -> float:
+def _center(interval: Pair | None) -> float:
     """The middle of the pixels that a unit sees; infinitely far away if it sees none."""
-    return ((mask & -mask).bit_length() + mask.bit_length() - 2) / 2 if mask else math.inf
+    return sum(interval) / 2 if interval else math.inf
 
 
 def _lettered(units: Sequence[_Unit]) -> list[tuple[str, _Unit]]:
@@ -230,13 +219,12 @@ def _per_axis(values: Iterable[int | Fraction]) -> str:
 
 def _steps(units: Sequence[_Unit]) -> list[Block]:
     """The pixels that one unit sees, for each layer at which the receptive field grows."""
-    return [
-        Step(
-            f"{letter}: {unit.row.name}, unit [{unit.position[0]}, {unit.position[1]}]",
-            (Formula(f"rows {unit.interval(0)}, columns {unit.interval(1)}: {format_size(unit.extent)} pixels"),),
-        )
-        for letter, unit in _lettered(units)
-    ]
+    steps: list[Block] = []
+    for letter, unit in _lettered(units):
+        rows, columns = (f"{each[0]} to {each[1]}" if each else "none" for each in unit.intervals)
+        formula = Formula(f"rows {rows}, columns {columns}: {format_size(unit.extent)} pixels")
+        steps.append(Step(f"{letter}: {unit.row.name}, unit [{unit.position[0]}, {unit.position[1]}]", (formula,)))
+    return steps
 
 
 def _drawing(units: Sequence[_Unit], size: Pair) -> list[Block]:

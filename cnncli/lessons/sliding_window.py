@@ -3,14 +3,16 @@
 Letters: (H, W) input, (kh, kw) window, (OH, OW) output.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from cnncli.errors import UsageError
 from cnncli.lessons.notation import format_number, format_size, grid, sum_of_products
 from cnncli.lessons.numbers import MAX_NUMBERS, read_pair
-from cnncli.lessons.page import Block, Figures, Formula, Grid, Heatmap, Operator, Pair, Paragraph, Step
+from cnncli.lessons.page import Block, Figures, Formula, Grid, Heatmap, Pair, Paragraph, Step
 from cnncli.windows import Sliding
 
 if TYPE_CHECKING:
@@ -18,9 +20,9 @@ if TYPE_CHECKING:
 
     from cnncli.lessons.reference import WindowPosition
 
-MAX_STEPS = 6
+_MAX_STEPS = 6
 """Positions shown one by one; the others are only counted."""
-MAX_SIDE = 12
+_MAX_SIDE = 12
 """Rows or columns up to which a matrix is shown as numbers."""
 _MAX_WIDTH = 40
 """Characters up to which a matrix is shown as numbers: half a line."""
@@ -82,11 +84,17 @@ class SlidingWindow:
                 remedy="give a smaller --kernel, a larger --input, or --padding",
             )
 
-    def positions(self, x: "Tensor", *, fill: float = 0.0) -> "list[WindowPosition]":
+    def positions(self, x: Tensor, *, fill: float = 0.0) -> list[WindowPosition]:
         """Every position of the window on x (H, W), with padding of the value `fill`."""
         from cnncli.lessons.reference import window_positions
 
         return window_positions(x, self.size, fill=fill, **self.settings)
+
+    def correlate(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """The cross-correlation of x (H, W) and a kernel (kh, kw)."""
+        from cnncli.lessons.reference import corr2d
+
+        return corr2d(x, kernel, **self.settings)
 
 
 def index_formula(window: SlidingWindow) -> Formula:
@@ -119,44 +127,48 @@ def size_formula(size: Sequence[int], window: SlidingWindow) -> list[Block]:
 def legend(window: SlidingWindow) -> Paragraph:
     """Explains brackets, dots and question marks."""
     dots = " Dots are the padding: zeros around the input." if any(window.padding) else ""
-    return Paragraph(f"Brackets mark the numbers under the window.{dots} A question mark is not computed yet.")
+    return Paragraph(
+        f"Brackets mark the numbers under the window.{dots} Question marks are numbers that are not computed yet."
+    )
 
 
-def correlation_steps(x: "Tensor", kernel: "Tensor", window: SlidingWindow, result: "Tensor") -> list[Block]:
-    """A step for each position of a kernel (kh, kw) on x (H, W): products, and their sum in the output (OH, OW)."""
-    positions = window.positions(x)
+def window_steps(
+    positions: Sequence[WindowPosition], describe: Callable[[Sequence[WindowPosition]], tuple[Block, ...]]
+) -> list[Block]:
+    """A step for each of the first positions; `describe` gets the positions so far, the latest one last."""
     steps: list[Block] = []
-    for i, position in enumerate(positions[:MAX_STEPS]):
-        products = position.products(kernel)
+    for i, position in enumerate(positions[:_MAX_STEPS], 1):
+        row, column = position.output
+        title = f"window {i} of {len(positions)}, for output [{row}, {column}]"
+        steps.append(Step(title, describe(positions[:i])))
+    if len(positions) > _MAX_STEPS:
+        steps.append(Paragraph(f"The other {len(positions) - _MAX_STEPS:,} windows work the same way."))
+    return steps
+
+
+def correlation_steps(x: Tensor, kernel: Tensor, window: SlidingWindow, result: Tensor) -> list[Block]:
+    """A step for each position of a kernel (kh, kw) on x (H, W): products, and their sum in the output (OH, OW)."""
+
+    def describe(done: Sequence[WindowPosition]) -> tuple[Block, ...]:
+        products = done[-1].products(kernel)
+        shown = input_with_window(x, done[-1], window)
         figures = (
-            input_with_window(x, position, window),
-            Operator("*"),
+            shown,
+            "*",
             grid(kernel, "kernel"),
-            Operator("="),
+            "=",
             grid(products, "products"),
-            Operator("->"),
-            output_so_far(result, positions[: i + 1]),
+            "->",
+            output_so_far(result, done),
         )
-        formula = sum_of_products(position.patch, kernel, products.sum().item())
-        steps.append(Step(step_title(i, positions), (Figures(figures), formula)))
-    return [*steps, *remaining_steps(positions)]
+        return Figures(figures), sum_of_products(done[-1].patch, kernel, products.sum().item())
+
+    return window_steps(window.positions(x), describe)
 
 
-def step_title(number: int, positions: "Sequence[WindowPosition]") -> str:
-    """`window 1 of 4, for output [0, 0]`."""
-    row, column = positions[number].output
-    return f"window {number + 1} of {len(positions)}, for output [{row}, {column}]"
-
-
-def remaining_steps(positions: "Sequence[WindowPosition]") -> list[Block]:
-    """Says how many positions are not shown."""
-    remaining = len(positions) - MAX_STEPS
-    return [Paragraph(f"The other {remaining:,} windows work the same way.")] if remaining > 0 else []
-
-
-def input_with_window(x: "Tensor", position: "WindowPosition", window: SlidingWindow, title: str = "input") -> Grid:
+def input_with_window(x: Tensor, position: WindowPosition, window: SlidingWindow, title: str = "input") -> Grid:
     """The padded input with the window marked; only the patch under the window if the input is large."""
-    if max(window.padded_size(x.shape)) > MAX_SIDE:
+    if max(window.padded_size(x.shape)) > _MAX_SIDE:
         rows, columns = position.rows, position.columns
         return grid(position.patch, f"{title}, rows {rows[0]} to {rows[-1]}, columns {columns[0]} to {columns[-1]}")
     ph, pw = window.padding
@@ -164,7 +176,7 @@ def input_with_window(x: "Tensor", position: "WindowPosition", window: SlidingWi
     return padded_grid(x, window.padding, title, marked=marked)
 
 
-def padded_grid(x: "Tensor", padding: Pair, title: str, *, marked: frozenset[Pair] = frozenset()) -> Grid:
+def padded_grid(x: Tensor, padding: Pair, title: str, *, marked: frozenset[Pair] = frozenset()) -> Grid:
     """x (H, W) with its padding as dots; `marked` cells count from the corner of the padding."""
     ph, pw = padding
     blank = [["."] * (x.shape[1] + 2 * pw)] * ph
@@ -174,10 +186,10 @@ def padded_grid(x: "Tensor", padding: Pair, title: str, *, marked: frozenset[Pai
     return Grid(cells=cells, title=title, marked=marked, faint=faint)
 
 
-def output_so_far(result: "Tensor", done: "Sequence[WindowPosition]") -> Grid:
+def output_so_far(result: Tensor, done: Sequence[WindowPosition]) -> Grid:
     """The output (OH, OW) with `?` where it is not computed yet and the latest number marked; only that if large."""
     latest = done[-1].output
-    if max(result.shape) > MAX_SIDE:
+    if max(result.shape) > _MAX_SIDE:
         return grid(result[latest].reshape(1, 1), f"output [{latest[0]}, {latest[1]}]", marked=[(0, 0)])
     known = {position.output for position in done}
     cells = tuple(
@@ -188,18 +200,18 @@ def output_so_far(result: "Tensor", done: "Sequence[WindowPosition]") -> Grid:
     return Grid(cells=cells, title="output", marked=frozenset({latest}), faint=faint)
 
 
-def matrix(values: "Tensor", title: str) -> Grid | Heatmap:
+def matrix(values: Tensor, title: str) -> Grid | Heatmap:
     """A matrix (H, W) as numbers, or as shades if it is too large or its numbers are too long."""
     numbers = grid(values, title)
     width = values.shape[1] * (1 + max(len(cell) for row in numbers.cells for cell in row))
-    if max(values.shape) <= MAX_SIDE and width <= _MAX_WIDTH:
+    if max(values.shape) <= _MAX_SIDE and width <= _MAX_WIDTH:
         return numbers
     signed = bool((values < 0).any().item())
     return Heatmap(values=values.numpy(), title=f"{title}, {format_size(values.shape)}", signed=signed)
 
 
-def equation(x: "Tensor", kernel: "Tensor", result: "Tensor", window: SlidingWindow) -> Figures:
+def equation(x: Tensor, kernel: Tensor, result: Tensor, window: SlidingWindow) -> Figures:
     """input * kernel = output."""
-    fits = max(window.padded_size(x.shape)) <= MAX_SIDE
+    fits = max(window.padded_size(x.shape)) <= _MAX_SIDE
     operand = padded_grid(x, window.padding, "input") if fits else matrix(x, "input")
-    return Figures((operand, Operator("*"), grid(kernel, "kernel"), Operator("="), matrix(result, "output")))
+    return Figures((operand, "*", grid(kernel, "kernel"), "=", matrix(result, "output")))

@@ -6,7 +6,7 @@ Letters: C channels, (H, W) image, (kh, kw) kernel.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ import typer
 
 from cnncli.errors import UsageError
 from cnncli.layers import format_shape
-from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Stage, Term, Trace, Unit
+from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Term, Trace, Unit
 from cnncli.lessons.notation import decimals_for, format_fixed, format_size, grid, operand
 from cnncli.lessons.numbers import read_pair
 from cnncli.lessons.page import (
@@ -25,7 +25,6 @@ from cnncli.lessons.page import (
     Grid,
     Heading,
     Heatmap,
-    Operator,
     Page,
     Pair,
     Paragraph,
@@ -44,12 +43,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _INPUT = "input"
-_DIGITS = 5
-_MAX_DECIMALS = 4
-_MAX_TERMS = 10
-"""Terms of a unit without a kernel that are listed."""
-_PATH_TERMS = 3
-"""Terms listed for each layer on the path back to the pixels."""
+_DIGITS, _MAX_DECIMALS = 5, 4
+_MAX_TERMS, _PATH_TERMS = 10, 3
+"""Terms that are listed: of a unit without a kernel, and of each unit on the path back to the pixels."""
+_MAX_PATCH = 8
+"""Rows or columns up to which the patch of a pooling layer is shown as numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +77,10 @@ class TrainedUnit(Topic):
 
     def page(self) -> Page:
         """See `Topic`."""
-        opened, shown = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
-        node = opened.node(self.layer)
-        chosen = choose_unit(node, self.filter, self.at)
-        return (path_page if self.why else unit_page)(opened, node, chosen, shown)
+        run, image = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
+        node = run.node(self.layer)
+        unit = choose_unit(node, self.filter, self.at)
+        return (path_page if self.why else unit_page)(run, node, unit, image)
 
 
 def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> tuple[Run, InputImage]:
@@ -184,17 +182,24 @@ def compute_unit(run: Run, image: InputImage, node: Node, unit: Unit) -> Compute
     trace = node.layer.trace(
         [each[0] for each in inputs], module.state_dict(), unit, before_norm=None if sums is None else sums[0]
     )
-    by_network = tuple(
-        None if output is None else output[0][unit.index].item() for output in _outputs_of_stages(trace.stages, outputs)
-    )
-    return ComputedUnit(node, unit, trace, by_network)
+    by_network: list[float | None] = []
+    for stage, following in zip(trace.stages, (*trace.stages[1:], None), strict=True):
+        output = sums
+        if following is None:
+            output = outputs[""]
+        elif isinstance(stage, Normalized):
+            output = outputs["norm"]
+        elif isinstance(following, Biased):  # the network adds the bias in the same step
+            output = None
+        by_network.append(None if output is None else output[0][unit.index].item())
+    return ComputedUnit(node, unit, trace, tuple(by_network))
 
 
 def _outputs_of_parts(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
-    """The outputs of a module, under the empty name, and of its named parts."""
+    """The output of a module, under the empty name, and the outputs of its named parts."""
     outputs: dict[str, Tensor] = {}
     handles = [
-        part.register_forward_hook(lambda _part, _inputs, output, name=name: outputs.__setitem__(name, output))
+        part.register_forward_hook(lambda _part, _inputs, output, name=name: outputs.update({name: output}))
         for name, part in module.named_children()
     ]
     try:
@@ -205,23 +210,15 @@ def _outputs_of_parts(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tens
     return outputs
 
 
-def _outputs_of_stages(stages: Sequence[Stage], outputs: Mapping[str, Tensor]) -> list[Tensor | None]:
-    """The network's output for each stage; the sum without the bias is none."""
-    found: list[Tensor | None] = []
-    for i, stage in enumerate(stages):
-        if i == len(stages) - 1:
-            found.append(outputs[""])
-        elif isinstance(stage, Normalized):
-            found.append(outputs["norm"])
-        else:
-            before_bias = isinstance(stages[i + 1], Biased)
-            found.append(None if before_bias else outputs.get("conv", outputs.get("linear")))
-    return found
-
-
 def unit_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
     """The page about one unit of a trained network."""
     computed = compute_unit(run, image, node, unit)
+    stages = list(_describe_stages(computed))
+    compared = tuple(
+        (name, *(format_fixed(each, computed.decimals) for each in (stage.value, network)))
+        for (name, _), stage, network in zip(stages, computed.trace.stages, computed.by_network, strict=True)
+        if network is not None
+    )
     inputs = " and ".join(
         f"{name} ({format_shape(shape)})" for name, shape in zip(node.inputs, node.input_shapes, strict=True)
     )
@@ -235,8 +232,8 @@ def unit_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
             _receptive_field(run, image, node, unit),
             *_inputs(computed),
             Heading("From the sum to the output"),
-            *(Formula(line) for line in _stage_lines(computed)),
-            _comparison(computed),
+            *(Formula(arithmetic) for _, arithmetic in stages),
+            Table(("", "by hand", "network"), compared),
             TryNext(
                 (
                     f"explain unit {run.argument} {_options(node, unit)} --image {image.argument} --why",
@@ -278,47 +275,39 @@ def _boxed(image: InputImage, title: str, rows: Pair | None, columns: Pair | Non
 
 def _inputs(computed: ComputedUnit) -> list[Block]:
     """What the unit reads: a patch and a kernel for each channel, the patch of a pooling layer, or a list of terms."""
-    patches, source = computed.trace.patches, computed.node.inputs[0]
+    patches, source, decimals = computed.trace.patches, computed.node.inputs[0], computed.decimals
     if not patches:
         terms = sorted(computed.trace.terms, key=lambda term: -abs(term.amount))
         return [_terms_table(computed, terms, _MAX_TERMS)]
     if patches[0].kernel is None:
         (patch,) = patches
-        is_small = max(patch.values.shape) <= 8
-        figure = (
-            _patch_grid(patch, computed.decimals)
-            if is_small
-            else Heatmap(values=patch.values.numpy(), title="patch", signed=True)
-        )
+        figure: Grid | Heatmap = _patch_grid(patch, decimals)
+        if max(patch.values.shape) > _MAX_PATCH:
+            figure = Heatmap(values=patch.values.numpy(), title="patch", signed=True)
         return [Step(f"channel {patch.channel}{_extent(patch)}", (Figures((figure,)),))]
     text = "For each input channel, the patch under the kernel, and the sum of the products."
     if any(None in (*patch.rows, *patch.columns) for patch in patches):
         text += " Dots are positions outside the input; they count as zeros."
     if source == _INPUT:
         text += " The network gets a normalized image: these are its numbers."
-    return [Paragraph(text), *(_patch_and_kernel(patch, source, computed.decimals) for patch in patches)]
-
-
-def _patch_and_kernel(patch: Patch, source: str, decimals: int) -> Step:
-    assert patch.kernel is not None
-    shown = decimals if patch.values.shape[1] <= 4 else min(decimals, 3)  # a wide patch has little room
-    return Step(
-        f"{source}, channel {patch.channel}{_extent(patch)}",
-        (
-            Figures((_patch_grid(patch, shown), Operator("*"), grid(patch.kernel, "kernel", decimals=shown))),
-            Formula(f"sum of products = {format_fixed(patch.total, decimals)}"),
-        ),
-    )
+    blocks: list[Block] = [Paragraph(text)]
+    for patch in patches:
+        assert patch.kernel is not None
+        shown = decimals if patch.values.shape[1] <= 4 else min(decimals, 3)  # a wide patch has little room
+        figures = (_patch_grid(patch, shown), "*", grid(patch.kernel, "kernel", decimals=shown))
+        total = Formula(f"sum of products = {format_fixed(patch.total, decimals)}")
+        blocks.append(Step(f"{source}, channel {patch.channel}{_extent(patch)}", (Figures(figures), total)))
+    return blocks
 
 
 def _patch_grid(patch: Patch, decimals: int) -> Grid:
     """The numbers of a patch, with dots outside the input."""
     cells = tuple(
         tuple(
-            "." if row is None or column is None else format_fixed(patch.values[a, b].item(), decimals)
-            for b, column in enumerate(patch.columns)
+            "." if row is None or column is None else format_fixed(value, decimals)
+            for column, value in zip(patch.columns, values, strict=True)
         )
-        for a, row in enumerate(patch.rows)
+        for row, values in zip(patch.rows, patch.values.tolist(), strict=True)
     )
     return Grid(cells=cells, title="patch")
 
@@ -346,61 +335,42 @@ def _terms_table(computed: ComputedUnit, terms: Sequence[Term], most: int) -> Ta
     return Table(("input", "value", "x weight", "= product"), tuple(rows))
 
 
-def _comparison(computed: ComputedUnit) -> Table:
-    """The numbers computed by hand beside those of the network."""
-    rows = tuple(
-        (_stage_name(stage), format_fixed(stage.value, computed.decimals), format_fixed(network, computed.decimals))
-        for stage, network in zip(computed.trace.stages, computed.by_network, strict=True)
-        if network is not None
-    )
-    return Table(("", "by hand", "network"), rows)
+def _describe_stages(computed: ComputedUnit) -> Iterator[tuple[str, str]]:
+    """The name of each stage, and its arithmetic."""
 
+    def fixed(value: float) -> str:
+        return format_fixed(value, computed.decimals)
 
-def _stage_name(stage: Stage) -> str:
-    match stage:
-        case Combined():
-            return stage.how
-        case Biased():
-            return "plus bias"
-        case Normalized():
-            return "after the norm"
-        case Activated():
-            return "after the activation"
-
-
-def _stage_lines(computed: ComputedUnit) -> list[str]:
-    """Each stage as a line of arithmetic."""
-    patches, decimals = computed.trace.patches, computed.decimals
-    lines, before = [], 0.0
+    sums = [operand(fixed(patch.total)) for patch in computed.trace.patches if patch.kernel is not None]
+    before = 0.0
     for stage in computed.trace.stages:
-        value = format_fixed(stage.value, decimals)
         match stage:
             case Combined():
-                sums = [operand(format_fixed(each.total, decimals)) for each in patches if each.kernel is not None]
                 added = f": {' + '.join(sums)}" if len(sums) > 1 else ""
-                lines.append(f"{stage.how}{added} = {value}")
+                yield stage.how, f"{stage.how}{added} = {fixed(stage.value)}"
             case Biased():
-                bias = operand(format_fixed(stage.bias, decimals))
-                lines.append(f"bias: {format_fixed(before, decimals)} + {bias} = {value}")
-            case Normalized():
-                s = stage.scaling
+                yield "plus bias", f"bias: {fixed(before)} + {operand(fixed(stage.bias))} = {fixed(stage.value)}"
+            case Normalized(scaling=s):
                 mean, variance, weight, shift = (
                     operand(format_fixed(each, _MAX_DECIMALS)) for each in (s.mean, s.variance, s.weight, s.bias)
                 )
-                lines.append(
-                    f"norm: ({format_fixed(stage.before, decimals)} - {mean}) / sqrt({variance} + {EPSILON:.5f}) x "
-                    f"{weight} + {shift} = {value}"
-                )
+                normalized = f"({fixed(stage.before)} - {mean}) / sqrt({variance} + {EPSILON:.5f})"
+                yield "after the norm", f"norm: {normalized} x {weight} + {shift} = {fixed(stage.value)}"
             case Activated():
-                lines.append(f"{stage.type}({format_fixed(stage.before, decimals)}) = {value}")
+                yield "after the activation", f"{stage.type}({fixed(stage.before)}) = {fixed(stage.value)}"
         before = stage.value
-    return lines
 
 
 def path_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
     """The page about the inputs that contribute most to a unit, layer by layer back to a pixel."""
     path, pixel = _strongest_path(run, image, node, unit)
-    last = path[-1]
+    steps = (
+        Step(
+            f"{each.node.name}, {_name(each.unit, each.node.name)}: {format_fixed(each.trace.value, each.decimals)}",
+            (_terms_table(each, each.strongest_terms, _PATH_TERMS),),
+        )
+        for each in path
+    )
     return Page(
         f"Why: {node.name}, {_name(unit, node.name)}",
         (
@@ -409,20 +379,13 @@ def path_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
                 "products that make up the sum, those that contribute most first. The path follows the first one to "
                 "the layer before. Other inputs contribute as well: this is the strongest path, and not all of them."
             ),
-            *(
-                Step(
-                    f"{each.node.name}, {_name(each.unit, each.node.name)}: "
-                    f"{format_fixed(each.trace.value, each.decimals)}",
-                    (_terms_table(each, each.strongest_terms, _PATH_TERMS),),
-                )
-                for each in path
-            ),
+            *steps,
             Heading("In the image"),
             *_end_of_path(image, pixel),
             _receptive_field(run, image, node, unit),
             TryNext(
                 (
-                    f"explain unit {run.argument} {_options(last.node, last.unit)} --image {image.argument}",
+                    f"explain unit {run.argument} {_options(path[-1].node, path[-1].unit)} --image {image.argument}",
                     f"explain receptive-field {run.argument}/resolved.yaml",
                 )
             ),

@@ -18,8 +18,8 @@ from cnncli.drawing.image import image_pixels
 from cnncli.report.page import base64_text, webp
 from cnncli.run import Predictions, Run
 from cnncli.tensorboard.reader import LoggedPicture, read_pictures
-from cnncli.views.patches import patches
-from cnncli.views.view import Exhibit
+from cnncli.views.patches import Patches
+from cnncli.views.view import Picture
 
 LOGGED_BYTES = 3_000_000
 """Logged pictures in the page, at most; base64 adds a third."""
@@ -102,8 +102,8 @@ def _size(tags: Mapping[str, Frames]) -> int:
     return sum(map(len, {content for frames in tags.values() for content in frames.values()}))
 
 
-VIEWS: Mapping[str, tuple[str, Callable[[Run], Iterable[Exhibit]]]] = {
-    "patches": ("Top-activating patches", patches),
+VIEWS: Mapping[str, tuple[str, Callable[[Run], Iterable[Picture]]]] = {
+    "patches": ("Top-activating patches", Patches().pictures),
 }
 """The views in the page: name -> heading and function."""
 

@@ -1,6 +1,6 @@
-"""Points for TensorBoard's projector: vectors, what is known about each, and a picture of each.
+"""Writes points for TensorBoard's projector: vectors, metadata, and a picture of each.
 
-The projector reads `projector_config.pbtxt` in the directory of a run, and files that lie below it.
+The projector reads `projector_config.pbtxt` in a run directory, and the files that it lists.
 
 Letters for shapes: N points, F features.
 """
@@ -24,18 +24,18 @@ from cnncli.drawing.image import png
 from cnncli.files import disk_errors_explained, replace_file
 
 LARGEST_SPRITE = 8192
-"""Pixels a side; a larger picture is no texture for WebGL on many machines."""
+"""Pixels per side; on many machines WebGL has no larger textures."""
 CONFIG, FOLDER = "projector_config.pbtxt", "projector"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Projection:
-    """Points that the projector shows.
+    """The points of one tensor.
 
     Attributes:
-        name: of the tensor, and of the folder of its files.
+        name: of the tensor and of the folder with its files.
         vectors: (N, F).
-        columns: name -> a value for each point; two columns or more.
+        columns: name -> a value for each point; at least two columns.
         images: uint8 (N, h, w, 3).
     """
 
@@ -46,13 +46,13 @@ class Projection:
 
 
 def write_projection(directory: Path, projection: Projection) -> Path:
-    """Write points into a run's directory; what it has under other names stays.
+    """Write points to a run directory; tensors with other names are kept.
 
     Returns:
-        The folder of their files.
+        The folder with the files.
 
     Raises:
-        DiskError: nothing can be written there.
+        DiskError: a file cannot be written.
     """
     count, features = projection.vectors.shape
     assert len(projection.images) == count, (projection.images.shape, projection.vectors.shape)
@@ -76,15 +76,15 @@ def write_projection(directory: Path, projection: Projection) -> Path:
     )
     info.sprite.image_path = f"{path}/sprite.png"
     info.sprite.single_image_dim.extend([width, height])
-    _enter(directory / CONFIG, info)
+    _add_to_config(directory / CONFIG, info)
     return folder
 
 
-def _enter(path: Path, info: EmbeddingInfo) -> None:
-    """Put an entry into a config, in place of one of the same name."""
+def _add_to_config(path: Path, info: EmbeddingInfo) -> None:
+    """Add an entry to the config file; it replaces one with the same name."""
     config, before = ProjectorConfig(), ProjectorConfig()
     if path.exists():
-        with suppress(text_format.ParseError, UnicodeDecodeError):  # a broken one is written anew
+        with suppress(text_format.ParseError, UnicodeDecodeError):  # an invalid one is replaced
             text_format.Parse(path.read_text(encoding="utf-8"), before)
     config.embeddings.extend(each for each in before.embeddings if each.tensor_name != info.tensor_name)
     config.embeddings.append(info)
@@ -92,10 +92,10 @@ def _enter(path: Path, info: EmbeddingInfo) -> None:
 
 
 def _metadata(columns: Mapping[str, Sequence[str]], count: int) -> bytes:
-    assert len(columns) > 1, "a single column has no header"
+    assert len(columns) > 1, "the projector reads no header from a single column"
     assert all(len(values) == count for values in columns.values()), columns.keys()
     rows = (columns, *zip(*columns.values(), strict=True))
-    # A tab or a line break in the name of a class would be one of the table.
+    # Class names may contain tabs and line breaks, which separate cells and rows.
     return _lines("\t".join(" ".join(value.split()) for value in row) for row in rows)
 
 
@@ -104,9 +104,9 @@ def _lines(lines: Iterable[str]) -> bytes:
 
 
 def _sprite(images: npt.NDArray[np.uint8]) -> tuple[bytes, tuple[int, int]]:
-    """All images (N, h, w, 3) as one PNG, row by row, and the size (h, w) that each has there.
+    """All images (N, h, w, 3) in one PNG, row by row, and the size (h, w) of each in it.
 
-    They are shrunk by a whole factor where they would not fit.
+    Images that would not fit are reduced by an integer factor.
     """
     count, height, width, _ = images.shape
     across = isqrt(count - 1) + 1  # as many rows as columns, or one less

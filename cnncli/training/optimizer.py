@@ -24,15 +24,17 @@ def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimize
     fused = next(model.parameters()).device.type in ("cpu", "cuda")  # one kernel for all weights
     match choice:
         case Sgd():
-            return _uncompiled(torch.optim.SGD)(
+            return without_compiler(torch.optim.SGD)(
                 groups, lr=choice.lr, momentum=choice.momentum, nesterov=choice.nesterov, fused=fused
             )
         case Adam():
-            return _uncompiled(torch.optim.Adam)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
+            return without_compiler(torch.optim.Adam)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
         case AdamW():
-            return _uncompiled(torch.optim.AdamW)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
+            return without_compiler(torch.optim.AdamW)(groups, lr=choice.lr, betas=choice.betas, fused=fused)
         case RmsProp():
-            return _uncompiled(torch.optim.RMSprop)(groups, lr=choice.lr, alpha=choice.alpha, momentum=choice.momentum)
+            return without_compiler(torch.optim.RMSprop)(
+                groups, lr=choice.lr, alpha=choice.alpha, momentum=choice.momentum
+            )
         case _:
             assert_never(choice)
 
@@ -47,7 +49,7 @@ def split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parame
     return [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
 
 
-def _uncompiled(optimizer: type[_OptimizerT]) -> type[_OptimizerT]:
+def without_compiler(optimizer: type[_OptimizerT]) -> type[_OptimizerT]:
     """An optimizer class without the wrappers that torch puts around its methods for `torch.compile`.
 
     The wrappers import the compiler (torch._dynamo, sympy and a thousand more modules), which takes three quarters of

@@ -1,26 +1,84 @@
-"""Whether a run is as sure as it is right."""
+"""The reliability diagram: the confidence of predictions against how often they are right.
 
-from collections.abc import Iterator
+After Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks" (ICML 2017).
+
+Letters for shapes: N images, B bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from cnncli.drawing.canvas import FRAME, Box, Canvas
-from cnncli.drawing.color import Color, Pixels
+from cnncli.drawing.canvas import FRAME, Box, Canvas, text_width
 from cnncli.drawing.layout import HEIGHT, LINE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, WIDTH
-from cnncli.run import Run
-from cnncli.views.view import Exhibit
+from cnncli.views.view import Picture, View
+
+if TYPE_CHECKING:
+    from cnncli.drawing.color import Color, Pixels, Values
+    from cnncli.run import Run
 
 BINS = 15
 """As in the paper."""
 
-Values: TypeAlias = npt.NDArray[np.float64]
+BAR: Color = (96, 158, 212)
+OVERCONFIDENT: Color = (236, 128, 104)
+UNDERCONFIDENT: Color = (170, 214, 160)
+"""Of what a bar lacks up to its confidence, and of what it has beyond it."""
+TOP, LEFT, SIDE = 48, 29, 150
+"""The upper left corner of the diagram, and the length of both axes, px."""
+HISTOGRAM_LEFT, HISTOGRAM_SIDE = 202, 90
+"""The left edge of the histogram, and the length of both axes, px."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration(View):
+    """The reliability diagram over the test images: the confidence of predictions, against how often they are right.
+
+    Also prints the expected and the maximum calibration error (ECE and MCE, Guo et al. 2017), over 15 bins.
+
+    Examples:
+
+      cnncli show calibration runs/lenet5-20260131-120000
+    """
+
+    name = "calibration"
+
+    def pictures(self, run: Run) -> Iterator[Picture]:
+        """One picture, with the calibration errors."""
+        predictions = run.predictions
+        found = bin_predictions(predictions.confidence, predictions.correct)
+        worst, bins = int(np.abs(found.gaps).argmax()), len(found.counts)
+        confidence, accuracy = f"{found.mean_confidence:.2%}", f"{predictions.accuracy:.2%}"
+        ece, mce = f"{found.expected_error:.2%}", f"{found.maximum_error:.2%}"
+        yield Picture(
+            tag="eval/calibration",
+            title=f"expected calibration error {ece}",
+            pixels=draw_calibration(
+                found,
+                title=f"reliability over {len(predictions):,} test images",
+                lines=[f"ECE {ece}, MCE {mce}", f"confidence {confidence}", f"accuracy {accuracy}"],
+            ),
+            numbers={
+                "expected_error": found.expected_error,
+                "maximum_error": found.maximum_error,
+                "mean_confidence": found.mean_confidence,
+                "accuracy": predictions.accuracy,
+            },
+            lines=[
+                f"expected calibration error {ece}: mean confidence {confidence}, accuracy {accuracy}, {bins} bins",
+                f"maximum calibration error {mce}: confidences from {worst / bins:.1%} to {(worst + 1) / bins:.1%}, "
+                f"{found.accuracy[worst]:.1%} right of {found.counts[worst]:,}",
+            ],
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Calibration:
+class Bins:
     """Confidence against accuracy, bin by bin. Bin b holds confidences above b / B, up to (b + 1) / B.
 
     Attributes:
@@ -35,7 +93,7 @@ class Calibration:
 
     @property
     def gaps(self) -> Values:
-        """(B,), confidence - accuracy: above 0 where the network is too sure; 0 in an empty bin."""
+        """(B,), confidence - accuracy: above 0 where the network is overconfident; 0 in an empty bin."""
         return np.nan_to_num(self.confidence - self.accuracy)
 
     @property
@@ -62,7 +120,7 @@ class Calibration:
         return float(np.nansum(self.counts * values) / self.counts.sum())
 
 
-def calibration(confidence: Values, right: npt.NDArray[np.bool_], *, bins: int = BINS) -> Calibration:
+def bin_predictions(confidence: Values, right: npt.NDArray[np.bool_], *, bins: int = BINS) -> Bins:
     """Put predictions into bins.
 
     Args:
@@ -74,77 +132,54 @@ def calibration(confidence: Values, right: npt.NDArray[np.bool_], *, bins: int =
     edges = np.arange(1, bins) / bins  # between two bins
     bin_of = np.searchsorted(edges, confidence, side="left")  # an edge itself belongs to the bin below it
     counts = np.bincount(bin_of, minlength=bins)
-    with np.errstate(invalid="ignore"):  # 0 / 0 in an empty bin is the NaN that is wanted
-        return Calibration(
+    with np.errstate(invalid="ignore"):  # 0 / 0 in an empty bin is meant to be NaN
+        return Bins(
             counts=counts,
             confidence=np.bincount(bin_of, weights=confidence, minlength=bins) / counts,
             accuracy=np.bincount(bin_of, weights=right, minlength=bins) / counts,
         )
 
 
-BAR: Color = (96, 158, 212)
-TOO_SURE: Color = (236, 128, 104)
-TOO_UNSURE: Color = (170, 214, 160)
-"""What a bar lacks up to its confidence, and what it has beyond it."""
+def draw_calibration(found: Bins, *, title: str, lines: Sequence[str]) -> Pixels:
+    """The reliability diagram on the left, on the right a histogram of confidence with a few lines below it.
 
-TOP, LEFT, SIDE = 48, 29, 150
-"""Of the diagram, px: its upper left corner, and the length of both axes."""
-BESIDE, HISTOGRAM = 202, 90
-"""Of the histogram, px: its left edge, and the length of both axes."""
-
-CalibrationValues = npt.NDArray[np.float64]
-
-
-def calibration_picture(
-    counts: npt.NDArray[np.int64],
-    confidence: CalibrationValues,
-    accuracy: CalibrationValues,
-    *,
-    title: str,
-    numbers: list[str],
-) -> Pixels:
-    """The reliability diagram on the left, on the right a histogram of confidence with a few lines of numbers.
-
-    A bar reaches up to the accuracy of its bin. Where the network is surer than it is right, the gap up to its mean
-    confidence is added in red; where it is less sure, the part beyond it is green. Empty bins have no bar.
-
-    Args:
-        counts: int64 (B,), images in each bin of equal width from 0 to 1.
-        confidence: (B,), their mean confidence; NaN in an empty bin.
-        accuracy: (B,), the share of them that is right; likewise.
-        title: above both.
-        numbers: lines below the histogram.
+    A bar reaches up to the accuracy of its bin. Where confidence is higher than accuracy, the gap is added in red;
+    where it is lower, the part beyond it is green. Empty bins have no bar.
 
     Returns:
-        uint8 (H, W, 3), of the size of a card of TensorBoard.
+        uint8 (H, W, 3), of the size of a TensorBoard card.
     """
     canvas = Canvas(width=WIDTH, height=HEIGHT)
     canvas.text(MARGIN, 0, title, width=WIDTH - 2 * MARGIN, size=TITLE_SIZE)
-    _legend(canvas)
-    diagram = _Axes(x=LEFT, y=TOP, side=SIDE, bins=len(counts))
+    _draw_legend(canvas)
+    diagram = _Axes(x=LEFT, y=TOP, side=SIDE, bins=len(found.counts))
     diagram.draw(canvas, ("0", "50%", "100%"))
-    for number in np.flatnonzero(counts).tolist():
-        right, sure = float(accuracy[number]), float(confidence[number])
-        diagram.bar(canvas, number, 0.0, min(right, sure), BAR)
-        diagram.bar(canvas, number, min(right, sure), max(right, sure), TOO_SURE if sure > right else TOO_UNSURE)
+    filled = np.flatnonzero(found.counts).tolist()
+    for number in filled:
+        accuracy, confidence = float(found.accuracy[number]), float(found.confidence[number])
+        low, high = min(accuracy, confidence), max(accuracy, confidence)
+        diagram.bar(canvas, number, 0.0, low, BAR)
+        diagram.bar(canvas, number, low, high, OVERCONFIDENT if confidence > accuracy else UNDERCONFIDENT)
     canvas.line((LEFT, TOP + SIDE - 1), (LEFT + SIDE - 1, TOP), color=FRAME)
-    histogram = _Axes(x=BESIDE, y=TOP, side=HISTOGRAM, bins=len(counts))
-    most = int(counts.max())
+    histogram = _Axes(x=HISTOGRAM_LEFT, y=TOP, side=HISTOGRAM_SIDE, bins=len(found.counts))
+    most = int(found.counts.max())
     histogram.draw(canvas, ("", "", ""))
-    for number in np.flatnonzero(counts).tolist():
-        histogram.bar(canvas, number, 0.0, float(counts[number]) / most, BAR)
-    canvas.right_aligned(BESIDE + HISTOGRAM, TOP - 7, f"images, up to {most:,}")
-    for row, line in enumerate(numbers):
-        canvas.text(BESIDE - 16, TOP + HISTOGRAM + LINE + 5 + row * LINE, line, width=WIDTH - BESIDE + 14)
+    for number in filled:
+        histogram.bar(canvas, number, 0.0, float(found.counts[number]) / most, BAR)
+    canvas.right_aligned(HISTOGRAM_LEFT + HISTOGRAM_SIDE, TOP - 7, f"images, up to {most:,}")
+    x, y = HISTOGRAM_LEFT - 16, TOP + HISTOGRAM_SIDE + LINE + 5
+    for row, line in enumerate(lines):
+        canvas.text(x, y + row * LINE, line, width=WIDTH - HISTOGRAM_LEFT + 14)
     return canvas.pixels
 
 
-def _legend(canvas: Canvas) -> None:
+def _draw_legend(canvas: Canvas) -> None:
     x = MARGIN
-    for color, label in ((BAR, "accuracy by confidence"), (TOO_SURE, "too sure"), (TOO_UNSURE, "not sure enough")):
+    labels = {BAR: "accuracy by confidence", OVERCONFIDENT: "overconfident", UNDERCONFIDENT: "underconfident"}
+    for color, label in labels.items():
         canvas.rectangle(x, TITLE_HEIGHT + 2, width=9, height=9, color=color)
         canvas.text(x + 13, TITLE_HEIGHT, label, width=WIDTH)
-        x += 13 + 6 + {"accuracy by confidence": 112, "too sure": 44}.get(label, 0)
+        x += 13 + 6 + text_width(label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,35 +211,3 @@ class _Axes:
         width = self.side // self.bins
         top, bottom = (self.y + self.side - round(height * self.side) for height in (high, low))
         canvas.rectangle(self.x + number * width, top, width=width - 1, height=bottom - top, color=color)
-
-
-def calibration_view(run: Run) -> Iterator[Exhibit]:
-    """The reliability diagram over the test images, with the expected and the maximum calibration error."""
-    predictions = run.predictions
-    found = calibration(predictions.confidence, predictions.correct)
-    worst = int(np.abs(found.gaps).argmax())
-    bins = len(found.counts)
-    sure, right = f"{found.mean_confidence:.2%}", f"{predictions.accuracy:.2%}"
-    ece, mce = f"{found.expected_error:.2%}", f"{found.maximum_error:.2%}"
-    yield Exhibit(
-        tag="eval/calibration",
-        title=f"expected calibration error {ece}",
-        pixels=calibration_picture(
-            found.counts,
-            found.confidence,
-            found.accuracy,
-            title=f"reliability over {len(predictions):,} test images",
-            numbers=[f"ECE {ece}, MCE {mce}", f"confidence {sure}", f"accuracy {right}"],
-        ),
-        numbers={
-            "expected_error": found.expected_error,
-            "maximum_error": found.maximum_error,
-            "mean_confidence": found.mean_confidence,
-            "accuracy": predictions.accuracy,
-        },
-        lines=[
-            f"expected calibration error {ece}: mean confidence {sure}, accuracy {right}, {bins} bins",
-            f"maximum calibration error {mce}: confidences from {worst / bins:.1%} to {(worst + 1) / bins:.1%}, "
-            f"{found.accuracy[worst]:.1%} right of {found.counts[worst]:,}",
-        ],
-    )

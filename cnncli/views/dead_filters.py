@@ -82,10 +82,3 @@ def _looking(model: CnnModule, alive: dict[str, Tensor]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def dead_note(dead: Collection[int] | None, *, of: int, what: str) -> list[str]:
-    """The line that counts the dead; also where there are none yet, so that nothing moves when there are."""
-    if dead is None:
-        return []
-    return [f"{len(dead)} of {of} {what} dead" + ": outlined" * bool(dead)]

@@ -1,80 +1,89 @@
-"""The test images that a run gets wrong."""
+"""The test images that are classified wrong, on one sheet."""
+
+from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.image import Tile, enlargement, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
-from cnncli.run import Run
-from cnncli.views.view import Exhibit
+from cnncli.views.view import Option, Picture, View
+
+if TYPE_CHECKING:
+    from cnncli.run import Run
 
 _log = logging.getLogger(__name__)
 
-COUNT = 24
-"""Images shown, if no number is given."""
-TILE, IN_CARD = 84, 56
-"""Pixels for the longer side of an image: in a file, and in a TensorBoard card. Larger ones are thinned out."""
+TILE, CARD_TILE = 84, 56
+"""Pixels for the longer side of an image, in a file and in a card. Larger ones are thinned out."""
 
 
-def misclassified(run: Run, *, count: int = COUNT) -> Iterator[Exhibit]:
-    """The images that are wrong on one sheet, those first of which the network was surest; none where all are right.
+@dataclass(frozen=True, kw_only=True)
+class Mistakes(View):
+    """Test images that the network classifies wrong, the most confident mistakes first.
 
-    Args:
-        run: whose test images they are.
-        count: how many to show, at most.
+    Examples:
+
+      cnncli show mistakes runs/lenet5-20260131-120000
+
+      cnncli show mistakes runs/lenet5-20260131-120000 --count 100
     """
-    found = run.predictions
-    wrong = np.flatnonzero(~found.correct)
-    if not len(wrong):
-        _log.info(f"none of the {len(found):,} test images is wrong: there is nothing to show")
-        return
-    shown = wrong[np.argsort(-found.confidence[wrong], kind="stable")][:count].tolist()
-    tiles, answers, others = [], [], []
-    for number in shown:
-        true, taken = (run.classes[each[number]] for each in (found.labels, found.predicted))
-        sure = f"{found.confidence[number]:.1%}"
-        picture = run.test.images[number]
-        tiles.append(Tile.image(picture, label=f"test image {number}: {true} -> {taken}, {sure}"))
-        answers.append((true, f"-> {taken}"))
-        others.append((sure, f"#{number}"))
-    every = f"{len(wrong):,} of {len(found):,} test images are wrong"
-    which = f", and the {len(shown)} surest of them are shown" if len(shown) < len(wrong) else ""
-    title = "wrong, surest first: true -> taken for"
-    yield Exhibit(
-        tag="eval/misclassified",
-        title=every,
-        pixels=sheet(
-            [Section(cells=_cells(tiles, answers, others, TILE))],
-            title=f"{len(shown)} of {len(wrong):,} {title}",
-            captions=["Below each: how sure the network was, and the number of the test image."],
-        ).pixels,
-        card=card(
-            lambda most: [
-                Section(cells=_cells(tiles[:most], answers[:most], [each[:1] for each in others[:most]], IN_CARD))
-            ],
-            len(tiles),
-            title=f"{len(wrong):,} {title}",
-        ),
-        tiles=tiles,
-        numbers={"wrong": len(wrong)},
-        lines=[every + which],
-    )
+
+    name = "mistakes"
+
+    count: Annotated[int, Option(flag="--count", min=1, metavar="N", help="Images to show, at most.")] = 24
+
+    def pictures(self, run: Run) -> Iterator[Picture]:
+        """One sheet; none where every test image is right."""
+        predictions = run.predictions
+        wrong = np.flatnonzero(~predictions.correct)
+        if not len(wrong):
+            _log.info(f"all {len(predictions):,} test images are right: there are no mistakes to show")
+            return
+        shown = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][: self.count].tolist()
+        tiles, answers, notes = [], [], []
+        for number in shown:
+            true, predicted = (run.classes[each[number]] for each in (predictions.labels, predictions.predicted))
+            confidence = f"{predictions.confidence[number]:.1%}"
+            label = f"test image {number}: {true} -> {predicted}, {confidence}"
+            tiles.append(Tile.image(run.test.images[number], label=label))
+            answers.append((true, f"-> {predicted}"))
+            notes.append((confidence, f"#{number}"))
+        count = f"{len(wrong):,} of {len(predictions):,} test images are wrong"
+        which = f"; the {len(shown)} most confident mistakes are shown" if len(shown) < len(wrong) else ""
+        title = "wrong, most confident first: true -> predicted"
+        cells = _cells(tiles, answers, [each[:1] for each in notes], CARD_TILE)
+        yield Picture(
+            tag="eval/mistakes",
+            title=count,
+            pixels=sheet(
+                [Section(cells=_cells(tiles, answers, notes, TILE))],
+                title=f"{len(shown)} of {len(wrong):,} {title}",
+                captions=["Below each: the confidence of the prediction, and the number of the test image."],
+            ).pixels,
+            card=card(lambda most: [Section(cells=cells[:most])], len(cells), title=f"{len(wrong):,} {title}"),
+            tiles=tiles,
+            numbers={"wrong": len(wrong)},
+            lines=[count + which],
+        )
 
 
 def _cells(
-    tiles: Sequence[Tile], answers: Sequence[tuple[str, str]], others: Sequence[tuple[str, ...]], side: int
+    tiles: Sequence[Tile], answers: Sequence[tuple[str, str]], notes: Sequence[tuple[str, ...]], side: int
 ) -> list[Cell]:
     """Images, the longer side as near to `side` pixels as a whole factor allows, each with its lines below.
 
     True and predicted class stand in one line where that is not much wider than the image, else in two.
     """
     if all(text_width(" ".join(answer)) <= side * 5 // 4 for answer in answers):
-        lines = [(" ".join(answer), *other) for answer, other in zip(answers, others, strict=True)]
+        lines = [(" ".join(answer), *note) for answer, note in zip(answers, notes, strict=True)]
     else:
-        lines = [(*answer, *other) for answer, other in zip(answers, others, strict=True)]
+        lines = [(*answer, *note) for answer, note in zip(answers, notes, strict=True)]
     cells = []
     for tile, below in zip(tiles, lines, strict=True):
         step = thinning(tile.values.shape, side)

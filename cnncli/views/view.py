@@ -1,40 +1,50 @@
-"""Which images a picture is about."""
+"""What a view is, which layers and images it is about, and how its pictures are saved into a run.
+
+A view is a dataclass: its fields are the options of its command, and its docstring is the help of that command. Views
+are listed in `cnncli.views`. The modules of views import torch where they compute, so that `--help` does not wait for
+it.
+"""
+
+from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
-from cnncli.config.network import Network, Node
-from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import Tile, png
 from cnncli.errors import DiskError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
-from cnncli.layers.base import Layer
-from cnncli.run import InputImage, Run
-from cnncli.tensorboard.event_file import EventFile
-from cnncli.tensorboard.projector import Projection, write_projection
+
+if TYPE_CHECKING:
+    from cnncli.config.network import Network, Node
+    from cnncli.drawing.color import Pixels
+    from cnncli.layers.base import Layer
+    from cnncli.run import InputImage, Run
+    from cnncli.tensorboard.projector import Projection
 
 _log = logging.getLogger(__name__)
 
-SHOW = "show"
-"""The folder of a run that the pictures go to, and with it a run of its own for TensorBoard: there no later picture
-evicts one that the training wrote, and a run that is still training keeps its event file to itself."""
+FOLDER = "show"
+"""The folder of a run that pictures are saved in. For TensorBoard it is a run beside the training: no picture saved
+later evicts one that the training logged, and a run that is still training keeps its event file to itself."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Exhibit:
-    """A picture.
+class Picture:
+    """A picture of a run, with what was measured for it.
 
     Attributes:
-        tag: its name in TensorBoard, `<kind>/<what>`, such as `patches/03_conv2`; the PNG is named after it.
-        title: for people, one line.
+        tag: its name in TensorBoard, `<view>/<what>`, such as `patches/03_conv2`; the PNG is named after it.
+        title: one line.
         pixels: uint8 (H, W, 3), up to about 1000 px wide, for a file.
-        card: the same for TensorBoard, whose cards shrink what is larger than `cnncli.drawing.layout.CARD` by leaving
-            out rows and columns, letters too; None where `pixels` will do.
-        tiles: the same in small, for a terminal.
-        numbers: name -> what was measured, in the units that the name says; curves of TensorBoard with one point.
+        card: the same for a card of TensorBoard, which drops rows and columns of what is larger than
+            `cnncli.drawing.layout.CARD`, letters too; None where `pixels` fits.
+        tiles: the same as small tiles, for a terminal.
+        numbers: name -> what was measured, in the units that the name gives; scalars in TensorBoard.
         lines: what else a reader should know, one sentence each.
         projection: points for TensorBoard's projector.
     """
@@ -48,106 +58,161 @@ class Exhibit:
     lines: Sequence[str] = ()
     projection: Projection | None = None
 
-    @property
-    def file(self) -> Path:
-        """Of the PNG, from the folder of the pictures."""
-        return Path(f"{self.tag}.png")
 
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """How a field of a view is given on the command line.
 
-class Gallery:
-    """Hangs exhibits into a run: PNG files, and beside them TensorBoard's event file and what its projector reads.
-
-    Each is written as it comes. One of the same name is replaced, in the folder and in TensorBoard.
-
-    Args:
-        run: whose pictures they are; they stand at the step of its weights.
+    Attributes:
+        flag: such as `--layer`; empty for positional arguments.
+        help: one sentence.
+        metavar: what stands for the value in the help.
+        min, max: of a number.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._folder = run.path / SHOW
-        self._step = run.step
+    flag: str = ""
+    help: str
+    metavar: str | None = None
+    min: int | None = None
+    max: int | None = None
 
-    def hang(self, exhibits: Iterable[Exhibit]) -> Iterator[tuple[Exhibit, Path]]:
-        """Write exhibits, and yield each with the path of its PNG. Nothing is made where there is none.
+
+Layers = Annotated[
+    Sequence[str], Option(flag="--layer", metavar="NAME", help="Only this layer, as inspect names it. Repeatable.")
+]
+Filters = Annotated[
+    Sequence[int],
+    Option(flag="--filter", metavar="N", min=0, help="Only this filter, counted from 0. Repeatable."),
+]
+Images = Annotated[
+    Sequence[str], Option(metavar="[IMAGE]...", help="Numbers of test images, or picture files of your own.")
+]
+Invert = Annotated[bool, Option(flag="--invert", help="Turn black to white in picture files, as for ink on paper.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View(ABC):
+    """A kind of picture; every field is an option, annotated with an `Option`."""
+
+    name: ClassVar[str]
+    """As on the command line, such as `feature-maps`; tags start with `feature_maps/`."""
+
+    @abstractmethod
+    def pictures(self, run: Run) -> Iterator[Picture]:
+        """Compute and draw the pictures of a run, one after the other.
 
         Raises:
-            DiskError: nothing can be written there.
+            UsageError: the run has no such layer, image or class, or nothing that this view could show.
         """
-        with ExitStack() as opened:
-            board: EventFile | None = None
-            for exhibit in exhibits:
-                path = self._folder / exhibit.file
-                with self._remedied():
-                    board = board or opened.enter_context(EventFile(self._folder))
-                    with disk_errors_explained(path):
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                    replace_file(path, png(exhibit.pixels))
-                    pixels = exhibit.pixels if exhibit.card is None else exhibit.card
-                    board.pictures(self._step, {exhibit.tag: pixels})
-                    board.scalars(self._step, {f"{exhibit.tag}/{name}": n for name, n in exhibit.numbers.items()})
-                    if exhibit.projection is not None:
-                        write_projection(self._folder, exhibit.projection)
-                yield exhibit, path
 
-    @contextmanager
-    def _remedied(self) -> Iterator[None]:
-        """Pictures go into the run, and nowhere else."""
+    @classmethod
+    def overview(cls, run: Run) -> Self:
+        """The view with the options that `cnncli show all` draws it with."""
+        return cls()
+
+
+def save(run: Run, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Path]]:
+    """Save pictures into a run, at the step of its weights: PNG files, an event file, the files of the projector.
+
+    Each is written as soon as it is drawn, and replaces one of the same tag. Without pictures nothing is created.
+
+    Yields:
+        Each picture with the path of its PNG.
+
+    Raises:
+        DiskError: the folder cannot be written to.
+    """
+    from cnncli.tensorboard.event_file import EventFile
+    from cnncli.tensorboard.projector import write_projection
+
+    folder = run.path / FOLDER
+    with ExitStack() as stack:
+        events: EventFile | None = None
+        for picture in pictures:
+            path = folder / f"{picture.tag}.png"
+            try:
+                events = events or stack.enter_context(EventFile(folder))
+                with disk_errors_explained(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(path, png(picture.pixels))
+                events.pictures(run.step, {picture.tag: picture.pixels if picture.card is None else picture.card})
+                events.scalars(run.step, {f"{picture.tag}/{name}": value for name, value in picture.numbers.items()})
+                if picture.projection is not None:
+                    write_projection(folder, picture.projection)
+            except DiskError as error:
+                remedy = f"free some space, or make sure that {run.path} is writable"
+                raise DiskError(error.message, remedy=remedy) from error
+            yield picture, path
+
+
+def draw_all(run: Run, views: Iterable[type[View]]) -> Iterator[Picture]:
+    """The pictures of several views with the options of the overview; a view with nothing to show is logged."""
+    for view in views:
         try:
-            yield
-        except DiskError as error:
-            remedy = f"free some space, or see that {self._folder.parent} may be written to"
-            raise DiskError(error.message, remedy=remedy) from error
+            yield from view.overview(run).pictures(run)
+        except UsageError as error:
+            _log.info(f"no {view.name}: {error.message}")
 
 
-def chosen_layers(run: Run, names: Sequence[str], is_shown: Callable[[Layer], bool], what: str) -> tuple[Node, ...]:
-    """The layers called `names`, in that order, or without names all that can be shown, in the network's order.
+def select_layers(
+    run: Run, names: Sequence[str], suitable: Callable[[Layer], bool], requirement: str
+) -> tuple[Node, ...]:
+    """The layers called `names`, in that order; without names all suitable ones.
 
     Args:
         run: whose layers they are.
         names: as `inspect` prints them.
-        is_shown: whether a layer can be shown.
-        what: what such a layer has, for messages: `has kernels`.
+        suitable: which layers can be shown.
+        requirement: what these have, for messages, such as `kernels`.
 
     Raises:
-        UsageError: there is no such layer, it cannot be shown, or the network has none that can.
+        UsageError: a layer does not exist or is not suitable, or no layer is.
     """
-    able = [node for node in run.network.nodes if is_shown(node.layer)]
+    able = [node for node in run.network.nodes if suitable(node.layer)]
     if not able:
-        raise UsageError(f"{run.path}: no layer of this network {what}")
+        raise UsageError(f"{run.path}: no layer of this network has {requirement}")
     for name in names:
         if run.node(name) not in able:
             raise UsageError(
-                f"--layer {name}: only one that {what} will do", remedy=f"one of {', '.join(n.name for n in able)}"
+                f"--layer {name}: this layer has no {requirement}",
+                remedy=f"choose one of {', '.join(node.name for node in able)}",
             )
     return tuple(map(run.node, dict.fromkeys(names))) if names else tuple(able)
 
 
-def with_positions(network: Network) -> list[Node]:
-    """The layers whose maps have more than one place."""
+def nodes_with_positions(network: Network) -> list[Node]:
+    """The layers whose maps have more than one position."""
     return [node for node in network.nodes if len(node.shape) == 3 and max(node.shape[1:]) > 1]
 
 
-def chosen_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputImage]:
-    """The images that were named, each once, under slugs that differ: two files may have one name.
+def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputImage]:
+    """Test images and picture files as the network gets them; what was done to a file is logged.
 
     Args:
-        run: whose network looks at them.
-        images: numbers of test images, and paths of picture files.
-        invert: of the picture files, what is black is white and the other way round.
+        run: whose network gets them.
+        images: numbers of test images, and paths of picture files; repetitions are dropped.
+        invert: swap black and white in the picture files.
 
     Raises:
-        UsageError: one of them is not there, two have one name, or there is nothing to invert.
+        UsageError: an image does not exist, two files have the same name, or there is no file to invert.
     """
     if invert and all(image.isdecimal() for image in images):
         raise UsageError("--invert is for picture files of your own", remedy="leave it out for test images")
-    seen = [run.input_image(image, invert=invert) for image in dict.fromkeys(images)]
-    slugs = [each.slug for each in seen]
-    twice = {each for each in slugs if slugs.count(each) > 1}
-    if twice:
+    inputs = [run.input_image(image, invert=invert) for image in dict.fromkeys(images)]
+    slugs = [each.slug for each in inputs]
+    if repeated := {slug for slug in slugs if slugs.count(slug) > 1}:
         raise UsageError(
-            f"several images are called {', '.join(sorted(twice))}", remedy="show them one after the other, or rename"
+            f"several images are called {', '.join(sorted(repeated))}",
+            remedy="rename one of the files, or show them one at a time",
         )
-    for each in seen:
+    for each in inputs:
         for note in each.notes:
             _log.info(note)
-    return seen
+    return inputs
+
+
+def dead_caption(dead: Collection[int] | None, *, of: int, what: str) -> list[str]:
+    """The line that counts dead filters; also where there are none yet, so that nothing moves later."""
+    if dead is None:
+        return []
+    return [f"{len(dead)} of {of} {what} dead" + ": outlined" * bool(dead)]

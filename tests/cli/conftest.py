@@ -1,4 +1,4 @@
-"""The program, run in this process or in one of its own, on a config that trains in about a second."""
+"""The program, run in this process or in its own, on a config that trains in about a second."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 import cnncli
 
-# 1,150 images to learn from and 287 for validation: 9 steps an epoch.
+# 1,150 training and 287 validation images: 9 steps per epoch.
 TINY = """\
 version: 1
 name: tiny
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run_cnncli(exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> Cnncli:
-    """Runs the program in this process: arguments -> exit code, what it wrote on stdout, and on stderr."""
+    """Runs the program in this process: arguments -> exit code, stdout, stderr."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capfd.readouterr()
@@ -51,14 +51,14 @@ def run_cnncli(exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> C
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
-    """For the program in a process of its own."""
+    """The environment of the program in its own process."""
     package = Path(cnncli.__file__).parents[1]
     return {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
 def start_cnncli(environment: dict[str, str]) -> Iterator[Start]:
-    """Starts the program in a process of its own, with pipes for stdout and stderr."""
+    """Starts the program in its own process, with pipes for stdout and stderr."""
     with ExitStack() as started:
 
         def start(*arguments: object) -> subprocess.Popen[str]:
@@ -66,7 +66,7 @@ def start_cnncli(environment: dict[str, str]) -> Iterator[Start]:
             pipe = subprocess.PIPE
             process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
             started.enter_context(process)
-            started.callback(process.kill)  # does nothing to one that has ended
+            started.callback(process.kill)  # has no effect after its end
             return process
 
         yield start

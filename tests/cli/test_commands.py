@@ -1,4 +1,4 @@
-"""What the commands that train nothing print: help, version, validate, inspect, schema, init."""
+"""Commands that do not train: help, version, validate, inspect, schema, init."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_help_groups_the_commands(run_cnncli: Cnncli) -> None:
     assert out.index(" train ", train)
 
 
-@pytest.mark.parametrize("command", ["init", "validate", "inspect", "schema", "train"])
+@pytest.mark.parametrize("command", ["init", "validate", "inspect", "unit", "pixel", "diff", "schema", "train"])
 def test_every_command_has_examples_in_its_help(command: str, run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli(command, "--help")
     assert (code, err) == (0, "")
@@ -132,7 +132,7 @@ def test_a_closed_pipe_is_no_error(environment: dict[str, str]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_schema_takes_every_bundled_config(run_cnncli: Cnncli) -> None:
+def test_the_schema_accepts_every_bundled_config(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("schema")
     assert (code, err) == (0, "")
     schema = json.loads(out)
@@ -179,7 +179,7 @@ def test_init_overwrites_only_with_force(run_cnncli: Cnncli) -> None:
     assert run_cnncli("validate", "mine.yaml")[0] == 0
 
 
-def test_init_where_nothing_can_be_written_is_exit_7(run_cnncli: Cnncli) -> None:
+def test_init_without_permission_to_write_is_exit_7(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("init", "nowhere/mine")
     assert (code, out) == (7, "")
     assert "nowhere/mine.yaml cannot be written" in err

@@ -15,7 +15,7 @@ def printed(*arguments: str) -> str:
     return result.stdout
 
 
-def test_a_config_and_itself() -> None:
+def test_a_config_against_itself() -> None:
     text = printed("lenet5", "lenet5")
     assert "no layer differs" in text
     assert "parameters: 61,706, both" in text
@@ -34,7 +34,7 @@ def test_another_input_for_both_as_json() -> None:
     assert differences["before"]["input_shape"] == [1, 32, 32]
 
 
-def test_numbers_that_are_rounded_to_the_same_differ(tmp_path: Path) -> None:
+def test_differences_below_the_rounding_are_shown(tmp_path: Path) -> None:
     """40,000,000 weights without a bias for each of 40,000 channels, and with one: 40.0M either way."""
     for name, bias in (("without", "false"), ("with", "true")):
         layer = f"linear: {{out_features: 40000, bias: {bias}}}"
@@ -47,7 +47,7 @@ def test_numbers_that_are_rounded_to_the_same_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 100])
-def test_no_digit_is_lost_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+def test_numbers_are_complete_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setattr("cnncli.cli.render.console._PIPED_WIDTH", width)
     text = printed("lenet5", "nin")
     changed = next(line for line in text.splitlines() if "changed" in line)

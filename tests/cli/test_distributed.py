@@ -1,6 +1,6 @@
-"""`torchrun --nproc-per-node 2 -m cnncli train`: the run of one process, made by two.
+"""`torchrun --nproc-per-node 2 -m cnncli train`: two processes give the result of one.
 
-The oracle is the same program in one process, which other tests have compared with torch.
+The oracle is the same program in one process, which other tests compare with torch.
 """
 
 import json
@@ -34,7 +34,7 @@ ExitCodeOf = Callable[..., int]
 
 EPOCHS, STEPS = 3, 105
 FLAGS = ("--threads", 1)
-# 1,151 images to learn from: 104 batches of 11, and one of 7. Two cannot share them evenly.
+# 1,151 training images: 104 batches of 11 and one of 7, which two processes cannot split evenly.
 CONFIG = """\
 name: shared
 data: {name: digits, size: 8, validation: 287, augment: {shift: 1, noise: 0.1, erase: {probability: 0.3}}}
@@ -42,7 +42,7 @@ model: {layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, fl
 train: {epochs: 3, batch_size: 11, optimizer: {sgd: {lr: 1e-2, momentum: 0}}, schedule: one_cycle, ema: 0.99}
 log: {images: 3, graph: false, probes: 1}
 """
-# Every kind of layer. The last batch is a single image, so that one of two has nothing to do.
+# Every type of layer. The last batch is a single image, so one of the two processes gets none.
 EVERY_LAYER = """\
 name: every-layer
 data: {name: digits, size: 8, validation: 287, augment: {rotate: 10, flip: horizontal, elastic: {alpha: 0.5}}}
@@ -71,20 +71,19 @@ model:
 train: {epochs: 2, batch_size: 230, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0, label_smoothing: 0.1}
 log: {images: 0, graph: false}
 """
-# Makes one of the processes another than it should be, or hurts it before its tenth step:
-# `python hurt.py WHAT ARGUMENTS`.
-HURT = """\
+# Makes one of the processes differ from the other, or fail before its tenth step: `python broken.py HOW ARGUMENTS`.
+BROKEN = """\
 import os, signal, sys, time
-what = sys.argv.pop(1)
+how = sys.argv.pop(1)
 import torch
 import cnncli.experiment.setup, cnncli.training.device
 from cnncli.cli.app import main
 from cnncli.training.process_group import TorchrunGroup
 from cnncli.training.step import Step
 take, close = Step.take, TorchrunGroup.close
-def hurt(self, *batch):
+def fail(self, *batch):
     if self.training.step == 9:
-        if what == "memory":
+        if how == "memory":
             raise MemoryError
         os.kill(os.getpid(), signal.SIGKILL)
     take(self, *batch)
@@ -92,30 +91,30 @@ def late(self):
     time.sleep(2)
     close(self)
 if os.environ["RANK"] == "1":
-    if what == "device":
+    if how == "device":
         cnncli.training.device.resolve_device = lambda name: torch.device("meta")
-    elif what == "precision":
+    elif how == "precision":
         cnncli.experiment.setup.use_bf16 = lambda *asked: True
-    elif what == "late":
+    elif how == "late":
         TorchrunGroup.close = late
     else:
-        Step.take = hurt
+        Step.take = fail
 main()
 """
 
 
 @pytest.fixture
 def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
-    """Starts two processes; they and torchrun write to one pipe each for stdout and stderr."""
+    """Starts two processes, which share one pipe for stdout and one for stderr with torchrun."""
     with ExitStack() as started:
 
         def start(*arguments: object, program: tuple[str, ...] = ("-m", "cnncli")) -> subprocess.Popen[str]:
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--standsingle", "--nproc-per-node", "2"]
             command = [*launcher, *program, *map(str, arguments)]
             pipe = subprocess.PIPE
             process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
             started.enter_context(process)
-            started.callback(process.terminate)  # does nothing to one that has ended
+            started.callback(process.terminate)  # has no effect after its end
             return process
 
         yield start
@@ -123,9 +122,9 @@ def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
 
 @pytest.fixture
 def two_machines(environment: dict[str, str]) -> Iterator[TwoMachines]:
-    """Runs a process as on each of two machines; the exit codes, and what they wrote on stderr together.
+    """Runs one process on each of two simulated machines; returns the exit codes and the combined stderr.
 
-    The store of the processes is either that of a torchrun, or the first process's own.
+    The store is that of a torchrun, or belongs to the first process.
     """
     with ExitStack() as started:
 
@@ -134,7 +133,7 @@ def two_machines(environment: dict[str, str]) -> Iterator[TwoMachines]:
             common = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
             common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
             if own_store:
-                del store  # and its port is free
+                del store  # frees its port
             else:
                 common["TORCHELASTIC_USE_AGENT_STORE"] = "True"
             processes = []
@@ -143,7 +142,7 @@ def two_machines(environment: dict[str, str]) -> Iterator[TwoMachines]:
                 pipe, words = subprocess.PIPE, [sys.executable, *map(str, command)]
                 process = subprocess.Popen(words, env=own, stdout=pipe, stderr=pipe, text=True)
                 started.enter_context(process)
-                started.callback(process.kill)  # does nothing to one that has ended
+                started.callback(process.kill)  # has no effect after its end
                 processes.append(process)
             written = [process.communicate(timeout=60)[1] for process in processes]
             return [process.returncode for process in processes], "".join(written)
@@ -164,9 +163,9 @@ def only_run(out: Path) -> RunDirectory:
 
 
 @pytest.fixture(scope="module")
-def alone(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """The run of one process, for reading only."""
-    folder = tmp_path_factory.mktemp("alone")
+def single(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """The run of a single process, for reading only."""
+    folder = tmp_path_factory.mktemp("single")
     (folder / "shared.yaml").write_text(CONFIG, encoding="utf-8")
     assert exit_code_of("train", folder / "shared.yaml", *FLAGS, "--quiet", "--out", folder / "runs") == 0
     return only_run(folder / "runs")
@@ -176,41 +175,41 @@ def scores(record: dict[str, Any]) -> list[float]:
     return [record[part][name] for part in ("train", "val", "test") if part in record for name in ("loss", "accuracy")]
 
 
-def assert_the_same(run: RunDirectory, alone: RunDirectory, *, atol: float = 1e-5) -> None:
-    """To rounding: batch norm and gradients add up the same numbers in another order."""
+def assert_the_same(run: RunDirectory, single: RunDirectory, *, atol: float = 1e-5) -> None:
+    """Equal up to rounding: batch norm and gradients add the same numbers in another order."""
     for which in ("last", "best"):
-        ours, theirs = (load_file(each.path / "checkpoints" / which / "weights.safetensors") for each in (run, alone))
+        ours, theirs = (load_file(each.path / "checkpoints" / which / "weights.safetensors") for each in (run, single))
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=atol)
-    assert [line["step"] for line in run.metrics()] == [line["step"] for line in alone.metrics()]
-    for ours_, theirs_ in zip([*run.metrics(), run.results()], [*alone.metrics(), alone.results()], strict=True):
+    assert [line["step"] for line in run.metrics()] == [line["step"] for line in single.metrics()]
+    for ours_, theirs_ in zip([*run.metrics(), run.results()], [*single.metrics(), single.results()], strict=True):
         assert scores(ours_) == pytest.approx(scores(theirs_), abs=1e-5)
 
 
-# The same result
+# Results
 
 
 def test_every_layer_and_a_process_without_images(torchrun: Torchrun, run_cnncli: Cnncli) -> None:
     Path("every.yaml").write_text(EVERY_LAYER, encoding="utf-8")
-    # The compiler is left out; else it is for `Step` to refuse.
+    # train.compile is ignored; otherwise `Step` would refuse it.
     process = torchrun("train", "every.yaml", *FLAGS, "--out", "two", "--json", "--set", "train.compile=true")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert [json.loads(line)["epoch"] for line in out.splitlines()] == [1, 2], "only one of them prints"
+    assert [json.loads(line)["epoch"] for line in out.splitlines()] == [1, 2], "only process 0 prints"
     assert run_cnncli("train", "every.yaml", *FLAGS, "--out", "one", "--quiet")[0] == 0
     two, one = only_run(Path("two")), only_run(Path("one"))
-    # Through so many layers, another memory layout changes the weights of one process as much.
+    # With so many layers, another memory layout changes the weights of a single process as much.
     assert_the_same(two, one, atol=1e-4)
     assert two.metadata()["processes"] == 2
     assert one.metadata()["processes"] == 1
     names = [{re.sub(r"tfevents.*", "", path.name) for path in run.path.rglob("*")} for run in (one, two)]
-    assert names[0] == names[1], "one event file, one of everything"
+    assert names[0] == names[1], "each file once"
 
 
-# Interrupted
+# Interruptions
 
 
 def stopped(process: subprocess.Popen[str], number: signal.Signals) -> str:
-    """Send a signal to torchrun when the first epoch is over; what was written on stderr."""
+    """Send a signal to torchrun after the first epoch; returns its stderr."""
     deadline = time.monotonic() + 60
     while not any(Path("runs").glob("*/checkpoints/best/manifest.json")):
         assert process.poll() is None, process.communicate()
@@ -221,10 +220,10 @@ def stopped(process: subprocess.Popen[str], number: signal.Signals) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_interrupt_is_survived(
-    number: signal.Signals, config: Path, torchrun: Torchrun, run_cnncli: Cnncli, alone: RunDirectory
+def test_an_interrupted_run_is_resumed(
+    number: signal.Signals, config: Path, torchrun: Torchrun, run_cnncli: Cnncli, single: RunDirectory
 ) -> None:
-    """Interrupted by Ctrl-C, two go on; after SIGTERM, one does."""
+    """By two processes after Ctrl-C, by one after SIGTERM."""
     err = stopped(torchrun("train", config, *FLAGS), number)
     run = only_run(Path("runs"))
     assert run.status().state == "interrupted"
@@ -233,19 +232,19 @@ def test_one_interrupt_is_survived(
     assert err.count(f"stopped at step {step};") == 1
 
     (command,) = re.findall(r"^resume with: (.*)$", err, re.MULTILINE)
-    words = shlex.split(command)
-    assert words[:7] == ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "cnncli", "train"]
-    assert words[7:9] == ["--resume", str(run.path)]
+    arguments = shlex.split(command)
+    assert arguments[:7] == ["torchrun", "--standsingle", "--nproc-per-node", "2", "-m", "cnncli", "train"]
+    assert arguments[7:9] == ["--resume", str(run.path)]
     if number == signal.SIGINT:
-        process = torchrun(*words[6:])
+        process = torchrun(*arguments[6:])
         _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
     else:
-        code, _, err = run_cnncli(*words[6:])
+        code, _, err = run_cnncli(*arguments[6:])
         assert code == 0, err
         assert "resuming with processes: 1 (started with 2)" in err
     assert run.status().state == "complete"
-    assert_the_same(run, alone)
+    assert_the_same(run, single)
 
 
 # Errors
@@ -256,7 +255,7 @@ def errors_in(err: str) -> list[str]:
 
 
 def exit_codes_in(err: str) -> list[int]:
-    """Those of the processes, as torchrun tells them; it ends all when one has failed."""
+    """The exit codes of the processes, as torchrun reports them."""
     return [int(code) for code in re.findall(r"^ *exitcode *: (-?\d+)", err, re.MULTILINE)]
 
 
@@ -272,7 +271,7 @@ def exit_codes_in(err: str) -> list[int]:
         ),
     ],
 )
-def test_an_error_of_all_is_told_once(
+def test_an_error_of_all_processes_is_printed_once(
     arguments: tuple[str, ...], code: int, message: str, config: Path, torchrun: Torchrun
 ) -> None:
     process = torchrun("train", *arguments, *FLAGS)
@@ -289,17 +288,17 @@ def test_an_error_of_all_is_told_once(
 
 
 @pytest.mark.parametrize(
-    ("what", "code", "message"),
+    ("how", "code", "message"),
     [
         ("memory", 8, "error: cpu is out of memory"),
         ("killed", -signal.SIGKILL, "error: another process of this training ended without an error message"),
     ],
 )
-def test_when_one_of_them_fails_all_end(
-    what: str, code: int, message: str, config: Path, torchrun: Torchrun, folder: Path
+def test_when_one_process_fails_all_end(
+    how: str, code: int, message: str, config: Path, torchrun: Torchrun, folder: Path
 ) -> None:
-    (folder / "hurt.py").write_text(HURT, encoding="utf-8")
-    process = torchrun("train", config, *FLAGS, program=("hurt.py", what))
+    (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
+    process = torchrun("train", config, *FLAGS, program=("broken.py", how))
     _, err = process.communicate(timeout=60)
     assert process.returncode != 0
     assert [line.startswith(message) for line in errors_in(err)] == [True], err
@@ -309,7 +308,7 @@ def test_when_one_of_them_fails_all_end(
     assert "another process of this training ended" in str(status.reason)
 
 
-def test_who_reads_no_further_ends_all_of_them_quietly(config: Path, torchrun: Torchrun) -> None:
+def test_a_closed_output_ends_all_processes_quietly(config: Path, torchrun: Torchrun) -> None:
     """As `| head -1` does."""
     process = torchrun("train", config, *FLAGS, "--json")
     assert process.stdout is not None
@@ -321,32 +320,32 @@ def test_who_reads_no_further_ends_all_of_them_quietly(config: Path, torchrun: T
     assert only_run(Path("runs")).status().state == "interrupted"
 
 
-def test_what_the_first_refuses_the_others_do_not_wait_for(alone: RunDirectory, two_machines: TwoMachines) -> None:
-    codes, err = two_machines("-m", "cnncli", "train", "--resume", alone.path, *FLAGS)
+def test_the_others_do_not_wait_after_an_error_of_process_0(single: RunDirectory, two_machines: TwoMachines) -> None:
+    codes, err = two_machines("-m", "cnncli", "train", "--resume", single.path, *FLAGS)
     assert codes == [2, 2], err
     (error,) = errors_in(err)
     assert "already has 3 epochs and is complete" in error
 
 
-@pytest.mark.parametrize("what", ["device", "precision"])
-def test_what_each_resolves_for_itself_must_be_the_same(
-    what: str, config: Path, two_machines: TwoMachines, folder: Path
+@pytest.mark.parametrize("how", ["device", "precision"])
+def test_all_processes_must_have_the_same_device_and_precision(
+    how: str, config: Path, two_machines: TwoMachines, folder: Path
 ) -> None:
-    (folder / "hurt.py").write_text(HURT, encoding="utf-8")
-    codes, err = two_machines("hurt.py", what, "train", config, *FLAGS, "--dry-run")
+    (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
+    codes, err = two_machines("broken.py", how, "train", config, *FLAGS, "--dry-run")
     assert codes == [2, 2], err
-    assert errors_in(err) == [f"error: the {what} of process 1 differs from that of process 0"]
+    assert errors_in(err) == [f"error: the {how} of process 1 differs from that of process 0"]
 
 
-def test_a_store_of_the_first_outlives_the_others(config: Path, two_machines: TwoMachines, folder: Path) -> None:
-    (folder / "hurt.py").write_text(HURT, encoding="utf-8")
+def test_process_0_leaves_last_if_it_holds_the_store(config: Path, two_machines: TwoMachines, folder: Path) -> None:
+    (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
     compiled = ("--set", "train.compile=true")
-    codes, err = two_machines("hurt.py", "late", "train", config, *FLAGS, *compiled, "--dry-run", own_store=True)
+    codes, err = two_machines("broken.py", "late", "train", config, *FLAGS, *compiled, "--dry-run", own_store=True)
     assert codes == [0, 0], err
     assert err.count("train.compile is left out where several processes train together") == 1
 
 
-def test_a_port_that_is_taken(config: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_in_use(config: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("", 0)) as taken:
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
         for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", **where}.items():
@@ -357,10 +356,10 @@ def test_a_port_that_is_taken(config: Path, run_cnncli: Cnncli, monkeypatch: pyt
     assert "--master-port" in err
 
 
-# One process
+# A single process
 
 
-def test_one_process_is_no_group(
+def test_a_single_process_needs_no_group(
     exit_code_of: ExitCodeOf, monkeypatch: pytest.MonkeyPatch, config: Path, folder: Path
 ) -> None:
     monkeypatch.setattr(process_group, "TorchrunGroup", None)  # using it fails

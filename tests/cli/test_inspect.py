@@ -68,13 +68,13 @@ def test_another_input() -> None:
     assert json.loads(printed("resnet-mnist", "--input", "3x64x48", "--json"))["input_shape"] == [3, 64, 48]
 
 
-def test_a_run_is_inspected_by_its_config(tmp_path: Path) -> None:
+def test_a_run_is_inspected_through_its_config(tmp_path: Path) -> None:
     text = bundled_configs()["lenet5"].read_text(encoding="utf-8")
     (tmp_path / "resolved.yaml").write_text(text, encoding="utf-8")
     assert json.loads(printed(str(tmp_path), "--json"))["totals"]["params"] == 61_706
 
 
-def test_hints_can_be_left_out() -> None:
+def test_hints_can_be_ignored() -> None:
     assert "most-parameters" in printed("lenet5")
     assert "most-parameters" not in printed("lenet5", "--ignore", "most-parameters")
 
@@ -91,7 +91,7 @@ def test_hints_can_be_left_out() -> None:
         (["no-such-config"], ConfigError),
     ],
 )
-def test_mistakes(arguments: list[str], error: type[CnncliError]) -> None:
+def test_invalid_arguments(arguments: list[str], error: type[CnncliError]) -> None:
     result = run(*arguments)
     assert isinstance(result.exception, error)
     assert result.exception.remedy
@@ -119,7 +119,7 @@ def test_unknown_rows_have_reasons_and_strict_refuses_them(capsys: pytest.Captur
     assert len(as_csv(table).splitlines()) == 4
 
 
-def test_no_digit_is_lost_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_are_complete_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cnncli.cli.render.console._PIPED_WIDTH", 40)
     table = printed("lenet5", "--wide")
     for number in ("16x10x10", "240,000", "480,000", "2,416/0", "61,706/0"):

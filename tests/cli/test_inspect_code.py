@@ -76,20 +76,20 @@ def test_a_file(net: str) -> None:
 
 
 def test_an_unknown_operation(net: str) -> None:
-    """Everything before it is known, and it and what follows is not; --strict makes that an error."""
+    """Rows before it are known, it and the rows after it are not; --strict makes that an error."""
     layers = json.loads(run(f"{net}:Sorted", "--input", "1x6x8", "--json").stdout)["layers"]
     assert [layer["receptive_field"] is None for layer in layers] == [False, False, True]
     assert refused(f"{net}:Sorted", "--input", "1x6x8", "--strict").exit_code == ConfigError.exit_code
 
 
-def test_what_a_model_prints_is_no_result(net: str) -> None:
+def test_output_of_a_model_goes_to_stderr(net: str) -> None:
     result = run(f"{net}:Masked", "--input", "1x6x8", "--json", "--verify")
     assert [layer["name"] for layer in json.loads(result.stdout)["layers"]] == ["conv", "sort"]
     assert "printed by the model" in result.stderr
 
 
 def test_rows_that_cannot_be_verified(net: str) -> None:
-    """NaN is not less than 0, and so does not come through a comparison; of a sort it is not known what it reads."""
+    """NaN is not less than 0, so it does not pass a comparison; what a sort reads is unknown."""
     result = run(f"{net}:Masked", "--input", "1x6x8", "--verify")
     assert result.exit_code == 0, result.stderr
     assert result.stderr.splitlines()[-3:] == [
@@ -106,7 +106,7 @@ def test_a_forward_that_needs_numbers(net: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "message"),
+    ("arguments", "error_type", "message"),
     [
         (["{net}:Missing", "--input", "1x6x8"], UsageError, "has no Missing"),
         (["{net}:number", "--input", "1x6x8"], UsageError, "is not a model, but of type int"),
@@ -121,9 +121,11 @@ def test_a_forward_that_needs_numbers(net: str) -> None:
         (["torchvision:resnet17"], UsageError, "has no resnet17"),
     ],
 )
-def test_what_cannot_be_loaded(net: str, arguments: list[str], kind: type[CnncliError], message: str) -> None:
+def test_models_that_cannot_be_loaded(
+    net: str, arguments: list[str], error_type: type[CnncliError], message: str
+) -> None:
     error = refused(*(each.replace("{net}", net) for each in arguments))
-    assert type(error) is kind
+    assert type(error) is error_type
     assert message in error.message
 
 
@@ -133,7 +135,7 @@ def test_a_config_is_verified() -> None:
     assert "verified: shape, parameters and receptive field of all 8 rows" in result.stderr
 
 
-def test_disagreements_are_printed_and_end_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mismatches_are_printed_and_exit_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     from cnncli.capture import verify
 
     wrong = verify.Mismatch("conv1", "params", "156", "157")

@@ -1,4 +1,4 @@
-"""A run that is stopped, or killed, goes on to the weights of one that was never disturbed."""
+"""A run that is stopped or killed and then resumed ends with the weights of an uninterrupted run."""
 
 import json
 import re
@@ -24,7 +24,7 @@ ExitCodeOf = Callable[..., int]
 RUNS = Path("my runs")
 FLAGS = ("--threads", 1, "--data-dir", "my data", "--out", RUNS)
 EPOCHS, STEPS = 3, 288  # an epoch has 1,150 images in batches of 4
-# All that a checkpoint must carry: moments, a schedule, dropout, augmentation, a moving average.
+# Everything a checkpoint must restore: moments, schedule, dropout, augmentation, moving average.
 CONFIG = """\
 name: long
 data: {name: digits, size: 8, validation: 0.2, augment: {shift: 1, noise: 0.1}}
@@ -32,7 +32,7 @@ model: {layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, fl
 train: {epochs: 3, batch_size: 4, optimizer: {sgd: {lr: 1e-2, momentum: 0.9}}, schedule: one_cycle, ema: 0.99}
 log: {images: 0, graph: false}
 """
-# A step of some seconds.
+# A step takes some seconds.
 SLOW = """\
 data: {name: digits, size: 8}
 model:
@@ -51,11 +51,11 @@ def config(folder: Path) -> Path:
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Until something is seen in the run directory of a process, and a little longer."""
+    """Wait until a condition holds while a process runs, and a little longer."""
     deadline = time.monotonic() + 60
     while not condition():
         assert process.poll() is None, f"ended too early: {process.communicate()}"
-        assert time.monotonic() < deadline, "nothing happened"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
     time.sleep(0.2)
 
@@ -78,20 +78,20 @@ def only_run(out: Path = RUNS) -> Path:
     return run
 
 
-def assert_as_if_undisturbed(run: Path, undisturbed: Path) -> None:
+def assert_same_result(run: Path, uninterrupted: Path) -> None:
     for which in ("last", "best"):
         ours = load_file(run / "checkpoints" / which / "weights.safetensors")
-        theirs = load_file(undisturbed / "checkpoints" / which / "weights.safetensors")
+        theirs = load_file(uninterrupted / "checkpoints" / which / "weights.safetensors")
         assert ours.keys() == theirs.keys()
         assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
-    assert without_times(metrics_of(run)) == without_times(metrics_of(undisturbed))
-    assert json.loads((run / "results.json").read_bytes()) == json.loads((undisturbed / "results.json").read_bytes())
+    assert without_times(metrics_of(run)) == without_times(metrics_of(uninterrupted))
+    assert json.loads((run / "results.json").read_bytes()) == json.loads((uninterrupted / "results.json").read_bytes())
 
 
 @pytest.fixture(scope="module")
-def undisturbed(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a run of the same config from beginning to end, for reading only."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+def uninterrupted(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an uninterrupted run of the same config, for reading only."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
     (folder / "long.yaml").write_text(CONFIG, encoding="utf-8")
     assert exit_code_of("train", folder / "long.yaml", "--threads", 1, "--quiet", "--out", folder / "runs") == 0
     run = only_run(folder / "runs")
@@ -100,8 +100,8 @@ def undisturbed(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_goes_on(
-    number: signal.Signals, code: int, config: Path, start_cnncli: Start, run_cnncli: Cnncli, undisturbed: Path
+def test_a_stopped_run_is_resumed(
+    number: signal.Signals, code: int, config: Path, start_cnncli: Start, run_cnncli: Cnncli, uninterrupted: Path
 ) -> None:
     process = start_cnncli("train", config, *FLAGS)
     wait_for(is_past_an_epoch, process)
@@ -118,35 +118,35 @@ def test_a_run_that_is_stopped_goes_on(
     assert run.path.joinpath("config.yaml").read_text() == CONFIG
 
     (command,) = re.findall(r"resume with: cnncli (.*)", err)
-    words = shlex.split(command)
-    assert words[:3] == ["train", "--resume", str(run.path)]
-    assert {"--threads", "1", "--data-dir", "my data"} <= {*words}, "without these it may end elsewhere"
-    again, _, err = run_cnncli(*words)
+    arguments = shlex.split(command)
+    assert arguments[:3] == ["train", "--resume", str(run.path)]
+    assert {"--threads", "1", "--data-dir", "my data"} <= {*arguments}, "these options must be repeated"
+    again, _, err = run_cnncli(*arguments)
     assert again == 0, err
     assert run.status().state == "complete"
-    assert run.path.joinpath("config.yaml").read_text() == CONFIG, "still as it was given"
-    assert_as_if_undisturbed(run.path, undisturbed)
+    assert run.path.joinpath("config.yaml").read_text() == CONFIG, "unchanged"
+    assert_same_result(run.path, uninterrupted)
 
 
-def test_a_run_that_is_killed_goes_on_from_its_last_epoch(
-    config: Path, start_cnncli: Start, run_cnncli: Cnncli, undisturbed: Path
+def test_a_killed_run_is_resumed_from_its_last_epoch(
+    config: Path, start_cnncli: Start, run_cnncli: Cnncli, uninterrupted: Path
 ) -> None:
     process = start_cnncli("train", config, *FLAGS)
     wait_for(is_past_an_epoch, process)
     process.kill()
     process.communicate(timeout=60)
     run = RunDirectory.open(only_run())
-    assert run.status().state == "interrupted", "status.json still says running, but nobody holds the lock"
+    assert run.status().state == "interrupted", "status.json still has running, but no process holds the lock"
     assert not (run.path / "results.json").exists()
     with (run.path / "metrics.jsonl").open("a") as metrics:
         metrics.write('{"epoch": 2, "st')  # as if it had been killed while it wrote this line
 
     code, _, err = run_cnncli("train", "--resume", run.path, "--threads", 1)
     assert code == 0, err
-    assert_as_if_undisturbed(run.path, undisturbed)
+    assert_same_result(run.path, uninterrupted)
 
 
-def test_the_second_signal_ends_at_once(start_cnncli: Start) -> None:
+def test_the_second_signal_stops_at_once(start_cnncli: Start) -> None:
     Path("slow.yaml").write_text(SLOW)
     process = start_cnncli("train", "slow.yaml", *FLAGS)
     assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""The list of commands, and the modules that it stands for."""
+"""The list of commands and their modules."""
 
 import pkgutil
 import subprocess
@@ -13,7 +13,7 @@ from cnncli.cli.app import COMMANDS, LazyCommand, app
 
 LISTED = {name: summary for panel in COMMANDS.values() for name, summary in panel.items()}
 
-# Modules beside the commands: options that several share, and what `inspect` does for one option each.
+# Modules that are not commands.
 SHARED = {"options", "shapes", "effective", "verify"}
 
 
@@ -22,19 +22,19 @@ def test_every_command_is_listed() -> None:
 
 
 @pytest.mark.parametrize("name", LISTED)
-def test_a_listed_summary_is_the_first_line_of_the_commands_own_help(name: str) -> None:
+def test_a_summary_is_the_first_line_of_the_help_of_its_command(name: str) -> None:
     listed = getattr(typer.main.get_command(app), "commands")[name]  # noqa: B009  typer's type does not say so
     assert isinstance(listed, LazyCommand)
     assert listed.load().help.split("\n\n")[0] == LISTED[name]
 
 
-def test_the_help_shows_every_summary_whole_under_its_heading() -> None:
+def test_the_help_shows_every_summary_in_its_panel() -> None:
     shown = CliRunner().invoke(app, ["--help"]).stdout
-    words = " ".join(shown.split())
-    headings = [words.index(f"{panel}: ") for panel in COMMANDS]
+    text = " ".join(shown.split())
+    headings = [text.index(f"{panel}: ") for panel in COMMANDS]
     assert headings == sorted(headings)
     for name, summary in LISTED.items():
-        assert f"{name} {summary}" in words
+        assert f"{name} {summary}" in text
 
 
 def test_only_the_command_that_runs_is_imported() -> None:
@@ -47,7 +47,7 @@ def test_only_the_command_that_runs_is_imported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["inspct"], "No such command 'inspct'. Did you mean 'inspect'"),
         (["inspect"], "Missing argument 'TARGET'"),
@@ -55,10 +55,10 @@ def test_only_the_command_that_runs_is_imported() -> None:
         (["explain", "poling"], "No such command 'poling'"),
     ],
 )
-def test_a_slip_of_the_keyboard_exits_with_2(arguments: list[str], said: str) -> None:
+def test_a_typing_error_exits_with_2(arguments: list[str], message: str) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert said in result.stderr
+    assert message in result.stderr
 
 
 def test_completion_knows_commands_and_their_options() -> None:

@@ -13,7 +13,7 @@ TRAIN = ("train", "tiny.yaml", "--threads", 1, "--set", "log.images=0")
 WEIGHTS = "checkpoints/last/weights.safetensors"
 
 
-def test_a_table_and_a_trace_and_the_same_weights(run_cnncli: Cnncli) -> None:
+def test_table_trace_and_unchanged_weights(run_cnncli: Cnncli) -> None:
     code, plain, _ = run_cnncli(*TRAIN, "--out", "plain")
     assert code == 0
     code, output, _ = run_cnncli(*TRAIN, "--out", "profiled", "--profile")
@@ -35,12 +35,12 @@ def test_a_table_and_a_trace_and_the_same_weights(run_cnncli: Cnncli) -> None:
     assert not (without / "trace.json.gz").exists()
     assert "20 steps traced" in output
     assert "traceEvents" in json.loads(gzip.decompress((run / "trace.json.gz").read_bytes()))
-    expected, found = load_file(without / WEIGHTS), load_file(run / WEIGHTS)
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    expected, actual = load_file(without / WEIGHTS), load_file(run / WEIGHTS)
+    assert expected.keys() == actual.keys()
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
 
 
-def test_too_few_steps_are_said(run_cnncli: Cnncli) -> None:
+def test_too_few_steps_for_a_trace(run_cnncli: Cnncli) -> None:
     code, output, _ = run_cnncli(*TRAIN, "--set", "train.epochs=1", "--set", "train.batch_size=512", "--profile")
     assert code == 0
     assert "too few steps" in output
@@ -48,7 +48,7 @@ def test_too_few_steps_are_said(run_cnncli: Cnncli) -> None:
     assert not (run / "trace.json.gz").exists()
 
 
-def test_quiet_stays_quiet(run_cnncli: Cnncli) -> None:
+def test_quiet_prints_no_profile(run_cnncli: Cnncli) -> None:
     code, output, _ = run_cnncli(*TRAIN, "--quiet", "--profile")
     assert code == 0
     (run,) = Path("runs").iterdir()

@@ -1,4 +1,4 @@
-"""`cnncli show` as its users meet it: what goes where, and what is said when it cannot be done."""
+"""`cnncli show` as its users meet it: what goes where, every view with its options, and what is refused."""
 
 import json
 import shutil
@@ -7,19 +7,25 @@ import time
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pexpect
 import pytest
 from PIL import Image
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
+    EventAccumulator,
+)
 
-from cnncli.cli.render import views as exhibits
+from cnncli.cli.render import views
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile
-from cnncli.views.view import Exhibit
+from cnncli.drawing.layout import HEIGHT, PAGE, WIDTH
+from cnncli.views.view import Picture
 
 Cnncli = Callable[..., tuple[int, str, str]]
+
 
 NO_CONVOLUTION = """\
 version: 1
@@ -50,16 +56,16 @@ def test_a_run_alone_shows_all_kinds(run: Path, run_cnncli: Cnncli) -> None:
     code, out, _ = run_cnncli("show", run)
     assert code == 0
     kinds = list(dict.fromkeys(Path(path).relative_to(run / "show").parts[0] for path in out.splitlines()))
-    assert kinds[:2] == ["kernels", "features"]
+    assert kinds[:2] == ["kernels", "feature_maps"]
     assert run_cnncli("show", "all", run)[1] == out
 
 
 def test_json_is_one_object_a_picture(run: Path, run_cnncli: Cnncli) -> None:
-    code, out, _ = run_cnncli("show", "features", run, 3, "--layer", "conv2", "--json")
+    code, out, _ = run_cnncli("show", "feature-maps", run, 3, "--layer", "conv2", "--json")
     (record,) = map(json.loads, out.splitlines())
     assert code == 0
-    assert record["tag"] == "features/03_conv2/test-3"
-    assert record["file"] == str(run / "show" / "features" / "03_conv2" / "test-3.png")
+    assert record["tag"] == "feature_maps/03_conv2/test-3"
+    assert record["file"] == str(run / "show" / "feature_maps" / "03_conv2" / "test-3.png")
     assert record["step"] == json.loads((run / "checkpoints" / "best" / "manifest.json").read_text())["step"]
     assert record["title"].startswith("feature maps of conv2 for test image 3 ")
     code, _, err = run_cnncli("show", "kernels", run, "--json", "--terminal")
@@ -68,7 +74,7 @@ def test_json_is_one_object_a_picture(run: Path, run_cnncli: Cnncli) -> None:
 
 
 def test_in_a_pipe_tiles_are_digits_80_columns_wide(run: Path, run_cnncli: Cnncli) -> None:
-    code, out, _ = run_cnncli("show", "features", run, "--layer", "conv1", "--terminal")
+    code, out, _ = run_cnncli("show", "feature-maps", run, "--layer", "conv1", "--terminal")
     path, title, legend, labels, *rows = out.splitlines()
     assert code == 0
     assert path.endswith(".png")
@@ -93,7 +99,7 @@ def test_a_kind_that_does_not_apply_is_passed_over(folder: Path, run_cnncli: Cnn
     code, out, err = run_cnncli("show", run)
     assert code == 0
     assert "no kernels: " in err
-    assert "no features: " in err
+    assert "no feature-maps: " in err
     assert "/kernels/" not in out
     code, _, err = run_cnncli("show", "kernels", run)
     assert code == 2
@@ -125,22 +131,23 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
     raw.mkdir(parents=True)
     for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{part}-ubyte").write_bytes(b"no image")
-    code, out, err = run_cnncli("show", "kernels", run, "--data-dir", folder)
+    code, out, err = run_cnncli("show", "feature-maps", run, "--data-dir", folder)
     assert (code, out) == (4, "")
     assert str(raw) in err
     assert not (run / "show").exists()
+    assert run_cnncli("show", "kernels", run, "--data-dir", folder)[0] == 0  # needs no images
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("kernels", "--layer", "conv3"), "has no layer conv3. Did you mean conv"),
-        (("kernels", "--layer", "max_pool1"), "--layer max_pool1: only one that has kernels will do"),
+        (("kernels", "--layer", "max_pool1"), "--layer max_pool1: this layer has no kernels"),
         (("kernels", "--scale", "net"), "layer"),
-        (("features", "nowhere.png"), "image nowhere.png: No such file"),
-        (("features", "tiny.yaml"), "image tiny.yaml: not an image"),
-        (("features", "99999"), "image 99999: there are "),
-        (("features", "0", "--layer", "flatten1"), "numbers and no maps"),
+        (("feature-maps", "nowhere.png"), "image nowhere.png: No such file"),
+        (("feature-maps", "tiny.yaml"), "image tiny.yaml: not an image"),
+        (("feature-maps", "99999"), "image 99999: there are "),
+        (("feature-maps", "0", "--layer", "flatten1"), "numbers and no maps"),
     ],
 )
 def test_what_means_nothing(arguments: tuple[str, ...], words: str, run: Path, run_cnncli: Cnncli) -> None:
@@ -155,7 +162,7 @@ def test_a_folder_that_cannot_be_written(run: Path, run_cnncli: Cnncli) -> None:
     (run / "show").write_text("a file is in the way")
     code, out, err = run_cnncli("show", "kernels", run)
     assert (code, out) == (7, "")
-    assert "may be written to" in err
+    assert "is writable" in err
     assert "--out" not in err
 
 
@@ -168,24 +175,24 @@ def slow_items() -> Iterator[int]:
 def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     written = StringIO()
     console = Console(file=written, force_terminal=True, width=60)
-    monkeypatch.setattr(exhibits, "messages", lambda: console)
-    monkeypatch.setattr(exhibits, "_PATIENCE", 0.2)
-    assert list(exhibits.waiting_for(slow_items())) == [1, 2]
+    monkeypatch.setattr(views, "messages", lambda: console)
+    monkeypatch.setattr(views, "_DELAY", 0.2)
+    assert list(views.with_progress(slow_items())) == [1, 2]
     assert "drawing picture 2: " in written.getvalue()
     assert "drawing picture 1: " not in written.getvalue()
     piped = StringIO()
-    monkeypatch.setattr(exhibits, "messages", lambda: Console(file=piped))
-    assert list(exhibits.waiting_for(slow_items())) == [1, 2]
+    monkeypatch.setattr(views, "messages", lambda: Console(file=piped))
+    assert list(views.with_progress(slow_items())) == [1, 2]
     assert piped.getvalue() == ""
 
 
 def test_what_there_is_to_say_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     tile = Tile.of(np.ones((1, 1)), Scale(low=-1.0, high=1.0, signed=True), label="7")
     blank = np.zeros((1, 1, 3), dtype=np.uint8)
-    exhibit = Exhibit(tag="a/b", title="a picture", pixels=blank, tiles=[tile], lines=["It is small."])
-    exhibits.show_exhibit(exhibit, Path("show/a/b.png"), drawn=False)
+    picture = Picture(tag="a/b", title="a picture", pixels=blank, tiles=[tile], lines=["It is small."])
+    views.show_picture(picture, Path("show/a/b.png"), draw=False)
     assert capfd.readouterr() == ("show/a/b.png\n", "  It is small.\n")
-    exhibits.show_exhibit(exhibit, Path("show/a/b.png"), drawn=True)
+    views.show_picture(picture, Path("show/a/b.png"), draw=True)
     assert capfd.readouterr().out.splitlines() == [
         "show/a/b.png",
         "a picture",
@@ -230,3 +237,215 @@ def test_pixels_go_to_a_terminal_that_takes_them(run: Path, environment: dict[st
     child.expect_exact("\x1bP")
     child.expect(pexpect.EOF)
     assert "\u2580" not in child.before
+
+
+def records(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_patches(run_cnncli: Cnncli, run: Path) -> None:
+    code, out, err = run_cnncli("show", "patches", run, "--json")
+    assert code == 0, err
+    assert [each["tag"] for each in records(out)] == ["patches/01_conv1", "patches/03_conv2"]
+    for each in records(out):
+        with Image.open(each["file"]) as image:
+            assert 600 < image.width <= PAGE.width, "nine patches of some size side by side"
+        assert 0 <= each["numbers"]["dead_filters"] <= 6
+
+
+def test_patches_of_one_filter_in_the_terminal(run_cnncli: Cnncli, run: Path) -> None:
+    code, out, err = run_cnncli(
+        "show", "patches", run, "--layer", "conv2", "--filter", "3", "--count", "2", "--terminal"
+    )
+    assert code == 0, err
+    assert out.count("filter 3: ") == 2
+    assert "filter 2" not in out
+
+
+def test_several_patches_of_one_image_if_asked(run_cnncli: Cnncli, run: Path) -> None:
+    arguments = ("show", "patches", run, "--layer", "conv1", "--filter", "0", "--terminal", "--count", "4")
+    _, one, _ = run_cnncli(*arguments)
+    _, several, _ = run_cnncli(*arguments, "--per-image", "4")
+    images = [{word for word in out.replace(",", " ").split() if word.startswith("#")} for out in (one, several)]
+    assert len(images[0]) == 4
+    assert len(images[1]) <= 4
+
+
+def test_saliency(run_cnncli: Cnncli, run: Path, tmp_path: Path) -> None:
+    Image.new("L", (8, 8), 90).save(tmp_path / "own.png")
+    code, out, err = run_cnncli("show", "saliency", run, "7", tmp_path / "own.png", "--json")
+    assert code == 0, err
+    first, own = records(out)
+    assert (first["tag"], own["tag"]) == ("saliency/test-7", "saliency/own")
+    assert 0 <= first["numbers"]["probability"] <= 1
+    assert Path(first["file"]).is_file()
+
+
+def test_every_method_by_itself(run_cnncli: Cnncli, run: Path) -> None:
+    for method in ("gradient", "smoothgrad", "integrated", "gradcam", "occlusion"):
+        code, out, err = run_cnncli("show", "saliency", run, "7", "--method", method, "--target", "3")
+        assert code == 0, err
+        assert f"show/saliency/test-7-as-3-{method}.png" in out.replace("\\", "/")
+
+
+def test_maximize_reaches_what_real_images_do(run_cnncli: Cnncli, run: Path) -> None:
+    """For every class, and for most filters: a real patch may stand where no padding weakens it."""
+    code, out, err = run_cnncli("show", "activation-maximization", run, "--json")
+    assert code == 0, err
+    numbers = {each["tag"]: each["numbers"] for each in records(out)}
+    assert list(numbers) == [
+        "activation_maximization/01_conv1",
+        "activation_maximization/03_conv2",
+        "activation_maximization/07_logits1",
+    ]
+    assert numbers["activation_maximization/07_logits1"] == {"made": 10, "made_at_least_real": 10}
+    assert numbers["activation_maximization/03_conv2"]["made_at_least_real"] >= 5
+    assert numbers["activation_maximization/01_conv1"]["made_at_least_real"] >= 3
+
+
+def test_fewer_steps_reach_less(run_cnncli: Cnncli, run: Path) -> None:
+    reached = []
+    for steps in (1, 100):
+        _, out, _ = run_cnncli(
+            "show", "activation-maximization", run, "--layer", "logits1", "--steps", steps, "--terminal"
+        )
+        labels = [line for line in out.splitlines() if line.startswith("class 3, made ")]
+        reached.append(float(labels[0].split("made ")[1].split()[0]))
+    assert reached[0] < reached[1]
+
+
+def test_all_kinds_are_in_the_overview(run_cnncli: Cnncli, run: Path) -> None:
+    code, out, err = run_cnncli("show", run, "--json")
+    assert code == 0, err
+    tags = [each["tag"] for each in records(out)]
+    assert {"patches/01_conv1", "patches/03_conv2", "saliency/overview", "activation_maximization/07_logits1"} <= set(
+        tags
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("patches", "--layer", "conv9"), "has no layer conv9"),
+        (("patches", "--layer", "conv1", "--filter", "4"), "conv1 has filters 0 to 3"),
+        (("patches", "--count", "0"), "--count"),
+        (("saliency", "400"), "there are 359 test images"),
+        (("saliency", "nothing.png"), "nothing.png"),
+        (("saliency", "1", "--target", "ten"), "there is no class ten"),
+        (("saliency", "1", "--method", "lime"), "lime"),
+        (("saliency", "1", "--layer", "logits1"), "the output of logits1 is a row of numbers"),
+        (("activation-maximization", "--layer", "logits1", "--filter", "10"), "logits1 has filters 0 to 9"),
+        (("activation-maximization", "--steps", "0"), "--steps"),
+    ],
+)
+def test_what_is_not_there(run_cnncli: Cnncli, run: Path, arguments: tuple[str, ...], message: str) -> None:
+    kind, *others = arguments
+    code, _, err = run_cnncli("show", kind, run, *others)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert not list((run / "show").rglob("*.png"))
+
+
+@pytest.fixture
+def shown(run_cnncli: Cnncli) -> Callable[..., list[dict[str, Any]]]:
+    """`cnncli show ARGUMENTS --json`: its records."""
+
+    def show(*arguments: object) -> list[dict[str, Any]]:
+        code, out, err = run_cnncli("show", *arguments, "--json")
+        assert code == 0, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    return show
+
+
+def test_the_accuracy_is_that_of_the_results(run: Path, shown: Callable[..., Any]) -> None:
+    test = json.loads((run / "results.json").read_text())["test"]
+    (confusion,) = shown("confusion", run)
+    (calibration,) = shown("calibration", run)
+    (mistakes,) = shown("mistakes", run)
+    assert confusion["numbers"]["accuracy"] == calibration["numbers"]["accuracy"] == test["accuracy"]
+    assert mistakes["numbers"]["wrong"] == round((1 - test["accuracy"]) * 359)  # test images of the digits
+    assert 0 < test["accuracy"] < 1
+
+
+def test_pngs_and_the_sub_run(run: Path, run_cnncli: Cnncli) -> None:
+    for kind in ("confusion", "mistakes", "calibration"):
+        code, out, err = run_cnncli("show", kind, run)
+        assert code == 0, err
+        assert out.splitlines()[0] == str(run / "show" / "eval" / f"{kind}.png")
+        assert len((out + err).splitlines()) > 1
+    events = EventAccumulator(str(run / "show"), size_guidance={"images": 0}).Reload()
+    assert sorted(events.Tags()["images"]) == ["eval/calibration", "eval/confusion", "eval/mistakes"]
+    for tag in events.Tags()["images"]:
+        (image,) = events.Images(tag)
+        assert image.width <= WIDTH
+        assert image.height <= HEIGHT
+        with Image.open(run / "show" / f"{tag}.png") as picture:
+            assert ((image.width, image.height) == picture.size) == (tag != "eval/mistakes")
+
+
+def test_count(run: Path, run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("show", "mistakes", run, "--count", 2)
+    assert code == 0
+    assert "the 2 most confident mistakes are shown" in out + err
+    assert run_cnncli("show", "mistakes", run, "--count", 0)[0] == 2
+
+
+def test_nothing_wrong_is_said(run: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cnncli.run import Predictions, Run
+
+    def all_right(run: Run) -> Predictions:
+        labels = run.test.labels.numpy()
+        return Predictions(labels=labels, predicted=labels, probabilities=run.test.labels.double()[:, None].numpy())
+
+    monkeypatch.setattr(Run, "predictions", property(all_right))
+    code, out, err = run_cnncli("show", "mistakes", run)
+    assert (code, out) == (0, "")
+    assert err == "all 359 test images are right: there are no mistakes to show\n"
+    assert not list((run / "show").rglob("*.png"))
+
+
+def test_effective(run: Path, shown: Callable[..., Any]) -> None:
+    (last,) = shown("effective-receptive-field", run, "--images", 3)
+    assert last["tag"] == "effective_receptive_field/04_avg_pool1"
+    named = shown("effective-receptive-field", run, "--layer", "conv2", "--layer", "conv1")
+    assert [each["tag"] for each in named] == [
+        "effective_receptive_field/03_conv2",
+        "effective_receptive_field/01_conv1",
+    ]
+    assert named[1]["numbers"]["trained_99"] == 3  # of a 3x3 convolution
+
+
+def test_embedding(run: Path, shown: Callable[..., Any]) -> None:
+    (found,) = shown("embedding", run, "--count", 50)
+    assert found["tag"] == "embedding/06_dropout1"
+    assert 0 < found["numbers"]["variance_2"] <= found["numbers"]["variance_1"] < 1
+    (named,) = shown("embedding", run, "--layer", "conv2")
+    assert named["file"].endswith("show/embedding/03_conv2.png")
+    assert sorted(path.name for path in (run / "show" / "projector").iterdir()) == ["03_conv2", "06_dropout1"]
+
+
+def test_a_misspelled_kind_and_a_kind_behind_the_run(run_cnncli: Cnncli, run: Path) -> None:
+    code, _, err = run_cnncli("show", "kernel", run)
+    assert code == 2
+    assert "there is no view kernel. Did you mean kernels?" in err
+    code, _, err = run_cnncli("show", run, "kernels")
+    assert code == 2
+    assert f"the view comes before the run: cnncli show kernels {run}" in " ".join(err.split())
+    code, _, err = run_cnncli("show", "runs/not-there")
+    assert code == 5
+    assert "does not exist" in err
+
+
+def test_other_data_than_was_learned_from_is_noticed(run_cnncli: Cnncli, run: Path) -> None:
+    code, _, err = run_cnncli("show", "confusion", run)
+    assert code == 0
+    assert "the data has changed" not in err
+    meta = json.loads((run / "metadata.json").read_text())
+    (name,) = meta["data"]
+    meta["data"][name] = "sha256:of something else"
+    (run / "metadata.json").write_text(json.dumps(meta))
+    code, _, err = run_cnncli("show", "confusion", run)
+    assert code == 0
+    assert f"the data has changed since this run was trained ({name})" in err

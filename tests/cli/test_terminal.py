@@ -1,4 +1,4 @@
-"""`cnncli train` on a terminal: a live line that fits, and nothing left of it in the end."""
+"""`cnncli train` on a terminal: a live line that fits and disappears at the end."""
 
 import re
 import sys
@@ -16,17 +16,17 @@ LIVE = re.compile(
     r"epoch \d+/20  +(?:\S+  +)?step +\d+/288  +loss \d+\.\d+  +accuracy \d+\.\d%  "
     r"[\d,]+ (?:img|images)/s  +\d+:\d\d left"
 )
-# Steps and seconds have as many digits as in a usual training.
+# With the usual numbers of digits of steps and seconds.
 LONG = ("--set", "train.batch_size=4", "--set", "train.epochs=20", "--set", "log.images=0")
 
 
 class Screen:
-    """A terminal of any size: enough of one for what a progress display writes.
+    """A simulated terminal of any size, with the control sequences of a progress display.
 
     Attributes:
-        rows: what stands on it.
-        cursor_shown: whether the cursor can be seen.
-        painted: every row as it stood when the cursor left it.
+        rows: their text.
+        cursor_shown: whether the cursor is visible.
+        painted: the text of every row when the cursor left it.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Screen:
         self._x = self._y = 0
 
     def feed(self, output: str) -> None:
-        """Show what a program wrote."""
+        """Process the output of a program."""
         for argument, command, character in CONTROL.findall(output):
             if command:
                 self._control(command, argument)
@@ -49,7 +49,7 @@ class Screen:
                 self._put(character)
 
     def _put(self, character: str) -> None:
-        assert character.isprintable(), f"{character!r} is not for this screen"
+        assert character.isprintable(), f"{character!r} is not printable"
         row = self.rows[self._y]
         self.rows[self._y] = row[: self._x].ljust(self._x) + character + row[self._x + 1 :]
         self._x += 1
@@ -70,14 +70,14 @@ class Screen:
 
 @pytest.fixture
 def spawn(environment: dict[str, str]) -> Iterator[Spawn]:
-    """Starts the program on a terminal with that many columns."""
+    """Starts the program on a terminal of some width."""
     with ExitStack() as started:
 
         def start(*arguments: object, columns: int) -> pexpect.spawn:
-            words = ["-m", "cnncli", *map(str, arguments)]
+            command = ["-m", "cnncli", *map(str, arguments)]
             terminal = {**environment, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""}
             child = pexpect.spawn(
-                sys.executable, words, env=terminal, dimensions=(24, columns), encoding="utf-8", timeout=60
+                sys.executable, command, env=terminal, dimensions=(24, columns), encoding="utf-8", timeout=60
             )
             started.callback(child.close, force=True)
             return child
@@ -97,7 +97,7 @@ def exit_code(child: pexpect.spawn) -> object:
     return child.exitstatus
 
 
-def test_a_run_with_eighty_columns(spawn: Spawn) -> None:
+def test_eighty_columns(spawn: Spawn) -> None:
     child = spawn("train", "tiny.yaml", "--threads", 1, *LONG, columns=80)
     screen = Screen()
     screen.feed(output_until(child, r"\d:\d\d left"))
@@ -109,24 +109,24 @@ def test_a_run_with_eighty_columns(spawn: Spawn) -> None:
     assert max(len(row) for row in screen.painted if row.startswith("epoch ")) <= 80
     assert screen.cursor_shown
     standing = "\n".join(screen.rows)
-    assert not re.search(r"step +\d+/", standing), "the live line is gone"
+    assert not re.search(r"step +\d+/", standing), "the live line has disappeared"
     assert "resume with: cnncli train --resume runs/tiny-" in standing
     assert "Traceback" not in standing
 
 
-def test_a_run_with_fifty_columns(spawn: Spawn) -> None:
+def test_fifty_columns(spawn: Spawn) -> None:
     child = spawn("train", "tiny.yaml", "--threads", 1, columns=50)
     screen = Screen()
     screen.feed(output_until(child, pexpect.EOF))
     assert exit_code(child) == 0
     assert 20 < max(len(row) for row in screen.painted if row.startswith("epoch ")) <= 50
     assert screen.cursor_shown
-    assert not [row for row in screen.rows if re.search(r"step +\d+/", row)], "the live line is gone"
+    assert not [row for row in screen.rows if re.search(r"step +\d+/", row)], "the live line has disappeared"
     assert [row.split()[0] for row in screen.rows if re.match(r"\s*\d/3 ", row)] == ["1/3", "2/3", "3/3"]
     assert "cnncli tensorboard runs" in [row.strip() for row in screen.rows]
 
 
-def test_a_terminal_that_is_made_narrower(spawn: Spawn) -> None:
+def test_a_terminal_that_becomes_narrower(spawn: Spawn) -> None:
     child = spawn("train", "tiny.yaml", "--threads", 1, *LONG, "--set", "train.epochs=3", columns=100)
     output_until(child, r"step")
     child.setwinsize(24, 40)

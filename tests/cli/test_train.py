@@ -1,4 +1,4 @@
-"""`cnncli train` from the command line to the run directory."""
+"""`cnncli train`: the run directory and the output."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def same_weights(one: Path, other: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-# What a run leaves behind
+# The run directory
 
 
 def test_the_files_of_a_run(trained: Path) -> None:
@@ -104,30 +104,30 @@ def test_status_and_metadata(trained: Path) -> None:
     assert meta["command"][-3:] == ["--threads", "1", "--quiet"]
 
 
-def test_the_config_is_kept_as_it_was_given(trained: Path) -> None:
+def test_the_config_is_stored_unchanged(trained: Path) -> None:
     assert (trained / "config.yaml").read_text() == (trained.parents[1] / "tiny.yaml").read_text()
 
 
-# What is printed
+# The output
 
 
-def test_json_is_an_object_per_epoch_and_nothing_else(run_cnncli: Cnncli) -> None:
+def test_json_prints_only_an_object_per_epoch(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli(*TRAIN, "--json", "--set", "log.images=0")
     assert (code, err) == (0, "")
     assert [json.loads(line) for line in out.splitlines()] == metrics_of(only_run(Path("runs")))
 
 
-def test_quiet_is_the_run_directory_and_nothing_else(run_cnncli: Cnncli) -> None:
+def test_quiet_prints_only_the_run_directory(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli(*QUICK, "--quiet")
     assert (code, err) == (0, "")
     assert out == f"{only_run(Path('runs'))}\n"
 
 
-def test_off_a_terminal_there_is_a_plain_line_per_epoch(run_cnncli: Cnncli) -> None:
+def test_without_a_terminal_each_epoch_is_a_plain_line(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli(*TRAIN)
     run = only_run(Path("runs"))
     assert code == 0
-    assert not re.search(r"[^\n\x20-\x7e]", err), "only plain characters"
+    assert not re.search(r"[^\n\x20-\x7e]", err), "only ASCII"
     assert "\x1b" not in out
     lines = err.splitlines()
     assert lines[0] == "tiny: 7 layers, 512 parameters, 6,000 MACs"
@@ -148,7 +148,7 @@ def test_off_a_terminal_there_is_a_plain_line_per_epoch(run_cnncli: Cnncli) -> N
     assert "cnncli tensorboard runs\n" in out
 
 
-def test_a_dry_run_prints_the_layers_and_makes_nothing(run_cnncli: Cnncli, folder: Path) -> None:
+def test_a_dry_run_prints_the_layers_and_writes_nothing(run_cnncli: Cnncli, folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     code, out, _ = run_cnncli(*TRAIN, "--dry-run")
     assert code == 0
@@ -165,7 +165,7 @@ def test_every_bundled_config_trains(name: str, run_cnncli: Cnncli) -> None:
     assert read_json(only_run(Path("runs")) / "results.json")["test"]["accuracy"] > 0.05
 
 
-# Flags that change the run
+# Options
 
 
 def test_name_out_and_set_are_recorded(run_cnncli: Cnncli) -> None:
@@ -201,10 +201,10 @@ def test_the_same_seed_gives_the_same_weights(run_cnncli: Cnncli, trained: Path)
     assert not same_weights(only_run(Path("different")) / LAST, trained / LAST)
 
 
-# Going on
+# Resuming
 
 
-def test_a_complete_run_may_be_made_longer(run_cnncli: Cnncli, trained: Path) -> None:
+def test_a_complete_run_can_be_extended(run_cnncli: Cnncli, trained: Path) -> None:
     assert run_cnncli(*TRAIN, "--set", "train.epochs=2")[0] == 0
     run = only_run(Path("runs"))
     code, _, err = run_cnncli("train", "--resume", run, "--set", "train.epochs=3", "--threads", 1)
@@ -212,10 +212,10 @@ def test_a_complete_run_may_be_made_longer(run_cnncli: Cnncli, trained: Path) ->
     assert [line["epoch"] for line in metrics_of(run)] == [1, 2, 3]
     assert read_json(run / "status.json") == {"state": "complete"}
     assert read_config(str(run / "resolved.yaml"), data_dir=Path("data")).train.epochs == 3
-    assert same_weights(run / LAST, trained / LAST), "as if it had been trained in one go"
+    assert same_weights(run / LAST, trained / LAST), "equal to an uninterrupted run"
 
 
-def test_a_run_that_is_done_has_nothing_to_go_on_with(run_cnncli: Cnncli) -> None:
+def test_a_complete_run_needs_more_epochs_to_be_resumed(run_cnncli: Cnncli) -> None:
     assert run_cnncli(*QUICK)[0] == 0
     run = only_run(Path("runs"))
     before = (run / "metrics.jsonl").read_text(), (run / "results.json").read_text()
@@ -224,11 +224,11 @@ def test_a_run_that_is_done_has_nothing_to_go_on_with(run_cnncli: Cnncli) -> Non
     assert "is complete" in err
     assert "--set train.epochs=" in err
     assert ((run / "metrics.jsonl").read_text(), (run / "results.json").read_text()) == before
-    assert RunDirectory.open(run).status().state == "complete", "a refused request leaves the run as it was"
+    assert RunDirectory.open(run).status().state == "complete", "the refusal does not change the run"
 
 
 @pytest.mark.parametrize("change", ["train.seed=1", "train.batch_size=64", "model.layers.0.conv=5"])
-def test_a_run_does_not_become_another_on_the_way(change: str, run_cnncli: Cnncli, trained: Path) -> None:
+def test_a_resumed_run_refuses_other_settings(change: str, run_cnncli: Cnncli, trained: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     code, out, err = run_cnncli("train", "--resume", trained, "--set", change)
     assert (code, out) == (2, "")

@@ -1,4 +1,4 @@
-"""How `cnncli train` fails: an exit code, a message, no traceback, and no run that looks complete."""
+"""Failures of `cnncli train`: exit code, message, no traceback, and no run that looks complete."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def only_run() -> Path:
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
-    """No file may grow beyond so many bytes; Python ignores the signal, so that writing fails."""
+    """Limit the size of files; Python ignores the signal, so writing fails."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -64,7 +64,7 @@ def test_a_mistake_has_its_code_and_message(
     assert out == ""
     assert message in err
     assert "Traceback" not in err
-    assert sorted(folder.rglob("*")) == before, "nothing is left behind"
+    assert sorted(folder.rglob("*")) == before, "nothing is written"
 
 
 def test_a_damaged_image_is_exit_4(run_cnncli: Cnncli) -> None:
@@ -85,15 +85,15 @@ def test_no_gpu_is_exit_8(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli(*TRAIN, "--device", "cuda")
     assert (code, out) == (8, "")
     assert "--device cuda" in err
-    assert "--device cpu" in err, "what to do instead"
+    assert "--device cpu" in err, "the remedy"
     assert not Path("runs").exists()
 
 
-def assert_failed(run: Path, words: str) -> None:
-    """A run that failed says so and cannot be taken for a complete one."""
+def assert_failed(run: Path, message: str) -> None:
+    """The status is `failed`, and there are no results."""
     status = json.loads((run / "status.json").read_bytes())
     assert status["state"] == "failed"
-    assert words in status["reason"]
+    assert message in status["reason"]
     assert not (run / "results.json").exists()
 
 
@@ -105,10 +105,10 @@ def test_a_run_that_diverges_is_exit_6(run_cnncli: Cnncli) -> None:
     assert "Traceback" not in err
     run = only_run()
     assert_failed(run, "diverged at step")
-    assert not (run / "checkpoints/best").exists(), "there never were good weights"
+    assert not (run / "checkpoints/best").exists(), "no epoch was completed"
 
 
-def test_a_disk_that_fills_up_is_exit_7(run_cnncli: Cnncli) -> None:
+def test_a_full_disk_is_exit_7(run_cnncli: Cnncli) -> None:
     with full_disk(30_000):  # less than the event file needs, more than any other file
         code, out, err = run_cnncli(*TRAIN)
     assert (code, out) == (7, "")
@@ -128,20 +128,20 @@ def test_a_damaged_checkpoint_is_exit_5(run_cnncli: Cnncli) -> None:
     assert (code, out) == (5, "")
     assert "state.pt" in err
     assert "Traceback" not in err
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1, "what was written down stays"
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 1, "metrics are kept"
 
 
-def test_a_run_that_goes_on_elsewhere_is_exit_5(run_cnncli: Cnncli) -> None:
+def test_a_run_in_use_by_another_process_is_exit_5(run_cnncli: Cnncli) -> None:
     assert run_cnncli(*TRAIN, "--set", "train.epochs=1")[0] == 0
     run = RunDirectory.open(only_run())
     with run.lock():
         code, out, err = run_cnncli("train", "--resume", run.path, "--set", "train.epochs=2")
     assert (code, out) == (5, "")
     assert f"in use by process {os.getpid()}" in err
-    assert run.status().state == "complete", "left as it was"
+    assert run.status().state == "complete", "unchanged"
 
 
-def test_a_traceback_is_only_for_those_who_ask(run_cnncli: Cnncli) -> None:
+def test_a_traceback_is_printed_only_with_debug(run_cnncli: Cnncli) -> None:
     code, _, err = run_cnncli("train", "--resume", "nowhere", "--debug")
     assert code == 5
     assert "Traceback" in err

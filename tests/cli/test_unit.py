@@ -69,7 +69,7 @@ def test_features_have_no_positions() -> None:
         ["pixel", "lenet5", "3,3", "--layer", "conv9"],
     ],
 )
-def test_mistakes(arguments: list[str]) -> None:
+def test_invalid_arguments(arguments: list[str]) -> None:
     error = run(*arguments).exception
     assert isinstance(error, UsageError)
     assert error.remedy or "Did you mean" in error.message

@@ -26,7 +26,7 @@ def test_message(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert caught.value.message + "\n" == (CASES / f"{name}.txt").read_text(encoding="utf-8")
 
 
-def test_overrides_are_named_as_the_place(tmp_path: Path) -> None:
+def test_problems_of_overrides_name_the_option(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("data: {name: digits}\nmodel: {layers: [flatten, logits]}\n", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
@@ -95,7 +95,7 @@ def test_common_mistakes(text: str, message: str, tmp_path: Path) -> None:
     assert message in caught.value.message
 
 
-def test_shapes_are_checked_beside_other_errors(tmp_path: Path) -> None:
+def test_shapes_are_checked_despite_other_problems(tmp_path: Path) -> None:
     text = "data: {name: digits}\nmodel: {layers: [{max_pool: 9}, flatten, logits]}\ntrain: {epochz: 3}\n"
     with pytest.raises(ConfigError) as caught:
         read_config(write(tmp_path, text), data_dir=tmp_path)
@@ -111,7 +111,7 @@ def test_an_override_that_breaks_a_shape_is_named(tmp_path: Path) -> None:
     assert f"(with --set {flag})" in caught.value.message
 
 
-def test_a_files_name_becomes_a_name_that_can_be_resumed(tmp_path: Path) -> None:
+def test_a_file_name_becomes_a_valid_name(tmp_path: Path) -> None:
     config = tmp_path / "mein netz, größer.yaml"
     config.write_text("data: {name: digits}\nmodel: {layers: [flatten, logits]}\n", encoding="utf-8")
     read = read_config(str(config), data_dir=tmp_path)

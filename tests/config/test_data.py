@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 import cnncli
-from cnncli.config.data import DataSpec, class_names, input_shape
+from cnncli.config.data import DataSpec, class_names, folder_layout, input_shape
 from cnncli.config.problems import problems_of
 from cnncli.errors import DataError
 
@@ -88,7 +88,7 @@ def test_a_scalar_stands_for_the_principal_field() -> None:
     assert (augment.erase.probability, augment.erase.area) == (0.5, 0.25)
 
 
-def test_written_out_and_read_again_it_is_the_same() -> None:
+def test_round_trip() -> None:
     for spec in (
         read(
             name="emnist",
@@ -102,7 +102,7 @@ def test_written_out_and_read_again_it_is_the_same() -> None:
         assert read(**spec.model_dump(mode="json")) == spec
 
 
-def test_class_names_of_known_sets(tmp_path: Path) -> None:
+def test_class_names_of_known_data_sets(tmp_path: Path) -> None:
     assert class_names(read(name="mnist"), tmp_path) == tuple("0123456789")
     assert len(class_names(read(name="emnist"), tmp_path)) == 47
 
@@ -124,7 +124,7 @@ def test_class_names_without_the_folder(tmp_path: Path) -> None:
     assert "data.classes" in (caught.value.remedy or "")
 
 
-def test_class_names_that_contradict_the_folder(tmp_path: Path) -> None:
+def test_classes_that_contradict_the_folder(tmp_path: Path) -> None:
     folder(tmp_path / "pets", "cat", "dog")
     with pytest.raises(DataError, match=r"3 classes declared, but .* has 2: cat, dog"):
         class_names(read(name="image-folder", path="pets", size=8, classes=3), tmp_path)
@@ -133,3 +133,21 @@ def test_class_names_that_contradict_the_folder(tmp_path: Path) -> None:
 def test_describing_data_needs_no_torch() -> None:
     program = "import sys, cnncli.config.data; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(cnncli.__file__).parents[1])
+
+
+def make_folders(root: Path, *classes: str) -> Path:
+    for name in classes:
+        (root / name).mkdir(parents=True)
+    return root
+
+
+def test_layouts_of_image_folders(tmp_path: Path) -> None:
+    divided = make_folders(tmp_path / "a", "train/x", "train/y", "test/x", "more")
+    layout = folder_layout(divided)
+    assert (layout.train, layout.test, layout.ignored) == (divided / "train", divided / "test", ("more",))
+    plain = make_folders(tmp_path / "b", "bus", "test", "train")
+    layout = folder_layout(plain)
+    assert (layout.train, layout.test, layout.classes) == (plain, None, ("bus", "test", "train"))
+    single = make_folders(tmp_path / "c", "cat")
+    with pytest.raises(DataError, match="only the class folder cat"):
+        folder_layout(single)

@@ -1,4 +1,4 @@
-"""Facts of the known data sets, beside what torchvision knows."""
+"""Facts about the known data sets against torchvision."""
 
 from typing import get_args
 
@@ -15,7 +15,9 @@ MNIST_LIKE: list[tuple[DatasetName, type[datasets.MNIST]]] = [
 
 
 @pytest.mark.parametrize(("name", "theirs"), MNIST_LIKE)
-def test_packed_files_and_their_checksums_are_torchvisions(name: DatasetName, theirs: type[datasets.MNIST]) -> None:
+def test_compressed_files_and_checksums_are_those_of_torchvision(
+    name: DatasetName, theirs: type[datasets.MNIST]
+) -> None:
     facts = known_dataset(name)
     packed = {file: md5 for file, md5 in facts.md5.items() if file.endswith(".gz")}
     assert packed == dict(theirs.resources)
@@ -24,12 +26,12 @@ def test_packed_files_and_their_checksums_are_torchvisions(name: DatasetName, th
     assert len(facts.classes) == 10
 
 
-def test_names_of_classes_are_torchvisions() -> None:
+def test_class_names_are_those_of_torchvision() -> None:
     assert known_dataset("fashion-mnist").classes == tuple(datasets.FashionMNIST.classes)
     assert known_dataset("kmnist").classes == tuple(datasets.KMNIST.classes)
 
 
-def test_cifar_is_torchvisions() -> None:
+def test_cifar_files_are_those_of_torchvision() -> None:
     facts = known_dataset("cifar10")
     theirs = datasets.CIFAR10
     assert dict(facts.md5) == dict([*theirs.train_list, *theirs.test_list])
@@ -42,7 +44,7 @@ def test_cifar_is_torchvisions() -> None:
     ("split", "count"),
     [("byclass", 62), ("bymerge", 47), ("balanced", 47), ("letters", 26), ("digits", 10), ("mnist", 10)],
 )
-def test_splits_of_emnist_are_torchvisions(split: EmnistSplit, count: int) -> None:
+def test_emnist_splits_are_those_of_torchvision(split: EmnistSplit, count: int) -> None:
     facts = known_dataset("emnist", split)
     theirs = datasets.EMNIST.classes_split_dict[split]
     assert list(facts.classes) == theirs[facts.first_label :]
@@ -50,7 +52,7 @@ def test_splits_of_emnist_are_torchvisions(split: EmnistSplit, count: int) -> No
     assert facts.files["test"][0] == f"emnist-{split}-test-images-idx3-ubyte"
 
 
-def test_every_name_has_facts() -> None:
+def test_every_data_set_has_facts() -> None:
     for name in get_args(DatasetName):
         if name != "image-folder":
             assert known_dataset(name).classes

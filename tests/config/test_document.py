@@ -39,20 +39,19 @@ def read(text: str) -> Document:
         (".inf", ".inf"),
     ],
 )
-def test_words_mean_what_people_read(word: str, meaning: object) -> None:
-    """A plain word is a number, a truth value, nothing, or itself."""
+def test_unquoted_scalars(word: str, meaning: object) -> None:
+    """A number, a boolean, null, or a string."""
     value = read(f"key: {word}").data["key"]
     assert value == meaning
     assert type(value) is type(meaning)
 
 
-def test_quoted_words_stay_words() -> None:
-    """Quotes make a word of anything."""
+def test_quoted_scalars_are_strings() -> None:
     assert read("a: '010'\nb: \"true\"").data == {"a": "010", "b": "true"}
 
 
-def test_every_value_has_its_place() -> None:
-    """Lines and columns count from 1; keys have their own."""
+def test_positions_of_values_and_keys() -> None:
+    """Lines and columns count from 1."""
     document = read("a: 1\nb:\n  - x\n  - {c: 2}\n")
     assert document.marks["a",] == Mark(1, 4)
     assert document.marks["b", 1, "c"] == Mark(4, 9)
@@ -60,7 +59,7 @@ def test_every_value_has_its_place() -> None:
 
 
 def test_problems_are_listed_in_the_order_of_the_file() -> None:
-    """Each with the path, the line it quotes, and a caret under the value."""
+    """Each with its path, the line, and a caret under the value."""
     document = read("a: 1\nb: 22\n")
     with pytest.raises(ConfigError) as caught:
         document.raise_problems([Problem(("b",), "too large"), Problem(("a",), "too small")])
@@ -85,7 +84,7 @@ def test_problems_are_listed_in_the_order_of_the_file() -> None:
     ],
 )
 def test_invalid_yaml(text: str, message: str) -> None:
-    """No surprises: each is an error that names the place."""
+    """Each is an error with its position."""
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert message in caught.value.message
@@ -114,13 +113,13 @@ plain = st.recursive(
 
 
 @given(st.dictionaries(st.text("abno1e-", min_size=1, max_size=5), plain, min_size=1, max_size=4))
-def test_resolved_configs_read_back_as_they_were(data: dict[str, object]) -> None:
-    """What the resolved config is written with is what strict YAML reads."""
+def test_resolved_configs_round_trip(data: dict[str, object]) -> None:
+    """Strict YAML reads what the dumper of resolved configs writes."""
     assert read(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)).data == data
 
 
 def test_descend() -> None:
-    """Steps into mappings and lists; None where there is nothing."""
+    """Descends into mappings and lists; None if there is nothing."""
     assert descend({"a": [1, {"b": 2}]}, ("a", 1, "b")) == 2
     assert descend({"a": [1]}, ("a", 3)) is None
 

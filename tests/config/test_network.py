@@ -1,4 +1,4 @@
-"""Names, blocks, defaults and shortcuts: what a config's layers become."""
+"""The network of a config: names, blocks, defaults, shortcuts."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def conv(node: Node) -> Conv:
     return node.layer
 
 
-def test_names_count_layers_of_a_kind() -> None:
+def test_names_number_layers_by_type() -> None:
     assert names("layers: [{conv: {out_channels: 2, kernel_size: 1}}, relu, {max_pool: 2}, relu, flatten, logits]") == [
         "conv1",
         "relu1",
@@ -41,7 +41,7 @@ def test_names_count_layers_of_a_kind() -> None:
     ]
 
 
-def test_a_name_renames_no_other_layer() -> None:
+def test_naming_a_layer_renames_no_other() -> None:
     assert names("layers: [{max_pool: {name: first, kernel_size: 2}}, {max_pool: 2}]") == ["first", "max_pool2"]
 
 
@@ -84,7 +84,7 @@ layers: [{stage: 4}, {stage: {channels: 5, size: [1, 2], times: 1}}]"""
     ]
 
 
-def test_defaults_stand_behind_what_a_layer_says() -> None:
+def test_fields_of_a_layer_override_defaults() -> None:
     model = """\
 defaults: {conv: {kernel_size: 3, padding: same, norm: batch}}
 layers: [{conv: 2}, {conv: {out_channels: 2, padding: 0, norm: none}}]"""
@@ -100,7 +100,7 @@ layers: [{conv: 2}, {conv: {out_channels: 2, padding: 0, norm: none}}]"""
         ("layers: [{residual: [{conv: {name: shortcut, out_channels: 4, kernel_size: 1}}]}]", "residual1.shortcut"),
     ],
 )
-def test_given_names_and_those_of_joins_are_told_apart(model: str, name: str) -> None:
+def test_a_given_name_may_not_equal_a_generated_one(model: str, name: str) -> None:
     problems: list[Problem] = []
     lay_out(read_blueprint(parse_document(f"model:\n  {model}\n", name="test"), problems), (1, 8, 8), 10, problems)
     assert any(f"duplicate name {name}" in each.message for each in problems)
@@ -115,13 +115,13 @@ def test_given_names_and_those_of_joins_are_told_apart(model: str, name: str) ->
     ],
     ids=["flat", "out of a block", "into a block"],
 )
-def test_bias_is_off_before_a_norm_across_blocks_too(model: str) -> None:
+def test_bias_is_off_before_a_norm_even_across_blocks(model: str) -> None:
     """9 * 4 weights without bias, 2 * 4 of the norm, and 4 * 6 * 6 * 10 + 10 of the logits."""
     params = sum(node.description.params for node in network(model, (1, 8, 8)).nodes)
     assert params == 36 + 8 + 1450
 
 
-def test_a_shortcut_is_the_identity_where_shapes_agree() -> None:
+def test_a_shortcut_is_the_identity_if_shapes_agree() -> None:
     nodes = network("layers: [{residual: [{conv: {out_channels: 1, kernel_size: 3, padding: same}}]}]").nodes
     assert [node.name for node in nodes] == ["residual1.conv1", "residual1.add"]
     assert nodes[-1].inputs == ("residual1.conv1", "input")
@@ -144,14 +144,14 @@ def test_an_automatic_shortcut_has_the_norm_of_the_main_path() -> None:
     assert conv(network(model).nodes[1]).norm == GroupNorm(num_groups=2)
 
 
-def test_numbered_names_sort_as_the_layers_run() -> None:
+def test_numbered_names_sort_in_order_of_computation() -> None:
     numbered = list(network("layers: [{repeat: {times: 100, layers: [relu]}}]").numbered().values())
     assert numbered[0] == "001_relu1"
     assert numbered == sorted(numbered)
 
 
-def test_no_layer_can_take_a_name_of_torch_modules() -> None:
-    """Every public attribute of a network's module is refused as a name, before torch would fail on it."""
+def test_attributes_of_modules_are_reserved_names() -> None:
+    """Every public attribute of a network's module."""
     module = CnnModule(network("layers: [relu]"))
     public = {name for name in dir(module) if not name.startswith("_")} - {"relu1"}
     assert public - RESERVED == set()

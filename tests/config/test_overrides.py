@@ -1,4 +1,4 @@
-"""`--set`: any field, found where it stands."""
+"""`--set`: any field, by its path."""
 
 from typing import Any
 
@@ -23,12 +23,12 @@ train:
 
 
 def changed(*assignments: str) -> Any:
-    """The data of CONFIG with assignments put in."""
+    """The data of CONFIG with assignments applied."""
     return override(parse_document(CONFIG, name="c.yaml"), assignments, {**LAYERS, **OPTIMIZERS}).data
 
 
 def test_values_are_read_as_yaml() -> None:
-    """Numbers, words, lists and mappings."""
+    """Numbers, strings, lists and mappings."""
     assert changed("train.epochs=3")["train"]["epochs"] == 3
     assert changed("data.name=digits")["data"] == {"name": "digits"}
     assert changed("data.size=[28, 32]")["data"]["size"] == [28, 32]
@@ -37,23 +37,22 @@ def test_values_are_read_as_yaml() -> None:
     assert changed("name=a=b")["name"] == "a=b"
 
 
-def test_lists_are_reached_by_number() -> None:
+def test_list_items_are_numbered() -> None:
     """`model.layers.1` is the second layer."""
     assert changed("model.layers.1.conv.out_channels=16")["model"]["layers"][1] == {
         "conv": {"out_channels": 16, "kernel_size": 3}
     }
 
 
-def test_short_forms_are_opened() -> None:
-    """A scalar moves to its principal field, a bare word becomes a mapping, so that another field can be set."""
+def test_short_forms_are_expanded() -> None:
+    """A scalar becomes its principal field and a name a mapping, so that another field can be set."""
     assert changed("model.layers.0.conv.kernel_size=5")["model"]["layers"][0] == {
         "conv": {"out_channels": 32, "kernel_size": 5}
     }
     assert changed("train.optimizer.adamw.lr=0.01")["train"]["optimizer"] == {"adamw": {"lr": 0.01}}
 
 
-def test_the_file_is_not_touched() -> None:
-    """Overriding makes a new document."""
+def test_the_document_is_not_changed() -> None:
     document = parse_document(CONFIG, name="c.yaml")
     override(document, ["data.name=digits"], {})
     assert document.data["data"] == {"name": "mnist"}
@@ -71,7 +70,7 @@ def test_the_file_is_not_touched() -> None:
     ],
 )
 def test_invalid_assignments(assignment: str, message: str) -> None:
-    """The flag is quoted back with the reason."""
+    """The message quotes the option and gives the reason."""
     with pytest.raises(UsageError) as caught:
         changed(assignment)
     assert message in caught.value.message

@@ -52,16 +52,16 @@ def test_schedule_forms(written: object, meant: object) -> None:
 
 
 @pytest.mark.parametrize("setting", ["auto", True, False])
-def test_channels_last_takes_a_word_or_a_boolean(setting: object) -> None:
+def test_channels_last_is_auto_or_a_boolean(setting: object) -> None:
     assert TrainSpec.model_validate({"channels_last": setting}).channels_last is setting
 
 
-def test_early_stopping_is_a_section() -> None:
+def test_early_stopping() -> None:
     spec = TrainSpec.model_validate({"early_stopping": {"patience": 3}})
     assert spec.early_stopping == EarlyStopping(patience=3, metric="accuracy")
 
 
-def test_dump_is_a_config_again() -> None:
+def test_round_trip() -> None:
     spec = TrainSpec.model_validate(
         {"optimizer": {"sgd": 0.1}, "schedule": {"step": 2}, "early_stopping": {"patience": 2}, "ema": 0.99}
     )
@@ -107,6 +107,6 @@ def test_channels_last_message_lists_the_choices() -> None:
     assert "true or false" in message
 
 
-def test_json_schema_can_be_made() -> None:
+def test_json_schema() -> None:
     schema = TrainSpec.model_json_schema()
     assert {"epochs", "optimizer", "schedule"} <= set(schema["properties"])

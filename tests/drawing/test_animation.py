@@ -11,7 +11,7 @@ from PIL import Image
 
 from cnncli.drawing.animation import LEVELS, animation
 from cnncli.drawing.color import NEUTRAL, NOT_FINITE, Pixels, Scale
-from cnncli.drawing.grid import Picture
+from cnncli.drawing.grid import Drawing
 from cnncli.views.feature_maps import feature_map_picture
 from cnncli.views.kernels import kernel_picture
 
@@ -30,7 +30,7 @@ def decoded(gif: bytes) -> list[Pixels]:
     return frames
 
 
-def in_frame(frame: Pixels, picture: Picture, key: tuple[int, ...]) -> Pixels:
+def in_frame(frame: Pixels, picture: Drawing, key: tuple[int, ...]) -> Pixels:
     """The colors of a tile (h, w, 3)."""
     box = picture.boxes[key]
     tile = frame[box.y : box.bottom, box.x : box.right]

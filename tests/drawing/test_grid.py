@@ -5,13 +5,13 @@ import pytest
 
 from cnncli.drawing.canvas import BACKGROUND, Box, Canvas, text_width
 from cnncli.drawing.color import Pixels, Scale
-from cnncli.drawing.grid import Picture, Strip, compose, room
+from cnncli.drawing.grid import Drawing, Strip, compose, room
 from cnncli.drawing.layout import HEIGHT, WIDTH, Spacing, plan
 
 SCALE = Scale(low=-0.25, high=0.25, signed=True)
 
 
-def picture_of(tiles: Pixels, *, spacing: Spacing, title: str = "a layer", inset: Pixels | None = None) -> Picture:
+def picture_of(tiles: Pixels, *, spacing: Spacing, title: str = "a layer", inset: Pixels | None = None) -> Drawing:
     """Tiles (rows, columns, h, w, 3) in strips of a row each."""
     rows, columns, height, width, _ = tiles.shape
     layout = plan(

@@ -1,4 +1,4 @@
-"""Sheets of sections: every panel is found again, nothing overlaps, and text keeps to the sheet."""
+"""Sheets of sections: every panel is found again, nothing overlaps, and text stays on the sheet."""
 
 from itertools import combinations
 
@@ -7,12 +7,9 @@ import pytest
 import torch
 
 from cnncli.drawing.canvas import BACKGROUND, FRAME, Box, Canvas
-from cnncli.drawing.color import DIVERGING, SEQUENTIAL, diverging, sequential
 from cnncli.drawing.image import enlargement, image_pixels, thinning
 from cnncli.drawing.layout import CARD, PAGE
 from cnncli.drawing.sheet import PART, Cell, Panel, Section, card, sheet
-from cnncli.views.patches import PADDING, Cutting, Strip, patch_pixels, patches_picture
-from cnncli.views.saliency import Explained, SaliencyMap, saliency_picture
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -119,66 +116,3 @@ def test_a_card_has_one_size_and_says_what_it_leaves_out(monkeypatch: pytest.Mon
         CARD.width,
         3,
     )
-
-
-# Patches
-
-
-def cutting(padding: list[list[int]], unread: list[list[int]] | None = None) -> Cutting:
-    mask = torch.tensor(padding, dtype=torch.bool)
-    return Cutting(
-        pixels=torch.full((1, *mask.shape), 100, dtype=torch.uint8),
-        padding=mask,
-        unread=torch.zeros_like(mask) if unread is None else torch.tensor(unread, dtype=torch.bool),
-        source=torch.zeros(1, 6, 6, dtype=torch.uint8),
-        marked=((0, 1), (0, 1)),
-    )
-
-
-def test_padding_has_colors_of_its_own() -> None:
-    """No gray, no value of either scale and no frame comes near the violets."""
-    positions = np.linspace(-1, 1, 2001)
-    scales = np.concatenate([diverging(positions, 1.0), sequential(positions, 0.0, 1.0)]).astype(int)
-    others = np.concatenate([scales, np.arange(256)[:, None].repeat(3, axis=1), [PART, FRAME]])
-    for violet in PADDING:
-        assert np.abs(others - violet).max(axis=1).min() > 30
-        assert violet not in [color for anchors in (DIVERGING, SEQUENTIAL) for _, color in anchors]
-
-
-def test_padding_is_checked_and_unread_pixels_are_tinted() -> None:
-    pixels = patch_pixels(cutting([[1, 1], [0, 0]], [[0, 0], [0, 1]]))
-    light, dark = map(list, PADDING)
-    assert pixels.tolist() == [[light, dark], [[100] * 3, [(100 + level) // 2 for level in light]]]
-
-
-def test_a_filter_without_patches_has_its_heading_only() -> None:
-    picture = patches_picture(
-        [Strip(heading="dead"), Strip(heading="alive", cuttings=[cutting([[0, 0], [0, 0]])] * 9)], title="", captions=[]
-    )
-    assert picture.boxes.keys() == {(1, cell, panel) for cell in range(9) for panel in (0, 1)}
-    assert len({box.y for (_, _, panel), box in picture.boxes.items() if panel == 0}) == 1, "nine in a row"
-
-
-# Saliency
-
-
-def test_maps_are_read_back_on_their_own_scales() -> None:
-    signed = SaliencyMap(name="gradient", values=np.array([[-2.0, 0.0], [2.0, 1.0]]), signed=True)
-    rising = SaliencyMap(name="Grad-CAM", values=np.array([[0.0, 5.0], [10.0, 0.0]]), signed=False)
-    image = torch.tensor([[[0, 255], [7, 8]]], dtype=torch.uint8)
-    shown = Explained(heading="image", lines=["a line"], image=image, maps=[signed, rising])
-    picture = saliency_picture([shown, shown], title="t")
-    assert (signed.extent, rising.extent) == ("±2", "0 to 10")
-    for row in range(2):
-        colors = [picture.colors(picture.boxes[row, cell, 0]).tolist() for cell in range(3)]
-        assert colors[0] == [[[0] * 3, [255] * 3], [[7] * 3, [8] * 3]]
-        assert colors[1] == [[[18, 58, 128], [247] * 3], [[138, 16, 36], [236, 128, 104]]]
-        assert colors[2] == [[[18, 16, 40], [26, 132, 148]], [[253, 242, 160], [18, 16, 40]]]
-
-
-def test_a_map_of_zeros_is_neutral() -> None:
-    for signed, color in ((True, [247] * 3), (False, [18, 16, 40])):
-        nothing = SaliencyMap(name="nothing", values=np.zeros((2, 2)), signed=signed)
-        shown = Explained(heading="", lines=[], image=torch.zeros(1, 2, 2, dtype=torch.uint8), maps=[nothing])
-        picture = saliency_picture([shown], title="")
-        assert picture.colors(picture.boxes[0, 1, 0]).tolist() == [[color] * 2] * 2

@@ -1,4 +1,4 @@
-"""Networks written as the `model:` section of a config."""
+"""Graphs of networks given as layers of a config."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ GraphOf = Callable[..., Graph]
 
 @pytest.fixture
 def graph() -> GraphOf:
-    """The graph of a list of layers, whatever it ends with."""
+    """The graph of a list of layers, which need not end with logits."""
 
     def of(layers: str, shape: tuple[int, int, int] = (1, 28, 28)) -> Graph:
         problems: list[Problem] = []

@@ -10,7 +10,7 @@ GraphOf = Callable[..., Graph]
 
 
 def changes(before: Graph, after: Graph) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Status, layer and differing columns; no columns for a layer that one of the two has not."""
+    """Status, layer and differing columns; no columns for a layer that one network lacks."""
     return [
         (
             each.status,
@@ -25,7 +25,7 @@ def test_the_same_network_twice(graph: GraphOf) -> None:
     assert changes(graph("[{max_pool: 2}]"), graph("[{max_pool: 2}]")) == []
 
 
-def test_more_channels_change_what_reads_them(graph: GraphOf) -> None:
+def test_more_channels_change_the_next_layer(graph: GraphOf) -> None:
     layers = "[{{conv: {{out_channels: {}, kernel_size: 3}}}}, {{conv: {{out_channels: 4, kernel_size: 1}}}}]"
     assert changes(graph(layers.format(8)), graph(layers.format(16))) == [
         ("changed", "conv1", ("output", "params", "MACs")),
@@ -33,7 +33,7 @@ def test_more_channels_change_what_reads_them(graph: GraphOf) -> None:
     ]
 
 
-def test_a_layer_put_in_between(graph: GraphOf) -> None:
+def test_an_inserted_layer(graph: GraphOf) -> None:
     conv = "{conv: {out_channels: 4, kernel_size: 3}}"
     assert changes(graph(f"[{conv}, {conv}]"), graph(f"[{conv}, {{max_pool: 2}}, {conv}]")) == [
         ("added", "max_pool1", ()),

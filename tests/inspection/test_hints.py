@@ -1,4 +1,4 @@
-"""Hints against figures worked by hand and against Richter et al."""
+"""Hints against figures computed by hand and against Richter et al."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ VGG16 = ", ".join(
 
 
 def vgg16(tmp_path: Path, size: int) -> dict[str, list[str]]:
-    """Name of a hint -> the layers of VGG-16 that have it, called as in the paper: `conv3_2`."""
+    """Name of a hint -> the layers of VGG-16 that have it, with the names of the paper: `conv3_2`."""
     config = tmp_path / "vgg16.yaml"
     config.write_text(
         "version: 1\n"
@@ -53,13 +53,13 @@ def test_critical_and_border_layers_of_vgg16(tmp_path: Path) -> None:
     assert "border" not in at_224
 
 
-def test_as_large_as_the_input_does_not_mean_that_it_is_seen(tmp_path: Path) -> None:
-    """VGG-16 on 32x32 has size 32 at conv3_2, yet no unit there sees all of it."""
+def test_a_size_as_large_as_the_input_does_not_span_it(tmp_path: Path) -> None:
+    """VGG-16 on 32x32 has size 32 at conv3_2, yet no unit there spans all of it."""
     assert vgg16(tmp_path, 32)["whole-input"] != ["conv3_2"]
 
 
 @pytest.mark.parametrize(("layers", "everyone"), [(26, False), (27, True)])
-def test_every_unit_of_a_stack_needs_size_55(graph: GraphOf, layers: int, everyone: bool) -> None:
+def test_every_unit_of_a_stack_spans_28_from_size_55(graph: GraphOf, layers: int, everyone: bool) -> None:
     """3x3 with padding 1 on 28: 1 + 2 n pixels after n layers, 55 after 27."""
     stack = ", ".join(["{conv: {out_channels: 1, kernel_size: 3, padding: 1}}"] * layers)
     (hint,) = hints(graph(f"[{stack}]"), "whole-input")
@@ -67,7 +67,7 @@ def test_every_unit_of_a_stack_needs_size_55(graph: GraphOf, layers: int, everyo
     assert "from conv14 on" in hint.says
 
 
-def test_edge_to_edge_may_have_holes(graph: GraphOf) -> None:
+def test_the_span_may_have_holes(graph: GraphOf) -> None:
     """Two taps 27 apart: the one unit reads pixels 0 and 27."""
     (hint,) = hints(graph("[{conv: {out_channels: 1, kernel_size: 2, dilation: 27}}]"), "whole-input")
     assert hint.says == "from conv1 on, every unit spans the whole input"
@@ -83,8 +83,8 @@ def test_column_27_is_never_read(graph: GraphOf) -> None:
     assert not hints(graph("[{conv: {out_channels: 1, kernel_size: 3, stride: 2, padding: 1}}]"), "unread")
 
 
-def test_what_another_path_reads_is_not_lost(graph: GraphOf) -> None:
-    """The 1x1 shortcut of a ResNet block steps over positions that the main path reads."""
+def test_positions_that_another_path_reads_are_not_skipped(graph: GraphOf) -> None:
+    """The 1x1 shortcut of a ResNet block skips positions that the main path reads."""
     main = "{conv: {out_channels: 4, kernel_size: 3, stride: 2, padding: 1}}"
     assert not hints(graph(f"[{{residual: {{main: [{main}]}}}}]"), "skipped")
     assert hints(graph("[{conv: {out_channels: 4, kernel_size: 1, stride: 2}}]"), "skipped")
@@ -99,7 +99,7 @@ def test_holes_of_dilation(graph: GraphOf) -> None:
     assert not hints(graph(f"[{plain}, {layer}]"), "holes")
 
 
-def test_even_kernels_shift_only_where_they_are_padded_unevenly(graph: GraphOf) -> None:
+def test_even_kernels_shift_only_with_unequal_padding(graph: GraphOf) -> None:
     (hint,) = hints(graph("[{max_pool: 2}, {conv: {out_channels: 1, kernel_size: 2, padding: same}}]"), "even-kernel")
     assert (hint.layer, "by 1.0 pixels" in hint.says) == ("conv1", True)
     assert not hints(graph("[{conv: {out_channels: 1, kernel_size: 4, padding: 1, stride: 2}}]"), "even-kernel")
@@ -116,7 +116,7 @@ def test_most_parameters() -> None:
     assert (hint.layer, hint.says) == ("linear1", "holds 78% of all parameters")  # 48,120 of 61,706
 
 
-def test_hints_can_be_left_out() -> None:
+def test_hints_can_be_ignored() -> None:
     assert {hint.name for hint in cnncli.inspect("lenet5", ignore=["most-parameters"]).hints} == {"whole-input"}
 
 

@@ -1,7 +1,7 @@
-"""Random stacks and graphs, written as configs: what every unit sees, against the NaN probe of the built module.
+"""Receptive fields of random networks against a NaN probe of the built module.
 
-The probe knows nothing of windows. NaN is put into one row (or column) of the input; the units that become NaN are
-those that see it. All rows of one axis are probed in one batch.
+The probe does not use windows: one row (or column) of the input is NaN, and the units that become NaN are those that
+see it. All rows of one axis are probed in one batch.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def listed(layers: Sequence[str]) -> str:
 
 @st.composite
 def keeps_size(draw: st.DrawFn) -> str:
-    """A layer with stride 1 and `same`, so that a path of several fits one of none."""
+    """A layer with stride 1 and `same`, so that paths of any length fit together."""
     size = draw(st.tuples(st.sampled_from([1, 2, 3, 5]), st.sampled_from([1, 3, 4])).map(list))
     dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)).map(list))
     return f"{{conv: {{out_channels: 4, kernel_size: {size}, padding: same, dilation: {dilation}}}}}"
@@ -96,7 +96,7 @@ def residual(draw: st.DrawFn) -> str:
 
 @st.composite
 def branch(draw: st.DrawFn) -> str:
-    """Paths that end at one size: because they keep it, or because an adaptive pool makes it."""
+    """Paths that end with the same size: they keep it, or end with an adaptive pool."""
     merge = draw(st.sampled_from(["concat", "add"]))
     paths = [draw(st.lists(keeps_size(), min_size=1, max_size=2)) for _ in range(draw(st.integers(2, 3)))]
     if draw(st.booleans()):
@@ -112,7 +112,7 @@ size = st.tuples(st.integers(5, 14), st.integers(5, 14))
 
 
 def network_of(layers: Sequence[str], shape: tuple[int, int, int]) -> Network | None:
-    """The network, whatever its last shape; None where some layer does not fit."""
+    """The network, which need not end with logits; None if a layer does not fit."""
     document = parse_document(f"model:\n  layers: {listed(layers)}\n", name="test")
     problems: list[Problem] = []
     network = lay_out(read_blueprint(document, problems), shape, 10, problems)
@@ -120,7 +120,7 @@ def network_of(layers: Sequence[str], shape: tuple[int, int, int]) -> Network | 
 
 
 def probe(model: nn.Module, shape: tuple[int, ...], axis: int) -> list[int]:
-    """For every unit along `axis` of the output the input positions it sees, as a bit mask."""
+    """For each unit along `axis` of the output the input positions it sees, as a bit mask."""
     count = shape[axis]
     images = torch.zeros(count, *shape)
     for position in range(count):
@@ -199,7 +199,7 @@ def test_compositions(layers: str) -> None:
 
 
 def test_closed_form_agrees_with_the_units() -> None:
-    """Where a closed form exists, clipping it to the image gives what each unit sees, for windows without holes."""
+    """Without holes, the closed form clipped to the image is what each unit sees."""
     layers = ["{conv: {out_channels: 2, kernel_size: 5, stride: 2, padding: 2}}"]
     network = network_of([*layers, "{max_pool: {kernel_size: 3, stride: 2, padding: 1}}"], (4, 11, 9))
     assert network is not None

@@ -1,4 +1,4 @@
-"""Fields in units of a layer between, against the network itself: NaN in one row or column of that layer."""
+"""Receptive fields in units of a hidden layer, against the network with NaN in one row or column of that layer."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def probed(network: Network, source: str, axis: int) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("config", ["odd", "lenet5", "resnet-mnist"])
-def test_every_pair_of_layers_is_what_nan_finds(config: str, tmp_path: Path) -> None:
+def test_every_pair_of_layers_against_nan(config: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     if config == "odd":
         network = network_of(ODD, tmp_path)
@@ -72,23 +72,23 @@ def test_every_pair_of_layers_is_what_nan_finds(config: str, tmp_path: Path) -> 
     sources = ["input", *(node.name for node in network.nodes if len(node.shape) == 3)]
     compared = 0
     for source in sources:
-        said = receptive_fields_from(graph, source)
+        computed = receptive_fields_from(graph, source)
         for axis in (0, 1):
-            found = probed(network, source, axis)
-            for name, masks in found.items():
+            measured = probed(network, source, axis)
+            for name, masks in measured.items():
                 if name == source:
                     continue
-                if name not in said:
+                if name not in computed:
                     assert not any(masks), (source, name)
                     continue
-                fields = said[name]
+                fields = computed[name]
                 assert isinstance(fields, ReceptiveFields)
                 assert list(fields.axes[axis].masks) == masks, (source, name, axis)
                 compared += 1
     assert compared > len(sources)
 
 
-def test_of_the_input_it_is_the_fields_themselves(tmp_path: Path) -> None:
+def test_from_the_input_they_are_the_receptive_fields(tmp_path: Path) -> None:
     graph = graph_of(network_of(ODD, tmp_path), "net")
     whole = receptive_fields(graph)
     del whole["input"]
@@ -112,8 +112,8 @@ def test_two_convolutions_by_hand() -> None:
     assert c.axes[1].masks == (0b011111, 0b111110)
 
 
-def test_a_gate_spreads_what_it_brings_and_that_is_said() -> None:
-    """A squeeze-and-excite gate: of the layer inside it each position of the product sees what the gate sees."""
+def test_a_broadcast_gate_is_unknown() -> None:
+    """A squeeze-and-excite gate: every position of the product depends on the whole gate."""
     window = Sliding(kernel=1)
 
     def node(name: str, *inputs: str, positions: tuple[int, ...], **given: object) -> GraphNode:

@@ -1,4 +1,4 @@
-"""Rows against published figures: fields from Araujo et al. (Distill, 2019), costs from the papers' networks."""
+"""Rows against published figures: receptive fields from Araujo et al. (Distill, 2019), costs from the papers."""
 
 import json
 from fractions import Fraction
@@ -90,7 +90,7 @@ model:
 
 
 def inspect_text(text: str, shape: tuple[int, int, int], classes: int = 1000) -> LayerTable:
-    """The rows of a `model:` section, whatever it ends with."""
+    """The table of a `model:` section, which need not end with logits."""
     problems: list[Problem] = []
     network = lay_out(read_blueprint(parse_document(text, name="test"), problems), shape, classes, problems)
     assert all("the network ends" in each.message for each in problems)
@@ -104,7 +104,7 @@ def receptive_field(row: Row) -> ReceptiveField:
 
 
 def sizes(rows: tuple[Row, ...]) -> list[int]:
-    """Receptive field sizes, which are the same on both axes here."""
+    """Sizes of receptive fields, which agree on both axes here."""
     fields = [receptive_field(row) for row in rows]
     for field in fields:
         assert field.size[0] == field.size[1]
@@ -164,7 +164,7 @@ def test_dilations() -> None:
 
 
 def test_the_published_json() -> None:
-    """The example of the design: LeNet-5's first layer."""
+    """The first layer of LeNet-5."""
     first = json.loads(json.dumps(as_json(inspect_text(LENET5, (1, 28, 28)))))["layers"][0]
     published: dict[str, Any] = {
         "name": "conv1",
@@ -189,7 +189,7 @@ def test_the_published_json() -> None:
     assert {key: field[key] for key in published["receptive_field"]} == published["receptive_field"]
 
 
-def test_everything_is_seen_after_flatten() -> None:
+def test_receptive_fields_are_global_after_flatten() -> None:
     rows = as_json(inspect_text("model: {layers: [{max_pool: 2}, flatten, logits]}", (1, 8, 6)))["layers"]
     for row in rows[1:]:
         assert row["receptive_field"]["global"] is True
@@ -207,7 +207,7 @@ def test_units_that_differ_have_a_note() -> None:
 
 
 def test_a_size_with_padding_is_not_taken_for_pixels_of_the_image() -> None:
-    """Two pixels, of which every unit sees both: 3 with the convolution's padding, and 4 where two such meet."""
+    """Every unit sees both of two pixels: size 3 with the padding of the convolution, 4 for two such units."""
     layers = "[{conv: {out_channels: 1, kernel_size: 3, padding: 1}}, {conv_transpose: {out_channels: 1, "
     text = f"model: {{layers: {layers}kernel_size: 4, stride: 2, padding: 1}}}}]}}"
     layer = as_json(inspect_text(text, (1, 2, 2)))["layers"][1]
@@ -234,7 +234,7 @@ model:
 
 
 def test_global_statistics_keep_the_local_receptive_field() -> None:
-    """With group norm every unit sees everything; besides, 3, then 5, then 5 + 2 * 2 = 9 pixels of the maps."""
+    """With group norm every unit sees everything; without its statistics 3, then 5, then 5 + 2 * 2 = 9 pixels."""
     rows = inspect_text(NORMED + "    - flatten\n    - logits\n", (1, 28, 28)).rows
     assert [receptive_field(row).is_global for row in rows] == [True] * 6
     assert [receptive_field(row).local for row in rows] == [(3, 3), (5, 5), (5, 5), (9, 9), None, None]
@@ -246,7 +246,7 @@ def test_global_statistics_keep_the_local_receptive_field() -> None:
 
 
 def test_windows_in_the_table() -> None:
-    """k/s/p/d where an axis has a kernel, else a word."""
+    """k/s/p/d if an axis has a kernel, else a word."""
     same, three = Sliding(kernel=1), Sliding(kernel=3, before=1, after=1)
     assert window_text((three, three)) == "3/1/1/1"
     assert window_text((three, same)) == "3x1/1/1x0/1"
@@ -256,7 +256,7 @@ def test_windows_in_the_table() -> None:
     assert window_text((Adaptive(units=4), Adaptive(units=5))) == "to 4x5"
 
 
-def test_the_json_has_a_kernel_for_every_axis_or_none() -> None:
+def test_the_json_has_a_kernel_for_all_axes_or_none() -> None:
     graph = Graph(
         name="test",
         input_shape=(1, 6, 6),

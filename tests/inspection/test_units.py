@@ -1,4 +1,4 @@
-"""Units and pixels, by hand."""
+"""Single units and pixels against figures computed by hand."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -23,7 +23,7 @@ def lenet5() -> LayerTable:
     return cnncli.inspect("lenet5")
 
 
-def test_a_unit_inside(lenet5: LayerTable) -> None:
+def test_an_inner_unit(lenet5: LayerTable) -> None:
     """conv2: start -2, jump 2, size 14; unit 2 sees 2 to 15, unit 5 sees 8 to 21."""
     field = unit_receptive_field(lenet5, "conv2", (2, 5))
     assert field.unclipped == field.clipped == ((2, 15), (8, 21))
@@ -38,7 +38,7 @@ def test_a_unit_in_the_corner(lenet5: LayerTable) -> None:
 
 
 @pytest.mark.parametrize(("layer", "unit"), [("conv9", (0, 0)), ("conv2", (0, 10)), ("conv2", (0,))])
-def test_what_is_not_there(lenet5: LayerTable, layer: str, unit: tuple[int, ...]) -> None:
+def test_missing_layers_and_units(lenet5: LayerTable, layer: str, unit: tuple[int, ...]) -> None:
     with pytest.raises(UsageError):
         unit_receptive_field(lenet5, layer, unit)
 
@@ -55,7 +55,7 @@ def test_units_that_see_a_pixel(lenet5: LayerTable) -> None:
 
 
 def test_units_and_pixels_agree(lenet5: LayerTable) -> None:
-    """A unit sees a pixel exactly if the pixel is seen by the unit."""
+    """Both directions agree."""
     for row in range(0, 28, 5):
         (found,) = [each for each in dependent_units(lenet5, (row, 13)) if each.layer == "avg_pool2"]
         for unit in range(5):
@@ -64,7 +64,7 @@ def test_units_and_pixels_agree(lenet5: LayerTable) -> None:
             assert (unit in found.units[0]) is (clipped[0][0] <= row <= clipped[0][1])
 
 
-def test_fields_are_nested(lenet5: LayerTable) -> None:
+def test_receptive_fields_are_nested(lenet5: LayerTable) -> None:
     fields = nested_receptive_fields(lenet5, "avg_pool2", (2, 2))
     assert [field.layer for field in fields] == ["avg_pool2", "conv2", "avg_pool1", "conv1"]
     for outer, inner in pairwise(fields):
@@ -74,19 +74,19 @@ def test_fields_are_nested(lenet5: LayerTable) -> None:
             assert first <= start <= end <= last
 
 
-def test_the_border_is_read_less() -> None:
+def test_the_border_is_read_less_often() -> None:
     window = Sliding(kernel=2)
     assert reads_per_position(window, 3) == (1, 2, 1)
     assert reads_per_pixel((window, window), (3, 3)) == ((1, 2, 1), (2, 4, 2), (1, 2, 1))
 
 
-def test_padding_evens_it_out() -> None:
+def test_padding_reads_all_positions_equally_often() -> None:
     assert reads_per_position(Sliding(kernel=2, before=1, after=1), 3) == (2, 2, 2)
 
 
-def test_a_stride_leaves_the_end_over() -> None:
+def test_a_stride_may_not_reach_the_end() -> None:
     assert reads_per_position(Sliding(kernel=3, stride=2), 28)[-2:] == (1, 0)
 
 
-def test_bins_read_everything() -> None:
+def test_bins_read_every_position() -> None:
     assert reads_per_position(Adaptive(units=2), 5) == (1, 1, 2, 1, 1)

@@ -8,7 +8,6 @@ from PIL import Image
 
 from cnncli.errors import UsageError
 from cnncli.lessons.numbers import read_numbers, read_pair
-from cnncli.lessons.sliding_window import SlidingWindow
 
 
 def read(text: str | Path, *dimensions: int) -> list[object]:
@@ -82,9 +81,11 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
     np.save(tmp_path / "nan.npy", np.array([[np.nan]]))
     refused("nan.npy", "is NaN")
     (tmp_path / "words.csv").write_text("a,b\n1,2\n")
-    refused("words.csv", "line 1: not comma-separated numbers: a,b")
+    refused("words.csv", "not rows of comma-separated numbers: could not convert string 'a' to float64 at row 0")
     (tmp_path / "ragged.csv").write_text("1,2\n3\n")
-    refused("ragged.csv", "line 2: ragged: 1 numbers, but 2 in the first row")
+    refused("ragged.csv", "the number of columns changed from 2 to 1 at row 2$")
+    (tmp_path / "empty.csv").write_text("\n")
+    refused("empty.csv", "has no numbers")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe1")
     refused("binary.csv", "is not a readable text file")
     (tmp_path / "large.csv").write_text("1,2\n" * 600_000)
@@ -114,13 +115,3 @@ def test_pairs() -> None:
 def test_pairs_that_cannot_be_read(text: str) -> None:
     with pytest.raises(UsageError, match=r"--stride: .* is neither an integer of at least 1"):
         read_pair(text, option="--stride", minimum=1)
-
-
-def test_the_window_must_fit() -> None:
-    with pytest.raises(UsageError, match="the window of 4x1 does not fit into the input of 3x3"):
-        SlidingWindow((4, 1)).check_fits((3, 3))
-    with pytest.raises(UsageError, match=r"\(5x5 with its dilation\) does not fit"):
-        SlidingWindow((2, 2), dilation=(4, 4)).check_fits((3, 3))
-    with pytest.raises(UsageError, match="more than can be followed by hand"):
-        SlidingWindow((2, 2), padding=(9999, 9999)).check_fits((3, 3))
-    SlidingWindow((4, 4), padding=(1, 0)).check_fits((2, 4))

@@ -49,17 +49,17 @@ def test_receptive_fields_equal_those_of_inspection(config: str) -> None:
         axes = [data["axes"][number] for number in data["receptive_fields"][name]["input"]]
         rows, columns = shape[1:] if len(shape) == 3 else (1, 1)
         for unit in product({0, 1, rows // 2, rows - 1} & set(range(rows)), {0, columns - 1}):
-            found = unit_receptive_field(inspection, name, unit)
-            seen = [axis["runs"][i] for axis, i in zip(axes, unit, strict=True)]
-            clipped = tuple((each[0], each[-1]) for each in seen) if all(seen) else None
-            assert clipped == found.clipped, (name, unit)
+            expected = unit_receptive_field(inspection, name, unit)
+            by_axis = [axis["runs"][i] for axis, i in zip(axes, unit, strict=True)]
+            clipped = tuple((each[0], each[-1]) for each in by_axis) if all(by_axis) else None
+            assert clipped == expected.clipped, (name, unit)
             exact = [set(range(n)) for n in inspection.input_shape[1:]]
-            for axis, each, whole in zip(inspection.receptive_fields[name].axes, seen, exact, strict=True):
+            for axis, each, whole in zip(inspection.receptive_fields[name].axes, by_axis, exact, strict=True):
                 mask = axis.masks[unit[axis is not inspection.receptive_fields[name].axes[0]]]
-                lit = {p for a, b in zip(each[::2], each[1::2], strict=True) for p in range(a, b + 1)}
-                assert lit == {p for p in whole if mask >> p & 1}
+                positions = {p for a, b in zip(each[::2], each[1::2], strict=True) for p in range(a, b + 1)}
+                assert positions == {p for p in whole if mask >> p & 1}
             padded = [shifted(axis["closed_form"], i) for axis, i in zip(axes, unit, strict=True)]
-            assert (tuple(padded) if all(padded) else None) == found.unclipped, (name, unit)
+            assert (tuple(padded) if all(padded) else None) == expected.unclipped, (name, unit)
             compared += 1
     assert compared > 20
 
@@ -67,8 +67,8 @@ def test_receptive_fields_equal_those_of_inspection(config: str) -> None:
 def shifted(closed_form: dict[str, Any] | None, unit: int) -> tuple[int, int] | None:
     if closed_form is None:
         return None
-    turn, place = divmod(unit, len(closed_form["patterns"]))
-    first, last = closed_form["patterns"][place]
+    turn, remainder = divmod(unit, len(closed_form["patterns"]))
+    first, last = closed_form["patterns"][remainder]
     return first + turn * closed_form["step"], last + turn * closed_form["step"]
 
 

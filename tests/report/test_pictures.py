@@ -15,7 +15,7 @@ from cnncli.report.pictures import confusion_data, logged_data, views_data
 from cnncli.run import Run
 from cnncli.tensorboard.event_file import EventFile
 from cnncli.tensorboard.reader import read_pictures
-from cnncli.views.view import Exhibit
+from cnncli.views.view import Picture
 
 TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "snapshots/01_conv1", "effective/x")
 
@@ -119,7 +119,7 @@ def test_large_images_are_reduced() -> None:
 def test_pictures_of_views_are_lossless_and_limited(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(0)
     shown = [
-        Exhibit(tag=f"x/{i}", title=f"no. {i}", pixels=noise.integers(0, 256, (9, 7, 3), dtype=np.uint8), lines=["a"])
+        Picture(tag=f"x/{i}", title=f"no. {i}", pixels=noise.integers(0, 256, (9, 7, 3), dtype=np.uint8), lines=["a"])
         for i in range(3)
     ]
     monkeypatch.setattr(pictures, "VIEWS", {"x": ("Some", lambda _: shown), "none": ("None", lambda _: [])})

@@ -1,4 +1,4 @@
-"""A small network, a few images, and a training of the one on the other."""
+"""A small network, a few images, and a training of the network on them."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from cnncli.training.state import EmaWeights, Training
 
 @dataclass(frozen=True)
 class StoredBatches:
-    """Batches out of two tensors; the order within an epoch depends on its number alone."""
+    """Batches from two tensors; the order in an epoch depends only on its number."""
 
     images: Tensor
     labels: Tensor
@@ -41,7 +41,7 @@ class StoredBatches:
 
 
 def small_network() -> nn.Sequential:
-    """Dropout and batch norm are what makes going on exactly as before hard."""
+    """With dropout and batch norm, whose state a resumed training must restore exactly."""
     layers = OrderedDict[str, nn.Module](
         conv1=nn.Conv2d(1, 4, 3, padding=1, bias=False),
         norm1=nn.BatchNorm2d(4),
@@ -57,7 +57,7 @@ def small_network() -> nn.Sequential:
 def start_training(
     *, optimizer: Optimizer | None = None, ema: float | None = None, epochs: int = 3, seed: int = 0
 ) -> Training:
-    """A training that has not begun; the same seed gives the same weights."""
+    """A training before its first step; the same seed gives the same weights."""
     torch.manual_seed(seed)
     model = small_network().to(memory_format=torch.channels_last)
     chosen = optimizer or AdamW(lr=0.01)

@@ -1,4 +1,4 @@
-"""Whether freed memory is kept, by what the system says of a process."""
+"""Whether a process keeps freed memory, as reported by the system."""
 
 import platform
 import subprocess
@@ -26,9 +26,9 @@ print(before - resident())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 @pytest.mark.parametrize("keep", [True, False])
-def test_freed_memory_is_kept_where_it_is_asked_for(keep: bool) -> None:
+def test_freed_memory_is_kept_on_request(keep: bool) -> None:
     command = [sys.executable, "-c", PROCESS, "keep" if keep else "leave"]
-    given_back = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert given_back < 1 << 20 if keep else given_back > 99 << 20
+    released = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert released < 1 << 20 if keep else released > 99 << 20

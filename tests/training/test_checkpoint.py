@@ -1,4 +1,4 @@
-"""Checkpoints: what is read back, what is refused, and crashes at every moment of writing."""
+"""Checkpoints: reading them back, refusing damaged ones, and crashes at every stage of writing."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ def trained(make_training: Make, train: Batches) -> Training:
     return training
 
 
-def test_weights_are_the_averaged_ones(trained: Training, make_training: Make, tmp_path: Path) -> None:
+def test_the_weights_are_the_moving_average(trained: Training, make_training: Make, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", trained)
     model = make_training(seed=5).model
     load_weights(tmp_path / "last", model)
@@ -41,7 +41,7 @@ def test_weights_are_the_averaged_ones(trained: Training, make_training: Make, t
     assert not torch.equal(model.state_dict()["conv1.weight"], trained.model.state_dict()["conv1.weight"])
 
 
-def test_files_are_what_other_readers_expect(trained: Training, tmp_path: Path) -> None:
+def test_files_can_be_read_by_other_programs(trained: Training, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", trained)
     assert {each.name for each in (tmp_path / "last").iterdir()} == {
         "weights.safetensors", "state.pt", "manifest.json",
@@ -53,7 +53,7 @@ def test_files_are_what_other_readers_expect(trained: Training, tmp_path: Path) 
     assert manifest["torch"] == torch.__version__
 
 
-def test_state_comes_back_whole(trained: Training, make_training: Make, tmp_path: Path) -> None:
+def test_the_state_is_restored(trained: Training, make_training: Make, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", trained)
     other = make_training(ema=0.9, seed=5)
     other.load_state_dict(load_state(tmp_path / "last"))
@@ -66,7 +66,7 @@ def test_state_comes_back_whole(trained: Training, make_training: Make, tmp_path
     assert other.model.state_dict()["norm1.num_batches_tracked"] == 3
 
 
-def test_a_new_checkpoint_takes_the_place_of_the_old(trained: Training, train: Batches, tmp_path: Path) -> None:
+def test_a_new_checkpoint_replaces_the_old_one(trained: Training, train: Batches, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", trained)
     list(fit(Step(trained), train, None, classes=3, epochs=2))
     save_checkpoint(tmp_path / "last", trained)
@@ -75,7 +75,7 @@ def test_a_new_checkpoint_takes_the_place_of_the_old(trained: Training, train: B
 
 
 class PowerCut(BaseException):
-    """Ends everything at once."""
+    """Ends the process at once."""
 
 
 STAGES = [
@@ -91,7 +91,7 @@ STAGES = [
 
 
 def cut_power_at(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let writing a checkpoint die as it comes to a stage."""
+    """Make writing a checkpoint fail at a stage."""
     owner, name, call = {
         "mkdir": (Path, "mkdir", 1),
         "write weights": (os, "fsync", 1),
@@ -135,7 +135,7 @@ def test_a_crash_at_any_stage_leaves_a_checkpoint(
 
     save_checkpoint(path, trained)
     assert read_manifest(path)["step"] == 6
-    assert [each.name for each in tmp_path.iterdir()] == ["last"], "what the crash left is gone"
+    assert [each.name for each in tmp_path.iterdir()] == ["last"], "the remains of the crash are deleted"
 
 
 def test_a_full_disk_keeps_the_old_checkpoint(
@@ -151,11 +151,11 @@ def test_a_full_disk_keeps_the_old_checkpoint(
         with pytest.raises(DiskError, match=r"last: cannot be written: No space left") as caught:
             save_checkpoint(tmp_path / "last", trained)
     assert "free some space" in str(caught.value.remedy)
-    assert [each.name for each in tmp_path.iterdir()] == ["last"], "the half-written one takes no room"
+    assert [each.name for each in tmp_path.iterdir()] == ["last"], "the incomplete one is deleted"
     load_state(tmp_path / "last")
 
 
-def test_a_place_that_cannot_be_written_to(trained: Training, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written(trained: Training, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(DiskError, match="cannot be written"):
         save_checkpoint(tmp_path / "file" / "last", trained)
@@ -169,7 +169,7 @@ def test_no_checkpoint(tmp_path: Path, make_training: Make) -> None:
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "state.pt"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_damage_is_noticed(name: str, damage: str, trained: Training, tmp_path: Path) -> None:
+def test_damage_is_detected(name: str, damage: str, trained: Training, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", trained)
     file = tmp_path / "last" / name
     content = bytearray(file.read_bytes())
@@ -199,7 +199,7 @@ def test_another_format(trained: Training, tmp_path: Path) -> None:
     assert "version 9.0" in str(caught.value.remedy)
 
 
-def test_weights_of_another_network_are_compared(trained: Training, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(trained: Training, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", trained)
     other = nn.Sequential()
     other.add_module("conv1", nn.Conv2d(1, 8, 3, bias=False))
@@ -228,7 +228,7 @@ def test_weights_of_another_network_are_compared(trained: Training, tmp_path: Pa
         ),
     ],
 )
-def test_state_of_another_kind_of_training(
+def test_state_of_another_training_is_refused(
     other: dict[str, Any], message: str, trained: Training, make_training: Make, tmp_path: Path
 ) -> None:
     save_checkpoint(tmp_path / "last", trained)
@@ -237,6 +237,6 @@ def test_state_of_another_kind_of_training(
 
 
 def test_state_is_read_without_running_code(trained: Training, tmp_path: Path) -> None:
-    """That it loads with weights_only shows that there are only tensors and plain values in it."""
+    """With `weights_only` torch loads only tensors and plain values."""
     save_checkpoint(tmp_path / "last", trained)
     assert torch.load(tmp_path / "last" / "state.pt", weights_only=True)["step"] == 3

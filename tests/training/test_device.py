@@ -1,4 +1,4 @@
-"""Devices that are not there, memory that runs out, and the memory layout."""
+"""Missing devices, running out of memory, and the memory layout."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from cnncli.training.device import (
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 
 
-def test_cpu_is_always_there() -> None:
+def test_the_cpu_is_always_available() -> None:
     assert resolve_device("cpu") == CPU
 
 
@@ -40,13 +40,13 @@ def test_a_missing_device_has_a_remedy(name: DeviceName, monkeypatch: pytest.Mon
     assert "--device cpu" in str(caught.value.remedy)
 
 
-def test_exhausted_memory_names_the_batch_size() -> None:
+def test_out_of_memory_suggests_a_smaller_batch() -> None:
     with pytest.raises(DeviceError, match="cpu is out of memory") as caught, out_of_memory_explained(CPU):
         torch.empty(1 << 52)
     assert "batch_size" in str(caught.value.remedy)
 
 
-def test_gpu_memory_is_translated_too() -> None:
+def test_out_of_memory_on_a_gpu() -> None:
     with pytest.raises(DeviceError), out_of_memory_explained(CUDA):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -75,7 +75,7 @@ def test_channels_last_where_it_helps(device: torch.device, bf16: bool, chosen: 
         ({"architecture": "aarch64", "neon": True}, False),
     ],
 )
-def test_bf16_where_the_processor_has_it(
+def test_bf16_if_the_processor_supports_it(
     capabilities: dict[str, object], chosen: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
@@ -85,18 +85,18 @@ def test_bf16_where_the_processor_has_it(
     assert use_bf16("auto", MPS) is False
 
 
-def test_a_torch_that_does_not_tell_learns_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp32_if_torch_does_not_report_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert use_bf16("auto", CPU) is False
 
 
 @pytest.mark.parametrize("able", [False, True])
-def test_bf16_where_the_gpu_has_it(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_if_the_gpu_supports_it(able: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: able or including_emulation)
     assert use_bf16("auto", CUDA) is able
 
 
-def test_images_may_take_half_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_may_use_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 900)
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 300)

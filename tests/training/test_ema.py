@@ -1,4 +1,4 @@
-"""The moving average, by hand."""
+"""The moving average of the weights, compared with calculations by hand."""
 
 import pytest
 import torch

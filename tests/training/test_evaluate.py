@@ -1,4 +1,4 @@
-"""Evaluation against numbers worked by hand."""
+"""Evaluation, compared with calculations by hand."""
 
 from collections.abc import Callable
 from math import exp, log
@@ -14,7 +14,7 @@ from cnncli.training.evaluate import evaluate, evaluation_batch_size
 
 
 class Pixels(nn.Module):
-    """Takes the three pixels of an image as its logits, and notes the mode it is used in."""
+    """Returns the three pixels of an image as logits, and records the mode it is called in."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,12 +37,12 @@ def batches(make: Callable[..., Any]) -> Any:
 
 
 def test_numbers_worked_by_hand(make_batches: Callable[..., Any]) -> None:
-    found = evaluate(Pixels(), batches(make_batches), 3)
+    result = evaluate(Pixels(), batches(make_batches), 3)
     right, wrong, even = log(exp(2) + 2) - 2, log(exp(2) + 2), log(3)
-    assert found.loss == pytest.approx((2 * right + 2 * wrong + even) / 5)
-    assert found.accuracy == 3 / 5
-    assert found.per_class == (2 / 3, 1 / 2, None)
-    assert found.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 0))
+    assert result.loss == pytest.approx((2 * right + 2 * wrong + even) / 5)
+    assert result.accuracy == 3 / 5
+    assert result.per_class == (2 / 3, 1 / 2, None)
+    assert result.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 0))
 
 
 def test_record_has_the_names_of_the_classes(make_batches: Callable[..., Any]) -> None:
@@ -52,7 +52,7 @@ def test_record_has_the_names_of_the_classes(make_batches: Callable[..., Any]) -
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_eval_mode_without_gradients_and_back(make_batches: Callable[..., Any], training: bool) -> None:
+def test_evaluation_mode_without_gradients_is_temporary(make_batches: Callable[..., Any], training: bool) -> None:
     model = Pixels().train(training)
     evaluate(model, batches(make_batches), 3)
     assert model.modes == [(False, True)] * 3
@@ -60,9 +60,9 @@ def test_eval_mode_without_gradients_and_back(make_batches: Callable[..., Any], 
     assert model.drop.training is training
 
 
-def test_the_mode_comes_back_after_an_error(make_batches: Callable[..., Any]) -> None:
+def test_the_mode_is_restored_after_an_error(make_batches: Callable[..., Any]) -> None:
     model = Pixels()
-    with pytest.raises(IndexError):  # there is no class 5
+    with pytest.raises(IndexError):  # no class 5
         evaluate(model, make_batches(torch.zeros(2, 1, 1, 3), torch.tensor([0, 5]), 2), 3)
     assert model.training
 
@@ -76,6 +76,6 @@ def test_the_mode_comes_back_after_an_error(make_batches: Callable[..., Any]) ->
         (1024, "cuda", 10),
     ],
 )
-def test_as_many_images_at_a_time_as_stay_at_hand(size: int, device: str, images: int) -> None:
+def test_the_batch_size_keeps_outputs_in_the_cache(size: int, device: str, images: int) -> None:
     config = read_config("lenet5", data_dir=Path("nowhere"), assignments=[f"data.size={size}"])
     assert evaluation_batch_size(config.network, torch.device(device)) == images

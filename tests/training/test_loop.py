@@ -1,4 +1,4 @@
-"""The loop: going on exactly as before, stopping, scoring, progress."""
+"""The loop: resuming exactly, stopping, scores, compiling, progress."""
 
 from collections.abc import Callable
 from functools import partial
@@ -23,9 +23,9 @@ Make = Callable[..., Training]
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
-    """Says stop once it has been asked that often."""
-    asked = iter(range(1, 1_000_000))
-    return lambda: next(asked) >= steps
+    """True from the given call on."""
+    calls = iter(range(1, 1_000_000))
+    return lambda: next(calls) >= steps
 
 
 def all_tensors(training: Training) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
 
     resumed = make_training(optimizer=optimizer, ema=ema, seed=99)
     resumed.load_state_dict(load_state(tmp_path / "last"))
-    torch.rand(5)  # whatever else draws from the generator
+    torch.rand(5)  # other uses of the generator
     after = list(fit(step_of(resumed), train, validation, classes=3, epochs=3))
 
     for name, tensor in all_tensors(whole).items():
@@ -69,7 +69,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
     assert [(e.number, e.step, e.train, e.validation, e.learning_rate, e.best) for e in before + after] == kept
 
 
-def test_what_the_caller_does_between_epochs_makes_no_difference(make_training: Make, train: Batches) -> None:
+def test_the_caller_may_use_random_numbers_between_epochs(make_training: Make, train: Batches) -> None:
     quiet, noisy = make_training(), make_training()
     torch.manual_seed(0)
     list(fit(Step(quiet), train, None, classes=3, epochs=3))
@@ -86,7 +86,7 @@ def test_it_learns(make_training: Make, train: Batches, validation: Batches) -> 
     assert last.validation.accuracy == 1.0
 
 
-def test_the_first_step_is_the_one_worked_out_with_plain_torch(make_batches: Callable[..., Any]) -> None:
+def test_the_first_step_equals_one_in_plain_torch(make_batches: Callable[..., Any]) -> None:
     """Label smoothing, clipping and the schedule's learning rate, on one step of gradient descent."""
     images, labels = torch.rand(4, 2), torch.tensor([0, 1, 1, 0])
     ours, plain = nn.Linear(2, 2), nn.Linear(2, 2)
@@ -107,7 +107,7 @@ def test_the_first_step_is_the_one_worked_out_with_plain_torch(make_batches: Cal
 
 
 def test_train_score_is_the_mean_over_images_not_over_batches(make_batches: Callable[..., Any]) -> None:
-    """Batches of 2 and 1; with a learning rate of 0 the weights stay what they are."""
+    """Batches of 2 and 1; with a learning rate of 0 the weights do not change."""
     images, labels = torch.tensor([[3.0, 0], [0, 1], [2, 0]]), torch.tensor([0, 0, 1])
     model = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
@@ -119,9 +119,7 @@ def test_train_score_is_the_mean_over_images_not_over_batches(make_batches: Call
     assert epoch.validation is None
 
 
-def test_the_averaged_weights_are_the_ones_that_are_judged(
-    make_training: Make, train: Batches, validation: Batches
-) -> None:
+def test_validation_uses_the_moving_average(make_training: Make, train: Batches, validation: Batches) -> None:
     training = make_training(ema=0.9)
     *_, last = fit(Step(training), train, validation, classes=3, epochs=2)
     assert last.validation is not None
@@ -138,9 +136,9 @@ def test_early_stopping(
     monkeypatch: pytest.MonkeyPatch,
     metric: Literal["accuracy", "loss"],
 ) -> None:
-    """Scores that gain, gain, stay and fall: with a patience of 2 the fourth epoch is the last.
+    """Scores that rise, rise, stay and fall: with a patience of 2 the fourth epoch is the last.
 
-    An equal score is no gain, but the later of two equals is the best.
+    An equal score is no improvement, but the later of two equal epochs is the best.
     """
     scores = iter([0.5, 0.7, 0.7, 0.6, 0.9])
 
@@ -158,7 +156,7 @@ def test_early_stopping(
     assert not list(fit(Step(training), train, validation, classes=3, epochs=5, patience=2)), "it stays stopped"
 
 
-def test_stopping_after_the_step_under_way(make_training: Make, train: Batches) -> None:
+def test_stopping_after_the_current_step(make_training: Make, train: Batches) -> None:
     training = make_training()
     epochs = list(fit(Step(training), train, None, classes=3, epochs=3, stop=stop_after(5)))
     assert [epoch.number for epoch in epochs] == [1]
@@ -191,7 +189,7 @@ def test_a_compiler_that_fails_is_not_fatal(
 
 
 @pytest.mark.parametrize("works", [True, False])
-def test_a_training_that_stops_and_goes_on_is_compiled_once(
+def test_a_training_that_pauses_is_compiled_once(
     works: bool, make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     compilations = []
@@ -217,10 +215,10 @@ def test_a_training_that_stops_and_goes_on_is_compiled_once(
     assert len(caplog.messages) == (not works)
 
 
-def test_what_torch_compiles_goes_on_too(
+def test_a_compiled_training_can_pause(
     make_training: Make, train: Batches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With the backend that makes no code, which takes no time."""
+    """With the backend that generates no code, which is fast."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     training = make_training()
     step = Step(training, compiled=True)
@@ -230,7 +228,7 @@ def test_what_torch_compiles_goes_on_too(
 
 
 @pytest.mark.parametrize(("compiled", "messages"), [(False, 0), (True, 1)])
-def test_an_error_of_the_model_is_met_with_the_compiler_or_without(
+def test_an_error_of_the_model_is_raised_with_and_without_the_compiler(
     compiled: bool, messages: int, train: Batches, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda model: model.__call__)

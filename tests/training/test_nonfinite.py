@@ -1,4 +1,4 @@
-"""Runs that diverge: the layer is named, and the weights stay as they were."""
+"""Trainings that diverge: the layer is named, and the weights do not change."""
 
 from collections.abc import Callable, Iterator
 
@@ -31,19 +31,19 @@ def guard(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     return str(request.param)
 
 
-class Spoiling(nn.Module):
-    """Passes its input on, until its NaN is planted."""
+class MaybeNan(nn.Module):
+    """The identity, until it is told to return NaN."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.planted = False
+        self.broken = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + float("nan") if self.planted else x
+        return x + float("nan") if self.broken else x
 
 
 class RootOf(nn.Module):
-    """The square root, whose slope at 0 is infinite: a finite output with a gradient that is not."""
+    """The square root, whose slope at 0 is infinite: a finite output without a finite gradient."""
 
     def forward(self, x: Tensor) -> Tensor:
         return (x * 0).sqrt() + x
@@ -69,20 +69,20 @@ def weights(model: nn.Module) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in model.parameters()]
 
 
-def test_a_planted_nan_is_found_and_no_weight_moves(guard: str, train: Batches) -> None:
-    """Planted before the fifth step of 3 per epoch."""
-    spoiling = Spoiling()
-    training = training_of(network_with(spoiling))
+def test_a_nan_is_found_and_the_weights_do_not_change(guard: str, train: Batches) -> None:
+    """It occurs in the fifth step, with 3 steps per epoch."""
+    maybe_nan = MaybeNan()
+    training = training_of(network_with(maybe_nan))
     kept: list[Tensor] = []
 
-    def plant_after_four() -> bool:
+    def break_after_four() -> bool:
         if training.step == 4:
-            spoiling.planted = True
+            maybe_nan.broken = True
             kept.extend(weights(training.model))
         return False
 
     with pytest.raises(DivergedError) as caught:
-        list(fit(Step(training), train, None, classes=3, epochs=3, stop=plant_after_four))
+        list(fit(Step(training), train, None, classes=3, epochs=3, stop=break_after_four))
     assert str(caught.value) == (
         "training diverged at step 5 (epoch 2, learning rate 0.1): the output of middle is not finite"
     )
@@ -91,8 +91,8 @@ def test_a_planted_nan_is_found_and_no_weight_moves(guard: str, train: Batches) 
         assert torch.equal(before, after)
 
 
-def test_one_bad_batch_among_good_ones_keeps_the_weights_too(guard: str, train: Batches) -> None:
-    """The second of three batches; the guard that looks late must not have taken the third."""
+def test_one_bad_batch_does_not_change_the_weights(guard: str, train: Batches) -> None:
+    """The second of three batches; a deferred check must not have taken the third step."""
 
     class OneBad:
         def __len__(self) -> int:
@@ -119,7 +119,7 @@ def test_one_bad_batch_among_good_ones_keeps_the_weights_too(guard: str, train: 
         assert torch.equal(before, after)
 
 
-def test_a_gradient_that_is_not_finite_is_found_too(guard: str, train: Batches) -> None:
+def test_a_gradient_that_is_not_finite_is_found(guard: str, train: Batches) -> None:
     training = training_of(network_with(RootOf()))
     before = weights(training.model)
     with pytest.raises(DivergedError, match=r"step 1 .*the gradient of middle is not finite"):
@@ -146,8 +146,8 @@ def test_a_huge_learning_rate_leaves_finite_weights(
     assert all(bool(torch.isfinite(each).all()) for each in weights(training.model))
 
 
-def test_weights_that_overflow_in_the_step_are_met_before_the_epoch_ends(train: Batches) -> None:
-    """A last step of an epoch whose loss and gradient are finite but whose update is not."""
+def test_weights_that_overflow_in_the_last_step_are_found(train: Batches) -> None:
+    """Loss and gradient of the last step of an epoch are finite, but its update is not."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     training = Training(
         model=model,
@@ -161,7 +161,7 @@ def test_weights_that_overflow_in_the_step_are_met_before_the_epoch_ends(train: 
 
 
 @pytest.mark.parametrize("name", ["conv1", "conv2", "logits"])
-def test_the_first_layer_in_the_order_of_computation_is_named(name: str, train: Batches) -> None:
+def test_the_first_layer_in_order_of_computation_is_named(name: str, train: Batches) -> None:
     model = network_with(nn.ReLU())
     with torch.no_grad():
         model.get_parameter(f"{name}.bias").fill_(float("inf"))
@@ -170,7 +170,7 @@ def test_the_first_layer_in_the_order_of_computation_is_named(name: str, train: 
     assert find_nonfinite_layer(model, images, lambda x: loss(model(x), labels)) == f"the output of {name}"
 
 
-def test_hooks_and_gradients_are_gone_afterward(train: Batches) -> None:
+def test_hooks_and_gradients_are_removed(train: Batches) -> None:
     model = network_with(nn.ReLU(inplace=True))
     loss = nn.CrossEntropyLoss()
     images, labels = next(train.epoch(1))
@@ -180,20 +180,20 @@ def test_hooks_and_gradients_are_gone_afterward(train: Batches) -> None:
 
 
 @pytest.mark.parametrize("optimizer", [Sgd(lr=0.1), Adam(lr=0.01), RmsProp(lr=0.01)])
-def test_both_guards_take_the_same_steps(
+def test_both_ways_of_checking_take_the_same_steps(
     make_training: Callable[..., Training],
     train: Batches,
     optimizer: Optimizer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = []
+    trained = []
     for deferred in GUARDS.values():
         monkeypatch.setattr("cnncli.training.step.can_defer_checks", deferred)
         training = make_training(optimizer=optimizer)
         torch.manual_seed(5)
         list(fit(Step(training, clip_norm=0.5), train, None, classes=3, epochs=2))
-        found.append(weights(training.model))
-    assert all(map(torch.equal, *found))
+        trained.append(weights(training.model))
+    assert all(map(torch.equal, *trained))
 
 
 def test_a_late_check_finds_the_first_bad_step() -> None:

@@ -1,4 +1,4 @@
-"""Which weights decay, and that the optimizers are torch's own."""
+"""Weight decay, and that the optimizers are torch's own."""
 
 import copy
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def network() -> nn.Sequential:
 
 
 def kernels_only() -> nn.Sequential:
-    """Without norms, before which a bias has no gradient but rounding errors."""
+    """Without norms: the gradient of a bias before a norm is only rounding error."""
     return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 4, 2), nn.Flatten(), nn.Linear(64, 3))
 
 
@@ -44,7 +44,7 @@ def test_only_kernels_and_matrices_decay(choice: Optimizer) -> None:
     }  # fmt: skip
 
 
-def test_without_a_gradient_decay_alone_moves_weights() -> None:
+def test_without_a_gradient_only_decay_changes_weights() -> None:
     model = nn.Linear(1, 1)
     with torch.no_grad():
         model.weight.fill_(2.0)
@@ -70,10 +70,10 @@ ORACLES: list[tuple[Optimizer, Callable[..., torch.optim.Optimizer], dict[str, A
 
 
 @pytest.mark.parametrize(("choice", "kind", "arguments"), ORACLES)
-def test_fused_channels_last_steps_are_those_of_the_plain_optimizer(
+def test_fused_channels_last_steps_equal_those_of_the_plain_optimizer(
     choice: Optimizer, kind: Callable[..., torch.optim.Optimizer], arguments: dict[str, Any]
 ) -> None:
-    """A fused kernel walks through memory; weights and gradients in another layout must still meet."""
+    """A fused kernel goes through memory in order; weights and gradients may differ in layout."""
     torch.manual_seed(0)
     ours, plain = kernels_only(), kernels_only()
     plain.load_state_dict(ours.state_dict())
@@ -93,10 +93,10 @@ def test_fused_channels_last_steps_are_those_of_the_plain_optimizer(
 
 
 @pytest.mark.parametrize(("choice", "kind", "arguments"), ORACLES)
-def test_without_the_compiler_an_optimizer_is_the_same_to_the_bit(
+def test_without_the_compiler_an_optimizer_is_bit_identical(
     choice: Optimizer, kind: Callable[..., torch.optim.Optimizer], arguments: dict[str, Any]
 ) -> None:
-    """Its steps, its name, its hooks, and a state that torch's own goes on from, and the other way round."""
+    """Its steps, name and hooks; and each of the two continues from the state of the other."""
     torch.manual_seed(0)
     ours, plain = kernels_only(), kernels_only()
     plain.load_state_dict(ours.state_dict())

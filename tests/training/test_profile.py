@@ -1,4 +1,4 @@
-"""What is measured of a training, and that measuring changes nothing."""
+"""The profile of a training, which does not change its results."""
 
 import gzip
 import json
@@ -36,10 +36,10 @@ def profiled(make_training: Make, train: Batches, validation: Batches, path: Pat
     return profile
 
 
-def test_weights_have_the_same_bits_as_without(
+def test_the_weights_are_bit_identical_with_a_profile(
     make_training: Make, train: Batches, validation: Batches, tmp_path: Path
 ) -> None:
-    plain = make_training(ema=0.9, epochs=10)  # which seeds what dropout draws from
+    plain = make_training(ema=0.9, epochs=10)  # seeds the generator of dropout
     before = [epoch.train for epoch in fit(Step(plain), train, validation, classes=3, epochs=10)]
     measured, profile = make_training(ema=0.9, epochs=10), Profile(tmp_path / "trace.json.gz", CPU)
     after = [epoch.train for epoch in fit(Step(measured, profile=profile), train, validation, classes=3, epochs=10)]
@@ -52,13 +52,13 @@ def test_weights_have_the_same_bits_as_without(
 
 
 def test_the_trace_is_of_a_few_steps(make_training: Make, train: Batches, validation: Batches, tmp_path: Path) -> None:
-    """30 steps in 10 epochs: the first five are left out, then 20 are traced."""
+    """30 steps in 10 epochs: the first five are skipped, then 20 are traced."""
     profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=10)
     spans = Counter(event["name"] for event in trace_of(profile) if event.get("cat") == "user_annotation")
     assert {part: spans[part] for part in ("forward", "backward", "optimizer", "moving average")} == dict.fromkeys(
         ("forward", "backward", "optimizer", "moving average"), TRACED_STEPS
     )
-    # Steps 6 to 25 end in the middle of the ninth epoch; the end of each epoch asks for a batch that is not there.
+    # Steps 6 to 25 end in the middle of the ninth epoch; the end of each epoch tries to get one more batch.
     assert spans["validation"] == 7
     assert spans["data"] == TRACED_STEPS + 7
     assert profile.path.stat().st_size < 1_000_000
@@ -77,7 +77,7 @@ def test_operators_are_counted_per_step(
     assert seconds[0] > 0
 
 
-def test_a_short_training_is_traced_as_far_as_it_goes(
+def test_a_short_training_is_traced_to_its_end(
     make_training: Make, train: Batches, validation: Batches, tmp_path: Path
 ) -> None:
     profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=3)
@@ -88,7 +88,7 @@ def test_a_short_training_is_traced_as_far_as_it_goes(
     assert not shorter.path.exists()
 
 
-def test_parts_add_up_to_the_whole(make_training: Make, train: Batches, validation: Batches, tmp_path: Path) -> None:
+def test_the_parts_add_up(make_training: Make, train: Batches, validation: Batches, tmp_path: Path) -> None:
     began = perf_counter()
     profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=2)
     parts = {part.name: part for part in profile.parts()}
@@ -100,7 +100,7 @@ def test_parts_add_up_to_the_whole(make_training: Make, train: Batches, validati
     assert parts["other"].seconds >= 0
 
 
-def test_a_span_lasts_as_long_as_what_is_in_it(tmp_path: Path) -> None:
+def test_a_span_measures_its_body(tmp_path: Path) -> None:
     profile = Profile(tmp_path / "trace.json.gz", CPU)
     for _ in range(2):
         with profile.span("sleep"):
@@ -111,7 +111,7 @@ def test_a_span_lasts_as_long_as_what_is_in_it(tmp_path: Path) -> None:
     assert other.name == "other"
 
 
-def test_a_place_that_cannot_be_written_is_said(
+def test_a_path_that_cannot_be_written(
     make_training: Make, train: Batches, validation: Batches, tmp_path: Path
 ) -> None:
     with pytest.raises(DiskError, match="nowhere"):

@@ -1,4 +1,4 @@
-"""What a display reads while the loop writes."""
+"""Progress, read by a display while the loop writes it."""
 
 from math import isnan
 
@@ -8,7 +8,7 @@ import torch
 from cnncli.training.progress import Progress, Sums
 
 
-def test_before_the_first_step_there_is_nothing() -> None:
+def test_before_the_first_step() -> None:
     progress = Progress()
     assert progress.read().epochs == 0
     progress.begin(epoch=1, epochs=3, step=0, steps=5, sums=Sums.zero(torch.device("cpu")))
@@ -19,7 +19,7 @@ def test_before_the_first_step_there_is_nothing() -> None:
     assert reading.images_per_second == 0
 
 
-def test_means_and_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_means_and_speed_after_resuming(monkeypatch: pytest.MonkeyPatch) -> None:
     """4 images of loss 1 before an interruption; 2 of loss 4 after it, which took half a second."""
     clock = iter([10.0, 10.5])
     monkeypatch.setattr("cnncli.training.progress.perf_counter", lambda: next(clock))

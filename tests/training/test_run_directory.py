@@ -1,4 +1,4 @@
-"""Run directories: made exclusively, never looking more finished than they are, held by one process."""
+"""Run directories: creation, status after crashes, metrics and the lock."""
 
 import json
 import os
@@ -37,14 +37,14 @@ def test_two_runs_in_one_second(run: RunDirectory, tmp_path: Path) -> None:
     assert names == ["lenet5-20250301-120005-2", "lenet5-20250301-120005-3"]
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(DiskError, match="cannot be written") as caught:
         RunDirectory.create(tmp_path / "runs", "lenet5", NOON)
     assert "--out" in str(caught.value.remedy)
 
 
-def test_texts_are_kept_as_given(run: RunDirectory) -> None:
+def test_texts_are_stored_unchanged(run: RunDirectory) -> None:
     run.write_config("name: größe  # as given\r\n")
     run.write_resolved("name: größe\n")
     run.write_metadata({"versions": {"torch": "2"}})
@@ -53,20 +53,20 @@ def test_texts_are_kept_as_given(run: RunDirectory) -> None:
     assert json.loads((run.path / "metadata.json").read_text()) == {"versions": {"torch": "2"}}
 
 
-def test_a_run_whose_process_is_gone_is_interrupted(run: RunDirectory) -> None:
+def test_a_run_whose_process_has_died_is_interrupted(run: RunDirectory) -> None:
     with run.lock():
         assert run.status() == Status("running")
     assert run.status().state == "interrupted"
 
 
-def test_status_says_what_was_written(run: RunDirectory) -> None:
+def test_the_status_is_stored(run: RunDirectory) -> None:
     run.set_status("failed", "training diverged")
     assert run.status() == Status("failed", "training diverged")
     run.set_status("interrupted")
     assert run.status() == Status("interrupted")
 
 
-def test_a_run_is_complete_with_its_results_and_not_before(run: RunDirectory) -> None:
+def test_a_run_is_complete_only_with_its_results(run: RunDirectory) -> None:
     with pytest.raises(RunError, match="not complete"):
         run.results()
     run.finish({"test": {"accuracy": 0.9}})
@@ -77,9 +77,7 @@ def test_a_run_is_complete_with_its_results_and_not_before(run: RunDirectory) ->
 
 
 @pytest.mark.parametrize("dies_at", ["results.json", "status.json"])
-def test_a_crash_before_the_last_word_is_not_complete(
-    dies_at: str, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_before_the_status_is_written(dies_at: str, run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     def dying(path: Path, value: dict[str, Any]) -> None:
         if path.name == dies_at:
             raise KeyboardInterrupt
@@ -118,7 +116,7 @@ def test_metrics_are_one_line_per_epoch(run: RunDirectory) -> None:
     assert run.metrics() == [line(1), line(2)]
 
 
-def test_metrics_after_the_resumed_epoch_are_cut_off(run: RunDirectory) -> None:
+def test_metrics_after_the_resumed_epoch_are_deleted(run: RunDirectory) -> None:
     for epoch in (1, 2, 3):
         run.append_metrics(line(epoch))
     with (run.path / "metrics.jsonl").open("a") as file:
@@ -141,7 +139,7 @@ def test_a_damaged_line_is_an_error(run: RunDirectory) -> None:
         run.metrics()
 
 
-def test_what_is_not_a_run_names_the_runs_near_it(run: RunDirectory, tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_path_names_runs_near_it(run: RunDirectory, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     other = RunDirectory.create(out, "vgg", NOON).path
     assert RunDirectory.open(run.path) == run
@@ -160,14 +158,14 @@ def test_what_is_not_a_run_names_the_runs_near_it(run: RunDirectory, tmp_path: P
     assert caught.value.remedy == "There are no runs near it."
 
 
-def test_one_process_at_a_time(run: RunDirectory) -> None:
+def test_only_one_process_holds_the_lock(run: RunDirectory) -> None:
     with run.lock(), pytest.raises(RunError, match=f"in use by process {os.getpid()}"), run.lock():
         pass
     with run.lock():
         pass
 
 
-def test_a_killed_process_leaves_no_lock_behind(run: RunDirectory) -> None:
+def test_the_lock_of_a_killed_process_is_released(run: RunDirectory) -> None:
     program = (
         "import os, sys; from pathlib import Path; from cnncli.training.run_directory import RunDirectory\n"
         "with RunDirectory(Path(sys.argv[1])).lock(): print('held', flush=True); sys.stdin.read()"

@@ -1,4 +1,4 @@
-"""Batch norm and dropout of a batch that processes share, beside torch's own for the whole of it."""
+"""Batch norm and dropout over the shards of a batch, compared with torch's own over the whole batch."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ ONE, TWO = Shard(), (Shard(0, 2), Shard(1, 2))
 
 @pytest.fixture
 def connected(tmp_path: Path) -> Iterator[None]:
-    """A group of one process, which exchanges with itself; `tests/cli/test_distributed.py` has two."""
+    """A group of one process; `tests/cli/test_distributed.py` has two."""
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
@@ -33,18 +33,18 @@ def test_batch_norm(maps: Tensor, connected: None) -> None:
     results = []
     for norm in (ours, theirs):
         nn.init.uniform_(norm.weight, generator=torch.Generator().manual_seed(0))
-        given = maps.clone().requires_grad_()
+        inputs = maps.clone().requires_grad_()
         if norm is ours:
             with SyncBatch(ONE, len(maps)):
-                normed = norm(given)
+                normed = norm(inputs)
         else:
-            normed = norm(given)
+            normed = norm(inputs)
         torch.autograd.backward((normed**3).sum())
-        results.append([normed, given.grad, norm.weight.grad, norm.bias.grad, *norm.buffers()])
+        results.append([normed, inputs.grad, norm.weight.grad, norm.bias.grad, *norm.buffers()])
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
 
 
-def test_batch_norm_in_bfloat16_counts_in_float32(connected: None) -> None:
+def test_batch_norm_in_bfloat16_has_float32_statistics(connected: None) -> None:
     maps = random(32, 3, 4, 4)
     ours, theirs = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
     with SyncBatch(ONE, 32):
@@ -54,8 +54,7 @@ def test_batch_norm_in_bfloat16_counts_in_float32(connected: None) -> None:
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
 
 
-def test_in_eval_mode_nobody_is_asked() -> None:
-    """No group is there that could be."""
+def test_evaluation_mode_needs_no_group() -> None:
     norm, drop, maps = nn.BatchNorm2d(3).eval(), nn.Dropout(0.5).eval(), random(2, 3, 4, 4)
     with SyncBatch(ONE, 2):
         assert torch.equal(norm(maps), F.batch_norm(maps, norm.running_mean, norm.running_var, norm.weight, norm.bias))
@@ -68,18 +67,18 @@ def test_in_eval_mode_nobody_is_asked() -> None:
 )
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dropout_is_that_of_the_whole_batch(
+def test_dropout_uses_the_mask_of_the_whole_batch(
     images: int, layer: nn.Module, memory_format: torch.memory_format, dtype: torch.dtype
 ) -> None:
-    """Bit for bit, and the random numbers go on from the same place."""
+    """Bit for bit, and the generator has the same state afterwards."""
     maps = random(images, 5, 6, 4).to(dtype).contiguous(memory_format=memory_format)
     torch.manual_seed(1)
     expected, after = layer(maps), torch.get_rng_state()
     parts = []
-    for share in TWO:
+    for shard in TWO:
         torch.manual_seed(1)
-        with SyncBatch(share, images):
-            parts.append(layer(maps[share.of(images)]))
+        with SyncBatch(shard, images):
+            parts.append(layer(maps[shard.of(images)]))
         assert torch.equal(torch.get_rng_state(), after)
     assert torch.equal(torch.cat(parts), expected)
 
@@ -89,8 +88,8 @@ def test_dropout_of_vectors() -> None:
     torch.manual_seed(1)
     expected = F.dropout(vectors, 0.5)
     parts = []
-    for share in TWO:
+    for shard in TWO:
         torch.manual_seed(1)
-        with SyncBatch(share, 9):
-            parts.append(F.dropout(vectors[share.of(9)], 0.5))
+        with SyncBatch(shard, 9):
+            parts.append(F.dropout(vectors[shard.of(9)], 0.5))
     assert torch.equal(torch.cat(parts), expected)

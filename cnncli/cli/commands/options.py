@@ -44,6 +44,7 @@ DataDirOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 InvertOption = Annotated[bool, typer.Option("--invert", help="Invert image files, for dark ink on light paper.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 DATA_DIR = Path("data")

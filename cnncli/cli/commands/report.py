@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption
-from cnncli.cli.commands.show.options import RunArgument
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, RunArgument
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The file to write. Default: report.html in the run.")

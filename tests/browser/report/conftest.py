@@ -1,7 +1,6 @@
 """Runs with their reports, and a browser that records requests, console messages and errors."""
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page
 
-from cnncli.cli.app import main
 from cnncli.inspection.table import LayerTable
 from cnncli.library import inspect
 
@@ -46,6 +44,7 @@ model:
 train: {epochs: 1, batch_size: 512}
 log: {images: 0}
 """
+ExitCodeOf = Callable[..., int]
 Open = Callable[..., Page]
 
 # Reads a copy: reading a canvas often makes Chromium log a performance warning.
@@ -112,44 +111,37 @@ def network_of() -> Callable[[Page, Path], NetworkOnPage]:
     return NetworkOnPage
 
 
-def cnncli(*arguments: object) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_info:
-            main()
-    assert exit_info.value.code in (None, 0)
-
-
-def run_with_report(folder: Path, config: str) -> Path:
+def run_with_report(folder: Path, config: str, exit_code_of: ExitCodeOf) -> Path:
     """The directory of a run of a config, with its report."""
     (folder / "net.yaml").write_text(config, encoding="utf-8")
-    cnncli("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet")
+    assert exit_code_of("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet") == 0
     (run,) = (folder / "runs").iterdir()
-    cnncli("report", run)
+    assert exit_code_of("report", run) == 0
     return run
 
 
 @pytest.fixture(scope="session")
-def lenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_with_report(tmp_path_factory.mktemp("lenet"), LENET)
+def lenet(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_with_report(tmp_path_factory.mktemp("lenet"), LENET, exit_code_of)
 
 
 @pytest.fixture(scope="session")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_with_report(tmp_path_factory.mktemp("odd"), ODD)
+def odd(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a network with dilation, paths that join, and layers whose windows differ."""
+    return run_with_report(tmp_path_factory.mktemp("odd"), ODD, exit_code_of)
 
 
 @pytest.fixture(scope="session")
-def begun(lenet: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def interrupted(lenet: Path, exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was interrupted before its first checkpoint."""
-    run = Path(shutil.copytree(lenet, tmp_path_factory.mktemp("begun") / "run"))
+    run = Path(shutil.copytree(lenet, tmp_path_factory.mktemp("interrupted") / "run"))
     (run / "status.json").write_text('{"state": "interrupted"}')
     for name in ("results.json", "metrics.jsonl"):
         (run / name).unlink()
     shutil.rmtree(run / "checkpoints")
     for path in run.glob("events.*"):
         path.unlink()
-    cnncli("report", run)
+    assert exit_code_of("report", run) == 0
     return run
 
 

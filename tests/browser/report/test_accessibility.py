@@ -78,7 +78,7 @@ def test_the_confusion_matrix_by_keyboard(lenet: Path, open_page: Open) -> None:
     assert page.evaluate("document.activeElement.dataset.cell") == after
 
 
-@pytest.mark.parametrize("name", ["lenet", "odd", "begun"])
+@pytest.mark.parametrize("name", ["lenet", "odd", "interrupted"])
 def test_the_page_fits_a_phone(
     name: str, open_page: Open, network_of: NetworkOf, request: pytest.FixtureRequest
 ) -> None:

@@ -54,10 +54,10 @@ def probe(model: CnnModule, layer: str) -> Reached:
         if len(shape) != 3 or source == layer:
             continue
         reached[source] = ([], [])
-        for axis, place in ((each, place) for each in (0, 1) for place in range(shape[1 + each])):
+        for axis, position in ((each, position) for each in (0, 1) for position in range(shape[1 + each])):
             values = {"input": torch.zeros(1, *network.input_shape)}
             planted = torch.zeros(1, *shape)
-            planted.select(2 + axis, place).fill_(float("nan"))
+            planted.select(2 + axis, position).fill_(float("nan"))
             values[source] = planted
             for node in network.nodes:
                 if node.name != source:
@@ -68,11 +68,11 @@ def probe(model: CnnModule, layer: str) -> Reached:
 
 def reaching(reached: Reached, unit: tuple[int, int]) -> dict[str, set[tuple[int, int]]]:
     """Positions of every source that reach one unit."""
-    found = {}
+    positions = {}
     for source, both in reached.items():
-        rows, columns = ([place for place, units in enumerate(axis) if units[unit]] for axis in both)
-        found[source] = set(product(rows, columns))
-    return found
+        rows, columns = ([position for position, units in enumerate(axis) if units[unit]] for axis in both)
+        positions[source] = set(product(rows, columns))
+    return positions
 
 
 def corners(size: tuple[int, int]) -> list[tuple[int, int]]:
@@ -81,8 +81,8 @@ def corners(size: tuple[int, int]) -> list[tuple[int, int]]:
 
 
 def rectangles(text: str) -> list[tuple[tuple[int, int], ...]]:
-    found = re.findall(r"rows (-?\d+) to (-?\d+), columns (-?\d+) to (-?\d+)", text)
-    return [((int(a), int(b)), (int(c), int(d))) for a, b, c, d in found]
+    matches = re.findall(r"rows (-?\d+) to (-?\d+), columns (-?\d+) to (-?\d+)", text)
+    return [((int(a), int(b)), (int(c), int(d))) for a, b, c, d in matches]
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_pointing_at_a_pixel_highlights_the_units_that_depend_on_it(
     for pixel in ((0, 0), (13, 20), (27, 27)):
         network.point_at("input", pixel)
         highlighted = network.highlighted(BLUE)
-        for found in dependent_units(network.inspection, pixel):
-            if found.layer in network.sizes:
-                assert highlighted[found.layer] == set(product(*found.units)), (pixel, found.layer)
+        for dependent in dependent_units(network.inspection, pixel):
+            if dependent.layer in network.sizes:
+                assert highlighted[dependent.layer] == set(product(*dependent.units)), (pixel, dependent.layer)
 
 
 def test_after_flatten_the_receptive_field_is_everything(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:

@@ -25,7 +25,7 @@ RED = """
 """
 
 
-@pytest.mark.parametrize("name", ["lenet", "odd", "begun"])
+@pytest.mark.parametrize("name", ["lenet", "odd", "interrupted"])
 def test_sections(name: str, open_page: Open, request: pytest.FixtureRequest) -> None:
     page = open_page(request.getfixturevalue(name))
     headings = page.locator("h2").all_inner_texts()
@@ -38,8 +38,8 @@ def test_sections(name: str, open_page: Open, request: pytest.FixtureRequest) ->
         "Confusion matrix",
         "Config and environment",
     ]
-    assert headings == (expected if name != "begun" else [each for each in expected if "patches" not in each])
-    if name == "begun":
+    assert headings == (expected if name != "interrupted" else [each for each in expected if "patches" not in each])
+    if name == "interrupted":
         expect(page.get_by_role("note")).to_contain_text("This run is not complete: interrupted.")
         expect(page.locator("#curves")).to_contain_text("No epoch is complete yet.")
         expect(page.locator("#confusion")).to_contain_text("no checkpoint in")

@@ -43,8 +43,8 @@ def shown(page: Page) -> dict[str, bytes]:
 
 def test_the_slider_moves_every_picture(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
-    written = logged(lenet)
-    steps = sorted(written["kernels/01_conv1"])
+    pictures = logged(lenet)
+    steps = sorted(pictures["kernels/01_conv1"])
     assert len(steps) >= 4  # before training, within the first epoch, and at the end
     lines = (lenet / "metrics.jsonl").read_text().splitlines()
     ends = {record["step"]: record["epoch"] for record in map(json.loads, lines)}
@@ -56,7 +56,7 @@ def test_the_slider_moves_every_picture(lenet: Path, open_page: Open) -> None:
     for step in steps:
         page.wait_for_function("[...document.querySelectorAll('#steps img')].every(i => i.complete)")
         now = shown(page)
-        assert now == {tag: written[tag][step] for tag in now}
+        assert now == {tag: pictures[tag][step] for tag in now}
         assert len(now) == 2 + 4  # kernels, and the maps of one class
         expect(page.locator("#steps output")).to_have_text(f"step {step:,}{epochs[step]}")
         assert all(now[tag] != before[tag] for before in earlier for tag in now)
@@ -67,13 +67,13 @@ def test_the_slider_moves_every_picture(lenet: Path, open_page: Open) -> None:
 
 def test_feature_maps_of_another_probe(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
-    written = logged(lenet)
-    last = max(written["kernels/01_conv1"])
+    pictures = logged(lenet)
+    last = max(pictures["kernels/01_conv1"])
     for probe in ("2", "0"):
         page.get_by_label("Test image", exact=True).select_option(probe)
         page.wait_for_function("[...document.querySelectorAll('#steps img')].every(i => i.complete)")
-        tags = {tag for tag in written if tag.endswith(f"/{probe}") or tag.startswith("kernels/")}
-        assert shown(page) == {tag: written[tag][last] for tag in tags}
+        tags = {tag for tag in pictures if tag.endswith(f"/{probe}") or tag.startswith("kernels/")}
+        assert shown(page) == {tag: pictures[tag][last] for tag in tags}
 
 
 def test_play(lenet: Path, open_page: Open) -> None:

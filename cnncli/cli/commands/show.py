@@ -1,0 +1,165 @@
+"""`cnncli show`: pictures of what a run has learned. The commands are built from the list of views."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Callable, Iterable, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from cnncli.cli.app import PanelGroup
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption, RunArgument
+from cnncli.errors import UsageError, did_you_mean, nearest
+from cnncli.views import VIEWS
+from cnncli.views.view import Option, View, draw_all, save
+
+if TYPE_CHECKING:
+    from cnncli.run import Run
+    from cnncli.views.view import Picture
+
+TerminalOption = Annotated[bool, typer.Option("--terminal", help="Also draw the pictures here.")]
+
+
+class _ViewOrRun(PanelGroup):
+    """`cnncli show RUN` is `cnncli show all RUN`."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # click's own
+        """Put `all` in front of a run."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            view = next((each for each in args[1:] if each in self.commands), None)
+            if view is not None:
+                raise UsageError(f"the view comes before the run: cnncli show {view} {args[0]}")
+            run_follows = len(args) > 1 and not args[1].startswith("-")
+            if not Path(args[0]).exists() and (run_follows or nearest(args[0], self.commands)):
+                raise UsageError(f"there is no view {args[0]}{did_you_mean(args[0], self.commands)}")
+            args = ["all", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_ViewOrRun,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: cnncli show RUN",
+)
+
+
+@app.callback()
+def _show() -> None:
+    """Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.
+
+    Examples:
+
+      cnncli show runs/lenet5-20260131-120000
+
+      cnncli show kernels runs/lenet5-20260131-120000 --layer conv2
+
+      cnncli show feature-maps runs/lenet5-20260131-120000 my.png --terminal
+    """
+
+
+@app.command("all")
+def show_all(
+    run: RunArgument,
+    terminal: TerminalOption = False,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DATA_DIR,
+    debug: DebugOption = False,
+) -> None:
+    """Every view, with its defaults.
+
+    Examples:
+
+      cnncli show runs/lenet5-20260131-120000
+    """
+    _draw(run, lambda opened: draw_all(opened, VIEWS), terminal=terminal, as_json=as_json, data_dir=data_dir)
+
+
+def _command(view: type[View]) -> Callable[..., None]:
+    """A command whose options are the fields of a view, and whose help is its docstring."""
+
+    def show(
+        run: Path,
+        *,
+        terminal: bool,
+        as_json: bool,
+        data_dir: Path,
+        debug: bool,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        _draw(run, view(**options).pictures, terminal=terminal, as_json=as_json, data_dir=data_dir)
+
+    hints = get_type_hints(view, include_extras=True)
+    run, *common = inspect.signature(show_all, eval_str=True).parameters.values()
+    fields = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=list(field.default) if isinstance(field.default, tuple) else field.default,
+            annotation=_typer_type(hints[field.name]),
+        )
+        for field in dataclasses.fields(view)
+    ]
+    parameters = [run, *fields, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in common)]
+    show.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
+    show.__annotations__ = {each.name: each.annotation for each in parameters}
+    show.__doc__ = view.__doc__
+    return show
+
+
+def _typer_type(hint: Any) -> Any:  # noqa: ANN401  an annotation
+    """The annotation of a field, `Annotated[type, Option(...)]`, as typer reads it."""
+    type_, option = get_args(hint)
+    assert isinstance(option, Option)
+    if get_origin(type_) is Sequence:
+        type_ = list[get_args(type_)[0]]  # type: ignore[misc]  # at run time
+    if not option.flag:
+        return Annotated[type_, typer.Argument(metavar=option.metavar, help=option.help, show_default=False)]
+    given = typer.Option(option.flag, metavar=option.metavar, help=option.help, min=option.min, max=option.max)
+    return Annotated[type_, given]
+
+
+for _view in VIEWS:
+    app.command(_view.name)(_command(_view))
+
+
+def _draw(
+    path: Path, draw: Callable[[Run], Iterable[Picture]], *, terminal: bool, as_json: bool, data_dir: Path
+) -> None:
+    """Open a run, save the pictures that `draw` makes of it, and print the path of each PNG, or a JSON object.
+
+    Raises:
+        RunError, DataError: the run or its data cannot be used.
+        UsageError: an argument does not fit the run.
+        DiskError: the run cannot be written to.
+    """
+    if as_json and terminal:
+        raise UsageError("--json and --terminal both write to stdout", remedy="leave one of them out")
+    from cnncli.cli.render.views import show_picture, with_progress
+    from cnncli.run import load_run
+
+    run = load_run(path, data_dir=data_dir)
+    for picture, png in with_progress(save(run, draw(run))):
+        if as_json:
+            typer.echo(json.dumps(_record(picture, png, step=run.step), allow_nan=False))
+        else:
+            show_picture(picture, png, draw=terminal)
+
+
+def _record(picture: Picture, png: Path, *, step: int) -> dict[str, Any]:
+    """A picture in JSON, which has no NaN and no infinity: numbers that are not finite are null."""
+    return {
+        "tag": picture.tag,
+        "title": picture.title,
+        "file": str(png),
+        "step": step,
+        "numbers": {name: number if isfinite(number) else None for name, number in picture.numbers.items()},
+        "lines": list(picture.lines),
+    }

@@ -1,0 +1,26 @@
+"""What a layer refuses, and the remedy that it names."""
+
+import pytest
+
+from cnncli.layers import Layer, ShapeError
+from cnncli.layers.activation import Hardtanh, Prelu
+from cnncli.layers.norm import GroupNorm, LocalResponseNorm
+from cnncli.layers.resizing import ChannelShuffle, PixelShuffle, PixelUnshuffle
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (Prelu(num_parameters=5), (4, 8, 8), "5 is neither 1 nor the number of channels, 4; use 1 or channels"),
+        (Hardtanh(min_val=2), (4,), "min_val: 2 must be less than max_val, 1; lower it"),
+        (GroupNorm(num_groups=3), (4, 8, 8), "3 does not divide the 4 channels; use a divisor of 4"),
+        (GroupNorm(num_groups=4), (4, 1, 1), "one number in each group of 4 x 1 x 1"),
+        (LocalResponseNorm(size=3), (4,), "local_response_norm needs an image"),
+        (ChannelShuffle(groups=3), (4, 8, 8), "groups: 3 does not divide the 4 channels; use a divisor of 4"),
+        (PixelShuffle(upscale_factor=3), (4, 8, 8), "9 does not divide the 4 channels"),
+        (PixelUnshuffle(downscale_factor=3), (4, 9, 8), "downscale_factor: 3 does not divide the width 8"),
+    ],
+)
+def test_refusals(layer: Layer, shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        layer.describe(shape)

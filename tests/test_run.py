@@ -1,0 +1,184 @@
+"""A run, opened from Python: predictions for any image, evaluation, and what it needs the data set for."""
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from PIL import Image
+
+import cnncli
+from cnncli.config.config import read_config
+from cnncli.data.digits import load_digits
+from cnncli.errors import ConfigError, DataError, RunError, UsageError
+from cnncli.run import Run
+
+FOLDER = """\
+name: folder
+data: {name: image-folder, path: pictures, classes: 2, size: 8, channels: 1, validation: 0.25, test: 0.25}
+model: {layers: [flatten, logits]}
+train: {epochs: 2, batch_size: 4}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of the quickstart, on images of 8x8 as in the data set."""
+    folder = tmp_path_factory.mktemp("run")
+    return cnncli.train("quickstart", epochs=3, out=folder, data_dir=folder, overrides={"data.size": 8})
+
+
+def test_predictions_are_those_of_the_model(run: Run) -> None:
+    """Normalized by hand, with the statistics of the training images."""
+    digits = load_digits()
+    images = digits.test.images[:20]  # (20, 1, 8, 8)
+    predictions = run.predict(images[:, 0].numpy())
+    mean, std = run.normalization.mean[0], run.normalization.std[0]
+    with torch.inference_mode():
+        expected = run.model((images.float() / 255 - mean) / std).double().softmax(dim=1)
+    for prediction, probabilities in zip(predictions, expected, strict=True):
+        assert prediction.prediction == run.classes[int(probabilities.argmax())]
+        assert prediction.probability == pytest.approx(float(probabilities.max()), abs=1e-6)
+        assert [prediction.probabilities[name] for name in run.classes] == pytest.approx(
+            probabilities.tolist(), abs=1e-6
+        )
+        assert list(prediction.probabilities.values()) == sorted(prediction.probabilities.values(), reverse=True)
+
+
+Form = Callable[[npt.NDArray[np.uint8], Path], object]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(lambda image, path: image, id="(H, W)"),
+        pytest.param(lambda image, path: image[:, :, None], id="(H, W, 1)"),
+        pytest.param(lambda image, path: image[:, :, None].repeat(3, axis=2), id="(H, W, 3)"),
+        pytest.param(lambda image, path: image[None], id="(1, H, W)"),
+        pytest.param(lambda image, path: image[None, :, :, None], id="(1, H, W, 1)"),
+        pytest.param(lambda image, path: image / 255, id="floating point"),
+        pytest.param(lambda image, path: Image.fromarray(image), id="PIL"),
+        pytest.param(lambda image, path: [Image.fromarray(image)], id="sequence"),
+        pytest.param(lambda image, path: path, id="path"),
+        pytest.param(lambda image, path: str(path), id="path as text"),
+    ],
+)
+def test_every_form_of_an_image_gives_the_same_prediction(form: Form, run: Run, tmp_path: Path) -> None:
+    image = load_digits().test.images[5, 0].numpy()
+    Image.fromarray(image).save(tmp_path / "digit.png")
+    (expected,) = run.predict(image)
+    (prediction,) = run.predict(form(image, tmp_path / "digit.png"))  # type: ignore[arg-type]  # of many types
+    assert prediction == expected
+    assert repr(prediction) == f"<Prediction {expected.prediction}: {expected.probability:.2%}>"
+
+
+def test_images_of_other_sizes_and_colors_are_converted(run: Run) -> None:
+    image = load_digits().test.images[5, 0].numpy()
+    large = Image.fromarray(image).resize((80, 80), Image.Resampling.NEAREST).convert("RGBA")
+    assert run.predict(large)[0].prediction == run.predict(image)[0].prediction
+
+
+def test_no_images_give_no_predictions(run: Run) -> None:
+    assert run.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((2, 3, 4, 5, 6), np.uint8), r"shape \(2, 3, 4, 5, 6\)"),
+        (np.zeros(9, np.uint8), r"shape \(9,\)"),
+        (np.zeros((0, 8), np.uint8), r"shape \(0, 8\)"),
+        (np.zeros((1, 8, 8, 2), np.uint8), r"shape \(8, 8, 2\)"),
+        (np.zeros((8, 8), np.int64), "int64"),
+        (np.full((8, 8), 255.0), "float64"),
+        ("missing.png", "missing.png: No such file"),
+        (__file__, "not an image"),
+    ],
+)
+def test_what_is_not_an_image_is_an_error(image: str | npt.NDArray[np.uint8], message: str, run: Run) -> None:
+    with pytest.raises(UsageError, match=message):
+        run.predict(image)
+
+
+def test_a_truncated_image_object_is_an_error(run: Run) -> None:
+    content = io.BytesIO()
+    Image.effect_noise((200, 200), 90).save(content, "PNG")
+    with pytest.raises(UsageError, match="truncated"):
+        run.predict(Image.open(io.BytesIO(content.getvalue()[:2000])))
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_an_evaluation_is_that_of_the_results(split: str, run: Run) -> None:
+    results = json.loads((run.path / "results.json").read_text())
+    record = run.evaluate(split).as_record(run.classes)  # type: ignore[arg-type]  # one of the three
+    assert record.pop("loss") == pytest.approx(results[split].pop("loss"), rel=1e-5), "in another memory layout"
+    assert record == results[split]
+
+
+def test_a_split_that_a_run_lacks_is_an_error(tmp_path: Path) -> None:
+    run = cnncli.train("quickstart", epochs=1, out=tmp_path, data_dir=tmp_path, overrides={"data.validation": 0})
+    with pytest.raises(UsageError, match="has no split val"):
+        run.evaluate("val")
+
+
+def test_settings_and_overrides_are_recorded(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 1, "optimizer": {"sgd": {"lr": 0.05}}, "ema": 0.9, "early_stopping": None}
+    overrides = {"data.size": 8, "log.images": 0, "name": "mine"}
+    run = cnncli.train("quickstart", out=tmp_path, data_dir=tmp_path, overrides=overrides, **settings)
+    assert run.path.parent == tmp_path
+    assert run.path.name.startswith("mine-")
+    train = run.config.train
+    assert (train.epochs, train.optimizer.lr, train.ema, run.config.data.size) == (1, 0.05, 0.9, (8, 8))
+    again = cnncli.train(run.config, out=tmp_path, data_dir=tmp_path, epochs=2)
+    assert (again.config.train.epochs, again.config.train.ema, again.config.name) == (2, 0.9, "mine")
+
+
+def test_a_setting_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises((ConfigError, UsageError), match=r"epoch.*epochs"):
+        cnncli.train("quickstart", epoch=3, out=tmp_path, data_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_logs_and_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cnncli")
+    run = cnncli.train("quickstart", epochs=2, out=tmp_path, data_dir=tmp_path)
+    run.predict(np.zeros((8, 8), np.uint8))
+    assert capfd.readouterr() == ("", "")
+    assert [message.partition(":")[0] for message in caplog.messages] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_only_images_need_the_data_set(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        for i in range(12):
+            pixels = generator.integers(0, 256, (8, 8), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / label / f"{i}.png")
+    (tmp_path / "folder.yaml").write_text(FOLDER, encoding="utf-8")
+    path = cnncli.train(tmp_path / "folder.yaml", out=tmp_path / "runs", data_dir=tmp_path).path
+    (tmp_path / "pictures").rename(tmp_path / "elsewhere")
+    run = cnncli.load_run(path, data_dir=tmp_path)
+    assert not run.model.training
+    assert len(run.classes) == 2
+    assert run.table["logits1"].params == 2 * (64 + 1)
+    for use in (run.evaluate, lambda: run.predict(np.zeros((8, 8), np.uint8))):
+        with pytest.raises(DataError, match="pictures"):
+            use()
+
+
+def test_a_directory_that_is_no_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError):
+        cnncli.load_run(tmp_path)
+
+
+def test_the_config_is_that_of_the_run(run: Run) -> None:
+    assert run.config.network == read_config(str(run.path / "resolved.yaml"), data_dir=run.path).network
+    assert repr(run) == f"<Run {run.path}: epoch {run.epoch}>"

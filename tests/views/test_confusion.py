@@ -1,0 +1,153 @@
+"""The confusion matrix: its colors, its positions, its lines."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnncli.drawing.canvas import BACKGROUND, Canvas
+from cnncli.drawing.color import NEUTRAL
+from cnncli.drawing.grid import Drawing
+from cnncli.drawing.layout import HEIGHT, WIDTH
+from cnncli.run import Run
+from cnncli.views.confusion import Confusion, draw_confusion
+
+DIGITS = [str(digit) for digit in range(10)]
+
+
+LONG = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+
+
+def corner(picture: Drawing, true: int, predicted: int) -> list[int]:
+    """The color of a cell, beside its number."""
+    box = picture.boxes[true, predicted]
+    color: list[int] = picture.pixels[box.y, box.x].tolist()
+    return color
+
+
+def counts(classes: int, *, images: int = 1000) -> Any:
+    generator = np.random.default_rng(0)
+    found = generator.multinomial(images // 20, np.full(classes, 1 / classes), size=classes)
+    return found + np.eye(classes, dtype=np.int64) * (images - images // 20)
+
+
+@pytest.mark.parametrize("classes", [10, 30])
+def test_colors_are_the_square_root_of_the_share_of_the_row(classes: int, unsequential: Callable[..., Any]) -> None:
+    matrix = counts(classes)
+    matrix[2] *= 7  # a class with more images has the same shares
+    matrix[4, 5], matrix[5, 4] = 300, 0
+    picture = draw_confusion(matrix, [str(i) for i in range(classes)], title="")
+    for true in range(classes):
+        for predicted in range(classes):
+            share = matrix[true, predicted] / matrix[true].sum()
+            color = corner(picture, true, predicted)
+            if share:
+                decoded = 1 - float(unsequential(np.array(color), 1.0))
+                assert decoded == pytest.approx(share**0.5, abs=0.01), (true, predicted)
+            else:
+                assert color == list(NEUTRAL)
+
+
+def test_rows_are_true_and_columns_predicted() -> None:
+    """One class is always predicted as another, which stands on its right, and never the other way round."""
+    matrix = np.array([[0, 5, 0], [0, 5, 0], [0, 0, 5]])
+    picture = draw_confusion(matrix, ["a", "b", "c"], title="")
+    assert picture.boxes[0, 1].x > picture.boxes[0, 0].x
+    assert picture.boxes[1, 0].y > picture.boxes[0, 0].y
+    assert corner(picture, 0, 1) != list(NEUTRAL)
+    assert corner(picture, 1, 0) == list(NEUTRAL)
+
+
+def test_a_number_stands_in_its_own_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: dict[tuple[float, float], str] = {}
+    monkeypatch.setattr(Canvas, "middle", lambda canvas, x, y, text, **named: written.update({(x, y): text}))
+    matrix = np.array([[7, 5, 0], [2, 6, 1], [0, 3, 9]])
+    picture = draw_confusion(matrix, ["a", "b", "c"], title="")
+    middles = {key: ((box.x + box.right) / 2, (box.y + box.bottom) / 2) for key, box in picture.boxes.items()}
+    assert written == {middles[int(t), int(p)]: str(matrix[t, p]) for t, p in np.argwhere(matrix)}
+
+
+@pytest.mark.parametrize("names", [DIGITS, LONG], ids=["digits", "long names"])
+def test_ten_classes_have_their_numbers_in_a_card(names: list[str]) -> None:
+    matrix = counts(10)
+    if names is DIGITS:
+        matrix[0] = [1135, *[0] * 9]  # the widest number of MNIST
+    picture = draw_confusion(matrix, names, title="")
+    assert picture.pixels.shape == (HEIGHT, WIDTH, 3)
+    assert_numbers_in_cells(picture, matrix)
+
+
+def test_long_names_and_long_numbers_make_a_wider_picture() -> None:
+    matrix = counts(10, images=100_000)
+    picture = draw_confusion(matrix, LONG, title="")
+    assert picture.pixels.shape[1] > WIDTH
+    assert picture.boxes[9, 9].right < picture.pixels.shape[1] - 20
+    assert_numbers_in_cells(picture, matrix)
+
+
+def assert_numbers_in_cells(picture: Drawing, matrix: Any) -> None:
+    for (true, predicted), box in picture.boxes.items():
+        cell = picture.colors(box)
+        drawn = (cell != cell[0, 0]).any(axis=2)
+        assert drawn.any() == bool(matrix[true, predicted]), (true, predicted)
+        assert not drawn[:, 0].any(), "the number runs into the next cell"
+        assert not drawn[0].any()
+
+
+@pytest.mark.parametrize("classes", [26, 47, 62, 120])
+def test_many_classes_have_colors_alone(classes: int) -> None:
+    picture = draw_confusion(counts(classes), [f"class {i}" for i in range(classes)], title="")
+    for box in picture.boxes.values():
+        cell = picture.colors(box)
+        assert min(cell.shape[:2]) >= 3
+        assert (cell == cell[0, 0]).all()
+    if classes <= 47:
+        assert picture.pixels.shape == (HEIGHT, WIDTH, 3)
+    last = picture.boxes[classes - 1, classes - 1]
+    assert last.bottom <= len(picture.pixels)
+    assert last.right <= len(picture.pixels[0])
+
+
+def test_labels_of_many_classes_do_not_touch() -> None:
+    """Between two lines of labels on the left there are blank rows: as many lines as labels that have room."""
+    picture = draw_confusion(counts(47), ["I" * 3] * 47, title="")
+    first, last = picture.boxes[0, 0], picture.boxes[46, 46]
+    left = picture.pixels[first.y - 10 : last.bottom, : first.x - 6]
+    inked = (left != BACKGROUND).any(axis=(1, 2))
+    assert np.count_nonzero(inked[1:] & ~inked[:-1]) == 47 // 4 + 1
+
+
+def test_a_class_without_images() -> None:
+    matrix = np.array([[3, 0], [0, 0]])
+    picture = draw_confusion(matrix, ["a", "b"], title="")
+    assert corner(picture, 1, 0) == corner(picture, 1, 1) == list(NEUTRAL)
+
+
+CLASSES = ("cat", "dog", "owl")
+
+
+# Eight images of three pixels, and what they show: five are right.
+PIXELS = [[200, 0, 0], [90, 80, 0], [0, 210, 0], [0, 0, 220], [0, 150, 0], [0, 0, 230], [0, 0, 60], [255, 0, 0]]
+
+
+LABELS = [0, 0, 1, 2, 0, 0, 2, 1]
+
+
+@pytest.fixture
+def run(run_of_three: Callable[..., Run]) -> Run:
+    return run_of_three(PIXELS, LABELS)
+
+
+def test_confusion(run: Run) -> None:
+    (found,) = Confusion().pictures(run)
+    assert found.tag == "eval/confusion"
+    assert found.numbers == {"accuracy": 5 / 8}
+    assert list(found.lines) == [
+        "62.50% of 8 test images are right",
+        "cat predicted as dog: 1 of 4 (25.0%)",
+        "cat predicted as owl: 1 of 4 (25.0%)",
+        "dog predicted as cat: 1 of 2 (50.0%)",
+    ]
+    (tile,) = found.tiles
+    assert tile.values.tolist() == [[2, 1, 1], [1, 1, 0], [0, 0, 2]]
