@@ -40,7 +40,7 @@ def inspect_model(name: str) -> LayerTable:
 
 def local_field(table: LayerTable) -> str:
     """Name, size and jump of the last row whose receptive field is not the whole input."""
-    local = [(row, row.receptive_field) for row in table.rows if row.receptive_field]
+    local = [(row, row.known_receptive_field) for row in table if row.known_receptive_field]
     local = [(row, field) for row, field in local if not field.is_global]
     if not local:
         return "none"
@@ -51,8 +51,8 @@ def local_field(table: LayerTable) -> str:
 
 def unknown_fields(table: LayerTable) -> str:
     """How many rows have an unknown receptive field, and the first reason."""
-    rows = [row for row in table.rows if row.receptive_field is None]
-    return f"{len(rows)} of {len(table.rows)}; {rows[0].unknown}" if rows else "none"
+    rows = [row for row in table if row.known_receptive_field is None]
+    return f"{len(rows)} of {len(table)}; {rows[0].unknown}" if rows else "none"
 
 
 def verify(name: str, side: int) -> str:
@@ -72,7 +72,7 @@ def page() -> str:
         table = inspect_model(name)
         verified = f"{VERIFIED[name]}: {verify(name, VERIFIED[name])}" if name in VERIFIED else ""
         lines.append(
-            f"| {name} | {len(table.rows)} | {table.params:,} | {table.macs:,} "
+            f"| {name} | {len(table)} | {table.params:,} | {table.macs:,} "
             f"| {local_field(table)} | {unknown_fields(table)} | {verified} |"
         )
     return TEMPLATE.format(

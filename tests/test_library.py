@@ -2,6 +2,7 @@
 
 import doctest
 import html.parser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import cnncli.library
 from cnncli.config.config import read_config
 from cnncli.errors import ConfigError, UsageError
 
+CHECKOUT = Path(cnncli.__file__).parents[1]
 SMALL = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2))
 
 EXAMPLES = """
@@ -23,9 +25,7 @@ import cnncli
 
 table = cnncli.inspect("lenet5")
 print(table["conv2"].name, table.params, len(table), "conv2" in table)
-field = table["conv2"].receptive_field
-if field is not None:
-    print(field.size, field.start)
+print(table["conv2"].receptive_field.size, table["conv2"].receptive_field.start)
 for row in table:
     print(row.name, row.output_shape, [hint.says for hint in row.hints])
 table = cnncli.inspect(nn.Conv2d(1, 8, 3), input_shape=(1, 28, 28), batch=64, ignore=["whole-input"])
@@ -35,7 +35,7 @@ for prediction in run.predict(["seven.png"]):
     print(prediction.prediction, prediction.probability, prediction.probabilities[run.classes[0]])
 print(run.evaluate().accuracy, run.evaluate("val").loss, run.config.train.epochs, run.model.training)
 """
-"""The library as the documentation uses it, for a type checker."""
+"""The library as users call it, for a type checker."""
 
 
 def test_examples_in_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,9 +60,13 @@ def test_importing_it_loads_nothing() -> None:
 
 
 def test_mypy_accepts_the_examples(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert blocks
+    (tmp_path / "readme.py").write_text("\n".join(blocks), encoding="utf-8")
     (tmp_path / "examples.py").write_text(EXAMPLES, encoding="utf-8")
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(tmp_path / "examples.py")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(cnncli.__file__).parents[1], check=False)
+    files = [str(tmp_path / name) for name in ("readme.py", "examples.py")]
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", *files]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -93,10 +97,21 @@ def test_a_module_is_measured_and_left_as_it_was() -> None:
     assert (table.model, table.params, table.macs) == ("Sequential", 80, 48_672)
     last = table.rows[-1]
     assert last.output_shape == (8, 13, 13)
-    assert last.receptive_field is not None
     assert last.receptive_field.size == (4, 4)
     assert SMALL.training
     assert all(torch.equal(value, weights[name]) for name, value in SMALL.state_dict().items())
+
+
+def test_an_unknown_receptive_field_is_an_error_with_its_reason() -> None:
+    class Sorted(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.sort(dim=2)[0]
+
+    (row,) = cnncli.inspect(Sorted(), input_shape=(1, 4, 4))
+    assert row.known_receptive_field is None
+    with pytest.raises(UsageError, match="the receptive field of sort is unknown") as caught:
+        row.receptive_field  # noqa: B018
+    assert caught.value.remedy == row.unknown
 
 
 def test_rows_are_found_by_name() -> None:

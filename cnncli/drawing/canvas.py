@@ -39,6 +39,16 @@ class Box:
         """y of the first pixel beyond the tile."""
         return self.y + self.height * self.scale
 
+    def part(self, rows: tuple[int, int], columns: tuple[int, int]) -> "Box":
+        """The box of some rows and columns, first and last."""
+        return Box(
+            x=self.x + columns[0] * self.scale,
+            y=self.y + rows[0] * self.scale,
+            height=rows[1] - rows[0] + 1,
+            width=columns[1] - columns[0] + 1,
+            scale=self.scale,
+        )
+
 
 class Canvas:
     """Text, frames and tiles on one sheet; what is put later covers what was put before."""

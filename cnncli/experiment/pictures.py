@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cnncli.capture.mode import evaluation_mode
 from cnncli.drawing.color import Pixels
-from cnncli.drawing.grid import Drawing
+from cnncli.drawing.sheet import Drawing
 from cnncli.experiment.setup import Experiment
 from cnncli.experiment.snapshots import Snapshot
 from cnncli.module import CnnModule

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cnncli.drawing.animation import animation
 from cnncli.drawing.color import Scale, Values
-from cnncli.drawing.grid import Drawing
+from cnncli.drawing.sheet import Drawing
 from cnncli.errors import RunError
 from cnncli.files import disk_errors_explained, replace_file
 from cnncli.views.feature_maps import feature_map_picture

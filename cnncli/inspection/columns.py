@@ -112,7 +112,7 @@ def _exact_count(number: int | None) -> str:
 
 
 def _receptive_field(row: Row) -> str:
-    field = row.receptive_field
+    field = row.known_receptive_field
     if field is None:
         return UNKNOWN
     if not field.is_global:
@@ -121,7 +121,7 @@ def _receptive_field(row: Row) -> str:
 
 
 def _jump(row: Row) -> str:
-    field = row.receptive_field
+    field = row.known_receptive_field
     if field is None:
         return UNKNOWN
     return "" if field.jump is None else per_axis(map(rational, field.jump))
@@ -133,18 +133,18 @@ def rational(value: Fraction) -> str:
 
 
 def _of_unit_0(row: Row, attribute: Literal["start", "center"]) -> str:
-    values = None if row.receptive_field is None else getattr(row.receptive_field, attribute)
+    values = None if row.known_receptive_field is None else getattr(row.known_receptive_field, attribute)
     return "" if values is None else per_axis(f"{float(value):g}" for value in values)
 
 
 def _padding_seen(row: Row) -> str:
     """Pixels by which the receptive field of unit 0 extends beyond the image."""
-    field = row.receptive_field
+    field = row.known_receptive_field
     return "" if field is None or field.start is None else per_axis(max(0, -start) for start in field.start)
 
 
 def _smallest_path(row: Row) -> str:
-    field = row.receptive_field
+    field = row.known_receptive_field
     return UNKNOWN if field is None or field.smallest_path is None else per_axis(field.smallest_path)
 
 

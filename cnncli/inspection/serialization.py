@@ -62,7 +62,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _receptive_field(row: Row) -> dict[str, Any] | None:
-    field = row.receptive_field
+    field = row.known_receptive_field
     if field is None:
         return None
     return {

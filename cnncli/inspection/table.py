@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 
-from cnncli.errors import did_you_mean
+from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.graph import Graph, GraphNode
 from cnncli.inspection.hints import Hint, Subject, find_hints
 from cnncli.inspection.memory import Memory, memory_of, output_bytes
@@ -23,7 +23,7 @@ from cnncli.windows import Window
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One layer. A number that cannot be known is None, and `unknown` says why.
+    """One layer. Numbers that cannot be known are None, and `unknown` is the reason.
 
     Attributes:
         name: unique in the network.
@@ -36,7 +36,7 @@ class Row:
         trainable: number of parameters that training changes.
         macs: multiply-accumulates of convolutions and linear layers for one image, without bias.
         activation_bytes: size of the output for one image.
-        receptive_field: in pixels of the input.
+        known_receptive_field: in pixels of the input; None if unknown.
         coverage: share of the input's area that the largest receptive field of a unit spans, without padding.
         unknown: why something about the layer is unknown, else None.
         notes: remarks on the numbers.
@@ -53,11 +53,22 @@ class Row:
     trainable: int | None
     macs: int | None
     activation_bytes: int | None
-    receptive_field: ReceptiveField | None
+    known_receptive_field: ReceptiveField | None
     coverage: Fraction | None
     unknown: str | None
     notes: tuple[str, ...]
     hints: tuple[Hint, ...]
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        """The receptive field, in pixels of the input.
+
+        Raises:
+            UsageError: it is unknown.
+        """
+        if self.known_receptive_field is None:
+            raise UsageError(f"the receptive field of {self.name} is unknown", remedy=self.unknown)
+        return self.known_receptive_field
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -193,7 +204,7 @@ def _row(
         trainable=node.params if node.trainable is None else node.trainable,
         macs=node.macs,
         activation_bytes=output_bytes(node),
-        receptive_field=summary,
+        known_receptive_field=summary,
         coverage=coverage,
         unknown=_reason(node, own),
         notes=(*node.notes, *receptive_field_notes(node, fields)),

@@ -54,14 +54,9 @@ class Relu(Activation):
     """`max(0, x)`."""
 
     type: Literal["relu"] = "relu"
+    torch_class = "ReLU"
     saved = Saved.OUTPUT
     zero_on_half_line = True
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.ReLU()
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -72,13 +67,8 @@ class Relu6(Activation):
     """`min(max(x, 0), 6)`."""
 
     type: Literal["relu6"] = "relu6"
+    torch_class = "ReLU6"
     zero_on_half_line = True
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.ReLU6()
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -89,6 +79,7 @@ class LeakyRelu(Activation):
     """`x` where positive, else `negative_slope * x`."""
 
     type: Literal["leaky_relu"] = "leaky_relu"
+    torch_class = "LeakyReLU"
     principal = "negative_slope"
 
     negative_slope: Annotated[float, Field(ge=0)] = 0.01
@@ -97,12 +88,6 @@ class LeakyRelu(Activation):
     def can_die(self) -> bool:
         """See `Layer.can_die`."""
         return self.negative_slope == 0
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.LeakyReLU(self.negative_slope)
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -149,15 +134,10 @@ class Elu(Activation):
     """`x` where positive, else `alpha (exp(x) - 1)` (Clevert et al., 2015)."""
 
     type: Literal["elu"] = "elu"
+    torch_class = "ELU"
     principal = "alpha"
 
     alpha: Annotated[float, Field(gt=0)] = 1.0
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.ELU(self.alpha)
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -168,12 +148,7 @@ class Gelu(Activation):
     """`x` times the normal distribution function of `x` (Hendrycks and Gimpel, 2016)."""
 
     type: Literal["gelu"] = "gelu"
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.GELU()
+    torch_class = "GELU"
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -184,12 +159,7 @@ class Silu(Activation):
     """`x sigmoid(x)`, also called swish."""
 
     type: Literal["silu"] = "silu"
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.SiLU()
+    torch_class = "SiLU"
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -200,12 +170,7 @@ class Mish(Activation):
     """`x tanh(log(1 + exp(x)))` (Misra, 2019)."""
 
     type: Literal["mish"] = "mish"
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Mish()
+    torch_class = "Mish"
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -216,17 +181,12 @@ class Softplus(Activation):
     """`log(1 + exp(beta x)) / beta`, and `x` where `beta x` is above `threshold`."""
 
     type: Literal["softplus"] = "softplus"
+    torch_class = "Softplus"
     principal = "beta"
     keeps_zero = False
 
     beta: Annotated[float, Field(gt=0)] = 1.0
     threshold: float = 20.0
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Softplus(self.beta, self.threshold)
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -237,13 +197,8 @@ class Tanh(Activation):
     """The hyperbolic tangent, between -1 and 1."""
 
     type: Literal["tanh"] = "tanh"
+    torch_class = "Tanh"
     saved = Saved.OUTPUT
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Tanh()
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -254,6 +209,7 @@ class Hardtanh(Activation):
     """`x`, but at least `min_val` and at most `max_val`."""
 
     type: Literal["hardtanh"] = "hardtanh"
+    torch_class = "Hardtanh"
     keeps_zero = False
 
     min_val: float = -1.0
@@ -269,12 +225,6 @@ class Hardtanh(Activation):
             raise ShapeError(f"min_val: {self.min_val:g} must be less than max_val, {self.max_val:g}; lower it")
         return Description(shape=shape)
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Hardtanh(self.min_val, self.max_val)
-
     def value(self, x: float) -> float:
         """See `Activation.value`."""
         return min(max(x, self.min_val), self.max_val)
@@ -284,14 +234,9 @@ class Sigmoid(Activation):
     """`1 / (1 + exp(-x))`, between 0 and 1."""
 
     type: Literal["sigmoid"] = "sigmoid"
+    torch_class = "Sigmoid"
     keeps_zero = False
     saved = Saved.OUTPUT
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Sigmoid()
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -302,14 +247,9 @@ class Hardsigmoid(Activation):
     """`min(max(x + 3, 0), 6) / 6` (Howard et al., MobileNetV3, 2019)."""
 
     type: Literal["hardsigmoid"] = "hardsigmoid"
+    torch_class = "Hardsigmoid"
     keeps_zero = False
     zero_on_half_line = True
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Hardsigmoid()
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""
@@ -320,13 +260,8 @@ class Hardswish(Activation):
     """`x min(max(x + 3, 0), 6) / 6` (Howard et al., MobileNetV3, 2019)."""
 
     type: Literal["hardswish"] = "hardswish"
+    torch_class = "Hardswish"
     zero_on_half_line = True
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Hardswish()
 
     def value(self, x: float) -> float:
         """See `Activation.value`."""

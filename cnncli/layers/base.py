@@ -147,8 +147,9 @@ class ShapeError(Exception):
 class Layer(Choice):
     """One layer of a config: everything that depends on its type.
 
-    Subclasses implement `_describe`, `build` and `_trace`. A subclass may have the fields `norm` and `activation`: this
-    class adds these followers to its description and to its trace, and `build` uses `build_followers`.
+    Subclasses implement `_describe` and `_trace`, and `build` or `torch_class`. A subclass may have the fields `norm`
+    and `activation`: this class adds these followers to its description and to its trace, and `build` uses
+    `build_followers`.
 
     Attributes:
         name: what the layer is called; `conv1`, `conv2`, ... where it is not given.
@@ -156,6 +157,8 @@ class Layer(Choice):
 
     name: str | None = None
 
+    torch_class: ClassVar[str] = ""
+    """The class in `torch.nn` that takes the fields as its arguments, where there is one."""
     has_kernels: ClassVar[bool] = False
     """Whether it is a convolution, transposed or not: each output channel has its own kernel."""
     is_pool: ClassVar[bool] = False
@@ -223,7 +226,11 @@ class Layer(Choice):
 
     def build(self, shape: Shape) -> "nn.Module":
         """The torch module of the layer and its followers, for batches of inputs of this shape."""
-        raise NotImplementedError(self.type)
+        from torch import nn
+
+        arguments = {name: getattr(self, name) for name in type(self).model_fields if name not in ("type", "name")}
+        module: nn.Module = getattr(nn, self.torch_class)(**arguments)
+        return module
 
     def build_followers(self, shape: Shape) -> "dict[str, nn.Module]":
         """The modules of the followers for an output of this shape, by name: `norm`, `activation`."""

@@ -9,7 +9,7 @@ from cnncli.layers.base import Description, Layer, Saved, Shape, image
 from cnncli.layers.unit import Trace, Unit, passed_on
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 
 class _Passing(Layer):
@@ -25,6 +25,7 @@ class Dropout(_Passing):
     """`torch.nn.Dropout`: in training, each number is dropped with probability `p`."""
 
     type: Literal["dropout"] = "dropout"
+    torch_class = "Dropout"
     principal = "p"
 
     p: Fraction01 = 0.5
@@ -35,17 +36,12 @@ class Dropout(_Passing):
         mask = prod(shape)  # a byte each, as on CUDA
         return Description(shape=shape, view=True, parts=(self._part(shape, saved_bytes=mask),))
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Dropout(self.p)
-
 
 class Dropout2d(_Passing):
     """`torch.nn.Dropout2d`: in training, each whole channel is dropped with probability `p`."""
 
     type: Literal["dropout2d"] = "dropout2d"
+    torch_class = "Dropout2d"
     principal = "p"
 
     p: Fraction01 = 0.5
@@ -57,23 +53,12 @@ class Dropout2d(_Passing):
         factors = 4 * shape[0]  # one per channel, as float32
         return Description(shape=shape, view=True, parts=(self._part(shape, saved_bytes=factors),))
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Dropout2d(self.p)
-
 
 class Identity(_Passing):
     """`torch.nn.Identity`: its output is its input."""
 
     type: Literal["identity"] = "identity"
+    torch_class = "Identity"
 
     def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape, view=True, parts=(self._part(shape, alias=True),))
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Identity()

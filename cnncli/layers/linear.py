@@ -19,18 +19,13 @@ class Flatten(Layer):
     """`torch.nn.Flatten`: (C, H, W) as one vector of C H W numbers."""
 
     type: Literal["flatten"] = "flatten"
+    torch_class = "Flatten"
     saved = Saved.NOTHING
 
     def _describe(self, shape: Shape) -> Description:
         channels, height, width = image(shape, self)
         out = (channels * height * width,)
         return Description(shape=out, reads=Reach.ALL, view=True, parts=(self._part(out, alias=True),))
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.Flatten()
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         _, height, width = inputs[0].shape

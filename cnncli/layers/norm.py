@@ -129,6 +129,7 @@ class LocalResponseNorm(Layer):
     """
 
     type: Literal["local_response_norm"] = "local_response_norm"
+    torch_class = "LocalResponseNorm"
     principal = "size"
     keeps_channels = True
     keeps_zero = True
@@ -144,12 +145,6 @@ class LocalResponseNorm(Layer):
         # The padded squares, their means, and the divisors, as float32.
         saved = 4 * height * width * ((channels + self.size - 1) + 2 * channels)
         return Description(shape=shape, parts=(self._part(shape, saved_bytes=saved),))
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.LocalResponseNorm(self.size, self.alpha, self.beta, self.k)
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         (x,) = inputs

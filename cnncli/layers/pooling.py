@@ -189,6 +189,7 @@ class AdaptiveAvgPool(_AdaptivePool, _MeanPool):
     """`torch.nn.AdaptiveAvgPool2d`: the mean of each of `output_size` bins, which may differ in size by one."""
 
     type: Literal["adaptive_avg_pool"] = "adaptive_avg_pool"
+    torch_class = "AdaptiveAvgPool2d"
 
     def _describe(self, shape: Shape) -> Description:
         description = super()._describe(shape)
@@ -198,23 +199,12 @@ class AdaptiveAvgPool(_AdaptivePool, _MeanPool):
         part = Part(self.type, prod(description.shape), Saved.NOTHING)
         return replace(description, parts=(part,))
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.AdaptiveAvgPool2d(self.output_size)
-
 
 class AdaptiveMaxPool(_AdaptivePool, _LargestPool):
     """`torch.nn.AdaptiveMaxPool2d`: the largest number of each of `output_size` bins."""
 
     type: Literal["adaptive_max_pool"] = "adaptive_max_pool"
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.AdaptiveMaxPool2d(self.output_size)
+    torch_class = "AdaptiveMaxPool2d"
 
 
 class _GlobalPool(_Pool):

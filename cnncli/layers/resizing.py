@@ -82,6 +82,7 @@ class ChannelShuffle(Layer):
     """`torch.nn.ChannelShuffle`: the channels of each of `groups` groups in turn (Zhang et al., ShuffleNet, 2017)."""
 
     type: Literal["channel_shuffle"] = "channel_shuffle"
+    torch_class = "ChannelShuffle"
     principal = "groups"
     saved = Saved.NOTHING
 
@@ -96,12 +97,6 @@ class ChannelShuffle(Layer):
             )
         return Description(shape=shape)
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.ChannelShuffle(self.groups)
-
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         place, group = divmod(unit.channel, self.groups)
         source = group * (len(inputs[0]) // self.groups) + place
@@ -115,6 +110,7 @@ class PixelShuffle(Layer):
     """
 
     type: Literal["pixel_shuffle"] = "pixel_shuffle"
+    torch_class = "PixelShuffle"
     principal = "upscale_factor"
     saved = Saved.NOTHING
 
@@ -132,12 +128,6 @@ class PixelShuffle(Layer):
         shape = (channels // r**2, height * r, width * r)
         return Description(shape=shape, reads=(Resampled(units=height * r), Resampled(units=width * r)))
 
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.PixelShuffle(self.upscale_factor)
-
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         channel, row, column = unit.index
         r = self.upscale_factor
@@ -152,6 +142,7 @@ class PixelUnshuffle(Layer):
     """
 
     type: Literal["pixel_unshuffle"] = "pixel_unshuffle"
+    torch_class = "PixelUnshuffle"
     principal = "downscale_factor"
     saved = Saved.NOTHING
 
@@ -167,12 +158,6 @@ class PixelUnshuffle(Layer):
                 )
         window = Sliding(kernel=r, stride=r)
         return Description(shape=(channels * r**2, height // r, width // r), reads=(window, window))
-
-    def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
-        from torch import nn
-
-        return nn.PixelUnshuffle(self.downscale_factor)
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         r = self.downscale_factor

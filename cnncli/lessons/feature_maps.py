@@ -60,12 +60,21 @@ class FeatureMaps(Topic):
                 f"--image: {number!r} is not the number of a digit", remedy="give an image file with --input"
             )
         x, name = _read_image(self.input, int(number))
-        learned: list[Block] = []
+        rest: list[Block] = [
+            TryNext(
+                (
+                    "explain feature-maps --image 3",
+                    "train quickstart",
+                    "explain feature-maps --run runs/RUN",
+                    "explain learn-kernel --target sobel",
+                )
+            )
+        ]
         if self.run is not None:
             from cnncli.lessons.unit import open_run
 
             opened, shown = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
-            learned = learned_maps(opened, self.layer, shown)
+            rest = learned_maps(opened, self.layer, shown)
         return Page(
             "Feature maps: what a kernel detects",
             (
@@ -81,15 +90,7 @@ class FeatureMaps(Topic):
                     "is, dots places with neither. A convolutional layer learns such a kernel for each of its output "
                     "channels, whichever reduce the loss."
                 ),
-                *learned,
-                TryNext(
-                    (
-                        "explain feature-maps --image 3",
-                        "train quickstart",
-                        "explain feature-maps --run runs/RUN",
-                        "explain learn-kernel --target sobel",
-                    )
-                ),
+                *rest,
             ),
         )
 
@@ -122,7 +123,12 @@ def learned_maps(run: Run, layer: str | None, image: InputImage) -> list[Block]:
         ),
         Figures((Heatmap(values=image.picture[0].double().numpy(), title="input"),)),
         *(_learned_map(i, kernel, map_) for i, (kernel, map_) in enumerate(zip(kernels, maps, strict=True))),
-        TryNext((f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {image.argument}",)),
+        TryNext(
+            (
+                f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {image.argument}",
+                "explain feature-maps --image 3",
+            )
+        ),
     ]
 
 

@@ -56,16 +56,17 @@ AtOption = Annotated[
 ImageOption = Annotated[
     str, typer.Option("--image", metavar="N or FILE", help="Number of a test image, or an image file of your own.")
 ]
-InvertOption = Annotated[
-    bool, typer.Option("--invert", help="Swap black and white in an image file, as for ink on paper.")
-]
+InvertOption = Annotated[bool, typer.Option("--invert", help="Invert an image file, for dark ink on light paper.")]
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one such as lenet5.")
 ]
 SetOption = Annotated[
-    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Change a field, such as data.size=32. Repeatable.")
+    list[str],
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a config field, such as data.size=32. Repeatable."),
 ]
-DataDirOption = Annotated[Path, typer.Option("--data-dir", envvar="CNNCLI_DATA", help="Directory of the data sets.")]
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", envvar="CNNCLI_DATA", help="Directory of data sets and downloads.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -187,8 +187,8 @@ def _node(row: Row) -> NodeDef:
     attributes |= {
         name: AttrValue(i=number) for name, number in (("params", row.params), ("macs", row.macs)) if number is not None
     }
-    if row.receptive_field is not None:
-        axes = (("receptive_field", row.receptive_field.size), ("jump", row.receptive_field.jump))
+    if row.known_receptive_field is not None:
+        axes = (("receptive_field", row.known_receptive_field.size), ("jump", row.known_receptive_field.jump))
         attributes |= {name: AttrValue(s="x".join(map(str, sizes)).encode()) for name, sizes in axes if sizes}
     return NodeDef(name=_scoped(row.name), op=row.type, input=map(_scoped, row.inputs), attr=attributes)
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Self
 
-from cnncli.drawing.sheet import Cell, Section, card, sheet
+import typer
+
+from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections
 from cnncli.views.patches import CARD_TILE, LARGEST, MOST_PADDING, TILE, crop_test_image, patch_panels, patch_tile
 from cnncli.views.units import (
     Patch,
@@ -25,7 +27,7 @@ from cnncli.views.units import (
     select_filters,
     top_activations,
 )
-from cnncli.views.view import Filters, Layers, Option, Picture, View
+from cnncli.views.view import Filters, Layers, Picture, View
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from cnncli.config.network import Node
     from cnncli.data.batches import Normalization
     from cnncli.drawing.color import Pixels
-    from cnncli.drawing.grid import Drawing
+    from cnncli.drawing.sheet import Drawing
     from cnncli.module import CnnModule
     from cnncli.run import Run
 
@@ -68,7 +70,7 @@ class ActivationMaximization(View):
 
     layers: Layers = ()
     filters: Filters = ()
-    steps: Annotated[int, Option(flag="--steps", min=1, metavar="N", help="Steps of gradient ascent.")] = STEPS
+    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Steps of gradient ascent.")] = STEPS
 
     @classmethod
     def overview(cls, run: Run) -> Self:
@@ -247,13 +249,13 @@ def draw_pairs(pairs: Sequence[Pair], *, title: str, captions: Sequence[str]) ->
         A drawing with a box for each (0, pair, 0), the one made, and (0, pair, 1), the real one.
     """
     cells = _cells(pairs, tile=TILE, largest=LARGEST)
-    return sheet([Section(cells=cells)], title=title, captions=captions, side_by_side=True)
+    return draw_sections([Section(cells=cells)], title=title, captions=captions, side_by_side=True)
 
 
 def _card(pairs: Sequence[Pair], *, title: str) -> Pixels:
     """As many pairs as a TensorBoard card has room for, small and with their activations only: uint8 (H, W, 3)."""
     cells = _cells([replace(pair, lines=[pair.short]) for pair in pairs], tile=CARD_TILE, largest=CARD_TILE)
-    return card(lambda count: [Section(cells=cells[:count])], len(cells), title=title, side_by_side=True)
+    return draw_card(lambda count: [Section(cells=cells[:count])], len(cells), title=title, side_by_side=True)
 
 
 def _cells(pairs: Sequence[Pair], *, tile: int, largest: int) -> list[Cell]:

@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from cnncli.drawing.canvas import Box, Canvas, ink_on, text_width
 from cnncli.drawing.color import NEUTRAL, Scale, sequential
-from cnncli.drawing.grid import Drawing
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import HEIGHT, LINE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, WIDTH
+from cnncli.drawing.sheet import Drawing
 from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
     from cnncli.drawing.color import Color, Pixels, Values
-    from cnncli.drawing.grid import Key
+    from cnncli.drawing.sheet import Key
     from cnncli.run import Run
 
 Counts = npt.NDArray[np.int64]

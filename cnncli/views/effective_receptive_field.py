@@ -14,13 +14,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import typer
 
 from cnncli.drawing.canvas import Box, Canvas, text_width
 from cnncli.drawing.color import Scale, Values, sequential
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import HEIGHT, LINE, TITLE_SIZE, WIDTH
 from cnncli.errors import UsageError
-from cnncli.views.view import Layers, Option, Picture, View, nodes_with_positions
+from cnncli.views.view import Layers, Picture, View, nodes_with_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,7 @@ class EffectiveReceptiveField(View):
     name = "effective-receptive-field"
 
     layers: Layers = ()
-    images: Annotated[int, Option(flag="--images", min=1, metavar="N", help="Test images to average over.")] = 100
+    images: Annotated[int, typer.Option("--images", min=1, metavar="N", help="Test images to average over.")] = 100
 
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture of each of `layers`."""

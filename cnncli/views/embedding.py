@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
+import typer
 
 from cnncli.config.network import INPUT
 from cnncli.drawing.canvas import FRAME, INK, Box, Canvas, text_width
 from cnncli.drawing.image import image_pixels
 from cnncli.drawing.layout import HEIGHT, WIDTH
-from cnncli.views.view import Option, Picture, View
+from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
     from cnncli.data.batches import Batches
@@ -62,11 +63,11 @@ class Embedding(View):
     name = "embedding"
 
     count: Annotated[
-        int, Option(flag="--count", min=2, metavar="N", help="Test images, spread evenly over all of them.")
+        int, typer.Option("--count", min=2, metavar="N", help="Test images, spread evenly over all of them.")
     ] = 2000
     layer: Annotated[
         str | None,
-        Option(flag="--layer", metavar="NAME", help="The outputs of this layer, not the input of the last one."),
+        typer.Option("--layer", metavar="NAME", help="The outputs of this layer, not the input of the last one."),
     ] = None
 
     def pictures(self, run: Run) -> Iterator[Picture]:

@@ -13,9 +13,9 @@ import numpy as np
 
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import Scale
-from cnncli.drawing.grid import Strip, compose, room
 from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
+from cnncli.drawing.sheet import Strip, draw_tiles, tile_room
 from cnncli.errors import UsageError
 from cnncli.views.view import (
     Images,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cnncli.config.network import Node
     from cnncli.drawing.color import Values
-    from cnncli.drawing.grid import Drawing
+    from cnncli.drawing.sheet import Drawing
     from cnncli.inspection.table import Row
     from cnncli.run import InputImage, Run
 
@@ -179,13 +179,13 @@ def feature_map_picture(
     notes = [*captions, *_notes(values), *dead_caption(dead, of=len(values), what="channels")]
     step = thinning(values.shape[1:], sheet.thinned)
     tiles = scale.colors(values[:, ::step, ::step])  # (C, H', W', 3)
-    layout = _layout(tiles.shape[:3], room(captions=1 + len(notes), inset=True, sheet=sheet), sheet)
+    layout = _layout(tiles.shape[:3], tile_room(captions=1 + len(notes), inset=True, sheet=sheet), sheet)
     strips = [
         Strip(str(first), {(first + i,): tile for i, tile in enumerate(tiles[first : first + layout.tiles])})
         for first in range(0, len(tiles), layout.tiles)
     ]
     image_step = thinning(image.shape[1:], sheet.inset)
-    return compose(
+    return draw_tiles(
         strips,
         layout,
         title=title,

@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
+import typer
 
 from cnncli.config.network import INPUT
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import NOT_FINITE, Scale
-from cnncli.drawing.grid import BAR_WIDTH, Bar, Strip, compose, room
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
-from cnncli.views.view import Layers, Option, Picture, View, dead_caption, select_layers
+from cnncli.drawing.sheet import BAR_WIDTH, Bar, Strip, draw_tiles, tile_room
+from cnncli.views.view import Layers, Picture, View, dead_caption, select_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cnncli.drawing.color import Pixels, Values
-    from cnncli.drawing.grid import Drawing
+    from cnncli.drawing.sheet import Drawing
     from cnncli.run import Run
 
 GRAY = 128
@@ -48,11 +49,11 @@ class Kernels(View):
     layers: Layers = ()
     scale: Annotated[
         Literal["layer", "kernel", "run"],
-        Option(flag="--scale", help="What shares one color scale: a layer, each kernel (filter), or the whole run."),
+        typer.Option("--scale", help="What shares one color scale: a layer, each kernel (filter), or the whole run."),
     ] = "layer"
     sort: Annotated[
         Literal["norm"] | None,
-        Option(flag="--sort", help="Filters of the largest L2 norm first, under their own numbers."),
+        typer.Option("--sort", help="Filters of the largest L2 norm first, under their own numbers."),
     ] = None
 
     def pictures(self, run: Run) -> Iterator[Picture]:
@@ -172,12 +173,12 @@ def kernel_picture(
         strips=outputs,
         tiles=inputs,
         tile=(height, width),
-        room=room(captions=1 + len(notes), inset=False, sheet=sheet),
+        room=tile_room(captions=1 + len(notes), inset=False, sheet=sheet),
         spacing=spacing,
         least_scale=least_scale,
         most_scale=sheet.most_scale(height, width, matrix=inputs > 1),
     )
-    return compose(
+    return draw_tiles(
         [_strip(output, values[output], scales[output], limits, layout) for output in order[: layout.strips]],
         layout,
         title=title,
@@ -265,13 +266,13 @@ def rgb_kernel_picture(weight: Tensor, *, title: str, sheet: Sheet = CARD) -> Dr
         strips=outputs,
         tiles=1,
         tile=(height, width),
-        room=room(captions=1 + len(captions), inset=False, sheet=sheet),
+        room=tile_room(captions=1 + len(captions), inset=False, sheet=sheet),
         spacing=Spacing(gap=4, above=LINE),
         least_scale=max(2, -(-14 // width)),
         most_scale=sheet.most_scale(height, width),
     )
     grays = np.rint(np.linspace(2 * GRAY - 255, 255, BAR_WIDTH)).astype(np.uint8)
-    return compose(
+    return draw_tiles(
         [Strip(str(output), {(output,): tile}) for output, tile in enumerate(_rgb_tiles(values, scale))],
         layout,
         title=title,

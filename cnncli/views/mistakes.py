@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import typer
 
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.image import Tile, enlargement, thinning
-from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
-from cnncli.views.view import Option, Picture, View
+from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections
+from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
     from cnncli.run import Run
@@ -36,7 +37,7 @@ class Mistakes(View):
 
     name = "mistakes"
 
-    count: Annotated[int, Option(flag="--count", min=1, metavar="N", help="Images to show, at most.")] = 24
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Images to show, at most.")] = 24
 
     def pictures(self, run: Run) -> Iterator[Picture]:
         """One sheet; none where every test image is right."""
@@ -61,12 +62,12 @@ class Mistakes(View):
         yield Picture(
             tag="eval/mistakes",
             title=count,
-            pixels=sheet(
+            pixels=draw_sections(
                 [Section(cells=_cells(tiles, answers, notes, TILE))],
                 title=f"{len(shown)} of {len(wrong):,} {title}",
                 captions=["Below each: the confidence of the prediction, and the number of the test image."],
             ).pixels,
-            card=card(lambda most: [Section(cells=cells[:most])], len(cells), title=f"{len(wrong):,} {title}"),
+            card=draw_card(lambda most: [Section(cells=cells[:most])], len(cells), title=f"{len(wrong):,} {title}"),
             tiles=tiles,
             numbers={"wrong": len(wrong)},
             lines=[count + which],

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+import typer
 
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
-from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
+from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections
 from cnncli.views.units import (
     Patch,
     TopActivations,
@@ -27,14 +28,14 @@ from cnncli.views.units import (
     select_filters,
     top_activations,
 )
-from cnncli.views.view import Filters, Layers, Option, Picture, View
+from cnncli.views.view import Filters, Layers, Picture, View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cnncli.config.network import Node
     from cnncli.drawing.color import Color, Pixels
-    from cnncli.drawing.grid import Drawing
+    from cnncli.drawing.sheet import Drawing
     from cnncli.run import Run
 
 MOST_FILTERS = 16
@@ -66,9 +67,9 @@ class Patches(View):
 
     layers: Layers = ()
     filters: Filters = ()
-    count: Annotated[int, Option(flag="--count", min=1, max=100, metavar="K", help="Patches for each filter.")] = 9
+    count: Annotated[int, typer.Option("--count", min=1, max=100, metavar="K", help="Patches for each filter.")] = 9
     per_image: Annotated[
-        int, Option(flag="--per-image", min=1, metavar="K", help="How many of them may come from one image.")
+        int, typer.Option("--per-image", min=1, metavar="K", help="How many of them may come from one image.")
     ] = 1
 
     def pictures(self, run: Run) -> Iterator[Picture]:
@@ -149,7 +150,7 @@ def draw_patches(filters: Sequence[FilterPatches], *, title: str, captions: Sequ
         )
         for each in filters
     ]
-    return sheet(sections, title=title, captions=captions)
+    return draw_sections(sections, title=title, captions=captions)
 
 
 def _image_panel(cropped: CroppedImage) -> Panel:
@@ -171,7 +172,7 @@ def _card(filters: Sequence[FilterPatches], *, title: str) -> Pixels:
     sections = [
         Section(heading=each.heading, cells=[Cell(panels=[next(panels)]) for _ in each.patches]) for each in filters
     ]
-    return card(lambda count: sections[:count], len(sections), title=title)
+    return draw_card(lambda count: sections[:count], len(sections), title=title)
 
 
 def _picture(run: Run, node: Node, shown: Sequence[TopActivations], every: Sequence[TopActivations]) -> Picture:

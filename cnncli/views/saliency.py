@@ -10,18 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
+
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
-from cnncli.drawing.sheet import Cell, Panel, Section, card, sheet
+from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections
 from cnncli.errors import UsageError, did_you_mean
-from cnncli.views.view import Images, Invert, Option, Picture, View, nodes_with_positions, read_images
+from cnncli.views.view import Images, Invert, Picture, View, nodes_with_positions, read_images
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from cnncli.config.network import Node
     from cnncli.drawing.color import Pixels, Values
-    from cnncli.drawing.grid import Drawing
+    from cnncli.drawing.sheet import Drawing
     from cnncli.run import InputImage, Run
 
 _log = logging.getLogger(__name__)
@@ -57,14 +59,14 @@ class Saliency(View):
     images: Images = ()
     method: Annotated[
         Literal["gradient", "smoothgrad", "integrated", "gradcam", "occlusion", "all"],
-        Option(flag="--method", help="Which method."),
+        typer.Option("--method", help="Which method."),
     ] = "all"
     target: Annotated[
         str | None,
-        Option(flag="--target", metavar="CLASS", help="The class to explain, instead of the predicted one."),
+        typer.Option("--target", metavar="CLASS", help="The class to explain, instead of the predicted one."),
     ] = None
     layer: Annotated[
-        str | None, Option(flag="--layer", metavar="NAME", help="For Grad-CAM, instead of the last layer with maps.")
+        str | None, typer.Option("--layer", metavar="NAME", help="For Grad-CAM, instead of the last layer with maps.")
     ] = None
     invert: Invert = False
 
@@ -271,7 +273,7 @@ def draw_saliency(images: Sequence[ImageMaps], *, title: str, captions: Sequence
         Section(heading=each.heading, lines=each.lines, cells=_cells(each, TILE, lambda map_: (map_.range, map_.note)))
         for each in images
     ]
-    return sheet(sections, title=title, captions=[*captions, *legends])
+    return draw_sections(sections, title=title, captions=[*captions, *legends])
 
 
 def _card(images: Sequence[ImageMaps]) -> Pixels:
@@ -281,7 +283,7 @@ def _card(images: Sequence[ImageMaps]) -> Pixels:
         for number, each in enumerate(images)
     ]
     title = ", ".join((images[0].heading, *images[0].lines[:1]))
-    return card(lambda count: sections[:count], len(sections), title=title)
+    return draw_card(lambda count: sections[:count], len(sections), title=title)
 
 
 def _cells(image: ImageMaps, tile: int, below: Callable[[SaliencyMap], Sequence[str]]) -> list[Cell]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
+import typer
+
 from cnncli.drawing.image import Tile, png
 from cnncli.errors import DiskError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
@@ -59,40 +61,24 @@ class Picture:
     projection: Projection | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """How a field of a view is given on the command line.
-
-    Attributes:
-        flag: such as `--layer`; empty for positional arguments.
-        help: one sentence.
-        metavar: what stands for the value in the help.
-        min, max: of a number.
-    """
-
-    flag: str = ""
-    help: str
-    metavar: str | None = None
-    min: int | None = None
-    max: int | None = None
-
-
 Layers = Annotated[
-    Sequence[str], Option(flag="--layer", metavar="NAME", help="Only this layer, as inspect names it. Repeatable.")
+    Sequence[str], typer.Option("--layer", metavar="NAME", help="Only this layer, as inspect names it. Repeatable.")
 ]
 Filters = Annotated[
-    Sequence[int],
-    Option(flag="--filter", metavar="N", min=0, help="Only this filter, counted from 0. Repeatable."),
+    Sequence[int], typer.Option("--filter", metavar="N", min=0, help="Only this filter, counted from 0. Repeatable.")
 ]
 Images = Annotated[
-    Sequence[str], Option(metavar="[IMAGE]...", help="Numbers of test images, or picture files of your own.")
+    Sequence[str],
+    typer.Argument(
+        metavar="[IMAGE]...", help="Numbers of test images, or image files of your own.", show_default=False
+    ),
 ]
-Invert = Annotated[bool, Option(flag="--invert", help="Turn black to white in picture files, as for ink on paper.")]
+Invert = Annotated[bool, typer.Option("--invert", help="Swap black and white in an image file, as for ink on paper.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class View(ABC):
-    """A kind of picture; every field is an option, annotated with an `Option`."""
+    """A kind of picture; every field is an option of its command, annotated as typer reads it."""
 
     name: ClassVar[str]
     """As on the command line, such as `feature-maps`; tags start with `feature_maps/`."""

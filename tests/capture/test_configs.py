@@ -1,4 +1,4 @@
-"""A network's table is the same whether it is made from the config or from the torch module that is built from it."""
+"""The table of a config equals the table of the torch module built from it."""
 
 import random
 from pathlib import Path
@@ -42,7 +42,7 @@ ENDS = ("flatten, {linear: {out_features: 6, norm: batch, activation: tanh}}, lo
 
 
 def network_of(layers: str) -> Network | None:
-    """The network, or None where the layers do not fit."""
+    """The network, or None if the layers do not fit together."""
     problems: list[Problem] = []
     document = parse_document(f"model:\n  layers: [{layers}]\n", name="test")
     network = lay_out(read_blueprint(document, problems), (4, 12, 15), 10, problems)
@@ -50,7 +50,7 @@ def network_of(layers: str) -> Network | None:
 
 
 def table(graph: Graph) -> list[object]:
-    """Everything the two must agree in; `parts` and words for kinds come from different vocabularies."""
+    """Everything that must be equal; `parts` and types have different names in configs and in torch."""
     inspection = inspect_graph(graph)
     nodes = {node.name: node for node in graph.nodes}
     return [
@@ -58,12 +58,12 @@ def table(graph: Graph) -> list[object]:
             row.name,
             set(row.inputs),
             row.output_shape,
-            row.windows if row.receptive_field and not row.receptive_field.is_global else (),
+            row.windows if row.known_receptive_field and not row.known_receptive_field.is_global else (),
             row.params,
             row.trainable,
             row.macs,
             row.activation_bytes,
-            row.receptive_field,
+            row.known_receptive_field,
             nodes[row.name].groups,
             nodes[row.name].buffer_bytes,
         )

@@ -1,4 +1,4 @@
-"""Memory of torchvision's models against torch: what it saves for the backward pass, and what is alive in inference."""
+"""Memory of modules against torch: tensors saved for the backward pass, and tensors alive during inference."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ MODELS = ["alexnet", "resnet18", "resnet50", "squeezenet1_1", "densenet121", "mo
 
 
 class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
-    """Adds up, after every operator, the bytes of the tensors that somebody still has, weights not counted."""
+    """Adds up, after every operator, the bytes of all live tensors except weights."""
 
     def __init__(self, weights: set[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
@@ -71,7 +71,7 @@ def saved_for_backward(model: nn.Module) -> int:
 
 
 def uncounted(model: nn.Module) -> int:
-    """What is left out: mean and deviation of batch norms, and three of the CPU's four bytes of a mask."""
+    """Not counted: statistics of batch norms, and three of the four bytes of a mask on the CPU."""
     statistics = sum(2 * 4 * each.num_features for each in model.modules() if isinstance(each, nn.BatchNorm2d))
     masks = 0
 
@@ -94,13 +94,13 @@ def test_weights_are_parameters_and_buffers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_training_keeps_what_autograd_saves(name: str) -> None:
+def test_training_memory_is_what_autograd_saves(name: str) -> None:
     model = made(name)
     assert memory(model).training == saved_for_backward(model) - uncounted(model)
 
 
 class Gate(nn.Module):
-    """One half of the channels times the other."""
+    """One half of the channels times the other half."""
 
     def forward(self, maps: Tensor) -> Tensor:
         one, other = maps.chunk(2, 1)
@@ -108,7 +108,7 @@ class Gate(nn.Module):
 
 
 class Attention(nn.Module):
-    """Over 4 x 4 patches, from one convolution that makes queries, keys and values."""
+    """Attention over 4 x 4 patches; one convolution computes queries, keys and values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,13 +138,13 @@ def first() -> nn.Module:
     ],
 )
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # it is what is tested
-def test_training_keeps_what_is_padded_gated_and_attended_to(module: nn.Module) -> None:
+def test_training_memory_of_padding_gates_and_attention(module: nn.Module) -> None:
     with sdpa_kernel(SDPBackend.MATH):
         assert memory(module).training == saved_for_backward(module)
 
 
 def test_weights_have_their_own_number_of_bytes() -> None:
-    """A comparison gives one byte for a number, and half precision two; the weights before it are as they are."""
+    """A comparison has one byte per number and half precision two, whatever the weights have."""
     module = nn.Sequential(nn.Conv2d(3, 4, 3), Positive(), nn.Conv2d(4, 2, 1).half())
     assert memory(module).weights == 4 * (3 * 4 * 9 + 4) + 2 * (4 * 2 + 2)
 
@@ -156,7 +156,7 @@ class Positive(nn.Module):
         return (maps > 0).half()
 
 
-def test_what_an_unknown_operation_keeps_is_not_guessed() -> None:
+def test_training_memory_of_an_unknown_operation_is_unknown() -> None:
     module = nn.Sequential(nn.Flatten(2), nn.LSTM(SIZE * SIZE, 2, batch_first=True))
     said = memory(module)
     assert said.training is None
@@ -164,18 +164,18 @@ def test_what_an_unknown_operation_keeps_is_not_guessed() -> None:
 
 
 class Sinh(nn.Module):
-    """A function of one number whose gradient nothing here knows."""
+    """An elementwise function whose gradient is not in the table."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps.sinh()
 
 
-def test_what_a_function_keeps_is_not_guessed_either() -> None:
+def test_training_memory_of_an_unknown_function_is_unknown() -> None:
     assert memory(nn.Sequential(first(), Sinh(), nn.Conv2d(4, 2, 1))).training is None
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_peak_of_inference_is_what_was_alive(name: str) -> None:
+def test_inference_memory_is_the_peak_of_live_tensors(name: str) -> None:
     model = made(name)
     with torch.no_grad(), Alive(addresses(model)) as alive:
         model(torch.randn(BATCH, 3, SIZE, SIZE))

@@ -1,4 +1,4 @@
-"""torchvision's models against published figures: fields of Araujo et al. (Distill, 2019), torchvision's own costs."""
+"""torchvision's models against published receptive fields (Araujo et al., Distill 2019) and costs (torchvision)."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def row(inspection: LayerTable, name: str) -> Row:
 
 
 def numbers(of: Row) -> tuple[int, int, int]:
-    """Size, jump and padding (-start), which are the same on both axes here."""
+    """Size, jump and padding (-start), which are equal for both axes here."""
     field = of.receptive_field
     assert field is not None
     assert field.jump is not None
@@ -60,21 +60,21 @@ def test_stages(name: str, rows: list[str], sizes: list[int]) -> None:
     assert [numbers(row(inspection, each))[0] for each in rows] == sizes
 
 
-def test_rows_are_what_a_person_calls_layers() -> None:
+def test_rows_are_layers() -> None:
     rows = inspected("resnet18").rows
     assert [row.name for row in rows[:5]] == ["conv1", "maxpool", "layer1.0.conv1", "layer1.0.conv2", "layer1.0.add"]
     assert [row.type for row in rows[-3:]] == ["add", "adaptive_avg_pool", "linear"]
     assert len(rows) == 31  # 17 convolutions, 3 shortcuts, 8 sums, 2 pools, 1 linear layer
 
 
-def test_heads_for_training_are_not_counted_and_named() -> None:
+def test_auxiliary_heads_are_excluded_and_reported() -> None:
     """The auxiliary heads of GoogLeNet: 6,379,984 of 13,004,888 parameters."""
     inspection = inspected("googlenet")
     assert inspection.params == 13_004_888 - 6_379_984
     assert any("6,379,984 parameters are not used in evaluation mode" in note for note in inspection.notes)
 
 
-def test_a_class_token_sees_everything_after_attention() -> None:
+def test_a_class_token_depends_on_everything_after_attention() -> None:
     inspection = inspect_graph(load_graph("torchvision:vit_b_16", input_shape=None, kwargs={}))
     assert inspection.params == 86_567_656
     assert numbers(row(inspection, "conv_proj")) == (16, 16, 0)
@@ -93,8 +93,8 @@ MODELS_OF_WINDOWS: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("name", MODELS_OF_WINDOWS)
-def test_attention_in_windows_is_followed(name: str) -> None:
-    """Small ones of their kind, with shifted windows and padding, against the NaN probe on every unit."""
+def test_window_attention(name: str) -> None:
+    """Small models with shifted windows and padding, against the NaN probe of every unit."""
     module = MODELS_OF_WINDOWS[name]()
     graph = graph_of_module(module, (3, 24, 24), name)
     assert inspect_graph(graph).unknown == ()
@@ -102,7 +102,7 @@ def test_attention_in_windows_is_followed(name: str) -> None:
 
 
 def test_windows_of_swin_by_hand() -> None:
-    """Patches of 4, windows of 7: a unit sees its window of 28 pixels, and after a shifted one two of them.
+    """Patches of 4, windows of 7: a unit depends on its window of 28 pixels, and on two after a shift.
 
     The last shifted window goes on at the other border. Swin masks that by adding -100, which leaves a trace.
     """

@@ -1,4 +1,4 @@
-"""The check of a table against the network: clean where the table is true, and loud where it is not."""
+"""Verification of tables: no mismatch if the table is right, a precise one if it is wrong."""
 
 import runpy
 from dataclasses import replace
@@ -27,7 +27,7 @@ def small() -> nn.Module:
 
 
 def with_row(graph: Graph, name: str, **changes: object) -> Graph:
-    """The graph with one row told otherwise."""
+    """The graph with one row changed."""
     changed: list[GraphNode] = [
         replace(node, **changes) if node.name == name else node  # type: ignore[arg-type]  # of any field
         for node in graph.nodes
@@ -36,12 +36,12 @@ def with_row(graph: Graph, name: str, **changes: object) -> Graph:
 
 
 @pytest.mark.parametrize("name", bundled_configs())
-def test_every_bundled_config_is_clean(name: str) -> None:
+def test_bundled_configs_have_no_mismatch(name: str) -> None:
     network = read_config(name, data_dir=Path("data")).network
     assert verify_network(network, CnnModule(network)) == []
 
 
-def test_a_true_graph_is_clean() -> None:
+def test_a_correct_graph_has_no_mismatch() -> None:
     module = small()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     assert verify_module(module, graph_of_module(module, (2, 12, 9), "small")) == []
@@ -49,38 +49,38 @@ def test_a_true_graph_is_clean() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
 
 
-def test_what_is_wrong_is_found() -> None:
-    """Each row of a graph told wrongly in one respect, and nothing else reported than that and what it leads to."""
+def test_each_kind_of_mismatch_is_reported() -> None:
+    """Change one property of one row; nothing else is reported than its consequences."""
     module = small()
     graph = graph_of_module(module, (2, 12, 9), "small")
     assert [node.name for node in graph.nodes] == ["0", "3", "4"]
 
-    def found(name: str, **changes: object) -> list[str]:
+    def mismatches(name: str, **changes: object) -> list[str]:
         return [str(each) for each in verify_module(module, with_row(graph, name, **changes))]
 
-    assert found("4", shape=(4, 3, 2)) == ["4: shape: 4 x 3 x 2 in the table, 4 x 4 x 2 in the network"]
-    assert found("0", params=57) == ["0: params: 57 in the table, 63 in the network"]
+    assert mismatches("4", shape=(4, 3, 2)) == ["4: shape: 4 x 3 x 2 in the table, 4 x 4 x 2 in the network"]
+    assert mismatches("0", params=57) == ["0: params: 57 in the table, 63 in the network"]
     wide = Sliding(kernel=5, before=2, after=2)
     narrow = Sliding(kernel=3, before=1, after=1)
-    assert found("0", reads=(wide, narrow))[0] == (
+    assert mismatches("0", reads=(wide, narrow))[0] == (
         "0: receptive field: unit 0 of axis 0 sees 0-2 in the table, 0-1 in the network"
     )
-    assert [line.partition(":")[0] for line in found("0", reads=(wide, narrow))] == ["0", "3", "4"]
+    assert [line.partition(":")[0] for line in mismatches("0", reads=(wide, narrow))] == ["0", "3", "4"]
     holes = Sliding(kernel=2, dilation=2, before=1, after=1)
     assert (
-        found("0", reads=(narrow, holes))[0]
+        mismatches("0", reads=(narrow, holes))[0]
         == "0: receptive field: unit 0 of axis 1 sees 1 in the table, 0-1 in the network"
     )
 
 
 class Clipped(nn.Module):
-    """Negative numbers set to 0, by a comparison."""
+    """ReLU written as a comparison."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps.masked_fill(maps < 0, 0)
 
 
-def test_behind_a_comparison_too_much_is_no_disagreement_and_too_little_is() -> None:
+def test_after_a_comparison_only_too_small_fields_are_reported() -> None:
     module = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Clipped(), nn.MaxPool2d(3, 1, 1))
     graph = graph_of_module(module, (1, 6, 6), "clipped")
     assert behind_comparisons(graph) == {"0", "2"}
@@ -93,7 +93,7 @@ def test_behind_a_comparison_too_much_is_no_disagreement_and_too_little_is() -> 
 
 
 class OnePath(nn.Module):
-    """Takes another path than the recorded one as soon as there are numbers other than zero."""
+    """Takes another branch than the recorded one if the input has NaN."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,8 +103,8 @@ class OnePath(nn.Module):
         return self.conv(images) if bool(images.isnan().any()) else images.relu()
 
 
-def test_a_module_that_looks_at_its_input() -> None:
-    """Recorded on zeros it only applies ReLU: the graph says so, and the check that there is more to it."""
+def test_a_module_whose_operations_depend_on_the_input() -> None:
+    """Recorded on zeros it only applies ReLU; verification detects the other branch."""
     graph = graph_of_module(OnePath(), (1, 5, 5), "looks")
     assert "without numbers" in graph.notes[0]
     assert [node.type for node in graph.nodes][-1] == "relu"
@@ -114,7 +114,7 @@ def test_a_module_that_looks_at_its_input() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")  # torchvision's, of two models
 @pytest.mark.parametrize("name", MODELS)
-def test_torchvision_is_clean(name: str) -> None:
+def test_torchvision_has_no_mismatch(name: str) -> None:
     assert len(MODELS) >= 25
     module = torchvision.models.get_model(name, weights=None)
     shape = (3, MODELS[name], MODELS[name])

@@ -104,7 +104,7 @@ def test_unknown_rows_have_reasons_and_strict_refuses_them(capsys: pytest.Captur
         GraphNode(name="c", type="relu", inputs=("b",), shape=(1, 4, 4), reads=Reach.SAME, params=0, macs=0),
     )
     table = inspect_graph(Graph(name="test", input_shape=(1, 4, 4), nodes=nodes))
-    assert [row.receptive_field is None for row in table] == [False, True, True]
+    assert [row.known_receptive_field is None for row in table] == [False, True, True]
     assert [row.unknown for row in table] == [None, "b: no rule", "b: no rule"]
     with pytest.raises(ConfigError) as caught:
         refuse_unknown(table)

@@ -1,4 +1,4 @@
-"""Augmentation, beside torchvision's affine maps and numbers worked by hand."""
+"""Augmentation, against torchvision's affine maps and values computed by hand."""
 
 import math
 
@@ -35,9 +35,7 @@ def smooth_image() -> torch.Tensor:
         ((1, 2), -50, 20, 1.3),
     ],
 )
-def test_affine_maps_are_those_of_torchvision(
-    shift: tuple[int, int], angle: float, slant: float, factor: float
-) -> None:
+def test_affine_maps_equal_torchvision(shift: tuple[int, int], angle: float, slant: float, factor: float) -> None:
     image = smooth_image()
     matrices = affine_matrices(
         shift=torch.tensor([shift], dtype=torch.float32),
@@ -50,8 +48,8 @@ def test_affine_maps_are_those_of_torchvision(
     torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
 
 
-def test_the_grid_is_that_of_torch() -> None:
-    """A map that only scales: what torch calls theta is then its inverse."""
+def test_the_grid_equals_torch() -> None:
+    """For a map that only scales, torch's theta is its inverse."""
     scale = torch.tensor([[0.5, 2.0], [1.25, -0.8]])
     nothing = torch.zeros(2)
     matrices = affine_matrices(shift=torch.zeros(2, 2), rotate=nothing, shear=nothing, scale=scale)
@@ -60,7 +58,7 @@ def test_the_grid_is_that_of_torch() -> None:
     torch.testing.assert_close(sampling_grid(matrices, 5, 8), theirs)
 
 
-def test_mirrors_are_exact_and_half_of_the_time() -> None:
+def test_half_of_the_images_are_mirrored_exactly() -> None:
     images = smooth_image().repeat(400, 1, 1, 1)
     varied = Augmentation(flip_horizontal=True)(images, generator())
     mirrored = (varied == images.flip(3)).flatten(1).all(dim=1)
@@ -69,14 +67,14 @@ def test_mirrors_are_exact_and_half_of_the_time() -> None:
     assert 150 < mirrored.sum() < 250
 
 
-def test_flip_vertical_turns_top_to_bottom() -> None:
+def test_flip_vertical_swaps_top_and_bottom() -> None:
     images = smooth_image().repeat(20, 1, 1, 1)
     varied = Augmentation(flip_vertical=True)(images, generator())
     mirrored = (varied == images.flip(2)).flatten(1).all(dim=1)
     assert 0 < mirrored.sum() < 20
 
 
-def test_flips_of_both_kinds_are_independent() -> None:
+def test_flips_are_independent() -> None:
     images = smooth_image().repeat(400, 1, 1, 1)
     varied = Augmentation(flip_horizontal=True, flip_vertical=True)(images, generator())
     ways = [images, images.flip(3), images.flip(2), images.flip(2, 3)]
@@ -85,7 +83,7 @@ def test_flips_of_both_kinds_are_independent() -> None:
     assert min(counts) > 60
 
 
-def test_flips_go_with_what_moves_pixels() -> None:
+def test_flips_combine_with_resampling() -> None:
     images = smooth_image().repeat(400, 1, 1, 1)
     varied = Augmentation(flip_horizontal=True, shift=1e-6)(images, generator())
     mirrored = torch.isclose(varied, images.flip(3), atol=1e-4).flatten(1).all(dim=1)
@@ -94,7 +92,7 @@ def test_flips_go_with_what_moves_pixels() -> None:
     assert 150 < mirrored.sum() < 250
 
 
-def test_shift_stays_within_its_pixels() -> None:
+def test_shift_is_bounded() -> None:
     images = torch.zeros(200, 1, 15, 15)
     images[:, :, 7, 7] = 1
     varied = Augmentation(shift=3)(images, generator())
@@ -105,13 +103,13 @@ def test_shift_stays_within_its_pixels() -> None:
         assert seen[:, 4].any()
 
 
-def test_what_comes_in_is_black() -> None:
+def test_pixels_from_outside_are_black() -> None:
     varied = Augmentation(shift=4)(torch.ones(50, 1, 8, 8), generator())
     assert varied.min() == 0
     assert varied.max() == pytest.approx(1)
 
 
-def test_displacements_are_as_large_and_as_smooth_as_said() -> None:
+def test_displacements_have_the_given_size_and_smoothness() -> None:
     field = displacement(300, 20, 24, sigma=3.0, generator=generator())
     assert field.shape == (300, 20, 24, 2)
     torch.testing.assert_close(field.square().mean(dim=0).sqrt(), torch.ones(20, 24, 2), atol=0.2, rtol=0)
@@ -121,7 +119,7 @@ def test_displacements_are_as_large_and_as_smooth_as_said() -> None:
 
 
 def test_elastic_moves_pixels_by_alpha() -> None:
-    """A horizontal ramp shows how far each pixel came from the left or right."""
+    """A horizontal ramp shows how far each pixel has moved."""
     ramp = (torch.arange(32) / 31).expand(64, 1, 32, 32)
     varied = Augmentation(elastic_alpha=1.0)(ramp, generator())
     inner = (slice(None), slice(None), slice(6, 26), slice(6, 26))
@@ -134,16 +132,16 @@ def test_erased_rectangles() -> None:
     varied = Augmentation(erase_probability=0.5, erase_area=0.25)(images, generator())
     black = varied == 0
     assert ((varied == 0) | (varied == 1)).all()
-    assert (black.any(dim=1) == black.all(dim=1)).all()  # all channels alike
+    assert (black.any(dim=1) == black.all(dim=1)).all()  # the same in all channels
     share = black[:, 0].flatten(1).float().mean(dim=1)
     assert 150 < (share > 0).sum() < 250
     assert share.max() <= 0.25 + 0.05  # whole pixels
-    assert share[share > 0].mean().item() == pytest.approx(0.125, abs=0.015)  # none sticks out of the image
+    assert share[share > 0].mean().item() == pytest.approx(0.125, abs=0.015)  # inside of the image
     rows, columns = black[:, 0].any(dim=2).sum(dim=1), black[:, 0].any(dim=1).sum(dim=1)
     assert torch.equal(rows * columns, black[:, 0].flatten(1).sum(dim=1))  # rectangles
 
 
-def test_noise_is_as_strong_as_said_and_stays_in_range() -> None:
+def test_noise_has_the_given_strength_and_stays_in_range() -> None:
     varied = Augmentation(noise=0.1)(torch.full((20, 1, 16, 16), 0.5), generator())
     assert (varied - 0.5).std().item() == pytest.approx(0.1, abs=0.005)
     assert Augmentation(noise=0.5)(torch.ones(4, 1, 8, 8), generator()).max() <= 1
@@ -161,7 +159,7 @@ def test_everything_at_once(channels: int) -> None:
     assert not torch.equal(varied, EVERYTHING(images, generator(2)))
 
 
-def test_nothing_is_the_identity() -> None:
+def test_everything_off_is_the_identity() -> None:
     images = smooth_image()
     assert Augmentation().is_identity
     assert Augmentation()(images, generator()) is images

@@ -52,7 +52,7 @@ def order(made: Batches, epoch: int, start_step: int = 0) -> list[int]:
 
 
 def with_sums(image_set: ImageSet) -> ImageSet:
-    """Added up as Python's whole numbers."""
+    """With sums computed in Python integers."""
     sums = [
         [[sum(values), sum(value**2 for value in values)] for values in image]
         for image in image_set.images.flatten(2).tolist()
@@ -61,8 +61,8 @@ def with_sums(image_set: ImageSet) -> ImageSet:
 
 
 @pytest.mark.parametrize("at_once", [2**22, 7 * 1000, 1])
-def test_mean_and_deviation_are_those_of_torch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many images are counted at once: all, some, or one by one."""
+def test_mean_and_deviation_equal_torch(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the images are summed all at once, in chunks, or one by one."""
     monkeypatch.setattr("cnncli.data.batches._CHUNK_BYTES", at_once)
     image_set = noise(50, channels=3)
     exact = image_set.images.to(torch.float64) / 255
@@ -81,8 +81,8 @@ def test_mean_and_deviation_of_a_part() -> None:
     assert found != Normalization.of(image_set)
 
 
-def test_sums_are_used_where_there_are_any() -> None:
-    """Images in a file need not be read for them."""
+def test_sums_replace_the_images() -> None:
+    """Mapped images are not read."""
     image_set = with_sums(noise(50))
     assert Normalization.of(replace(image_set, images=image_set.images.to("meta"))) == Normalization.of(image_set)
 
@@ -95,7 +95,7 @@ def test_a_constant_channel_divides_by_one() -> None:
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_normalized_images_have_mean_nought_and_deviation_one(channels_last: bool) -> None:
+def test_normalized_images_have_mean_zero_and_deviation_one(channels_last: bool) -> None:
     image_set = noise(20, channels=3)
     made = batches(image_set, normalization=Normalization.of(image_set), channels_last=channels_last)
     images = torch.cat([images for images, _ in made.epoch(0)])
@@ -110,7 +110,7 @@ def test_pixels_by_hand() -> None:
     torch.testing.assert_close(images, torch.tensor([[[[-0.5, 0.0, 2.0]]]]))
 
 
-def test_channels_last_is_how_the_memory_lies() -> None:
+def test_channels_last_is_the_memory_format() -> None:
     images, _ = next(batches(noise(4, channels=3), channels_last=True).epoch(0))
     assert images.is_contiguous(memory_format=torch.channels_last)
     varied = batches(noise(4, channels=3), channels_last=True, augment=Augmentation(noise=0.1))
@@ -134,7 +134,7 @@ def test_order_is_new_every_epoch_and_the_same_for_a_seed() -> None:
     assert order(batches(numbered(40), shuffle=False), 1) == list(range(40))
 
 
-def test_resuming_sees_the_same_batches() -> None:
+def test_resuming_gives_the_same_batches() -> None:
     varied = Augmentation(shift=1, rotate=10, noise=0.1, erase_probability=0.5, elastic_alpha=1)
     whole = list(batches(noise(18), augment=varied).epoch(3))
     rest = list(batches(noise(18), augment=varied).epoch(3, start_step=2))
@@ -143,13 +143,13 @@ def test_resuming_sees_the_same_batches() -> None:
         assert torch.equal(labels, labels_again)
 
 
-def test_each_step_is_varied_differently() -> None:
+def test_each_step_is_augmented_differently() -> None:
     same = ImageSet(images=noise(1).images.repeat(8, 1, 1, 1), labels=torch.arange(8))
     (first, _), (second, _) = batches(same, augment=Augmentation(noise=0.1)).epoch(0)
     assert not torch.equal(first, second)
 
 
-def test_some_of_the_images_only() -> None:
+def test_indices_select_images() -> None:
     chosen = torch.tensor([1, 3, 5, 7, 9])
     assert sorted(order(batches(numbered(10), indices=chosen), 0)) == chosen.tolist()
     assert order(batches(numbered(10), indices=chosen, shuffle=False), 0) == chosen.tolist()
@@ -157,7 +157,7 @@ def test_some_of_the_images_only() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_varied_images_are_normalized_as_the_others(channels: int) -> None:
+def test_augmented_images_are_normalized_like_others(channels: int) -> None:
     image_set = noise(12, channels=channels)
     normalization = Normalization.of(image_set)
     plain = batches(image_set, normalization=normalization)
@@ -190,7 +190,7 @@ def test_batches_for_another_device_leave_the_images_where_they_are() -> None:
 
 
 def test_pixels_are_transferred_as_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not floats, which are four times as many bytes."""
+    """Not as floats, which have four times as many bytes."""
     sent: list[torch.dtype] = []
     real = torch.Tensor.to
 
@@ -215,8 +215,8 @@ def test_pixels_are_transferred_as_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(("where", "pinned"), [("cuda:0", False), ("cpu", True)])
-def test_what_is_on_a_gpu_is_not_pinned(where: str, pinned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images are on `cuda:0` when the device that was asked for is `cuda`, and the two are not equal."""
+def test_only_memory_of_the_cpu_is_pinned(where: str, pinned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images on `cuda:0` with the device `cuda`, which is not equal."""
     tensor = Mock(device=torch.device(where))
     sent = _transfer(tensor, torch.device("cuda"))
     assert tensor.pin_memory.called is pinned
@@ -226,7 +226,7 @@ def test_what_is_on_a_gpu_is_not_pinned(where: str, pinned: bool, monkeypatch: p
 
 
 @pytest.mark.parametrize(("room", "moved"), [(None, True), (350, True), (349, False)])
-def test_images_go_where_there_is_room(room: int | None, moved: bool) -> None:
+def test_images_move_if_there_is_room(room: int | None, moved: bool) -> None:
     image_set = noise(10)  # 10 x 5 x 7 bytes
     placed = image_set.to(META, room=room)
     assert (placed.images.device == placed.labels.device == META) is moved

@@ -1,4 +1,4 @@
-"""Broken data directories, each with what the user is told; a builder makes each of them anew."""
+"""Broken data directories and their error messages."""
 
 import gzip
 import json
@@ -29,7 +29,7 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def letters(root: Path) -> None:
-    """A whole, tiny EMNIST (letters), to be broken."""
+    """A complete, tiny EMNIST (letters)."""
     (root / LETTERS).mkdir(parents=True)
     for part in ("train", "test"):
         images, labels = np.zeros((3, 28, 28)), np.array([1, 2, 3])
@@ -38,7 +38,7 @@ def letters(root: Path) -> None:
 
 
 def pictures(root: Path, *, parts: tuple[str, ...] = ("train", "test")) -> None:
-    """A whole, tiny image folder, to be broken."""
+    """A complete, tiny image folder."""
     for part in parts:
         for name in ("cat", "dog"):
             (root / "pictures" / part / name).mkdir(parents=True)
@@ -82,7 +82,7 @@ def damaged_gzip(root: Path) -> None:
 
 
 def wrong_checksum(root: Path) -> None:
-    """Black images where MNIST's should be: size and header are right."""
+    """Black images instead of MNIST's; sizes and headers are right."""
     (root / MNIST).mkdir(parents=True)
     for part, count in (("train", 60_000), ("t10k", 10_000)):
         for kind, lengths in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
@@ -182,7 +182,7 @@ BUILDERS: list[Callable[[Path], None]] = [
 
 
 @pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
-def test_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Callable[[Path], None]) -> None:
+def test_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Callable[[Path], None]) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise URLError("no network in this test")
 

@@ -187,8 +187,8 @@ def pixel(path: Path, channels: int) -> list[int]:
     return [int(value) for value in decode(path, channels=channels, size=(3, 5))[0][:, 1, 2]]
 
 
-def test_every_mode_comes_out_as_declared(tmp_path: Path) -> None:
-    """Expected values follow from what the modes mean; gray of a color is 0.299 R + 0.587 G + 0.114 B."""
+def test_modes_are_converted(tmp_path: Path) -> None:
+    """Expected values follow from the definitions of the modes; gray is 0.299 R + 0.587 G + 0.114 B."""
     palette = Image.new("P", (6, 4), 1)
     palette.putpalette([0, 0, 0, 200, 100, 50])
     palette.save(tmp_path / "palette.png")
@@ -217,17 +217,17 @@ def test_every_mode_comes_out_as_declared(tmp_path: Path) -> None:
     assert pixel(tmp_path / "one_bit.png", 1) == [255]
 
 
-def test_images_are_turned_upright_and_scaled_as_pillow_does(tmp_path: Path) -> None:
+def test_orientation_and_size_equal_pillow(tmp_path: Path) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held so that the picture must be turned right
+    exif[0x0112] = 6  # to be rotated clockwise
     image.save(tmp_path / "turned.png", exif=exif)
     ours, _ = decode(tmp_path / "turned.png", channels=3, size=(10, 8))
     theirs = image.transpose(Image.Transpose.ROTATE_270).resize((8, 10), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(ours, np.asarray(theirs).transpose(2, 0, 1))
 
 
-def test_floats_have_no_known_range(tmp_path: Path) -> None:
+def test_floating_point_images_are_refused(tmp_path: Path) -> None:
     Image.new("F", (4, 4), 0.5).save(tmp_path / "float.tif")
     with pytest.raises(UnreadableImageError, match="floating-point"):
         decode(tmp_path / "float.tif", channels=1, size=(4, 4))

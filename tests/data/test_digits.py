@@ -16,8 +16,8 @@ def test_parts_and_gray_levels() -> None:
     assert sorted(set(levels)) == [round(level * 255 / 16) for level in range(17)]
 
 
-def test_every_fifth_image_is_for_the_test() -> None:
-    """Against the file itself, read by hand; every class is in both parts, near its fifth."""
+def test_every_fifth_image_is_a_test_image() -> None:
+    """Against the file itself; about a fifth of every class is in the test part."""
     with np.load(str(files("cnncli.data").joinpath("digits.npz"))) as file:
         labels = file["labels"].tolist()
     digits = load_digits()
@@ -27,7 +27,7 @@ def test_every_fifth_image_is_for_the_test() -> None:
         assert 20 <= count <= 55
 
 
-def test_the_first_image_is_a_nought() -> None:
+def test_the_first_image_is_a_zero() -> None:
     """The first rows of the file as UCI publishes them: `0,0,5,13,9,1,0,0,0,0,13,15,10,15,5,0,...,0`."""
     digits = load_digits()
     assert (digits.train.images[0, 0, :2].to(torch.float64) / 255 * 16).round().tolist() == [

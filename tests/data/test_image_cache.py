@@ -32,13 +32,13 @@ SIZE = (4, 6)
 
 
 @pytest.fixture(autouse=True)
-def few_bytes_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", 10)
 
 
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
-    """A folder of eight noisy pictures of two classes."""
+    """A folder of eight noisy images of two classes."""
     folder = tmp_path / "pets"
     numbers = np.random.default_rng(0)
     for label in ("cat", "dog"):
@@ -54,8 +54,8 @@ def load(folder: Path, **fields: object) -> Dataset:
     return load_dataset(DataSpec.model_validate(spec), data_dir=folder.parent)
 
 
-def kept(folder: Path) -> set[str]:
-    """The files of pixels, and whatever else lies there but does not belong to them."""
+def cached(folder: Path) -> set[str]:
+    """The files of pixels, and the files that belong to none of them."""
     every = list((folder.parent / FOLDER).iterdir())
     stems = {path.stem for path in every if path.suffix == ".uint8"}
     return {path.name for path in every if path.suffix == ".uint8" or path.stem not in stems}
@@ -73,11 +73,11 @@ def no_decoding() -> Iterator[None]:
         yield
 
 
-def test_the_second_time_nothing_is_decoded(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_are_decoded_once(pets: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = load(pets)
     images = [*first.train.images.flatten(1).tolist(), *first.test.images.flatten(1).tolist()]
     assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
-    assert len(kept(pets)) == 2
+    assert len(cached(pets)) == 2
     assert any("once, into" in notice for notice in caplog.messages)
     with no_decoding():
         second = load(pets)
@@ -87,7 +87,7 @@ def test_the_second_time_nothing_is_decoded(pets: Path, caplog: pytest.LogCaptur
     assert sum("decoded images from" in notice for notice in caplog.messages) == 2
 
 
-def test_sums_are_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_equal_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in (10, 10, 2**20):  # decoded, found again, in memory
         monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
         train = load(pets).train
@@ -96,7 +96,7 @@ def test_sums_are_those_of_the_pixels(pets: Path, monkeypatch: pytest.MonkeyPatc
         assert torch.equal(train.sums, torch.stack([values.sum(dim=2), (values**2).sum(dim=2)], dim=2))
 
 
-def test_in_memory_it_is_the_same_data_set(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_set_in_memory_is_the_same(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mapped = load(pets)
     monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", 2**20)
     held = load(pets)
@@ -105,11 +105,11 @@ def test_in_memory_it_is_the_same_data_set(pets: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("number", range(8))
-def test_a_changed_file_is_decoded_anew_and_the_old_pixels_are_removed(
+def test_a_changed_file_is_decoded_again_and_old_pixels_are_removed(
     pets: Path, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whichever part it is in: the other part is found again."""
-    before, old = load(pets), kept(pets)
+    """Only in its own part: the other part stays cached."""
+    before, old = load(pets), cached(pets)
     changed = sorted(pets.rglob("*.png"))[number]
     Image.new("L", (8, 9), 77).save(changed)
     os.utime(changed, ns=(0, 10**18))
@@ -118,14 +118,14 @@ def test_a_changed_file_is_decoded_anew_and_the_old_pixels_are_removed(
     assert sorted(images) == sorted(map(pixels_by_pillow, pets.rglob("*.png")))
     assert [77] * 24 in images
     assert len({*before.files.items(), *after.files.items()}) == 3
-    assert len(kept(pets)) == 2
-    assert len(kept(pets) & old) == 1
+    assert len(cached(pets)) == 2
+    assert len(cached(pets) & old) == 1
     assert any("decoded before" in notice for notice in caplog.messages)
     with no_decoding():
         load(pets)
 
 
-def test_a_file_of_the_same_size_is_told_by_its_time(tmp_path: Path) -> None:
+def test_a_file_of_the_same_size_is_recognized_by_its_time(tmp_path: Path) -> None:
     folder = tmp_path / "pets"
     for label in ("cat", "dog"):
         for number in range(2):
@@ -140,40 +140,40 @@ def test_a_file_of_the_same_size_is_told_by_its_time(tmp_path: Path) -> None:
     assert 55 in torch.cat((after.train.images, after.test.images))
 
 
-def test_other_sizes_parts_and_folders_are_kept_beside(pets: Path) -> None:
+def test_other_sizes_parts_and_folders_are_cached_too(pets: Path) -> None:
     load(pets)
     load(pets, size=(5, 5))
     load(pets, test=4)
     shutil.copytree(pets, pets.with_name("copy"))
     load(pets.with_name("copy"), size=(6, 6))
-    assert len(kept(pets)) == 8
+    assert len(cached(pets)) == 8
     with no_decoding():
         load(pets)
 
 
-def test_a_folder_with_a_test_part_of_its_own(pets: Path) -> None:
-    """A change of one part leaves the other alone."""
+def test_a_folder_with_train_and_test(pets: Path) -> None:
+    """A change in one part does not affect the other."""
     for part in ("train", "test"):
         shutil.copytree(pets, pets.parent / "both" / part)
     both = pets.parent / "both"
     load(both, test=None)
     (both / "test" / "cat" / "0.png").unlink()
-    old = kept(both)
+    old = cached(both)
     load(both, test=None)
-    assert len(kept(both)) == 2
-    assert len(kept(both) & old) == 1
+    assert len(cached(both)) == 2
+    assert len(cached(both) & old) == 1
 
 
-def test_other_rules_make_other_pixels(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_decoder_version_invalidates_the_cache(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(pets)
-    old = kept(pets)
+    old = cached(pets)
     monkeypatch.setattr(image_cache, "DECODER_VERSION", 2)
     load(pets)
-    new = kept(pets)
+    new = cached(pets)
     assert not new & old
     monkeypatch.setattr("PIL.__version__", "99")
     load(pets)
-    assert not kept(pets) & new
+    assert not cached(pets) & new
 
 
 def test_the_same_names_sizes_and_times_in_another_folder_are_other_images(tmp_path: Path) -> None:
@@ -189,8 +189,8 @@ def test_the_same_names_sizes_and_times_in_another_folder_are_other_images(tmp_p
 
 
 @pytest.mark.parametrize("limit", [10, 2**20])
-def test_a_link_to_nowhere_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    load(pets)  # so that there is something that may be outdated
+def test_a_broken_link_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    load(pets)  # so that there is an outdated cache
     monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
     (pets / "cat" / "1.png").unlink()
     (pets / "cat" / "1.png").symlink_to(pets / "nowhere")
@@ -203,7 +203,7 @@ def test_a_file_that_is_deleted_after_it_was_read_changes_the_folder(
     pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     load(pets)
-    old = kept(pets)
+    old = cached(pets)
     monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
     clean = image_files.clean_cache
 
@@ -215,14 +215,14 @@ def test_a_file_that_is_deleted_after_it_was_read_changes_the_folder(
     monkeypatch.setattr("cnncli.data.image_folder.clean_cache", delete_and_clean)
     assert len(load(pets).train) == 6
     assert old
-    assert not kept(pets) & old
+    assert not cached(pets) & old
 
 
-@pytest.mark.parametrize("note", [b"", b'{"checksum": "sha', b"[1]", b"\xff"])
-def test_a_damaged_note_is_none(pets: Path, note: bytes) -> None:
+@pytest.mark.parametrize("metadata", [b"", b'{"checksum": "sha', b"[1]", b"\xff"])
+def test_damaged_metadata_is_ignored(pets: Path, metadata: bytes) -> None:
     first = load(pets)
     for path in (pets.parent / FOLDER).glob("*.json"):
-        path.write_bytes(note)
+        path.write_bytes(metadata)
     again = load(pets)
     assert again.files == first.files
     with no_decoding():
@@ -230,7 +230,7 @@ def test_a_damaged_note_is_none(pets: Path, note: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["uint8", "sums"])
-def test_a_file_cut_short_is_not_believed(pets: Path, kind: str) -> None:
+def test_a_truncated_file_is_ignored(pets: Path, kind: str) -> None:
     first = load(pets)
     expected = first.train.images.clone()
     for path in (pets.parent / FOLDER).glob(f"*.{kind}"):
@@ -240,7 +240,7 @@ def test_a_file_cut_short_is_not_believed(pets: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("what", [KeyboardInterrupt, DataError])
-def test_what_ends_decoding_leaves_nothing(
+def test_interrupted_decoding_leaves_nothing(
     pets: Path, monkeypatch: pytest.MonkeyPatch, what: type[BaseException]
 ) -> None:
     monkeypatch.setattr(decode_module, "_CHUNK_IMAGES", 1)
@@ -250,33 +250,31 @@ def test_what_ends_decoding_leaves_nothing(
             if what is KeyboardInterrupt:
                 raise KeyboardInterrupt
             path.write_bytes(b"broken")
-        assert any(name.endswith(".part") for name in kept(pets))
+        assert any(name.endswith(".part") for name in cached(pets))
         return decode(path, **target)  # type: ignore[arg-type]  # handed on as it comes
 
     monkeypatch.setattr(decode_module, "decode", decode_or_not)
     with pytest.raises(what):
         load(pets)
-    assert kept(pets) == set()
+    assert cached(pets) == set()
     monkeypatch.undo()
     Image.new("L", (8, 9), 1).save(pets / "cat" / "3.png")
     Image.new("L", (8, 9), 1).save(pets / "dog" / "3.png")
     assert len(load(pets).train) == 6
 
 
-def test_what_was_left_by_a_killed_process_is_removed_after_a_day(pets: Path) -> None:
+def test_unfinished_files_are_removed_after_a_day(pets: Path) -> None:
     (pets.parent / FOLDER).mkdir()
     for name, hours in (("old.part", 25), ("busy.part", 1)):
         path = pets.parent / FOLDER / name
         path.touch()
         os.utime(path, (time.time() - 3600 * hours,) * 2)
     load(pets)
-    assert {name for name in kept(pets) if name.endswith(".part")} == {"busy.part"}
+    assert {name for name in cached(pets) if name.endswith(".part")} == {"busy.part"}
 
 
 @pytest.mark.parametrize("limit", [10, 2**20])
-def test_it_is_removed_too_where_nothing_is_decoded_into_a_file(
-    pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:
+def test_unfinished_files_are_removed_without_decoding(pets: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     load(pets)
     monkeypatch.setattr(image_files, "_MAX_IN_MEMORY", limit)
     part = pets.parent / FOLDER / "old.part"
@@ -286,8 +284,8 @@ def test_it_is_removed_too_where_nothing_is_decoded_into_a_file(
     assert not part.exists()
 
 
-def test_an_outdated_note_whose_pixels_are_gone_is_removed_after_a_day(pets: Path) -> None:
-    """Before, somebody may be about to put them there."""
+def test_metadata_without_pixels_is_removed_after_a_day(pets: Path) -> None:
+    """Before, another process may be about to write them."""
     load(pets)
     old, new = (pets.parent / FOLDER).glob("*.json")
     for note in (old, new):
@@ -301,8 +299,8 @@ def test_an_outdated_note_whose_pixels_are_gone_is_removed_after_a_day(pets: Pat
     assert new.exists()
 
 
-def test_pixels_that_cannot_be_replaced_are_used_if_they_are_whole(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows replaces no file that a process has mapped."""
+def test_pixels_that_cannot_be_replaced_are_used_if_complete(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows does not replace a file that a process has mapped."""
     first = load(pets).train.images.clone()
     for note in (pets.parent / FOLDER).glob("*.json"):
         note.unlink()
@@ -315,7 +313,7 @@ def test_pixels_that_cannot_be_replaced_are_used_if_they_are_whole(pets: Path, m
 
     monkeypatch.setattr(Path, "replace", refuse)
     assert torch.equal(load(pets).train.images, first)
-    assert len(kept(pets)) == 2, "no unfinished file is left"
+    assert len(cached(pets)) == 2, "no unfinished file is left"
     with no_decoding():
         load(pets)
     shutil.rmtree(pets.parent / FOLDER)
@@ -323,7 +321,7 @@ def test_pixels_that_cannot_be_replaced_are_used_if_they_are_whole(pets: Path, m
         load(pets)
 
 
-def test_two_may_decode_the_same_at_once(tmp_path: Path) -> None:
+def test_two_processes_may_decode_at_once(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.touch()
     pixels = np.arange(24, dtype=np.uint8).reshape(1, 1, 4, 6)
@@ -341,15 +339,15 @@ def test_two_may_decode_the_same_at_once(tmp_path: Path) -> None:
     assert CachedImages(tmp_path, tmp_path, [file], pixels.shape, "now").checksum == "sha256:x"
 
 
-def test_no_room_is_said_before(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_room_is_reported_before_decoding(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5})())
     with pytest.raises(DiskError, match="the decoded images need 144 bytes, 5 are free"):
         load(pets)
-    assert kept(pets) == set()
+    assert cached(pets) == set()
 
 
-def test_a_disk_that_is_full_halfway_is_an_error(pets: Path) -> None:
-    """The limit on the size of a file, which the system treats as it does a full disk."""
+def test_a_disk_that_fills_up_is_an_error(pets: Path) -> None:
+    """By a limit on the size of a file, which fails as a full disk does."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
@@ -359,10 +357,10 @@ def test_a_disk_that_is_full_halfway_is_an_error(pets: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "--data-dir" in str(caught.value.remedy)
-    assert kept(pets) == set()
+    assert cached(pets) == set()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limits are others")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other limits")
 def test_more_can_be_mapped_than_there_is_memory(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     file.touch()
@@ -371,7 +369,7 @@ def test_more_can_be_mapped_than_there_is_memory(tmp_path: Path) -> None:
     cache = CachedImages(tmp_path, tmp_path, [file], shape, "now")
     cache.path.parent.mkdir()
     cache.path.touch()
-    os.truncate(cache.path, cache.size)  # of holes: takes no room on the disk
+    os.truncate(cache.path, cache.size)  # sparse: takes no room on the disk
     cache.path.with_suffix(".sums").write_bytes(bytes(16 * shape[0]))
     images, _ = cache.open()
     assert images.shape == shape
@@ -379,7 +377,7 @@ def test_more_can_be_mapped_than_there_is_memory(tmp_path: Path) -> None:
 
 
 class PeakAnonymous:
-    """The most memory of this process that is no file's, above what it had: what mapping does not take."""
+    """The peak of anonymous memory above that at the start, which excludes mapped files."""
 
     def __init__(self) -> None:
         self._before = self._most = self._now()
@@ -409,11 +407,9 @@ class PeakAnonymous:
         return int(line.split()[1]) * 1024
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how much memory is no file's")
-def test_memory_stays_bounded_while_a_folder_is_read_and_learned_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """288 MiB of pixels, in less than half of it."""
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports anonymous memory")
+def test_training_on_a_folder_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """288 MiB of pixels, in less than half of that."""
     side, count, bound = 512, 384, 128 * 2**20
     monkeypatch.setattr(decode_module, "_SERIAL_SECONDS", 0.0)
     for number in range(count):
@@ -436,7 +432,7 @@ def test_memory_stays_bounded_while_a_folder_is_read_and_learned_from(
         assert epoch.validation is not None
         return made.train.image_count + made.validation.image_count + made.test.image_count if made.validation else 0
 
-    train()  # so that torch has imported what it imports late
+    train()  # so that torch has done its late imports
     with PeakAnonymous() as peak:
         assert train(f"data.size={side}") == count
     assert peak.bytes < bound < side * side * 3 * count

@@ -1,4 +1,4 @@
-"""Folders of images: layouts, colors, and what is skipped."""
+"""Image folders: layouts, splits, and skipped files."""
 
 from pathlib import Path
 

@@ -65,7 +65,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_letters_are_upright_and_counted_from_nought(tmp_path: Path, suffix: str) -> None:
+def test_letters_are_upright_and_labels_start_at_zero(tmp_path: Path, suffix: str) -> None:
     place_letters(tmp_path, suffix=suffix)
     ours = load_letters(tmp_path)
     if suffix:
@@ -86,7 +86,7 @@ def test_size_and_channels_as_declared(tmp_path: Path) -> None:
     assert loaded.test.images.shape == (4, 3, 14, 20)
 
 
-def test_checksums_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
+def test_checksums_are_cached_until_a_file_changes(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"one")
     first = Checksums(tmp_path)
@@ -106,13 +106,13 @@ def test_checksums_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 3}'])
-def test_a_damaged_memory_is_no_matter(tmp_path: Path, content: str) -> None:
+def test_a_damaged_cache_is_ignored(tmp_path: Path, content: str) -> None:
     (tmp_path / "a").write_bytes(b"one")
     (tmp_path / CHECKSUM_CACHE).write_text(content)
     assert Checksums(tmp_path).md5(tmp_path / "a") == "f97c5d29941bfb1b2fdab0874906ab82"
 
 
-def test_nothing_is_remembered_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_directory_has_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -122,7 +122,7 @@ def test_nothing_is_remembered_where_nothing_can_be_written(tmp_path: Path, monk
     assert not (tmp_path / CHECKSUM_CACHE).exists()
 
 
-def test_a_file_that_was_packed_anew_counts_by_its_content(tmp_path: Path) -> None:
+def test_a_repacked_file_is_verified_by_its_content(tmp_path: Path) -> None:
     place_letters(tmp_path, suffix=".gz")
     packed = sorted((tmp_path / "EMNIST/raw").iterdir())
     contents = {path.stem: hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest() for path in packed}
@@ -159,7 +159,7 @@ def test_no_network_and_no_files(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_way_out_fits_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_remedy_fits_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_network(monkeypatch)
     spec = DataSpec(name="emnist", split="letters", validation=5000)
     with pytest.raises(DataError) as caught:
@@ -173,8 +173,8 @@ def test_the_way_out_fits_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "Tried https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz" in caught.value.message
 
 
-class Arriving:
-    """Stands for a class of `torchvision.datasets` whose mirror works."""
+class Downloading:
+    """Replaces a class of `torchvision.datasets` whose mirror works."""
 
     def __init__(self, root: str, *, train: bool, download: bool, split: str) -> None:
         assert train
@@ -186,10 +186,10 @@ class Arriving:
         (Path(root) / "EMNIST" / "raw" / "gzip.zip").write_bytes(b"archive")
 
 
-def test_a_download_arrives_whole_and_keeps_what_is_there(
+def test_a_download_keeps_existing_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(datasets, "EMNIST", Arriving)
+    monkeypatch.setattr(datasets, "EMNIST", Downloading)
     place_letters(tmp_path)
     folder = tmp_path / "EMNIST" / "raw"
     (folder / "emnist-letters-test-labels-idx1-ubyte").unlink()
@@ -216,7 +216,7 @@ def test_an_interrupted_download_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def __init__(self, **_: object) -> None:
             raise OSError(28, "No space left on device")
@@ -226,7 +226,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         load_letters(tmp_path)
 
 
-def test_a_torchvision_that_does_not_fit_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torchvision_that_does_not_match_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         assert name == "torchvision.datasets"
         raise RuntimeError("operator torchvision::nms does not exist\nmore")
@@ -240,7 +240,7 @@ def test_a_torchvision_that_does_not_fit_torch(tmp_path: Path, monkeypatch: pyte
     assert "--set data.name=digits" in remedy
 
 
-def test_files_that_are_there_need_no_torchvision(tmp_path: Path) -> None:
+def test_existing_files_need_no_torchvision(tmp_path: Path) -> None:
     place_letters(tmp_path)
     program = (
         "import sys; from pathlib import Path; from cnncli.data.load import load_dataset\n"
@@ -252,7 +252,7 @@ def test_files_that_are_there_need_no_torchvision(tmp_path: Path) -> None:
 
 
 def cifar_batch(path: Path, labels: list[int], seed: int) -> None:
-    """Written opcode by opcode, as Python 2 wrote the real files: its strings are neither bytes nor str."""
+    """Write a pickle opcode by opcode, as Python 2 wrote the real files: its strings are neither bytes nor str."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8).tobytes()
     array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
@@ -263,7 +263,7 @@ def cifar_batch(path: Path, labels: list[int], seed: int) -> None:
     path.write_bytes(b"\x80\x02}(U\x04data" + array + state + b"U\x06labels" + listed + b"u.")
 
 
-def test_cifar_is_what_torchvision_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar_equals_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = replace(known_dataset("cifar10"), md5={}, counts=None)
     names = [*facts.files["train"], *facts.files["test"]]
     for number, name in enumerate(names):
@@ -279,7 +279,7 @@ def test_cifar_is_what_torchvision_reads(tmp_path: Path, monkeypatch: pytest.Mon
 
 class Harmful:
     def __reduce__(self) -> tuple[Any, ...]:
-        return print, ("a pickle was run",)
+        return print, ("a pickle ran code",)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ class Harmful:
         ),
     ],
 )
-def test_a_pickle_that_is_no_batch(
+def test_other_pickles_are_refused(
     tmp_path: Path, content: bytes, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data_batch_1").write_bytes(content)
@@ -305,7 +305,7 @@ def test_a_pickle_that_is_no_batch(
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("name", "mean", "std"), [("mnist", 0.1307, 0.3081), ("fashion-mnist", 0.2860, 0.3530)])
-def test_the_real_sets(real_data_dir: Path, tmp_path: Path, name: DatasetName, mean: float, std: float) -> None:
+def test_the_real_data_sets(real_data_dir: Path, tmp_path: Path, name: DatasetName, mean: float, std: float) -> None:
     loaded = load_dataset(DataSpec(name=name), data_dir=real_data_dir)
     assert (len(loaded.train), len(loaded.test)) == (60_000, 10_000)
     found = Normalization.of(loaded.train)

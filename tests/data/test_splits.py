@@ -25,7 +25,7 @@ def test_quotas_by_hand() -> None:
 
 
 @given(sizes=SIZES, data=st.data(), seed=st.integers(0, 5))
-def test_parts_are_a_partition_in_proportion(sizes: list[int], data: st.DataObject, seed: int) -> None:
+def test_splits_are_proportional_partitions(sizes: list[int], data: st.DataObject, seed: int) -> None:
     labels = labels_of(sizes)
     count = data.draw(st.integers(0, len(labels) - 1))
     train, validation = stratified_split(labels, count, seed=seed)
@@ -45,7 +45,7 @@ def test_a_class_keeps_its_last_image_while_others_have_more() -> None:
     assert labels[train].bincount(minlength=4).min() >= 1
 
 
-def test_a_fraction_is_of_all_images_and_never_none() -> None:
+def test_a_fraction_is_at_least_one_image() -> None:
     labels = labels_of([10, 10])
     assert len(stratified_split(labels, 0.25, seed=0)[1]) == 5
     assert len(stratified_split(labels, 0.001, seed=0)[1]) == 1
@@ -53,7 +53,7 @@ def test_a_fraction_is_of_all_images_and_never_none() -> None:
     assert len(stratified_split(labels, 0, seed=0)[1]) == 0
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_determines_the_split() -> None:
     labels = labels_of([100, 100])
     first, again, other = (stratified_split(labels, 0.1, seed=seed)[1] for seed in (3, 3, 4))
     assert torch.equal(first, again)
@@ -61,7 +61,7 @@ def test_the_seed_decides() -> None:
 
 
 @pytest.mark.parametrize("count", [20, 5000])
-def test_nothing_left_to_train_on(count: int) -> None:
+def test_holding_out_everything_is_an_error(count: int) -> None:
     with pytest.raises(DataError, match=rf"data.validation: holding out {count:,} of 20 images leaves none") as caught:
         stratified_split(labels_of([10, 10]), count, seed=0)
     assert caught.value.remedy == "set data.validation to less than 20, or to a fraction such as 0.1"

@@ -99,7 +99,6 @@ def inspect_text(text: str, shape: tuple[int, int, int], classes: int = 1000) ->
 
 def receptive_field(row: Row) -> ReceptiveField:
     """The receptive field of a row, which is known."""
-    assert row.receptive_field is not None
     return row.receptive_field
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cnncli.config.network import Node
 from cnncli.data.batches import Normalization
-from cnncli.drawing.grid import Drawing
 from cnncli.drawing.layout import CARD, PAGE
+from cnncli.drawing.sheet import Drawing
 from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.views import activation_maximization

@@ -8,8 +8,8 @@ import pytest
 
 from cnncli.drawing.canvas import BACKGROUND, Canvas
 from cnncli.drawing.color import NEUTRAL
-from cnncli.drawing.grid import Drawing
 from cnncli.drawing.layout import HEIGHT, WIDTH
+from cnncli.drawing.sheet import Drawing
 from cnncli.run import Run
 from cnncli.views.confusion import Confusion, draw_confusion
 

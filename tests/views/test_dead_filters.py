@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 from cnncli.config.config import read_config
 from cnncli.drawing.canvas import MARK, Box
 from cnncli.drawing.color import Pixels, Scale
-from cnncli.drawing.grid import Drawing
+from cnncli.drawing.sheet import Drawing
 from cnncli.module import CnnModule, seeded_module
 from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
 from cnncli.views.feature_maps import feature_map_picture

@@ -288,10 +288,10 @@ def captions_of(maps: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> list[str
     """The captions handed to the drawing, since letters cannot be read back from pixels."""
     seen: list[str] = []
 
-    def compose(*_: object, captions: list[str], **__: object) -> None:
+    def draw_tiles(*_: object, captions: list[str], **__: object) -> None:
         seen.extend(captions)
 
-    monkeypatch.setattr(feature_maps, "compose", compose)
+    monkeypatch.setattr(feature_maps, "draw_tiles", draw_tiles)
     feature_map_picture(maps, image=IMAGE, title="")
     return seen
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import Scale
-from cnncli.drawing.grid import Drawing, Strip
 from cnncli.drawing.layout import CAPTION_SIZE, HEIGHT, MARGIN, PAGE, WIDTH
+from cnncli.drawing.sheet import Drawing, Strip
 from cnncli.run import Run
 from cnncli.views import kernels
 from cnncli.views.kernels import Kernels, kernel_picture
@@ -343,10 +343,10 @@ def captions_of(weight: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> list[s
     """The captions handed to the drawing, since letters cannot be read back from pixels."""
     seen: list[str] = []
 
-    def compose(*_: object, captions: list[str], **__: object) -> None:
+    def draw_tiles(*_: object, captions: list[str], **__: object) -> None:
         seen.extend(captions)
 
-    monkeypatch.setattr(kernels, "compose", compose)
+    monkeypatch.setattr(kernels, "draw_tiles", draw_tiles)
     kernel_picture(weight, title="")
     return seen
 
@@ -383,10 +383,10 @@ def drawn(monkeypatch: pytest.MonkeyPatch, weight: torch.Tensor, **options: Any)
     """What is handed to the drawing: `labels` of the strips, `captions`, `columns` and `scale`."""
     seen: dict[str, Any] = {}
 
-    def compose(strips: list[Strip], *_: object, **others: Any) -> None:
+    def draw_tiles(strips: list[Strip], *_: object, **others: Any) -> None:
         seen.update(others, labels=[strip.label for strip in strips])
 
-    monkeypatch.setattr(kernels, "compose", compose)
+    monkeypatch.setattr(kernels, "draw_tiles", draw_tiles)
     kernel_picture(weight, title="", **options)
     return seen
 

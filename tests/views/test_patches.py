@@ -10,9 +10,8 @@ from torch import Tensor
 
 from cnncli.drawing.canvas import FRAME
 from cnncli.drawing.color import DIVERGING, SEQUENTIAL, diverging, sequential
-from cnncli.drawing.grid import Drawing
 from cnncli.drawing.layout import PAGE
-from cnncli.drawing.sheet import PART
+from cnncli.drawing.sheet import PART, Drawing
 from cnncli.errors import UsageError
 from cnncli.inspection.units import UnitReceptiveField
 from cnncli.run import Run

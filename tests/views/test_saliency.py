@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnncli.drawing.grid import Drawing
 from cnncli.drawing.layout import PAGE
+from cnncli.drawing.sheet import Drawing
 from cnncli.errors import UsageError
 from cnncli.run import Run
 from cnncli.views import saliency

@@ -1,14 +1,13 @@
 """`cnncli explain`: the lecture, live; one command for each topic, built from the list of topics."""
 
-import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
 from cnncli.cli.app import PanelGroup
-from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.commands.options import DebugOption, parameters_of
 from cnncli.cli.render.lesson import show_pages
 from cnncli.lessons import LECTURE, TOPICS
 from cnncli.lessons.topic import Topic
@@ -43,23 +42,10 @@ def _command(topic: type[Topic]) -> Callable[..., None]:
     def explain(*, step: bool, debug: bool, **options: Any) -> None:  # noqa: ANN401  typer checks them
         show_pages([topic(**options).page()], step=step)
 
-    annotations = get_type_hints(topic, include_extras=True)
-    defaults = {
-        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for field in dataclasses.fields(topic)
-    }
-    parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if default is dataclasses.MISSING else default,
-            annotation=annotations[name],
-        )
-        for name, default in defaults.items()
-    ]
     common = inspect.signature(explain_all).parameters.values()
-    parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in common]
-    explain.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
+    explain.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by typer
+        [*parameters_of(topic), *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in common)]
+    )
     explain.__doc__ = topic.__doc__
     return explain
 

@@ -1,11 +1,13 @@
 """Arguments and options shared by several commands."""
 
+import dataclasses
+import inspect
 import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -110,3 +112,23 @@ def parse_kwargs(text: str | None) -> dict[str, Any]:
     if not isinstance(kwargs, dict):
         raise UsageError("--kwargs is not a JSON object", remedy=remedy)
     return kwargs
+
+
+def parameters_of(options: type[Any]) -> list[inspect.Parameter]:
+    """The fields of a dataclass, annotated as typer reads them, as parameters of a command."""
+    hints = get_type_hints(options, include_extras=True)
+    parameters = []
+    for field in dataclasses.fields(options):
+        annotation = hints[field.name]
+        default: Any = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        type_, option = get_args(annotation)
+        if get_origin(type_) is Sequence:  # typer has lists only
+            annotation, default = Annotated[list[get_args(type_)], option], list(default)  # type: ignore[misc]
+        if default is dataclasses.MISSING:
+            default = inspect.Parameter.empty
+        parameters.append(
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        )
+    return parameters

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cnncli.cli.app import PanelGroup
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption, RunArgument
+from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption, RunArgument, parameters_of
 from cnncli.errors import UsageError, did_you_mean, nearest
 from cnncli.views import VIEWS
-from cnncli.views.view import Option, View, draw_all, save
+from cnncli.views.view import View, draw_all, save
 
 if TYPE_CHECKING:
     from cnncli.run import Run
@@ -85,45 +84,15 @@ def show_all(
 def _command(view: type[View]) -> Callable[..., None]:
     """A command whose options are the fields of a view, and whose help is its docstring."""
 
-    def show(
-        run: Path,
-        *,
-        terminal: bool,
-        as_json: bool,
-        data_dir: Path,
-        debug: bool,
-        **options: Any,  # noqa: ANN401
-    ) -> None:
+    def show(*, run: Path, terminal: bool, as_json: bool, data_dir: Path, debug: bool, **options: Any) -> None:  # noqa: ANN401
         _draw(run, view(**options).pictures, terminal=terminal, as_json=as_json, data_dir=data_dir)
 
-    hints = get_type_hints(view, include_extras=True)
-    run, *common = inspect.signature(show_all, eval_str=True).parameters.values()
-    fields = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=list(field.default) if isinstance(field.default, tuple) else field.default,
-            annotation=_typer_type(hints[field.name]),
-        )
-        for field in dataclasses.fields(view)
-    ]
-    parameters = [run, *fields, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in common)]
-    show.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect
-    show.__annotations__ = {each.name: each.annotation for each in parameters}
+    first, *common = inspect.signature(show_all, eval_str=True).parameters.values()
+    show.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by typer
+        [first, *parameters_of(view), *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in common)]
+    )
     show.__doc__ = view.__doc__
     return show
-
-
-def _typer_type(hint: Any) -> Any:  # noqa: ANN401  an annotation
-    """The annotation of a field, `Annotated[type, Option(...)]`, as typer reads it."""
-    type_, option = get_args(hint)
-    assert isinstance(option, Option)
-    if get_origin(type_) is Sequence:
-        type_ = list[get_args(type_)[0]]  # type: ignore[misc]  # at run time
-    if not option.flag:
-        return Annotated[type_, typer.Argument(metavar=option.metavar, help=option.help, show_default=False)]
-    given = typer.Option(option.flag, metavar=option.metavar, help=option.help, min=option.min, max=option.max)
-    return Annotated[type_, given]
 
 
 for _view in VIEWS:

@@ -1,4 +1,4 @@
-"""What is said of modules that share, freeze, overwrite or hide something."""
+"""Graphs of modules: shared and frozen weights, names, shapes, costs, and unsupported operations."""
 
 from fractions import Fraction
 from typing import Literal
@@ -20,7 +20,7 @@ IMAGE = (3, 8, 8)
 
 
 class Shared(nn.Module):
-    """One convolution twice, and a linear layer whose weight is tied to another's."""
+    """A convolution that is used twice, and two linear layers with tied weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Shared(nn.Module):
 
 
 class Overwritten(nn.Module):
-    """Writes into a part of what it was given."""
+    """Writes into a part of its input."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps = images * 2
@@ -44,7 +44,7 @@ class Overwritten(nn.Module):
 
 
 class Dynamic(nn.Module):
-    """A convolution whose kernel is made of the input: of each image its own, as groups of one image's channels."""
+    """A convolution whose kernel is computed from the input, one for each image, as groups of a single image."""
 
     def forward(self, images: Tensor) -> Tensor:
         kernels = images[:, :, :3, :3].reshape(-1, 1, 3, 3)
@@ -52,7 +52,7 @@ class Dynamic(nn.Module):
 
 
 class Folded(nn.Module):
-    """Images laid out as channels, and apart again: how many there are is lost on the way."""
+    """Moves the images of the batch to channels and back, which loses track of the batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ class Folded(nn.Module):
 
 
 class Blocks(nn.Module):
-    """Positions (N, C, 4, 2, 4, 2) in blocks to channels (N, 4 C, 4, 4)."""
+    """Blocks of positions (N, C, 4, 2, 4, 2) to channels (N, 4 C, 4, 4)."""
 
     def forward(self, blocks: Tensor) -> Tensor:
         return blocks.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
 
-class Alone(nn.Module):
+class FirstImage(nn.Module):
     """The first image of a batch."""
 
     def forward(self, images: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Alone(nn.Module):
 
 
 class HalfGlobal(nn.Module):
-    """Local channels beside global ones, sorted: of an unknown operation only what sees everything is known."""
+    """Sorts local and global channels: only the result for the global ones is known."""
 
     def forward(self, images: Tensor) -> Tensor:
         everywhere = images.mean((2, 3))[:, :, None, None].expand_as(images)
@@ -89,14 +89,14 @@ class HalfGlobal(nn.Module):
 
 
 class Split(nn.Module):
-    """Joins channels that see 3 pixels with channels that see 1, and takes the latter out again."""
+    """Concatenates channels that depend on 3 pixels and on 1, and separates the latter again."""
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.cat([F.max_pool2d(images, 3, 1, 1), images], 1)[:, 3:].relu()
 
 
 class Gated(nn.Module):
-    """A sum, one half of it gated by the other, twice; of what comes out only the first channels are used."""
+    """A sum, one half of it gated by the other, twice; only the first channels of the result are used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,14 +111,14 @@ class Gated(nn.Module):
 
 
 class Mean(nn.Module):
-    """A global pool as people write it."""
+    """A global pool as a functional call."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps.mean((2, 3))
 
 
 class Tokens(nn.Module):
-    """Patches as tokens with a class token before them, as in a vision transformer, whose class token is the output."""
+    """A vision transformer: patches as tokens, with a class token in front, which is the output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,21 +150,21 @@ def test_shared_weights_count_once() -> None:
     assert verify_module(module, graph) == []
 
 
-def test_frozen_parameters_are_told_apart() -> None:
+def test_frozen_parameters_are_not_trainable() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     module[0].requires_grad_(False)
     (node,) = graph_of(module).nodes
     assert (node.params, node.trainable, node.buffer_bytes) == (24, 8, 2 * 4 * 4 + 8)
 
 
-def test_a_padding_goes_with_its_convolution() -> None:
+def test_padding_belongs_to_its_convolution() -> None:
     nodes = graph_of(nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 4, 2))).nodes
     assert [(node.name, node.type, node.shape) for node in nodes] == [("1", "conv", (4, 8, 8))]
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
 def test_a_convolution_that_pads_keeps_its_name(mode: Literal["zeros", "reflect", "replicate", "circular"]) -> None:
-    """An even kernel with `same` pads by itself, and so does every mode but zeros; a module that pads is a row."""
+    """Convolutions with an even kernel and `same`, or with a mode other than zeros; a padding module is a row."""
     convolution = nn.Conv2d(3, 4, 4, padding="same", padding_mode=mode)
     rows = {node.name: (node.type, node.shape) for node in graph_of(nn.Sequential(convolution)).nodes}
     assert rows.pop("0") == ("conv", (4, 8, 8))
@@ -172,8 +172,8 @@ def test_a_convolution_that_pads_keeps_its_name(mode: Literal["zeros", "reflect"
     assert graph_of(nn.Sequential(nn.ReflectionPad2d(1))).nodes[0].name == "0"
 
 
-def test_a_part_of_an_output_is_not_the_output() -> None:
-    """Each row has the shape of what its layer makes, whatever part of it is used afterward."""
+def test_a_slice_of_an_output_is_not_the_output() -> None:
+    """Each row has the shape of its layer's output, whichever part of it is used afterward."""
     module = Gated()
     graph = graph_of(module)
     assert [(node.name, node.shape) for node in graph.nodes] == [
@@ -189,7 +189,7 @@ def test_a_part_of_an_output_is_not_the_output() -> None:
 
 
 def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
-    """Behind either a unit has no position any more: the field is global, though less than the image is read."""
+    """After either a unit has no position: the receptive field is global, although it does not cover the image."""
     conv = nn.Conv2d(3, 4, 5, 5)
     for layers, names in (
         ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)], ["0", "1", "3"]),
@@ -198,7 +198,8 @@ def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
     ):
         rows = inspect_graph(graph_of(nn.Sequential(conv, *layers))).rows
         assert [row.name for row in rows] == names
-        assert [bool(row.receptive_field and row.receptive_field.is_global) for row in rows] == [False, True, True]
+        is_global = [bool(field and field.is_global) for field in (row.known_receptive_field for row in rows)]
+        assert is_global == [False, True, True]
         assert [row.coverage for row in rows] == [Fraction(25, 64)] * 3
 
 
@@ -217,10 +218,10 @@ def test_a_norm_before_anything_is_a_row() -> None:
         (Dynamic(), "kernel depends on the input", None),
         (HalfGlobal(), "the operator sort is not supported", None),
         (Folded(), "mixes its images", None),
-        (Alone(), "splits the batch", 0),
+        (FirstImage(), "splits the batch", 0),
     ],
 )
-def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, macs: int | None) -> None:
+def test_unsupported_operations_are_unknown(module: nn.Module, reason: str, macs: int | None) -> None:
     graph = graph_of(module)
     unknown = next(node for node in graph.nodes if isinstance(node.reads, Unknown))
     assert isinstance(unknown.reads, Unknown)
@@ -229,17 +230,17 @@ def test_what_is_not_followed_is_not_guessed(module: nn.Module, reason: str, mac
     assert isinstance(receptive_fields(graph)[graph.nodes[-1].name], Unknown)
 
 
-@pytest.mark.parametrize("module", [Dynamic(), Folded(), Alone()])
-def test_what_has_lost_its_images_has_no_shape_and_no_cost(module: nn.Module) -> None:
-    """Neither is said for one image, where nobody can tell how many there are."""
+@pytest.mark.parametrize("module", [Dynamic(), Folded(), FirstImage()])
+def test_without_a_batch_axis_shape_and_cost_are_unknown(module: nn.Module) -> None:
+    """They are given for one image, and the number of images is unknown."""
     graph = graph_of(module)
     assert (graph.nodes[-1].shape, memory_of(graph, 1).inference) == (None, None)
     assert all(node.macs is None for node in graph.nodes if node.params)
     assert verify_module(module, graph) == []
 
 
-def test_a_convolution_of_what_is_not_followed_costs_what_it_does() -> None:
-    """Blocks of 2 x 2 positions as channels, by a view and a permutation, which only a field is lost in."""
+def test_the_cost_of_a_convolution_is_known_after_an_unsupported_view() -> None:
+    """Blocks of 2 x 2 positions to channels, by a view and a permutation: only the receptive field is lost."""
     layers = nn.Sequential(nn.Unflatten(2, (4, 2)), nn.Unflatten(4, (4, 2)), Blocks(), nn.Conv2d(12, 5, 3, bias=False))
     node = graph_of(layers).nodes[-1]
     assert isinstance(node.reads, Unknown)
@@ -256,15 +257,15 @@ def test_tokens_and_attention() -> None:
     assert verify_module(module, graph) == []
 
 
-def test_channels_are_taken_to_be_mixed() -> None:
-    """The limit of one field per row: it holds for all channels together. The check finds where that is too much."""
+def test_channels_are_assumed_to_be_mixed() -> None:
+    """The receptive field of a row is the union over its channels; verification reports where that is too large."""
     module = Split()
     assert [str(each) for each in verify_module(module, graph_of(module))] == [
         f"relu: receptive field: unit 0 of axis {axis} sees 0-1 in the table, 0 in the network" for axis in (0, 1)
     ]
 
 
-def test_modes_and_hooks_are_left_as_they_were() -> None:
+def test_modes_and_hooks_are_restored() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout(), nn.BatchNorm2d(4))
     module[1].eval()
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}

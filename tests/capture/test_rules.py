@@ -1,4 +1,4 @@
-"""Graphs of modules, each against the module itself: NaN put into the input says what every unit of the output sees."""
+"""Graphs of modules against the modules themselves: a NaN probe of the receptive field of every output unit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ IMAGE, LINE, VOLUME = (4, 12, 10), (4, 13), (4, 6, 5, 7)
 
 
 class Calls(nn.Module):
-    """A module of nothing but a function."""
+    """A function as a module."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class SqueezeExcite(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """Attention over positions from a convolution, as in CBAM: one channel times all of them."""
+    """Attention over positions, as in CBAM: a map of one channel multiplies all channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class SpatialGate(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every position looks at every other."""
+    """Every position attends to every other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Attention(nn.Module):
 
 
 class Windows(nn.Module):
-    """Attention inside of windows of 4 x 5, or of a grid of as many positions far apart, as in Swin and MaxViT."""
+    """Attention in windows of 4 x 5, or in a grid of 4 x 5 distant positions, as in Swin and MaxViT."""
 
     def __init__(self, *, shift: int = 0, grid: bool = False) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Windows(nn.Module):
 
 
 def probe(module: nn.Module, shape: tuple[int, ...], axis: int) -> list[int]:
-    """For each unit along an axis of the output (C, positions ...) the input positions it sees, as a bit mask."""
+    """For each unit along an axis of the output (C, positions ...) a bit mask of the input positions it depends on."""
     images = torch.randn(shape[axis], *shape, generator=torch.Generator().manual_seed(1))
     for position, image in enumerate(images):
         image.select(axis, position).fill_(float("nan"))
@@ -108,7 +108,7 @@ def last_field(graph: Graph) -> ReceptiveFields:
 
 
 def check(module: nn.Module, shape: tuple[int, ...]) -> Graph:
-    """Shape, parameters and every unit's field of the last row."""
+    """Compare shape, parameters and the receptive field of every unit of the last row."""
     graph = graph_of_module(module, shape, "test")
     assert sum(node.params or 0 for node in graph.nodes) == sum(each.numel() for each in module.parameters())
     with torch.no_grad():
@@ -214,15 +214,15 @@ MIXING: dict[str, tuple[Any, tuple[int, ...]]] = {
 
 @pytest.mark.parametrize("name", [*SPATIAL, *MIXING])
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # torch's own, about a copy
-def test_every_unit_sees_what_the_graph_says(name: str) -> None:
+def test_receptive_fields_equal_the_probe(name: str) -> None:
     module, shape = {**SPATIAL, **MIXING}[name]
     check(module, shape)
 
 
 @pytest.mark.parametrize("name", [*SPATIAL, *MIXING])
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
-def test_macs_are_torchs(name: str) -> None:
-    """torch's own counter counts two operations for each multiplication in convolutions and matrix products."""
+def test_macs_equal_those_of_torch(name: str) -> None:
+    """torch counts two operations for each multiply-accumulate of convolutions and matrix products."""
     module, shape = {**SPATIAL, **MIXING}[name]
     graph = graph_of_module(module, shape, "test")
     with (

@@ -1,4 +1,4 @@
-"""Modules that look at numbers, write into memory, or return no tensor: known exactly, or not at all."""
+"""Modules that depend on numbers, write into memory, or return no tensor: exact results, or unknown."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Base(nn.Module):
 
 
 class ThroughAView(Base):
-    """Doubles two channels where they lie: every number still depends on what it did."""
+    """Doubles two channels in place: every number depends on the same pixels as before."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.first(images)
@@ -35,7 +35,7 @@ class ThroughAView(Base):
 
 
 class UnderAView(Base):
-    """The view was there before its memory went through ReLU."""
+    """A view that was created before its memory went through ReLU."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.first(images)
@@ -46,7 +46,7 @@ class UnderAView(Base):
 
 
 class Filled(Base):
-    """Memory that is made first, and filled with maps side by side: a concatenation."""
+    """A concatenation: memory is allocated and then filled with maps."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.first(images)
@@ -56,8 +56,8 @@ class Filled(Base):
         return F.max_pool2d(both, 2)
 
 
-class Lost(Base):
-    """Everything is written over, and what was there has no part in it any more."""
+class Replaced(Base):
+    """Everything is overwritten, so that the previous numbers have no influence."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.second(self.first(images))
@@ -66,7 +66,7 @@ class Lost(Base):
 
 
 class Rows(Base):
-    """Some rows are written over, others not."""
+    """Some rows are overwritten."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.first(images)
@@ -76,7 +76,7 @@ class Rows(Base):
 
 
 class Across(Base):
-    """Written into a transposed view: rows meet columns."""
+    """Writes into a transposed view: rows meet columns."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.first(images)
@@ -86,7 +86,7 @@ class Across(Base):
 
 
 class Blank(Base):
-    """A row is set to zero, which sees nothing then."""
+    """A row is set to zero and then depends on nothing."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.first(images)
@@ -96,7 +96,7 @@ class Blank(Base):
 
 
 class Outside(Base):
-    """Numbers go to numpy, and come back."""
+    """Numbers are exported to NumPy and come back."""
 
     def forward(self, images: Tensor) -> Tensor:
         out: Tensor = self.second(torch.from_numpy(self.first(images).detach().numpy()[:, :, ::-1].copy()))
@@ -104,7 +104,7 @@ class Outside(Base):
 
 
 class Branches(Base):
-    """Which way it goes depends on the image."""
+    """Control flow depends on the image."""
 
     def forward(self, images: Tensor) -> Tensor:
         maps: Tensor = self.first(images)
@@ -112,15 +112,15 @@ class Branches(Base):
 
 
 class Several(Base):
-    """Returns a dictionary of what it found on its way, and a word."""
+    """Returns a dictionary of intermediate results and a string."""
 
     def forward(self, images: Tensor) -> dict[str, object]:
         maps = self.first(images)
-        return {"maps": maps, "list": [self.second(maps)], "word": "done"}
+        return {"maps": maps, "list": [self.second(maps)], "text": "done"}
 
 
 class Recurrent(Base):
-    """Reads the columns of a map one after the other."""
+    """Reads the columns of a map as a sequence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,13 +155,13 @@ class Lazy(nn.Sequential):
 HERE = Path(__file__)
 
 
-def loaded(kind: type[nn.Module]) -> Graph:
-    """The graph as the command line makes it, which first makes the module without numbers."""
+def load(kind: type[nn.Module]) -> Graph:
+    """The graph as on the command line, where the module is first created without numbers."""
     return load_graph(f"{HERE}:{kind.__name__}", input_shape=IMAGE, kwargs={})
 
 
 def probe(module: nn.Module, axis: int) -> tuple[int, ...]:
-    """For each unit along an axis of the output the input positions that it sees, as a bit mask."""
+    """For each unit along an axis of the output a bit mask of the input positions it depends on."""
     size = IMAGE[1 + axis]
     images = torch.randn(size, *IMAGE, generator=torch.Generator().manual_seed(1))
     for position, image in enumerate(images):
@@ -171,8 +171,8 @@ def probe(module: nn.Module, axis: int) -> tuple[int, ...]:
     return tuple(sum(1 << p for p in range(size) if column[p]) for column in touched.T)
 
 
-@pytest.mark.parametrize("kind", [ThroughAView, Filled, Lost])
-def test_writing_into_memory_is_followed(kind: type[nn.Module]) -> None:
+@pytest.mark.parametrize("kind", [ThroughAView, Filled, Replaced])
+def test_writes_into_memory_are_tracked(kind: type[nn.Module]) -> None:
     module = kind()
     graph = graph_of_module(module, IMAGE, "test")
     field = receptive_fields(graph)[graph.nodes[-1].name]
@@ -181,8 +181,8 @@ def test_writing_into_memory_is_followed(kind: type[nn.Module]) -> None:
         assert field.axes[axis].masks == probe(module, axis)
 
 
-def test_a_view_of_memory_that_changed_number_by_number_is_what_it_was() -> None:
-    """Its axes are those of the image exchanged."""
+def test_an_elementwise_write_does_not_change_a_view() -> None:
+    """Its axes are those of the image, swapped."""
     module = UnderAView()
     graph = graph_of_module(module, IMAGE, "test")
     field = receptive_fields(graph)["second"]
@@ -193,15 +193,15 @@ def test_a_view_of_memory_that_changed_number_by_number_is_what_it_was() -> None
 
 
 @pytest.mark.parametrize("kind", [Rows, Across, Blank])
-def test_writing_over_some_positions_is_not_guessed(kind: type[nn.Module]) -> None:
+def test_overwriting_some_positions_is_unknown(kind: type[nn.Module]) -> None:
     graph = graph_of_module(kind(), IMAGE, "test")
     last = receptive_fields(graph)[graph.nodes[-1].name]
     assert isinstance(last, Unknown)
     assert "a part of it was overwritten" in last.reason
 
 
-def test_what_comes_back_from_outside_of_torch_is_not_known() -> None:
-    graph = loaded(Outside)
+def test_a_tensor_from_outside_of_torch_is_unknown() -> None:
+    graph = load(Outside)
     assert "was run on zeros" in graph.notes[0]
     assert [node.name for node in graph.nodes] == ["first", "outside", "second"]
     last = receptive_fields(graph)["second"]
@@ -209,15 +209,15 @@ def test_what_comes_back_from_outside_of_torch_is_not_known() -> None:
     assert "outside of torch" in last.reason
 
 
-def test_what_looks_at_numbers_runs_on_zeros_and_the_reason_is_said() -> None:
-    graph = loaded(Branches)
+def test_a_module_that_needs_numbers_runs_on_zeros() -> None:
+    graph = load(Branches)
     assert [node.name for node in graph.nodes if node.params] == ["first", "second"]
     assert "was run on zeros" in graph.notes[0]
     assert "RuntimeError" in graph.notes[0]
 
 
-def test_any_output_will_do() -> None:
-    graph = loaded(Several)
+def test_outputs_may_be_nested() -> None:
+    graph = load(Several)
     assert [(node.name, node.shape) for node in graph.nodes] == [("first", (4, 9, 7)), ("second", (4, 9, 7))]
 
 
@@ -229,29 +229,29 @@ def test_a_recurrent_layer_is_one_row() -> None:
     assert isinstance(row.reads, Unknown)
 
 
-def test_no_row_without_the_input() -> None:
-    graph = loaded(Constant)
+def test_no_rows_without_the_input() -> None:
+    graph = load(Constant)
     assert graph.nodes == ()
     assert graph.notes[0] == "no output depends on the input"
 
 
 @pytest.mark.parametrize(
-    ("kind", "says", "remedy"),
+    ("kind", "message", "remedy"),
     [
         (Two, "missing 1 required positional argument: 'others'", "takes one batch of images"),
         (Exits, "SystemExit: 3", "--input"),
         (Lazy, "has lazy layers", "run it on a batch"),
     ],
 )
-def test_what_cannot_be_run_says_so(kind: type[nn.Module], says: str, remedy: str) -> None:
+def test_modules_that_cannot_run_are_reported(kind: type[nn.Module], message: str, remedy: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        loaded(kind)
-    assert says in raised.value.message
+        load(kind)
+    assert message in raised.value.message
     assert remedy in str(raised.value.remedy)
 
 
 class Padded(Base):
-    """A convolution that is padded by the opposite border, and memory that is made on the way."""
+    """A convolution with circular padding, and memory allocated in forward."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,7 +263,7 @@ class Padded(Base):
         return F.relu(maps)
 
 
-@pytest.mark.parametrize("kind", [ThroughAView, Filled, Lost, Recurrent, Padded, Outside, Blank])
-def test_the_check_finds_the_same_operators(kind: type[nn.Module]) -> None:
+@pytest.mark.parametrize("kind", [ThroughAView, Filled, Replaced, Recurrent, Padded, Outside, Blank])
+def test_verification_sees_the_same_operators(kind: type[nn.Module]) -> None:
     module = kind()
     assert verify_module(module, graph_of_module(module, IMAGE, "test")) == []
