@@ -9,21 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from cnncli.capture.mode import evaluation_mode
 from cnncli.config.config import Config, read_config
 from cnncli.config.network import Network, Node
 from cnncli.data.batches import Batches, Normalization
-from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings, fit_image, original_of
+from cnncli.data.decode import decoder_warnings, original_of
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
+from cnncli.data.pixels import ImageLike, split_images, to_pixels
 from cnncli.data.splits import split_of
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.graph import graph_of
@@ -32,88 +30,16 @@ from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
-from cnncli.training.evaluate import Evaluation, confusion_counts, evaluate, evaluation_batch_size
+from cnncli.training.evaluate import Evaluation, evaluate, evaluation_batch_size
+from cnncli.training.predictions import Predictions, predict
 from cnncli.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
 
-Labels: TypeAlias = npt.NDArray[np.int64]
-Probabilities: TypeAlias = npt.NDArray[np.float64]
 Split: TypeAlias = Literal["train", "val", "test"]
-ImageLike: TypeAlias = "str | Path | Image.Image | npt.NDArray[Any]"
 
 _BRIGHTNESS_IMAGES = 1000
 """Test images from which the brightness of the data set is estimated."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Predictions:
-    """What a network predicts for labeled images.
-
-    Attributes:
-        labels: int64 (N,).
-        predicted: int64 (N,), the class of the largest logit.
-        probabilities: float64 (N, K), the softmax of the logits.
-    """
-
-    labels: Labels
-    predicted: Labels
-    probabilities: Probabilities
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def classes(self) -> int:
-        """K, the number of classes."""
-        return int(self.probabilities.shape[1])
-
-    @property
-    def confidence(self) -> Probabilities:
-        """float64 (N,), the probability of the predicted class."""
-        return self.probabilities[np.arange(len(self)), self.predicted]
-
-    @property
-    def correct(self) -> npt.NDArray[np.bool_]:
-        """bool (N,), whether the prediction is the label."""
-        return np.equal(self.labels, self.predicted)
-
-    @property
-    def accuracy(self) -> float:
-        """The fraction of correct predictions."""
-        return float(self.correct.mean())
-
-    @property
-    def confusion(self) -> Labels:
-        """int64 (K, K), `confusion[label, predicted]` is a number of images."""
-        counts = confusion_counts(torch.from_numpy(self.labels), torch.from_numpy(self.predicted), self.classes)
-        return counts.numpy()
-
-
-def predict(model: nn.Module, batches: Batches) -> Predictions:
-    """Run a model over every batch in eval mode, without gradients.
-
-    Args:
-        model: gives logits (N, K); its mode is restored.
-        batches: neither shuffled nor augmented; the predictions are in their order.
-    """
-    labels, logits = [], []
-    with evaluation_mode(model), torch.inference_mode():
-        for images, truth in batches.epoch(1):
-            labels.append(truth)
-            logits.append(model(images))  # (N, K)
-    return predictions_of(torch.cat(logits), torch.cat(labels))
-
-
-def predictions_of(logits: Tensor, labels: Tensor) -> Predictions:
-    """Predictions from logits (N, K) and labels int64 (N,), on any device."""
-    # In double precision on the CPU (MPS has none), so that the highest probabilities do not all round to 1.
-    exact = logits.detach().cpu().double()
-    return Predictions(
-        labels=labels.cpu().numpy(),
-        predicted=exact.argmax(dim=1).numpy(),
-        probabilities=exact.softmax(dim=1).numpy(),
-    )
 
 
 @dataclass(frozen=True)
@@ -209,7 +135,7 @@ class Run:
             DataError: the data set is unavailable.
         """
         channels, height, width = self.network.input_shape
-        pixels = [_to_pixels(image, channels=channels, size=(height, width)) for image in _split_images(images)]
+        pixels = [to_pixels(image, channels=channels, size=(height, width)) for image in split_images(images)]
         if not pixels:
             return []
         stacked = torch.from_numpy(np.stack(pixels))  # (N, C, H, W)
@@ -366,7 +292,7 @@ class Run:
     def _from_file(self, path: Path, *, invert: bool) -> tuple[Tensor, tuple[str, ...]]:
         """The picture (C, H, W) in a file, and notes on it."""
         channels, height, width = self.network.input_shape
-        pixels = _to_pixels(path, channels=channels, size=(height, width))
+        pixels = to_pixels(path, channels=channels, size=(height, width))
         with decoder_warnings():
             original = original_of(path)
         picture = torch.from_numpy(pixels.copy()).to(self.device)
@@ -389,47 +315,6 @@ class Run:
             flag = "without" if invert else "with"
             notes.append(f"{path}: {how}, but the images of the data set are {others}; try {flag} --invert")
         return picture, tuple(notes)
-
-
-def _split_images(images: "ImageLike | Sequence[ImageLike]") -> list[ImageLike]:
-    """The single images of an argument of `Run.predict`."""
-    if isinstance(images, np.ndarray):
-        several = images.ndim == 4 or (images.ndim == 3 and images.shape[2] not in (1, 3, 4))
-        return list(images) if several else [images]
-    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
-
-
-def _to_pixels(image: ImageLike, *, channels: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """An image as uint8 (C, H, W)."""
-    try:
-        with decoder_warnings():
-            if isinstance(image, str | Path):
-                return decode(Path(image), channels=channels, size=size)[0]
-            if isinstance(image, np.ndarray):
-                image = _from_array(image)
-            return fit_image(image, channels=channels, size=size)
-    except (UnreadableImageError, OSError) as error:
-        name = f"image {image}" if isinstance(image, str | Path) else "the image"
-        raise UsageError(
-            f"{name}: {error}", remedy="give an image file such as a PNG, or the number of a test image"
-        ) from None
-
-
-def _from_array(array: npt.NDArray[Any]) -> Image.Image:
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise UsageError(
-            f"an array of shape {array.shape} is no image", remedy="give (H, W), (H, W, C), (N, H, W) or (N, H, W, C)"
-        )
-    if np.issubdtype(array.dtype, np.floating) and array.min() >= 0 and array.max() <= 1:
-        array = np.rint(array * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise UsageError(
-            f"cannot tell black from white in an array of {array.dtype}",
-            remedy="give uint8, or floating point from 0 (black) to 1 (white)",
-        )
-    return Image.fromarray(array)
 
 
 def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) -> Run:

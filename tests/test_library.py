@@ -61,13 +61,10 @@ def test_importing_it_loads_nothing() -> None:
 
 def test_mypy_accepts_the_examples(tmp_path: Path) -> None:
     (tmp_path / "examples.py").write_text(EXAMPLES, encoding="utf-8")
-    pages = [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]
-    for page in pages:
-        blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    for page in [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]:
+        blocks = re.findall(r"^```python\n(?!>>>)(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
         if blocks:
-            (tmp_path / f"{page.stem.replace('.', '_').replace('-', '_')}.py").write_text(
-                "\n".join(blocks), encoding="utf-8"
-            )
+            (tmp_path / f"{page.stem}.py").write_text("\n".join(blocks), encoding="utf-8")
     files = sorted(map(str, tmp_path.iterdir()))
     assert {"README.py", "CONTRIBUTING.py", "examples.py"} <= {Path(file).name for file in files}
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", *files]

@@ -66,12 +66,12 @@ def process_group() -> Iterator["ProcessGroup"]:
     Raises:
         AlreadyReported: in all of them, with the exit code of that error.
     """
-    from cnncli.training.process_group import ALONE, TorchrunGroup
+    from cnncli.training.process_group import ALONE, ProcessGroup
 
     if not in_process_group():
         yield ALONE
         return
-    group = TorchrunGroup(_TIMEOUT)
+    group = ProcessGroup.of_torchrun(_TIMEOUT)
     # After an error a process does not close the group, which would wait for exchanges in progress, perhaps with a
     # process that has ended. The end of the process closes its connections, and the others notice.
     try:

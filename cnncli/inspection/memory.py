@@ -1,8 +1,8 @@
-"""Bytes that a network needs: for its weights, for training, and at the worst moment of one inference.
+"""The memory that a network needs, in bytes: for its weights, for training, and at the peak of one inference.
 
-Counted are the tensors that operations make; one in place makes none. Not counted are copies that torch makes inside an
+The tensors that operations allocate are counted; an operation in place allocates none. Not counted are copies inside an
 operation (as of the factors of a batched matrix product), the statistics that norms save (two numbers for each channel
-or position), and what an allocator rounds up. The mask of a dropout has a byte for each number, as on CUDA; on the CPU
+or position), and the rounding of the allocator. The mask of a dropout has one byte per number, as on CUDA; on the CPU
 torch uses four.
 """
 
@@ -15,16 +15,15 @@ from cnncli.layers.base import Part, Saved
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Bytes; None where a shape or a number of parameters is not known.
+    """Bytes; None where a shape or a number of parameters is unknown.
 
     Attributes:
         batch: images at once.
-        weights: parameters, and what is saved with them.
-        training: what autograd keeps of a batch for the backward pass: the input, outputs of layers, indices of pools.
-            None also where it is not known of an operation what its gradient needs.
-        inference: the most that is held at once without gradients, each output freed once nothing reads it any more,
-            and the indices of a max pool (8 bytes each) once it is done. A program that still has a name for a tensor
-            which is not read again holds more.
+        weights: parameters and buffers.
+        training: what autograd saves for the backward pass of a batch: the input, outputs of layers, indices of pools.
+            None also where it is unknown what the gradient of an operation needs.
+        inference: the peak without gradients. Each output is freed after its last use, and the indices of a max pool
+            (8 bytes each) right after it. A program that keeps a reference to a tensor for longer needs more.
     """
 
     batch: int
@@ -64,7 +63,7 @@ def _input_bytes(graph: Graph) -> int:
 
 
 def _parts(node: GraphNode) -> tuple[Part, ...]:
-    """The parts of a node; one of which nothing is known where it has none, though it makes a tensor."""
+    """The parts of a node. A node that lists none is a single one of which it is unknown what is saved."""
     if node.parts or node.view:
         return node.parts
     return (Part(node.type, None if node.shape is None else prod(node.shape), None, item_bytes=node.item_bytes),)
@@ -76,10 +75,10 @@ def _output_bytes(part: Part) -> int:
 
 
 def _saved_bytes(graph: Graph) -> int:
-    """Bytes that autograd keeps of one image."""
-    sizes = {"input": _input_bytes(graph)}  # of every tensor, by the part that made it
+    """Bytes that autograd saves for one image."""
+    sizes = {"input": _input_bytes(graph)}  # of every tensor, by the part that allocates it
     saved = {"input"}
-    memory = {"input": ["input"]}  # name of an output -> names of the tensors it lies in
+    memory = {"input": ["input"]}  # output -> the tensors that hold it
     besides = 0
     for node in graph.nodes:
         tensors = [tensor for name in node.inputs for tensor in memory[name]]
@@ -100,7 +99,7 @@ def _saved_bytes(graph: Graph) -> int:
 
 
 def _peak_bytes(graph: Graph) -> int:
-    """The most bytes held at once for one image: the input, what is still to be read, and what is being made."""
+    """The peak for one image: the input, the outputs that are still to be read, and the output being computed."""
     memory = {"input": "input"}
     for node in graph.nodes:
         memory[node.name] = memory[node.inputs[0]] if node.view and node.inputs else node.name
@@ -109,7 +108,7 @@ def _peak_bytes(graph: Graph) -> int:
     peak = live["input"]
     for i, node in enumerate(graph.nodes):
         if not node.view:
-            # While a norm or an activation on the layer works, what it reads is there beside what it makes.
+            # While a norm or an activation of the layer runs, its input and its output both exist.
             held, before, made = sum(live.values()), 0, 0
             for part in _parts(node):
                 if part.aside:

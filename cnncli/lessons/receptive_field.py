@@ -110,7 +110,6 @@ def shape_of(row: Row) -> Shape:
 
 
 def _receptive_field_of(row: Row) -> ReceptiveField:
-    assert row.receptive_field is not None, "known for every layer of a config"
     return row.receptive_field
 
 

@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import astuple, dataclass
 from inspect import signature
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import HashStore, Store  # torch.distributed does not declare them to type checkers
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -46,15 +47,48 @@ class Failure:
 
 
 class ProcessGroup:
-    """One process that trains alone: there is nobody to exchange anything with.
+    """The processes that train together; without arguments, this process alone.
+
+    They share a store from the start, and exchange tensors once they are connected.
+
+    Args:
+        store: shared by all processes.
+        shard: the part of every batch that this process gets.
+        timeout: seconds a process is given to print an error, or to leave, while others wait for it.
 
     Attributes:
-        shard: the part of every batch that this process gets.
+        shard: as given.
         launcher: the command that starts the program in as many processes.
     """
 
-    shard: Shard = WHOLE
-    launcher: tuple[str, ...] = ("cnncli",)
+    def __init__(self, store: Store | None = None, shard: Shard = WHOLE, *, timeout: float = 0.0) -> None:
+        self._store = store or HashStore()  # a store within this process
+        self.shard = shard
+        self._timeout = timeout
+        self._machine = os.environ.get("GROUP_RANK", "0")
+        self._local_rank = int(os.environ["LOCAL_RANK"]) if self.size > 1 else 0
+        local_size = os.environ.get("LOCAL_WORLD_SIZE", str(self.size))
+        options = ("--standalone", "--nproc-per-node", local_size) if local_size == str(self.size) else ("...",)
+        self.launcher = ("torchrun", *options, "-m", "cnncli") if self.size > 1 else ("cnncli",)
+        self._stop_requests: list[StopRequest] = []
+
+    @classmethod
+    def of_torchrun(cls, timeout: float) -> Self:
+        """The processes that one `torchrun`, or one on each of several machines, has started.
+
+        Raises:
+            DeviceError: the processes cannot meet at the address and port in the environment.
+        """
+        try:
+            store, rank, size = next(rendezvous("env://"))
+        except (dist.DistError, ValueError) as error:
+            address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+            raise DeviceError(
+                f"the processes cannot meet at {address}: {next(iter(str(error).splitlines()), '')}",
+                remedy="on every machine, give torchrun an address of the first machine that all can reach, and a "
+                "free port on it: --master-addr and --master-port",
+            ) from error
+        return cls(store, Shard(rank, size), timeout=timeout)
 
     @property
     def size(self) -> int:
@@ -67,134 +101,14 @@ class ProcessGroup:
         return self.shard.rank == 0
 
     def connect(self, device: torch.device) -> torch.device:
-        """Connect the processes; returns the device of this one, which has the type of `device`."""
-        return device
-
-    def local_main_first(self) -> AbstractContextManager[None]:
-        """On each machine, one process runs the body before the others do."""
-        return nullcontext()
-
-    def check_same(self, what: str, content: str) -> None:
-        """Raise UsageError in every process whose `content` is not that of process 0."""
-
-    def broadcast(self, state: State | None) -> State:
-        """The state given by process 0; the other processes pass None."""
-        assert state is not None
-        return state
-
-    def replicate(self, model: nn.Module) -> nn.Module:
-        """The model, with gradients that are means over all processes after each backward pass."""
-        return model
-
-    def loss_weight(self, images: int) -> float | None:
-        """Factor of the summed loss of a shard of a batch of `images`; None where the loss is a plain mean."""
-        return None
-
-    def sync_batch(self, images: int) -> AbstractContextManager[object]:
-        """Inside, batch norm and dropout treat the shard as a part of a batch of `images`."""
-        return nullcontext()
-
-    def reduce(self, loss: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean of the losses and the sum of the correct predictions over all processes."""
-        return loss, correct
-
-    def all_reduce(self, numbers: Tensor) -> Tensor:
-        """The sum over all processes."""
-        return numbers
-
-    def stop_request(self, stop: Callable[[], bool]) -> "StopRequest":
-        """A decision to stop that all processes make after the same step, as soon as `stop` is true in one of them."""
-        return StopRequest(stop)
-
-    def peer_errors_explained(self) -> AbstractContextManager[None]:
-        """Turn the RuntimeError that follows the end of another process into a DeviceError that names its cause."""
-        return nullcontext()
-
-
-ALONE = ProcessGroup()
-
-
-class StopRequest:
-    """Whether to stop.
-
-    Args:
-        stop: whether this process should stop.
-
-    Attributes:
-        granted: the answer of the last call.
-    """
-
-    def __init__(self, stop: Callable[[], bool]) -> None:
-        self._stop = stop
-        self.granted = False
-
-    def __call__(self) -> bool:
-        """Decide; all processes call this once after every step."""
-        self.granted = self._stop()
-        return self.granted
-
-
-class _SharedStopRequest(StopRequest):
-    """Exchanges the answers while the next step is computed, so that nothing waits; they count one step later."""
-
-    def __init__(self, stop: Callable[[], bool]) -> None:
-        super().__init__(stop)
-        self._votes = torch.zeros(1)
-        self._pending: dist.Work | None = None
-
-    def __call__(self) -> bool:
-        self.wait()
-        self.granted = self.granted or bool(self._votes)
-        if not self.granted:
-            self._votes = torch.tensor([float(self._stop())])
-            self._pending = dist.all_reduce(self._votes, async_op=True)
-        return self.granted
-
-    def wait(self) -> None:
-        """Wait for the exchange in progress."""
-        if self._pending is not None:
-            self._pending.wait()
-            self._pending = None
-
-
-class TorchrunGroup(ProcessGroup):
-    """The processes that one `torchrun`, or one on each of several machines, has started.
-
-    They share a store from the start, and exchange tensors once they are connected.
-
-    Args:
-        timeout: seconds a process is given to print an error, or to leave, while others wait for it.
-
-    Raises:
-        DeviceError: the processes cannot meet at the address and port in the environment.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        try:
-            self._store, rank, size = next(rendezvous("env://"))
-        except (dist.DistError, ValueError) as error:
-            address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
-            raise DeviceError(
-                f"the processes cannot meet at {address}: {next(iter(str(error).splitlines()), '')}",
-                remedy="on every machine, give torchrun an address of the first machine that all can reach, and a "
-                "free port on it: --master-addr and --master-port",
-            ) from error
-        self.shard = Shard(rank, size)
-        self._machine = os.environ.get("GROUP_RANK", "0")
-        self._local_rank = int(os.environ["LOCAL_RANK"])
-        local_size = os.environ.get("LOCAL_WORLD_SIZE", str(size))
-        options = ("--standalone", "--nproc-per-node", local_size) if local_size == str(size) else ("...",)
-        self.launcher = ("torchrun", *options, "-m", "cnncli")
-        self._stop_requests: list[_SharedStopRequest] = []
-
-    def connect(self, device: torch.device) -> torch.device:
-        """See `ProcessGroup`.
+        """Connect the processes; returns the device of this one, which has the type of `device`.
 
         Raises:
             DeviceError: the machine has fewer GPUs than processes, or its GPU cannot be used by several processes.
             UsageError: process 0 has a device of another type.
         """
+        if self.size == 1:
+            return device
         if device.type == "mps":
             raise DeviceError("several processes cannot train on mps", remedy="use --device cpu")
         if device.type == "cuda":
@@ -231,7 +145,7 @@ class TorchrunGroup(ProcessGroup):
 
     @contextmanager
     def local_main_first(self) -> Iterator[None]:
-        """See `ProcessGroup`."""
+        """On each machine, one process runs the body before the others do."""
         key = f"{_LOADED}/{self._machine}"
         if self._local_rank:
             self._wait_for(key)
@@ -240,7 +154,7 @@ class TorchrunGroup(ProcessGroup):
             self._store.set(key, "")
 
     def check_same(self, what: str, content: str) -> None:
-        """See `ProcessGroup`."""
+        """Raise UsageError in every process whose `content` is not that of process 0."""
         key = f"{_SAME}/{what}"
         if self.is_first:
             self._store.set(key, content)
@@ -254,15 +168,18 @@ class TorchrunGroup(ProcessGroup):
             )
 
     def broadcast(self, state: State | None) -> State:
-        """See `ProcessGroup`."""
-        with self.peer_errors_explained():
-            objects = [state]
-            dist.broadcast_object_list(objects, src=0)
+        """The state given by process 0; the other processes pass None."""
+        objects = [state]
+        if self.size > 1:
+            with self.peer_errors_explained():
+                dist.broadcast_object_list(objects, src=0)
         assert objects[0] is not None
         return objects[0]
 
     def replicate(self, model: nn.Module) -> nn.Module:
-        """See `ProcessGroup`."""
+        """The model, with gradients that are means over all processes after each backward pass."""
+        if self.size == 1:
+            return model
         # Buffers need no exchange: running statistics are equal in all processes. torch 2.14 renames the argument.
         known = signature(DistributedDataParallel).parameters
         buffers: Any = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
@@ -270,36 +187,42 @@ class TorchrunGroup(ProcessGroup):
             return DistributedDataParallel(model, gradient_as_bucket_view=True, **buffers)
 
     def loss_weight(self, images: int) -> float | None:
-        """See `ProcessGroup`: gradients are averaged over processes, which may have different numbers of images."""
-        return self.size / images
+        """Factor of the summed loss of a shard of a batch of `images`; None where the loss is a plain mean.
+
+        Gradients are averaged over processes, which may have different numbers of images.
+        """
+        return None if self.size == 1 else self.size / images
 
     def sync_batch(self, images: int) -> AbstractContextManager[object]:
-        """See `ProcessGroup`."""
-        return SyncBatch(self.shard, images)
+        """Inside, batch norm and dropout treat the shard as a part of a batch of `images`."""
+        return nullcontext() if self.size == 1 else SyncBatch(self.shard, images)
 
     def reduce(self, loss: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-        """See `ProcessGroup`."""
+        """The mean of the losses and the sum of the correct predictions over all processes."""
+        if self.size == 1:
+            return loss, correct
         sums = self.all_reduce(torch.stack((loss / self.size, correct.to(loss.dtype))))
         return sums[0], sums[1].to(correct.dtype)
 
     def all_reduce(self, numbers: Tensor) -> Tensor:
-        """See `ProcessGroup`."""
-        numbers = numbers.clone()
-        dist.all_reduce(numbers)
+        """The sum over all processes."""
+        if self.size > 1:
+            numbers = numbers.clone()
+            dist.all_reduce(numbers)
         return numbers
 
-    def stop_request(self, stop: Callable[[], bool]) -> StopRequest:
-        """See `ProcessGroup`."""
-        self._stop_requests.append(_SharedStopRequest(stop))
+    def stop_request(self, stop: Callable[[], bool]) -> "StopRequest":
+        """A decision to stop that all processes make after the same step, once `stop` is true in one of them."""
+        self._stop_requests.append(StopRequest(stop, single=self.size == 1))
         return self._stop_requests[-1]
 
     @contextmanager
     def peer_errors_explained(self) -> Iterator[None]:
-        """See `ProcessGroup`."""
+        """Turn the RuntimeError that follows the end of another process into a DeviceError that names its cause."""
         try:
             yield
         except RuntimeError as error:
-            if is_out_of_memory(error):
+            if self.size == 1 or is_out_of_memory(error):
                 raise
             failure = self._failure()
             if failure is None and not isinstance(error, dist.DistError) and "gloo" not in str(error):
@@ -340,6 +263,49 @@ class TorchrunGroup(ProcessGroup):
                 if (failure := self._failure()) is not None:
                     raise _peer_ended(failure)
                 time.sleep(_POLL)
+
+
+class StopRequest:
+    """Whether to stop, decided by all processes of a group together.
+
+    Several processes exchange their answers while the next step is computed, so that nothing waits; an answer then
+    counts one step later.
+
+    Args:
+        stop: whether this process should stop.
+        single: whether there is only this process.
+
+    Attributes:
+        granted: the answer of the last call.
+    """
+
+    def __init__(self, stop: Callable[[], bool], *, single: bool) -> None:
+        self._stop = stop
+        self._single = single
+        self._votes = torch.zeros(1)
+        self._pending: dist.Work | None = None
+        self.granted = False
+
+    def __call__(self) -> bool:
+        """Decide; all processes call this once after every step."""
+        if self._single:
+            self.granted = self._stop()
+            return self.granted
+        self.wait()
+        self.granted = self.granted or bool(self._votes)
+        if not self.granted:
+            self._votes = torch.tensor([float(self._stop())])
+            self._pending = dist.all_reduce(self._votes, async_op=True)
+        return self.granted
+
+    def wait(self) -> None:
+        """Wait for the exchange in progress."""
+        if self._pending is not None:
+            self._pending.wait()
+            self._pending = None
+
+
+ALONE = ProcessGroup()
 
 
 def _parse(record: bytes) -> Failure:

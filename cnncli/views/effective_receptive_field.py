@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -107,18 +107,6 @@ class CenterUnit:
     columns: Interval
     trained: EffectiveField
     untrained: EffectiveField
-
-    def as_json(self) -> dict[str, Any]:
-        """The numbers, with percentages as strings: `{"trained": {"20": 3, ...}, ...}`."""
-        return {
-            "layer": self.layer,
-            "unit": list(self.unit),
-            "images": self.images,
-            "rows": list(self.rows),
-            "columns": list(self.columns),
-            "trained": {str(share): side for share, side in self.trained.sides.items()},
-            "untrained": {str(share): side for share, side in self.untrained.sides.items()},
-        }
 
 
 def measure(run: Run, layer: str | None, *, images: int) -> CenterUnit:

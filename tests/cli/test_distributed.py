@@ -78,9 +78,9 @@ how = sys.argv.pop(1)
 import torch
 import cnncli.experiment.setup, cnncli.training.device
 from cnncli.cli.app import main
-from cnncli.training.process_group import TorchrunGroup
+from cnncli.training.process_group import ProcessGroup
 from cnncli.training.step import Step
-take, close = Step.take, TorchrunGroup.close
+take, close = Step.take, ProcessGroup.close
 def fail(self, *batch):
     if self.training.step == 9:
         if how == "memory":
@@ -96,7 +96,7 @@ if os.environ["RANK"] == "1":
     elif how == "precision":
         cnncli.experiment.setup.use_bf16 = lambda *asked: True
     elif how == "late":
-        TorchrunGroup.close = late
+        ProcessGroup.close = late
     else:
         Step.take = fail
 main()
@@ -109,7 +109,7 @@ def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
     with ExitStack() as started:
 
         def start(*arguments: object, program: tuple[str, ...] = ("-m", "cnncli")) -> subprocess.Popen[str]:
-            launcher = [sys.executable, "-m", "torch.distributed.run", "--standsingle", "--nproc-per-node", "2"]
+            launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
             command = [*launcher, *program, *map(str, arguments)]
             pipe = subprocess.PIPE
             process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -233,7 +233,7 @@ def test_an_interrupted_run_is_resumed(
 
     (command,) = re.findall(r"^resume with: (.*)$", err, re.MULTILINE)
     arguments = shlex.split(command)
-    assert arguments[:7] == ["torchrun", "--standsingle", "--nproc-per-node", "2", "-m", "cnncli", "train"]
+    assert arguments[:7] == ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "cnncli", "train"]
     assert arguments[7:9] == ["--resume", str(run.path)]
     if number == signal.SIGINT:
         process = torchrun(*arguments[6:])
@@ -342,7 +342,7 @@ def test_process_0_leaves_last_if_it_holds_the_store(config: Path, two_machines:
     compiled = ("--set", "train.compile=true")
     codes, err = two_machines("broken.py", "late", "train", config, *FLAGS, *compiled, "--dry-run", own_store=True)
     assert codes == [0, 0], err
-    assert err.count("train.compile is left out where several processes train together") == 1
+    assert err.count("train.compile has no effect with several processes") == 1
 
 
 def test_a_port_in_use(config: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,7 +362,7 @@ def test_a_port_in_use(config: Path, run_cnncli: Cnncli, monkeypatch: pytest.Mon
 def test_a_single_process_needs_no_group(
     exit_code_of: ExitCodeOf, monkeypatch: pytest.MonkeyPatch, config: Path, folder: Path
 ) -> None:
-    monkeypatch.setattr(process_group, "TorchrunGroup", None)  # using it fails
+    monkeypatch.setattr(process_group.ProcessGroup, "of_torchrun", None)  # calling it fails
     assert not in_process_group()
     assert exit_code_of("train", config, *FLAGS, "--quiet", "--set", "train.epochs=1") == 0
     monkeypatch.setattr(os, "environ", {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost"})

@@ -14,7 +14,7 @@ from cnncli.cli.app import COMMANDS, LazyCommand, app
 LISTED = {name: summary for panel in COMMANDS.values() for name, summary in panel.items()}
 
 # Modules that are not commands.
-SHARED = {"options", "shapes", "effective", "verify"}
+SHARED = {"options"}
 
 
 def test_every_command_is_listed() -> None:

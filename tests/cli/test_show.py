@@ -393,7 +393,8 @@ def test_count(run: Path, run_cnncli: Cnncli) -> None:
 
 
 def test_nothing_wrong_is_said(run: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cnncli.run import Predictions, Run
+    from cnncli.run import Run
+    from cnncli.training.predictions import Predictions
 
     def all_right(run: Run) -> Predictions:
         labels = run.test.labels.numpy()

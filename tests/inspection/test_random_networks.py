@@ -188,6 +188,8 @@ def test_graphs(layers: list[str], spatial: tuple[int, int]) -> None:
         "{branch: {merge: add, paths: [[{adaptive_avg_pool: 3}], [{adaptive_max_pool: 3}]]}}",
         "{max_pool: 2}, {upsample: 2}, {conv: {out_channels: 3, kernel_size: 3}}",
         "{adaptive_avg_pool: 4}, {conv: {out_channels: 3, kernel_size: 2, padding: 1}}",
+        "{pixel_unshuffle: 2}, {conv: {out_channels: 8, kernel_size: 3}}, {pixel_shuffle: 2}, "
+        "{conv: {out_channels: 3, kernel_size: 3, stride: 2}}",
         "{conv_transpose: {out_channels: 3, kernel_size: 3, stride: 2}}, "
         "{conv: {out_channels: 3, kernel_size: 3, stride: 2}}",
     ],

@@ -1,4 +1,4 @@
-"""Single predictions, against numbers worked by hand and against the evaluation that a training ends with."""
+"""Predictions, against numbers worked out by hand and against the evaluation of a training."""
 
 from math import exp
 
@@ -9,8 +9,8 @@ from torch import nn
 
 from cnncli.data.batches import Batches, Normalization
 from cnncli.data.images import ImageSet
-from cnncli.run import predict, predictions_of
 from cnncli.training.evaluate import evaluate
+from cnncli.training.predictions import predict, predictions_of
 
 LOGITS = torch.tensor([[2.0, 0, 0], [0, 2.0, 0], [0, 2.0, 0], [0, 0, 2.0], [0, 0, 0]])
 LABELS = torch.tensor([0, 0, 1, 1, 0])  # right, wrong, right, wrong, right (the first of equals)
@@ -45,17 +45,17 @@ def batches() -> Batches:
 
 
 def test_numbers_worked_by_hand() -> None:
-    found = predictions_of(LOGITS, LABELS)
-    assert found.predicted.tolist() == [0, 1, 1, 2, 0]
-    assert found.correct.tolist() == [True, False, True, False, True]
-    assert found.accuracy == 3 / 5
+    predictions = predictions_of(LOGITS, LABELS)
+    assert predictions.predicted.tolist() == [0, 1, 1, 2, 0]
+    assert predictions.correct.tolist() == [True, False, True, False, True]
+    assert predictions.accuracy == 3 / 5
     sure = exp(2) / (exp(2) + 2)
-    assert found.confidence.tolist() == pytest.approx([sure, sure, sure, sure, 1 / 3])
-    assert found.probabilities.sum(axis=1) == pytest.approx(1)
-    assert found.confusion.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
+    assert predictions.confidence.tolist() == pytest.approx([sure, sure, sure, sure, 1 / 3])
+    assert predictions.probabilities.sum(axis=1) == pytest.approx(1)
+    assert predictions.confusion.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
 
 
-def test_two_very_sure_predictions_of_can_be_told_apart() -> None:
+def test_very_confident_predictions_can_be_told_apart() -> None:
     """In single precision both would be 1."""
     surer, sure = predictions_of(torch.tensor([[25.0, 0], [20.0, 0]]), torch.tensor([0, 0])).confidence
     assert sure < surer < 1
@@ -64,15 +64,15 @@ def test_two_very_sure_predictions_of_can_be_told_apart() -> None:
 def test_the_order_and_the_numbers_are_those_of_the_batches(batches: Batches) -> None:
     torch.manual_seed(0)
     model = Noisy()
-    found = predict(model, batches)
+    predictions = predict(model, batches)
     images = torch.cat([images for images, _ in batches.epoch(1)])
     with torch.no_grad():
         expected = model.eval()(images).softmax(1)
-    assert found.labels.tolist() == [each % 3 for each in range(50)]
-    assert np.allclose(found.probabilities, expected.numpy(), atol=1e-6)
+    assert predictions.labels.tolist() == [each % 3 for each in range(50)]
+    assert np.allclose(predictions.probabilities, expected.numpy(), atol=1e-6)
     summed = evaluate(model, batches, 3)
-    assert found.accuracy == summed.accuracy
-    assert tuple(map(tuple, found.confusion.tolist())) == summed.confusion
+    assert predictions.accuracy == summed.accuracy
+    assert tuple(map(tuple, predictions.confusion.tolist())) == summed.confusion
 
 
 @pytest.mark.parametrize("training", [True, False])
