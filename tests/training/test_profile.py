@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from cnncli.data.batches import Batches
 from cnncli.errors import DiskError
-from cnncli.training.evaluate import Batches
 from cnncli.training.loop import fit
 from cnncli.training.profile import TRACED_STEPS, Profile
 from cnncli.training.state import Training

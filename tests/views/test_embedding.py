@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cnncli.config.config import read_config
-from cnncli.data.batches import Batches, Normalization
+from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import ImageSet
 from cnncli.drawing.canvas import INK, Box
 from cnncli.drawing.layout import HEIGHT, WIDTH
@@ -205,7 +205,7 @@ def test_features_are_what_the_layer_gives(tmp_path: Path) -> None:
     model = CnnModule(read_config("quickstart", data_dir=tmp_path).network).train()
     size = model.network.input_shape
     images = torch.randint(256, (5, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    batches = Batches(
+    batches = ImageBatches(
         ImageSet(images=images, labels=torch.zeros(5, dtype=torch.int64)),
         batch_size=2,
         normalization=Normalization.none(1),
