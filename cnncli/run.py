@@ -98,7 +98,7 @@ class RunData:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """A trained network. Everything but the model needs the data set, which is loaded when it is first used.
+    """A trained network. Its images are loaded from the data set on first use.
 
     Attributes:
         path: the run's directory.
