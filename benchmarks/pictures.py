@@ -43,7 +43,7 @@ def run(settings: Settings) -> list[Comparison]:
 
 
 def _training(settings: Settings, folder: Path, *assignments: str, inside: list[float] | None = None) -> Contender:
-    """Seconds from the first page of a run to its results; `inside` gets those that pass in the TensorBoard log."""
+    """Seconds from the start of a run to its results; those in the TensorBoard log are appended to `inside`."""
     quick = ("train.epochs=1",) if settings.quick else ()
 
     def training(_: int) -> Numbers:
@@ -70,7 +70,7 @@ def _training(settings: Settings, folder: Path, *assignments: str, inside: list[
 
 @contextmanager
 def _clocked() -> Iterator[list[float]]:
-    """While it lasts, the seconds spent in the log's methods are added up in the one number of the list."""
+    """Sum the seconds spent in the methods of the log, as the only item of the list."""
     spent = [0.0]
     plain = {name: getattr(TensorBoardLog, name) for name in WRITES}
     depth = [0]

@@ -133,7 +133,7 @@ def train(
 
     Args:
         config: a config, its path, or the name of a bundled config.
-        out: the folder in which the run directory is made, `<out>/<name>-<YYYYmmdd-HHMMSS>`.
+        out: the folder for the run directory, `<out>/<name>-<YYYYmmdd-HHMMSS>`.
         data_dir: the directory of data sets and downloads; by default `$CNNCLI_DATA`, else `data`.
         device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
         overrides: other fields of the config: `{"data.size": 16}`.

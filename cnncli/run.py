@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cnncli.config.config import Config, read_config
 from cnncli.config.network import Network, Node
-from cnncli.data.batches import Batches, Normalization
+from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.decode import decoder_warnings, original_of
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
@@ -98,7 +98,7 @@ class RunData:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
-    """A trained network. Everything but the model needs the data set, which is loaded when it is first used.
+    """A trained network. Its images are loaded from the data set on first use.
 
     Attributes:
         path: the run's directory.
@@ -243,7 +243,7 @@ class Run:
 
     def batches(
         self, images: ImageSet | None = None, *, indices: Tensor | None = None, batch_size: int | None = None
-    ) -> Batches:
+    ) -> ImageBatches:
         """Images as inputs of the network, in order.
 
         Args:
@@ -251,7 +251,7 @@ class Run:
             indices: of the images to use; all by default.
             batch_size: by default the fastest for the network.
         """
-        return Batches(
+        return ImageBatches(
             self.test if images is None else images,
             batch_size=batch_size or evaluation_batch_size(self.network, self.device),
             normalization=self.data.normalization,

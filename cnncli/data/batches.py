@@ -9,6 +9,7 @@ N: images, C: channels, H, W: height and width.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -85,7 +86,26 @@ class Shard:
 WHOLE = Shard()
 
 
-class Batches:
+class Batches(Protocol):
+    """Batches that depend only on the number of the epoch and the step within it.
+
+    So a resumed run sees the batches of a run that was never interrupted.
+    """
+
+    def __len__(self) -> int:
+        """Steps per epoch."""
+        ...
+
+    def images_in(self, step: int) -> int:
+        """Images in the whole batch of a step, from 0."""
+        ...
+
+    def epoch(self, number: int, start_step: int = 0, shard: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch from a step on: images float32 (N, C, H, W), labels int64 (N,)."""
+        ...
+
+
+class ImageBatches:
     """The batches of an image set.
 
     Args:

@@ -19,7 +19,7 @@ from cnncli.config.document import Problem, Route, descend
 from cnncli.config.network import Network
 from cnncli.config.train import TrainSpec
 from cnncli.data.augment import Augmentation
-from cnncli.data.batches import Batches, Normalization
+from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.splits import split_of
@@ -86,11 +86,11 @@ class Experiment:
     device: torch.device
     bf16: bool
     training: Training
-    train: Batches
-    train_unchanged: Batches
-    validation: Batches | None
-    test: Batches
-    held_out: Batches
+    train: ImageBatches
+    train_unchanged: ImageBatches
+    validation: ImageBatches | None
+    test: ImageBatches
+    held_out: ImageBatches
     probes: Probes
     normalization: Normalization
     data_files: dict[str, str]
@@ -127,7 +127,7 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
         normalize = config.data.normalize
         normalization = Normalization.of(images, kept) if normalize else Normalization.none(images.images.shape[1])
         batches = partial(
-            Batches, normalization=normalization, channels_last=channels_last, seed=spec.seed, device=device
+            ImageBatches, normalization=normalization, channels_last=channels_last, seed=spec.seed, device=device
         )
         unshuffled = partial(batches, batch_size=evaluation_batch_size(config.network, device), shuffle=False)
         train = batches(
@@ -228,7 +228,7 @@ def _training(
     )
 
 
-def _probes(test: ImageSet, config: Config, batches: Callable[[ImageSet], Batches]) -> Probes:
+def _probes(test: ImageSet, config: Config, batches: Callable[[ImageSet], ImageBatches]) -> Probes:
     """The first test image of each of the first classes, and the test images chosen by number."""
     spec, labels = config.log.probes, test.labels.tolist()
     _check_numbers(config, len(labels))

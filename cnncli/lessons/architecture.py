@@ -31,26 +31,22 @@ class Architecture(NetworkTopic):
     name = "architecture"
 
     def page(self) -> Page:
-        """See `Topic`."""
         config, table = self.read()
         return Page(
             f"Architecture: how {config.name} is built",
-            (
-                Paragraph(
-                    "Most networks have the same overall shape: toward the end, feature maps get smaller, and there "
-                    "are more of them. Early layers detect simple patterns, such as edges, at many positions. Late "
-                    "layers detect many complex patterns, such as a wheel, an eye or the loop of a six, at few "
-                    "positions."
-                ),
-                Heading("Feature maps shrink, channels grow"),
-                _shapes(table),
-                Heading("Where activations, parameters and MACs are"),
-                _table(table),
-                *_summary(table),
-                Heading("Why that is affordable"),
-                *_macs(config.network),
-                TryNext(("explain architecture resnet-mnist", "explain 1x1", f"inspect {self.config}")),
+            Paragraph(
+                "Most networks have the same overall shape: toward the end, feature maps get smaller, and there are "
+                "more of them. Early layers detect simple patterns, such as edges, at many positions. Late layers "
+                "detect many complex patterns, such as a wheel, an eye or the loop of a six, at few positions."
             ),
+            Heading("Feature maps shrink, channels grow"),
+            _shapes(table),
+            Heading("Where activations, parameters and MACs are"),
+            _table(table),
+            *_summary(table),
+            Heading("Why that is affordable"),
+            *_macs(config.network),
+            TryNext("explain architecture resnet-mnist", "explain 1x1", f"inspect {self.config}"),
         )
 
 
@@ -122,7 +118,7 @@ def _macs(network: Network) -> list[Block]:
                 f"{format_size(node.shape[1:])} positions x {kernels.count} kernels x depth {kernels.depth} x "
                 f"{format_size((kernels.height, kernels.width))} = {node.description.macs:,} MACs"
             )
-            steps.append(Step(node.name, (formula,)))
+            steps.append(Step(node.name, formula))
     return [
         Paragraph(
             "Half the height and half the width leave a quarter of the positions. If the numbers of input and output "

@@ -29,7 +29,6 @@ class Backward(OperationTopic):
     name = "backward"
 
     def page(self) -> Page:
-        """See `Topic`."""
         from cnncli.lessons.reference import corr2d_backward
 
         x, k, window = self.read()
@@ -38,35 +37,32 @@ class Backward(OperationTopic):
         gradients = corr2d_backward(x, k, upstream, **window.settings)
         return Page(
             "Backward: the gradient of a convolution is a convolution",
-            (
-                Paragraph("The forward pass is a cross-correlation:"),
-                equation(x, k, result, window),
-                Paragraph(
-                    "To learn, a network needs the gradient of the loss L with respect to every weight. "
-                    "Backpropagation hands the layer the gradient G with respect to each of its outputs. As an "
-                    "example, take a loss that weights the outputs by 1, 2, 3, ...:"
-                ),
-                Formula(_loss(upstream)),
-                Figures((matrix(upstream, "G = dL/dY"),)),
-                Heading("For the kernel: the input cross-correlated with G"),
-                Paragraph(
-                    "Each weight contributes to every output: it is multiplied by the number below it. So its gradient "
-                    "is the sum of these numbers, weighted by G. In other words, G now slides over the input like a "
-                    "kernel."
-                ),
-                Formula(f"dL/dK[a, b] = sum over i, j of {input_index(window)} x G[i, j]"),
-                *_for_kernel(x, upstream, gradients.kernel, window),
-                Heading("For the input: G convolved with the kernel"),
-                Paragraph(
-                    "Each input number is multiplied by one weight after the other as the window passes, the last "
-                    "weight first. So the flipped kernel slides over G, which is padded with zeros so that every input "
-                    "number gets its gradient. This is a convolution in the mathematical sense."
-                ),
-                *_for_input(k, upstream, gradients.x, window),
-                Heading("Comparison with autograd"),
-                *_autograd(x, k, upstream, window, (gradients.kernel, gradients.x)),
-                TryNext(("explain backward --stride 2 --padding 1", "explain learn-kernel", "explain convolution")),
+            Paragraph("The forward pass is a cross-correlation:"),
+            equation(x, k, result, window),
+            Paragraph(
+                "To learn, a network needs the gradient of the loss L with respect to every weight. Backpropagation "
+                "hands the layer the gradient G with respect to each of its outputs. As an example, take a loss that "
+                "weights the outputs by 1, 2, 3, ...:"
             ),
+            Formula(_loss(upstream)),
+            Figures(matrix(upstream, "G = dL/dY")),
+            Heading("For the kernel: the input cross-correlated with G"),
+            Paragraph(
+                "Each weight contributes to every output: it is multiplied by the number below it. So its gradient is "
+                "the sum of these numbers, weighted by G. In other words, G now slides over the input like a kernel."
+            ),
+            Formula(f"dL/dK[a, b] = sum over i, j of {input_index(window)} x G[i, j]"),
+            *_for_kernel(x, upstream, gradients.kernel, window),
+            Heading("For the input: G convolved with the kernel"),
+            Paragraph(
+                "Each input number is multiplied by one weight after the other as the window passes, the last weight "
+                "first. So the flipped kernel slides over G, which is padded with zeros so that every input number "
+                "gets its gradient. This is a convolution in the mathematical sense."
+            ),
+            *_for_input(k, upstream, gradients.x, window),
+            Heading("Comparison with autograd"),
+            *_autograd(x, k, upstream, window, (gradients.kernel, gradients.x)),
+            TryNext("explain backward --stride 2 --padding 1", "explain learn-kernel", "explain convolution"),
         )
 
 
@@ -89,11 +85,11 @@ def _for_kernel(x: Tensor, upstream: Tensor, gradient: Tensor, window: SlidingWi
         matrix(gradient, "dL/dK"),
     )
     if upstream.numel() > _MAX_TERMS:
-        return [Figures(figures)]
+        return [Figures(*figures)]
     height, width = upstream.shape
     sliding_g = SlidingWindow((height, width), window.dilation, window.padding, window.stride)
     patch = sliding_g.positions(x)[0].patch
-    return [Figures(figures), sum_of_products(patch, upstream, gradient[0, 0].item(), name="dL/dK[0, 0]")]
+    return [Figures(*figures), sum_of_products(patch, upstream, gradient[0, 0].item(), name="dL/dK[0, 0]")]
 
 
 def _for_input(kernel: Tensor, upstream: Tensor, gradient: Tensor, window: SlidingWindow) -> list[Block]:
@@ -110,7 +106,7 @@ def _for_input(kernel: Tensor, upstream: Tensor, gradient: Tensor, window: Slidi
         "=",
         matrix(gradient, "dL/dX"),
     )
-    blocks: list[Block] = [Figures(figures)]
+    blocks: list[Block] = [Figures(*figures)]
     if is_small:
         row, column = (size // 2 for size in gradient.shape)
         for position in full.positions(dilated):
@@ -131,6 +127,6 @@ def _autograd(
     difference = max((a - b).abs().max().item() for a, b in zip(by_hand, by_torch, strict=True))
     return [
         Paragraph("torch derives the same gradients from the forward pass:"),
-        Figures((matrix(by_torch[0], "dL/dK, autograd"), matrix(by_torch[1], "dL/dX, autograd"))),
+        Figures(matrix(by_torch[0], "dL/dK, autograd"), matrix(by_torch[1], "dL/dX, autograd")),
         Formula(f"largest difference from the numbers above: {format_number(difference)}"),
     ]

@@ -30,36 +30,31 @@ class Channels(LayerTopic):
     name = "channels"
 
     def page(self) -> Page:
-        """See `Topic`."""
         x, kernels, window = self.read()
         return Page(
             "Channels: several in, several out",
-            (
-                Paragraph(
-                    "A color image has three channels, and the input of a layer inside a network may have hundreds. "
-                    "The kernel then has one slice for each input channel. Each slice is cross-correlated with its own "
-                    "channel, and the results are added:"
-                ),
-                *_input_channels(x, kernels[0], window),
-                Heading("Several output channels"),
-                Paragraph(
-                    "Whatever the number of input channels, one kernel makes one output channel. A layer with several "
-                    "output channels has several kernels, each as deep as the input, and stacks their outputs:"
-                ),
-                *_output_channels(x, kernels, window),
-                Heading("The shapes"),
-                Paragraph(
-                    "C is the number of input channels, O the number of output channels. H and W are height and width "
-                    "of the input, kh and kw those of a kernel, OH and OW those of the output."
-                ),
-                _shapes(x, kernels, window),
-                TryNext(
-                    (
-                        "explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'",
-                        "explain kernel lenet5",
-                        "explain 1x1",
-                    )
-                ),
+            Paragraph(
+                "A color image has three channels, and the input of a layer inside a network may have hundreds. The "
+                "kernel then has one slice for each input channel. Each slice is cross-correlated with its own "
+                "channel, and the results are added:"
+            ),
+            *_input_channels(x, kernels[0], window),
+            Heading("Several output channels"),
+            Paragraph(
+                "Whatever the number of input channels, one kernel makes one output channel. A layer with several "
+                "output channels has several kernels, each as deep as the input, and stacks their outputs:"
+            ),
+            *_output_channels(x, kernels, window),
+            Heading("The shapes"),
+            Paragraph(
+                "C is the number of input channels, O the number of output channels. H and W are height and width of "
+                "the input, kh and kw those of a kernel, OH and OW those of the output."
+            ),
+            _shapes(x, kernels, window),
+            TryNext(
+                "explain channels --input '[[[1,2]],[[3,4]]]' --kernel '[[[1]],[[10]]]'",
+                "explain kernel lenet5",
+                "explain 1x1",
             ),
         )
 
@@ -83,14 +78,14 @@ def _input_channels(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Bl
             grid(products, "products"),
         )
         formula = sum_of_products(first.patch, slice_, sums[-1])
-        blocks.append(Step(f"first window, channel {c}", (Figures(figures), formula)))
+        blocks.append(Step(f"first window, channel {c}", Figures(*figures), formula))
         maps += ["+" if c else "", matrix(window.correlate(channel, slice_), f"channel {c}")]
     total = Formula(f"{format_sum(sums)} = {format_number(sum(sums))}")
     output = matrix(corr2d_multi_in(x, kernel, **window.settings), "output")
     return [
         *blocks,
-        Step("first window, sum over the channels", (total,)),
-        Step("all windows", (Figures((*maps[1:], "=", output)),)),
+        Step("first window, sum over the channels", total),
+        Step("all windows", Figures(*maps[1:], "=", output)),
     ]
 
 
@@ -100,7 +95,7 @@ def _output_channels(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[
 
     outputs = corr2d_multi_in_out(x, kernels, **window.settings)
     return [
-        Step(f"kernel {o}", (Figures((*slices(kernel), "->", matrix(output, f"output channel {o}"))),))
+        Step(f"kernel {o}", Figures(*slices(kernel), "->", matrix(output, f"output channel {o}")))
         for o, (kernel, output) in enumerate(zip(kernels, outputs, strict=True))
     ]
 

@@ -26,7 +26,7 @@ _MAX_LEARNED = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Convolution(OperationTopic):
-    """The same with a flipped kernel, and why the flip makes no difference to a network.
+    """Cross-correlation with a flipped kernel, and why a network does not need the flip.
 
     Examples:
 
@@ -36,27 +36,24 @@ class Convolution(OperationTopic):
     name = "convolution"
 
     def page(self) -> Page:
-        """See `Topic`."""
         x, k, window = self.read()
         is_symmetric = k.equal(k.flip(0, 1))
         return Page(
             "Convolution: the kernel is flipped",
-            (
-                Paragraph(
-                    "In mathematics, a convolution flips the kernel along both axes (it rotates it by 180 degrees) and "
-                    "then does the same as cross-correlation:"
-                ),
-                *_compared(x, k, window),
-                Heading("When are the two equal?"),
-                Paragraph(
-                    "They are equal for every input if and only if the flip does not change the kernel. That holds for "
-                    f"a blur, for example. It {'also holds' if is_symmetric else 'does not hold'} for the kernel above."
-                ),
-                *_symmetric_example(x),
-                Heading("Why a network does not need the flip"),
-                *(_learned(k) if k.numel() <= _MAX_LEARNED else [Paragraph("(This part needs a smaller kernel.)")]),
-                TryNext(("explain convolution --kernel '[[1,2],[2,1]]'", "explain learn-kernel", "explain backward")),
+            Paragraph(
+                "In mathematics, a convolution flips the kernel along both axes (it rotates it by 180 degrees) and "
+                "then does the same as cross-correlation:"
             ),
+            *_compared(x, k, window),
+            Heading("When are the two equal?"),
+            Paragraph(
+                "They are equal for every input if and only if the flip does not change the kernel. That holds for a "
+                f"blur, for example. It {'also holds' if is_symmetric else 'does not hold'} for the kernel above."
+            ),
+            *_symmetric_example(x),
+            Heading("Why a network does not need the flip"),
+            *(_learned(k) if k.numel() <= _MAX_LEARNED else [Paragraph("(This part needs a smaller kernel.)")]),
+            TryNext("explain convolution --kernel '[[1,2],[2,1]]'", "explain learn-kernel", "explain backward"),
         )
 
 
@@ -71,7 +68,7 @@ def _compared(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Block]:
         ("convolution", "flipped kernel", kernel.flip(0, 1), conv2d(x, kernel, **window.settings)),
     ):
         figures = (matrix(x, "input"), "*", grid(used, title), "=", matrix(result, name))
-        blocks += [Figures(figures), sum_of_products(first.patch, used, first.products(used).sum().item())]
+        blocks += [Figures(*figures), sum_of_products(first.patch, used, first.products(used).sum().item())]
     return blocks
 
 
@@ -88,7 +85,7 @@ def _symmetric_example(x: Tensor) -> list[Block]:
         "=",
         matrix(conv2d(x, kernel), "convolution"),
     )
-    return [Figures(figures)]
+    return [Figures(*figures)]
 
 
 def _learned(kernel: Tensor) -> list[Block]:
@@ -108,11 +105,9 @@ def _learned(kernel: Tensor) -> list[Block]:
         ),
         Table(("step", "loss, cross-correlation", "loss, convolution"), rows),
         Figures(
-            (
-                grid(by_corr[-1].kernel, "learned, cross-correlation", decimals=2),
-                grid(by_conv[-1].kernel, "learned, convolution", decimals=2),
-                grid(by_conv[-1].kernel.flip(0, 1), "the latter, flipped", decimals=2),
-            )
+            grid(by_corr[-1].kernel, "learned, cross-correlation", decimals=2),
+            grid(by_conv[-1].kernel, "learned, convolution", decimals=2),
+            grid(by_conv[-1].kernel.flip(0, 1), "the latter, flipped", decimals=2),
         ),
         Paragraph(
             "The losses are equal at every step, and each learned kernel is the other one flipped. So both layers "

@@ -49,7 +49,6 @@ class FeatureMaps(Topic):
     data_dir: DataDirOption = Path("data")
 
     def page(self) -> Page:
-        """See `Topic`."""
         if self.run is None and self.layer is not None:
             raise UsageError("--layer names a layer of a trained network", remedy="give its run with --run")
         if self.run is None and self.invert:
@@ -62,12 +61,10 @@ class FeatureMaps(Topic):
         x, name = _read_image(self.input, int(number))
         rest: list[Block] = [
             TryNext(
-                (
-                    "explain feature-maps --image 3",
-                    "train quickstart",
-                    "explain feature-maps --run runs/RUN",
-                    "explain learn-kernel --target sobel",
-                )
+                "explain feature-maps --image 3",
+                "train quickstart",
+                "explain feature-maps --run runs/RUN",
+                "explain learn-kernel --target sobel",
             )
         ]
         if self.run is not None:
@@ -77,21 +74,19 @@ class FeatureMaps(Topic):
             rest = learned_maps(opened, self.layer, shown)
         return Page(
             "Feature maps: what a kernel detects",
-            (
-                Paragraph(
-                    "The output of a kernel is a map of where its pattern is in the image. Long before networks "
-                    f"learned kernels, people designed them. Below, classic filters are applied to {name}, with "
-                    "padding 1 so that each map is as large as the image:"
-                ),
-                Figures((Heatmap(values=x.numpy(), title="input"),)),
-                *_classic_maps(x),
-                Paragraph(
-                    "Signs: + and # (red) mark places where the pattern is, - and = (blue) places where its negative "
-                    "is, dots places with neither. A convolutional layer learns such a kernel for each of its output "
-                    "channels, whichever reduce the loss."
-                ),
-                *rest,
+            Paragraph(
+                "The output of a kernel is a map of where its pattern is in the image. Long before networks learned "
+                f"kernels, people designed them. Below, classic filters are applied to {name}, with padding 1 so that "
+                "each map is as large as the image:"
             ),
+            Figures(Heatmap(values=x.numpy(), title="input")),
+            *_classic_maps(x),
+            Paragraph(
+                "Signs: + and # (red) mark places where the pattern is, - and = (blue) places where its negative is, "
+                "dots places with neither. A convolutional layer learns such a kernel for each of its output channels, "
+                "whichever reduce the loss."
+            ),
+            *rest,
         )
 
 
@@ -121,13 +116,11 @@ def learned_maps(run: Run, layer: str | None, image: InputImage) -> list[Block]:
             f"{node.name} has {len(maps)} kernels of depth {kernels.shape[1]}. Below are the feature maps that they "
             f"make of {image.name}, after the norm and the activation of the layer."
         ),
-        Figures((Heatmap(values=image.picture[0].double().numpy(), title="input"),)),
+        Figures(Heatmap(values=image.picture[0].double().numpy(), title="input")),
         *(_learned_map(i, kernel, map_) for i, (kernel, map_) in enumerate(zip(kernels, maps, strict=True))),
         TryNext(
-            (
-                f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {image.argument}",
-                "explain feature-maps --image 3",
-            )
+            f"explain unit {run.argument} --layer {node.name} --filter 0 --at 0,0 --image {image.argument}",
+            "explain feature-maps --image 3",
         ),
     ]
 
@@ -139,7 +132,7 @@ def _learned_map(number: int, kernel: Tensor, map_: Tensor) -> Step:
     if len(kernel) == 1:
         weights = [grid(kernel[0].double(), "kernel", decimals=2), "->"]
     title = f"filter {number}, from {values.min().item():.3f} to {values.max().item():.3f}"
-    return Step(title, (Figures((*weights, _heatmap(values))),))
+    return Step(title, Figures(*weights, _heatmap(values)))
 
 
 def _read_image(input_: str | None, number: int) -> tuple[Tensor, str]:
@@ -169,7 +162,7 @@ def _classic_maps(x: Tensor) -> list[Block]:
     for name, weights in CLASSIC_FILTERS.items():
         kernel = x.new_tensor(weights)
         figures = (grid(kernel, "kernel"), "->", _heatmap(corr2d(x, kernel, padding=1)))
-        steps.append(Step(name, (Figures(figures),)))
+        steps.append(Step(name, Figures(*figures)))
     return steps
 
 

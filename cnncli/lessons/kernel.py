@@ -34,7 +34,6 @@ class Kernels(LayerTopic):
     data_dir: DataDirOption = Path("data")
 
     def page(self) -> Page:
-        """See `Topic`."""
         from cnncli.config.config import read_config
 
         network = read_config(self.config, data_dir=self.data_dir)
@@ -43,26 +42,24 @@ class Kernels(LayerTopic):
         weights = kernels.numel()
         return Page(
             "Kernels: what a layer learns",
-            (
-                Paragraph(
-                    "A convolutional layer has out_channels kernels. Each kernel has in_channels slices, one for each "
-                    "input channel, and one bias, which is added to every number of its output. Each kernel makes one "
-                    f"feature map. So out_channels is the number of kernels and of feature maps (here {out_channels}), "
-                    f"and in_channels is only the depth of each kernel (here {in_channels})."
-                ),
-                *_feature_maps(x, kernels, window),
-                Heading("How many parameters?"),
-                Formula(
-                    f"weights: out_channels x in_channels x {format_size((kh, kw))} = "
-                    f"{format_shape((out_channels, in_channels, kh, kw))} = {weights}"
-                ),
-                Formula(f"biases: out_channels = {out_channels}"),
-                Formula(f"parameters: {weights} + {out_channels} = {weights + out_channels}"),
-                Paragraph("The size of the input does not matter: the same kernels slide over small and large images."),
-                Heading(f"The kernels of {network.name}"),
-                _table(network),
-                TryNext(("explain kernel quickstart", "inspect lenet5", "explain channels", "explain learn-kernel")),
+            Paragraph(
+                "A convolutional layer has out_channels kernels. Each kernel has in_channels slices, one for each "
+                "input channel, and one bias, which is added to every number of its output. Each kernel makes one "
+                f"feature map. So out_channels is the number of kernels and of feature maps (here {out_channels}), and "
+                f"in_channels is only the depth of each kernel (here {in_channels})."
             ),
+            *_feature_maps(x, kernels, window),
+            Heading("How many parameters?"),
+            Formula(
+                f"weights: out_channels x in_channels x {format_size((kh, kw))} = "
+                f"{format_shape((out_channels, in_channels, kh, kw))} = {weights}"
+            ),
+            Formula(f"biases: out_channels = {out_channels}"),
+            Formula(f"parameters: {weights} + {out_channels} = {weights + out_channels}"),
+            Paragraph("The size of the input does not matter: the same kernels slide over small and large images."),
+            Heading(f"The kernels of {network.name}"),
+            _table(network),
+            TryNext("explain kernel quickstart", "inspect lenet5", "explain channels", "explain learn-kernel"),
         )
 
 
@@ -83,7 +80,7 @@ def _feature_maps(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[Blo
             matrix(without_bias + bias, f"feature map {o}"),
         )
         formula = Formula(f"first number: {operand(format_number(first))} + {bias} = {format_number(first + bias)}")
-        steps.append(Step(f"kernel {o}", (Figures(figures), formula)))
+        steps.append(Step(f"kernel {o}", Figures(*figures), formula))
     return steps
 
 

@@ -51,37 +51,32 @@ class LearnKernel(Topic):
     kernel: KernelOption = None
 
     def page(self) -> Page:
-        """See `Topic`."""
         x, kernel = self._read()
         course, learning_rate = learn(x, kernel)
         output = SlidingWindow.read(kernel.shape).correlate(x, kernel)
         return Page(
             f"Learning a kernel: {self.target if self.kernel is None else 'your kernel'}",
-            (
-                Paragraph(
-                    "Kernels need not be designed by hand. Give a layer an input and the output that you want, and let "
-                    "gradient descent change its kernel until it computes that output."
-                ),
-                Figures((matrix(x, "input"), "->", matrix(output, "target output"))),
-                Heading("Gradient descent"),
-                Formula("loss = sum over i, j of (Y[i, j] - target[i, j])^2"),
-                Formula(f"kernel = kernel - {learning_rate:.4f} x gradient of the loss"),
-                Paragraph("The layer has one kernel and no bias. Its kernel is initialized with zeros."),
-                _losses(course, kernel),
-                *(
-                    Step(f"after {each.step} steps", (Figures((grid(each.kernel[0, 0], decimals=3),)),))
-                    for each in course
-                    if each.step in _SHOWN_KERNELS
-                ),
-                Heading("The result"),
-                *_result(course[-1], kernel),
-                TryNext(
-                    (
-                        *(f"explain learn-kernel --target {name}" for name in get_args(Target) if name != self.target),
-                        "explain learn-kernel --kernel '[[1,0,-1]]'",
-                        "explain backward",
-                    )
-                ),
+            Paragraph(
+                "Kernels need not be designed by hand. Give a layer an input and the output that you want, and let "
+                "gradient descent change its kernel until it computes that output."
+            ),
+            Figures(matrix(x, "input"), "->", matrix(output, "target output")),
+            Heading("Gradient descent"),
+            Formula("loss = sum over i, j of (Y[i, j] - target[i, j])^2"),
+            Formula(f"kernel = kernel - {learning_rate:.4f} x gradient of the loss"),
+            Paragraph("The layer has one kernel and no bias. Its kernel is initialized with zeros."),
+            _losses(course, kernel),
+            *(
+                Step(f"after {each.step} steps", Figures(grid(each.kernel[0, 0], decimals=3)))
+                for each in course
+                if each.step in _SHOWN_KERNELS
+            ),
+            Heading("The result"),
+            *_result(course[-1], kernel),
+            TryNext(
+                *(f"explain learn-kernel --target {name}" for name in get_args(Target) if name != self.target),
+                "explain learn-kernel --kernel '[[1,0,-1]]'",
+                "explain backward",
             ),
         )
 
@@ -143,7 +138,7 @@ def _result(last: DescentStep, target: Tensor) -> list[Block]:
             "than others."
         )
     figures = (grid(last.kernel[0, 0], "learned", decimals=3), grid(target, "target", decimals=3))
-    return [Figures(figures), Paragraph(verdict)]
+    return [Figures(*figures), Paragraph(verdict)]
 
 
 def _error(state: DescentStep, target: Tensor) -> float:

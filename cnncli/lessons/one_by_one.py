@@ -41,7 +41,6 @@ class OneByOne(Topic):
     kernel: KernelOption = None
 
     def page(self) -> Page:
-        """See `Topic`."""
         from cnncli.lessons.reference import corr2d_1x1, corr2d_multi_in_out
 
         x, weights = _read(self.input, self.kernel)
@@ -52,32 +51,28 @@ class OneByOne(Topic):
         pixels = by_matrix.reshape(out_channels, -1)
         return Page(
             "1x1 convolution: mixing channels pixel by pixel",
-            (
-                Paragraph(
-                    "A 1x1 kernel does not look at neighboring pixels. Only its depth is left: each output is a "
-                    f"weighted sum of the channels at one pixel. Here {in_channels} channels become {out_channels}."
-                ),
-                Figures(tuple(matrix(channel, f"channel {c}") for c, channel in enumerate(x))),
-                _first_pixel(x, weights),
-                Heading("As a convolution"),
-                Figures(tuple(matrix(each, f"output channel {o}") for o, each in enumerate(by_convolution))),
-                Heading("As a fully connected layer at every pixel"),
-                Paragraph(
-                    f"Write each of the {x[0].numel()} pixels as a column of {in_channels} numbers. The kernels are "
-                    "the weight matrix of a fully connected layer:"
-                ),
-                Figures((grid(weights, "weights"), "@", grid(x.reshape(in_channels, -1)[:, :_SHOWN_PIXELS], "pixels"))),
-                Figures(("=", grid(pixels[:, :_SHOWN_PIXELS], "outputs"))),
-                Paragraph("The numbers are the same: row o is output channel o, pixel by pixel."),
-                Heading("What it is used for: a bottleneck"),
-                *_bottleneck(),
-                TryNext(
-                    (
-                        "explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'",
-                        "inspect nin",
-                        "explain architecture inception",
-                    )
-                ),
+            Paragraph(
+                "A 1x1 kernel does not look at neighboring pixels. Only its depth is left: each output is a weighted "
+                f"sum of the channels at one pixel. Here {in_channels} channels become {out_channels}."
+            ),
+            Figures(*(matrix(channel, f"channel {c}") for c, channel in enumerate(x))),
+            _first_pixel(x, weights),
+            Heading("As a convolution"),
+            Figures(*(matrix(each, f"output channel {o}") for o, each in enumerate(by_convolution))),
+            Heading("As a fully connected layer at every pixel"),
+            Paragraph(
+                f"Write each of the {x[0].numel()} pixels as a column of {in_channels} numbers. The kernels are the "
+                "weight matrix of a fully connected layer:"
+            ),
+            Figures(grid(weights, "weights"), "@", grid(x.reshape(in_channels, -1)[:, :_SHOWN_PIXELS], "pixels")),
+            Figures("=", grid(pixels[:, :_SHOWN_PIXELS], "outputs")),
+            Paragraph("The numbers are the same: row o is output channel o, pixel by pixel."),
+            Heading("What it is used for: a bottleneck"),
+            *_bottleneck(),
+            TryNext(
+                "explain 1x1 --input '[[[1,2]],[[3,4]]]' --kernel '[[1,10]]'",
+                "inspect nin",
+                "explain architecture inception",
             ),
         )
 
@@ -110,7 +105,7 @@ def _first_pixel(x: Tensor, weights: Tensor) -> Step:
         )
         for o, row in enumerate(weights)
     )
-    return Step("the pixel at row 0, column 0", lines)
+    return Step("the pixel at row 0, column 0", *lines)
 
 
 def _bottleneck() -> list[Block]:

@@ -38,29 +38,26 @@ class Padding(OperationTopic):
     padding: PaddingOption = "1"
 
     def page(self) -> Page:
-        """See `Topic`."""
         x, k, window = self.read()
         without = SlidingWindow(window.size, stride=window.stride, dilation=window.dilation)
         return Page(
             "Padding: a border of zeros",
-            (
-                Paragraph(
-                    "The window must stay inside the input. So without padding the output is smaller than the input, "
-                    "and pixels at the border are read less often than those in the middle. A border of zeros around "
-                    "the input gives the window more positions."
-                ),
-                *_example(x, k, window, {"without padding": without, _setting("padding", window.padding): window}),
-                Heading("What the border loses"),
-                Paragraph("Each number says how many windows read the pixel:"),
-                _readings(x, {"without padding": without, "with padding": window}),
-                Paragraph("The loss grows from layer to layer. A 28x28 image through five layers with 3x3 kernels:"),
-                _five_layers(),
-                Paragraph(
-                    'For an odd kernel, padding (kernel - 1) / 2 keeps the size. Configs call that "padding: same". It '
-                    "has a price: outputs at the border are partly computed from zeros, which are not in the image."
-                ),
-                TryNext(("explain padding --padding 2", "explain stride", "explain receptive-field vgg-fashion")),
+            Paragraph(
+                "The window must stay inside the input. So without padding the output is smaller than the input, and "
+                "pixels at the border are read less often than those in the middle. A border of zeros around the input "
+                "gives the window more positions."
             ),
+            *_example(x, k, window, {"without padding": without, _setting("padding", window.padding): window}),
+            Heading("What the border loses"),
+            Paragraph("Each number says how many windows read the pixel:"),
+            _readings(x, {"without padding": without, "with padding": window}),
+            Paragraph("The loss grows from layer to layer. A 28x28 image through five layers with 3x3 kernels:"),
+            _five_layers(),
+            Paragraph(
+                'For an odd kernel, padding (kernel - 1) / 2 keeps the size. Configs call that "padding: same". It has '
+                "a price: outputs at the border are partly computed from zeros, which are not in the image."
+            ),
+            TryNext("explain padding --padding 2", "explain stride", "explain receptive-field vgg-fashion"),
         )
 
 
@@ -79,7 +76,6 @@ class Stride(OperationTopic):
     padding: PaddingOption = "1"
 
     def page(self) -> Page:
-        """See `Topic`."""
         x, k, window = self.read()
         compared = {
             "stride 1": SlidingWindow(window.size, padding=window.padding, dilation=window.dilation),
@@ -87,24 +83,20 @@ class Stride(OperationTopic):
         }
         return Page(
             "Stride: the window takes larger steps",
-            (
-                Paragraph(
-                    "With stride s the window moves s pixels at a time, so the output has about 1/s of the rows and "
-                    "columns. A stride makes feature maps smaller without a pooling layer."
-                ),
-                *_example(x, k, window, compared),
-                Heading("Which pixels are never read"),
-                Paragraph(
-                    "The division is rounded down: a last step that does not fit is left out, and the pixels after the "
-                    "last window are never read. A stride larger than the kernel also skips pixels between the "
-                    "windows. Each number says how many windows read the pixel:"
-                ),
-                _readings(x, compared),
-                _unread_column(),
-                TryNext(
-                    ("explain stride --stride 2 --padding 0", "explain pooling", "explain receptive-field resnet-mnist")
-                ),
+            Paragraph(
+                "With stride s the window moves s pixels at a time, so the output has about 1/s of the rows and "
+                "columns. A stride makes feature maps smaller without a pooling layer."
             ),
+            *_example(x, k, window, compared),
+            Heading("Which pixels are never read"),
+            Paragraph(
+                "The division is rounded down: a last step that does not fit is left out, and the pixels after the "
+                "last window are never read. A stride larger than the kernel also skips pixels between the windows. "
+                "Each number says how many windows read the pixel:"
+            ),
+            _readings(x, compared),
+            _unread_column(),
+            TryNext("explain stride --stride 2 --padding 0", "explain pooling", "explain receptive-field resnet-mnist"),
         )
 
 
@@ -122,7 +114,6 @@ class Dilation(OperationTopic):
     dilation: DilationOption = "2"
 
     def page(self) -> Page:
-        """See `Topic`."""
         x, k, window = self.read()
         compared = {
             "dilation 1": SlidingWindow(window.size, stride=window.stride, padding=window.padding),
@@ -131,19 +122,17 @@ class Dilation(OperationTopic):
         span = format_size(axis.span for axis in window.axes)
         return Page(
             "Dilation: a kernel with gaps",
-            (
-                Paragraph(
-                    "With dilation d the weights of the kernel are d pixels apart. The window gets larger, and the "
-                    f"number of weights stays the same: here {format_size(window.size)} weights span {span} pixels."
-                ),
-                *_example(x, k, window, compared),
-                Heading("What the border loses"),
-                Paragraph("A larger window has fewer positions. Each number says how many windows read the pixel:"),
-                _readings(x, compared),
-                Heading("A large receptive field with few layers"),
-                *_receptive_fields(),
-                TryNext(("explain dilation --padding 1", "explain receptive-field dilated", "inspect dilated")),
+            Paragraph(
+                "With dilation d the weights of the kernel are d pixels apart. The window gets larger, and the number "
+                f"of weights stays the same: here {format_size(window.size)} weights span {span} pixels."
             ),
+            *_example(x, k, window, compared),
+            Heading("What the border loses"),
+            Paragraph("A larger window has fewer positions. Each number says how many windows read the pixel:"),
+            _readings(x, compared),
+            Heading("A large receptive field with few layers"),
+            *_receptive_fields(),
+            TryNext("explain dilation --padding 1", "explain receptive-field dilated", "inspect dilated"),
         )
 
 
@@ -177,7 +166,7 @@ def _readings(x: Tensor, compared: Mapping[str, SlidingWindow]) -> Figures:
 
     height, width = x.shape
     return Figures(
-        tuple(
+        *(
             matrix(x.new_tensor(reads_per_pixel(window.axes, (height, width))), name)
             for name, window in compared.items()
             if min(window.output_size(x.shape)) > 0

@@ -76,11 +76,11 @@ class LetterMap:
     title: str = ""
 
 
-@dataclass(frozen=True)
 class Figures:
     """Figures side by side, with signs such as `*` and `=` between them; one below the other if they are too wide."""
 
-    parts: tuple[Grid | Heatmap | LetterMap | str, ...]
+    def __init__(self, *parts: Grid | Heatmap | LetterMap | str) -> None:
+        self.parts = parts
 
 
 @dataclass(frozen=True)
@@ -98,27 +98,25 @@ class Table:
     text_columns: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
 class TryNext:
     """Suggested commands, without the leading `cnncli`."""
 
-    commands: tuple[str, ...]
+    def __init__(self, *commands: str) -> None:
+        self.commands = commands
 
 
-@dataclass(frozen=True)
 class Step:
     """A titled part of a page; with `--step`, the terminal waits for Enter before it."""
 
-    title: str
-    blocks: tuple["Block", ...]
+    def __init__(self, title: str, *blocks: "Block") -> None:
+        self.title, self.blocks = title, blocks
 
 
 Block: TypeAlias = Paragraph | Heading | Formula | Figures | Table | TryNext | Step
 
 
-@dataclass(frozen=True)
 class Page:
     """A topic of the lecture, ready to be printed."""
 
-    title: str
-    blocks: tuple[Block, ...]
+    def __init__(self, title: str, *blocks: Block) -> None:
+        self.title, self.blocks = title, blocks

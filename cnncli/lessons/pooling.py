@@ -48,7 +48,6 @@ class Pooling(Topic):
     padding: PaddingOption = "0"
 
     def page(self) -> Page:
-        """See `Topic`."""
         import torch
 
         x = read_tensor(self.input, "--input", (2, 3), X)
@@ -63,26 +62,22 @@ class Pooling(Topic):
             )
         return Page(
             "Pooling: one number for each window",
-            (
-                Paragraph(
-                    "A pooling layer has no weights. Its window slides like a kernel, and the numbers under it become "
-                    "one number: their maximum (max pooling) or their mean (average pooling)."
-                ),
-                *_steps(channels[0], sliding),
-                Heading("How large is the output?"),
-                *size_formula(channels.shape[1:], sliding),
-                *(_stride_and_padding() if self.input is None else []),
-                Heading("Each channel on its own"),
-                *_channels(channels if x.ndim == 3 else torch.stack([x, x + 1]), sliding),
-                Heading("Small shifts"),
-                *_shifted(None if self.input is None else channels[0], sliding.size),
-                TryNext(
-                    (
-                        "explain pooling --window 3 --padding 1",
-                        "explain pooling --input '[[9,1,1,1],[1,1,1,9]]' --stride 2",
-                        "explain stride",
-                    )
-                ),
+            Paragraph(
+                "A pooling layer has no weights. Its window slides like a kernel, and the numbers under it become one "
+                "number: their maximum (max pooling) or their mean (average pooling)."
+            ),
+            *_steps(channels[0], sliding),
+            Heading("How large is the output?"),
+            *size_formula(channels.shape[1:], sliding),
+            *(_stride_and_padding() if self.input is None else []),
+            Heading("Each channel on its own"),
+            *_channels(channels if x.ndim == 3 else torch.stack([x, x + 1]), sliding),
+            Heading("Small shifts"),
+            *_shifted(None if self.input is None else channels[0], sliding.size),
+            TryNext(
+                "explain pooling --window 3 --padding 1",
+                "explain pooling --input '[[9,1,1,1],[1,1,1,9]]' --stride 2",
+                "explain stride",
             ),
         )
 
@@ -101,7 +96,7 @@ def _steps(x: Tensor, window: SlidingWindow) -> list[Block]:
             output_so_far(maximum, done),
             output_so_far(mean, done),
         )
-        return Figures((shown, "max", largest, "mean", average)), *_formulas(done[-1], maximum, mean)
+        return Figures(shown, "max", largest, "mean", average), *_formulas(done[-1], maximum, mean)
 
     note = [Paragraph("Padding (the dots) is never the maximum, and counts as zeros in the mean.")]
     steps = window_steps(window.positions(x, fill=float("-inf")), describe)
@@ -131,12 +126,10 @@ def _stride_and_padding() -> list[Block]:
             "this is also the default. Padding works as in a convolution:"
         ),
         Figures(
-            (
-                matrix(x, "input"),
-                "->",
-                matrix(pool2d(x, 2), "max 2x2, stride 2"),
-                matrix(pool2d(x, 2, padding=1), "max 2x2, stride 2, padding 1"),
-            )
+            matrix(x, "input"),
+            "->",
+            matrix(pool2d(x, 2), "max 2x2, stride 2"),
+            matrix(pool2d(x, 2, padding=1), "max 2x2, stride 2, padding 1"),
         ),
     ]
 
@@ -150,11 +143,9 @@ def _channels(channels: Tensor, window: SlidingWindow) -> list[Block]:
     return [
         Paragraph(f"Pooling does not sum over the channels: {count} in, {count} out."),
         Figures(
-            (
-                *(matrix(each, f"channel {c}") for c, each in enumerate(channels)),
-                "->",
-                *(matrix(each, f"max of channel {c}") for c, each in enumerate(pooled)),
-            )
+            *(matrix(each, f"channel {c}") for c, each in enumerate(channels)),
+            "->",
+            *(matrix(each, f"max of channel {c}") for c, each in enumerate(pooled)),
         ),
     ]
 
@@ -176,7 +167,7 @@ def _shifted(x: Tensor | None, window: Pair) -> list[Block]:
         pooled = pool2d(shifted, window)
         unchanged = f"{int((pooled == original).sum())} of {original.numel()} outputs unchanged"
         figures = (matrix(shifted, "input"), "->", matrix(pooled, f"max {format_size(window)}"))
-        steps.append(Step(f"shifted by {shift}: {unchanged}" if shift else "original", (Figures(figures),)))
+        steps.append(Step(f"shifted by {shift}: {unchanged}" if shift else "original", Figures(*figures)))
     return [
         Paragraph(
             "Max pooling says that a pattern was found, and roughly where. As long as the maximum stays inside the "

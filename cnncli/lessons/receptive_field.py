@@ -64,7 +64,6 @@ class ReceptiveFieldGrowth(NetworkTopic):
     at: AtOption = None
 
     def page(self) -> Page:
-        """See `Topic`."""
         config, table = self.read()
         units = _units_on_the_way(config.network, table, self.layer, self.at)
         target = units[-1]
@@ -72,33 +71,29 @@ class ReceptiveFieldGrowth(NetworkTopic):
         pixels = target.masks[0].bit_count() * target.masks[1].bit_count()
         return Page(
             f"Receptive field: what a unit of {target.row.name} sees",
-            (
-                Paragraph(
-                    "A unit of the first layer sees the pixels under its kernel. A unit of the second layer sees "
-                    "everything that the units under its kernel see, and so on. So the receptive field (RF) grows from "
-                    "layer to layer. After a layer with a stride, neighboring units are further apart in the image: "
-                    "their distance in pixels is the jump."
-                ),
-                Formula("RF grows by dilation x (kernel - 1) x jump"),
-                Formula("jump is multiplied by the stride"),
-                Heading(f"{config.name}, layer by layer"),
-                _table(units),
-                *_steps(units),
-                Heading(f"Drawn on the input, {height}x{width}"),
-                Paragraph(
-                    f"Unit [{target.position[0]}, {target.position[1]}] of {target.row.name} sees {pixels:,} of "
-                    f"{height * width:,} pixels ({pixels / (height * width):.0%}). Each digit or letter stands for the "
-                    "first layer whose unit in the middle sees the pixel. Dots are not seen."
-                ),
-                *_drawing(units, (height, width)),
-                *_outside_the_image(target),
-                TryNext(
-                    (
-                        f"explain receptive-field {self.config} --layer {units[0].row.name} --at 0,0",
-                        "explain receptive-field dilated",
-                        f"inspect {self.config}",
-                    )
-                ),
+            Paragraph(
+                "A unit of the first layer sees the pixels under its kernel. A unit of the second layer sees "
+                "everything that the units under its kernel see, and so on. So the receptive field (RF) grows from "
+                "layer to layer. After a layer with a stride, neighboring units are further apart in the image: their "
+                "distance in pixels is the jump."
+            ),
+            Formula("RF grows by dilation x (kernel - 1) x jump"),
+            Formula("jump is multiplied by the stride"),
+            Heading(f"{config.name}, layer by layer"),
+            _table(units),
+            *_steps(units),
+            Heading(f"Drawn on the input, {height}x{width}"),
+            Paragraph(
+                f"Unit [{target.position[0]}, {target.position[1]}] of {target.row.name} sees {pixels:,} of "
+                f"{height * width:,} pixels ({pixels / (height * width):.0%}). Each digit or letter stands for the "
+                "first layer whose unit in the middle sees the pixel. Dots are not seen."
+            ),
+            *_drawing(units, (height, width)),
+            *_outside_the_image(target),
+            TryNext(
+                f"explain receptive-field {self.config} --layer {units[0].row.name} --at 0,0",
+                "explain receptive-field dilated",
+                f"inspect {self.config}",
             ),
         )
 
@@ -222,7 +217,7 @@ def _steps(units: Sequence[_Unit]) -> list[Block]:
     for letter, unit in _lettered(units):
         rows, columns = (f"{each[0]} to {each[1]}" if each else "none" for each in unit.intervals)
         formula = Formula(f"rows {rows}, columns {columns}: {format_size(unit.extent)} pixels")
-        steps.append(Step(f"{letter}: {unit.row.name}, unit [{unit.position[0]}, {unit.position[1]}]", (formula,)))
+        steps.append(Step(f"{letter}: {unit.row.name}, unit [{unit.position[0]}, {unit.position[1]}]", formula))
     return steps
 
 
@@ -244,7 +239,7 @@ def _drawing(units: Sequence[_Unit], size: Pair) -> list[Block]:
     height, width = (math.ceil(n / scale) for n in size)
     lines = tuple("".join(letter(i, j) for j in range(width)) for i in range(height))
     note = [Paragraph(f"Each character stands for {format_size((scale, scale))} pixels.")] if scale > 1 else []
-    return [*note, Figures((LetterMap(rows=lines),))]
+    return [*note, Figures(LetterMap(rows=lines))]
 
 
 def _outside_the_image(unit: _Unit) -> list[Block]:

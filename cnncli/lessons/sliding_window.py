@@ -140,7 +140,7 @@ def window_steps(
     for i, position in enumerate(positions[:_MAX_STEPS], 1):
         row, column = position.output
         title = f"window {i} of {len(positions)}, for output [{row}, {column}]"
-        steps.append(Step(title, describe(positions[:i])))
+        steps.append(Step(title, *describe(positions[:i])))
     if len(positions) > _MAX_STEPS:
         steps.append(Paragraph(f"The other {len(positions) - _MAX_STEPS:,} windows work the same way."))
     return steps
@@ -161,7 +161,7 @@ def correlation_steps(x: Tensor, kernel: Tensor, window: SlidingWindow, result: 
             "->",
             output_so_far(result, done),
         )
-        return Figures(figures), sum_of_products(done[-1].patch, kernel, products.sum().item())
+        return Figures(*figures), sum_of_products(done[-1].patch, kernel, products.sum().item())
 
     return window_steps(window.positions(x), describe)
 
@@ -214,4 +214,4 @@ def equation(x: Tensor, kernel: Tensor, result: Tensor, window: SlidingWindow) -
     """input * kernel = output."""
     fits = max(window.padded_size(x.shape)) <= _MAX_SIDE
     operand = padded_grid(x, window.padding, "input") if fits else matrix(x, "input")
-    return Figures((operand, "*", grid(kernel, "kernel"), "=", matrix(result, "output")))
+    return Figures(operand, "*", grid(kernel, "kernel"), "=", matrix(result, "output"))

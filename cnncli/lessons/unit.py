@@ -76,7 +76,6 @@ class TrainedUnit(Topic):
     data_dir: DataDirOption = Path("data")
 
     def page(self) -> Page:
-        """See `Topic`."""
         run, image = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
         node = run.node(self.layer)
         unit = choose_unit(node, self.filter, self.at)
@@ -224,23 +223,19 @@ def unit_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
     )
     return Page(
         f"Unit: {node.name}, {_name(unit, node.name)}",
-        (
-            Paragraph(
-                f"One unit of {node.name} ({node.layer.type}) in {run.path}, for {image.name}. The layer reads "
-                f"{inputs} and outputs {format_shape(node.shape)}."
-            ),
-            _receptive_field(run, image, node, unit),
-            *_inputs(computed),
-            Heading("From the sum to the output"),
-            *(Formula(arithmetic) for _, arithmetic in stages),
-            Table(("", "by hand", "network"), compared),
-            TryNext(
-                (
-                    f"explain unit {run.argument} {_options(node, unit)} --image {image.argument} --why",
-                    f"explain feature-maps --run {run.argument} --image {image.argument}",
-                    f"inspect {run.argument}/resolved.yaml",
-                )
-            ),
+        Paragraph(
+            f"One unit of {node.name} ({node.layer.type}) in {run.path}, for {image.name}. The layer reads {inputs} "
+            f"and outputs {format_shape(node.shape)}."
+        ),
+        _receptive_field(run, image, node, unit),
+        *_inputs(computed),
+        Heading("From the sum to the output"),
+        *(Formula(arithmetic) for _, arithmetic in stages),
+        Table(("", "by hand", "network"), compared),
+        TryNext(
+            f"explain unit {run.argument} {_options(node, unit)} --image {image.argument} --why",
+            f"explain feature-maps --run {run.argument} --image {image.argument}",
+            f"inspect {run.argument}/resolved.yaml",
         ),
     )
 
@@ -270,7 +265,7 @@ def _receptive_field(run: Run, image: InputImage, node: Node, unit: Unit) -> Fig
 
 def _boxed(image: InputImage, title: str, rows: Pair | None, columns: Pair | None) -> Figures:
     values = image.picture.double().mean(dim=0).numpy()  # (C, H, W) -> (H, W)
-    return Figures((Heatmap(values=values, title=title, rows=rows, columns=columns),))
+    return Figures(Heatmap(values=values, title=title, rows=rows, columns=columns))
 
 
 def _inputs(computed: ComputedUnit) -> list[Block]:
@@ -284,7 +279,7 @@ def _inputs(computed: ComputedUnit) -> list[Block]:
         figure: Grid | Heatmap = _patch_grid(patch, decimals)
         if max(patch.values.shape) > _MAX_PATCH:
             figure = Heatmap(values=patch.values.numpy(), title="patch", signed=True)
-        return [Step(f"channel {patch.channel}{_extent(patch)}", (Figures((figure,)),))]
+        return [Step(f"channel {patch.channel}{_extent(patch)}", Figures(figure))]
     text = "For each input channel, the patch under the kernel, and the sum of the products."
     if any(None in (*patch.rows, *patch.columns) for patch in patches):
         text += " Dots are positions outside the input; they count as zeros."
@@ -296,7 +291,7 @@ def _inputs(computed: ComputedUnit) -> list[Block]:
         shown = decimals if patch.values.shape[1] <= 4 else min(decimals, 3)  # a wide patch has little room
         figures = (_patch_grid(patch, shown), "*", grid(patch.kernel, "kernel", decimals=shown))
         total = Formula(f"sum of products = {format_fixed(patch.total, decimals)}")
-        blocks.append(Step(f"{source}, channel {patch.channel}{_extent(patch)}", (Figures(figures), total)))
+        blocks.append(Step(f"{source}, channel {patch.channel}{_extent(patch)}", Figures(*figures), total))
     return blocks
 
 
@@ -367,28 +362,24 @@ def path_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:
     steps = (
         Step(
             f"{each.node.name}, {_name(each.unit, each.node.name)}: {format_fixed(each.trace.value, each.decimals)}",
-            (_terms_table(each, each.strongest_terms, _PATH_TERMS),),
+            _terms_table(each, each.strongest_terms, _PATH_TERMS),
         )
         for each in path
     )
     return Page(
         f"Why: {node.name}, {_name(unit, node.name)}",
-        (
-            Paragraph(
-                f"Which inputs contribute most to this unit, for {image.name}? For each layer, the table lists the "
-                "products that make up the sum, those that contribute most first. The path follows the first one to "
-                "the layer before. Other inputs contribute as well: this is the strongest path, and not all of them."
-            ),
-            *steps,
-            Heading("In the image"),
-            *_end_of_path(image, pixel),
-            _receptive_field(run, image, node, unit),
-            TryNext(
-                (
-                    f"explain unit {run.argument} {_options(path[-1].node, path[-1].unit)} --image {image.argument}",
-                    f"explain receptive-field {run.argument}/resolved.yaml",
-                )
-            ),
+        Paragraph(
+            f"Which inputs contribute most to this unit, for {image.name}? For each layer, the table lists the "
+            "products that make up the sum, those that contribute most first. The path follows the first one to the "
+            "layer before. Other inputs contribute as well: this is the strongest path, and not all of them."
+        ),
+        *steps,
+        Heading("In the image"),
+        *_end_of_path(image, pixel),
+        _receptive_field(run, image, node, unit),
+        TryNext(
+            f"explain unit {run.argument} {_options(path[-1].node, path[-1].unit)} --image {image.argument}",
+            f"explain receptive-field {run.argument}/resolved.yaml",
         ),
     )
 

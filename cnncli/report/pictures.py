@@ -3,7 +3,7 @@
 Letters for shapes: N images, C channels, H height, W width.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from cnncli.run import Run
 from cnncli.tensorboard.reader import LoggedPicture, read_pictures
 from cnncli.training.predictions import Predictions
 from cnncli.views.patches import Patches
-from cnncli.views.view import Picture
+from cnncli.views.view import View
 
 LOGGED_BYTES = 3_000_000
 """Logged pictures in the page, at most; base64 adds a third."""
@@ -103,25 +103,23 @@ def _size(tags: Mapping[str, Frames]) -> int:
     return sum(map(len, {content for frames in tags.values() for content in frames.values()}))
 
 
-VIEWS: Mapping[str, tuple[str, Callable[[Run], Iterable[Picture]]]] = {
-    "patches": ("Top-activating patches", Patches().pictures),
-}
-"""The views in the page: name -> heading and function."""
+VIEWS: Mapping[View, str] = {Patches(): "Top-activating patches"}
+"""The views in the page, with their headings."""
 
 
 def views_data(run: Run) -> list[dict[str, Any]]:
     """The first pictures of each view, as many as fit in `VIEW_CHARACTERS`, as JSON; views without any are left out."""
     sections = []
-    for name, (heading, draw) in VIEWS.items():
+    for view, heading in VIEWS.items():
         pictures = [
             {"title": each.title, "lines": list(each.lines), "webp": base64_text(webp(Image.fromarray(each.pixels)))}
-            for each in draw(run)
+            for each in view.pictures(run)
         ]
         totals = np.cumsum([len(each["webp"]) for each in pictures])
         kept = max(1, int((totals <= VIEW_CHARACTERS).sum()))
         if pictures:
             omitted = len(pictures[kept:])
-            sections.append({"name": name, "heading": heading, "pictures": pictures[:kept], "omitted": omitted})
+            sections.append({"name": view.name, "heading": heading, "pictures": pictures[:kept], "omitted": omitted})
     return sections
 
 

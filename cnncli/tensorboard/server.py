@@ -127,7 +127,7 @@ class Server:
             ServerError: it exited, or did not answer within a minute.
         """
         deadline = time.monotonic() + _START_SECONDS
-        while not ((address := self._address()) and (found := _list_runs(address)) is not None):
+        while not ((address := self._address()) and (names := _list_runs(address)) is not None):
             if stop():
                 return None
             self._check_alive()
@@ -135,9 +135,9 @@ class Server:
                 raise ServerError(f"TensorBoard did not answer within {_START_SECONDS:.0f} s{self._last_lines()}")
             time.sleep(_POLL_SECONDS)
         deadline = time.monotonic() + _FIRST_RUN_SECONDS
-        while runs and not found and not stop() and time.monotonic() < deadline:
+        while runs and not names and not stop() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-            found = _list_runs(address)
+            names = _list_runs(address)
         return address
 
     def serve(self, stop: Callable[[], bool]) -> None:

@@ -1,9 +1,9 @@
 """Loss, accuracy and confusion matrix of a network on labeled images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,28 +11,8 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 
 from cnncli.capture.mode import evaluation_mode
 from cnncli.config.network import Network
-from cnncli.data.batches import WHOLE, Shard
+from cnncli.data.batches import Batches
 from cnncli.training.process_group import ALONE, ProcessGroup
-
-
-class Batches(Protocol):
-    """Batches that depend only on the number of the epoch and the step within it.
-
-    So a resumed run sees the batches of a run that was never interrupted.
-    """
-
-    def __len__(self) -> int:
-        """Steps per epoch."""
-        ...
-
-    def images_in(self, step: int) -> int:
-        """Images in the whole batch of a step, from 0."""
-        ...
-
-    def epoch(self, number: int, start_step: int = 0, shard: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch from a step on: images float32 (N, C, H, W), labels int64 (N,)."""
-        ...
-
 
 _AT_ONCE_ON_CPU = 4 * 2**20
 """Bytes of the largest output of a layer: more does not fit the caches and is up to three times slower."""

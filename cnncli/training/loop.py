@@ -16,9 +16,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from cnncli.data.batches import Batches
 from cnncli.errors import DivergedError
 from cnncli.training.device import out_of_memory_explained
-from cnncli.training.evaluate import Batches, evaluate
+from cnncli.training.evaluate import evaluate
 from cnncli.training.nonfinite import find_nonfinite_layer, find_nonfinite_weight
 from cnncli.training.profile import Span
 from cnncli.training.progress import Progress, Score

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.capture.mode import evaluation_mode
-from cnncli.training.evaluate import Batches, confusion_counts
+from cnncli.data.batches import Batches
+from cnncli.training.evaluate import confusion_counts
 
 Labels: TypeAlias = npt.NDArray[np.int64]
 Probabilities: TypeAlias = npt.NDArray[np.float64]

@@ -21,7 +21,7 @@ from cnncli.drawing.layout import HEIGHT, WIDTH
 from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
-    from cnncli.data.batches import Batches
+    from cnncli.data.batches import ImageBatches
     from cnncli.drawing.color import Color, Pixels, Values
     from cnncli.module import CnnModule
     from cnncli.run import Run
@@ -127,7 +127,7 @@ class Embedding(View):
         )
 
 
-def layer_features(model: CnnModule, layer: str, batches: Batches) -> npt.NDArray[np.float32]:
+def layer_features(model: CnnModule, layer: str, batches: ImageBatches) -> npt.NDArray[np.float32]:
     """The outputs of a layer for every image, one row each: (N, F).
 
     Args:

@@ -1,4 +1,4 @@
-"""The real TensorBoard, over a run, in a real browser."""
+"""TensorBoard over a run, in a browser."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from cnncli.cli.app import main
 pytestmark = pytest.mark.browser
 
 CONFIG = """\
-name: seen
+name: shown
 data: {name: digits, size: 12, validation: 0.2}
 model:
   defaults: {conv: {kernel_size: 3, padding: same, activation: relu}}
@@ -28,11 +28,11 @@ WAIT = 30.0
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a run of four epochs in it, one picture of which was drawn again by `cnncli show`."""
-    folder = tmp_path_factory.mktemp("seen")
-    (folder / "seen.yaml").write_text(CONFIG, encoding="utf-8")
+    """A folder with a run of four epochs; `cnncli show` has drawn one of its pictures again."""
+    folder = tmp_path_factory.mktemp("shown")
+    (folder / "shown.yaml").write_text(CONFIG, encoding="utf-8")
     out = folder / "runs"
-    run_cnncli("train", str(folder / "seen.yaml"), "--out", str(out), "--threads", "1", "--quiet")
+    run_cnncli("train", str(folder / "shown.yaml"), "--out", str(out), "--threads", "1", "--quiet")
     run_cnncli("show", "kernels", *map(str, out.iterdir()), "--layer", "conv2")
     return out
 
@@ -49,26 +49,26 @@ def run_cnncli(*words: str) -> None:
 def address(runs: Path) -> Iterator[str]:
     """Where `tensorboard --logdir runs` answers."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs), "--host", "127.0.0.1", "--port", "0"]
-    said = runs.parent / "tensorboard.txt"
-    with said.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
+    output_file = runs.parent / "tensorboard.txt"
+    with output_file.open("w") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
         try:
-            yield wait_for_address(server, said)
+            yield wait_for_address(server, output_file)
         finally:
             server.terminate()
 
 
-def wait_for_address(server: subprocess.Popen[bytes], said: Path) -> str:
+def wait_for_address(server: subprocess.Popen[bytes], output_file: Path) -> str:
     deadline = time.monotonic() + WAIT
-    while not (found := re.search(r"http://127\.0\.0\.1:\d+/", said.read_text())):
-        assert server.poll() is None, said.read_text()
-        assert time.monotonic() < deadline, said.read_text()
+    while not (address := re.search(r"http://127\.0\.0\.1:\d+/", output_file.read_text())):
+        assert server.poll() is None, output_file.read_text()
+        assert time.monotonic() < deadline, output_file.read_text()
         time.sleep(0.1)
-    return found.group()
+    return address.group()
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page in which nothing went wrong when the test ends."""
+    """A page; an error in it fails the test."""
     page = context.new_page()
     page.set_viewport_size({"width": 1280, "height": 900})
     page.set_default_timeout(1000 * WAIT)
@@ -81,28 +81,28 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 
 def wait_for_pictures(page: Page, selector: str, count: int) -> None:
-    """Until so many pictures have arrived, each in its own size: the size in which it is legible."""
+    """Wait for `count` pictures, each with its own size."""
     arrived = "images => images.filter(image => image.complete && image.naturalWidth > 0).length"
     deadline = time.monotonic() + WAIT
-    while (found := page.locator(selector).evaluate_all(arrived)) < count:
-        assert time.monotonic() < deadline, f"{found} of {count} pictures"
+    while (loaded := page.locator(selector).evaluate_all(arrived)) < count:
+        assert time.monotonic() < deadline, f"{loaded} of {count} pictures"
         page.wait_for_timeout(100)
     sizes = page.locator(selector).evaluate_all("images => images.map(i => [i.naturalWidth, i.naturalHeight])")
     assert sizes[:count] == [[304, 215]] * count
 
 
-def test_the_curves(page: Page, address: str) -> None:
+def test_the_groups_and_curves(page: Page, address: str) -> None:
     page.goto(f"{address}#timeseries")
     titles = page.locator(".group-title")
     expect(titles.get_by_text("weights", exact=True)).to_be_visible(timeout=1000 * WAIT)
     groups = [
         "accuracy",
         "dead_fraction",
-        "snapshots",
         "feature_maps",
         "gradients",
         "kernels",
         "loss",
+        "snapshots",
         "test",
         "training",
     ]
@@ -115,19 +115,19 @@ def test_the_curves(page: Page, address: str) -> None:
 @pytest.mark.parametrize(
     ("group", "tags"),
     [
-        ("kernels", ["kernels/01_conv1", "kernels/03_conv2", "kernels/03_conv2"]),  # the last one is that of show
+        ("kernels", ["kernels/01_conv1", "kernels/03_conv2", "kernels/03_conv2"]),  # the last one is of `cnncli show`
         ("feature_maps/.*/7", [f"feature_maps/{layer}/7" for layer in LAYERS]),
         ("loss", ["loss/train", "loss/val", "test/loss"]),
     ],
 )
-def test_the_cards_of_a_group(group: str, tags: list[str], page: Page, address: str) -> None:
+def test_a_tag_filter_shows_its_cards(group: str, tags: list[str], page: Page, address: str) -> None:
     page.goto(f"{address}?tagFilter={group}#timeseries")
     titles = page.locator("card-view tb-truncated-path")
     expect(titles).to_have_count(len(tags), timeout=1000 * WAIT)
     assert titles.evaluate_all("paths => paths.map(path => path.title)") == tags
     if group != "loss":
         wait_for_pictures(page, "image-card img", len(tags))
-        # In their own size and pixel for pixel, or labels lose their strokes.
+        # In their own size, pixel for pixel; otherwise labels are illegible.
         widths = page.locator("image-card img").evaluate_all("images => images.map(i => i.clientWidth)")
         assert widths == [304] * len(tags)
 
@@ -137,11 +137,13 @@ def test_the_images_dashboard(page: Page, address: str) -> None:
     cards = page.locator("tf-category-paginated-view").first.locator("tf-image-loader")
     expect(cards).to_have_count(3, timeout=1000 * WAIT)
     wait_for_pictures(page, "tf-image-loader img", 3)
-    found = sorted(cards.evaluate_all("cards => cards.map(card => [card.tag, card.run.split('/').slice(1).join()])"))
-    assert found == [["kernels/01_conv1", ""], ["kernels/03_conv2", ""], ["kernels/03_conv2", "show"]]
+    tags_and_runs = sorted(
+        cards.evaluate_all("cards => cards.map(card => [card.tag, card.run.split('/').slice(1).join()])")
+    )
+    assert tags_and_runs == [["kernels/01_conv1", ""], ["kernels/03_conv2", ""], ["kernels/03_conv2", "show"]]
 
 
-def test_the_tabs_are_those_of_the_documentation(page: Page, address: str) -> None:
+def test_the_tabs_are_documented(page: Page, address: str) -> None:
     page.goto(address)
     tabs = page.locator("[role=tab]:visible")
     expect(tabs.get_by_text("HParams")).to_be_visible(timeout=1000 * WAIT)
@@ -151,7 +153,7 @@ def test_the_tabs_are_those_of_the_documentation(page: Page, address: str) -> No
     assert [name for name in tabs.all_inner_texts() if name] == [name.upper() for name in documented]
 
 
-def test_the_graph_is_unfolded_to_its_layers(page: Page, address: str) -> None:
+def test_the_graph_shows_all_layers(page: Page, address: str) -> None:
     page.goto(f"{address}#graphs")
     nodes = page.locator("tf-graph-scene g.node")
     expect(nodes).to_have_count(len(LAYERS) + 3, timeout=1000 * WAIT)

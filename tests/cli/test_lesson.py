@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cnncli.lessons import LECTURE
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LESSONS = (DOCS / "lesson.md", DOCS / "lesson.zh-CN.md")
 REWRITE = os.environ.get("CNNCLI_REWRITE") == "1"
@@ -20,35 +22,20 @@ Run = Callable[..., tuple[int, str, str]]
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-TOPICS = (
-    "correlation",
-    "convolution",
-    "learn-kernel",
-    "feature-maps",
-    "padding",
-    "stride",
-    "dilation",
-    "channels",
-    "kernel",
-    "1x1",
-    "pooling",
-    "receptive-field",
-    "architecture",
-    "backward",
-)
+TOPICS = tuple(topic.name for topic in LECTURE)
 
 
-def blocks(path: Path, kind: str) -> list[str]:
-    return [text for each, text in BLOCK.findall(path.read_text(encoding="utf-8")) if each == kind]
+def blocks(path: Path, language: str) -> list[str]:
+    return [text for each, text in BLOCK.findall(path.read_text(encoding="utf-8")) if each == language]
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.name)
-def test_the_python_in_it(lesson: Path) -> None:
+def test_python_examples(lesson: Path) -> None:
     runner = doctest.DocTestRunner()
     names: dict[str, object] = {}
-    found = blocks(lesson, "python")
-    assert len(found) == 5
-    for text in found:
+    examples = blocks(lesson, "python")
+    assert len(examples) == 5
+    for text in examples:
         test = doctest.DocTestParser().get_doctest(text, names, lesson.name, str(lesson), 0)
         runner.run(test, clear_globs=False)
         names = test.globs
@@ -56,7 +43,7 @@ def test_the_python_in_it(lesson: Path) -> None:
     assert runner.summarize().attempted >= 15
 
 
-def test_the_commands_in_it(run_cnncli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_of_commands(run_cnncli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     outputs = {topic: printed_by(run_cnncli, f"cnncli explain {topic}") for topic in TOPICS}
     for lesson in LESSONS:
@@ -64,8 +51,8 @@ def test_the_commands_in_it(run_cnncli: Run, tmp_path: Path, monkeypatch: pytest
         expected = text
         for topic, output in outputs.items():
             block = re.compile(rf"^```console\n\$ cnncli explain {topic}\n.*?^```$", re.MULTILINE | re.DOTALL)
-            (before,) = block.findall(expected)
-            expected = expected.replace(before, f"```console\n$ cnncli explain {topic}\n{output}```")
+            (printed,) = block.findall(expected)
+            expected = expected.replace(printed, f"```console\n$ cnncli explain {topic}\n{output}```")
         if REWRITE:
             lesson.write_text(expected, encoding="utf-8")
             continue
@@ -73,7 +60,7 @@ def test_the_commands_in_it(run_cnncli: Run, tmp_path: Path, monkeypatch: pytest
         assert len(blocks(lesson, "console")) == len(TOPICS)
 
 
-def test_the_trained_network_in_it(run_cnncli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_about_a_trained_network(run_cnncli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ((commands,), (same,)) = (blocks(lesson, "sh") for lesson in LESSONS)
     assert commands == same

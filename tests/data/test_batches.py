@@ -1,4 +1,4 @@
-"""Batches: order, normalization, resuming."""
+"""ImageBatches: order, normalization, resuming."""
 
 from dataclasses import replace
 from itertools import chain
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cnncli.data.augment import Augmentation
-from cnncli.data.batches import Batches, Normalization, Shard, _transfer
+from cnncli.data.batches import ImageBatches, Normalization, Shard, _transfer
 from cnncli.data.images import ImageSet
 
 
@@ -34,8 +34,8 @@ def batches(
     normalization: Normalization | None = None,
     channels_last: bool = False,
     indices: torch.Tensor | None = None,
-) -> Batches:
-    return Batches(
+) -> ImageBatches:
+    return ImageBatches(
         image_set,
         batch_size=4,
         normalization=normalization or Normalization.none(image_set.images.shape[1]),
@@ -47,7 +47,7 @@ def batches(
     )
 
 
-def order(made: Batches, epoch: int, start_step: int = 0) -> list[int]:
+def order(made: ImageBatches, epoch: int, start_step: int = 0) -> list[int]:
     return list(chain.from_iterable(labels.tolist() for _, labels in made.epoch(epoch, start_step)))
 
 
@@ -173,7 +173,7 @@ META = torch.device("meta")
 def test_batches_for_another_device_leave_the_images_where_they_are() -> None:
     image_set = noise(10, channels=3)
     for shuffle, indices in ((True, None), (False, None), (True, torch.arange(6)), (False, torch.arange(6))):
-        made = Batches(
+        made = ImageBatches(
             image_set,
             batch_size=4,
             normalization=Normalization.of(image_set),
@@ -200,7 +200,7 @@ def test_pixels_are_transferred_as_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
         return real(tensor, *where, **how)
 
     image_set = noise(4)
-    made = Batches(
+    made = ImageBatches(
         image_set,
         batch_size=4,
         normalization=Normalization.none(1),
@@ -254,7 +254,7 @@ EVERYTHING = Augmentation(
 @pytest.mark.parametrize("augment", [None, EVERYTHING, Augmentation(flip_horizontal=True, erase_probability=0.5)])
 @pytest.mark.parametrize("size", [2, 3])
 def test_shards_are_parts_of_the_batch(augment: Augmentation | None, size: int) -> None:
-    """Batches of 4, 4 and 1 images; the last one leaves a shard empty."""
+    """ImageBatches of 4, 4 and 1 images; the last one leaves a shard empty."""
     made = batches(noise(9, channels=3), augment=augment)
     assert [made.images_in(step) for step in range(3)] == [4, 4, 1]
     shares = [list(made.epoch(3, shard=Shard(rank, size))) for rank in range(size)]

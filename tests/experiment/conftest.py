@@ -155,8 +155,8 @@ def dead(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     """The dead channels of each layer that has them, from its last weights and all validation images at once."""
     digits = load_digits()
     kept, held_out = stratified_split(digits.train.labels, 0.2, seed=3)
-    learned = digits.train.images[kept].double() / 255
-    images = (digits.train.images[held_out].double() / 255 - learned.mean()) / learned.std(correction=0)
+    trained_on = digits.train.images[kept].double() / 255
+    images = (digits.train.images[held_out].double() / 255 - trained_on.mean()) / trained_on.std(correction=0)
 
     def convolved(x: Tensor, name: str, padding: int) -> Tensor:
         weight, bias = (weights[f"{name}.conv.{which}"].double() for which in ("weight", "bias"))

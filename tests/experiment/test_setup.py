@@ -1,4 +1,4 @@
-"""What a config is made into before it is trained."""
+"""An experiment built from a config, before it is trained."""
 
 from pathlib import Path
 

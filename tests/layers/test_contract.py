@@ -391,7 +391,9 @@ def test_facts_about_channels(case: Case) -> None:
     assert node.layer.has_kernels == bool(convolutions) == (kernels is not None)
     for each in convolutions:
         assert kernels is not None
-        assert node.layer.kernels_of(layer).shape == (kernels.count, kernels.depth, kernels.height, kernels.width)
+        values = node.layer.kernels_of(layer).detach()
+        assert values.shape == (kernels.count, kernels.depth, kernels.height, kernels.width)
+        assert torch.allclose(values.sum((2, 3)), sums_of_kernels(each, inputs[0]))
         assert (kernels.count, kernels.biases) == (each.out_channels, 0 if each.bias is None else len(each.bias))
         assert node.description.groups == each.groups
     if not convolutions:
@@ -403,6 +405,24 @@ def test_facts_about_channels(case: Case) -> None:
     assert node.layer.is_pool == any("Pool" in type(each).__name__ for each in layer.modules())
     assert node.layer.gives_logits == (node.layer.type == "logits")
     assert node.layer.can_die == is_zero_on_a_half_line(layer if node.layer.is_activation else layer_activation(layer))
+
+
+def sums_of_kernels(convolution: nn.Conv2d | nn.ConvTranspose2d, maps: Tensor) -> Tensor:
+    """The sum of each kernel, (O, C / groups): how much one output reacts to all of its window in one channel.
+
+    A transposed convolution adds the whole kernel to its output for each number of its input.
+    """
+    x = maps[:1].clone().requires_grad_()
+    sums, depth = [], convolution.in_channels // convolution.groups
+    for channel, output in enumerate(convolution(x)[0]):
+        first = channel * convolution.groups // convolution.out_channels * depth
+        middle = (slice(first, first + depth), x.shape[2] // 2, x.shape[3] // 2)
+        if isinstance(convolution, nn.ConvTranspose2d):
+            sums.append(torch.autograd.grad(output.sum(), x, retain_graph=True)[0][0][middle])
+        else:
+            unit = output[output.shape[0] // 2, output.shape[1] // 2]
+            sums.append(torch.autograd.grad(unit, x, retain_graph=True)[0][0, first : first + depth].sum((1, 2)))
+    return torch.stack(sums)
 
 
 def layer_activation(layer: nn.Module) -> nn.Module | None:

@@ -74,11 +74,11 @@ def test_learned_maps_equal_those_of_the_network(make_run: MakeRun, plain: Plain
         expected = first if layer == "conv1" else run.model.layer(run.node("conv2"))(first)
     shown = np.stack([map_.values for map_ in maps_of(blocks)])
     np.testing.assert_allclose(shown, expected[0].double().numpy(), rtol=1e-6)
-    assert f"{layer} has {len(shown)} kernels" in plain(Page("", tuple(blocks)))
+    assert f"{layer} has {len(shown)} kernels" in plain(Page("", *(blocks)))
 
 
 def test_learned_maps_of_the_first_convolution_by_default(make_run: MakeRun, plain: Plain) -> None:
     run = make_run(NETWORK, (1, 8, 8))
-    assert "What conv1 has learned" in plain(Page("", tuple(learned_maps(run, None, run.input_image("0")))))
+    assert "What conv1 has learned" in plain(Page("", *(learned_maps(run, None, run.input_image("0")))))
     with pytest.raises(UsageError, match="logits1 is not a convolution"):
         learned_maps(run, "logits1", run.input_image("0"))

@@ -1,4 +1,4 @@
-"""What is written for the projector, as TensorBoard's own server gives it out."""
+"""Files for the projector, as TensorBoard's own server serves them."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ NAMES = ["cat", "dog\twith a tab", "owl", "cat", "owl"]
 
 
 def projection(name: str = "07_linear2", *, seed: int = 0) -> Projection:
-    """Five points of three features, with pictures of 4 x 6 pixels."""
+    """Five points with three features and pictures of 4 x 6 pixels."""
     generator = np.random.default_rng(seed)
     return Projection(
         name=name,
@@ -36,7 +36,7 @@ def projection(name: str = "07_linear2", *, seed: int = 0) -> Projection:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sub-run of a run, in which two layers were shown, the first of them twice."""
+    """A folder with a run whose subfolder `show` has two layers, one of them written twice."""
     folder = tmp_path_factory.mktemp("runs")
     show = folder / "lenet5" / "show"
     with EventFile(show) as events:
@@ -64,38 +64,38 @@ def address(runs: Path) -> Iterator[str]:
             server.terminate()
 
 
-def asked(address: str, route: str, **query: str) -> bytes:
+def get(address: str, route: str, **query: str) -> bytes:
     with urlopen(f"{address}/data/plugin/projector/{route}?{urlencode(query)}", timeout=WAIT) as answer:
         content: bytes = answer.read()
     return content
 
 
 def runs_with_points(address: str) -> Any:
-    """The server reads the folder after it has begun to answer."""
+    """The server first answers, and then reads the folder."""
     deadline = time.monotonic() + WAIT
-    found = None
-    while not found and time.monotonic() < deadline:
+    runs = None
+    while not runs and time.monotonic() < deadline:
         try:
-            found = json.loads(asked(address, "runs"))
+            runs = json.loads(get(address, "runs"))
         except URLError:
             time.sleep(0.1)
-    return found
+    return runs
 
 
-def test_the_server_gives_out_what_was_written(address: str) -> None:
+def test_the_server_serves_the_files(address: str) -> None:
     assert runs_with_points(address) == ["lenet5/show"]
     expected = projection()
     query = {"run": "lenet5/show", "name": "07_linear2"}
-    config = json.loads(asked(address, "info", run="lenet5/show"))
+    config = json.loads(get(address, "info", run="lenet5/show"))
     assert [each["tensorName"] for each in config["embeddings"]] == ["01_conv1", "07_linear2"]
     assert config["embeddings"][1]["tensorShape"] == [5, 3]
     assert config["embeddings"][1]["sprite"]["singleImageDim"] == [6, 4]  # width, height
-    vectors = np.frombuffer(asked(address, "tensor", **query), np.float32).reshape(5, 3)
+    vectors = np.frombuffer(get(address, "tensor", **query), np.float32).reshape(5, 3)
     assert np.allclose(vectors, expected.vectors, rtol=1e-5)
-    metadata = asked(address, "metadata", **query).decode().splitlines()
+    metadata = get(address, "metadata", **query).decode().splitlines()
     assert metadata[0] == "class\tnumber"
     assert metadata[1:] == ["cat\t0", "dog with a tab\t1", "owl\t2", "cat\t3", "owl\t4"]
-    with Image.open(BytesIO(asked(address, "sprite_image", **query))) as opened:
+    with Image.open(BytesIO(get(address, "sprite_image", **query))) as opened:
         sprite = np.asarray(opened)
     assert sprite.shape == (2 * 4, 3 * 6, 3)
     for number, image in enumerate(expected.images):
@@ -104,7 +104,7 @@ def test_the_server_gives_out_what_was_written(address: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 9, 10, 17])
-def test_a_sheet_has_room_for_all(count: int, tmp_path: Path) -> None:
+def test_a_sprite_has_room_for_all_images(count: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(1, 256, (count, 2, 2, 3), dtype=np.uint8)
     columns = {"class": ["a"] * count, "number": ["1"] * count}
     folder = write_projection(
@@ -118,7 +118,7 @@ def test_a_sheet_has_room_for_all(count: int, tmp_path: Path) -> None:
     assert np.array_equal(np.stack(cut), images)
 
 
-def test_a_sheet_too_large_is_shrunk(tmp_path: Path) -> None:
+def test_images_of_a_large_sprite_are_reduced(tmp_path: Path) -> None:
     """Nine images of 3000 pixels a side would be 9000: each is halved, every pixel the mean of four."""
     images = np.zeros((9, 3000, 3000, 3), np.uint8)
     images[8, ::2, ::2] = 200
@@ -131,7 +131,7 @@ def test_a_sheet_too_large_is_shrunk(tmp_path: Path) -> None:
     assert "single_image_dim: 1500" in (tmp_path / "projector_config.pbtxt").read_text()
 
 
-def test_a_broken_config_is_written_anew(tmp_path: Path) -> None:
+def test_an_invalid_config_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "projector_config.pbtxt").write_bytes(b"embeddings { \xff")
     write_projection(tmp_path, projection())
     assert (tmp_path / "projector_config.pbtxt").read_text().count("tensor_name") == 1

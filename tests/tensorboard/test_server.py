@@ -127,8 +127,8 @@ def sizes_of(images: Locator, count: int) -> list[list[int]]:
     while not images.evaluate_all("all => all.every(each => each.complete && each.naturalWidth)"):
         assert time.monotonic() < deadline, "pictures are missing"
         images.page.wait_for_timeout(50)
-    found: list[list[int]] = images.evaluate_all("all => all.map(each => [each.naturalWidth, each.clientWidth])")
-    return found
+    sizes: list[list[int]] = images.evaluate_all("all => all.map(each => [each.naturalWidth, each.clientWidth])")
+    return sizes
 
 
 @pytest.mark.browser
@@ -164,5 +164,5 @@ def test_the_images_tab_shows_the_pictures_of_training_and_show(page: Page, addr
     page.locator("tf-tag-filterer input").fill("kernels|feature_maps|patches")
     cards = page.locator("tf-category-paginated-view").first.locator("tf-image-loader")
     sizes_of(cards.locator("img"), 4)
-    found = cards.evaluate_all("all => all.map(card => [card.tag, card.run])")
-    assert sorted(found) == sorted([[tag, "lenet5"] for tag in TRAINED] + [[tag, "lenet5/show"] for tag in SHOWN])
+    shown = cards.evaluate_all("all => all.map(card => [card.tag, card.run])")
+    assert sorted(shown) == sorted([[tag, "lenet5"] for tag in TRAINED] + [[tag, "lenet5/show"] for tag in SHOWN])

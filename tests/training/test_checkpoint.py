@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from cnncli.config.train import AdamW, Sgd
+from cnncli.data.batches import Batches
 from cnncli.errors import DiskError, RunError
 from cnncli.training.checkpoint import load_state, load_weights, read_manifest, save_checkpoint
-from cnncli.training.evaluate import Batches
 from cnncli.training.loop import fit
 from cnncli.training.state import Training
 from cnncli.training.step import Step

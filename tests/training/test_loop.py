@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 from cnncli.config.train import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnncli.data.batches import Batches
 from cnncli.training.checkpoint import load_state, save_checkpoint
-from cnncli.training.evaluate import Batches, evaluate
+from cnncli.training.evaluate import evaluate
 from cnncli.training.loop import Epoch, fit
 from cnncli.training.progress import Progress
 from cnncli.training.state import Training

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.config.train import Adam, Optimizer, RmsProp, Sgd
-from cnncli.data.batches import WHOLE, Shard
+from cnncli.data.batches import WHOLE, Batches, Shard
 from cnncli.errors import DivergedError
-from cnncli.training.evaluate import Batches
 from cnncli.training.loop import fit
 from cnncli.training.nonfinite import find_nonfinite_layer
 from cnncli.training.state import Training

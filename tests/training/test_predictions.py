@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnncli.data.batches import Batches, Normalization
+from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import ImageSet
 from cnncli.training.evaluate import evaluate
 from cnncli.training.predictions import predict, predictions_of
@@ -30,11 +30,11 @@ class Noisy(nn.Module):
 
 
 @pytest.fixture
-def batches() -> Batches:
+def batches() -> ImageBatches:
     """50 images in batches of 20, 20 and 10."""
     generator = torch.Generator().manual_seed(2)
     images = torch.randint(256, (50, 1, 3, 4), generator=generator, dtype=torch.uint8)
-    return Batches(
+    return ImageBatches(
         ImageSet(images=images, labels=torch.arange(50) % 3),
         batch_size=20,
         normalization=Normalization.none(1),
@@ -61,7 +61,7 @@ def test_very_confident_predictions_can_be_told_apart() -> None:
     assert sure < surer < 1
 
 
-def test_the_order_and_the_numbers_are_those_of_the_batches(batches: Batches) -> None:
+def test_the_order_and_the_numbers_are_those_of_the_batches(batches: ImageBatches) -> None:
     torch.manual_seed(0)
     model = Noisy()
     predictions = predict(model, batches)
@@ -76,7 +76,7 @@ def test_the_order_and_the_numbers_are_those_of_the_batches(batches: Batches) ->
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_keeps_its_mode_and_gets_no_gradient(batches: Batches, training: bool) -> None:
+def test_the_model_keeps_its_mode_and_gets_no_gradient(batches: ImageBatches, training: bool) -> None:
     model = Noisy().train(training)
     predict(model, batches)
     assert model.training is model.drop.training is training
