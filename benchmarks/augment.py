@@ -10,10 +10,10 @@ FLIP = ("data.augment.flip=horizontal",)
 
 def run(settings: Settings) -> list[Comparison]:
     """A comparison for each network; the goal is at most 1.15 times the epoch without."""
-    found = []
+    comparisons = []
     for network in NETWORKS:
         ways = {"shift, rotation, scale": SHIFT_ROTATE_SCALE, "flips": FLIP, "no augmentation": ()}
         contenders: Setups = {name: (ours.epoch_after_epoch, (settings, network, way)) for name, way in ways.items()}
         with in_processes(contenders, settings) as processes:
-            found += compare(network, processes, rounds=settings.rounds_or(7), warmup=settings.warmup)
-    return found
+            comparisons += compare(network, processes, rounds=settings.rounds_or(7), warmup=settings.warmup)
+    return comparisons

@@ -11,7 +11,7 @@ from benchmarks.networks import NETWORKS
 
 def run(settings: Settings) -> list[Comparison]:
     """A comparison for each network; the goal is at most 1.03 times the loop with `channels_last`."""
-    found = []
+    comparisons = []
     for network in NETWORKS:
         contenders: Setups = {
             "cnncli": (ours.epoch_after_epoch, (settings, network, ())),
@@ -19,5 +19,5 @@ def run(settings: Settings) -> list[Comparison]:
             "bare loop": (bare.epoch_after_epoch, (settings, network, False)),
         }
         with in_processes(contenders, settings) as processes:
-            found += compare(network, processes, rounds=settings.rounds_or(7), warmup=settings.warmup)
-    return found
+            comparisons += compare(network, processes, rounds=settings.rounds_or(7), warmup=settings.warmup)
+    return comparisons

@@ -44,7 +44,7 @@ model:
   layers: [{conv: 8}, {conv: 16}, {conv: 32}, global_avg_pool, logits]
 train: {epochs: 2, optimizer: adamw}
 """
-Way = Literal["the first time", "found again", "in memory"]
+Mode = Literal["first", "cached", "memory"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Scene:
         return self.root / "pictures"
 
     def config(self, data_dir: Path) -> Config:
-        """What is learned from them."""
+        """The config that trains on them."""
         path = self.root / "folder.yaml"
         path.write_text(CONFIG, encoding="utf-8")
         own = (f"data.path={self.pictures}", f"data.size={self.side}", f"train.batch_size={BATCH}")
@@ -69,14 +69,14 @@ class Scene:
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """A second epoch as fast as that of images in memory is aimed at."""
+    """The aim is a second epoch as fast as with images in memory."""
     with tempfile.TemporaryDirectory() as folder:
         scene = Scene(Path(folder), *((60, 12) if settings.quick else (4_000, 96)))
         write_pictures(scene)
         contenders: Setups = {
-            "cnncli, pixels in a file": (ours, (settings, scene, "found again")),
-            "cnncli, the first time": (ours, (settings, scene, "the first time")),
-            "cnncli, pixels in memory": (ours, (settings, scene, "in memory")),
+            "cnncli, pixels in a file": (ours, (settings, scene, "cached")),
+            "cnncli, the first time": (ours, (settings, scene, "first")),
+            "cnncli, pixels in memory": (ours, (settings, scene, "memory")),
             "ImageFolder and DataLoader": (theirs, (settings, scene)),
         }
         with in_processes(contenders, settings) as processes:
@@ -85,7 +85,7 @@ def run(settings: Settings) -> list[Comparison]:
 
 
 def write_pictures(scene: Scene) -> None:
-    """Smooth colors, which JPEG packs about as well as photographs."""
+    """Smooth colors, which JPEG compresses about as well as photographs."""
     numbers = np.random.default_rng(0)
     for number in range(scene.images):
         path = scene.pictures / f"class{number % 10}" / f"{number:06}.jpg"
@@ -94,42 +94,42 @@ def write_pictures(scene: Scene) -> None:
         colors.resize((scene.side, scene.side), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
-def ours(settings: Settings, scene: Scene, way: Way) -> Contender:
-    """`cnncli train` without the files of a run."""
+def ours(settings: Settings, scene: Scene, mode: Mode) -> Contender:
+    """The training of `cnncli train`, without a run directory."""
     torch.set_num_threads(settings.threads)
-    data_dir = scene.root / way.replace(" ", "-")  # for the contender's own file of pixels
+    data_dir = scene.root / mode  # each contender has its own cache
     config = scene.config(data_dir)
 
     def two_epochs(_: int) -> Numbers:
-        if way == "the first time":
+        if mode == "first":
             shutil.rmtree(data_dir / FOLDER, ignore_errors=True)
         drop_from_page_cache(data_dir / FOLDER)
         with (
             memory_watched() as memory,
-            patch.object(image_files, "_MAX_IN_MEMORY", sys.maxsize * (way == "in memory")),
+            patch.object(image_files, "_MAX_IN_MEMORY", sys.maxsize * (mode == "memory")),
         ):
-            began = perf_counter()
+            started = perf_counter()
             experiment = prepare(config, data_dir=data_dir, device=torch.device("cpu"))
-            seconds = [perf_counter() - began]
+            seconds = [perf_counter() - started]
             with live_display() as display:
                 for _epoch in epochs_of(experiment, display, epochs=2):
-                    seconds.append(perf_counter() - began)
+                    seconds.append(perf_counter() - started)
         return numbers_of(seconds, memory)
 
-    if way == "found again":
+    if mode == "cached":
         with patch.object(image_files, "_MAX_IN_MEMORY", 0):
             prepare(config, data_dir=data_dir, device=torch.device("cpu"))
     return two_epochs
 
 
 def theirs(settings: Settings, scene: Scene) -> Contender:
-    """The same network and optimizer."""
+    """The same network and optimizer in plain torch and torchvision."""
     torch.set_num_threads(settings.threads)
     network = scene.config(scene.root).network
 
     def two_epochs(_: int) -> Numbers:
         with memory_watched() as memory:
-            began = perf_counter()
+            started = perf_counter()
             transform = torchvision.transforms.Compose(
                 [
                     torchvision.transforms.Resize((scene.side, scene.side)),
@@ -141,20 +141,20 @@ def theirs(settings: Settings, scene: Scene) -> Contender:
             loader = DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=0 if settings.quick else 2)
             model = seeded_module(network, 0)
             optimizer = torch.optim.AdamW(model.parameters())
-            seconds = [perf_counter() - began]
+            seconds = [perf_counter() - started]
             for _ in range(2):
                 for batch, labels in loader:
                     optimizer.zero_grad()
                     torch.autograd.backward(F.cross_entropy(model(batch), labels))
                     optimizer.step()
-                seconds.append(perf_counter() - began)
+                seconds.append(perf_counter() - started)
         return numbers_of(seconds, memory)
 
     return two_epochs
 
 
 def numbers_of(seconds: list[float], memory: list[int]) -> Numbers:
-    """Of a round: when it was ready, when each of two epochs was over, and the bytes that were seen."""
+    """The numbers of a round, from the times at which setup and two epochs ended and samples of the memory."""
     ready, first, second = seconds
     return {
         "until the first step, s": ready,
@@ -165,7 +165,7 @@ def numbers_of(seconds: list[float], memory: list[int]) -> Numbers:
 
 
 def drop_from_page_cache(folder: Path) -> None:
-    """What is in the files of a folder is read from the disk the next time."""
+    """Make the next reads of the files in a folder come from the disk."""
     for path in folder.glob("*") if sys.platform == "linux" else ():
         descriptor = os.open(path, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -174,38 +174,38 @@ def drop_from_page_cache(folder: Path) -> None:
 
 @contextmanager
 def memory_watched() -> Iterator[list[int]]:
-    """The bytes of this process, and those it started, that belong to no file, a few times a second."""
-    seen = [anonymous_memory()]
+    """Samples of `anonymous_memory`, a few times a second."""
+    samples = [anonymous_memory()]
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.2):
-            seen.append(anonymous_memory())
+            samples.append(anonymous_memory())
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield seen
+        yield samples
     finally:
         done.set()
         thread.join()
-        seen.append(anonymous_memory())
+        samples.append(anonymous_memory())
 
 
 def anonymous_memory() -> int:
-    """Of this process and all below it, however they were started; what several share is counted once."""
+    """Bytes of this process and its descendants that belong to no file; shared pages are counted once."""
     total = 0
     for process in family(os.getpid()):
-        with suppress(OSError):  # it has ended, or this is not Linux
+        with suppress(OSError):  # it has exited, or this is not Linux
             lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines()
             total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
     return total
 
 
 def family(process: int) -> Iterator[int]:
-    """A process, those that any of its threads started, those that they started, and so on."""
+    """A process and its descendants."""
     yield process
     for thread in Path(f"/proc/{process}/task").glob("*"):
-        with suppress(OSError):  # the thread has ended
+        with suppress(OSError):  # the thread has exited
             for child in (thread / "children").read_text(encoding="ascii").split():
                 yield from family(int(child))

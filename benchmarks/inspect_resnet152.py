@@ -22,7 +22,7 @@ SHAPE = (3, 224, 224)
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """Raises Missing without torchinfo, but for a quick run, which goes without."""
+    """Raises Missing without torchinfo, except in a quick run, which omits it."""
     torch.set_num_threads(settings.threads)
     module = torchvision.models.resnet152(weights=None).eval()
     contenders: dict[str, Callable[[], object]] = {
@@ -48,8 +48,8 @@ def run(settings: Settings) -> list[Comparison]:
 
 def _timed(run: Callable[[], object]) -> Contender:
     def contender(_: int) -> Numbers:
-        began = perf_counter()
+        started = perf_counter()
         run()
-        return {"wall time, s": perf_counter() - began}
+        return {"wall time, s": perf_counter() - started}
 
     return contender

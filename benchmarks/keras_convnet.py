@@ -34,7 +34,7 @@ MOST_EPOCHS = 15
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """Raises Missing without Keras, but for a quick run, which goes without."""
+    """Raises Missing without Keras; a quick run then measures cnncli alone."""
     recipe, target = settings.config or RECIPE, 0.0 if settings.quick else 0.99
     contenders: Setups = {recipe: (ours.training_by_seed, (settings, recipe, target))}
     if importlib.util.find_spec("keras") is not None:
@@ -46,9 +46,9 @@ def run(settings: Settings) -> list[Comparison]:
 
 
 def convnet_by_seed(settings: Settings, target: float) -> Contender:
-    """Train until a share `target` of the test images is right, or for as long as the example does."""
+    """Train until the accuracy on the test images is `target`, at most as long as the example does."""
     torch.set_num_threads(settings.threads)
-    os.environ["KERAS_BACKEND"] = "torch"  # read when it is imported
+    os.environ["KERAS_BACKEND"] = "torch"  # read at import
     keras = importlib.import_module("keras")
     spec = ours.read(settings, "two_convolutions").data
     dataset = load_dataset(spec, data_dir=settings.data_dir)
@@ -76,7 +76,7 @@ def convnet_by_seed(settings: Settings, target: float) -> Contender:
     return training
 
 
-def _convnet(keras: Any) -> Any:  # noqa: ANN401  a package that need not be there has no types here
+def _convnet(keras: Any) -> Any:  # noqa: ANN401  Keras may not be installed
     layers = keras.layers
     model = keras.Sequential(
         [

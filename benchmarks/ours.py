@@ -1,4 +1,4 @@
-"""cnncli's own training, as `cnncli train` runs it, for a process of its own."""
+"""Trainings by cnncli, as `cnncli train` runs them."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 
 
 def read(settings: Settings, config: str, *assignments: str) -> Config:
-    """A config by its name, of those that are bundled or of those beside this file."""
+    """A config by its name: one in this folder or a bundled one."""
     beside = HERE / f"{config}.yaml"
     quick = ("data.name=digits", "train.batch_size=128") if settings.quick else ()
     path = str(beside) if beside.exists() else config

@@ -16,7 +16,7 @@ from benchmarks.bare import in_memory
 from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes
 from cnncli.module import seeded_module
 
-USUAL = {"batch_size": 128, "width": 16, "depth": 2, "size": 28}
+DEFAULTS = {"batch_size": 128, "width": 16, "depth": 2, "size": 28}
 SWEPT = {
     "batch_size": (32, 128, 512),
     "width": (8, 16, 64),
@@ -38,21 +38,21 @@ train: {{epochs: 1, batch_size: {batch_size}}}
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """One comparison for each value of each of the four; the others stay as usual."""
-    found = []
+    """One comparison for each value of each quantity; the others have their defaults."""
+    comparisons = []
     for name, values in SWEPT.items():
         for value in values[:1] if settings.quick else values:
             with tempfile.TemporaryDirectory() as folder:
                 config = Path(folder) / "scale.yaml"
-                config.write_text(CONFIG.format(**{**USUAL, name: value}), encoding="utf-8")
+                config.write_text(CONFIG.format(**{**DEFAULTS, name: value}), encoding="utf-8")
                 contenders: Setups = {
                     "cnncli": (speed_of_ours, (settings, str(config))),
                     "bare loop": (speed_of_a_loop, (settings, str(config))),
                 }
                 with in_processes(contenders, settings) as processes:
                     title = f"{name.replace('_', ' ')} {value}"
-                    found += compare(title, processes, rounds=settings.rounds_or(5), warmup=settings.warmup)
-    return found
+                    comparisons += compare(title, processes, rounds=settings.rounds_or(5), warmup=settings.warmup)
+    return comparisons
 
 
 def speed_of_ours(settings: Settings, config: str) -> Contender:

@@ -22,7 +22,7 @@ from cnncli.data.load import load_dataset
 
 RECIPE = "mnist-fast"
 MOST_EPOCHS = 14
-"""Those of the example."""
+"""As in the example."""
 
 
 def run(settings: Settings) -> list[Comparison]:
@@ -37,7 +37,7 @@ def run(settings: Settings) -> list[Comparison]:
 
 
 def example_by_seed(settings: Settings, target: float) -> Contender:
-    """Train until a share `target` of the test images is right, or for as long as the example does."""
+    """Train until the accuracy on the test images is `target`, at most as long as the example does."""
     torch.set_num_threads(settings.threads)
 
     def training(turn: int) -> Numbers:
@@ -75,10 +75,10 @@ def example_by_seed(settings: Settings, target: float) -> Contender:
 
 @torch.no_grad()
 def accuracy_of(model: torch.nn.Module, loader: DataLoader[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    """The share of images that is right."""
+    """The fraction of images classified correctly."""
     model.eval()
-    right = [model(images).argmax(dim=1) == labels for images, labels in loader]
-    return float(torch.cat(right).float().mean())
+    correct = [model(images).argmax(dim=1) == labels for images, labels in loader]
+    return float(torch.cat(correct).float().mean())
 
 
 def write_digits(root: Path) -> Path:

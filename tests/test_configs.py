@@ -1,4 +1,4 @@
-"""The bundled configs: described, right in what their comments say, and able to learn."""
+"""The bundled configs: valid, described, with correct comments, and able to learn."""
 
 import json
 import re
@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 import torch
 
+import cnncli
 from cnncli.cli.notices import show_log
 from cnncli.config.config import Config, bundled_configs, read_config
 from cnncli.config.datasets import known_dataset
@@ -18,8 +19,7 @@ from cnncli.config.document import read_document
 from cnncli.config.schema import config_schema
 from cnncli.experiment.setup import prepare
 from cnncli.experiment.train import train_run
-from cnncli.inspection.graph import graph_of
-from cnncli.inspection.table import LayerTable, Row, inspect_graph
+from cnncli.inspection.table import LayerTable
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory
 
@@ -37,9 +37,8 @@ def read(path: Path, *assignments: str) -> Config:
     return read_config(str(path), data_dir=NOWHERE, assignments=assignments)
 
 
-def inspection_of(path: Path) -> LayerTable:
-    config = read(path)
-    return inspect_graph(graph_of(config.network, config.name))
+def table_of(path: Path) -> LayerTable:
+    return cnncli.inspect(read(path))
 
 
 def head_of(path: Path) -> str:
@@ -49,7 +48,7 @@ def head_of(path: Path) -> str:
 
 
 def readme_rows() -> dict[str, list[str]]:
-    """Name -> data, what it teaches, accuracy, time, of the table in the README."""
+    """The table in the README: name -> data set, subject, accuracy, time."""
     _, _, section = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("## Bundled configs")
     rows = (line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| `"))
     return {name.strip(" `"): [cell.strip(" `") for cell in cells] for name, *cells in rows if len(cells) == 4}
@@ -70,26 +69,26 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-# What is said of them
+# Descriptions
 
 
 @every_config
-def test_it_carries_the_name_of_its_file(path: Path) -> None:
+def test_its_name_is_that_of_its_file(path: Path) -> None:
     assert read(path).name == path.stem
 
 
 @every_config
-def test_the_schema_takes_it(path: Path, schema: dict[str, Any]) -> None:
+def test_the_schema_accepts_it(path: Path, schema: dict[str, Any]) -> None:
     jsonschema.validate(read_document(path).data, schema)
 
 
-def test_the_schema_takes_the_starter(schema: dict[str, Any]) -> None:
+def test_the_schema_accepts_the_starter(schema: dict[str, Any]) -> None:
     jsonschema.validate(read_document(STARTER).data, schema)
     read(STARTER)
 
 
 @every_config
-def test_its_head_says_what_it_teaches_and_reached(path: Path) -> None:
+def test_its_head_has_subject_accuracy_and_time(path: Path) -> None:
     described, _, reached = head_of(path).partition(" Reached: ")
     assert re.search(r" Teaches: \w.+", described)
     assert re.search(r"\d ?%", reached), "accuracy"
@@ -115,14 +114,14 @@ def test_the_readme_describes_no_others() -> None:
 
 
 @every_config
-def test_parameters_and_macs_in_comments_are_true(path: Path) -> None:
-    found = inspection_of(path)
+def test_parameters_and_macs_in_comments(path: Path) -> None:
+    found = table_of(path)
     text = path.read_text(encoding="utf-8")
     for parameters, macs in re.findall(r"#.*?([\d,]+) parameters, ([\d,]+) MACs", text):
         assert (parameters, macs) == (f"{found.params:,}", f"{found.macs:,}")
 
 
-# Config, words of its comment, layer, shape it gives, receptive field.
+# Config, part of a comment, layer, output shape, receptive field.
 COMMENTS = [
     ("lenet5", "61,706 parameters, 416,520 MACs", "logits1", (10,), None),
     ("lenet5", "the first 6 kernels", "conv1", (6, 28, 28), 5),
@@ -136,31 +135,30 @@ COMMENTS = [
     ("quickstart", "8 kernels of 3x3: 8 feature maps", "conv1", (8, 16, 16), 3),
     ("quickstart", "16 kernels, each 8 deep", "conv2", (16, 8, 8), 8),
     ("nin", "one map per class", "class_maps", (10, 7, 7), None),
-    ("starter", "32 maps of 4x4 become one row of 512 numbers", "flatten1", (512,), None),
+    ("starter", "32 maps of 4x4 become 512 features", "flatten1", (512,), None),
 ]
 
 
-@pytest.mark.parametrize(("name", "comment", "layer", "shape", "field"), COMMENTS)
-def test_shapes_and_fields_in_comments_are_true(
-    name: str, comment: str, layer: str, shape: tuple[int, ...], field: int | None
+@pytest.mark.parametrize(("name", "comment", "layer", "shape", "size"), COMMENTS)
+def test_shapes_and_receptive_fields_in_comments(
+    name: str, comment: str, layer: str, shape: tuple[int, ...], size: int | None
 ) -> None:
     path = bundled_configs().get(name, STARTER)
     assert comment in path.read_text(encoding="utf-8")
-    (row,) = (row for row in inspection_of(path).rows if row.name == layer)
+    row = table_of(path)[layer]
     assert row.output_shape == shape
-    assert field is None or row.receptive_field.size == (field, field)
+    assert size is None or row.receptive_field.size == (size, size)
 
 
 def test_lenet5_has_the_published_numbers() -> None:
-    found = inspection_of(bundled_configs()["lenet5"])
+    found = table_of(bundled_configs()["lenet5"])
     assert (found.params, found.macs) == (61_706, 416_520)
 
 
-def test_three_dilated_convolutions_without_dilation_would_see_7() -> None:
+def test_three_convolutions_without_dilation_see_7() -> None:
     flat = [f"model.layers.{i}.conv.dilation=1" for i in range(3)]
-    config = read(bundled_configs()["dilated"], *flat)
-    rows: list[Row] = [*inspect_graph(graph_of(config.network, config.name)).rows]
-    assert rows[2].receptive_field.size == (7, 7)
+    table = cnncli.inspect(read(bundled_configs()["dilated"], *flat))
+    assert table.rows[2].receptive_field.size == (7, 7)
 
 
 # Training
@@ -193,8 +191,8 @@ def test_it_learns_from_the_embedded_digits(path: Path, tmp_path: Path) -> None:
 
 
 @every_config
-def test_it_asks_for_a_data_set_at_the_size_it_has_there(path: Path) -> None:
-    """`size` is given, so that another data set changes nothing in the network."""
+def test_its_size_is_that_of_its_data_set(path: Path) -> None:
+    """`size` is given, so that the network is the same on another data set."""
     there, here = read(path), read(path, "data.name=digits")
     assert there.network.input_shape == here.network.input_shape
     assert there.classes == known_dataset(there.data.name).classes

@@ -278,6 +278,8 @@ class _Chunks(Dataset[Chunk]):
 
 def _usable_cores() -> int:
     """The cores this process may use: its share of them if several processes on the machine train together."""
+    if multiprocessing.current_process().daemon:
+        return 1  # it may not start others
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if os.environ.get("LOCAL_RANK", "0") == "0":
         return cores  # the first process on a machine decodes while the others wait

@@ -1,7 +1,7 @@
-"""Pictures of one layer on one color scale, one after the other, as a GIF that plays for ever.
+"""Drawings of a layer on one color scale as an animated GIF.
 
-A GIF has at most 256 colors. All frames share a palette that is made from the scale: its own colors in equal steps,
-zero and both ends among them, and grays for text, frames and images. Each pixel takes the nearest.
+A GIF has at most 256 colors. All frames share a palette: colors of the scale in equal steps, zero and both ends
+among them, and grays for text, frames and images. Each pixel takes the nearest one.
 """
 
 import io
@@ -14,18 +14,18 @@ from cnncli.drawing.canvas import FRAME, INK, MARK
 from cnncli.drawing.color import NOT_FINITE, Pixels, Scale
 
 LEVELS = 151
-"""Of the scale in the palette: an odd number, so that a signed scale has its zero among them."""
+"""Colors of the scale in the palette: an odd number, so that the zero of a signed scale is one of them."""
 _GRAYS = 96
-"""So few that none is nearer to the color of a small value than the scale's own; the neutral one is among them."""
+"""So few that none is nearer to the color of a small value than a color of the scale; the neutral one is among them."""
 _FRAME_MS, _LAST_FRAME_MS = 700, 3000
 
 
 def animation(frames: Sequence[Pixels], scale: Scale) -> bytes:
-    """The bytes of a GIF; its last frame is held longer.
+    """The bytes of a GIF that loops; its last frame is held longer.
 
     Args:
-        frames: one or more, uint8 (H, W, 3), all of one size and no two in a row alike.
-        scale: of the colors in all of them.
+        frames: one or more, uint8 (H, W, 3), of one size; consecutive ones differ.
+        scale: of all frames.
     """
     palette = _palette(scale)
     images = []
@@ -49,11 +49,11 @@ def _palette(scale: Scale) -> Pixels:
 
 
 def _nearest(frame: Pixels, palette: Pixels) -> Pixels:
-    """The number of the palette's nearest color for each pixel of (H, W, 3): uint8 (H, W)."""
+    """The index of the nearest color of the palette for each pixel of (H, W, 3): uint8 (H, W)."""
     packed = frame.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
-    codes, places = np.unique(packed, return_inverse=True)
+    codes, positions = np.unique(packed, return_inverse=True)
     colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32)
     others = palette.astype(np.float32)
-    distances = (others**2).sum(axis=1) - 2 * colors @ others.T  # squared, less what is the same for all of a row
-    nearest: Pixels = distances.argmin(axis=1).astype(np.uint8)[places].reshape(packed.shape)
+    distances = (others**2).sum(axis=1) - 2 * colors @ others.T  # squared, up to a constant per row
+    nearest: Pixels = distances.argmin(axis=1).astype(np.uint8)[positions].reshape(packed.shape)
     return nearest

@@ -1,4 +1,4 @@
-"""A white sheet on which text and enlarged tiles are put."""
+"""A white canvas for text, lines and enlarged tiles."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -12,11 +12,11 @@ BACKGROUND: Color = (255, 255, 255)
 FRAME: Color = (120, 120, 120)
 INK: Color = (24, 24, 24)
 MARK: Color = (0, 170, 60)
-"""Of what stands out; on neither color scale."""
+"""Of marked tiles; on neither color scale."""
 TEXT_SIZE = 10
-"""Of labels, px; a smaller size is not legible in a TensorBoard card."""
+"""Of labels, px; smaller ones are not legible in a TensorBoard card."""
 SPACE = 3
-"""Between words, px; the font's own space disappears when its small letters are moved to whole pixels."""
+"""Between words, px; the font's own space vanishes at this size, because glyphs are placed at whole pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Box:
 
 
 class Canvas:
-    """Text, frames and tiles on one sheet; what is put later covers what was put before."""
+    """Text, lines, frames and tiles; later ones cover earlier ones."""
 
     def __init__(self, *, width: int, height: int) -> None:
         self._image = Image.new("RGB", (width, height), BACKGROUND)
@@ -59,11 +59,11 @@ class Canvas:
 
     @property
     def width(self) -> int:
-        """Of the sheet, px."""
+        """Width of the canvas, px."""
         return self._image.width
 
     def text(self, x: int, y: int, text: str, *, width: int, size: int = TEXT_SIZE) -> None:
-        """Write from the upper left corner, shortened with an ellipsis to `width` pixels."""
+        """Write a line from its upper left corner, shortened with an ellipsis to `width` pixels."""
         if text_width(text, size) > width:
             while text and text_width(text + "…", size) > width:
                 text = text[:-1]
@@ -85,7 +85,7 @@ class Canvas:
         self._draw.text((x, y), text, fill=ink, font=_font(TEXT_SIZE), anchor="mm")
 
     def rectangle(self, x: int, y: int, *, width: int, height: int, color: Color) -> None:
-        """Fill a rectangle from its upper left pixel on; nothing where it has no width or height."""
+        """Fill a rectangle from its upper left pixel; nothing if it has no width or height."""
         if width > 0 and height > 0:
             self._draw.rectangle((x, y, x + width - 1, y + height - 1), fill=color)
 
@@ -107,19 +107,19 @@ class Canvas:
         self._draw.rectangle((box.x - 4, box.y, box.x - 3, box.bottom - 1), fill=color)
 
     def tile(self, box: Box, pixels: Pixels) -> None:
-        """Put a tile (h, w, 3), every pixel repeated `box.scale` times on both axes."""
+        """Draw a tile (h, w, 3), every pixel repeated `box.scale` times along both axes."""
         assert pixels.shape == (box.height, box.width, 3), f"{pixels.shape} into {box}"
         enlarged = pixels.repeat(box.scale, axis=0).repeat(box.scale, axis=1)
         self._image.paste(Image.fromarray(enlarged), (box.x, box.y))
 
     @property
     def pixels(self) -> Pixels:
-        """The sheet as it is now: uint8 (H, W, 3)."""
+        """The canvas as it is now: uint8 (H, W, 3)."""
         return np.array(self._image)
 
 
 def ink_on(color: Color) -> Color:
-    """Black or white, whichever can be read on a color."""
+    """Black or white, whichever is legible on a color."""
     red, green, blue = color
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else BACKGROUND
 

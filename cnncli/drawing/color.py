@@ -1,8 +1,8 @@
 """Numbers as colors: a diverging scale for signed values and a sequential one for values from zero up.
 
-Both scales are piecewise linear between the anchors below, so a color can be turned back into its value to
-within the 256 levels of a channel. Values outside a scale take the color of its end. What is not finite
-takes `NOT_FINITE`, a color that is on neither scale.
+Both scales are piecewise linear between the anchors below, so a color can be converted back to its value, up to the
+256 levels of a channel. Values outside a scale have the color of its end. Values that are not finite have the color
+`NOT_FINITE`, which is on neither scale.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-"""Red, green and blue in the last dimension."""
+"""Red, green and blue in the last axis."""
 Values: TypeAlias = npt.NDArray[np.float64]
 Color: TypeAlias = tuple[int, int, int]
 
 NEUTRAL: Color = (247, 247, 247)
 NOT_FINITE: Color = (255, 0, 255)
 
-# Position and color. Blue is negative, red positive; both halves darken alike.
+# Position and color. Blue is negative, red positive; both halves darken equally.
 DIVERGING: Sequence[tuple[float, Color]] = (
     (-1.0, (18, 58, 128)),
     (-0.5, (96, 158, 212)),
@@ -46,7 +46,7 @@ def diverging(values: Values, limit: float) -> Pixels:
         limit: 0 or more; with 0 there is no scale, and every finite value is `NEUTRAL`.
 
     Returns:
-        The shape of `values` with the three channels behind it.
+        The shape of `values` with an axis of three channels added.
     """
     return _colors(_ratio(values, limit), values, DIVERGING)
 
@@ -54,14 +54,14 @@ def diverging(values: Values, limit: float) -> Pixels:
 def sequential(values: Values, low: float, high: float) -> Pixels:
     """Colors of values on the scale from `low`, dark, to `high`, bright; dark throughout if high <= low.
 
-    The shape of the result is that of `values` with the three channels behind it.
+    The result has the shape of `values` with an axis of three channels added.
     """
     return _colors(_ratio(values - low, high - low), values, SEQUENTIAL)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The color scale of a picture, from `low` to `high`; `signed` if it diverges from zero."""
+    """The color scale of a drawing, from `low` to `high`; `signed` if it diverges from zero."""
 
     low: float
     high: float
@@ -79,20 +79,20 @@ class Scale:
         return cls(low=0.0, high=float(values[np.isfinite(values)].max(initial=0.0)), signed=False)
 
     def colors(self, values: Values) -> Pixels:
-        """The colors of values of any shape, the three channels behind it."""
+        """The colors of values of any shape, with an axis of three channels added."""
         return diverging(values, self.high) if self.signed else sequential(values, self.low, self.high)
 
     def gradient(self, steps: int) -> Pixels:
-        """All colors from `low` to `high` in equal steps, also where both are 0: (1, steps, 3)."""
+        """All colors from `low` to `high` in equal steps, even if both are 0: (1, steps, 3)."""
         positions = np.linspace(-1.0 if self.signed else 0.0, 1.0, steps)[None]
         return diverging(positions, 1.0) if self.signed else sequential(positions, 0.0, 1.0)
 
 
 def _ratio(values: Values, whole: float) -> Values:
-    """`values / whole`, and 0 where there is no whole to divide by or no finite value to divide."""
+    """`values / whole`, and 0 where `whole` is 0 or a value is not finite."""
     if whole <= 0:
         return np.zeros_like(values)
-    with np.errstate(over="ignore", invalid="ignore"):  # a ratio beyond the scale takes the color of its end
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the scale is the color of its end
         ratio: Values = np.where(np.isfinite(values), values / whole, 0.0)
     return ratio
 

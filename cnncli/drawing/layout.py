@@ -1,15 +1,15 @@
-"""Where the tiles of a picture go, decided in plain numbers before anything is drawn.
+"""The positions of tiles, computed before anything is drawn.
 
-A picture is made of *strips*: rows of tiles that belong together, such as the slices of one filter, or a
-single feature map. Strips are laid out like words, `across` of them side by side, then the next line. All
-tiles have the same size and are enlarged by the same whole factor.
+A drawing consists of *strips*: rows of tiles that belong together, such as the slices of one filter, or a single
+feature map. Strips are laid out like words, `across` of them side by side, then the next line. All tiles have the same
+size and are enlarged by the same whole factor.
 """
 
 import math
 from dataclasses import dataclass
 
-# A card in the "time series" view of TensorBoard 2.21 is 215 px high and at least 304 px wide. A picture of
-# just this size is shown pixel for pixel; a larger one is shrunk by dropping rows and columns, letters too.
+# A card in the "time series" view of TensorBoard 2.21 is 215 px high and at least 304 px wide. A picture of exactly
+# this size is shown pixel for pixel; larger ones are shrunk by dropping rows and columns.
 WIDTH, HEIGHT = 304, 215
 LINE = 12
 """Height of a line of text, px."""
@@ -23,13 +23,13 @@ MARGIN = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """What a picture is drawn on, in pixels.
+    """A medium for drawings; sizes in px.
 
     Attributes:
-        width, height: the most that it takes.
-        trimmed: whether a picture that needs less is smaller; otherwise it is just this large.
+        width, height: largest size.
+        trimmed: whether drawings that need less are smaller; otherwise all have this size.
         gap: between tiles that belong together.
-        tile: how far tiles are enlarged, the longer side; None for as far as there is room.
+        tile: longer side of an enlarged tile, at most; None for as large as fits.
         thinned: feature maps of more pixels a side are thinned out.
         inset: for the longer side of the inset.
     """
@@ -43,14 +43,14 @@ class Sheet:
     inset: int
 
     def most_scale(self, height: int, width: int, *, matrix: bool = False) -> int | None:
-        """The largest whole factor by which a tile is enlarged, half that in a matrix; None where nothing limits it."""
+        """The largest factor of enlargement of a tile, half that in a matrix; None without a limit."""
         return None if self.tile is None else max(1, self.tile // (2 if matrix else 1) // max(height, width))
 
 
 CARD = Sheet(width=WIDTH, height=HEIGHT, trimmed=False, gap=1, tile=None, thinned=96, inset=56)
 """For a card of TensorBoard."""
 PAGE = Sheet(width=1000, height=1600, trimmed=True, gap=4, tile=96, thinned=320, inset=112)
-"""For a file: many more tiles, each as large as is of use."""
+"""For a file: many more tiles, each up to a useful size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Spacing:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What is shown of the strips, how large and how arranged; positions are relative to the tile area."""
+    """How many strips and tiles are shown, their size and arrangement; positions are relative to the tile area."""
 
     strips: int
     tiles: int
@@ -128,7 +128,7 @@ def plan(
         least_scale: tiles are not made smaller than this factor; the last ones are left out instead, but
             never the first, even if it does not fit.
         most_scale: tiles are not made larger than this factor (or `least_scale`). Of the arrangements that reach it,
-            the most compact is taken.
+            the most compact is chosen.
     """
     (tile_height, tile_width), (height, width) = tile, room
     tiles_that_fit = (width - spacing.left) // (tile_width * least_scale + spacing.gap)

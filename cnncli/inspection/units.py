@@ -129,7 +129,7 @@ def dependent_units(table: LayerTable, pixel: tuple[int, ...]) -> list[Dependent
     if len(pixel) != len(size) or any(not 0 <= p < n for p, n in zip(pixel, size, strict=True)):
         raise UsageError(
             f"the input has no pixel {','.join(map(str, pixel))}",
-            remedy=f"it has {' x '.join(map(str, size))}; give one number per axis, counted from 0",
+            remedy=f"it has {' x '.join(map(str, size))} pixels; give one number per axis, counted from 0",
         )
     return [
         DependentUnits(

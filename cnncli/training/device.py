@@ -10,27 +10,14 @@ import torch
 
 from cnncli.errors import DeviceError
 
-# Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_NEVER_TRIM = 2**31 - 1
-
-
-def keep_freed_memory() -> bool:
-    """Let glibc keep freed memory for the next allocations of this process; False with another C library.
-
-    For a process that trains and exits. Call it after loading the data, so that memory used for loading is not kept.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    library = ctypes.CDLL(None)
-    return bool(library.mallopt(_M_MMAP_MAX, 0) and library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM))
-
-
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 _WORTH_SHARING = 20_000_000
 """Multiply-accumulates of a forward pass: about a millisecond on one core."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_NEVER_TRIM = 2**31 - 1
 
 
 def resolve_device(name: DeviceName) -> torch.device:
@@ -107,6 +94,17 @@ def set_deterministic(device: torch.device) -> None:
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc keep freed memory for the next allocations of this process; False with another C library.
+
+    For a process that trains and exits. Call it after loading the data, so that memory used for loading is not kept.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    return bool(library.mallopt(_M_MMAP_MAX, 0) and library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM))
 
 
 def room_for_images(device: torch.device) -> int | None:

@@ -61,7 +61,7 @@ class Calibration(View):
             pixels=draw_calibration(
                 found,
                 title=f"reliability over {len(predictions):,} test images",
-                lines=[f"ECE {ece}, MCE {mce}", f"confidence {confidence}", f"accuracy {accuracy}"],
+                lines=[f"ECE {ece}", f"MCE {mce}", f"confidence {confidence}", f"accuracy {accuracy}"],
             ),
             numbers={
                 "expected_error": found.expected_error,
@@ -175,7 +175,7 @@ def draw_calibration(found: Bins, *, title: str, lines: Sequence[str]) -> Pixels
 
 def _draw_legend(canvas: Canvas) -> None:
     x = MARGIN
-    labels = {BAR: "accuracy by confidence", OVERCONFIDENT: "overconfident", UNDERCONFIDENT: "underconfident"}
+    labels = {BAR: "accuracy", OVERCONFIDENT: "overconfident", UNDERCONFIDENT: "underconfident"}
     for color, label in labels.items():
         canvas.rectangle(x, TITLE_HEIGHT + 2, width=9, height=9, color=color)
         canvas.text(x + 13, TITLE_HEIGHT, label, width=WIDTH)

@@ -1,6 +1,6 @@
 """Dead filters: those that are 0 after the activation, at every position of every image.
 
-A filter whose ReLU is never on passes nothing on, and gets no gradient that could bring it back (Lu et al., "Dying ReLU
+A filter whose ReLU is never active outputs nothing, and gets no gradient that could revive it (Lu et al., "Dying ReLU
 and Initialization", 2019).
 
 Letters: N images, C channels, H height, W width, F features.
@@ -29,14 +29,14 @@ def dead_channels(model: CnnModule, batches: Iterable[tuple[Tensor, object]]) ->
     """The channels of each layer of `can_be_dead` that are 0 at every position of every image.
 
     Args:
-        model: left in the mode it was in; evaluated in evaluation mode.
+        model: its mode is restored.
         batches: images (N, C, H, W) and whatever goes with them, on the model's device.
 
     Returns:
         Layer -> numbers of its dead channels (C, H, W) or features (F,), ascending.
     """
     alive: dict[str, Tensor] = {}  # name -> bool (C,)
-    with evaluation_mode(model), torch.inference_mode(), _looking(model, alive):
+    with evaluation_mode(model), torch.inference_mode(), _recording(model, alive):
         for images, _ in batches:
             model(images)
     return {name: tuple((~alive[name]).nonzero().flatten().tolist()) for name in alive}
@@ -64,19 +64,19 @@ def dead_in_pictures(network: Network, dead: Mapping[str, Collection[int]]) -> d
 
 
 @contextmanager
-def _looking(model: CnnModule, alive: dict[str, Tensor]) -> Iterator[None]:
-    """While it lasts, whatever passes through the model is noted in `alive`, without being kept."""
+def _recording(model: CnnModule, alive: dict[str, Tensor]) -> Iterator[None]:
+    """In this context, channels that are not 0 anywhere in a batch are recorded in `alive`."""
 
-    def watch(node: Node) -> torch.utils.hooks.RemovableHandle:
-        def note(module: nn.Module, inputs: object, output: Tensor) -> None:
+    def register(node: Node) -> torch.utils.hooks.RemovableHandle:
+        def record(module: nn.Module, inputs: object, output: Tensor) -> None:
             over = (0, *range(2, output.ndim))
-            found = (output.amax(over) != 0) | (output.amin(over) != 0)  # (C,), NaN is not 0
-            alive[node.name] = alive[node.name] | found if node.name in alive else found
+            active = (output.amax(over) != 0) | (output.amin(over) != 0)  # (C,), NaN is not 0
+            alive[node.name] = alive[node.name] | active if node.name in alive else active
 
-        return model.layer(node).register_forward_hook(note)
+        return model.layer(node).register_forward_hook(record)
 
     names = can_be_dead(model.network)
-    handles = [watch(node) for node in model.network.nodes if node.name in names]
+    handles = [register(node) for node in model.network.nodes if node.name in names]
     try:
         yield
     finally:

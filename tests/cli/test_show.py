@@ -1,4 +1,4 @@
-"""`cnncli show` as its users meet it: what goes where, every view with its options, and what is refused."""
+"""`cnncli show` as its users meet it: what goes where, every view with its options, and errors."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def test_paths_go_to_stdout_and_nothing_else(run: Path, run_cnncli: Cnncli) -> N
             assert image.format == "PNG"
 
 
-def test_a_run_alone_shows_all_kinds(run: Path, run_cnncli: Cnncli) -> None:
+def test_a_run_alone_shows_all_views(run: Path, run_cnncli: Cnncli) -> None:
     code, out, _ = run_cnncli("show", run)
     assert code == 0
     kinds = list(dict.fromkeys(Path(path).relative_to(run / "show").parts[0] for path in out.splitlines()))
@@ -92,7 +92,7 @@ def test_a_run_that_is_still_training_is_shown_as_far_as_it_is(run: Path, run_cn
     assert run_cnncli("show", "kernels", run)[0] == 0
 
 
-def test_a_kind_that_does_not_apply_is_passed_over(folder: Path, run_cnncli: Cnncli) -> None:
+def test_views_that_do_not_apply_are_skipped(folder: Path, run_cnncli: Cnncli) -> None:
     (folder / "flat.yaml").write_text(NO_CONVOLUTION, encoding="utf-8")
     assert run_cnncli("train", "flat.yaml", "--threads", 1, "--quiet")[0] == 0
     (run,) = (folder / "runs").iterdir()
@@ -106,7 +106,7 @@ def test_a_kind_that_does_not_apply_is_passed_over(folder: Path, run_cnncli: Cnn
     assert "no layer of this network has kernels" in err
 
 
-def test_what_is_no_run(run: Path, folder: Path, run_cnncli: Cnncli) -> None:
+def test_not_a_run(run: Path, folder: Path, run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("show", "kernels", folder)
     assert (code, out) == (5, "")
     assert "not a run directory" in err
@@ -150,7 +150,7 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
         (("feature-maps", "0", "--layer", "flatten1"), "numbers and no maps"),
     ],
 )
-def test_what_means_nothing(arguments: tuple[str, ...], words: str, run: Path, run_cnncli: Cnncli) -> None:
+def test_invalid_arguments(arguments: tuple[str, ...], words: str, run: Path, run_cnncli: Cnncli) -> None:
     kind, *others = arguments
     code, out, err = run_cnncli("show", kind, run, *others)
     assert (code, out) == (2, "")
@@ -172,7 +172,7 @@ def slow_items() -> Iterator[int]:
     yield 2
 
 
-def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_pictures_show_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     written = StringIO()
     console = Console(file=written, force_terminal=True, width=60)
     monkeypatch.setattr(views, "messages", lambda: console)
@@ -186,7 +186,7 @@ def test_who_waits_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert piped.getvalue() == ""
 
 
-def test_what_there_is_to_say_goes_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+def test_lines_go_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     tile = Tile.of(np.ones((1, 1)), Scale(low=-1.0, high=1.0, signed=True), label="7")
     blank = np.zeros((1, 1, 3), dtype=np.uint8)
     picture = Picture(tag="a/b", title="a picture", pixels=blank, tiles=[tile], lines=["It is small."])
@@ -218,16 +218,14 @@ def on_terminal(run: Path, environment: dict[str, str], *arguments: str, **varia
         ({"TERM": "dumb"}, "9 = "),
     ],
 )
-def test_on_a_terminal_it_draws_with_what_there_is(
-    variables: dict[str, str], sign: str, run: Path, environment: dict[str, str]
-) -> None:
+def test_drawing_on_terminals(variables: dict[str, str], sign: str, run: Path, environment: dict[str, str]) -> None:
     child = on_terminal(run, environment, **variables)
     child.expect(pexpect.EOF)
     assert sign in child.before
     assert ("\u2580" in child.before) == (sign != "9 = ")
 
 
-def test_pixels_go_to_a_terminal_that_takes_them(run: Path, environment: dict[str, str]) -> None:
+def test_pixels_on_a_terminal_with_sixel(run: Path, environment: dict[str, str]) -> None:
     pytest.importorskip("textual_image", reason="the extra `terminal` is not installed")
     child = on_terminal(run, environment, COLORTERM="truecolor")
     child.expect_exact("\x1b[c")  # what can you do?
@@ -262,7 +260,7 @@ def test_patches_of_one_filter_in_the_terminal(run_cnncli: Cnncli, run: Path) ->
     assert "filter 2" not in out
 
 
-def test_several_patches_of_one_image_if_asked(run_cnncli: Cnncli, run: Path) -> None:
+def test_several_patches_of_one_image(run_cnncli: Cnncli, run: Path) -> None:
     arguments = ("show", "patches", run, "--layer", "conv1", "--filter", "0", "--terminal", "--count", "4")
     _, one, _ = run_cnncli(*arguments)
     _, several, _ = run_cnncli(*arguments, "--per-image", "4")
@@ -281,14 +279,14 @@ def test_saliency(run_cnncli: Cnncli, run: Path, tmp_path: Path) -> None:
     assert Path(first["file"]).is_file()
 
 
-def test_every_method_by_itself(run_cnncli: Cnncli, run: Path) -> None:
+def test_single_methods(run_cnncli: Cnncli, run: Path) -> None:
     for method in ("gradient", "smoothgrad", "integrated", "gradcam", "occlusion"):
         code, out, err = run_cnncli("show", "saliency", run, "7", "--method", method, "--target", "3")
         assert code == 0, err
         assert f"show/saliency/test-7-as-3-{method}.png" in out.replace("\\", "/")
 
 
-def test_maximize_reaches_what_real_images_do(run_cnncli: Cnncli, run: Path) -> None:
+def test_images_made_activate_at_least_as_much_as_real_ones(run_cnncli: Cnncli, run: Path) -> None:
     """For every class, and for most filters: a real patch may stand where no padding weakens it."""
     code, out, err = run_cnncli("show", "activation-maximization", run, "--json")
     assert code == 0, err
@@ -314,7 +312,7 @@ def test_fewer_steps_reach_less(run_cnncli: Cnncli, run: Path) -> None:
     assert reached[0] < reached[1]
 
 
-def test_all_kinds_are_in_the_overview(run_cnncli: Cnncli, run: Path) -> None:
+def test_all_views_are_in_the_overview(run_cnncli: Cnncli, run: Path) -> None:
     code, out, err = run_cnncli("show", run, "--json")
     assert code == 0, err
     tags = [each["tag"] for each in records(out)]
@@ -338,7 +336,7 @@ def test_all_kinds_are_in_the_overview(run_cnncli: Cnncli, run: Path) -> None:
         (("activation-maximization", "--steps", "0"), "--steps"),
     ],
 )
-def test_what_is_not_there(run_cnncli: Cnncli, run: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_arguments_that_do_not_fit(run_cnncli: Cnncli, run: Path, arguments: tuple[str, ...], message: str) -> None:
     kind, *others = arguments
     code, _, err = run_cnncli("show", kind, run, *others)
     assert code == 2
@@ -369,7 +367,7 @@ def test_the_accuracy_is_that_of_the_results(run: Path, shown: Callable[..., Any
     assert 0 < test["accuracy"] < 1
 
 
-def test_pngs_and_the_sub_run(run: Path, run_cnncli: Cnncli) -> None:
+def test_pngs_and_event_file_of_the_evaluation(run: Path, run_cnncli: Cnncli) -> None:
     for kind in ("confusion", "mistakes", "calibration"):
         code, out, err = run_cnncli("show", kind, run)
         assert code == 0, err
@@ -392,7 +390,7 @@ def test_count(run: Path, run_cnncli: Cnncli) -> None:
     assert run_cnncli("show", "mistakes", run, "--count", 0)[0] == 2
 
 
-def test_nothing_wrong_is_said(run: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_mistakes(run: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
     from cnncli.run import Run
     from cnncli.training.predictions import Predictions
 
@@ -427,7 +425,7 @@ def test_embedding(run: Path, shown: Callable[..., Any]) -> None:
     assert sorted(path.name for path in (run / "show" / "projector").iterdir()) == ["03_conv2", "06_dropout1"]
 
 
-def test_a_misspelled_kind_and_a_kind_behind_the_run(run_cnncli: Cnncli, run: Path) -> None:
+def test_misspelled_views_and_views_after_the_run(run_cnncli: Cnncli, run: Path) -> None:
     code, _, err = run_cnncli("show", "kernel", run)
     assert code == 2
     assert "there is no view kernel. Did you mean kernels?" in err
@@ -439,7 +437,7 @@ def test_a_misspelled_kind_and_a_kind_behind_the_run(run_cnncli: Cnncli, run: Pa
     assert "does not exist" in err
 
 
-def test_other_data_than_was_learned_from_is_noticed(run_cnncli: Cnncli, run: Path) -> None:
+def test_changed_data_is_noticed(run_cnncli: Cnncli, run: Path) -> None:
     code, _, err = run_cnncli("show", "confusion", run)
     assert code == 0
     assert "the data has changed" not in err

@@ -104,7 +104,7 @@ def test_another_scale_than_that_of_most_stands_in_the_label() -> None:
     assert [line.plain for line in tile_lines([image, *maps], PLAIN)][1].split() == ["input", "0..255", "0", "1"]
     own = [tile([[1.0]], limit=limit, label=str(i)) for i, limit in enumerate((0.5, 2.0))]
     lines = [line.plain for line in tile_lines(own, PLAIN)]
-    assert lines[0] == "9 = the end of each one's own scale, . = about 0"
+    assert lines[0] == "9 = the end of each tile's own scale, . = about 0"
     assert lines[1].split() == ["0", "±0.5", "1", "±2"]
 
 
@@ -117,10 +117,10 @@ def test_wide_maps_are_thinned_and_say_so(medium: Medium, most: int) -> None:
     assert picture.cell_len == -(-200 // step) * (80 // most)
 
 
-def test_there_is_an_end_to_it() -> None:
+def test_the_number_of_tiles_is_limited() -> None:
     many = [tile([[1.0]], label=str(i)) for i in range(MOST + 1)]
     *_, last = tile_lines(many, PLAIN)
-    assert last.plain == f"(the first {MOST} of {MOST + 1} in the picture are drawn here)"
+    assert last.plain == f"(the first {MOST} of {MOST + 1} tiles of the picture)"
     assert not any(f" {MOST} " in f" {line.plain} " for line in list(tile_lines(many, PLAIN))[:-1])
 
 

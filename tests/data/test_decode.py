@@ -178,6 +178,12 @@ def test_processes_on_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatc
     assert cores == {(0, 3): 8, (1, 3): 2, (2, 3): 2, (9, 10): 1}
 
 
+def test_a_daemonic_process_starts_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    assert decode_module._usable_cores() == 1
+
+
 def test_chunks_of_large_images_are_short(tmp_path: Path) -> None:
     with decoding(noise(tmp_path, 3), channels=3, size=(1000, 1000)) as chunks:
         assert [len(each.digests) for each in chunks] == [1, 1, 1]

@@ -60,7 +60,7 @@ def test_kernels_keep_their_colors_on_one_scale(undiverging: Decode) -> None:
     assert np.abs(faint.astype(int) - NEUTRAL).max() <= 8, "a thousandth of the scale is next to no color"
 
 
-def test_small_values_are_not_taken_for_grays(undiverging: Decode) -> None:
+def test_small_values_do_not_become_gray(undiverging: Decode) -> None:
     """The gray of text is as pale as small weights are; in the palette it must not stand between them."""
     values = torch.linspace(-0.2, 0.2, 150).view(6, 1, 5, 5)
     scale = Scale(low=-1.0, high=1.0, signed=True)
@@ -84,7 +84,7 @@ def test_maps_begin_at_exactly_zero(unsequential: Decode) -> None:
     assert (in_frame(frame, picture, (1,)) == (18, 16, 40)).all()
 
 
-def test_it_plays_for_ever_and_rests_on_the_last() -> None:
+def test_it_loops_and_holds_the_last_frame() -> None:
     scale = Scale(low=-1.0, high=1.0, signed=True)
     frames = [kernel_picture(torch.ones(2, 1, 3, 3), title=f"step {i}", scale=scale).pixels for i in range(3)]
     with Image.open(io.BytesIO(animation(frames, scale))) as image:

@@ -24,13 +24,13 @@ def test_values_beyond_the_scale_take_its_ends() -> None:
     assert sequential(np.array([-9.0, 9.0]), 0.0, 2.0).tolist() == [DARK, BRIGHT]
 
 
-def test_what_is_not_finite_has_a_color_of_its_own() -> None:
+def test_values_that_are_not_finite_have_their_own_color() -> None:
     values = np.array([np.nan, np.inf, -np.inf, 0.0])
     assert diverging(values, 1.0).tolist() == [MAGENTA, MAGENTA, MAGENTA, WHITE]
     assert sequential(values, 0.0, 1.0).tolist() == [MAGENTA, MAGENTA, MAGENTA, DARK]
 
 
-def test_no_scale_is_no_division_by_zero() -> None:
+def test_constant_values_never_divide_by_zero() -> None:
     assert diverging(np.zeros(2), 0.0).tolist() == [WHITE, WHITE]
     assert sequential(np.full(2, 3.0), 3.0, 3.0).tolist() == [DARK, DARK]
     assert diverging(np.array([-5e-324, 0.0, 5e-324]), 5e-324).tolist() == [BLUE, WHITE, RED]
@@ -46,7 +46,7 @@ def test_signs_have_their_colors(limit: float, fraction: float) -> None:
     assert plus[0] >= plus[2]
 
 
-def test_the_way_back(
+def test_colors_can_be_decoded(
     undiverging: Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]],
     unsequential: Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]],
 ) -> None:
@@ -73,7 +73,7 @@ def test_sequential_brightens_evenly() -> None:
     assert steps.max() < 6
 
 
-def test_diverging_darkens_alike_on_both_sides() -> None:
+def test_diverging_darkens_equally_on_both_sides() -> None:
     values = np.linspace(0, 1, 21)
     plus, minus = lightness(diverging(values, 1.0)), lightness(diverging(-values, 1.0))
     assert (np.diff(plus) < 0).all()

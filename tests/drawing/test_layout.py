@@ -1,4 +1,4 @@
-"""Plans worked by hand, and what is true of every plan."""
+"""Plans worked by hand, and properties of every plan."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +35,7 @@ def test_one_tile_is_shown_even_where_it_does_not_fit() -> None:
     assert (layout.strips, layout.tiles, layout.scale) == (1, 1, 2)
 
 
-def test_enlargement_has_an_end_and_the_arrangement_is_compact() -> None:
+def test_enlargement_is_limited_and_the_arrangement_compact() -> None:
     # Tiles of 5 x 5 enlarged 4 times, with 4 px below and beside: nine of them are most compact as three by three.
     layout = plan(strips=9, tiles=1, tile=(5, 5), room=(900, 900), spacing=Spacing(gap=4), least_scale=1, most_scale=4)
     assert (layout.across, layout.scale, layout.strips) == (3, 4, 9)

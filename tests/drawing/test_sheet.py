@@ -104,7 +104,7 @@ def test_long_text_is_shortened() -> None:
     assert not np.array_equal(short.pixels, long.pixels)
 
 
-def test_a_tile_of_another_size_is_our_own_bug() -> None:
+def test_a_tile_must_have_the_size_of_its_box() -> None:
     with pytest.raises(AssertionError):
         Canvas(width=9, height=9).tile(Box(x=0, y=0, height=2, width=2, scale=1), noise(3, 2))
 
@@ -143,14 +143,14 @@ def test_every_panel_is_there_whole(size: tuple[int, int], side_by_side: bool) -
     assert all(apart(a, b) for a, b in combinations(picture.boxes.values(), 2))
 
 
-def test_sections_without_cells_only_speak() -> None:
+def test_sections_without_cells_have_their_text_only() -> None:
     silent = draw_sections([Section(heading="dead")], title="t", captions=[])
     assert not silent.boxes
     assert (silent.pixels < 128).any(), "its letters"
     assert len(draw_sections([Section(heading="dead")] * 4, title="t", captions=[]).pixels) > len(silent.pixels)
 
 
-def test_a_caption_is_broken_rather_than_cut() -> None:
+def test_captions_are_wrapped() -> None:
     """Nothing is written in the last columns, and more words make more lines."""
     short, long = (draw_sections([], title="", captions=["pixel " * count]) for count in (5, 120))
     assert len(long.pixels) > len(short.pixels)

@@ -69,7 +69,7 @@ def start_training(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_training() -> Callable[..., Training]:
     return start_training
 
@@ -79,7 +79,7 @@ def make_batches() -> Callable[..., StoredBatches]:
     return StoredBatches
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train() -> StoredBatches:
     """20 images of 3 classes in batches of 8, 8 and 4: class k has a bright row k."""
     generator = torch.Generator().manual_seed(7)
@@ -89,6 +89,6 @@ def train() -> StoredBatches:
     return StoredBatches(images, labels, batch_size=8)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def validation(train: StoredBatches) -> StoredBatches:
     return StoredBatches(train.images[:9], train.labels[:9], batch_size=9, shuffle=False)

@@ -36,6 +36,14 @@ def profiled(make_training: Make, train: Batches, validation: Batches, path: Pat
     return profile
 
 
+@pytest.fixture(scope="module")
+def long_profile(
+    make_training: Make, train: Batches, validation: Batches, tmp_path_factory: pytest.TempPathFactory
+) -> Profile:
+    """Of 30 steps in 10 epochs: the first five are skipped, then 20 are traced."""
+    return profiled(make_training, train, validation, tmp_path_factory.mktemp("long") / "trace.json.gz", epochs=10)
+
+
 def test_the_weights_are_bit_identical_with_a_profile(
     make_training: Make, train: Batches, validation: Batches, tmp_path: Path
 ) -> None:
@@ -51,28 +59,23 @@ def test_the_weights_are_bit_identical_with_a_profile(
         assert torch.equal(weight, measured.inference_model.state_dict()[name]), name
 
 
-def test_the_trace_is_of_a_few_steps(make_training: Make, train: Batches, validation: Batches, tmp_path: Path) -> None:
-    """30 steps in 10 epochs: the first five are skipped, then 20 are traced."""
-    profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=10)
-    spans = Counter(event["name"] for event in trace_of(profile) if event.get("cat") == "user_annotation")
+def test_the_trace_is_of_a_few_steps(long_profile: Profile) -> None:
+    spans = Counter(event["name"] for event in trace_of(long_profile) if event.get("cat") == "user_annotation")
     assert {part: spans[part] for part in ("forward", "backward", "optimizer", "moving average")} == dict.fromkeys(
         ("forward", "backward", "optimizer", "moving average"), TRACED_STEPS
     )
     # Steps 6 to 25 end in the middle of the ninth epoch; the end of each epoch tries to get one more batch.
     assert spans["validation"] == 7
     assert spans["data"] == TRACED_STEPS + 7
-    assert profile.path.stat().st_size < 1_000_000
-    assert [path.name for path in tmp_path.iterdir()] == ["trace.json.gz"]
+    assert long_profile.path.stat().st_size < 1_000_000
+    assert [path.name for path in long_profile.path.parent.iterdir()] == ["trace.json.gz"]
 
 
-def test_operators_are_counted_per_step(
-    make_training: Make, train: Batches, validation: Batches, tmp_path: Path
-) -> None:
-    profile = profiled(make_training, train, validation, tmp_path / "trace.json.gz", epochs=10)
-    calls = {operator.name: operator.calls for operator in profile.operators}
+def test_operators_are_counted_per_step(long_profile: Profile) -> None:
+    calls = {operator.name: operator.calls for operator in long_profile.operators}
     assert calls["aten::convolution_backward"] == 1
     assert not {*STEP_PARTS, "validation"} & calls.keys()
-    seconds = [operator.seconds for operator in profile.operators]
+    seconds = [operator.seconds for operator in long_profile.operators]
     assert seconds == sorted(seconds, reverse=True)
     assert seconds[0] > 0
 

@@ -80,7 +80,7 @@ def build() -> Callable[..., CnnModule]:
 
 @pytest.fixture
 def run_of(tmp_path: Path) -> Callable[..., Run]:
-    """Makes a run of a network and its test images: by default labels go round the classes cat, dog and owl."""
+    """Makes a run of a network and its test images: by default the labels cycle through cat, dog and owl."""
 
     def make(
         model: str | CnnModule,
@@ -146,7 +146,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy of the run, to show things of."""
+    """A copy of the run that may be written to."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
@@ -231,5 +231,5 @@ def tiles() -> Tiles:
 
 
 def run_length(line: npt.NDArray[np.bool_]) -> int:
-    """How many are true from the beginning on."""
+    """How many of the first values are true."""
     return int(np.argmin([*line.tolist(), False]))

@@ -81,7 +81,7 @@ def test_the_value_is_that_of_the_image_and_pixels_stay_in_range(build: Build) -
         f"[{{{CONV}}}, {{avg_pool: 3}}]",
     ],
 )
-def test_more_than_any_of_many_random_images_reach(build: Build, layers: str) -> None:
+def test_activation_is_higher_than_for_any_of_many_random_images(build: Build, layers: str) -> None:
     model, used = build(layers, (1, 10, 10)), normalization(1)
     node = last(model)
     units = [Unit(filter=number, position=center_unit(node)) for number in range(node.shape[0])]
@@ -93,7 +93,7 @@ def test_more_than_any_of_many_random_images_reach(build: Build, layers: str) ->
         assert value >= values[(slice(None), unit.filter, *unit.position)].max()
 
 
-def test_a_unit_that_is_silent_at_the_start_wakes_up(build: Build) -> None:
+def test_a_unit_inactive_at_the_start_becomes_active(build: Build) -> None:
     """With a bias of -20 the ReLU has no gradient on any image near the start; before it there is one."""
     model, used = build("[{conv: {out_channels: 1, kernel_size: 3, activation: relu}}]", (1, 7, 7)), normalization(1)
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_a_unit_that_is_silent_at_the_start_wakes_up(build: Build) -> None:
     assert value == pytest.approx(9 * 0.7 / 0.2 - 20)
 
 
-def test_the_same_bits_again_and_the_same_image_in_other_company(build: Build) -> None:
+def test_results_are_reproducible_and_independent_of_other_units(build: Build) -> None:
     model, used = build(f"[{{{CONV}}}, {{max_pool: 2}}, {{{CONV}}}, flatten, logits]", (1, 8, 8)), normalization(1)
     units = [Unit(filter=number, position=()) for number in range(3)]
     first, again = (
@@ -119,7 +119,7 @@ def test_the_same_bits_again_and_the_same_image_in_other_company(build: Build) -
     assert not torch.equal(first.images, other.images)
 
 
-def test_the_model_is_left_as_it_was(build: Build) -> None:
+def test_the_model_is_unchanged(build: Build) -> None:
     model = build(f"[{{{CONV}}}, flatten, logits]", (1, 6, 6))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     maximize(
@@ -151,7 +151,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Drawing]]:
     assert all(drawing.pixels.shape[1] <= PAGE.width for drawing in found)
 
 
-def test_what_is_made_stands_beside_the_best_real_patch(drawn: list[Drawing], run_of: RunOf) -> None:
+def test_the_image_made_is_beside_the_best_real_patch(drawn: list[Drawing], run_of: RunOf) -> None:
     """The kernel wants white left and black right; every such edge in an image of bars is as good as another."""
     images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
     images[1, :, :, :4] = 200
@@ -170,7 +170,7 @@ def test_what_is_made_stands_beside_the_best_real_patch(drawn: list[Drawing], ru
     ]  # fmt: skip
 
 
-def test_classes_come_with_the_convolutions_and_alone_in_the_overview(drawn: list[Drawing], run_of: RunOf) -> None:
+def test_the_overview_has_only_the_classes(drawn: list[Drawing], run_of: RunOf) -> None:
     run = run_of(SMALL, noise(4, 1, 8, 8))
     tags = [picture.tag for picture in ActivationMaximization(steps=2).pictures(run)]
     assert tags == ["activation_maximization/01_conv1", "activation_maximization/04_logits1"]
@@ -180,7 +180,7 @@ def test_classes_come_with_the_convolutions_and_alone_in_the_overview(drawn: lis
     assert drawn[-1].colors(drawn[-1].boxes[0, 0, 0]).shape == (8, 8, 3)
 
 
-def test_all_that_is_shown_is_the_same_again(drawn: list[Drawing], run_of: RunOf) -> None:
+def test_pictures_are_reproducible(drawn: list[Drawing], run_of: RunOf) -> None:
     run = run_of(SMALL, noise(4, 1, 8, 8))
 
     def everything() -> list[Picture]:

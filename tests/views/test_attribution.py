@@ -49,7 +49,7 @@ def test_of_a_linear_network_the_gradient_is_the_weight(build: Build) -> None:
         assert torch.allclose(parts, weight[target] * (image + 0.5), atol=1e-6)
 
 
-def test_smoothgrad_is_the_mean_over_noise_of_the_size_that_was_asked_for() -> None:
+def test_smoothgrad_is_the_mean_over_noise_of_the_given_size() -> None:
     """The gradient of x ** 3 / 3 is x ** 2; its mean over noise of deviation s is x ** 2 + s ** 2."""
 
     class Cube(nn.Module):
@@ -61,7 +61,7 @@ def test_smoothgrad_is_the_mean_over_noise_of_the_size_that_was_asked_for() -> N
     assert torch.allclose(smooth, image**2 + (0.15 * 2) ** 2, atol=0.02)
 
 
-def test_smoothgrad_gives_the_same_bits_again(build: Build) -> None:
+def test_smoothgrad_is_reproducible(build: Build) -> None:
     model, image = build(SMALL, (1, 8, 8)), normal(1, 8, 8)
     first, again, other = (smooth_gradient(model, image, 1, seed=seed) for seed in (3, 3, 4))
     assert torch.equal(first, again)
@@ -82,7 +82,7 @@ def test_grad_cam_worked_by_hand(build: Build) -> None:
     assert grad_cam(model, image, 1, layer="conv1").tolist() == [[2.0, 0.0], [0.0, 0.0]]
 
 
-def test_a_map_is_placed_at_the_middles_of_the_fields(build: Build) -> None:
+def test_a_map_is_laid_over_the_centers_of_the_receptive_fields(build: Build) -> None:
     """Units see rows 0 to 2 and 4 to 6, of which the middles are 1 and 5, and columns 0 and 2."""
     model = build("[{conv: {out_channels: 1, kernel_size: [3, 1], stride: [4, 2]}}]", (1, 7, 4))
     fields = receptive_fields(graph_of(model.network, ""))["conv1"]
@@ -93,7 +93,7 @@ def test_a_map_is_placed_at_the_middles_of_the_fields(build: Build) -> None:
     assert over[3, 1] == 6
 
 
-def test_a_map_is_placed_also_where_bins_are_uneven_or_all_see_the_same(build: Build) -> None:
+def test_overlay_with_uneven_bins_and_with_units_that_all_see_the_same(build: Build) -> None:
     for layers in ("[{adaptive_avg_pool: 3}]", "[{conv: {out_channels: 2, kernel_size: 3, norm: {group: 1}}}]"):
         model = build(layers, (2, 7, 7))
         name = model.network.nodes[-1].name
@@ -122,7 +122,7 @@ def test_occlusion_against_every_window_by_hand(build: Build) -> None:
         assert found[y, x].item() == pytest.approx(sum(values) / len(values), abs=1e-5)
 
 
-def test_windows_suit_the_image() -> None:
+def test_occlusion_windows_for_image_sizes() -> None:
     assert occlusion_window((28, 28)) == ((4, 4), (2, 2))
     assert occlusion_window((8, 32)) == ((1, 5), (1, 2))
 
@@ -141,7 +141,7 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_logits(build: Buil
 
 
 def test_steps_are_added_until_the_sum_is_right(build: Build) -> None:
-    """On a network without a bend one point is as good as many; on one with ReLU, in most places, it is not."""
+    """On a network without a bend one point is as good as many; on one with ReLU it usually is not."""
     black, image = torch.full((1, 8, 8), -0.4), normal(1, 8, 8)
     straight = complete_gradients(build("[flatten, logits]", (1, 8, 8)), image, 0, baseline=black)
     assert straight.steps == attribution.STEPS
@@ -157,7 +157,7 @@ def test_steps_are_added_until_the_sum_is_right(build: Build) -> None:
 # Against another implementation
 
 
-def test_captum_gives_the_same(build: Build) -> None:
+def test_captum_agrees(build: Build) -> None:
     captum = pytest.importorskip("captum.attr", reason="captum, of the extra dev, is not installed")
     model, image, black = build(SMALL, (2, 10, 12)), normal(2, 10, 12), torch.full((2, 10, 12), -0.4)
     inputs = image[None].clone().requires_grad_()
@@ -205,8 +205,8 @@ def planted(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def seer() -> CnnModule:
-    """A network that has learned to tell the cue."""
+def trained_on_cue() -> CnnModule:
+    """A network that has learned to recognize the cue."""
     from cnncli.config.document import parse_document
     from cnncli.config.model import read_blueprint
     from cnncli.config.network import lay_out
@@ -257,28 +257,28 @@ def mass_on_the_cue(model: CnnModule) -> dict[str, float]:
     return {method: sum(each) / len(each) for method, each in shares.items()}
 
 
-def test_the_mass_falls_on_the_cue_and_collapses_with_random_weights(seer: CnnModule) -> None:
+def test_the_mass_falls_on_the_cue_and_collapses_with_random_weights(trained_on_cue: CnnModule) -> None:
     """As Adebayo et al. check, "Sanity Checks for Saliency Maps" (NeurIPS 2018): a map must depend on the weights."""
     torch.manual_seed(5)
-    learned, by_chance = mass_on_the_cue(seer), mass_on_the_cue(CnnModule(seer.network).eval())
+    learned, by_chance = mass_on_the_cue(trained_on_cue), mass_on_the_cue(CnnModule(trained_on_cue.network).eval())
     area = CUE**2 / SIDE**2
     for method, share in learned.items():
         assert share > 3 * area, f"{method}: {share:.2f} of the mass on a tenth of the area"
         assert by_chance[method] < 0.6 * share, f"{method}: {by_chance[method]:.2f} without having learned anything"
 
 
-def test_deleting_the_most_salient_pixels_hurts_more_than_deleting_random_ones(seer: CnnModule) -> None:
+def test_deleting_the_most_salient_pixels_hurts_more_than_deleting_random_ones(trained_on_cue: CnnModule) -> None:
     images, labels, _ = planted(24, seed=4)
     generator = torch.Generator().manual_seed(0)
     falls: dict[str, list[float]] = {}
     for image, label in zip(images, labels.tolist(), strict=True):
-        maps = {**maps_of(seer, image, label), "random": torch.rand(SIDE, SIDE, generator=generator)}
+        maps = {**maps_of(trained_on_cue, image, label), "random": torch.rand(SIDE, SIDE, generator=generator)}
         with torch.no_grad():
-            whole = seer(image[None])[0]
+            whole = trained_on_cue(image[None])[0]
             for method, values in maps.items():
                 without = image.clone()
                 without.flatten()[values.flatten().topk(12).indices] = 0
-                logits = seer(without[None])[0]
+                logits = trained_on_cue(without[None])[0]
                 margins = [each[label] - each[1 - label] for each in (whole, logits)]
                 falls.setdefault(method, []).append(float(margins[0] - margins[1]))
     means = {method: sum(each) / len(each) for method, each in falls.items()}

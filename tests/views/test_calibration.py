@@ -44,13 +44,13 @@ def test_an_edge_belongs_to_the_bin_below() -> None:
     assert found.counts.nonzero()[0].tolist() == [0, 1, 2, 9, 13, 14]
 
 
-def test_always_right_and_70_per_cent_sure() -> None:
+def test_always_right_with_a_confidence_of_70_percent() -> None:
     found = bin_predictions(np.full(50, 0.7), np.ones(50, dtype=bool))
     assert found.expected_error == pytest.approx(0.3)
     assert found.maximum_error == pytest.approx(0.3)
 
 
-def test_as_sure_as_right() -> None:
+def test_perfect_calibration() -> None:
     """Every image is right with the probability it says: what is left is chance, of 1 / sqrt(images of a bin)."""
     generator = np.random.default_rng(5)
     confidence = generator.uniform(0.1, 1, 200_000)

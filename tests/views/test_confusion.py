@@ -59,7 +59,7 @@ def test_rows_are_true_and_columns_predicted() -> None:
     assert corner(picture, 1, 0) == list(NEUTRAL)
 
 
-def test_a_number_stands_in_its_own_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counts_are_in_their_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     written: dict[tuple[float, float], str] = {}
     monkeypatch.setattr(Canvas, "middle", lambda canvas, x, y, text, **named: written.update({(x, y): text}))
     matrix = np.array([[7, 5, 0], [2, 6, 1], [0, 3, 9]])
@@ -96,7 +96,7 @@ def assert_numbers_in_cells(picture: Drawing, matrix: Any) -> None:
 
 
 @pytest.mark.parametrize("classes", [26, 47, 62, 120])
-def test_many_classes_have_colors_alone(classes: int) -> None:
+def test_many_classes_have_colors_only(classes: int) -> None:
     picture = draw_confusion(counts(classes), [f"class {i}" for i in range(classes)], title="")
     for box in picture.boxes.values():
         cell = picture.colors(box)

@@ -38,7 +38,7 @@ def batches(images: Tensor = IMAGES) -> Iterator[tuple[Tensor, None]]:
 CONV = "conv: {out_channels: 6, kernel_size: 3"
 
 
-def test_negative_biases_kill(tmp_path: Path) -> None:
+def test_negative_biases_make_filters_dead(tmp_path: Path) -> None:
     model = network(tmp_path, f"{{{CONV}, activation: relu}}}}")
     conv = model.get_submodule("conv1.conv")
     assert isinstance(conv, nn.Conv2d)
@@ -51,7 +51,7 @@ def test_negative_biases_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bright", [0, 40, 64])
-def test_one_position_of_one_image_is_life(bright: int, tmp_path: Path) -> None:
+def test_a_filter_active_at_one_position_of_one_image_is_not_dead(bright: int, tmp_path: Path) -> None:
     """One image, of any batch, has one bright pixel, in a corner that only one position sees."""
     model = network(tmp_path, f"{{{CONV}, activation: relu}}}}")
     conv = model.get_submodule("conv1.conv")
@@ -65,7 +65,7 @@ def test_one_position_of_one_image_is_life(bright: int, tmp_path: Path) -> None:
     assert dead_channels(model, batches(images)) == {"conv1": ()}
 
 
-def test_what_is_only_ever_negative_lives(tmp_path: Path) -> None:
+def test_a_filter_that_is_only_negative_is_not_dead(tmp_path: Path) -> None:
     """hardswish is below 0 from -3 to 0 and exactly 0 below -3: here at -4 everywhere but under the bright pixel."""
     model = network(tmp_path, f"{{{CONV}, activation: hardswish}}}}")
     conv = model.get_submodule("conv1.conv")
@@ -81,7 +81,7 @@ def test_what_is_only_ever_negative_lives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu", "silu", "elu", "{leaky_relu: 0.01}", "none"])
-def test_what_is_never_exactly_zero_is_not_reported(activation: str, tmp_path: Path) -> None:
+def test_activations_that_are_never_zero_are_not_reported(activation: str, tmp_path: Path) -> None:
     model = network(tmp_path, f"{{{CONV}, activation: {activation}}}}}")
     assert can_be_dead(model.network) == ()
     assert dead_channels(model, batches()) == {}
@@ -91,7 +91,7 @@ def test_what_is_never_exactly_zero_is_not_reported(activation: str, tmp_path: P
 @pytest.mark.parametrize("activation", ["relu", "hardswish", "{leaky_relu: 0}"])
 @pytest.mark.parametrize("norm", ["none", "batch"])
 @pytest.mark.parametrize("apart", [False, True])
-def test_norms_and_activations_within_and_apart(activation: str, norm: str, apart: bool, tmp_path: Path) -> None:
+def test_norms_and_activations_inside_and_as_layers(activation: str, norm: str, apart: bool, tmp_path: Path) -> None:
     """What counts is what is after the activation, whether conv, norm and activation are one layer or three."""
     within = f"{{{CONV}, norm: {norm}, activation: {activation}}}}}"
     normalized = "batch_norm, " if norm == "batch" else ""
@@ -131,7 +131,7 @@ def test_a_filter_that_another_layer_reads_as_well_is_not_dead(tmp_path: Path) -
     assert dead_in_pictures(model.network, found) == found
 
 
-def test_linear_layers_and_sums_can_die_too(tmp_path: Path) -> None:
+def test_linear_layers_and_sums_can_be_dead(tmp_path: Path) -> None:
     text = (
         f"{{residual: {{main: [{{{CONV}, padding: same, norm: batch}}}}], activation: relu}}}}, flatten, "
         "{linear: {out_features: 5, activation: relu, name: hidden}}"
@@ -146,7 +146,7 @@ def test_linear_layers_and_sums_can_die_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_looking_changes_nothing(training: bool, tmp_path: Path) -> None:
+def test_the_model_is_unchanged(training: bool, tmp_path: Path) -> None:
     model = network(tmp_path, f"{{{CONV}, norm: batch, activation: relu}}}}, {{dropout: 0.5}}").train(training)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = torch.get_rng_state()
@@ -215,6 +215,6 @@ def test_the_caption_counts() -> None:
 
 
 @pytest.mark.parametrize("scale", [Scale(low=-1, high=1, signed=True), Scale(low=0, high=1, signed=False)])
-def test_the_mark_is_no_color_of_a_scale(scale: Scale) -> None:
+def test_the_mark_is_on_no_color_scale(scale: Scale) -> None:
     distances = np.abs(scale.gradient(511)[0].astype(int) - MARK).max(axis=-1)
     assert distances.min() > 40

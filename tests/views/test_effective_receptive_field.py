@@ -100,7 +100,7 @@ def test_a_run(run: Run) -> None:
     assert not np.array_equal(found.trained.weights, found.untrained.weights)
 
 
-def test_untrained_is_what_the_training_began_with(run: Run) -> None:
+def test_untrained_is_the_network_before_training(run: Run) -> None:
     """The network as `prepare` makes it for the same config, over the images that it would be tested with."""
     config = read_config(str(run.path / "resolved.yaml"), data_dir=run.path)
     begun = prepare(config, data_dir=run.path, device=torch.device("cpu"))
@@ -112,7 +112,7 @@ def test_untrained_is_what_the_training_began_with(run: Run) -> None:
     assert not np.allclose(found.trained.weights, expected / expected.sum(), atol=1e-3)
 
 
-def test_the_sub_run(run: Run) -> None:
+def test_it_is_saved_beside_the_event_file_of_the_training(run: Run) -> None:
     """Beside a training's event file, and never in it."""
     before = {path: path.read_bytes() for path in run.path.glob("events.*")}
     ((picture, path),) = save(run, EffectiveReceptiveField(layers=["conv2"], images=5).pictures(run))
@@ -130,7 +130,7 @@ def test_the_sub_run(run: Run) -> None:
 @pytest.mark.parametrize(
     ("layer", "message"), [("conv9", "has no layer conv9"), ("logits1", "logits1 has no positions")]
 )
-def test_layers_without_a_center(run: Run, layer: str, message: str) -> None:
+def test_layers_without_positions(run: Run, layer: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         list(EffectiveReceptiveField(layers=[layer], images=1).pictures(run))
 

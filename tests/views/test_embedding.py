@@ -61,8 +61,7 @@ def test_planted_clusters_lie_apart(clusters: Run, count: int) -> None:
         assert all(np.linalg.norm(centers[number] - center) > 2 * reach for center in others)
 
 
-def test_shuffled_classes_do_not(clusters: Run, run_of: RunOf) -> None:
-    """The plot is of what the layer gives, and knows nothing of the labels."""
+def test_the_plot_does_not_depend_on_labels(clusters: Run, run_of: RunOf) -> None:
     labels = torch.arange(90) % 3
     mixed = run_of("[flatten, logits]", clusters.test.images, labels, normalization=Normalization.none(1))
     (found,) = Embedding().pictures(mixed)
@@ -83,7 +82,7 @@ def test_images_are_spread_over_a_sorted_set(clusters: Run) -> None:
     assert len(every.projection.vectors) == 90
 
 
-def test_columns_tell_what_was_predicted(clusters: Run) -> None:
+def test_columns_have_the_predictions(clusters: Run) -> None:
     (found,) = Embedding().pictures(clusters)
     assert found.projection is not None
     columns = found.projection.columns
@@ -195,13 +194,13 @@ def test_fewer_features_than_directions() -> None:
     assert found.shares.tolist() == [1, 0]
 
 
-def test_points_that_are_all_one() -> None:
+def test_equal_points() -> None:
     found = principal_components(np.full((9, 4), 7, np.float32), directions=2)
     assert not found.coordinates.any()
     assert found.shares.tolist() == [0, 0]
 
 
-def test_features_are_what_the_layer_gives(tmp_path: Path) -> None:
+def test_features_are_the_outputs_of_the_layer(tmp_path: Path) -> None:
     model = CnnModule(read_config("quickstart", data_dir=tmp_path).network).train()
     size = model.network.input_shape
     images = torch.randint(256, (5, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)

@@ -151,7 +151,7 @@ def test_a_picture_of_the_right_size_is_taken_as_it_is(
         np.testing.assert_array_equal(mine.values, its.values)
 
 
-def test_what_was_done_to_a_picture_is_said(opened: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_changes_of_an_image_file_are_logged(opened: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     dark = np.zeros((16, 24, 3), dtype=np.uint8)
     dark[4:8, 4:8] = (255, 0, 0)
     file = picture_file(tmp_path / "square.png", dark)

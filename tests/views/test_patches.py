@@ -129,7 +129,7 @@ def test_only_some_filters_are_drawn_and_the_picture_says_so(drawn: list[Drawing
         list(Patches(layers=["conv2"]).pictures(run))
 
 
-def test_a_large_image_is_thinned_out_and_a_field_beyond_it_cut_short(drawn: list[Drawing], run_of: RunOf) -> None:
+def test_large_images_are_thinned_out_and_padding_is_limited(drawn: list[Drawing], run_of: RunOf) -> None:
     layers = ", ".join(["{conv: {out_channels: 2, kernel_size: 9, padding: same, dilation: 5}}"] * 3)
     run = run_of(f"[{layers}, global_avg_pool, logits]", noise(2, 1, 30, 200))
     pictures = list(Patches(layers=["conv3"], count=1).pictures(run))

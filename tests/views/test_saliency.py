@@ -77,7 +77,7 @@ def test_all_methods_stand_beside_the_image(drawn: list[Drawing], run_of: RunOf)
     assert cam.scale.low == 0
 
 
-def test_without_names_a_few_images_share_a_sheet(drawn: list[Drawing], run_of: RunOf) -> None:
+def test_by_default_a_few_images_share_a_sheet(drawn: list[Drawing], run_of: RunOf) -> None:
     run = run_of(SMALL, noise(9, 1, 8, 8))
     (picture,) = Saliency().pictures(run)
     assert picture.tag == "saliency/overview"
@@ -91,14 +91,14 @@ def test_of_color_images_the_channels_are_added_up(drawn: list[Drawing], run_of:
     assert np.allclose(picture.tiles[1].values, weight.sum(0))
 
 
-def test_a_picture_of_ones_own(drawn: list[Drawing], tmp_path: Path, run_of: RunOf) -> None:
+def test_an_image_file(drawn: list[Drawing], tmp_path: Path, run_of: RunOf) -> None:
     Image.fromarray(noise(8, 8).numpy()).save(tmp_path / "my digit.png")
     run = run_of(SMALL, noise(3, 1, 8, 8))
     (picture,) = Saliency(images=[str(tmp_path / "my digit.png")]).pictures(run)
     assert picture.tag == "saliency/my-digit"
 
 
-def test_what_was_done_to_a_picture_of_ones_own_is_said_and_undone(
+def test_ink_on_paper_is_detected_and_can_be_inverted(
     drawn: list[Drawing], tmp_path: Path, caplog: pytest.LogCaptureFixture, run_of: RunOf
 ) -> None:
     """Of the colors of ink on paper where the network knows bright signs on dark."""
@@ -124,7 +124,7 @@ def refusal(run: Run, **arguments: object) -> UsageError:
     return refused.value
 
 
-def test_grad_cam_is_refused_where_maps_have_one_place(
+def test_grad_cam_needs_maps_with_several_positions(
     drawn: list[Drawing], caplog: pytest.LogCaptureFixture, run_of: RunOf
 ) -> None:
     layers = SMALL.replace("flatten", "{conv: {out_channels: 4, kernel_size: 4}}, flatten")
@@ -144,7 +144,7 @@ def test_grad_cam_is_refused_where_maps_have_one_place(
     assert "no layer has any" in refusal(run_of("[flatten, logits]", noise(3, 1, 4, 4)), method="gradcam").message
 
 
-def test_an_unknown_class_is_refused(drawn: list[Drawing], run_of: RunOf) -> None:
+def test_an_unknown_class(drawn: list[Drawing], run_of: RunOf) -> None:
     run = run_of(SMALL, noise(3, 1, 8, 8))
     assert "there is no class dgo. Did you mean dog?" in refusal(run, target="dgo").message
     assert "there is no class 3" in refusal(run, target="3").message

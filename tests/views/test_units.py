@@ -1,4 +1,4 @@
-"""The units that excite a filter most, against a search by hand; their patches, against the network itself.
+"""The units with the largest outputs, against a search by hand; their patches, against the network itself.
 
 What a unit sees is probed without knowing of windows: pixels outside the patch may change without changing the unit by
 a bit, and NaN in the first or last row or column of the patch makes the unit NaN.
@@ -59,7 +59,7 @@ def test_of_equal_values_the_first_image_comes_first(build: Build) -> None:
         assert [each.image for each in top.best] == [0, 1, 2, 3]
 
 
-def test_a_dead_filter_is_constant_and_a_silent_one_is_not(build: Build) -> None:
+def test_dead_and_rarely_active_filters(build: Build) -> None:
     model = build("[{conv: {out_channels: 2, kernel_size: 1, activation: relu}}]", (1, 3, 3))
     with torch.no_grad():
         model.kernels()["conv1"].copy_(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1))
@@ -209,7 +209,7 @@ def inside(patch: Patch) -> tuple[range, range]:
     return spans[0], spans[1]
 
 
-def test_pixels_that_dilation_leaves_out_are_marked_and_really_left_out(build: Build) -> None:
+def test_pixels_skipped_by_dilation_are_marked(build: Build) -> None:
     model = build(NETWORKS["dilation"], (1, *SIZE))
     image = normal(1, *SIZE)
     patch = crop_patch(inspection_of(model), "conv2", (3, 4), image, most_padding=3)
@@ -241,7 +241,7 @@ def test_padding_is_counted_as_the_kernel_counts_it(build: Build) -> None:
     assert (kept.rows, kept.columns, kept.padding.shape) == ((-1, 2), (-1, 2), (4, 4))
 
 
-def test_a_unit_of_padding_alone_sees_nothing(build: Build) -> None:
+def test_a_unit_that_reads_only_padding(build: Build) -> None:
     inspection = inspection_of(build("[{conv: {out_channels: 1, kernel_size: 1, padding: 2}}]", (1, 4, 4)))
     patch = crop_patch(inspection, "conv1", (0, 3), torch.ones(1, 4, 4), most_padding=1)
     assert patch.padding.tolist() == [[True]]
@@ -260,7 +260,7 @@ def test_a_unit_of_padding_alone_sees_nothing(build: Build) -> None:
         ("{out_channels: 1, kernel_size: 4, stride: 2}", (4, 4)),
     ],
 )
-def test_a_motif_is_cut_from_where_it_was_planted(build: Build, layer: str, size: tuple[int, int]) -> None:
+def test_a_planted_motif_is_cropped_exactly(build: Build, layer: str, size: tuple[int, int]) -> None:
     """The kernel is the motif, so that no other place of the noise fits as well."""
     model = build(f"[{{conv: {layer}}}]", (1, 20, 24))
     motif = (normal(*size, seed=3) > 0).float()

@@ -79,19 +79,19 @@ def test_the_card_goes_to_tensorboard_and_the_page_to_the_file(opened: Run) -> N
         assert np.array_equal(np.array(page), GRAY)
 
 
-def test_each_is_there_as_soon_as_it_is_handed_out(opened: Run) -> None:
+def test_each_picture_is_saved_before_the_next_is_drawn(opened: Run) -> None:
     hanging = save(opened, (picture(f"kind/{i}") for i in range(3)))
     _, path = next(iter(hanging))
     assert path.exists()
     assert not path.with_name("1.png").exists()
 
 
-def test_nothing_is_made_where_there_is_nothing_to_hang(opened: Run) -> None:
+def test_nothing_is_created_without_pictures(opened: Run) -> None:
     assert list(save(opened, [])) == []
     assert not (opened.path / "show").exists()
 
 
-def test_a_picture_of_the_same_name_is_reoverlay(opened: Run) -> None:
+def test_a_picture_of_the_same_name_is_replaced(opened: Run) -> None:
     for level in (1, 2):
         ((_, path),) = save(opened, [picture("kind/one", level)])
     with Image.open(path) as image:
@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_no_half_picture(opened: Run, monkeypatch: pytest.Mon
     assert list((opened.path / "show" / "kind").iterdir()) == []
 
 
-def test_names_that_are_no_file_names() -> None:
+def test_slugs_are_file_names() -> None:
     assert slug("T-shirt/top") == "T-shirt-top"
     assert slug("../..") == "x"
     assert slug("Ä b") == "Ä-b"
@@ -123,9 +123,7 @@ def noise(channels: int = 1) -> torch.Tensor:
     return torch.randint(256, (3, channels, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-def test_a_network_without_convolutions_has_none_and_the_others_are_shown(
-    run_of: Callable[..., Run], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_views_with_nothing_to_show_are_skipped(run_of: Callable[..., Run], caplog: pytest.LogCaptureFixture) -> None:
     run = run_of("[flatten, {linear: 5}, logits]", noise())
     with pytest.raises(UsageError, match="no layer of this network has kernels"):
         list(Kernels().pictures(run))

@@ -62,7 +62,7 @@ def unit(
             show_unit(fields[0])
             show_nested(table.input_shape[1:], fields)
     if picture is not None:
-        from cnncli.drawing.receptive_field import write_field_picture
+        from cnncli.drawing.receptive_field import write_receptive_fields
 
-        write_field_picture(picture, table.input_shape[1:], nested)
+        write_receptive_fields(picture, table.input_shape[1:], nested)
         show_notice(f"wrote {picture}")

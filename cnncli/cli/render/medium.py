@@ -1,4 +1,4 @@
-"""What pictures of characters are drawn on."""
+"""The terminal that pictures are drawn on with characters."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,17 +6,17 @@ from typing import Self
 from rich.console import Console
 
 PLAIN_WIDTH = 80
-"""Columns off a terminal."""
+"""Columns if stdout is not a terminal."""
 
 
 @dataclass(frozen=True)
 class Medium:
-    """What is drawn on.
+    """A terminal, or plain text.
 
     Attributes:
         width: columns.
-        colors: whether it has colors (and characters beyond ASCII).
-        true_color: whether it has all of them, and not 256.
+        colors: whether there are colors (and characters beyond ASCII).
+        true_color: whether there are 24-bit colors, not only 256.
     """
 
     width: int
@@ -25,13 +25,13 @@ class Medium:
 
     @classmethod
     def of(cls, console: Console, *, most: int | None = None) -> Self:
-        """A console as it says of itself: sixteen colors are too few for a scale, and count as none.
+        """The medium of a console: sixteen colors are too few for a scale, and count as none.
 
         Args:
             console: writes to stdout.
-            most: columns to use of a wider one.
+            most: columns to use, at most.
         """
-        # What it has, it may still have been asked not to use (NO_COLOR).
+        # Colors may be turned off (NO_COLOR).
         enough = console.color_system in ("256", "truecolor") and not console.no_color
         width = console.width if console.file.isatty() else PLAIN_WIDTH
         return cls(

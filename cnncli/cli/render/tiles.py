@@ -28,7 +28,7 @@ SEQUENTIAL = (
 
 
 def xterm_colors(values: Values, scale: Scale) -> Pixels:
-    """The colors of values of any shape, the three channels behind it; each is one of the terminal's."""
+    """The colors of values of any shape, with an axis of three channels added; each is one of xterm's 256."""
     palette = np.array(DIVERGING if scale.signed else SEQUENTIAL, dtype=np.uint8)
     finite = np.isfinite(values)
     low = scale.low if scale.high > scale.low else scale.low - (1.0 if scale.signed else 0.0)
@@ -41,22 +41,22 @@ def xterm_colors(values: Values, scale: Scale) -> Pixels:
 
 FAINT = "dim"
 GAP = 3
-"""Columns between pictures that stand side by side."""
+"""Columns between pictures side by side."""
 
 _GROUND = ". "
-"""The lowest of the shades, and the middle of the signed ones: faint, and still there to show where a picture ends."""
+"""The lowest shade, and the middle of the signed ones: faint, but it shows where a picture ends."""
 _RISING = (_GROUND, *(2 * each for each in ".:-=+*#%@"))
 _SIGNED = {-2: "==", -1: "--", 0: _GROUND, 1: "++", 2: "##"}
 _TOP_DIGIT = 9
 
 
 def thinning(width: int, room: int) -> int:
-    """Every how many pixels one is shown, so that a picture takes no more columns than there are."""
+    """The step between the pixels shown, so that a picture fits into `room` columns."""
     return max(1, -(-width // max(1, room)))
 
 
 def thinning_note(step: int) -> Text:
-    """Says that pixels were left out."""
+    """The message that pixels are left out."""
     return Text(f"(one pixel in {step} is shown)", style=FAINT)
 
 
@@ -66,25 +66,25 @@ def half_block_lines(pixels: Pixels) -> list[Text]:
 
 
 def scale_pixels(values: Values, scale: Scale, medium: Medium) -> Pixels:
-    """The colors of values (H, W) on a scale, as the medium can show them: (H, W, 3)."""
+    """The colors of values (H, W) on a scale, within those of the medium: (H, W, 3)."""
     return scale.colors(values) if medium.true_color else xterm_colors(values, scale)
 
 
 def shade_lines(values: Values, scale: Scale) -> list[Text]:
-    """A picture (H, W) to look at, in ten shades, or in five where the scale is signed."""
+    """A picture (H, W) in ten shades, or in five if the scale is signed."""
     return [Text(_shades(row, scale)) for row in values]
 
 
 def digit_lines(values: Values, scale: Scale) -> list[Text]:
-    """Numbers (H, W) to read: 9 is the upper end of the scale, and `-9` the lower one of a signed scale.
+    """Numbers (H, W) as digits: 9 is the upper end of the scale, and `-9` the lower one of a signed scale.
 
-    A dot is what rounds to 0, a question mark what is not finite.
+    A dot rounds to 0; a question mark is not finite.
     """
     return [Text("".join(_digit(float(value), scale) for value in row)) for row in values]
 
 
 def beside(columns: Sequence[list[Text]]) -> list[Text]:
-    """Columns of lines side by side; signs (a single line) at the height of the middle of the shortest column."""
+    """Columns of lines side by side; operators (a single line) at half the height of the shortest column."""
     height = max(map(len, columns))
     middle = min((len(column) for column in columns if len(column) > 1), default=1) // 2
     lines = [Text() for _ in range(height)]
@@ -103,17 +103,17 @@ def beside(columns: Sequence[list[Text]]) -> list[Text]:
 
 
 def width_of(lines: Sequence[Text]) -> int:
-    """Columns that lines take."""
+    """The width of lines, in columns."""
     return max((line.cell_len for line in lines), default=0)
 
 
 def _pairs(pixels: Pixels) -> list[tuple[Pixels, Pixels | None]]:
-    """Rows of pixels two by two; the last may be alone."""
+    """Rows of pixels in pairs; the last may be alone."""
     return [(pixels[y], pixels[y + 1] if y + 1 < len(pixels) else None) for y in range(0, len(pixels), 2)]
 
 
 def _half_blocks(upper: Pixels, lower: Pixels | None) -> Text:
-    """Two rows of pixels in one line: the upper half of each character in front, the lower behind."""
+    """Two rows of pixels in one line: the upper as the foreground of each character, the lower as its background."""
     line = Text()
     for x, color in enumerate(upper):
         behind = None if lower is None else _hex(lower[x])
@@ -144,7 +144,7 @@ def _digit(value: float, scale: Scale) -> str:
 
 
 MOST = 100
-"""Tiles that are drawn; more would scroll away."""
+"""Tiles that are drawn, at most."""
 _LEAST_SIDE = 8
 """Pixels to which small tiles are enlarged, by whole factors."""
 _BAR = 24
@@ -152,9 +152,9 @@ _BAR = 24
 
 
 def tile_lines(tiles: Sequence[Tile], medium: Medium) -> Iterator[Text]:
-    """The lines of tiles: their scale, then as many beside each other as there is room for, labels above.
+    """The lines of tiles: their scale, then as many side by side as fit, with labels above.
 
-    Tiles that are on another scale than most have the ends of theirs in their label.
+    A tile with another scale than most has its ends in the label.
     """
     shared = _shared_scale([tile for tile in tiles if _has_scale(tile, medium)])
     yield from _legend(shared, medium)
@@ -169,11 +169,11 @@ def tile_lines(tiles: Sequence[Tile], medium: Medium) -> Iterator[Text]:
         used += width_of(lines) + GAP
     yield from beside(row)
     if len(tiles) > MOST:
-        yield Text(f"(the first {MOST} of {len(tiles):,} in the picture are drawn here)", style=FAINT)
+        yield Text(f"(the first {MOST} of {len(tiles):,} tiles of the picture)", style=FAINT)
 
 
 def _shared_scale(tiles: Sequence[Tile]) -> Scale | None:
-    """The scale that several tiles have in common, or the only one."""
+    """The scale that several tiles share, or the only one."""
     scales = Counter(tile.scale for tile in tiles).most_common()
     if not scales:
         return None
@@ -182,14 +182,14 @@ def _shared_scale(tiles: Sequence[Tile]) -> Scale | None:
 
 
 def _has_scale(tile: Tile, medium: Medium) -> bool:
-    """Whether its scale says how to read it: in digits always, in color where it is no image in its own colors."""
+    """Whether the scale applies: to digits always, to colors unless the tile is an image with its own."""
     return not medium.colors or np.array_equal(tile.pixels, tile.scale.colors(tile.values))
 
 
 def _legend(scale: Scale | None, medium: Medium) -> Iterator[Text]:
     if scale is None:
         if not medium.colors:
-            yield Text("9 = the end of each one's own scale, . = about 0", style=FAINT)
+            yield Text("9 = the end of each tile's own scale, . = about 0", style=FAINT)
     elif scale.low == scale.high:
         yield Text(f"every value is {scale.high:.3g}", style=FAINT)
     elif medium.colors:
@@ -217,7 +217,7 @@ def _tile(tile: Tile, medium: Medium, shared: Scale | None) -> list[Text]:
 
 
 def _pixels(tile: Tile, medium: Medium) -> Pixels:
-    """The colors of a tile; a picture that is no numbers on a scale is left as it is."""
+    """The colors of a tile; an image with its own colors is unchanged."""
     if medium.true_color or not _has_scale(tile, medium):
         return tile.pixels
     return scale_pixels(tile.values, tile.scale, medium)
