@@ -1,18 +1,19 @@
-"""The documentation is true: its commands run, its configs are read, its tables are those of the program.
+"""The documentation is true: its commands run, its configs are read, and its tables match the program.
 
-A page is written for this as follows.
+How a page is written for this:
 
-- `sh` blocks hold one command per line. In `console` blocks the lines that begin with `$ ` are commands, and what
-  follows is their output, where `...` stands for the rest of a line and, alone, for any lines. Not compared are the
-  width of blanks, and the numbers that a training prints.
-- The commands of a page run in order, in one folder, which has the bundled `configs/` and a run of the name `RUN`.
-  Trainings get the embedded digits and few epochs. `torchrun` runs in a process of its own. Commands of other programs,
-  and those that need several machines, are listed in `NOT_RUN`.
-- `yaml` blocks are configs; sections they lack are added. One that begins with `# name.yaml` is a file for the commands
-  after it, which may be a broken one.
+- `sh` blocks hold one command per line. In `console` blocks, lines that begin with `$ ` are commands, followed by
+  their output, where `...` stands for the rest of a line and, alone, for any number of lines. Runs of blanks and the
+  numbers that a training prints are not compared.
+- The commands of a page run in order, in one folder that has the bundled `configs/` and a run called `RUN`. Trainings
+  use the embedded digits and few epochs. `torchrun` runs in its own process. Commands of other programs, and those
+  that need several machines, are listed in `NOT_RUN`.
+- `yaml` blocks are configs; missing sections are added. A block that begins with `# name.yaml` is a file for the
+  commands after it, which may be a broken one.
 - In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.config`) must exist.
-- Under a heading of `docs/config.md` that is in `FIELDS`, the table of fields is the model's: all fields, the default
-  as it would be written in YAML, and a * at the principal field.
+- Under a heading of `docs/config.md` that is in `FIELDS`, the table lists all fields of the model, the default as it
+  would be written in YAML, and a * at the principal field.
+- `python` blocks are type-checked by mypy.
 """
 
 import importlib
@@ -139,13 +140,13 @@ def headings(text: str) -> list[str]:
 
 
 def section(text: str, heading: str) -> str:
-    """What stands between a heading and the next one, of whatever level."""
+    """The text between a heading and the next one, of any level."""
     found = re.search(rf"^#+ `?{re.escape(heading)}`?\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
     return found[1] if found else ""
 
 
 def table(text: str, first_column: str) -> list[list[str]]:
-    """The cells of the first table whose first column has that title, without its head."""
+    """The cells of the first table whose first column has that title, without the header row."""
     lines = iter(text.splitlines())
     for line in lines:
         if line.startswith(f"| {first_column} |"):
@@ -181,7 +182,7 @@ def run_cnncli(arguments: list[str]) -> tuple[int, str]:
 def run_torchrun(arguments: list[str]) -> tuple[int, str]:
     """The same of `torchrun ... -m cnncli ...`."""
     begin = arguments.index("cnncli") + 1
-    command = [sys.executable, "-m", "torch.distributed.run", *arguments[:begin], *tamed(arguments[begin:])]
+    command = [sys.executable, "-m", "torch.distributed.run", *arguments[:begin], *shortened(arguments[begin:])]
     environment = {**os.environ, "PYTHONPATH": str(Path(cnncli.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
@@ -207,8 +208,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path.rename(path.with_name(RUN))
 
 
-def tamed(arguments: list[str]) -> list[str]:
-    """A training that is soon over; a resumed run gets one epoch more than it has."""
+def shortened(arguments: list[str]) -> list[str]:
+    """Arguments that make a training short; a resumed run gets one more epoch."""
     if arguments[0] != "train":
         return arguments
     settings = ["log.images=0", "data.name=digits"]
@@ -221,7 +222,7 @@ def tamed(arguments: list[str]) -> list[str]:
 
 
 def execute(command: str, patch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Run a line of documentation as a shell would, if it knew only `export`, `>` and cnncli."""
+    """Run a line of documentation like a shell that supports only `export`, `>` and cnncli."""
     program, *arguments = shlex.split(command)
     if program == "export":
         patch.setenv(*arguments[0].split("=", 1))
@@ -232,7 +233,7 @@ def execute(command: str, patch: pytest.MonkeyPatch) -> tuple[int, str]:
     *arguments, target = arguments if ">" in arguments else [*arguments, ""]
     arguments = [word for word in arguments if word != ">"]
     if command != IN_FULL:
-        arguments = tamed(arguments)
+        arguments = shortened(arguments)
     code, output = run_cnncli(arguments)
     if target:
         Path(target).write_text(output, encoding="utf-8")
@@ -252,17 +253,17 @@ def commands(language: str, content: str) -> Iterator[tuple[str, str | None]]:
 
 
 def plain(output: str) -> str:
-    """An output without what only makes it look good."""
+    """An output without decoration."""
     return re.sub(r" *─+ *", "─", re.sub(r" +", " ", output))
 
 
 def without_numbers(output: str) -> str:
-    """What a training prints, but for what depends on the machine."""
+    """The output of a training without numbers, which depend on the machine."""
     return re.sub(r"\d[\d.,:%e-]*", "#", plain(output))
 
 
 def matches(shown: str, actual: str) -> bool:
-    """Whether an output is what the page shows, where `...` stands for more."""
+    """Whether an output matches the page, where `...` stands for any text."""
     lines = [line.rstrip() for line in shown.strip().splitlines()]
     pattern = "".join(
         r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n" for line in lines
@@ -460,13 +461,13 @@ def test_table_of_emnist_splits() -> None:
 # docs/architecture.md
 
 
-def test_rooms_are_those_of_the_house() -> None:
-    bands = [coded(row[0]) for row in table(text_of("docs/architecture.md"), "room")]
+def test_the_table_of_packages_matches_the_import_contracts() -> None:
+    rows = [coded(row[0]) for row in table(text_of("docs/architecture.md"), "package")]
     contract = tomllib.loads(text_of("pyproject.toml"))["tool"]["importlinter"]["contracts"][0]
-    assert bands == [layer.split(" | ") for layer in contract["layers"]]
+    assert rows == [layer.split(" | ") for layer in contract["layers"]]
     package = Path(cnncli.__file__).parent
     modules = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert {room for band in bands for room in band} == modules - {"__init__", "__main__"}
+    assert {name for row in rows for name in row} == modules - {"__init__", "__main__"}
 
 
 # docs/run-directory.md
@@ -537,8 +538,8 @@ def test_exit_codes() -> None:
 # docs/tensorboard.md
 
 
-def test_the_addresses_that_cnncli_tensorboard_prints() -> None:
-    """The command serves until it is stopped; that it runs as written is seen in tests/cli/test_tensorboard.py."""
+def test_the_links_that_cnncli_tensorboard_prints() -> None:
+    """The command runs until it is stopped; tests/cli/test_tensorboard.py runs it."""
     (shown,) = (
         output
         for block in blocks(CHECKOUT / "docs/tensorboard.md")
@@ -556,13 +557,13 @@ def test_the_addresses_that_cnncli_tensorboard_prints() -> None:
 # README.md, CHANGELOG.md
 
 
-def test_commands_of_the_readme_are_all() -> None:
+def test_the_readme_lists_all_commands() -> None:
     listed = [coded(row[0])[0] for row in table(text_of("README.md"), "command")]
     commands = typer.main.get_command(app)
     assert sorted(listed) == sorted(f"cnncli {name}" for name in getattr(commands, "commands", {}))
 
 
-def test_the_changelog_knows_this_version() -> None:
+def test_the_changelog_has_this_version() -> None:
     newest = re.search(r"^## \[(.+?)\]", text_of("CHANGELOG.md"), re.MULTILINE)
     assert newest is not None
     assert newest[1] == cnncli.__version__

@@ -1,6 +1,6 @@
-"""What may not be imported, as far as no linter checks it.
+"""What each command and package imports: describing a network must not load torch, and a training must start early.
 
-Which package may import which is checked by import-linter; its contracts are in pyproject.toml.
+import-linter checks which package may import which; its contracts are in pyproject.toml.
 """
 
 import ast
@@ -41,7 +41,7 @@ Progress.write = lambda *_: sys.exit(0)  # it is called after every step
 
 
 def loaded_modules(program: str, *arguments: str) -> set[str]:
-    """What is in `sys.modules` of a fresh Python after a program that must succeed."""
+    """The names in `sys.modules` of a new Python process after a program, which must succeed."""
     command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -51,12 +51,14 @@ def loaded_modules(program: str, *arguments: str) -> set[str]:
 
 
 def loaded_packages(program: str, *arguments: str) -> set[str]:
-    """The same without what is within packages."""
+    """The top-level packages among `loaded_modules`."""
     return {name.partition(".")[0] for name in loaded_modules(program, *arguments)}
 
 
-@pytest.mark.parametrize("package", ["errors", "fields", "files", "windows", "config", "inspection", "cli.app"])
-def test_light_packages_load_nothing_heavy(package: str) -> None:
+@pytest.mark.parametrize(
+    "package", ["errors", "files", "windows", "fields", "config", "inspection", "library", "cli.app"]
+)
+def test_describing_a_network_does_not_import_torch(package: str) -> None:
     loaded = loaded_packages(IMPORT_ALL, f"cnncli.{package}")
     assert "cnncli" in loaded
     assert not loaded & HEAVY
@@ -79,25 +81,25 @@ def test_light_packages_load_nothing_heavy(package: str) -> None:
         "show feature-maps --help",
     ],
 )
-def test_light_commands_load_nothing_heavy(command: str) -> None:
+def test_commands_about_configs_do_not_import_torch(command: str) -> None:
     loaded = loaded_packages(RUN_COMMAND, *command.split())
     assert "cnncli" in loaded
     assert not loaded & HEAVY
 
 
-def test_the_heavy_is_seen_where_it_is() -> None:
+def test_an_import_of_torch_is_noticed() -> None:
     assert loaded_packages(IMPORT_ALL, "cnncli.module") & HEAVY == {"torch"}
 
 
-def test_the_first_step_waits_for_nothing_that_it_does_not_need(tmp_path: Path) -> None:
-    """TensorBoard's packages and Pillow are for what is written after it; each of the others stands for a second."""
+def test_the_first_training_step_imports_only_what_it_needs(tmp_path: Path) -> None:
+    """TensorBoard's packages and Pillow are needed after it; importing any of the others takes about a second."""
     loaded = loaded_modules(RUN_TO_THE_FIRST_STEP, "train", "quickstart", "--quiet", "--out", str(tmp_path))
     assert "cnncli.training.step" in loaded
     assert not loaded & {"tensorboard", "google.protobuf", "PIL", "torchvision", "torch._dynamo", "sympy"}
 
 
-def test_a_training_does_without_torchs_compiler_and_torchvision(tmp_path: Path) -> None:
-    """torch's optimizers import its compiler when they are made, stepped or saved: a second, and 150 MB of memory."""
+def test_training_imports_neither_the_compiler_of_torch_nor_torchvision(tmp_path: Path) -> None:
+    """torch's optimizers would import it when created, stepped or saved: a second, and 150 MB of memory."""
     words = ("train", "quickstart", "--quiet", "--out", str(tmp_path), "--set", "train.epochs=1")
     loaded = loaded_modules(RUN_COMMAND, *words)
     assert {"cnncli.training.step", "tensorboard", "PIL"} <= loaded
@@ -117,8 +119,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_only_the_event_file_imports_torchs_tensorboard() -> None:
-    """import-linter sees no further than `torch`."""
-    event_file = Path("cnncli/tensorboard/event_file.py")
+def test_one_module_imports_torchs_tensorboard() -> None:
+    """import-linter sees only `torch`."""
     users = {path for path, tree in modules() if any("torch.utils.tensorboard" in name for name in imported(tree))}
-    assert users == {event_file}
+    assert users == {Path("cnncli/tensorboard/event_file.py")}

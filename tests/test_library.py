@@ -60,11 +60,13 @@ def test_importing_it_loads_nothing() -> None:
 
 
 def test_mypy_accepts_the_examples(tmp_path: Path) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```$", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert blocks
-    (tmp_path / "readme.py").write_text("\n".join(blocks), encoding="utf-8")
     (tmp_path / "examples.py").write_text(EXAMPLES, encoding="utf-8")
-    files = [str(tmp_path / name) for name in ("readme.py", "examples.py")]
+    for page in [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]:
+        blocks = re.findall(r"^```python\n(?!>>>)(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+        if blocks:
+            (tmp_path / f"{page.stem}.py").write_text("\n".join(blocks), encoding="utf-8")
+    files = sorted(map(str, tmp_path.iterdir()))
+    assert {"README.py", "CONTRIBUTING.py", "examples.py"} <= {Path(file).name for file in files}
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", *files]
     done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, check=False)
     assert (done.returncode, done.stdout) == (0, "")
