@@ -1,1 +1,1 @@
-"""Any torch module as the small graph that `analysis` works on."""
+"""Any torch module as the graph that `inspection` measures."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cnncli.capture.layout import UnsupportedOp, units, without_batch
-from cnncli.capture.load import first_line, load_module
+from cnncli.capture.load import first_line, input_shape_of, load_module
 from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, Operation, Recorder, Value
 from cnncli.capture.rows import Row, rows_of
@@ -48,14 +48,14 @@ def load_graph(target: str, *, input_shape: tuple[int, ...] | None, kwargs: dict
         UsageError: the model does not exist.
         ConfigError: it cannot be created, or does not run on such an input.
     """
-    loaded = load_module(target, kwargs=kwargs, device=META)
-    shape = loaded.input_shape(input_shape)
+    module = load_module(target, kwargs=kwargs, device=META)
+    shape = input_shape_of(target, input_shape)
     try:
-        return graph_of_module(loaded.module, shape, target)
+        return graph_of_module(module, shape, target)
     except ConfigError:
-        if not _is_on_meta(loaded.module):
+        if not _is_on_meta(module):
             raise
-    return graph_of_module(load_module(target, kwargs=kwargs, device=CPU).module, shape, target)
+    return graph_of_module(load_module(target, kwargs=kwargs, device=CPU), shape, target)
 
 
 def graph_of_module(module: nn.Module, input_shape: tuple[int, ...], name: str) -> Graph:

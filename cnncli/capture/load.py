@@ -5,7 +5,6 @@ import importlib.util
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,29 +14,10 @@ from torch import nn
 
 from cnncli.errors import CnncliError, ConfigError, UsageError, did_you_mean
 
-TORCHVISION = "torchvision"
+_TORCHVISION = "torchvision"
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model, and the shape of an image that it usually takes, if known."""
-
-    module: nn.Module
-    usual_shape: tuple[int, ...] | None
-
-    def input_shape(self, given: tuple[int, ...] | None) -> tuple[int, ...]:
-        """The given shape, or the usual one.
-
-        Raises:
-            UsageError: there is neither.
-        """
-        shape = given or self.usual_shape
-        if shape is None:
-            raise UsageError("the shape of an image is not known for this model", remedy="give it: --input 3x224x224")
-        return shape
-
-
-def load_module(target: str, *, kwargs: dict[str, Any], device: torch.device) -> Loaded:
+def load_module(target: str, *, kwargs: dict[str, Any], device: torch.device) -> nn.Module:
     """Create a model.
 
     Args:
@@ -59,14 +39,12 @@ def load_module(target: str, *, kwargs: dict[str, Any], device: torch.device) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = _find(target, place, name)
-        if not isinstance(model, nn.Module):
-            model = _create(target, model, kwargs, device)
-    return Loaded(model, (3, 224, 224) if place == TORCHVISION else None)
+        return model if isinstance(model, nn.Module) else _create(target, model, kwargs, device)
 
 
 def _find(target: str, place: str, name: str) -> Any:  # noqa: ANN401  whatever the user's module contains
     """The object of a name in a module or a file."""
-    if place == TORCHVISION:
+    if place == _TORCHVISION:
         place = "torchvision.models"
     try:
         module = _run_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
@@ -134,6 +112,19 @@ def _create(target: str, factory: Callable[..., object], kwargs: dict[str, Any],
             remedy="name a class of modules, or a function that returns a module",
         )
     return model
+
+
+def input_shape_of(target: str, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of an image: `shape`, or the usual one of torchvision's models.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    if shape is None and target.partition(":")[0] == _TORCHVISION:
+        shape = (3, 224, 224)
+    if shape is None:
+        raise UsageError("the shape of an image is not known for this model", remedy="give it: --input 3x224x224")
+    return shape
 
 
 def first_line(error: BaseException) -> str:

@@ -9,16 +9,7 @@ from math import prod
 from torch import nn
 
 from cnncli.capture.effect import Context, Effect, compose
-from cnncli.capture.layout import (
-    Factors,
-    Layout,
-    Role,
-    UnsupportedOp,
-    free,
-    has_batch,
-    layout_of_input,
-    without_batch,
-)
+from cnncli.capture.layout import Factors, Layout, Role, UnsupportedOp, free, has_batch, layout_of_input, without_batch
 from cnncli.capture.mixing import matmul
 from cnncli.capture.record import Operation, Value
 from cnncli.capture.rules import RULES, effect_of

@@ -141,7 +141,7 @@ def _verify(
 
     if is_code(target):
         with redirect_stdout(sys.stderr):
-            module = load_module(target, kwargs=parse_kwargs(kwargs), device=torch.device("cpu")).module
+            module = load_module(target, kwargs=parse_kwargs(kwargs), device=torch.device("cpu"))
             mismatches = verify_module(module, graph)
     else:
         config = find_config(target, input_shape=parse_shape(shape), assignments=assignments, data_dir=data_dir)
