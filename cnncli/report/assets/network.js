@@ -45,20 +45,15 @@ class NetworkView {
   }
 
   flow(items) {
-    return h(
-      "div",
-      { class: "flow" },
-      items.map((item) => this.place(item)),
-    );
+    const cards = items.length ? items.map((item) => this.place(item)) : h("span", { class: "identity" }, "identity");
+    return h("div", { class: "flow" }, cards);
   }
 
   /** An item of the arrangement: a layer, or parallel paths with the layer that joins them. */
   place(item) {
     if (typeof item === "string") return this.cards.get(item).element;
     const block = item.join.includes(".") ? item.join.replace(/\.[^.]*$/, "") : null;
-    const paths = item.paths.map((path) =>
-      path.length ? this.flow(path) : h("span", { class: "identity" }, "identity"),
-    );
+    const paths = item.paths.map((path) => this.flow(path));
     return h(
       "div",
       { class: "fork", role: "group", "aria-label": block },
