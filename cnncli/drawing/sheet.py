@@ -18,6 +18,7 @@ import numpy as np
 
 from cnncli.drawing.canvas import BACKGROUND, MARK, TEXT_SIZE, Box, Canvas, text_width
 from cnncli.drawing.color import Color, Pixels, Scale
+from cnncli.drawing.image import enlargement, thinning
 from cnncli.drawing.layout import CAPTION_SIZE, CARD, LINE, MARGIN, PAGE, TITLE_HEIGHT, TITLE_SIZE, Layout, Sheet
 
 PART: Color = (255, 128, 0)
@@ -230,6 +231,14 @@ class Panel:
     def size(self) -> tuple[int, int]:
         """Height and width on the sheet, px."""
         return self.pixels.shape[0] * self.scale, self.pixels.shape[1] * self.scale
+
+
+def fit_panels(pictures: Sequence[Pixels], *, side: int, most: int | None = None) -> list[Panel]:
+    """Panels at one scale, at which the longest side has about `side` px; thinned out beyond `most` pixels."""
+    lengths = [length for picture in pictures for length in picture.shape[:2]] or [1]
+    step = thinning(lengths, most or side)
+    scale = enlargement([-(-length // step) for length in lengths], side)
+    return [Panel(pixels=picture[::step, ::step], scale=scale) for picture in pictures]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections
-from cnncli.views.patches import CARD_TILE, LARGEST, MOST_PADDING, TILE, crop_test_image, patch_panels, patch_tile
+from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
+from cnncli.views.patches import CARD_TILE, LARGEST, MOST_PADDING, TILE, crop_test_image, patch_pixels, patch_tile
 from cnncli.views.units import (
     Patch,
     TopActivations,
@@ -248,18 +248,19 @@ def draw_pairs(pairs: Sequence[Pair], *, title: str, captions: Sequence[str]) ->
     Returns:
         A drawing with a box for each (0, pair, 0), the one made, and (0, pair, 1), the real one.
     """
-    cells = _cells(pairs, tile=TILE, largest=LARGEST)
+    cells = _cells(pairs, side=TILE, most=LARGEST)
     return draw_sections([Section(cells=cells)], title=title, captions=captions, side_by_side=True)
 
 
 def _card(pairs: Sequence[Pair], *, title: str) -> Pixels:
     """As many pairs as a TensorBoard card has room for, small and with their activations only: uint8 (H, W, 3)."""
-    cells = _cells([replace(pair, lines=[pair.short]) for pair in pairs], tile=CARD_TILE, largest=CARD_TILE)
+    cells = _cells([replace(pair, lines=[pair.short]) for pair in pairs], side=CARD_TILE, most=CARD_TILE)
     return draw_card(lambda count: [Section(cells=cells[:count])], len(cells), title=title, side_by_side=True)
 
 
-def _cells(pairs: Sequence[Pair], *, tile: int, largest: int) -> list[Cell]:
-    panels = iter(patch_panels([each for pair in pairs for each in (pair.made, pair.real)], tile=tile, largest=largest))
+def _cells(pairs: Sequence[Pair], *, side: int, most: int) -> list[Cell]:
+    patches = [patch_pixels(each) for pair in pairs for each in (pair.made, pair.real)]
+    panels = iter(fit_panels(patches, side=side, most=most))
     return [Cell(panels=[next(panels), next(panels)], above=pair.name, below=pair.lines) for pair in pairs]
 
 

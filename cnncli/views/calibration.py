@@ -102,11 +102,6 @@ class Bins:
         return self._mean(self.confidence)
 
     @property
-    def mean_accuracy(self) -> float:
-        """Over all images."""
-        return self._mean(self.accuracy)
-
-    @property
     def expected_error(self) -> float:
         """ECE: the mean over images of the size of their bin's gap."""
         return self._mean(np.abs(self.gaps))

@@ -11,8 +11,8 @@ import numpy as np
 import typer
 
 from cnncli.drawing.canvas import text_width
-from cnncli.drawing.image import Tile, enlargement, thinning
-from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections
+from cnncli.drawing.image import Tile
+from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
 from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
@@ -85,10 +85,5 @@ def _cells(
         lines = [(" ".join(answer), *note) for answer, note in zip(answers, notes, strict=True)]
     else:
         lines = [(*answer, *note) for answer, note in zip(answers, notes, strict=True)]
-    cells = []
-    for tile, below in zip(tiles, lines, strict=True):
-        step = thinning(tile.values.shape, side)
-        pixels = tile.pixels[::step, ::step]
-        panel = Panel(pixels=pixels, scale=enlargement(pixels.shape[:2], side))
-        cells.append(Cell(panels=[panel], below=below))
-    return cells
+    panels = (fit_panels([tile.pixels], side=side) for tile in tiles)
+    return [Cell(panels=panel, below=below) for panel, below in zip(panels, lines, strict=True)]

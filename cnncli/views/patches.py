@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
-from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections
+from cnncli.drawing.image import Tile, image_pixels, thinning
+from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections, fit_panels
 from cnncli.views.units import (
     Patch,
     TopActivations,
@@ -116,14 +116,6 @@ def patch_pixels(patch: Patch) -> Pixels:
     return pixels
 
 
-def patch_panels(patches: Sequence[Patch], *, tile: int, largest: int) -> list[Panel]:
-    """Patches at one scale, at which the largest has about `tile` px a side; thinned out beyond `largest` pixels."""
-    sizes = [side for patch in patches for side in patch.padding.shape] or [1]
-    step = thinning(sizes, largest)
-    scale = enlargement([-(-side // step) for side in sizes], tile)
-    return [Panel(pixels=patch_pixels(patch)[::step, ::step], scale=scale) for patch in patches]
-
-
 def patch_tile(patch: Patch, label: str) -> Tile:
     """A patch for a terminal; padding is NaN among the values."""
     tile = Tile.image(patch.pixels, label=label)
@@ -137,7 +129,7 @@ def draw_patches(filters: Sequence[FilterPatches], *, title: str, captions: Sequ
         A drawing with a box for each (filter, patch, 0), and for its image (filter, patch, 1) where that is shown.
     """
     every = [cropped for each in filters for cropped in each.patches]
-    panels = iter(patch_panels([cropped.patch for cropped in every], tile=TILE, largest=LARGEST))
+    panels = iter(fit_panels([patch_pixels(cropped.patch) for cropped in every], side=TILE, most=LARGEST))
     with_image = not all(cropped.is_whole for cropped in every)
     sections = [
         Section(
@@ -155,20 +147,19 @@ def draw_patches(filters: Sequence[FilterPatches], *, title: str, captions: Sequ
 
 def _image_panel(cropped: CroppedImage) -> Panel:
     """The image that a patch was cropped from, with a frame around the patch."""
-    size, clipped = cropped.image.shape[1:], cropped.patch.receptive_field.clipped
-    step = thinning(size, LARGEST)
-    marked = None
-    if clipped is not None:
-        (top, bottom), (left, right) = clipped
-        marked = (top // step, bottom // step), (left // step, right // step)
-    pixels = image_pixels(cropped.image)[::step, ::step]
-    return Panel(pixels=pixels, scale=enlargement(pixels.shape[:2], TILE), marked=marked)
+    (panel,) = fit_panels([image_pixels(cropped.image)], side=TILE, most=LARGEST)
+    clipped = cropped.patch.receptive_field.clipped
+    if clipped is None:
+        return panel
+    step = thinning(cropped.image.shape[1:], LARGEST)
+    (top, bottom), (left, right) = clipped
+    return replace(panel, marked=((top // step, bottom // step), (left // step, right // step)))
 
 
 def _card(filters: Sequence[FilterPatches], *, title: str) -> Pixels:
     """The patches of as many filters as a TensorBoard card has room for, without their images: uint8 (H, W, 3)."""
-    every = [cropped.patch for each in filters for cropped in each.patches]
-    panels = iter(patch_panels(every, tile=CARD_TILE, largest=CARD_TILE))
+    every = [patch_pixels(cropped.patch) for each in filters for cropped in each.patches]
+    panels = iter(fit_panels(every, side=CARD_TILE))
     sections = [
         Section(heading=each.heading, cells=[Cell(panels=[next(panels)]) for _ in each.patches]) for each in filters
     ]

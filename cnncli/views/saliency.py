@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cnncli.drawing.color import Scale
-from cnncli.drawing.image import Tile, enlargement, image_pixels, thinning
-from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections
+from cnncli.drawing.image import Tile, image_pixels
+from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.views.view import Images, Invert, Picture, View, nodes_with_positions, read_images
 
@@ -286,13 +286,10 @@ def _card(images: Sequence[ImageMaps]) -> Pixels:
     return draw_card(lambda count: sections[:count], len(sections), title=title)
 
 
-def _cells(image: ImageMaps, tile: int, below: Callable[[SaliencyMap], Sequence[str]]) -> list[Cell]:
-    """The image and its maps, with the longer side as near to `tile` pixels as a whole factor allows."""
-    size = image.image.shape[1:]
-    step = thinning(size, tile)
-    scale = enlargement([-(-side // step) for side in size], tile)
+def _cells(image: ImageMaps, side: int, below: Callable[[SaliencyMap], Sequence[str]]) -> list[Cell]:
+    """The image and its maps, with the longer side as near to `side` px as a whole factor allows."""
     pictures = [image_pixels(image.image), *(each.scale.colors(each.values) for each in image.maps)]
-    panels = [Panel(pixels=pixels[::step, ::step], scale=scale) for pixels in pictures]
+    panels = fit_panels(pictures, side=side)
     maps = zip(panels[1:], image.maps, strict=True)
     return [
         Cell(panels=panels[:1], above="input"),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pexpect
@@ -22,7 +22,8 @@ from cnncli.cli.render import views
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import HEIGHT, PAGE, WIDTH
-from cnncli.views.view import Picture
+from cnncli.views import VIEWS
+from cnncli.views.view import Picture, View
 
 Cnncli = Callable[..., tuple[int, str, str]]
 
@@ -448,3 +449,17 @@ def test_changed_data_is_noticed(run_cnncli: Cnncli, run: Path) -> None:
     code, _, err = run_cnncli("show", "confusion", run)
     assert code == 0
     assert f"the data has changed since this run was trained ({name})" in err
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_a_command_with_its_options(view: type[View], run_cnncli: Cnncli) -> None:
+    code, out, _ = run_cnncli("show", view.name, "--help")
+    words = " ".join(out.split())
+    assert code == 0
+    assert view.__doc__ is not None
+    assert " ".join(view.__doc__.split("\n\n")[0].split()) in words.replace("- CAM", "-CAM")
+    for hint in get_type_hints(view, include_extras=True).values():
+        for option in getattr(hint, "__metadata__", ()):
+            assert all(flag in words for flag in option.param_decls or ())
+            assert option.help in words
+    assert f"cnncli show {view.name} runs/" in words

@@ -35,7 +35,6 @@ def test_four_images() -> None:
     assert found.expected_error == pytest.approx((2 * 0.05 + 2 * 0.35) / 4)
     assert found.maximum_error == pytest.approx(0.35)
     assert found.mean_confidence == pytest.approx(0.65)
-    assert found.mean_accuracy == 0.5
 
 
 def test_an_edge_belongs_to_the_bin_below() -> None:
