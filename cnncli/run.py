@@ -22,7 +22,7 @@ from cnncli.data.decode import decoder_warnings, original_of
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.pixels import ImageLike, split_images, to_pixels
-from cnncli.data.splits import split_of
+from cnncli.data.splits import stratified_split
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields
@@ -351,7 +351,7 @@ def _load_data(run: RunDirectory, config: Config, data_dir: Path, device: torch.
             f"the data has changed since this run was trained ({', '.join(changed[:5])}): test images may be numbered "
             "differently, and some may have been trained on"
         )
-    kept, held_out = split_of(dataset.train.labels, config.data, seed=config.train.seed)
+    kept, held_out = stratified_split(dataset.train.labels, config.data.validation, seed=config.train.seed)
     splits: dict[Split, tuple[ImageSet, Tensor | None]] = {"train": (dataset.train, kept)}
     if len(held_out):
         splits["val"] = (dataset.train, held_out)

@@ -182,7 +182,7 @@ def _compose_windows(first: Window, then: Window) -> Window | None:
     )
 
 
-def per_axis(value: Any, count: int) -> tuple[int, ...]:  # noqa: ANN401  as in torch: a number or a list
+def per_axis(value: Any, count: int) -> tuple[int, ...]:
     """One number per axis, from an argument that may be a single number for all axes."""
     values = [value] if isinstance(value, int) else list(value)
     return tuple(values * count if len(values) == 1 else values)

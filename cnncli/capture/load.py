@@ -42,7 +42,7 @@ def load_module(target: str, *, kwargs: dict[str, Any], device: torch.device) ->
         return model if isinstance(model, nn.Module) else _create(target, model, kwargs, device)
 
 
-def _find(target: str, place: str, name: str) -> Any:  # noqa: ANN401  whatever the user's module contains
+def _find(target: str, place: str, name: str) -> Any:
     """The object of a name in a module or a file."""
     if place == _TORCHVISION:
         place = "torchvision.models"

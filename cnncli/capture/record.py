@@ -56,10 +56,10 @@ def calls_reported(module: nn.Module, report: Callable[[Call], None]) -> Iterato
     paths = {id(each): path for path, each in module.named_modules()}
     operators = _Operators(report)
 
-    def enter(entered: nn.Module, args: Any) -> None:  # noqa: ANN401  as torch calls it
+    def enter(entered: nn.Module, args: Any) -> None:
         operators.stack.append(paths.get(id(entered), operators.stack[-1]))
 
-    def leave(left: nn.Module, args: Any, output: Any) -> None:  # noqa: ANN401  as torch calls it
+    def leave(left: nn.Module, args: Any, output: Any) -> None:
         if args and output is args[0] and isinstance(output, Tensor) and not any(left.children()):
             name = "dropout" if isinstance(left, nn.modules.dropout._DropoutNd) and left.p > 0 else "identity"
             operators.report_whole(name, {"self": output}, lambda: output, pointwise=True)
@@ -93,7 +93,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
 
     def report_whole(
         self, name: str, arguments: Mapping[str, Any], call: Callable[[], Any], *, pointwise: bool = False
-    ) -> Any:  # noqa: ANN401  whatever the call returns
+    ) -> Any:
         """Report `call()` as one operator, and none of those that it runs."""
         self._silent = True
         try:
@@ -104,12 +104,8 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         return result
 
     def __torch_dispatch__(
-        self,
-        func: Any,  # noqa: ANN401  an OpOverload, which torch does not export
-        types: Any,  # noqa: ANN401  as torch declares it
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  whatever the operator returns
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         name, pointwise, defaults = _signature(func)
         arguments = defaults | dict(zip(defaults, args, strict=False)) | (kwargs or {})
         if func is torch.ops.aten.native_batch_norm.default and args[0].is_meta and not arguments["training"]:
@@ -123,7 +119,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
 
 
 @cache
-def _signature(func: Any) -> tuple[str, bool, dict[str, Any]]:  # noqa: ANN401  an OpOverload
+def _signature(func: Any) -> tuple[str, bool, dict[str, Any]]:
     """An operator's name, whether it is pointwise, and its arguments with their defaults (None if it has none)."""
     schema = func._schema
     name = schema.name.partition("::")[2]
@@ -141,13 +137,9 @@ class _CompositeFunctions(TorchFunctionMode):
         self._operators = operators
 
     def __torch_function__(
-        self,
-        func: Any,  # noqa: ANN401  any function of torch
-        types: Any,  # noqa: ANN401  as torch declares it
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401  whatever the function returns
-        def call() -> Any:  # noqa: ANN401  likewise
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        def call() -> Any:
             return func(*args, **(kwargs or {}))
 
         if func is nn.functional.pad:
@@ -347,7 +339,7 @@ class Recorder:
         )
         return value
 
-    def _resolve(self, argument: Any, path: str) -> Any:  # noqa: ANN401  whatever an operator takes
+    def _resolve(self, argument: Any, path: str) -> Any:
         """An argument with the present values of tensors."""
         if isinstance(argument, Tensor):
             return self._current(argument, path)

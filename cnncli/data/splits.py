@@ -4,24 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnncli.config.data import DataSpec
 from cnncli.errors import DataError
-
-
-def split_of(labels: Tensor, data: DataSpec, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of the training and the validation images of a run; the latter are empty without validation.
-
-    Args:
-        labels: of the data set's training part, int64 (N,).
-        data: the section of the config.
-        seed: of the run.
-
-    Raises:
-        DataError: no image would be left for training.
-    """
-    if not data.validation:
-        return torch.arange(len(labels)), torch.arange(0)
-    return stratified_split(labels, data.validation, seed=seed)
 
 
 def stratified_split(
@@ -39,7 +22,7 @@ def stratified_split(
         field: the field of the config, for messages.
 
     Returns:
-        Two int64 tensors, each ascending.
+        Two int64 tensors, each ascending; the second one is empty for `held_out=0`.
 
     Raises:
         DataError: no image would be left.

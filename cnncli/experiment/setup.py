@@ -22,7 +22,7 @@ from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.load import load_dataset
-from cnncli.data.splits import split_of
+from cnncli.data.splits import stratified_split
 from cnncli.errors import ConfigError
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.device import (
@@ -122,7 +122,7 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
         images, test = (_to_device(part, device) for part in (dataset.train, dataset.test))
-        kept, held_out = split_of(dataset.train.labels, config.data, seed=spec.seed)
+        kept, held_out = stratified_split(dataset.train.labels, config.data.validation, seed=spec.seed)
         _check_last_batch(config.network, len(kept), spec.batch_size)
         normalize = config.data.normalize
         normalization = Normalization.of(images, kept) if normalize else Normalization.none(images.images.shape[1])

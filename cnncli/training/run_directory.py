@@ -108,7 +108,8 @@ class RunDirectory:
                     remedy="wait until it ends, or stop it; it writes a checkpoint on Ctrl-C",
                 ) from error
         try:
-            path.write_text(f"process {os.getpid()}\n", encoding="utf-8")
+            with suppress(OSError):  # Windows lets nobody access a locked file
+                path.write_text(f"process {os.getpid()}\n", encoding="utf-8")
             yield
         finally:
             lock.release()
