@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,11 @@ from cnncli.config.network import lay_out
 from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
+from cnncli.drawing.layout import PAGE
+from cnncli.drawing.sheet import Drawing
 from cnncli.module import CnnModule
 from cnncli.run import Run, RunData
+from cnncli.views import activation_maximization, patches, saliency
 
 Pixels = npt.NDArray[np.uint8]
 Plant = Callable[[Mapping[str, Tensor]], Path]
@@ -109,6 +112,26 @@ def run_of(tmp_path: Path) -> Callable[..., Run]:
         return Run(path=tmp_path, config=config, model=model, epoch=1, step=7, load_data=lambda: data)
 
     return make
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Drawing]]:
+    """The drawings that patches, saliency and activation maximization make, with the boxes of their panels."""
+    drawings: list[Drawing] = []
+
+    def kept(draw: Callable[..., Drawing]) -> Callable[..., Drawing]:
+        def keep(*arguments: Any, **named: Any) -> Drawing:
+            drawings.append(draw(*arguments, **named))
+            return drawings[-1]
+
+        return keep
+
+    for module, name in (
+        (patches, "draw_patches"), (saliency, "draw_saliency"), (activation_maximization, "draw_pairs")
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, kept(getattr(module, name)))
+    yield drawings
+    assert all(drawing.pixels.shape[1] <= PAGE.width for drawing in drawings)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Images made to activate units, against known optima, against random images, and read back from the pictures."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,11 +9,10 @@ from torch import Tensor
 
 from cnncli.config.network import Node
 from cnncli.data.batches import Normalization
-from cnncli.drawing.layout import CARD, PAGE
+from cnncli.drawing.layout import CARD
 from cnncli.drawing.sheet import Drawing
 from cnncli.module import CnnModule
 from cnncli.run import Run
-from cnncli.views import activation_maximization
 from cnncli.views.activation_maximization import ActivationMaximization, Unit, center_unit, maximize
 from cnncli.views.patches import Patches
 from cnncli.views.saliency import Saliency
@@ -134,21 +132,6 @@ SMALL = "[{conv: {out_channels: 3, kernel_size: 3, padding: same, activation: re
 
 def noise(*shape: int) -> Tensor:
     return torch.randint(256, shape, generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Drawing]]:
-    """The drawings that are made, with the boxes of their panels."""
-    found: list[Drawing] = []
-    draw = activation_maximization.draw_pairs
-
-    def keep(*arguments: Any, **named: Any) -> Drawing:
-        found.append(draw(*arguments, **named))
-        return found[-1]
-
-    monkeypatch.setattr("cnncli.views.activation_maximization.draw_pairs", keep)
-    yield found
-    assert all(drawing.pixels.shape[1] <= PAGE.width for drawing in found)
 
 
 def test_the_image_made_is_beside_the_best_real_patch(drawn: list[Drawing], run_of: RunOf) -> None:

@@ -29,6 +29,7 @@ Read = Callable[[Path, str], Pixels]
 
 
 Tiles = Callable[..., list[Pixels]]
+Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 
 
 # By how much the colors of 256 levels may be off, as a share of the scale's end.
@@ -75,6 +76,8 @@ def test_the_maps_are_those_of_the_definitions(
     png: Read,
     card: Read,
     tiles: Tiles,
+    undiverging: Decode,
+    unsequential: Decode,
 ) -> None:
     assert show("feature-maps", run, "5") == 0
     for name, expected in worked_out(opened, 5).items():
@@ -86,7 +89,7 @@ def test_the_maps_are_those_of_the_definitions(
             shown = [tile for tile in shown if not (tile[..., :1] == tile).all()]  # without the gray input
             assert len(shown) == len(values)
             for tile, map_ in zip(shown, values, strict=True):
-                decoded = signed(tile) if (values < 0).any() else rising(tile)
+                decoded = (undiverging if (values < 0).any() else unsequential)(tile, 1.0)
                 np.testing.assert_allclose(decoded * high, map_, atol=QUANTIZATION * high)
 
 
@@ -95,18 +98,6 @@ def test_the_numbers_behind_the_colors_are_those_of_the_definitions(opened: Run)
     for picture, expected in zip(pictures, worked_out(opened, 11).values(), strict=True):
         maps = np.stack([tile.values for tile in picture.tiles[1:]])
         np.testing.assert_allclose(maps, expected.numpy(), rtol=1e-4, atol=1e-5)
-
-
-def signed(tile: Pixels) -> npt.NDArray[np.float64]:
-    """Colors as shares of the end of a signed scale."""
-    red, green, blue = (tile[..., channel].astype(float) for channel in range(3))
-    plus, minus = np.interp(green, (16, 128, 247), (1, 0.5, 0)), np.interp(green, (58, 158, 247), (-1, -0.5, 0))
-    return np.asarray(np.where(red >= blue, plus, minus))
-
-
-def rising(tile: Pixels) -> npt.NDArray[np.float64]:
-    """Colors as shares of the end of a scale from zero."""
-    return np.asarray(np.interp(tile[..., 1].astype(float), (16, 66, 132, 192, 242), (0, 0.25, 0.5, 0.75, 1)))
 
 
 def test_the_input_stands_beside(opened: Run, tiles: Tiles) -> None:
@@ -198,9 +189,6 @@ def test_logits_that_are_no_numbers_predict_nothing(opened: Run) -> None:
         opened.model.get_parameter("logits1.bias")[3] = torch.nan
     (picture,) = FeatureMaps(layers=["conv1", "conv1"]).pictures(opened)
     assert picture.title.endswith("predicted nothing: not all logits are finite")
-
-
-Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 
 
 WHITE, BLUE, RED, MAGENTA = [247, 247, 247], [18, 58, 128], [138, 16, 36], [255, 0, 255]

@@ -1,7 +1,6 @@
 """Patches read back from the pictures, of networks whose weights were set by hand."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,12 +9,10 @@ from torch import Tensor
 
 from cnncli.drawing.canvas import FRAME
 from cnncli.drawing.color import DIVERGING, SEQUENTIAL, diverging, sequential
-from cnncli.drawing.layout import PAGE
 from cnncli.drawing.sheet import PART, Drawing
 from cnncli.errors import UsageError
 from cnncli.inspection.units import UnitReceptiveField
 from cnncli.run import Run
-from cnncli.views import patches
 from cnncli.views.patches import PADDING, CroppedImage, FilterPatches, Patches, draw_patches, patch_pixels
 from cnncli.views.units import Patch
 
@@ -26,21 +23,6 @@ RunOf = Callable[..., Run]
 
 def noise(*shape: int) -> Tensor:
     return torch.randint(256, shape, generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Drawing]]:
-    """The drawings that are made, with the boxes of their panels."""
-    found: list[Drawing] = []
-    draw = patches.draw_patches
-
-    def keep(*arguments: Any, **named: Any) -> Drawing:
-        found.append(draw(*arguments, **named))
-        return found[-1]
-
-    monkeypatch.setattr("cnncli.views.patches.draw_patches", keep)
-    yield found
-    assert all(drawing.pixels.shape[1] <= PAGE.width for drawing in found)
 
 
 def test_a_planted_motif_is_the_patch_that_is_drawn_and_framed_in_its_image(

@@ -1,8 +1,7 @@
 """Saliency maps read back from the pictures, of networks whose weights were set by hand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnncli.drawing.layout import PAGE
 from cnncli.drawing.sheet import Drawing
 from cnncli.errors import UsageError
 from cnncli.run import Run
-from cnncli.views import saliency
 from cnncli.views.saliency import ImageMaps, Saliency, SaliencyMap, draw_saliency
 
 SMALL = "[{conv: {out_channels: 3, kernel_size: 3, padding: same, activation: relu}}, {max_pool: 2}, flatten, logits]"
@@ -24,21 +21,6 @@ RunOf = Callable[..., Run]
 
 def noise(*shape: int) -> Tensor:
     return torch.randint(256, shape, generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Drawing]]:
-    """The drawings that are made, with the boxes of their panels."""
-    found: list[Drawing] = []
-    draw = saliency.draw_saliency
-
-    def keep(*arguments: Any, **named: Any) -> Drawing:
-        found.append(draw(*arguments, **named))
-        return found[-1]
-
-    monkeypatch.setattr("cnncli.views.saliency.draw_saliency", keep)
-    yield found
-    assert all(drawing.pixels.shape[1] <= PAGE.width for drawing in found)
 
 
 def test_saliency_of_a_linear_network_shows_its_weights(drawn: list[Drawing], run_of: RunOf) -> None:
