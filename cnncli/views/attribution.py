@@ -105,7 +105,7 @@ def _mean_gradient(model: nn.Module, images: Tensor, target: int) -> Tensor:
 
 
 def grad_cam(model: CnnModule, image: Tensor, target: int, *, layer: str) -> Tensor:
-    """Where the maps of a layer speak for a class: (h, w), from 0 up.
+    """Where the maps of a layer support a class: (h, w), from 0 up.
 
     After Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization" (ICCV
     2017): the sum of the maps (K, h, w), each times the mean of the logit's gradient over its positions; negative sums

@@ -41,7 +41,7 @@ TILE, CARD_TILE = 140, 64
 
 @dataclass(frozen=True, kw_only=True)
 class Saliency(View):
-    """Which pixels of an image speak for a class: gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion.
+    """Which pixels of an image support a class: gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion.
 
     Without an IMAGE it is the first test image of each of five classes.
 
@@ -80,7 +80,7 @@ class Saliency(View):
             _log.info(remark)
         suffix = "" if target is None else f"-as-{slug(run.classes[target])}"
         suffix += "" if self.method == "all" else f"-{self.method}"
-        title = "which pixels speak for the class"
+        title = "which pixels support the class"
         if not self.images and not self.invert:
             maps = [self._explain(run, image, methods, target) for image in _first_images(run)]
             yield _picture(f"saliency/overview{suffix}", f"{title} ({len(maps)} test images)", maps, remarks)
@@ -200,7 +200,7 @@ def _signed(name: str, values: Tensor, note: str = "") -> SaliencyMap:
     return SaliencyMap(name=name, values=values.sum(0).double().cpu().numpy(), signed=True, note=note)
 
 
-_SIGNED = "Red speaks for the class, blue against it, white is 0; each map has its own scale, printed below it."
+_SIGNED = "Red supports the class, blue opposes it, white is 0; each map has its own scale, printed below it."
 _UNSIGNED = "Grad-CAM: dark is 0, bright its largest value."
 
 

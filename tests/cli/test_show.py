@@ -56,8 +56,8 @@ def test_paths_go_to_stdout_and_nothing_else(run: Path, run_cnncli: Cnncli) -> N
 def test_a_run_alone_shows_all_views(run: Path, run_cnncli: Cnncli) -> None:
     code, out, _ = run_cnncli("show", run)
     assert code == 0
-    kinds = list(dict.fromkeys(Path(path).relative_to(run / "show").parts[0] for path in out.splitlines()))
-    assert kinds[:2] == ["kernels", "feature_maps"]
+    views_shown = list(dict.fromkeys(Path(path).relative_to(run / "show").parts[0] for path in out.splitlines()))
+    assert views_shown[:2] == ["kernels", "feature_maps"]
     assert run_cnncli("show", "all", run)[1] == out
 
 
@@ -152,8 +152,8 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
     ],
 )
 def test_invalid_arguments(arguments: tuple[str, ...], words: str, run: Path, run_cnncli: Cnncli) -> None:
-    kind, *others = arguments
-    code, out, err = run_cnncli("show", kind, run, *others)
+    view, *others = arguments
+    code, out, err = run_cnncli("show", view, run, *others)
     assert (code, out) == (2, "")
     assert words in err
     assert not (run / "show").exists()
@@ -338,8 +338,8 @@ def test_all_views_are_in_the_overview(run_cnncli: Cnncli, run: Path) -> None:
     ],
 )
 def test_arguments_that_do_not_fit(run_cnncli: Cnncli, run: Path, arguments: tuple[str, ...], message: str) -> None:
-    kind, *others = arguments
-    code, _, err = run_cnncli("show", kind, run, *others)
+    view, *others = arguments
+    code, _, err = run_cnncli("show", view, run, *others)
     assert code == 2
     assert message in err
     assert "Traceback" not in err
@@ -369,10 +369,10 @@ def test_the_accuracy_is_that_of_the_results(run: Path, shown: Callable[..., Any
 
 
 def test_pngs_and_event_file_of_the_evaluation(run: Path, run_cnncli: Cnncli) -> None:
-    for kind in ("confusion", "mistakes", "calibration"):
-        code, out, err = run_cnncli("show", kind, run)
+    for view in ("confusion", "mistakes", "calibration"):
+        code, out, err = run_cnncli("show", view, run)
         assert code == 0, err
-        assert out.splitlines()[0] == str(run / "show" / "eval" / f"{kind}.png")
+        assert out.splitlines()[0] == str(run / "show" / "eval" / f"{view}.png")
         assert len((out + err).splitlines()) > 1
     events = EventAccumulator(str(run / "show"), size_guidance={"images": 0}).Reload()
     assert sorted(events.Tags()["images"]) == ["eval/calibration", "eval/confusion", "eval/mistakes"]

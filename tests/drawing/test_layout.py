@@ -53,7 +53,7 @@ def test_tiles_stay_in_the_room_and_do_not_overlap(data: st.DataObject) -> None:
     spacing = Spacing(**data.draw(st.fixed_dictionaries({
         "gap": st.integers(0, 4), "above": st.integers(0, 12), "left": st.integers(0, 20),
         "top": st.integers(0, 12), "between": st.integers(0, 10),
-    })))  # fmt: skip  # one line per kind of space is easier to read
+    })))  # fmt: skip  # one line for each space is easier to read
     layout = plan(strips=strips, tiles=tiles, tile=tile, room=(180, 300), spacing=spacing, least_scale=least)
     height, width = layout.size
     assert height <= 180

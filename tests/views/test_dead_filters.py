@@ -98,9 +98,9 @@ def test_norms_and_activations_inside_and_as_layers(activation: str, norm: str, 
     model = network(tmp_path, f"{{{CONV}}}}}, {normalized}{activation}, {{max_pool: 2}}" if apart else within)
     shift = next(
         module.bias
-        for kind in (nn.BatchNorm2d, nn.Conv2d)
+        for type_ in (nn.BatchNorm2d, nn.Conv2d)
         for module in model.modules()
-        if isinstance(module, kind) and module.bias is not None
+        if isinstance(module, type_) and module.bias is not None
     )
     with torch.no_grad():
         shift[3] = -1000.0

@@ -34,7 +34,7 @@ RunOf = Callable[..., Run]
 
 @pytest.fixture
 def clusters(run_of: RunOf) -> Run:
-    """90 images of 4 x 4 in three kinds, sorted by class: bright above, bright below, dark."""
+    """90 images of 4 x 4 in three classes, sorted: bright above, bright below, dark."""
     noise = torch.randint(40, (90, 1, 4, 4), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     noise[:30, :, :2] += 200
     noise[30:60, :, 2:] += 200

@@ -123,8 +123,8 @@ def test_titles_say_what_was_predicted_and_how_surely(opened: Run) -> None:
     logits = opened.model(normalized(7).float()[None])[0].double()
     shares = logits.exp() / logits.exp().sum()
     label, predicted = int(load_digits().test.labels[7]), int(shares.argmax())
-    said = f"true {label}, predicted {predicted} ({100 * shares.max().item():.1f}%)"
-    assert picture.title == f"feature maps of conv1 for test image 7 (class {label}), {said}"
+    answer = f"true {label}, predicted {predicted} ({100 * shares.max().item():.1f}%)"
+    assert picture.title == f"feature maps of conv1 for test image 7 (class {label}), {answer}"
 
 
 def test_any_layer_with_maps_may_be_asked_for(opened: Run) -> None:
@@ -286,14 +286,14 @@ def test_the_image_is_shown_as_it_is() -> None:
 
 def captions_of(maps: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The captions handed to the drawing, since letters cannot be read back from pixels."""
-    seen: list[str] = []
+    captured: list[str] = []
 
     def draw_tiles(*_: object, captions: list[str], **__: object) -> None:
-        seen.extend(captions)
+        captured.extend(captions)
 
     monkeypatch.setattr(feature_maps, "draw_tiles", draw_tiles)
     feature_map_picture(maps, image=IMAGE, title="")
-    return seen
+    return captured
 
 
 def test_captions_say_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

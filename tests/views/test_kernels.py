@@ -341,14 +341,14 @@ def test_small_layers_are_shown_whole() -> None:
 
 def captions_of(weight: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The captions handed to the drawing, since letters cannot be read back from pixels."""
-    seen: list[str] = []
+    captured: list[str] = []
 
     def draw_tiles(*_: object, captions: list[str], **__: object) -> None:
-        seen.extend(captions)
+        captured.extend(captions)
 
     monkeypatch.setattr(kernels, "draw_tiles", draw_tiles)
     kernel_picture(weight, title="")
-    return seen
+    return captured
 
 
 def test_captions_say_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,14 +381,14 @@ def test_half_precision_and_gradients_do_not_matter() -> None:
 
 def drawn(monkeypatch: pytest.MonkeyPatch, weight: torch.Tensor, **options: Any) -> dict[str, Any]:
     """What is handed to the drawing: `labels` of the strips, `captions`, `columns` and `scale`."""
-    seen: dict[str, Any] = {}
+    captured: dict[str, Any] = {}
 
     def draw_tiles(strips: list[Strip], *_: object, **others: Any) -> None:
-        seen.update(others, labels=[strip.label for strip in strips])
+        captured.update(others, labels=[strip.label for strip in strips])
 
     monkeypatch.setattr(kernels, "draw_tiles", draw_tiles)
     kernel_picture(weight, title="", **options)
-    return seen
+    return captured
 
 
 def test_by_norm_filters_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,9 +396,9 @@ def test_by_norm_filters_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> 
     weight[0, 0, 0, 0] = 3.0  # norm 3
     weight[1, :, 0, 0] = 2.5  # norm 3.54, though no weight of it is as large
     weight[3, 1, 1, 1] = -4.0  # norm 4
-    seen = drawn(monkeypatch, weight, by_norm=True)
-    assert seen["labels"] == ["3", "1", "0", "2"]
-    assert "filters by their L2 norm, the largest first" in seen["captions"]
+    captured = drawn(monkeypatch, weight, by_norm=True)
+    assert captured["labels"] == ["3", "1", "0", "2"]
+    assert "filters by their L2 norm, the largest first" in captured["captions"]
     weight[2, 0, 0, 0] = float("nan")
     assert drawn(monkeypatch, weight, by_norm=True)["labels"] == ["2", "3", "1", "0"]
     assert drawn(monkeypatch, weight)["labels"] == ["0", "1", "2", "3"]
@@ -408,10 +408,10 @@ def test_by_norm_filters_keep_their_numbers(monkeypatch: pytest.MonkeyPatch) -> 
 def test_scales_of_their_own_are_printed_and_the_bar_has_no_number(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     weight = torch.tensor([0.5, -2.0])[:, None, None, None].expand(-1, depth, 5, 5)
     scales = [Scale(low=-high, high=high, signed=True) for high in (0.5, 2.0)]
-    seen = drawn(monkeypatch, weight, scales=scales, sheet=PAGE)
-    assert seen["labels"] == ["0 ±0.5", "1 ±2"]
-    assert (seen["scale"].low, seen["scale"].high) == ("-max", "max")
-    assert "each filter on its own scale, ± its largest weight" in seen["captions"]
+    captured = drawn(monkeypatch, weight, scales=scales, sheet=PAGE)
+    assert captured["labels"] == ["0 ±0.5", "1 ±2"]
+    assert (captured["scale"].low, captured["scale"].high) == ("-max", "max")
+    assert "each filter on its own scale, ± its largest weight" in captured["captions"]
     shared = drawn(monkeypatch, weight, scales=scales[:1] * 2, sheet=PAGE)
     assert shared["labels"] == ["0", "1"]
     assert shared["scale"] == scales[0]
@@ -419,9 +419,9 @@ def test_scales_of_their_own_are_printed_and_the_bar_has_no_number(depth: int, m
 
 
 def test_with_groups_inputs_are_counted_from_the_first_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = drawn(monkeypatch, normal(8, 2, 3, 3), groups=4)
-    assert seen["columns"] == ["+0", "+1"]
-    assert seen["captions"] == ["3x3, 8 filters down, 2 inputs of each of 4 groups across"]
+    captured = drawn(monkeypatch, normal(8, 2, 3, 3), groups=4)
+    assert captured["columns"] == ["+0", "+1"]
+    assert captured["captions"] == ["3x3, 8 filters down, 2 inputs of each of 4 groups across"]
     assert drawn(monkeypatch, normal(8, 1, 3, 3), groups=8)["captions"] == ["3x3, 8 filters, 8 groups"]
 
 

@@ -23,7 +23,7 @@ LABELS = [0, 0, 1, 2, 0, 0, 2, 1]
 
 
 WRONG = [7, 5, 4]
-"""Surest first: the brighter the pixel, the surer."""
+"""Most confident first: the brighter the pixel, the higher the confidence."""
 
 
 @pytest.fixture

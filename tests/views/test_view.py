@@ -64,24 +64,24 @@ def test_no_picture_of_the_training_is_evicted(run: Path, show: Show) -> None:
 
 def test_the_card_goes_to_tensorboard_and_the_page_to_the_file(opened: Run) -> None:
     small = np.full((2, 2, 3), 7, dtype=np.uint8)
-    both, alone = picture("kind/both", card=small, numbers={"share": 0.5}), picture("kind/alone")
+    both, alone = picture("view/both", card=small, numbers={"share": 0.5}), picture("view/alone")
     paths = [path for _, path in save(opened, [both, alone])]
     folder = opened.path / "show"
-    assert paths == [folder / "kind" / "both.png", folder / "kind" / "alone.png"]
+    assert paths == [folder / "view" / "both.png", folder / "view" / "alone.png"]
     events = EventAccumulator(str(folder))
     events.Reload()
-    for tag, pixels in (("kind/both", small), ("kind/alone", GRAY)):
+    for tag, pixels in (("view/both", small), ("view/alone", GRAY)):
         (image,) = events.Images(tag)
         with Image.open(io.BytesIO(image.encoded_image_string)) as read:
             assert np.array_equal(np.array(read), pixels)
-    assert [(point.step, point.value) for point in events.Scalars("kind/both/share")] == [(opened.step, 0.5)]
+    assert [(point.step, point.value) for point in events.Scalars("view/both/share")] == [(opened.step, 0.5)]
     with Image.open(paths[0]) as page:
         assert np.array_equal(np.array(page), GRAY)
 
 
 def test_each_picture_is_saved_before_the_next_is_drawn(opened: Run) -> None:
-    hanging = save(opened, (picture(f"kind/{i}") for i in range(3)))
-    _, path = next(iter(hanging))
+    saving = save(opened, (picture(f"view/{i}") for i in range(3)))
+    _, path = next(iter(saving))
     assert path.exists()
     assert not path.with_name("1.png").exists()
 
@@ -93,7 +93,7 @@ def test_nothing_is_created_without_pictures(opened: Run) -> None:
 
 def test_a_picture_of_the_same_name_is_replaced(opened: Run) -> None:
     for level in (1, 2):
-        ((_, path),) = save(opened, [picture("kind/one", level)])
+        ((_, path),) = save(opened, [picture("view/one", level)])
     with Image.open(path) as image:
         assert np.array(image).max() == 2
     assert [each.name for each in path.parent.iterdir()] == ["one.png"]
@@ -105,9 +105,9 @@ def test_a_full_disk_leaves_no_half_picture(opened: Run, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("cnncli.files.os.fsync", full)
     with pytest.raises(DiskError, match=r"one\.png: cannot be written: No space left") as caught:
-        list(save(opened, [picture("kind/one")]))
+        list(save(opened, [picture("view/one")]))
     assert caught.value.remedy == f"free some space, or make sure that {opened.path} is writable"
-    assert list((opened.path / "show" / "kind").iterdir()) == []
+    assert list((opened.path / "show" / "view").iterdir()) == []
 
 
 def test_slugs_are_file_names() -> None:
