@@ -36,8 +36,13 @@ class NonFiniteStep(Exception):  # noqa: N818  the loop turns it into a Diverged
 
 def can_defer_checks(optimizer: torch.optim.Optimizer) -> bool:
     """Whether the device itself can skip steps: fused optimizers on CUDA."""
-    groups = optimizer.param_groups
-    return all(group.get("fused") and group["params"][0].is_cuda for group in groups if group["params"])
+    fused = all(group.get("fused") for group in optimizer.param_groups)
+    return fused and _device(optimizer).type == "cuda"
+
+
+def _device(optimizer: torch.optim.Optimizer) -> torch.device:
+    parameters: list[Tensor] = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return parameters[0].device
 
 
 class FiniteGuard:
@@ -58,7 +63,7 @@ class FiniteGuard:
         self._first: int | None = None
         self._last = 0
         if deferred:
-            device = optimizer.param_groups[0]["params"][0].device
+            device = _device(optimizer)
             self._found_inf = torch.zeros((), device=device)
             self._good_steps = torch.zeros((), dtype=torch.int64, device=device)
             setattr(optimizer, _FOUND_INF, self._found_inf)
