@@ -51,16 +51,22 @@ class PanelGroup(TyperGroup):
                 formatter.write_dl([(name.ljust(width), summary) for name, summary in rows])
 
 
-app = typer.Typer(
+def command_group(cls: type[PanelGroup] = PanelGroup, **settings: Any) -> typer.Typer:  # noqa: ANN401  typer checks them
+    """A program whose arguments start with the name of a command; without arguments it prints its help."""
+    return typer.Typer(
+        cls=cls,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # rich's help pages take twice as long as the rest of the program
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **settings,
+    )
+
+
+app = command_group(
     name="cnncli",
-    cls=PanelGroup,
     help="See what a convolutional network computes, sees and learns.",
     epilog="Start with: cnncli train quickstart",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich's help pages take twice as long as the rest of the program
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 COMMANDS = {

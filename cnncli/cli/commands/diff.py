@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InputOption, JsonOption, find_target
+from cnncli.cli.commands.options import DebugOption, InputOption, JsonOption, find_target
 from cnncli.inspection.table import inspect_graph
+from cnncli.options import DATA_DIR, DataDirOption
 
 _TARGET = "a config, a run directory, torchvision:NAME, package.module:Factory or path/file.py:Factory"
 
