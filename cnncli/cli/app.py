@@ -8,9 +8,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cnncli import __version__
-from cnncli.cli.failure import report
 from cnncli.cli.imports import garbage_collector_off
-from cnncli.cli.notices import print_notice, show_log
+from cnncli.cli.messages import print_notice, report, show_log
 from cnncli.cli.processes import AlreadyReported, one_output_per_machine
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnncli.errors import UsageError
-from cnncli.lessons.filters import CLASSIC_FILTERS
 from cnncli.lessons.notation import grid
-from cnncli.lessons.numbers import read_numbers
+from cnncli.lessons.numbers import CLASSIC_FILTERS, read_numbers
 from cnncli.lessons.page import Block, Figures, Grid, Heading, Heatmap, Page, Paragraph, Step, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow
 from cnncli.lessons.topic import ImageOption, InputOption, LayerOption, Topic

@@ -34,6 +34,6 @@ def diff(
 
         typer.echo(json.dumps(comparison_as_json(first, second), indent=2))
     else:
-        from cnncli.cli.render.differences import show_comparison
+        from cnncli.cli.render.table import show_comparison
 
         show_comparison(first, second)

@@ -14,7 +14,7 @@ import typer
 
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.imports import garbage_collector_off
-from cnncli.cli.notices import show_log
+from cnncli.cli.messages import show_log
 from cnncli.cli.processes import process_group
 from cnncli.cli.stopping import catch_stop_signals
 from cnncli.config.config import Config, read_config
