@@ -19,10 +19,9 @@ from cnncli.config.config import Config, read_config
 from cnncli.config.network import Network, Node
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.decode import decoder_warnings, original_of
-from cnncli.data.images import ImageSet
+from cnncli.data.images import ImageSet, stratified_split
 from cnncli.data.load import load_dataset
 from cnncli.data.pixels import ImageLike, split_images, to_pixels
-from cnncli.data.splits import stratified_split
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields
@@ -30,8 +29,7 @@ from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
-from cnncli.training.evaluate import Evaluation, evaluate, evaluation_batch_size
-from cnncli.training.predictions import Predictions, predict
+from cnncli.training.evaluate import Evaluation, Predictions, evaluate, evaluation_batch_size, predict
 from cnncli.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)

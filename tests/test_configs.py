@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import cnncli
-from cnncli.cli.notices import show_log
+from cnncli.cli.messages import show_log
 from cnncli.config.config import Config, bundled_configs, read_config
 from cnncli.config.datasets import known_dataset
 from cnncli.config.document import read_document

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from cnncli.cli.failure import report
+from cnncli.cli.messages import report
 from cnncli.errors import DiskError
 from cnncli.files import atomic_write, disk_errors_explained, replace_file, replace_json
 

@@ -13,12 +13,34 @@ from cnncli.capture.layout import Factors, Layout, Role, UnsupportedOp, free, ha
 from cnncli.capture.mixing import matmul
 from cnncli.capture.record import Operation, Value
 from cnncli.capture.rules import RULES, effect_of
-from cnncli.capture.saved import part_of
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import reads_everything
 from cnncli.layers import Reach
-from cnncli.layers.base import Part, Reads, Unknown
+from cnncli.layers.base import Part, Reads, Saved, Unknown
+
+_INPUT = (
+    "conv", "conv_transpose", "linear", "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin",
+    "cos", "erf", "norm", "batch_norm", "group_norm", "layer_norm", "instance_norm", "max_pool", "avg_pool",
+    "adaptive_avg_pool", "adaptive_max_pool", "gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid",
+    "hardtanh", "leaky_relu", "elu", "prelu", "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
+    *(f"{mode}_pad{n}d" for mode in ("reflection", "replication") for n in (1, 2, 3)),
+)  # fmt: skip
+_OUTPUT = ("relu", "tanh", "sigmoid", "softmax", "exp", "expm1", "sqrt", "rsqrt", "reciprocal")
+_BOTH = ("attention", "amax", "amin")
+_NOTHING = (
+    "add", "sub", "rsub", "neg", "scale", "concat", "stack", "flatten", "identity", "dropout", "upsample", "mean",
+    "sum", "constant_pad_nd", "circular_pad", "slice", "select", "roll", "flip", "repeat", "unfold", "clone", "copy",
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "gt", "ge", "lt", "le", "eq", "ne", "sign", "floor", "ceil",
+    "round", "trunc",
+)  # fmt: skip
+_SAVED = (
+    dict.fromkeys(_INPUT, Saved.INPUT)
+    | dict.fromkeys(_OUTPUT, Saved.OUTPUT)
+    | dict.fromkeys(_BOTH, Saved.INPUT | Saved.OUTPUT)
+    | dict.fromkeys(_NOTHING, Saved.NOTHING)
+)
+"""What autograd saves of ATen operators for their gradients, by the type of their effect."""
 
 
 @dataclass(eq=False)
@@ -233,7 +255,17 @@ def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
     # Some kinds of padding keep their input for the gradient, others do not.
     type = operation.name if effect.type == "pad" else effect.type
     numbers = None if shape is None else prod(shape)
-    return part_of(type, numbers, value.item_bytes, inplace=not operation.fresh, aside=aside)
+    return Part(
+        type,
+        numbers,
+        _SAVED.get(type),
+        value.item_bytes,
+        saved_bytes=(numbers or 0) if type == "dropout" else 0,  # a mask of a byte each, as on CUDA
+        index_bytes=8 * (numbers or 0) if type in ("max_pool", "adaptive_max_pool") else 0,
+        alias=type in ("flatten", "identity"),
+        inplace=not operation.fresh,
+        aside=aside,
+    )
 
 
 def _is_batch(factors: Factors) -> bool:

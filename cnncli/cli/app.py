@@ -8,9 +8,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cnncli import __version__
-from cnncli.cli.failure import report
 from cnncli.cli.imports import garbage_collector_off
-from cnncli.cli.notices import print_notice, show_log
+from cnncli.cli.messages import print_notice, report, show_log
 from cnncli.cli.processes import AlreadyReported, one_output_per_machine
 
 
@@ -51,16 +50,22 @@ class PanelGroup(TyperGroup):
                 formatter.write_dl([(name.ljust(width), summary) for name, summary in rows])
 
 
-app = typer.Typer(
+def command_group(cls: type[PanelGroup] = PanelGroup, **settings: Any) -> typer.Typer:  # noqa: ANN401  typer checks them
+    """A program whose arguments start with the name of a command; without arguments it prints its help."""
+    return typer.Typer(
+        cls=cls,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # rich's help pages take twice as long as the rest of the program
+        context_settings={"help_option_names": ["-h", "--help"]},
+        **settings,
+    )
+
+
+app = command_group(
     name="cnncli",
-    cls=PanelGroup,
     help="See what a convolutional network computes, sees and learns.",
     epilog="Start with: cnncli train quickstart",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich's help pages take twice as long as the rest of the program
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 COMMANDS = {

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnncli.cli.failure import as_user_error, report
+from cnncli.cli.messages import as_user_error, report
 from cnncli.errors import DivergedError, UsageError
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from cnncli.config.data import folder_layout
 from cnncli.data.decode import decoding, image_suffixes
 from cnncli.data.image_cache import CachedImages, fingerprint, remove_outdated
-from cnncli.data.images import Dataset, ImageSet
-from cnncli.data.splits import stratified_split
+from cnncli.data.images import Dataset, ImageSet, stratified_split
 from cnncli.errors import DataError
 
 _log = logging.getLogger(__name__)

@@ -20,9 +20,8 @@ from cnncli.config.network import Network
 from cnncli.config.train import TrainSpec
 from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
-from cnncli.data.images import Dataset, ImageSet
+from cnncli.data.images import Dataset, ImageSet, stratified_split
 from cnncli.data.load import load_dataset
-from cnncli.data.splits import stratified_split
 from cnncli.errors import ConfigError
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.device import (
@@ -33,9 +32,8 @@ from cnncli.training.device import (
     use_channels_last,
 )
 from cnncli.training.evaluate import evaluation_batch_size
-from cnncli.training.optimizer import build_optimizer
+from cnncli.training.optimizer import build_optimizer, build_schedule
 from cnncli.training.process_group import ALONE, ProcessGroup
-from cnncli.training.schedule import build_schedule
 from cnncli.training.state import EmaWeights, Training
 
 _log = logging.getLogger(__name__)

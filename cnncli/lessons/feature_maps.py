@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnncli.errors import UsageError
-from cnncli.lessons.filters import CLASSIC_FILTERS
 from cnncli.lessons.notation import grid
-from cnncli.lessons.numbers import read_numbers
+from cnncli.lessons.numbers import CLASSIC_FILTERS, read_numbers
 from cnncli.lessons.page import Block, Figures, Grid, Heading, Heatmap, Page, Paragraph, Step, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow
-from cnncli.lessons.topic import DataDirOption, ImageOption, InputOption, InvertOption, LayerOption, Topic
+from cnncli.lessons.topic import ImageOption, InputOption, LayerOption, Topic
+from cnncli.options import DATA_DIR, DataDirOption, InvertOption
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ class FeatureMaps(Topic):
     ] = None
     layer: LayerOption = None
     invert: InvertOption = False
-    data_dir: DataDirOption = Path("data")
+    data_dir: DataDirOption = DATA_DIR
 
     def page(self) -> Page:
         if self.run is None and self.layer is not None:

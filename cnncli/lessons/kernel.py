@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnncli.layers import format_shape
@@ -11,7 +10,8 @@ from cnncli.lessons.channels import slices
 from cnncli.lessons.notation import format_number, format_size, grid, operand
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow, matrix
-from cnncli.lessons.topic import ConfigArgument, DataDirOption, LayerTopic
+from cnncli.lessons.topic import LayerTopic
+from cnncli.options import DATA_DIR, ConfigArgument, DataDirOption
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ class Kernels(LayerTopic):
     name = "kernel"
 
     config: ConfigArgument = "lenet5"
-    data_dir: DataDirOption = Path("data")
+    data_dir: DataDirOption = DATA_DIR
 
     def page(self) -> Page:
         from cnncli.config.config import read_config

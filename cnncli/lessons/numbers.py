@@ -1,11 +1,12 @@
-"""The user's own numbers, read from nested lists on the command line or from files, and checked before any use."""
+"""The numbers of the lecture: its examples, classic filters, and the user's own, which are checked before any use."""
 
 import json
 import math
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from cnncli.lessons.page import Pair, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
+
 
 X: Values = np.arange(9.0).reshape(3, 3)
 """The input of the lecture's examples, (3, 3)."""
@@ -230,3 +232,35 @@ def _unusable(where: str, what: str, *, remedy: str | None = None) -> UsageError
 
 def _shorten(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+Filter: TypeAlias = tuple[tuple[float, ...], ...]
+
+EDGE: Filter = ((1, -1),)
+"""The difference of two neighbors: 1 where bright is left of dark, -1 where dark is left of bright."""
+
+SOBEL_X: Filter = ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1))
+"""Vertical edges: right minus left (Sobel and Feldman, 1968)."""
+
+SOBEL_Y: Filter = ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
+"""Horizontal edges: below minus above."""
+
+BLUR: Filter = ((1 / 16, 2 / 16, 1 / 16), (2 / 16, 4 / 16, 2 / 16), (1 / 16, 2 / 16, 1 / 16))
+"""A binomial (approximately Gaussian) blur; the weights add up to one."""
+
+SHARPEN: Filter = ((0, -1, 0), (-1, 5, -1), (0, -1, 0))
+"""The pixel minus the Laplacian: it adds how much the pixel differs from its four neighbors."""
+
+EMBOSS: Filter = ((-2, -1, 0), (-1, 1, 1), (0, 1, 2))
+"""The pixel plus the slope toward the lower right, as if light came from the side."""
+
+CLASSIC_FILTERS: Mapping[str, Filter] = MappingProxyType(
+    {
+        "vertical edges": SOBEL_X,
+        "horizontal edges": SOBEL_Y,
+        "blur": BLUR,
+        "sharpen": SHARPEN,
+        "emboss": EMBOSS,
+    }
+)
+"""Effect -> filter."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ import typer
 from cnncli.errors import UsageError
 from cnncli.lessons.numbers import K, X, read_tensor
 from cnncli.lessons.sliding_window import SlidingWindow
+from cnncli.options import DATA_DIR, ConfigArgument, DataDirOption, SetOption
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,17 +55,6 @@ AtOption = Annotated[
 ]
 ImageOption = Annotated[
     str, typer.Option("--image", metavar="N or FILE", help="Number of a test image, or an image file of your own.")
-]
-InvertOption = Annotated[bool, typer.Option("--invert", help="Invert an image file, for dark ink on light paper.")]
-ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one such as lenet5.")
-]
-SetOption = Annotated[
-    list[str],
-    typer.Option("--set", metavar="PATH=VALUE", help="Override a config field, such as data.size=32. Repeatable."),
-]
-DataDirOption = Annotated[
-    Path, typer.Option("--data-dir", envvar="CNNCLI_DATA", help="Directory of data sets and downloads.")
 ]
 
 
@@ -138,7 +127,7 @@ class NetworkTopic(Topic):
 
     config: ConfigArgument = "lenet5"
     assignments: SetOption = field(default_factory=list)
-    data_dir: DataDirOption = Path("data")
+    data_dir: DataDirOption = DATA_DIR
 
     def read(self) -> tuple[Config, LayerTable]:
         """The config, and the layers of its network as `inspect` describes them."""

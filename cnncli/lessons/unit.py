@@ -32,7 +32,8 @@ from cnncli.lessons.page import (
     Table,
     TryNext,
 )
-from cnncli.lessons.topic import NETWORKS, AtOption, DataDirOption, ImageOption, InvertOption, Topic
+from cnncli.lessons.topic import NETWORKS, AtOption, ImageOption, Topic
+from cnncli.options import DATA_DIR, DataDirOption, InvertOption, RunArgument
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,7 +65,7 @@ class TrainedUnit(Topic):
     name = "unit"
     group = NETWORKS
 
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
+    run: RunArgument
     layer: Annotated[str, typer.Option("--layer", metavar="NAME", help="Name of a layer, as in the table of inspect.")]
     filter: Annotated[
         int, typer.Option("--filter", min=0, metavar="N", help="Number of the feature map, or of the unit.")
@@ -73,7 +74,7 @@ class TrainedUnit(Topic):
     image: ImageOption = "0"
     why: Annotated[bool, typer.Option("--why", help="Follow the largest contributions back to the pixels.")] = False
     invert: InvertOption = False
-    data_dir: DataDirOption = Path("data")
+    data_dir: DataDirOption = DATA_DIR
 
     def page(self) -> Page:
         run, image = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)

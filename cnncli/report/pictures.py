@@ -17,8 +17,8 @@ from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import image_pixels
 from cnncli.report.page import base64_text, webp
 from cnncli.run import Run
-from cnncli.tensorboard.reader import LoggedPicture, read_pictures
-from cnncli.training.predictions import Predictions
+from cnncli.tensorboard.event_file import LoggedPicture, read_pictures
+from cnncli.training.evaluate import Predictions
 from cnncli.views.patches import Patches
 from cnncli.views.view import View
 

@@ -1,4 +1,4 @@
-"""Writes a run's TensorBoard event file.
+"""A run's TensorBoard event files: written, and their pictures read.
 
 The caller's thread writes each record, not the queue of `SummaryWriter`: its thread prints its own traceback when the
 disk is full, and the caller learns of the error only some calls later.
@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -204,3 +205,41 @@ def _shape(shape: Shape | None) -> dict[str, AttrValue]:
         return {}
     dims = [TensorShapeProto.Dim(size=size) for size in shape]
     return {"_output_shapes": AttrValue(list=AttrValue.ListValue(shape=[TensorShapeProto(dim=dims)]))}
+
+
+@dataclass(frozen=True)
+class LoggedPicture:
+    """A picture of one step: the content of a PNG or GIF."""
+
+    step: int
+    content: bytes
+
+
+def read_pictures(directory: Path) -> dict[str, list[LoggedPicture]]:
+    """The pictures in the event files of a run: tag -> pictures, with ascending steps.
+
+    If the run was resumed, its earlier files are ignored from that step on. A truncated last record is ignored.
+    Subfolders are separate runs.
+    """
+    from tensorboard.backend.event_processing.event_file_loader import (  # type: ignore[import-untyped]  # no stubs
+        LegacyEventFileLoader,
+    )
+
+    pictures: dict[str, list[LoggedPicture]] = {}
+    for path in sorted(directory.glob("events.out.tfevents.*")):
+        for event in LegacyEventFileLoader(str(path)).Load():
+            if event.HasField("session_log") and event.session_log.status == SessionLog.START:
+                for kept in pictures.values():
+                    _remove_from(kept, event.step)
+            for value in event.summary.value:
+                if value.HasField("image"):
+                    kept = pictures.setdefault(value.tag, [])
+                    _remove_from(kept, event.step)
+                    kept.append(LoggedPicture(event.step, value.image.encoded_image_string))
+    return {tag: kept for tag, kept in pictures.items() if kept}
+
+
+def _remove_from(pictures: list[LoggedPicture], step: int) -> None:
+    """Remove the pictures of `step` and later ones."""
+    while pictures and pictures[-1].step >= step:
+        pictures.pop()

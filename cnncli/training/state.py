@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.errors import RunError
+from cnncli.training.optimizer import LearningRate
 from cnncli.training.progress import Sums
-from cnncli.training.schedule import LearningRate
 
 _COUNTERS = (
     *("epochs_done", "step", "step_in_epoch", "seconds"),

@@ -393,7 +393,7 @@ def test_count(run: Path, run_cnncli: Cnncli) -> None:
 
 def test_no_mistakes(run: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
     from cnncli.run import Run
-    from cnncli.training.predictions import Predictions
+    from cnncli.training.evaluate import Predictions
 
     def all_right(run: Run) -> Predictions:
         labels = run.test.labels.numpy()

@@ -9,8 +9,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from cnncli.cli.render.medium import Medium
-from cnncli.cli.render.tiles import DIVERGING, MOST, SEQUENTIAL, digit_lines, tile_lines, xterm_colors
+from cnncli.cli.render.tiles import DIVERGING, MOST, SEQUENTIAL, Medium, digit_lines, tile_lines, xterm_colors
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile
 

@@ -13,10 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
-from cnncli.cli.notices import show_log
+from cnncli.cli.messages import show_log
 from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
-from cnncli.data.splits import stratified_split
+from cnncli.data.images import stratified_split
 from cnncli.experiment.resume import check_resumable
 from cnncli.experiment.setup import prepare
 from cnncli.experiment.train import train_run

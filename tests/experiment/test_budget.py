@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnncli.experiment.budget import Budget, histogram_epochs, picture_steps
+from cnncli.experiment.tensorboard_log import Budget, histogram_epochs, picture_steps
 
 
 def test_steps_are_powers_of_the_smallest_base_that_leaves_a_place_free() -> None:

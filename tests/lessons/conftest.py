@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cnncli.cli.render.lesson import page_lines
-from cnncli.cli.render.medium import Medium
+from cnncli.cli.render.tiles import Medium
 from cnncli.config.config import Config
 from cnncli.config.data import DataSpec
 from cnncli.config.document import Problem, parse_document

@@ -1,13 +1,15 @@
-"""The user's own numbers: what is read, and what is refused with a helpful message."""
+"""Classic filters, and the user's own numbers: what is read, and what is refused with a helpful message."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cnncli.errors import UsageError
-from cnncli.lessons.numbers import read_numbers, read_pair
+from cnncli.lessons.numbers import BLUR, CLASSIC_FILTERS, EDGE, SHARPEN, SOBEL_X, SOBEL_Y, read_numbers, read_pair
+from cnncli.lessons.reference import corr2d
 
 
 def read(text: str | Path, *dimensions: int) -> list[object]:
@@ -115,3 +117,19 @@ def test_pairs() -> None:
 def test_pairs_that_cannot_be_read(text: str) -> None:
     with pytest.raises(UsageError, match=r"--stride: .* is neither an integer of at least 1"):
         read_pair(text, option="--stride", minimum=1)
+
+
+STEP = torch.tensor([[0.0, 0, 1, 1]] * 3)
+"""Dark on the left, bright on the right."""
+
+
+def test_edge_filters_detect_their_edges_only() -> None:
+    assert corr2d(STEP, torch.tensor(SOBEL_X)).tolist() == [[4, 4]]
+    assert corr2d(STEP, torch.tensor(SOBEL_Y)).tolist() == [[0, 0]]
+    assert corr2d(STEP.T, torch.tensor(SOBEL_Y)).tolist() == [[4], [4]]
+    assert corr2d(STEP[:1], torch.tensor(EDGE).float()).tolist() == [[0, -1, 0]]
+
+
+@pytest.mark.parametrize("kernel", [BLUR, SHARPEN, CLASSIC_FILTERS["emboss"]])
+def test_weights_add_up_to_one(kernel: tuple[tuple[float, ...], ...]) -> None:
+    assert sum(map(sum, kernel)) == 1

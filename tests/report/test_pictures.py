@@ -15,8 +15,7 @@ from PIL import Image
 from cnncli.report import pictures
 from cnncli.report.pictures import confusion_data, logged_data, views_data
 from cnncli.run import Run
-from cnncli.tensorboard.event_file import EventFile
-from cnncli.tensorboard.reader import read_pictures
+from cnncli.tensorboard.event_file import EventFile, read_pictures
 from cnncli.views.view import Picture, View
 
 TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "snapshots/01_conv1", "effective/x")

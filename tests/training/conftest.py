@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from cnncli.config.train import AdamW, OneCycle, Optimizer
 from cnncli.data.batches import WHOLE, Shard
-from cnncli.training.optimizer import build_optimizer
-from cnncli.training.schedule import build_schedule
+from cnncli.training.optimizer import build_optimizer, build_schedule
 from cnncli.training.state import EmaWeights, Training
 
 

@@ -9,8 +9,7 @@ from torch import nn
 
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import ImageSet
-from cnncli.training.evaluate import evaluate
-from cnncli.training.predictions import predict, predictions_of
+from cnncli.training.evaluate import evaluate, predict, predictions_of
 
 LOGITS = torch.tensor([[2.0, 0, 0], [0, 2.0, 0], [0, 2.0, 0], [0, 0, 2.0], [0, 0, 0]])
 LABELS = torch.tensor([0, 0, 1, 1, 0])  # right, wrong, right, wrong, right (the first of equals)

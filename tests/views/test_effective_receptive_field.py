@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 from torch import nn
 
-from cnncli.cli.notices import show_log
+from cnncli.cli.messages import show_log
 from cnncli.config.config import read_config
 from cnncli.drawing.canvas import FRAME
 from cnncli.errors import UsageError

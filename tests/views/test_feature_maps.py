@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnncli.cli.notices import show_log
+from cnncli.cli.messages import show_log
 from cnncli.data.digits import load_digits
-from cnncli.data.images import resize
-from cnncli.data.splits import stratified_split
+from cnncli.data.images import resize, stratified_split
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.layout import CAPTION_SIZE, HEIGHT, MARGIN, WIDTH
 from cnncli.errors import UsageError

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
-from cnncli.cli.notices import show_log
+from cnncli.cli.messages import show_log
 from cnncli.errors import DiskError, UsageError
 from cnncli.run import Run, load_run
 from cnncli.tensorboard.event_file import slug

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, InputOption, JsonOption, find_target
+from cnncli.cli.commands.options import DebugOption, InputOption, JsonOption, find_target
 from cnncli.inspection.table import inspect_graph
+from cnncli.options import DATA_DIR, DataDirOption
 
 _TARGET = "a config, a run directory, torchvision:NAME, package.module:Factory or path/file.py:Factory"
 
@@ -33,6 +34,6 @@ def diff(
 
         typer.echo(json.dumps(comparison_as_json(first, second), indent=2))
     else:
-        from cnncli.cli.render.differences import show_comparison
+        from cnncli.cli.render.table import show_comparison
 
         show_comparison(first, second)

@@ -1,27 +1,19 @@
 """`cnncli explain`: the lecture, live; one command for each topic, built from the list of topics."""
 
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from cnncli.cli.app import PanelGroup
-from cnncli.cli.commands.options import DebugOption, parameters_of
+from cnncli.cli.app import command_group
+from cnncli.cli.commands.options import DebugOption, command_of
 from cnncli.cli.render.lesson import show_pages
 from cnncli.lessons import LECTURE, TOPICS
 from cnncli.lessons.topic import Topic
 
 StepOption = Annotated[bool, typer.Option("--step", help="Wait for Enter before every step.")]
 
-app = typer.Typer(
-    cls=PanelGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: cnncli explain correlation",
-)
+app = command_group(epilog="Start with: cnncli explain correlation")
 
 
 @app.callback()
@@ -37,17 +29,10 @@ def _explain() -> None:
 
 
 def _command(topic: type[Topic]) -> Callable[..., None]:
-    """A command whose options are the fields of a topic, and whose help is its docstring."""
-
     def explain(*, step: bool, debug: bool, **options: Any) -> None:  # noqa: ANN401  typer checks them
         show_pages([topic(**options).page()], step=step)
 
-    common = inspect.signature(explain_all).parameters.values()
-    explain.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by typer
-        [*parameters_of(topic), *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in common)]
-    )
-    explain.__doc__ = topic.__doc__
-    return explain
+    return command_of(explain, topic, like=explain_all)
 
 
 @app.command("all")

@@ -11,12 +11,9 @@ import typer
 
 from cnncli.capture.target import check_hint_names
 from cnncli.cli.commands.options import (
-    DATA_DIR,
-    DataDirOption,
     DebugOption,
     InputOption,
     KwargsOption,
-    SetOption,
     TargetArgument,
     find_target,
     parse_kwargs,
@@ -27,6 +24,7 @@ from cnncli.inspection.graph import Graph
 from cnncli.inspection.hints import HINTS
 from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.layers.base import Unknown
+from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 
 class Format(StrEnum):

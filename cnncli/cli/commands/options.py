@@ -1,10 +1,10 @@
-"""Arguments and options shared by several commands."""
+"""Options that only commands share, and how they are read; `cnncli.options` has those of lessons and views as well."""
 
 import dataclasses
 import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
@@ -16,9 +16,6 @@ from cnncli.errors import UsageError
 if TYPE_CHECKING:
     from cnncli.inspection.graph import Graph
 
-ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one such as lenet5.")
-]
 TargetArgument = Annotated[
     str,
     typer.Argument(
@@ -36,20 +33,8 @@ KwargsOption = Annotated[
     str | None,
     typer.Option("--kwargs", metavar="JSON", help="""Arguments of the factory, such as '{"num_classes": 10}'."""),
 ]
-SetOption = Annotated[
-    list[str],
-    typer.Option("--set", metavar="PATH=VALUE", help="Override a config field, such as train.epochs=3. Repeatable."),
-]
-DataDirOption = Annotated[
-    Path,
-    typer.Option("--data-dir", envvar="CNNCLI_DATA", help="Directory of data sets and downloads."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-InvertOption = Annotated[bool, typer.Option("--invert", help="Invert image files, for dark ink on light paper.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
-DATA_DIR = Path("data")
 
 
 def find_target(
@@ -114,7 +99,27 @@ def parse_kwargs(text: str | None) -> dict[str, Any]:
     return kwargs
 
 
-def parameters_of(options: type[Any]) -> list[inspect.Parameter]:
+def command_of(function: Callable[..., None], options: type[Any], *, like: Callable[..., None]) -> Callable[..., None]:
+    """A command for typer: its options are the fields of a dataclass and those of another command.
+
+    Args:
+        function: gets them as keyword arguments.
+        options: the dataclass; its docstring is the help.
+        like: the other command; its arguments come first.
+    """
+    empty = inspect.Parameter.empty
+    common = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(like, eval_str=True).parameters.values()
+    ]
+    arguments = [each for each in common if each.default is empty]
+    defaulted = [each for each in common if each.default is not empty]
+    function.__signature__ = inspect.Signature([*arguments, *_parameters(options), *defaulted])  # type: ignore[attr-defined]  # read by typer
+    function.__doc__ = options.__doc__
+    return function
+
+
+def _parameters(options: type[Any]) -> list[inspect.Parameter]:
     """The fields of a dataclass, annotated as typer reads them, as parameters of a command."""
     hints = get_type_hints(options, include_extras=True)
     parameters = []

@@ -6,19 +6,17 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import (
-    DATA_DIR,
-    DataDirOption,
     DebugOption,
     InputOption,
     JsonOption,
     KwargsOption,
-    SetOption,
     TargetArgument,
     find_target,
     parse_position,
 )
 from cnncli.inspection.table import inspect_graph
 from cnncli.inspection.units import dependent_units, layer_receptive_fields
+from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 
 def pixel(

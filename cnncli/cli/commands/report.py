@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, RunArgument
+from cnncli.cli.commands.options import DebugOption
+from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="The file to write. Default: report.html in the run.")

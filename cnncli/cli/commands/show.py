@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Callable, Iterable
 from math import isfinite
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnncli.cli.app import PanelGroup
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, JsonOption, RunArgument, parameters_of
+from cnncli.cli.app import PanelGroup, command_group
+from cnncli.cli.commands.options import DebugOption, JsonOption, command_of
 from cnncli.errors import UsageError, did_you_mean, nearest
+from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 from cnncli.views import VIEWS
 from cnncli.views.view import View, draw_all, save
 
@@ -40,14 +40,7 @@ class _ViewOrRun(PanelGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    cls=_ViewOrRun,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with: cnncli show RUN",
-)
+app = command_group(_ViewOrRun, epilog="Start with: cnncli show RUN")
 
 
 @app.callback()
@@ -82,17 +75,10 @@ def show_all(
 
 
 def _command(view: type[View]) -> Callable[..., None]:
-    """A command whose options are the fields of a view, and whose help is its docstring."""
-
     def show(*, run: Path, terminal: bool, as_json: bool, data_dir: Path, debug: bool, **options: Any) -> None:  # noqa: ANN401
         _draw(run, view(**options).pictures, terminal=terminal, as_json=as_json, data_dir=data_dir)
 
-    first, *common = inspect.signature(show_all, eval_str=True).parameters.values()
-    show.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by typer
-        [first, *parameters_of(view), *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in common)]
-    )
-    show.__doc__ = view.__doc__
-    return show
+    return command_of(show, view, like=show_all)
 
 
 for _view in VIEWS:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
+from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.imports import garbage_collector_off
-from cnncli.cli.notices import show_log
+from cnncli.cli.messages import show_log
 from cnncli.cli.processes import process_group
 from cnncli.cli.stopping import catch_stop_signals
 from cnncli.config.config import Config, read_config
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
+from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 if TYPE_CHECKING:
     from cnncli.cli.render.training import TrainingDisplay

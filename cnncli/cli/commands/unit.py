@@ -7,13 +7,10 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import (
-    DATA_DIR,
-    DataDirOption,
     DebugOption,
     InputOption,
     JsonOption,
     KwargsOption,
-    SetOption,
     TargetArgument,
     find_target,
     parse_position,
@@ -21,6 +18,7 @@ from cnncli.cli.commands.options import (
 from cnncli.cli.render.console import show_notice
 from cnncli.inspection.table import inspect_graph
 from cnncli.inspection.units import nested_receptive_fields
+from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 PictureOption = Annotated[
     Path | None, typer.Option("--picture", metavar="PNG", help="Also draw the receptive fields into a file.")

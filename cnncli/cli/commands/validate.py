@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DATA_DIR, DataDirOption, DebugOption, SetOption
+from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.render.console import show_error
 from cnncli.config.config import read_config
 from cnncli.errors import CnncliError
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
+from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 
 def validate(

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from rich.console import Console
 from rich.text import Text
 
-from cnncli.cli.render.medium import PLAIN_WIDTH, Medium
 from cnncli.cli.render.tiles import (
     FAINT,
     GAP,
+    PLAIN_WIDTH,
+    Medium,
     beside,
     half_block_lines,
     scale_pixels,

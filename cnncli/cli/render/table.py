@@ -1,11 +1,13 @@
-"""The layer table in the terminal."""
+"""The layer table in the terminal, and the differences between two."""
 
 from collections.abc import Iterable
 
 from rich.text import Text
 
 from cnncli.cli.render.console import out
-from cnncli.inspection.formatting import Line, hint_lines, table_lines
+from cnncli.inspection.columns import size_in_bytes
+from cnncli.inspection.differences import COMPARED, Change, compare
+from cnncli.inspection.formatting import INCOMPLETE, Line, Span, align, hint_lines, table_lines
 from cnncli.inspection.table import LayerTable
 
 
@@ -24,3 +26,56 @@ def show_lines(lines: Iterable[Line]) -> None:
     console = out()
     for line in lines:
         console.print(Text.assemble(*line), soft_wrap=True)
+
+
+_STATUS_COLORS = {"added": "green", "removed": "red", "changed": "yellow"}
+
+
+def show_comparison(before: LayerTable, after: LayerTable) -> None:
+    """Print the layers that differ, before and after, and the totals."""
+    lines: list[Line] = [[(f"{before.model} -> {after.model}", "bold")]]
+    changes = compare(before, after)
+    if changes:
+        lines += align(
+            ["", "layer", *(column.heading for column in COMPARED)],
+            [_change_cells(change) for change in changes],
+            numeric=[False, False, *(column.numeric for column in COMPARED)],
+            width=out().width,
+        )
+        lines.append([])
+    else:
+        lines.append([("no layer differs", "")])
+    for name, old, new in _totals(before, after):
+        lines.append([(f"{name}: {old} -> {new}" if old != new else f"{name}: {old}, both", "")])
+    if not (before.complete and after.complete):
+        lines.append([(INCOMPLETE, "")])
+    show_lines(lines)
+
+
+def _change_cells(change: Change) -> list[Span]:
+    row = change.after or change.before
+    assert row is not None, "a change has at least one row"
+    cells = [(change.status, _STATUS_COLORS[change.status]), (row.name, "")]
+    for column in COMPARED:
+        if change.before is None or change.after is None or column not in change.columns:
+            cells.append((column.cell(row), ""))
+            continue
+        old, new = column.cell(change.before), column.cell(change.after)
+        if old == new:  # rounded to the same
+            old, new = column.exact_cell(change.before), column.exact_cell(change.after)
+        cells.append((f"{old or 0} -> {new or 0}", "yellow"))
+    return cells
+
+
+def _totals(before: LayerTable, after: LayerTable) -> list[tuple[str, str, str]]:
+    return [
+        ("input", "x".join(map(str, before.input_shape)), "x".join(map(str, after.input_shape))),
+        ("layers", str(len(before)), str(len(after))),
+        ("parameters", f"{before.params:,}", f"{after.params:,}"),
+        ("MACs", f"{before.macs:,}", f"{after.macs:,}"),
+        (
+            "peak memory in inference",
+            size_in_bytes(before.memory.inference),
+            size_in_bytes(after.memory.inference),
+        ),
+    ]

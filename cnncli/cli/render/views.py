@@ -16,8 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cnncli.cli.render.console import messages, out, show_notice
-from cnncli.cli.render.medium import Medium
-from cnncli.cli.render.tiles import tile_lines
+from cnncli.cli.render.tiles import Medium, tile_lines
 
 if TYPE_CHECKING:
     from cnncli.drawing.color import Pixels

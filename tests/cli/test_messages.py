@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cnncli.cli.notices import print_notice, show_log
+from cnncli.cli.messages import print_notice, show_log
 
 LIBRARY = "import logging, cnncli; logging.getLogger('cnncli.data').warning('not shown')"
 

@@ -1,0 +1,65 @@
+"""Messages on stderr: an error with its remedy and exit code, and what the package logs, as notices."""
+
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cnncli.errors import CnncliError, DiskError
+from cnncli.files import is_disk_full
+
+
+def as_user_error(error: Exception) -> CnncliError:
+    """The error as it is shown to users: a full disk is a DiskError wherever it happened, any other is a bug."""
+    if isinstance(error, CnncliError):
+        return error
+    if is_disk_full(error):
+        return DiskError(f"the disk is full: {error}", remedy="free some space")
+    return CnncliError(
+        f"internal error: {type(error).__name__}: {error}",
+        remedy="this is a bug in cnncli; run the command again with --debug and report what it prints",
+    )
+
+
+def report(error: Exception) -> int:
+    """Print an error and return its exit code; with `--debug` a bug is raised again."""
+    from cnncli.cli.render.console import show_error
+
+    shown = as_user_error(error)
+    if "--debug" in sys.argv:
+        if type(shown) is CnncliError:
+            raise error
+        traceback.print_exception(shown)
+    show_error(shown)
+    return shown.exit_code
+
+
+class _Handler(logging.Handler):
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__()
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show(record.getMessage())
+
+
+@contextmanager
+def show_log(show: Callable[[str], None]) -> Iterator[None]:
+    """Pass the messages of the logger `cnncli` to `show`, and to nothing that showed them before."""
+    logger = logging.getLogger("cnncli")
+    handlers, level = logger.handlers, logger.level
+    logger.handlers = [_Handler(show)]
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.handlers = handlers
+        logger.setLevel(level)
+
+
+def print_notice(text: str) -> None:
+    """Print a notice on stderr; rich is imported for the first one."""
+    from cnncli.cli.render.console import show_notice
+
+    show_notice(text)
