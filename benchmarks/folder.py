@@ -4,8 +4,8 @@
 starts with the folder: before the first step, the images are listed, and then decoded or found in a file that is no
 longer in the page cache. Then two epochs are trained. Memory is the peak of anonymous memory of the process and all its
 children. Pages of the mapped file are not counted, because the system reclaims them when needed. torchvision's
-`ImageFolder` with a `DataLoader` with two workers is written the way its users write it. The benchmark takes about three
-minutes on two idle cores.
+`ImageFolder` with a `DataLoader` with two workers is written the way its users write it. The benchmark takes about
+three minutes on two idle cores.
 """
 
 import os

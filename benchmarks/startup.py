@@ -1,8 +1,8 @@
 """Wall time of commands from a cold start, compared with importing the libraries they need.
 
 Each command runs in its own process. The package is byte-compiled first, as pip does at installation. The large config
-has 1,000 convolutions at 28x28. A training run ends at its first step and is compared with importing torch and reading the
-files of its data set.
+has 1,000 convolutions at 28x28. A training run ends at its first step and is compared with importing torch and reading
+the files of its data set.
 """
 
 import compileall
