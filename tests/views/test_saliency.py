@@ -121,7 +121,7 @@ def test_grad_cam_needs_maps_with_several_positions(
     assert "without Grad-CAM: " in caplog.messages[0]
     assert "those of conv2 are 1x1" in caplog.messages[0]
     assert len(others.tiles) == 5
-    assert "output of logits1 is a row of numbers" in refusal(run, layer="logits1").message
+    assert "the output of logits1 is a vector" in refusal(run, layer="logits1").message
     assert "--layer is for Grad-CAM" in refusal(run, layer="max_pool1", method="occlusion").message
     assert "no layer has any" in refusal(run_of("[flatten, logits]", noise(3, 1, 4, 4)), method="gradcam").message
 
