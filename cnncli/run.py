@@ -23,9 +23,8 @@ from cnncli.data.images import ImageSet, stratified_split
 from cnncli.data.load import load_dataset
 from cnncli.data.pixels import ImageLike, split_images, to_pixels
 from cnncli.errors import UsageError, did_you_mean
-from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.table import LayerTable, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_network
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
@@ -178,7 +177,7 @@ class Run:
     @cached_property
     def table(self) -> LayerTable:
         """The layer table of the network."""
-        return inspect_graph(graph_of(self.network, ""))
+        return inspect_network(self.network, "")
 
     @property
     def device(self) -> torch.device:

@@ -8,7 +8,7 @@ from typing import Any
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable
-from cnncli.layers.base import Unknown
+from cnncli.layers.base import Unknown, format_shape
 from cnncli.windows import AxisReceptiveField, Window
 
 Interval = tuple[int, int]
@@ -53,7 +53,7 @@ def unit_receptive_field(table: LayerTable, layer: str, unit: tuple[int, ...]) -
     if len(unit) != len(counts) or any(not 0 <= i < count for i, count in zip(unit, counts, strict=True)):
         raise UsageError(
             f"{layer} has no unit {','.join(map(str, unit))}",
-            remedy=f"it has {' x '.join(map(str, counts))} units; give one number per axis, counted from 0",
+            remedy=f"it has {format_shape(counts)} units; give one number per axis, counted from 0",
         )
     inside = [axis.interval(i) for axis, i in zip(axes, unit, strict=True)]
     clipped = tuple(interval for interval in inside if interval is not None)
@@ -129,7 +129,7 @@ def dependent_units(table: LayerTable, pixel: tuple[int, ...]) -> list[Dependent
     if len(pixel) != len(size) or any(not 0 <= p < n for p, n in zip(pixel, size, strict=True)):
         raise UsageError(
             f"the input has no pixel {','.join(map(str, pixel))}",
-            remedy=f"it has {' x '.join(map(str, size))} pixels; give one number per axis, counted from 0",
+            remedy=f"it has {format_shape(size)} pixels; give one number per axis, counted from 0",
         )
     return [
         DependentUnits(

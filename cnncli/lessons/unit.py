@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnncli.errors import UsageError
-from cnncli.layers import format_shape
+from cnncli.layers import format_shape, format_size
 from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Term, Trace, Unit
-from cnncli.lessons.notation import decimals_for, format_fixed, format_size, grid, operand
+from cnncli.lessons.notation import decimals_for, format_fixed, grid, operand
 from cnncli.lessons.numbers import read_pair
 from cnncli.lessons.page import (
     Block,
