@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("CNNCLI_DATA") or "data"))
     parser.add_argument("--config", help="the config to measure, for benchmarks with a default config")
-    parser.add_argument("--seeds", type=int, default=10, help="number of trainings, for recipes")
+    parser.add_argument("--seeds", type=int, default=10, help="number of training runs, for recipes")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file to which a line of JSON is appended")
     parser.add_argument("--write", action="store_true", help="write the tables to the README")
     parser.add_argument("--readme", type=Path, default=README, help=argparse.SUPPRESS)

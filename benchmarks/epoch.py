@@ -1,7 +1,7 @@
 """An epoch of `fit` with its progress display, compared with a hand-written loop over tensors in memory.
 
 Network, optimizer, batch size and precision are the same. The loop is measured with images and weights in
-`channels_last`, as ours are on the CPU, and without, as most people write it.
+`channels_last`, as in cnncli on the CPU, and without, as most people write it.
 """
 
 from benchmarks import bare, ours

@@ -1,10 +1,11 @@
 """A folder of images: pixels mapped from a file, held in memory, and decoded in every epoch by a DataLoader.
 
 4,000 JPEG images of 96x96 in ten classes, and a network whose epoch takes about as long as decoding them. Each round
-starts with the folder: before the first step the images are listed, and decoded or found in a file that is no longer in
-the page cache; then two epochs are trained. Memory is the peak of anonymous memory of the process and all its children:
-pages of the mapped file do not count, since the system reclaims them when needed. torchvision's `ImageFolder` behind a
-`DataLoader` with two workers is written as its users have it. All of it takes about three minutes on two idle cores.
+starts with the folder: before the first step, the images are listed, and then decoded or found in a file that is no
+longer in the page cache. Then two epochs are trained. Memory is the peak of anonymous memory of the process and all its
+children. Pages of the mapped file are not counted, because the system reclaims them when needed. torchvision's
+`ImageFolder` with a `DataLoader` with two workers is written the way its users write it. The benchmark takes about
+three minutes on two idle cores.
 """
 
 import os
@@ -75,7 +76,7 @@ def run(settings: Settings) -> list[Comparison]:
         write_pictures(scene)
         contenders: Setups = {
             "cnncli, pixels in a file": (ours, (settings, scene, "cached")),
-            "cnncli, the first time": (ours, (settings, scene, "first")),
+            "cnncli, first run": (ours, (settings, scene, "first")),
             "cnncli, pixels in memory": (ours, (settings, scene, "memory")),
             "ImageFolder and DataLoader": (theirs, (settings, scene)),
         }
@@ -160,7 +161,7 @@ def numbers_of(seconds: list[float], memory: list[int]) -> Numbers:
         "until the first step, s": ready,
         "first epoch, s": first - ready,
         "second epoch, s": second - first,
-        "memory at its highest, MiB": max(memory) / 2**20,
+        "peak memory, MiB": max(memory) / 2**20,
     }
 
 

@@ -5,7 +5,7 @@
 
 That network has two 3x3 convolutions of 32 and 64 channels, a 2x2 pool after each, and dropout; it trains in batches of
 128 with Adam for at most 15 epochs, with a tenth of the images for validation and torch as the backend. Each round is
-one training with the number of the round as its seed. Measuring the accuracy on the test images is not timed.
+one training run with the number of the round as its seed. Measuring the accuracy on the test images is not timed.
 """
 
 import importlib

@@ -38,7 +38,7 @@ class Settings:
         data_dir: of the real data sets.
         threads: CPU threads of every contender.
         config: the config to measure; None for the benchmark's default.
-        seeds: number of trainings of a recipe.
+        seeds: number of training runs of a recipe.
     """
 
     rounds: int | None = None
@@ -81,7 +81,7 @@ class Comparison:
         """A table, which also shows where a target was not reached."""
         first, *_ = self.values
         lines = [
-            f"| {self.title} | {self.unit}, median | quartiles | {first}, relative to it |",
+            f"| {self.title} | {self.unit}, median | quartiles | {first} relative to this row |",
             "|---|---|---|---|",
         ]
         for name, numbers in self.values.items():

@@ -1,7 +1,7 @@
-"""Peak memory of a training, compared with the minimum.
+"""Peak memory of a training run, compared with the minimum.
 
 The minimum is a process that imports torch, reads the images as bytes and trains on batches of them in a loop of a few
-lines. Each contender is its own process, whose largest resident size the system reports.
+lines. Each contender runs in its own process; the system reports its peak resident size.
 """
 
 import os
@@ -49,14 +49,14 @@ def run(settings: Settings) -> list[Comparison]:
         absent = Path(folder, "none")
         contenders = {
             "cnncli train": peak(["-m", "benchmarks.memory", *train]),
-            "the least": peak(["-c", BARE, str(absent if settings.quick else raw), str(settings.threads)]),
+            "minimum": peak(["-c", BARE, str(absent if settings.quick else raw), str(settings.threads)]),
             "import torch": peak(["-c", "import torch"]),
         }
         return compare("peak memory", contenders, rounds=settings.rounds_or(3), warmup=0)
 
 
 def peak(words: list[str]) -> Contender:
-    """The largest resident size of a command of this Python."""
+    """The peak resident size of a command run by this Python."""
 
     def measure(_: int) -> Numbers:
         process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,9 +1,10 @@
-"""What the pictures of `log:` cost, as a share of the training time of lenet5 (or another config).
+"""The cost of the pictures of `log:`, relative to the training time of lenet5 (or another config).
 
-They are measured in two ways. In turns: whole trainings with the config's own `log:` and with curves only, each from
-the first step to the results in its own run directory, without loading data. Within one run: the seconds spent in the
-TensorBoard log, relative to the rest of the training including the checkpoints written at the same steps. The second is
-more precise: two trainings of a minute differ by more than the pictures cost.
+The cost is measured in two ways. The first compares whole training runs with the config's own `log:` and with curves
+only, each from the first step to the results in its own run directory, without loading data. The second measures,
+within one run, the seconds spent in the TensorBoard log, relative to the rest of the training, including the
+checkpoints written at the same steps. The second is more precise: two training runs of a minute differ by more than the
+cost of the pictures.
 """
 
 import functools
@@ -27,7 +28,7 @@ WRITES = ("begin", "draw", "epoch", "end")
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """Pictures and curves against curves alone, and the TensorBoard log against all else in a run."""
+    """Pictures and curves against curves alone, and the TensorBoard log against the rest of a run."""
     inside: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         contenders = {
@@ -35,11 +36,11 @@ def run(settings: Settings) -> list[Comparison]:
             "curves only": _training(settings, Path(folder), OFF),
         }
         rounds = settings.rounds_or(5)
-        (whole,) = compare("a training", contenders, rounds=rounds, warmup=settings.warmup)
+        (whole,) = compare("training", contenders, rounds=rounds, warmup=settings.warmup)
     log = inside[-rounds:]
     rest = [all_of_it - part for all_of_it, part in zip(whole.values["with pictures"], log, strict=True)]
-    values = {"in the TensorBoard log": log, "the rest of the training": rest}
-    return [whole, Comparison(title="inside one run", unit="s", values=values)]
+    values = {"in the TensorBoard log": log, "rest of the training": rest}
+    return [whole, Comparison(title="within one run", unit="s", values=values)]
 
 
 def _training(settings: Settings, folder: Path, *assignments: str, inside: list[float] | None = None) -> Contender:

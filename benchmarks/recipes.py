@@ -3,7 +3,7 @@
     python -m benchmarks recipes --config mnist-fast --seeds 10
 
 Seeds are 0, 1, 2, ...; each is one `cnncli train CFG --set train.seed=N`. The last line is the comment for the top of
-the config. Do not choose anything by these numbers: recipes are searched on a validation split.
+the config. Do not choose anything based on these numbers: recipes are searched on a validation split.
 """
 
 import json

@@ -1,8 +1,8 @@
 """mnist-fast (or `--config`) to 99 % of MNIST, compared with PyTorch's MNIST example.
 
-The example is written as its users have it: torchvision's data set with `ToTensor` and `Normalize` behind a
+The example is written the way its users write it: torchvision's data set with `ToTensor` and `Normalize` in a
 `DataLoader`, batches of 64, Adadelta with a learning rate of 1 multiplied by 0.7 after every epoch. Each round is one
-training with the number of the round as its seed. Measuring the accuracy is not timed.
+training run with the number of the round as its seed. Measuring the accuracy is not timed.
 """
 
 import struct
@@ -26,7 +26,7 @@ MOST_EPOCHS = 14
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """Time of an epoch, time to 99 %, and the accuracy when it was reached (of ours: at the end)."""
+    """Time of an epoch, time to 99 %, and the accuracy when it was reached (for cnncli: at the end)."""
     recipe, target = settings.config or RECIPE, 0.0 if settings.quick else 0.99
     contenders: Setups = {
         recipe: (ours.training_by_seed, (settings, recipe, target)),

@@ -1,8 +1,8 @@
 """Wall time of commands from a cold start, compared with importing the libraries they need.
 
 Each command runs in its own process. The package is byte-compiled first, as pip does at installation. The large config
-has 1,000 convolutions at 28x28. A training ends at its first step and is compared with importing torch and reading the
-files of its data set.
+has 1,000 convolutions at 28x28. A training run ends at its first step and is compared with importing torch and reading
+the files of its data set.
 """
 
 import compileall
@@ -31,7 +31,7 @@ READ = (
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """The goals are at most 1.6 times for the help and 1.3 times for a training."""
+    """The goals are at most 1.6 times for `--help` and 1.3 times for a training run."""
     compileall.compile_dir(Path(package).parent, quiet=1)
     rounds, warmup = settings.rounds_or(9), settings.warmup
     data = "digits" if settings.quick else "mnist"
@@ -42,7 +42,7 @@ def run(settings: Settings) -> list[Comparison]:
         train = ("train", "lenet5", "--set", f"data.name={data}", "--threads", str(settings.threads), "--out", folder)
         return [
             *compare(
-                "the help",
+                "--help",
                 {
                     "cnncli --help": command("-m", "cnncli", "--help"),
                     "import typer, rich": command("-c", "import typer, rich"),
@@ -61,7 +61,7 @@ def run(settings: Settings) -> list[Comparison]:
                 warmup=warmup,
             ),
             *compare(
-                "to the first step of a training",
+                "until the first training step",
                 {
                     "train lenet5": command(
                         "-m", "benchmarks.startup", *train, "--data-dir", str(settings.data_dir.resolve())

@@ -2,8 +2,8 @@
 
 The loop has its tensors in memory, batches of 256, one epoch of one-cycle Adam, and two convolutions; it is measured as
 published, in float32, and with `channels_last`. The config trains in bfloat16 where the processor supports it, and is
-measured in float32 as well. Each round is one training with the number of the round as its seed. Reading the data and
-measuring the accuracy are not timed.
+measured in float32 as well. Each round is one training run with the number of the round as its seed. Reading the data
+and measuring the accuracy are not timed.
 """
 
 from benchmarks import bare, ours
@@ -13,7 +13,7 @@ RECIPE = "mnist-fast"
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """Time of an epoch, time to 99 %, and the accuracy that each training ended with."""
+    """Time of an epoch, time to 99 %, and the final accuracy of each training run."""
     recipe, target = settings.config or RECIPE, 0.0 if settings.quick else 0.99
     contenders: Setups = {
         recipe: (ours.training_by_seed, (settings, recipe, target)),
