@@ -170,11 +170,7 @@ def nested_receptive_fields(table: LayerTable, layer: str, unit: tuple[int, ...]
 
 def _center(axis: AxisReceptiveField, unit: int) -> Fraction:
     """The center of what a unit sees; 0 if it sees nothing."""
-    if axis.closed_form is not None and axis.closed_form.pattern(unit).mask:
-        pattern = axis.closed_form.pattern(unit)
-        return Fraction(pattern.start + pattern.end, 2)
-    first, last = axis.interval(unit) or (0, 0)
-    return Fraction(first + last, 2)
+    return axis.center(unit) or Fraction(0)
 
 
 def _nearest(axis: AxisReceptiveField, center: Fraction) -> int:
