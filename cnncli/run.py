@@ -23,9 +23,8 @@ from cnncli.data.images import ImageSet, stratified_split
 from cnncli.data.load import load_dataset
 from cnncli.data.pixels import ImageLike, split_images, to_pixels
 from cnncli.errors import UsageError, did_you_mean
-from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.table import LayerTable, Row, inspect_graph
+from cnncli.inspection.table import LayerTable, Row, inspect_network
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
@@ -69,7 +68,6 @@ class InputImage:
         picture: uint8 (C, H, W).
         image: the network's input, float (C, H, W), normalized.
         label: the index of its class; None for an image file.
-        notes: one sentence each on how an image file was changed and what may be wrong with it.
     """
 
     name: str
@@ -78,7 +76,6 @@ class InputImage:
     picture: Tensor
     image: Tensor
     label: int | None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -178,7 +175,7 @@ class Run:
     @cached_property
     def table(self) -> LayerTable:
         """The layer table of the network."""
-        return inspect_graph(graph_of(self.network, ""))
+        return inspect_network(self.network, "")
 
     @property
     def device(self) -> torch.device:
@@ -263,6 +260,8 @@ class Run:
     def input_image(self, image: str, *, invert: bool = False) -> InputImage:
         """A test image or an image file, in the size and channels of the network.
 
+        How a file was changed, and what may be wrong with it, is logged.
+
         Args:
             image: the number of a test image, or the path of a file.
             invert: invert the pixels of a file, such as ink on paper for a network trained on white digits.
@@ -271,9 +270,9 @@ class Run:
             UsageError: there is no such test image, or the file cannot be decoded.
         """
         if not image.isdecimal():
-            picture, notes = self._from_file(Path(image), invert=invert)
+            picture = self._from_file(Path(image), invert=invert)
             argument = shlex.quote(image) + " --invert" * invert
-            return InputImage(image, argument, Path(image).stem, picture, self.as_input(picture), None, notes)
+            return InputImage(image, argument, Path(image).stem, picture, self.as_input(picture), None)
         number = int(image)
         if number >= len(self.test):
             raise UsageError(f"image {number}: there are {len(self.test):,} test images, 0 to {len(self.test) - 1}")
@@ -287,22 +286,19 @@ class Run:
         images, _ = next(self.batches(single).epoch(1))  # (1, C, H, W)
         return images[0]
 
-    def _from_file(self, path: Path, *, invert: bool) -> tuple[Tensor, tuple[str, ...]]:
-        """The picture (C, H, W) in a file, and notes on it."""
+    def _from_file(self, path: Path, *, invert: bool) -> Tensor:
+        """The picture (C, H, W) in a file."""
         channels, height, width = self.network.input_shape
         pixels = to_pixels(path, channels=channels, size=(height, width))
         with decoder_warnings():
             original = original_of(path)
         picture = torch.from_numpy(pixels.copy()).to(self.device)
-        notes = []
         if original.size != (height, width):
             stretched = original.size[0] * width != original.size[1] * height
             before, now = (f"{size[1]}x{size[0]}" for size in (original.size, (height, width)))
-            notes.append(
-                f"{path}: resized from {before} to {now}" + (", without keeping proportions" if stretched else "")
-            )
+            _log.info(f"{path}: resized from {before} to {now}" + ", without keeping proportions" * stretched)
         if original.colored and channels == 1:
-            notes.append(f"{path}: converted from color to gray")
+            _log.info(f"{path}: converted from color to gray")
         if invert:
             picture = 255 - picture
         brightness, usual = (
@@ -311,8 +307,8 @@ class Run:
         if (brightness - 0.5) * (usual - 0.5) < 0:
             how, others = ("bright", "dark") if brightness > usual else ("dark", "bright")
             flag = "without" if invert else "with"
-            notes.append(f"{path}: {how}, but the images of the data set are {others}; try {flag} --invert")
-        return picture, tuple(notes)
+            _log.info(f"{path}: {how}, but the images of the data set are {others}; try {flag} --invert")
+        return picture
 
 
 def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) -> Run:

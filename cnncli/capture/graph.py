@@ -22,6 +22,7 @@ from cnncli.capture.rows import Row, rows_of
 from cnncli.config.network import INPUT
 from cnncli.errors import ConfigError
 from cnncli.inspection.graph import Graph, GraphNode
+from cnncli.layers import format_size
 
 META, CPU = torch.device("meta"), torch.device("cpu")
 
@@ -142,7 +143,7 @@ def _does_not_run(shape: tuple[int, ...], error: BaseException) -> ConfigError:
     if isinstance(error, TypeError) and "forward() missing" in str(error):
         remedy = "wrap it in a module whose forward takes one batch of images"
     return ConfigError(
-        f"the model does not run on an input of {'x'.join(map(str, shape))}: {first_line(error)}", remedy=remedy
+        f"the model does not run on an input of {format_size(shape)}: {first_line(error)}", remedy=remedy
     )
 
 

@@ -6,7 +6,7 @@ and there are no tags, dates or merge keys.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def parse_document(text: str, *, name: str) -> Document:
     document.raise_problems(builder.problems)
     if not isinstance(data, dict):
         raise ConfigError(f"{name}: a config must be a mapping with the keys version, name, data, model, train and log")
-    return Document(name=name, text=text, data=data, marks=document.marks, key_marks=document.key_marks)
+    return replace(document, data=data)
 
 
 def parse_scalar(text: str) -> str | int | float | bool | None:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -32,14 +33,7 @@ def override(document: Document, assignments: Sequence[str], choices: dict[str, 
             )
         route = _put(data, path.strip(), _parse(text, assignment), choices, assignment)
         overridden[route] = assignment
-    return Document(
-        name=document.name,
-        text=document.text,
-        data=data,
-        marks=document.marks,
-        key_marks=document.key_marks,
-        overridden=overridden,
-    )
+    return replace(document, data=data, overridden=overridden)
 
 
 def _parse(text: str, assignment: str) -> Any:  # noqa: ANN401  plain YAML data

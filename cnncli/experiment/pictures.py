@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from cnncli.capture.mode import evaluation_mode
-from cnncli.drawing.animation import animation
 from cnncli.drawing.color import Pixels, Scale, Values
+from cnncli.drawing.image import animation
 from cnncli.drawing.sheet import Drawing
 from cnncli.errors import RunError
 from cnncli.experiment.setup import Experiment

@@ -13,8 +13,7 @@ from cnncli.drawing.image import png
 from cnncli.experiment.pictures import PicturePlan, Snapshots
 from cnncli.experiment.setup import DEAD_FILTER_IMAGES, Experiment
 from cnncli.inspection.formatting import markdown
-from cnncli.inspection.graph import graph_of
-from cnncli.inspection.table import LayerTable, inspect_graph
+from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
 from cnncli.training.evaluate import Evaluation
@@ -153,7 +152,7 @@ class TensorBoardLog:
             untrained: the network at step 0.
         """
         config = self._experiment.config
-        table = inspect_graph(graph_of(config.network, config.name))
+        table = inspect_network(config.network, config.name)
         self._events.texts(
             {
                 "config": _as_code(config.document.text),

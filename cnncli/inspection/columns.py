@@ -1,12 +1,13 @@
 """The columns of the layer table, and the text of their cells."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from cnncli.inspection.table import LayerTable, Row
+from cnncli.layers import format_size, per_axis
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 
 UNKNOWN = "?"
@@ -54,12 +55,6 @@ def size_in_bytes(number: int | None) -> str:
     return f"{number} B"
 
 
-def per_axis(values: Iterable[object]) -> str:
-    """One value if the axes agree, else `height x width`, without spaces."""
-    texts = [str(value) for value in values]
-    return texts[0] if len(set(texts)) == 1 else "x".join(texts)
-
-
 def window_text(windows: tuple[Window, ...]) -> str:
     """Kernel, stride, padding and dilation; `up2` is a transposed stride, `to 7` an output size.
 
@@ -95,11 +90,6 @@ def _window_parts(window: Window) -> tuple[str, ...]:
 
 def _both_ends(before: int, after: int) -> str:
     return str(before) if before == after else f"{before}+{after}"
-
-
-def format_shape(shape: Iterable[int]) -> str:
-    """A shape in a cell: `16x10x10`."""
-    return "x".join(map(str, shape))
 
 
 def _count(number: int | None) -> str:
@@ -160,7 +150,7 @@ _COLUMNS = (
     Column(heading="k/s/p/d", cell=lambda row: window_text(row.windows), numeric=False, compared=True),
     Column(
         heading="output",
-        cell=lambda row: UNKNOWN if row.output_shape is None else format_shape(row.output_shape),
+        cell=lambda row: UNKNOWN if row.output_shape is None else format_size(row.output_shape),
         compared=True,
     ),
     Column(

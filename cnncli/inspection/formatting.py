@@ -7,9 +7,10 @@ import html
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from cnncli.inspection.columns import columns, format_shape, size_in_bytes
+from cnncli.inspection.columns import columns, size_in_bytes
 from cnncli.inspection.hints import HINTS, Hint
 from cnncli.inspection.table import LayerTable
+from cnncli.layers import format_size
 
 INCOMPLETE = "totals exclude layers whose cost is unknown"
 _LEGEND = (
@@ -44,7 +45,7 @@ def table_lines(table: LayerTable, *, wide: bool = False, width: int | None = No
         width: characters in a line, if lines are to be wrapped.
     """
     shown = columns(wide=wide)
-    rows: list[list[Span]] = [[("input", ""), ("", ""), ("", ""), (format_shape(table.input_shape), "")]]
+    rows: list[list[Span]] = [[("input", ""), ("", ""), ("", ""), (format_size(table.input_shape), "")]]
     for row, (scopes, name) in zip(table, as_tree([row.name for row in table]), strict=True):
         rows += [[(scope, "dim")] for scope in scopes]
         rows.append([(name, ""), *((column.cell(row), "") for column in shown[1:])])
@@ -184,7 +185,7 @@ def as_html(table: LayerTable) -> str:
     ]
     return "\n".join([
         "<table>",
-        f"<caption>{html.escape(table.model)}, input {format_shape(table.input_shape)}</caption>",
+        f"<caption>{html.escape(table.model)}, input {format_size(table.input_shape)}</caption>",
         f"<thead>{row((column.heading for column in shown), 'th')}</thead>",
         "<tbody>",
         *(row(column.cell(each) for column in shown) for each in table),

@@ -8,7 +8,7 @@ from math import prod
 
 from cnncli.inspection.graph import Graph, GraphNode
 from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields
-from cnncli.layers.base import Unknown
+from cnncli.layers.base import Unknown, per_axis
 from cnncli.windows import Sliding, Transposed, Window
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
@@ -337,9 +337,7 @@ def checkerboard(subject: Subject) -> Iterator[Hint]:
 
 
 def _per_axis(values: Iterable[object]) -> str:
-    """One value if the axes agree, else `height x width`."""
-    texts = [str(value) for value in values]
-    return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
+    return per_axis(values, " x ")
 
 
 HINTS: dict[str, Callable[[Subject], Iterator[Hint]]] = {

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import Graph, GraphNode, reads_everything
-from cnncli.layers import Reach
+from cnncli.layers import Reach, per_axis
 from cnncli.layers.base import Unknown
 from cnncli.windows import AxisReceptiveField, ClosedForm
 
@@ -206,7 +206,7 @@ def _misaligned(node: GraphNode, inputs: list[ReceptiveFields]) -> tuple[str, ..
         shifts.append(max(centers) - min(centers))
     if not any(shifts):
         return ()
-    distance = " x ".join(str(float(shift)) for shift in (shifts if len(set(shifts)) > 1 else shifts[:1]))
+    distance = per_axis(map(float, shifts), " x ")
     names = " and ".join(dict.fromkeys(node.inputs))
     return (f"the centers of {names} lie {distance} pixels apart; the receptive field is their union",)
 

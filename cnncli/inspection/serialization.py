@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
@@ -13,7 +14,6 @@ JSON_VERSION = 1
 
 def as_json(table: LayerTable) -> dict[str, Any]:
     """A table as the published JSON."""
-    memory = table.memory
     complete = table.complete
     return {
         "version": JSON_VERSION,
@@ -25,18 +25,10 @@ def as_json(table: LayerTable) -> dict[str, Any]:
             "trainable": table.trainable if complete else None,
             "macs": table.macs if complete else None,
             "flops": 2 * table.macs if complete else None,
-            "memory": {
-                "batch": memory.batch,
-                "weights": memory.weights,
-                "training": memory.training,
-                "inference": memory.inference,
-            },
+            "memory": asdict(table.memory),
         },
         "notes": list(table.notes),
-        "hints": [
-            {"name": hint.name, "layer": hint.layer, "says": hint.says, "consider": hint.consider}
-            for hint in table.hints
-        ],
+        "hints": [asdict(hint) for hint in table.hints],
     }
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import prod
 
+from cnncli.config.network import Network
 from cnncli.errors import UsageError, did_you_mean
-from cnncli.inspection.graph import Graph, GraphNode
+from cnncli.inspection.graph import Graph, GraphNode, graph_of
 from cnncli.inspection.hints import Hint, Subject, find_hints
 from cnncli.inspection.memory import Memory, memory_of, output_bytes
 from cnncli.inspection.receptive_field import (
@@ -180,6 +181,11 @@ def inspect_graph(graph: Graph, *, batch: int = 1, ignore: Collection[str] = ())
         receptive_fields=fields,
         notes=graph.notes,
     )
+
+
+def inspect_network(network: Network, name: str) -> LayerTable:
+    """The layer table of a config's network."""
+    return inspect_graph(graph_of(network, name))
 
 
 def _row(

@@ -8,7 +8,7 @@ from typing import Any
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable
-from cnncli.layers.base import Unknown
+from cnncli.layers.base import Unknown, format_shape
 from cnncli.windows import AxisReceptiveField, Window
 
 Interval = tuple[int, int]
@@ -53,7 +53,7 @@ def unit_receptive_field(table: LayerTable, layer: str, unit: tuple[int, ...]) -
     if len(unit) != len(counts) or any(not 0 <= i < count for i, count in zip(unit, counts, strict=True)):
         raise UsageError(
             f"{layer} has no unit {','.join(map(str, unit))}",
-            remedy=f"it has {' x '.join(map(str, counts))} units; give one number per axis, counted from 0",
+            remedy=f"it has {format_shape(counts)} units; give one number per axis, counted from 0",
         )
     inside = [axis.interval(i) for axis, i in zip(axes, unit, strict=True)]
     clipped = tuple(interval for interval in inside if interval is not None)
@@ -129,7 +129,7 @@ def dependent_units(table: LayerTable, pixel: tuple[int, ...]) -> list[Dependent
     if len(pixel) != len(size) or any(not 0 <= p < n for p, n in zip(pixel, size, strict=True)):
         raise UsageError(
             f"the input has no pixel {','.join(map(str, pixel))}",
-            remedy=f"it has {' x '.join(map(str, size))} pixels; give one number per axis, counted from 0",
+            remedy=f"it has {format_shape(size)} pixels; give one number per axis, counted from 0",
         )
     return [
         DependentUnits(
@@ -170,11 +170,7 @@ def nested_receptive_fields(table: LayerTable, layer: str, unit: tuple[int, ...]
 
 def _center(axis: AxisReceptiveField, unit: int) -> Fraction:
     """The center of what a unit sees; 0 if it sees nothing."""
-    if axis.closed_form is not None and axis.closed_form.pattern(unit).mask:
-        pattern = axis.closed_form.pattern(unit)
-        return Fraction(pattern.start + pattern.end, 2)
-    first, last = axis.interval(unit) or (0, 0)
-    return Fraction(first + last, 2)
+    return axis.center(unit) or Fraction(0)
 
 
 def _nearest(axis: AxisReceptiveField, center: Fraction) -> int:

@@ -2,7 +2,7 @@
 
 from cnncli.layers import activation, convolution, dropout, linear, norm, pooling, resizing
 from cnncli.layers.activation import Activation
-from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape
+from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape, format_size, per_axis
 from cnncli.layers.convolution import Conv
 from cnncli.layers.join import Add, Concat, Join
 from cnncli.layers.norm import BatchNorm
@@ -64,4 +64,6 @@ __all__ = [
     "Shape",
     "ShapeError",
     "format_shape",
+    "format_size",
+    "per_axis",
 ]

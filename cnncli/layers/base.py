@@ -3,7 +3,7 @@
 Letters for shapes: C channels, H height, W width, F features. Shapes have no batch axis: `(C, H, W)` or `(F,)`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, Flag
 from math import prod
@@ -309,9 +309,20 @@ def vector(shape: Shape, layer: Layer) -> int:
     return shape[0]
 
 
-def format_shape(shape: Shape) -> str:
-    """A shape as people write it: `16 x 5 x 5`."""
+def format_shape(shape: Iterable[int]) -> str:
+    """A shape in a sentence: `16 x 5 x 5`."""
     return " x ".join(map(str, shape))
+
+
+def format_size(sizes: Iterable[object]) -> str:
+    """A shape or a size in a cell or a formula: `16x5x5`."""
+    return "x".join(map(str, sizes))
+
+
+def per_axis(values: Iterable[object], separator: str = "x") -> str:
+    """One value if the axes agree, else `height x width`, by default without spaces; empty without values."""
+    texts = [str(value) for value in values]
+    return texts[0] if len(set(texts)) == 1 else separator.join(texts)
 
 
 def output_size(windows: tuple[Window, Window], size: tuple[int, int], what: str) -> tuple[int, int]:

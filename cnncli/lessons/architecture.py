@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnncli.lessons.notation import format_size
+from cnncli.layers import format_size
 from cnncli.lessons.page import Block, Formula, Heading, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.receptive_field import shape_of
 from cnncli.lessons.topic import NetworkTopic

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnncli.layers import format_shape
+from cnncli.layers import format_shape, format_size
 from cnncli.lessons.channels import slices
-from cnncli.lessons.notation import format_number, format_size, grid, operand
+from cnncli.lessons.notation import format_number, grid, operand
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow, matrix
 from cnncli.lessons.topic import LayerTopic

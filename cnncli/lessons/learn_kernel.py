@@ -10,7 +10,8 @@ import numpy as np
 import typer
 
 from cnncli.errors import UsageError
-from cnncli.lessons.notation import format_fixed, format_size, grid
+from cnncli.layers import format_size
+from cnncli.lessons.notation import format_fixed, grid
 from cnncli.lessons.numbers import BLUR, EDGE, SHARPEN, SOBEL_X, Filter, random_input, read_tensor
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Paragraph, Step, Table, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow, matrix

@@ -48,11 +48,6 @@ def format_products(pairs: Iterable[tuple[float, float]]) -> str:
     return " + ".join(f"{operand(format_number(a))}x{operand(format_number(b))}" for a, b in pairs)
 
 
-def format_size(sizes: Iterable[int]) -> str:
-    """`3x3`."""
-    return "x".join(map(str, sizes))
-
-
 def sum_of_products(patch: "Tensor", kernel: "Tensor", result: float, *, name: str = "") -> Formula:
     """The products of a patch and a kernel of the same shape, and their sum, which is called `name`."""
     pairs = zip(patch.reshape(-1).tolist(), kernel.reshape(-1).tolist(), strict=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from cnncli.errors import UsageError
+from cnncli.layers import format_size
 from cnncli.lessons.page import Pair, Values
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _list_shape(value: Any, option: str, where: str) -> tuple[int, ...]:  # noqa
 
 def _describe_shape(shape: tuple[int, ...]) -> str:
     if len(shape) > 1:
-        return f"the shape {'x'.join(map(str, shape))}"
+        return f"the shape {format_size(shape)}"
     return f"{shape[0]} numbers" if shape else "1 number"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnncli.lessons.notation import format_size
+from cnncli.layers import format_size
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Pair, Paragraph, Table, TryNext
 from cnncli.lessons.sliding_window import (
     SlidingWindow,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnncli.errors import UsageError
-from cnncli.lessons.notation import format_number, format_size, operand
+from cnncli.layers import format_size
+from cnncli.lessons.notation import format_number, operand
 from cnncli.lessons.numbers import X, read_pair, read_tensor
 from cnncli.lessons.page import Block, Figures, Formula, Heading, Page, Pair, Paragraph, Step, TryNext
 from cnncli.lessons.sliding_window import (

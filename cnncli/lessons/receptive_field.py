@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from cnncli.errors import UsageError, did_you_mean
-from cnncli.lessons.notation import format_size
+from cnncli.layers import format_size, per_axis
 from cnncli.lessons.page import Block, Figures, Formula, Heading, LetterMap, Page, Pair, Paragraph, Step, Table, TryNext
 from cnncli.lessons.topic import AtOption, LayerOption, NetworkTopic
 from cnncli.windows import AxisReceptiveField, Sliding
@@ -195,20 +194,15 @@ def _table(units: Sequence[_Unit]) -> Table:
             (
                 row.name,
                 letters.get(row.name, ""),
-                _per_axis(window.kernel for window in sliding),
-                _per_axis(window.stride for window in sliding),
-                _per_axis(window.dilation for window in sliding),
+                per_axis(window.kernel for window in sliding),
+                per_axis(window.stride for window in sliding),
+                per_axis(window.dilation for window in sliding),
                 "all" if receptive_field.is_global else format_size(receptive_field.size),
-                _per_axis(receptive_field.jump or ()),
+                per_axis(receptive_field.jump or ()),
                 format_size(shape_of(row)),
             )
         )
     return Table(("layer", "drawn", "kernel", "stride", "dilation", "RF", "jump", "output"), tuple(rows))
-
-
-def _per_axis(values: Iterable[int | Fraction]) -> str:
-    """One number if the axes agree, else `3x5`; empty without numbers."""
-    return "x".join(dict.fromkeys(map(str, values)))
 
 
 def _steps(units: Sequence[_Unit]) -> list[Block]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from cnncli.errors import UsageError
-from cnncli.lessons.notation import format_number, format_size, grid, sum_of_products
+from cnncli.layers import format_size
+from cnncli.lessons.notation import format_number, grid, sum_of_products
 from cnncli.lessons.numbers import MAX_NUMBERS, read_pair
 from cnncli.lessons.page import Block, Figures, Formula, Grid, Heatmap, Pair, Paragraph, Step
 from cnncli.windows import Sliding

@@ -132,8 +132,7 @@ class NetworkTopic(Topic):
     def read(self) -> tuple[Config, LayerTable]:
         """The config, and the layers of its network as `inspect` describes them."""
         from cnncli.config.config import read_config
-        from cnncli.inspection.graph import graph_of
-        from cnncli.inspection.table import inspect_graph
+        from cnncli.inspection.table import inspect_network
 
         config = read_config(self.config, data_dir=self.data_dir, assignments=self.assignments)
-        return config, inspect_graph(graph_of(config.network, config.name))
+        return config, inspect_network(config.network, config.name)

@@ -5,7 +5,6 @@ Letters: C channels, (H, W) image, (kh, kw) kernel.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cnncli.errors import UsageError
-from cnncli.layers import format_shape
+from cnncli.layers import format_shape, format_size
 from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Term, Trace, Unit
-from cnncli.lessons.notation import decimals_for, format_fixed, format_size, grid, operand
+from cnncli.lessons.notation import decimals_for, format_fixed, grid, operand
 from cnncli.lessons.numbers import read_pair
 from cnncli.lessons.page import (
     Block,
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
     from cnncli.config.network import Node
     from cnncli.run import InputImage, Run
-
-_log = logging.getLogger(__name__)
 
 _INPUT = "input"
 _DIGITS, _MAX_DECIMALS = 5, 4
@@ -95,10 +92,7 @@ def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> tuple[R
     if invert and image.isdecimal():
         raise UsageError("--invert applies only to image files", remedy="omit it for test images")
     run = load_run(path, data_dir=data_dir)
-    shown = run.input_image(image, invert=invert)
-    for note in shown.notes:
-        _log.info(note)
-    return run, shown
+    return run, run.input_image(image, invert=invert)
 
 
 def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:

@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from cnncli.drawing.color import Pixels
-from cnncli.drawing.image import image_pixels
+from cnncli.drawing.image import image_pixels, tiled
 from cnncli.report.page import base64_text, webp
 from cnncli.run import Run
 from cnncli.tensorboard.event_file import LoggedPicture, read_pictures
@@ -148,7 +147,7 @@ def confusion_data(run: Run) -> dict[str, Any]:
             for (label, predicted), cell in cells.items()
         ],
         "sprite": {
-            "webp": base64_text(webp(Image.fromarray(_sprite(images)))),
+            "webp": base64_text(webp(Image.fromarray(tiled(image_pixels(images), SPRITE_COLUMNS)))),
             "columns": SPRITE_COLUMNS,
             "height": images.shape[2],
             "width": images.shape[3],
@@ -185,12 +184,3 @@ def _reduced(images: Tensor) -> Tensor:
         return images
     size = (max(1, round(height * IMAGE_SIDE / longer)), max(1, round(width * IMAGE_SIDE / longer)))
     return adaptive_avg_pool2d(images.float(), size).round().byte()
-
-
-def _sprite(images: Tensor) -> Pixels:
-    """Images uint8 (N, C, H, W) as one picture, `SPRITE_COLUMNS` side by side."""
-    count, _, height, width = images.shape
-    rows = -(-count // SPRITE_COLUMNS)
-    sheet: Pixels = np.zeros((rows * SPRITE_COLUMNS, height, width, 3), dtype=np.uint8)
-    sheet[:count] = image_pixels(images)
-    return sheet.reshape(rows, SPRITE_COLUMNS, height, width, 3).swapaxes(1, 2).reshape(rows * height, -1, 3)

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cnncli.files import disk_errors_explained, replace_file
 from cnncli.inspection.columns import columns, size_in_bytes
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import LayerTable, inspect_graph
+from cnncli.layers import format_size
 from cnncli.report.network import feature_map_data, network_data
 from cnncli.report.page import document
 from cnncli.report.pictures import confusion_data, logged_data, views_data
@@ -121,13 +123,10 @@ def table_data(table: LayerTable) -> dict[str, Any]:
     memory = table.memory
     return {
         "columns": [{"heading": each.heading, "numeric": each.numeric, "wide": each.wide} for each in shown],
-        "input": "x".join(map(str, table.input_shape)),
+        "input": format_size(table.input_shape),
         "rows": [[each.cell(row) for each in shown] for row in table.rows],
         "totals": [each.total(table) for each in shown],
-        "hints": [
-            {"name": each.name, "layer": each.layer, "says": each.says, "consider": each.consider}
-            for each in table.hints
-        ],
+        "hints": [asdict(each) for each in table.hints],
         "notes": [*table.notes, *(f"{row.name}: {note}" for row in table.rows for note in row.notes)],
         "memory": {
             "weights": size_in_bytes(memory.weights),

@@ -35,7 +35,7 @@ from torch import Tensor
 from cnncli.drawing.image import png
 from cnncli.files import disk_errors_explained
 from cnncli.inspection.table import LayerTable, Row
-from cnncli.layers import Shape
+from cnncli.layers import Shape, format_size
 
 HISTOGRAM_BINS = 64
 
@@ -190,7 +190,7 @@ def _node(row: Row) -> NodeDef:
     }
     if row.known_receptive_field is not None:
         axes = (("receptive_field", row.known_receptive_field.size), ("jump", row.known_receptive_field.jump))
-        attributes |= {name: AttrValue(s="x".join(map(str, sizes)).encode()) for name, sizes in axes if sizes}
+        attributes |= {name: AttrValue(s=format_size(sizes).encode()) for name, sizes in axes if sizes}
     return NodeDef(name=_scoped(row.name), op=row.type, input=map(_scoped, row.inputs), attr=attributes)
 
 

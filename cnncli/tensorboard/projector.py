@@ -20,7 +20,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import (  # type: ignore
     ProjectorConfig,
 )
 
-from cnncli.drawing.image import png
+from cnncli.drawing.image import png, tiled
 from cnncli.files import disk_errors_explained, replace_file
 
 LARGEST_SPRITE = 8192
@@ -111,10 +111,6 @@ def _sprite(images: npt.NDArray[np.uint8]) -> tuple[bytes, tuple[int, int]]:
     count, height, width, _ = images.shape
     across = isqrt(count - 1) + 1  # as many rows as columns, or one less
     factor = -(-across * max(height, width) // LARGEST_SPRITE)
-    small = [np.asarray(Image.fromarray(image).reduce(factor)) if factor > 1 else image for image in images]
-    height, width, _ = small[0].shape
-    sheet = np.zeros((-(-count // across) * height, across * width, 3), np.uint8)
-    for number, image in enumerate(small):
-        row, column = divmod(number, across)
-        sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = image
-    return png(sheet), (height, width)
+    if factor > 1:
+        images = np.stack([np.asarray(Image.fromarray(image).reduce(factor)) for image in images])
+    return png(tiled(images, across)), images.shape[1:3]

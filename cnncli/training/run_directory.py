@@ -144,11 +144,7 @@ class RunDirectory:
         Raises:
             RunError: metadata.json is missing or damaged.
         """
-        path = self.path / _METADATA
-        try:
-            return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"cannot read {path}: {error}", remedy="start a new run") from error
+        return _read_json(self.path / _METADATA, remedy="start a new run")
 
     def status(self) -> Status:
         """The state of the run; interrupted also if its process died without writing it."""
@@ -180,11 +176,7 @@ class RunDirectory:
             raise RunError(
                 f"{self.path}: the run is not complete", remedy=f"resume it with: cnncli train --resume {self.path}"
             )
-        path = self.path / _RESULTS
-        try:
-            return dict(json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"cannot read {path}: {error}", remedy="train again") from error
+        return _read_json(self.path / _RESULTS, remedy="train again")
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Append the line of an epoch and flush it to the disk."""
@@ -214,6 +206,13 @@ class RunDirectory:
         """Keep the first `epochs` epochs, before training resumes from the checkpoint after them."""
         kept = [json.dumps(each) + "\n" for each in self.metrics() if each["epoch"] <= epochs]
         replace_file(self.path / _METRICS, "".join(kept).encode())
+
+
+def _read_json(path: Path, *, remedy: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"cannot read {path}: {error}", remedy=remedy) from error
 
 
 def _is_locked(path: Path) -> bool:

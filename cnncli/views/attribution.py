@@ -138,13 +138,8 @@ def overlay(cam: Tensor, axes: Sequence[AxisReceptiveField], size: Sequence[int]
 
 def _centers(axis: AxisReceptiveField, pixels: int) -> list[float]:
     """The center of what each unit sees along an axis, padding included where it is counted, in pixels."""
-    count, form = len(axis.masks), axis.closed_form
-    patterns = [None if form is None else form.pattern(unit) for unit in range(count)]
-    spans = [
-        axis.interval(unit) if pattern is None else (pattern.start, pattern.end)
-        for unit, pattern in enumerate(patterns)
-    ]
-    centers = [(span[0] + span[1]) / 2 for span in spans if span is not None]
+    count = len(axis.masks)
+    centers = [float(center) for unit in range(count) if (center := axis.center(unit)) is not None]
     if len(centers) < count or any(a >= b for a, b in pairwise(centers)):
         return [(unit + 0.5) * pixels / count - 0.5 for unit in range(count)]
     return centers

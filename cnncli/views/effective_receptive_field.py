@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from cnncli.inspection.units import Interval
     from cnncli.module import CnnModule
     from cnncli.run import Run
-    from cnncli.windows import AxisReceptiveField
 
 SHARES = (20, 50, 90, 99)
 """Percentages of the gradient inside the squares whose sides are given."""
@@ -149,7 +147,8 @@ def measure_layer(
     """
     unit = (len(fields.axes[0].masks) // 2, len(fields.axes[1].masks) // 2)
     rows, columns = (axis.interval(at) or (0, 0) for axis, at in zip(fields.axes, unit, strict=True))
-    center = (_center(fields.axes[0], unit[0]), _center(fields.axes[1], unit[1]))
+    center_row, center_column = (float(axis.center(at) or 0) for axis, at in zip(fields.axes, unit, strict=True))
+    center = (center_row, center_column)
     return CenterUnit(
         layer=layer,
         unit=unit,
@@ -160,15 +159,6 @@ def measure_layer(
         trained=EffectiveField.of(mean_gradient(trained, layer, unit, images), center),
         untrained=EffectiveField.of(mean_gradient(untrained, layer, unit, images), center),
     )
-
-
-def _center(axis: AxisReceptiveField, unit: int) -> float:
-    """The center of what a unit sees, padding included where that has a closed form."""
-    if axis.closed_form is not None:
-        pattern = axis.closed_form.pattern(unit)
-        return float(Fraction(pattern.start + pattern.end, 2))
-    first, last = axis.interval(unit) or (0, 0)
-    return (first + last) / 2
 
 
 def _first(count: int, batches: Iterable[Tensor]) -> Tensor:

@@ -9,21 +9,21 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
 from cnncli.drawing.sheet import Strip, draw_tiles, tile_room
 from cnncli.errors import UsageError
+from cnncli.layers import format_size, per_axis
+from cnncli.options import InvertOption
 from cnncli.views.view import (
     Images,
-    Invert,
     Layers,
     Picture,
     View,
     dead_caption,
+    not_finite,
     read_images,
     select_layers,
 )
@@ -58,7 +58,7 @@ class FeatureMaps(View):
 
     images: Images = ()
     layers: Layers = ()
-    invert: Invert = False
+    invert: InvertOption = False
 
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture for each image and each convolution and pool, or each of `layers`, which may be any with maps."""
@@ -132,13 +132,10 @@ def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str)
 def _unit_caption(row: Row) -> str:
     """What a unit of a layer sees of the input, in a few words."""
     receptive_field = row.receptive_field
-    if receptive_field is None:
-        return "what a unit sees is not known"
     if receptive_field.is_global:
         return "each unit sees the whole input"
-    size, jump = "x".join(map(str, receptive_field.size)), receptive_field.jump
-    steps = "" if jump is None else f", jump {'x'.join(dict.fromkeys(f'{float(each):g}' for each in jump))}"
-    return f"each unit sees {size} pixels{steps}"
+    jump = per_axis(f"{float(each):g}" for each in receptive_field.jump or ())
+    return f"each unit sees {format_size(receptive_field.size)} pixels" + (f", jump {jump}" if jump else "")
 
 
 def as_maps(output: Tensor) -> Tensor:
@@ -249,7 +246,5 @@ def _caption(values: Values, layout: Layout, step: int) -> str:
 def _notes(values: Values) -> list[str]:
     notes = []
     if not values.any():
-        notes.append("all values are 0")
-    if lost := int(np.count_nonzero(~np.isfinite(values))):
-        notes.append(f"{lost} of {values.size} values are not finite: magenta")
-    return notes
+        notes.append("every value is 0")
+    return notes + not_finite(values, "values")

@@ -18,7 +18,7 @@ from cnncli.drawing.color import NOT_FINITE, Scale
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
 from cnncli.drawing.sheet import BAR_WIDTH, Bar, Strip, draw_tiles, tile_room
-from cnncli.views.view import Layers, Picture, View, dead_caption, select_layers
+from cnncli.views.view import Layers, Picture, View, dead_caption, not_finite, select_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -241,10 +241,8 @@ def _notes(values: Values, *, by_norm: bool, several_scales: bool) -> list[str]:
     if several_scales:
         notes.append("each filter on its own scale, ± its largest weight")
     if not values.any():
-        notes.append("all weights are 0")
-    if lost := int(np.count_nonzero(~np.isfinite(values))):
-        notes.append(f"{lost} of {values.size} weights are not finite: magenta")
-    return notes
+        notes.append("every weight is 0")
+    return notes + not_finite(values, "weights")
 
 
 def rgb_kernel_picture(weight: Tensor, *, title: str, sheet: Sheet = CARD) -> Drawing:

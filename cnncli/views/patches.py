@@ -16,6 +16,7 @@ import typer
 
 from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections, fit_panels
+from cnncli.layers import format_size
 from cnncli.views.units import (
     Patch,
     TopActivations,
@@ -220,8 +221,7 @@ def _remarks(top: TopActivations) -> list[str]:
 def _crop_captions(run: Run, node: Node, patches: Sequence[Patch]) -> list[str]:
     """How large receptive fields are, and what violet means where there is any."""
     receptive_field = run.row(node).receptive_field
-    assert receptive_field is not None, "every layer of a config is known"
-    size = "x".join(map(str, receptive_field.size))
+    size = format_size(receptive_field.size)
     whole = ": the whole image" if receptive_field.is_global else ""
     captions = [f"Cropped at the receptive field, {size} pixels{whole}."]
     if any(patch.padding.any() for patch in patches):

@@ -16,7 +16,8 @@ from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, image_pixels
 from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
 from cnncli.errors import UsageError, did_you_mean
-from cnncli.views.view import Images, Invert, Picture, View, nodes_with_positions, read_images
+from cnncli.options import InvertOption
+from cnncli.views.view import Images, Picture, View, nodes_with_positions, read_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,7 @@ class Saliency(View):
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="NAME", help="Layer for Grad-CAM; default: the last one with maps.")
     ] = None
-    invert: Invert = False
+    invert: InvertOption = False
 
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture for each image; without images, one for the first test images of a few classes."""
@@ -82,7 +83,8 @@ class Saliency(View):
         suffix += "" if self.method == "all" else f"-{self.method}"
         title = "which pixels support the class"
         if not self.images and not self.invert:
-            maps = [self._explain(run, image, methods, target) for image in _first_images(run)]
+            images = (run.input_image(str(number)) for number in run.test.first_of_each_class(OVERVIEW_CLASSES))
+            maps = [self._explain(run, image, methods, target) for image in images]
             yield _picture(f"saliency/overview{suffix}", f"{title} ({len(maps)} test images)", maps, remarks)
             return
         for image in read_images(run, self.images, invert=self.invert):
@@ -126,13 +128,6 @@ class Saliency(View):
             maps=[_map(run, image.image, method, target, self.layer) for method in methods],
             numbers={"logit": float(logits[target]), "probability": float(probabilities[target])},
         )
-
-
-def _first_images(run: Run) -> list[InputImage]:
-    """The first test image of each of the first classes."""
-    found = ((run.test.labels == label).nonzero().flatten() for label in range(len(run.classes)))
-    numbers = [int(positions[0]) for positions in found if len(positions)]
-    return [run.input_image(str(number)) for number in numbers[:OVERVIEW_CLASSES]]
 
 
 def _find_class(run: Run, target: str) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
+import numpy as np
 import typer
 
 from cnncli.drawing.image import Tile, png
@@ -23,7 +24,7 @@ from cnncli.files import disk_errors_explained, replace_file
 
 if TYPE_CHECKING:
     from cnncli.config.network import Network, Node
-    from cnncli.drawing.color import Pixels
+    from cnncli.drawing.color import Pixels, Values
     from cnncli.layers.base import Layer
     from cnncli.run import InputImage, Run
     from cnncli.tensorboard.projector import Projection
@@ -71,7 +72,6 @@ Images = Annotated[
     Sequence[str],
     typer.Argument(metavar="[IMAGE]...", help="Numbers of test images, or image files.", show_default=False),
 ]
-Invert = Annotated[bool, typer.Option("--invert", help="Invert an image file, for dark ink on light paper.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,9 +189,6 @@ def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputI
             f"several images have the name {', '.join(sorted(repeated))}",
             remedy="rename one of the files, or show them one at a time",
         )
-    for each in inputs:
-        for note in each.notes:
-            _log.info(note)
     return inputs
 
 
@@ -200,3 +197,9 @@ def dead_caption(dead: Collection[int] | None, *, of: int, what: str) -> list[st
     if dead is None:
         return []
     return [f"{len(dead)} of {of} {what} dead" + ": outlined" * bool(dead)]
+
+
+def not_finite(values: Values, what: str) -> list[str]:
+    """The line that counts values that are not finite, if there are any; they are drawn in magenta."""
+    lost = int(np.count_nonzero(~np.isfinite(values)))
+    return [f"{lost} of {values.size} {what} are not finite: magenta"] if lost else []

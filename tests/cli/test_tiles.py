@@ -85,7 +85,7 @@ def test_without_colors_the_legend_says_what_a_digit_is() -> None:
     rising = Tile.of(np.array([[3.0]]), Scale(low=0.0, high=3.0, signed=False), label="4")
     assert [line.plain for line in tile_lines([rising], PLAIN)] == ["9 = 3, . = about 0", "4", " 9"]
     zero = Tile.of(np.zeros((1, 1)), Scale(low=0.0, high=0.0, signed=True), label="4")
-    assert [line.plain for line in tile_lines([zero], PLAIN)] == ["all values are 0", "4", " ."]
+    assert [line.plain for line in tile_lines([zero], PLAIN)] == ["every value is 0", "4", " ."]
 
 
 def test_tiles_stand_side_by_side_as_far_as_there_is_room() -> None:

@@ -289,7 +289,7 @@ def test_captions_say_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None
     (caption,) = captions_of(normal(64, 112, 112), monkeypatch)
     assert caption == "112x112, first 6 of 64 channels, one pixel in 2 per axis"
     assert text_width(caption, CAPTION_SIZE) <= WIDTH - 2 * MARGIN
-    assert captions_of(torch.zeros(2, 3, 3), monkeypatch)[1] == "all values are 0"
+    assert captions_of(torch.zeros(2, 3, 3), monkeypatch)[1] == "every value is 0"
     assert captions_of(torch.full((2, 3, 3), float("nan")), monkeypatch)[1] == (
         "18 of 18 values are not finite: magenta"
     )

@@ -362,7 +362,7 @@ def test_captions_count_what_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> N
     weight = normal(2, 1, 3, 3)
     weight[1, 0, 0, 0], weight[0, 0, 2, 2] = float("nan"), float("inf")
     assert captions_of(weight, monkeypatch)[1] == "2 of 18 weights are not finite: magenta"
-    assert captions_of(torch.zeros(1, 1, 3, 3), monkeypatch)[1] == "all weights are 0"
+    assert captions_of(torch.zeros(1, 1, 3, 3), monkeypatch)[1] == "every weight is 0"
     monkeypatch.undo()
     assert colors(kernel_picture(weight, title=""), 1, 0)[0][0] == MAGENTA
 

@@ -19,8 +19,7 @@ from cnncli.cli.processes import process_group
 from cnncli.cli.stopping import catch_stop_signals
 from cnncli.config.config import Config, read_config
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
-from cnncli.inspection.graph import graph_of
-from cnncli.inspection.table import inspect_graph
+from cnncli.inspection.table import inspect_network
 from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ def _read(
 
 
 def _macs_per_step(read: Config) -> int:
-    return inspect_graph(graph_of(read.network, read.name)).macs * read.train.batch_size
+    return inspect_network(read.network, read.name).macs * read.train.batch_size
 
 
 def _resumable(resume: Path, read: Config) -> "RunDirectory":

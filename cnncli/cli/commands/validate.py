@@ -8,8 +8,7 @@ from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.render.console import show_error
 from cnncli.config.config import read_config
 from cnncli.errors import CnncliError
-from cnncli.inspection.graph import graph_of
-from cnncli.inspection.table import inspect_graph
+from cnncli.inspection.table import inspect_network
 from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 
@@ -35,6 +34,6 @@ def validate(
             show_error(error)
             exit_code = error.exit_code
             continue
-        table = inspect_graph(graph_of(config.network, config.name))
+        table = inspect_network(config.network, config.name)
         typer.echo(f"{name}: ok, {len(table)} layers, {table.params:,} parameters, {table.macs:,} MACs")
     raise typer.Exit(exit_code)

@@ -9,6 +9,7 @@ from cnncli.inspection.columns import size_in_bytes
 from cnncli.inspection.differences import COMPARED, Change, compare
 from cnncli.inspection.formatting import INCOMPLETE, Line, Span, align, hint_lines, table_lines
 from cnncli.inspection.table import LayerTable
+from cnncli.layers import format_size
 
 
 def show_table(table: LayerTable, *, wide: bool = False) -> None:
@@ -69,7 +70,7 @@ def _change_cells(change: Change) -> list[Span]:
 
 def _totals(before: LayerTable, after: LayerTable) -> list[tuple[str, str, str]]:
     return [
-        ("input", "x".join(map(str, before.input_shape)), "x".join(map(str, after.input_shape))),
+        ("input", format_size(before.input_shape), format_size(after.input_shape)),
         ("layers", str(len(before)), str(len(after))),
         ("parameters", f"{before.params:,}", f"{after.params:,}"),
         ("MACs", f"{before.macs:,}", f"{after.macs:,}"),

@@ -20,8 +20,7 @@ from rich.text import Text
 from cnncli.cli.render.console import messages, out
 from cnncli.cli.render.table import show_table
 from cnncli.experiment.setup import Experiment
-from cnncli.inspection.graph import graph_of
-from cnncli.inspection.table import inspect_graph
+from cnncli.inspection.table import inspect_network
 from cnncli.training.loop import Epoch
 from cnncli.training.profile import Profile
 from cnncli.training.progress import Progress, Reading
@@ -64,7 +63,7 @@ class TrainingDisplay:
     def start(self, experiment: Experiment, run: Path) -> None:
         """Show what is trained, on which data and device, and the run directory."""
         config = experiment.config
-        inspection = inspect_graph(graph_of(config.network, config.name))
+        inspection = inspect_network(config.network, config.name)
         validation = experiment.validation
         held_out = "" if validation is None else f", {validation.image_count:,} validation"
         self.notice(
@@ -172,7 +171,7 @@ def _time_left(reading: Reading) -> str:
 def show_dry_run(experiment: Experiment) -> None:
     """Print the layers, and what a training would do."""
     config = experiment.config
-    show_table(inspect_graph(graph_of(config.network, config.name)))
+    show_table(inspect_network(config.network, config.name))
     out().print(
         Text(
             f"would train on {experiment.device.type}: "

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cnncli.drawing.animation import LEVELS, animation
 from cnncli.drawing.color import NEUTRAL, NOT_FINITE, Pixels, Scale
+from cnncli.drawing.image import LEVELS, animation
 from cnncli.drawing.sheet import Drawing
 from cnncli.views.feature_maps import feature_map_picture
 from cnncli.views.kernels import kernel_picture
