@@ -332,7 +332,7 @@ def test_all_views_are_in_the_overview(run_cnncli: Cnncli, run: Path) -> None:
         (("saliency", "nothing.png"), "nothing.png"),
         (("saliency", "1", "--target", "ten"), "there is no class ten"),
         (("saliency", "1", "--method", "lime"), "lime"),
-        (("saliency", "1", "--layer", "logits1"), "the output of logits1 is a row of numbers"),
+        (("saliency", "1", "--layer", "logits1"), "the output of logits1 is a vector"),
         (("activation-maximization", "--layer", "logits1", "--filter", "10"), "logits1 has filters 0 to 9"),
         (("activation-maximization", "--steps", "0"), "--steps"),
     ],
