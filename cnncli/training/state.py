@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import RunError
 from cnncli.training.optimizer import LearningRate
 from cnncli.training.progress import Sums
@@ -88,6 +89,7 @@ class Training:
         optimizer: over the model's parameters.
         schedule: learning rate by step.
         ema: moving average of the weights, if there is one.
+        preprocessing: of the images, stored with the weights; None for a model of something else.
         epochs_done: complete epochs.
         step: optimizer steps since the beginning.
         step_in_epoch: those of the current epoch.
@@ -103,6 +105,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     schedule: LearningRate
     ema: EmaWeights | None = None
+    preprocessing: Preprocessing | None = None
     epochs_done: int = 0
     step: int = 0
     step_in_epoch: int = 0
