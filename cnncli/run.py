@@ -24,7 +24,7 @@ from cnncli.data.load import load_dataset
 from cnncli.data.pixels import ImageLike, split_images, to_pixels
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.table import LayerTable, Row, inspect_network
+from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
@@ -197,10 +197,6 @@ class Run:
         if layer not in nodes:
             raise UsageError(f"--layer: {self.path} has no layer {layer}{did_you_mean(layer, nodes)}")
         return nodes[layer]
-
-    def row(self, node: Node) -> Row:
-        """The row of a layer in the table."""
-        return self.table[node.name]
 
     def receptive_fields(self, node: Node) -> ReceptiveFields:
         """The receptive fields of the units of a layer."""

@@ -52,7 +52,6 @@ class _Convolution(Layer):
         return self.norm is None if self.bias is None else self.bias
 
     def before_norm(self) -> Self:
-        """See `Layer.before_norm`."""
         return self.model_copy(update={"bias": False}) if self.bias is None and self.activation is None else self
 
     def windows(self) -> tuple[Window, Window]:
@@ -114,7 +113,6 @@ class Conv(_Convolution):
         return (pads[0], pads[1])
 
     def windows(self) -> tuple[Window, Window]:
-        """See `_Convolution.windows`."""
         over_height, over_width = (
             Sliding(kernel=k, stride=s, dilation=d, before=before, after=after)
             for k, s, d, (before, after) in zip(self.kernel_size, self.stride, self.dilation, self.pads(), strict=True)
@@ -143,7 +141,6 @@ class Conv(_Convolution):
         )
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         from cnncli.layers.modules import chain
@@ -164,7 +161,6 @@ class Conv(_Convolution):
         return chain({**pad, "conv": conv, **self.build_followers((self.out_channels, *shape[1:]))})
 
     def kernels_of(self, module: "nn.Module") -> "Tensor":
-        """See `Layer.kernels_of`."""
         return module.get_parameter("conv.weight")
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
@@ -184,7 +180,6 @@ class ConvTranspose(_Convolution):
     output_padding: PairFromZero = (0, 0)
 
     def windows(self) -> tuple[Window, Window]:
-        """See `_Convolution.windows`."""
         over_height, over_width = (
             Transposed(kernel=k, stride=s, dilation=d, padding=p, output_padding=extra)
             for k, s, d, p, extra in zip(
@@ -208,7 +203,6 @@ class ConvTranspose(_Convolution):
         )
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         from cnncli.layers.modules import chain
