@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from cnncli.data.decode import decoder_warnings, original_of
 from cnncli.data.images import ImageSet, stratified_split
 from cnncli.data.load import load_dataset
 from cnncli.data.pixels import ImageLike, split_images, to_pixels
-from cnncli.errors import UsageError, did_you_mean
+from cnncli.data.preprocessing import Preprocessing
+from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule, seeded_module
@@ -34,6 +35,9 @@ from cnncli.training.run_directory import RunDirectory
 _log = logging.getLogger(__name__)
 
 Split: TypeAlias = Literal["train", "val", "test"]
+
+Splits: TypeAlias = Mapping[Split, tuple[ImageSet, Tensor | None]]
+"""The images of each split, and the indices of those that belong to it; None for all."""
 
 _BRIGHTNESS_IMAGES = 1000
 """Test images from which the brightness of the data set is estimated."""
@@ -79,19 +83,6 @@ class InputImage:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class RunData:
-    """The images of a run.
-
-    Attributes:
-        splits: name of a split -> images, and the indices of those that belong to it (all with None).
-        normalization: of the training images.
-    """
-
-    splits: Mapping[Split, tuple[ImageSet, Tensor | None]]
-    normalization: Normalization
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Run:
     """A trained network. Its images are loaded from the data set on first use.
 
@@ -100,7 +91,8 @@ class Run:
         config: the config, with its overrides.
         model: the network with the best weights, in eval mode.
         epoch, step: of the weights.
-        load_data: loads the images.
+        preprocessing: of the images, as stored with the weights; None in runs that lack it.
+        load_splits: loads the images.
     """
 
     path: Path
@@ -108,7 +100,8 @@ class Run:
     model: CnnModule
     epoch: int
     step: int
-    load_data: Callable[[], RunData]
+    preprocessing: Preprocessing | None
+    load_splits: Callable[[], Splits]
 
     def __repr__(self) -> str:
         return f"<Run {self.path}: epoch {self.epoch}>"
@@ -116,7 +109,8 @@ class Run:
     def predict(self, images: "ImageLike | Sequence[ImageLike]") -> list[Prediction]:
         """Predict the class of images, which are resized and converted to the channels of the network.
 
-        Needs the data set: pixels are normalized with the mean and standard deviation of the training images.
+        Pixels are normalized with the mean and standard deviation of the training images, which the run stores. Runs
+        that lack them need the data set.
 
         Args:
             images: a path, a PIL image or an array, or a sequence of these. Arrays are (H, W), (H, W, C) with 1, 3 or 4
@@ -157,15 +151,15 @@ class Run:
             UsageError: the run has no such split.
             DataError: the data set is unavailable.
         """
-        if split not in self.data.splits:
-            raise UsageError(f"{self.path} has no split {split}", remedy=f"one of {', '.join(self.data.splits)}")
-        images, indices = self.data.splits[split]
+        if split not in self.splits:
+            raise UsageError(f"{self.path} has no split {split}", remedy=f"one of {', '.join(self.splits)}")
+        images, indices = self.splits[split]
         return evaluate(self.model, self.batches(images, indices=indices), len(self.classes))
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the labels."""
-        return self.config.classes
+        return self.config.classes if self.preprocessing is None else self.preprocessing.classes
 
     @property
     def network(self) -> Network:
@@ -209,23 +203,35 @@ class Run:
         return seeded_module(self.network, self.config.train.seed).to(self.device).eval()
 
     @cached_property
-    def data(self) -> RunData:
+    def splits(self) -> Splits:
         """The images of the run.
 
         Raises:
             DataError: the data set is unavailable.
         """
-        return self.load_data()
+        return self.load_splits()
 
     @property
     def test(self) -> ImageSet:
         """The test images."""
-        return self.data.splits["test"][0]
+        return self.splits["test"][0]
 
-    @property
+    @cached_property
     def normalization(self) -> Normalization:
-        """Mean and standard deviation of the training images."""
-        return self.data.normalization
+        """Mean and standard deviation of the training images, as they were when the network was trained.
+
+        A run that does not store them needs the data set, and is right only if its training images are unchanged.
+
+        Raises:
+            DataError: the data set is needed and unavailable.
+        """
+        if self.preprocessing is not None:
+            return self.preprocessing.normalization
+        images, kept = self.splits["train"]
+        if not self.config.data.normalize:
+            return Normalization.none(images.images.shape[1])
+        _log.warning(f"{self.path} does not store its normalization: it is computed from the training images")
+        return Normalization.of(images, kept)
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -245,7 +251,7 @@ class Run:
         return ImageBatches(
             self.test if images is None else images,
             batch_size=batch_size or evaluation_batch_size(self.network, self.device),
-            normalization=self.data.normalization,
+            normalization=self.normalization,
             shuffle=False,
             channels_last=False,
             seed=0,
@@ -282,6 +288,10 @@ class Run:
         images, _ = next(self.batches(single).epoch(1))  # (1, C, H, W)
         return images[0]
 
+    def _test_brightness(self) -> float:
+        """The mean of the pixels of test images, from 0 to 1."""
+        return self.test.images[:_BRIGHTNESS_IMAGES].double().mean().item() / 255
+
     def _from_file(self, path: Path, *, invert: bool) -> Tensor:
         """The picture (C, H, W) in a file."""
         channels, height, width = self.network.input_shape
@@ -297,9 +307,8 @@ class Run:
             _log.info(f"{path}: converted from color to gray")
         if invert:
             picture = 255 - picture
-        brightness, usual = (
-            each.double().mean().item() / 255 for each in (picture, self.test.images[:_BRIGHTNESS_IMAGES])
-        )
+        brightness = picture.double().mean().item() / 255
+        usual = sum(self.normalization.mean) / channels if self.config.data.normalize else self._test_brightness()
         if (brightness - 0.5) * (usual - 0.5) < 0:
             how, others = ("bright", "dark") if brightness > usual else ("dark", "bright")
             flag = "without" if invert else "with"
@@ -330,11 +339,12 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
         model=model.to(device),
         epoch=int(manifest["epoch"]),
         step=int(manifest["step"]),
-        load_data=partial(_load_data, run, config, data_dir, device),
+        preprocessing=_preprocessing(run.best, manifest),
+        load_splits=partial(_load_splits, run, config, data_dir, device),
     )
 
 
-def _load_data(run: RunDirectory, config: Config, data_dir: Path, device: torch.device) -> RunData:
+def _load_splits(run: RunDirectory, config: Config, data_dir: Path, device: torch.device) -> Splits:
     dataset = load_dataset(config.data, data_dir=data_dir)
     if changed := run.changed_data(dataset.files):
         _log.warning(
@@ -346,6 +356,15 @@ def _load_data(run: RunDirectory, config: Config, data_dir: Path, device: torch.
     if len(held_out):
         splits["val"] = (dataset.train, held_out)
     splits["test"] = (dataset.test.to(device, room=room_for_images(device)), None)
-    channels = dataset.train.images.shape[1]
-    normalization = Normalization.of(dataset.train, kept) if config.data.normalize else Normalization.none(channels)
-    return RunData(splits=splits, normalization=normalization)
+    return splits
+
+
+def _preprocessing(checkpoint: Path, manifest: Mapping[str, Any]) -> Preprocessing | None:
+    if (record := manifest.get("preprocessing")) is None:
+        return None
+    try:
+        return Preprocessing.from_record(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{checkpoint}: cannot read the preprocessing in manifest.json ({error})", remedy="train again"
+        ) from error

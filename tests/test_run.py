@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
 import cnncli
 from cnncli.config.config import read_config
+from cnncli.data.batches import Normalization
 from cnncli.data.digits import load_digits
+from cnncli.data.images import stratified_split
 from cnncli.errors import ConfigError, DataError, RunError, UsageError
 from cnncli.run import Run
 
@@ -156,7 +160,9 @@ def test_it_logs_and_prints_nothing(
     assert [message.partition(":")[0] for message in caplog.messages] == ["epoch 1/2", "epoch 2/2"]
 
 
-def test_only_images_need_the_data_set(tmp_path: Path) -> None:
+@pytest.fixture
+def folder_run(tmp_path: Path) -> Run:
+    """A run trained on a folder of random images, 12 for each of two classes."""
     generator = np.random.default_rng(0)
     for label in ("cat", "dog"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
@@ -164,15 +170,68 @@ def test_only_images_need_the_data_set(tmp_path: Path) -> None:
             pixels = generator.integers(0, 256, (8, 8), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / label / f"{i}.png")
     (tmp_path / "folder.yaml").write_text(FOLDER, encoding="utf-8")
-    path = cnncli.train(tmp_path / "folder.yaml", out=tmp_path / "runs", data_dir=tmp_path).path
+    return cnncli.train(tmp_path / "folder.yaml", out=tmp_path / "runs", data_dir=tmp_path)
+
+
+def test_only_evaluation_needs_the_data_set(folder_run: Run, tmp_path: Path) -> None:
+    image = np.full((8, 8), 40, np.uint8)
+    (expected,) = folder_run.predict(image)
     (tmp_path / "pictures").rename(tmp_path / "elsewhere")
-    run = cnncli.load_run(path, data_dir=tmp_path)
+    run = cnncli.load_run(folder_run.path, data_dir=tmp_path)
     assert not run.model.training
-    assert len(run.classes) == 2
+    assert run.classes == ("cat", "dog")
     assert run.table["logits1"].params == 2 * (64 + 1)
-    for use in (run.evaluate, lambda: run.predict(np.zeros((8, 8), np.uint8))):
-        with pytest.raises(DataError, match="pictures"):
-            use()
+    assert run.predict(image) == [expected]
+    with pytest.raises(DataError, match="pictures"):
+        run.evaluate()
+
+
+def test_training_images_that_change_later_change_no_prediction(folder_run: Run, tmp_path: Path) -> None:
+    image = np.full((8, 8), 40, np.uint8)
+    (expected,) = folder_run.predict(image)
+    for path in (tmp_path / "pictures").rglob("*.png"):
+        with Image.open(path) as picture:
+            pixels = np.array(picture)
+        Image.fromarray(pixels // 4).save(path)
+    run = cnncli.load_run(folder_run.path, data_dir=tmp_path)
+    assert run.predict(image) == [expected]
+    assert run.normalization == folder_run.normalization
+
+
+def test_the_normalization_is_stored_with_every_digit(run: Run) -> None:
+    """Read by safetensors, and computed by NumPy from the images that were trained on."""
+    digits, (kept, _) = load_digits(), stratified_split(load_digits().train.labels, 0.1, seed=0)
+    pixels = digits.train.images[kept].numpy().astype(np.float64) / 255
+    with safe_open(run.path / "checkpoints" / "best" / "weights.safetensors", framework="numpy") as file:
+        stored = json.loads(file.metadata()["preprocessing"])
+    assert (stored["channels"], stored["size"], stored["classes"]) == (1, [8, 8], list("0123456789"))
+    assert stored["mean"] == pytest.approx([pixels.mean()], rel=1e-14)
+    assert stored["std"] == pytest.approx([pixels.std()], rel=1e-12)
+    assert run.normalization == Normalization.of(digits.train, kept)
+    assert (*run.normalization.mean, *run.normalization.std) == (*stored["mean"], *stored["std"])
+
+
+def change_preprocessing(run: Run, tmp_path: Path, preprocessing: object) -> Path:
+    """A copy of a run whose manifest has another preprocessing."""
+    path = tmp_path / "copy"
+    shutil.copytree(run.path, path)
+    manifest = path / "checkpoints" / "best" / "manifest.json"
+    record = json.loads(manifest.read_text(encoding="utf-8"))
+    manifest.write_text(json.dumps({**record, "preprocessing": preprocessing}), encoding="utf-8")
+    return path
+
+
+def test_a_run_without_stored_normalization_computes_it(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = cnncli.load_run(change_preprocessing(run, tmp_path, None), data_dir=tmp_path)
+    assert old.normalization == run.normalization
+    assert ["does not store its normalization" in message for message in caplog.messages] == [True]
+
+
+def test_a_preprocessing_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"cannot read the preprocessing in manifest\.json"):
+        cnncli.load_run(change_preprocessing(run, tmp_path, {"mean": [0.5]}))
 
 
 def test_a_directory_that_is_no_run_is_an_error(tmp_path: Path) -> None:

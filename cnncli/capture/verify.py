@@ -68,7 +68,7 @@ Run = Callable[[Tensor], Mapping[str, _Output]]
 
 
 class _OtherOperations(Exception):  # noqa: N818  a result, not an error
-    """The module ran other operations than its rows consist of; the message is the first row that differs."""
+    """The module ran operations other than those of its rows; the message is the first row that differs."""
 
 
 def behind_comparisons(graph: Graph) -> frozenset[str]:

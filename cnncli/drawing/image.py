@@ -98,7 +98,7 @@ class Tile:
 LEVELS = 151
 """Colors of the scale in the palette: an odd number, so that the zero of a signed scale is one of them."""
 _GRAYS = 96
-"""So few that none is nearer to the color of a small value than a color of the scale; the neutral one is among them."""
+"""Few enough that none is nearer to the color of a small value than a color of the scale; includes the neutral one."""
 _FRAME_MS, _LAST_FRAME_MS = 700, 3000
 
 

@@ -1,4 +1,4 @@
-"""The receptive fields of units, nested one inside the other, on the input as a grid of pixels."""
+"""The receptive fields of units, nested inside each other, drawn on the input as a grid of pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MARGIN = 6
 LARGEST = 640
 """Pixels for the longer side of the drawing, padding included, unless the input alone has more."""
 LEAST_GRID = 6
-"""The grid is drawn if a pixel of the input has at least so many px."""
+"""The grid is drawn if a pixel of the input has at least this many px."""
 PAPER: Color = (250, 250, 250)
 GRID: Color = (225, 225, 225)
 OUTSIDE: Color = (238, 232, 222)
@@ -42,7 +42,7 @@ def write_receptive_fields(path: Path, size: tuple[int, ...], nests: Sequence[Se
         DiskError: the file cannot be written.
     """
     if len(size) != 2:
-        raise UsageError("receptive fields can be drawn on images only", remedy="leave out --picture")
+        raise UsageError("receptive fields can only be drawn on images", remedy="omit --picture")
     regions = [
         Region(rows, columns, f"{each.layer} unit {','.join(map(str, each.unit))}: {_lengths((rows, columns))}")
         for nest in nests

@@ -17,11 +17,11 @@ from cnncli.config.config import Config
 from cnncli.config.data import AugmentSpec
 from cnncli.config.document import Problem, Route, descend
 from cnncli.config.network import Network
-from cnncli.config.train import TrainSpec
 from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet, stratified_split
 from cnncli.data.load import load_dataset
+from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.device import (
@@ -143,7 +143,7 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
             config=config,
             device=device,
             bf16=bf16,
-            training=_training(config.network, spec, len(train), device, channels_last=channels_last),
+            training=_training(config, normalization, len(train), device, channels_last=channels_last),
             train=train,
             train_unchanged=unshuffled(images, indices=kept),
             validation=validation,
@@ -175,7 +175,7 @@ def _to_device(images: ImageSet, device: torch.device) -> ImageSet:
     if moved is images and room is not None and images.images.device.type != device.type:
         size = images.images.nbytes
         _log.info(
-            f"{device.type} has room for {room / 1e9:.2f} GB of images: "
+            f"{device.type} can hold {room / 1e9:.2f} GB of images: "
             f"{len(images):,} images of {size / 1e9:.2f} GB are copied to it batch by batch"
         )
     return moved
@@ -211,9 +211,10 @@ def _augmentation(spec: AugmentSpec) -> Augmentation:
 
 
 def _training(
-    network: Network, spec: TrainSpec, steps_per_epoch: int, device: torch.device, *, channels_last: bool
+    config: Config, normalization: Normalization, steps_per_epoch: int, device: torch.device, *, channels_last: bool
 ) -> Training:
     set_deterministic(device)
+    network, spec = config.network, config.train
     model = seeded_module(network, spec.seed).to(device)
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
@@ -223,6 +224,9 @@ def _training(
             spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
         ),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
+        preprocessing=Preprocessing(
+            input_shape=network.input_shape, normalization=normalization, classes=config.classes
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Activations: one number in, one number out, at every position."""
+"""Activation functions, applied to each value separately."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Activation(Layer):
-    """A function of one number."""
+    """A function of one value."""
 
     is_activation = True
     keeps_channels = True

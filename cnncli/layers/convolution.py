@@ -32,7 +32,7 @@ Padding = Literal["same", "valid"] | PairFromZero
 
 
 class _Convolution(Layer):
-    """Fields that both convolutions have; names and meanings as in `torch.nn.Conv2d`."""
+    """Fields of both convolutions; names and meanings as in `torch.nn.Conv2d`."""
 
     principal = "out_channels"
     has_kernels = True

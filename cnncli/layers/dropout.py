@@ -1,4 +1,4 @@
-"""Layers that pass on what they get, at least in inference."""
+"""Layers that return their input unchanged, at least in inference."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -36,7 +36,7 @@ class _Dropping(_Passing):
 
 
 class Dropout(_Dropping):
-    """`torch.nn.Dropout`: in training, each number is dropped with probability `p`."""
+    """`torch.nn.Dropout`: in training, each value is set to 0 with probability `p`."""
 
     type: Literal["dropout"] = "dropout"
     torch_class = "Dropout"
@@ -46,7 +46,7 @@ class Dropout(_Dropping):
 
 
 class Dropout2d(_Dropping):
-    """`torch.nn.Dropout2d`: in training, each whole channel is dropped with probability `p`."""
+    """`torch.nn.Dropout2d`: in training, each whole channel is set to 0 with probability `p`."""
 
     type: Literal["dropout2d"] = "dropout2d"
     torch_class = "Dropout2d"
@@ -60,7 +60,7 @@ class Dropout2d(_Dropping):
 
 
 class Identity(_Passing):
-    """`torch.nn.Identity`: its output is its input."""
+    """`torch.nn.Identity`: its output equals its input."""
 
     type: Literal["identity"] = "identity"
     torch_class = "Identity"

@@ -1,4 +1,4 @@
-"""Layers with several inputs: the ends of `residual` and `branch`. A config has those two, never these."""
+"""Layers with several inputs, which join the paths of `residual` and `branch`. A config names only those two."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal

@@ -1,4 +1,4 @@
-"""Fully connected layers, and the step to them from maps."""
+"""Fully connected layers, and `flatten`, which turns feature maps into their input."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Self
@@ -61,7 +61,7 @@ class Linear(Layer):
 
 
 class Logits(Layer):
-    """The linear layer to one number per class: (F,) to (classes,). The data set gives the number of classes."""
+    """The linear layer with one output per class: (F,) to (classes,). The data set gives the number of classes."""
 
     type: Literal["logits"] = "logits"
     gives_logits = True

@@ -152,7 +152,7 @@ class LocalResponseNorm(Layer):
 
 
 class Scale(Layer):
-    """Each channel times a learned factor, as the layer scale of CaiT (Touvron et al., 2021) and ConvNeXt."""
+    """Multiplies each channel by a learned factor, like the layer scale of CaiT (Touvron et al., 2021) and ConvNeXt."""
 
     type: Literal["scale"] = "scale"
     principal = "init"

@@ -1,4 +1,4 @@
-"""Layers that rearrange numbers, or change how many positions there are, without pooling or weights."""
+"""Layers that rearrange values, or change the number of positions, without pooling or weights."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction

@@ -88,7 +88,7 @@ def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> tuple[R
     from cnncli.run import load_run
 
     if invert and image.isdecimal():
-        raise UsageError("--invert is for image files of your own", remedy="leave it out for test images")
+        raise UsageError("--invert applies only to image files", remedy="omit it for test images")
     run = load_run(path, data_dir=data_dir)
     return run, run.input_image(image, invert=invert)
 
@@ -105,7 +105,7 @@ def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:
         raise UsageError(f"--filter: {node.name} has {channels} {name}, 0 to {channels - 1}")
     if not size:
         if at is not None:
-            raise UsageError(f"--at: the units of {node.name} have no position", remedy="leave --at out")
+            raise UsageError(f"--at: the units of {node.name} have no position", remedy="omit --at")
         return Unit((filter_,))
     if at is None:
         raise UsageError(
@@ -122,7 +122,7 @@ def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:
 
 @dataclass(frozen=True, eq=False)
 class ComputedUnit:
-    """A unit computed by hand, and by the network.
+    """A unit computed by hand and by the network.
 
     Attributes:
         node: its layer.

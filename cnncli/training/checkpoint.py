@@ -1,9 +1,10 @@
 """A checkpoint: a directory with weights for inference, the state to resume from, and a manifest of both.
 
     last/
-    ├── weights.safetensors   weights for inference: their moving average, if there is one
+    ├── weights.safetensors   weights for inference: their moving average, if there is one; in its metadata the
+    │                         preprocessing of the images
     ├── state.pt              what `Training.load_state_dict` takes
-    └── manifest.json         format, epoch, step, versions, SHA-256 of each file
+    └── manifest.json         format, epoch, step, versions, preprocessing, SHA-256 of each file
 
 A new checkpoint is written as `last.new`, then `last` is renamed to `last.old`, `last.new` to `last`, and `last.old` is
 deleted. `last` is read or, after a crash between the two renames, `last.old`.
@@ -40,8 +41,10 @@ def save_checkpoint(path: Path, training: Training) -> None:
     Raises:
         DiskError: it cannot be written; the previous one is still readable.
     """
+    preprocessing = None if training.preprocessing is None else training.preprocessing.as_record()
+    header = None if preprocessing is None else {"preprocessing": json.dumps(preprocessing)}
     contents = {
-        _WEIGHTS: safetensors.torch.save(_plain(training.inference_model.state_dict())),
+        _WEIGHTS: safetensors.torch.save(_plain(training.inference_model.state_dict()), header),
         _STATE: _torch_bytes(training.state_dict()),
     }
     manifest = {
@@ -50,6 +53,7 @@ def save_checkpoint(path: Path, training: Training) -> None:
         "step": training.step,
         "cnncli": cnncli.__version__,
         "torch": torch.__version__,
+        "preprocessing": preprocessing,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
     contents[_MANIFEST] = json.dumps(manifest, indent=2).encode()
@@ -92,7 +96,7 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint: `format`, `epoch`, `step`, `cnncli`, `torch`, `files`.
+    """The manifest of a checkpoint: `format`, `epoch`, `step`, `cnncli`, `torch`, `preprocessing`, `files`.
 
     Raises:
         RunError: there is no checkpoint, or its manifest cannot be read or has another format.

@@ -1,4 +1,4 @@
-"""The state of a training: all that a checkpoint must hold."""
+"""The state of training: everything that a checkpoint must contain."""
 
 import copy
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import RunError
 from cnncli.training.optimizer import LearningRate
 from cnncli.training.progress import Sums
@@ -88,6 +89,7 @@ class Training:
         optimizer: over the model's parameters.
         schedule: learning rate by step.
         ema: moving average of the weights, if there is one.
+        preprocessing: of the images, stored with the weights; None for a model of something else.
         epochs_done: complete epochs.
         step: optimizer steps since the beginning.
         step_in_epoch: those of the current epoch.
@@ -103,6 +105,7 @@ class Training:
     optimizer: torch.optim.Optimizer
     schedule: LearningRate
     ema: EmaWeights | None = None
+    preprocessing: Preprocessing | None = None
     epochs_done: int = 0
     step: int = 0
     step_in_epoch: int = 0
@@ -179,13 +182,13 @@ class Training:
         own, other = type(self.optimizer).__name__, state["optimizer_type"]
         if own != other:
             raise RunError(
-                f"the checkpoint was trained with {other}, the config has {own}",
+                f"the checkpoint was trained with {other}, but the config has {own}",
                 remedy="leave train.optimizer unchanged when resuming, or start a new run",
             )
         if (self.ema is None) != (state["ema"] is None):
             with_ema, without = ("config", "checkpoint") if self.ema else ("checkpoint", "config")
             raise RunError(
-                f"the {with_ema} has a moving average of the weights, the {without} has none",
+                f"the {with_ema} has a moving average of the weights, but the {without} has none",
                 remedy="leave train.ema unchanged when resuming, or start a new run",
             )
         load_weights_into(self.model, state["model"], source="the checkpoint")

@@ -18,9 +18,10 @@ from cnncli.config.network import lay_out
 from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
+from cnncli.data.preprocessing import Preprocessing
 from cnncli.lessons.page import Page
 from cnncli.module import CnnModule
-from cnncli.run import Run, RunData
+from cnncli.run import Run
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 REWRITE = os.environ.get("CNNCLI_REWRITE") == "1"
@@ -63,11 +64,20 @@ def random_run(text: str, shape: tuple[int, int, int], seed: int = 0) -> Run:
         network=network,
         classes=("cat", "dog", "owl"),
     )
-    data = RunData(
-        splits={"test": (ImageSet(images=images, labels=torch.tensor([0, 1, 2, 0])), None)},
-        normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
+    test = (ImageSet(images=images, labels=torch.tensor([0, 1, 2, 0])), None)
+    return Run(
+        path=Path("runs/random"),
+        config=config,
+        model=model,
+        epoch=1,
+        step=1,
+        preprocessing=Preprocessing(
+            input_shape=shape,
+            normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
+            classes=config.classes,
+        ),
+        load_splits=lambda: {"test": test},
     )
-    return Run(path=Path("runs/random"), config=config, model=model, epoch=1, step=1, load_data=lambda: data)
 
 
 @pytest.fixture

@@ -29,10 +29,11 @@ from cnncli.config.network import lay_out
 from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
 from cnncli.data.images import ImageSet
+from cnncli.data.preprocessing import Preprocessing
 from cnncli.drawing.layout import PAGE
 from cnncli.drawing.sheet import Drawing
 from cnncli.module import CnnModule
-from cnncli.run import Run, RunData
+from cnncli.run import Run
 from cnncli.views import activation_maximization, patches, saliency
 
 Pixels = npt.NDArray[np.uint8]
@@ -94,10 +95,13 @@ def run_of(tmp_path: Path) -> Callable[..., Run]:
         if isinstance(model, str):
             model = random_model(model, images.shape[1:], classes=len(classes))
         labels = torch.arange(len(images)) % len(classes) if labels is None else labels
-        data = RunData(
-            splits={"test": (ImageSet(images=images, labels=labels), None)},
-            normalization=normalization or Normalization(mean=(0.4,) * images.shape[1], std=(0.3,) * images.shape[1]),
+        channels = images.shape[1]
+        preprocessing = Preprocessing(
+            input_shape=tuple(images.shape[1:]),
+            normalization=normalization or Normalization(mean=(0.4,) * channels, std=(0.3,) * channels),
+            classes=classes,
         )
+        test = (ImageSet(images=images, labels=labels), None)
         config = Config(
             name="test",
             document=parse_document("{}", name="test"),
@@ -107,7 +111,15 @@ def run_of(tmp_path: Path) -> Callable[..., Run]:
             network=model.network,
             classes=classes,
         )
-        return Run(path=tmp_path, config=config, model=model, epoch=1, step=7, load_data=lambda: data)
+        return Run(
+            path=tmp_path,
+            config=config,
+            model=model,
+            epoch=1,
+            step=7,
+            preprocessing=preprocessing,
+            load_splits=lambda: {"test": test},
+        )
 
     return make
 

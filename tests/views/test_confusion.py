@@ -129,7 +129,7 @@ def test_confusion(eight: Run) -> None:
     assert found.tag == "eval/confusion"
     assert found.numbers == {"accuracy": 5 / 8}
     assert list(found.lines) == [
-        "62.50% of 8 test images are right",
+        "62.50% of 8 test images are classified correctly",
         "cat predicted as dog: 1 of 4 (25.0%)",
         "cat predicted as owl: 1 of 4 (25.0%)",
         "dog predicted as cat: 1 of 2 (50.0%)",

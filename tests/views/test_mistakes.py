@@ -67,6 +67,6 @@ def test_below_each_mistake_stands_what_it_is_and_was_taken_for(eight: Run, monk
 def test_nothing_is_wrong(run_of_three: Callable[..., Run], caplog: pytest.LogCaptureFixture) -> None:
     run = run_of_three([[200, 0, 0], [90, 80, 0], [0, 210, 0], [0, 0, 220]], [0, 0, 1, 2])
     assert list(Mistakes().pictures(run)) == []
-    assert caplog.messages == ["all 4 test images are right: there are no mistakes to show"]
+    assert caplog.messages == ["all 4 test images are classified correctly: there are no mistakes to show"]
     (found,) = Confusion().pictures(run)
-    assert list(found.lines) == ["100.00% of 4 test images are right"]
+    assert list(found.lines) == ["100.00% of 4 test images are classified correctly"]

@@ -41,7 +41,7 @@ WideOption = Annotated[
     bool,
     typer.Option("--wide", help="Show more columns: start, center, padding, smallest path, groups, memory, FLOPs."),
 ]
-BatchOption = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Images per batch, for the memory.")]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Batch size for the memory estimate.")]
 IgnoreOption = Annotated[
     list[str], typer.Option("--ignore", metavar="HINT", help=f"Hide a hint: {', '.join(HINTS)}. Repeatable.")
 ]
