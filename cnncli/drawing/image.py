@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -17,7 +16,6 @@ from PIL import Image
 
 from cnncli.drawing.canvas import FRAME, INK, MARK
 from cnncli.drawing.color import NOT_FINITE, Pixels, Scale, Values
-from cnncli.errors import DiskError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,18 +62,6 @@ def png(pixels: Pixels) -> bytes:
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
-
-
-def write_png(path: Path, pixels: Pixels) -> None:
-    """Write pixels (H, W, 3) as a PNG file.
-
-    Raises:
-        DiskError: the file cannot be written.
-    """
-    try:
-        path.write_bytes(png(pixels))
-    except OSError as error:
-        raise DiskError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 _BLACK_TO_WHITE = Scale(low=0.0, high=255.0, signed=False)

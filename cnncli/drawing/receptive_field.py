@@ -8,8 +8,9 @@ import numpy as np
 
 from cnncli.drawing.canvas import BACKGROUND, Box, Canvas, text_width
 from cnncli.drawing.color import SEQUENTIAL, Color, Pixels
-from cnncli.drawing.image import write_png
+from cnncli.drawing.image import png
 from cnncli.errors import UsageError
+from cnncli.files import atomic_write
 from cnncli.inspection.units import Interval, UnitReceptiveField
 
 LINE = 14
@@ -51,7 +52,8 @@ def write_receptive_fields(path: Path, size: tuple[int, ...], nests: Sequence[Se
     ]
     if not regions:
         raise UsageError("none of the units sees a pixel", remedy="choose another unit")
-    write_png(path, draw_receptive_fields((size[0], size[1]), regions))
+    with atomic_write(path, option="--picture") as file:
+        file.write(png(draw_receptive_fields((size[0], size[1]), regions)))
 
 
 def _lengths(intervals: Sequence[Interval]) -> str:

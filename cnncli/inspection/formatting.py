@@ -7,7 +7,7 @@ import html
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from cnncli.inspection.columns import columns, size_in_bytes
+from cnncli.inspection.columns import columns, counted, size_in_bytes
 from cnncli.inspection.hints import HINTS, Hint
 from cnncli.inspection.table import LayerTable
 from cnncli.layers import format_size
@@ -207,9 +207,8 @@ def notes(table: LayerTable) -> list[str]:
 
 def _memory_lines(table: LayerTable) -> Iterator[str]:
     memory = table.memory
-    images = "1 image" if memory.batch == 1 else f"{memory.batch} images"
     yield (
-        f"memory: weights {size_in_bytes(memory.weights)}; activations for {images}: "
+        f"memory: weights {size_in_bytes(memory.weights)}; activations for {counted(memory.batch, 'image')}: "
         f"{size_in_bytes(memory.training)} in training, {size_in_bytes(memory.inference)} at the peak of inference"
     )
     if not table.complete:

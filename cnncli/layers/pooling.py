@@ -136,7 +136,6 @@ class MaxPool(_SlidingPool, _LargestPool):
         return self.dilation
 
     def pads(self) -> tuple[int, int]:
-        """See `_SlidingPool.pads`."""
         height, width = super().pads()
         for kernel, pad in zip(self.kernel_size, (height, width), strict=True):
             if pad > kernel // 2:
@@ -147,7 +146,6 @@ class MaxPool(_SlidingPool, _LargestPool):
         return (height, width)
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.MaxPool2d(self.kernel_size, self.strides(), self.pads(), self.dilation, ceil_mode=self.ceil_mode)
@@ -160,7 +158,6 @@ class AvgPool(_SlidingPool, _MeanPool):
     count_include_pad: bool = True
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.AvgPool2d(self.kernel_size, self.strides(), self.pads(), self.ceil_mode, self.count_include_pad)
@@ -220,7 +217,6 @@ class GlobalAvgPool(_GlobalPool, _MeanPool):
     saved = Saved.NOTHING
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -232,7 +228,6 @@ class GlobalMaxPool(_GlobalPool, _LargestPool):
     type: Literal["global_max_pool"] = "global_max_pool"
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())

@@ -48,7 +48,6 @@ class Upsample(Layer):
         return Description(shape=(channels, *size), reads=(over_height, over_width))
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.Upsample(size=self.output_size(shape[1], shape[2]), mode=self.mode)

@@ -105,7 +105,7 @@ def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str)
     """Maps (C, H, W) of one layer."""
     from cnncli.tensorboard.event_file import slug
 
-    captions = [answer, _unit_caption(run.row(node))]
+    captions = [answer, _unit_caption(run.table[node.name])]
     after = " and ".join(layer.type for layer in node.layer.followers().values())
     page, card = (
         feature_map_picture(

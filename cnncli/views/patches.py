@@ -220,7 +220,7 @@ def _remarks(top: TopActivations) -> list[str]:
 
 def _crop_captions(run: Run, node: Node, patches: Sequence[Patch]) -> list[str]:
     """How large receptive fields are, and what violet means where there is any."""
-    receptive_field = run.row(node).receptive_field
+    receptive_field = run.table[node.name].receptive_field
     size = format_size(receptive_field.size)
     whole = ": the whole image" if receptive_field.is_global else ""
     captions = [f"Cropped at the receptive field, {size} pixels{whole}."]
