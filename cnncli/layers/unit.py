@@ -93,7 +93,7 @@ class Patch:
         return (self.values * self.kernel).sum().item()
 
     def terms(self, weight: float = 1.0) -> list[Term]:
-        """Every number of the patch that is not padding, with its weight: the kernel's, or else `weight`."""
+        """Every value of the patch that is not padding, with its weight from the kernel, else `weight`."""
         return [
             Term(
                 Unit((self.channel, row, column)),

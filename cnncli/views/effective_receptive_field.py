@@ -246,7 +246,7 @@ def draw_effective(
     center: tuple[float, float],
     title: str,
 ) -> Pixels:
-    """Draw maps of one size, each relative to its own largest value, and as its square root: tails are thin.
+    """Draw maps of one size: the square root of each value relative to the map's largest, because tails are thin.
 
     Args:
         maps: by label.

@@ -91,7 +91,7 @@ class TrainingDisplay:
 
 
 def output_mode(*, quiet: bool, as_json: bool) -> OutputMode:
-    """How to show a training: as the options say, else live on a terminal."""
+    """The output mode given by the options; by default live on a terminal, else plain."""
     if as_json:
         return "json"
     if quiet:
