@@ -45,7 +45,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Context:
-    """What is known about the values so far.
+    """The values known so far.
 
     Attributes:
         axes: the number of axes of positions of the input.
@@ -68,7 +68,7 @@ class Context:
         return self.layouts[value]
 
     def reads(self, windows: dict[int, Window]) -> Reads:
-    """What a unit reads, given its windows along the axes of the input where it reads more than its own position."""
+        """What a unit reads, given its windows along the axes where it reads more than its own position."""
         if not windows:
             return Reach.SAME
         return tuple(windows.get(axis, SAME) for axis in range(self.axes))

@@ -89,7 +89,7 @@ class Kernels:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a layer does to one input shape, and what it costs.
+    """The output, windows and costs of a layer for one input shape.
 
     Attributes:
         shape: of its output.
@@ -276,7 +276,7 @@ class Layer(Choice):
 
         Args:
             before: the number.
-            maps: all numbers that it stands among, (C, H, W) or (F,); None where they are not known. Norms need them.
+            maps: all values of the layer, (C, H, W) or (F,); None if they are not known. Norms need them.
             weights: the state dict of the module.
             unit: the index of the number in the maps.
         """

@@ -1,4 +1,4 @@
-"""Find the layer in which a training diverged, by running its last batch again with hooks."""
+"""Find the layer in which training diverged, by running its last batch again with hooks."""
 
 from collections.abc import Callable, Iterator
 

@@ -192,7 +192,7 @@ class _Top:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Patch:
-    """What one unit sees of an image.
+    """The part of an image that one unit sees.
 
     Attributes:
         receptive_field: of the unit; `receptive_field.clipped` are the rows and columns of the image in the patch.

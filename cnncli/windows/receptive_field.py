@@ -22,7 +22,7 @@ class AxisReceptiveField:
         jump: input pixels from one unit to the next, on average.
         smallest_paths: of the paths that lead here, the one with the smallest receptive field: one for each jump that
             paths have, none if every path reads the whole input.
-        largest_paths: likewise those with the largest receptive field.
+        largest_paths: the same for the largest receptive field.
     """
 
     masks: tuple[int, ...]
