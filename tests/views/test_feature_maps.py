@@ -164,7 +164,7 @@ def test_ink_on_paper_is_noticed_and_can_be_inverted(
     assert caplog.messages == []
     assert np.array_equal(inverted.tiles[0].pixels[..., 0], image)
     assert not np.array_equal(paper.tiles[0].pixels[..., 0], image)
-    with pytest.raises(UsageError, match="--invert is for picture files"):
+    with pytest.raises(UsageError, match="--invert is for image files"):
         list(FeatureMaps(images=["0"], invert=True).pictures(opened))
 
 

@@ -94,7 +94,7 @@ def test_ink_on_paper_is_detected_and_can_be_inverted(
     (picture,) = Saliency(images=[file], invert=True).pictures(run)
     assert not caplog.messages
     assert picture.tiles[0].values.tolist() == image[0].tolist()
-    with pytest.raises(UsageError, match="--invert is for picture files"):
+    with pytest.raises(UsageError, match="--invert is for image files"):
         list(Saliency(invert=True).pictures(run))
     with pytest.raises(UsageError, match="several images are called ink"):
         list(Saliency(images=[file, f"{tmp_path}/../{tmp_path.name}/ink.png"]).pictures(run))
