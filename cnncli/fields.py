@@ -58,7 +58,7 @@ class Spec(BaseModel):
 
 
 class Choice(Spec):
-    """One of several types of thing that a config chooses by name, such as a layer or an optimizer.
+    """An alternative that a config selects by name, such as a layer or an optimizer.
 
     Subclasses define `type: Literal["name"] = "name"`, the name in the YAML. `principal` is the field that a scalar
     stands for.

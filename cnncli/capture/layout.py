@@ -14,7 +14,7 @@ from math import prod
 
 
 class UnsupportedOp(Exception):  # noqa: N818  not an error: the row shows the reason
-    """It is unknown what an operation reads; the message gives the reason."""
+    """An operation whose reads are unknown; the message gives the reason."""
 
 
 class Role(Enum):

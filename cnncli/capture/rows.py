@@ -40,7 +40,7 @@ _SAVED = (
     | dict.fromkeys(_BOTH, Saved.INPUT | Saved.OUTPUT)
     | dict.fromkeys(_NOTHING, Saved.NOTHING)
 )
-"""What autograd saves of ATen operators for their gradients, by the type of their effect."""
+"""What autograd saves for the gradients of ATen operators, by the type of their effect."""
 
 
 @dataclass(eq=False)

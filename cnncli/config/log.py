@@ -1,4 +1,4 @@
-"""The `log:` section: the contents of a run's TensorBoard event file besides the curves."""
+"""The `log:` section: the contents of a run's TensorBoard event file in addition to the curves."""
 
 from typing import Annotated, Literal
 
@@ -43,7 +43,7 @@ class LogSpec(Spec):
     )
     steps: Annotated[tuple[Whole, ...], Field(max_length=8), Listed] | None = Field(
         default=None,
-        description="steps with pictures besides the first and the last; spaced by logarithm",
+        description="steps with pictures, in addition to the first and the last; default: spaced logarithmically",
     )
     layers: Annotated[tuple[str, ...], Listed] | None = Field(
         default=None, description="the layers with pictures, histograms and dead filters; by default all"

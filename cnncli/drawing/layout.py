@@ -14,11 +14,11 @@ WIDTH, HEIGHT = 304, 215
 LINE = 12
 """Height of a line of text, px."""
 TITLE_SIZE, CAPTION_SIZE = 12, 11
-"""Of the letters of a title and of the lines below it, px; labels have `canvas.TEXT_SIZE`."""
+"""Size of the letters of a title and of the lines below it, px; labels have `canvas.TEXT_SIZE`."""
 TITLE_HEIGHT = 17
-"""Of the line of the title, px."""
+"""Height of the line of the title, px."""
 MARGIN = 2
-"""Between text and the border, px."""
+"""Distance between text and the border, px."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What a run writes for TensorBoard, and when: curves, pictures, histograms, the graph and texts, within a budget."""
+"""What a run writes for TensorBoard, and when: curves, pictures, histograms, the graph and text, within a budget."""
 
 import logging
 import re

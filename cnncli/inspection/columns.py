@@ -92,6 +92,11 @@ def _both_ends(before: int, after: int) -> str:
     return str(before) if before == after else f"{before}+{after}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 epoch`, `2,000 epochs`."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
 def _count(number: int | None) -> str:
     """A count: exact up to nine characters, then in millions; empty for 0."""
     return f"{number / 1e6:,.1f}M" if number is not None and number >= 10**7 else _exact_count(number)

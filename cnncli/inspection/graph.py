@@ -27,7 +27,7 @@ class GraphNode:
         item_bytes: of one number of its output.
         weight_bytes: of its parameters; None: four for each.
         groups: of a convolution.
-        parts: the operations it is made of, in order: `conv`, `batch_norm`, `relu`.
+        parts: the operations it consists of, in order: `conv`, `batch_norm`, `relu`.
         view: whether its output in inference shares the memory of its input.
         units: positions along each axis of the input, where the shape does not say them (tokens, channels last).
         notes: what a reader should know.

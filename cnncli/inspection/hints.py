@@ -76,7 +76,7 @@ def whole_input(subject: Subject) -> Iterator[Hint]:
     some = next((node.name for node, fields in layers if _spans_input(subject, fields, any)), None)
     every = next((node.name for node, fields in layers if _spans_input(subject, fields, all)), None)
     known = len(subject.summaries) == len(subject.graph.nodes)
-    limit = "" if known else "as far as receptive fields are known, "
+    limit = "" if known else "where receptive fields are known, "
     if every is not None:
         says = f"from {every} on, every unit spans the whole input"
         says += f"; some units do from {some} on" if some != every else ""
@@ -172,7 +172,7 @@ def critical(subject: Subject) -> Iterator[Hint]:
                 layer=node.name,
                 says=f"predicted to add little: even along the smallest path its receptive field of {size} exceeds "
                 f"the input of {_per_axis(subject.input_size)}",
-                consider=f"an input larger than {size}, or one stride or pool fewer before it",
+                consider=f"an input larger than {size}, or one fewer stride or pool before it",
             )
 
 
@@ -300,7 +300,7 @@ def _trailing(positions: list[int]) -> int:
 
 
 def even_kernel(subject: Subject) -> Iterator[Hint]:
-    """Even kernels with unequal padding: each unit lies beside the center of what it reads."""
+    """Even kernels with unequal padding: no unit is at the center of what it reads."""
     for node, fields in subject.with_positions():
         if not isinstance(node.reads, tuple):
             continue

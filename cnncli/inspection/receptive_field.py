@@ -32,7 +32,7 @@ class ReceptiveFields:
 
 @dataclass(frozen=True, kw_only=True)
 class ReceptiveField:
-    """The receptive field of a layer in numbers: pixels, one entry per axis.
+    """A summary of the receptive field of a layer, in pixels, with one entry per axis.
 
     Attributes:
         size: pixels from the first to the last that a unit sees, padding included; the largest if units differ.

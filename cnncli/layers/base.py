@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class Reach(Enum):
-    """What a unit reads, where it is not a window per axis."""
+    """What a unit reads, if it is not a window per axis."""
 
     SAME = "the same position"
     ALL = "every position"
@@ -37,7 +37,7 @@ Reads = Reach | Unknown | tuple[Window, ...]
 
 
 class Saved(Flag):
-    """What autograd saves of an operation for its gradient, weights apart."""
+    """What autograd saves for the gradient of an operation, except weights."""
 
     NOTHING = 0
     INPUT = 1
@@ -46,14 +46,14 @@ class Saved(Flag):
 
 @dataclass(frozen=True)
 class Part:
-    """One of the operations that a layer is made of.
+    """One of the operations that a layer consists of.
 
     Attributes:
         type: as in configs; as in ATen where configs have no name for it.
         numbers: in its output for one image; None where unknown.
         saved: for its gradient; None where unknown.
         item_bytes: of one number of its output.
-        saved_bytes: what is saved besides its input and its output, for one image: masks, intermediate results.
+        saved_bytes: what is saved in addition to its input and its output, for one image: masks, intermediate results.
         index_bytes: of the positions of maxima, which are made in inference too, for one image.
         alias: whether its output shares the memory of its input in training.
         inplace: whether it writes over its input, or is a view of it.
@@ -133,7 +133,7 @@ class Description:
 
 
 class ShapeError(Exception):
-    """A layer cannot take a shape. The caller, who knows where the layer stands, adds its name and place.
+    """A layer cannot take a shape. The caller knows the position of the layer and adds its name and position.
 
     Attributes:
         about_channels: whether the number of channels is what does not fit, rather than height and width.

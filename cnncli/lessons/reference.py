@@ -1,4 +1,4 @@
-"""The operations of a convolutional layer, written as their definitions say, in loops that can be read.
+"""The operations of a convolutional layer, implemented as they are defined, in readable loops.
 
 They are slow on purpose; compare them with `torch.nn.functional`. The names follow "Dive into Deep Learning" by Zhang
 et al., chapter 7. Letters: N images, C input channels, O output channels, (H, W) input, (kh, kw) kernel, (OH, OW)

@@ -18,7 +18,7 @@ from cnncli.run import Run
 from cnncli.windows import ClosedForm
 
 MAX_PROBES = 10
-"""Test images with feature maps in the page, one of each class."""
+"""Number of test images with feature maps in the page, one of each class."""
 MAX_VALUES = 250_000
 """Values of feature maps in the page, of 2.7 bytes each."""
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML file of a template, style sheets, JavaScript modules and data."""
+"""A self-contained HTML file, assembled from a template, style sheets, JavaScript modules and data."""
 
 import base64
 import hashlib

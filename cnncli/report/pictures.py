@@ -32,7 +32,7 @@ MAX_IMAGES = 1_500
 IMAGE_SIDE = 32
 """Pixels of the longer side of an image behind a cell; larger images are reduced."""
 SPRITE_COLUMNS = 40
-"""Images side by side in the sprite."""
+"""Images per row of the sprite."""
 
 Frames = Mapping[int, bytes]
 """Step -> WebP."""

@@ -78,7 +78,7 @@ def use_bf16(setting: Literal["fp32", "bf16", "auto"], device: torch.device) -> 
 
 
 def useful_threads(macs_per_step: int) -> int:
-    """The number of CPU threads for steps of so many multiply-accumulates.
+    """The number of CPU threads for steps with this many multiply-accumulates.
 
     Two threads do not shorten a step of a millisecond, and on a busy machine they make it much longer: each of its many
     small parts waits until both threads have run.

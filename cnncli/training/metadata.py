@@ -1,4 +1,4 @@
-"""The metadata of a run: what it depends on besides its config."""
+"""The metadata of a run: what it depends on in addition to its config."""
 
 import os
 import platform

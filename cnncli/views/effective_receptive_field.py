@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cnncli.run import Run
 
 SHARES = (20, 50, 90, 99)
-"""Percentages of the gradient that the squares hold whose sides are given."""
+"""Percentages of the gradient inside the squares whose sides are given."""
 TILE = 140
 """Pixels for the longer side of a map: two of them fit a TensorBoard card."""
 MARGIN = 4
@@ -43,7 +43,7 @@ _LEGEND = "frames: receptive field and squares; colors: square root"
 class EffectiveReceptiveField(View):
     """The gradient of the center unit of a layer with respect to each pixel, trained and untrained.
 
-    Without --layer it is that of the last layer with positions.
+    Without --layer, the last layer with positions is shown.
 
     Examples:
 
