@@ -38,7 +38,7 @@ _GRAY_TOLERANCE = 16
 _SERIAL_SECONDS = 0.5 if sys.platform == "linux" else 5.0
 """Seconds of decoding before worker processes start. A forked worker starts at once, a spawned one imports torch."""
 _CHUNK_IMAGES, _CHUNK_BYTES = 16, 2**22
-"""The most images, and the most bytes of pixels, in one chunk."""
+"""The maximum number of images, and of bytes of pixels, in one chunk."""
 
 
 class UnreadableImageError(Exception):

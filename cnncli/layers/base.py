@@ -94,8 +94,8 @@ class Description:
     Attributes:
         shape: of its output.
         reads: one window per spatial axis, or `Reach`.
-        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends, besides on
-            what it reads, on everything that any unit reads.
+        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends not only
+            on what it reads, but on everything that any unit reads.
         params: trainable parameters.
         macs: multiply-accumulates of convolution and linear layers for one image, bias not counted.
         buffer_bytes: what is saved with the weights but not learned (running means and variances).
@@ -170,7 +170,7 @@ class Layer(Choice):
     keeps_channels: ClassVar[bool] = False
     """Whether each output channel is made from the input channel of the same number."""
     keeps_zero: ClassVar[bool] = False
-    """Whether, besides, a channel that is 0 everywhere stays 0, whatever the fields are."""
+    """Whether, in addition, a channel that is 0 everywhere stays 0 for any values of the fields."""
     saved: ClassVar[Saved | None] = None
     """What autograd saves for its gradient; None: unknown, and with it the memory that training needs."""
 
@@ -272,7 +272,7 @@ class Layer(Choice):
         raise NotImplementedError(self.type)
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Stage:
-        """What a norm or an activation makes of one number.
+        """The effect of a norm or an activation on one value.
 
         Args:
             before: the number.

@@ -13,7 +13,7 @@ from cnncli.errors import DeviceError
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 _WORTH_SHARING = 20_000_000
-"""Multiply-accumulates of a forward pass: about a millisecond on one core."""
+"""Multiply-accumulates of a forward pass that takes about a millisecond on one core."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4

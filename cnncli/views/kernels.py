@@ -145,7 +145,7 @@ def kernel_picture(
 
     In the matrix and the heat map a row is a filter and a column an input channel; short filters stand side by side.
     All share one diverging scale, symmetric about zero and as wide as the largest magnitude of the layer, shown or not,
-    unless others are given. What does not fit is left out from the end, as the caption says.
+    unless others are given. What does not fit at the end is omitted, as the caption says.
 
     Args:
         weight: (O, I, kh, kw), floating point, on any device.

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FOLDER = "show"
-"""The folder of a run that pictures are saved in. For TensorBoard it is a run beside the training: no picture saved
-later evicts one that the training logged, and a run that is still training keeps its event file to itself."""
+"""The folder of a run that pictures are saved in. For TensorBoard it is a separate run: pictures
+saved later do not displace those logged in training, and a run that is still training has its event file to itself."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

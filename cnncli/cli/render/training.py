@@ -130,7 +130,7 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
 
 
 def _live_line(reading: Reading, console: Console) -> Group | Table:
-    """The current epoch in one line; cells that do not fit the terminal are left out from the end."""
+    """The current epoch in one line; trailing cells that do not fit in the terminal are omitted."""
     if not reading.steps:
         return Group()
     score = reading.score

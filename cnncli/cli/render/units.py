@@ -11,7 +11,7 @@ from cnncli.inspection.units import DependentUnits, Interval, UnitReceptiveField
 _MARKS = "123456789abcdefghijklmnopqrstuvwxyz"
 _COLORS = ("blue", "cyan", "green", "yellow", "red", "magenta")
 _MAX_MARKS = 80
-"""Marks in a row of the drawing, two characters each; on a larger input one mark stands for several pixels."""
+"""Marks in a row of the drawing, two characters each; on a larger input one mark represents several pixels."""
 _AXES = {1: ("positions",), 2: ("rows", "columns"), 3: ("slices", "rows", "columns")}
 
 
