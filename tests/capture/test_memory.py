@@ -42,7 +42,7 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
         return result
 
 
-def made(name: str) -> nn.Module:
+def torchvision_model(name: str) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = torchvision.models.get_model(name, weights=None)
     return model.eval()
@@ -89,13 +89,13 @@ def uncounted(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_are_parameters_and_buffers(name: str) -> None:
-    model = made(name)
+    model = torchvision_model(name)
     assert memory(model).weights == sum(each.nbytes for each in (*model.parameters(), *model.buffers()))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_training_memory_is_what_autograd_saves(name: str) -> None:
-    model = made(name)
+    model = torchvision_model(name)
     assert memory(model).training == saved_for_backward(model) - uncounted(model)
 
 
@@ -176,7 +176,7 @@ def test_training_memory_of_an_unknown_function_is_unknown() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_inference_memory_is_the_peak_of_live_tensors(name: str) -> None:
-    model = made(name)
+    model = torchvision_model(name)
     with torch.no_grad(), Alive(addresses(model)) as alive:
         model(torch.randn(BATCH, 3, SIZE, SIZE))
     computed = memory(model).inference
