@@ -1,4 +1,4 @@
-"""The errors a user can meet, each with the exit code of a command that it ends, and suggestions for misspelled words.
+"""The errors that a user can encounter, each with its exit code, and suggestions for misspelled names.
 
 CnncliError          1   and bugs of cnncli itself
 ├── ServerError      1   TensorBoard did not start, or stopped

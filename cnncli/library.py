@@ -86,7 +86,7 @@ def _graph(
     if isinstance(target, str | Path):
         return find_graph(str(target), input_shape=input_shape, kwargs=kwargs)
     if kwargs:
-        raise UsageError("kwargs are arguments of a factory, and the target is none", remedy="leave kwargs out")
+        raise UsageError("kwargs are arguments for a factory, but the target is not one", remedy="omit kwargs")
     config = target if isinstance(target, Config) else getattr(target, "config", None)
     if isinstance(config, Config):
         if input_shape is not None:

@@ -12,7 +12,7 @@ from cnncli.config.network import INPUT, Network, Node
 
 
 class CnnModule(nn.Module):
-    """A network as torch runs it: every node a submodule of its own name (`conv1`, `vgg1.conv2`).
+    """A network as a torch module: every node is a submodule with the name of the node (`conv1`, `vgg1.conv2`).
 
     Layers with a norm or an activation are `nn.Sequential`s with the parts `conv` (or `linear`), `norm`, `activation`,
     so that the kernels of `conv1` are `conv1.conv.weight` in the state dict.

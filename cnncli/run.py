@@ -25,7 +25,7 @@ from cnncli.data.pixels import ImageLike, split_images, to_pixels
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
-from cnncli.inspection.table import LayerTable, Row, inspect_network
+from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
@@ -191,10 +191,6 @@ class Run:
         if layer not in nodes:
             raise UsageError(f"--layer: {self.path} has no layer {layer}{did_you_mean(layer, nodes)}")
         return nodes[layer]
-
-    def row(self, node: Node) -> Row:
-        """The row of a layer in the table."""
-        return self.table[node.name]
 
     def receptive_fields(self, node: Node) -> ReceptiveFields:
         """The receptive fields of the units of a layer."""

@@ -91,12 +91,12 @@ inspected at 3x224x224 with `cnncli inspect torchvision:NAME`. For {verified}, e
 
 - *Local RF* is the receptive field, as size / jump, of the last row whose units do not depend on the whole input:
   before the global pool, or before the first squeeze-and-excite or attention block.
-- *Unknown* is the number of rows whose receptive field is unknown, with the reason for the first.
+- *Unknown* is the number of rows whose receptive field is unknown, with the reason for the first one.
 - Attention depends on the whole input in ViT, and in MaxViT because of its squeeze-and-excite gates. In Swin it depends
-  on windows. A window that is split by a shift depends on pixels at opposite borders: the mask that separates them adds
-  -100 and so leaves a small weight.
+  on windows. A window that is split by a shift depends on pixels at opposite borders, because the mask that separates
+  them adds -100, which leaves a small weight.
 - *Verified* is the side of the input for which shape, parameters and the receptive field of every unit of every row
-  were compared with the network by the NaN probe. Parameters that are used only in training are excluded, with a note.
+  were compared with the network by NaN probes. Parameters that are used only in training are excluded, with a note.
 - The receptive field of a row is the union over all channels, and every operation is assumed to read all channels. A
   network that concatenates channels with different receptive fields and separates them again without mixing them
   depends on less; `--verify` shows where.

@@ -124,12 +124,12 @@ def test_parameters_and_macs_in_comments(path: Path) -> None:
 # Config, part of a comment, layer, output shape, receptive field.
 COMMENTS = [
     ("lenet5", "61,706 parameters, 416,520 MACs", "logits1", (10,), None),
-    ("lenet5", "the first 6 kernels", "conv1", (6, 28, 28), 5),
+    ("lenet5", "6 kernels: look at them", "conv1", (6, 28, 28), 5),
     ("lenet5", "16 kernels, each 6 deep", "conv2", (16, 10, 10), 14),
-    ("lenet5", "16 maps of 5x5: 400 numbers", "flatten1", (400,), None),
-    ("dilated", "sees 3 pixels", "conv1", (12, 28, 28), 3),
+    ("lenet5", "16 maps of 5x5: 400 features", "flatten1", (400,), None),
+    ("dilated", "receptive field: 3 pixels", "conv1", (12, 28, 28), 3),
     ("dilated", "# 7", "conv2", (16, 28, 28), 7),
-    ("dilated", "# 15; with dilation 1 throughout it would be 7", "conv3", (16, 28, 28), 15),
+    ("dilated", "# 15; with dilation 1 in all layers it would be 7", "conv3", (16, 28, 28), 15),
     ("inception", "8 + 16 + 8 + 8 = 40 maps", "inception1.branch1.concat", (40, 14, 14), 12),
     ("inception", "16 + 32 + 16 + 16 = 80 maps", "inception2.branch1.concat", (80, 7, 7), 30),
     ("quickstart", "8 kernels of 3x3: 8 feature maps", "conv1", (8, 16, 16), 3),

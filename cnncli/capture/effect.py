@@ -28,7 +28,7 @@ class Effect:
         reads: which positions of its inputs a unit reads.
         statistics: whether it also depends on every position, through a mean and a variance only.
         macs: multiply-accumulates for one image; None if unknown.
-        minor: whether it belongs to the layer before it, so that it gets no row of its own.
+        minor: whether it belongs to the layer before it, so that it has no separate row.
         view: whether it only rearranges numbers.
         groups: of a convolution.
     """

@@ -14,7 +14,7 @@ from math import prod
 
 
 class UnsupportedOp(Exception):  # noqa: N818  not an error: the row shows the reason
-    """It is unknown what an operation reads; the message gives the reason."""
+    """An operation whose reads are unknown; the message gives the reason."""
 
 
 class Role(Enum):
@@ -99,7 +99,7 @@ def axes_of(factors: Iterable[Factor]) -> dict[int, int]:
 
 
 def input_axis(factors: Factors) -> int | None:
-    """The axis of the input that an axis of a tensor stands for, or None.
+    """The axis of the input that an axis of a tensor represents, or None.
 
     Raises:
         UnsupportedOp: the axis is merged with others, or cut into pieces.

@@ -123,7 +123,7 @@ def input_shape_of(target: str, shape: tuple[int, ...] | None) -> tuple[int, ...
     if shape is None and target.partition(":")[0] == _TORCHVISION:
         shape = (3, 224, 224)
     if shape is None:
-        raise UsageError("the shape of an image is not known for this model", remedy="give it: --input 3x224x224")
+        raise UsageError("the input shape of this model is unknown", remedy="give it: --input 3x224x224")
     return shape
 
 

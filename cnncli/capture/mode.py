@@ -1,9 +1,9 @@
-"""Evaluation mode."""
+"""How a module is run to be looked at: in evaluation mode, and with the outputs of its submodules."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -16,3 +16,15 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     finally:
         for each, training in modes:
             each.training = training
+
+
+@contextmanager
+def keep_outputs(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Inside, the output of each module that has run, under its name."""
+    outputs: dict[str, Tensor] = {}
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.enter_context(
+                module.register_forward_hook(lambda _module, _inputs, output, name=name: outputs.update({name: output}))
+            )
+        yield outputs

@@ -128,7 +128,7 @@ def _signature(func: Any) -> tuple[str, bool, dict[str, Any]]:
 
 
 class _CompositeFunctions(TorchFunctionMode):
-    """Reports functions as a whole that ATen has only in pieces: circular padding and recurrent layers."""
+    """Reports functions that ATen only has in several parts as a whole: circular padding and recurrent layers."""
 
     _RECURRENT: ClassVar = {torch.lstm: "lstm", torch.gru: "gru", torch.rnn_tanh: "rnn", torch.rnn_relu: "rnn"}
 

@@ -40,7 +40,7 @@ _SAVED = (
     | dict.fromkeys(_BOTH, Saved.INPUT | Saved.OUTPUT)
     | dict.fromkeys(_NOTHING, Saved.NOTHING)
 )
-"""What autograd saves of ATen operators for their gradients, by the type of their effect."""
+"""What autograd saves for the gradients of ATen operators, by the type of their effect."""
 
 
 @dataclass(eq=False)
@@ -51,7 +51,7 @@ class Row:
         name, type: as in the table.
         path: the module that its first operation ran in.
         scope: the module of which it is the whole, or None.
-        inputs: the rows it reads; None stands for the input of the network.
+        inputs: the rows it reads; None is the input of the network.
         reads: which positions of its inputs a unit reads.
         output: its last value, whose shape is the row's.
         layout: of the output.

@@ -23,7 +23,7 @@ def _slide(operation: Operation, context: Context, type: str, window: Callable[[
     result: list[Factors] = list(layout)
     windows: dict[int, Window] = {}
     if result[1:2] and input_axis(result[1]) is not None:
-        raise UnsupportedOp("slides over an axis that is not one of the input's")
+        raise UnsupportedOp("slides over an axis that is not an axis of the input")
     result[1] = free(shape[1])
     for i in range(count):
         axis = input_axis(layout[2 + i])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cnncli.capture.graph import CPU, capture
 from cnncli.capture.layout import Factor, Layout, Role, has_batch, layout_of_input
-from cnncli.capture.mode import evaluation_mode
+from cnncli.capture.mode import evaluation_mode, keep_outputs
 from cnncli.capture.record import BATCH, DETACH, Call, calls_reported
 from cnncli.capture.rows import Row
 from cnncli.config.network import Network
@@ -68,7 +68,7 @@ Run = Callable[[Tensor], Mapping[str, _Output]]
 
 
 class _OtherOperations(Exception):  # noqa: N818  a result, not an error
-    """The module ran other operations than its rows consist of; the message is the first row that differs."""
+    """The module ran operations other than those of its rows; the message is the first row that differs."""
 
 
 def behind_comparisons(graph: Graph) -> frozenset[str]:
@@ -91,22 +91,9 @@ def verify_network(network: Network, module: nn.Module) -> list[Mismatch]:
     layers = {node.name: module.get_submodule(node.name) for node in network.nodes}
 
     def run(images: Tensor) -> dict[str, _Output]:
-        outputs: dict[str, _Output] = {}
-
-        def keep(name: str, output: Tensor) -> None:
-            outputs[name] = _Output(output, layout_of_input(output.shape))
-
-        hooks = [
-            layer.register_forward_hook(lambda _module, _inputs, output, name=name: keep(name, output))
-            for name, layer in layers.items()
-        ]
-        try:
-            with evaluation_mode(module), torch.no_grad():
-                module(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return outputs
+        with evaluation_mode(module), torch.no_grad(), keep_outputs(layers) as outputs:
+            module(images)
+        return {name: _Output(output, layout_of_input(output.shape)) for name, output in outputs.items()}
 
     counted = {name: sum(each.numel() for each in layer.parameters()) for name, layer in layers.items()}
     return [*_parameters(graph, counted), *_outputs(graph, run)]
@@ -193,11 +180,11 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Mismatch]:
         if node.shape != shapes[node.name]:
             shape = "nothing" if node.shape is None else format_shape(node.shape)
             yield Mismatch(node.name, "shape", shape, format_shape(shapes[node.name]))
-        field = fields[node.name]
-        if not isinstance(field, ReceptiveFields):
+        receptive_field = fields[node.name]
+        if not isinstance(receptive_field, ReceptiveFields):
             continue
         for axis, by_row in enumerate(masks):
-            expected, actual = list(field.axes[axis].masks), by_row[node.name]
+            expected, actual = list(receptive_field.axes[axis].masks), by_row[node.name]
             if node.name in uncertain and len(expected) == len(actual):
                 actual = [a | b for a, b in zip(actual, expected, strict=True)]
             yield from _compare_masks(node.name, axis, expected, actual)

@@ -1,4 +1,4 @@
-"""One output of the several processes that `torchrun` starts: every message is printed once.
+"""A single output for the processes started by `torchrun`: every message is printed once.
 
 torchrun ends all processes as soon as one has failed, so the silent ones wait until the error has been printed.
 """

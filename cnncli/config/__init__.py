@@ -1,1 +1,1 @@
-"""The config: what a YAML file may say, read strictly and without importing torch."""
+"""The config language: strict YAML, read and validated without importing torch."""

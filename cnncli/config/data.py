@@ -21,7 +21,7 @@ class FolderLayout:
         classes: names of the class folders, sorted.
         train: the folder with the class folders.
         test: the folder with the class folders of the test images, if there is one.
-        ignored: names of further folders beside `train/` and `test/`, which are not read.
+        ignored: names of folders other than `train/` and `test/`, which are not read.
     """
 
     classes: tuple[str, ...]

@@ -47,7 +47,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a config, and where.
+    """A problem in a config, and its position.
 
     Attributes:
         route: the value it is about; if the document lacks it, its nearest ancestor is shown.

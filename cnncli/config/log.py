@@ -1,4 +1,4 @@
-"""The `log:` section: the contents of a run's TensorBoard event file besides the curves."""
+"""The `log:` section: the contents of a run's TensorBoard event file in addition to the curves."""
 
 from typing import Annotated, Literal
 
@@ -43,7 +43,7 @@ class LogSpec(Spec):
     )
     steps: Annotated[tuple[Whole, ...], Field(max_length=8), Listed] | None = Field(
         default=None,
-        description="steps with pictures besides the first and the last; spaced by logarithm",
+        description="steps with pictures, in addition to the first and the last; default: spaced logarithmically",
     )
     layers: Annotated[tuple[str, ...], Listed] | None = Field(
         default=None, description="the layers with pictures, histograms and dead filters; by default all"
@@ -52,7 +52,7 @@ class LogSpec(Spec):
         default=ProbesSpec(), description="test images whose feature maps are shown: a number of classes, or a list"
     )
     budget: Annotated[float, Field(gt=0)] = Field(
-        default=50.0, description="largest size of the event files in MB; what does not fit is left out"
+        default=50.0, description="maximum size of the event files in MB; content that does not fit is omitted"
     )
     kernels: bool = Field(default=True, description="kernels of each convolution")
     feature_maps: bool = Field(default=True, description="feature maps of each convolution and pool, for each probe")

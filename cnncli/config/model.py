@@ -83,7 +83,7 @@ class Single:
 
 @dataclass(frozen=True)
 class Residual:
-    """A main path and a shortcut around it, added."""
+    """The sum of a main path and a shortcut around it."""
 
     main: "Sequence"
     shortcut: "Sequence | Literal['auto', 'identity']"

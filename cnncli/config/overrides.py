@@ -100,7 +100,7 @@ def _check_choice(
     path: str,
     assignment: str,
 ) -> None:
-    """Refuse a second choice, or a field of the choice, beside the existing choice.
+    """Refuse a second choice, or a field of the choice, next to the existing choice.
 
     Raises:
         UsageError: the remedy is how to set the field, and how to choose something else.

@@ -1,4 +1,4 @@
-"""Validation errors as problems with a place in the document and a message in plain words."""
+"""Validation errors as problems with a position in the document and a readable message."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -125,7 +125,7 @@ def _yaml_text(value: object) -> str:
 
 
 def _route(loc: tuple[int | str, ...], value: object) -> Route:
-    """The part of pydantic's location that leads through the value; it has names of union members besides."""
+    """The part of pydantic's location that leads through the value; it also contains names of union members."""
     route: Route = ()
     for step in loc:
         if contains(descend(value, route), step):

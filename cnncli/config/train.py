@@ -138,7 +138,7 @@ class TrainSpec(Spec):
     optimizer: OptimizerChoice = AdamW()
     schedule: ScheduleChoice = Constant()
     label_smoothing: Fraction01 = Field(
-        default=0.0, description="fraction of the target spread evenly over all classes"
+        default=0.0, description="fraction of the target distributed evenly over all classes"
     )
     clip_norm: PositiveFloat | None = Field(default=None, description="maximum norm of the gradient")
     early_stopping: EarlyStopping | None = None

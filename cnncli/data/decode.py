@@ -29,7 +29,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from cnncli.errors import DataError
 
 DECODER_VERSION = 1
-"""To be raised whenever `decode` makes other pixels of the same file: cached pixels are then decoded again."""
+"""Increment this when `decode` produces different pixels for the same file; cached pixels are then decoded again."""
 
 _UNSUPPORTED_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats that Pillow lists but leaves to other programs, or cannot read."""
@@ -38,7 +38,7 @@ _GRAY_TOLERANCE = 16
 _SERIAL_SECONDS = 0.5 if sys.platform == "linux" else 5.0
 """Seconds of decoding before worker processes start. A forked worker starts at once, a spawned one imports torch."""
 _CHUNK_IMAGES, _CHUNK_BYTES = 16, 2**22
-"""The most images, and the most bytes of pixels, in one chunk."""
+"""The maximum number of images, and of bytes of pixels, in one chunk."""
 
 
 class UnreadableImageError(Exception):
@@ -208,11 +208,11 @@ def _decoded(images: "_Chunks", workers: int) -> Generator[Chunk]:
     try:
         yield from decoded
     finally:
-        decoded._shutdown_workers()  # now, not when an exception that refers to it is gone
+        decoded._shutdown_workers()  # now, not when an exception that refers to it is freed
 
 
 def _start_worker(_: int) -> None:
-    """Leave Ctrl-C to the parent process, and end with it: torch's own check waits for a pipe that nobody reads."""
+    """Leave Ctrl-C to the parent process, and end with it: torch's own check waits for a pipe that is not read."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_exit_after_parent, daemon=True).start()
 

@@ -131,7 +131,7 @@ class CachedImages:
 
 
 def fingerprint(root: Path, paths: Sequence[Path], shape: tuple[int, ...] = ()) -> str:
-    """A key that changes as soon as a file changes, or what is made of it.
+    """A key that changes when a file changes, or when its decoding changes.
 
     A file counts as unchanged while its path below `root`, its size and its modification time are the same. The key
     also depends on how files are decoded (`DECODER_VERSION`, the version of Pillow, the shape), and on `root`, because

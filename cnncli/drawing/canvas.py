@@ -12,11 +12,11 @@ BACKGROUND: Color = (255, 255, 255)
 FRAME: Color = (120, 120, 120)
 INK: Color = (24, 24, 24)
 MARK: Color = (0, 170, 60)
-"""Of marked tiles; on neither color scale."""
+"""Color of marked tiles; on neither color scale."""
 TEXT_SIZE = 10
-"""Of labels, px; smaller ones are not legible in a TensorBoard card."""
+"""Size of labels, px; smaller ones are not legible in a TensorBoard card."""
 SPACE = 3
-"""Between words, px; the font's own space vanishes at this size, because glyphs are placed at whole pixels."""
+"""Space between words, px; the font's own space vanishes at this size, because glyphs are placed at whole pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)

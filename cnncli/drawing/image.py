@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -17,7 +16,6 @@ from PIL import Image
 
 from cnncli.drawing.canvas import FRAME, INK, MARK
 from cnncli.drawing.color import NOT_FINITE, Pixels, Scale, Values
-from cnncli.errors import DiskError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,18 +64,6 @@ def png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def write_png(path: Path, pixels: Pixels) -> None:
-    """Write pixels (H, W, 3) as a PNG file.
-
-    Raises:
-        DiskError: the file cannot be written.
-    """
-    try:
-        path.write_bytes(png(pixels))
-    except OSError as error:
-        raise DiskError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
 _BLACK_TO_WHITE = Scale(low=0.0, high=255.0, signed=False)
 
 
@@ -112,7 +98,7 @@ class Tile:
 LEVELS = 151
 """Colors of the scale in the palette: an odd number, so that the zero of a signed scale is one of them."""
 _GRAYS = 96
-"""So few that none is nearer to the color of a small value than a color of the scale; the neutral one is among them."""
+"""Few enough that none is nearer to the color of a small value than a color of the scale; includes the neutral one."""
 _FRAME_MS, _LAST_FRAME_MS = 700, 3000
 
 

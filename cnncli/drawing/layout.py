@@ -14,11 +14,11 @@ WIDTH, HEIGHT = 304, 215
 LINE = 12
 """Height of a line of text, px."""
 TITLE_SIZE, CAPTION_SIZE = 12, 11
-"""Of the letters of a title and of the lines below it, px; labels have `canvas.TEXT_SIZE`."""
+"""Size of the letters of a title and of the lines below it, px; labels have `canvas.TEXT_SIZE`."""
 TITLE_HEIGHT = 17
-"""Of the line of the title, px."""
+"""Height of the line of the title, px."""
 MARGIN = 2
-"""Between text and the border, px."""
+"""Distance between text and the border, px."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ def plan(
         tile: height and width of a tile before enlargement.
         room: height and width that the tiles may take with their labels, px.
         spacing: around tiles.
-        least_scale: tiles are not made smaller than this factor; the last ones are left out instead, but
+        least_scale: tiles are not made smaller than this factor; the last ones are omitted instead, but
             never the first, even if it does not fit.
         most_scale: tiles are not made larger than this factor (or `least_scale`). Of the arrangements that reach it,
             the most compact is chosen.

@@ -1,4 +1,4 @@
-"""The receptive fields of units, nested one inside the other, on the input as a grid of pixels."""
+"""The receptive fields of units, nested inside each other, drawn on the input as a grid of pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ import numpy as np
 
 from cnncli.drawing.canvas import BACKGROUND, Box, Canvas, text_width
 from cnncli.drawing.color import SEQUENTIAL, Color, Pixels
-from cnncli.drawing.image import write_png
+from cnncli.drawing.image import png
 from cnncli.errors import UsageError
+from cnncli.files import atomic_write
 from cnncli.inspection.units import Interval, UnitReceptiveField
 
 LINE = 14
@@ -18,7 +19,7 @@ MARGIN = 6
 LARGEST = 640
 """Pixels for the longer side of the drawing, padding included, unless the input alone has more."""
 LEAST_GRID = 6
-"""The grid is drawn if a pixel of the input has at least so many px."""
+"""The grid is drawn if a pixel of the input has at least this many px."""
 PAPER: Color = (250, 250, 250)
 GRID: Color = (225, 225, 225)
 OUTSIDE: Color = (238, 232, 222)
@@ -41,7 +42,7 @@ def write_receptive_fields(path: Path, size: tuple[int, ...], nests: Sequence[Se
         DiskError: the file cannot be written.
     """
     if len(size) != 2:
-        raise UsageError("receptive fields can be drawn on images only", remedy="leave out --picture")
+        raise UsageError("receptive fields can only be drawn on images", remedy="omit --picture")
     regions = [
         Region(rows, columns, f"{each.layer} unit {','.join(map(str, each.unit))}: {_lengths((rows, columns))}")
         for nest in nests
@@ -51,7 +52,8 @@ def write_receptive_fields(path: Path, size: tuple[int, ...], nests: Sequence[Se
     ]
     if not regions:
         raise UsageError("none of the units sees a pixel", remedy="choose another unit")
-    write_png(path, draw_receptive_fields((size[0], size[1]), regions))
+    with atomic_write(path, option="--picture") as file:
+        file.write(png(draw_receptive_fields((size[0], size[1]), regions)))
 
 
 def _lengths(intervals: Sequence[Interval]) -> str:

@@ -22,7 +22,7 @@ from cnncli.drawing.image import enlargement, thinning
 from cnncli.drawing.layout import CAPTION_SIZE, CARD, LINE, MARGIN, PAGE, TITLE_HEIGHT, TITLE_SIZE, Layout, Sheet
 
 PART: Color = (255, 128, 0)
-"""Of the frame around a part of an image: on neither color scale."""
+"""Color of the frame around a part of an image; on neither color scale."""
 GAP, SECTION_GAP = 4, 8
 PAGE_MARGIN = 6
 INSET_MARGIN = 10
@@ -103,7 +103,7 @@ class Strip:
 
 
 def tile_room(*, captions: int, inset: bool, sheet: Sheet = CARD) -> tuple[int, int]:
-    """Height and width left for tiles and their labels below so many lines of captions, px."""
+    """Height and width left for tiles and their labels below this many lines of captions, px."""
     return sheet.height - _header_height(captions) - 1, sheet.width - _inset_width(sheet, inset) - 2
 
 
@@ -273,7 +273,7 @@ def draw_sections(
         sections: all their cells get the same room.
         title: shortened where it does not fit.
         captions: below it, broken into lines.
-        side_by_side: whether the panels of a cell stand beside each other, rather than one below the other.
+        side_by_side: whether the panels of a cell are side by side, rather than stacked.
         sheet: what it is drawn on; the drawing is as high as it must be, and as wide as the sheet unless trimmed.
 
     Returns:
@@ -308,7 +308,7 @@ def draw_card(make: Callable[[int], Sequence[Section]], most: int, *, title: str
     """As much as fits into a TensorBoard card, which has a fixed size; at least one.
 
     Args:
-        make: the sections that show the first so many of what there is.
+        make: the sections that show the first `n` items, given `n`.
         most: how many there are; 1 or more.
         title: above them; it says how many of how many are shown.
         side_by_side: as for `draw_sections`.
@@ -331,7 +331,7 @@ class _CellGrid:
 
     Attributes:
         panels: height and width of the room of each panel.
-        side_by_side: whether the panels of a cell stand beside each other.
+        side_by_side: whether the panels of a cell are side by side.
         above, below: room for text above the panels, and lines below them.
         width, height: from a cell to the next.
         across: cells in a line.
@@ -373,7 +373,7 @@ class _CellGrid:
         )
 
     def lines(self, cells: int) -> int:
-        """Lines that so many cells take."""
+        """Lines that this many cells take."""
         return -(-cells // self.across)
 
     def draw(self, canvas: Canvas, cell: Cell, *, x: int, y: int) -> Iterator[Box]:
@@ -407,7 +407,7 @@ def _width(sections: Sequence[Section], grid: _CellGrid, title: str, captions: S
 
 
 def _wrap(text: str, width: int, size: int = TEXT_SIZE) -> Iterator[str]:
-    """The lines of a text, each of so many pixels at most, unless a single word is wider."""
+    """The lines of a text, each at most this many pixels wide, unless a single word is wider."""
     line = ""
     for word in text.split():
         longer = f"{line} {word}".strip()

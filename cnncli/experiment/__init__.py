@@ -1,1 +1,1 @@
-"""A config carried out: data, network and training put together, and what a run writes while it trains."""
+"""An experiment from its config: data, network, training, and what a run writes while it trains."""

@@ -127,7 +127,7 @@ class Snapshots:
             }
         except (OSError, KeyError, safetensors.SafetensorError) as error:
             raise RunError(
-                f"{path}: cannot be read: {error}", remedy="delete it; the animations then lack its step"
+                f"{path}: cannot be read: {error}", remedy="delete it; the animations will then lack this step"
             ) from error
 
 
@@ -163,7 +163,7 @@ class StepPictures:
 
 
 class PicturePlan:
-    """Draws the pictures that the `log` section of a config asks for.
+    """Draws the pictures that the `log` section of a config requests.
 
     Args:
         experiment: whose network, probes and settings these are.

@@ -67,7 +67,7 @@ def resume(experiment: Experiment, run: RunDirectory) -> None:
     stopping = experiment.config.train.early_stopping
     if run.status().state == "complete" and stopping and training.epochs_without_improvement >= stopping.patience:
         raise UsageError(
-            f"{run.path} was ended by early stopping after {training.epochs_done} epochs",
+            f"{run.path} was stopped early after {training.epochs_done} epochs",
             remedy="extend it with --set train.early_stopping=null, or with a larger patience",
         )
     run.cut_metrics(training.epochs_done)

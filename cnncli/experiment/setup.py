@@ -175,7 +175,7 @@ def _to_device(images: ImageSet, device: torch.device) -> ImageSet:
     if moved is images and room is not None and images.images.device.type != device.type:
         size = images.images.nbytes
         _log.info(
-            f"{device.type} has room for {room / 1e9:.2f} GB of images: "
+            f"{device.type} can hold {room / 1e9:.2f} GB of images: "
             f"{len(images):,} images of {size / 1e9:.2f} GB are copied to it batch by batch"
         )
     return moved

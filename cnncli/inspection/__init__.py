@@ -1,1 +1,1 @@
-"""What a network costs and what each of its layers can see, worked out without running it."""
+"""The costs of a network and the receptive fields of its layers, computed without running it."""

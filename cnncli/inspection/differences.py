@@ -34,7 +34,7 @@ class Change:
 def compare(before: LayerTable, after: LayerTable) -> list[Change]:
     """The layers that differ, in the order of computation.
 
-    Layers are matched by name as far as the order of names allows it, and between those by type.
+    Layers are matched by name where the order of names allows it, and between those by type.
     """
     changes = []
     for old, new in _matched(before.rows, after.rows):

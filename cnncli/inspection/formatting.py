@@ -7,12 +7,12 @@ import html
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from cnncli.inspection.columns import columns, size_in_bytes
+from cnncli.inspection.columns import columns, counted, size_in_bytes
 from cnncli.inspection.hints import HINTS, Hint
 from cnncli.inspection.table import LayerTable
 from cnncli.layers import format_size
 
-INCOMPLETE = "totals leave out layers whose cost is unknown"
+INCOMPLETE = "totals exclude layers whose cost is unknown"
 _LEGEND = (
     "k/s/p/d: kernel, stride, padding, dilation; RF: receptive field in input pixels; all (n): the whole input, n "
     "without layers that read every position; jump: input pixels from one unit to the next; %: share of the input "
@@ -207,9 +207,8 @@ def notes(table: LayerTable) -> list[str]:
 
 def _memory_lines(table: LayerTable) -> Iterator[str]:
     memory = table.memory
-    images = "1 image" if memory.batch == 1 else f"{memory.batch} images"
     yield (
-        f"memory: weights {size_in_bytes(memory.weights)}; activations for {images}: "
+        f"memory: weights {size_in_bytes(memory.weights)}; activations for {counted(memory.batch, 'image')}: "
         f"{size_in_bytes(memory.training)} in training, {size_in_bytes(memory.inference)} at the peak of inference"
     )
     if not table.complete:
@@ -230,7 +229,7 @@ def _unknown_lines(table: LayerTable) -> Iterator[str]:
 def as_tree(names: Sequence[str]) -> list[tuple[list[str], str]]:
     """Dotted names as a tree: for each name the scopes that start with it, and its own line, both indented.
 
-    A scope that holds a single name gets no line of its own: `layer1`, ` .0`, `  .conv1`, `  .downsample.0`.
+    A scope that contains a single name has no separate line: `layer1`, ` .0`, `  .conv1`, `  .downsample.0`.
     """
     paths = [tuple(name.split(".")) for name in names]
     result: list[tuple[list[str], str]] = []

@@ -18,8 +18,8 @@ class GraphNode:
         inputs: names of the nodes it reads; `input` is the network's input.
         shape: of its output, without batch axis; None where unknown.
         reads: which positions of its inputs a unit reads. Inputs of one position are read by every unit.
-        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends, besides on
-            what it reads, on everything that any unit reads.
+        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends not only
+            on what it reads, but on everything that any unit reads.
         params: parameters, trainable or not; None where unknown.
         macs: multiply-accumulates for one image; None where unknown.
         trainable: those of the parameters that training changes; None: all of them.
@@ -27,7 +27,7 @@ class GraphNode:
         item_bytes: of one number of its output.
         weight_bytes: of its parameters; None: four for each.
         groups: of a convolution.
-        parts: the operations it is made of, in order: `conv`, `batch_norm`, `relu`.
+        parts: the operations it consists of, in order: `conv`, `batch_norm`, `relu`.
         view: whether its output in inference shares the memory of its input.
         units: positions along each axis of the input, where the shape does not say them (tokens, channels last).
         notes: what a reader should know.

@@ -76,7 +76,7 @@ def whole_input(subject: Subject) -> Iterator[Hint]:
     some = next((node.name for node, fields in layers if _spans_input(subject, fields, any)), None)
     every = next((node.name for node, fields in layers if _spans_input(subject, fields, all)), None)
     known = len(subject.summaries) == len(subject.graph.nodes)
-    limit = "" if known else "as far as receptive fields are known, "
+    limit = "" if known else "where receptive fields are known, "
     if every is not None:
         says = f"from {every} on, every unit spans the whole input"
         says += f"; some units do from {some} on" if some != every else ""
@@ -172,7 +172,7 @@ def critical(subject: Subject) -> Iterator[Hint]:
                 layer=node.name,
                 says=f"predicted to add little: even along the smallest path its receptive field of {size} exceeds "
                 f"the input of {_per_axis(subject.input_size)}",
-                consider=f"an input larger than {size}, or one stride or pool fewer before it",
+                consider=f"an input larger than {size}, or one fewer stride or pool before it",
             )
 
 
@@ -203,23 +203,23 @@ def _convolutions(subject: Subject) -> Iterator[GraphNode]:
 
 def _exceeds(subject: Subject, name: str) -> bool:
     """Whether a receptive field is larger than the input on every axis, even along the smallest path."""
-    field = subject.summaries.get(name)
-    if field is None or field.smallest_path is None:
+    receptive_field = subject.summaries.get(name)
+    if receptive_field is None or receptive_field.smallest_path is None:
         return False
-    return all(size > whole for size, whole in zip(field.smallest_path, subject.input_size, strict=True))
+    return all(size > whole for size, whole in zip(receptive_field.smallest_path, subject.input_size, strict=True))
 
 
 def holes(subject: Subject) -> Iterator[Hint]:
     """Layers whose units read a smaller share of what they span than before: dilation, or a stride above the kernel."""
     for node, _ in subject.with_positions():
-        field = subject.summaries[node.name]
+        receptive_field = subject.summaries[node.name]
         share = _share(subject, node.name)
         if share is None or share == 1 or not node.inputs:
             continue
         if share >= min(_share(subject, name) or Fraction(1) for name in node.inputs):
             continue
-        assert field.used is not None
-        counts = [f"{used} of {size}" for used, size in zip(field.used, field.size, strict=True)]
+        assert receptive_field.used is not None
+        counts = [f"{used} of {size}" for used, size in zip(receptive_field.used, receptive_field.size, strict=True)]
         yield Hint(
             name="holes",
             layer=node.name,
@@ -230,10 +230,10 @@ def holes(subject: Subject) -> Iterator[Hint]:
 
 def _share(subject: Subject, name: str) -> Fraction | None:
     """Share of the spanned area that a unit reads."""
-    field = subject.summaries.get(name)
-    if field is None or field.used is None:
+    receptive_field = subject.summaries.get(name)
+    if receptive_field is None or receptive_field.used is None:
         return Fraction(1) if name == "input" else None
-    return Fraction(prod(field.used), prod(max(1, size) for size in field.size))
+    return Fraction(prod(receptive_field.used), prod(max(1, size) for size in receptive_field.size))
 
 
 def dropped(subject: Subject) -> Iterator[Hint]:
@@ -278,9 +278,9 @@ def _unread_positions(subject: Subject) -> Iterator[tuple[GraphNode, str, Slidin
         if isinstance(fields, Unknown):
             continue
         names = AXES.get(len(node.reads), ())
-        for axis, (name, window, field) in enumerate(zip(names, node.reads, fields.axes, strict=True)):
+        for axis, (name, window, receptive_field) in enumerate(zip(names, node.reads, fields.axes, strict=True)):
             if isinstance(window, Sliding) and window.stride > 1:
-                size = len(field.masks)
+                size = len(receptive_field.masks)
                 read = 0
                 for reader in readers[node.inputs[0]]:
                     read |= _read(reader.reads[axis], size) if isinstance(reader.reads, tuple) else (1 << size) - 1
@@ -300,7 +300,7 @@ def _trailing(positions: list[int]) -> int:
 
 
 def even_kernel(subject: Subject) -> Iterator[Hint]:
-    """Even kernels with unequal padding: each unit lies beside the center of what it reads."""
+    """Even kernels with unequal padding: no unit is at the center of what it reads."""
     for node, fields in subject.with_positions():
         if not isinstance(node.reads, tuple):
             continue

@@ -18,7 +18,7 @@ class Memory:
     """Bytes; None where a shape or a number of parameters is unknown.
 
     Attributes:
-        batch: images at once.
+        batch: the number of images.
         weights: parameters and buffers.
         training: what autograd saves for the backward pass of a batch: the input, outputs of layers, indices of pools.
             None also where it is unknown what the gradient of an operation needs.
@@ -33,7 +33,7 @@ class Memory:
 
 
 def memory_of(graph: Graph, batch: int) -> Memory:
-    """The memory a graph needs for `batch` images at once."""
+    """The memory a graph needs for `batch` images."""
     weights = None
     if all(node.params is not None for node in graph.nodes):
         weights = sum(_weight_bytes(node) + node.buffer_bytes for node in graph.nodes)

@@ -1,4 +1,4 @@
-"""The layer types, one class each: what a config may write, and everything that depends on the type."""
+"""The layer types, one class each: config fields, and everything else that depends on the type."""
 
 from cnncli.layers import activation, convolution, dropout, linear, norm, pooling, resizing
 from cnncli.layers.activation import Activation

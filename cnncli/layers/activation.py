@@ -1,4 +1,4 @@
-"""Activations: one number in, one number out, at every position."""
+"""Activation functions, applied to each value separately."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Activation(Layer):
-    """A function of one number."""
+    """A function of one value."""
 
     is_activation = True
     keeps_channels = True
@@ -26,7 +26,6 @@ class Activation(Layer):
 
     @property
     def can_die(self) -> bool:
-        """See `Layer.can_die`."""
         return self.zero_on_half_line
 
     def value(self, x: float) -> float:
@@ -41,7 +40,6 @@ class Activation(Layer):
         return Trace((), (Term(unit, before, 1.0),), (self.stage(before, inputs[0], weights, unit),))
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Activated:
-        """See `Layer.stage`."""
         return Activated(self.type, before, self.value(before))
 
 
@@ -59,7 +57,6 @@ class Relu(Activation):
     zero_on_half_line = True
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return max(0.0, x)
 
 
@@ -71,7 +68,6 @@ class Relu6(Activation):
     zero_on_half_line = True
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return min(max(0.0, x), 6.0)
 
 
@@ -86,11 +82,9 @@ class LeakyRelu(Activation):
 
     @property
     def can_die(self) -> bool:
-        """See `Layer.can_die`."""
         return self.negative_slope == 0
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return x if x > 0 else self.negative_slope * x
 
 
@@ -118,13 +112,11 @@ class Prelu(Activation):
         return Description(shape=shape, params=self._slopes(shape[0]))
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.PReLU(self._slopes(shape[0]), self.init)
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Activated:
-        """See `Layer.stage`."""
         slopes = weights["weight"]
         slope = slopes[unit.channel if len(slopes) > 1 else 0].item()
         return Activated(self.type, before, before if before > 0 else slope * before)
@@ -140,7 +132,6 @@ class Elu(Activation):
     alpha: Annotated[float, Field(gt=0)] = 1.0
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return x if x > 0 else self.alpha * math.expm1(x)
 
 
@@ -151,7 +142,6 @@ class Gelu(Activation):
     torch_class = "GELU"
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return x * (1 + math.erf(x / math.sqrt(2))) / 2
 
 
@@ -162,7 +152,6 @@ class Silu(Activation):
     torch_class = "SiLU"
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return x * _sigmoid(x)
 
 
@@ -173,7 +162,6 @@ class Mish(Activation):
     torch_class = "Mish"
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return x * math.tanh(x if x > 30 else math.log1p(math.exp(x)))
 
 
@@ -189,7 +177,6 @@ class Softplus(Activation):
     threshold: float = 20.0
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return x if x * self.beta > self.threshold else math.log1p(math.exp(x * self.beta)) / self.beta
 
 
@@ -201,7 +188,6 @@ class Tanh(Activation):
     saved = Saved.OUTPUT
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return math.tanh(x)
 
 
@@ -217,7 +203,6 @@ class Hardtanh(Activation):
 
     @property
     def can_die(self) -> bool:
-        """See `Layer.can_die`."""
         return 0 in (self.min_val, self.max_val)
 
     def _describe(self, shape: Shape) -> Description:
@@ -226,7 +211,6 @@ class Hardtanh(Activation):
         return Description(shape=shape)
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return min(max(x, self.min_val), self.max_val)
 
 
@@ -239,7 +223,6 @@ class Sigmoid(Activation):
     saved = Saved.OUTPUT
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return _sigmoid(x)
 
 
@@ -252,7 +235,6 @@ class Hardsigmoid(Activation):
     zero_on_half_line = True
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return min(max(x + 3, 0.0), 6.0) / 6
 
 
@@ -264,7 +246,6 @@ class Hardswish(Activation):
     zero_on_half_line = True
 
     def value(self, x: float) -> float:
-        """See `Activation.value`."""
         return x * min(max(x + 3, 0.0), 6.0) / 6
 
 

@@ -20,7 +20,7 @@ Shape = tuple[int, ...]
 
 
 class Reach(Enum):
-    """What a unit reads, where it is not a window per axis."""
+    """What a unit reads, if it is not a window per axis."""
 
     SAME = "the same position"
     ALL = "every position"
@@ -37,7 +37,7 @@ Reads = Reach | Unknown | tuple[Window, ...]
 
 
 class Saved(Flag):
-    """What autograd saves of an operation for its gradient, weights apart."""
+    """What autograd saves for the gradient of an operation, except weights."""
 
     NOTHING = 0
     INPUT = 1
@@ -46,14 +46,14 @@ class Saved(Flag):
 
 @dataclass(frozen=True)
 class Part:
-    """One of the operations that a layer is made of.
+    """One of the operations that a layer consists of.
 
     Attributes:
         type: as in configs; as in ATen where configs have no name for it.
         numbers: in its output for one image; None where unknown.
         saved: for its gradient; None where unknown.
         item_bytes: of one number of its output.
-        saved_bytes: what is saved besides its input and its output, for one image: masks, intermediate results.
+        saved_bytes: what is saved in addition to its input and its output, for one image: masks, intermediate results.
         index_bytes: of the positions of maxima, which are made in inference too, for one image.
         alias: whether its output shares the memory of its input in training.
         inplace: whether it writes over its input, or is a view of it.
@@ -94,8 +94,8 @@ class Description:
     Attributes:
         shape: of its output.
         reads: one window per spatial axis, or `Reach`.
-        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends, besides on
-            what it reads, on everything that any unit reads.
+        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends not only
+            on what it reads, but on everything that any unit reads.
         params: trainable parameters.
         macs: multiply-accumulates of convolution and linear layers for one image, bias not counted.
         buffer_bytes: what is saved with the weights but not learned (running means and variances).
@@ -133,7 +133,7 @@ class Description:
 
 
 class ShapeError(Exception):
-    """A layer cannot take a shape. The caller, who knows where the layer stands, adds its name and place.
+    """A layer cannot take a shape. The caller knows the position of the layer and adds its name and position.
 
     Attributes:
         about_channels: whether the number of channels is what does not fit, rather than height and width.
@@ -170,7 +170,7 @@ class Layer(Choice):
     keeps_channels: ClassVar[bool] = False
     """Whether each output channel is made from the input channel of the same number."""
     keeps_zero: ClassVar[bool] = False
-    """Whether, besides, a channel that is 0 everywhere stays 0, whatever the fields are."""
+    """Whether, in addition, a channel that is 0 everywhere stays 0 for any values of the fields."""
     saved: ClassVar[Saved | None] = None
     """What autograd saves for its gradient; None: unknown, and with it the memory that training needs."""
 
@@ -272,7 +272,7 @@ class Layer(Choice):
         raise NotImplementedError(self.type)
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Stage:
-        """What a norm or an activation makes of one number.
+        """The effect of a norm or an activation on one value.
 
         Args:
             before: the number.

@@ -1,6 +1,7 @@
 """Convolutions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -31,7 +32,7 @@ Padding = Literal["same", "valid"] | PairFromZero
 
 
 class _Convolution(Layer):
-    """Fields that both convolutions have; names and meanings as in `torch.nn.Conv2d`."""
+    """Fields of both convolutions; names and meanings as in `torch.nn.Conv2d`."""
 
     principal = "out_channels"
     has_kernels = True
@@ -52,15 +53,14 @@ class _Convolution(Layer):
         return self.norm is None if self.bias is None else self.bias
 
     def before_norm(self) -> Self:
-        """See `Layer.before_norm`."""
         return self.model_copy(update={"bias": False}) if self.bias is None and self.activation is None else self
 
     def windows(self) -> tuple[Window, Window]:
         """The windows over height and width."""
         raise NotImplementedError(self.type)
 
-    def _slide(self, shape: Shape) -> tuple[Kernels, Shape, tuple[Window, Window]]:
-        """The kernels, the output shape and the windows for an input (C, H, W)."""
+    def _slide(self, shape: Shape, *, transposed: bool = False) -> Description:
+        """The description for an input (C, H, W)."""
         in_channels, *size = image(shape, self)
         for channels, name in ((in_channels, "input channels"), (self.out_channels, "out_channels")):
             if channels % self.groups:
@@ -73,7 +73,15 @@ class _Convolution(Layer):
         what = f"a kernel of {format_shape(self.kernel_size)}"
         out = (self.out_channels, *output_size(windows, (size[0], size[1]), what))
         biases = self.out_channels if self.has_bias else 0
-        return Kernels(self.out_channels, in_channels // self.groups, *self.kernel_size, biases), out, windows
+        kernels = Kernels(self.out_channels, in_channels // self.groups, *self.kernel_size, biases)
+        return Description(
+            shape=out,
+            reads=windows,
+            params=kernels.weights + kernels.biases,
+            macs=kernels.weights * prod(size if transposed else out[1:]),
+            kernels=kernels,
+            groups=self.groups,
+        )
 
     def _trace_patches(self, patches: tuple[Patch, ...], weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         """Each channel's sum of products, their sum, the bias."""
@@ -114,7 +122,6 @@ class Conv(_Convolution):
         return (pads[0], pads[1])
 
     def windows(self) -> tuple[Window, Window]:
-        """See `_Convolution.windows`."""
         over_height, over_width = (
             Sliding(kernel=k, stride=s, dilation=d, before=before, after=after)
             for k, s, d, (before, after) in zip(self.kernel_size, self.stride, self.dilation, self.pads(), strict=True)
@@ -127,23 +134,14 @@ class Conv(_Convolution):
         return any(before != after for before, after in self.pads())
 
     def _describe(self, shape: Shape) -> Description:
-        kernels, out, windows = self._slide(shape)
-        parts = [self._part(out)]
+        description = self._slide(shape)
+        parts = [self._part(description.shape)]
         if self._pads_apart:
             padded = (size + sum(pads) for size, pads in zip(shape[1:], self.pads(), strict=True))
             parts.insert(0, Part("pad", shape[0] * prod(padded), Saved.NOTHING))
-        return Description(
-            shape=out,
-            reads=windows,
-            params=kernels.weights + kernels.biases,
-            macs=kernels.weights * out[1] * out[2],
-            kernels=kernels,
-            groups=self.groups,
-            parts=tuple(parts),
-        )
+        return replace(description, parts=tuple(parts))
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         from cnncli.layers.modules import chain
@@ -164,7 +162,6 @@ class Conv(_Convolution):
         return chain({**pad, "conv": conv, **self.build_followers((self.out_channels, *shape[1:]))})
 
     def kernels_of(self, module: "nn.Module") -> "Tensor":
-        """See `Layer.kernels_of`."""
         return module.get_parameter("conv.weight")
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
@@ -184,7 +181,6 @@ class ConvTranspose(_Convolution):
     output_padding: PairFromZero = (0, 0)
 
     def windows(self) -> tuple[Window, Window]:
-        """See `_Convolution.windows`."""
         over_height, over_width = (
             Transposed(kernel=k, stride=s, dilation=d, padding=p, output_padding=extra)
             for k, s, d, p, extra in zip(
@@ -197,18 +193,9 @@ class ConvTranspose(_Convolution):
         for extra, stride, dilation in zip(self.output_padding, self.stride, self.dilation, strict=True):
             if extra >= max(stride, dilation):
                 raise ShapeError(f"output_padding: {extra} must be smaller than stride or dilation; lower it")
-        kernels, out, windows = self._slide(shape)
-        return Description(
-            shape=out,
-            reads=windows,
-            params=kernels.weights + kernels.biases,
-            macs=kernels.weights * shape[1] * shape[2],
-            kernels=kernels,
-            groups=self.groups,
-        )
+        return self._slide(shape, transposed=True)
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         from cnncli.layers.modules import chain

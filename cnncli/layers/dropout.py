@@ -1,4 +1,4 @@
-"""Layers that pass on what they get, at least in inference."""
+"""Layers that return their input unchanged, at least in inference."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -21,41 +21,46 @@ class _Passing(Layer):
         return passed_on(inputs[0], unit)
 
 
-class Dropout(_Passing):
-    """`torch.nn.Dropout`: in training, each number is dropped with probability `p`."""
+class _Dropping(_Passing):
+    principal = "p"
+
+    p: Fraction01 = 0.5
+
+    def _describe(self, shape: Shape) -> Description:
+        part = self._part(shape, saved_bytes=self._mask_bytes(shape)) if self.p else self._part(shape, alias=True)
+        return Description(shape=shape, view=True, parts=(part,))
+
+    def _mask_bytes(self, shape: Shape) -> int:
+        """Of what is kept for the gradient."""
+        raise NotImplementedError(self.type)
+
+
+class Dropout(_Dropping):
+    """`torch.nn.Dropout`: in training, each value is set to 0 with probability `p`."""
 
     type: Literal["dropout"] = "dropout"
     torch_class = "Dropout"
-    principal = "p"
 
-    p: Fraction01 = 0.5
-
-    def _describe(self, shape: Shape) -> Description:
-        if self.p == 0:
-            return Description(shape=shape, view=True, parts=(self._part(shape, alias=True),))
-        mask = prod(shape)  # a byte each, as on CUDA
-        return Description(shape=shape, view=True, parts=(self._part(shape, saved_bytes=mask),))
+    def _mask_bytes(self, shape: Shape) -> int:
+        return prod(shape)  # a byte each, as on CUDA
 
 
-class Dropout2d(_Passing):
-    """`torch.nn.Dropout2d`: in training, each whole channel is dropped with probability `p`."""
+class Dropout2d(_Dropping):
+    """`torch.nn.Dropout2d`: in training, each whole channel is set to 0 with probability `p`."""
 
     type: Literal["dropout2d"] = "dropout2d"
     torch_class = "Dropout2d"
-    principal = "p"
-
-    p: Fraction01 = 0.5
 
     def _describe(self, shape: Shape) -> Description:
         image(shape, self)
-        if self.p == 0:
-            return Description(shape=shape, view=True, parts=(self._part(shape, alias=True),))
-        factors = 4 * shape[0]  # one per channel, as float32
-        return Description(shape=shape, view=True, parts=(self._part(shape, saved_bytes=factors),))
+        return super()._describe(shape)
+
+    def _mask_bytes(self, shape: Shape) -> int:
+        return 4 * shape[0]  # a factor for each channel, as float32
 
 
 class Identity(_Passing):
-    """`torch.nn.Identity`: its output is its input."""
+    """`torch.nn.Identity`: its output equals its input."""
 
     type: Literal["identity"] = "identity"
     torch_class = "Identity"

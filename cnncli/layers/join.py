@@ -1,4 +1,4 @@
-"""Layers with several inputs: the ends of `residual` and `branch`. A config has those two, never these."""
+"""Layers with several inputs, which join the paths of `residual` and `branch`. A config names only those two."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -41,7 +41,6 @@ class Add(Join):
         return Description(shape=shapes[0])
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from cnncli.layers.modules import AddPaths
 
         return AddPaths(self.build_followers(shape).get("activation"))
@@ -62,7 +61,6 @@ class Concat(Join):
         return Description(shape=(sum(shape[0] for shape in shapes), *shapes[0][1:]))
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from cnncli.layers.modules import ConcatPaths
 
         return ConcatPaths()

@@ -1,4 +1,4 @@
-"""Fully connected layers, and the step to them from maps."""
+"""Fully connected layers, and `flatten`, which turns feature maps into their input."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Self
@@ -49,7 +49,6 @@ class Linear(Layer):
         return _fully_connected(vector(shape, self), self.out_features, bias=self.bias)
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         from cnncli.layers.modules import chain
@@ -62,7 +61,7 @@ class Linear(Layer):
 
 
 class Logits(Layer):
-    """The linear layer to one number per class: (F,) to (classes,). The data set gives the number of classes."""
+    """The linear layer with one output per class: (F,) to (classes,). The data set gives the number of classes."""
 
     type: Literal["logits"] = "logits"
     gives_logits = True
@@ -73,7 +72,6 @@ class Logits(Layer):
     _classes: int = PrivateAttr(default=0)
 
     def for_classes(self, classes: int) -> Self:
-        """See `Layer.for_classes`."""
         layer = self.model_copy()
         layer._classes = classes
         return layer
@@ -83,7 +81,6 @@ class Logits(Layer):
         return _fully_connected(vector(shape, self), self._classes, bias=self.bias)
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.Linear(shape[0], self._classes, self.bias)

@@ -34,7 +34,6 @@ class Norm(Layer):
         raise NotImplementedError(self.type)
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Normalized:
-        """See `Layer.stage`."""
         assert maps is not None, "a norm needs what it normalizes"
         mean, variance = self._statistics(maps, weights, unit)
         weight, bias = (weights[name][unit.channel].item() for name in ("weight", "bias"))
@@ -54,7 +53,6 @@ class BatchNorm(Norm):
 
     @property
     def takes_batch_statistics(self) -> bool:
-        """See `Layer.takes_batch_statistics`."""
         return True
 
     def _describe(self, shape: Shape) -> Description:
@@ -62,7 +60,6 @@ class BatchNorm(Norm):
         return Description(shape=shape, params=2 * shape[0], buffer_bytes=2 * 4 * shape[0] + 8)
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
@@ -94,7 +91,6 @@ class GroupNorm(Norm):
         return Description(shape=shape, statistics=True, params=2 * shape[0])
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.GroupNorm(self.num_groups, shape[0])
@@ -111,7 +107,6 @@ class LayerNorm(Norm):
     type: Literal["layer_norm"] = "layer_norm"
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         from cnncli.layers.modules import ChannelNorm
@@ -157,7 +152,7 @@ class LocalResponseNorm(Layer):
 
 
 class Scale(Layer):
-    """Each channel times a learned factor, as the layer scale of CaiT (Touvron et al., 2021) and ConvNeXt."""
+    """Multiplies each channel by a learned factor, like the layer scale of CaiT (Touvron et al., 2021) and ConvNeXt."""
 
     type: Literal["scale"] = "scale"
     principal = "init"
@@ -171,7 +166,6 @@ class Scale(Layer):
         return Description(shape=shape, params=shape[0])
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from cnncli.layers.modules import ChannelScale
 
         return ChannelScale(shape[0], self.init)

@@ -1,4 +1,4 @@
-"""Pools: each channel on its own, so the number of channels stays."""
+"""Pooling layers: each channel is pooled separately, so the number of channels does not change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ class _Pool(Layer):
 
 
 class _LargestPool(_Pool):
-    """The largest number of each window; padding never wins, and of equal numbers the first does, as in torch."""
+    """The maximum of each window; padding is never the maximum; of equal values the first one counts, as in torch."""
 
     saved = Saved.INPUT
 
@@ -80,7 +80,7 @@ class _MeanPool(_Pool):
 
 
 class _SlidingPool(_Pool):
-    """Fields that both pools with a kernel have; names and meanings as in `torch.nn.MaxPool2d`."""
+    """Fields of both pools with a kernel; names and meanings as in `torch.nn.MaxPool2d`."""
 
     principal = "kernel_size"
 
@@ -127,7 +127,7 @@ class _SlidingPool(_Pool):
 
 
 class MaxPool(_SlidingPool, _LargestPool):
-    """`torch.nn.MaxPool2d`: the largest number in each window."""
+    """`torch.nn.MaxPool2d`: the maximum of each window."""
 
     type: Literal["max_pool"] = "max_pool"
     dilation: Pair = (1, 1)
@@ -136,18 +136,16 @@ class MaxPool(_SlidingPool, _LargestPool):
         return self.dilation
 
     def pads(self) -> tuple[int, int]:
-        """See `_SlidingPool.pads`."""
         height, width = super().pads()
         for kernel, pad in zip(self.kernel_size, (height, width), strict=True):
             if pad > kernel // 2:
                 raise ShapeError(
-                    f"padding: same would need {pad}, more than half of kernel_size {kernel}, which torch refuses; "
+                    f"padding: same would need {pad}, more than half of kernel_size {kernel}, which torch rejects; "
                     "use dilation: 1"
                 )
         return (height, width)
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.MaxPool2d(self.kernel_size, self.strides(), self.pads(), self.dilation, ceil_mode=self.ceil_mode)
@@ -160,7 +158,6 @@ class AvgPool(_SlidingPool, _MeanPool):
     count_include_pad: bool = True
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.AvgPool2d(self.kernel_size, self.strides(), self.pads(), self.ceil_mode, self.count_include_pad)
@@ -201,7 +198,7 @@ class AdaptiveAvgPool(_AdaptivePool, _MeanPool):
 
 
 class AdaptiveMaxPool(_AdaptivePool, _LargestPool):
-    """`torch.nn.AdaptiveMaxPool2d`: the largest number of each of `output_size` bins."""
+    """`torch.nn.AdaptiveMaxPool2d`: the maximum of each of `output_size` bins."""
 
     type: Literal["adaptive_max_pool"] = "adaptive_max_pool"
     torch_class = "AdaptiveMaxPool2d"
@@ -220,19 +217,17 @@ class GlobalAvgPool(_GlobalPool, _MeanPool):
     saved = Saved.NOTHING
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 class GlobalMaxPool(_GlobalPool, _LargestPool):
-    """The largest number of each channel: (C, H, W) to (C,)."""
+    """The maximum of each channel: (C, H, W) to (C,)."""
 
     type: Literal["global_max_pool"] = "global_max_pool"
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())

@@ -1,4 +1,4 @@
-"""Layers that rearrange numbers, or change how many positions there are, without pooling or weights."""
+"""Layers that rearrange values, or change the number of positions, without pooling or weights."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -48,7 +48,6 @@ class Upsample(Layer):
         return Description(shape=(channels, *size), reads=(over_height, over_width))
 
     def build(self, shape: Shape) -> "nn.Module":
-        """See `Layer.build`."""
         from torch import nn
 
         return nn.Upsample(size=self.output_size(shape[1], shape[2]), mode=self.mode)

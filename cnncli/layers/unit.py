@@ -1,4 +1,4 @@
-"""How one unit of a layer comes to its number: what it reads, and the stages of its arithmetic.
+"""How one unit of a layer computes its value: what it reads, and the steps of its arithmetic.
 
 Letters: C channels, (H, W) input, (kh, kw) kernel.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EPSILON = 1e-5
-"""What torch adds to a variance, so that nothing is divided by zero."""
+"""Added to a variance by torch, to avoid division by zero."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Combined:
-    """The first stage of most units: its terms added up, or the largest of them."""
+    """The first stage of most units: the sum of its terms, or the largest of them."""
 
     how: str
     value: float
@@ -143,7 +143,7 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Normalized:
-    """The number before, scaled by a norm."""
+    """The previous value, scaled by a norm."""
 
     before: float
     scaling: Scaling
@@ -152,7 +152,7 @@ class Normalized:
 
 @dataclass(frozen=True)
 class Activated:
-    """The number before, through an activation."""
+    """The previous value after an activation."""
 
     type: str
     before: float
@@ -164,7 +164,7 @@ Stage = Combined | Biased | Normalized | Activated
 
 @dataclass(frozen=True)
 class Trace:
-    """How a unit comes to its number.
+    """How a unit computes its value.
 
     Attributes:
         patches: what it reads, channel by channel, where it reads a window.

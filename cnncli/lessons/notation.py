@@ -1,4 +1,4 @@
-"""Numbers, products and sums as a page shows them: plain ASCII, which every terminal can print."""
+"""The format of numbers, products and sums on a page: plain ASCII, which every terminal can print."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence

@@ -222,7 +222,7 @@ def _check_count(count: int, option: str, what: str) -> None:
 def _too_many(option: str, what: str) -> UsageError:
     return _unusable(
         option,
-        f"{what}: more than can be followed by hand",
+        f"{what}: too large to follow by hand",
         remedy=f"give at most {MAX_NUMBERS:,} numbers, such as an image of 256 x 256 pixels",
     )
 

@@ -1,4 +1,4 @@
-"""What a page of the lecture is made of: plain data, drawn by `cnncli.cli.render.lesson`."""
+"""The parts of a page of the lecture, as plain data; `cnncli.cli.render.lesson` prints them."""
 
 from dataclasses import dataclass
 from typing import TypeAlias

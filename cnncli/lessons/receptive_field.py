@@ -15,7 +15,6 @@ from cnncli.windows import AxisReceptiveField, Sliding
 
 if TYPE_CHECKING:
     from cnncli.config.network import Network
-    from cnncli.inspection.receptive_field import ReceptiveField
     from cnncli.inspection.table import LayerTable, Row
     from cnncli.layers import Shape
 
@@ -103,10 +102,6 @@ def shape_of(row: Row) -> Shape:
     return row.output_shape
 
 
-def _receptive_field_of(row: Row) -> ReceptiveField:
-    return row.receptive_field
-
-
 def _units_on_the_way(network: Network, table: LayerTable, layer: str | None, at: str | None) -> list[_Unit]:
     """One unit for each layer that leads to the chosen one, which is the last.
 
@@ -145,7 +140,7 @@ def _choose_layer(rows: dict[str, Row], layer: str | None) -> str:
         if layer not in rows:
             raise UsageError(f"--layer: there is no layer {layer}{did_you_mean(layer, rows)}")
         return layer
-    local = [row.name for row in rows.values() if len(shape_of(row)) == 3 and not _receptive_field_of(row).is_global]
+    local = [row.name for row in rows.values() if len(shape_of(row)) == 3 and not row.receptive_field.is_global]
     return local[-1] if local else next(iter(rows))
 
 
@@ -188,7 +183,7 @@ def _table(units: Sequence[_Unit]) -> Table:
     letters = {unit.row.name: letter for letter, unit in _lettered(units)}
     rows = []
     for unit in units:
-        row, receptive_field = unit.row, _receptive_field_of(unit.row)
+        row, receptive_field = unit.row, unit.row.receptive_field
         sliding = [window for window in row.windows if isinstance(window, Sliding)]
         rows.append(
             (
@@ -238,7 +233,7 @@ def _drawing(units: Sequence[_Unit], size: Pair) -> list[Block]:
 
 def _outside_the_image(unit: _Unit) -> list[Block]:
     """Says how much of the receptive field is padding."""
-    receptive_field = _receptive_field_of(unit.row)
+    receptive_field = unit.row.receptive_field
     if receptive_field.is_global:
         return [Paragraph("Every unit of this layer sees the whole input.")]
     if unit.extent == tuple(receptive_field.size):

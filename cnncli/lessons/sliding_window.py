@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from cnncli.lessons.reference import WindowPosition
 
 _MAX_STEPS = 6
-"""Positions shown one by one; the others are only counted."""
+"""Number of positions shown one by one; the others are only counted."""
 _MAX_SIDE = 12
 """Rows or columns up to which a matrix is shown as numbers."""
 _MAX_WIDTH = 40
-"""Characters up to which a matrix is shown as numbers: half a line."""
+"""Maximum width, in characters, of a matrix shown as numbers: half a line."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class SlidingWindow:
         """Raise UsageError if the window does not fit into the padded input, or that is too large to follow."""
         padded, spans = self.padded_size(size), tuple(axis.span for axis in self.axes)
         if padded[0] * padded[1] > MAX_NUMBERS:
-            raise UsageError(f"--padding: an input of {format_size(padded)} is more than can be followed by hand")
+            raise UsageError(f"--padding: an input of {format_size(padded)} is too large to follow by hand")
         if spans[0] > padded[0] or spans[1] > padded[1]:
             dilated = f" ({format_size(spans)} with its dilation)" if max(self.dilation) > 1 else ""
             around = f" ({format_size(padded)} with its padding)" if any(self.padding) else ""

@@ -1,4 +1,4 @@
-"""What a topic of the lecture is, and the options that topics share.
+"""The base classes of topics of the lecture, and the options that topics share.
 
 A topic is a dataclass: its fields are the options of its command, and its docstring is the help of that command. Topics
 are listed in `cnncli.lessons`. Their modules import torch where they compute, so that `--help` does not wait for it.
@@ -54,7 +54,7 @@ AtOption = Annotated[
     str | None, typer.Option("--at", metavar="ROW,COLUMN", help="Position of the unit in its layer, from 0,0.")
 ]
 ImageOption = Annotated[
-    str, typer.Option("--image", metavar="N or FILE", help="Number of a test image, or an image file of your own.")
+    str, typer.Option("--image", metavar="N or FILE", help="Number of a test image, or an image file.")
 ]
 
 

@@ -35,8 +35,6 @@ from cnncli.lessons.topic import NETWORKS, AtOption, ImageOption, Topic
 from cnncli.options import DATA_DIR, DataDirOption, InvertOption, RunArgument
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from cnncli.config.network import Node
     from cnncli.run import InputImage, Run
 
@@ -90,7 +88,7 @@ def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> tuple[R
     from cnncli.run import load_run
 
     if invert and image.isdecimal():
-        raise UsageError("--invert is for image files of your own", remedy="leave it out for test images")
+        raise UsageError("--invert applies only to image files", remedy="omit it for test images")
     run = load_run(path, data_dir=data_dir)
     return run, run.input_image(image, invert=invert)
 
@@ -107,7 +105,7 @@ def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:
         raise UsageError(f"--filter: {node.name} has {channels} {name}, 0 to {channels - 1}")
     if not size:
         if at is not None:
-            raise UsageError(f"--at: the units of {node.name} have no position", remedy="leave --at out")
+            raise UsageError(f"--at: the units of {node.name} have no position", remedy="omit --at")
         return Unit((filter_,))
     if at is None:
         raise UsageError(
@@ -124,7 +122,7 @@ def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:
 
 @dataclass(frozen=True, eq=False)
 class ComputedUnit:
-    """A unit computed by hand, and by the network.
+    """A unit computed by hand and by the network.
 
     Attributes:
         node: its layer.
@@ -167,41 +165,28 @@ def compute_unit(run: Run, image: InputImage, node: Node, unit: Unit) -> Compute
     """Compute a unit from the input of its layer, by hand and with the layer's own module."""
     import torch
 
+    from cnncli.capture.mode import keep_outputs
+
     module = run.model.layer(node)
-    with torch.inference_mode():
+    with torch.inference_mode(), keep_outputs(dict(module.named_children())) as outputs:
         values = run.model.outputs(image.image[None], node.inputs)
         inputs = [values[name] for name in node.inputs]
-        outputs = _outputs_of_parts(module, inputs)
+        output = module(*inputs)
     sums = outputs.get("conv", outputs.get("linear"))
     trace = node.layer.trace(
         [each[0] for each in inputs], module.state_dict(), unit, before_norm=None if sums is None else sums[0]
     )
     by_network: list[float | None] = []
     for stage, following in zip(trace.stages, (*trace.stages[1:], None), strict=True):
-        output = sums
+        computed = sums
         if following is None:
-            output = outputs[""]
+            computed = output
         elif isinstance(stage, Normalized):
-            output = outputs["norm"]
+            computed = outputs["norm"]
         elif isinstance(following, Biased):  # the network adds the bias in the same step
-            output = None
-        by_network.append(None if output is None else output[0][unit.index].item())
+            computed = None
+        by_network.append(None if computed is None else computed[0][unit.index].item())
     return ComputedUnit(node, unit, trace, tuple(by_network))
-
-
-def _outputs_of_parts(module: nn.Module, inputs: list[Tensor]) -> dict[str, Tensor]:
-    """The output of a module, under the empty name, and the outputs of its named parts."""
-    outputs: dict[str, Tensor] = {}
-    handles = [
-        part.register_forward_hook(lambda _part, _inputs, output, name=name: outputs.update({name: output}))
-        for name, part in module.named_children()
-    ]
-    try:
-        outputs[""] = module(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return outputs
 
 
 def unit_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:

@@ -1,4 +1,4 @@
-"""One self-contained HTML file of a template, style sheets, JavaScript modules and data."""
+"""A self-contained HTML file, assembled from a template, style sheets, JavaScript modules and data."""
 
 import base64
 import hashlib
@@ -97,5 +97,5 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """How a content security policy names an inline style or script."""
+    """The hash by which a content security policy identifies an inline style or script."""
     return f"'sha256-{base64_text(hashlib.sha256(text.encode()).digest())}'"

@@ -1,4 +1,4 @@
-"""The report of a run: everything about it, collected and written as one HTML file."""
+"""The report of a run: its data, collected and written as one HTML file."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ from cnncli.run import load_run
 from cnncli.training.run_directory import RunDirectory
 
 REPORT = "report.html"
-"""The name of the file in the run, unless another is given."""
+"""The default name of the file in the run directory."""
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def table_data(table: LayerTable) -> dict[str, Any]:
 
 
 def _evaluated(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
-    """What the best weights compute from the test images."""
+    """The outputs of the best weights for the test images."""
     try:
         loaded = load_run(run.path, data_dir=data_dir)
         return {
@@ -148,7 +148,7 @@ def _evaluated(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
             "views": views_data(loaded),
         }
     except (RunError, DataError) as error:
-        _log.warning(f"without feature maps, patches and confusion matrix: {error.message}")
+        _log.warning(f"the report has no feature maps, patches or confusion matrix: {error.message}")
         return {"unavailable": error.message, "epoch": None, "feature_maps": None, "confusion": None, "views": []}
 
 

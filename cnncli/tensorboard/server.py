@@ -1,4 +1,4 @@
-"""TensorBoard over runs, in a process of its own: started, waited for, terminated.
+"""TensorBoard in a separate process: start it, wait until it responds, terminate it.
 
 The process is `python -m tensorboard.main`, in the Python environment of cnncli. It finds the event files by itself,
 and looks for new ones every five seconds.
@@ -70,7 +70,7 @@ def check_runs(folder: Path) -> bool:
 
 
 class Server:
-    """A TensorBoard process over runs, terminated at the end of the `with` block.
+    """A TensorBoard process for a folder of runs, terminated at the end of the `with` block.
 
     It has its own session, so that Ctrl-C in the terminal reaches only the process that started it.
 
@@ -124,7 +124,7 @@ class Server:
             Its address, with a slash at the end; None if `stop` returned true first.
 
         Raises:
-            ServerError: it exited, or did not answer within a minute.
+            ServerError: it exited, or did not respond within a minute.
         """
         deadline = time.monotonic() + _START_SECONDS
         while not ((address := self._address()) and (names := _list_runs(address)) is not None):
@@ -132,7 +132,7 @@ class Server:
                 return None
             self._check_alive()
             if time.monotonic() > deadline:
-                raise ServerError(f"TensorBoard did not answer within {_START_SECONDS:.0f} s{self._last_lines()}")
+                raise ServerError(f"TensorBoard did not respond within {_START_SECONDS:.0f} s{self._last_lines()}")
             time.sleep(_POLL_SECONDS)
         deadline = time.monotonic() + _FIRST_RUN_SECONDS
         while runs and not names and not stop() and time.monotonic() < deadline:

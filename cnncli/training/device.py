@@ -13,7 +13,7 @@ from cnncli.errors import DeviceError
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 _WORTH_SHARING = 20_000_000
-"""Multiply-accumulates of a forward pass: about a millisecond on one core."""
+"""Multiply-accumulates of a forward pass that takes about a millisecond on one core."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -78,7 +78,7 @@ def use_bf16(setting: Literal["fp32", "bf16", "auto"], device: torch.device) -> 
 
 
 def useful_threads(macs_per_step: int) -> int:
-    """The number of CPU threads for steps of so many multiply-accumulates.
+    """The number of CPU threads for steps with this many multiply-accumulates.
 
     Two threads do not shorten a step of a millisecond, and on a busy machine they make it much longer: each of its many
     small parts waits until both threads have run.

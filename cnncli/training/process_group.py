@@ -34,7 +34,7 @@ _LOADED, _SAME, _READY, _DONE, _LEFT, _FAILURE, _PRINTED = (
 )
 """Keys of the store that torchrun provides to its processes."""
 _POLL = 0.05
-"""Seconds between two looks into the store. Unlike a wait inside torch, sleeping lets signal handlers run."""
+"""Seconds between two checks of the store. Unlike a wait inside torch, sleeping lets signal handlers run."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class ProcessGroup:
         """The processes that one `torchrun`, or one on each of several machines, has started.
 
         Raises:
-            DeviceError: the processes cannot meet at the address and port in the environment.
+            DeviceError: the processes cannot connect at the address and port in the environment.
         """
         try:
             store, rank, size = next(rendezvous("env://"))
         except (dist.DistError, ValueError) as error:
             address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
             raise DeviceError(
-                f"the processes cannot meet at {address}: {next(iter(str(error).splitlines()), '')}",
+                f"the processes cannot connect at {address}: {next(iter(str(error).splitlines()), '')}",
                 remedy="on every machine, give torchrun an address of the first machine that all can reach, and a "
                 "free port on it: --master-addr and --master-port",
             ) from error
@@ -110,7 +110,7 @@ class ProcessGroup:
         if self.size == 1:
             return device
         if device.type == "mps":
-            raise DeviceError("several processes cannot train on mps", remedy="use --device cpu")
+            raise DeviceError("training in several processes is not supported on mps", remedy="use --device cpu")
         if device.type == "cuda":
             if self._local_rank >= torch.cuda.device_count():
                 raise DeviceError(
@@ -266,7 +266,7 @@ class ProcessGroup:
 
 
 class StopRequest:
-    """Whether to stop, decided by all processes of a group together.
+    """A request to stop, on which all processes of a group agree.
 
     Several processes exchange their answers while the next step is computed, so that nothing waits; an answer then
     counts one step later.
@@ -315,6 +315,6 @@ def _parse(record: bytes) -> Failure:
 def _peer_ended(failure: Failure | None) -> DeviceError:
     cause = " without an error message" if failure is None else f": {failure.message}"
     return DeviceError(
-        f"another process of this training ended{cause}",
-        remedy="the system may have killed it for lack of memory; resume from the last checkpoint with --resume",
+        f"another training process ended{cause}",
+        remedy="the system may have killed it because memory ran out; resume from the last checkpoint with --resume",
     )

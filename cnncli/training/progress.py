@@ -1,4 +1,4 @@
-"""How far an epoch has come: written by the loop, read by a display, without either waiting for the other."""
+"""The progress of an epoch, written by the loop and read by a display; neither waits for the other."""
 
 from dataclasses import dataclass, replace
 from math import nan

@@ -33,7 +33,7 @@ class Status:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The directory of one run, made by `create` or found by `open`."""
+    """The directory of one run, created by `create` or opened by `open`."""
 
     path: Path
 
@@ -108,7 +108,7 @@ class RunDirectory:
                     remedy="wait until it ends, or stop it; it writes a checkpoint on Ctrl-C",
                 ) from error
         try:
-            with suppress(OSError):  # Windows lets nobody access a locked file
+            with suppress(OSError):  # Windows does not allow access to a locked file
                 path.write_text(f"process {os.getpid()}\n", encoding="utf-8")
             yield
         finally:
@@ -226,7 +226,7 @@ def _is_locked(path: Path) -> bool:
             return False
     except Timeout:
         return True
-    except OSError:  # a run that may only be read: nobody trains in it
+    except OSError:  # a read-only run: no process trains in it
         return False
 
 
@@ -251,7 +251,7 @@ def _make_first_free(out: Path, stem: str) -> Path:
 
 
 def _runs_near(path: Path) -> list[Path]:
-    """Runs the user may have meant: the one that contains `path`, those in it, or those beside it."""
+    """Runs the user may have meant: the one that contains `path`, those in it, or those next to it."""
     if containing := [parent for parent in path.parents if _is_run(parent)]:
         return containing[:1]
     if inside := _runs_in(path):

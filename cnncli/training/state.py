@@ -1,4 +1,4 @@
-"""The state of a training: all that a checkpoint must hold."""
+"""The state of training: everything that a checkpoint must contain."""
 
 import copy
 from collections.abc import Mapping
@@ -182,13 +182,13 @@ class Training:
         own, other = type(self.optimizer).__name__, state["optimizer_type"]
         if own != other:
             raise RunError(
-                f"the checkpoint was trained with {other}, the config has {own}",
+                f"the checkpoint was trained with {other}, but the config has {own}",
                 remedy="leave train.optimizer unchanged when resuming, or start a new run",
             )
         if (self.ema is None) != (state["ema"] is None):
             with_ema, without = ("config", "checkpoint") if self.ema else ("checkpoint", "config")
             raise RunError(
-                f"the {with_ema} has a moving average of the weights, the {without} has none",
+                f"the {with_ema} has a moving average of the weights, but the {without} has none",
                 remedy="leave train.ema unchanged when resuming, or start a new run",
             )
         load_weights_into(self.model, state["model"], source="the checkpoint")

@@ -27,7 +27,7 @@ _FOUND_INF = "found_inf"
 
 
 class NonFiniteStep(Exception):  # noqa: N818  the loop turns it into a DivergedError
-    """Loss or gradient of a step were not finite; the weights are those before it."""
+    """The loss or gradient of a step was not finite; the weights are those before the step."""
 
     def __init__(self, step: int) -> None:
         super().__init__(step)
@@ -112,7 +112,7 @@ class Step:
 
     Args:
         training: what is trained; its counters and sums advance with every step.
-        label_smoothing: share of the target spread evenly over all classes (Szegedy et al., 2016).
+        label_smoothing: share of the target distributed evenly over all classes (Szegedy et al., 2016).
         clip_norm: the largest norm of the gradient.
         bf16: whether convolutions and linear layers compute in bfloat16; weights, loss and gradients stay float32.
         compiled: whether to run the model through `torch.compile`; only with one process.

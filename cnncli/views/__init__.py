@@ -12,7 +12,7 @@ from cnncli.views.patches import Patches
 from cnncli.views.saliency import Saliency
 from cnncli.views.view import View
 
-# What was learned, what it makes of an image, what activates it, where it errs.
+# What was learned, its outputs for an image, what activates it, and its mistakes.
 VIEWS: tuple[type[View], ...] = (
     Kernels,
     FeatureMaps,

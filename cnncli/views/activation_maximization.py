@@ -1,4 +1,4 @@
-"""Images made by gradient ascent to activate a unit as much as possible, beside the best real ones.
+"""Images optimized by gradient ascent to activate a unit, next to the real images with the highest activation.
 
 After Erhan et al., "Visualizing Higher-Layer Features of a Deep Network" (2009), and Olah, Mordvintsev and Schubert,
 "Feature Visualization" (Distill 2017).
@@ -50,14 +50,14 @@ SMOOTH, GRAY = 0.5, 0.1
 falls to 0 too: it chooses among the images that activate the unit, without limiting the activation."""
 SEED = 0
 MOST_FILTERS, MOST_CLASSES = 9, 30
-"""Filters and classes in a picture, unless they are named."""
+"""Number of filters or classes in a picture, unless they are selected."""
 AT_ONCE = 16
-"""Units whose images are made together, at most."""
+"""Maximum number of units whose images are optimized together."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActivationMaximization(View):
-    """Images made to activate each filter and each class as much as possible, beside the best real ones.
+    """Images optimized to activate each filter and each class, next to the real images with the highest activation.
 
     Examples:
 
@@ -137,7 +137,7 @@ def maximize(
         units: of the layer.
         normalization: from pixels to the input of the network.
         seed: of the noise at the start and of the jitter.
-        jitter: the image is shifted by up to so many pixels in each step; 0 where a unit sees a part of it.
+        jitter: the image is shifted by up to this many pixels in each step; 0 where a unit sees a part of it.
         steps: of gradient ascent.
     """
     import torch
@@ -193,7 +193,7 @@ def _outputs(model: CnnModule, node: Node, images: Tensor, *, before_activation:
 
 
 def _shift(images: Tensor, jitter: int, generator: Generator) -> Tensor:
-    """Images (N, C, H, W) rolled by up to so many pixels along both axes."""
+    """Images (N, C, H, W) rolled by up to this many pixels along both axes."""
     import torch
 
     if not jitter:
@@ -226,7 +226,7 @@ def _roughness(pixels: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pair:
-    """The image made for a unit, cropped at its receptive field, and the real patch that activates its filter most.
+    """The image optimized for a unit, cropped to its receptive field, and the patch that activates its filter most.
 
     Attributes:
         name: of the filter.
@@ -253,7 +253,7 @@ def draw_pairs(pairs: Sequence[Pair], *, title: str, captions: Sequence[str]) ->
 
 
 def _card(pairs: Sequence[Pair], *, title: str) -> Pixels:
-    """As many pairs as a TensorBoard card has room for, small and with their activations only: uint8 (H, W, 3)."""
+    """As many pairs as a TensorBoard card can hold, small and with their activations only: uint8 (H, W, 3)."""
     cells = _cells([replace(pair, lines=[pair.short]) for pair in pairs], side=CARD_TILE, most=CARD_TILE)
     return draw_card(lambda count: [Section(cells=cells[:count])], len(cells), title=title, side_by_side=True)
 

@@ -1,4 +1,4 @@
-"""The reliability diagram: the confidence of predictions against how often they are right.
+"""The reliability diagram: the accuracy of predictions by their confidence.
 
 After Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks" (ICML 2017).
 
@@ -28,7 +28,7 @@ BINS = 15
 BAR: Color = (96, 158, 212)
 OVERCONFIDENT: Color = (236, 128, 104)
 UNDERCONFIDENT: Color = (170, 214, 160)
-"""Of what a bar lacks up to its confidence, and of what it has beyond it."""
+"""Colors of the gap up to the confidence, and of the part of a bar above it."""
 TOP, LEFT, SIDE = 48, 29, 150
 """The upper left corner of the diagram, and the length of both axes, px."""
 HISTOGRAM_LEFT, HISTOGRAM_SIDE = 202, 90
@@ -37,7 +37,7 @@ HISTOGRAM_LEFT, HISTOGRAM_SIDE = 202, 90
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration(View):
-    """The reliability diagram over the test images: the confidence of predictions, against how often they are right.
+    """The reliability diagram of the test images: the accuracy of predictions by their confidence.
 
     Also prints the expected and the maximum calibration error (ECE and MCE, Guo et al. 2017), over 15 bins.
 
@@ -79,12 +79,12 @@ class Calibration(View):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Bins:
-    """Confidence against accuracy, bin by bin. Bin b holds confidences above b / B, up to (b + 1) / B.
+    """The confidence and accuracy of each bin. Bin b holds confidences above b / B, up to (b + 1) / B.
 
     Attributes:
         counts: int64 (B,), images in each bin.
         confidence: (B,), their mean confidence; NaN in an empty bin.
-        accuracy: (B,), the share of them that is right; likewise.
+        accuracy: (B,), the share of them that is correct, in the same form.
     """
 
     counts: npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""The confusion matrix over the test images.
+"""The confusion matrix of the test images.
 
 Letters for shapes: K classes.
 """
@@ -33,12 +33,12 @@ SHORTEST_LABEL, LONGEST_LABEL = 36, 120
 SWATCHES = (0, 1, 5, 25, 100)
 """Percentages whose colors the legend shows."""
 WORST = 5
-"""Pairs of classes that are listed."""
+"""Number of pairs of classes that are listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion(View):
-    """The confusion matrix over the test images, and the accuracy of each class.
+    """The confusion matrix of the test images, and the accuracy of each class.
 
     Examples:
 
@@ -53,7 +53,7 @@ class Confusion(View):
         counts = predictions.confusion
         shares = row_shares(counts)
         values = counts.astype(np.float64)
-        accuracy = f"{predictions.accuracy:.2%} of {len(predictions):,} test images are right"
+        accuracy = f"{predictions.accuracy:.2%} of {len(predictions):,} test images are classified correctly"
         wrong = counts - np.diag(np.diag(counts))
         worst = np.argsort(-wrong, axis=None, kind="stable")[:WORST].tolist()
         pairs = [divmod(index, len(counts)) for index in worst]
@@ -85,9 +85,9 @@ class Confusion(View):
 def draw_confusion(counts: Counts, classes: Sequence[str], *, title: str) -> Drawing:
     """A row for each true class, a column for each predicted one, the accuracy of each class on the right.
 
-    The color of a cell is the square root of its share of the row, so that single errors are visible beside hundreds of
-    hits; cells without an image have a color of their own. Up to 14 classes, the cells show their counts; with more,
-    labels are thinned out.
+    The color of a cell is the square root of its share of the row, so that single errors are visible next to hundreds
+    of hits; cells without an image have a separate color. With up to 14 classes, the cells show their counts; with
+    more, labels are thinned out.
 
     Args:
         counts: (K, K), `counts[true, predicted]` images.
@@ -144,7 +144,7 @@ def share_colors(shares: Values) -> Pixels:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """Sizes in px: of a cell, and of what stands on the left and on the right of the matrix.
+    """Sizes in px: of a cell, and of what is drawn to the left and right of the matrix.
 
     Attributes:
         numbers: whether the cells show their counts.

@@ -7,7 +7,7 @@ Letters: N images, C channels, H height, W width, F features.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -76,9 +76,8 @@ def _recording(model: CnnModule, alive: dict[str, Tensor]) -> Iterator[None]:
         return model.layer(node).register_forward_hook(record)
 
     names = can_be_dead(model.network)
-    handles = [register(node) for node in model.network.nodes if node.name in names]
-    try:
+    with ExitStack() as hooks:
+        for node in model.network.nodes:
+            if node.name in names:
+                hooks.enter_context(register(node))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cnncli.run import Run
 
 SHARES = (20, 50, 90, 99)
-"""Percentages of the gradient that the squares hold whose sides are given."""
+"""Percentages of the gradient inside the squares whose sides are given."""
 TILE = 140
 """Pixels for the longer side of a map: two of them fit a TensorBoard card."""
 MARGIN = 4
@@ -43,7 +43,7 @@ _LEGEND = "frames: receptive field and squares; colors: square root"
 class EffectiveReceptiveField(View):
     """The gradient of the center unit of a layer with respect to each pixel, trained and untrained.
 
-    Without --layer it is that of the last layer with positions.
+    Without --layer, the last layer with positions is shown.
 
     Examples:
 
@@ -233,10 +233,10 @@ def picture_of(run: Run, measured: CenterUnit) -> Picture:
     )
 
 
-def _squares(label: str, field: EffectiveField) -> str:
-    if not field.sides:
+def _squares(label: str, effective: EffectiveField) -> str:
+    if not effective.sides:
         return f"{label}: no gradient"
-    return f"{label}: {', '.join(f'{share}% in {side}x{side}' for share, side in field.sides.items())} pixels"
+    return f"{label}: {', '.join(f'{share}% in {side}x{side}' for share, side in effective.sides.items())} pixels"
 
 
 def draw_effective(

@@ -51,7 +51,7 @@ LONGEST_LABEL = 130
 class Embedding(View):
     """Test images as points in the space of a layer's outputs: for TensorBoard's projector, and as a picture.
 
-    Without --layer it is the input of the last layer. The picture shows the first two principal components.
+    Without --layer, the input of the last layer is used. The picture shows the first two principal components.
 
     Examples:
 
@@ -62,12 +62,10 @@ class Embedding(View):
 
     name = "embedding"
 
-    count: Annotated[
-        int, typer.Option("--count", min=2, metavar="N", help="Test images, spread evenly over all of them.")
-    ] = 2000
+    count: Annotated[int, typer.Option("--count", min=2, metavar="N", help="Evenly spaced test images.")] = 2000
     layer: Annotated[
         str | None,
-        typer.Option("--layer", metavar="NAME", help="The outputs of this layer, not the input of the last one."),
+        typer.Option("--layer", metavar="NAME", help="Outputs of this layer instead of inputs of the last."),
     ] = None
 
     def pictures(self, run: Run) -> Iterator[Picture]:

@@ -1,4 +1,4 @@
-"""The feature maps that layers make of an image, beside the image.
+"""The feature maps of layers for an image, drawn next to the image.
 
 Letters for shapes: C channels, H height, W width, F features.
 """
@@ -43,9 +43,9 @@ LEAST_TILE, LEAST_TILE_IN_ROWS, LEAST_PIXEL_IN_ROWS = 18, 10, 5
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureMaps(View):
-    """The feature maps of each convolution and pool for an image, beside it.
+    """The feature maps of each convolution and pool for an image.
 
-    Without an IMAGE it is the first test image.
+    Without IMAGE, the first test image is shown.
 
     Examples:
 
@@ -82,7 +82,7 @@ class FeatureMaps(View):
             if not _has_maps(node):
                 able = [each.name for each in run.network.nodes if _has_maps(each)]
                 raise UsageError(
-                    f"--layer {name}: the output of this layer is {node.shape[0]} numbers and no maps",
+                    f"--layer {name}: the output of this layer is {node.shape[0]} values, not feature maps",
                     remedy=f"choose one of {', '.join(able)}",
                 )
         return tuple(map(run.node, dict.fromkeys(self.layers)))
@@ -105,7 +105,7 @@ def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str)
     """Maps (C, H, W) of one layer."""
     from cnncli.tensorboard.event_file import slug
 
-    captions = [answer, _unit_caption(run.row(node))]
+    captions = [answer, _unit_caption(run.table[node.name])]
     after = " and ".join(layer.type for layer in node.layer.followers().values())
     page, card = (
         feature_map_picture(
@@ -157,7 +157,7 @@ def feature_map_picture(
 
     The scale is sequential from 0 if no value is negative, as after ReLU, otherwise diverging about zero; it reaches to
     the largest magnitude of the layer, shown or not. Where there are many channels, they stand in rows, with the number
-    of the first one beside each row; what does not fit is left out from the end, as the caption says.
+    of the first one beside each row; if not all fit, the last ones are omitted, as the caption says.
 
     Args:
         maps: (C, H, W), floating point, on any device.

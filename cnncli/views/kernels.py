@@ -49,11 +49,11 @@ class Kernels(View):
     layers: Layers = ()
     scale: Annotated[
         Literal["layer", "kernel", "run"],
-        typer.Option("--scale", help="What shares one color scale: a layer, each kernel (filter), or the whole run."),
+        typer.Option("--scale", help="Scope of one color scale: a layer, a kernel (filter), or the whole run."),
     ] = "layer"
     sort: Annotated[
         Literal["norm"] | None,
-        typer.Option("--sort", help="Filters of the largest L2 norm first, under their own numbers."),
+        typer.Option("--sort", help="Filters with the largest L2 norm first, labeled with their numbers."),
     ] = None
 
     def pictures(self, run: Run) -> Iterator[Picture]:
@@ -145,14 +145,14 @@ def kernel_picture(
 
     In the matrix and the heat map a row is a filter and a column an input channel; short filters stand side by side.
     All share one diverging scale, symmetric about zero and as wide as the largest magnitude of the layer, shown or not,
-    unless others are given. What does not fit is left out from the end, as the caption says.
+    unless others are given. What does not fit at the end is omitted, as the caption says.
 
     Args:
         weight: (O, I, kh, kw), floating point, on any device.
         title: such as the name of the layer.
         sheet: what it is drawn on.
         scales: one for each filter, instead of one for the layer.
-        by_norm: the filters of the largest L2 norm first, under their own numbers.
+        by_norm: the filters with the largest L2 norm first, labeled with their numbers.
         groups: of the convolution; I is then the number of input channels of a group.
         captions: more lines below the title.
         dead: numbers of dead filters, to be outlined and counted; None where filters of the layer cannot be dead.

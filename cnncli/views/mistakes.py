@@ -1,4 +1,4 @@
-"""The test images that are classified wrong, on one sheet."""
+"""The misclassified test images, on one sheet."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 TILE, CARD_TILE = 84, 56
-"""Pixels for the longer side of an image, in a file and in a card. Larger ones are thinned out."""
+"""Pixels for the longer side of an image, in a file and in a card. Larger ones are subsampled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistakes(View):
-    """Test images that the network classifies wrong, the most confident mistakes first.
+    """Misclassified test images, the most confident mistakes first.
 
     Examples:
 
@@ -37,14 +37,14 @@ class Mistakes(View):
 
     name = "mistakes"
 
-    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Images to show, at most.")] = 24
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="Maximum number of images.")] = 24
 
     def pictures(self, run: Run) -> Iterator[Picture]:
         """One sheet; none where every test image is right."""
         predictions = run.predictions
         wrong = np.flatnonzero(~predictions.correct)
         if not len(wrong):
-            _log.info(f"all {len(predictions):,} test images are right: there are no mistakes to show")
+            _log.info(f"all {len(predictions):,} test images are classified correctly: there are no mistakes to show")
             return
         shown = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][: self.count].tolist()
         tiles, answers, notes = [], [], []

@@ -40,20 +40,20 @@ if TYPE_CHECKING:
     from cnncli.run import Run
 
 MOST_FILTERS = 16
-"""Filters in a picture, unless they are named."""
+"""Number of filters in a picture, unless they are selected."""
 MOST_PADDING = 6
-"""Rows or columns of padding that are drawn on each side, at most."""
+"""Maximum number of rows or columns of padding drawn on each side."""
 PADDING: tuple[Color, Color] = ((190, 160, 235), (140, 105, 205))
 """The two violets of the checks that stand for padding; neither is on a color scale."""
 TILE, CARD_TILE = 84, 28
 """Pixels for the longer side of a patch, and of its source, in a file and in a card: nine stand side by side."""
 LARGEST = 96
-"""Patches and sources of more pixels a side are thinned out."""
+"""Larger patches and sources are subsampled to this many pixels per side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patches(View):
-    """The patches of test images that activate each filter most, cropped at the receptive field of the unit.
+    """The patches of test images that activate each filter most, cropped to the receptive field of the unit.
 
     Examples:
 
@@ -70,7 +70,7 @@ class Patches(View):
     filters: Filters = ()
     count: Annotated[int, typer.Option("--count", min=1, max=100, metavar="K", help="Patches for each filter.")] = 9
     per_image: Annotated[
-        int, typer.Option("--per-image", min=1, metavar="K", help="How many of them may come from one image.")
+        int, typer.Option("--per-image", min=1, metavar="K", help="Maximum number of patches from one image.")
     ] = 1
 
     def pictures(self, run: Run) -> Iterator[Picture]:
@@ -220,7 +220,7 @@ def _remarks(top: TopActivations) -> list[str]:
 
 def _crop_captions(run: Run, node: Node, patches: Sequence[Patch]) -> list[str]:
     """How large receptive fields are, and what violet means where there is any."""
-    receptive_field = run.row(node).receptive_field
+    receptive_field = run.table[node.name].receptive_field
     size = format_size(receptive_field.size)
     whole = ": the whole image" if receptive_field.is_global else ""
     captions = [f"Cropped at the receptive field, {size} pixels{whole}."]

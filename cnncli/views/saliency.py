@@ -33,9 +33,9 @@ Method = Literal["gradient", "smoothgrad", "integrated", "gradcam", "occlusion"]
 METHODS: tuple[Method, ...] = ("gradient", "smoothgrad", "integrated", "gradcam", "occlusion")
 
 SEED = 0
-"""Of SmoothGrad's noise."""
+"""Seed of SmoothGrad's noise."""
 OVERVIEW_CLASSES = 5
-"""Without an IMAGE: the first test image of each of so many classes."""
+"""Without IMAGE, the first test images of this many classes are shown."""
 TILE, CARD_TILE = 140, 64
 """Pixels for the longer side of an image, in a file and in a card: it stands in one row with five maps."""
 
@@ -44,7 +44,7 @@ TILE, CARD_TILE = 140, 64
 class Saliency(View):
     """Which pixels of an image support a class: gradient, SmoothGrad, integrated gradients, Grad-CAM, occlusion.
 
-    Without an IMAGE it is the first test image of each of five classes.
+    Without IMAGE, the first test images of five classes are shown.
 
     Examples:
 
@@ -60,14 +60,14 @@ class Saliency(View):
     images: Images = ()
     method: Annotated[
         Literal["gradient", "smoothgrad", "integrated", "gradcam", "occlusion", "all"],
-        typer.Option("--method", help="Which method."),
+        typer.Option("--method", help="Saliency method."),
     ] = "all"
     target: Annotated[
         str | None,
         typer.Option("--target", metavar="CLASS", help="The class to explain, instead of the predicted one."),
     ] = None
     layer: Annotated[
-        str | None, typer.Option("--layer", metavar="NAME", help="For Grad-CAM, instead of the last layer with maps.")
+        str | None, typer.Option("--layer", metavar="NAME", help="Layer for Grad-CAM; default: the last one with maps.")
     ] = None
     invert: InvertOption = False
 
@@ -98,7 +98,7 @@ class Saliency(View):
             UsageError: Grad-CAM, asked for by name or with a layer, is not possible; or a layer is given without it.
         """
         if self.layer is not None and self.method not in ("gradcam", "all"):
-            raise UsageError("--layer is for Grad-CAM", remedy=f"leave it out for --method {self.method}")
+            raise UsageError("--layer is for Grad-CAM", remedy=f"omit it for --method {self.method}")
         if self.method == "gradcam" or self.layer is not None:
             _cam_layer(run, self.layer)
         if self.method != "all":
@@ -153,12 +153,14 @@ def _cam_layer(run: Run, name: str | None) -> Node:
     able = nodes_with_positions(run.network)
     remedy = f"use --layer {able[-1].name}: its maps are larger" if able else "no layer of this network has larger maps"
     if name is None and not with_maps:
-        raise UsageError("Grad-CAM needs maps, and no layer has any", remedy="use another --method, such as gradient")
+        raise UsageError(
+            "Grad-CAM needs feature maps, but no layer has any", remedy="use another --method, such as gradient"
+        )
     node = with_maps[-1] if name is None else run.node(name)
     if len(node.shape) != 3:
-        raise UsageError(f"Grad-CAM needs maps, and the output of {node.name} is a row of numbers", remedy=remedy)
+        raise UsageError(f"Grad-CAM needs feature maps, but the output of {node.name} is a vector", remedy=remedy)
     if max(node.shape[1:]) == 1:
-        raise UsageError(f"Grad-CAM needs maps with several positions, and those of {node.name} are 1x1", remedy=remedy)
+        raise UsageError(f"Grad-CAM needs maps with several positions, but those of {node.name} are 1x1", remedy=remedy)
     return node
 
 
@@ -272,7 +274,7 @@ def draw_saliency(images: Sequence[ImageMaps], *, title: str, captions: Sequence
 
 
 def _card(images: Sequence[ImageMaps]) -> Pixels:
-    """The maps of as many images as a TensorBoard card has room for, with less text: uint8 (H, W, 3)."""
+    """The maps of as many images as a TensorBoard card can hold, with less text: uint8 (H, W, 3)."""
     sections = [
         Section(lines=each.lines[:1] if number else (), cells=_cells(each, CARD_TILE, lambda map_: (map_.range,)))
         for number, each in enumerate(images)

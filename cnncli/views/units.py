@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cnncli.run import Run
 
 MOST_OUTPUTS = 1 << 25
-"""Numbers that all layers together may output for a batch: 128 MiB."""
+"""Maximum number of values that all layers together output for a batch: 128 MiB."""
 
 
 def layers_with_filters(run: Run, names: Sequence[str]) -> tuple[Node, ...]:

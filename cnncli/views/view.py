@@ -1,4 +1,4 @@
-"""What a view is, which layers and images it is about, and how its pictures are saved into a run.
+"""The base class of views: its layers and images, and how its pictures are saved in a run.
 
 A view is a dataclass: its fields are the options of its command, and its docstring is the help of that command. Views
 are listed in `cnncli.views`. The modules of views import torch where they compute, so that `--help` does not wait for
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FOLDER = "show"
-"""The folder of a run that pictures are saved in. For TensorBoard it is a run beside the training: no picture saved
-later evicts one that the training logged, and a run that is still training keeps its event file to itself."""
+"""The folder of a run that pictures are saved in. For TensorBoard it is a separate run: pictures
+saved later do not displace those logged in training, and a run that is still training has its event file to itself."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,22 +63,20 @@ class Picture:
 
 
 Layers = Annotated[
-    Sequence[str], typer.Option("--layer", metavar="NAME", help="Only this layer, as inspect names it. Repeatable.")
+    Sequence[str], typer.Option("--layer", metavar="NAME", help="Only this layer, named as in inspect. Repeatable.")
 ]
 Filters = Annotated[
     Sequence[int], typer.Option("--filter", metavar="N", min=0, help="Only this filter, counted from 0. Repeatable.")
 ]
 Images = Annotated[
     Sequence[str],
-    typer.Argument(
-        metavar="[IMAGE]...", help="Numbers of test images, or image files of your own.", show_default=False
-    ),
+    typer.Argument(metavar="[IMAGE]...", help="Numbers of test images, or image files.", show_default=False),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class View(ABC):
-    """A kind of picture; every field is an option of its command, annotated as typer reads it."""
+    """A type of picture; every field is an option of its command, annotated as typer reads it."""
 
     name: ClassVar[str]
     """As on the command line, such as `feature-maps`; tags start with `feature_maps/`."""
@@ -183,12 +181,12 @@ def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputI
         UsageError: an image does not exist, two files have the same name, or there is no file to invert.
     """
     if invert and all(image.isdecimal() for image in images):
-        raise UsageError("--invert is for picture files of your own", remedy="leave it out for test images")
+        raise UsageError("--invert applies only to image files", remedy="omit it for test images")
     inputs = [run.input_image(image, invert=invert) for image in dict.fromkeys(images)]
     slugs = [each.slug for each in inputs]
     if repeated := {slug for slug in slugs if slugs.count(slug) > 1}:
         raise UsageError(
-            f"several images are called {', '.join(sorted(repeated))}",
+            f"several images have the name {', '.join(sorted(repeated))}",
             remedy="rename one of the files, or show them one at a time",
         )
     return inputs

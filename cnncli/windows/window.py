@@ -59,12 +59,10 @@ class Sliding(Window):
         return units - 1 if (units - 1) * self.stride >= size + self.before else units
 
     def reads(self, unit: int, size: int) -> range:
-        """See `Window`."""
         first = unit * self.stride - self.before
         return range(first, first + self.span, self.dilation)
 
     def period(self, size: int) -> tuple[int, int]:
-        """See `Window`."""
         return 1, self.stride
 
 
@@ -79,7 +77,6 @@ class Transposed(Window):
     output_padding: int = 0
 
     def output_size(self, size: int) -> int:
-        """See `Window`."""
         return (size - 1) * self.stride - 2 * self.padding + self.dilation * (self.kernel - 1) + self.output_padding + 1
 
     def reads(self, unit: int, size: int) -> list[int]:
@@ -88,7 +85,6 @@ class Transposed(Window):
         return [tap // self.stride for tap in taps if tap % self.stride == 0]
 
     def period(self, size: int) -> tuple[int, int]:
-        """See `Window`."""
         return self.stride, 1
 
 
@@ -99,15 +95,12 @@ class Adaptive(Window):
     units: int
 
     def output_size(self, size: int) -> int:
-        """See `Window`."""
         return self.units
 
     def reads(self, unit: int, size: int) -> range:
-        """See `Window`."""
         return range(unit * size // self.units, -(-(unit + 1) * size // self.units))
 
     def period(self, size: int) -> tuple[int, int]:
-        """See `Window`."""
         common = gcd(size, self.units)
         return self.units // common, size // common
 
@@ -119,11 +112,9 @@ class Gathered(Window):
     positions: tuple[tuple[int, ...], ...]
 
     def output_size(self, size: int) -> int:
-        """See `Window`."""
         return len(self.positions)
 
     def reads(self, unit: int, size: int) -> tuple[int, ...]:
-        """See `Window`."""
         return self.positions[unit]
 
     def period(self, size: int) -> None:
@@ -161,7 +152,6 @@ class Resampled(Window):
     ratio: Fraction | None = None
 
     def output_size(self, size: int) -> int:
-        """See `Window`."""
         return self.units
 
     def _ratio(self, size: int) -> Fraction:
@@ -195,7 +185,6 @@ class Resampled(Window):
         return sorted({min(max(tap, 0), size - 1) for tap in self._neighbors(point)})
 
     def taps(self, unit: int, size: int) -> Iterable[int]:
-        """See `Window`."""
         if self.units == size and self.mode != "cubic":
             return (unit,)
         return self._neighbors(self._point(unit, size))
@@ -212,7 +201,6 @@ class Resampled(Window):
                 return range(first - 1, first + 3)
 
     def period(self, size: int) -> tuple[int, int]:
-        """See `Window`."""
         ratio = self._ratio(size)
         return ratio.denominator, ratio.numerator
 
@@ -239,11 +227,9 @@ class Padded(Window):
     mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
 
     def output_size(self, size: int) -> int:
-        """See `Window`."""
         return size + self.before + self.after
 
     def reads(self, unit: int, size: int) -> tuple[int]:
-        """See `Window`."""
         position = unit - self.before
         match self.mode:
             case "constant":
@@ -257,9 +243,7 @@ class Padded(Window):
                 return (first + (position - first) % (last - first + 1),)
 
     def taps(self, unit: int, size: int) -> tuple[int]:
-        """See `Window`."""
         return (unit - self.before,)
 
     def period(self, size: int) -> tuple[int, int]:
-        """See `Window`."""
         return 1, 1

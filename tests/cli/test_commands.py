@@ -172,7 +172,7 @@ def test_init_overwrites_only_with_force(run_cnncli: Cnncli) -> None:
     Path("mine.yaml").write_text("mine")
     code, out, err = run_cnncli("init", "mine")
     assert (code, out) == (2, "")
-    assert "mine.yaml exists already" in err
+    assert "mine.yaml already exists" in err
     assert "--force" in err
     assert Path("mine.yaml").read_text() == "mine"
     assert run_cnncli("init", "mine", "--force")[0] == 0

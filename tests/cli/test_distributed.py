@@ -291,7 +291,7 @@ def test_an_error_of_all_processes_is_printed_once(
     ("how", "code", "message"),
     [
         ("memory", 8, "error: cpu is out of memory"),
-        ("killed", -signal.SIGKILL, "error: another process of this training ended without an error message"),
+        ("killed", -signal.SIGKILL, "error: another training process ended without an error message"),
     ],
 )
 def test_when_one_process_fails_all_end(
@@ -305,7 +305,7 @@ def test_when_one_process_fails_all_end(
     assert code in exit_codes_in(err)
     status = only_run(Path("runs")).status()
     assert status.state == "failed"
-    assert "another process of this training ended" in str(status.reason)
+    assert "another training process ended" in str(status.reason)
 
 
 def test_a_closed_output_ends_all_processes_quietly(config: Path, torchrun: Torchrun) -> None:
@@ -352,7 +352,7 @@ def test_a_port_in_use(config: Path, run_cnncli: Cnncli, monkeypatch: pytest.Mon
             monkeypatch.setenv(name, value)
         code, _, err = run_cnncli("train", config, *FLAGS)
     assert code == 8
-    assert f"the processes cannot meet at 127.0.0.1:{where['MASTER_PORT']}: " in err
+    assert f"the processes cannot connect at 127.0.0.1:{where['MASTER_PORT']}: " in err
     assert "--master-port" in err
 
 

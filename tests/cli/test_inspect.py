@@ -114,7 +114,7 @@ def test_unknown_rows_have_reasons_and_strict_refuses_them(capsys: pytest.Captur
     show_table(table)
     assert "unknown: b: no rule (also affects 1 later layer)" in capsys.readouterr().out
     (hint,) = table.hints
-    assert hint.says == "as far as receptive fields are known, no unit spans the whole input: at most 1 of 4 pixels"
+    assert hint.says == "where receptive fields are known, no unit spans the whole input: at most 1 of 4 pixels"
     assert as_json(table)["layers"][2]["receptive_field"] is None
     assert len(as_csv(table).splitlines()) == 4
 

@@ -112,7 +112,7 @@ def test_a_forward_that_needs_numbers(net: str) -> None:
         (["{net}:number", "--input", "1x6x8"], UsageError, "is not a model, but of type int"),
         (["{net}"], UsageError, "is code, not a config"),
         (["{net}:number_of_rows", "--input", "1x6x8"], ConfigError, "returned an object of type int"),
-        (["{net}:Net"], UsageError, "the shape of an image is not known"),
+        (["{net}:Net"], UsageError, "the input shape of this model is unknown"),
         (["{net}:broken", "--input", "1x6x8"], ConfigError, "failed: RuntimeError: no such weights"),
         (["{net}:Net", "--input", "3x6x8"], ConfigError, "does not run on an input of 3x6x8"),
         (["{net}:Net", "--input", "1x6x8", "--kwargs", '{"depth": 3}'], ConfigError, "unexpected keyword argument"),

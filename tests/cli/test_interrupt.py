@@ -152,7 +152,7 @@ def test_the_second_signal_stops_at_once(start_cnncli: Start) -> None:
     assert process.stderr is not None
     wait_for(lambda: [*RUNS.glob("*/metadata.json")], process)
     process.send_signal(signal.SIGINT)
-    while "press Ctrl-C again to stop at once" not in process.stderr.readline():
+    while "press Ctrl-C again to stop immediately" not in process.stderr.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

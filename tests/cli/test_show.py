@@ -148,7 +148,7 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
         (("feature-maps", "nowhere.png"), "image nowhere.png: No such file"),
         (("feature-maps", "tiny.yaml"), "image tiny.yaml: not an image"),
         (("feature-maps", "99999"), "image 99999: there are "),
-        (("feature-maps", "0", "--layer", "flatten1"), "numbers and no maps"),
+        (("feature-maps", "0", "--layer", "flatten1"), "values, not feature maps"),
     ],
 )
 def test_invalid_arguments(arguments: tuple[str, ...], words: str, run: Path, run_cnncli: Cnncli) -> None:
@@ -332,7 +332,7 @@ def test_all_views_are_in_the_overview(run_cnncli: Cnncli, run: Path) -> None:
         (("saliency", "nothing.png"), "nothing.png"),
         (("saliency", "1", "--target", "ten"), "there is no class ten"),
         (("saliency", "1", "--method", "lime"), "lime"),
-        (("saliency", "1", "--layer", "logits1"), "the output of logits1 is a row of numbers"),
+        (("saliency", "1", "--layer", "logits1"), "the output of logits1 is a vector"),
         (("activation-maximization", "--layer", "logits1", "--filter", "10"), "logits1 has filters 0 to 9"),
         (("activation-maximization", "--steps", "0"), "--steps"),
     ],
@@ -402,7 +402,7 @@ def test_no_mistakes(run: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Run, "predictions", property(all_right))
     code, out, err = run_cnncli("show", "mistakes", run)
     assert (code, out) == (0, "")
-    assert err == "all 359 test images are right: there are no mistakes to show\n"
+    assert err == "all 359 test images are classified correctly: there are no mistakes to show\n"
     assert not list((run / "show").rglob("*.png"))
 
 

@@ -206,7 +206,7 @@ def test_a_tensorboard_that_never_answers(
     with server_module.Server(runs) as server:
         while not server._output.read_text():
             time.sleep(0.02)
-        with pytest.raises(ServerError, match="did not answer within 0 s; its output ends with:\n  thinking"):
+        with pytest.raises(ServerError, match="did not respond within 0 s; its output ends with:\n  thinking"):
             server.wait_for_answer(lambda: False, runs=True)
     assert server._process.poll() == -signal.SIGKILL
 

@@ -152,7 +152,7 @@ def weights(run: RunDirectory) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def dead(weights: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """The dead channels of each layer that has them, from its last weights and all validation images at once."""
+    """The dead channels of each layer that has them, from its last weights and all validation the number of images."""
     digits = load_digits()
     kept, held_out = stratified_split(digits.train.labels, 0.2, seed=3)
     trained_on = digits.train.images[kept].double() / 255

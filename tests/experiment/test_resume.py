@@ -118,7 +118,7 @@ def test_a_run_that_early_stopping_ended_is_extended_only_without_it(train: Trai
     run = train(tmp_path, TINY, *NO_GAIN)
     ended = len(run.metrics())
     assert ended < 9
-    with pytest.raises(UsageError, match=f"ended by early stopping after {ended} epochs"):
+    with pytest.raises(UsageError, match=f"stopped early after {ended} epochs"):
         train(tmp_path, TINY, *NO_GAIN, "train.epochs=20", run=run)
     assert run.status().state == "complete"
     train(tmp_path, TINY, *NO_GAIN, f"train.epochs={ended + 2}", "train.early_stopping=null", run=run)

@@ -11,6 +11,6 @@ def test_the_window_must_fit() -> None:
         SlidingWindow((4, 1)).check_fits((3, 3))
     with pytest.raises(UsageError, match=r"\(5x5 with its dilation\) does not fit"):
         SlidingWindow((2, 2), dilation=(4, 4)).check_fits((3, 3))
-    with pytest.raises(UsageError, match="more than can be followed by hand"):
+    with pytest.raises(UsageError, match="too large to follow by hand"):
         SlidingWindow((2, 2), padding=(9999, 9999)).check_fits((3, 3))
     SlidingWindow((4, 4), padding=(1, 0)).check_fits((2, 4))

@@ -221,10 +221,10 @@ def test_weights_of_another_network_are_refused(trained: Training, tmp_path: Pat
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"optimizer": Sgd(), "ema": 0.9}, "trained with AdamW, the config has SGD"),
+        ({"optimizer": Sgd(), "ema": 0.9}, "trained with AdamW, but the config has SGD"),
         (
             {"optimizer": AdamW(), "ema": None},
-            "the checkpoint has a moving average of the weights, the config has none",
+            "the checkpoint has a moving average of the weights, but the config has none",
         ),
     ],
 )

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,6 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 from torch import Tensor
 
-from cnncli.cli.app import main
 from cnncli.config.config import Config
 from cnncli.config.data import DataSpec
 from cnncli.config.document import Problem, parse_document
@@ -159,22 +157,21 @@ def run_of_three(run_of: Callable[..., Run]) -> Callable[..., Run]:
     return make
 
 
-def call(*arguments: object) -> int:
-    """Runs the program in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["cnncli", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-    assert ended.value.code is None or isinstance(ended.value.code, int)
-    return ended.value.code or 0
+PIXELS = [[200, 0, 0], [90, 80, 0], [0, 210, 0], [0, 0, 220], [0, 150, 0], [0, 0, 230], [0, 0, 60], [255, 0, 0]]
+
+
+@pytest.fixture
+def eight(run_of_three: Callable[..., Run]) -> Run:
+    """A run on eight images of three pixels; five predictions are right."""
+    return run_of_three(PIXELS, [0, 0, 1, 2, 0, 0, 2, 1])
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(exit_code_of: Show, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a complete run of one epoch, for reading only."""
     out = tmp_path_factory.mktemp("planted")
     (out / "planted.yaml").write_text(CONFIG, encoding="utf-8")
-    assert call("train", out / "planted.yaml", "--out", out / "runs", "--threads", 1, "--quiet") == 0
+    assert exit_code_of("train", out / "planted.yaml", "--out", out / "runs", "--threads", 1, "--quiet") == 0
     (run,) = (out / "runs").iterdir()
     return run
 
@@ -206,9 +203,9 @@ def plant(run: Path) -> Plant:
 
 
 @pytest.fixture
-def show() -> Show:
+def show(exit_code_of: Show) -> Show:
     """Runs `cnncli show`: arguments -> exit code."""
-    return lambda *arguments: call("show", *arguments)
+    return lambda *arguments: exit_code_of("show", *arguments)
 
 
 @pytest.fixture

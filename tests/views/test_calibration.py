@@ -1,10 +1,7 @@
 """Calibration against numbers worked by hand and against the definition for every image; how high its bars are."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-import torch
 
 from cnncli.drawing.color import Color, Pixels
 from cnncli.drawing.layout import HEIGHT, WIDTH
@@ -114,25 +111,10 @@ def test_the_histogram_is_relative_to_the_fullest_bin() -> None:
     assert np.allclose(found, COUNTS / 100 * 90, atol=0.5)
 
 
-CLASSES = ("cat", "dog", "owl")
-
-
-# Eight images of three pixels, and what they show: five are right.
-PIXELS = [[200, 0, 0], [90, 80, 0], [0, 210, 0], [0, 0, 220], [0, 150, 0], [0, 0, 230], [0, 0, 60], [255, 0, 0]]
-
-
-LABELS = [0, 0, 1, 2, 0, 0, 2, 1]
-
-
-@pytest.fixture
-def run(run_of_three: Callable[..., Run]) -> Run:
-    return run_of_three(PIXELS, LABELS)
-
-
-def test_calibration(run: Run) -> None:
-    (found,) = Calibration().pictures(run)
+def test_calibration(eight: Run) -> None:
+    (found,) = Calibration().pictures(eight)
     assert found.tag == "eval/calibration"
-    confidence = torch.tensor(PIXELS).div(255).mul(10).double().softmax(1).amax(1)
+    confidence = eight.test.images.flatten(1).div(255).mul(10).double().softmax(1).amax(1)
     assert found.numbers["mean_confidence"] == pytest.approx(confidence.mean().item(), abs=1e-6)
     assert found.numbers["accuracy"] == 5 / 8
     # Two images are less sure than 14 of 15, with bins of their own; both are right.
@@ -143,5 +125,5 @@ def test_calibration(run: Run) -> None:
     assert found.numbers["expected_error"] == pytest.approx((gaps[0] + gaps[1] + 6 * gaps[2]) / 8, abs=1e-6)
 
 
-def test_predictions_are_computed_once(run: Run) -> None:
-    assert run.predictions is run.predictions
+def test_predictions_are_computed_once(eight: Run) -> None:
+    assert eight.predictions is eight.predictions

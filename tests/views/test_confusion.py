@@ -124,27 +124,12 @@ def test_a_class_without_images() -> None:
     assert corner(picture, 1, 0) == corner(picture, 1, 1) == list(NEUTRAL)
 
 
-CLASSES = ("cat", "dog", "owl")
-
-
-# Eight images of three pixels, and what they show: five are right.
-PIXELS = [[200, 0, 0], [90, 80, 0], [0, 210, 0], [0, 0, 220], [0, 150, 0], [0, 0, 230], [0, 0, 60], [255, 0, 0]]
-
-
-LABELS = [0, 0, 1, 2, 0, 0, 2, 1]
-
-
-@pytest.fixture
-def run(run_of_three: Callable[..., Run]) -> Run:
-    return run_of_three(PIXELS, LABELS)
-
-
-def test_confusion(run: Run) -> None:
-    (found,) = Confusion().pictures(run)
+def test_confusion(eight: Run) -> None:
+    (found,) = Confusion().pictures(eight)
     assert found.tag == "eval/confusion"
     assert found.numbers == {"accuracy": 5 / 8}
     assert list(found.lines) == [
-        "62.50% of 8 test images are right",
+        "62.50% of 8 test images are classified correctly",
         "cat predicted as dog: 1 of 4 (25.0%)",
         "cat predicted as owl: 1 of 4 (25.0%)",
         "dog predicted as cat: 1 of 2 (50.0%)",

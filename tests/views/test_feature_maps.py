@@ -120,7 +120,7 @@ def test_titles_say_what_was_predicted_and_how_surely(opened: Run) -> None:
 def test_any_layer_with_maps_may_be_asked_for(opened: Run) -> None:
     shown = [each.tag for each in FeatureMaps(images=["0", "1", "0"], layers=["conv2", "conv1"]).pictures(opened)]
     assert shown == [f"feature_maps/{layer}/test-{image}" for image in (0, 1) for layer in ("03_conv2", "01_conv1")]
-    with pytest.raises(UsageError, match="the output of this layer is 24 numbers and no maps"):
+    with pytest.raises(UsageError, match="the output of this layer is 24 values, not feature maps"):
         list(FeatureMaps(layers=["flatten1"]).pictures(opened))
     with pytest.raises(UsageError, match=r"no layer conv9"):
         list(FeatureMaps(layers=["conv9"]).pictures(opened))
@@ -164,14 +164,14 @@ def test_ink_on_paper_is_noticed_and_can_be_inverted(
     assert caplog.messages == []
     assert np.array_equal(inverted.tiles[0].pixels[..., 0], image)
     assert not np.array_equal(paper.tiles[0].pixels[..., 0], image)
-    with pytest.raises(UsageError, match="--invert is for picture files"):
+    with pytest.raises(UsageError, match="--invert applies only to image files"):
         list(FeatureMaps(images=["0"], invert=True).pictures(opened))
 
 
 def test_files_of_one_name_are_not_put_over_each_other(opened: Run, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     files = [picture_file(tmp_path / name, np.zeros((8, 8), dtype=np.uint8)) for name in ("a.png", "other/a.png")]
-    with pytest.raises(UsageError, match="several images are called a"):
+    with pytest.raises(UsageError, match="several images have the name a"):
         list(FeatureMaps(images=files).pictures(opened))
 
 

@@ -12,40 +12,25 @@ from cnncli.run import Run
 from cnncli.views.confusion import Confusion
 from cnncli.views.mistakes import Mistakes
 
-CLASSES = ("cat", "dog", "owl")
-
-
-# Eight images of three pixels, and what they show: five are right.
-PIXELS = [[200, 0, 0], [90, 80, 0], [0, 210, 0], [0, 0, 220], [0, 150, 0], [0, 0, 230], [0, 0, 60], [255, 0, 0]]
-
-
-LABELS = [0, 0, 1, 2, 0, 0, 2, 1]
-
-
 WRONG = [7, 5, 4]
 """Most confident first: the brighter the pixel, the higher the confidence."""
 
 
-@pytest.fixture
-def run(run_of_three: Callable[..., Run]) -> Run:
-    return run_of_three(PIXELS, LABELS)
-
-
-def test_mistakes_come_surest_first(run: Run) -> None:
-    (found,) = Mistakes().pictures(run)
+def test_mistakes_come_surest_first(eight: Run) -> None:
+    (found,) = Mistakes().pictures(eight)
     assert found.tag == "eval/mistakes"
     assert found.numbers == {"wrong": 3}
     labels = [tile.label.rpartition(",")[0] for tile in found.tiles]
     assert labels == ["test image 7: dog -> cat", "test image 5: cat -> owl", "test image 4: cat -> dog"]
     for tile, number in zip(found.tiles, WRONG, strict=True):
-        assert tile.values.tolist() == [PIXELS[number]]
+        assert tile.values.tolist() == eight.test.images[number, 0].tolist()
     sure = [float(tile.label.rpartition(" ")[2].rstrip("%")) / 100 for tile in found.tiles]
     expected = [np.exp(10) / (np.exp(10) + 2), np.exp(2300 / 255) / (np.exp(2300 / 255) + 2)]
     assert sure[:2] == pytest.approx(expected, abs=5e-4)
 
 
-def test_mistakes_are_on_the_sheet_and_counted(run: Run) -> None:
-    (found,) = Mistakes(count=2).pictures(run)
+def test_mistakes_are_on_the_sheet_and_counted(eight: Run) -> None:
+    (found,) = Mistakes(count=2).pictures(eight)
     assert found.lines[0] == "3 of 8 test images are wrong; the 2 most confident mistakes are shown"
     assert len(found.tiles) == 2
     for tile in found.tiles:
@@ -55,7 +40,7 @@ def test_mistakes_are_on_the_sheet_and_counted(run: Run) -> None:
         assert (windows == enlarged).all(axis=(-3, -2, -1)).any()
 
 
-def test_below_each_mistake_stands_what_it_is_and_was_taken_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_below_each_mistake_stands_what_it_is_and_was_taken_for(eight: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long names stand in two lines, and of a card the number of the image is left out."""
     written: list[str] = []
     write = Canvas.text
@@ -65,21 +50,21 @@ def test_below_each_mistake_stands_what_it_is_and_was_taken_for(run: Run, monkey
         write(canvas, x, y, text, **named)
 
     monkeypatch.setattr(Canvas, "text", noted)
-    assert run.preprocessing is not None
-    preprocessing = replace(run.preprocessing, classes=("cat", "dog", "a very long-eared owl"))
-    list(Mistakes(count=2).pictures(replace(run, preprocessing=preprocessing)))
+    assert eight.preprocessing is not None
+    preprocessing = replace(eight.preprocessing, classes=("cat", "dog", "a very long-eared owl"))
+    list(Mistakes(count=2).pictures(replace(eight, preprocessing=preprocessing)))
     page = written[2:10]
     assert [text for text in page if not text.endswith("%")] == [
         "dog", "-> cat", "#7", "cat", "-> a very long-eared owl", "#5",
     ]  # fmt: skip
     written.clear()
-    list(Mistakes(count=1).pictures(run))
+    list(Mistakes(count=1).pictures(eight))
     assert [text for text in written if "->" in text and "true" not in text] == ["dog -> cat"] * 2
 
 
 def test_nothing_is_wrong(run_of_three: Callable[..., Run], caplog: pytest.LogCaptureFixture) -> None:
-    run = run_of_three(PIXELS[:4], [0, 0, 1, 2])
+    run = run_of_three([[200, 0, 0], [90, 80, 0], [0, 210, 0], [0, 0, 220]], [0, 0, 1, 2])
     assert list(Mistakes().pictures(run)) == []
-    assert caplog.messages == ["all 4 test images are right: there are no mistakes to show"]
+    assert caplog.messages == ["all 4 test images are classified correctly: there are no mistakes to show"]
     (found,) = Confusion().pictures(run)
-    assert list(found.lines) == ["100.00% of 4 test images are right"]
+    assert list(found.lines) == ["100.00% of 4 test images are classified correctly"]

@@ -94,9 +94,9 @@ def test_ink_on_paper_is_detected_and_can_be_inverted(
     (picture,) = Saliency(images=[file], invert=True).pictures(run)
     assert not caplog.messages
     assert picture.tiles[0].values.tolist() == image[0].tolist()
-    with pytest.raises(UsageError, match="--invert is for picture files"):
+    with pytest.raises(UsageError, match="--invert applies only to image files"):
         list(Saliency(invert=True).pictures(run))
-    with pytest.raises(UsageError, match="several images are called ink"):
+    with pytest.raises(UsageError, match="several images have the name ink"):
         list(Saliency(images=[file, f"{tmp_path}/../{tmp_path.name}/ink.png"]).pictures(run))
 
 
@@ -112,7 +112,7 @@ def test_grad_cam_needs_maps_with_several_positions(
     layers = SMALL.replace("flatten", "{conv: {out_channels: 4, kernel_size: 4}}, flatten")
     run = run_of(layers, noise(3, 1, 8, 8))
     refused = refusal(run, method="gradcam")
-    assert "needs maps with several positions, and those of conv2 are 1x1" in refused.message
+    assert "needs maps with several positions, but those of conv2 are 1x1" in refused.message
     assert refused.remedy == "use --layer max_pool1: its maps are larger"
     (instead,) = Saliency(images=["0"], method="gradcam", layer="max_pool1").pictures(run)
     assert instead.tiles[1].values.shape == (8, 8)
@@ -121,7 +121,7 @@ def test_grad_cam_needs_maps_with_several_positions(
     assert "without Grad-CAM: " in caplog.messages[0]
     assert "those of conv2 are 1x1" in caplog.messages[0]
     assert len(others.tiles) == 5
-    assert "output of logits1 is a row of numbers" in refusal(run, layer="logits1").message
+    assert "the output of logits1 is a vector" in refusal(run, layer="logits1").message
     assert "--layer is for Grad-CAM" in refusal(run, layer="max_pool1", method="occlusion").message
     assert "no layer has any" in refusal(run_of("[flatten, logits]", noise(3, 1, 4, 4)), method="gradcam").message
 

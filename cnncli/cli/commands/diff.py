@@ -14,7 +14,7 @@ _TARGET = "a config, a run directory, torchvision:NAME, package.module:Factory o
 
 def diff(
     before: Annotated[str, typer.Argument(metavar="A", help=f"The first network: {_TARGET}.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The second network, likewise.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The second network, in the same form.")],
     shape: InputOption = None,
     data_dir: DataDirOption = DATA_DIR,
     as_json: JsonOption = False,

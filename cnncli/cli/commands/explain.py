@@ -1,4 +1,4 @@
-"""`cnncli explain`: the lecture, live; one command for each topic, built from the list of topics."""
+"""`cnncli explain`: the lecture in the terminal; one command for each topic, built from the list of topics."""
 
 from collections.abc import Callable
 from typing import Annotated, Any

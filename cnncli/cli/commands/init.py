@@ -27,7 +27,7 @@ def init(
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(starter)
     except FileExistsError:
-        raise UsageError(f"{path} exists already", remedy="choose another name, or overwrite it with --force") from None
+        raise UsageError(f"{path} already exists", remedy="choose another name, or overwrite it with --force") from None
     except OSError as error:
         raise DiskError(f"{path} cannot be written: {error.strerror}") from None
     typer.echo(f"wrote {path}")

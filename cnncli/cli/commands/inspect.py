@@ -41,7 +41,7 @@ WideOption = Annotated[
     bool,
     typer.Option("--wide", help="Show more columns: start, center, padding, smallest path, groups, memory, FLOPs."),
 ]
-BatchOption = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Images per batch, for the memory.")]
+BatchOption = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Batch size for the memory estimate.")]
 IgnoreOption = Annotated[
     list[str], typer.Option("--ignore", metavar="HINT", help=f"Hide a hint: {', '.join(HINTS)}. Repeatable.")
 ]
@@ -154,6 +154,7 @@ def _verify(
 def _verified(graph: Graph) -> list[str]:
     """How many rows were verified, and how many could not be, or not completely."""
     from cnncli.capture.verify import behind_comparisons
+    from cnncli.inspection.columns import counted
     from cnncli.inspection.receptive_field import receptive_fields
 
     fields = receptive_fields(graph)
@@ -161,16 +162,12 @@ def _verified(graph: Graph) -> list[str]:
     partial = behind_comparisons(graph) - unknown
     verified = len(graph.nodes) - len(unknown) - len(partial)
     every = "all " if verified == len(graph.nodes) else ""
-    lines = [f"verified: shape, parameters and receptive field of {every}{_rows(verified)}"]
+    lines = [f"verified: shape, parameters and receptive field of {every}{counted(verified, 'row')}"]
     if partial:
         lines.append(
-            f"verified in part: {_rows(len(partial))} after a comparison, which NaN does not pass; no unit sees more "
-            "than the table says"
+            f"verified in part: {counted(len(partial), 'row')} after a comparison, which NaN does not pass; no unit "
+            "sees more than the table says"
         )
     if unknown:
-        lines.append(f"not verified: {_rows(len(unknown))} with unknown values")
+        lines.append(f"not verified: {counted(len(unknown), 'row')} with unknown values")
     return lines
-
-
-def _rows(number: int) -> str:
-    return f"{number} row" if number == 1 else f"{number} rows"

@@ -18,8 +18,8 @@ def report(
 ) -> None:
     """Write the report of a run: a self-contained HTML file.
 
-    It has the layer table, exact receptive fields, training curves, kernels and feature maps, the confusion matrix
-    with its images, and the config. It needs no network and no other file. Prints its path.
+    It contains the layer table, exact receptive fields, training curves, kernels and feature maps, the confusion matrix
+    with its images, and the config. It needs no network and no other file. The command prints the path of the file.
 
     Examples:
 

@@ -15,7 +15,7 @@ def schema(debug: DebugOption = False) -> None:
 
       cnncli schema > cnncli.schema.json
 
-    First line of a config that uses it:
+    A config uses it with this first line:
 
       # yaml-language-server: $schema=cnncli.schema.json
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cnncli.run import Run
     from cnncli.views.view import Picture
 
-TerminalOption = Annotated[bool, typer.Option("--terminal", help="Also draw the pictures here.")]
+TerminalOption = Annotated[bool, typer.Option("--terminal", help="Also draw the pictures in the terminal.")]
 
 
 class _ViewOrRun(PanelGroup):
@@ -45,7 +45,7 @@ app = command_group(_ViewOrRun, epilog="Start with: cnncli show RUN")
 
 @app.callback()
 def _show() -> None:
-    """Draw what a run has learned: into its folder show, as PNG files and for TensorBoard.
+    """Draw what a run has learned, as PNG files and for TensorBoard.
 
     Examples:
 
@@ -65,7 +65,7 @@ def show_all(
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
-    """Every view, with its defaults.
+    """Every view, with its default options.
 
     Examples:
 
@@ -88,7 +88,7 @@ for _view in VIEWS:
 def _draw(
     path: Path, draw: Callable[[Run], Iterable[Picture]], *, terminal: bool, as_json: bool, data_dir: Path
 ) -> None:
-    """Open a run, save the pictures that `draw` makes of it, and print the path of each PNG, or a JSON object.
+    """Open a run, save the pictures that `draw` yields, and print the path of each PNG, or a JSON object.
 
     Raises:
         RunError, DataError: the run or its data cannot be used.
@@ -96,7 +96,7 @@ def _draw(
         DiskError: the run cannot be written to.
     """
     if as_json and terminal:
-        raise UsageError("--json and --terminal both write to stdout", remedy="leave one of them out")
+        raise UsageError("--json and --terminal both write to stdout", remedy="use only one of them")
     from cnncli.cli.render.views import show_picture, with_progress
     from cnncli.run import load_run
 

@@ -18,7 +18,7 @@ PortOption = Annotated[
     typer.Option("--port", min=1, max=65535, metavar="N", help="Port; by default 6006 or the next free one."),
 ]
 HostOption = Annotated[
-    str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at; 0.0.0.0 admits other machines.")
+    str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 admits other machines.")
 ]
 OpenOption = Annotated[bool, typer.Option("--open", help="Open TensorBoard in the browser.")]
 
@@ -30,9 +30,9 @@ def tensorboard(
     browser: OpenOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Start TensorBoard over runs, with every logged step, and print an address for each view.
+    """Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.
 
-    It finds new runs and new steps as they are written, and serves until Ctrl-C.
+    New runs and new steps appear as they are written. The server runs until Ctrl-C.
 
     Examples:
 

@@ -42,7 +42,7 @@ ConfigOrNone = Annotated[
     typer.Argument(metavar="CFG", help="A YAML config or the name of a bundled one; not needed with --resume."),
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="The folder of run directories.")]
-NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run; by default that of the config.")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run; default: name of the config.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
 ThreadsOption = Annotated[
     int | None,
@@ -181,7 +181,7 @@ def _train(
     from cnncli.training.run_directory import RunDirectory
 
     def announce() -> None:
-        display.notice("stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
+        display.notice("stopping after this step, with a checkpoint; press Ctrl-C again to stop immediately")
 
     with catch_stop_signals(announce) as stop:
         run = resumed or RunDirectory.create(out, experiment.config.name, datetime.now().astimezone())

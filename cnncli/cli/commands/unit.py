@@ -37,7 +37,7 @@ def unit(
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
-    """Print the receptive field of a unit, with those of the layers before it inside.
+    """Print the receptive field of a unit, with those of earlier layers nested inside.
 
     Examples:
 

@@ -1,1 +1,1 @@
-"""Tables, progress and messages on the terminal: the only room that knows rich."""
+"""Tables, progress and messages on the terminal: the only package that imports rich."""

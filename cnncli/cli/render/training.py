@@ -20,6 +20,7 @@ from rich.text import Text
 from cnncli.cli.render.console import messages, out
 from cnncli.cli.render.table import show_table
 from cnncli.experiment.setup import Experiment
+from cnncli.inspection.columns import counted
 from cnncli.inspection.table import inspect_network
 from cnncli.training.loop import Epoch
 from cnncli.training.profile import Profile
@@ -71,8 +72,8 @@ class TrainingDisplay:
             f"{inspection.params:,} parameters, {inspection.macs:,} MACs\n"
             f"{config.data.name}: {experiment.train.image_count:,} training{held_out} "
             f"and {experiment.test.image_count:,} test images\n"
-            f"{_where(experiment)}: {_count(config.train.epochs, 'epoch')} of "
-            f"{_count(len(experiment.train), 'step')}, run in {run}\n"
+            f"{_where(experiment)}: {counted(config.train.epochs, 'epoch')} of "
+            f"{counted(len(experiment.train), 'step')}, run in {run}\n"
             f"{_header()}"
         )
 
@@ -104,10 +105,6 @@ def _where(experiment: Experiment) -> str:
     return experiment.device.type + (f" in {processes} processes" if processes > 1 else "")
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 _COLUMNS = ("epoch", "train loss", "accuracy", "val loss", "accuracy", "images/s", "seconds")
 
 
@@ -133,7 +130,7 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
 
 
 def _live_line(reading: Reading, console: Console) -> Group | Table:
-    """The current epoch in one line; cells that do not fit the terminal are left out from the end."""
+    """The current epoch in one line; trailing cells that do not fit in the terminal are omitted."""
     if not reading.steps:
         return Group()
     score = reading.score
