@@ -233,10 +233,10 @@ def picture_of(run: Run, measured: CenterUnit) -> Picture:
     )
 
 
-def _squares(label: str, field: EffectiveField) -> str:
-    if not field.sides:
+def _squares(label: str, effective: EffectiveField) -> str:
+    if not effective.sides:
         return f"{label}: no gradient"
-    return f"{label}: {', '.join(f'{share}% in {side}x{side}' for share, side in field.sides.items())} pixels"
+    return f"{label}: {', '.join(f'{share}% in {side}x{side}' for share, side in effective.sides.items())} pixels"
 
 
 def draw_effective(

@@ -170,12 +170,12 @@ def nodes_with_positions(network: Network) -> list[Node]:
 
 
 def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputImage]:
-    """Test images and picture files as the network gets them; what was done to a file is logged.
+    """Test images and image files as the network gets them; what was done to a file is logged.
 
     Args:
         run: whose network gets them.
-        images: numbers of test images, and paths of picture files; repetitions are dropped.
-        invert: swap black and white in the picture files.
+        images: numbers of test images, and paths of image files; repetitions are dropped.
+        invert: swap black and white in the image files.
 
     Raises:
         UsageError: an image does not exist, two files have the same name, or there is no file to invert.
