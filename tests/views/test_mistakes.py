@@ -50,11 +50,9 @@ def test_below_each_mistake_stands_what_it_is_and_was_taken_for(eight: Run, monk
         write(canvas, x, y, text, **named)
 
     monkeypatch.setattr(Canvas, "text", noted)
-    list(
-        Mistakes(count=2).pictures(
-            replace(eight, config=replace(eight.config, classes=("cat", "dog", "a very long-eared owl")))
-        )
-    )
+    assert eight.preprocessing is not None
+    preprocessing = replace(eight.preprocessing, classes=("cat", "dog", "a very long-eared owl"))
+    list(Mistakes(count=2).pictures(replace(eight, preprocessing=preprocessing)))
     page = written[2:10]
     assert [text for text in page if not text.endswith("%")] == [
         "dog", "-> cat", "#7", "cat", "-> a very long-eared owl", "#5",
