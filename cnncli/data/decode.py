@@ -262,7 +262,7 @@ class _Chunks(Dataset[Chunk]):
         return chunk
 
     def crash(self, message: str) -> DataError:
-        """The error that says what a worker was decoding when it was killed, given the message of torch."""
+        """The error that names the image a worker was decoding when it was killed, given the message from torch."""
         processes = set(map(int, re.findall(r"\d+", message)))
         positions = [position for process, position in self._current.tolist() if process in processes]
         if not positions:

@@ -75,7 +75,7 @@ def _unclipped(axes: tuple[AxisReceptiveField, ...], unit: tuple[int, ...]) -> t
 
 
 def _padding(intervals: tuple[Interval, ...], size: tuple[int, ...]) -> Fraction:
-    """Share of a rectangle that lies outside an image of `size`."""
+    """Fraction of a rectangle outside an image of `size`."""
     inside = prod(max(0, min(n - 1, end) - max(0, start) + 1) for (start, end), n in zip(intervals, size, strict=True))
     return 1 - Fraction(inside, prod(end - start + 1 for start, end in intervals))
 

@@ -89,7 +89,7 @@ class Kernels:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a layer does to one input shape, and what it costs.
+    """The output, windows and costs of a layer for one input shape.
 
     Attributes:
         shape: of its output.
@@ -190,7 +190,7 @@ class Layer(Choice):
         return any(each.takes_batch_statistics for each in self.followers().values())
 
     def for_classes(self, classes: int) -> Self:
-        """The layer in a network for that many classes."""
+        """The layer in a network with the given number of classes."""
         return self
 
     def before_norm(self) -> Self:
@@ -203,7 +203,7 @@ class Layer(Choice):
         return {name: layer for name, layer in given.items() if layer is not None}
 
     def describe(self, shape: Shape) -> Description:
-        """What the layer and its followers make of an input of shape `(C, H, W)` or `(F,)`.
+        """The effect of the layer, its norm and its activation on an input of shape `(C, H, W)` or `(F,)`.
 
         Raises:
             ShapeError: it cannot take this shape; the message has the reason and a remedy.
@@ -276,7 +276,7 @@ class Layer(Choice):
 
         Args:
             before: the number.
-            maps: all numbers that it stands among, (C, H, W) or (F,); None where they are not known. Norms need them.
+            maps: all values of the layer, (C, H, W) or (F,); None if they are not known. Norms need them.
             weights: the state dict of the module.
             unit: the index of the number in the maps.
         """

@@ -108,7 +108,7 @@ def keep_freed_memory() -> bool:
 
 
 def room_for_images(device: torch.device) -> int | None:
-    """Bytes of device memory for storing images: half of what is free; None where it is the machine's memory."""
+    """Bytes of device memory for storing images: half of the free memory; None if it uses the machine's memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free // 2

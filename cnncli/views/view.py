@@ -193,7 +193,7 @@ def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputI
 
 
 def dead_caption(dead: Collection[int] | None, *, of: int, what: str) -> list[str]:
-    """The line that counts dead filters; also where there are none yet, so that nothing moves later."""
+    """The line that counts dead filters; also printed if there are none yet, so that the layout stays the same."""
     if dead is None:
         return []
     return [f"{len(dead)} of {of} {what} dead" + ": outlined" * bool(dead)]
