@@ -71,7 +71,7 @@ def peak(words: list[str]) -> Contender:
 
 
 def train_some_steps() -> None:
-    """Run `cnncli` with the arguments of this process until a training has taken some steps."""
+    """Run `cnncli` with the arguments of this process until a training run has taken some steps."""
     from cnncli.__main__ import main
     from cnncli.training.progress import Progress
 

@@ -97,7 +97,7 @@ _MAX_LISTED = 40
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of a message about an unknown word: `. Did you mean conv?`, else the choices if there are few."""
+    """The end of a message about an unknown name: `. Did you mean conv?`, else the choices if there are few."""
     choices = list(choices)
     near = nearest(word, choices)
     if near:

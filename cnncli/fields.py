@@ -1,7 +1,7 @@
 """Base classes and field types of config sections.
 
 A section is a strict, frozen pydantic model whose field names are the YAML keys. A *choice* (a layer, an optimizer, a
-schedule) is a bare name or a mapping with one key, and a scalar stands for its principal field:
+schedule) is a bare name or a mapping with one key, and a scalar sets its principal field:
 
     relu                                    # every field has its default
     max_pool: 2                             # max_pool: {kernel_size: 2}
@@ -30,7 +30,7 @@ Fraction01 = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _both_axes(value: object) -> object:
-    """One number stands for both axes; a list is `[height, width]`."""
+    """One number applies to both axes; a list is `[height, width]`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return (value, value)
     if isinstance(value, list | tuple) and len(value) == 2:
@@ -61,7 +61,7 @@ class Choice(Spec):
     """An alternative that a config selects by name, such as a layer or an optimizer.
 
     Subclasses define `type: Literal["name"] = "name"`, the name in the YAML. `principal` is the field that a scalar
-    stands for.
+    sets.
     """
 
     type: str

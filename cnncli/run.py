@@ -45,7 +45,7 @@ _BRIGHTNESS_IMAGES = 1000
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network predicts for one image.
+    """The prediction of a network for one image.
 
     Attributes:
         prediction: the name of the most probable class.

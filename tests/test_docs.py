@@ -333,7 +333,7 @@ def is_field(path: str) -> bool:
     return True
 
 
-def test_a_field_that_is_not_there_is_seen() -> None:
+def test_an_unknown_field_is_detected() -> None:
     assert is_field("train.epochs")
     assert is_field("model.layers.0.conv.out_channels")
     assert not is_field("train.epoch")

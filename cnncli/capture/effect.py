@@ -45,7 +45,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Context:
-    """What is known about the values so far.
+    """The values known so far.
 
     Attributes:
         axes: the number of axes of positions of the input.
@@ -68,7 +68,7 @@ class Context:
         return self.layouts[value]
 
     def reads(self, windows: dict[int, Window]) -> Reads:
-        """What a unit reads, given its windows along those axes of the input where it is not just its own position."""
+        """What a unit reads, given its windows along the axes where it reads more than its own position."""
         if not windows:
             return Reach.SAME
         return tuple(windows.get(axis, SAME) for axis in range(self.axes))
@@ -103,7 +103,7 @@ Rule = Callable[[Operation, Context], Effect]
 
 
 def _window_over(before: Mapping[int, int], reduced: Mapping[int, int], after: Mapping[int, int]) -> Window:
-    """The window of units that read every position along some pieces of an axis, and their own along the others.
+    """The window of units that read every position along some pieces of an axis, and only their own along the others.
 
     Args:
         before: the pieces of the input: step -> size; `{7: 8, 1: 7}` is 8 windows of 7.

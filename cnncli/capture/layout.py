@@ -99,7 +99,7 @@ def axes_of(factors: Iterable[Factor]) -> dict[int, int]:
 
 
 def input_axis(factors: Factors) -> int | None:
-    """The axis of the input that an axis of a tensor stands for, or None.
+    """The axis of the input that an axis of a tensor represents, or None.
 
     Raises:
         UnsupportedOp: the axis is merged with others, or cut into pieces.

@@ -319,7 +319,7 @@ class Recorder:
         self._writes.pop(id(tensor), None)
 
     def _current(self, tensor: Tensor, path: str) -> Value:
-        """The present value of a tensor; one that was made before the run and not registered is a constant."""
+        """The current value of a tensor; one that was created before the run and not registered is a constant."""
         value = self._values.get(id(tensor))
         if value is None:
             value = self._add(tensor, dynamic=False)

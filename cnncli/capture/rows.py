@@ -51,7 +51,7 @@ class Row:
         name, type: as in the table.
         path: the module that its first operation ran in.
         scope: the module of which it is the whole, or None.
-        inputs: the rows it reads; None stands for the input of the network.
+        inputs: the rows it reads; None is the input of the network.
         reads: which positions of its inputs a unit reads.
         output: its last value, whose shape is the row's.
         layout: of the output.

@@ -74,7 +74,7 @@ def is_code(target: str) -> bool:
 
 
 def _config_path(target: str) -> str:
-    """The config that a target stands for."""
+    """The config of a target."""
     path = Path(target)
     if path.suffix == ".onnx":
         raise UsageError(f"ONNX files are not supported yet: {target}", remedy="inspect the model in code instead")

@@ -180,11 +180,11 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Mismatch]:
         if node.shape != shapes[node.name]:
             shape = "nothing" if node.shape is None else format_shape(node.shape)
             yield Mismatch(node.name, "shape", shape, format_shape(shapes[node.name]))
-        field = fields[node.name]
-        if not isinstance(field, ReceptiveFields):
+        receptive_field = fields[node.name]
+        if not isinstance(receptive_field, ReceptiveFields):
             continue
         for axis, by_row in enumerate(masks):
-            expected, actual = list(field.axes[axis].masks), by_row[node.name]
+            expected, actual = list(receptive_field.axes[axis].masks), by_row[node.name]
             if node.name in uncertain and len(expected) == len(actual):
                 actual = [a | b for a, b in zip(actual, expected, strict=True)]
             yield from _compare_masks(node.name, axis, expected, actual)

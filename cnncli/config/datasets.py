@@ -75,7 +75,7 @@ def _mnist_like(name: str, *, folder: str, classes: tuple[str, ...], md5: Mappin
     )
 
 
-# The embedded set: the test part of UCI "Optical Recognition of Handwritten Digits", split in two.
+# The embedded set: the test set of UCI "Optical Recognition of Handwritten Digits", split in two.
 _DIGITS = KnownDataset(name="digits", native=(1, 8, 8), classes=_TEN, counts=(1438, 359))
 
 # Checksums with .gz are those that torchvision checks after a download.

@@ -52,7 +52,7 @@ class LogSpec(Spec):
         default=ProbesSpec(), description="test images whose feature maps are shown: a number of classes, or a list"
     )
     budget: Annotated[float, Field(gt=0)] = Field(
-        default=50.0, description="largest size of the event files in MB; what does not fit is left out"
+        default=50.0, description="maximum size of the event files in MB; content that does not fit is omitted"
     )
     kernels: bool = Field(default=True, description="kernels of each convolution")
     feature_maps: bool = Field(default=True, description="feature maps of each convolution and pool, for each probe")

@@ -267,7 +267,7 @@ class _Reader:
                 self.report(Place(problem.route, place.uses), message, at_key=problem.at_key)
 
     def repeat(self, body: Any, place: Place) -> Iterator[Item]:  # noqa: ANN401  plain YAML data
-        """Read `repeat: {times, layers}` as its layers, that many times."""
+        """Read `repeat: {times, layers}`: its layers, `times` times."""
         fields = self.validated(RepeatFields, body, place)
         if fields is None:
             return

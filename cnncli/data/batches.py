@@ -87,7 +87,7 @@ WHOLE = Shard()
 
 
 class Batches(Protocol):
-    """Batches that depend only on the number of the epoch and the step within it.
+    """Batches that depend only on the epoch number and the step within the epoch.
 
     So a resumed run sees the batches of a run that was never interrupted.
     """

@@ -38,7 +38,7 @@ _GRAY_TOLERANCE = 16
 _SERIAL_SECONDS = 0.5 if sys.platform == "linux" else 5.0
 """Seconds of decoding before worker processes start. A forked worker starts at once, a spawned one imports torch."""
 _CHUNK_IMAGES, _CHUNK_BYTES = 16, 2**22
-"""The most images, and the most bytes of pixels, in one chunk."""
+"""The maximum number of images, and of bytes of pixels, in one chunk."""
 
 
 class UnreadableImageError(Exception):
@@ -262,7 +262,7 @@ class _Chunks(Dataset[Chunk]):
         return chunk
 
     def crash(self, message: str) -> DataError:
-        """The error that says what a worker was decoding when it was killed, given the message of torch."""
+        """The error that names the image a worker was decoding when it was killed, given the message from torch."""
         processes = set(map(int, re.findall(r"\d+", message)))
         positions = [position for process, position in self._current.tolist() if process in processes]
         if not positions:

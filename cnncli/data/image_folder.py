@@ -30,7 +30,7 @@ _MAX_IN_MEMORY = 2**28
 _FIRST_PROGRESS, _PROGRESS_EVERY = 2.0, 10.0
 """Seconds before the first progress message, and between two of them."""
 _MAX_NAMES = 5
-"""Names that a message lists."""
+"""Maximum number of names in a message."""
 _TEST_FRACTION = 0.2
 _TEST_SEED = 0
 """Constant, so that the test images do not depend on the seed of the training."""

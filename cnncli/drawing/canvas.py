@@ -21,7 +21,7 @@ SPACE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """Where a tile lies: its first pixel, its size before enlargement, and the factor of enlargement."""
+    """The position of a tile: its first pixel, its size before enlargement, and the factor of enlargement."""
 
     x: int
     y: int

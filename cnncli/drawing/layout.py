@@ -125,7 +125,7 @@ def plan(
         tile: height and width of a tile before enlargement.
         room: height and width that the tiles may take with their labels, px.
         spacing: around tiles.
-        least_scale: tiles are not made smaller than this factor; the last ones are left out instead, but
+        least_scale: tiles are not made smaller than this factor; the last ones are omitted instead, but
             never the first, even if it does not fit.
         most_scale: tiles are not made larger than this factor (or `least_scale`). Of the arrangements that reach it,
             the most compact is chosen.

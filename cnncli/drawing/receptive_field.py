@@ -61,7 +61,7 @@ def _lengths(intervals: Sequence[Interval]) -> str:
 
 
 def draw_receptive_fields(size: tuple[int, int], regions: Sequence[Region]) -> Pixels:
-    """Draw regions on an input of `size` (height, width), the first one lowest; what lies outside is padding.
+    """Draw regions on an input of `size` (height, width), the first one at the bottom; outside the input is padding.
 
     Args:
         size: pixels of the input.

@@ -184,7 +184,7 @@ def _canvas(
 def _draw_labels(
     canvas: Canvas, strips: Sequence[Strip], layout: Layout, *, columns: Sequence[str], left: int, top: int
 ) -> None:
-    """Strip labels, and column labels over the first line; thinned out where they would touch."""
+    """Strip labels, and column labels above the first line; some are skipped where labels would touch."""
     spacing, (down, _) = layout.spacing, layout.pitch
     tile_height, tile_width = layout.tile_height * layout.scale, layout.tile_width * layout.scale
     every_line = _label_step(LINE, down)

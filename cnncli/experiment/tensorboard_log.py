@@ -86,7 +86,7 @@ class Budget:
         return self.limit - sum(path.stat().st_size for path in self._run.glob("events.out.tfevents.*"))
 
     def report(self, content: str, what: str) -> None:
-        """Log that something is left out, once for each kind of content."""
+        """Log that something is omitted, once for each kind of content."""
         if content not in self._reported:
             self._reported.add(content)
             _log.warning("log.budget of %g MB: %s %s", self.limit / 1e6, content, what)
@@ -170,7 +170,7 @@ class TensorBoardLog:
         if self._steps and self._plan.can_be_dead:
             self._events.texts({"dead_filters": self._about_dead_filters()})
         if self._histogram_bytes() and self._histogram_epochs.step != -1:
-            every = f"only every {-self._histogram_epochs.step} epochs" if self._histogram_epochs else "are left out"
+            every = f"only every {-self._histogram_epochs.step} epochs" if self._histogram_epochs else "are omitted"
             self._budget.report("histograms", every)
         if self.due(0):
             self.draw(0, untrained)
@@ -201,7 +201,7 @@ class TensorBoardLog:
             if self._histogram_bytes() <= self._left():
                 self._write_histograms(epoch.step)
             else:
-                self._budget.report("histograms", f"are left out from epoch {epoch.number}")
+                self._budget.report("histograms", f"are omitted from epoch {epoch.number}")
 
     def end(self, step: int, test: Evaluation) -> None:
         """Write the scores on the test images, and the animations."""
@@ -214,7 +214,7 @@ class TensorBoardLog:
             if len(gif) + _RECORD_BYTES <= self._left():
                 self._events.pictures(step, {f"snapshots/{self._numbered[layer]}": gif})
             else:
-                self._budget.report("animations", f"are left out, such as that of {layer}")
+                self._budget.report("animations", f"are omitted, such as that of {layer}")
 
     def _about_dead_filters(self) -> str:
         images = self._experiment.held_out.image_count
@@ -236,7 +236,7 @@ class TensorBoardLog:
         if any(map(self.due, self._steps)):
             left = int(left / (1 + GROWTH))
             if step and sum(sizes.values()) > left:
-                self._budget.report("pictures", f"are left out from step {step:,} until the last step")
+                self._budget.report("pictures", f"are omitted from step {step:,} until the last step")
                 return
         for tag, size in sizes.items():
             if size <= left:
@@ -244,7 +244,7 @@ class TensorBoardLog:
                 self._events.pictures(step, {tag: pictures[tag]})
             else:
                 self._left_out.add(tag)
-                self._budget.report("pictures", f"are left out, such as {tag} from step {step:,}")
+                self._budget.report("pictures", f"are omitted, such as {tag} from step {step:,}")
 
     def _write_histograms(self, step: int) -> None:
         """The histogram of every parameter, and of its gradient at the last step."""

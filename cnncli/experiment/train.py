@@ -49,7 +49,7 @@ def fit_experiment(
 
 
 def build_step(experiment: Experiment, profile: Profile | None = None) -> Step:
-    """The step of a training, as the config says."""
+    """The training step that the config describes."""
     spec = experiment.config.train
     return Step(
         experiment.training,

@@ -107,19 +107,19 @@ def _exact_count(number: int | None) -> str:
 
 
 def _receptive_field(row: Row) -> str:
-    field = row.known_receptive_field
-    if field is None:
+    receptive_field = row.known_receptive_field
+    if receptive_field is None:
         return UNKNOWN
-    if not field.is_global:
-        return per_axis(field.size)
-    return "all" if field.local is None else f"all ({per_axis(field.local)})"
+    if not receptive_field.is_global:
+        return per_axis(receptive_field.size)
+    return "all" if receptive_field.local is None else f"all ({per_axis(receptive_field.local)})"
 
 
 def _jump(row: Row) -> str:
-    field = row.known_receptive_field
-    if field is None:
+    receptive_field = row.known_receptive_field
+    if receptive_field is None:
         return UNKNOWN
-    return "" if field.jump is None else per_axis(map(rational, field.jump))
+    return "" if receptive_field.jump is None else per_axis(map(rational, receptive_field.jump))
 
 
 def rational(value: Fraction) -> str:
@@ -134,13 +134,17 @@ def _of_unit_0(row: Row, attribute: Literal["start", "center"]) -> str:
 
 def _padding_seen(row: Row) -> str:
     """Pixels by which the receptive field of unit 0 extends beyond the image."""
-    field = row.known_receptive_field
-    return "" if field is None or field.start is None else per_axis(max(0, -start) for start in field.start)
+    receptive_field = row.known_receptive_field
+    if receptive_field is None or receptive_field.start is None:
+        return ""
+    return per_axis(max(0, -start) for start in receptive_field.start)
 
 
 def _smallest_path(row: Row) -> str:
-    field = row.known_receptive_field
-    return UNKNOWN if field is None or field.smallest_path is None else per_axis(field.smallest_path)
+    receptive_field = row.known_receptive_field
+    if receptive_field is None or receptive_field.smallest_path is None:
+        return UNKNOWN
+    return per_axis(receptive_field.smallest_path)
 
 
 def _trainable(row: Row) -> str:

@@ -119,7 +119,7 @@ def align(
 
 
 def _fitted(widths: list[int], numeric: Sequence[bool], width: int | None) -> list[int]:
-    """Widths with text columns made narrower, the widest first, so that a line fits; unchanged if it cannot."""
+    """Widths with text columns narrowed, the widest first, so that a line fits; unchanged if that is impossible."""
     if width is None:
         return widths
     room = width - sum(widths) - 2 * (len(widths) - 1)

@@ -18,8 +18,8 @@ class GraphNode:
         inputs: names of the nodes it reads; `input` is the network's input.
         shape: of its output, without batch axis; None where unknown.
         reads: which positions of its inputs a unit reads. Inputs of one position are read by every unit.
-        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends, besides on
-            what it reads, on everything that any unit reads.
+        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends not only
+            on what it reads, but on everything that any unit reads.
         params: parameters, trainable or not; None where unknown.
         macs: multiply-accumulates for one image; None where unknown.
         trainable: those of the parameters that training changes; None: all of them.

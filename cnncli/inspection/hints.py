@@ -203,23 +203,23 @@ def _convolutions(subject: Subject) -> Iterator[GraphNode]:
 
 def _exceeds(subject: Subject, name: str) -> bool:
     """Whether a receptive field is larger than the input on every axis, even along the smallest path."""
-    field = subject.summaries.get(name)
-    if field is None or field.smallest_path is None:
+    receptive_field = subject.summaries.get(name)
+    if receptive_field is None or receptive_field.smallest_path is None:
         return False
-    return all(size > whole for size, whole in zip(field.smallest_path, subject.input_size, strict=True))
+    return all(size > whole for size, whole in zip(receptive_field.smallest_path, subject.input_size, strict=True))
 
 
 def holes(subject: Subject) -> Iterator[Hint]:
     """Layers whose units read a smaller share of what they span than before: dilation, or a stride above the kernel."""
     for node, _ in subject.with_positions():
-        field = subject.summaries[node.name]
+        receptive_field = subject.summaries[node.name]
         share = _share(subject, node.name)
         if share is None or share == 1 or not node.inputs:
             continue
         if share >= min(_share(subject, name) or Fraction(1) for name in node.inputs):
             continue
-        assert field.used is not None
-        counts = [f"{used} of {size}" for used, size in zip(field.used, field.size, strict=True)]
+        assert receptive_field.used is not None
+        counts = [f"{used} of {size}" for used, size in zip(receptive_field.used, receptive_field.size, strict=True)]
         yield Hint(
             name="holes",
             layer=node.name,
@@ -230,10 +230,10 @@ def holes(subject: Subject) -> Iterator[Hint]:
 
 def _share(subject: Subject, name: str) -> Fraction | None:
     """Share of the spanned area that a unit reads."""
-    field = subject.summaries.get(name)
-    if field is None or field.used is None:
+    receptive_field = subject.summaries.get(name)
+    if receptive_field is None or receptive_field.used is None:
         return Fraction(1) if name == "input" else None
-    return Fraction(prod(field.used), prod(max(1, size) for size in field.size))
+    return Fraction(prod(receptive_field.used), prod(max(1, size) for size in receptive_field.size))
 
 
 def dropped(subject: Subject) -> Iterator[Hint]:
@@ -278,9 +278,9 @@ def _unread_positions(subject: Subject) -> Iterator[tuple[GraphNode, str, Slidin
         if isinstance(fields, Unknown):
             continue
         names = AXES.get(len(node.reads), ())
-        for axis, (name, window, field) in enumerate(zip(names, node.reads, fields.axes, strict=True)):
+        for axis, (name, window, receptive_field) in enumerate(zip(names, node.reads, fields.axes, strict=True)):
             if isinstance(window, Sliding) and window.stride > 1:
-                size = len(field.masks)
+                size = len(receptive_field.masks)
                 read = 0
                 for reader in readers[node.inputs[0]]:
                     read |= _read(reader.reads[axis], size) if isinstance(reader.reads, tuple) else (1 << size) - 1

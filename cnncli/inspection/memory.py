@@ -63,7 +63,7 @@ def _input_bytes(graph: Graph) -> int:
 
 
 def _parts(node: GraphNode) -> tuple[Part, ...]:
-    """The parts of a node. A node that lists none is a single one of which it is unknown what is saved."""
+    """The parts of a node. A node that lists none is a single part whose saved tensors are unknown."""
     if node.parts or node.view:
         return node.parts
     return (Part(node.type, None if node.shape is None else prod(node.shape), None, item_bytes=node.item_bytes),)

@@ -42,7 +42,7 @@ class ReceptiveField:
         center: center between start and end; None if units differ.
         smallest_path: size along the path with the smallest receptive field; the input's if every path reads all of
             it; None if unknown.
-        largest_path: likewise for the path with the largest.
+        largest_path: the same for the path with the largest receptive field.
         used: how many of the pixels that a unit spans it reads; None without a closed form.
         local: for a global receptive field, the size along the paths on which no layer reads every position (around a
             squeeze-and-excite gate, or without a norm's mean and variance); None if there is no such path.

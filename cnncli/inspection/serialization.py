@@ -54,20 +54,20 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _receptive_field(row: Row) -> dict[str, Any] | None:
-    field = row.known_receptive_field
-    if field is None:
+    receptive_field = row.known_receptive_field
+    if receptive_field is None:
         return None
     return {
-        "size": list(field.size),
-        "jump": field.jump and [_number(jump) for jump in field.jump],
-        "start": field.start and list(field.start),
-        "end": field.end and list(field.end),
-        "center": field.center and [float(center) for center in field.center],
-        "smallest_path": field.smallest_path and list(field.smallest_path),
-        "largest_path": field.largest_path and list(field.largest_path),
-        "used": field.used and list(field.used),
-        "local": field.local and list(field.local),
-        **({"global": True} if field.is_global else {}),
+        "size": list(receptive_field.size),
+        "jump": receptive_field.jump and [_number(jump) for jump in receptive_field.jump],
+        "start": receptive_field.start and list(receptive_field.start),
+        "end": receptive_field.end and list(receptive_field.end),
+        "center": receptive_field.center and [float(center) for center in receptive_field.center],
+        "smallest_path": receptive_field.smallest_path and list(receptive_field.smallest_path),
+        "largest_path": receptive_field.largest_path and list(receptive_field.largest_path),
+        "used": receptive_field.used and list(receptive_field.used),
+        "local": receptive_field.local and list(receptive_field.local),
+        **({"global": True} if receptive_field.is_global else {}),
     }
 
 

@@ -219,7 +219,7 @@ def _row(
 
 
 def _reason(node: GraphNode, own: ReceptiveFields | Unknown) -> str | None:
-    """Why the receptive field, or else a shape or cost, is unknown."""
+    """The reason why the receptive field, a shape or a cost is unknown."""
     if isinstance(own, Unknown):
         return own.reason
     if node.shape is None or node.params is None or node.macs is None:

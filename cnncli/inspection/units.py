@@ -75,7 +75,7 @@ def _unclipped(axes: tuple[AxisReceptiveField, ...], unit: tuple[int, ...]) -> t
 
 
 def _padding(intervals: tuple[Interval, ...], size: tuple[int, ...]) -> Fraction:
-    """Share of a rectangle that lies outside an image of `size`."""
+    """Fraction of a rectangle outside an image of `size`."""
     inside = prod(max(0, min(n - 1, end) - max(0, start) + 1) for (start, end), n in zip(intervals, size, strict=True))
     return 1 - Fraction(inside, prod(end - start + 1 for start, end in intervals))
 
@@ -162,9 +162,9 @@ def nested_receptive_fields(table: LayerTable, layer: str, unit: tuple[int, ...]
         fields = table.receptive_fields[layer]
         if layer in table and isinstance(fields, ReceptiveFields) and not fields.is_global:
             nearest = tuple(_nearest(axis, center) for axis, center in zip(fields.axes, centers, strict=True))
-            field = unit_receptive_field(table, layer, nearest)
-            if field.clipped is not None and field.clipped != nested[-1].clipped:
-                nested.append(field)
+            receptive_field = unit_receptive_field(table, layer, nearest)
+            if receptive_field.clipped is not None and receptive_field.clipped != nested[-1].clipped:
+                nested.append(receptive_field)
     return nested
 
 

@@ -89,13 +89,13 @@ class Kernels:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a layer does to one input shape, and what it costs.
+    """The output, windows and costs of a layer for one input shape.
 
     Attributes:
         shape: of its output.
         reads: one window per spatial axis, or `Reach`.
-        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends, besides on
-            what it reads, on everything that any unit reads.
+        statistics: whether a norm takes mean and variance over the whole map, so that every unit depends not only
+            on what it reads, but on everything that any unit reads.
         params: trainable parameters.
         macs: multiply-accumulates of convolution and linear layers for one image, bias not counted.
         buffer_bytes: what is saved with the weights but not learned (running means and variances).
@@ -170,7 +170,7 @@ class Layer(Choice):
     keeps_channels: ClassVar[bool] = False
     """Whether each output channel is made from the input channel of the same number."""
     keeps_zero: ClassVar[bool] = False
-    """Whether, besides, a channel that is 0 everywhere stays 0, whatever the fields are."""
+    """Whether, in addition, a channel that is 0 everywhere stays 0 for any values of the fields."""
     saved: ClassVar[Saved | None] = None
     """What autograd saves for its gradient; None: unknown, and with it the memory that training needs."""
 
@@ -190,7 +190,7 @@ class Layer(Choice):
         return any(each.takes_batch_statistics for each in self.followers().values())
 
     def for_classes(self, classes: int) -> Self:
-        """The layer in a network for that many classes."""
+        """The layer in a network with the given number of classes."""
         return self
 
     def before_norm(self) -> Self:
@@ -203,7 +203,7 @@ class Layer(Choice):
         return {name: layer for name, layer in given.items() if layer is not None}
 
     def describe(self, shape: Shape) -> Description:
-        """What the layer and its followers make of an input of shape `(C, H, W)` or `(F,)`.
+        """The effect of the layer, its norm and its activation on an input of shape `(C, H, W)` or `(F,)`.
 
         Raises:
             ShapeError: it cannot take this shape; the message has the reason and a remedy.
@@ -272,11 +272,11 @@ class Layer(Choice):
         raise NotImplementedError(self.type)
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Stage:
-        """What a norm or an activation makes of one number.
+        """The effect of a norm or an activation on one value.
 
         Args:
             before: the number.
-            maps: all numbers that it stands among, (C, H, W) or (F,); None where they are not known. Norms need them.
+            maps: all values of the layer, (C, H, W) or (F,); None if they are not known. Norms need them.
             weights: the state dict of the module.
             unit: the index of the number in the maps.
         """

@@ -49,7 +49,7 @@ class _Convolution(Layer):
 
     @property
     def has_bias(self) -> bool:
-        """Whether there is a bias: as given, else only where no norm follows."""
+        """Whether there is a bias: as given; by default, only if no norm follows."""
         return self.norm is None if self.bias is None else self.bias
 
     def before_norm(self) -> Self:

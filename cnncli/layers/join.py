@@ -17,7 +17,7 @@ class Join(Layer):
     saved = Saved.NOTHING
 
     def join(self, shapes: Sequence[Shape]) -> Description:
-        """What the layer and its followers make of inputs of these shapes.
+        """The effect of the layer and its activation on inputs of these shapes.
 
         Raises:
             ShapeError: they do not go together.

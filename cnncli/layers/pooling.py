@@ -90,7 +90,7 @@ class _SlidingPool(_Pool):
     ceil_mode: bool = False
 
     def strides(self) -> tuple[int, int]:
-        """The stride of each axis: as given, else the kernel's size."""
+        """The stride of each axis: as given; by default, the kernel size."""
         return self.stride or self.kernel_size
 
     def _dilations(self) -> tuple[int, int]:

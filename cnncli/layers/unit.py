@@ -19,7 +19,7 @@ EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Unit:
-    """One number of a layer's output: `(channel, row, column)` in maps, `(channel,)` in a vector."""
+    """One value of a layer's output: `(channel, row, column)` in maps, `(channel,)` in a vector."""
 
     index: tuple[int, ...]
 
@@ -31,7 +31,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Term:
-    """What one number of a layer's input adds to a unit.
+    """The contribution of one value of a layer's input to a unit.
 
     Attributes:
         unit: which number of the input.
@@ -93,7 +93,7 @@ class Patch:
         return (self.values * self.kernel).sum().item()
 
     def terms(self, weight: float = 1.0) -> list[Term]:
-        """Every number of the patch that is not padding, with its weight: the kernel's, or else `weight`."""
+        """Every value of the patch that is not padding, with its weight from the kernel, else `weight`."""
         return [
             Term(
                 Unit((self.channel, row, column)),
@@ -168,7 +168,7 @@ class Trace:
 
     Attributes:
         patches: what it reads, channel by channel, where it reads a window.
-        terms: every number that it reads; of a max pool, the largest alone.
+        terms: every value that it reads; for a max pool, only the largest.
         stages: the numbers on the way, the last one the unit's own.
     """
 

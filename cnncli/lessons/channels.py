@@ -90,7 +90,7 @@ def _input_channels(x: Tensor, kernel: Tensor, window: SlidingWindow) -> list[Bl
 
 
 def _output_channels(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[Block]:
-    """Each kernel with its slices, and the output channel it makes."""
+    """Each kernel with its slices and its output channel."""
     from cnncli.lessons.reference import corr2d_multi_in_out
 
     outputs = corr2d_multi_in_out(x, kernels, **window.settings)

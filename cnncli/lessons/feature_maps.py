@@ -91,7 +91,7 @@ class FeatureMaps(Topic):
 
 
 def learned_maps(run: Run, layer: str | None, image: InputImage) -> list[Block]:
-    """The kernels of a trained layer, and the maps they make of an image.
+    """The kernels of a trained layer and their feature maps for an image.
 
     Args:
         run: a finished run.

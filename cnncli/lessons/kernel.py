@@ -64,7 +64,7 @@ class Kernels(LayerTopic):
 
 
 def _feature_maps(x: Tensor, kernels: Tensor, window: SlidingWindow) -> list[Block]:
-    """Each kernel with its slices and its bias (1, 2, 3, ...), and the feature map it makes."""
+    """Each kernel with its slices, its bias (1, 2, 3, ...) and its feature map."""
     from cnncli.lessons.reference import corr2d_multi_in_out
 
     steps: list[Block] = []

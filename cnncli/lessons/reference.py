@@ -24,7 +24,7 @@ class WindowPosition:
     Attributes:
         output: (row, column) of the output computed here.
         rows: rows of the input under the window; those outside 0 .. H - 1 are padding.
-        columns: columns of the input under the window, likewise.
+        columns: columns of the input under the window, in the same form.
         patch: the numbers under the window, (kh, kw).
     """
 
@@ -58,7 +58,7 @@ def window_positions(
         fill: value of the padding.
 
     Returns:
-        OH x OW positions, with OH = floor((H + 2p - d(kh - 1) - 1) / s) + 1, and OW likewise.
+        OH x OW positions, with OH = floor((H + 2p - d(kh - 1) - 1) / s) + 1, and OW accordingly.
 
     Raises:
         ValueError: a size is out of range, or the window does not fit into the padded input.

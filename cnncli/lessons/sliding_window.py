@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from cnncli.lessons.reference import WindowPosition
 
 _MAX_STEPS = 6
-"""Positions shown one by one; the others are only counted."""
+"""Number of positions shown one by one; the others are only counted."""
 _MAX_SIDE = 12
 """Rows or columns up to which a matrix is shown as numbers."""
 _MAX_WIDTH = 40
-"""Characters up to which a matrix is shown as numbers: half a line."""
+"""Maximum width, in characters, of a matrix shown as numbers: half a line."""
 
 
 @dataclass(frozen=True)

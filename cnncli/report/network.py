@@ -20,7 +20,7 @@ from cnncli.windows import ClosedForm
 MAX_PROBES = 10
 """Number of test images with feature maps in the page, one of each class."""
 MAX_VALUES = 250_000
-"""Values of feature maps in the page, of 2.7 bytes each."""
+"""Maximum number of values of feature maps in the page, of 2.7 bytes each."""
 
 
 def network_data(graph: Graph) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _axis(masks: tuple[int, ...], closed_form: ClosedForm | None) -> dict[str, A
 
 
 def runs(mask: int) -> list[int]:
-    """The set bits of a mask as runs without gaps, first and last of each in turn: 0b11011 is 0, 1, 3, 4."""
+    """The set bits of a mask as runs without gaps, first and last position of each: 0b11011 is 0, 1, 3, 4."""
     ends: list[int] = []
     position = 0
     while mask >> position:

@@ -97,5 +97,5 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """How a content security policy names an inline style or script."""
+    """The hash by which a content security policy identifies an inline style or script."""
     return f"'sha256-{base64_text(hashlib.sha256(text.encode()).digest())}'"

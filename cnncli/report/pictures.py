@@ -22,13 +22,13 @@ from cnncli.views.patches import Patches
 from cnncli.views.view import View
 
 LOGGED_BYTES = 3_000_000
-"""Logged pictures in the page, at most; base64 adds a third."""
+"""Maximum bytes of logged pictures in the page; base64 adds a third."""
 VIEW_CHARACTERS = 1_000_000
-"""Pictures of one view in the page, at most, in base64."""
+"""Maximum characters of the pictures of one view in the page, in base64."""
 IMAGES_PER_CELL = 12
-"""Images behind each cell of the confusion matrix, at most."""
+"""Maximum number of images behind each cell of the confusion matrix."""
 MAX_IMAGES = 1_500
-"""Images behind all cells, at most; wrong ones come first."""
+"""Maximum number of images behind all cells; misclassified ones come first."""
 IMAGE_SIDE = 32
 """Pixels of the longer side of an image behind a cell; larger images are reduced."""
 SPRITE_COLUMNS = 40
@@ -107,7 +107,7 @@ VIEWS: Mapping[View, str] = {Patches(): "Top-activating patches"}
 
 
 def views_data(run: Run) -> list[dict[str, Any]]:
-    """The first pictures of each view, as many as fit in `VIEW_CHARACTERS`, as JSON; views without any are left out."""
+    """The first pictures of each view, up to `VIEW_CHARACTERS`, as JSON; views without pictures are omitted."""
     sections = []
     for view, heading in VIEWS.items():
         pictures = [

@@ -137,7 +137,7 @@ def table_data(table: LayerTable) -> dict[str, Any]:
 
 
 def _evaluated(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
-    """What the best weights compute from the test images."""
+    """The outputs of the best weights for the test images."""
     try:
         loaded = load_run(run.path, data_dir=data_dir)
         return {

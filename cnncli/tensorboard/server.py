@@ -51,7 +51,7 @@ _START_SECONDS = 60.0
 _FIRST_RUN_SECONDS = 10.0
 _GRACE_SECONDS = 5.0
 _POLL_SECONDS = 0.1
-_NO_RUNS = "name a folder of runs, or one run; cnncli train quickstart writes one to the folder runs"
+_NO_RUNS = "give a folder of runs, or one run; cnncli train quickstart writes a run to the folder runs"
 
 
 def check_runs(folder: Path) -> bool:

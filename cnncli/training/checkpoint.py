@@ -131,7 +131,7 @@ def _readable(path: Path) -> Path:
 def _verified(path: Path, name: str) -> tuple[bytes, dict[str, Any]]:
     """A file of a checkpoint whose checksum is that of the manifest, and the manifest.
 
-    If a training replaces the checkpoint meanwhile, the new one is read.
+    If a training process replaces the checkpoint meanwhile, the new one is read.
     """
     manifest = read_manifest(path)
     problem, content = "", b""

@@ -13,7 +13,7 @@ from cnncli.errors import DeviceError
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 _WORTH_SHARING = 20_000_000
-"""Multiply-accumulates of a forward pass: about a millisecond on one core."""
+"""Multiply-accumulates of a forward pass that takes about a millisecond on one core."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -108,7 +108,7 @@ def keep_freed_memory() -> bool:
 
 
 def room_for_images(device: torch.device) -> int | None:
-    """Bytes of device memory for storing images: half of what is free; None where it is the machine's memory."""
+    """Bytes of device memory for storing images: half of the free memory; None if it uses the machine's memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free // 2

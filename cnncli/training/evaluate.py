@@ -111,7 +111,7 @@ Probabilities: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Predictions:
-    """What a network predicts for labeled images.
+    """The predictions of a network for labeled images.
 
     Attributes:
         labels: int64 (N,).

@@ -40,7 +40,7 @@ class Epoch:
             validation images.
         learning_rate: of the last step.
         seconds: of training and validation together.
-        images_per_second: of training alone.
+        images_per_second: of training only.
         best: whether this epoch has the best score so far, on the validation images if there are any.
         stopped_early: whether early stopping ends the training here.
     """
@@ -86,7 +86,7 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train until `epochs` are done, from the current state of `step.training`.
 
-    At each epoch yielded, and at the end, the training can be checkpointed; a training resumed from there ends with the
+    At each epoch yielded, and at the end, the training can be checkpointed; training resumed from there ends with the
     same weights. The error for a diverged training relies on a checkpoint after every epoch. Random numbers that the
     caller draws between two epochs make no difference.
 

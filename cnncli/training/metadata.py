@@ -60,7 +60,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _device_name(device: torch.device) -> str:
-    """The model of the GPU or the processor; on a Mac the processor's name stands for its GPU as well."""
+    """The model of the GPU or the processor; on a Mac, the name of the processor is also used for its GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""Find the layer in which a training diverged, by running its last batch again with hooks."""
+"""Find the layer in which training diverged, by running its last batch again with hooks."""
 
 from collections.abc import Callable, Iterator
 
@@ -74,7 +74,7 @@ def find_nonfinite_weight(model: nn.Module) -> str | None:
 
 
 def _gradients(module: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[Tensor]:
-    """What a layer computed in the backward pass: the gradients of its weights and inputs."""
+    """The gradients of a layer's weights and inputs from the backward pass."""
     for tensor in (*module.parameters(recurse=False), *inputs):
         if tensor.grad is not None:
             yield tensor.grad

@@ -212,7 +212,7 @@ class ProcessGroup:
         return numbers
 
     def stop_request(self, stop: Callable[[], bool]) -> "StopRequest":
-        """A decision to stop that all processes make after the same step, once `stop` is true in one of them."""
+        """A request on which all processes stop after the same step, once `stop` is true in one of them."""
         self._stop_requests.append(StopRequest(stop, single=self.size == 1))
         return self._stop_requests[-1]
 

@@ -1,4 +1,4 @@
-"""The profile of a training: the time of its parts, and a trace of some of its steps.
+"""The profile of a training run: the time of its parts, and a trace of some of its steps.
 
 The trace is that of `torch.profiler` in Chrome's format, compressed; https://ui.perfetto.dev opens it.
 """

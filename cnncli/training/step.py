@@ -108,7 +108,7 @@ def _clip(optimizer: torch.optim.Optimizer, clip_norm: float | None) -> Tensor:
 
 
 class Step:
-    """Takes steps of a training.
+    """Takes training steps.
 
     Args:
         training: what is trained; its counters and sums advance with every step.

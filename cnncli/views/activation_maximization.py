@@ -243,7 +243,7 @@ class Pair:
 
 
 def draw_pairs(pairs: Sequence[Pair], *, title: str, captions: Sequence[str]) -> Drawing:
-    """Pairs side by side: on the left the one made, on the right the real one.
+    """Pairs side by side: the optimized image on the left, the real one on the right.
 
     Returns:
         A drawing with a box for each (0, pair, 0), the one made, and (0, pair, 1), the real one.
@@ -303,7 +303,7 @@ def _picture(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -
 
 
 def _make(run: Run, node: Node, filters: Sequence[int], steps: int) -> Iterator[tuple[Patch, float]]:
-    """For each filter what its unit sees of the image made for it, and its activation."""
+    """For each filter, the part of its optimized image that its unit sees, and the activation."""
     position = center_unit(node)
     together = max(1, min(AT_ONCE, images_at_once(run.network) // (4 * STARTS)))  # gradients need more memory
     for first in range(0, len(filters), together):

@@ -56,7 +56,7 @@ def smooth_gradient(
 
 
 def integrated_gradients(model: nn.Module, image: Tensor, target: int, *, baseline: Tensor, steps: int) -> Tensor:
-    """What each number of an image (C, H, W) adds to the logit, compared with a baseline of its shape: (C, H, W).
+    """The contribution of each value of an image (C, H, W) to the logit, relative to a baseline of the same shape.
 
     After Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks" (ICML 2017): the gradient, averaged on
     the straight line from the baseline to the image, times their difference. The sum of all is the difference of the
@@ -137,7 +137,7 @@ def overlay(cam: Tensor, axes: Sequence[AxisReceptiveField], size: Sequence[int]
 
 
 def _centers(axis: AxisReceptiveField, pixels: int) -> list[float]:
-    """The center of what each unit sees along an axis, padding included where it is counted, in pixels."""
+    """The center of each unit's receptive field along an axis, in pixels; with padding if there is a closed form."""
     count = len(axis.masks)
     centers = [float(center) for unit in range(count) if (center := axis.center(unit)) is not None]
     if len(centers) < count or any(a >= b for a, b in pairwise(centers)):
@@ -179,7 +179,7 @@ def occlusion(
 
 
 def _starts(length: int, size: int, stride: int) -> list[int]:
-    """Where windows start along an axis, so that every pixel is in one."""
+    """The start of each window along an axis, so that every pixel is in a window."""
     assert stride <= size <= length, (stride, size, length)
     return sorted({*range(0, length - size + 1, stride), length - size})
 

@@ -85,9 +85,9 @@ class Confusion(View):
 def draw_confusion(counts: Counts, classes: Sequence[str], *, title: str) -> Drawing:
     """A row for each true class, a column for each predicted one, the accuracy of each class on the right.
 
-    The color of a cell is the square root of its share of the row, so that single errors are visible beside hundreds of
-    hits; cells without an image have a color of their own. Up to 14 classes, the cells show their counts; with more,
-    labels are thinned out.
+    The color of a cell is the square root of its share of the row, so that single errors are visible next to hundreds
+    of hits; cells without an image have a separate color. With up to 14 classes, the cells show their counts; with
+    more, labels are thinned out.
 
     Args:
         counts: (K, K), `counts[true, predicted]` images.

@@ -90,7 +90,7 @@ class CenterUnit:
     Attributes:
         layer: its name.
         unit: (row, column) of the center unit.
-        center: (row, column) of the center of what it sees, px; between two pixels where that is even.
+        center: (row, column) of the center of its receptive field, px; between two pixels if the size is even.
         images: how many were averaged over.
         rows, columns: first and last pixel that the unit can see, inside the image.
         trained: with the weights of the run's best epoch.
@@ -233,10 +233,10 @@ def picture_of(run: Run, measured: CenterUnit) -> Picture:
     )
 
 
-def _squares(label: str, field: EffectiveField) -> str:
-    if not field.sides:
+def _squares(label: str, effective: EffectiveField) -> str:
+    if not effective.sides:
         return f"{label}: no gradient"
-    return f"{label}: {', '.join(f'{share}% in {side}x{side}' for share, side in field.sides.items())} pixels"
+    return f"{label}: {', '.join(f'{share}% in {side}x{side}' for share, side in effective.sides.items())} pixels"
 
 
 def draw_effective(
@@ -246,7 +246,7 @@ def draw_effective(
     center: tuple[float, float],
     title: str,
 ) -> Pixels:
-    """Draw maps of one size, each relative to its own largest value, and as its square root: tails are thin.
+    """Draw maps of one size: the square root of each value relative to the map's largest, because tails are thin.
 
     Args:
         maps: by label.

@@ -229,7 +229,7 @@ def to_pixels(points: Values, box: Box) -> list[tuple[int, int]]:
 
 
 def class_colors(count: int) -> Sequence[Color]:
-    """Colors for that many classes: the ten above, or, for more, around the wheel of hues, light and dark in turn."""
+    """Colors for the given number of classes: the ten above, or for more, alternating light and dark hues."""
     if count <= len(TEN):
         return TEN[:count]
     wheel = []

@@ -130,7 +130,7 @@ def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str)
 
 
 def _unit_caption(row: Row) -> str:
-    """What a unit of a layer sees of the input, in a few words."""
+    """The receptive field of a unit of a layer, as text."""
     receptive_field = row.receptive_field
     if receptive_field.is_global:
         return "each unit sees the whole input"

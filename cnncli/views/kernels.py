@@ -96,7 +96,7 @@ def _values(weight: Tensor) -> Values:
 
 
 def _tiles(values: Values, page: Drawing, scales: Sequence[Scale], groups: int) -> list[Tile]:
-    """What the page shows: a tile for each kernel, or one for all where kernels are single numbers."""
+    """The tiles of the page: one for each kernel, or a single one if the kernels are single numbers."""
     outputs, inputs = (list(dict.fromkeys(key[axis] for key in page.boxes)) for axis in (0, 1))
     if values.shape[2:] == (1, 1):
         matrix = values[np.ix_(outputs, inputs)][:, :, 0, 0]
@@ -145,7 +145,7 @@ def kernel_picture(
 
     In the matrix and the heat map a row is a filter and a column an input channel; short filters stand side by side.
     All share one diverging scale, symmetric about zero and as wide as the largest magnitude of the layer, shown or not,
-    unless others are given. What does not fit is left out from the end, as the caption says.
+    unless others are given. What does not fit at the end is omitted, as the caption says.
 
     Args:
         weight: (O, I, kh, kw), floating point, on any device.

@@ -74,7 +74,7 @@ class Patches(View):
     ] = 1
 
     def pictures(self, run: Run) -> Iterator[Picture]:
-        """A picture of each convolution, or of the last layer where there is none, or of each of `layers`."""
+        """A picture of each of `layers`; by default, of each convolution, or of the last layer if there is none."""
         nodes = layers_with_filters(run, self.layers)
         chosen = {node.name: select_filters(node, self.filters, MOST_FILTERS) for node in nodes}
         images = (images for images, _ in run.batches(batch_size=images_at_once(run.network)).epoch(1))
@@ -93,7 +93,7 @@ class CroppedImage:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the patch is the image, all of it and nothing else."""
+        """Whether the patch is exactly the whole image."""
         return self.patch.padding.shape == self.image.shape[1:] and not self.patch.padding.any()
 
 
@@ -219,7 +219,7 @@ def _remarks(top: TopActivations) -> list[str]:
 
 
 def _crop_captions(run: Run, node: Node, patches: Sequence[Patch]) -> list[str]:
-    """How large receptive fields are, and what violet means where there is any."""
+    """The size of the receptive fields, and the meaning of violet if there is any."""
     receptive_field = run.table[node.name].receptive_field
     size = format_size(receptive_field.size)
     whole = ": the whole image" if receptive_field.is_global else ""

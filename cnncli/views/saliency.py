@@ -144,7 +144,7 @@ def _find_class(run: Run, target: str) -> int:
 
 
 def _cam_layer(run: Run, name: str | None) -> Node:
-    """The layer of that name for Grad-CAM, else the last one with maps.
+    """The named layer for Grad-CAM; by default, the last one with feature maps.
 
     Raises:
         UsageError: it has no maps, or maps of 1x1, in which there is only one position.

@@ -28,7 +28,7 @@ MOST_OUTPUTS = 1 << 25
 
 
 def layers_with_filters(run: Run, names: Sequence[str]) -> tuple[Node, ...]:
-    """The layers called `names`; without names the convolutions, or the last layer where there are none.
+    """The layers with the given names; by default, the convolutions, or the last layer if there are none.
 
     Raises:
         UsageError: there is no layer of such a name.
@@ -40,7 +40,7 @@ def layers_with_filters(run: Run, names: Sequence[str]) -> tuple[Node, ...]:
 
 
 def select_filters(node: Node, numbers: Sequence[int], most: int) -> list[int]:
-    """The filters of a layer that are shown: those asked for, else the first `most`.
+    """The filters of a layer that are shown: the requested ones; by default, the first `most`.
 
     Raises:
         UsageError: the layer has no such filter.
@@ -192,7 +192,7 @@ class _Top:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Patch:
-    """What one unit sees of an image.
+    """The part of an image that one unit sees.
 
     Attributes:
         receptive_field: of the unit; `receptive_field.clipped` are the rows and columns of the image in the patch.

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FOLDER = "show"
-"""The folder of a run that pictures are saved in. For TensorBoard it is a run beside the training: no picture saved
-later evicts one that the training logged, and a run that is still training keeps its event file to itself."""
+"""The folder of a run that pictures are saved in. For TensorBoard it is a separate run: pictures
+saved later do not displace those logged in training, and a run that is still training has its event file to itself."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -170,12 +170,12 @@ def nodes_with_positions(network: Network) -> list[Node]:
 
 
 def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputImage]:
-    """Test images and picture files as the network gets them; what was done to a file is logged.
+    """Test images and image files as the network gets them; what was done to a file is logged.
 
     Args:
         run: whose network gets them.
-        images: numbers of test images, and paths of picture files; repetitions are dropped.
-        invert: swap black and white in the picture files.
+        images: numbers of test images, and paths of image files; repetitions are dropped.
+        invert: swap black and white in the image files.
 
     Raises:
         UsageError: an image does not exist, two files have the same name, or there is no file to invert.
@@ -193,7 +193,7 @@ def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputI
 
 
 def dead_caption(dead: Collection[int] | None, *, of: int, what: str) -> list[str]:
-    """The line that counts dead filters; also where there are none yet, so that nothing moves later."""
+    """The line that counts dead filters; also printed if there are none yet, so that the layout stays the same."""
     if dead is None:
         return []
     return [f"{len(dead)} of {of} {what} dead" + ": outlined" * bool(dead)]

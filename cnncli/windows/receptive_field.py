@@ -22,7 +22,7 @@ class AxisReceptiveField:
         jump: input pixels from one unit to the next, on average.
         smallest_paths: of the paths that lead here, the one with the smallest receptive field: one for each jump that
             paths have, none if every path reads the whole input.
-        largest_paths: likewise those with the largest receptive field.
+        largest_paths: the same for the largest receptive field.
     """
 
     masks: tuple[int, ...]
@@ -84,7 +84,7 @@ class AxisReceptiveField:
         return ((mask & -mask).bit_length() - 1, mask.bit_length() - 1) if mask else None
 
     def center(self, unit: int) -> Fraction | None:
-        """The center of what a unit sees, padding included where there is a closed form; None if it sees nothing."""
+        """The center of a unit's receptive field, with padding if there is a closed form; None if it is empty."""
         pattern = None if self.closed_form is None else self.closed_form.pattern(unit)
         seen = (pattern.start, pattern.end) if pattern is not None and pattern.mask else self.interval(unit)
         return None if seen is None else Fraction(sum(seen), 2)

@@ -160,7 +160,7 @@ class Resampled(Window):
         return self.ratio or Fraction(size, self.units)
 
     def _point(self, unit: int, size: int) -> Fraction:
-        """Where the unit lies on the axis of input positions."""
+        """The position of the unit on the axis of input positions."""
         match self.mode:
             case "nearest":
                 return unit * self._ratio(size)

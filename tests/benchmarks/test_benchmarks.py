@@ -42,8 +42,8 @@ def test_it_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         for numbers in comparison["values"].values():
             assert len(numbers) == 1
             assert numbers[0] >= 0
-    written = page.read_text(encoding="utf-8")
-    tables = written.removeprefix(f"before\n<!-- {name} -->\n").removesuffix(f"<!-- end of {name} -->\nafter\n")
+    text = page.read_text(encoding="utf-8")
+    tables = text.removeprefix(f"before\n<!-- {name} -->\n").removesuffix(f"<!-- end of {name} -->\nafter\n")
     assert tables in capsys.readouterr().out
     assert tables.count("|---|---|---|---|") == len(line["comparisons"])
 
@@ -69,17 +69,17 @@ def test_each_has_its_place_in_the_readme() -> None:
 def test_both_describe_the_same_network(name: str) -> None:
     config = ours.read(Settings(), name)
     described = inspect_graph(graph_of(config.network, config.name))
-    written = NETWORKS[name]()
-    assert sum(each.numel() for each in written.parameters()) == described.params
-    shapes = [tuple(each.shape) for each in written.parameters()]
+    module = NETWORKS[name]()
+    assert sum(each.numel() for each in module.parameters()) == described.params
+    shapes = [tuple(each.shape) for each in module.parameters()]
     # The same kernels and matrices, in the same order.
     from cnncli.module import seeded_module
 
     assert [tuple(each.shape) for each in seeded_module(config.network, 0).parameters()] == shapes
-    assert written(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert module(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
-def test_the_words_for_the_head_of_a_config() -> None:
+def test_the_result_line_at_the_head_of_a_config() -> None:
     words = reached([99.0, 99.2, 99.1], [5.0, 6.0, 7.0], threads=2)
     assert words == (
         "# Reached: 99.10 % on the test images (mean of 3 seeds, standard deviation 0.10, from 99.00 to 99.20) "

@@ -38,7 +38,7 @@ def test_ratios_are_those_within_a_round() -> None:
     assert second == "| theirs | 4.00 | 4.00 to 22.0 | 0.500 (0.500 to 0.625) |"
 
 
-def test_what_was_not_reached_is_said() -> None:
+def test_a_goal_that_was_not_reached_is_reported() -> None:
     found = Comparison(title="it", unit="s", values={"ours": [1, 2], "theirs": [1, inf]})
     assert "| theirs | not reached in 1 of 2 rounds |  |  |" in found.markdown()
     assert found.as_record()["values"] == {"ours": [1, 2], "theirs": [1, None]}

@@ -42,7 +42,7 @@ class Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
         return result
 
 
-def made(name: str) -> nn.Module:
+def torchvision_model(name: str) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = torchvision.models.get_model(name, weights=None)
     return model.eval()
@@ -89,13 +89,13 @@ def uncounted(model: nn.Module) -> int:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_are_parameters_and_buffers(name: str) -> None:
-    model = made(name)
+    model = torchvision_model(name)
     assert memory(model).weights == sum(each.nbytes for each in (*model.parameters(), *model.buffers()))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_training_memory_is_what_autograd_saves(name: str) -> None:
-    model = made(name)
+    model = torchvision_model(name)
     assert memory(model).training == saved_for_backward(model) - uncounted(model)
 
 
@@ -158,9 +158,9 @@ class Positive(nn.Module):
 
 def test_training_memory_of_an_unknown_operation_is_unknown() -> None:
     module = nn.Sequential(nn.Flatten(2), nn.LSTM(SIZE * SIZE, 2, batch_first=True))
-    said = memory(module)
-    assert said.training is None
-    assert said.weights == sum(each.nbytes for each in module.parameters())
+    computed = memory(module)
+    assert computed.training is None
+    assert computed.weights == sum(each.nbytes for each in module.parameters())
 
 
 class Sinh(nn.Module):
@@ -176,13 +176,13 @@ def test_training_memory_of_an_unknown_function_is_unknown() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_inference_memory_is_the_peak_of_live_tensors(name: str) -> None:
-    model = made(name)
+    model = torchvision_model(name)
     with torch.no_grad(), Alive(addresses(model)) as alive:
         model(torch.randn(BATCH, 3, SIZE, SIZE))
-    said = memory(model).inference
-    assert said is not None
+    computed = memory(model).inference
+    assert computed is not None
     if name == "densenet121":
         # Its forward still has a name for what it has concatenated while it works on what came of it.
-        assert 0.95 * alive.peak < said < alive.peak
+        assert 0.95 * alive.peak < computed < alive.peak
     else:
-        assert said == alive.peak
+        assert computed == alive.peak

@@ -114,9 +114,9 @@ def check(module: nn.Module, shape: tuple[int, ...]) -> Graph:
     with torch.no_grad():
         assert graph.nodes[-1].shape == tuple(module.eval()(torch.zeros(2, *shape)).shape[1:])
     for axis in range(len(shape) - 1):
-        said, found = list(last_field(graph).axes[axis].masks), probe(module, shape, axis + 1)
+        expected, actual = list(last_field(graph).axes[axis].masks), probe(module, shape, axis + 1)
         # Features that are no positions any more are one unit.
-        assert said * (len(found) if len(said) == 1 else 1) == found, f"axis {axis}"
+        assert expected * (len(actual) if len(expected) == 1 else 1) == actual, f"axis {axis}"
     return graph
 
 

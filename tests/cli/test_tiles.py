@@ -147,7 +147,7 @@ def test_in_256_colors_scales_are_drawn_in_them_and_pictures_left_alone() -> Non
     assert set(map(tuple, painted(lines[2:]).reshape(-1, 3).tolist())) == {(200, 10, 10)}
 
 
-def test_lightness_of_the_256_goes_one_way() -> None:
+def test_lightness_of_the_256_colors_is_monotonic() -> None:
     weights = np.array([0.2126, 0.7152, 0.0722])
     rising = (np.array(SEQUENTIAL) / 255) ** 2.2 @ weights
     assert (np.diff(rising) > 0).all()

@@ -47,8 +47,8 @@ def batches(
     )
 
 
-def order(made: ImageBatches, epoch: int, start_step: int = 0) -> list[int]:
-    return list(chain.from_iterable(labels.tolist() for _, labels in made.epoch(epoch, start_step)))
+def order(loader: ImageBatches, epoch: int, start_step: int = 0) -> list[int]:
+    return list(chain.from_iterable(labels.tolist() for _, labels in loader.epoch(epoch, start_step)))
 
 
 def with_sums(image_set: ImageSet) -> ImageSet:
@@ -97,16 +97,16 @@ def test_a_constant_channel_divides_by_one() -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_normalized_images_have_mean_zero_and_deviation_one(channels_last: bool) -> None:
     image_set = noise(20, channels=3)
-    made = batches(image_set, normalization=Normalization.of(image_set), channels_last=channels_last)
-    images = torch.cat([images for images, _ in made.epoch(0)])
+    loader = batches(image_set, normalization=Normalization.of(image_set), channels_last=channels_last)
+    images = torch.cat([images for images, _ in loader.epoch(0)])
     torch.testing.assert_close(images.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(images.std(dim=(0, 2, 3), correction=0), torch.ones(3))
 
 
 def test_pixels_by_hand() -> None:
     image_set = ImageSet(images=torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8), labels=torch.tensor([0]))
-    made = batches(image_set, normalization=Normalization(mean=(0.2,), std=(0.4,)))
-    ((images, _),) = made.epoch(0)
+    loader = batches(image_set, normalization=Normalization(mean=(0.2,), std=(0.4,)))
+    ((images, _),) = loader.epoch(0)
     torch.testing.assert_close(images, torch.tensor([[[[-0.5, 0.0, 2.0]]]]))
 
 
@@ -118,19 +118,19 @@ def test_channels_last_is_the_memory_format() -> None:
 
 
 def test_every_image_once_with_its_own_label() -> None:
-    made = batches(numbered(10))
-    assert len(made) == 3
-    assert [len(labels) for _, labels in made.epoch(0)] == [4, 4, 2]
-    assert sorted(order(made, 0)) == list(range(10))
-    for images, labels in made.epoch(0):
+    loader = batches(numbered(10))
+    assert len(loader) == 3
+    assert [len(labels) for _, labels in loader.epoch(0)] == [4, 4, 2]
+    assert sorted(order(loader, 0)) == list(range(10))
+    for images, labels in loader.epoch(0):
         torch.testing.assert_close(images[:, 0, 0, 0], labels / 255)
 
 
 def test_order_is_new_every_epoch_and_the_same_for_a_seed() -> None:
-    made, again, other = batches(numbered(40)), batches(numbered(40)), batches(numbered(40), seed=1)
-    assert order(made, 1) == order(again, 1)
-    assert order(made, 1) != order(made, 2)
-    assert order(made, 1) != order(other, 1)
+    loader, again, other = batches(numbered(40)), batches(numbered(40)), batches(numbered(40), seed=1)
+    assert order(loader, 1) == order(again, 1)
+    assert order(loader, 1) != order(loader, 2)
+    assert order(loader, 1) != order(other, 1)
     assert order(batches(numbered(40), shuffle=False), 1) == list(range(40))
 
 
@@ -173,7 +173,7 @@ META = torch.device("meta")
 def test_batches_for_another_device_leave_the_images_where_they_are() -> None:
     image_set = noise(10, channels=3)
     for shuffle, indices in ((True, None), (False, None), (True, torch.arange(6)), (False, torch.arange(6))):
-        made = ImageBatches(
+        loader = ImageBatches(
             image_set,
             batch_size=4,
             normalization=Normalization.of(image_set),
@@ -184,8 +184,8 @@ def test_batches_for_another_device_leave_the_images_where_they_are() -> None:
             indices=indices,
             device=META,
         )
-        found = [(images.device, images.dtype, images.shape[1:], labels.device) for images, labels in made.epoch(1)]
-        assert found == [(META, torch.float32, (3, 5, 7), META)] * len(made)
+        found = [(images.device, images.dtype, images.shape[1:], labels.device) for images, labels in loader.epoch(1)]
+        assert found == [(META, torch.float32, (3, 5, 7), META)] * len(loader)
     assert image_set.images.device.type == "cpu"
 
 
@@ -200,7 +200,7 @@ def test_pixels_are_transferred_as_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
         return real(tensor, *where, **how)
 
     image_set = noise(4)
-    made = ImageBatches(
+    loader = ImageBatches(
         image_set,
         batch_size=4,
         normalization=Normalization.none(1),
@@ -210,7 +210,7 @@ def test_pixels_are_transferred_as_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
         device=META,
     )
     monkeypatch.setattr(torch.Tensor, "to", to)
-    list(made.epoch(1))
+    list(loader.epoch(1))
     assert sent == [torch.uint8, torch.int64]
 
 
@@ -255,9 +255,9 @@ EVERYTHING = Augmentation(
 @pytest.mark.parametrize("size", [2, 3])
 def test_shards_are_parts_of_the_batch(augment: Augmentation | None, size: int) -> None:
     """ImageBatches of 4, 4 and 1 images; the last one leaves a shard empty."""
-    made = batches(noise(9, channels=3), augment=augment)
-    assert [made.images_in(step) for step in range(3)] == [4, 4, 1]
-    shares = [list(made.epoch(3, shard=Shard(rank, size))) for rank in range(size)]
-    for step, (whole, labels) in enumerate(made.epoch(3)):
+    loader = batches(noise(9, channels=3), augment=augment)
+    assert [loader.images_in(step) for step in range(3)] == [4, 4, 1]
+    shares = [list(loader.epoch(3, shard=Shard(rank, size))) for rank in range(size)]
+    for step, (whole, labels) in enumerate(loader.epoch(3)):
         assert torch.equal(torch.cat([share[step][1] for share in shares]), labels)
         torch.testing.assert_close(torch.cat([share[step][0] for share in shares]), whole)

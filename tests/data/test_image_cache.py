@@ -427,10 +427,14 @@ def test_training_on_a_folder_takes_little_memory(tmp_path: Path, monkeypatch: p
 
     def train(*assignments: str) -> int:
         read = read_config(str(config), data_dir=tmp_path, assignments=assignments)
-        made = prepare(read, data_dir=tmp_path, device=torch.device("cpu"))
-        (epoch,) = fit(Step(made.training), made.train, made.validation, classes=2, epochs=1)
+        experiment = prepare(read, data_dir=tmp_path, device=torch.device("cpu"))
+        (epoch,) = fit(Step(experiment.training), experiment.train, experiment.validation, classes=2, epochs=1)
         assert epoch.validation is not None
-        return made.train.image_count + made.validation.image_count + made.test.image_count if made.validation else 0
+        return (
+            experiment.train.image_count + experiment.validation.image_count + experiment.test.image_count
+            if experiment.validation
+            else 0
+        )
 
     train()  # so that torch has done its late imports
     with PeakAnonymous() as peak:

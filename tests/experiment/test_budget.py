@@ -86,9 +86,9 @@ def test_all_event_files_of_a_run_count(tmp_path: Path) -> None:
 def test_each_kind_of_content_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     budget = Budget(tmp_path, 0.5)
     for _ in range(2):
-        budget.report("pictures", "are left out from step 4")
-        budget.report("histograms", "are left out from epoch 3")
+        budget.report("pictures", "are omitted from step 4")
+        budget.report("histograms", "are omitted from epoch 3")
     assert caplog.messages == [
-        "log.budget of 0.5 MB: pictures are left out from step 4",
-        "log.budget of 0.5 MB: histograms are left out from epoch 3",
+        "log.budget of 0.5 MB: pictures are omitted from step 4",
+        "log.budget of 0.5 MB: histograms are omitted from epoch 3",
     ]

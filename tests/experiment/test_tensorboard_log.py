@@ -233,7 +233,7 @@ def test_the_event_file_keeps_to_its_budget(
     run = train(tmp_path, network, f"log.budget={kilobytes / 1000}", "log.graph=false", log=messages.append)
     assert size_of(run) <= kilobytes * 1000
     assert all(message.startswith(f"log.budget of {kilobytes / 1000:g} MB: ") for message in messages)
-    assert len([message for message in messages if "pictures are left out" in message]) == 1
+    assert len([message for message in messages if "pictures are omitted" in message]) == 1
     events = read_events(run)
     tags = [tag for tag in events.Tags()["images"] if not tag.startswith("snapshots/")]
     assert tags, "some pictures fit"
@@ -250,7 +250,7 @@ def test_last_pictures_that_need_more_room_than_was_kept_are_left_out(
     log = ("log.budget=0.07", "log.graph=false", "log.snapshots=false", "log.histograms=false", "log.probes=1")
     run = train(tmp_path, network, *log, log=messages.append)
     assert size_of(run) <= 70_000
-    assert any("pictures are left out" in message for message in messages)
+    assert any("pictures are omitted" in message for message in messages)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_last_pictures_that_need_more_room_than_was_kept_are_left_out(
     [
         (300, [6, 12, 18, 24], None),
         (90, [12, 24], "histograms only every 2 epochs"),
-        (25, [], "histograms are left out"),
+        (25, [], "histograms are omitted"),
     ],
 )
 def test_histograms_take_at_most_half_of_the_budget(

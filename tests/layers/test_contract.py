@@ -134,7 +134,7 @@ VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "dropout", "id
 """Types that take vectors as well as maps, besides activations."""
 
 
-def written(type_: str, options: str) -> str:
+def as_config(type_: str, options: str) -> str:
     """A layer with its options, as in a config."""
     return f"{{{type_}: {options}}}" if options else type_
 
@@ -190,16 +190,16 @@ def followers(field: str) -> dict[str, str]:
     is_one: Callable[[type[Layer]], bool] = lambda each: each.is_norm if field == "norm" else each.is_activation  # noqa: E731
     options = {type_: EXAMPLES[type_][-1] for type_, each in LAYERS.items() if is_one(each)}
     options |= {type_: "channels" for type_ in options if type_ == "prelu"}
-    return {type_: f"{field}: {written(type_, each.replace('4', '2'))}" for type_, each in options.items()}
+    return {type_: f"{field}: {as_config(type_, each.replace('4', '2'))}" for type_, each in options.items()}
 
 
 def cases() -> Iterator[Case]:
     for type_, examples in EXAMPLES.items():
         for options in examples:
             flat = type_ in ("linear", "logits")
-            yield Case(type_, written(type_, options), SHAPES.get(type_, SHAPE), flat)
+            yield Case(type_, as_config(type_, options), SHAPES.get(type_, SHAPE), flat)
             if (type_ in VECTORS_TOO or LAYERS[type_].is_activation) and "num_parameters" not in options:
-                yield Case(type_, written(type_, options), flat=True)
+                yield Case(type_, as_config(type_, options), flat=True)
     for type_, joins in JOINS.items():
         for join in joins:
             yield Case(type_, join)

@@ -54,7 +54,7 @@ def test_numbers_worked_by_hand() -> None:
     assert predictions.confusion.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
 
 
-def test_very_confident_predictions_can_be_told_apart() -> None:
+def test_very_confident_predictions_can_be_distinguished() -> None:
     """In single precision both would be 1."""
     surer, sure = predictions_of(torch.tensor([[25.0, 0], [20.0, 0]]), torch.tensor([0, 0])).confidence
     assert sure < surer < 1

@@ -46,9 +46,9 @@ def test_of_a_linear_filter_the_best_patch_is_the_sign_of_its_kernel(build: Buil
         kernel.copy_(torch.sign(kernel))
     node = last(model)
     units = [Unit(filter=number, position=center_unit(node)) for number in range(4)]
-    made = maximize(model, node, units, normalization=used, seed=0, jitter=0)
+    optimized = maximize(model, node, units, normalization=used, seed=0, jitter=0)
     bias = model.get_parameter("conv1.conv.bias").detach()
-    for number, (image, value) in enumerate(zip(made.images, made.values, strict=True)):
+    for number, (image, value) in enumerate(zip(optimized.images, optimized.values, strict=True)):
         # Rows 3 to 5 and columns 4 to 7 are what unit 4, 5 sees: one column of padding before an even kernel.
         assert torch.equal(image[:, 3:6, 4:8], (kernel[number] > 0).float())
         ends = torch.stack([prepared(torch.full((1, 2, 1, 1), end), used) for end in (0.0, 1.0)])  # (2, 1, 2, 1, 1)
@@ -59,12 +59,12 @@ def test_of_a_linear_filter_the_best_patch_is_the_sign_of_its_kernel(build: Buil
 def test_the_value_is_that_of_the_image_and_pixels_stay_in_range(build: Build) -> None:
     model, used = build(f"[{{{CONV}}}, {{max_pool: 2}}, flatten, logits]", (2, 8, 8)), normalization(2)
     units = [Unit(filter=number, position=()) for number in range(3)]
-    made = maximize(model, last(model), units, normalization=used, seed=1, jitter=1, steps=20)
-    assert made.images.min() >= 0
-    assert made.images.max() <= 1
+    optimized = maximize(model, last(model), units, normalization=used, seed=1, jitter=1, steps=20)
+    assert optimized.images.min() >= 0
+    assert optimized.images.max() <= 1
     with torch.no_grad():
-        logits = model(prepared(made.images, used))
-    assert list(made.values) == pytest.approx(logits.diagonal().tolist(), rel=1e-5)
+        logits = model(prepared(optimized.images, used))
+    assert list(optimized.values) == pytest.approx(logits.diagonal().tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_activation_is_higher_than_for_any_of_many_random_images(build: Build, l
     model, used = build(layers, (1, 10, 10)), normalization(1)
     node = last(model)
     units = [Unit(filter=number, position=center_unit(node)) for number in range(node.shape[0])]
-    made = maximize(model, node, units, normalization=used, seed=0, jitter=0)
+    optimized = maximize(model, node, units, normalization=used, seed=0, jitter=0)
     drawn = torch.rand(4000, 1, 10, 10, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         values = model(prepared(drawn, used))
-    for unit, value in zip(units, made.values, strict=True):
+    for unit, value in zip(units, optimized.values, strict=True):
         assert value >= values[(slice(None), unit.filter, *unit.position)].max()
 
 
@@ -143,8 +143,8 @@ def test_the_image_made_is_beside_the_best_real_patch(drawn: list[Drawing], run_
         run.model.kernels()["conv1"].copy_(torch.tensor([[1.0, -1.0], [1.0, -1.0]]))
         run.model.get_parameter("conv1.conv.bias").zero_()
     (picture,) = ActivationMaximization(layers=["conv1"]).pictures(run)
-    made, real = (drawn[0].colors(drawn[0].boxes[0, 0, panel])[..., 0].tolist() for panel in (0, 1))
-    assert made == [[255, 0], [255, 0]]
+    optimized, real = (drawn[0].colors(drawn[0].boxes[0, 0, panel])[..., 0].tolist() for panel in (0, 1))
+    assert optimized == [[255, 0], [255, 0]]
     assert real == [[200, 0], [200, 0]]
     assert picture.numbers == {"made": 1, "made_at_least_real": 1}
     # Normalized, white and black are 1 / 0.3 apart; two rows of that.

@@ -88,7 +88,7 @@ for _view in VIEWS:
 def _draw(
     path: Path, draw: Callable[[Run], Iterable[Picture]], *, terminal: bool, as_json: bool, data_dir: Path
 ) -> None:
-    """Open a run, save the pictures that `draw` makes of it, and print the path of each PNG, or a JSON object.
+    """Open a run, save the pictures that `draw` yields, and print the path of each PNG, or a JSON object.
 
     Raises:
         RunError, DataError: the run or its data cannot be used.

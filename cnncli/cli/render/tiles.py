@@ -94,7 +94,7 @@ def thinning(width: int, room: int) -> int:
 
 
 def thinning_note(step: int) -> Text:
-    """The message that pixels are left out."""
+    """The message that pixels are omitted."""
     return Text(f"(one pixel in {step} is shown)", style=FAINT)
 
 
@@ -182,7 +182,7 @@ def _digit(value: float, scale: Scale) -> str:
 
 
 MOST = 100
-"""Tiles that are drawn, at most."""
+"""Maximum number of tiles that are drawn."""
 _LEAST_SIDE = 8
 """Pixels to which small tiles are enlarged, by whole factors."""
 _BAR = 24

@@ -91,7 +91,7 @@ class TrainingDisplay:
 
 
 def output_mode(*, quiet: bool, as_json: bool) -> OutputMode:
-    """How to show a training: as the options say, else live on a terminal."""
+    """The output mode given by the options; by default live on a terminal, else plain."""
     if as_json:
         return "json"
     if quiet:
@@ -130,7 +130,7 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
 
 
 def _live_line(reading: Reading, console: Console) -> Group | Table:
-    """The current epoch in one line; cells that do not fit the terminal are left out from the end."""
+    """The current epoch in one line; trailing cells that do not fit in the terminal are omitted."""
     if not reading.steps:
         return Group()
     score = reading.score
@@ -166,7 +166,7 @@ def _time_left(reading: Reading) -> str:
 
 
 def show_dry_run(experiment: Experiment) -> None:
-    """Print the layers, and what a training would do."""
+    """Print the layers, and what a training run would do."""
     config = experiment.config
     show_table(inspect_network(config.network, config.name))
     out().print(
@@ -210,7 +210,7 @@ def show_next(run: Path, epochs: int, *, data: Sequence[str], training: Sequence
         run: the run directory.
         epochs: how many it has.
         data: the option of the data directory, which must be repeated.
-        training: the other options that a training must repeat.
+        training: the other options that a training run must repeat.
     """
     extended = ["--set", f"train.epochs={2 * epochs}"]
     commands = [

@@ -11,23 +11,23 @@ from cnncli.inspection.units import DependentUnits, Interval, UnitReceptiveField
 _MARKS = "123456789abcdefghijklmnopqrstuvwxyz"
 _COLORS = ("blue", "cyan", "green", "yellow", "red", "magenta")
 _MAX_MARKS = 80
-"""Marks in a row of the drawing, two characters each; on a larger input one mark stands for several pixels."""
+"""Marks in a row of the drawing, two characters each; on a larger input one mark represents several pixels."""
 _AXES = {1: ("positions",), 2: ("rows", "columns"), 3: ("slices", "rows", "columns")}
 
 
-def show_unit(field: UnitReceptiveField) -> None:
+def show_unit(receptive_field: UnitReceptiveField) -> None:
     """Print the rectangle of pixels that a unit sees."""
-    lines: list[Line] = [[(f"{field.layer}, unit {_place(field.unit)}", "bold")]]
-    if field.clipped is None:
+    lines: list[Line] = [[(f"{receptive_field.layer}, unit {_place(receptive_field.unit)}", "bold")]]
+    if receptive_field.clipped is None:
         lines.append([("sees no pixel of the input", "")])
     else:
-        lines.append([(f"inside the image: {_rectangle(field.clipped)}", "")])
-    if field.unclipped is None:
+        lines.append([(f"inside the image: {_rectangle(receptive_field.clipped)}", "")])
+    if receptive_field.unclipped is None:
         lines.append([("with padding: no closed form", "")])
     else:
-        lines.append([(f"with padding: {_rectangle(field.unclipped)}", "")])
-    if field.padding is not None:
-        lines.append([(f"padding: {float(field.padding):.1%} of that", "")])
+        lines.append([(f"with padding: {_rectangle(receptive_field.unclipped)}", "")])
+    if receptive_field.padding is not None:
+        lines.append([(f"padding: {float(receptive_field.padding):.1%} of that", "")])
     show_lines(lines)
 
 
@@ -40,9 +40,9 @@ def _rectangle(intervals: tuple[Interval, ...]) -> str:
     return f"{', '.join(sides)} ({' x '.join(str(last - first + 1) for first, last in intervals)})"
 
 
-def show_nested(size: tuple[int, ...], fields: Sequence[UnitReceptiveField]) -> None:
+def show_nested(size: tuple[int, ...], receptive_fields: Sequence[UnitReceptiveField]) -> None:
     """Draw the input with nested receptive fields, the widest first; nothing if the input is no image."""
-    drawn = [(field, field.clipped) for field in fields if field.clipped is not None][: len(_MARKS)]
+    drawn = [(each, each.clipped) for each in receptive_fields if each.clipped is not None][: len(_MARKS)]
     if len(size) != 2 or not drawn:
         return
     step = -(-max(size) // min(_MAX_MARKS, out().width // 2))
@@ -53,8 +53,8 @@ def show_nested(size: tuple[int, ...], fields: Sequence[UnitReceptiveField]) -> 
             number = _innermost([intervals for _, intervals in drawn], y, x)
             line.append(("· ", "dim") if number is None else (f"{_MARKS[number]} ", _color(number)))
         lines.append(line)
-    for number, (field, intervals) in enumerate(drawn):
-        legend = f"{_MARKS[number]}  {field.layer} unit {_place(field.unit)}: {_rectangle(intervals)}"
+    for number, (each, intervals) in enumerate(drawn):
+        legend = f"{_MARKS[number]}  {each.layer} unit {_place(each.unit)}: {_rectangle(intervals)}"
         lines.append([(legend, _color(number))])
     if step > 1:
         lines.append([(f"one mark is {step} x {step} pixels", "dim")])

@@ -21,7 +21,7 @@ class Confusion {
     this.sheet = new Image();
     this.sheet.src = `data:image/webp;base64,${this.sprite.webp}`;
     this.details = h("div", { class: "cell-images", "aria-live": "polite" });
-    const axes = "Rows are true classes, columns are predictions. Arrow keys move from number to number.";
+    const axes = "Rows are true classes, columns are predictions. Arrow keys move between numbers.";
     this.element = h(
       "div",
       { class: "confusion" },

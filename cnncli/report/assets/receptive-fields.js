@@ -51,8 +51,8 @@ export class ReceptiveFields {
     if (!axes) return null;
     const [rows, columns] = axes.map((axis, i) => {
       const runs = [];
-      axis.runs.forEach((field, dependent) => {
-        if (!inRuns(field, unit[i])) return;
+      axis.runs.forEach((receptiveField, dependent) => {
+        if (!inRuns(receptiveField, unit[i])) return;
         if (runs.at(-1) === dependent - 1) runs[runs.length - 1] = dependent;
         else runs.push(dependent, dependent);
       });

@@ -130,7 +130,7 @@ export function stepsSection(data) {
   return section(
     "steps",
     heading,
-    `The pictures that the training logged for TensorBoard.${note}`,
+    `The pictures logged for TensorBoard during training.${note}`,
     new StepPlayer(data).element,
   );
 }
