@@ -79,7 +79,7 @@ def test_both_describe_the_same_network(name: str) -> None:
     assert module(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
-def test_the_headings_of_configs() -> None:
+def test_the_result_line_at_the_head_of_a_config() -> None:
     words = reached([99.0, 99.2, 99.1], [5.0, 6.0, 7.0], threads=2)
     assert words == (
         "# Reached: 99.10 % on the test images (mean of 3 seeds, standard deviation 0.10, from 99.00 to 99.20) "

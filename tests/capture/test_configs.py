@@ -7,12 +7,11 @@ import pytest
 
 from cnncli.capture.graph import capture, graph_of_capture
 from cnncli.config.config import bundled_configs, read_config
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import Network, lay_out
+from cnncli.config.network import Network
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.table import inspect_graph
 from cnncli.module import CnnModule
+from tests.networks import lay_out_text
 
 LAYERS = (
     "{conv: {out_channels: 4, kernel_size: 3, stride: [2, 1], padding: [1, 2], norm: batch, activation: relu}}",
@@ -43,9 +42,7 @@ ENDS = ("flatten, {linear: {out_features: 6, norm: batch, activation: tanh}}, lo
 
 def network_of(layers: str) -> Network | None:
     """The network, or None if the layers do not fit together."""
-    problems: list[Problem] = []
-    document = parse_document(f"model:\n  layers: [{layers}]\n", name="test")
-    network = lay_out(read_blueprint(document, problems), (4, 12, 15), 10, problems)
+    network, problems = lay_out_text(f"model:\n  layers: [{layers}]\n", (4, 12, 15))
     return None if problems else network
 
 

@@ -2,21 +2,16 @@
 
 import pytest
 
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import RESERVED, Network, Node, lay_out
+from cnncli.config.network import RESERVED, Network, Node
 from cnncli.layers import Add, BatchNorm, Conv
 from cnncli.layers.norm import GroupNorm
 from cnncli.module import CnnModule
+from tests.networks import lay_out_text, network_of_text
 
 
 def network(model: str, shape: tuple[int, int, int] = (1, 28, 28)) -> Network:
     """The network of a `model:` section."""
-    problems: list[Problem] = []
-    document = parse_document("model:\n" + "\n".join(f"  {line}" for line in model.splitlines()), name="test")
-    laid_out = lay_out(read_blueprint(document, problems), shape, 10, problems)
-    assert [each for each in problems if "the network ends" not in each.message] == []
-    return laid_out
+    return network_of_text("model:\n" + "\n".join(f"  {line}" for line in model.splitlines()), shape)
 
 
 def names(model: str) -> list[str]:
@@ -101,9 +96,8 @@ layers: [{conv: 2}, {conv: {out_channels: 2, padding: 0, norm: none}}]"""
     ],
 )
 def test_a_given_name_may_not_equal_a_generated_one(model: str, name: str) -> None:
-    problems: list[Problem] = []
-    lay_out(read_blueprint(parse_document(f"model:\n  {model}\n", name="test"), problems), (1, 8, 8), 10, problems)
-    assert any(f"duplicate name {name}" in each.message for each in problems)
+    _, problems = lay_out_text(f"model:\n  {model}\n", (1, 8, 8))
+    assert any(f"duplicate name {name}" in each for each in problems)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import Network, lay_out
+from cnncli.config.network import Network
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.memory import Memory, memory_of
 from cnncli.module import CnnModule
+from tests.networks import network_of
 
 SHAPE = (3, 16, 12)
 NETWORKS = {
@@ -29,10 +28,7 @@ NETWORKS = {
 
 
 def built(layers: str) -> tuple[Network, CnnModule]:
-    problems: list[Problem] = []
-    document = parse_document(f"model: {{layers: {layers}}}", name="test")
-    network = lay_out(read_blueprint(document, problems), SHAPE, 10, problems)
-    assert not problems
+    network = network_of(layers, SHAPE)
     return network, CnnModule(network)
 
 

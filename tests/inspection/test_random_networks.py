@@ -12,12 +12,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import Network, lay_out
+from cnncli.config.network import Network
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
 from cnncli.module import CnnModule
+from tests.networks import lay_out_text
 
 pair = st.tuples(st.integers(1, 3), st.integers(1, 3)).map(list)
 kernel = st.tuples(st.integers(1, 5), st.integers(1, 5)).map(list)
@@ -113,10 +112,8 @@ size = st.tuples(st.integers(5, 14), st.integers(5, 14))
 
 def network_of(layers: Sequence[str], shape: tuple[int, int, int]) -> Network | None:
     """The network, which need not end with logits; None if a layer does not fit."""
-    document = parse_document(f"model:\n  layers: {listed(layers)}\n", name="test")
-    problems: list[Problem] = []
-    network = lay_out(read_blueprint(document, problems), shape, 10, problems)
-    return None if any("the network ends" not in each.message for each in problems) else network
+    network, problems = lay_out_text(f"model:\n  layers: {listed(layers)}\n", shape)
+    return None if problems else network
 
 
 def probe(model: nn.Module, shape: tuple[int, ...], axis: int) -> list[int]:

@@ -6,9 +6,6 @@ from typing import Any
 
 import pytest
 
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import lay_out
 from cnncli.inspection.columns import window_text
 from cnncli.inspection.formatting import as_tree
 from cnncli.inspection.graph import Graph, GraphNode, graph_of
@@ -16,6 +13,7 @@ from cnncli.inspection.receptive_field import ReceptiveField
 from cnncli.inspection.serialization import as_json
 from cnncli.inspection.table import LayerTable, Row, inspect_graph
 from cnncli.windows import Adaptive, Gathered, Sliding
+from tests.networks import network_of_text
 
 LENET5 = """
 model:
@@ -91,10 +89,7 @@ model:
 
 def inspect_text(text: str, shape: tuple[int, int, int], classes: int = 1000) -> LayerTable:
     """The table of a `model:` section, which need not end with logits."""
-    problems: list[Problem] = []
-    network = lay_out(read_blueprint(parse_document(text, name="test"), problems), shape, classes, problems)
-    assert all("the network ends" in each.message for each in problems)
-    return inspect_graph(graph_of(network, "test"))
+    return inspect_graph(graph_of(network_of_text(text, shape, classes), "test"))
 
 
 def receptive_field(row: Row) -> ReceptiveField:

@@ -18,9 +18,7 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import INPUT, Network, Node, lay_out
+from cnncli.config.network import INPUT, Network, Node
 from cnncli.fields import OneOf
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.memory import memory_of
@@ -28,6 +26,7 @@ from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
 from cnncli.layers import LAYERS, Join, Layer
 from cnncli.layers.unit import Combined, Unit
 from cnncli.module import CnnModule
+from tests.networks import network_of, randomize
 
 SHAPE = (4, 11, 9)
 SHAPES = {"pixel_unshuffle": (4, 12, 9)}
@@ -160,10 +159,7 @@ class Case:
         before = f"{{conv: {{out_channels: 4, kernel_size: 1, activation: {on_maps}}}}}"
         if self.flat:
             before += f", flatten, {{linear: {{out_features: 12, activation: {on_vectors}}}}}"
-        document = parse_document(f"model:\n  layers: [{before}, {self.layer}{self.after}]\n", name="test")
-        problems: list[Problem] = []
-        network = lay_out(read_blueprint(document, problems), self.shape, 5, problems)
-        assert not [each for each in problems if "the network ends" not in each.message], problems
+        network = network_of(f"[{before}, {self.layer}{self.after}]", self.shape, 5)
         assert self.after or network.nodes[-1].layer.type == self.type
         return network
 
@@ -173,14 +169,8 @@ class Case:
 
     def build(self, *, random: bool = True) -> CnnModule:
         """The module in evaluation mode and double precision, with weights and statistics that are not special."""
-        generator = torch.Generator().manual_seed(0)
         module = CnnModule(self.network).double().eval()
-        for name, tensor in module.state_dict().items() if random else ():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.randn(tensor.shape, generator=generator, dtype=torch.float64) / 2)
-            if name.endswith("running_var"):
-                tensor.abs_().add_(0.1)
-        return module
+        return randomize(module, torch.Generator().manual_seed(0)) if random else module
 
     def inputs(self, module: CnnModule) -> list[Tensor]:
         """What the layer reads for random images."""

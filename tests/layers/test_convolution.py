@@ -4,16 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import lay_out
 from cnncli.module import CnnModule
+from tests.networks import network_of
 
 
 def module_of(layers: str) -> CnnModule:
-    problems: list[Problem] = []
-    document = parse_document(f"model: {{layers: {layers}}}", name="test")
-    return CnnModule(lay_out(read_blueprint(document, problems), (4, 11, 9), 10, problems)).eval()
+    return CnnModule(network_of(layers, (4, 11, 9))).eval()
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # torch's own, about a copy

@@ -9,19 +9,10 @@ import torch
 
 from cnncli.cli.render.lesson import page_lines
 from cnncli.cli.render.tiles import Medium
-from cnncli.config.config import Config
-from cnncli.config.data import DataSpec
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.log import LogSpec
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import lay_out
-from cnncli.config.train import TrainSpec
-from cnncli.data.batches import Normalization
-from cnncli.data.images import ImageSet
-from cnncli.data.preprocessing import Preprocessing
 from cnncli.lessons.page import Page
 from cnncli.module import CnnModule
 from cnncli.run import Run
+from tests.networks import network_of_text, randomize, run_of_model
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 REWRITE = os.environ.get("CNNCLI_REWRITE") == "1"
@@ -43,41 +34,10 @@ def check_snapshot(text: str, name: str) -> None:
 
 def random_run(text: str, shape: tuple[int, int, int], seed: int = 0) -> Run:
     """A run of a `model:` section with random weights and four random test images of a shape."""
-    problems: list[Problem] = []
-    network = lay_out(read_blueprint(parse_document(text, name="test"), problems), shape, 3, problems)
-    assert not problems, problems
     generator = torch.Generator().manual_seed(seed)
-    model = CnnModule(network).eval()
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
-            if name.endswith("running_var"):
-                tensor.abs_().add_(0.1)
+    model = randomize(CnnModule(network_of_text(text, shape, 3)), generator)
     images = torch.randint(256, (4, *shape), generator=generator, dtype=torch.uint8)
-    config = Config(
-        name="test",
-        document=parse_document(text, name="test"),
-        data=DataSpec(name="digits"),
-        train=TrainSpec(),
-        log=LogSpec(),
-        network=network,
-        classes=("cat", "dog", "owl"),
-    )
-    test = (ImageSet(images=images, labels=torch.tensor([0, 1, 2, 0])), None)
-    return Run(
-        path=Path("runs/random"),
-        config=config,
-        model=model,
-        epoch=1,
-        step=1,
-        preprocessing=Preprocessing(
-            input_shape=shape,
-            normalization=Normalization(mean=(0.4,) * shape[0], std=(0.3,) * shape[0]),
-            classes=config.classes,
-        ),
-        load_splits=lambda: {"test": test},
-    )
+    return run_of_model(model, images, torch.tensor([0, 1, 2, 0]), path=Path("runs/random"))
 
 
 @pytest.fixture

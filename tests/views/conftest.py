@@ -20,21 +20,13 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 from torch import Tensor
 
-from cnncli.config.config import Config
-from cnncli.config.data import DataSpec
-from cnncli.config.document import Problem, parse_document
-from cnncli.config.log import LogSpec
-from cnncli.config.model import read_blueprint
-from cnncli.config.network import lay_out
-from cnncli.config.train import TrainSpec
 from cnncli.data.batches import Normalization
-from cnncli.data.images import ImageSet
-from cnncli.data.preprocessing import Preprocessing
 from cnncli.drawing.layout import PAGE
 from cnncli.drawing.sheet import Drawing
 from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.views import activation_maximization, patches, saliency
+from tests.networks import network_of, randomize, run_of_model
 
 Pixels = npt.NDArray[np.uint8]
 Plant = Callable[[Mapping[str, Tensor]], Path]
@@ -58,20 +50,8 @@ FRAME = [120, 120, 120]
 def random_model(layers: str | list[str], shape: tuple[int, ...], *, classes: int = 3, seed: int = 0) -> CnnModule:
     """A network in evaluation mode with random weights; its output may have any shape."""
     layers = layers if isinstance(layers, str) else f"[{', '.join(layers)}]"
-    problems: list[Problem] = []
-    document = parse_document(f"model:\n  layers: {layers}\n", name="test")
-    channels, height, width = shape
-    network = lay_out(read_blueprint(document, problems), (channels, height, width), classes, problems)
-    assert all("the network ends" in each.message for each in problems), problems
-    model = CnnModule(network).eval()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.randn(tensor.shape, generator=generator) / 2)
-            if name.endswith("running_var"):
-                tensor.abs_().add_(0.1)
-    return model
+    model = CnnModule(network_of(layers, shape, classes))
+    return randomize(model, torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture
@@ -95,31 +75,7 @@ def run_of(tmp_path: Path) -> Callable[..., Run]:
         if isinstance(model, str):
             model = random_model(model, images.shape[1:], classes=len(classes))
         labels = torch.arange(len(images)) % len(classes) if labels is None else labels
-        channels = images.shape[1]
-        preprocessing = Preprocessing(
-            input_shape=tuple(images.shape[1:]),
-            normalization=normalization or Normalization(mean=(0.4,) * channels, std=(0.3,) * channels),
-            classes=classes,
-        )
-        test = (ImageSet(images=images, labels=labels), None)
-        config = Config(
-            name="test",
-            document=parse_document("{}", name="test"),
-            data=DataSpec(name="digits"),
-            train=TrainSpec(),
-            log=LogSpec(),
-            network=model.network,
-            classes=classes,
-        )
-        return Run(
-            path=tmp_path,
-            config=config,
-            model=model,
-            epoch=1,
-            step=7,
-            preprocessing=preprocessing,
-            load_splits=lambda: {"test": test},
-        )
+        return run_of_model(model, images, labels, path=tmp_path, classes=classes, normalization=normalization)
 
     return make
 

@@ -23,6 +23,7 @@ from cnncli.views.attribution import (
     overlay,
     smooth_gradient,
 )
+from tests.networks import network_of
 
 Build = Callable[..., CnnModule]
 SMALL = (
@@ -207,18 +208,12 @@ def planted(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.fixture(scope="module")
 def trained_on_cue() -> CnnModule:
     """A network that has learned to recognize the cue."""
-    from cnncli.config.document import parse_document
-    from cnncli.config.model import read_blueprint
-    from cnncli.config.network import lay_out
-
     layers = (
         "[{conv: {out_channels: 8, kernel_size: 3, activation: relu}}, "
         "{conv: {out_channels: 8, kernel_size: 3, activation: relu}}, global_max_pool, logits]"
     )
-    document = parse_document(f"model:\n  layers: {layers}\n", name="test")
-    network = lay_out(read_blueprint(document, []), (1, SIDE, SIDE), 2, [])
     torch.manual_seed(0)
-    model = CnnModule(network)
+    model = CnnModule(network_of(layers, (1, SIDE, SIDE), 2))
     optimizer = torch.optim.Adam(model.parameters(), 0.01)
     images, labels, _ = planted(512, seed=1)
     for step in range(160):
