@@ -1,8 +1,8 @@
 """Any torch module as a graph.
 
 The module runs once on torch's `meta` device while its operators are recorded (`record`). The rules say what each
-operator does to positions (`rules`), and `rows` groups operators into layers. A module that cannot run without numbers
-runs on the CPU, and the graph says so. docs/receptive-fields.md says why this is not done with `torch.export`.
+operator does to positions (`rules`), and `rows` groups operators into layers. A module that cannot run without values
+runs on the CPU, and the graph has a note. docs/receptive-fields.md explains why `torch.export` is not used.
 """
 
 import warnings

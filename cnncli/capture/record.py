@@ -1,6 +1,6 @@
 """The operations that a module computes, recorded while it runs once.
 
-The run is on torch's `meta` device, where tensors have shapes but no numbers: nothing is computed, and Python control
+The run is on torch's `meta` device, where tensors have shapes but no values: nothing is computed, and Python control
 flow cannot depend on data. Modules and functional calls alike arrive here as operators of ATen; torch decomposes
 composite ones (linear, instance norm, attention). docs/receptive-fields.md, "Models in code", lists the limits.
 """

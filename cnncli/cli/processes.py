@@ -1,6 +1,6 @@
 """A single output for the processes started by `torchrun`: every message is printed once.
 
-torchrun ends all processes as soon as one has failed, so the silent ones wait until the error has been printed.
+torchrun ends all processes as soon as one has failed, so the other processes wait until the error has been printed.
 """
 
 import os

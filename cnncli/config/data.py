@@ -129,8 +129,10 @@ class ElasticSpec(Spec):
 class EraseSpec(Spec):
     """A black rectangle on some images (Zhong et al., "Random Erasing Data Augmentation", AAAI 2020)."""
 
-    probability: Annotated[float, Field(ge=0, le=1)] = Field(default=0.0, description="share of the images; 0 is off")
-    area: Annotated[float, Field(gt=0, le=1)] = Field(default=0.25, description="largest share of an image's area")
+    probability: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="fraction of the images; 0 is off"
+    )
+    area: Annotated[float, Field(gt=0, le=1)] = Field(default=0.25, description="maximum fraction of an image's area")
 
 
 class AugmentSpec(Spec):
@@ -161,10 +163,12 @@ class DataSpec(Spec):
     channels: Literal[1, 3] | None = Field(
         default=None, description="1: gray, 3: RGB; default: as stored, 3 for folders"
     )
-    validation: Share = Field(default=0.1, description="images held out of training: a count or a fraction; 0 is none")
+    validation: Share = Field(
+        default=0.1, description="training images held out for validation: a count or a fraction; 0 is none"
+    )
     test: Share | None = Field(
         default=None,
-        description="image-folder without test/ only: images held out for the test, count or fraction; default: 0.2",
+        description="image-folder without test/ only: images held out for testing, count or fraction; default: 0.2",
     )
     split: EmnistSplit | None = Field(default=None, description="emnist only; default: balanced")
     path: str | None = Field(

@@ -1,7 +1,7 @@
 """Strict YAML with positions: plain data, and the line and column of every value.
 
-YAML means what a person reads: `1e-3` is a number, `no` and `off` are strings, `010` is ten, duplicate keys are errors,
-and there are no tags, dates or merge keys.
+Scalars have the value that a reader expects: `1e-3` is a number, `no` and `off` are strings, `010` is ten, duplicate
+keys are errors, and there are no tags, dates or merge keys.
 """
 
 import re

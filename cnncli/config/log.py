@@ -15,7 +15,7 @@ class ProbesSpec(Spec):
     """The test images whose feature maps are logged."""
 
     classes: Whole = Field(default=10, description="the first test image of each of the first N classes")
-    images: Numbers = Field(default=(), description="numbers of further test images, from 0")
+    images: Numbers = Field(default=(), description="numbers of additional test images, from 0")
 
 
 def _open_probes(value: object) -> object:
@@ -39,7 +39,7 @@ class LogSpec(Spec):
 
     images: Literal[0, 2, 3, 4, 5, 6, 7, 8, 9, 10] = Field(
         default=10,
-        description="steps with pictures, at most; TensorBoard keeps 10; 0 is none",
+        description="maximum number of steps with pictures; TensorBoard keeps 10; 0 is none",
     )
     steps: Annotated[tuple[Whole, ...], Field(max_length=8), Listed] | None = Field(
         default=None,
@@ -56,9 +56,9 @@ class LogSpec(Spec):
     )
     kernels: bool = Field(default=True, description="kernels of each convolution")
     feature_maps: bool = Field(default=True, description="feature maps of each convolution and pool, for each probe")
-    snapshots: bool = Field(default=True, description="at the end, all steps as one animation per layer")
+    snapshots: bool = Field(default=True, description="at the end, one animation of all steps per layer")
     dead_filters: bool = Field(
-        default=True, description="filters that are 0 for all of many images, counted and outlined"
+        default=True, description="filters that are 0 for all images of a large sample, counted and outlined"
     )
     histograms: bool = Field(default=True, description="weights and gradients, every epoch")
     graph: bool = Field(default=True, description="the network as TensorBoard's graph")

@@ -1,6 +1,6 @@
 """The JSON Schema of configs, for completion and checks in editors.
 
-The names of a config's own blocks and the types of `$parameters` are checked only by `cnncli validate`.
+The blocks that a config defines and the types of `$parameters` are checked only by `cnncli validate`.
 """
 
 from collections.abc import Mapping

@@ -111,7 +111,7 @@ class OneCycle(Choice):
 class EarlyStopping(Spec):
     """Stops the training when the validation metric no longer improves."""
 
-    patience: Positive = Field(description="epochs without improvement after which the training stops")
+    patience: Positive = Field(description="epochs without improvement after which training stops")
     metric: Literal["accuracy", "loss"] = "accuracy"
 
 

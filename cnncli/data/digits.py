@@ -1,7 +1,7 @@
 """The embedded data set: 1,797 handwritten digits of 8x8 pixels, which need no files and no network.
 
-They are the test part of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, UCI, CC BY 4.0). Here every
-fifth image is for testing, so the same writers appear in both parts; digits by new writers would be harder.
+They are the test set of "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, UCI, CC BY 4.0). Here every
+fifth image is for testing, so the same writers appear in both splits; digits by new writers would be harder.
 """
 
 import hashlib

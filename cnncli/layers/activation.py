@@ -95,9 +95,9 @@ class Prelu(Activation):
     principal = "num_parameters"
 
     num_parameters: Literal["channels"] | Positive = Field(
-        default=1, description="slopes: 1 for all channels, or channels for one each"
+        default=1, description="number of slopes: 1 for all channels, or channels for one per channel"
     )
-    init: float = Field(default=0.25, description="the slope before training")
+    init: float = Field(default=0.25, description="initial value of the slopes")
 
     def _slopes(self, channels: int) -> int:
         if self.num_parameters not in (1, channels, "channels"):

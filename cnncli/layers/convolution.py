@@ -43,7 +43,7 @@ class _Convolution(Layer):
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
     groups: Positive = 1
-    bias: bool | None = Field(default=None, description="off where a norm follows, unless given")
+    bias: bool | None = Field(default=None, description="default: true unless a norm follows")
     norm: NormChoice = None
     activation: ActivationChoice = None
 

@@ -130,7 +130,7 @@ class LocalResponseNorm(Layer):
     keeps_zero = True
     saved = Saved.INPUT
 
-    size: Positive = Field(description="channels, the unit's own among them")
+    size: Positive = Field(description="number of channels, including the unit's own")
     alpha: PositiveFloat = 1e-4
     beta: PositiveFloat = 0.75
     k: PositiveFloat = 1.0
@@ -160,7 +160,7 @@ class Scale(Layer):
     keeps_zero = True
     saved = Saved.INPUT
 
-    init: float = Field(default=1.0, description="the factors before training")
+    init: float = Field(default=1.0, description="initial value of the factors")
 
     def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape, params=shape[0])

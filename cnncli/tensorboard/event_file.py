@@ -1,7 +1,7 @@
 """A run's TensorBoard event files: written, and their pictures read.
 
-The caller's thread writes each record, not the queue of `SummaryWriter`: its thread prints its own traceback when the
-disk is full, and the caller learns of the error only some calls later.
+Each record is written in the caller's thread, not by `SummaryWriter`: its background thread prints a traceback when the
+disk is full, and the caller gets the error only some calls later.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The training loop, as a generator of epochs.
 
-Between two epochs the caller does what else there is to do, such as writing a checkpoint:
+Between two epochs, the caller does everything else, such as writing a checkpoint:
 
     for epoch in fit(Step(training), train, validation, classes=10, epochs=5):
         save_checkpoint(run.last, training)

@@ -1,9 +1,9 @@
 """Batch norm and dropout over a whole batch of which each process has a shard.
 
-Batch norm takes mean and variance over the batch, and dropout draws one mask for it. Here both give what one process
-computes with the whole batch. `torch.nn.SyncBatchNorm` works on GPUs only, and torch has nothing of the kind for
-dropout. Functions are replaced while the network runs, not modules: checkpoints, evaluation mode and training in one
-process are not affected.
+Batch norm takes mean and variance over the batch, and dropout draws one mask for it. Here both give the same result as
+one process with the whole batch. `torch.nn.SyncBatchNorm` works on GPUs only, and torch has no equivalent for dropout.
+Functions are replaced while the network runs, not modules: checkpoints, evaluation mode and training in one process are
+not affected.
 
 N: images of this process, C: channels.
 """

@@ -1,7 +1,7 @@
 """Windows and receptive fields along one axis, in exact integers.
 
-Pixels are numbered from 0 at the center of the first input pixel. A *window* says which input positions each output
-unit reads. Composing windows gives the *receptive field* of each unit: the input pixels it depends on.
+Pixels are numbered from 0 at the center of the first input pixel. A *window* specifies which input positions each
+output unit reads. Composing windows gives the *receptive field* of each unit: the input pixels it depends on.
 """
 
 from cnncli.windows.closed_form import ClosedForm, Pattern
