@@ -279,14 +279,16 @@ def _picture(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -
             )
         )
         reached.append(value >= best.value)
-    title = f"{node.name}: images made to activate its {'classes' if node.layer.gives_logits else 'filters'}"
+    title = f"{node.name}: images optimized to activate its {'classes' if node.layer.gives_logits else 'filters'}"
     position = center_unit(node)
     where = "the whole image"
     if position:
-        where = f"the unit at row {position[0]}, column {position[1]}, cropped at its receptive field"
+        where = f"the unit at row {position[0]}, column {position[1]}, cropped to its receptive field"
     counts = [f"{sum(reached)} of {len(reached)} images activate the unit at least as much as the best real one."]
     counts += left_out(node, len(real))
-    legend = f"Left: made in {steps} steps of gradient ascent; {where}. Right: the best real one, of all test images."
+    legend = (
+        f"Left: optimized in {steps} steps of gradient ascent; {where}. Right: the best real one, of all test images."
+    )
     return Picture(
         tag=f"activation_maximization/{run.network.numbered()[node.name]}",
         title=title,
