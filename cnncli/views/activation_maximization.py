@@ -283,7 +283,7 @@ def _picture(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -
     position = center_unit(node)
     where = "the whole image"
     if position:
-        where = f"the unit at row {position[0]}, column {position[1]}, cropped at its receptive field"
+        where = f"the unit at row {position[0]}, column {position[1]}, cropped to its receptive field"
     counts = [f"{sum(reached)} of {len(reached)} images activate the unit at least as much as the best real one."]
     counts += left_out(node, len(real))
     legend = (
