@@ -9,7 +9,6 @@ schedule) is a bare name or a mapping with one key, and a scalar sets its princi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -136,7 +135,6 @@ def open_body(body: object, chosen: type[Choice]) -> dict[str, Any]:
     return {chosen.principal: body}
 
 
-@dataclass(frozen=True)
 class OneOf:
     """Annotation of a field that holds a choice: `Annotated[Sgd | AdamW, OneOf("optimizer", Sgd, AdamW)]`.
 
@@ -144,16 +142,11 @@ class OneOf:
     `none` chooses nothing.
     """
 
-    what: str
-    types: Mapping[str, type[Choice]]
-    none: bool
-
     def __init__(
         self, what: str, *types: type[Choice], aliases: Mapping[str, type[Choice]] | None = None, none: bool = False
     ) -> None:
-        object.__setattr__(self, "what", what)
-        object.__setattr__(self, "types", {each.type_name(): each for each in types} | dict(aliases or {}))
-        object.__setattr__(self, "none", none)
+        self.what, self.none = what, none
+        self.types: dict[str, type[Choice]] = {each.type_name(): each for each in types} | dict(aliases or {})
 
     def _open(self, value: object) -> object:
         if self.none and value == "none":

@@ -22,6 +22,7 @@ from cnncli.capture.record import BATCH, DETACH, Call, calls_reported
 from cnncli.capture.rows import Row
 from cnncli.config.network import Network
 from cnncli.inspection.graph import Graph, graph_of
+from cnncli.inspection.hints import as_ranges
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
 from cnncli.layers import Shape, format_shape
 
@@ -258,7 +259,4 @@ def _compare_masks(name: str, axis: int, expected: list[int], actual: list[int])
 
 def _pixels(mask: int) -> str:
     """The pixels of a bit mask as ranges: `0-4, 6`."""
-    pixels = [i for i in range(mask.bit_length()) if mask >> i & 1]
-    starts = [i for i in pixels if i - 1 not in pixels]
-    ends = [i for i in pixels if i + 1 not in pixels]
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)) or "nothing"
+    return ", ".join(as_ranges([i for i in range(mask.bit_length()) if mask >> i & 1])) or "nothing"

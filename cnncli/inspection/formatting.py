@@ -54,14 +54,14 @@ def table_lines(table: LayerTable, *, wide: bool = False, width: int | None = No
     return [
         [(table.model, "bold")],
         *align(headings, rows, numeric=[column.numeric for column in shown], footer=total, width=width),
-        *([(line, "")] for line in (*_memory_lines(table), *notes(table))),
-        *([(line, "yellow")] for line in _unknown_lines(table)),
-        [(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")],
+        *(line for text in (*_memory_lines(table), *notes(table)) for line in _wrap([(text, "")], width)),
+        *(line for text in _unknown_lines(table) for line in _wrap([(text, "yellow")], width)),
+        *_wrap([(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")], width),
     ]
 
 
-def hint_lines(table: LayerTable) -> list[Line]:
-    """The hints, one paragraph per name; nothing if there are none."""
+def hint_lines(table: LayerTable, *, width: int | None = None) -> list[Line]:
+    """The hints, one paragraph per name; nothing if there are none. Lines are wrapped at `width` characters."""
     by_name: dict[str, list[Hint]] = {}
     for hint in sorted(table.hints, key=lambda hint: list(HINTS).index(hint.name)):
         by_name.setdefault(hint.name, []).append(hint)
@@ -69,10 +69,28 @@ def hint_lines(table: LayerTable) -> list[Line]:
         return []
     lines: list[Line] = [[("hints", "bold")]]
     for name, hints in by_name.items():
-        lines.append([(name, "bold cyan"), (f" {_grouped(hints)}", "")])
+        lines += _wrap([(name, "bold cyan"), (f" {_grouped(hints)}", "")], width)
         suggestions = dict.fromkeys(hint.consider for hint in hints if hint.consider)
-        lines += [[(f"  consider {suggestion}", "green")] for suggestion in list(suggestions)[:2]]
-    return [*lines, [("docs/hints explains each hint; --ignore NAME hides it", "dim")]]
+        for suggestion in list(suggestions)[:2]:
+            lines += _wrap([(f"  consider {suggestion}", "green")], width)
+    return [*lines, *_wrap([("docs/hints explains each hint; --ignore NAME hides it", "dim")], width)]
+
+
+def _wrap(line: Line, width: int | None) -> list[Line]:
+    """A line of prose as lines of at most `width` characters; all but the last span stay on the first one."""
+    *first, (text, style) = line
+    indent = len(text) - len(text.lstrip())
+    if width is None:
+        return [line]
+    parts = textwrap.wrap(
+        "".join(span for span, _ in first) + text,
+        max(width, 20),
+        subsequent_indent=" " * indent if not first else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    head = sum(len(span) for span, _ in first)
+    return [[*first, (parts[0][head:], style)], *([(part, style)] for part in parts[1:])]
 
 
 def _grouped(hints: list[Hint]) -> str:
@@ -145,6 +163,8 @@ def _row_lines(row: Sequence[Span], widths: Sequence[int], numeric: Sequence[boo
         spans = [
             (text.rjust(widths[i]) if numeric[i] else text.ljust(widths[i]), row[i][1]) for i, text in enumerate(texts)
         ]
+        while len(spans) > 1 and not spans[-1][0].strip():
+            spans.pop()
         spans[-1] = (spans[-1][0].rstrip(), spans[-1][1])
         lines.append([span for i, each in enumerate(spans) for span in ((("  ", ""), each) if i else (each,))])
     return lines

@@ -150,16 +150,18 @@ def _first_missing(subject: Subject, axis: int, missing: int) -> str:
 
 def ranges(numbers: list[int], noun: str) -> str:
     """Sorted numbers as ranges: `rows 3, 25-27`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    texts = as_ranges(numbers)
     if len(texts) > 6:
         texts = [*texts[:5], f"... ({len(numbers)} in all)"]
     return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(texts)}"
+
+
+def as_ranges(numbers: list[int]) -> list[str]:
+    """Sorted numbers as `3` and `25-27`."""
+    present = set(numbers)
+    firsts = [number for number in numbers if number - 1 not in present]
+    lasts = [number for number in numbers if number + 1 not in present]
+    return [str(first) if first == last else f"{first}-{last}" for first, last in zip(firsts, lasts, strict=True)]
 
 
 def critical(subject: Subject) -> Iterator[Hint]:

@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -99,6 +99,21 @@ def read_pair(text: str, *, option: str, minimum: int) -> Pair:
             remedy=f"such as {option} 2 or {option} 3,2",
         )
     return (numbers[0], numbers[-1])
+
+
+def read_position(text: str, size: Sequence[int], layer: str) -> Pair:
+    """Read the (row, column) of a unit, given to `--at`, in a layer of `size` (height, width).
+
+    Raises:
+        UsageError: the text is anything else, or the layer has no such unit.
+    """
+    position = read_pair(text, option="--at", minimum=0)
+    if position[0] >= size[0] or position[1] >= size[1]:
+        raise UsageError(
+            f"--at: {layer} has {format_size(size)} units, so there is none at {text}",
+            remedy=f"--at takes a row from 0 to {size[0] - 1} and a column from 0 to {size[1] - 1}",
+        )
+    return position
 
 
 def _from_lists(text: str, option: str) -> Values:

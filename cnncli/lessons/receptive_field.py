@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.layers import format_size, per_axis
+from cnncli.lessons.numbers import read_position
 from cnncli.lessons.page import Block, Figures, Formula, Heading, LetterMap, Page, Pair, Paragraph, Step, Table, TryNext
 from cnncli.lessons.topic import AtOption, LayerOption, NetworkTopic
 from cnncli.windows import AxisReceptiveField, Sliding
@@ -145,18 +146,8 @@ def _choose_layer(rows: dict[str, Row], layer: str | None) -> str:
 
 
 def _choose_position(row: Row, at: str | None) -> Pair:
-    from cnncli.lessons.numbers import read_pair
-
     height, width = shape_of(row)[1:] if len(shape_of(row)) == 3 else (1, 1)
-    if at is None:
-        return height // 2, width // 2
-    position = read_pair(at, option="--at", minimum=0)
-    if position[0] >= height or position[1] >= width:
-        raise UsageError(
-            f"--at: {row.name} has {format_size((height, width))} units, so there is none at {at}",
-            remedy=f"--at takes a row from 0 to {height - 1} and a column from 0 to {width - 1}",
-        )
-    return position
+    return (height // 2, width // 2) if at is None else read_position(at, (height, width), row.name)
 
 
 def _nearest_unit(axis: AxisReceptiveField, center: float) -> int:

@@ -16,7 +16,7 @@ from cnncli.errors import UsageError
 from cnncli.layers import format_shape, format_size
 from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Term, Trace, Unit
 from cnncli.lessons.notation import decimals_for, format_fixed, grid, operand
-from cnncli.lessons.numbers import read_pair
+from cnncli.lessons.numbers import read_position
 from cnncli.lessons.page import (
     Block,
     Figures,
@@ -111,13 +111,7 @@ def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:
         raise UsageError(
             f"--at is missing: {node.name} has feature maps of {format_size(size)}", remedy="such as --at 0,0"
         )
-    row, column = read_pair(at, option="--at", minimum=0)
-    if row >= size[0] or column >= size[1]:
-        raise UsageError(
-            f"--at: the feature maps of {node.name} are {format_size(size)}, so there is no unit at {row},{column}",
-            remedy=f"--at takes a row from 0 to {size[0] - 1} and a column from 0 to {size[1] - 1}",
-        )
-    return Unit((filter_, row, column))
+    return Unit((filter_, *read_position(at, size, node.name)))
 
 
 @dataclass(frozen=True, eq=False)

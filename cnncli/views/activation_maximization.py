@@ -230,13 +230,13 @@ class Pair:
 
     Attributes:
         name: of the filter.
-        made, real: the two patches.
+        optimized, real: the two patches.
         lines: their activations, and where the real one is from.
         short: their activations in few characters.
     """
 
     name: str
-    made: Patch
+    optimized: Patch
     real: Patch
     lines: Sequence[str]
     short: str
@@ -246,7 +246,7 @@ def draw_pairs(pairs: Sequence[Pair], *, title: str, captions: Sequence[str]) ->
     """Pairs side by side: the optimized image on the left, the real one on the right.
 
     Returns:
-        A drawing with a box for each (0, pair, 0), the one made, and (0, pair, 1), the real one.
+        A drawing with a box for each (0, pair, 0), the optimized one, and (0, pair, 1), the real one.
     """
     cells = _cells(pairs, side=TILE, most=LARGEST)
     return draw_sections([Section(cells=cells)], title=title, captions=captions, side_by_side=True)
@@ -259,34 +259,36 @@ def _card(pairs: Sequence[Pair], *, title: str) -> Pixels:
 
 
 def _cells(pairs: Sequence[Pair], *, side: int, most: int) -> list[Cell]:
-    patches = [patch_pixels(each) for pair in pairs for each in (pair.made, pair.real)]
+    patches = [patch_pixels(each) for pair in pairs for each in (pair.optimized, pair.real)]
     panels = iter(fit_panels(patches, side=side, most=most))
     return [Cell(panels=[next(panels), next(panels)], above=pair.name, below=pair.lines) for pair in pairs]
 
 
 def _picture(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -> Picture:
     pairs, reached = [], []
-    for top, (made, value) in zip(real, _make(run, node, [each.filter for each in real], steps), strict=True):
+    for top, (optimized, value) in zip(real, _make(run, node, [each.filter for each in real], steps), strict=True):
         (best,) = top.best
         label = run.classes[int(run.test.labels[best.image])]
         pairs.append(
             Pair(
                 name=filter_name(run, node, top.filter),
-                made=made,
+                optimized=optimized,
                 real=crop_test_image(run, node, best).patch,
-                lines=[f"made {value:.4g}", f"real {best.value:.4g}", f"{label}, #{best.image}"],
+                lines=[f"optimized {value:.4g}", f"real {best.value:.4g}", f"{label}, #{best.image}"],
                 short=f"{value:.3g} / {best.value:.3g}",
             )
         )
         reached.append(value >= best.value)
-    title = f"{node.name}: images made to activate its {'classes' if node.layer.gives_logits else 'filters'}"
+    title = f"{node.name}: images optimized to activate its {'classes' if node.layer.gives_logits else 'filters'}"
     position = center_unit(node)
     where = "the whole image"
     if position:
-        where = f"the unit at row {position[0]}, column {position[1]}, cropped at its receptive field"
+        where = f"the unit at row {position[0]}, column {position[1]}, cropped to its receptive field"
     counts = [f"{sum(reached)} of {len(reached)} images activate the unit at least as much as the best real one."]
     counts += left_out(node, len(real))
-    legend = f"Left: made in {steps} steps of gradient ascent; {where}. Right: the best real one, of all test images."
+    legend = (
+        f"Left: optimized by {steps} steps of gradient ascent; {where}. Right: the best real one of all test images."
+    )
     return Picture(
         tag=f"activation_maximization/{run.network.numbered()[node.name]}",
         title=title,
@@ -295,9 +297,9 @@ def _picture(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -
         tiles=[
             patch_tile(each, f"{pair.name}, {line}")
             for pair in pairs
-            for each, line in zip((pair.made, pair.real), pair.lines, strict=False)
+            for each, line in zip((pair.optimized, pair.real), pair.lines, strict=False)
         ],
-        numbers={"made_at_least_real": sum(reached), "made": len(reached)},
+        numbers={"optimized_at_least_real": sum(reached), "optimized": len(reached)},
         lines=[" ".join(counts)],
     )
 
@@ -307,7 +309,7 @@ def _make(run: Run, node: Node, filters: Sequence[int], steps: int) -> Iterator[
     position = center_unit(node)
     together = max(1, min(AT_ONCE, images_at_once(run.network) // (4 * STARTS)))  # gradients need more memory
     for first in range(0, len(filters), together):
-        made = maximize(
+        optimized = maximize(
             run.model,
             node,
             [Unit(filter=number, position=position) for number in filters[first : first + together]],
@@ -316,6 +318,6 @@ def _make(run: Run, node: Node, filters: Sequence[int], steps: int) -> Iterator[
             jitter=0 if position else 1,
             steps=steps,
         )
-        for image, value in zip(made.images, made.values, strict=True):
+        for image, value in zip(optimized.images, optimized.values, strict=True):
             pixels = (image * 255).round().byte().cpu()
             yield crop_patch(run.table, node.name, position, pixels, most_padding=MOST_PADDING), value

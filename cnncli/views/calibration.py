@@ -60,7 +60,7 @@ class Calibration(View):
             title=f"expected calibration error {ece}",
             pixels=draw_calibration(
                 found,
-                title=f"reliability over {len(predictions):,} test images",
+                title=f"reliability diagram, {len(predictions):,} test images",
                 lines=[f"ECE {ece}", f"MCE {mce}", f"confidence {confidence}", f"accuracy {accuracy}"],
             ),
             numbers={
@@ -72,7 +72,7 @@ class Calibration(View):
             lines=[
                 f"expected calibration error {ece}: mean confidence {confidence}, accuracy {accuracy}, {bins} bins",
                 f"maximum calibration error {mce}: confidences from {worst / bins:.1%} to {(worst + 1) / bins:.1%}, "
-                f"{found.accuracy[worst]:.1%} right of {found.counts[worst]:,}",
+                f"{found.accuracy[worst]:.1%} correct of {found.counts[worst]:,}",
             ],
         )
 

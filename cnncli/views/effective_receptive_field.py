@@ -226,6 +226,13 @@ def picture_of(run: Run, measured: CenterUnit) -> Picture:
             for label, each in maps.items()
         ],
         numbers={f"{label}_{share}": side for label, each in maps.items() for share, side in each.sides.items()},
+        data={
+            "layer": measured.layer,
+            "unit": list(measured.unit),
+            "images": measured.images,
+            "rows": list(measured.rows),
+            "columns": list(measured.columns),
+        },
         lines=[
             *(_squares(label, each) for label, each in maps.items()),
             f"the whole receptive field: rows {top} to {bottom}, columns {left} to {right}",

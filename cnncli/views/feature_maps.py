@@ -97,7 +97,7 @@ def _answer(run: Run, image: InputImage, logits: Tensor) -> str:
     confidence, predicted = logits.double().softmax(dim=0).max(dim=0)
     answer = f"predicted {run.classes[int(predicted)]} ({confidence.item():.1%})"
     if not logits.isfinite().all():
-        answer = "predicted nothing: not all logits are finite"
+        answer = "no prediction: not all logits are finite"
     return answer if image.label is None else f"true {run.classes[image.label]}, {answer}"
 
 

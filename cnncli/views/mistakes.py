@@ -55,9 +55,9 @@ class Mistakes(View):
             tiles.append(Tile.image(run.test.images[number], label=label))
             answers.append((true, f"-> {predicted}"))
             notes.append((confidence, f"#{number}"))
-        count = f"{len(wrong):,} of {len(predictions):,} test images are wrong"
+        count = f"{len(wrong):,} of {len(predictions):,} test images are misclassified"
         which = f"; the {len(shown)} most confident mistakes are shown" if len(shown) < len(wrong) else ""
-        title = "wrong, most confident first: true -> predicted"
+        title = "mistakes, most confident first: true -> predicted"
         cells = _cells(tiles, answers, [each[:1] for each in notes], CARD_TILE)
         yield Picture(
             tag="eval/mistakes",

@@ -223,7 +223,7 @@ def _crop_captions(run: Run, node: Node, patches: Sequence[Patch]) -> list[str]:
     receptive_field = run.table[node.name].receptive_field
     size = format_size(receptive_field.size)
     whole = ": the whole image" if receptive_field.is_global else ""
-    captions = [f"Cropped at the receptive field, {size} pixels{whole}."]
+    captions = [f"Cropped to the receptive field, {size} pixels{whole}."]
     if any(patch.padding.any() for patch in patches):
         drawn = max(side for patch in patches for side in patch.padding.shape)
         cut = max(receptive_field.size) > drawn

@@ -48,6 +48,7 @@ class Picture:
             `cnncli.drawing.layout.CARD`, letters too; None where `pixels` fits.
         tiles: the same as small tiles, for a terminal.
         numbers: name -> what was measured, in the units that the name gives; scalars in TensorBoard.
+        data: what `--json` prints besides, as JSON values.
         lines: what else a reader should know, one sentence each.
         projection: points for TensorBoard's projector.
     """
@@ -58,6 +59,7 @@ class Picture:
     card: Pixels | None = None
     tiles: Sequence[Tile] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
     lines: Sequence[str] = ()
     projection: Projection | None = None
 

@@ -182,4 +182,4 @@ def test_init_overwrites_only_with_force(run_cnncli: Cnncli) -> None:
 def test_init_without_permission_to_write_is_exit_7(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("init", "nowhere/mine")
     assert (code, out) == (7, "")
-    assert "nowhere/mine.yaml cannot be written" in err
+    assert "nowhere/mine.yaml: cannot be written: No such file or directory" in err

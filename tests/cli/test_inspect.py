@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import cnncli
 from cnncli.cli.app import app
 from cnncli.cli.commands.inspect import refuse_unknown
 from cnncli.config.config import bundled_configs
 from cnncli.errors import CnncliError, ConfigError, RunError, UsageError
+from cnncli.inspection.formatting import Line, hint_lines, table_lines
 from cnncli.inspection.graph import Graph, GraphNode
 from cnncli.inspection.serialization import as_csv, as_json
 from cnncli.inspection.table import inspect_graph
@@ -124,3 +126,19 @@ def test_numbers_are_complete_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPat
     table = printed("lenet5", "--wide")
     for number in ("16x10x10", "240,000", "480,000", "2,416/0", "61,706/0"):
         assert number in table
+
+
+def test_legend_and_hints_are_wrapped_between_words() -> None:
+    table = cnncli.inspect("lenet5")
+
+    def words_of(lines: list[Line]) -> list[str]:
+        return " ".join("".join(text for text, _ in line) for line in lines).split()
+
+    wrapped = hint_lines(table, width=60)
+    assert max(sum(len(text) for text, _ in line) for line in wrapped) <= 60
+    assert len(wrapped) > len(hint_lines(table))
+    assert words_of(wrapped) == words_of(hint_lines(table))
+    *_, legend = table_lines(table)
+    below = table_lines(table, width=60)[-6:]
+    assert max(sum(len(text) for text, _ in line) for line in below) <= 60
+    assert words_of(below)[-10:] == words_of([legend])[-10:]

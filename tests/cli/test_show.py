@@ -297,9 +297,9 @@ def test_images_made_activate_at_least_as_much_as_real_ones(run_cnncli: Cnncli, 
         "activation_maximization/03_conv2",
         "activation_maximization/07_logits1",
     ]
-    assert numbers["activation_maximization/07_logits1"] == {"made": 10, "made_at_least_real": 10}
-    assert numbers["activation_maximization/03_conv2"]["made_at_least_real"] >= 5
-    assert numbers["activation_maximization/01_conv1"]["made_at_least_real"] >= 3
+    assert numbers["activation_maximization/07_logits1"] == {"optimized": 10, "optimized_at_least_real": 10}
+    assert numbers["activation_maximization/03_conv2"]["optimized_at_least_real"] >= 5
+    assert numbers["activation_maximization/01_conv1"]["optimized_at_least_real"] >= 3
 
 
 def test_fewer_steps_reach_less(run_cnncli: Cnncli, run: Path) -> None:
@@ -308,8 +308,8 @@ def test_fewer_steps_reach_less(run_cnncli: Cnncli, run: Path) -> None:
         _, out, _ = run_cnncli(
             "show", "activation-maximization", run, "--layer", "logits1", "--steps", steps, "--terminal"
         )
-        labels = [line for line in out.splitlines() if line.startswith("class 3, made ")]
-        reached.append(float(labels[0].split("made ")[1].split()[0]))
+        labels = [line for line in out.splitlines() if line.startswith("class 3, optimized ")]
+        reached.append(float(labels[0].split("optimized ")[1].split()[0]))
     assert reached[0] < reached[1]
 
 

@@ -188,7 +188,7 @@ def test_the_decimals_hide_rounding_but_no_real_difference(
     ("layer", "filter_", "at", "message"),
     [
         ("conv1", 2, "0,0", "--filter: conv1 has 2 feature maps, 0 to 1"),
-        ("conv1", 0, "6,0", "--at: the feature maps of conv1 are 6x6, so there is no unit at 6,0"),
+        ("conv1", 0, "6,0", "--at: conv1 has 6x6 units, so there is none at 6,0"),
         ("conv1", 0, None, "--at is missing"),
         ("logits1", 0, "0,0", "--at: the units of logits1 have no position"),
         ("logits1", 3, None, "--filter: logits1 has 3 units, 0 to 2"),

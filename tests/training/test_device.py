@@ -1,5 +1,9 @@
 """Missing devices, running out of memory, and the memory layout."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -103,3 +107,34 @@ def test_images_may_use_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch)
     assert room_for_images(CUDA) == 500
     assert room_for_images(MPS) == 300
     assert room_for_images(CPU) is None
+
+
+PROCESS = """
+import ctypes, pathlib
+from cnncli.training.device import keep_freed_memory
+
+def resident():
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+library = ctypes.CDLL(None)
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+
+def released():
+    block = library.malloc(100 << 20)
+    ctypes.memset(block, 1, 100 << 20)
+    before = resident()
+    library.free(block)
+    return before - resident()
+
+print(released(), keep_freed_memory(), released())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_freed_memory_is_kept_on_request() -> None:
+    output = subprocess.run([sys.executable, "-c", PROCESS], check=True, capture_output=True, text=True).stdout
+    before, supported, after = output.split()
+    assert int(before) > 99 << 20
+    assert supported == "True"
+    assert int(after) < 1 << 20

@@ -1,4 +1,4 @@
-"""Images made to activate units, against known optima, against random images, and read back from the pictures."""
+"""Images optimized to activate units, against known optima, against random images, and read back from the pictures."""
 
 from collections.abc import Callable
 
@@ -134,7 +134,7 @@ def noise(*shape: int) -> Tensor:
     return torch.randint(256, shape, generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
 
 
-def test_the_image_made_is_beside_the_best_real_patch(drawn: list[Drawing], run_of: RunOf) -> None:
+def test_the_optimized_image_is_beside_the_best_real_patch(drawn: list[Drawing], run_of: RunOf) -> None:
     """The kernel wants white left and black right; every such edge in an image of bars is as good as another."""
     images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
     images[1, :, :, :4] = 200
@@ -146,10 +146,10 @@ def test_the_image_made_is_beside_the_best_real_patch(drawn: list[Drawing], run_
     optimized, real = (drawn[0].colors(drawn[0].boxes[0, 0, panel])[..., 0].tolist() for panel in (0, 1))
     assert optimized == [[255, 0], [255, 0]]
     assert real == [[200, 0], [200, 0]]
-    assert picture.numbers == {"made": 1, "made_at_least_real": 1}
+    assert picture.numbers == {"optimized": 1, "optimized_at_least_real": 1}
     # Normalized, white and black are 1 / 0.3 apart; two rows of that.
     assert [tile.label for tile in picture.tiles] == [
-        f"filter 0, made {2 / 0.3:.4g}", f"filter 0, real {2 * 200 / 255 / 0.3:.4g}"
+        f"filter 0, optimized {2 / 0.3:.4g}", f"filter 0, real {2 * 200 / 255 / 0.3:.4g}"
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Effective receptive fields against numbers worked by hand, of a run, and as a picture."""
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -146,3 +147,11 @@ def test_squares_lie_around_the_center() -> None:
     across, down = (np.flatnonzero(line) for line in (framed[top + 6 * 12 + 6], framed[:, left + 4 * 12 + 6]))
     assert (across - left).tolist() == [-1, 0, 3 * 12, 6 * 12 - 1, 10 * 12 - 1, 11 * 12]
     assert (down - top).tolist() == [-1, 12, 5 * 12, 8 * 12 - 1, 11 * 12 - 1, 11 * 12]
+
+
+def test_json_has_the_unit_and_its_receptive_field(run_of: Callable[..., Run]) -> None:
+    """A 3x3 convolution without padding on 7x7: 5x5 units, and the center one reads rows and columns 2 to 4."""
+    images = torch.arange(2 * 49, dtype=torch.uint8).view(2, 1, 7, 7)
+    run = run_of("[{conv: {out_channels: 2, kernel_size: 3}}, flatten, logits]", images)
+    (picture,) = EffectiveReceptiveField(layers=["conv1"], images=2).pictures(run)
+    assert picture.data == {"layer": "conv1", "unit": [2, 2], "images": 2, "rows": [2, 4], "columns": [2, 4]}

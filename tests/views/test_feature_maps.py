@@ -187,7 +187,7 @@ def test_logits_that_are_no_numbers_predict_nothing(opened: Run) -> None:
     with torch.no_grad():
         opened.model.get_parameter("logits1.bias")[3] = torch.nan
     (picture,) = FeatureMaps(layers=["conv1", "conv1"]).pictures(opened)
-    assert picture.title.endswith("predicted nothing: not all logits are finite")
+    assert picture.title.endswith("no prediction: not all logits are finite")
 
 
 WHITE, BLUE, RED, MAGENTA = [247, 247, 247], [18, 58, 128], [138, 16, 36], [255, 0, 255]

@@ -31,7 +31,7 @@ def test_mistakes_come_surest_first(eight: Run) -> None:
 
 def test_mistakes_are_on_the_sheet_and_counted(eight: Run) -> None:
     (found,) = Mistakes(count=2).pictures(eight)
-    assert found.lines[0] == "3 of 8 test images are wrong; the 2 most confident mistakes are shown"
+    assert found.lines[0] == "3 of 8 test images are misclassified; the 2 most confident mistakes are shown"
     assert len(found.tiles) == 2
     for tile in found.tiles:
         assert isinstance(tile, Tile)

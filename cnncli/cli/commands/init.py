@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import DebugOption
-from cnncli.errors import DiskError, UsageError
+from cnncli.errors import UsageError
+from cnncli.files import disk_errors_explained
 
 
 def init(
@@ -23,12 +24,9 @@ def init(
     """
     path = Path(name if name.endswith(".yaml") else f"{name}.yaml")
     starter = files("cnncli.cli").joinpath("starter.yaml").read_text(encoding="utf-8")
-    try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(starter)
-    except FileExistsError:
-        raise UsageError(f"{path} already exists", remedy="choose another name, or overwrite it with --force") from None
-    except OSError as error:
-        raise DiskError(f"{path} cannot be written: {error.strerror}") from None
+    if path.exists() and not force:
+        raise UsageError(f"{path} already exists", remedy="choose another name, or overwrite it with --force")
+    with disk_errors_explained(path, option="NAME"):
+        path.write_text(starter, encoding="utf-8")
     typer.echo(f"wrote {path}")
     typer.echo(f"next: cnncli inspect {path}\n      cnncli train {path}")

@@ -116,5 +116,6 @@ def _record(picture: Picture, png: Path, *, step: int) -> dict[str, Any]:
         "file": str(png),
         "step": step,
         "numbers": {name: number if isfinite(number) else None for name, number in picture.numbers.items()},
+        **picture.data,
         "lines": list(picture.lines),
     }

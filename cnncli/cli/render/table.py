@@ -19,7 +19,7 @@ def show_table(table: LayerTable, *, wide: bool = False) -> None:
 
 def show_hints(table: LayerTable) -> None:
     """Print the hints, one paragraph per name."""
-    show_lines(hint_lines(table))
+    show_lines(hint_lines(table, width=out().width))
 
 
 def show_lines(lines: Iterable[Line]) -> None:

@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cnncli.cli.render.console import messages, out
@@ -186,10 +186,7 @@ def show_results(results: Mapping[str, Any]) -> None:
         results: as in results.json.
     """
     parts = {part: results[part] for part in ("train", "val", "test") if part in results}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    for part in parts:
-        table.add_column(part, justify="right")
+    table = _table("", *parts)
     table.add_row("loss", *(f"{score['loss']:.4f}" for score in parts.values()))
     table.add_row("accuracy", *(_percent(score["accuracy"]) for score in parts.values()))
     table.add_section()
@@ -197,6 +194,11 @@ def show_results(results: Mapping[str, Any]) -> None:
         table.add_row(Text(name), *(_percent(score["per_class"][name]) for score in parts.values()))
     out().print(Text(f"weights of epoch {results['epoch']}, the best on {'val' if 'val' in parts else 'train'}"))
     out().print(table)
+
+
+def _table(first: str, *others: str) -> Table:
+    """A table whose first column holds text and whose other columns hold numbers."""
+    return Table(first, *(Column(each, justify="right") for each in others), box=box.SIMPLE_HEAD, pad_edge=False)
 
 
 def _percent(fraction: float | None) -> str:
@@ -229,9 +231,7 @@ def show_profile(profile: Profile) -> None:
     """Print the parts of the training, and the operators of the traced steps."""
     parts = profile.parts()
     total = sum(part.seconds for part in parts)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("part", "seconds", "share", "times", "ms each"):
-        table.add_column(heading, justify="left" if heading == "part" else "right")
+    table = _table("part", "seconds", "share", "times", "ms each")
     for part in parts:
         each = f"{1000 * part.seconds / part.times:,.2f}" if part.times else ""
         times = f"{part.times:,}" if part.times else ""
@@ -241,9 +241,7 @@ def show_profile(profile: Profile) -> None:
         out().print(Text("no trace: the training has too few steps"))
         return
     traced = sum(operator.seconds for operator in profile.operators)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in (f"operators, {profile.traced_steps} steps traced", "calls a step", "ms a step", "share"):
-        table.add_column(heading, justify="left" if heading.startswith("operators") else "right")
+    table = _table(f"operators, {profile.traced_steps} steps traced", "calls a step", "ms a step", "share")
     for operator in profile.operators[:_SHOWN_OPERATORS]:
         table.add_row(
             Text(operator.name),
