@@ -31,6 +31,7 @@ class Effect:
         minor: whether it belongs to the layer before it, so that it has no separate row.
         view: whether it only rearranges numbers.
         groups: of a convolution.
+        by_constant: whether it multiplies or divides by a constant, so that its gradient needs no input.
     """
 
     type: str
@@ -41,6 +42,7 @@ class Effect:
     minor: bool = False
     view: bool = False
     groups: int = 1
+    by_constant: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,31 +16,29 @@ from cnncli.capture.rules import RULES, effect_of
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import reads_everything
-from cnncli.layers import Reach
+from cnncli.layers import LAYERS, Add, Concat, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
 
+_LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
-    "conv", "conv_transpose", "linear", "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin",
-    "cos", "erf", "norm", "batch_norm", "group_norm", "layer_norm", "instance_norm", "max_pool", "avg_pool",
-    "adaptive_avg_pool", "adaptive_max_pool", "gelu", "silu", "mish", "softplus", "hardswish", "hardsigmoid",
-    "hardtanh", "leaky_relu", "elu", "prelu", "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
+    "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin", "cos", "erf", "norm", "instance_norm",
+    "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
     *(f"{mode}_pad{n}d" for mode in ("reflection", "replication") for n in (1, 2, 3)),
 )  # fmt: skip
-_OUTPUT = ("relu", "tanh", "sigmoid", "softmax", "exp", "expm1", "sqrt", "rsqrt", "reciprocal")
+_OUTPUT = ("softmax", "exp", "expm1", "sqrt", "rsqrt", "reciprocal")
 _BOTH = ("attention", "amax", "amin")
 _NOTHING = (
-    "add", "sub", "rsub", "neg", "scale", "concat", "stack", "flatten", "identity", "dropout", "upsample", "mean",
-    "sum", "constant_pad_nd", "circular_pad", "slice", "select", "roll", "flip", "repeat", "unfold", "clone", "copy",
-    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "gt", "ge", "lt", "le", "eq", "ne", "sign", "floor", "ceil",
-    "round", "trunc",
+    "sub", "rsub", "neg", "stack", "mean", "sum", "constant_pad_nd", "circular_pad", "slice", "select", "roll", "flip",
+    "repeat", "unfold", "clone", "copy", "gt", "ge", "lt", "le", "eq", "ne", "sign", "floor", "ceil", "round", "trunc",
 )  # fmt: skip
 _SAVED = (
-    dict.fromkeys(_INPUT, Saved.INPUT)
+    {each.type_name(): each.saved for each in _LAYER_TYPES}
+    | dict.fromkeys(_INPUT, Saved.INPUT)
     | dict.fromkeys(_OUTPUT, Saved.OUTPUT)
     | dict.fromkeys(_BOTH, Saved.INPUT | Saved.OUTPUT)
     | dict.fromkeys(_NOTHING, Saved.NOTHING)
 )
-"""What autograd saves for the gradients of ATen operators, by the type of their effect."""
+"""What autograd saves for the gradient, by the type of an effect: a layer type of configs or an ATen operator."""
 
 
 @dataclass(eq=False)
@@ -158,7 +156,7 @@ class _Rows:
         if rows or row is None or not effect.minor or compose(row.reads, effect.reads) is None:
             return None
         # An operation on a part of a layer's output, such as a gate, is a layer: it has fewer outputs.
-        if not effect.view and effect.type != "scale" and operation.outputs[0].numel < row.output.numel:
+        if not effect.view and not effect.by_constant and operation.outputs[0].numel < row.output.numel:
             return None
         # A norm is a layer if the output before it is also used without it, or has been rearranged.
         weighted = any(value.state for value in operation.inputs)
@@ -258,7 +256,7 @@ def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
     return Part(
         type,
         numbers,
-        _SAVED.get(type),
+        Saved.NOTHING if effect.by_constant else _SAVED.get(type),
         value.item_bytes,
         saved_bytes=(numbers or 0) if type == "dropout" else 0,  # a mask of a byte each, as on CUDA
         index_bytes=8 * (numbers or 0) if type in ("max_pool", "adaptive_max_pool") else 0,

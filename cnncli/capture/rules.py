@@ -13,8 +13,8 @@ def elementwise(operation: Operation, context: Context) -> Effect:
     """Elementwise operators of one tensor, or of several that are broadcast."""
     dynamic = [value for value in operation.inputs if value.dynamic]
     layout = broadcast([context.layout(value) for value in dynamic], operation.outputs[0].shape)
-    scales = operation.name in ("mul", "div") and len(dynamic) == 1 and not any(v.state for v in operation.inputs)
-    return Effect(type="scale" if scales else operation.name, layout=layout, minor=True)
+    by_constant = operation.name in ("mul", "div") and len(dynamic) == 1 and not any(v.state for v in operation.inputs)
+    return Effect(type=operation.name, layout=layout, minor=True, by_constant=by_constant)
 
 
 def copy(operation: Operation, context: Context) -> Effect:

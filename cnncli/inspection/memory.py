@@ -79,14 +79,14 @@ def _saved_bytes(graph: Graph) -> int:
     sizes = {"input": _input_bytes(graph)}  # of every tensor, by the part that allocates it
     saved = {"input"}
     memory = {"input": ["input"]}  # output -> the tensors that hold it
-    besides = 0
+    extra = 0
     for node in graph.nodes:
         tensors = [tensor for name in node.inputs for tensor in memory[name]]
         for number, part in enumerate(_parts(node)):
             assert part.saved is not None, part
             if Saved.INPUT in part.saved:
                 saved.update(tensors)
-            besides += part.saved_bytes + part.index_bytes
+            extra += part.saved_bytes + part.index_bytes
             if part.alias:
                 continue
             made = f"{node.name}#{number}"
@@ -95,7 +95,7 @@ def _saved_bytes(graph: Graph) -> int:
             if Saved.OUTPUT in part.saved:
                 saved.add(made)
         memory[node.name] = tensors
-    return sum(sizes[tensor] for tensor in saved) + besides
+    return sum(sizes[tensor] for tensor in saved) + extra
 
 
 def _peak_bytes(graph: Graph) -> int:

@@ -73,13 +73,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The kernels of a convolution: `count` of them, each of `depth` slices of `height` x `width`."""
+    """The kernels of a convolution: `count` of them, each of `depth` slices of `height` x `width`.
+
+    Attributes:
+        transposed: whether each kernel is multiplied once for each position of the input, rather than of the output.
+    """
 
     count: int
     depth: int
     height: int
     width: int
     biases: int
+    transposed: bool = False
 
     @property
     def weights(self) -> int:

@@ -73,7 +73,9 @@ class _Convolution(Layer):
         what = f"a kernel of {format_shape(self.kernel_size)}"
         out = (self.out_channels, *output_size(windows, (size[0], size[1]), what))
         biases = self.out_channels if self.has_bias else 0
-        kernels = Kernels(self.out_channels, in_channels // self.groups, *self.kernel_size, biases)
+        kernels = Kernels(
+            self.out_channels, in_channels // self.groups, *self.kernel_size, biases, transposed=transposed
+        )
         return Description(
             shape=out,
             reads=windows,

@@ -110,10 +110,10 @@ def _summary(table: LayerTable) -> list[Block]:
 
 
 def _macs(network: Network) -> list[Block]:
-    """The MACs of each convolution as a product."""
+    """The MACs of each convolution as a product that starts with the positions of its output."""
     steps: list[Block] = []
     for node in network.nodes:
-        if (kernels := node.description.kernels) is not None and node.layer.type == "conv":
+        if (kernels := node.description.kernels) is not None and not kernels.transposed:
             formula = Formula(
                 f"{format_size(node.shape[1:])} positions x {kernels.count} kernels x depth {kernels.depth} x "
                 f"{format_size((kernels.height, kernels.width))} = {node.description.macs:,} MACs"

@@ -188,6 +188,17 @@ def test_a_slice_of_an_output_is_not_the_output() -> None:
     assert verify_module(module, graph) == []
 
 
+def test_operators_have_their_names_in_aten() -> None:
+    """Not that of the layer `scale`, whose factor is learned."""
+
+    class Halved(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images / 2 * 3
+
+    (node,) = graph_of(nn.Sequential(Halved())).nodes
+    assert (node.type, [part.type for part in node.parts]) == ("div", ["div", "mul"])
+
+
 def test_a_map_of_one_position_is_pooled_and_flattened_like_any_other() -> None:
     """After either a unit has no position: the receptive field is global, although it does not cover the image."""
     conv = nn.Conv2d(3, 4, 5, 5)

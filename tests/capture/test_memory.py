@@ -120,6 +120,13 @@ class Attention(nn.Module):
         return F.scaled_dot_product_attention(query, key, value)
 
 
+class Scaled(nn.Module):
+    """Times a constant, then divided by one: neither saves anything."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps * 2 / 3
+
+
 def first() -> nn.Module:
     return nn.Conv2d(3, 4, 3)
 
@@ -134,11 +141,12 @@ def first() -> nn.Module:
         nn.Sequential(first(), nn.Conv2d(4, 2, 4, padding="same"), nn.Conv2d(2, 2, 1)),
         nn.Sequential(first(), nn.GLU(1), nn.Conv2d(2, 2, 1)),
         nn.Sequential(first(), Gate(), nn.Conv2d(2, 2, 1)),
+        nn.Sequential(first(), Scaled(), nn.Conv2d(4, 2, 1)),
         Attention(),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")  # it is what is tested
-def test_training_memory_of_padding_gates_and_attention(module: nn.Module) -> None:
+def test_training_memory_of_padding_products_and_attention(module: nn.Module) -> None:
     with sdpa_kernel(SDPBackend.MATH):
         assert memory(module).training == saved_for_backward(module)
 

@@ -5,6 +5,7 @@ checked as a layer, on maps and on vectors, and as `norm` or `activation` of eve
 network is exported to belongs here as well, as one more test over `CASES`.
 """
 
+import inspect
 import json
 import math
 from collections import defaultdict
@@ -130,6 +131,31 @@ HOSTS = {
 """Every layer that takes a norm or an activation."""
 
 
+TORCH_CLASSES = {
+    "conv": nn.Conv2d,
+    "conv_transpose": nn.ConvTranspose2d,
+    "max_pool": nn.MaxPool2d,
+    "avg_pool": nn.AvgPool2d,
+    "global_avg_pool": nn.AdaptiveAvgPool2d,
+    "global_max_pool": nn.AdaptiveMaxPool2d,
+    "upsample": nn.Upsample,
+    "batch_norm": nn.BatchNorm2d,
+    "group_norm": nn.GroupNorm,
+    "layer_norm": nn.LayerNorm,
+    "scale": None,
+    "prelu": nn.PReLU,
+    "linear": nn.Linear,
+    "logits": nn.Linear,
+} | {type_: getattr(nn, each.torch_class) for type_, each in LAYERS.items() if each.torch_class}
+"""The torch module of each type: named by the class, or here where `build` makes it."""
+
+OWN_DEFAULTS: dict[tuple[str, str], object] = {
+    ("conv", "bias"): None,  # torch's True, unless a norm follows
+    ("conv_transpose", "bias"): None,
+    ("scale", "init"): 1.0,  # torch has no such module; 1 changes nothing
+}
+"""Defaults that are not torch's."""
+
 VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "dropout", "identity")
 """Types that take vectors as well as maps, besides activations."""
 
@@ -223,6 +249,76 @@ def test_every_type_has_an_example() -> None:
         if {"norm", "activation"} & set(each.model_fields)
     }
     assert set(HOSTS) == has_followers
+    assert set(TORCH_CLASSES) == set(LAYERS)
+
+
+@pytest.mark.parametrize("type_", [*EXAMPLES, *JOINS])
+def test_defaults_of_fields(type_: str) -> None:
+    """A field has the default of the torch argument of the same name, and is required where that is."""
+    layer = (
+        LAYERS[type_] if type_ in LAYERS else next(each for each in Join.__subclasses__() if each.type_name() == type_)
+    )
+    expected = defaults_of(TORCH_CLASSES.get(type_)) | {
+        name: each for (own, name), each in OWN_DEFAULTS.items() if own == type_
+    }
+    expected |= {"type": type_, "name": None, "norm": None, "activation": None}
+    for name, field in layer.model_fields.items():
+        default = inspect.Parameter.empty if field.is_required() else field.default
+        assert one_number(default) == expected[name], name
+
+
+def defaults_of(torch_class: type[nn.Module] | None) -> dict[str, object]:
+    """Argument -> default of a torch module; `Parameter.empty` where it is required."""
+    parameters = [] if torch_class is None else inspect.signature(torch_class).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD}
+
+
+def one_number(value: object) -> object:
+    """A pair of equal numbers as torch's signatures have it: one number for both axes."""
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+
+
+@pytest.mark.parametrize("type_", [type_ for type_, torch_class in TORCH_CLASSES.items() if torch_class is not None])
+def test_module_of_a_layer_without_options(type_: str) -> None:
+    """It is the module that torch makes of the required arguments, also in what the config has no fields for."""
+    case = next(case for case in SINGLE if case.type == type_)
+    node, torch_class = case.node, TORCH_CLASSES[type_]
+    assert torch_class is not None
+    required = {name for name, field in type(node.layer).model_fields.items() if field.is_required()}
+    if type_ == "upsample":
+        required = {"scale_factor"}  # it needs this or size
+    fields = {name: getattr(node.layer, name) for name in required}
+    (shape,) = node.input_shapes
+    module = type(node.layer)(**fields).for_classes(case.network.classes).build(shape)
+    (built,) = (each for each in module.modules() if isinstance(each, torch_class))
+    inputs = dict.fromkeys(("in_channels", "num_features", "num_channels", "normalized_shape", "in_features"), shape[0])
+    available = inputs | {"output_size": 1, "out_features": case.network.classes} | fields
+    needed = required | {
+        name for name, default in defaults_of(torch_class).items() if default is inspect.Parameter.empty
+    }
+    reference = torch_class(**{name: available[name] for name in needed})
+    assert attributes(built) == attributes(reference) | (
+        {"size": node.shape[1:], "scale_factor": None} if type_ == "upsample" else {}  # the size is computed
+    )
+
+
+def attributes(module: nn.Module) -> dict[str, object]:
+    """The options that a module was made with, and the shapes of its weights."""
+    options = {name: one_number(each) for name, each in vars(module).items() if not name.startswith("_")}
+    return options | {name: tuple(each.shape) for name, each in module.state_dict().items()}
+
+
+@pytest.mark.parametrize("type_", [type_ for type_, each in LAYERS.items() if "init" in each.model_fields])
+def test_initial_values(type_: str) -> None:
+    """All parameters of a new module equal the field `init`, in an example whose `init` is not the default."""
+    given = set()
+    for case in SINGLE:
+        if case.type == type_:
+            init = getattr(case.node.layer, "init")  # noqa: B009  no field of the base class
+            given.add(init)
+            for each in CnnModule(case.network).layer(case.node).parameters():
+                assert torch.equal(each, torch.full_like(each, init))
+    assert given - {LAYERS[type_].model_fields["init"].default}
 
 
 @every_case
@@ -384,6 +480,7 @@ def test_facts_about_channels(case: Case) -> None:
         values = node.layer.kernels_of(layer).detach()
         assert values.shape == (kernels.count, kernels.depth, kernels.height, kernels.width)
         assert torch.allclose(values.sum((2, 3)), sums_of_kernels(each, inputs[0]))
+        assert kernels.transposed == isinstance(each, nn.ConvTranspose2d)
         assert (kernels.count, kernels.biases) == (each.out_channels, 0 if each.bias is None else len(each.bias))
         assert node.description.groups == each.groups
     if not convolutions:

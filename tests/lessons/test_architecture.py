@@ -1,6 +1,8 @@
 """The costs of each layer."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,18 @@ def test_costs_of_lenet5(plain: Plain) -> None:
     assert "operations (MACs) in conv2 (58%)" in " ".join(text.split())
     assert "61,706" in text
     assert "416,520" in text
+
+
+def test_products_are_equal_to_their_macs(plain: Plain, tmp_path: Path) -> None:
+    """A transposed convolution has none: it multiplies at the positions of its input."""
+    layers = (
+        "[{conv: {out_channels: 4, kernel_size: 3}}, {conv_transpose: {out_channels: 2, kernel_size: 2, stride: 2}}"
+    )
+    config = tmp_path / "up.yaml"
+    config.write_text(f"data: {{name: digits}}\nmodel: {{layers: {layers}, flatten, logits]}}\n")
+    text = plain(Architecture(config=str(config)).page())
+    products = re.findall(r"([\dx]+) positions x (\d+) kernels x depth (\d+) x ([\dx]+) = ([\d,]+) MACs", text)
+    assert products == [("6x6", "4", "1", "3x3", "1,296")]
 
 
 @pytest.mark.parametrize("name", bundled_configs())
