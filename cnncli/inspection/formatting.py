@@ -36,13 +36,16 @@ def plain(line: Line) -> str:
     return "".join(text for text, _ in line).rstrip()
 
 
-def table_lines(table: LayerTable, *, wide: bool = False, width: int | None = None) -> list[Line]:
+def table_lines(
+    table: LayerTable, *, wide: bool = False, width: int | None = None, prose_width: int | None = None
+) -> list[Line]:
     """The table with memory, notes and legend below it.
 
     Args:
         table: the layers.
         wide: whether to show all columns.
-        width: characters in a line, if lines are to be wrapped.
+        width: characters in a row, if cells are to be wrapped.
+        prose_width: characters in the other lines, if they are to be wrapped.
     """
     shown = columns(wide=wide)
     rows: list[list[Span]] = [[("input", ""), ("", ""), ("", ""), (format_size(table.input_shape), "")]]
@@ -54,9 +57,9 @@ def table_lines(table: LayerTable, *, wide: bool = False, width: int | None = No
     return [
         [(table.model, "bold")],
         *align(headings, rows, numeric=[column.numeric for column in shown], footer=total, width=width),
-        *(line for text in (*_memory_lines(table), *notes(table)) for line in _wrap([(text, "")], width)),
-        *(line for text in _unknown_lines(table) for line in _wrap([(text, "yellow")], width)),
-        *_wrap([(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")], width),
+        *(line for text in (*_memory_lines(table), *notes(table)) for line in _wrap([(text, "")], prose_width)),
+        *(line for text in _unknown_lines(table) for line in _wrap([(text, "yellow")], prose_width)),
+        *_wrap([(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")], prose_width),
     ]
 
 

@@ -139,6 +139,6 @@ def test_legend_and_hints_are_wrapped_between_words() -> None:
     assert len(wrapped) > len(hint_lines(table))
     assert words_of(wrapped) == words_of(hint_lines(table))
     *_, legend = table_lines(table)
-    below = table_lines(table, width=60)[-6:]
+    below = table_lines(table, prose_width=60)[-6:]
     assert max(sum(len(text) for text, _ in line) for line in below) <= 60
     assert words_of(below)[-10:] == words_of([legend])[-10:]

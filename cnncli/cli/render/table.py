@@ -14,12 +14,18 @@ from cnncli.layers import format_size
 
 def show_table(table: LayerTable, *, wide: bool = False) -> None:
     """Print the layer table."""
-    show_lines(table_lines(table, wide=wide, width=out().width))
+    show_lines(table_lines(table, wide=wide, width=out().width, prose_width=_prose_width()))
 
 
 def show_hints(table: LayerTable) -> None:
     """Print the hints, one paragraph per name."""
-    show_lines(hint_lines(table, width=out().width))
+    show_lines(hint_lines(table, width=_prose_width()))
+
+
+def _prose_width() -> int | None:
+    """The width of a terminal; elsewhere lines of prose stay whole."""
+    console = out()
+    return console.width if console.is_terminal else None
 
 
 def show_lines(lines: Iterable[Line]) -> None:
