@@ -219,7 +219,7 @@ def stopped(process: subprocess.Popen[str], number: signal.Signals) -> str:
     return process.communicate(timeout=60)[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_an_interrupted_run_is_resumed(
     number: signal.Signals, config: Path, torchrun: Torchrun, run_cnncli: Cnncli, single: RunDirectory
 ) -> None:
@@ -290,7 +290,7 @@ def test_an_error_of_all_processes_is_printed_once(
 @pytest.mark.parametrize(
     ("how", "code", "message"),
     [
-        ("memory", 8, "error: cpu is out of memory"),
+        pytest.param("memory", 8, "error: cpu is out of memory", marks=pytest.mark.slow),
         ("killed", -signal.SIGKILL, "error: another training process ended without an error message"),
     ],
 )
@@ -327,7 +327,7 @@ def test_the_others_do_not_wait_after_an_error_of_process_0(single: RunDirectory
     assert "already has 3 epochs and is complete" in error
 
 
-@pytest.mark.parametrize("how", ["device", "precision"])
+@pytest.mark.parametrize("how", ["device", pytest.param("precision", marks=pytest.mark.slow)])
 def test_all_processes_must_have_the_same_device_and_precision(
     how: str, config: Path, two_machines: TwoMachines, folder: Path
 ) -> None:
@@ -337,6 +337,7 @@ def test_all_processes_must_have_the_same_device_and_precision(
     assert errors_in(err) == [f"error: the {how} of process 1 differs from that of process 0"]
 
 
+@pytest.mark.slow
 def test_process_0_leaves_last_if_it_holds_the_store(config: Path, two_machines: TwoMachines, folder: Path) -> None:
     (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
     compiled = ("--set", "train.compile=true")
