@@ -1,0 +1,1 @@
+"""Checks of the installation: versions, devices, data sets, free disk, each problem with its remedy."""

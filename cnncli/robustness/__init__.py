@@ -1,0 +1,1 @@
+"""What distortions of the images change: the accuracy, and the maps of each layer."""

@@ -1,0 +1,1 @@
+"""Many runs: list, compare, verify, prune."""

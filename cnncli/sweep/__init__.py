@@ -1,0 +1,1 @@
+"""Sweeps: many runs of a config with other values of its fields, chosen by Optuna."""
