@@ -81,6 +81,9 @@ COMMANDS = {
     "Train": {
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
     },
+    "Use": {
+        "eval": "Evaluate a run: accuracy with its interval, calibration, the scores of each class.",
+    },
     "See": {
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
