@@ -184,13 +184,11 @@ class Run:
         if split == "test" and data is None and not tta and transform is None:
             return self.predictions
         images, indices = self.labeled_images(split, data=data)
-        transforms: list[Transform | None] = [transform]
-        if tta:
-            assert transform is None, "images are changed in one way"
-            transforms = [*self.test_time_variants]
-        return mean_predictions([
-            self._predictions(self.batches(images, indices=indices, transform=each)) for each in transforms
-        ])  # fmt: skip
+        if not tta:
+            return self._predictions(self.batches(images, indices=indices, transform=transform))
+        assert transform is None, "images are changed in one way"
+        changed = [self.batches(images, indices=indices, transform=each) for each in self.test_time_variants]
+        return mean_predictions(list(map(self._predictions, changed)))
 
     @property
     def test_time_variants(self) -> list[Variant]:

@@ -81,10 +81,8 @@ COMMANDS = {
     "Train": {
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
     },
-    "Use": {
-        "eval": "Evaluate a run: accuracy with its interval, calibration, the scores of each class.",
-    },
     "See": {
+        "eval": "Evaluate a run: accuracy with its interval, calibration, the scores of each class.",
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "report": "Write the report of a run: a self-contained HTML file.",

@@ -19,7 +19,6 @@ from cnncli.views.calibration import (
     draw_calibration,
 )
 
-
 COUNTS = np.array([0, 40, 10, 0, 100])
 
 
