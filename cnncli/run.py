@@ -224,7 +224,7 @@ class Run:
         try:
             return self.load_splits(self.download)
         except DataError as error:
-            return DataError(f"{self.path} needs its data set for this: {error.message}", remedy=error.remedy)
+            return error
 
     @property
     def test(self) -> ImageSet:

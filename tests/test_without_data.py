@@ -158,3 +158,88 @@ def test_it_says_which_data_set_is_missing(
     assert folder or "data/EMNIST/raw" in err
     assert "--data-dir" in err
     assert bool(connections) != folder, "only what can be downloaded is asked for"
+
+
+def test_the_classes_keep_their_names(
+    moved: Path, exit_code_of: ExitCodeOf, connections: list[object], monkeypatch: pytest.MonkeyPatch, capfd: Output
+) -> None:
+    monkeypatch.chdir(moved)
+    run = cnncli.load_run("here/run")
+    names = NAMES if run.config.data.name == "image-folder" else tuple("abcdefghijklmnopqrstuvwxyz")
+    assert run.classes == run.config.classes == names
+    assert run.predict("mine.png")[0].prediction in names
+    assert exit_code_of(*words("show feature-maps {run} {image} --json")) == 0
+    record = json.loads(capfd.readouterr().out.splitlines()[0])
+    assert record["title"].rpartition("predicted ")[2].rpartition(" (")[0] in names
+    assert connections == []
+
+
+def test_show_lists_what_it_leaves_out_in_one_line(
+    moved: Path, exit_code_of: ExitCodeOf, connections: list[object], monkeypatch: pytest.MonkeyPatch, capfd: Output
+) -> None:
+    monkeypatch.chdir(moved)
+    assert exit_code_of("show", "here/run", "--json") == 0
+    out, err = capfd.readouterr()
+    kernels, optimized = map(json.loads, out.splitlines())
+    assert kernels["tag"] == "kernels/01_conv1"
+    assert optimized["numbers"] == {"optimized": len(cnncli.load_run("here/run").classes)}
+    assert optimized["lines"][0].startswith("Without real images: ")
+    (line,) = (each for each in err.splitlines() if "confusion, mistakes" in each)
+    assert "--data-dir" in line
+    assert connections == []
+
+
+def test_the_report_says_what_is_missing(
+    moved: Path, exit_code_of: ExitCodeOf, monkeypatch: pytest.MonkeyPatch, capfd: Output
+) -> None:
+    monkeypatch.chdir(moved)
+    assert exit_code_of("report", "here/run") == 0
+    page = (moved / "here" / "run" / "report.html").read_text("utf-8")
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert data["epoch"] == 1
+    assert data["classes"] == list(cnncli.load_run("here/run").classes)
+    assert "not found" in data["unavailable"]
+    assert [section["pictures"] for section in data["views"]] == [[]]
+    assert data["unavailable"] in capfd.readouterr().err
+
+
+def test_a_folder_with_one_class_more_changes_nothing(
+    exit_code_of: ExitCodeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Output
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_folder(tmp_path / "data" / "pictures", NAMES)
+    (tmp_path / "small.yaml").write_text(CONFIG.format(data=DATA["image-folder"]), encoding="utf-8")
+    run = cnncli.train("small.yaml")
+    draw_folder(tmp_path / "data" / "pictures", ("an early one",))
+    for command in ("inspect", "show kernels", "show confusion", "report"):
+        assert exit_code_of(*command.split(), run.path) == 0
+    assert "the data has changed" not in capfd.readouterr().err
+    again = cnncli.load_run(run.path)
+    assert again.evaluate().accuracy == run.evaluate().accuracy
+    assert exit_code_of("train", "--resume", run.path, "--set", "train.epochs=2", "--threads", 1, "-q") == 0
+    assert exit_code_of("train", "small.yaml", "--resume", run.path, "--set", "train.epochs=3") == 2
+    assert "data.classes" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("classes", ["null", "3"])
+def test_a_run_that_does_not_name_its_classes(
+    classes: str, exit_code_of: ExitCodeOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Output
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    draw_folder(tmp_path / "data" / "pictures", NAMES)
+    (tmp_path / "small.yaml").write_text(CONFIG.format(data=DATA["image-folder"]), encoding="utf-8")
+    path = cnncli.train("small.yaml").path
+    resolved = (path / "resolved.yaml").read_text("utf-8")
+    named = resolved[resolved.index("  classes:") : resolved.index("  normalize:")]
+    (path / "resolved.yaml").write_text(resolved.replace(named, f"  classes: {classes}\n"), encoding="utf-8")
+    resume = ("train", "--resume", path, "--set", "train.epochs=2", "--threads", 1, "-q")
+    assert exit_code_of(*resume) == 0
+    (path / "resolved.yaml").write_text(resolved.replace(named, f"  classes: {classes}\n"), encoding="utf-8")
+    shutil.rmtree(tmp_path / "data")
+    code = exit_code_of("show", "kernels", path)
+    if classes == "3":
+        assert code == 0
+        assert cnncli.load_run(path).classes == NAMES, "from the checkpoint"
+    else:
+        assert code == 4
+        assert "data.classes" in capfd.readouterr().err

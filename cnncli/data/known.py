@@ -104,9 +104,9 @@ def load_known(facts: KnownDataset, *, data_dir: Path, digits_flags: str, allow_
     if missing := _missing(facts, data_dir):
         if not allow_download:
             raise DataError(
-                f"{facts.name}: {', '.join(missing)} not found in {data_dir / facts.folder}",
-                remedy=f"choose the directory that contains {facts.folder} with --data-dir or $CNNCLI_DATA, or "
-                "download it with cnncli show confusion RUN",
+                f"{facts.name} not found in {data_dir / facts.folder}",
+                remedy="choose another data directory with --data-dir or $CNNCLI_DATA, or download the data set with "
+                "cnncli show confusion RUN",
             )
         try:
             download(facts, data_dir)

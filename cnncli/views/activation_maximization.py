@@ -8,7 +8,6 @@ Letters for shapes: N units, S starts, (C, H, W) image.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Self
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from cnncli.drawing.sheet import Drawing
     from cnncli.module import CnnModule
     from cnncli.run import Run
-
-_log = logging.getLogger(__name__)
 
 STEPS, STARTS = 128, 3
 RATE = 0.1
@@ -95,17 +92,17 @@ class ActivationMaximization(View):
             for node in nodes
         }
         run = run.offline()
-        tops = None
+        tops, remarks = None, []
         try:
             batches = run.batches(batch_size=images_at_once(run.network))
         except DataError as error:
-            _log.warning(f"{self.name} without real images: {error.message}; {error.remedy}")
+            remarks = [f"Without real images: {error.message} (see --data-dir)."]
         else:
             tops = top_activations(run.model, list(chosen), (images for images, _ in batches.epoch(1)), count=1)
         for node in nodes:
             filters = chosen[node.name]
             real = None if tops is None else [tops[node.name][i].best[0] for i in filters]
-            yield _picture(run, node, filters, real, self.steps)
+            yield _picture(run, node, filters, real, self.steps, remarks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,9 +280,17 @@ def _cells(pairs: Sequence[Pair], *, side: int, most: int) -> list[Cell]:
 
 
 def _picture(
-    run: Run, node: Node, filters: Sequence[int], real: Sequence[UnitActivation] | None, steps: int
+    run: Run,
+    node: Node,
+    filters: Sequence[int],
+    real: Sequence[UnitActivation] | None,
+    steps: int,
+    remarks: Sequence[str],
 ) -> Picture:
-    """The optimized images of some filters of a layer, next to the real ones where there are test images."""
+    """The optimized images of some filters of a layer, next to the real ones where there are test images.
+
+    `remarks` are more lines for the reader.
+    """
     made = list(_make(run, node, filters, steps))
     names = [filter_name(run, node, number) for number in filters]
     if real is None:
@@ -302,13 +307,14 @@ def _picture(
         where = f"the unit at row {position[0]}, column {position[1]}, cropped to its receptive field"
     legend = f"Optimized by {steps} steps of gradient ascent; {where}."
     numbers = {"optimized": len(made)}
-    counts = ["Without real images: the test images are missing."]
-    if real is not None:
+    counts = left_out(node, len(filters))
+    if real is None:
+        legend += " Without real images, because the test images are missing."
+    else:
         reached = sum(value >= best.value for (_, value), best in zip(made, real, strict=True))
         numbers = {"optimized_at_least_real": reached, **numbers}
-        counts = [f"{reached} of {len(made)} images activate the unit at least as much as the best real one."]
+        counts = [f"{reached} of {len(made)} images activate the unit at least as much as the best real one.", *counts]
         legend = f"Left: {legend[0].lower()}{legend[1:]} Right: the best real one of all test images."
-    counts += left_out(node, len(filters))
     return Picture(
         tag=f"activation_maximization/{run.network.numbered()[node.name]}",
         title=title,
@@ -320,7 +326,7 @@ def _picture(
             for each, line in zip(pair.patches, pair.lines, strict=False)
         ],
         numbers=numbers,
-        lines=[" ".join(counts)],
+        lines=[" ".join([*remarks, *counts])],
     )
 
 

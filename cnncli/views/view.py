@@ -148,7 +148,9 @@ def draw_all(run: Run, views: Iterable[type[View]]) -> Iterator[Picture]:
             without_data.append(view.name)
             missing = error
     if missing is not None:
-        _log.warning(f"no {', '.join(without_data)}: {missing.message}; {missing.remedy}")
+        _log.warning(
+            f"without the test images, there is no {', '.join(without_data)}: {missing.message}; {missing.remedy}"
+        )
 
 
 def select_layers(
