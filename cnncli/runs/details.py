@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from cnncli.config.config import Config, read_config
 from cnncli.config.document import parse_document
-from cnncli.drawing.curves import Chart, Curve
+from cnncli.drawing.chart import Chart, Curve
 from cnncli.errors import CnncliError
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.runs.summary import RunSummary, files_of, number_at, summarize
@@ -84,7 +84,7 @@ def read_details(path: Path, *, data_dir: Path) -> RunDetails:
         summary=summary,
         settings=document.data if document and isinstance(document.data, dict) else {},
         config=config,
-        table=config and inspect_network(config.network, config.name),
+        table=inspect_network(config.network, config.name) if config else None,
         results=results,
         metrics=attempt(run.metrics) or [],
         metadata=(attempt(run.metadata) or {}) if has_config else {},

@@ -1,7 +1,7 @@
 """Runs deleted, or parts of them.
 
-A run is first renamed to a hidden name, while its lock is held, and then deleted: an interrupted deletion leaves nothing
-that looks like a run. The next deletion completes it.
+A run is first renamed to a hidden name, while its lock is held, and then deleted: an interrupted deletion leaves
+nothing that looks like a run. The next deletion completes it.
 """
 
 import os
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from cnncli.errors import RunError
+from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.files import disk_errors_explained
 from cnncli.runs.summary import RunSummary, size_of, summarize_all
 from cnncli.training.run_directory import RunDirectory, is_run_directory
@@ -75,6 +75,19 @@ class Deletion:
         return {"name": self.name, "path": str(self.path), "reason": self.reason, "size": self.size}
 
 
+def check_parts(names: Sequence[str]) -> list[Part]:
+    """The parts of `--only`.
+
+    Raises:
+        UsageError: one of them is unknown.
+    """
+    known: dict[str, Part] = {part: part for part in PARTS}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--only {name}: unknown part{did_you_mean(name, PARTS)}")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
 def plan_deletions(
     folder: Path, selection: Selection, parts: Sequence[Part] = (), *, now: datetime | None = None
 ) -> list[Deletion]:
@@ -125,13 +138,15 @@ def _select(runs: Sequence[RunSummary], selection: Selection, now: datetime) -> 
         old = selection.older_than is None or (age is not None and age > selection.older_than)
         if (not states or run.status in states) and old and run.path in surplus:
             days = f", {age.days} days old" if age is not None and selection.older_than is not None else ""
-            more = f", not among the newest {selection.keep} of {run.config}" if selection.keep is not None else ""
+            more = f", not among the newest {selection.keep} of {run.config}" if selection.keep else ""
             chosen.append((run, f"{run.status}{days}{more}"))
     return chosen
 
 
 def _has_no_weights(run: RunSummary) -> bool:
-    return run.status in ("interrupted", "failed") and not any((run.path / "checkpoints").glob("*/weights.safetensors"))
+    checkpoints = run.path / "checkpoints"
+    kept = any((checkpoints / name / "manifest.json").exists() for name in ("last", "last.old", "best", "best.old"))
+    return run.status in ("interrupted", "failed") and not kept
 
 
 def _surplus(runs: Sequence[RunSummary], keep: int) -> set[Path]:
@@ -141,15 +156,17 @@ def _surplus(runs: Sequence[RunSummary], keep: int) -> set[Path]:
         by_config[run.config].append(run)
     surplus: set[Path] = set()
     for group in by_config.values():
-        newest = sorted(
-            group, key=lambda run: (run.status == "running", run.started.timestamp() if run.started else 0), reverse=True
-        )
+        newest = sorted(group, key=_newness, reverse=True)
         surplus |= {run.path for run in newest[keep:]}
     return surplus
 
 
+def _newness(run: RunSummary) -> tuple[bool, float]:
+    return run.status == "running", run.started.timestamp() if run.started else 0.0
+
+
 def _leftovers(folder: Path) -> list[Deletion]:
-    """What interrupted deletions have left in a folder and its subfolders."""
+    """What interrupted deletions have left in a folder, its subfolders and runs."""
     found = []
     for parent, names, _ in os.walk(folder):
         for name in names:
@@ -157,7 +174,7 @@ def _leftovers(folder: Path) -> list[Deletion]:
                 path = Path(parent, name)
                 reason = "left by an interrupted deletion"
                 found.append(Deletion(name=name, path=path, run=None, reason=reason, size=size_of(path)))
-        names[:] = [name for name in names if not name.startswith(".") and not is_run_directory(Path(parent, name))]
+        names[:] = [name for name in names if not name.startswith(".")]
     return sorted(found, key=lambda each: each.name)
 
 

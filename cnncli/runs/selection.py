@@ -115,10 +115,9 @@ def parse_age(text: str) -> timedelta:
     Raises:
         UsageError: the text has another form.
     """
+    units = {unit: seconds for unit, seconds in _TIME_UNITS.items() if unit}
     try:
-        if text[-1:].isdecimal():
-            raise ValueError("no unit")
-        return timedelta(seconds=_quantity(_TIME_UNITS)(text))
+        return timedelta(seconds=_quantity(units)(text))
     except (ValueError, OverflowError):
         raise UsageError(f"--older-than {text}: not a time", remedy="for example 30d, 12h or 2w") from None
 

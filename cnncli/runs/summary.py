@@ -229,7 +229,7 @@ def _settings(run: RunDirectory) -> dict[str, Any]:
     # BaseLoader leaves scalars as they are written, so that a data set can be called `no`.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        settings = yaml.load(run.resolved.read_bytes(), loader)  # noqa: S506  it makes nothing but text
+        settings = yaml.load(run.resolved.read_bytes(), loader)
     except FileNotFoundError:
         return {}
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -250,7 +250,7 @@ def _params(run: RunDirectory) -> int | None:
             with weights.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
                 header = json.loads(file.read(min(length, _MAX_HEADER)))
-            return sum(
+            params: int = sum(
                 prod(tensor["shape"])
                 for name, tensor in header.items()
                 if name != "__metadata__" and not name.endswith(_BUFFERS)
@@ -259,6 +259,7 @@ def _params(run: RunDirectory) -> int | None:
             continue
         except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
             raise RunError(f"cannot read the header of {weights}: {error}", remedy="train again") from error
+        return params
     return None
 
 

@@ -150,11 +150,11 @@ class RunDirectory:
         """The state of the run; interrupted also if its process died without writing it."""
         try:
             record = json.loads((self.path / _STATUS).read_bytes())
-            if record["state"] not in get_args(State):
-                raise ValueError(f"unknown state {record['state']!r}")
             status = Status(cast(State, record["state"]), record.get("reason"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"cannot read {self.path / _STATUS}: {error}", remedy="train again") from error
+        if status.state not in get_args(State):
+            raise RunError(f"{self.path / _STATUS}: unknown state {status.state!r}", remedy="train again")
         if status.state == "running" and not _is_locked(self.path / _LOCK):
             return Status("interrupted", "its process ended without writing a status")
         return status

@@ -11,9 +11,8 @@ import typer
 from cnncli.cli.app import PanelGroup, command_group
 from cnncli.cli.commands.options import DebugOption, JsonOption
 from cnncli.errors import UsageError, did_you_mean, nearest
-from cnncli.options import DATA_DIR, DataDirOption, RunArgument
+from cnncli.options import DATA_DIR, RUNS_DIR, DataDirOption, RunArgument, RunsArgument
 
-FolderArgument = Annotated[Path, typer.Argument(metavar="[DIR]", help="A folder of runs.")]
 StatusOption = Annotated[
     list[str],
     typer.Option(
@@ -65,7 +64,7 @@ def _runs() -> None:
 
 @app.command("list")
 def list_runs(
-    folder: FolderArgument = Path("runs"),
+    folder: RunsArgument = RUNS_DIR,
     sort: SortOption = "started",
     reverse: Annotated[bool, typer.Option("--reverse", help="The other way round.")] = False,
     conditions: FilterOption = [],  # noqa: B006  typer reads the default, nothing changes it
@@ -128,3 +127,58 @@ def show(
     from cnncli.cli.render.runs import show_run
 
     show_run(details)
+
+
+@app.command()
+def prune(
+    folder: RunsArgument = RUNS_DIR,
+    status: StatusOption = [],  # noqa: B006  typer reads the default, nothing changes it
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="Only runs started before, such as 30d or 12h.")
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=0, metavar="N", help="Keep the newest N runs of each config.")
+    ] = None,
+    only: Annotated[
+        list[str],
+        typer.Option(
+            "--only",
+            metavar="PART",
+            help="Delete only a part of complete runs: snapshots, or last, the checkpoint for more epochs. Repeatable.",
+        ),
+    ] = [],  # noqa: B006  likewise
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only print what would be deleted.")] = False,
+    as_json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print which runs would be deleted, and how much space they take; with --yes, delete them.
+
+    Without conditions, these are the runs that ended before their first checkpoint. With several conditions, a run must
+    meet all of them. Runs that are training, damaged runs (without --status damaged) and links are never deleted.
+
+    Examples:
+
+      cnncli runs prune
+
+      cnncli runs prune --keep 3 --older-than 30d
+
+      cnncli runs prune --only snapshots --yes
+    """
+    from cnncli.cli.render.runs import deleted_with_progress, show_deletions
+    from cnncli.runs.prune import Selection, check_parts, plan_deletions
+    from cnncli.runs.selection import check_states, parse_age
+
+    selection = Selection(
+        states=check_states(status) if status else (),
+        older_than=None if older_than is None else parse_age(older_than),
+        keep=keep,
+    )
+    plan = plan_deletions(folder, selection, check_parts(only))
+    if yes:
+        plan = deleted_with_progress(plan)
+    if as_json:
+        total = sum(each.size for each in plan)
+        record = {"deleted": yes, "size": total, "directories": [each.as_record() for each in plan]}
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        show_deletions(plan, folder, done=yes)

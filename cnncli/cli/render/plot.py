@@ -1,8 +1,9 @@
 """Curves in the terminal: dots of Braille characters where there are colors, letters elsewhere; and sparklines."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from cnncli.drawing.curves import Chart, epoch_ticks, segments
+from cnncli.drawing.chart import Chart, epoch_ticks, segments
 from cnncli.inspection.formatting import Line
 
 STYLES = ("cyan", "yellow", "magenta", "green", "blue", "red")
@@ -75,14 +76,32 @@ def plot_lines(chart: Chart, *, width: int, colors: bool, encoding: str) -> list
         lines.append([(f"{text:>{margin}} {axis[1] if text else axis[0]}", "dim"), *row])
     lines.append([(" " * (margin + 1) + axis[2] * (columns + 1), "dim")])
     lines.append([(" " * (margin + 2) + _epoch_axis(chart.epochs, columns), "dim")])
-    legend: Line = [(" " * (margin + 1), "")]
-    for number, curve in enumerate(chart.curves):
-        if curve.mark != curve.label or colors:
-            sign = curve.mark if not braille else "-" if not colors else "━"
-            legend += [(f" {sign} ", curve_style(number)), (f"{curve.label} ", "")]
-    if not braille and len(chart.curves) > 1:
-        legend.append((f" {_SEVERAL} several", ""))
-    return [*lines, legend] if len(chart.curves) > 1 else lines
+    return [*lines, *_legend(chart, margin + 1, width=width, sign=None if not braille else "━")]
+
+
+def _legend(chart: Chart, indent: int, *, width: int, sign: str | None) -> list[Line]:
+    """The labels of several curves, on as many lines as they need.
+
+    Args:
+        chart: the curves.
+        indent: blanks in front of each line.
+        width: characters in a line.
+        sign: the sample of a line in the color of the curve; None for the letters of the curves.
+    """
+    if len(chart.curves) == 1:
+        return []
+    entries = [(sign or curve.mark, curve_style(i), curve.label) for i, curve in enumerate(chart.curves)]
+    if sign is None:
+        entries.append((_SEVERAL, "", "several"))
+    lines: list[Line] = []
+    used = width
+    for mark, style, label in entries:
+        if used + len(label) + 4 > width:
+            lines.append([(" " * indent, "")])
+            used = indent
+        lines[-1] += [(f" {mark} ", style), (f"{label} ", "")]
+        used += len(label) + 4
+    return lines
 
 
 def _positions(chart: Chart, ticks: Sequence[float], wide: int, high: int) -> list[set[tuple[int, int]]]:
@@ -99,7 +118,7 @@ def _positions(chart: Chart, ticks: Sequence[float], wide: int, high: int) -> li
                 for epoch, value in part
             ]
             cells |= {(round(y), round(x)) for x, y in points}
-            for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+            for (x0, y0), (x1, y1) in pairwise(points):
                 steps = max(1, round(max(abs(x1 - x0), abs(y1 - y0))))
                 cells |= {
                     (round(y0 + (y1 - y0) * i / steps), round(x0 + (x1 - x0) * i / steps)) for i in range(steps + 1)

@@ -3,18 +3,22 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from cnncli.cli.render.console import out
+from cnncli.cli.render.console import out, show_notice
 from cnncli.cli.render.plot import plot_lines, sparkline
 from cnncli.cli.render.table import show_lines
-from cnncli.drawing.curves import Chart
+from cnncli.drawing.chart import Chart
+from cnncli.errors import RunError
 from cnncli.inspection.columns import UNKNOWN, counted, size_in_bytes
 from cnncli.inspection.formatting import Line, Span, align
 from cnncli.layers import format_size
 from cnncli.runs.details import RunDetails, run_charts
+from cnncli.runs.prune import Deletion, delete
 from cnncli.runs.summary import RunSummary, value_at
 
 _STATUS_STYLES = {"complete": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "damaged": "red"}
@@ -62,14 +66,12 @@ _COLUMNS = (
     _Column("params", _text(lambda run: "" if run.params is None else f"{run.params:,}"), numeric=True, importance=5),
     _Column("time", _text(lambda run: duration(run.seconds or None)), numeric=True, importance=1),
     _Column("size", _text(lambda run: size_in_bytes(run.size)), numeric=True, importance=0),
-    _Column(
-        "started", _text(lambda run: f"{run.started:%Y-%m-%d %H:%M}" if run.started else ""), numeric=False, importance=1
-    ),
+    _Column("started", _text(lambda run: _minute(run.started)), numeric=False, importance=1),
 )
 
 
 def show_runs(runs: Sequence[RunSummary]) -> None:
-    """Print a row for each run, and below them what is wrong. Columns that do not fit into the terminal are left out."""
+    """Print a row for each run, without the columns that do not fit into the terminal; below them what is wrong."""
     console = out()
     shown = list(_COLUMNS)
     cells = {column.heading: [column.cell(run, console) for run in runs] for column in _COLUMNS}
@@ -124,6 +126,10 @@ def duration(seconds: float | None) -> str:
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+def _minute(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%d %H:%M}" if time else ""
 
 
 def _epochs(run: RunSummary) -> str:
@@ -236,6 +242,40 @@ def _result_lines(results: Mapping[str, Any]) -> list[Line]:
 
 def _number(value: Any, form: str) -> str:  # noqa: ANN401  JSON
     return f"{value:{form}}" if isinstance(value, int | float) else ""
+
+
+def deleted_with_progress(plan: Sequence[Deletion]) -> list[Deletion]:
+    """Delete, and return what was deleted; runs that have been started meanwhile are skipped, with a message."""
+    done = []
+    for deletion in plan:
+        try:
+            done.append(delete(deletion))
+        except RunError as error:
+            show_notice(f"not deleted: {error.message}")
+    return done
+
+
+def show_deletions(plan: Sequence[Deletion], folder: Path, *, done: bool) -> None:
+    """Print directories with their sizes, and the command that deletes them.
+
+    Args:
+        plan: the directories.
+        folder: the folder of runs.
+        done: whether they have been deleted.
+    """
+    if not plan:
+        show_notice(f"nothing to delete in {folder}")
+        return
+    name_of = {each.path: each.path.relative_to(folder).as_posix() for each in plan}
+    rows: list[list[Span]] = [
+        [(name_of[each.path], ""), (size_in_bytes(each.size), ""), (each.reason, "")] for each in plan
+    ]
+    total = size_in_bytes(sum(each.size for each in plan))
+    heading = "deleted" if done else "would be deleted"
+    footer = [(counted(len(plan), "folder"), ""), (total, "")]
+    show_lines(align([heading, "size", "reason"], rows, numeric=[False, True, False], footer=footer, width=out().width))
+    if not done:
+        show_notice("nothing has been deleted; add --yes to delete")
 
 
 def show_charts(charts: Sequence[Chart]) -> None:

@@ -32,7 +32,8 @@ def show_lines(lines: Iterable[Line]) -> None:
     """Print lines with their styles."""
     console = out()
     for line in lines:
-        console.print(Text.assemble(*((_encodable(text, console.encoding), style) for text, style in line)), soft_wrap=True)
+        spans = [(_encodable(text, console.encoding), style) for text, style in line]
+        console.print(Text.assemble(*spans), soft_wrap=True)
 
 
 def _encodable(text: str, encoding: str) -> str:
