@@ -6,7 +6,7 @@ from typing import get_args
 
 import torch
 
-from cnncli.config.data import DataSpec
+from cnncli.config.data import DataSpec, class_folders
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, Part, known_dataset
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
@@ -55,7 +55,7 @@ def load_labeled(
 
     root = _folder(data, part)
     folders = _folder_of_each(root, classes)
-    return read_class_folders(root, folders=folders, channels=channels, size=(height, width), data_dir=data_dir)
+    return readclass_folders(root, folders=folders, channels=channels, size=(height, width), data_dir=data_dir)
 
 
 def _folder(data: str, part: Part) -> Path:
@@ -67,7 +67,7 @@ def _folder(data: str, part: Part) -> Path:
             f"--data: {problem}" if not root.exists() else f"--data: {data} {problem}",
             remedy="give a folder with one folder of images per class, or the name of a data set",
         )
-    divided = [name for name in ("train", "test") if (root / name).is_dir() and _class_folders(root / name)]
+    divided = [name for name in ("train", "test") if (root / name).is_dir() and class_folders(root / name)]
     if part in divided:
         return root / part
     if divided:
@@ -82,7 +82,7 @@ def _folder(data: str, part: Part) -> Path:
 
 def _folder_of_each(root: Path, classes: Sequence[str]) -> list[str]:
     """The folder name of each class: its name, with `_` or `-` for a slash, which a folder name cannot contain."""
-    found = _class_folders(root)
+    found = class_folders(root)
     names = {name: [name.replace("/", each) for each in "_-/"] for name in classes}
     matched = {name: next((each for each in spelled if each in found), name) for name, spelled in names.items()}
     if not found:
@@ -91,11 +91,6 @@ def _folder_of_each(root: Path, classes: Sequence[str]) -> list[str]:
         )
     _check_classes(str(root), [name for name in found if name not in matched.values()], classes, found=found)
     return list(matched.values())
-
-
-def _class_folders(root: Path) -> list[str]:
-    hidden = (".", "__MACOSX")
-    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith(hidden))
 
 
 def _check_classes(data: str, names: Sequence[str], classes: Sequence[str], *, found: Sequence[str] = ()) -> None:
