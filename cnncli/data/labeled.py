@@ -55,7 +55,7 @@ def load_labeled(
 
     root = _folder(data, part)
     folders = _folder_of_each(root, classes)
-    return readclass_folders(root, folders=folders, channels=channels, size=(height, width), data_dir=data_dir)
+    return read_class_folders(root, folders=folders, channels=channels, size=(height, width), data_dir=data_dir)
 
 
 def _folder(data: str, part: Part) -> Path:
