@@ -175,22 +175,16 @@ class Run:
         *,
         data: str | Path | None = None,
         tta: bool = False,
-        transform: Transform | None = None,
     ) -> Predictions:
-        """The predictions that `evaluate` scores.
-
-        Args:
-            split, data, tta: see `evaluate`.
-            transform: changes the images before they are normalized.
-        """
-        if split == "test" and data is None and not tta and transform is None:
+        """The predictions that `evaluate` scores; see there."""
+        if split == "test" and data is None and not tta:
             return self.predictions
         images, indices = self.labeled_images(split, data=data)
         if not tta:
-            return self._predictions(self.batches(images, indices=indices, transform=transform))
-        assert transform is None, "images are changed in one way"
-        changed = [self.batches(images, indices=indices, transform=each) for each in self.test_time_variants]
-        return mean_predictions(list(map(self._predictions, changed)))
+            return self.predict_set(images, indices=indices)
+        return mean_predictions([
+            self.predict_set(images, indices=indices, transform=variant) for variant in self.test_time_variants
+        ])  # fmt: skip
 
     @property
     def test_time_variants(self) -> list[Variant]:
@@ -229,10 +223,12 @@ class Run:
         )
         return images, None
 
-    def _predictions(self, batches: ImageBatches) -> Predictions:
-        """Predictions with as many CPU threads as in training."""
+    def predict_set(
+        self, images: ImageSet | None = None, *, indices: Tensor | None = None, transform: Transform | None = None
+    ) -> Predictions:
+        """Predictions for labeled images, with as many CPU threads as in training; see `batches` for the arguments."""
         with cpu_threads(self.threads if self.device.type == "cpu" else None):
-            return predict(self.model, batches)
+            return predict(self.model, self.batches(images, indices=indices, transform=transform))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -327,7 +323,7 @@ class Run:
     @cached_property
     def predictions(self) -> Predictions:
         """The predictions for the test images."""
-        return self._predictions(self.batches())
+        return self.predict_set()
 
     def batches(
         self,

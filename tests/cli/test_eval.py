@@ -146,9 +146,50 @@ def test_probabilities_are_averaged_over_flips_and_shifts(augmented: Path, evalu
         (["--data", "fashion-mnist"], 4, "the network has no class T-shirt/top"),
         (["--data", "digits", "--split", "val"], 2, "no split val"),
         (["--split", "validation"], 2, "'validation'"),
+        (["--tta", "--robustness"], 2, "use only one of them"),
+        (["--robustness", "--images", "1"], 2, "--images"),
     ],
 )
 def test_errors(arguments: list[str], code: int, message: str, trained: Path, run_cnncli: Cnncli) -> None:
     found, out, err = run_cnncli("eval", trained, *arguments)
     assert (found, out) == (code, "")
     assert message in err
+
+
+def test_robustness(trained: Path, evaluated: Evaluated, run_cnncli: Cnncli, tmp_path: Path) -> None:
+    """Shifted by hand; the picture, and the same numbers as a table."""
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    found = evaluated(run, "--robustness", "--images", 120)["robustness"]
+    chosen = torch.arange(0, 359, 3)  # every third: no more than 120
+    labels, plain = load_digits().test.labels[chosen], probabilities(run)[chosen].argmax(1)
+    assert found["images"] == len(chosen)
+    assert found["accuracy"] == (plain == labels).double().mean().item()
+    moved = []
+    for axis, pixels in ((3, -1), (3, 1), (2, -1), (2, 1)):
+        edge = 7 if pixels < 0 else 0
+
+        def change(images: torch.Tensor, axis: int = axis, pixels: int = pixels, edge: int = edge) -> torch.Tensor:
+            return images.roll(pixels, axis).index_fill(axis, torch.tensor([edge]), 0)
+
+        moved.append(probabilities(run, change)[chosen].argmax(1))
+    first = found["distortions"][0]
+    assert (first["distortion"], first["strength"], first["label"]) == ("shift", 1, "1 px")
+    assert first["accuracy"] == pytest.approx(sum((each == labels).double().mean().item() for each in moved) / 4)
+    assert first["consistency"] == pytest.approx(sum((each == plain).double().mean().item() for each in moved) / 4)
+    names = {each["distortion"] for each in found["distortions"]}
+    assert names == {"shift", "rotation", "scale", "noise", "blur", "contrast", "thickness"}
+    layers = {each["layer"]: each for each in found["layers"]}
+    assert layers["conv1"]["equivariance_aligned"] == pytest.approx(1, abs=1e-9)
+    assert layers["max_pool1"]["period"] == [2, 2]
+    assert [each["pixels"] for each in layers["logits1"]["shifts"]] == [1, 2]
+    with Image.open(found["picture"]) as picture:
+        assert picture.width > 800
+    code, out, _ = run_cnncli("eval", run, "--robustness", "--images", 120, "--device", "cpu")
+    assert code == 0
+    assert f"accuracy on distorted images: 120 images, {found['accuracy']:.2%} undistorted" in out
+    row = next(line for line in out.splitlines() if line.startswith("shift"))
+    assert row.split()[1:4] == ["1", "px", f"{first['accuracy']:.2%}"]
+    assert row.count("█") == round(first["accuracy"] * 20)
+    assert next(line for line in out.splitlines() if line.startswith("max_pool1")).split()[1:3] == ["2", "1.000"]
+    assert out.splitlines()[-1] == found["picture"]
