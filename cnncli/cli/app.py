@@ -81,6 +81,9 @@ COMMANDS = {
     "Train": {
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
     },
+    "Use": {
+        "predict": "Predict the classes of your own images.",
+    },
     "See": {
         "eval": "Evaluate a run: accuracy with its interval, calibration, the scores of each class.",
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
