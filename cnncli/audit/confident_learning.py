@@ -56,8 +56,8 @@ def confident_joint(labels: Labels, probabilities: Probabilities) -> Labels:
 def estimated_counts(labels: Labels, probabilities: Probabilities) -> Labels:
     """Estimated numbers of all images by label (rows) and true class (columns): the confident joint, scaled.
 
-    Each row adds up to the number of images with that label. In each class at least one confident image is taken to have
-    the right label.
+    Each row adds up to the number of images with that label. In each class at least one confident image is taken to
+    have the right label.
 
     Args:
         labels: int64 (N,).
@@ -75,7 +75,7 @@ def estimated_counts(labels: Labels, probabilities: Probabilities) -> Labels:
 def find_label_issues(labels: Labels, probabilities: Probabilities) -> npt.NDArray[np.int64]:
     """The images whose label is probably wrong, the most suspicious first.
 
-    An image is flagged if both rules of the paper flag it ("C + NR"). Prune by noise rate: for each label and each other
+    An image is flagged if two rules of the paper agree ("C + NR"). Prune by noise rate: for each label and each other
     class, as many images as `estimated_counts` gives, those with the largest difference between the two probabilities.
     Prune by class: for each label, as many images as the counts give for all other classes together, those whose label
     has the lowest probability. An image whose label is its most probable class is never flagged, and one image of each

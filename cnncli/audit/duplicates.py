@@ -89,7 +89,9 @@ def _thumbnails(parts: Sequence[ImageSet]) -> Tensor:
     channels, height, width = parts[0].images.shape[1:]
     factor = min(1.0, math.sqrt(_THUMBNAIL / (channels * height * width)))
     size = (max(1, int(height * factor)), max(1, int(width * factor)))
-    return torch.cat([resize(chunk, size).flatten(1) for part in parts for chunk in part.images.cpu().split(_AT_ONCE)])
+    return torch.cat(
+        [resize(chunk, size).flatten(1) for part in parts for chunk in torch.split(part.images.cpu(), _AT_ONCE)]
+    )
 
 
 def _standardize(thumbnails: Tensor) -> Tensor:
@@ -110,7 +112,7 @@ def _similar_pairs(thumbnails: Tensor, similarity: float) -> Iterator[tuple[int,
     sample = _standardize(thumbnails[:: max(1, len(thumbnails) // _SAMPLE)])
     _, axes = torch.linalg.eigh(sample.T @ sample)  # ascending
     axes = axes[:, -_COMPONENTS:].flip(1)  # (D, P)
-    parts = [_standardize(chunk) for chunk in thumbnails.split(_AT_ONCE)]
+    parts = [_standardize(chunk) for chunk in torch.split(thumbnails, _AT_ONCE)]
     projected = torch.cat([part @ axes for part in parts])  # (N, P)
     colored = torch.cat([part.any(dim=1) for part in parts])
     del parts
@@ -127,7 +129,7 @@ def _similar_pairs(thumbnails: Tensor, similarity: float) -> Iterator[tuple[int,
         rows, columns = (distances <= reach).nonzero(as_tuple=True)
         later = columns > rows
         ones, others = order[start:end][rows[later]], order[start:end][columns[later]]
-        for few, many in zip(ones.split(_AT_ONCE), others.split(_AT_ONCE), strict=True):
+        for few, many in zip(torch.split(ones, _AT_ONCE), torch.split(others, _AT_ONCE), strict=True):
             correlations = (_standardize(thumbnails[few]) * _standardize(thumbnails[many])).sum(dim=1)
             for i in (correlations >= similarity).nonzero()[:, 0].tolist():
                 yield int(few[i]), int(many[i]), min(1.0, float(correlations[i]))

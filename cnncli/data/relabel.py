@@ -3,9 +3,9 @@
     split,index,label,given,...        file,label,given,...
     train,17,9,4,...                   train/cat/001.jpg,dog,cat,...
 
-An image is named by split and index, in an image folder by its file. `label` is the class that it gets. Where there is
-a column `given`, it must be the label that the data set has, so that a file for other images is noticed. Further columns
-are for people.
+An image is named by split and index, in an image folder by its file. `label` is the class that it gets. A column
+`given`, if there is one, must have the label of the data set, so that a file for other images is noticed. Further
+columns are for people.
 """
 
 import csv
@@ -15,8 +15,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
 
 from cnncli.config.datasets import Part
 from cnncli.data.images import Dataset, ImageSet
