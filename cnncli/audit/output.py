@@ -1,9 +1,10 @@
 """The folder that an audit is written to: its record, contact sheets, and the suggested labels."""
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cnncli.audit.audit import Audit, Duplicates, ImageRef, LabelIssue
 from cnncli.data.relabel import write_corrections
@@ -14,7 +15,7 @@ from cnncli.files import create_directory, replace_file
 
 RECORD, CORRECTIONS, LABELS_SHEET, DUPLICATES_SHEET = "audit.json", "labels.csv", "labels.png", "duplicates.png"
 
-_TILE = 84
+_TILE = 96
 """Pixels for the longer side of an image. Larger ones are subsampled."""
 
 
@@ -53,7 +54,8 @@ def draw_issues(audit: Audit, issues: Sequence[LabelIssue]) -> Pixels:
             below=(
                 f"labeled {issue.image.label}",
                 f"looks like {issue.suggested}",
-                f"{issue.probability:.1%}, {_place(issue.image)}",
+                f"{issue.probability:.1%}",
+                _place(issue.image),
             ),
         )
         for panel, issue in zip(panels, issues, strict=True)
@@ -73,7 +75,7 @@ def draw_duplicates(audit: Audit, groups: Sequence[Duplicates]) -> Pixels:
         shown = _most_different(group)
         panels = fit_panels([image_pixels(audit.image(image)) for image in shown], side=_TILE)
         more = len(group.images) - len(shown)
-        what = "identical" if group.identical else f"correlation {group.similarity:.4f}"
+        what = "identical" if group.identical else f"correlation {rounded_down(group.similarity)}"
         lines = (*(f"{image.label}: {_place(image)}" for image in shown), what + (f", {more} more" if more else ""))
         cells.append(Cell(panels=panels, below=lines))
     return draw_sections(
@@ -90,5 +92,11 @@ def _most_different(group: Duplicates) -> Sequence[ImageRef]:
     return [first, min(others, key=lambda image: (image.label == first.label, image.split == first.split))]
 
 
+def rounded_down(correlation: float) -> str:
+    """A correlation below 1 with four digits, never 1.0000."""
+    return f"{math.floor(correlation * 10_000) / 10_000:.4f}"
+
+
 def _place(image: ImageRef) -> str:
-    return f"{image.split} {image.index}" if image.file is None else image.file
+    """Short enough for a cell: of a file its name, whose folder is the class."""
+    return f"{image.split} {image.index}" if image.file is None else f"{image.split} {PurePosixPath(image.file).name}"

@@ -67,9 +67,8 @@ def find_target(text: str, *, data_dir: Path) -> Target:
 def fold_config(target: Target, recipe: str | None, *, seed: int, epochs: int | None, data_dir: Path) -> Config:
     """The network and training of a recipe on the images of another data set.
 
-    The images have the size that the config of the target gives; else that of the recipe, if its images are stored in
-    the same size as those of the target; else the size as stored. Augmentation and normalization are those of the
-    recipe.
+    The images have the size that the config of the target gives, else that of the recipe. Augmentation and
+    normalization are those of the recipe.
 
     Args:
         target: whose images are trained on, all of them.
@@ -85,13 +84,10 @@ def fold_config(target: Target, recipe: str | None, *, seed: int, epochs: int | 
     data = target.data
     recipe = recipe or (SMALL_RECIPE if min(_stored_size(data)) < _SMALL else RECIPE)
     prepared = read_config(recipe, data_dir=data_dir).data
-    size = data.size
-    if size is None and _stored_size(prepared) == _stored_size(data):
-        size = prepared.size
     fields = {
         **data.model_dump(mode="json", exclude_defaults=True),
         **prepared.model_dump(mode="json", include={"normalize", "augment"}),
-        **({} if size is None else {"size": size}),
+        "size": data.size or prepared.size,
         "validation": 0,
     }
     assignments = [

@@ -77,7 +77,7 @@ def read_corrections(path: Path, dataset: Dataset) -> Corrections:
                 problems.append(f"{path}:{reader.line_num} the image has a label already, on line {lines[image]}")
             labels[image], lines[image] = label, reader.line_num
     except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num} not CSV: {error}", remedy=_REMEDY) from None
+        raise DataError(f"{path}:{reader.reader.line_num} not CSV: {error}", remedy=_REMEDY) from None
     if problems:
         more = len(problems) - _MAX_PROBLEMS
         listed = [*problems[:_MAX_PROBLEMS], *([f"and {more:,} more"] if more > 0 else [])]

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.text import Text
 
 from cnncli.audit.audit import Audit, Duplicates, ImageRef
-from cnncli.audit.output import CORRECTIONS
+from cnncli.audit.output import CORRECTIONS, rounded_down
 from cnncli.cli.render.console import out
 from cnncli.cli.render.table import show_lines
 from cnncli.inspection.columns import counted
@@ -74,7 +74,7 @@ def _duplicate_lines(audit: Audit, *, most: int, width: int) -> list[Line]:
         headings, numeric = _place_headings(audit)
         rows: list[list[Span]] = []
         for group in important[:most]:
-            shown = "identical" if group.identical else f"{group.similarity:.4f}"
+            shown = "identical" if group.identical else rounded_down(group.similarity)
             color = "yellow" if group.labels_differ else ""
             for image in group.images:
                 rows.append([(shown, ""), *_place(image), (image.label, color)])
@@ -86,16 +86,18 @@ def _duplicate_lines(audit: Audit, *, most: int, width: int) -> list[Line]:
 
 
 def _counts(duplicates: Sequence[Duplicates]) -> list[str]:
-    """One line for identical images and one for near-duplicates."""
+    """One line for identical images and one for near-duplicates, where there are any."""
     if not duplicates:
         return ["no duplicates"]
     texts = []
     for identical, what in ((True, "identical images"), (False, "near-duplicates")):
         groups = [group for group in duplicates if group.identical == identical]
+        if not groups:
+            continue
         across = sum(group.across_splits for group in groups)
         differ = sum(group.labels_differ for group in groups)
-        details = f": {across:,} in training and test images, {differ:,} with different labels" if groups else ""
-        texts.append(f"{counted(len(groups), 'group')} of {what}{details}")
+        details = f"{across:,} in training and test images, {differ:,} with different labels"
+        texts.append(f"{counted(len(groups), 'group')} of {what}: {details}")
     return texts
 
 
