@@ -287,9 +287,7 @@ def _label_issues(dataset: Dataset, probabilities: OutOfSample, corrections: Cor
         for index in find_label_issues(labels, rows).tolist():
             if (split, index) in decided:
                 continue
-            others = rows[index].copy()
-            others[labels[index]] = -1
-            suggested = int(others.argmax())
+            suggested = int(rows[index].argmax())  # another class: else it would not be flagged
             issues.append(
                 LabelIssue(
                     image=_reference(dataset, split, index),

@@ -114,10 +114,8 @@ def _similar_pairs(thumbnails: Tensor, similarity: float) -> Iterator[tuple[int,
     axes = axes[:, -_COMPONENTS:].flip(1)  # (D, P)
     parts = [_standardize(chunk) for chunk in torch.split(thumbnails, _AT_ONCE)]
     projected = torch.cat([part @ axes for part in parts])  # (N, P)
-    colored = torch.cat([part.any(dim=1) for part in parts])
     del parts
     order = torch.argsort(projected[:, 0])
-    order = order[colored[order]]
     projected = projected[order]
     squares = projected.square().sum(dim=1)
     first = projected[:, 0].contiguous()

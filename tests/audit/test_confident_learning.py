@@ -70,6 +70,20 @@ def test_a_class_without_images_and_one_whose_images_all_look_wrong() -> None:
     assert find_label_issues(labels, probabilities).tolist() == [3, 4]
 
 
+def test_the_only_image_of_a_class_is_kept() -> None:
+    labels = np.array([0, 0, 0, 1])
+    probabilities = np.array([[0.9, 0.1]] * 3 + [[0.95, 0.05]])
+    assert find_label_issues(labels, probabilities).tolist() == []
+
+
+def test_an_image_whose_label_is_the_most_probable_class_is_not_flagged() -> None:
+    labels = np.array([0] * 10 + [1] * 3)
+    rows = [[0.1, 0.9, 0.0], [0.95, 0.05, 0.0], *[[0.45, 0.3, 0.25]] * 8, *[[0.05, 0.9, 0.05]] * 3]
+    # One of two confident images labeled 0 is a 1: of all ten, five are estimated to be.
+    assert estimated_counts(labels, np.array(rows))[0].tolist() == [5, 5, 0]
+    assert find_label_issues(labels, np.array(rows)).tolist() == [0]
+
+
 def test_right_labels_are_not_flagged() -> None:
     truth, _, probabilities = noisy(500, 5, rate=0, seed=0, accuracy=1)
     sure = probabilities.argmax(axis=1) == truth

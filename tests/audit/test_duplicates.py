@@ -64,6 +64,26 @@ def test_all_pairs_above_the_threshold_are_found(monkeypatch: pytest.MonkeyPatch
         assert group.similarity == pytest.approx(min(x for x in links if x >= threshold - 1e-6), abs=1e-5)
 
 
+def test_pairs_close_to_the_threshold_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images mixed with a little of others, and with fine noise that the principal components do not see."""
+    monkeypatch.setattr(duplicates, "_AT_ONCE", 5)
+    images, others = smooth(80, seed=6), smooth(80, seed=7)
+    share = torch.linspace(0.02, 0.3, 80).view(-1, 1, 1, 1)
+    mixed = ((1 - share) * images + share * others).to(torch.uint8)
+    noise = torch.randint(-40, 41, images.shape, generator=torch.Generator().manual_seed(8))
+    noisy = (images + share * noise).round().clamp(0, 255).to(torch.uint8)
+    correlations = np.corrcoef(torch.cat([images, mixed, noisy]).flatten(1).double().numpy())
+    pairs = np.argwhere(np.triu(correlations >= SIMILARITY, 1))
+    alone = correlations < SIMILARITY
+    found = find_duplicates([image_set(images), image_set(mixed), image_set(noisy)])
+    members = {index for group in found for index in group.images}
+    assert members == set(pairs.flatten().tolist())
+    assert 40 < len(members) < 220
+    for group in found:
+        for index in group.images:
+            assert not alone[index, [other for other in group.images if other != index]].all()
+
+
 def test_a_copy_of_a_near_duplicate_is_in_the_same_group() -> None:
     images = smooth(10)
     brighter = (images[4:5].float() * 0.8 + 30).to(torch.uint8)
