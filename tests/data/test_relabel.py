@@ -63,7 +63,7 @@ def test_labels_are_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
 
 def test_other_columns_blank_lines_and_files_of_spreadsheets(tmp_path: Path) -> None:
     first, second = load_digits().train.labels[:2].tolist()
-    content = f'comment,label,given,index,split\r\n"smudged, but a 3",3,{first},0,train\r\n\r\n,7,,1,train\r\n'
+    content = f'label,comment,given,index,split\r\n3,"smudged, but a 3",{first},0,train\r\n\r\n7,,,1,train\r\n'
     after = load(tmp_path, b"\xef\xbb\xbf" + content.encode())
     assert after.train.labels[:2].tolist() == [3, 7] != [first, second]
 
