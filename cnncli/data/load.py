@@ -12,12 +12,13 @@ from cnncli.data.relabel import read_corrections, relabel
 from cnncli.errors import DataError
 
 
-def load_dataset(spec: DataSpec, *, data_dir: Path) -> Dataset:
+def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Dataset:
     """Read a data set, with corrected labels if there are any; download it first if it is a standard one and missing.
 
     Args:
         spec: the `data:` section of a config.
         data_dir: where files are read from and downloaded to.
+        download: whether to download; without, a missing data set is an error.
 
     Returns:
         The data set; its images are uint8 (N, C, H, W), with the (C, H, W) of `input_shape(spec)`.
@@ -27,7 +28,7 @@ def load_dataset(spec: DataSpec, *, data_dir: Path) -> Dataset:
         DiskError: it cannot be stored.
     """
     try:
-        dataset = _load(spec, data_dir)
+        dataset = _load(spec, data_dir, download=download)
         path = relabel_path(spec, data_dir)
         return dataset if path is None else relabel(dataset, read_corrections(path, dataset))
     except OSError as error:
@@ -37,7 +38,7 @@ def load_dataset(spec: DataSpec, *, data_dir: Path) -> Dataset:
         ) from None
 
 
-def _load(spec: DataSpec, data_dir: Path) -> Dataset:
+def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
     channels, height, width = input_shape(spec)
     if spec.name == "image-folder":
         from cnncli.data.image_folder import load_image_folder  # imports Pillow, which no other data set needs
@@ -54,7 +55,7 @@ def _load(spec: DataSpec, data_dir: Path) -> Dataset:
         dataset = load_digits()
     else:
         facts = known_dataset(spec.name, spec.split)
-        dataset = load_known(facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts))
+        dataset = load_known(facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts), allow_download=download)
 
     def convert(part: ImageSet) -> ImageSet:
         # Resized with as few channels as possible: color is removed before, and added after.
