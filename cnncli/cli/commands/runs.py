@@ -11,6 +11,7 @@ import typer
 from cnncli.cli.app import PanelGroup, command_group
 from cnncli.cli.commands.options import DebugOption, JsonOption
 from cnncli.errors import UsageError, did_you_mean, nearest
+from cnncli.inspection.columns import counted
 from cnncli.options import DATA_DIR, RUNS_DIR, DataDirOption, RunArgument, RunsArgument
 
 StatusOption = Annotated[
@@ -127,6 +128,36 @@ def show(
     from cnncli.cli.render.runs import show_run
 
     show_run(details)
+
+
+@app.command()
+def verify(
+    run: RunArgument,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DATA_DIR,
+    debug: DebugOption = False,
+) -> None:
+    """Check that the files of a run are intact and agree, and compute its scores again.
+
+    Hashes of the checkpoints, checksums of the event files, metrics without gaps, results that fit them. The scores
+    need the data set; without it, everything else is checked. Exits with 5 if there is a problem.
+
+    Examples:
+
+      cnncli runs verify runs/lenet5-20260131-120000
+    """
+    from cnncli.cli.render.runs import shown_checks
+    from cnncli.errors import RunError
+    from cnncli.runs.verify import verify_run
+
+    checks = verify_run(run, data_dir=data_dir)
+    found = list(checks if as_json else shown_checks(checks))
+    problems = sum(check.outcome == "problem" for check in found)
+    if as_json:
+        record = {"run": str(run), "intact": not problems, "checks": [vars(check) for check in found]}
+        typer.echo(json.dumps(record, indent=2))
+    if problems:
+        raise RunError(f"{run}: {counted(problems, 'problem')}")
 
 
 @app.command()

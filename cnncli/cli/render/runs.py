@@ -1,11 +1,13 @@
 """Runs in the terminal: their list, one of them, a comparison, a verification, and what a deletion would do."""
 
+from __future__ import annotations
+
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,6 +22,9 @@ from cnncli.layers import format_size
 from cnncli.runs.details import RunDetails, run_charts
 from cnncli.runs.prune import Deletion, delete
 from cnncli.runs.summary import RunSummary, value_at
+
+if TYPE_CHECKING:
+    from cnncli.runs.verify import Check
 
 _STATUS_STYLES = {"complete": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "damaged": "red"}
 _SPARKLINE_WIDTH = 12
@@ -242,6 +247,20 @@ def _result_lines(results: Mapping[str, Any]) -> list[Line]:
 
 def _number(value: Any, form: str) -> str:  # noqa: ANN401  JSON
     return f"{value:{form}}" if isinstance(value, int | float) else ""
+
+
+_OUTCOME_STYLES = {"ok": "green", "problem": "bold red", "skipped": "yellow"}
+
+
+def shown_checks(checks: Iterable[Check]) -> Iterator[Check]:
+    """The checks as they are made, each printed: what was checked, the outcome, and the remedy of a problem."""
+    for check in checks:
+        show_lines(
+            [[(f"{check.outcome:7}  ", _OUTCOME_STYLES[check.outcome]), (f"{check.subject}: {check.detail}", "")]]
+        )
+        if check.remedy:
+            show_lines([[(" " * len(outcome), ""), (check.remedy, "cyan")]])
+        yield check
 
 
 def deleted_with_progress(plan: Sequence[Deletion]) -> list[Deletion]:
