@@ -255,9 +255,8 @@ _OUTCOME_STYLES = {"ok": "green", "problem": "bold red", "skipped": "yellow"}
 def shown_checks(checks: Iterable[Check]) -> Iterator[Check]:
     """The checks as they are made, each printed: what was checked, the outcome, and the remedy of a problem."""
     for check in checks:
-        show_lines(
-            [[(f"{check.outcome:7}  ", _OUTCOME_STYLES[check.outcome]), (f"{check.subject}: {check.detail}", "")]]
-        )
+        outcome = f"{check.outcome:7}  "
+        show_lines([[(outcome, _OUTCOME_STYLES[check.outcome]), (f"{check.subject}: {check.detail}", "")]])
         if check.remedy:
             show_lines([[(" " * len(outcome), ""), (check.remedy, "cyan")]])
         yield check
