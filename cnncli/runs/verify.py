@@ -22,11 +22,10 @@ from cnncli.config.document import parse_document
 from cnncli.errors import CnncliError, DataError, RunError
 from cnncli.inspection.columns import counted
 from cnncli.options import MAX_THREADS
-from cnncli.run import Run, Split, load_run
+from cnncli.run import Split, load_run
 from cnncli.runs.summary import number_at, value_at
 from cnncli.tensorboard.event_file import DamagedRecordError, LoggedValues, read_logged_values
 from cnncli.training.checkpoint import load_state, read_manifest
-from cnncli.training.evaluate import Evaluation
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.run_directory import RunDirectory
 
@@ -388,7 +387,7 @@ def _check_scores(
             opened = load_run(run.path, data_dir=data_dir).offline()
             for split in (split for split in _SPLITS if split in results):
                 evaluation = opened.evaluate(split)
-                fault = _fault_of_scores(results[split], evaluation, opened, exact=exact)
+                fault = _fault_of_scores(results[split], evaluation.as_record(opened.classes), exact=exact)
                 if fault:
                     remedy = "restore results.json and the checkpoint from a copy, or extend the run by an epoch"
                     yield _problem(f"{split} accuracy", fault, remedy)
@@ -400,12 +399,11 @@ def _check_scores(
             yield _problem("accuracy", f"cannot be computed again: {error.message}", error.remedy or _AGAIN)
 
 
-def _fault_of_scores(stored: Mapping[str, Any], evaluation: Evaluation, run: Run, *, exact: bool) -> str | None:
+def _fault_of_scores(stored: Mapping[str, Any], computed: Mapping[str, Any], *, exact: bool) -> str | None:
     """How stored scores differ from computed ones."""
-    computed = evaluation.as_record(run.classes)
     tolerances = {
         "accuracy": 0.0 if exact else ACCURACY_TOLERANCE,
-        "loss": (_ROUNDING if exact else LOSS_TOLERANCE) * evaluation.loss,
+        "loss": (_ROUNDING if exact else LOSS_TOLERANCE) * computed["loss"],
     }
     for key, tolerance in tolerances.items():
         before, now = number_at(stored, key), computed[key]
