@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cnncli.config.config import Config, read_config
+from cnncli.config.datasets import known_dataset
 from cnncli.config.document import parse_document
 from cnncli.drawing.chart import Chart, Curve
 from cnncli.errors import CnncliError
@@ -39,6 +40,31 @@ class RunDetails:
     metrics: Sequence[Mapping[str, Any]]
     metadata: Mapping[str, Any]
     files: Mapping[str, int]
+
+    @property
+    def costs(self) -> dict[str, int | None] | None:
+        """Parameters, MACs for an image, and bytes: activations in training of a batch, at the peak of inference.
+
+        None if the network is unknown.
+        """
+        if self.table is None or self.config is None:
+            return None
+        memory = self.table.memory
+        training = None if memory.training is None else memory.training // memory.batch * self.config.train.batch_size
+        return {
+            "params": self.table.params,
+            "macs": self.table.macs,
+            "training_bytes": training,
+            "inference_bytes": memory.inference,
+        }
+
+    @property
+    def test_images(self) -> int | None:
+        """The number of test images; None for an image folder, which is not read."""
+        if self.config is None or self.config.data.name == "image-folder":
+            return None
+        counts = known_dataset(self.config.data.name, self.config.data.split).counts
+        return None if counts is None else counts[1]
 
     def as_record(self) -> dict[str, Any]:
         """The object of `cnncli runs show --json`."""

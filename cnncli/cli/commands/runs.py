@@ -10,6 +10,7 @@ import typer
 
 from cnncli.cli.app import PanelGroup, command_group
 from cnncli.cli.commands.options import DebugOption, JsonOption
+from cnncli.cli.imports import garbage_collector_off
 from cnncli.errors import UsageError, did_you_mean, nearest
 from cnncli.inspection.columns import counted
 from cnncli.options import DATA_DIR, RUNS_DIR, DataDirOption, RunArgument, RunsArgument
@@ -128,6 +129,43 @@ def show(
     from cnncli.cli.render.runs import show_run
 
     show_run(details)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="A B ...", help="The directories of two runs or more.")],
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Also draw the curves to a file that ends in .png or .svg."),
+    ] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DATA_DIR,
+    debug: DebugOption = False,
+) -> None:
+    """Compare runs: the settings that differ, results, classes, costs, how far the weights have moved, and the curves.
+
+    Examples:
+
+      cnncli runs compare runs/lenet5-20260131-120000 runs/nin-20260131-130000
+
+      cnncli runs compare runs/lenet5-* --plot curves.svg
+    """
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(f"--plot {plot}: not a .png or .svg file", remedy="for example --plot curves.svg")
+    with garbage_collector_off():
+        from cnncli.runs.compare import compare_runs
+
+    comparison = compare_runs(runs, data_dir=data_dir)
+    if plot is not None:
+        from cnncli.runs.compare import save_curves
+
+        save_curves(comparison, plot)
+    if as_json:
+        typer.echo(json.dumps(comparison.as_record(), indent=2, allow_nan=False))
+        return
+    from cnncli.cli.render.runs import show_comparison
+
+    show_comparison(comparison)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from cnncli.cli.render.console import out, show_notice
-from cnncli.cli.render.plot import plot_lines, sparkline
+from cnncli.cli.render.plot import curve_style, plot_lines, sparkline
 from cnncli.cli.render.table import show_lines
 from cnncli.drawing.chart import Chart
 from cnncli.errors import RunError
@@ -24,6 +25,7 @@ from cnncli.runs.prune import Deletion, delete
 from cnncli.runs.summary import RunSummary, value_at
 
 if TYPE_CHECKING:
+    from cnncli.runs.compare import Comparison
     from cnncli.runs.verify import Check
 
 _STATUS_STYLES = {"complete": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "damaged": "red"}
@@ -247,6 +249,93 @@ def _result_lines(results: Mapping[str, Any]) -> list[Line]:
 
 def _number(value: Any, form: str) -> str:  # noqa: ANN401  JSON
     return f"{value:{form}}" if isinstance(value, int | float) else ""
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print what differs between runs: settings, results, classes, costs, weights, and the curves of all."""
+    console = out()
+    runs, marks = comparison.runs, comparison.marks
+    show_lines(
+        [(f"{mark}  ", curve_style(i)), (str(details.summary.path), "bold")]
+        for i, (mark, details) in enumerate(zip(marks, runs, strict=True))
+    )
+    show_lines([("problem: ", "bold"), (problem, "yellow")] for problem in comparison.problems)
+    settings = [
+        (setting.path, [_setting_text(setting.values[mark]) if mark in setting.values else "-" for mark in marks])
+        for setting in comparison.settings
+    ]
+    if settings:
+        _show_table("settings that differ", settings, marks, console.width, numeric=False)
+    else:
+        show_lines([[], [("no setting differs", "")]])
+    _show_table("results", _result_rows(comparison), marks, console.width)
+    classes = dict.fromkeys(name for details in runs for name in value_at(details.results, "test", "per_class") or ())
+    per_class = [
+        (name, [_number(value_at(details.results, "test", "per_class", name), ".2%") for details in runs])
+        for name in classes
+    ]
+    _show_table("test accuracy of the class", per_class, marks, console.width)
+    _show_table("costs", _cost_rows(comparison), marks, console.width)
+    distances = [
+        (each.layer, [_number(value, ".3f") for value in (*each.moved, *each.apart[1:])]) for each in comparison.layers
+    ]
+    headings = [*(f"{mark} moved" for mark in marks), *(f"{marks[0]} to {mark}" for mark in marks[1:])]
+    known = [i for i in range(len(headings)) if any(cells[i] for _, cells in distances)]
+    distances = [(name, [cells[i] for i in known]) for name, cells in distances]
+    _show_table("weights of the layer", distances, [headings[i] for i in known], console.width)
+    if distances:
+        note = "moved: |best - initial| / |initial|, L2 norms over all parameters of the layer; "
+        note += f"{marks[0]} to {marks[1]}: |{marks[1]} - {marks[0]}| / |{marks[0]}|, best weights"
+        show_lines([[(note, "dim")]])
+    show_charts(comparison.charts())
+
+
+def _show_table(
+    heading: str, rows: Sequence[tuple[str, Sequence[str]]], columns: Sequence[str], width: int, *, numeric: bool = True
+) -> None:
+    """Print rows with a cell for each column; columns that do not fit beside each other follow below."""
+    if not rows:
+        return
+    first = max(len(heading), *(len(name) for name, _ in rows))
+    widths = [max(len(column), *(len(cells[i]) for _, cells in rows)) for i, column in enumerate(columns)]
+    widest = max(widths) if numeric else min(max(widths), 16)
+    count = max(1, (width - first) // (widest + 2))
+    for begin in range(0, len(columns), count):
+        part = range(begin, min(begin + count, len(columns)))
+        cells: list[list[Span]] = [[(name, ""), *((texts[i], "") for i in part)] for name, texts in rows]
+        headings = [heading, *(columns[i] for i in part)]
+        lines = align(headings, cells, numeric=[False, *(numeric for _ in part)], width=width)
+        show_lines([[], *lines])
+
+
+def _setting_text(value: Any) -> str:  # noqa: ANN401  YAML
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _result_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    runs = comparison.runs
+    rows: list[tuple[str, list[str]]] = [("status", [details.summary.status for details in runs])]
+    for split in ("test", "val", "train"):
+        for key, form in (("accuracy", ".2%"), ("loss", ".4f")):
+            rows.append((f"{split} {key}", [_number(value_at(details.results, split, key), form) for details in runs]))
+    rows.append(("best epoch", [_number(value_at(details.results, "epoch"), "d") for details in runs]))
+    rows.append(("epochs", [_epochs(details.summary) for details in runs]))
+    rows.append(("time", [duration(details.summary.seconds) for details in runs]))
+    return [(name, cells) for name, cells in rows if any(cells)]
+
+
+def _cost_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    all_costs = [details.costs or {} for details in comparison.runs]
+    rows = [
+        (name, [UNKNOWN if each.get(key) is None else form(each[key]) for each in all_costs])
+        for name, key, form in (
+            ("parameters", "params", lambda number: f"{number:,}"),
+            ("MACs for an image", "macs", lambda number: f"{number:,}"),
+            ("activations in training, a batch", "training_bytes", size_in_bytes),
+            ("peak of inference, an image", "inference_bytes", size_in_bytes),
+        )
+    ]
+    return rows
 
 
 _OUTCOME_STYLES = {"ok": "green", "problem": "bold red", "skipped": "yellow"}
