@@ -3,6 +3,7 @@
 Letters: R runs.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,8 +171,7 @@ def _differences(values: Mapping[str, Any], path: str) -> list[Setting]:
     layer = LAYERS.get(path.rpartition(".")[2])
     if layer is not None and layer.principal is not None:  # `conv: 8` is short for `conv: {out_channels: 8}`
         values = {mark: each if isinstance(each, Mapping) else {layer.principal: each} for mark, each in values.items()}
-    first, *others = values.values()
-    if all(type(each) is type(first) and each == first for each in others):
+    if len({json.dumps(each, sort_keys=True) for each in values.values()}) == 1:  # 1 and true are not the same
         return []
     parts: dict[str, dict[str, Any]] = {}
     if all(isinstance(each, Mapping) for each in values.values()):

@@ -62,7 +62,7 @@ def test_an_unknown_config_is_not_compared() -> None:
     assert differences({"x": 1}, {}, {"x": 2}) == {"x": {"A": 1, "C": 2}}
 
 
-LAYERS = "[{conv: {out_channels: 2, kernel_size: 3, norm: batch}}, max_pool, flatten, logits]"
+LAYERS = "[{conv: {out_channels: 2, kernel_size: 3, norm: batch}}, {max_pool: 2}, flatten, logits]"
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_distances_are_those_of_torch(network: Any) -> None:
     assert list(distances) == ["conv1", "logits1"]
     for name in distances:
         old, a, b = (
-            torch.nn.utils.parameters_to_vector(model.get_submodule(name).parameters()).double()
+            torch.nn.utils.parameters_to_vector(model.get_submodule(name).parameters()).detach().double()
             for model in (before, first, second)
         )
         moved = [float((each - old).norm() / old.norm()) for each in (a, b)]

@@ -153,7 +153,7 @@ def _epoch_axis(epochs: int, columns: int) -> str:
     """The numbers of epochs, each below its position."""
     text = [" "] * columns
     free_from = 0
-    for epoch in epoch_ticks(epochs, max(2, columns // 12)):
+    for epoch in epoch_ticks(epochs, max(2, columns // 8)):
         label = f"epoch {epoch}" if epoch == 1 else str(epoch)
         middle = (epoch - 1) / (epochs - 1) * (columns - 1) if epochs > 1 else columns / 2
         start = max(0, min(columns - len(label), round(middle) - (len(label) - 1) // 2))
