@@ -274,15 +274,15 @@ def show_comparison(comparison: Comparison) -> None:
         (name, [_number(value_at(details.results, "test", "per_class", name), ".2%") for details in runs])
         for name in classes
     ]
-    _show_table("test accuracy of the class", per_class, marks, console.width)
-    _show_table("costs", _cost_rows(comparison), marks, console.width)
+    _show_table("class, test accuracy", per_class, marks, console.width)
+    _show_table("costs and memory", _cost_rows(comparison), marks, console.width)
     distances = [
         (each.layer, [_number(value, ".3f") for value in (*each.moved, *each.apart[1:])]) for each in comparison.layers
     ]
     headings = [*(f"{mark} moved" for mark in marks), *(f"{marks[0]} to {mark}" for mark in marks[1:])]
     known = [i for i in range(len(headings)) if any(cells[i] for _, cells in distances)]
     distances = [(name, [cells[i] for i in known]) for name, cells in distances]
-    _show_table("weights of the layer", distances, [headings[i] for i in known], console.width)
+    _show_table("layer", distances, [headings[i] for i in known], console.width)
     if distances:
         note = "moved: |best - initial| / |initial|, L2 norms over all parameters of the layer; "
         note += f"{marks[0]} to {marks[1]}: |{marks[1]} - {marks[0]}| / |{marks[0]}|, best weights"
@@ -331,8 +331,8 @@ def _cost_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
         for name, key, form in (
             ("parameters", "params", lambda number: f"{number:,}"),
             ("MACs for an image", "macs", lambda number: f"{number:,}"),
-            ("activations in training, a batch", "training_bytes", size_in_bytes),
-            ("peak of inference, an image", "inference_bytes", size_in_bytes),
+            ("training, a batch", "training_bytes", size_in_bytes),
+            ("inference, an image", "inference_bytes", size_in_bytes),
         )
     ]
     return rows
