@@ -87,17 +87,8 @@ def show_runs(runs: Sequence[RunSummary]) -> None:
         for column in _COLUMNS
     }
 
-    def excess() -> int:
-        return sum(widths[column.heading] for column in shown) + 2 * (len(shown) - 1) - console.width
-
     name = _COLUMNS[0].heading
-    full = widths[name]
-    while excess() > 0 and len(shown) > 1:
-        widths[name] = max(min(full, _MIN_NAME), full - excess()) if len(shown) <= 3 else full
-        if excess() > 0:
-            shown.remove(min(shown, key=lambda column: column.importance))
-            widths[name] = full
-    widths[name] = max(1, min(widths[name], widths[name] - excess()))
+    shown, widths[name] = _fitting(widths, console.width)
     cells[name] = [(shortened(text, widths[name]), style) for text, style in cells[name]]
     lines = align(
         [column.heading for column in shown],
@@ -106,6 +97,22 @@ def show_runs(runs: Sequence[RunSummary]) -> None:
     )
     show_lines(lines)
     show_lines(_problem_lines(runs))
+
+
+def _fitting(widths: Mapping[str, int], width: int) -> tuple[list[_Column], int]:
+    """The columns that fit into a line, and the width of the first one, which is shortened only beside the last two.
+
+    Args:
+        widths: heading -> width of a column.
+        width: of the line.
+    """
+    shown = list(_COLUMNS)
+    while True:
+        needed = widths[shown[0].heading]
+        room = width - sum(2 + widths[column.heading] for column in shown[1:])
+        if room >= (needed if len(shown) > 3 else min(needed, _MIN_NAME)) or len(shown) == 1:
+            return shown, max(1, min(needed, room))
+        shown.remove(min(shown, key=lambda column: column.importance))
 
 
 def _problem_lines(runs: Sequence[RunSummary]) -> list[Line]:
