@@ -1,7 +1,7 @@
 """Everything that the files of a run tell about it, without torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,23 +106,18 @@ def read_details(path: Path, *, data_dir: Path) -> RunDetails:
     document = attempt(lambda: parse_document(text, name=str(run.resolved))) if has_config else None
     config = attempt(lambda: read_config(str(run.resolved), data_dir=data_dir)) if document else None
     results = attempt(run.results) if summary.status == "complete" else None
-    details = RunDetails(
-        summary=summary,
+    metrics = attempt(run.metrics) or []
+    metadata = (attempt(run.metadata) or {}) if has_config else {}
+    return RunDetails(
+        summary=replace(summary, problems=tuple(problems)),
         settings=document.data if document and isinstance(document.data, dict) else {},
         config=config,
         table=inspect_network(config.network, config.name) if config else None,
         results=results,
-        metrics=attempt(run.metrics) or [],
-        metadata=(attempt(run.metadata) or {}) if has_config else {},
+        metrics=metrics,
+        metadata=metadata,
         files=dict(files_of(path)),
     )
-    return _with_problems(details, problems)
-
-
-def _with_problems(details: RunDetails, problems: Sequence[str]) -> RunDetails:
-    from dataclasses import replace
-
-    return replace(details, summary=replace(details.summary, problems=tuple(problems)))
 
 
 def run_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Chart]:

@@ -102,7 +102,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         RunError: there is no checkpoint, or its manifest cannot be read or has another format.
     """
     try:
-        manifest = json.loads((_readable(path) / _MANIFEST).read_bytes())
+        manifest = json.loads((readable(path) / _MANIFEST).read_bytes())
         version = manifest["format"]
         missing = {"epoch", "step", "files"} - manifest.keys()
     except FileNotFoundError as error:
@@ -122,7 +122,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _readable(path: Path) -> Path:
+def readable(path: Path) -> Path:
     """The directory of the checkpoint, also after a crash between the two renames."""
     old = _old(path)
     return old if not path.exists() and old.exists() else path
@@ -136,7 +136,7 @@ def _verified(path: Path, name: str) -> tuple[bytes, dict[str, Any]]:
     manifest = read_manifest(path)
     problem, content = "", b""
     try:
-        content = (_readable(path) / name).read_bytes()
+        content = (readable(path) / name).read_bytes()
     except OSError as error:
         problem = f"cannot read {name} ({error.strerror})"
     else:

@@ -11,8 +11,7 @@ import typer
 from cnncli.cli.app import PanelGroup, command_group
 from cnncli.cli.commands.options import DebugOption, JsonOption
 from cnncli.cli.imports import garbage_collector_off
-from cnncli.errors import UsageError, did_you_mean, nearest
-from cnncli.inspection.columns import counted
+from cnncli.errors import RunError, UsageError, did_you_mean, nearest
 from cnncli.options import DATA_DIR, RUNS_DIR, DataDirOption, RunArgument, RunsArgument
 
 StatusOption = Annotated[
@@ -185,7 +184,7 @@ def verify(
       cnncli runs verify runs/lenet5-20260131-120000
     """
     from cnncli.cli.render.runs import shown_checks
-    from cnncli.errors import RunError
+    from cnncli.inspection.columns import counted
     from cnncli.runs.verify import verify_run
 
     checks = verify_run(run, data_dir=data_dir)

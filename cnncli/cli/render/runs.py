@@ -80,13 +80,11 @@ _COLUMNS = (
 def show_runs(runs: Sequence[RunSummary]) -> None:
     """Print a row for each run, without the columns that do not fit into the terminal; below them what is wrong."""
     console = out()
-    shown = list(_COLUMNS)
     cells = {column.heading: [column.cell(run, console) for run in runs] for column in _COLUMNS}
     widths = {
         column.heading: max(len(column.heading), *(len(text) for text, _ in cells[column.heading]))
         for column in _COLUMNS
     }
-
     name = _COLUMNS[0].heading
     shown, widths[name] = _fitting(widths, console.width)
     cells[name] = [(shortened(text, widths[name]), style) for text, style in cells[name]]
