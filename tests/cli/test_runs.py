@@ -131,14 +131,24 @@ def test_show_as_json(runs: Path, run_cnncli: Cnncli) -> None:
     assert record["network"]["params"] == record["params"]
 
 
+@pytest.mark.parametrize("content", [b"\xff{\n", b'{"test": {"loss": NaN}}\n', b"[1, [2]]\n"])
 @pytest.mark.parametrize("file", ["metadata.json", "results.json", "resolved.yaml", "metrics.jsonl"])
-def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(file: str, runs: Path, run_cnncli: Cnncli) -> None:
+def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(
+    file: str, content: bytes, runs: Path, run_cnncli: Cnncli
+) -> None:
     run = runs / "tiny-20260131-120000"
-    (run / file).write_bytes(b"\xff{\n")
+    (run / file).write_bytes(content)
     code, out, _ = run_cnncli("runs", "show", run)
     assert code == 0
     assert f"{run / file}" in out[out.index("problem: ") :]
     json.loads(run_cnncli("runs", "show", run, "--json")[1])
+
+
+def test_a_name_with_control_characters(runs: Path, run_cnncli: Cnncli) -> None:
+    (runs / "odd [red]name").rename(runs / "odd\x1b[31mname")
+    _, out, _ = run_cnncli("runs")
+    assert "odd?[31mname" in out
+    assert "\x1b" not in out
 
 
 def test_prune_deletes_only_when_asked_to(runs: Path, run_cnncli: Cnncli) -> None:

@@ -17,7 +17,9 @@ from cnncli.options import DATA_DIR, RUNS_DIR, DataDirOption, RunArgument, RunsA
 StatusOption = Annotated[
     list[str],
     typer.Option(
-        "--status", metavar="STATE", help="Only runs in this state: complete, running, interrupted, failed or damaged."
+        "--status",
+        metavar="STATE",
+        help="Only runs in this state: complete, running, interrupted, failed, damaged. Repeatable.",
     ),
 ]
 FilterOption = Annotated[
@@ -52,6 +54,8 @@ app = command_group(_ListByDefault, epilog="Start with: cnncli runs")
 @app.callback()
 def _runs() -> None:
     """List, show, compare, verify and delete runs.
+
+    Without a command, the runs are listed; cnncli runs list --help explains how to sort and filter them.
 
     Examples:
 
