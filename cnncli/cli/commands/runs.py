@@ -136,7 +136,7 @@ def show(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="A B ...", help="The directories of two runs or more.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="The directories of two runs or more.")],
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Also draw the curves to a file that ends in .png or .svg."),
