@@ -149,6 +149,20 @@ def test_a_damaged_run_is_shown_as_far_as_it_can_be_read(
     json.loads(run_cnncli("runs", "show", run, "--json")[1])
 
 
+@pytest.mark.parametrize("value", ["text", [1], None])
+def test_values_of_other_types_do_not_end_in_a_traceback(value: object, runs: Path, run_cnncli: Cnncli) -> None:
+    run = runs / "tiny-20260131-120000"
+    metadata = json.loads((run / "metadata.json").read_text())
+    (run / "metadata.json").write_text(json.dumps(dict.fromkeys(metadata, value)))
+    for path in (["epoch"], ["test", "accuracy"], ["val", "per_class"], ["test"]):
+        results = json.loads((run / "results.json").read_text())
+        inside = results[path[0]] if len(path) > 1 else results
+        inside[path[-1]] = value
+        (run / "results.json").write_text(json.dumps(results))
+        render_runs.show_run(read_details(run, data_dir=runs))
+    assert run_cnncli("runs", "compare", run, run)[0] == run_cnncli("runs", "--json")[0] == 0
+
+
 def test_a_name_with_control_characters(runs: Path, run_cnncli: Cnncli) -> None:
     (runs / "odd [red]name").rename(runs / "odd\x1b[31mname")
     _, out, _ = run_cnncli("runs")

@@ -22,7 +22,7 @@ from cnncli.inspection.formatting import Line, Span, align
 from cnncli.layers import format_size
 from cnncli.runs.details import RunDetails, run_charts
 from cnncli.runs.prune import Deletion, delete
-from cnncli.runs.summary import RunSummary, value_at
+from cnncli.runs.summary import RunSummary, number_at, value_at
 
 if TYPE_CHECKING:
     from cnncli.runs.compare import Comparison
@@ -199,8 +199,7 @@ def _facts(details: RunDetails) -> list[tuple[str, str]]:
 def _data(details: RunDetails) -> str | None:
     if details.config is None:
         return details.summary.data
-    spec, classes = details.config.data, details.config.classes
-    return f"{spec.name}, {counted(len(classes), 'class')[:-1] + 'es' if len(classes) != 1 else '1 class'}"
+    return f"{details.config.data.name}, {len(details.config.classes)} classes"
 
 
 def _training(details: RunDetails) -> str:
@@ -215,11 +214,12 @@ def _training(details: RunDetails) -> str:
 
 def _device(metadata: Mapping[str, Any]) -> str:
     device = _mapping(metadata, "device")
+    threads, processes = (number_at(metadata, key) for key in ("threads", "processes"))
     parts = [
         " ".join(str(part) for part in (device.get("type"), device.get("name")) if part),
         metadata.get("precision"),
-        metadata.get("threads") and counted(metadata["threads"], "thread"),
-        (metadata.get("processes") or 1) != 1 and counted(metadata["processes"], "process")[:-1] + "ses",
+        threads and counted(int(threads), "thread"),
+        processes and processes > 1 and f"{processes:.0f} processes",
     ]
     return ", ".join(str(part) for part in parts if part)
 
@@ -274,7 +274,9 @@ def show_comparison(comparison: Comparison) -> None:
     else:
         show_lines([[], [("no setting differs", "")]])
     _show_table("results", _result_rows(comparison), marks, console.width)
-    classes = dict.fromkeys(name for details in runs for name in value_at(details.results, "test", "per_class") or ())
+    classes = dict.fromkeys(
+        name for details in runs for name in _mapping(_mapping(details.results or {}, "test"), "per_class")
+    )
     per_class = [
         (name, [_number(value_at(details.results, "test", "per_class", name), ".2%") for details in runs])
         for name in classes
@@ -323,7 +325,7 @@ def _result_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
     for split in ("test", "val", "train"):
         for key, form in (("accuracy", ".2%"), ("loss", ".4f")):
             rows.append((f"{split} {key}", [_number(value_at(details.results, split, key), form) for details in runs]))
-    rows.append(("best epoch", [_number(value_at(details.results, "epoch"), "d") for details in runs]))
+    rows.append(("best epoch", [_number(value_at(details.results, "epoch"), ".0f") for details in runs]))
     rows.append(("epochs", [_epochs(details.summary) for details in runs]))
     rows.append(("time", [duration(details.summary.seconds) for details in runs]))
     return [(name, cells) for name, cells in rows if any(cells)]
