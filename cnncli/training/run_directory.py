@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from cnncli.errors import RunError
-from cnncli.files import disk_errors_explained, replace_file, replace_json, sync_directory
+from cnncli.files import disk_errors_explained, is_locked, replace_file, replace_json, sync_directory
 
 State = Literal["running", "complete", "interrupted", "failed"]
 
@@ -48,6 +48,20 @@ class RunDirectory:
         with disk_errors_explained(out / stem):
             out.mkdir(parents=True, exist_ok=True)
             run = cls(_make_first_free(out, stem))
+        run.set_status("running")
+        return run
+
+    @classmethod
+    def create_at(cls, path: Path) -> "RunDirectory":
+        """Make the directory `path`, which must not exist.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        with disk_errors_explained(path):
+            path.mkdir(parents=True)
+            sync_directory(path.parent)
+        run = cls(path)
         run.set_status("running")
         return run
 
@@ -153,7 +167,7 @@ class RunDirectory:
             status = Status(cast(State, record["state"]), record.get("reason"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"cannot read {self.path / _STATUS}: {error}", remedy="train again") from error
-        if status.state == "running" and not _is_locked(self.path / _LOCK):
+        if status.state == "running" and not is_locked(self.path / _LOCK):
             return Status("interrupted", "its process ended without writing a status")
         return status
 
@@ -166,7 +180,7 @@ class RunDirectory:
         replace_json(self.path / _STATUS, {"state": state} | ({"reason": reason} if reason else {}))
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Write the results of train, val and test, then the state `complete`."""
+        """Write the results of each split, then the state `complete`."""
         replace_json(self.path / _RESULTS, results)
         replace_json(self.path / _STATUS, {"state": "complete"})
 
@@ -213,21 +227,6 @@ def _read_json(path: Path, *, remedy: str) -> dict[str, Any]:
         return dict(json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"cannot read {path}: {error}", remedy=remedy) from error
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file `path`."""
-    from filelock import FileLock, Timeout
-
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, blocking=False):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a read-only run: no process trains in it
-        return False
 
 
 def _holder(path: Path) -> str:
