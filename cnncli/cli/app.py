@@ -80,6 +80,7 @@ COMMANDS = {
     },
     "Train": {
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
+        "sweep": "Train a config many times with other values of its fields, and find the best.",
     },
     "See": {
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",

@@ -13,7 +13,6 @@ from cnncli.sweep.limits import Costs
 from cnncli.sweep.space import Value
 
 if TYPE_CHECKING:
-    from cnncli.training.device import DeviceName
     from cnncli.training.run_directory import RunDirectory
 
 Status = Literal["complete", "pruned", "diverged", "failed", "interrupted"]
@@ -54,7 +53,7 @@ class Place:
 
     folder: Path
     data_dir: Path
-    device: "DeviceName"
+    device: str
     threads: int | None
     share: int
     command: tuple[str, ...]
