@@ -137,7 +137,7 @@ class Summary:
 def summarize(queue: TrialQueue, plan: Plan, place: Place) -> Summary:
     """The trials of a sweep so far."""
     records = [_record(trial, plan, place) for trial in queue.trials()]
-    counted = [record for record in records if record.status not in ("failed", "infeasible", "surplus")]
+    counted = [record for record in records if record.status not in ("failed", "infeasible", "repeated", "surplus")]
     complete = sorted((record for record in counted if record.status == "complete"), key=_order)
     ranked = [TrialRecord(**{**vars(record), "rank": rank}) for rank, record in enumerate(complete, start=1)]
     return Summary(

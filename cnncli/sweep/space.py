@@ -149,8 +149,8 @@ def _range(text: str, low: Value, high: Value, prefixes: Sequence[str]) -> Float
 def _choices(text: str, spec: str) -> Choices:
     try:
         values = parse_document(f"values: [{spec}]", name=f"--param {text}").data["values"]
-    except ConfigError as error:
-        raise UsageError(f"--param {text}: not a list of YAML values: {error.message}", remedy=_EXAMPLES) from None
+    except ConfigError:
+        raise UsageError(f"--param {text}: {spec} is not a list of YAML values", remedy=_EXAMPLES) from None
     if not isinstance(values, list) or len(values) < 2:
         raise UsageError(
             f"--param {text}: a parameter has at least two values",
@@ -175,7 +175,7 @@ def check_space(config: Config, parameters: Sequence[Parameter], *, data_dir: Pa
             try:
                 changed = change_config(config, [assignment], data_dir=data_dir, option="--param")
             except ConfigError as error:
-                raise ConfigError(f"{error.message}", remedy=_remedy(parameter, error)) from None
+                raise ConfigError(error.message, remedy=_remedy(parameter, error)) from None
             if not changed.data.validation:
                 raise ConfigError(
                     f"--param {assignment}: a sweep compares accuracies on validation images, but there are none",
@@ -187,7 +187,8 @@ def _remedy(parameter: Parameter, error: ConfigError) -> str | None:
     domain = parameter.domain
     if isinstance(domain, FloatRange) and "whole number" in error.message:
         return f"for whole numbers write --param {parameter.path}=int:{domain.low:g}..{domain.high:g}"
-    return error.remedy or f"every value of --param {parameter.path} must be valid in the config as it is"
+    suggested = "Did you mean" in error.message
+    return None if suggested else f"every value of --param {parameter.path} must be valid in the config as it is"
 
 
 def combinations(parameters: Sequence[Parameter]) -> int | None:

@@ -34,9 +34,12 @@ _log = logging.getLogger(__name__)
 SamplerName = Literal["tpe", "random", "grid"]
 PrunerName = Literal["none", "median", "hyperband"]
 
-_COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
 MOST_REJECTED = 500
-"""After so many proposals in a row that cannot be trained, the sweep gives up."""
+"""After so many proposals in a row that are not trained, the sweep gives up."""
+_RANDOM_TRIALS = 10
+"""Trials before TPE has a model; Optuna's default."""
+_LEAST_COMPLETE = 4
+"""Complete trials from which importances are computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,8 +247,8 @@ class TrialQueue:
         return self._trials()
 
     def finished(self) -> int:
-        """The number of trials that are complete or pruned."""
-        return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in self._trials())
+        """The number of trials that are complete or were ended early."""
+        return sum(_counts(trial) and not _is_running(trial) for trial in self._trials())
 
     def running_elsewhere(self) -> list[FrozenTrial]:
         """The trials that other processes train."""
@@ -274,11 +277,15 @@ class TrialQueue:
                 number = self._storage.get_trial(trial_id).number
                 # A process with another folder, which does not see the lock, may have been faster.
                 if not self._is_wanted([trial for trial in self._trials() if trial.number < number]):
-                    self._reject(trial_id, "surplus", "another process has the last trial")
+                    self._drop(trial_id, "surplus", "another process has the last trial")
                     break
                 task = self._propose(trial_id, number)
                 if task is not None:
                     return task
+                self._rejected += 1
+            if self.given_up is not None and not any(map(_counts, self._trials())):
+                self.close()
+                raise UsageError(self.given_up, remedy="raise a --limit, or give --param values that meet it")
         return None
 
     def _id_of(self, number: int) -> int:
@@ -290,21 +297,21 @@ class TrialQueue:
         return self._owner_of(trial) != self._owner and lock.exists() and not is_locked(lock)
 
     def _is_wanted(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Whether another trial may follow these."""
-        if self._grid is not None and len(trials) >= len(self._grid):
+        """Whether another trial may follow these; `given_up` says why not if there are too few."""
+        if sum(map(_counts, trials)) >= self._plan.trials:
             return False
-        if sum(trial.state in _COUNTED for trial in trials) >= self._plan.trials:
-            return False
-        if self._combinations is not None:
-            values = [values_of(trial, self._plan.parameters) for trial in trials]
-            tried = {json.dumps(each) for each in values if len(each) == len(self._plan.parameters)}
-            if len(tried) >= self._combinations:
-                self.given_up = f"all {self._combinations:,} combinations of values were tried"
-                return False
-        return True
+        values = [values_of(trial, self._plan.parameters) for trial in trials]
+        tried = len({json.dumps(each) for each in values if len(each) == len(self._plan.parameters)})
+        reasons = [trial.user_attrs["outcome"]["reason"] for trial in trials if _is_infeasible(trial)]
+        last = f"; the last one: {reasons[-1]}" if reasons else ""
+        if tried == self._combinations or (self._grid is not None and len(trials) >= len(self._grid)):
+            self.given_up = f"all {tried:,} combinations of values were tried{last}"
+        elif self._rejected >= MOST_REJECTED:
+            self.given_up = f"none of {MOST_REJECTED} proposals in a row can be trained{last}"
+        return self.given_up is None
 
     def _propose(self, trial_id: int, number: int) -> Task | None:
-        """The task of a trial that is in the storage, or None if it cannot be trained."""
+        """The task of a trial that is in the storage, or None if it is not to be trained."""
         # With a sampler for each number, a sweep that was killed proposes what it would have proposed.
         study = optuna.load_study(
             study_name=self._name, storage=self._storage, sampler=self._sampler(number), pruner=self._pruner
@@ -317,15 +324,18 @@ class TrialQueue:
         try:
             config = change_config(self._plan.config, assignments, data_dir=self._plan.data_dir, option="--param")
         except (ConfigError, UsageError) as error:
-            self._reject(trial_id, "infeasible", error.message.splitlines()[0])
+            _constrain(trial, "config", 1.0)
+            self._prune(trial, error.message.splitlines()[0])
             return None
         costs = costs_of(config.network)
-        self._storage.set_trial_user_attr(trial_id, "costs", asdict(costs))
+        trial.set_user_attr("costs", asdict(costs))
+        for limit in self._plan.limits:
+            _constrain(trial, limit.cost, getattr(costs, limit.cost) / limit.most - 1)
         if too_much := excess(costs, self._plan.limits):
-            self._reject(trial_id, "infeasible", too_much)
+            self._prune(trial, too_much)
             return None
         if (same := self._same(values, number)) is not None:
-            self._reject(trial_id, "infeasible", f"the same values as trial {same}")
+            self._drop(trial_id, "repeated", f"the same values as trial {same}")
             return None
         self._rejected = 0
         self._running[number] = trial
@@ -334,26 +344,20 @@ class TrialQueue:
     def _same(self, values: Mapping[str, Value], number: int) -> int | None:
         """An earlier trial with these values: another one would only repeat it."""
         for trial in self._trials():
-            tried = trial.state in _COUNTED or trial.user_attrs.get("outcome", {}).get("status") == "failed"
+            tried = _counts(trial) or _status(trial) == "failed"
             if trial.number < number and tried and values_of(trial, self._plan.parameters) == values:
                 return trial.number
         return None
 
-    def _reject(self, trial_id: int, status: str, reason: str) -> None:
-        """Record a proposal that is not trained.
+    def _prune(self, trial: optuna.Trial, reason: str) -> None:
+        """Record an infeasible proposal; from its constraints the sampler learns to avoid others like it."""
+        trial.set_user_attr("outcome", {"status": "infeasible", "reason": reason})
+        trial.study.tell(trial.number, state=TrialState.PRUNED)
 
-        Raises:
-            UsageError: none could be trained, and there were many.
-        """
+    def _drop(self, trial_id: int, status: str, reason: str) -> None:
+        """Record a proposal from which the sampler must not learn."""
         self._storage.set_trial_user_attr(trial_id, "outcome", {"status": status, "reason": reason})
         self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-        self._rejected += 1
-        if self._rejected < MOST_REJECTED:
-            return
-        self.given_up = f"none of the last {MOST_REJECTED} proposals can be trained; the last one: {reason}"
-        if not any(trial.state in _COUNTED for trial in self._trials()):
-            self.close()
-            raise UsageError(self.given_up, remedy="raise a --limit, or give the --param values that meet them")
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence((self._plan.seed, number)).generate_state(1)[0])
@@ -369,7 +373,13 @@ class TrialQueue:
                 },
                 seed=self._plan.seed,
             )
-        return RandomSampler(seed=seed) if self._plan.sampler == "random" else TPESampler(seed=seed)
+        trials = self._trials()
+        # TPE would propose values that were tried again and again.
+        repeated = 0 < number <= len(trials) and _status(trials[number - 1]) == "repeated"
+        if self._plan.sampler == "random" or repeated:
+            return RandomSampler(seed=seed)
+        infeasible = sum(map(_is_infeasible, trials))
+        return TPESampler(seed=seed, n_startup_trials=_RANDOM_TRIALS + infeasible)
 
     def report(self, number: int, epoch: int, accuracy: float) -> bool:
         """Record an epoch of a trial.
@@ -412,7 +422,26 @@ class TrialQueue:
         return {path: float(found[path]) for path in sorted(found, key=lambda path: -found[path])}
 
 
-_LEAST_COMPLETE = 4
+def _status(trial: FrozenTrial) -> str | None:
+    """The status of a trial that has ended."""
+    status: str | None = trial.user_attrs.get("outcome", {}).get("status")
+    return status
+
+
+def _is_infeasible(trial: FrozenTrial) -> bool:
+    return _status(trial) == "infeasible"
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    """Whether a trial is one of those that were planned."""
+    counted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+    return trial.state in counted and not (trial.state == TrialState.PRUNED and _is_infeasible(trial))
+
+
+def _constrain(trial: optuna.Trial, name: str, excess: float) -> None:
+    """Set a constraint of a trial, unless an earlier process has: above 0 it is violated."""
+    if name not in trial.constraints:
+        trial.set_constraint(name, excess)
 
 
 def _is_running(trial: FrozenTrial) -> bool:
