@@ -391,7 +391,7 @@ class TrialQueue:
         step = epoch - 1  # pruners count from 0
         if step not in self._storage.get_trial(self._id_of(number)).intermediate_values:
             trial.report(accuracy, step)
-        return trial.should_prune()
+        return bool(trial.should_prune())  # some pruners return NumPy's
 
     def finish(self, number: int, outcome: Outcome) -> None:
         """Record the outcome of a trial; an interrupted one stays open, to be resumed."""
