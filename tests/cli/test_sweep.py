@@ -213,10 +213,11 @@ def test_without_optuna(run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> 
 
 # In processes of their own
 
+EPOCHS = 15
 SWEEP = (
     *("sweep", "tiny.yaml", "--name", "s", "--param", f"{RATE}=log:1e-4..1e-1", "--param", f"{CHANNELS}=3,4,9"),
     *("--limit", "ram=4kB", "--trials", "12", "--workers", "2", "--pruner", "none", "--threads", "1"),
-    *("--set", "log.images=0", "--set", "train.epochs=6"),
+    *("--set", "log.images=0", "--set", f"train.epochs={EPOCHS}"),
 )
 
 
@@ -227,14 +228,20 @@ def start(environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
+def is_half_way(run: Path) -> bool:
+    """Whether a run has an epoch, and not all of them."""
+    metrics = run / "metrics.jsonl"
+    return metrics.exists() and 1 <= len(metrics.read_text().splitlines()) < EPOCHS - 3
+
+
 def wait_for_trials(count: int, process: subprocess.Popen[str]) -> None:
-    """Wait until some trials are complete and others are not."""
+    """Wait until some trials are complete and another one is half-way."""
     assert process.stderr is not None
     while not process.stderr.readline().startswith(f"{count}/12"):
         assert process.poll() is None
-    deadline = time.monotonic() + 60
-    while not any("epoch" in line for path in Path("runs/s").glob("*/metrics.jsonl") for line in path.open()):
-        assert time.monotonic() < deadline
+    while not any(map(is_half_way, Path("runs/s").glob("trial-*"))):
+        assert process.poll() is None
+        time.sleep(0.01)
 
 
 def finished_trials() -> tuple[list[TrialState], dict[int, float | None]]:
@@ -253,7 +260,7 @@ def test_a_sweep_whose_processes_are_killed_has_exactly_as_many_trials(
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     states, before = finished_trials()
-    assert states.count(TrialState.RUNNING) == 2
+    assert 1 <= states.count(TrialState.RUNNING) <= 2
     assert 5 <= len(before) < 12
 
     again = start(environment)
@@ -267,7 +274,7 @@ def test_a_sweep_whose_processes_are_killed_has_exactly_as_many_trials(
     found = read_json(Path("runs/s/trials.json"))
     assert {trial["trial"] for trial in found["trials"]} == values.keys()
     for trial in found["trials"]:
-        assert trial["epochs"] == 6
+        assert trial["epochs"] == EPOCHS
         code, table, _ = run_cnncli("inspect", trial["run"], "--json")
         assert code == 0
         assert json.loads(table)["totals"]["memory"]["inference"] <= 4096
