@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import socket
+import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +38,8 @@ PrunerName = Literal["none", "median", "hyperband"]
 
 MOST_REJECTED = 500
 """After so many proposals in a row that are not trained, the sweep gives up."""
+_ATTEMPTS, _ATTEMPT_SECONDS = 4, 0.5
+"""How often the opening of a database is repeated."""
 _RANDOM_TRIALS = 10
 """Trials before TPE has a model; Optuna's default."""
 _LEAST_COMPLETE = 4
@@ -126,7 +130,13 @@ def open_storage(storage: str | Path) -> BaseStorage:
                 raise UsageError(
                     f"--storage {storage} is not a journal of Optuna", remedy="choose another file, or restore this one"
                 ) from error
+    from sqlalchemy.exc import DBAPIError
+
     try:
+        for _ in range(_ATTEMPTS):
+            with suppress(DBAPIError):  # another process may be creating the tables
+                return get_storage(str(storage))
+            time.sleep(_ATTEMPT_SECONDS)
         return get_storage(str(storage))
     except ImportError as error:
         raise UsageError(

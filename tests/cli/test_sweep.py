@@ -173,6 +173,18 @@ def test_the_table(swept: Path, run_cnncli: Cnncli) -> None:
     assert "continuing after 4 trials" in err
 
 
+@pytest.mark.parametrize(("width", "last"), [(200, "status"), (80, "status"), (40, "accuracy")])
+def test_a_narrow_terminal_shows_fewer_columns(
+    width: int, last: str, swept: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cnncli.cli.render.console._PIPED_WIDTH", width)
+    _, printed, _ = run_cnncli("sweep", swept.parents[1] / "tiny.yaml", *GRID, *SHORT, "--out", swept.parent)
+    table = printed.splitlines()[:6]
+    assert max(map(len, table)) <= width
+    assert table[0].split()[-1] == last
+    assert {"trial", "out_channels", "lr"} <= {*table[0].split()}
+
+
 def test_a_trial_that_diverges_counts(run_cnncli: Cnncli) -> None:
     """At a learning rate of 1e30, weights are infinite after some steps."""
     code, printed, err = run_cnncli(

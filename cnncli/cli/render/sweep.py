@@ -14,7 +14,7 @@ from cnncli.cli.render.console import messages, out
 from cnncli.cli.render.table import show_lines
 from cnncli.cli.render.training import OutputMode
 from cnncli.inspection.columns import counted
-from cnncli.inspection.formatting import Span, align
+from cnncli.inspection.formatting import Line, Span, align
 from cnncli.sweep.limits import format_cost
 from cnncli.sweep.results import Summary, TrialRecord
 from cnncli.sweep.space import Value, short_names
@@ -123,6 +123,23 @@ def show_sweep(summary: Summary) -> None:
         ["tensorboard", str(summary.folder)],
     ]
     _print("next:\n" + "\n".join(f"  {shlex.join(['cnncli', *each])}" for each in commands))
+
+
+_OMITTED = ("epochs", "MACs", "RAM", "params", "status", "rank")
+"""The columns that a narrow terminal does not show, the least important first."""
+
+
+def _table(summary: Summary, names: Mapping[str, str], *, width: int) -> list[Line]:
+    """The trials, in as many columns as fit."""
+    headings = ["rank", "trial", *names.values(), "val accuracy", "params", "MACs", "RAM", "epochs", "status"]
+    rows = [dict(zip(headings, _row(trial, names), strict=True)) for trial in summary.trials]
+    for omitted in (None, *_OMITTED):
+        headings = [heading for heading in headings if heading != omitted]
+        widths = [max(len(heading), *(len(row[heading][0]) for row in rows)) for heading in headings]
+        if sum(widths) + 2 * (len(widths) - 1) <= width:
+            break
+    numeric = [heading != "status" for heading in headings]
+    return align(headings, [[row[heading] for heading in headings] for row in rows], numeric=numeric)
 
 
 def _row(trial: TrialRecord, names: Mapping[str, str]) -> list[Span]:
