@@ -100,9 +100,8 @@ _STYLES = {"complete": "", "pruned": "dim", "diverged": "red", "running": "cyan"
 def show_sweep(summary: Summary) -> None:
     """Print the trials, the importances of the parameters, and the best config."""
     names = short_names([parameter.path for parameter in summary.plan.parameters])
-    headings = ["rank", "trial", *names.values(), "val accuracy", "params", "MACs", "RAM", "epochs", "status"]
-    rows = [_row(trial, names) for trial in summary.trials]
-    show_lines(align(headings, rows, numeric=[*[True] * (len(headings) - 1), False], width=out().width) if rows else [])
+    if summary.trials:
+        show_lines(_table(summary, names, width=out().width))
     if summary.rejected:
         infeasible = sum(trial.status == "infeasible" for trial in summary.rejected)
         failed = len(summary.rejected) - infeasible
@@ -132,14 +131,19 @@ _OMITTED = ("epochs", "MACs", "RAM", "params", "status", "rank")
 def _table(summary: Summary, names: Mapping[str, str], *, width: int) -> list[Line]:
     """The trials, in as many columns as fit."""
     headings = ["rank", "trial", *names.values(), "val accuracy", "params", "MACs", "RAM", "epochs", "status"]
-    rows = [dict(zip(headings, _row(trial, names), strict=True)) for trial in summary.trials]
+    rows = [_row(trial, names) for trial in summary.trials]
+    swept = range(2, 2 + len(names))  # a parameter may be called epochs, too
+    shown = list(range(len(headings)))
     for omitted in (None, *_OMITTED):
-        headings = [heading for heading in headings if heading != omitted]
-        widths = [max(len(heading), *(len(row[heading][0]) for row in rows)) for heading in headings]
+        shown = [i for i in shown if i in swept or headings[i] != omitted]
+        widths = [max(len(headings[i]), *(len(row[i][0]) for row in rows)) for i in shown]
         if sum(widths) + 2 * (len(widths) - 1) <= width:
             break
-    numeric = [heading != "status" for heading in headings]
-    return align(headings, [[row[heading] for heading in headings] for row in rows], numeric=numeric)
+    return align(
+        [headings[i] for i in shown],
+        [[row[i] for i in shown] for row in rows],
+        numeric=[headings[i] != "status" for i in shown],
+    )
 
 
 def _row(trial: TrialRecord, names: Mapping[str, str]) -> list[Span]:
