@@ -135,6 +135,24 @@ def test_there_are_never_more_trials_than_planned(new_queue: NewQueue) -> None:
     assert [queue.next_task() for queue in queues] == [None, None, None]
 
 
+def test_the_last_trial_is_given_out_once(new_queue: NewQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process, with a folder of its own, takes it between the count and the creation of the trial."""
+    late, early = new_queue(trials=1), new_queue(trials=1, folder="elsewhere")
+    create: Callable[..., int] = late._storage.create_new_trial
+    taken: list[Task] = []
+
+    def create_after_the_other(study_id: int, template: optuna.trial.FrozenTrial | None = None) -> int:
+        taken.extend(filter(None, [early.next_task()]))
+        return create(study_id, template)
+
+    monkeypatch.setattr(late._storage, "create_new_trial", create_after_the_other)
+    assert late.next_task() is None
+    assert [task.number for task in taken] == [0]
+    assert states(late) == ["RUNNING", "FAIL"]
+    complete(early, taken[0])
+    assert late.finished() == 1
+
+
 def test_trials_of_a_process_that_has_ended_are_taken_over(new_queue: NewQueue) -> None:
     killed, living = new_queue(trials=3), new_queue(trials=3)
     lost, kept = killed.next_task(), living.next_task()
