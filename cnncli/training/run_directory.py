@@ -168,7 +168,7 @@ class RunDirectory:
     def status(self) -> Status:
         """The state of the run; interrupted also if its process died without writing it."""
         try:
-            record = json.loads((self.path / _STATUS).read_bytes())
+            record = _parse_json((self.path / _STATUS).read_bytes())
             status = Status(cast(State, record["state"]), record.get("reason"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"cannot read {self.path / _STATUS}: {error}", remedy="train again") from error
@@ -219,7 +219,7 @@ class RunDirectory:
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
             if lines and not lines[-1].endswith(b"\n"):
                 lines.pop()
-            return [dict(json.loads(line)) for line in lines]
+            return [dict(_parse_json(line)) for line in lines]
         except (ValueError, TypeError) as error:
             raise RunError(f"{path}: a line is not JSON: {error}", remedy="delete the line") from error
         except OSError as error:
@@ -233,9 +233,18 @@ class RunDirectory:
 
 def _read_json(path: Path, *, remedy: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_bytes()))
+        return dict(_parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"cannot read {path}: {error}", remedy=remedy) from error
+
+
+def _parse_json(text: bytes) -> Any:  # noqa: ANN401  JSON
+    """The value of a JSON text; NaN and infinity, which Python reads although JSON has none, are a ValueError."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _is_locked(path: Path) -> bool:
