@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from cnncli.errors import RunError
-from cnncli.files import disk_errors_explained, replace_file, replace_json, sync_directory
+from cnncli.files import create_directory, disk_errors_explained, replace_file, replace_json
 
 State = Literal["running", "complete", "interrupted", "failed"]
 
@@ -44,10 +44,7 @@ class RunDirectory:
         Raises:
             DiskError: it cannot be written.
         """
-        stem = f"{name}-{now:%Y%m%d-%H%M%S}"
-        with disk_errors_explained(out / stem):
-            out.mkdir(parents=True, exist_ok=True)
-            run = cls(_make_first_free(out, stem))
+        run = cls(create_directory(out, f"{name}-{now:%Y%m%d-%H%M%S}"))
         run.set_status("running")
         return run
 
@@ -267,19 +264,6 @@ def _holder(path: Path) -> str:
     with suppress(OSError):
         return path.read_text(encoding="utf-8").strip() or "another process"
     return "another process"
-
-
-def _make_first_free(out: Path, stem: str) -> Path:
-    number = 1
-    while True:
-        path = out / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            sync_directory(out)
-            return path
 
 
 def _runs_near(path: Path) -> list[Path]:
