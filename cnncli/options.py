@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one such as lenet5.")
+    str, typer.Argument(metavar="CFG", help="A YAML config, the name of a bundled one such as lenet5, or - for stdin.")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
 SetOption = Annotated[

@@ -11,6 +11,7 @@ from cnncli import __version__
 from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import print_notice, report, show_log
 from cnncli.cli.processes import AlreadyReported, one_output_per_machine
+from cnncli.errors import UsageError
 
 
 class LazyCommand(TyperCommand):
@@ -30,8 +31,31 @@ class LazyCommand(TyperCommand):
         return typer.main.get_command(program)
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:  # noqa: ANN401  likewise, its contexts
-        """Called by click before anything else that it does with a command."""
-        return self.load().make_context(*arguments, **settings)
+        """Called by click before anything else that it does with a command.
+
+        Raises:
+            UsageError: the command has no such option, but its config has such a field.
+        """
+        command = self.load()
+        try:
+            return command.make_context(*arguments, **settings)
+        except Exception as error:
+            option = getattr(error, "option_name", None)  # typer does not export the class of this error
+            options = [each for parameter in command.params for each in parameter.opts]
+            if option is not None and option not in options and "--set" in options:
+                _suggest_field(option, exactly=bool(getattr(error, "possibilities", ())))
+            raise
+
+
+def _suggest_field(option: str, *, exactly: bool) -> None:
+    """Raise a UsageError if an option such as `--batch-size` is the name, or almost, of a field of configs."""
+    from cnncli.config.config import field_named
+
+    field = field_named(option.lstrip("-").replace("-", "_"), exactly=exactly)
+    if field:
+        raise UsageError(
+            f"no such option: {option}", remedy=f"it is a field of the config, which --set changes: --set {field}=VALUE"
+        )
 
 
 class PanelGroup(TyperGroup):
@@ -87,6 +111,9 @@ COMMANDS = {
         "report": "Write the report of a run: a self-contained HTML file.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },
+    "Help": {
+        "help": "Print the help of the program or of a command.",
+    },
 }
 """Summaries of the commands by panel of the help; each command is a module, see `LazyCommand`."""
 
@@ -110,7 +137,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Options of the program."""

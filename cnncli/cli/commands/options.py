@@ -20,9 +20,9 @@ TargetArgument = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="A config, the name of a bundled one, a run directory, or a model in code: torchvision:NAME, "
-        "package.module:Factory or path/file.py:Factory, where Factory is a class or function that returns a module. "
-        "A model in code is imported and built, which runs its code.",
+        help="A config, the name of a bundled one, - for a config on stdin, a run directory, or a model in code: "
+        "torchvision:NAME, package.module:Factory or path/file.py:Factory, where Factory is a class or function that "
+        "returns a module. A model in code is imported and built, which runs its code.",
     ),
 ]
 InputOption = Annotated[
