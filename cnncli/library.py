@@ -188,9 +188,8 @@ def load_run(path: str | Path, *, data_dir: str | Path | None = None, device: "t
     >>> run.evaluate().accuracy > 0.8
     True
 
-    `model`, `classes`, `config` and `table` need no data set. `predict`, `evaluate` and `test` load it on first use:
-    pixels are normalized with the statistics of the training images. Where the config of an image folder does not give
-    `data.classes`, the folder is needed at once for the names of its classes.
+    `model`, `classes`, `config`, `table` and `predict` need no data set. `evaluate` and `test` load it on first use,
+    and download it if it is missing; `run.offline()` is the run without downloads.
 
     Args:
         path: the run directory.
@@ -199,7 +198,7 @@ def load_run(path: str | Path, *, data_dir: str | Path | None = None, device: "t
 
     Raises:
         RunError: the directory is not a run, or has no valid checkpoint.
-        DataError: the image folder is missing.
+        DataError: the image folder is missing, and the run, of an earlier version, does not name its classes.
         DeviceError: the device is unavailable.
     """
     from cnncli.run import load_run
