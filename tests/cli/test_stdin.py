@@ -148,8 +148,9 @@ def test_init_writes_a_config_to_stdout(feed: Feed, run_cnncli: Cnncli, folder: 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
 def test_closed_streams(closed: str, environment: dict[str, str]) -> None:
     """What would be printed disappears; nothing else changes."""
-    command = f"{sys.executable} -m cnncli validate lenet5 {closed}"
+    command = f"{sys.executable} -m cnncli inspect lenet5 {closed}"
     done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert done.stderr == ""
-    assert done.stdout == ("lenet5: ok, 8 layers, 61,706 parameters, 416,520 MACs\n" if closed == "<&-" else "")
+    assert done.stdout.startswith("lenet5\n" if closed == "<&-" else "")
+    assert bool(done.stdout) == (closed == "<&-")
