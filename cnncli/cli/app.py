@@ -112,6 +112,7 @@ COMMANDS = {
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },
     "Help": {
+        "doctor": "Check the installation: versions, devices, data sets, disks and optional extras.",
         "help": "Print the help of the program or of a command.",
     },
 }
