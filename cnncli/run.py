@@ -344,7 +344,7 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
         DataError: the config does not name the classes of its image folder, and the folder is missing.
     """
     run = RunDirectory.open(path)
-    config = read_config(str(run.resolved), data_dir=data_dir)
+    config = read_config(str(run.find_config()), data_dir=data_dir)
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model)
     device = device or torch.device("cpu")

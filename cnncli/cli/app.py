@@ -1,6 +1,7 @@
 """The `cnncli` program: the list of commands, and the handling of errors."""
 
 import importlib
+import os
 import sys
 from typing import Annotated, Any
 
@@ -37,6 +38,8 @@ class LazyCommand(TyperCommand):
             UsageError: the command has no such option, but its config has such a field.
         """
         command = self.load()
+        if settings.get("resilient_parsing"):  # a shell asks for completions
+            return self._context_for_completion(command, *arguments, **settings)
         try:
             return command.make_context(*arguments, **settings)
         except Exception as error:
@@ -45,6 +48,15 @@ class LazyCommand(TyperCommand):
             if option is not None and option not in options and "--set" in options:
                 _suggest_field(option, exactly=bool(getattr(error, "possibilities", ())))
             raise
+
+    def _context_for_completion(self, command: Any, name: str, words: list[str], **settings: Any) -> Any:  # noqa: ANN401  likewise
+        """The context of the complete words, without an option at the end, whose value is still to come."""
+        from cnncli.cli.completion import add_completion
+
+        add_completion(command)
+        if words and words[-1].startswith("-"):
+            words = words[:-1]
+        return command.make_context(name, words, **settings)
 
 
 def _suggest_field(option: str, *, exactly: bool) -> None:
@@ -145,9 +157,19 @@ def _options(
     """Options of the program."""
 
 
+def _complete() -> None:
+    """Answer a shell that asks for completions, and exit. An error is no answer: it must not appear in the shell."""
+    try:
+        app(prog_name="cnncli")
+    except Exception:
+        sys.exit(1)
+
+
 def main() -> None:
     """Run the program and exit; `cnncli.errors` lists the exit codes."""
     try:
+        if os.environ.get("_CNNCLI_COMPLETE"):
+            _complete()
         with one_output_per_machine(), show_log(print_notice):
             app()
     except SystemExit as exited:
