@@ -109,11 +109,10 @@ def test_a_name_with_a_space_is_left_to_the_shell(complete: Complete) -> None:
 
 @pytest.mark.parametrize(
     ("shell", "expected"),
-    [("zsh", "_arguments '*: :((\"lenet5-fashion\"
-\"lenet5\"))'
-"), ("fish", "lenet5-fashion
-lenet5
-")],
+    [
+        ("zsh", '_arguments \'*: :(("lenet5-fashion"\n"lenet5"))\'\n'),
+        ("fish", "lenet5-fashion\nlenet5\n"),
+    ],
 )
 def test_other_shells(shell: str, expected: str, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_CNNCLI_COMPLETE", f"complete_{shell}")
@@ -125,9 +124,7 @@ def test_other_shells(shell: str, expected: str, run_cnncli: Cnncli, monkeypatch
 
 
 def test_it_imports_no_torch(environment: dict[str, str], runs: list[str]) -> None:
-    program = (
-        "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); from cnncli.cli.app import main"
-    )
+    loaded = "import atexit, sys; atexit.register(lambda: print('torch' in sys.modules))"
     asked = {
         "_CNNCLI_COMPLETE": "complete_bash",
         "COMP_WORDS": f"cnncli show kernels {runs[0]} --layer conv2",
