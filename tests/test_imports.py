@@ -78,6 +78,9 @@ def test_describing_a_network_does_not_import_torch(package: str) -> None:
         "explain receptive-field",
         "explain architecture",
         "show --help",
+        "runs --help",
+        "runs list .",
+        "runs prune .",
         "show feature-maps --help",
     ],
 )
