@@ -87,7 +87,8 @@ class PanelGroup(TyperGroup):
 
 
 def command_group(cls: type[PanelGroup] = PanelGroup, **settings: Any) -> typer.Typer:  # noqa: ANN401  typer checks them
-    """A program whose arguments start with the name of a command; without arguments it prints its help."""
+    """A command whose arguments start with the name of another; without arguments it prints its help."""
+    settings.setdefault("add_completion", False)  # the options that install it belong to the program
     return typer.Typer(
         cls=cls,
         no_args_is_help=True,
@@ -102,6 +103,7 @@ app = command_group(
     name="cnncli",
     help="See what a convolutional network computes, sees and learns.",
     epilog="Start with: cnncli train quickstart",
+    add_completion=True,
 )
 
 COMMANDS = {
