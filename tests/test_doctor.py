@@ -16,6 +16,7 @@ import torch
 
 from cnncli import doctor
 from cnncli.config.datasets import known_dataset
+from cnncli.data.verify import Checksums
 from cnncli.doctor import EXTRAS, PACKAGES, DataSetState, Device, Diagnosis, TorchFacts, examine
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -236,6 +237,19 @@ def test_damaged(suffix: str, mnist: Path, tmp_path: Path) -> None:
     assert problem.exit_code == 4
     assert str(mnist / f"{name}{suffix}") in problem.message
     assert "replace it" in (problem.remedy or "")
+
+
+def test_the_cache_of_checksums_is_not_trusted(mnist: Path, tmp_path: Path) -> None:
+    """A disk may change a file without changing its time."""
+    path = mnist / "train-labels-idx1-ubyte"
+    checksums = Checksums(tmp_path / "data")
+    checksums.md5(path)
+    checksums.save()
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert Checksums(tmp_path / "data").md5(path) != hashlib.md5(path.read_bytes()).hexdigest(), "it is cached"
+    assert states(tmp_path)["mnist"].state == "damaged"
 
 
 @pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"x" * 99)[:-9]])

@@ -104,7 +104,7 @@ def test_a_name_with_a_space_is_left_to_the_shell(complete: Complete) -> None:
     Path("my net.yaml").write_text("")
     Path("mine[1].yaml").write_text("")
     assert complete("cnncli train m") == [*(each for each in BUNDLED if each.startswith("m")), "mine[1].yaml"]
-    assert complete("cnncli train mine[") == ["mine[1].yaml"]
+    assert complete("cnncli train mine[1]") == ["mine[1].yaml"]
 
 
 @pytest.mark.parametrize(
