@@ -159,9 +159,10 @@ def field_named(name: str, *, exactly: bool) -> str:
     return fields.get(nearest(SYNONYMS.get(name, name), fields, cutoff=1.0 if exactly else 0.85), "")
 
 
-def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path) -> Config:
-    """The config with more overrides; see `read_config`."""
-    return _validate(override(config.document, assignments, _CHOICES), name=config.name, data_dir=data_dir)
+def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path, option: str = "--set") -> Config:
+    """The config with more overrides; see `read_config` and `override`."""
+    changed = override(config.document, assignments, _CHOICES, option=option)
+    return _validate(changed, name=config.name, data_dir=data_dir)
 
 
 def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
