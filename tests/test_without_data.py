@@ -42,6 +42,8 @@ COMMANDS = [
     "unit {run} conv1 2,2",
     "pixel {run} 3,3",
     "diff {run} {run}",
+    "runs list here",
+    "runs show {run}",
     "validate {run}/resolved.yaml",
     "explain receptive-field {run}/resolved.yaml",
     "explain unit {run} --layer conv1 --at 0,0 --image {image}",
