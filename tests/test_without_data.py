@@ -49,6 +49,8 @@ COMMANDS = [
     "explain unit {run} --layer conv1 --at 0,0 --image {image}",
     "explain unit {run} --layer logits1 --filter 1 --image {image} --why",
     "explain feature-maps --run {run} --image {image}",
+    "predict {run} {image}",
+    "predict {run} {image} --invert no --fit none --json",
     "show kernels {run}",
     "show feature-maps {run} {image}",
     "show saliency {run} {image}",
