@@ -79,6 +79,7 @@ COMMANDS = {
         "schema": "Print the JSON Schema of configs, for completion and checks in editors.",
     },
     "Train": {
+        "audit": "Find labels that look wrong, and duplicates, in a data set.",
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
     },
     "Use": {
