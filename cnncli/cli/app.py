@@ -85,6 +85,7 @@ COMMANDS = {
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "report": "Write the report of a run: a self-contained HTML file.",
+        "export": "Write a trained network as ONNX, torch.export or safetensors, and check the file.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },
 }

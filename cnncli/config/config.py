@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
-from cnncli.config.document import Document, Problem, parse_scalar, read_document
+from cnncli.config.document import Document, Problem, parse_document, parse_scalar, read_document
 from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
@@ -121,6 +121,11 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
     """
     path = find_config(config)
     return _validate(override(read_document(path), assignments, _CHOICES), name=_as_name(path.stem), data_dir=data_dir)
+
+
+def parse_config(text: str, *, name: str, data_dir: Path) -> Config:
+    """The config in a text, which error messages call `name`; see `read_config`."""
+    return _validate(parse_document(text, name=name), name=name, data_dir=data_dir)
 
 
 def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path) -> Config:

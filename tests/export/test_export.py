@@ -1,0 +1,312 @@
+"""Exported files, read without cnncli: by onnxruntime, onnx's reference evaluator, torch and safetensors."""
+
+import json
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.reference
+import onnxruntime
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+import cnncli
+from cnncli.config.config import read_config
+from cnncli.data.batches import Normalization
+from cnncli.data.preprocessing import Preprocessing
+from cnncli.errors import DataError, RunError, UsageError
+from cnncli.export import FORMATS, FormatName
+from cnncli.export.export import Comparison, export_run
+from cnncli.module import CnnModule
+from cnncli.run import Run
+from tests.networks import randomize, run_of_model
+
+CONFIG = """\
+version: 1
+name: odd
+data: {name: digits, size: [13, 11], channels: 3}
+model:
+  layers:
+    - conv: {out_channels: 4, kernel_size: 3, norm: batch, activation: relu}
+    - max_pool: 2
+    - residual: {main: [{conv: {out_channels: 4, kernel_size: 3, padding: same}}], activation: gelu}
+    - adaptive_max_pool: 5
+    - adaptive_avg_pool: [3, 2]
+    - dropout: 0.5
+    - flatten
+    - linear: {name: logits, out_features: 8, activation: tanh}   # the names of the input and the output of a graph
+    - logits: {name: images}
+"""
+CLASSES = ("cat", "dög", 'the "other" one', *"defghij")
+NORMALIZATION = Normalization(mean=(0.1 + 0.2, 1 / 3, 0.0), std=(0.7, 1e-2 / 3, 1.0))
+"""Numbers that neither float32 nor a short decimal holds."""
+EXPORTS: list[tuple[FormatName, bool]] = [
+    ("onnx", False), ("onnx", True), ("torch", False), ("torch", True), ("safetensors", False)
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A network with random weights and 30 random test images."""
+    path = tmp_path_factory.mktemp("run")
+    (path / "odd.yaml").write_text(CONFIG, encoding="utf-8")
+    config = read_config(str(path / "odd.yaml"), data_dir=path)
+    generator = torch.Generator().manual_seed(0)
+    model = randomize(CnnModule(config.network), generator)
+    images = torch.randint(256, (30, *config.network.input_shape), dtype=torch.uint8, generator=generator)
+    made = run_of_model(model, images, torch.arange(30) % 10, path=path, classes=CLASSES, normalization=NORMALIZATION)
+    return replace(made, config=config)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as another program reads it: its metadata, and the logits (N, K) of its inputs (N, C, H, W)."""
+
+    path: Path
+    metadata: dict[str, str]
+    logits: Callable[[Tensor], Tensor]
+
+
+@pytest.fixture(scope="module")
+def files(run: Run) -> dict[tuple[FormatName, bool], File]:
+    """Format and whether it normalizes -> file."""
+    written = {}
+    for name, with_preprocessing in EXPORTS:
+        out = run.path / f"{name}-{with_preprocessing}{FORMATS[name].suffix}"
+        export = export_run(run, name, out=out, with_preprocessing=with_preprocessing)
+        assert export.path == out
+        assert export.comparison.same_predictions == export.comparison.images == 30
+        written[name, with_preprocessing] = READERS[name](out)
+    return written
+
+
+def read_onnx(path: Path) -> File:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return File(
+        path,
+        session.get_modelmeta().custom_metadata_map,
+        lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0]),
+    )
+
+
+def read_torch(path: Path) -> File:
+    with zipfile.ZipFile(path) as archive:
+        inside = [name for name in archive.namelist() if "/extra/" in name]
+        metadata = {Path(name).name: archive.read(name).decode() for name in inside}
+    return File(path, metadata, torch.export.load(path).module())
+
+
+def read_safetensors(path: Path) -> File:
+    with safetensors.safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    (path.parent / "from-metadata.yaml").write_text(metadata["config"], encoding="utf-8")
+    config = read_config(str(path.parent / "from-metadata.yaml"), data_dir=path.parent)
+    module = CnnModule(config.network).eval()
+    module.load_state_dict(safetensors.torch.load_file(path))
+    return File(path, metadata, module)
+
+
+READERS: dict[FormatName, Callable[[Path], File]] = {
+    "onnx": read_onnx,
+    "torch": read_torch,
+    "safetensors": read_safetensors,
+}
+
+
+def normalized(pixels: Tensor) -> Tensor:
+    mean, std = (torch.tensor(each, dtype=torch.float64).view(-1, 1, 1) for each in (NORMALIZATION.mean, NORMALIZATION.std))
+    return ((pixels.double() / 255 - mean) / std).float()
+
+
+@pytest.mark.parametrize("which", EXPORTS)
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_logits(run: Run, files: dict[tuple[FormatName, bool], File], which: tuple[FormatName, bool], count: int) -> None:
+    """Those of the model in double precision, for batches of any size."""
+    pixels = run.test.images[:count]
+    logits = files[which].logits(pixels if which[1] else normalized(pixels))
+    expected = double_precision(run.model)(normalized(pixels).double())
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits.double(), expected, rtol=1e-5, atol=2e-5)
+
+
+@torch.no_grad()
+def double_precision(model: CnnModule) -> CnnModule:
+    copy = CnnModule(model.network).double().eval().requires_grad_(False)
+    copy.load_state_dict(model.state_dict())
+    return copy
+
+
+@pytest.mark.parametrize("which", [each for each in EXPORTS if each[0] == "onnx"])
+def test_onnx_is_valid_and_its_reference_agrees(
+    run: Run, files: dict[tuple[FormatName, bool], File], which: tuple[FormatName, bool]
+) -> None:
+    model = onnx.load(files[which].path)
+    onnx.checker.check_model(model, full_check=True)
+    pixels = run.test.images[:3]
+    images = pixels if which[1] else normalized(pixels)
+    (logits,) = onnx.reference.ReferenceEvaluator(model).run(None, {"images": images.numpy()})
+    np.testing.assert_allclose(logits, run.model(normalized(pixels)).detach().numpy(), rtol=1e-4, atol=1e-4)
+    (image,) = model.graph.input
+    kind = onnx.TensorProto.UINT8 if which[1] else onnx.TensorProto.FLOAT
+    assert image.type.tensor_type.elem_type == kind
+    assert [each.dim_param or each.dim_value for each in image.type.tensor_type.shape.dim] == ["batch", 3, 13, 11]
+
+
+def test_onnx_has_the_names_of_the_layers(run: Run, files: dict[tuple[FormatName, bool], File]) -> None:
+    """Those of the operators and outputs of layers, and of the weights; where a name is taken, the output has another."""
+    graph = onnx.load(files["onnx", True].path).graph
+    layers = {node.name for node in run.network.nodes} - {"dropout1"}
+    assert {node.name.split("/")[0].split(".")[0] for node in graph.node} == {
+        name.split(".")[0] for name in layers
+    } | {"preprocessing"}
+    names = [node.name for node in graph.node]
+    assert len(set(names)) == len(names)
+    assert layers - {name for node in graph.node for name in node.output} == {"images"}
+    weights = {each.name: each for each in graph.initializer}
+    assert np.array_equal(
+        onnx.numpy_helper.to_array(weights["images.weight"]), run.model.get_parameter("images.weight").detach().numpy()
+    )
+
+
+@pytest.mark.parametrize("which", EXPORTS)
+def test_metadata(run: Run, files: dict[tuple[FormatName, bool], File], which: tuple[FormatName, bool]) -> None:
+    """All that is needed to use the network, with every digit of the normalization."""
+    metadata = files[which].metadata
+    assert metadata.keys() == {"cnncli", "name", "epoch", "input", "preprocessing", "config"}
+    preprocessing = json.loads(metadata["preprocessing"])
+    assert tuple(preprocessing["classes"]) == CLASSES
+    assert (tuple(preprocessing["mean"]), tuple(preprocessing["std"])) == (NORMALIZATION.mean, NORMALIZATION.std)
+    assert (preprocessing["channels"], preprocessing["size"]) == (3, [13, 11])
+    assert metadata["input"] == ("pixels" if which[1] else "normalized")
+    assert (metadata["cnncli"], metadata["name"], metadata["epoch"]) == (cnncli.__version__, "odd", "1")
+    assert metadata["config"] == run.config.resolved()
+
+
+@pytest.mark.parametrize("which", EXPORTS)
+def test_nothing_in_a_file_tells_where_it_was_written(
+    files: dict[tuple[FormatName, bool], File], which: tuple[FormatName, bool]
+) -> None:
+    path = files[which].path
+    contents = [path.read_bytes()]
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            contents = [archive.read(name) for name in archive.namelist()]
+    for folder in (Path(cnncli.__file__).parents[1], Path(torch.__file__).parents[1], path.parent):
+        assert not any(str(folder).encode() in content for content in contents)
+
+
+def test_safetensors_and_torch_differ_from_the_run_by_nothing(run: Run, tmp_path: Path) -> None:
+    for name in ("safetensors", "torch"):
+        comparison = export_run(run, name, out=tmp_path / f"net{FORMATS[name].suffix}").comparison
+        assert comparison.largest_difference == 0
+
+
+# What goes wrong
+
+
+def test_a_file_that_computes_something_else_is_not_kept(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of an earlier export stays."""
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"earlier")
+    right = FORMATS["safetensors"]
+    write = right.content
+
+    def wrong(module: torch.nn.Module, *others: object) -> bytes:
+        with torch.no_grad():
+            module.get_parameter("images.bias")[0] += 0.01
+        return write(module, *others)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(type(right), "content", staticmethod(wrong))
+    with pytest.raises(RunError, match=r"the largest difference is 0\.01"):
+        export_run(run, "safetensors", out=path)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"earlier"]
+
+
+@pytest.mark.parametrize(
+    ("difference", "largest_logit", "agrees"),
+    [
+        (0.0, 0.0, True),
+        (9e-5, 0.5, True),
+        (2e-4, 0.5, False),
+        (2e-3, 30.0, True),
+        (4e-3, 30.0, False),
+        (float("nan"), 1.0, False),
+        (float("nan"), float("nan"), False),
+        (float("inf"), 1.0, False),
+    ],
+)
+def test_differences_of_rounding(difference: float, largest_logit: float, agrees: bool) -> None:
+    comparison = Comparison(
+        runtime="",
+        source="test",
+        images=1,
+        same_predictions=1,
+        largest_difference=difference,
+        largest_logit=largest_logit,
+    )
+    assert comparison.agrees == agrees
+
+
+def test_logits_that_are_not_finite_are_not_exported(run: Run, tmp_path: Path) -> None:
+    broken = CnnModule(run.network).eval()
+    broken.load_state_dict(run.model.state_dict())
+    with torch.no_grad():
+        broken.get_parameter("images.bias")[:] = float("nan")
+    with pytest.raises(RunError, match="nan"):
+        export_run(replace(run, model=broken), "safetensors", out=tmp_path / "net.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UsageError, match=f"needs the package {package}") as raised:
+        export_run(run, "onnx", out=tmp_path / "net.onnx")
+    assert raised.value.remedy == 'pip install "cnncli[onnx]"'
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_data_set_random_images_are_compared(run: Run, tmp_path: Path) -> None:
+    def load_splits(download: bool) -> Splits:
+        assert not download
+        raise DataError("the images are gone")
+
+    comparison = export_run(
+        replace(run, load_splits=load_splits), "safetensors", out=tmp_path / "net.safetensors", images=50
+    ).comparison
+    assert (comparison.source, comparison.images, comparison.same_predictions) == ("random", 50, 50)
+
+
+def test_the_number_of_images(run: Run, tmp_path: Path) -> None:
+    """Evenly spaced, for the images of a folder are sorted by class."""
+    seen = []
+
+    class Watched(Run):
+        def batches(self, images, **named):  # type: ignore[no-untyped-def]  # passed on
+            seen.append(images.images)
+            return super().batches(images, **named)
+
+    watched = Watched(**{name: getattr(run, name) for name in run.__dataclass_fields__})
+    assert export_run(watched, "safetensors", out=tmp_path / "net.safetensors", images=3).comparison.images == 3
+    assert torch.equal(seen[0], run.test.images[[0, 10, 20]])
+
+
+def test_arguments_that_do_not_fit(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no graph"):
+        export_run(run, "safetensors", out=tmp_path / "net.safetensors", with_preprocessing=True)
+    with pytest.raises(UsageError, match="is a directory"):
+        export_run(run, "torch", out=tmp_path)
+    with pytest.raises(UsageError, match=r"\.onnx is the suffix") as raised:
+        export_run(run, "torch", out=tmp_path / "net.onnx")
+    assert raised.value.remedy is not None
+    assert "--format onnx" in raised.value.remedy
+    assert list(tmp_path.iterdir()) == []
