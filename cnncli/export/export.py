@@ -176,7 +176,7 @@ def metadata_of(run: Run, kind: Input) -> dict[str, str]:
 def _images(run: Run, most: int) -> tuple[ImageSet, Literal["test", "random"]]:
     """Test images, evenly spaced, or as many random ones if the data set is missing."""
     try:
-        test = run.test
+        test = run.offline().test
     except DataError as error:
         _log.info(f"the data set is missing, so random images are compared ({error.message})")
         generator = torch.Generator().manual_seed(0)

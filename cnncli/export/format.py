@@ -34,7 +34,7 @@ class Format(ABC):
     portable: ClassVar[bool] = False
     """Whether the module may use only operators that ONNX has as well."""
     has_graph: ClassVar[bool] = True
-    """Whether the file has the computation, and so can have the normalization of the images, rather than weights only."""
+    """Whether the file has the computation, which can include the normalization, rather than weights only."""
 
     def check_packages(self) -> None:
         """Import the packages that the format needs.

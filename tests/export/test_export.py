@@ -1,11 +1,14 @@
 """Exported files, read without cnncli: by onnxruntime, onnx's reference evaluator, torch and safetensors."""
 
 import json
+import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,49 +18,35 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import Tensor
 
 import cnncli
 from cnncli.config.config import read_config
 from cnncli.data.batches import Normalization
-from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import DataError, RunError, UsageError
-from cnncli.export import FORMATS, FormatName
-from cnncli.export.export import Comparison, export_run
+from cnncli.export import FORMATS, FormatName, export
+from cnncli.export.export import Comparison, compare, export_run
+from cnncli.export.pixels import PixelModule
 from cnncli.module import CnnModule
-from cnncli.run import Run
-from tests.networks import randomize, run_of_model
+from cnncli.run import Run, Splits
+from tests.networks import network_of, randomize, run_of_model
 
-CONFIG = """\
-version: 1
-name: odd
-data: {name: digits, size: [13, 11], channels: 3}
-model:
-  layers:
-    - conv: {out_channels: 4, kernel_size: 3, norm: batch, activation: relu}
-    - max_pool: 2
-    - residual: {main: [{conv: {out_channels: 4, kernel_size: 3, padding: same}}], activation: gelu}
-    - adaptive_max_pool: 5
-    - adaptive_avg_pool: [3, 2]
-    - dropout: 0.5
-    - flatten
-    - linear: {name: logits, out_features: 8, activation: tanh}   # the names of the input and the output of a graph
-    - logits: {name: images}
-"""
+NAMES = ("model.layers.1.avg_pool.name=images", "model.layers.3.avg_pool.name=logits")
+"""Layers called like the input and the output of the graph."""
 CLASSES = ("cat", "dög", 'the "other" one', *"defghij")
-NORMALIZATION = Normalization(mean=(0.1 + 0.2, 1 / 3, 0.0), std=(0.7, 1e-2 / 3, 1.0))
+NORMALIZATION = Normalization(mean=(0.1 + 0.2,), std=(1 / 3,))
 """Numbers that neither float32 nor a short decimal holds."""
 EXPORTS: list[tuple[FormatName, bool]] = [
-    ("onnx", False), ("onnx", True), ("torch", False), ("torch", True), ("safetensors", False)
+    ("onnx", False), ("onnx", True), ("torch", False), ("safetensors", False)
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A network with random weights and 30 random test images."""
+    """LeNet-5 with random weights, and 30 random test images."""
     path = tmp_path_factory.mktemp("run")
-    (path / "odd.yaml").write_text(CONFIG, encoding="utf-8")
-    config = read_config(str(path / "odd.yaml"), data_dir=path)
+    config = read_config("lenet5", data_dir=path, assignments=NAMES)
     generator = torch.Generator().manual_seed(0)
     model = randomize(CnnModule(config.network), generator)
     images = torch.randint(256, (30, *config.network.input_shape), dtype=torch.uint8, generator=generator)
@@ -121,13 +110,17 @@ READERS: dict[FormatName, Callable[[Path], File]] = {
 
 
 def normalized(pixels: Tensor) -> Tensor:
-    mean, std = (torch.tensor(each, dtype=torch.float64).view(-1, 1, 1) for each in (NORMALIZATION.mean, NORMALIZATION.std))
+    mean, std = (
+        torch.tensor(each, dtype=torch.float64).view(-1, 1, 1) for each in (NORMALIZATION.mean, NORMALIZATION.std)
+    )
     return ((pixels.double() / 255 - mean) / std).float()
 
 
 @pytest.mark.parametrize("which", EXPORTS)
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_logits(run: Run, files: dict[tuple[FormatName, bool], File], which: tuple[FormatName, bool], count: int) -> None:
+def test_logits(
+    run: Run, files: dict[tuple[FormatName, bool], File], which: tuple[FormatName, bool], count: int
+) -> None:
     """Those of the model in double precision, for batches of any size."""
     pixels = run.test.images[:count]
     logits = files[which].logits(pixels if which[1] else normalized(pixels))
@@ -156,23 +149,27 @@ def test_onnx_is_valid_and_its_reference_agrees(
     (image,) = model.graph.input
     kind = onnx.TensorProto.UINT8 if which[1] else onnx.TensorProto.FLOAT
     assert image.type.tensor_type.elem_type == kind
-    assert [each.dim_param or each.dim_value for each in image.type.tensor_type.shape.dim] == ["batch", 3, 13, 11]
+    assert [each.dim_param or each.dim_value for each in image.type.tensor_type.shape.dim] == ["batch", 1, 28, 28]
 
 
 def test_onnx_has_the_names_of_the_layers(run: Run, files: dict[tuple[FormatName, bool], File]) -> None:
-    """Those of the operators and outputs of layers, and of the weights; where a name is taken, the output has another."""
+    """Operators, outputs of layers and weights; where a name is taken, the output has another."""
     graph = onnx.load(files["onnx", True].path).graph
-    layers = {node.name for node in run.network.nodes} - {"dropout1"}
-    assert {node.name.split("/")[0].split(".")[0] for node in graph.node} == {
-        name.split(".")[0] for name in layers
-    } | {"preprocessing"}
-    names = [node.name for node in graph.node]
-    assert len(set(names)) == len(names)
-    assert layers - {name for node in graph.node for name in node.output} == {"images"}
-    weights = {each.name: each for each in graph.initializer}
-    assert np.array_equal(
-        onnx.numpy_helper.to_array(weights["images.weight"]), run.model.get_parameter("images.weight").detach().numpy()
-    )
+    assert [node.name for node in graph.node] == [
+        *("preprocessing/Cast", "preprocessing/Mul", "preprocessing/Add"),
+        *("conv1.conv/Conv", "conv1.activation/Tanh", "images/AveragePool"),
+        *("conv2.conv/Conv", "conv2.activation/Tanh", "logits/AveragePool", "flatten1/Reshape"),
+        *("linear1.linear/Gemm", "linear1.activation/Tanh", "linear2.linear/Gemm", "linear2.activation/Tanh"),
+        "logits1/Gemm",
+    ]
+    outputs = [name for node in graph.node for name in node.output]
+    layers = {node.name for node in run.network.nodes}
+    assert layers - set(outputs) == {"images", "logits1"}
+    assert outputs[-1] == "logits"
+    assert len({*outputs, "images"}) == len(outputs) + 1
+    weights = {each.name: torch.tensor(onnx.numpy_helper.to_array(each)) for each in graph.initializer}
+    for name, weight in run.model.state_dict().items():
+        assert torch.equal(weights[name], weight)
 
 
 @pytest.mark.parametrize("which", EXPORTS)
@@ -183,9 +180,9 @@ def test_metadata(run: Run, files: dict[tuple[FormatName, bool], File], which: t
     preprocessing = json.loads(metadata["preprocessing"])
     assert tuple(preprocessing["classes"]) == CLASSES
     assert (tuple(preprocessing["mean"]), tuple(preprocessing["std"])) == (NORMALIZATION.mean, NORMALIZATION.std)
-    assert (preprocessing["channels"], preprocessing["size"]) == (3, [13, 11])
+    assert (preprocessing["channels"], preprocessing["size"]) == (1, [28, 28])
     assert metadata["input"] == ("pixels" if which[1] else "normalized")
-    assert (metadata["cnncli"], metadata["name"], metadata["epoch"]) == (cnncli.__version__, "odd", "1")
+    assert (metadata["cnncli"], metadata["name"], metadata["epoch"]) == (cnncli.__version__, "lenet5", "1")
     assert metadata["config"] == run.config.resolved()
 
 
@@ -202,10 +199,60 @@ def test_nothing_in_a_file_tells_where_it_was_written(
         assert not any(str(folder).encode() in content for content in contents)
 
 
-def test_safetensors_and_torch_differ_from_the_run_by_nothing(run: Run, tmp_path: Path) -> None:
-    for name in ("safetensors", "torch"):
-        comparison = export_run(run, name, out=tmp_path / f"net{FORMATS[name].suffix}").comparison
-        assert comparison.largest_difference == 0
+def test_torch_with_preprocessing(run: Run, tmp_path: Path) -> None:
+    """Torch computes the same bits in a file as in the run."""
+    export = export_run(run, "torch", out=tmp_path / "net.pt2", with_preprocessing=True)
+    assert export.comparison.largest_difference == 0
+    pixels = run.test.images[:5]
+    expected = run.model(next(run.batches(run.test.subset(torch.arange(5))).epoch(1))[0])
+    assert torch.equal(torch.export.load(export.path).module()(pixels), expected)
+
+
+def test_each_channel_is_normalized_by_its_own_mean_and_deviation() -> None:
+    network = network_of("[flatten, logits]", (3, 4, 5))
+    normalization = Normalization(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    module, other = PixelModule(network, normalization), CnnModule(network)
+    other.load_state_dict(module.state_dict())
+    pixels = torch.randint(256, (2, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    channels = [(pixels[:, i] / 255 - (0.1, 0.2, 0.3)[i]) / (0.4, 0.5, 0.6)[i] for i in range(3)]
+    torch.testing.assert_close(module(pixels), other(torch.stack(channels, dim=1)))
+
+
+# docs/export.md
+
+PAGE = (Path(cnncli.__file__).parents[1] / "docs/export.md").read_text(encoding="utf-8")
+EXAMPLES: list[tuple[tuple[FormatName, bool], str]] = [
+    (("onnx", True), "lenet5.onnx"), (("torch", False), "lenet5.pt2"), (("safetensors", False), "lenet5.safetensors")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("which", "name"), EXAMPLES)
+def test_examples_predict_without_cnncli(
+    run: Run,
+    files: dict[tuple[FormatName, bool], File],
+    which: tuple[FormatName, bool],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copyfile(files[which].path, tmp_path / name)
+    pixels = run.test.images[7]
+    Image.fromarray(pixels[0].numpy()).save(tmp_path / "seven.png")
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if name in block)
+    assert "import cnncli" not in example
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    exec(example, namespace)
+    expected = run.model(normalized(pixels)[None])
+    torch.testing.assert_close(torch.as_tensor(namespace["logits"]), expected, rtol=1e-4, atol=1e-4)
+    assert capsys.readouterr().out == f"{CLASSES[int(expected.argmax())]}\n"
+
+
+def test_the_page_names_all_keys(run: Run, files: dict[tuple[FormatName, bool], File]) -> None:
+    _, _, described = PAGE.partition("## Metadata")
+    listed = re.findall(r"^\| `(\w+)` \|", described.partition("## ONNX")[0], re.MULTILINE)
+    assert set(listed) == set(files["safetensors", False].metadata)
 
 
 # What goes wrong
@@ -222,7 +269,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
 
     def wrong(module: torch.nn.Module, *others: object) -> bytes:
         with torch.no_grad():
-            module.get_parameter("images.bias")[0] += 0.01
+            module.get_parameter("logits1.bias")[0] += 0.01
         return write(module, *others)  # type: ignore[arg-type]  # passed on
 
     monkeypatch.setattr(type(right), "content", staticmethod(wrong))
@@ -260,7 +307,7 @@ def test_logits_that_are_not_finite_are_not_exported(run: Run, tmp_path: Path) -
     broken = CnnModule(run.network).eval()
     broken.load_state_dict(run.model.state_dict())
     with torch.no_grad():
-        broken.get_parameter("images.bias")[:] = float("nan")
+        broken.get_parameter("logits1.bias")[:] = float("nan")
     with pytest.raises(RunError, match="nan"):
         export_run(replace(run, model=broken), "safetensors", out=tmp_path / "net.safetensors")
     assert list(tmp_path.iterdir()) == []
@@ -286,17 +333,16 @@ def test_without_the_data_set_random_images_are_compared(run: Run, tmp_path: Pat
     assert (comparison.source, comparison.images, comparison.same_predictions) == ("random", 50, 50)
 
 
-def test_the_number_of_images(run: Run, tmp_path: Path) -> None:
+def test_the_number_of_images(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Evenly spaced, for the images of a folder are sorted by class."""
     seen = []
 
-    class Watched(Run):
-        def batches(self, images, **named):  # type: ignore[no-untyped-def]  # passed on
-            seen.append(images.images)
-            return super().batches(images, **named)
+    def watched(*arguments: Any, **named: Any) -> Comparison:
+        seen.append(arguments[3].images)
+        return compare(*arguments, **named)
 
-    watched = Watched(**{name: getattr(run, name) for name in run.__dataclass_fields__})
-    assert export_run(watched, "safetensors", out=tmp_path / "net.safetensors", images=3).comparison.images == 3
+    monkeypatch.setattr(export, "compare", watched)
+    assert export_run(run, "safetensors", out=tmp_path / "net.safetensors", images=3).comparison.images == 3
     assert torch.equal(seen[0], run.test.images[[0, 10, 20]])
 
 

@@ -96,8 +96,9 @@ def _lines(written: "Export") -> list[str]:
         same = "same predictions"
     else:
         same = f"{comparison.same_predictions:,} the same prediction, the others tie within rounding"
+    difference = f"{comparison.largest_difference:.1e}" if comparison.largest_difference else "0"
     return [
         f"input: {shape}, {kind}",
         f"compared with the run on {comparison.images:,} {comparison.source} images: {same}, "
-        f"largest difference of a logit {comparison.largest_difference:.1e}",
+        f"largest difference of a logit {difference}",
     ]
