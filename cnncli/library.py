@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from cnncli.run import Run
-    from cnncli.training.device import DeviceName
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ def train(
     *,
     out: str | Path = "runs",
     data_dir: str | Path | None = None,
-    device: "torch.device | DeviceName" = "auto",
+    device: "torch.device | str" = "auto",
     overrides: Mapping[str, Any] | None = None,
     **settings: Any,  # noqa: ANN401  any value of a config
 ) -> "Run":
@@ -135,7 +134,7 @@ def train(
         config: a config, its path, or the name of a bundled config.
         out: the folder for the run directory, `<out>/<name>-<YYYYmmdd-HHMMSS>`.
         data_dir: the directory of data sets and downloads; by default `$CNNCLI_DATA`, else `data`.
-        device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
+        device: where to compute: a torch device, or `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         overrides: other fields of the config: `{"data.size": 16}`.
         **settings: fields of the config's `train` section: `epochs`, `batch_size`, `seed`, `optimizer`, ...
 
@@ -174,9 +173,7 @@ def train(
     return load_run(run.path, data_dir=data_dir, device=used)
 
 
-def load_run(
-    path: str | Path, *, data_dir: str | Path | None = None, device: "torch.device | DeviceName" = "cpu"
-) -> "Run":
+def load_run(path: str | Path, *, data_dir: str | Path | None = None, device: "torch.device | str" = "cpu") -> "Run":
     """Load a run with its best weights.
 
     >>> import cnncli
@@ -191,18 +188,17 @@ def load_run(
     >>> run.evaluate().accuracy > 0.8
     True
 
-    `model`, `classes`, `config` and `table` need no data set. `predict`, `evaluate` and `test` load it on first use:
-    pixels are normalized with the statistics of the training images. Where the config of an image folder does not give
-    `data.classes`, the folder is needed at once for the names of its classes.
+    `model`, `classes`, `config`, `table` and `predict` need no data set. `evaluate` and `test` load it on first use,
+    and download it if it is missing; `run.offline()` is the run without downloads.
 
     Args:
         path: the run directory.
         data_dir: the directory of data sets and downloads; by default `$CNNCLI_DATA`, else `data`.
-        device: where to compute: a torch device, or `auto`, `cpu`, `cuda` or `mps`.
+        device: where to compute: a torch device, or `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
 
     Raises:
         RunError: the directory is not a run, or has no valid checkpoint.
-        DataError: the image folder is missing.
+        DataError: the image folder is missing, and the run, of an earlier version, does not name its classes.
         DeviceError: the device is unavailable.
     """
     from cnncli.run import load_run

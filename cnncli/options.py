@@ -1,5 +1,6 @@
 """Arguments and options that several commands, lessons or views share, annotated as typer reads them."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -18,4 +19,53 @@ DataDirOption = Annotated[
 ]
 DATA_DIR = Path("data")
 """The default of `DataDirOption`."""
+RUNS_DIR = Path("runs")
+"""The default of `OutOption`, `RunsDirOption` and `RunsArgument`."""
+OutOption = Annotated[
+    Path, typer.Option("--out", metavar="DIR", envvar="CNNCLI_OUT", help="The folder for run directories.")
+]
+RunsDirOption = Annotated[
+    Path, typer.Option("--runs-dir", metavar="DIR", envvar="CNNCLI_OUT", help="The folder of run directories.")
+]
+RunsArgument = Annotated[
+    Path, typer.Argument(metavar="RUNS", envvar="CNNCLI_OUT", help="A folder of runs, or one run directory.")
+]
+
+MAX_THREADS = 1024
+"""More threads than any machine has cores; the system refuses to start tens of thousands, which ends the process."""
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=MAX_THREADS,
+        metavar="N",
+        envvar="CNNCLI_THREADS",
+        help="CPU threads. Default: one for a tiny network, else all cores.",
+    ),
+]
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+
+
+def _check_device(name: str) -> str:
+    """Raise an error of typer unless the text is the name of a device; whether there is one is checked by torch."""
+    if not _DEVICE.fullmatch(name):
+        meant = " for an NVIDIA or AMD GPU use cuda, for an Apple GPU mps" if name.lower() == "gpu" else ""
+        raise typer.BadParameter(f"{name} is not one of auto, cpu, cuda, cuda:1, mps{';' if meant else ''}{meant}")
+    return name
+
+
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        envvar="CNNCLI_DEVICE",
+        callback=_check_device,
+        help="Where to compute: auto, cpu, cuda, mps, or one GPU of several such as cuda:1.",
+    ),
+]
+DEVICE = "auto"
+"""The default of `DeviceOption`: a GPU if there is one."""
 InvertOption = Annotated[bool, typer.Option("--invert", help="Invert an image file, for dark ink on light paper.")]

@@ -6,7 +6,7 @@ Letters: N images, K classes, C channels, (H, W) image.
 import logging
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -23,7 +23,7 @@ from cnncli.data.images import ImageSet, stratified_split
 from cnncli.data.load import load_dataset
 from cnncli.data.pixels import ImageLike, split_images, to_pixels
 from cnncli.data.preprocessing import Preprocessing
-from cnncli.errors import RunError, UsageError, did_you_mean
+from cnncli.errors import DataError, RunError, UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule, seeded_module
@@ -92,7 +92,8 @@ class Run:
         model: the network with the best weights, in eval mode.
         epoch, step: of the weights.
         preprocessing: of the images, as stored with the weights; None in runs that lack it.
-        load_splits: loads the images.
+        load_splits: loads the images, with `download` also those that must be downloaded first.
+        download: whether a missing data set is downloaded when images are needed.
     """
 
     path: Path
@@ -101,7 +102,8 @@ class Run:
     epoch: int
     step: int
     preprocessing: Preprocessing | None
-    load_splits: Callable[[], Splits]
+    load_splits: Callable[[bool], Splits]
+    download: bool = True
 
     def __repr__(self) -> str:
         return f"<Run {self.path}: epoch {self.epoch}>"
@@ -202,14 +204,27 @@ class Run:
         """The network before its first step, in eval mode."""
         return seeded_module(self.network, self.config.train.seed).to(self.device).eval()
 
-    @cached_property
+    def offline(self) -> "Run":
+        """The run, without downloads: a missing data set is a DataError when images are needed."""
+        return replace(self, download=False) if self.download else self
+
+    @property
     def splits(self) -> Splits:
         """The images of the run.
 
         Raises:
-            DataError: the data set is unavailable.
+            DataError: the data set is unavailable. It is looked for once.
         """
-        return self.load_splits()
+        if isinstance(self._loaded, DataError):
+            raise self._loaded
+        return self._loaded
+
+    @cached_property
+    def _loaded(self) -> Splits | DataError:
+        try:
+            return self.load_splits(self.download)
+        except DataError as error:
+            return error
 
     @property
     def test(self) -> ImageSet:
@@ -326,7 +341,7 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
 
     Raises:
         RunError: the directory is not a run, or has no valid checkpoint of best weights.
-        DataError: the classes of an image folder are unknown because it is missing.
+        DataError: the config does not name the classes of its image folder, and the folder is missing.
     """
     run = RunDirectory.open(path)
     config = read_config(str(run.resolved), data_dir=data_dir)
@@ -344,8 +359,8 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
     )
 
 
-def _load_splits(run: RunDirectory, config: Config, data_dir: Path, device: torch.device) -> Splits:
-    dataset = load_dataset(config.data, data_dir=data_dir)
+def _load_splits(run: RunDirectory, config: Config, data_dir: Path, device: torch.device, download: bool) -> Splits:
+    dataset = load_dataset(config.data, data_dir=data_dir, download=download)
     if changed := run.changed_data(dataset.files):
         _log.warning(
             f"the data has changed since this run was trained ({', '.join(changed[:5])}): test images may be numbered "

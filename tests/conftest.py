@@ -22,6 +22,8 @@ Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 CHECKOUT = Path(__file__).resolve().parents[1]
 DATA_DIR = Path(os.environ.pop("CNNCLI_DATA", "") or CHECKOUT / "data").resolve()
 """Removed from the environment, so that a test that runs a command does not find real data by accident."""
+for _variable in ("CNNCLI_OUT", "CNNCLI_DEVICE", "CNNCLI_THREADS"):
+    os.environ.pop(_variable, None)
 
 RAW_FOLDERS = ("MNIST/raw", "FashionMNIST/raw")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

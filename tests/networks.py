@@ -81,5 +81,5 @@ def run_of_model(
         epoch=1,
         step=7,
         preprocessing=preprocessing,
-        load_splits=lambda: {"test": test},
+        load_splits=lambda download: {"test": test},
     )

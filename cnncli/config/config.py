@@ -91,11 +91,17 @@ class Config:
     classes: tuple[str, ...]
 
     def resolved(self) -> str:
-        """The config as YAML, with overrides and all defaults; reading it gives the same config."""
+        """The config as YAML, with overrides and all defaults; reading it gives the same config.
+
+        It names the classes of an image folder, so that it can be read without the folder.
+        """
+        data = self.data.model_dump(mode="json")
+        if self.data.name == "image-folder":
+            data["classes"] = list(self.classes)
         sections = {
             "version": 1,
             "name": self.name,
-            "data": self.data.model_dump(mode="json"),
+            "data": data,
             "model": self.document.data["model"],
             "train": self.train.model_dump(mode="json"),
             "log": self.log.model_dump(mode="json"),

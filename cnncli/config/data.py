@@ -1,5 +1,6 @@
 """The `data:` section: data set, image size, splits and augmentation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,30 +19,33 @@ class FolderLayout:
     """The layout of an image folder.
 
     Attributes:
-        classes: names of the class folders, sorted.
+        classes: names of the class folders: those declared, in their order, else all of them, sorted.
         train: the folder with the class folders.
         test: the folder with the class folders of the test images, if there is one.
         ignored: names of folders other than `train/` and `test/`, which are not read.
+        unselected: names of class folders that are not among the declared ones, which are not read.
     """
 
     classes: tuple[str, ...]
     train: Path
     test: Path | None
     ignored: tuple[str, ...] = ()
+    unselected: tuple[str, ...] = ()
 
 
-def folder_layout(root: Path, *, classes: int | None = None) -> FolderLayout:
+def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> FolderLayout:
     """Find out whether a folder has `train/` (and `test/`) with class folders, or class folders only.
 
     A `train/` with images and no folders is a class.
 
     Args:
         root: the image folder.
-        classes: the declared number of classes, if any.
+        classes: the declared number of classes, or the names of those to read, if any.
 
     Raises:
-        DataError: `root` is missing, not a folder, or has no class folders or another number of them.
+        DataError: `root` is missing, not a folder, or has no class folders, another number of them, or not those named.
     """
+    unknown = "; to inspect the network without them, set data.classes to the number or the names of the classes"
     try:
         top = _folders(root)
         divided = "train" in top and bool(_folders(root / "train"))
@@ -50,8 +54,8 @@ def folder_layout(root: Path, *, classes: int | None = None) -> FolderLayout:
     except FileNotFoundError:
         raise DataError(
             f"data.path: folder not found: {root}",
-            remedy="put the images there, or choose another data directory with --data-dir or $CNNCLI_DATA; "
-            "to inspect the network without them, set data.classes to the number of classes",
+            remedy="put the images there, or choose another data directory with --data-dir or $CNNCLI_DATA"
+            + (unknown if classes is None else ""),
         ) from None
     except OSError as error:
         raise DataError(
@@ -64,14 +68,24 @@ def folder_layout(root: Path, *, classes: int | None = None) -> FolderLayout:
             f"data.path: {train} has {found}",
             remedy=f"create one folder per class, at least two, such as {train / 'cat'} and {train / 'dog'}",
         )
-    if classes is not None and len(names) != classes:
+    if isinstance(classes, int) and len(names) != classes:
         raise DataError(
             f"data.classes: {classes} classes declared, but {train} has {len(names)}: {_some(names)}",
             remedy=f"set data.classes={len(names)}, remove it, or fix the folders",
         )
-    test = root / "test" if divided and "test" in top else None
-    ignored = tuple(name for name in top if name not in ("train", "test")) if divided else ()
-    return FolderLayout(classes=names, train=train, test=test, ignored=ignored)
+    selected = names if classes is None or isinstance(classes, int) else tuple(classes)
+    if missing := tuple(name for name in selected if name not in names):
+        raise DataError(
+            f"data.classes: {train} has no folder {_some(missing)}; it has {_some(names)}",
+            remedy="restore the folders, or name others in data.classes",
+        )
+    return FolderLayout(
+        classes=selected,
+        train=train,
+        test=root / "test" if divided and "test" in top else None,
+        ignored=tuple(name for name in top if name not in ("train", "test")) if divided else (),
+        unselected=tuple(name for name in names if name not in selected),
+    )
 
 
 def _folders(root: Path) -> tuple[str, ...]:
@@ -101,6 +115,22 @@ def _count_or_fraction(value: object) -> object:
     )
 
 
+def _count_or_names(value: object) -> object:
+    """A whole number from 2, or a list of at least two different names."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value):
+        names = tuple(value)
+        if len(names) >= 2 and len(set(names)) == len(names):
+            return names
+    raise PydanticCustomError(
+        "classes",
+        "must be a whole number from 2, or a list of at least two different names, with numbers in quotes, "
+        "found {found}",
+        {"found": str(value)},
+    )
+
+
 def _principal(name: str) -> BeforeValidator:
     """Accept a number alone as one field of a section: `elastic: 2` is `elastic: {alpha: 2}`."""
 
@@ -112,6 +142,9 @@ def _principal(name: str) -> BeforeValidator:
 
 
 Share = Annotated[Whole | Fraction01, BeforeValidator(_count_or_fraction)]
+Classes = Annotated[
+    Annotated[int, Field(ge=2)] | Annotated[tuple[str, ...], Field(min_length=2)], BeforeValidator(_count_or_names)
+]
 
 
 class ElasticSpec(Spec):
@@ -174,9 +207,10 @@ class DataSpec(Spec):
     path: str | None = Field(
         default=None, min_length=1, description="image-folder only: the folder, relative to the data directory"
     )
-    classes: Annotated[int, Field(ge=2)] | None = Field(
+    classes: Classes | None = Field(
         default=None,
-        description="image-folder only: number of classes, needed to inspect without the folder",
+        description="image-folder only: number of classes, or names of the class folders to read, in order; needed to "
+        "inspect without the folder",
     )
     normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
     augment: AugmentSpec = AugmentSpec()
@@ -223,13 +257,16 @@ def input_shape(spec: DataSpec) -> tuple[int, int, int]:
 def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
     """Names of the classes in the order of their labels.
 
-    Those of an image folder are the sorted names of its folders; if it is missing, the numbers from 0 to `classes` - 1.
+    Those of an image folder are `classes` if these are names, without a look at the folder; else the sorted names of
+    its folders or, if it is missing, the numbers from 0 to `classes` - 1.
 
     Raises:
-        DataError: the image folder is missing and `classes` is not given, or the two disagree.
+        DataError: the image folder is missing and `classes` is not given, or it has another number of classes.
     """
     if spec.name != "image-folder":
         return known_dataset(spec.name, spec.split).classes
+    if isinstance(spec.classes, tuple):
+        return spec.classes
     root = folder_path(spec, data_dir)
     if spec.classes is not None and _is_absent(root):
         return tuple(map(str, range(spec.classes)))

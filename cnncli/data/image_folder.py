@@ -67,7 +67,7 @@ def load_image_folder(
     channels: int,
     size: tuple[int, int],
     test: int | float | None,
-    classes: int | None,
+    classes: int | Sequence[str] | None,
     data_dir: Path,
 ) -> Dataset:
     """Read all images of a folder, resized to one size.
@@ -77,11 +77,13 @@ def load_image_folder(
         channels: 1 (gray) or 3 (RGB).
         size: (height, width).
         test: number or fraction of images to hold out for testing if there is no `test/`; None for a fifth.
-        classes: the expected number of classes; None for any.
+        classes: the expected number of classes, or the names of those to read, in the order of their labels; None for
+            all.
         data_dir: where pixels are cached if they do not fit in memory.
 
     Raises:
-        DataError: the folder is missing, a class has no images or occurs in `test/` only, or images are unreadable.
+        DataError: the folder or a class is missing, a class has no images or occurs in `test/` only, or images are
+            unreadable.
         DiskError: there is no room for the pixels.
     """
     layout = folder_layout(root, classes=classes)
@@ -92,6 +94,8 @@ def load_image_folder(
         )
     if layout.ignored:
         _log.info(f"image-folder: ignoring {', '.join(layout.ignored)}: only train and test are read")
+    if layout.unselected:
+        _log.info(f"image-folder: ignoring {shorten(layout.unselected)}: not in data.classes")
     train = everything = _list_images(layout.train, layout.classes)
     _check_empty_classes(train, layout.classes)
     if layout.test is None:
@@ -102,7 +106,7 @@ def load_image_folder(
         _log.info(f"image-folder: no test folder; {len(tested):,} images are held out for testing")
         folders = [everything]
     else:
-        _check_unknown_classes(layout.test, layout.classes)
+        _check_unknown_classes(layout.test, (*layout.classes, *layout.unselected))
         test_listing = _list_images(layout.test, layout.classes)
         if not test_listing.paths:
             raise DataError(f"{layout.test}: no images", remedy="put images there, or move the folder")

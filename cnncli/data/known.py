@@ -85,7 +85,7 @@ class Checksums:
                 replace_file(self._data_dir / CHECKSUM_CACHE, content.encode())
 
 
-def load_known(facts: KnownDataset, *, data_dir: Path, digits_flags: str) -> Dataset:
+def load_known(facts: KnownDataset, *, data_dir: Path, digits_flags: str, allow_download: bool = True) -> Dataset:
     """Read a standard data set at its native size.
 
     torchvision and the network are used only if files are missing from `data_dir / facts.folder`.
@@ -94,6 +94,7 @@ def load_known(facts: KnownDataset, *, data_dir: Path, digits_flags: str) -> Dat
         facts: the data set.
         data_dir: the data directory.
         digits_flags: the options that run the same config on the embedded digits, for messages.
+        allow_download: whether missing files may be downloaded.
 
     Raises:
         DataError: files are damaged, or are missing and cannot be downloaded.
@@ -101,6 +102,12 @@ def load_known(facts: KnownDataset, *, data_dir: Path, digits_flags: str) -> Dat
     """
     _check_folders(data_dir / facts.folder)
     if missing := _missing(facts, data_dir):
+        if not allow_download:
+            raise DataError(
+                f"{facts.name} not found in {data_dir / facts.folder}",
+                remedy="choose another data directory with --data-dir or $CNNCLI_DATA, or download the data set with "
+                "cnncli show confusion RUN",
+            )
         try:
             download(facts, data_dir)
         except DownloadError as error:

@@ -11,12 +11,13 @@ from cnncli.data.known import load_known
 from cnncli.errors import DataError
 
 
-def load_dataset(spec: DataSpec, *, data_dir: Path) -> Dataset:
+def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Dataset:
     """Read a data set; download it first if it is a standard one and missing.
 
     Args:
         spec: the `data:` section of a config.
         data_dir: where files are read from and downloaded to.
+        download: whether to download; without, a missing data set is an error.
 
     Returns:
         The data set; its images are uint8 (N, C, H, W), with the (C, H, W) of `input_shape(spec)`.
@@ -26,7 +27,7 @@ def load_dataset(spec: DataSpec, *, data_dir: Path) -> Dataset:
         DiskError: it cannot be stored.
     """
     try:
-        return _load(spec, data_dir)
+        return _load(spec, data_dir, download=download)
     except OSError as error:
         raise DataError(
             f"{error.filename or data_dir}: cannot be read ({error.strerror or error})",
@@ -34,7 +35,7 @@ def load_dataset(spec: DataSpec, *, data_dir: Path) -> Dataset:
         ) from None
 
 
-def _load(spec: DataSpec, data_dir: Path) -> Dataset:
+def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
     channels, height, width = input_shape(spec)
     if spec.name == "image-folder":
         from cnncli.data.image_folder import load_image_folder  # imports Pillow, which no other data set needs
@@ -51,7 +52,7 @@ def _load(spec: DataSpec, data_dir: Path) -> Dataset:
         dataset = load_digits()
     else:
         facts = known_dataset(spec.name, spec.split)
-        dataset = load_known(facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts))
+        dataset = load_known(facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts), allow_download=download)
 
     def convert(part: ImageSet) -> ImageSet:
         # Resized with as few channels as possible: color is removed before, and added after.

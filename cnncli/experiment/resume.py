@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from cnncli.config.config import Config
-from cnncli.config.document import dotted, parse_document, read_document
+from cnncli.config.document import descend, dotted, parse_document, read_document
 from cnncli.errors import RunError, UsageError
 from cnncli.experiment.setup import Experiment
 from cnncli.training.checkpoint import load_state, read_manifest
@@ -25,6 +25,8 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
     """
     before = read_document(run.resolved).data
     after = parse_document(config.resolved(), name="").data
+    if not isinstance(named := descend(before, ("data", "classes")), list):
+        after["data"]["classes"] = named  # an older run names no classes; its weights and its data must fit
     changed = [route for route in _differences(before, after) if not any(route[: len(m)] == m for m in _MAY_CHANGE)]
     if changed:
         raise UsageError(

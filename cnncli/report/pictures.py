@@ -122,6 +122,11 @@ def views_data(run: Run) -> list[dict[str, Any]]:
     return sections
 
 
+def sections_without_pictures() -> list[dict[str, Any]]:
+    """The sections of the views where the test images are missing, as JSON."""
+    return [{"name": view.name, "heading": heading, "pictures": [], "omitted": 0} for view, heading in VIEWS.items()]
+
+
 def confusion_data(run: Run) -> dict[str, Any]:
     """The confusion matrix, and for each cell some of its test images with their positions in one sprite, as JSON."""
     predictions = run.predictions

@@ -18,7 +18,7 @@ from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.layers import format_size
 from cnncli.report.network import feature_map_data, network_data
 from cnncli.report.page import document
-from cnncli.report.pictures import confusion_data, logged_data, views_data
+from cnncli.report.pictures import confusion_data, logged_data, sections_without_pictures, views_data
 from cnncli.run import load_run
 from cnncli.training.run_directory import RunDirectory
 
@@ -137,19 +137,27 @@ def table_data(table: LayerTable) -> dict[str, Any]:
 
 
 def _evaluated(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
-    """The outputs of the best weights for the test images."""
+    """The outputs of the best weights for the test images, which are not downloaded."""
+    epoch = None
     try:
-        loaded = load_run(run.path, data_dir=data_dir)
+        loaded = load_run(run.path, data_dir=data_dir).offline()
+        epoch = loaded.epoch
         return {
             "unavailable": None,
-            "epoch": loaded.epoch,
+            "epoch": epoch,
             "feature_maps": feature_map_data(loaded),
             "confusion": confusion_data(loaded),
             "views": views_data(loaded),
         }
     except (RunError, DataError) as error:
-        _log.warning(f"the report has no feature maps, patches or confusion matrix: {error.message}")
-        return {"unavailable": error.message, "epoch": None, "feature_maps": None, "confusion": None, "views": []}
+        _log.warning(f"the report has no feature maps, patches or confusion matrix: {error.message}; {error.remedy}")
+        return {
+            "unavailable": error.message,
+            "epoch": epoch,
+            "feature_maps": None,
+            "confusion": None,
+            "views": sections_without_pictures(),
+        }
 
 
 def _files(run: RunDirectory) -> dict[str, str]:

@@ -8,9 +8,7 @@ from typing import Literal
 
 import torch
 
-from cnncli.errors import DeviceError
-
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+from cnncli.errors import DeviceError, UsageError
 
 _WORTH_SHARING = 20_000_000
 """Multiply-accumulates of a forward pass that takes about a millisecond on one core."""
@@ -20,23 +18,33 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _NEVER_TRIM = 2**31 - 1
 
 
-def resolve_device(name: DeviceName) -> torch.device:
-    """The device of a name; `auto` is a CUDA GPU, else an Apple GPU (`mps`), else the CPU.
+def resolve_device(name: str) -> torch.device:
+    """The device of a name: `cpu`, `cuda` or `cuda:1`, `mps`; `auto` is a CUDA GPU, else an Apple GPU, else the CPU.
 
     Raises:
         DeviceError: the device is not available.
+        UsageError: there is no such name.
     """
     if name == "auto":
         return torch.device("cuda" if _has_cuda() else "mps" if _has_mps() else "cpu")
-    if name == "cuda" and not _has_cuda():
+    kind, colon, index = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (colon and (kind != "cuda" or not index.isdecimal())):
+        raise UsageError(f"unknown device: {name}", remedy="use auto, cpu, cuda, cuda:1 or mps")
+    if kind == "cuda" and not _has_cuda():
         built = "no GPU is available" if torch.version.cuda else "this build of torch has no CUDA support"
         raise DeviceError(
-            f"--device cuda: {built} (torch {torch.__version__})",
+            f"device {name}: {built} (torch {torch.__version__})",
             remedy="use --device cpu, or check that `nvidia-smi` lists a GPU and that torch is a CUDA build",
         )
-    if name == "mps" and not _has_mps():
+    if index and int(index) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
         raise DeviceError(
-            f"--device mps: torch {torch.__version__} finds no Apple GPU",
+            f"device {name}: there {'is 1 GPU' if count == 1 else f'are {count} GPUs'}",
+            remedy=f"GPUs are counted from 0: {', '.join(f'cuda:{each}' for each in range(count))}",
+        )
+    if kind == "mps" and not _has_mps():
+        raise DeviceError(
+            f"device mps: torch {torch.__version__} finds no Apple GPU",
             remedy="use --device cpu; mps needs macOS 14 or later on Apple silicon",
         )
     return torch.device(name)

@@ -105,10 +105,15 @@ class ProcessGroup:
 
         Raises:
             DeviceError: the machine has fewer GPUs than processes, or its GPU cannot be used by several processes.
-            UsageError: process 0 has a device of another type.
+            UsageError: process 0 has a device of another type, or one GPU is chosen for all processes.
         """
         if self.size == 1:
             return device
+        if device.index is not None:
+            raise UsageError(
+                f"device {device} is one GPU, but each of the {self.size} processes needs its own",
+                remedy="use --device cuda, or choose GPUs with CUDA_VISIBLE_DEVICES=1,2",
+            )
         if device.type == "mps":
             raise DeviceError("training in several processes is not supported on mps", remedy="use --device cpu")
         if device.type == "cuda":

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
+from cnncli.errors import DataError
 from cnncli.views.patches import CARD_TILE, LARGEST, MOST_PADDING, TILE, crop_test_image, patch_pixels, patch_tile
 from cnncli.views.units import (
     Patch,
-    TopActivations,
+    UnitActivation,
     crop_patch,
     filter_name,
     images_at_once,
@@ -80,7 +81,8 @@ class ActivationMaximization(View):
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture of each convolution and of the last layer, or of each of `layers`.
 
-        Of a layer with positions the unit in the center is maximized, and what it sees is shown.
+        Of a layer with positions the unit in the center is maximized, and what it sees is shown. Where the test images
+        are missing, they are not downloaded, and there are only optimized images.
         """
         nodes = layers_with_filters(run, self.layers)
         if not self.layers:
@@ -89,10 +91,18 @@ class ActivationMaximization(View):
             node.name: select_filters(node, self.filters, MOST_CLASSES if node.layer.gives_logits else MOST_FILTERS)
             for node in nodes
         }
-        images = (images for images, _ in run.batches(batch_size=images_at_once(run.network)).epoch(1))
-        real = top_activations(run.model, list(chosen), images, count=1)
+        run = run.offline()
+        tops, remarks = None, []
+        try:
+            batches = run.batches(batch_size=images_at_once(run.network))
+        except DataError as error:
+            remarks = [f"Without real images: {error.message} (see --data-dir)."]
+        else:
+            tops = top_activations(run.model, list(chosen), (images for images, _ in batches.epoch(1)), count=1)
         for node in nodes:
-            yield _picture(run, node, [real[node.name][i] for i in chosen[node.name]], self.steps)
+            filters = chosen[node.name]
+            real = None if tops is None else [tops[node.name][i].best[0] for i in filters]
+            yield _picture(run, node, filters, real, self.steps, remarks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,16 +240,21 @@ class Pair:
 
     Attributes:
         name: of the filter.
-        optimized, real: the two patches.
+        optimized, real: the two patches; the second is None without test images.
         lines: their activations, and where the real one is from.
         short: their activations in few characters.
     """
 
     name: str
     optimized: Patch
-    real: Patch
+    real: Patch | None
     lines: Sequence[str]
     short: str
+
+    @property
+    def patches(self) -> list[Patch]:
+        """The patches that there are."""
+        return [self.optimized] if self.real is None else [self.optimized, self.real]
 
 
 def draw_pairs(pairs: Sequence[Pair], *, title: str, captions: Sequence[str]) -> Drawing:
@@ -259,36 +274,47 @@ def _card(pairs: Sequence[Pair], *, title: str) -> Pixels:
 
 
 def _cells(pairs: Sequence[Pair], *, side: int, most: int) -> list[Cell]:
-    patches = [patch_pixels(each) for pair in pairs for each in (pair.optimized, pair.real)]
+    patches = [patch_pixels(each) for pair in pairs for each in pair.patches]
     panels = iter(fit_panels(patches, side=side, most=most))
-    return [Cell(panels=[next(panels), next(panels)], above=pair.name, below=pair.lines) for pair in pairs]
+    return [Cell(panels=[next(panels) for _ in pair.patches], above=pair.name, below=pair.lines) for pair in pairs]
 
 
-def _picture(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -> Picture:
-    pairs, reached = [], []
-    for top, (optimized, value) in zip(real, _make(run, node, [each.filter for each in real], steps), strict=True):
-        (best,) = top.best
-        label = run.classes[int(run.test.labels[best.image])]
-        pairs.append(
-            Pair(
-                name=filter_name(run, node, top.filter),
-                optimized=optimized,
-                real=crop_test_image(run, node, best).patch,
-                lines=[f"optimized {value:.4g}", f"real {best.value:.4g}", f"{label}, #{best.image}"],
-                short=f"{value:.3g} / {best.value:.3g}",
-            )
-        )
-        reached.append(value >= best.value)
+def _picture(
+    run: Run,
+    node: Node,
+    filters: Sequence[int],
+    real: Sequence[UnitActivation] | None,
+    steps: int,
+    remarks: Sequence[str],
+) -> Picture:
+    """The optimized images of some filters of a layer, next to the real ones where there are test images.
+
+    `remarks` are more lines for the reader.
+    """
+    made = list(_make(run, node, filters, steps))
+    names = [filter_name(run, node, number) for number in filters]
+    if real is None:
+        pairs = [
+            Pair(name=name, optimized=patch, real=None, lines=[f"optimized {value:.4g}"], short=f"{value:.3g}")
+            for name, (patch, value) in zip(names, made, strict=True)
+        ]
+    else:
+        pairs = [_pair(run, node, *each) for each in zip(names, made, real, strict=True)]
     title = f"{node.name}: images optimized to activate its {'classes' if node.layer.gives_logits else 'filters'}"
     position = center_unit(node)
     where = "the whole image"
     if position:
         where = f"the unit at row {position[0]}, column {position[1]}, cropped to its receptive field"
-    counts = [f"{sum(reached)} of {len(reached)} images activate the unit at least as much as the best real one."]
-    counts += left_out(node, len(real))
-    legend = (
-        f"Left: optimized by {steps} steps of gradient ascent; {where}. Right: the best real one of all test images."
-    )
+    legend = f"Optimized by {steps} steps of gradient ascent; {where}."
+    numbers = {"optimized": len(made)}
+    counts = left_out(node, len(filters))
+    if real is None:
+        legend += " Without real images, because the test images are missing."
+    else:
+        reached = sum(value >= best.value for (_, value), best in zip(made, real, strict=True))
+        numbers = {"optimized_at_least_real": reached, **numbers}
+        counts = [f"{reached} of {len(made)} images activate the unit at least as much as the best real one.", *counts]
+        legend = f"Left: {legend[0].lower()}{legend[1:]} Right: the best real one of all test images."
     return Picture(
         tag=f"activation_maximization/{run.network.numbered()[node.name]}",
         title=title,
@@ -297,10 +323,23 @@ def _picture(run: Run, node: Node, real: Sequence[TopActivations], steps: int) -
         tiles=[
             patch_tile(each, f"{pair.name}, {line}")
             for pair in pairs
-            for each, line in zip((pair.optimized, pair.real), pair.lines, strict=False)
+            for each, line in zip(pair.patches, pair.lines, strict=False)
         ],
-        numbers={"optimized_at_least_real": sum(reached), "optimized": len(reached)},
-        lines=[" ".join(counts)],
+        numbers=numbers,
+        lines=[" ".join([*remarks, *counts])],
+    )
+
+
+def _pair(run: Run, node: Node, name: str, made: tuple[Patch, float], best: UnitActivation) -> Pair:
+    """An optimized image with its activation, next to the real one with the highest activation."""
+    optimized, value = made
+    label = run.classes[int(run.test.labels[best.image])]
+    return Pair(
+        name=name,
+        optimized=optimized,
+        real=crop_test_image(run, node, best).patch,
+        lines=[f"optimized {value:.4g}", f"real {best.value:.4g}", f"{label}, #{best.image}"],
+        short=f"{value:.3g} / {best.value:.3g}",
     )
 
 

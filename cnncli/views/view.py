@@ -19,7 +19,7 @@ import numpy as np
 import typer
 
 from cnncli.drawing.image import Tile, png
-from cnncli.errors import DiskError, UsageError
+from cnncli.errors import DataError, DiskError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
 
 if TYPE_CHECKING:
@@ -132,12 +132,25 @@ def save(run: Run, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Path]
 
 
 def draw_all(run: Run, views: Iterable[type[View]]) -> Iterator[Picture]:
-    """The pictures of several views with the options of the overview; a view with nothing to show is logged."""
+    """The pictures of several views with the options of the overview.
+
+    A view with nothing to show is logged, and so are those that need a data set that is missing; it is not downloaded.
+    """
+    run = run.offline()
+    without_data: list[str] = []
+    missing: DataError | None = None
     for view in views:
         try:
             yield from view.overview(run).pictures(run)
         except UsageError as error:
             _log.info(f"no {view.name}: {error.message}")
+        except DataError as error:
+            without_data.append(view.name)
+            missing = error
+    if missing is not None:
+        _log.warning(
+            f"without the test images, there is no {', '.join(without_data)}: {missing.message}; {missing.remedy}"
+        )
 
 
 def select_layers(

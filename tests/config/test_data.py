@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 import cnncli
+from cnncli.config.config import read_config
 from cnncli.config.data import DataSpec, class_names, folder_layout, input_shape
 from cnncli.config.problems import problems_of
 from cnncli.errors import DataError
@@ -50,6 +51,11 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
         ({"name": "mnist", "path": "x"}, ("path",), "path is only for image-folder; remove it for mnist"),
         ({"name": "mnist", "test": 0.2}, ("test",), "test is only for image-folder"),
         ({"name": "mnist", "classes": 10}, ("classes",), "classes is only for image-folder"),
+        ({"name": "mnist", "classes": ["a", "b"]}, ("classes",), "classes is only for image-folder"),
+        ({"name": "image-folder", "classes": 1}, ("classes",), "a whole number from 2, or a list"),
+        ({"name": "image-folder", "classes": ["a"]}, ("classes",), "at least two different names"),
+        ({"name": "image-folder", "classes": ["a", "b", "a"]}, ("classes",), "at least two different names"),
+        ({"name": "image-folder", "classes": ["a", 3]}, ("classes",), "numbers in quotes, found ['a', 3]"),
         ({"name": "image-folder"}, (), "image-folder requires path and size"),
         ({"name": "image-folder", "path": "x"}, (), "image-folder requires size"),
         ({"name": "image-folder", "path": "x", "size": 8, "test": 0}, ("test",), "must be greater than 0"),
@@ -98,6 +104,7 @@ def test_round_trip() -> None:
             augment={"elastic": 1, "flip": "both"},
         ),
         read(name="image-folder", path="x", size=8, classes=3, test=0.5),
+        read(name="image-folder", path="x", size=8, classes=["b", "a"]),
     ):
         assert read(**spec.model_dump(mode="json")) == spec
 
@@ -128,6 +135,34 @@ def test_classes_that_contradict_the_folder(tmp_path: Path) -> None:
     folder(tmp_path / "pets", "cat", "dog")
     with pytest.raises(DataError, match=r"3 classes declared, but .* has 2: cat, dog"):
         class_names(read(name="image-folder", path="pets", size=8, classes=3), tmp_path)
+
+
+def test_names_of_classes_need_no_folder_and_select_folders(tmp_path: Path) -> None:
+    spec = read(name="image-folder", path="pets", size=8, classes=["dog", "cat"])
+    assert class_names(spec, tmp_path) == ("dog", "cat")
+    folder(tmp_path / "pets", "train/cat", "train/dog", "train/owl", "test/owl")
+    layout = folder_layout(tmp_path / "pets", classes=("dog", "cat"))
+    assert (layout.classes, layout.unselected, layout.ignored) == (("dog", "cat"), ("owl",), ())
+    with pytest.raises(DataError, match=r"has no folder emu; it has cat, dog, owl"):
+        folder_layout(tmp_path / "pets", classes=("cat", "emu"))
+
+
+@pytest.mark.parametrize("name", ["1e3", "no", "null", "007", "caf\u00e9", "a: b", "- x", "\x1b[31m", "\udc80"])
+def test_a_resolved_config_names_the_classes_and_reads_back(name: str, tmp_path: Path) -> None:
+    folder(tmp_path / "pets", "cat")
+    try:
+        folder(tmp_path / "pets", name)
+    except (OSError, UnicodeError):
+        pytest.skip("this system has no file of such a name")
+    (tmp_path / "pets.yaml").write_text(
+        "data: {name: image-folder, path: pets, size: 8}\nmodel: {layers: [flatten, logits]}\n"
+    )
+    config = read_config(str(tmp_path / "pets.yaml"), data_dir=tmp_path)
+    (tmp_path / "resolved.yaml").write_text(config.resolved(), encoding="utf-8")
+    again = read_config(str(tmp_path / "resolved.yaml"), data_dir=tmp_path / "elsewhere")
+    assert set(again.classes) == {"cat", name}
+    assert (again.classes, again.network) == (config.classes, config.network)
+    assert again.resolved() == config.resolved().replace("name: pets\n", f"name: {again.name}\n")
 
 
 def test_describing_data_needs_no_torch() -> None:

@@ -85,6 +85,21 @@ def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
         load(tmp_path, test=1)
 
 
+def test_names_select_the_classes_and_give_their_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for part, shift in (("train", 0), ("test", 100)):
+        for color, name in ((10, "cat"), (20, "dog"), (30, "owl")):
+            draw(tmp_path / "pictures" / part / name / "1.png", shift + color)
+    loaded = load(tmp_path, channels=1, classes=["owl", "cat"])
+    assert loaded.classes == ("owl", "cat")
+    assert loaded.train.images[:, 0, 0, 0].tolist() == [30, 10]
+    assert loaded.test.images[:, 0, 0, 0].tolist() == [130, 110]
+    assert (loaded.train.labels.tolist(), loaded.test.labels.tolist()) == ([0, 1], [0, 1])
+    assert caplog.messages == ["image-folder: ignoring dog: not in data.classes"]
+    draw(tmp_path / "pictures" / "test" / "emu" / "1.png")
+    with pytest.raises(DataError, match="no training images for emu"):
+        load(tmp_path, channels=1, classes=["owl", "cat"])
+
+
 def test_a_class_without_test_images_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for part, labels in (("train", ("cat", "dog")), ("test", ("cat",))):
         for label in labels:

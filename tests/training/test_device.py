@@ -7,9 +7,8 @@ import sys
 import pytest
 import torch
 
-from cnncli.errors import DeviceError
+from cnncli.errors import DeviceError, UsageError
 from cnncli.training.device import (
-    DeviceName,
     out_of_memory_explained,
     resolve_device,
     room_for_images,
@@ -35,13 +34,28 @@ def test_auto_prefers_cuda_then_mps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("auto") == CUDA
 
 
-@pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_missing_device_has_a_remedy(name: DeviceName, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps"])
+def test_a_missing_device_has_a_remedy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match=f"--device {name}") as caught:
+    with pytest.raises(DeviceError, match=f"device {name}") as caught:
         resolve_device(name)
     assert "--device cpu" in str(caught.value.remedy)
+
+
+def test_one_gpu_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert resolve_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(DeviceError, match="device cuda:2: there are 2 GPUs") as caught:
+        resolve_device("cuda:2")
+    assert "cuda:0, cuda:1" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", ""])
+def test_an_unknown_device_is_a_usage_error(name: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown device: {name}"):
+        resolve_device(name)
 
 
 def test_out_of_memory_suggests_a_smaller_batch() -> None:

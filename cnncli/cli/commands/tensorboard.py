@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +9,9 @@ import typer
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.render.console import show_notice
 from cnncli.cli.stopping import catch_stop_signals
+from cnncli.options import RUNS_DIR, RunsArgument
 from cnncli.tensorboard.server import Server, check_runs, links
 
-RunsArgument = Annotated[Path, typer.Argument(metavar="[RUNS]", help="A folder of runs, or one run directory.")]
 PortOption = Annotated[
     int | None,
     typer.Option("--port", min=1, max=65535, metavar="N", help="Port; by default 6006 or the next free one."),
@@ -24,7 +23,7 @@ OpenOption = Annotated[bool, typer.Option("--open", help="Open TensorBoard in th
 
 
 def tensorboard(
-    runs: RunsArgument = Path("runs"),
+    runs: RunsArgument = RUNS_DIR,
     port: PortOption = None,
     host: HostOption = "localhost",
     browser: OpenOption = False,

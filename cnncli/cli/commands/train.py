@@ -1,12 +1,12 @@
 """`cnncli train`: train the network of a config."""
 
 import json
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,16 @@ from cnncli.cli.stopping import catch_stop_signals
 from cnncli.config.config import Config, read_config
 from cnncli.errors import Interrupted, RunError, Terminated, UsageError
 from cnncli.inspection.table import inspect_network
-from cnncli.options import DATA_DIR, DataDirOption, SetOption
+from cnncli.options import (
+    DATA_DIR,
+    DEVICE,
+    RUNS_DIR,
+    DataDirOption,
+    DeviceOption,
+    OutOption,
+    SetOption,
+    ThreadsOption,
+)
 
 if TYPE_CHECKING:
     from cnncli.cli.render.training import TrainingDisplay
@@ -28,26 +37,11 @@ if TYPE_CHECKING:
     from cnncli.training.run_directory import RunDirectory
 
 
-class Device(StrEnum):
-    """Where to compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
 ConfigOrNone = Annotated[
     str | None,
     typer.Argument(metavar="CFG", help="A YAML config or the name of a bundled one; not needed with --resume."),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="The folder of run directories.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run; default: name of the config.")]
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where to compute.")]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, help="CPU threads; by default one for a tiny network, else all cores."),
-]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run directory and errors.")]
 EpochsAsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per epoch on stdout.")]
 DryRunOption = Annotated[
@@ -68,9 +62,9 @@ def train(
     config: ConfigOrNone = None,
     assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
     data_dir: DataDirOption = DATA_DIR,
-    out: OutOption = Path("runs"),
+    out: OutOption = RUNS_DIR,
     name: NameOption = None,
-    device: DeviceOption = Device.auto,
+    device: DeviceOption = DEVICE,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
     as_json: EpochsAsJsonOption = False,
@@ -105,9 +99,7 @@ def train(
         with show_log(display.notice):
             torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
             run = _resumable(resume, read) if resume and group.is_first else None
-            experiment = prepare(
-                read, data_dir=data_dir, device=group.connect(resolve_device(device.value)), group=group
-            )
+            experiment = prepare(read, data_dir=data_dir, device=group.connect(resolve_device(device)), group=group)
             if dry_run:
                 if group.is_first:
                     show_dry_run(experiment)
@@ -156,13 +148,20 @@ def _resumable(resume: Path, read: Config) -> "RunDirectory":
 
 
 def _data_options(data_dir: Path) -> list[str]:
-    return ["--data-dir", str(data_dir)] if data_dir != DATA_DIR else []
+    return _repeated("--data-dir", data_dir, DATA_DIR, variable="CNNCLI_DATA")
 
 
-def _options(device: Device, threads: int | None) -> list[str]:
+def _options(device: str, threads: int | None) -> list[str]:
     """The options that must be repeated when the run is resumed."""
-    options = {"--device": (device.value, "auto"), "--threads": (threads, None)}
-    return [str(word) for name, (value, default) in options.items() if value != default for word in (name, value)]
+    return [
+        *_repeated("--device", device, DEVICE, variable="CNNCLI_DEVICE"),
+        *_repeated("--threads", threads, None, variable="CNNCLI_THREADS"),
+    ]
+
+
+def _repeated(option: str, value: object, default: object, *, variable: str) -> list[str]:
+    """An option as a later command needs it, whether or not the environment variable is set there as it is here."""
+    return [] if value == default and not os.environ.get(variable) else [option, str(value)]
 
 
 def _train(

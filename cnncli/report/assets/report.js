@@ -9,7 +9,7 @@ import { networkSection } from "./network.js";
 import { stepsSection } from "./steps.js";
 
 /** Pictures of `cnncli show`, a section for each view. */
-function viewSections({ views }) {
+function viewSections({ views, unavailable }) {
   const figure = ({ title, lines, webp }) => {
     const image = h("img", { src: `data:image/webp;base64,${webp}`, alt: title });
     return h(
@@ -25,9 +25,9 @@ function viewSections({ views }) {
     );
   };
   return views.map(({ name, heading, pictures, omitted }) => {
-    const intro = omitted
-      ? `${omitted} more omitted to keep the page small; cnncli show ${name} writes all of them.`
-      : null;
+    let intro = null;
+    if (unavailable) intro = `Not available: ${unavailable}.`;
+    else if (omitted) intro = `${omitted} more omitted to keep the page small; cnncli show ${name} writes all of them.`;
     return section(name, heading, intro, h("div", { class: "pictures" }, pictures.map(figure)));
   });
 }
