@@ -79,6 +79,7 @@ def test_describing_a_network_does_not_import_torch(package: str) -> None:
         "explain architecture",
         "show --help",
         "show feature-maps --help",
+        "export --help",
     ],
 )
 def test_commands_about_configs_do_not_import_torch(command: str) -> None:

@@ -52,6 +52,8 @@ COMMANDS = [
     "show activation-maximization {run} --steps 2",
     "show all {run}",
     "report {run}",
+    "export {run} --format safetensors",
+    "export {run} --format torch --with-preprocessing --out net.pt2",
 ]
 """They end with 0 and try no connection."""
 

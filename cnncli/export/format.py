@@ -48,7 +48,7 @@ class Format(ABC):
             except ImportError as error:
                 reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"fails: {error}"
                 raise UsageError(
-                    f"--format {self.title.lower()} needs the package {package}, which {reason}",
+                    f"{self.title} needs the package {package}, which {reason}",
                     remedy=f'pip install "cnncli[{self.extra}]"',
                 ) from None
 

@@ -531,7 +531,7 @@ def check_exported(cases: Sequence[Case], name: FormatName, path: Path) -> None:
     images = torch.randn(3, *cases[0].shape, generator=torch.Generator().manual_seed(1))
     outputs = format.load(path)(images)
     expected = [case.build()(images.double()).detach().flatten(1) for case in cases]
-    actual = outputs.split([each.shape[1] for each in expected], dim=1)
+    actual = torch.split(outputs, [each.shape[1] for each in expected], dim=1)
     wrong = {
         str(case): float((one - other).abs().max() / other.abs().max())
         for case, one, other in zip(cases, actual, expected, strict=True)

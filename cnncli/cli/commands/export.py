@@ -90,7 +90,7 @@ def _record(written: "Export") -> dict[str, Any]:
 
 def _lines(written: "Export") -> list[str]:
     comparison = written.comparison
-    shape = format_shape(("N", *written.input_shape))
+    shape = format_shape(written.input_shape)
     kind = "uint8 pixels, 0 to 255" if written.input == "pixels" else "float32 pixels, normalized"
     if comparison.same_predictions == comparison.images:
         same = "same predictions"
@@ -98,7 +98,7 @@ def _lines(written: "Export") -> list[str]:
         same = f"{comparison.same_predictions:,} the same prediction, the others tie within rounding"
     difference = f"{comparison.largest_difference:.1e}" if comparison.largest_difference else "0"
     return [
-        f"input: {shape}, {kind}",
+        f"input: N x {shape}, {kind}",
         f"compared with the run on {comparison.images:,} {comparison.source} images: {same}, "
         f"largest difference of a logit {difference}",
     ]
