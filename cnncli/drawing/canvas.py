@@ -1,7 +1,9 @@
 """A white canvas for text, lines and enlarged tiles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -17,6 +19,8 @@ TEXT_SIZE = 10
 """Size of labels, px; smaller ones are not legible in a TensorBoard card."""
 SPACE = 3
 """Space between words, px; the font's own space vanishes at this size, because glyphs are placed at whole pixels."""
+
+Anchor: TypeAlias = Literal["start", "middle", "end"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,11 @@ class Canvas:
         """Write with the middle of the text at x, y."""
         self._draw.text((x, y), text, fill=ink, font=_font(TEXT_SIZE), anchor="mm")
 
+    def anchored(self, x: float, y: float, text: str, *, anchor: Anchor, size: int = TEXT_SIZE) -> None:
+        """Write with the start, the middle or the end of the text at x, and its middle at height y."""
+        letter = {"start": "l", "middle": "m", "end": "r"}[anchor]
+        self._draw.text((x, y), text, fill=INK, font=_font(size), anchor=f"{letter}m")
+
     def rectangle(self, x: int, y: int, *, width: int, height: int, color: Color) -> None:
         """Fill a rectangle from its upper left pixel; nothing if it has no width or height."""
         if width > 0 and height > 0:
@@ -92,6 +101,14 @@ class Canvas:
     def line(self, start: tuple[int, int], end: tuple[int, int], *, color: Color = FRAME) -> None:
         """A line of one pixel between two points (x, y)."""
         self._draw.line((*start, *end), fill=color)
+
+    def polyline(self, points: Sequence[tuple[float, float]], *, color: Color, width: int) -> None:
+        """Straight lines of `width` pixels through points (x, y)."""
+        self._draw.line(list(points), fill=color, width=width, joint="curve")
+
+    def polygon(self, points: Sequence[tuple[float, float]], *, color: Color) -> None:
+        """Fill the area between corners (x, y)."""
+        self._draw.polygon(list(points), fill=color)
 
     def dot(self, x: int, y: int, *, radius: int, color: Color, ring: Color | None = None) -> None:
         """A disc around x, y, with a ring of one pixel if it has a color."""

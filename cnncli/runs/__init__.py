@@ -1,1 +1,1 @@
-"""Many runs: list, compare, verify, prune."""
+"""Many runs: found and summarized, compared, verified, and deleted."""

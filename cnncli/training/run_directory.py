@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from cnncli.errors import RunError
 from cnncli.files import disk_errors_explained, replace_file, replace_json, sync_directory
@@ -153,6 +153,8 @@ class RunDirectory:
             status = Status(cast(State, record["state"]), record.get("reason"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"cannot read {self.path / _STATUS}: {error}", remedy="train again") from error
+        if status.state not in get_args(State):
+            raise RunError(f"{self.path / _STATUS}: unknown state {status.state!r}", remedy="train again")
         if status.state == "running" and not _is_locked(self.path / _LOCK):
             return Status("interrupted", "its process ended without writing a status")
         return status
@@ -194,13 +196,15 @@ class RunDirectory:
             RunError: another line is damaged.
         """
         path = self.path / _METRICS
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        if lines and not lines[-1].endswith("\n"):
-            lines.pop()
         try:
+            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+            if lines and not lines[-1].endswith(b"\n"):
+                lines.pop()
             return [dict(json.loads(line)) for line in lines]
         except (ValueError, TypeError) as error:
             raise RunError(f"{path}: a line is not JSON: {error}", remedy="delete the line") from error
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror or error}", remedy="check its permissions") from error
 
     def cut_metrics(self, epochs: int) -> None:
         """Keep the first `epochs` epochs, before training resumes from the checkpoint after them."""
@@ -252,7 +256,7 @@ def _make_first_free(out: Path, stem: str) -> Path:
 
 def _runs_near(path: Path) -> list[Path]:
     """Runs the user may have meant: the one that contains `path`, those in it, or those next to it."""
-    if containing := [parent for parent in path.parents if _is_run(parent)]:
+    if containing := [parent for parent in path.parents if is_run_directory(parent)]:
         return containing[:1]
     if inside := _runs_in(path):
         return inside[:_NEAR]
@@ -265,9 +269,10 @@ def _runs_in(path: Path) -> list[Path]:
     """The runs in a directory, newest first."""
     if not path.is_dir():
         return []
-    runs = [each for each in path.iterdir() if _is_run(each)]
+    runs = [each for each in path.iterdir() if is_run_directory(each)]
     return sorted(runs, key=lambda each: (each / _STATUS).stat().st_mtime, reverse=True)
 
 
-def _is_run(path: Path) -> bool:
+def is_run_directory(path: Path) -> bool:
+    """Whether `path` is a run, as `RunDirectory.open` recognizes it."""
     return (path / _STATUS).is_file()

@@ -32,7 +32,17 @@ def show_lines(lines: Iterable[Line]) -> None:
     """Print lines with their styles."""
     console = out()
     for line in lines:
-        console.print(Text.assemble(*line), soft_wrap=True)
+        spans = [(_encodable(text, console.encoding), style) for text, style in line]
+        console.print(Text.assemble(*spans), soft_wrap=True)
+
+
+def _encodable(text: str, encoding: str) -> str:
+    """The text, with a hyphen for the line of a table and `?` for other characters that the output cannot show."""
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace("─", "-").encode(encoding, "replace").decode(encoding)
+    return text
 
 
 _STATUS_COLORS = {"added": "green", "removed": "red", "changed": "yellow"}

@@ -1,0 +1,117 @@
+"""Everything that the files of a run tell about it, without torch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cnncli.config.config import Config, read_config
+from cnncli.config.document import parse_document
+from cnncli.drawing.chart import Chart, Curve
+from cnncli.errors import CnncliError
+from cnncli.inspection.table import LayerTable, inspect_network
+from cnncli.runs.summary import RunSummary, files_of, number_at, summarize
+from cnncli.training.run_directory import RunDirectory
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDetails:
+    """The content of a run's files. What is missing or damaged is None or empty; `summary.problems` says why.
+
+    Attributes:
+        summary: what a list of runs says about it, with more problems.
+        settings: the resolved config.
+        config: the same, read as a config.
+        table: the layers of its network.
+        results: the content of results.json.
+        metrics: the lines of metrics.jsonl.
+        metadata: the content of metadata.json.
+        files: path in the run -> bytes.
+    """
+
+    summary: RunSummary
+    settings: Mapping[str, Any]
+    config: Config | None
+    table: LayerTable | None
+    results: Mapping[str, Any] | None
+    metrics: Sequence[Mapping[str, Any]]
+    metadata: Mapping[str, Any]
+    files: Mapping[str, int]
+
+    def as_record(self) -> dict[str, Any]:
+        """The object of `cnncli runs show --json`."""
+        table = self.table
+        return self.summary.as_record() | {
+            "network": table and {"layers": len(table), "params": table.params, "macs": table.macs},
+            "settings": dict(self.settings),
+            "results": self.results,
+            "metrics": list(self.metrics),
+            "metadata": dict(self.metadata),
+            "files": dict(self.files),
+        }
+
+
+def read_details(path: Path, *, data_dir: Path) -> RunDetails:
+    """Read the files of a run.
+
+    Args:
+        path: the run directory.
+        data_dir: the folder with the data sets, in which an image folder is looked up for its classes.
+
+    Raises:
+        RunError: `path` is not a run directory.
+    """
+    run = RunDirectory.open(path)
+    summary = summarize(path, folder=path)
+    problems = list(summary.problems)
+
+    def attempt(read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except CnncliError as error:
+            if error.message not in problems:
+                problems.append(error.message)
+        return None
+
+    has_config = run.resolved.exists()
+    text = run.resolved.read_text(encoding="utf-8", errors="replace") if has_config else ""
+    document = attempt(lambda: parse_document(text, name=str(run.resolved))) if has_config else None
+    config = attempt(lambda: read_config(str(run.resolved), data_dir=data_dir)) if document else None
+    results = attempt(run.results) if summary.status == "complete" else None
+    details = RunDetails(
+        summary=summary,
+        settings=document.data if document and isinstance(document.data, dict) else {},
+        config=config,
+        table=inspect_network(config.network, config.name) if config else None,
+        results=results,
+        metrics=attempt(run.metrics) or [],
+        metadata=(attempt(run.metadata) or {}) if has_config else {},
+        files=dict(files_of(path)),
+    )
+    return _with_problems(details, problems)
+
+
+def _with_problems(details: RunDetails, problems: Sequence[str]) -> RunDetails:
+    from dataclasses import replace
+
+    return replace(details, summary=replace(details.summary, problems=tuple(problems)))
+
+
+def run_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Accuracy and loss in training and validation of a run, by epoch; empty before the first one.
+
+    Args:
+        metrics: the lines of metrics.jsonl.
+    """
+    charts = []
+    for title, key in (("accuracy", "accuracy"), ("loss", "loss")):
+        curves = tuple(
+            Curve(label=part, mark=part[0], values=tuple(number_at(record, part, key) for record in metrics))
+            for part in ("train", "val")
+        )
+        shown = tuple(curve for curve in curves if any(value is not None for value in curve.values))
+        if shown:
+            charts.append(Chart(title=title, curves=shown, percent=key == "accuracy"))
+    return charts
