@@ -62,8 +62,11 @@ class Onnx(Format):
                     verbose=False,
                 )
         except torch.onnx.errors.OnnxExporterError as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__  # the outer ones give advice to those who write exporters
             raise RunError(
-                f"the ONNX exporter of torch {torch.__version__} failed: {str(error).splitlines()[0]}",
+                f"the ONNX exporter of torch {torch.__version__} failed: {str(cause).splitlines()[0]}",
                 remedy='pip install --upgrade "cnncli[onnx]", or use --format torch',
             ) from error
         assert program is not None, "torch gives a program where dynamo is true"
