@@ -124,13 +124,15 @@ def _name_after_layers(graph: Any) -> None:  # noqa: ANN401  of onnx_ir, which i
     for node in graph:
         _, *scopes, _ = ast.literal_eval(node.metadata_props.get(_SCOPES, "['', '']"))
         node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
         where = scopes[-1] if scopes else "preprocessing"
         node.name = f"{where}/{node.op_type}"
         taken[node.name] += 1
         if taken[node.name] > 1:
             node.name += f"_{taken[node.name]}"
+        for i, value in enumerate(node.outputs):
+            value.metadata_props.clear()
+            if not value.is_graph_output():
+                value.name = f"{node.name}:{i}"  # as no layer is called
         if scopes:
             outputs[scopes[0]] = node.outputs[0]
     for layer, value in outputs.items():

@@ -34,8 +34,12 @@ from cnncli.run import Run, Splits
 from tests.networks import network_of, randomize, run_of_model
 
 CHECKOUT = Path(cnncli.__file__).parents[1]
-NAMES = ("model.layers.1.avg_pool.name=images", "model.layers.3.avg_pool.name=logits")
-"""Layers called like the input and the output of the graph."""
+NAMES = (
+    "model.layers.1.avg_pool.name=images",
+    "model.layers.3.avg_pool.name=linear",
+    "model.layers.4={flatten: {name: logits}}",
+)
+"""Layers called like the input, the output and a tensor of the graph."""
 CLASSES = ("cat", "dög", 'the "other" one', *"defghij")
 NORMALIZATION = Normalization(mean=(0.1 + 0.2,), std=(1 / 3,))
 """Numbers that neither float32 nor a short decimal holds."""
@@ -160,7 +164,7 @@ def test_onnx_has_the_names_of_the_layers(run: Run, files: dict[tuple[FormatName
     assert [node.name for node in graph.node] == [
         *("preprocessing/Cast", "preprocessing/Mul", "preprocessing/Add"),
         *("conv1.conv/Conv", "conv1.activation/Tanh", "images/AveragePool"),
-        *("conv2.conv/Conv", "conv2.activation/Tanh", "logits/AveragePool", "flatten1/Reshape"),
+        *("conv2.conv/Conv", "conv2.activation/Tanh", "linear/AveragePool", "logits/Reshape"),
         *("linear1.linear/Gemm", "linear1.activation/Tanh", "linear2.linear/Gemm", "linear2.activation/Tanh"),
         "logits1/Gemm",
     ]
