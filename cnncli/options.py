@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -68,4 +68,20 @@ DeviceOption = Annotated[
 ]
 DEVICE = "auto"
 """The default of `DeviceOption`: a GPU if there is one."""
-InvertOption = Annotated[bool, typer.Option("--invert", help="Invert an image file, for dark ink on light paper.")]
+InvertOption = Annotated[
+    Literal["auto", "yes", "no"],
+    typer.Option("--invert", help="Invert image files; auto: those with another background than the data set."),
+]
+FitOption = Annotated[
+    Literal["auto", "none"],
+    typer.Option(
+        "--fit",
+        help="Fit image files to the input. auto: keep proportions, crop and center as in the data set; none: stretch.",
+    ),
+]
+
+
+def preparation_options(*, invert: str, fit: str) -> str:
+    """`InvertOption` and `FitOption` as they are written on a command line; empty for their defaults."""
+    given = (("--invert", invert), ("--fit", fit))
+    return " ".join(f"{option} {value}" for option, value in given if value != "auto")

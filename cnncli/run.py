@@ -18,15 +18,15 @@ from torch import Tensor
 from cnncli.config.config import Config, read_config
 from cnncli.config.network import Network, Node
 from cnncli.data.batches import ImageBatches, Normalization
-from cnncli.data.decode import decoder_warnings, original_of
 from cnncli.data.images import ImageSet, stratified_split
 from cnncli.data.load import load_dataset
-from cnncli.data.pixels import ImageLike, split_images, to_pixels
+from cnncli.data.preparation import Fit, ImageLike, Invert, Preparation, PreparedImage, split_images
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import DataError, RunError, UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule, seeded_module
+from cnncli.options import preparation_options
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.device import room_for_images
 from cnncli.training.evaluate import Evaluation, Predictions, evaluate, evaluation_batch_size, predict
@@ -39,9 +39,6 @@ Split: TypeAlias = Literal["train", "val", "test"]
 Splits: TypeAlias = Mapping[Split, tuple[ImageSet, Tensor | None]]
 """The images of each split, and the indices of those that belong to it; None for all."""
 
-_BRIGHTNESS_IMAGES = 1000
-"""Test images from which the brightness of the data set is estimated."""
-
 
 @dataclass(frozen=True)
 class Prediction:
@@ -51,11 +48,13 @@ class Prediction:
         prediction: the name of the most probable class.
         probability: its probability.
         probabilities: class -> probability, the highest first.
+        preprocessing: what was done to the image, such as `inverted`; empty if its pixels are unchanged.
     """
 
     prediction: str
     probability: float
     probabilities: Mapping[str, float]
+    preprocessing: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"<Prediction {self.prediction}: {self.probability:.2%}>"
@@ -67,7 +66,7 @@ class InputImage:
 
     Attributes:
         name: for people: `test image 3 (class 7)`, or the path of a file.
-        argument: as it is written on a command line, followed by `--invert` if it was inverted.
+        argument: as it is written on a command line, followed by the options with which it was prepared.
         slug: for tags and file names: `test-3`, or the file's name without its suffix.
         picture: uint8 (C, H, W).
         image: the network's input, float (C, H, W), normalized.
@@ -108,37 +107,52 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.path}: epoch {self.epoch}>"
 
-    def predict(self, images: "ImageLike | Sequence[ImageLike]") -> list[Prediction]:
-        """Predict the class of images, which are resized and converted to the channels of the network.
+    def predict(
+        self, images: "ImageLike | Sequence[ImageLike]", *, invert: Invert = "auto", fit: Fit = "auto"
+    ) -> list[Prediction]:
+        """Predict the class of images, which are prepared like the images of the data set.
 
         Pixels are normalized with the mean and standard deviation of the training images, which the run stores. Runs
         that lack them need the data set.
 
         Args:
-            images: a path, a PIL image or an array, or a sequence of these. Arrays are (H, W), (H, W, C) with 1, 3 or 4
-                channels, or (N, H, W) and (N, H, W, C) for several images; uint8, or floating point from 0 to 1.
+            images: a path, the bytes of an image file, a PIL image or an array, or a sequence of these. Arrays are
+                (H, W), (H, W, C) with 1, 3 or 4 channels, or (N, H, W) and (N, H, W, C) for several images; uint8, or
+                floating point from 0 to 1.
+            invert: with `auto`, an image is inverted if its background is bright and those of the data set are dark, or
+                the other way round; see `Preparation.prepare`.
+            fit: with `auto`, an image keeps its proportions and is placed as the makers of the data set placed theirs;
+                with `none` it is stretched.
 
         Returns:
             A prediction for each image.
 
         Raises:
-            UsageError: a file is not an image, or an array has another shape or type.
-            DataError: the data set is unavailable.
+            UsageError: an array has another shape or type.
+            DataError: a file cannot be decoded, or the data set is needed and unavailable.
         """
-        channels, height, width = self.network.input_shape
-        pixels = [to_pixels(image, channels=channels, size=(height, width)) for image in split_images(images)]
-        if not pixels:
+        return self.predict_prepared([self.prepare(each, invert=invert, fit=fit) for each in split_images(images)])
+
+    def prepare(self, image: ImageLike, *, invert: Invert = "auto", fit: Fit = "auto") -> PreparedImage:
+        """The pixels that the network sees of an image, and what was done to it; see `predict`."""
+        return self.preparation.prepare(image, invert=invert, fit=fit)
+
+    def predict_prepared(self, images: Sequence[PreparedImage]) -> list[Prediction]:
+        """Predict the class of images that `prepare` has prepared."""
+        if not images:
             return []
-        stacked = torch.from_numpy(np.stack(pixels))  # (N, C, H, W)
-        unlabeled = ImageSet(images=stacked, labels=torch.zeros(len(pixels), dtype=torch.int64))
+        stacked = torch.from_numpy(np.stack([image.pixels for image in images]))  # (N, C, H, W)
+        unlabeled = ImageSet(images=stacked, labels=torch.zeros(len(images), dtype=torch.int64))
         probabilities = predict(self.model, self.batches(unlabeled)).probabilities  # (N, K)
+        orders = np.argsort(-probabilities, axis=1, kind="stable")
         return [
             Prediction(
                 prediction=self.classes[order[0]],
                 probability=float(row[order[0]]),
                 probabilities={self.classes[k]: float(row[k]) for k in order},
+                preprocessing=image.steps,
             )
-            for row, order in zip(probabilities, np.argsort(-probabilities, axis=1, kind="stable"), strict=True)
+            for image, row, order in zip(images, probabilities, orders, strict=True)
         ]
 
     def evaluate(self, split: Split = "test") -> Evaluation:
@@ -249,6 +263,15 @@ class Run:
         return Normalization.of(images, kept)
 
     @cached_property
+    def preparation(self) -> Preparation:
+        """How images are prepared for the network.
+
+        Raises:
+            DataError: the run does not store its normalization, and the data set is unavailable.
+        """
+        return Preparation.of(self.config.data, self.network.input_shape, self.normalization)
+
+    @cached_property
     def predictions(self) -> Predictions:
         """The predictions for the test images."""
         return predict(self.model, self.batches())
@@ -274,22 +297,27 @@ class Run:
             indices=indices,
         )
 
-    def input_image(self, image: str, *, invert: bool = False) -> InputImage:
-        """A test image or an image file, in the size and channels of the network.
-
-        How a file was changed, and what may be wrong with it, is logged.
+    def input_image(self, image: str, *, invert: Invert = "auto", fit: Fit = "auto") -> InputImage:
+        """A test image, or an image file prepared like the images of the data set; what was done to it is logged.
 
         Args:
             image: the number of a test image, or the path of a file.
-            invert: invert the pixels of a file, such as ink on paper for a network trained on white digits.
+            invert, fit: for a file; see `predict`.
 
         Raises:
-            UsageError: there is no such test image, or the file cannot be decoded.
+            UsageError: there is no such test image, or an option is given for one.
+            DataError: the file cannot be decoded, or the data set is needed and unavailable.
         """
+        options = preparation_options(invert=invert, fit=fit)
         if not image.isdecimal():
-            picture = self._from_file(Path(image), invert=invert)
-            argument = shlex.quote(image) + " --invert" * invert
+            prepared = self.prepare(image, invert=invert, fit=fit)
+            if prepared.steps:
+                _log.info(f"{image}: {', '.join(prepared.steps)}")
+            picture = torch.from_numpy(prepared.pixels).to(self.device)
+            argument = f"{shlex.quote(image)} {options}".rstrip()
             return InputImage(image, argument, Path(image).stem, picture, self.as_input(picture), None)
+        if options:
+            raise UsageError(f"{options} applies only to image files", remedy="omit it for test images")
         number = int(image)
         if number >= len(self.test):
             raise UsageError(f"image {number}: there are {len(self.test):,} test images, 0 to {len(self.test) - 1}")
@@ -302,33 +330,6 @@ class Run:
         single = ImageSet(images=picture[None], labels=torch.zeros(1, dtype=torch.int64, device=picture.device))
         images, _ = next(self.batches(single).epoch(1))  # (1, C, H, W)
         return images[0]
-
-    def _test_brightness(self) -> float:
-        """The mean of the pixels of test images, from 0 to 1."""
-        return self.test.images[:_BRIGHTNESS_IMAGES].double().mean().item() / 255
-
-    def _from_file(self, path: Path, *, invert: bool) -> Tensor:
-        """The picture (C, H, W) in a file."""
-        channels, height, width = self.network.input_shape
-        pixels = to_pixels(path, channels=channels, size=(height, width))
-        with decoder_warnings():
-            original = original_of(path)
-        picture = torch.from_numpy(pixels.copy()).to(self.device)
-        if original.size != (height, width):
-            stretched = original.size[0] * width != original.size[1] * height
-            before, now = (f"{size[1]}x{size[0]}" for size in (original.size, (height, width)))
-            _log.info(f"{path}: resized from {before} to {now}" + ", without keeping proportions" * stretched)
-        if original.colored and channels == 1:
-            _log.info(f"{path}: converted from color to gray")
-        if invert:
-            picture = 255 - picture
-        brightness = picture.double().mean().item() / 255
-        usual = sum(self.normalization.mean) / channels if self.config.data.normalize else self._test_brightness()
-        if (brightness - 0.5) * (usual - 0.5) < 0:
-            how, others = ("bright", "dark") if brightness > usual else ("dark", "bright")
-            flag = "without" if invert else "with"
-            _log.info(f"{path}: {how}, but the images of the data set are {others}; try {flag} --invert")
-        return picture
 
 
 def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) -> Run:
@@ -344,7 +345,7 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
         DataError: the config does not name the classes of its image folder, and the folder is missing.
     """
     run = RunDirectory.open(path)
-    config = read_config(str(run.resolved), data_dir=data_dir)
+    config = read_config(str(run.find_config()), data_dir=data_dir)
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model)
     device = device or torch.device("cpu")

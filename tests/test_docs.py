@@ -5,9 +5,9 @@ How a page is written for this:
 - `sh` blocks hold one command per line. In `console` blocks, lines that begin with `$ ` are commands, followed by
   their output, where `...` stands for the rest of a line and, alone, for any number of lines. Runs of blanks and the
   numbers that a training prints are not compared.
-- The commands of a page run in order, in one folder that has the bundled `configs/` and a run called `RUN`. Trainings
-  use the embedded digits and few epochs. `torchrun` runs in its own process. Commands of other programs, and those
-  that need several machines, are listed in `NOT_RUN`.
+- The commands of a page run in order, in one folder that has the bundled `configs/`, a run called `RUN` and a drawing
+  `seven.jpg`, ink on paper. Trainings use the embedded digits and few epochs. `torchrun` runs in its own process.
+  Commands of other programs, and those that need several machines, are listed in `NOT_RUN`.
 - `yaml` blocks are configs; missing sections are added. A block that begins with `# name.yaml` is a file for the
   commands after it, which may be a broken one.
 - In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.config`) must exist.
@@ -35,6 +35,7 @@ from typing import Annotated, Any, get_args
 
 import pytest
 import typer
+from PIL import Image, ImageDraw
 from pydantic import BaseModel, create_model
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
     EventAccumulator,
@@ -276,10 +277,17 @@ def matches(shown: str, actual: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
 
+def draw_seven(path: Path) -> None:
+    image = Image.new("L", (300, 500), "white")
+    ImageDraw.Draw(image).line([(120, 300), (190, 300), (150, 400)], fill="black", width=12)
+    image.save(path)
+
+
 @every_page
 def test_commands(page: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(CHECKOUT / "configs", tmp_path / "configs")
     shutil.copytree(run, tmp_path / "runs" / RUN)
+    draw_seven(tmp_path / "seven.jpg")
     monkeypatch.chdir(tmp_path)
     for language, content in blocks(page):
         if language == "yaml" and (file := YAML_FILE.match(content)):

@@ -101,8 +101,6 @@ def test_no_images_give_no_predictions(run: Run) -> None:
         (np.zeros((1, 8, 8, 2), np.uint8), r"shape \(8, 8, 2\)"),
         (np.zeros((8, 8), np.int64), "int64"),
         (np.full((8, 8), 255.0), "float64"),
-        ("missing.png", "missing.png: No such file"),
-        (__file__, "not an image"),
         (torch.zeros(1, 8, 8), "type Tensor is not an image"),
     ],
 )
@@ -111,10 +109,19 @@ def test_what_is_not_an_image_is_an_error(image: Any, message: str, run: Run) ->
         run.predict(image)
 
 
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [("missing.png", r"missing\.png: No such file"), (__file__, "not an image"), (b"", "the image: empty")],
+)
+def test_a_file_that_cannot_be_decoded_is_an_error(image: Any, message: str, run: Run) -> None:
+    with pytest.raises(DataError, match=message):
+        run.predict(image)
+
+
 def test_a_truncated_image_object_is_an_error(run: Run) -> None:
     content = io.BytesIO()
     Image.effect_noise((200, 200), 90).save(content, "PNG")
-    with pytest.raises(UsageError, match="truncated"):
+    with pytest.raises(DataError, match="truncated"):
         run.predict(Image.open(io.BytesIO(content.getvalue()[:2000])))
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import cnncli
+from cnncli.errors import DataError
 
 ExitCodeOf = Callable[..., int]
 Output = pytest.CaptureFixture[str]
@@ -245,3 +246,21 @@ def test_a_run_that_does_not_name_its_classes(
     else:
         assert code == 4
         assert "data.classes" in capfd.readouterr().err
+
+
+def test_a_missing_data_set_is_looked_for_once(moved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a large folder with a damaged image takes minutes, and a download without a network many seconds."""
+    monkeypatch.chdir(moved)
+    looked: list[object] = []
+
+    def load(*arguments: object, **_: object) -> None:
+        looked.append(arguments)
+        raise DataError("not found")
+
+    monkeypatch.setattr("cnncli.run.load_dataset", load)
+    run = cnncli.load_run("here/run").offline()
+    assert run.offline() is run
+    for _ in range(2):
+        with pytest.raises(DataError, match="not found"):
+            _ = run.test
+    assert len(looked) == 1

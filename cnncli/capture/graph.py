@@ -5,6 +5,7 @@ operator does to positions (`rules`), and `rows` groups operators into layers. A
 runs on the CPU, and the graph has a note. docs/receptive-fields.md explains why `torch.export` is not used.
 """
 
+import copy
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -116,26 +117,41 @@ def _is_on_meta(module: nn.Module) -> bool:
 
 
 def _record(module: nn.Module, shape: tuple[int, ...], device: torch.device) -> tuple[Value, list[Operation]]:
-    state = _state(module, device)
+    module, state = _trial_copy(module, device)
     recorder = Recorder(module, state)
     dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
     example = torch.zeros(BATCH, *shape, device=device, dtype=dtype)
 
     def forward(images: Tensor) -> object:
-        # The state is replaced on `meta` only: some kinds of module do not allow it.
-        return torch.func.functional_call(module, state, (images,)) if device == META else module(images)
+        on_other_device = any(tensor is not state[name] for name, tensor in module.named_parameters())
+        return torch.func.functional_call(module, state, (images,)) if on_other_device else module(images)
 
     return recorder.run(forward, example), recorder.operations
 
 
-def _state(module: nn.Module, device: torch.device) -> dict[str, Tensor]:
-    """Parameters and buffers by name, on `meta` without numbers. A tensor with two names stays one tensor."""
+def _trial_copy(module: nn.Module, device: torch.device) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A copy of a module to run, so that what a forward pass keeps (anchors, grids, masks) is not kept in the original.
+
+    Returns:
+        The copy, and its parameters and buffers by name: on `meta` without numbers, else those of the original. The
+        original if it cannot be copied; then its parameters are not those in the dictionary.
+    """
     named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    moved: dict[int, Tensor] = {}
+    moved: dict[int, Any] = {}  # a tensor with two names stays one tensor
     for _, tensor in named:
         if id(tensor) not in moved:
-            moved[id(tensor)] = tensor if device != META else torch.empty_like(tensor, device=META)
-    return {name: moved[id(tensor)] for name, tensor in named}
+            moved[id(tensor)] = tensor if device != META else _on_meta(tensor)
+    state = {name: moved[id(tensor)] for name, tensor in named}
+    try:
+        return copy.deepcopy(module, dict(moved)), state
+    except Exception:  # a module may hold anything, such as a lock or a tensor with a gradient
+        return module, state
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device=META)
+    is_parameter = isinstance(tensor, nn.Parameter)
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if is_parameter else empty
 
 
 def _does_not_run(shape: tuple[int, ...], error: BaseException) -> ConfigError:
@@ -179,7 +195,7 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         name=row.name,
         type=row.type,
         inputs=tuple(INPUT if each is None else each.name for each in row.inputs),
-        shape=without_batch(row.output.shape, row.layout),
+        shape=row.constant_shape or without_batch(row.output.shape, row.layout),
         reads=row.reads,
         statistics=row.statistics,
         params=sum(parameter.numel() for parameter in own),

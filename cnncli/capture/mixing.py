@@ -21,6 +21,14 @@ from cnncli.capture.record import Operation, Value
 from cnncli.layers import Reach
 from cnncli.windows import Adaptive, Window
 
+LEFT_AND_RIGHT = {
+    "mm": ("self", "mat2"),
+    "addmm": ("mat1", "mat2"),
+    "bmm": ("self", "mat2"),
+    "baddbmm": ("batch1", "batch2"),
+}
+"""Every matrix product -> the names of its two matrices."""
+
 
 def batch_norm(operation: Operation, context: Context) -> Effect:
     """With running statistics a fixed scale and shift; without them instance norm, over each map."""
@@ -91,13 +99,7 @@ def reduction(operation: Operation, context: Context) -> Effect:
 def matmul(operation: Operation, context: Context) -> Effect:
     """Matrix products (mm, addmm, bmm, baddbmm), over channels or over positions."""
     a = operation.arguments
-    names = {
-        "mm": ("self", "mat2"),
-        "addmm": ("mat1", "mat2"),
-        "bmm": ("self", "mat2"),
-        "baddbmm": ("batch1", "batch2"),
-    }
-    left, right = (a[name] for name in names[operation.name])
+    left, right = (a[name] for name in LEFT_AND_RIGHT[operation.name])
     shape = operation.outputs[0].shape
     layouts = [context.layouts.get(value, _constant(value)) for value in (left, right)]
     over = [layouts[0][-1], layouts[1][-2]]

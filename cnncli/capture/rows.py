@@ -9,9 +9,19 @@ from math import prod
 from torch import nn
 
 from cnncli.capture.effect import Context, Effect, compose
-from cnncli.capture.layout import Factors, Layout, Role, UnsupportedOp, free, has_batch, layout_of_input, without_batch
-from cnncli.capture.mixing import matmul
-from cnncli.capture.record import Operation, Value
+from cnncli.capture.layout import (
+    Factors,
+    Layout,
+    Role,
+    UnsupportedOp,
+    batch_size,
+    free,
+    has_batch,
+    layout_of_input,
+    without_batch,
+)
+from cnncli.capture.mixing import LEFT_AND_RIGHT, matmul
+from cnncli.capture.record import BATCH, Operation, Value
 from cnncli.capture.rules import RULES, effect_of
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
@@ -20,6 +30,7 @@ from cnncli.layers import LAYERS, Add, Concat, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
+_PRODUCTS = ("convolution", *LEFT_AND_RIGHT)
 _INPUT = (
     "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin", "cos", "erf", "norm", "instance_norm",
     "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
@@ -60,6 +71,7 @@ class Row:
         groups: of a convolution.
         state: names of the parameters and buffers that it is the first to use.
         shares: whether it uses parameters that an earlier row uses too.
+        constant_shape: of the output, if it does not depend on the input.
     """
 
     name: str
@@ -77,6 +89,7 @@ class Row:
     groups: int = 1
     state: set[str] = field(default_factory=set)
     shares: bool = False
+    constant_shape: tuple[int, ...] | None = None
 
 
 def rows_of(
@@ -96,6 +109,8 @@ def rows_of(
     for operation in operations:
         if operation.outputs and any(value.dynamic for value in operation.inputs):
             rows.add(operation)
+        elif operation.outputs:
+            rows.add_constant(operation)
     return rows.rows
 
 
@@ -107,6 +122,7 @@ class _Rows:
         self._scopes = scopes
         self._context = Context(len(example.shape) - 2, {example: layout_of_input(example.shape)})
         self._row_of: dict[Value, Row | None] = {example: None}
+        self._constant: dict[Value, Row] = {}
         self._uses = Counter(value for operation in operations for value in set(operation.inputs))
         self._counted: set[str] = set()
         self._names: Counter[str] = Counter([INPUT])
@@ -133,6 +149,38 @@ class _Rows:
             self._context.complete.update(operation.outputs)
         self._count_parameters(row, operation)
 
+    def add_constant(self, operation: Operation) -> None:
+        """Add a convolution or a matrix product that does not depend on the input, such as a positional encoding.
+
+        It is a row because it costs parameters and MACs. Other operations on constants have none.
+        """
+        row = next((self._constant[value] for value in operation.inputs if value in self._constant), None)
+        if operation.name in _PRODUCTS:
+            output = operation.outputs[0]
+            shape = output.shape[1:] if operation.name == "convolution" else output.shape
+            effect = Effect(
+                type="conv" if operation.name == "convolution" else "linear", layout=tuple(map(free, output.shape))
+            )
+            row = Row(
+                name=self._name(operation.path, effect.type),
+                type=self._type(operation.path, effect),
+                path=operation.path,
+                scope=None,
+                inputs=[] if row is None else [row],
+                reads=Reach.SAME,
+                output=output,
+                layout=effect.layout,
+                computed_by=operation,
+                parts=[_part(operation, effect, constant_shape=shape)],
+                macs=_constant_macs(operation),
+                groups=operation.arguments.get("groups", 1),
+                constant_shape=shape,
+            )
+            self.rows.append(row)
+            self._count_parameters(row, operation)
+        if row is not None:
+            self._constant.update(dict.fromkeys(operation.outputs, row))
+
     def _effect(self, operation: Operation, sources: list[Value]) -> Effect:
         try:
             return effect_of(operation, self._context)
@@ -153,6 +201,8 @@ class _Rows:
         if scope is not None:
             return next((row for row in rows if row is not None and row.scope == scope), None)
         row = rows.pop()
+        if any(value in self._constant for value in operation.inputs):
+            return None  # it joins two rows
         if rows or row is None or not effect.minor or compose(row.reads, effect.reads) is None:
             return None
         # An operation on a part of a layer's output, such as a gate, is a layer: it has fewer outputs.
@@ -241,15 +291,24 @@ class _Rows:
 
     def _count_parameters(self, row: Row, operation: Operation) -> None:
         """Assign parameters to the first row that uses them."""
-        names = frozenset[str]().union(*(value.state for value in operation.inputs if not value.dynamic))
+        constants = [value for value in operation.inputs if not value.dynamic]
+        names = frozenset[str]().union(*(value.state for value in constants))
+        for value in constants:
+            before = self._constant.get(value)
+            if before is not None and before is not row:
+                names -= before.state
+                if before not in row.inputs:
+                    row.inputs.append(before)
         row.shares |= bool(names & self._counted - row.state)
         row.state |= names - self._counted
         self._counted |= names
 
 
-def _part(operation: Operation, effect: Effect, *, aside: bool = False) -> Part:
+def _part(
+    operation: Operation, effect: Effect, *, aside: bool = False, constant_shape: tuple[int, ...] | None = None
+) -> Part:
     value = operation.outputs[0]
-    shape = without_batch(value.shape, effect.layout)
+    shape = constant_shape or without_batch(value.shape, effect.layout)
     # Some kinds of padding keep their input for the gradient, others do not.
     type = operation.name if effect.type == "pad" else effect.type
     numbers = None if shape is None else prod(shape)
@@ -282,8 +341,18 @@ def _unsupported(operation: Operation, context: Context, reads: Reads) -> Effect
     return Effect(type=operation.name.strip("_"), layout=layout, reads=reads, macs=_known_macs(operation, layout))
 
 
+def _constant_macs(operation: Operation) -> int:
+    """Multiply-accumulates of a product of constants, computed once, or for each image if it has their number."""
+    if operation.name == "convolution":
+        images = BATCH if operation.outputs[0].shape[0] == BATCH else 1
+        return conv_macs(operation, images)
+    left = operation.arguments[LEFT_AND_RIGHT[operation.name][0]]
+    return operation.outputs[0].numel * int(left.shape[-1])
+
+
 def _known_macs(operation: Operation, after: Layout) -> int | None:
     """Multiply-accumulates for one image of an operation that is not supported otherwise; None if unknown."""
     if operation.name == "convolution":
-        return conv_macs(operation) if has_batch(after) and not operation.arguments["weight"].dynamic else None
+        known = has_batch(after) and not operation.arguments["weight"].dynamic
+        return conv_macs(operation, batch_size(after)) if known else None
     return 0 if operation.name in RULES and RULES[operation.name] is not matmul else None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cnncli.capture.effect import Context, Effect, Rule, per_axis, probe_window
-from cnncli.capture.layout import Factor, Factors, UnsupportedOp, free, has_batch, input_axis, units
+from cnncli.capture.layout import Factor, Factors, UnsupportedOp, batch_size, free, has_batch, input_axis, units
 from cnncli.capture.record import Operation, Value
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 from cnncli.windows.window import Interpolation
@@ -59,15 +59,19 @@ def convolution(operation: Operation, context: Context) -> Effect:
         return Sliding(kernel=kernel[i], stride=stride[i], dilation=dilation[i], before=padding[i], after=padding[i])
 
     effect = _slide(operation, context, "conv_transpose" if a["transposed"] else "conv", window)
-    macs = conv_macs(operation) if has_batch(context.layout(a["input"])) else None
+    layout = context.layout(a["input"])
+    macs = conv_macs(operation, batch_size(layout)) if has_batch(layout) else None
     return replace(effect, macs=macs, groups=a["groups"])
 
 
-def conv_macs(operation: Operation) -> int:
-    """Multiply-accumulates of a convolution for one image: each weight is used once at each position."""
+def conv_macs(operation: Operation, images: int) -> int:
+    """Multiply-accumulates of a convolution for one of several images: each weight is used once at each position.
+
+    A reshape may have moved frames, channels or rows of an image into the first axis; they count as well.
+    """
     a = operation.arguments
-    positions = a["input"] if a["transposed"] else operation.outputs[0]
-    return int(a["weight"].numel) * prod(positions.shape[2:])
+    maps = a["input"] if a["transposed"] else operation.outputs[0]
+    return int(a["weight"].numel) * maps.shape[0] * prod(maps.shape[2:]) // images
 
 
 def pool(type: str) -> Rule:

@@ -86,7 +86,10 @@ def _config_path(target: str) -> str:
     if not path.is_dir():
         return target
     if not (path / _RESOLVED).is_file():
-        raise RunError(f"{target} is not a run directory: it has no {_RESOLVED}", remedy="name a run or a config")
+        raise RunError(
+            f"{target} has no {_RESOLVED}: it is not a run directory, or not a complete one",
+            remedy="name a run or a config",
+        )
     return str(path / _RESOLVED)
 
 

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from cnncli.capture.graph import CPU, capture
 from cnncli.capture.layout import Factor, Layout, Role, has_batch, layout_of_input
@@ -42,7 +45,7 @@ class Mismatch:
 
     Attributes:
         layer: the name of the row.
-        what: `shape`, `params`, `receptive field` or `rows`.
+        what: `shape`, `params`, `MACs`, `receptive field` or `rows`.
         expected: according to the table.
         actual: in the network.
     """
@@ -97,7 +100,7 @@ def verify_network(network: Network, module: nn.Module) -> list[Mismatch]:
         return {name: _Output(output, layout_of_input(output.shape)) for name, output in outputs.items()}
 
     counted = {name: sum(each.numel() for each in layer.parameters()) for name, layer in layers.items()}
-    return [*_parameters(graph, counted), *_outputs(graph, run)]
+    return [*_parameters(graph, counted), *_macs(graph, module), *_outputs(graph, run)]
 
 
 def verify_module(module: nn.Module, graph: Graph) -> list[Mismatch]:
@@ -114,7 +117,11 @@ def verify_module(module: nn.Module, graph: Graph) -> list[Mismatch]:
             return [Mismatch("the model", "rows", f"{sorted(names - set(rows))}", f"{sorted(set(rows) - names)}")]
         try:
             counted = _count_parameters(module, rows, graph.input_shape)
-            return [*_parameters(graph, counted), *_outputs(graph, lambda images: dict(_run(module, rows, images)))]
+            return [
+                *_parameters(graph, counted),
+                *_macs(graph, module),
+                *_outputs(graph, lambda images: dict(_run(module, rows, images))),
+            ]
         except _OtherOperations as where:
             return [Mismatch(str(where), "rows", "the operations on an input of zeros", "others on random numbers")]
 
@@ -158,6 +165,39 @@ def _parameters(graph: Graph, counted: Mapping[str, int]) -> Iterator[Mismatch]:
     for node in graph.nodes:
         if node.params != counted[node.name] and node.name not in uncertain:
             yield Mismatch(node.name, "params", f"{node.params}", f"{counted[node.name]}")
+
+
+def _macs(graph: Graph, module: nn.Module) -> Iterator[Mismatch]:
+    """A difference in the multiply-accumulates of the whole network, as torch counts them, if all rows know theirs."""
+    known = [node.macs for node in graph.nodes if node.macs is not None]
+    if len(known) < len(graph.nodes):
+        return
+    image = torch.zeros(1, *graph.input_shape)
+    # Without fused attention, which torch does not count.
+    with evaluation_mode(module), calls_reported(module, lambda call: None), _FlopCounter() as counter:
+        module(image)
+    if 2 * sum(known) != counter.flops:
+        yield Mismatch("the model", "MACs", f"{sum(known):,}", f"{counter.flops // 2:,}")
+
+
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
+    """Adds up the operations by torch's own formulas.
+
+    `torch.utils.flop_counter.FlopCounterMode` does the same by module, and imports torch's compiler for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        self.flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def _outputs(graph: Graph, run: Run) -> Iterator[Mismatch]:

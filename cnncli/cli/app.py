@@ -81,6 +81,9 @@ COMMANDS = {
     "Train": {
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
     },
+    "Use": {
+        "predict": "Predict the classes of your own images.",
+    },
     "See": {
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",

@@ -20,6 +20,19 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Framing:
+    """How the makers of a data set placed what an image shows, on a black background.
+
+    Attributes:
+        box: (height, width) of the box in which it is as large as possible, in pixels of the image as stored.
+        center: what is at the center of the image: the center of `mass`, or that of the bounding `box`.
+    """
+
+    box: tuple[int, int]
+    center: Literal["mass", "box"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class KnownDataset:
     """Facts about one data set.
 
@@ -37,6 +50,7 @@ class KnownDataset:
         archive: path below the data directory of the archive with all files, if there is one.
         first_label: label of the first class in the files.
         transposed: whether the files store images with rows and columns exchanged.
+        framing: how its makers placed what an image shows; None if they did not.
     """
 
     name: str
@@ -52,6 +66,7 @@ class KnownDataset:
     archive: str | None = None
     first_label: int = 0
     transposed: bool = False
+    framing: Framing | None = None
 
 
 _TEN = tuple(string.digits)
@@ -61,7 +76,9 @@ _MNIST_FILES: dict[Part, tuple[str, ...]] = {
 }
 
 
-def _mnist_like(name: str, *, folder: str, classes: tuple[str, ...], md5: Mapping[str, str]) -> KnownDataset:
+def _mnist_like(
+    name: str, *, folder: str, classes: tuple[str, ...], md5: Mapping[str, str], framing: Framing
+) -> KnownDataset:
     """60,000 training and 10,000 test images, 28x28, gray, in four IDX files."""
     return KnownDataset(
         name=name,
@@ -72,16 +89,24 @@ def _mnist_like(name: str, *, folder: str, classes: tuple[str, ...], md5: Mappin
         folder=f"{folder}/raw",
         files=_MNIST_FILES,
         md5=md5,
+        framing=framing,
     )
 
 
 # The embedded set: the test set of UCI "Optical Recognition of Handwritten Digits", split in two.
-_DIGITS = KnownDataset(name="digits", native=(1, 8, 8), classes=_TEN, counts=(1438, 359))
+_DIGITS = KnownDataset(
+    name="digits",
+    native=(1, 8, 8),
+    classes=_TEN,
+    counts=(1438, 359),
+    framing=Framing(box=(8, 8), center="box"),
+)
 
 # Checksums with .gz are those that torchvision checks after a download.
 _MNIST = _mnist_like(
     "mnist",
     folder="MNIST",
+    framing=Framing(box=(20, 20), center="mass"),
     classes=_TEN,
     md5={
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -97,6 +122,7 @@ _MNIST = _mnist_like(
 _FASHION = _mnist_like(
     "fashion-mnist",
     folder="FashionMNIST",
+    framing=Framing(box=(28, 28), center="box"),
     classes=(
         "T-shirt/top",
         "Trouser",
@@ -123,6 +149,7 @@ _FASHION = _mnist_like(
 _KMNIST = _mnist_like(
     "kmnist",
     folder="KMNIST",
+    framing=Framing(box=(28, 28), center="box"),
     classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
     md5={
         "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
@@ -190,6 +217,7 @@ def _emnist(split: EmnistSplit) -> KnownDataset:
         archive="EMNIST/raw/gzip.zip",
         first_label=1 if split == "letters" else 0,
         transposed=True,
+        framing=Framing(box=(24, 24), center="box"),
     )
 
 

@@ -33,8 +33,6 @@ DECODER_VERSION = 1
 
 _UNSUPPORTED_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats that Pillow lists but leaves to other programs, or cannot read."""
-_GRAY_TOLERANCE = 16
-"""Difference between the channels of a pixel that JPEG compression may leave in a gray image."""
 _SERIAL_SECONDS = 0.5 if sys.platform == "linux" else 5.0
 """Seconds of decoding before worker processes start. A forked worker starts at once, a spawned one imports torch."""
 _CHUNK_IMAGES, _CHUNK_BYTES = 16, 2**22
@@ -51,6 +49,29 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(
         suffix for suffix, format in formats.items() if format in Image.OPEN and format not in _UNSUPPORTED_FORMATS
     )
+
+
+@contextmanager
+def pillow_errors() -> Iterator[None]:
+    """Turn the errors of reading and decoding an image file into an UnreadableImageError."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise UnreadableImageError("not an image") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or str(error)) from None
+    # Decoders raise these, among others, for damaged files.
+    except (ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError, OverflowError) as error:
+        raise UnreadableImageError(str(error) or type(error).__name__) from None
+
+
+def open_image(content: bytes) -> Image.Image:
+    """The image in the content of a file; its pixels are decoded when they are first used."""
+    if not content:
+        raise UnreadableImageError("empty")
+    return Image.open(io.BytesIO(content))
 
 
 @contextmanager
@@ -82,19 +103,10 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
     Raises:
         UnreadableImageError: the file is damaged, is not an image, or has too many pixels.
     """
-    try:
+    with pillow_errors():
         content = path.read_bytes()
-        with Image.open(io.BytesIO(content)) as image:
+        with open_image(content) as image:
             array = fit_image(image, channels=channels, size=size)
-    except UnidentifiedImageError:
-        raise UnreadableImageError("empty" if not content else "not an image") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UnreadableImageError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except OSError as error:
-        raise UnreadableImageError(error.strerror or str(error)) from None
-    # Decoders raise these, among others, for damaged files.
-    except (ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError, OverflowError) as error:
-        raise UnreadableImageError(str(error) or type(error).__name__) from None
     return array, hashlib.sha256(content).digest()
 
 
@@ -104,23 +116,6 @@ def fit_image(image: Image.Image, *, channels: int, size: tuple[int, int]) -> ND
     pixels = _to_8_bits(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
     resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-@dataclass(frozen=True)
-class Original:
-    """An image before conversion: its (height, width) when upright, and whether it has any color."""
-
-    size: tuple[int, int]
-    colored: bool
-
-
-def original_of(path: Path) -> Original:
-    """Size and color of an image file that `decode` can read."""
-    with Image.open(path) as image:
-        upright = _to_8_bits(ImageOps.exif_transpose(image), "RGB")
-    pixels = np.asarray(upright).astype(np.int16)  # (H, W, 3)
-    difference = (pixels.max(axis=2) - pixels.min(axis=2)).max(initial=0)
-    return Original((upright.height, upright.width), bool(difference > _GRAY_TOLERANCE))
 
 
 def _to_8_bits(image: Image.Image, mode: str) -> Image.Image:

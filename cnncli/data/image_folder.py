@@ -240,7 +240,7 @@ def _list_images(root: Path, classes: Sequence[str]) -> Listing:
         _log.warning(f"image-folder: {root} has no images of {shorten(missing)}")
     skipped = sum(1 for each in root.iterdir() if not each.is_dir() and not each.name.startswith("."))
     for label, name in enumerate(classes):
-        for path in _visible_files(root / name) if name not in missing else ():
+        for path in visible_files(root / name) if name not in missing else ():
             if path.suffix.lower() in suffixes:
                 paths.append(path)
                 labels.append(label)
@@ -251,7 +251,7 @@ def _list_images(root: Path, classes: Sequence[str]) -> Listing:
     return Listing(root=root, paths=tuple(paths), labels=tuple(labels))
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
+def visible_files(folder: Path) -> Iterator[Path]:
     """The files in a folder and its subfolders, sorted by name, without hidden ones."""
     for here, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

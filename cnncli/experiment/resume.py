@@ -1,13 +1,14 @@
 """Resuming a run: whether it is possible, from which state, and what differs from the first part."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from cnncli.config.config import Config
 from cnncli.config.document import descend, dotted, parse_document, read_document
 from cnncli.errors import RunError, UsageError
 from cnncli.experiment.setup import Experiment
-from cnncli.training.checkpoint import load_state, read_manifest
+from cnncli.training.checkpoint import has_checkpoint, load_state, read_manifest
 from cnncli.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
@@ -23,8 +24,12 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
         UsageError: names the fields that differ, or the epochs that the run has.
         RunError: there is no checkpoint.
     """
-    before = read_document(run.resolved).data
     after = parse_document(config.resolved(), name="").data
+    if run.resolved.is_file():
+        before = read_document(run.resolved).data
+    else:
+        before = after
+        _log.warning(f"{run.resolved} is missing: the settings cannot be compared with those of the training so far")
     if not isinstance(named := descend(before, ("data", "classes")), list):
         after["data"]["classes"] = named  # an older run names no classes; its weights and its data must fit
     changed = [route for route in _differences(before, after) if not any(route[: len(m)] == m for m in _MAY_CHANGE)]
@@ -34,13 +39,18 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
             remedy="a resumed run may change only train.epochs, train.early_stopping, name and log; restore the other "
             "settings, or start a new run without --resume",
         )
-    done = read_manifest(run.last)["epoch"]
+    done = read_manifest(_checkpoint(run))["epoch"]
     complete = run.status().state == "complete"
     if config.train.epochs < done or (complete and config.train.epochs == done):
         raise UsageError(
             f"{run.path} already has {done} epochs" + (" and is complete" if complete else ""),
             remedy=f"extend it with --set train.epochs={2 * done}",
         )
+
+
+def _checkpoint(run: RunDirectory) -> Path:
+    """The checkpoint to resume from: `last` or, if there is none, `best`."""
+    return run.best if has_checkpoint(run.best) and not has_checkpoint(run.last) else run.last
 
 
 def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -65,7 +75,9 @@ def resume(experiment: Experiment, run: RunDirectory) -> None:
             remedy="restore the data, or start a new run",
         )
     training = experiment.training
-    training.load_state_dict(experiment.group.broadcast(load_state(run.last)))
+    training.load_state_dict(experiment.group.broadcast(load_state(_checkpoint(run))))
+    if _checkpoint(run) == run.best:
+        _log.warning(f"no checkpoint in {run.last}: resuming from the best epoch, {training.epochs_done}")
     stopping = experiment.config.train.early_stopping
     if run.status().state == "complete" and stopping and training.epochs_without_improvement >= stopping.patience:
         raise UsageError(

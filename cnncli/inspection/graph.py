@@ -15,7 +15,7 @@ class GraphNode:
     Attributes:
         name: unique in the graph.
         type: as in configs.
-        inputs: names of the nodes it reads; `input` is the network's input.
+        inputs: names of the nodes it reads; `input` is the network's input. A node that reads none is a constant.
         shape: of its output, without batch axis; None where unknown.
         reads: which positions of its inputs a unit reads. Inputs of one position are read by every unit.
         statistics: whether a norm takes mean and variance over the whole map, so that every unit depends not only
@@ -60,6 +60,15 @@ class Graph:
     input_shape: Shape
     nodes: tuple[GraphNode, ...]
     notes: tuple[str, ...] = ()
+
+
+def constant_nodes(graph: Graph) -> frozenset[str]:
+    """The nodes that do not depend on the input, such as the layers of a positional encoding."""
+    names: set[str] = set()
+    for node in graph.nodes:
+        if names.issuperset(node.inputs):
+            names.add(node.name)
+    return frozenset(names)
 
 
 def reads_everything(reads: Reads) -> bool:

@@ -11,8 +11,8 @@ from cnncli.inspection.receptive_field import ReceptiveField, ReceptiveFields
 from cnncli.layers.base import Unknown, per_axis
 from cnncli.windows import Sliding, Transposed, Window
 
-AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
-_LINES = {1: ("position",), 2: ("row", "column"), 3: ("slice", "row", "column")}
+AXES = {0: (), 1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+_LINES = {0: (), 1: ("position",), 2: ("row", "column"), 3: ("slice", "row", "column")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TypeGuard
 
 from cnncli.config.network import INPUT
-from cnncli.inspection.graph import Graph, GraphNode, reads_everything
+from cnncli.inspection.graph import Graph, GraphNode, constant_nodes, reads_everything
 from cnncli.layers import Reach, per_axis
 from cnncli.layers.base import Unknown
 from cnncli.windows import AxisReceptiveField, ClosedForm
@@ -66,8 +67,13 @@ def receptive_fields(graph: Graph) -> dict[str, ReceptiveFields | Unknown]:
     fields: dict[str, ReceptiveFields | Unknown] = {
         INPUT: ReceptiveFields(tuple(AxisReceptiveField.of_input(size) for size in graph.input_shape[1:]))
     }
+    constant = constant_nodes(graph)
+    nothing = ReceptiveFields(
+        tuple(AxisReceptiveField.of_input(size).merged(1).emptied() for size in graph.input_shape[1:])
+    )
     for node in graph.nodes:
-        fields[node.name] = _through(node, [fields[name] for name in node.inputs])
+        inputs = [fields[name] for name in node.inputs if name not in constant]
+        fields[node.name] = _through(node, inputs) if inputs else nothing
     return fields
 
 
@@ -116,8 +122,6 @@ def _join(node: GraphNode, inputs: list[ReceptiveFields]) -> ReceptiveFields | U
     """The receptive field of each position in all inputs together."""
     if len(inputs) == 1:
         return inputs[0]
-    if not inputs:
-        return Unknown(f"{node.name}: it does not depend on the input")
     axes = []
     for each_axis in zip(*(each.axes for each in inputs), strict=True):
         if len({len(axis.masks) for axis in each_axis} - {1}) > 1:
@@ -176,14 +180,20 @@ def receptive_field_notes(node: GraphNode, fields: Mapping[str, ReceptiveFields 
         return ("its norm takes mean and variance over the whole map; in brackets the receptive field without them",)
     if own.is_global:
         return ()
-    inputs = [each for each in (fields[name] for name in node.inputs) if isinstance(each, ReceptiveFields)]
+    inputs = [each for each in (fields[name] for name in node.inputs) if _depends_on_input(each)]
     return (*_unequal_units(own), *(_misaligned(node, inputs) if len(inputs) > 1 else ()))
+
+
+def _depends_on_input(fields: ReceptiveFields | Unknown) -> TypeGuard[ReceptiveFields]:
+    return isinstance(fields, ReceptiveFields) and any(any(axis.masks) for axis in fields.axes)
 
 
 def _unequal_units(fields: ReceptiveFields) -> tuple[str, ...]:
     """A note if no single size and jump hold for all units."""
     if fields.is_uniform:
         return ()
+    if not _depends_on_input(fields):
+        return ("it does not depend on the input",)
     sizes = [size for axis in fields.axes for size in axis.sizes]
     smallest, largest = min(sizes, default=0), max(sizes, default=0)
     spread = f"{smallest} pixels" if smallest == largest else f"{smallest} to {largest} pixels"
@@ -224,13 +234,14 @@ def receptive_fields_from(graph: Graph, layer: str) -> dict[str, ReceptiveFields
     shape = shapes[layer]
     assert shape is not None, f"{layer} has no shape"
     assert len(shape) == len(graph.input_shape), f"{layer} has no positions"
-    dependent = {layer}
+    dependent, constant = {layer}, constant_nodes(graph)
     nodes: list[GraphNode] = []
     for node in graph.nodes:
         inputs = tuple(name for name in node.inputs if name in dependent)
         if inputs:
             dependent.add(node.name)
-            other_sizes = {each[1:] for name in node.inputs if name not in dependent and (each := shapes[name])}
+            others = {*node.inputs} - dependent - constant
+            other_sizes = {each[1:] for name in others if (each := shapes[name])}
             broadcast = other_sizes - {each[1:] for name in inputs if (each := shapes[name])}
             nodes.append(
                 replace(

@@ -14,17 +14,18 @@ JSON_VERSION = 1
 
 def as_json(table: LayerTable) -> dict[str, Any]:
     """A table as the published JSON."""
-    complete = table.complete
+    params_known = all(row.params is not None for row in table)
+    macs_known = all(row.macs is not None for row in table)
     return {
         "version": JSON_VERSION,
         "model": table.model,
         "input_shape": list(table.input_shape),
         "layers": [_row(row) for row in table],
         "totals": {
-            "params": table.params if complete else None,
-            "trainable": table.trainable if complete else None,
-            "macs": table.macs if complete else None,
-            "flops": 2 * table.macs if complete else None,
+            "params": table.params if params_known else None,
+            "trainable": table.trainable if params_known else None,
+            "macs": table.macs if macs_known else None,
+            "flops": 2 * table.macs if macs_known else None,
             "memory": asdict(table.memory),
         },
         "notes": list(table.notes),

@@ -14,7 +14,7 @@ from cnncli.lessons.numbers import CLASSIC_FILTERS, read_numbers
 from cnncli.lessons.page import Block, Figures, Grid, Heading, Heatmap, Page, Paragraph, Step, TryNext
 from cnncli.lessons.sliding_window import SlidingWindow
 from cnncli.lessons.topic import ImageOption, InputOption, LayerOption, Topic
-from cnncli.options import DATA_DIR, DataDirOption, InvertOption
+from cnncli.options import DATA_DIR, DataDirOption, FitOption, InvertOption, preparation_options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,14 +45,18 @@ class FeatureMaps(Topic):
         Path | None, typer.Option("--run", metavar="RUN", help="Also show the kernels that this run has learned.")
     ] = None
     layer: LayerOption = None
-    invert: InvertOption = False
+    invert: InvertOption = "auto"
+    fit: FitOption = "auto"
     data_dir: DataDirOption = DATA_DIR
 
     def page(self) -> Page:
         if self.run is None and self.layer is not None:
             raise UsageError("--layer names a layer of a trained network", remedy="give its run with --run")
-        if self.run is None and self.invert:
-            raise UsageError("--invert is for an image shown to a trained network", remedy="give its run with --run")
+        options = preparation_options(invert=self.invert, fit=self.fit)
+        if self.run is None and options:
+            raise UsageError(
+                f"{options} is for an image file shown to a trained network", remedy="give the run with --run"
+            )
         number = self.image if self.run is None and self.input is None else "0"
         if not number.isdecimal():
             raise UsageError(
@@ -70,7 +74,7 @@ class FeatureMaps(Topic):
         if self.run is not None:
             from cnncli.lessons.unit import open_run
 
-            opened, shown = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
+            opened, shown = open_run(self.run, self.image, invert=self.invert, fit=self.fit, data_dir=self.data_dir)
             rest = learned_maps(opened, self.layer, shown)
         return Page(
             "Feature maps: what a kernel detects",

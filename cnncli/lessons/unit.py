@@ -32,10 +32,11 @@ from cnncli.lessons.page import (
     TryNext,
 )
 from cnncli.lessons.topic import NETWORKS, AtOption, ImageOption, Topic
-from cnncli.options import DATA_DIR, DataDirOption, InvertOption, RunArgument
+from cnncli.options import DATA_DIR, DataDirOption, FitOption, InvertOption, RunArgument
 
 if TYPE_CHECKING:
     from cnncli.config.network import Node
+    from cnncli.data.preparation import Fit, Invert
     from cnncli.run import InputImage, Run
 
 _INPUT = "input"
@@ -68,29 +69,28 @@ class TrainedUnit(Topic):
     at: AtOption = None
     image: ImageOption = "0"
     why: Annotated[bool, typer.Option("--why", help="Follow the largest contributions back to the pixels.")] = False
-    invert: InvertOption = False
+    invert: InvertOption = "auto"
+    fit: FitOption = "auto"
     data_dir: DataDirOption = DATA_DIR
 
     def page(self) -> Page:
-        run, image = open_run(self.run, self.image, invert=self.invert, data_dir=self.data_dir)
+        run, image = open_run(self.run, self.image, invert=self.invert, fit=self.fit, data_dir=self.data_dir)
         node = run.node(self.layer)
         unit = choose_unit(node, self.filter, self.at)
         return (path_page if self.why else unit_page)(run, node, unit, image)
 
 
-def open_run(path: Path, image: str, *, invert: bool, data_dir: Path) -> tuple[Run, InputImage]:
+def open_run(path: Path, image: str, *, invert: Invert, fit: Fit, data_dir: Path) -> tuple[Run, InputImage]:
     """A finished run, and the image that its network gets.
 
     Raises:
-        RunError, DataError: the run or its data set cannot be used.
-        UsageError: there is no such image.
+        RunError, DataError: the run, its data set or the image file cannot be used.
+        UsageError: there is no such test image, or it would have to be prepared.
     """
     from cnncli.run import load_run
 
-    if invert and image.isdecimal():
-        raise UsageError("--invert applies only to image files", remedy="omit it for test images")
     run = load_run(path, data_dir=data_dir)
-    return run, run.input_image(image, invert=invert)
+    return run, run.input_image(image, invert=invert, fit=fit)
 
 
 def choose_unit(node: Node, filter_: int, at: str | None) -> Unit:

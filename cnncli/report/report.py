@@ -66,11 +66,9 @@ def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
         data_dir: where its data set is.
 
     Raises:
-        RunError: the run ended before its config was written, or its files are damaged.
+        RunError: the run has no `resolved.yaml`, or its files are damaged.
     """
-    if not run.resolved.is_file():
-        raise RunError(f"{run.path}: ended before its config was written", remedy="train again")
-    config = read_config(str(run.resolved), data_dir=data_dir)
+    config = read_config(str(run.find_config()), data_dir=data_dir)
     graph = graph_of(config.network, config.name)
     table = inspect_graph(graph)
     return {

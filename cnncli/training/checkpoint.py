@@ -106,10 +106,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
         version = manifest["format"]
         missing = {"epoch", "step", "files"} - manifest.keys()
     except FileNotFoundError as error:
-        raise RunError(
-            f"no checkpoint in {path}",
-            remedy="a run has a checkpoint after its first epoch or when stopped with Ctrl-C; train again",
-        ) from error
+        remedy = "a run has a checkpoint after its first epoch or when stopped with Ctrl-C; train again"
+        last = path.with_name("last")
+        if path.name == "best" and has_checkpoint(last):
+            remedy = f"there is one in {last}: cnncli train --resume {path.parents[1]} goes on from it"
+        raise RunError(f"no checkpoint in {path}", remedy=remedy) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(path, f"cannot read {_MANIFEST} ({error})") from error
     if version != FORMAT:
@@ -120,6 +121,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if missing:
         raise _damaged(path, f"{_MANIFEST} has no {', '.join(sorted(missing))}")
     return dict(manifest)
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether there is a checkpoint at `path`; it may be damaged."""
+    return (_readable(path) / _MANIFEST).is_file()
 
 
 def _readable(path: Path) -> Path:

@@ -80,6 +80,25 @@ class RunDirectory:
         """The config with its defaults and overrides."""
         return self.path / "resolved.yaml"
 
+    def find_config(self) -> Path:
+        """The path of the config with its defaults and overrides.
+
+        Raises:
+            RunError: it is missing; the message says what the run has.
+        """
+        if self.resolved.is_file():
+            return self.resolved
+        missing = f"{self.path}: {self.resolved.name} is missing"
+        if self.last.exists() or self.best.exists():
+            raise RunError(
+                missing,
+                remedy="restore the file, or resume the run with the config that it was trained with: "
+                f"cnncli train CFG --resume {self.path}",
+            )
+        if self.metrics():
+            raise RunError(f"{missing}, and so are the checkpoints", remedy="restore the files, or train again")
+        raise RunError(f"{self.path}: ended before its first step", remedy="train again, without --resume")
+
     @property
     def trace(self) -> Path:
         """The trace of `--profile`."""

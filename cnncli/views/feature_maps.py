@@ -16,7 +16,7 @@ from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
 from cnncli.drawing.sheet import Strip, draw_tiles, tile_room
 from cnncli.errors import UsageError
 from cnncli.layers import format_size, per_axis
-from cnncli.options import InvertOption
+from cnncli.options import FitOption, InvertOption
 from cnncli.views.view import (
     Images,
     Layers,
@@ -51,14 +51,15 @@ class FeatureMaps(View):
 
       cnncli show feature-maps runs/lenet5-20260131-120000 0 7
 
-      cnncli show feature-maps runs/lenet5-20260131-120000 my.png --invert --layer conv2 --terminal
+      cnncli show feature-maps runs/lenet5-20260131-120000 my.png --layer conv2 --terminal
     """
 
     name = "feature-maps"
 
     images: Images = ()
     layers: Layers = ()
-    invert: InvertOption = False
+    invert: InvertOption = "auto"
+    fit: FitOption = "auto"
 
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture for each image and each convolution and pool, or each of `layers`, which may be any with maps."""
@@ -66,7 +67,7 @@ class FeatureMaps(View):
 
         nodes = self._nodes(run)
         logits = run.network.nodes[-1]
-        for image in read_images(run, self.images or ("0",), invert=self.invert):
+        for image in read_images(run, self.images or ("0",), invert=self.invert, fit=self.fit):
             with torch.inference_mode():
                 names = {node.name for node in (*nodes, logits)}
                 outputs = run.model.outputs(image.image[None], names)  # name -> (1, C, H, W) or (1, F)

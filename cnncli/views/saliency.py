@@ -16,7 +16,7 @@ from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, image_pixels
 from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
 from cnncli.errors import UsageError, did_you_mean
-from cnncli.options import InvertOption
+from cnncli.options import FitOption, InvertOption, preparation_options
 from cnncli.views.view import Images, Picture, View, nodes_with_positions, read_images
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class Saliency(View):
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="NAME", help="Layer for Grad-CAM; default: the last one with maps.")
     ] = None
-    invert: InvertOption = False
+    invert: InvertOption = "auto"
+    fit: FitOption = "auto"
 
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture for each image; without images, one for the first test images of a few classes."""
@@ -82,12 +83,12 @@ class Saliency(View):
         suffix = "" if target is None else f"-as-{slug(run.classes[target])}"
         suffix += "" if self.method == "all" else f"-{self.method}"
         title = "which pixels support the class"
-        if not self.images and not self.invert:
+        if not self.images and not preparation_options(invert=self.invert, fit=self.fit):
             images = (run.input_image(str(number)) for number in run.test.first_of_each_class(OVERVIEW_CLASSES))
             maps = [self._explain(run, image, methods, target) for image in images]
             yield _picture(f"saliency/overview{suffix}", f"{title} ({len(maps)} test images)", maps, remarks)
             return
-        for image in read_images(run, self.images, invert=self.invert):
+        for image in read_images(run, self.images, invert=self.invert, fit=self.fit):
             maps = [self._explain(run, image, methods, target)]
             yield _picture(f"saliency/{slug(image.slug)}{suffix}", title, maps, remarks)
 

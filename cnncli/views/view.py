@@ -21,9 +21,11 @@ import typer
 from cnncli.drawing.image import Tile, png
 from cnncli.errors import DataError, DiskError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
+from cnncli.options import preparation_options
 
 if TYPE_CHECKING:
     from cnncli.config.network import Network, Node
+    from cnncli.data.preparation import Fit, Invert
     from cnncli.drawing.color import Pixels, Values
     from cnncli.layers.base import Layer
     from cnncli.run import InputImage, Run
@@ -184,20 +186,25 @@ def nodes_with_positions(network: Network) -> list[Node]:
     return [node for node in network.nodes if len(node.shape) == 3 and max(node.shape[1:]) > 1]
 
 
-def read_images(run: Run, images: Sequence[str], *, invert: bool) -> list[InputImage]:
+def read_images(run: Run, images: Sequence[str], *, invert: Invert, fit: Fit) -> list[InputImage]:
     """Test images and image files as the network gets them; what was done to a file is logged.
 
     Args:
         run: whose network gets them.
         images: numbers of test images, and paths of image files; repetitions are dropped.
-        invert: swap black and white in the image files.
+        invert, fit: how image files are prepared, see `Run.predict`.
 
     Raises:
-        UsageError: an image does not exist, two files have the same name, or there is no file to invert.
+        UsageError: a test image does not exist, two files have the same name, or there is no file to prepare.
+        DataError: a file cannot be decoded.
     """
-    if invert and all(image.isdecimal() for image in images):
-        raise UsageError("--invert applies only to image files", remedy="omit it for test images")
-    inputs = [run.input_image(image, invert=invert) for image in dict.fromkeys(images)]
+    options = preparation_options(invert=invert, fit=fit)
+    if options and all(image.isdecimal() for image in images):
+        raise UsageError(f"{options} applies only to image files", remedy="omit it for test images")
+    inputs = [
+        run.input_image(image) if image.isdecimal() else run.input_image(image, invert=invert, fit=fit)
+        for image in dict.fromkeys(images)
+    ]
     slugs = [each.slug for each in inputs]
     if repeated := {slug for slug in slugs if slugs.count(slug) > 1}:
         raise UsageError(

@@ -94,7 +94,7 @@ def test_variants_fit_80_columns(run_cnncli: Run, arguments: str) -> None:
         ("feature-maps --image 9999", "there are 359 digits"),
         ("feature-maps --image my.png", "is not the number of a digit"),
         ("feature-maps --layer conv1", "names a layer of a trained network"),
-        ("feature-maps --image 3 --invert", "is for an image shown to a trained network"),
+        ("feature-maps --image 3 --invert yes", "is for an image file shown to a trained network"),
         ("receptive-field --at 99,0", "--at: avg_pool2 has 5x5 units"),
         ("receptive-field --layer conv9", "there is no layer conv9. Did you mean conv"),
         ("correlation --step --target sobel", "No such option"),
@@ -195,21 +195,23 @@ def test_an_image_file(run_cnncli: Run, run_directory: Path, tmp_path: Path) -> 
     code, out, err = run_cnncli("explain", "unit", str(run_directory), *arguments)
     assert code == 0, err
     assert "mine.png" in out
-    assert "resized from 256x256 to 12x12" in err
+    assert "resized from 256x256" in err
     for topic in (["feature-maps", "--run"], ["unit"]):
         options = ("--layer", "conv1", *(("--at", "0,0") if topic == ["unit"] else ()), "--image")
         Image.new("L", (12, 12), 250).save(tmp_path / "paper.png")
-        _, _, err = run_cnncli("explain", *topic, str(run_directory), *options, str(tmp_path / "paper.png"))
-        assert "try with --invert" in err
+        code, out, err = run_cnncli("explain", *topic, str(run_directory), *options, str(tmp_path / "paper.png"))
+        assert code == 0
+        assert "paper.png: inverted" in err
+        assert "--invert" not in out
         code, out, err = run_cnncli(
-            "explain", *topic, str(run_directory), *options, str(tmp_path / "paper.png"), "--invert"
+            "explain", *topic, str(run_directory), *options, str(tmp_path / "paper.png"), "--invert", "no"
         )
         assert code == 0
-        assert "try with --invert" not in err
-        assert "paper.png --invert" in " ".join(out.replace("\\", "").split())
+        assert "inverted" not in err
+        assert "paper.png --invert no" in " ".join(out.replace("\\", "").split())
     Image.new("1", (10_000, 10_000)).save(tmp_path / "mine.png")
     code, _, err = run_cnncli("explain", "unit", str(run_directory), *arguments)
-    assert code == 2
+    assert code == 4
     assert "pixels" in err
 
 
@@ -231,8 +233,8 @@ def test_learned_maps_of_a_run(run_cnncli: Run, run_directory: Path) -> None:
         (["--layer", "conv1", "--filter", "0", "--at", "6,0"], 2),
         (["--layer", "conv1", "--filter", "0", "--at", "a"], 2),
         (["--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", "359"], 2),
-        (["--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", "none.png"], 2),
-        (["--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", "3", "--invert"], 2),
+        (["--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", "none.png"], 4),
+        (["--layer", "conv1", "--filter", "0", "--at", "0,0", "--image", "3", "--invert", "yes"], 2),
     ],
 )
 def test_units_that_do_not_exist(run_cnncli: Run, run_directory: Path, arguments: list[str], code: int) -> None:

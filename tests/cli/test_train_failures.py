@@ -50,6 +50,7 @@ def full_disk(size: int) -> Iterator[None]:
         ("teeny.yaml", 3, "Did you mean tiny.yaml?"),
         ("--resume nowhere", 5, "nowhere: does not exist"),
         ("--resume .", 5, ".: not a run directory"),
+        ("--resume . --out elsewhere", 2, "--out is for a new run"),
         ("tiny.yaml --out tiny.yaml", 7, "tiny.yaml"),
         ("tiny.yaml --out /dev/full/runs", 7, "/dev/full/runs"),
     ],
@@ -84,7 +85,7 @@ def test_a_damaged_image_is_exit_4(run_cnncli: Cnncli) -> None:
 def test_no_gpu_is_exit_8(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli(*TRAIN, "--device", "cuda")
     assert (code, out) == (8, "")
-    assert "--device cuda" in err
+    assert "device cuda" in err
     assert "--device cpu" in err, "the remedy"
     assert not Path("runs").exists()
 
@@ -146,3 +147,13 @@ def test_a_traceback_is_printed_only_with_debug(run_cnncli: Cnncli) -> None:
     assert code == 5
     assert "Traceback" in err
     assert "nowhere: does not exist" in err
+
+
+def test_out_from_the_environment_is_no_mistake_with_resume(
+    run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run_cnncli(*TRAIN, "--set", "train.epochs=1")[0] == 0
+    run = only_run()
+    monkeypatch.setenv("CNNCLI_OUT", "elsewhere")
+    assert run_cnncli("train", "--resume", run, "--set", "train.epochs=2", "--quiet")[0] == 0
+    assert not Path("elsewhere").exists()

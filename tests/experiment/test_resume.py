@@ -1,5 +1,6 @@
 """Runs that are resumed or extended, and runs that must not be."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,32 @@ def test_a_run_stopped_at_its_first_step_has_pictures_of_the_untrained_network(
     )
     assert ours == theirs
     assert [step for step, _ in ours["kernels/01_conv1"]][:3] == [0, 1, 2]
+
+
+def test_without_its_last_checkpoint_a_run_is_resumed_from_the_best(train: Train, tmp_path: Path) -> None:
+    """Stopped in epoch 3, after `best` was written in an earlier one: the same steps again give the same weights."""
+    (tmp_path / "whole").mkdir()
+    whole, run = train(tmp_path / "whole", TINY), train(tmp_path, TINY, stop_at=8)
+    best = read_manifest(run.best)
+    assert best["epoch"] < 3
+    shutil.rmtree(run.last)
+    messages: list[str] = []
+    train(tmp_path, TINY, run=run, log=messages.append)
+    assert messages == [f"no checkpoint in {run.last}: resuming from the best epoch, {best['epoch']}"]
+    assert [each["epoch"] for each in run.metrics()] == [1, 2, 3]
+    for name in ("checkpoints/last/weights.safetensors", "results.json"):
+        assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_without_its_resolved_config_a_run_is_resumed_with_the_config_given(
+    train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = train(tmp_path, TINY, stop_at=4)
+    run.resolved.unlink()
+    train(tmp_path, TINY, run=run)
+    assert any("the settings cannot be compared" in each for each in caplog.messages)
+    assert run.status().state == "complete"
+    assert run.resolved.is_file()
 
 
 def test_a_run_with_nothing_left_to_train_is_refused(train: Train, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_class_names_are_escaped_and_missing_data_is_reported(
     [
         (lambda run: run / "nowhere", 5, "does not exist"),
         (lambda run: run.parent, 5, "not a run directory"),
-        (lambda run: (run / "resolved.yaml").unlink() or run, 5, "ended before its config was written"),
+        (lambda run: (run / "resolved.yaml").unlink() or run, 5, "resolved.yaml is missing"),
         (lambda run: (run / "metrics.jsonl").write_text("{\n") and run, 5, "a line is not JSON"),
         (lambda run: (run / "report.html").mkdir() or run, 2, "is a directory"),
     ],

@@ -16,7 +16,7 @@ from torch import nn
 from cnncli.config.train import AdamW, Sgd
 from cnncli.data.batches import Batches
 from cnncli.errors import DiskError, RunError
-from cnncli.training.checkpoint import load_state, load_weights, read_manifest, save_checkpoint
+from cnncli.training.checkpoint import has_checkpoint, load_state, load_weights, read_manifest, save_checkpoint
 from cnncli.training.loop import fit
 from cnncli.training.state import Training
 from cnncli.training.step import Step
@@ -165,6 +165,17 @@ def test_no_checkpoint(tmp_path: Path, make_training: Make) -> None:
     with pytest.raises(RunError, match="no checkpoint in ") as caught:
         load_weights(tmp_path / "last", make_training().model)
     assert "after its first epoch" in str(caught.value.remedy)
+
+
+def test_without_a_best_checkpoint_the_remedy_is_to_resume_from_the_last(trained: Training, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "run" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    save_checkpoint(checkpoints / "last", trained)
+    assert has_checkpoint(checkpoints / "last")
+    assert not has_checkpoint(checkpoints / "best")
+    with pytest.raises(RunError, match=r"no checkpoint in .*best") as caught:
+        read_manifest(checkpoints / "best")
+    assert f"cnncli train --resume {tmp_path / 'run'}" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "state.pt"])

@@ -193,6 +193,20 @@ def test_the_lock_of_a_killed_process_is_released(run: RunDirectory) -> None:
         assert run.status() == Status("running")
 
 
+def test_a_missing_config_is_an_error_that_says_what_the_run_has(run: RunDirectory) -> None:
+    with pytest.raises(RunError, match="ended before its first step") as caught:
+        run.find_config()
+    run.append_metrics({"epoch": 1})
+    with pytest.raises(RunError, match=r"resolved\.yaml is missing, and so are the checkpoints"):
+        run.find_config()
+    run.best.mkdir(parents=True)
+    with pytest.raises(RunError, match=r"resolved\.yaml is missing$") as caught:
+        run.find_config()
+    assert f"cnncli train CFG --resume {run.path}" in str(caught.value.remedy)
+    run.write_resolved("name: x\n")
+    assert run.find_config() == run.resolved
+
+
 def test_run_directories_are_read_without_torch() -> None:
     program = "import sys, cnncli.training.run_directory; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

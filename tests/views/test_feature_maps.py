@@ -146,26 +146,24 @@ def test_changes_of_an_image_file_are_logged(opened: Run, tmp_path: Path, caplog
     dark[4:8, 4:8] = (255, 0, 0)
     file = picture_file(tmp_path / "square.png", dark)
     list(FeatureMaps(images=[file], layers=["conv1"]).pictures(opened))
-    assert caplog.messages == [
-        f"{file}: resized from 24x16 to 8x8, without keeping proportions",
-        f"{file}: converted from color to gray",
-    ]
+    assert caplog.messages == [f"{file}: converted to gray, contrast stretched, cropped, centered, resized from 24x16"]
+    caplog.clear()
+    list(FeatureMaps(images=[file], layers=["conv1"], fit="none").pictures(opened))
+    assert caplog.messages == [f"{file}: converted to gray, resized from 24x16, stretched"]
 
 
-def test_ink_on_paper_is_noticed_and_can_be_inverted(
-    opened: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_ink_on_paper_is_inverted(opened: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     image = opened.test.images[7, 0].numpy()
     file = picture_file(tmp_path / "ink.png", 255 - image)
-    (paper,) = FeatureMaps(images=[file], layers=["conv1"]).pictures(opened)
-    assert caplog.messages == [f"{file}: bright, but the images of the data set are dark; try with --invert"]
-    caplog.clear()
-    (inverted,) = FeatureMaps(images=[file], layers=["conv1"], invert=True).pictures(opened)
-    assert caplog.messages == []
+    (inverted,) = FeatureMaps(images=[file], layers=["conv1"]).pictures(opened)
+    assert caplog.messages == [f"{file}: inverted"]
     assert np.array_equal(inverted.tiles[0].pixels[..., 0], image)
-    assert not np.array_equal(paper.tiles[0].pixels[..., 0], image)
-    with pytest.raises(UsageError, match="--invert applies only to image files"):
-        list(FeatureMaps(images=["0"], invert=True).pictures(opened))
+    caplog.clear()
+    (paper,) = FeatureMaps(images=[file], layers=["conv1"], invert="no").pictures(opened)
+    assert caplog.messages == []
+    assert np.array_equal(paper.tiles[0].pixels[..., 0], 255 - image)
+    with pytest.raises(UsageError, match="--invert yes applies only to image files"):
+        list(FeatureMaps(images=["0"], invert="yes").pictures(opened))
 
 
 def test_files_of_one_name_are_not_put_over_each_other(opened: Run, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_an_image_file(drawn: list[Drawing], tmp_path: Path, run_of: RunOf) -> N
     assert picture.tag == "saliency/my-digit"
 
 
-def test_ink_on_paper_is_detected_and_can_be_inverted(
+def test_ink_on_paper_is_inverted(
     drawn: list[Drawing], tmp_path: Path, caplog: pytest.LogCaptureFixture, run_of: RunOf
 ) -> None:
     """Of the colors of ink on paper where the network knows bright signs on dark."""
@@ -88,14 +88,15 @@ def test_ink_on_paper_is_detected_and_can_be_inverted(
     file = str(tmp_path / "ink.png")
     Image.fromarray(255 - image[0].numpy()).save(file)
     run = run_of(SMALL, noise(3, 1, 8, 8) // 4)
-    list(Saliency(images=[file]).pictures(run))
-    assert caplog.messages == [f"{file}: bright, but the images of the data set are dark; try with --invert"]
-    caplog.clear()
-    (picture,) = Saliency(images=[file], invert=True).pictures(run)
-    assert not caplog.messages
+    (picture,) = Saliency(images=[file]).pictures(run)
+    assert caplog.messages == [f"{file}: inverted"]
     assert picture.tiles[0].values.tolist() == image[0].tolist()
-    with pytest.raises(UsageError, match="--invert applies only to image files"):
-        list(Saliency(invert=True).pictures(run))
+    caplog.clear()
+    (paper,) = Saliency(images=[file], invert="no").pictures(run)
+    assert not caplog.messages
+    assert paper.tiles[0].values.tolist() == (255 - image[0]).tolist()
+    with pytest.raises(UsageError, match="--invert yes --fit none applies only to image files"):
+        list(Saliency(invert="yes", fit="none").pictures(run))
     with pytest.raises(UsageError, match="several images have the name ink"):
         list(Saliency(images=[file, f"{tmp_path}/../{tmp_path.name}/ink.png"]).pictures(run))
 

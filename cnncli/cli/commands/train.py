@@ -18,7 +18,7 @@ from cnncli.cli.messages import show_log
 from cnncli.cli.processes import process_group
 from cnncli.cli.stopping import catch_stop_signals
 from cnncli.config.config import Config, read_config
-from cnncli.errors import Interrupted, RunError, Terminated, UsageError
+from cnncli.errors import Interrupted, Terminated, UsageError
 from cnncli.inspection.table import inspect_network
 from cnncli.options import (
     DATA_DIR,
@@ -59,6 +59,7 @@ ResumeOption = Annotated[
 
 
 def train(
+    context: typer.Context,
     config: ConfigOrNone = None,
     assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
     data_dir: DataDirOption = DATA_DIR,
@@ -85,6 +86,11 @@ def train(
     """
     if config is None and resume is None:
         raise UsageError("a config is missing", remedy="cnncli train quickstart trains the first bundled example")
+    if resume is not None and _is_typed(context, "out"):
+        raise UsageError(
+            "--out is for a new run: a resumed run stays in its directory",
+            remedy="omit --out, or copy the run and resume the copy",
+        )
     read = _read(config, resume, assignments, name, data_dir)
     # Importing torch takes seconds: errors in the config have been reported by now.
     with garbage_collector_off():
@@ -125,12 +131,15 @@ def _read(
         assert resume is not None
         from cnncli.training.run_directory import RunDirectory
 
-        run = RunDirectory.open(resume)
-        if not run.resolved.exists():
-            raise RunError(f"{resume} ended before its first step", remedy="train again, without --resume")
-        config = str(run.resolved)
+        config = str(RunDirectory.open(resume).find_config())
     all_assignments = [*assignments, *([f"name={json.dumps(name)}"] if name is not None else [])]
     return read_config(config, data_dir=data_dir, assignments=all_assignments)
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    """Whether an option was given on the command line, rather than by an environment variable or its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _macs_per_step(read: Config) -> int:
