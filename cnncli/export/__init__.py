@@ -9,4 +9,7 @@ from cnncli.export.torch import TorchExport
 
 FormatName = Literal["onnx", "torch", "safetensors"]
 
+IMAGES = 1000
+"""Images on which a file is compared with its run by default."""
+
 FORMATS: dict[FormatName, Format] = {"onnx": Onnx(), "torch": TorchExport(), "safetensors": Safetensors()}

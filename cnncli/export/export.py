@@ -15,7 +15,7 @@ from cnncli import __version__
 from cnncli.data.images import ImageSet
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import DataError, RunError, UsageError
-from cnncli.export import FORMATS, FormatName
+from cnncli.export import FORMATS, IMAGES, FormatName
 from cnncli.export.format import Format
 from cnncli.export.pixels import PixelModule
 from cnncli.files import atomic_write, disk_errors_explained
@@ -26,8 +26,6 @@ _log = logging.getLogger(__name__)
 
 FOLDER = "export"
 """The folder of a run for files without `--out`."""
-IMAGES = 1000
-"""Images that are compared by default."""
 TOLERANCE = 1e-4
 """The largest difference between two logits that rounding in float32 explains, for logits of at most 1; for larger ones
 relative to the largest."""
@@ -178,7 +176,7 @@ def _images(run: Run, most: int) -> tuple[ImageSet, Literal["test", "random"]]:
     try:
         test = run.offline().test
     except DataError as error:
-        _log.info(f"the data set is missing, so random images are compared ({error.message})")
+        _log.info(f"random images are compared, for lack of test images: {error.message}")
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randint(256, (most, *run.network.input_shape), dtype=torch.uint8, generator=generator)
         return ImageSet(images=pixels, labels=torch.zeros(most, dtype=torch.int64)), "random"

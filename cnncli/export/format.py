@@ -46,7 +46,7 @@ class Format(ABC):
             try:
                 importlib.import_module(package)
             except ImportError as error:
-                reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"fails: {error}"
+                reason = "is not installed" if error.name == package else f"cannot be imported: {error}"
                 raise UsageError(
                     f"{self.title} needs the package {package}, which {reason}",
                     remedy=f'pip install "cnncli[{self.extra}]"',

@@ -62,8 +62,11 @@ class Onnx(Format):
                     verbose=False,
                 )
         except torch.onnx.errors.OnnxExporterError as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__  # the outer ones give advice to those who write exporters
             raise RunError(
-                f"the ONNX exporter of torch {torch.__version__} failed: {str(error).splitlines()[0]}",
+                f"the ONNX exporter of torch {torch.__version__} failed: {str(cause).splitlines()[0]}",
                 remedy='pip install --upgrade "cnncli[onnx]", or use --format torch',
             ) from error
         assert program is not None, "torch gives a program where dynamo is true"
@@ -121,13 +124,15 @@ def _name_after_layers(graph: Any) -> None:  # noqa: ANN401  of onnx_ir, which i
     for node in graph:
         _, *scopes, _ = ast.literal_eval(node.metadata_props.get(_SCOPES, "['', '']"))
         node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
         where = scopes[-1] if scopes else "preprocessing"
         node.name = f"{where}/{node.op_type}"
         taken[node.name] += 1
         if taken[node.name] > 1:
             node.name += f"_{taken[node.name]}"
+        for i, value in enumerate(node.outputs):
+            value.metadata_props.clear()
+            if not value.is_graph_output():
+                value.name = f"{node.name}:{i}"  # as no layer is called
         if scopes:
             outputs[scopes[0]] = node.outputs[0]
     for layer, value in outputs.items():

@@ -24,6 +24,7 @@ from torch import Tensor
 import cnncli
 from cnncli.config.config import read_config
 from cnncli.data.batches import Normalization
+from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, RunError, UsageError
 from cnncli.export import FORMATS, FormatName, export
 from cnncli.export.export import Comparison, compare, export_run
@@ -32,8 +33,13 @@ from cnncli.module import CnnModule
 from cnncli.run import Run, Splits
 from tests.networks import network_of, randomize, run_of_model
 
-NAMES = ("model.layers.1.avg_pool.name=images", "model.layers.3.avg_pool.name=logits")
-"""Layers called like the input and the output of the graph."""
+CHECKOUT = Path(cnncli.__file__).parents[1]
+NAMES = (
+    "model.layers.1.avg_pool.name=images",
+    "model.layers.3.avg_pool.name=linear",
+    "model.layers.4={flatten: {name: logits}}",
+)
+"""Layers called like the input, the output and a tensor of the graph."""
 CLASSES = ("cat", "dög", 'the "other" one', *"defghij")
 NORMALIZATION = Normalization(mean=(0.1 + 0.2,), std=(1 / 3,))
 """Numbers that neither float32 nor a short decimal holds."""
@@ -158,7 +164,7 @@ def test_onnx_has_the_names_of_the_layers(run: Run, files: dict[tuple[FormatName
     assert [node.name for node in graph.node] == [
         *("preprocessing/Cast", "preprocessing/Mul", "preprocessing/Add"),
         *("conv1.conv/Conv", "conv1.activation/Tanh", "images/AveragePool"),
-        *("conv2.conv/Conv", "conv2.activation/Tanh", "logits/AveragePool", "flatten1/Reshape"),
+        *("conv2.conv/Conv", "conv2.activation/Tanh", "linear/AveragePool", "logits/Reshape"),
         *("linear1.linear/Gemm", "linear1.activation/Tanh", "linear2.linear/Gemm", "linear2.activation/Tanh"),
         "logits1/Gemm",
     ]
@@ -218,9 +224,27 @@ def test_each_channel_is_normalized_by_its_own_mean_and_deviation() -> None:
     torch.testing.assert_close(module(pixels), other(torch.stack(channels, dim=1)))
 
 
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.parametrize("config", sorted(path.stem for path in (CHECKOUT / "configs").glob("*.yaml")))
+def test_bundled_configs_on_all_test_images(config: str, real_data_dir: Path, tmp_path: Path) -> None:
+    """Trained on the embedded digits, which is short; compared on all 10,000 test images of their data set."""
+    overrides = {"data.name": "digits", "log.images": 0}
+    run = cnncli.train(config, epochs=1, out=tmp_path, overrides=overrides)
+    data = read_config(config, data_dir=real_data_dir).data
+    test = load_dataset(data, data_dir=real_data_dir).test
+    run = replace(run, load_splits=lambda download: {"test": (test, None)})
+    for name, with_preprocessing in [*EXPORTS, ("torch", True)]:
+        out = tmp_path / f"net{FORMATS[name].suffix}"
+        comparison = export_run(run, name, out=out, with_preprocessing=with_preprocessing, images=len(test)).comparison
+        print(config, name, with_preprocessing, comparison)  # noqa: T201  the figures, with -s
+        assert comparison.same_predictions == comparison.images == (359 if data.name == "digits" else 10_000)
+        assert comparison.largest_difference <= (1e-5 * comparison.largest_logit if name == "onnx" else 0)
+
+
 # docs/export.md
 
-PAGE = (Path(cnncli.__file__).parents[1] / "docs/export.md").read_text(encoding="utf-8")
+PAGE = (CHECKOUT / "docs/export.md").read_text(encoding="utf-8")
 EXAMPLES: list[tuple[tuple[FormatName, bool], str]] = [
     (("onnx", True), "lenet5.onnx"), (("torch", False), "lenet5.pt2"), (("safetensors", False), "lenet5.safetensors")
 ]  # fmt: skip
@@ -256,6 +280,14 @@ def test_the_page_names_all_keys(run: Run, files: dict[tuple[FormatName, bool], 
 
 
 # What goes wrong
+
+
+def test_an_operator_that_onnx_lacks_is_named() -> None:
+    example = torch.zeros(2, 1, 11, 9)
+    with pytest.raises(RunError, match="adaptive_max_pool2d") as raised:
+        FORMATS["onnx"].content(torch.nn.AdaptiveMaxPool2d(3).eval(), example, {})
+    assert "\x1b" not in raised.value.message
+    assert "--format torch" in str(raised.value.remedy)
 
 
 def test_a_file_that_computes_something_else_is_not_kept(

@@ -8,7 +8,7 @@ import typer
 
 from cnncli.cli.commands.options import DebugOption, JsonOption
 from cnncli.cli.render.console import show_notice
-from cnncli.export import FormatName
+from cnncli.export import IMAGES, FormatName
 from cnncli.layers import format_shape
 from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 
@@ -40,7 +40,7 @@ def export(
     format: FormatOption,
     out: OutOption = None,
     with_preprocessing: PreprocessingOption = False,
-    images: ImagesOption = 1000,
+    images: ImagesOption = IMAGES,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
@@ -49,8 +49,8 @@ def export(
 
     The file contains the best weights, and as metadata the classes, the normalization and the config. It is loaded by
     its own runtime (onnxruntime, torch.export, safetensors) and compared with the run on test images, or on random
-    images if the data set is missing. If a prediction or a logit differs, no file is left. The command prints the path
-    of the file.
+    images if the data set is missing. If a logit differs by more than rounding, no file is left. The command prints the
+    path of the file.
 
     Examples:
 
