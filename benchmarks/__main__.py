@@ -21,6 +21,7 @@ COMPARED = (
     "scale",
     "pictures",
     "folder",
+    "audit",
     "tuned",
     "standard",
     "keras_convnet",

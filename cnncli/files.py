@@ -1,4 +1,4 @@
-"""Atomic writes that survive a crash, and disk errors explained to the user."""
+"""Atomic writes that survive a crash, file locks, and disk errors explained to the user."""
 
 import errno
 import json
@@ -70,6 +70,26 @@ def replace_json(path: Path, value: Mapping[str, Any]) -> None:
     replace_file(path, f"{text}\n".encode())
 
 
+def create_directory(parent: Path, name: str) -> Path:
+    """Create a new directory, with `-2`, `-3`, ... appended to its name if it exists; `parent` is created if missing.
+
+    Raises:
+        DiskError: it cannot be created.
+    """
+    with disk_errors_explained(parent / name):
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            path = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                sync_directory(parent)
+                return path
+
+
 def sync_directory(path: Path) -> None:
     """Wait until the names in a directory are on the disk; Windows has no such call."""
     if sys.platform != "win32":
@@ -78,6 +98,21 @@ def sync_directory(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path`."""
+    from filelock import FileLock, Timeout  # takes longer than reading a run
+
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a read-only folder: no process can hold a lock in it
+        return False
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -55,6 +55,8 @@ COMMANDS = [
     "report {run}",
     "export {run} --format safetensors",
     "export {run} --format torch --with-preprocessing --out net.pt2",
+    "predict {run} {image}",
+    "predict {run} {image} --invert yes --fit none --json",
 ]
 """They end with 0 and try no connection."""
 

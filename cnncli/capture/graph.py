@@ -170,7 +170,10 @@ def _note_unused(module: nn.Module, rows: list[Row]) -> tuple[str, ...]:
     if not unused:
         return ()
     names = ", ".join(list(unused)[:3]) + (f" and {len(unused) - 3} more" if len(unused) > 3 else "")
-    return (f"{sum(unused.values()):,} parameters are not used in evaluation mode, and not counted: {names}",)
+    return (
+        f"{sum(unused.values()):,} of {sum(each.numel() for each in module.parameters()):,} parameters are not used in "
+        f"evaluation mode, and not counted: {names}",
+    )
 
 
 def graph_of_capture(module: nn.Module, captured: Capture, input_shape: tuple[int, ...], name: str) -> Graph:

@@ -23,6 +23,8 @@ BATCH = 2
 """Images in the batch that a module runs on: more than one, so that the batch axis is recognizable."""
 DETACH = "detach"
 """An operator without a number: torch inserts it or not, depending on who holds references to a tensor."""
+PRODUCTS = ("convolution", "mm", "addmm", "bmm", "baddbmm")
+"""Operators that cost multiply-accumulates."""
 EXPORT = "export"
 """Stands for a call that hands the numbers of a tensor to something other than torch."""
 _EXPORTS = frozenset({"numpy", "__array__", "tolist"})
@@ -261,10 +263,14 @@ class Recorder:
         return value
 
     def _drop_unread(self, outputs: list[Value]) -> None:
-        """Drop views and overwritten values that nothing reads."""
+        """Drop what nothing reads and costs nothing: views, overwritten values, a mean that is only printed."""
         read = set(outputs)
         for operation in reversed(self.operations[:]):
-            optional = operation.number is None or any(value in self._views for value in operation.outputs)
+            optional = (
+                operation.number is None
+                or any(value in self._views for value in operation.outputs)
+                or not (operation.name in PRODUCTS or any(value.state for value in operation.inputs))
+            )
             if optional and read.isdisjoint(operation.outputs):
                 self.operations.remove(operation)
             else:

@@ -21,8 +21,8 @@ from cnncli.capture.layout import (
     without_batch,
 )
 from cnncli.capture.mixing import LEFT_AND_RIGHT, matmul
-from cnncli.capture.record import BATCH, Operation, Value
-from cnncli.capture.rules import RULES, effect_of
+from cnncli.capture.record import BATCH, PRODUCTS, Operation, Value
+from cnncli.capture.rules import COPIES, RULES, effect_of
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import reads_everything
@@ -30,7 +30,6 @@ from cnncli.layers import LAYERS, Add, Concat, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
-_PRODUCTS = ("convolution", *LEFT_AND_RIGHT)
 _INPUT = (
     "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin", "cos", "erf", "norm", "instance_norm",
     "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
@@ -59,6 +58,7 @@ class Row:
     Attributes:
         name, type: as in the table.
         path: the module that its first operation ran in.
+        first: the type of that operation.
         scope: the module of which it is the whole, or None.
         inputs: the rows it reads; None is the input of the network.
         reads: which positions of its inputs a unit reads.
@@ -77,6 +77,7 @@ class Row:
     name: str
     type: str
     path: str
+    first: str
     scope: str | None
     inputs: list["Row | None"]
     reads: Reads
@@ -111,6 +112,7 @@ def rows_of(
             rows.add(operation)
         elif operation.outputs:
             rows.add_constant(operation)
+    rows.assign_names()
     return rows.rows
 
 
@@ -125,7 +127,6 @@ class _Rows:
         self._constant: dict[Value, Row] = {}
         self._uses = Counter(value for operation in operations for value in set(operation.inputs))
         self._counted: set[str] = set()
-        self._names: Counter[str] = Counter([INPUT])
         self.rows: list[Row] = []
 
     def add(self, operation: Operation) -> None:
@@ -135,6 +136,10 @@ class _Rows:
         scope = self._scope(operation.path)
         row = self._find_row(operation, effect, sources, scope)
         if row is None:
+            if operation.name in COPIES and scope is None and self._row_of[sources[0]] is None:
+                self._row_of[operation.outputs[0]] = None  # a copy of the input, such as autocast makes, is the input
+                self._context.layouts[operation.outputs[0]] = effect.layout
+                return
             row = self._start_row(operation, effect, sources, scope)
         else:
             self._join_row(row, operation, effect, sources)
@@ -155,16 +160,17 @@ class _Rows:
         It is a row because it costs parameters and MACs. Other operations on constants have none.
         """
         row = next((self._constant[value] for value in operation.inputs if value in self._constant), None)
-        if operation.name in _PRODUCTS:
+        if operation.name in PRODUCTS:
             output = operation.outputs[0]
             shape = output.shape[1:] if operation.name == "convolution" else output.shape
             effect = Effect(
                 type="conv" if operation.name == "convolution" else "linear", layout=tuple(map(free, output.shape))
             )
             row = Row(
-                name=self._name(operation.path, effect.type),
+                name="",
                 type=self._type(operation.path, effect),
                 path=operation.path,
+                first=effect.type,
                 scope=None,
                 inputs=[] if row is None else [row],
                 reads=Reach.SAME,
@@ -252,9 +258,10 @@ class _Rows:
                 inputs, reads, parts = before.inputs, padded, [*before.parts, *parts]
         type = self._type(operation.path, effect)
         row = Row(
-            name=self._name(operation.path, effect.type) if scope is None else scope,
+            name=scope or "",
             type=type,
             path=operation.path,
+            first=effect.type,
             scope=scope,
             inputs=inputs,
             reads=reads,
@@ -281,13 +288,31 @@ class _Rows:
             return re.sub(r"[1-3]d$", "", words).lower()
         return effect.type
 
-    def _name(self, path: str, type_: str) -> str:
-        """The path of the module that a row is, or the path of the module that contains it and its type."""
-        # Padding inside a convolution does not get the convolution's name.
-        whole = self._is_leaf(path) and (type_ != "pad" or "Pad" in type(self._modules[path]).__name__)
-        name = path if whole else f"{path}.{type_}".removeprefix(".")
-        self._names[name] += 1
-        return name if self._names[name] == 1 else f"{name}#{self._names[name]}"
+    def assign_names(self) -> None:
+        """Name each row after the module that it is, or after the module that contains it and its type.
+
+        Of several rows of one module, those with its parameters have its name; without parameters, those that compute
+        something. Names of modules come first, so that a sum does not take the name of a module called `add`.
+        """
+        rows_of_leaf: dict[str, list[Row]] = {}
+        for row in self.rows:
+            # Padding inside a convolution does not get the convolution's name.
+            whole = row.first != "pad" or "Pad" in type(self._modules[row.path]).__name__
+            if row.scope is None and self._is_leaf(row.path) and whole:
+                rows_of_leaf.setdefault(row.path, []).append(row)
+        modules: dict[Row, None] = {}
+        for rows in rows_of_leaf.values():
+            with_parameters = [row for row in rows if row.state or row.shares]
+            modules |= dict.fromkeys(with_parameters or [row for row in rows if row.parts] or rows)
+        names = Counter([INPUT])
+        named = {row: row.path for row in self.rows if row in modules} | {
+            row: f"{row.path}.{row.first}".removeprefix(".")
+            for row in self.rows
+            if row not in modules and row.scope is None
+        }
+        for row, name in named.items():
+            names[name] += 1
+            row.name = name if names[name] == 1 else f"{name}#{names[name]}"
 
     def _count_parameters(self, row: Row, operation: Operation) -> None:
         """Assign parameters to the first row that uses them."""
@@ -333,12 +358,20 @@ def _unsupported(operation: Operation, context: Context, reads: Reads) -> Effect
     """The effect of an operation of which only the output is known."""
     shape = operation.outputs[0].shape
     layout = tuple(free(size) for size in shape)
-    for value in operation.inputs:
+    for value in operation.inputs if not _has_kernel_of_each_image(operation, context) else ():
         first = context.layouts[value][:1] if value.dynamic else ()
         if shape and first and _is_batch(first[0]) and first[0][0].size == shape[0]:
             layout = (first[0], *layout[1:])
             break
     return Effect(type=operation.name.strip("_"), layout=layout, reads=reads, macs=_known_macs(operation, layout))
+
+
+def _has_kernel_of_each_image(operation: Operation, context: Context) -> bool:
+    """Whether it is a convolution of every image with the kernels of all images, which then are its output channels."""
+    weight = operation.arguments.get("weight")
+    if operation.name != "convolution" or not isinstance(weight, Value) or not weight.dynamic:
+        return False
+    return any(factor.of is Role.BATCH for factor in context.layouts[weight][0])
 
 
 def _constant_macs(operation: Operation) -> int:

@@ -57,12 +57,16 @@ def outside(operation: Operation, context: Context) -> Effect:
     raise UnsupportedOp("may be computed outside of torch, for example with numpy()")
 
 
+COPIES = ("_to_copy", "clone", "detach", "alias", "lift_fresh")
+"""Operators that copy a tensor, also to another type of numbers."""
+
 _TABLE: list[tuple[Rule, str]] = [
     # Elementwise, but not tagged so in ATen.
     (elementwise, "hardswish prelu _prelu_kernel log_sigmoid_forward copy rrelu_with_noise native_dropout dropout"),
     (elementwise, "channel_shuffle floor_divide"),
     (glu, "glu"),
-    (copy, "_to_copy clone detach alias lift_fresh identity"),
+    (copy, " ".join(COPIES)),
+    (copy, "identity"),
     (overwritten, "overwritten"),
     (outside, "outside"),
     (spatial.convolution, "convolution"),

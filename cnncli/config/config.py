@@ -134,9 +134,10 @@ def parse_config(text: str, *, name: str, data_dir: Path) -> Config:
     return _validate(parse_document(text, name=name), name=name, data_dir=data_dir)
 
 
-def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path) -> Config:
-    """The config with more overrides; see `read_config`."""
-    return _validate(override(config.document, assignments, _CHOICES), name=config.name, data_dir=data_dir)
+def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path, option: str = "--set") -> Config:
+    """The config with more overrides; see `read_config` and `override`."""
+    changed = override(config.document, assignments, _CHOICES, option=option)
+    return _validate(changed, name=config.name, data_dir=data_dir)
 
 
 def _validate(document: Document, *, name: str, data_dir: Path) -> Config:

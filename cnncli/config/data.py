@@ -212,6 +212,11 @@ class DataSpec(Spec):
         description="image-folder only: number of classes, or names of the class folders to read, in order; needed to "
         "inspect without the folder",
     )
+    relabel: str | None = Field(
+        default=None,
+        min_length=1,
+        description="CSV file of corrected labels, as cnncli audit writes it, relative to the data directory",
+    )
     normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
     augment: AugmentSpec = AugmentSpec()
 
@@ -277,6 +282,11 @@ def folder_path(spec: DataSpec, data_dir: Path) -> Path:
     """The path of an image folder: relative to the data directory, or absolute."""
     assert spec.path is not None, "checked by DataSpec"
     return data_dir / Path(spec.path).expanduser()
+
+
+def relabel_path(spec: DataSpec, data_dir: Path) -> Path | None:
+    """The path of the file of corrected labels, if there is one: relative to the data directory, or absolute."""
+    return None if spec.relabel is None else data_dir / Path(spec.relabel).expanduser()
 
 
 def _is_absent(path: Path) -> bool:

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -115,11 +115,15 @@ def load_image_folder(
     test_images, test_checksum = read_images(test_listing, folders[-1], channels=channels, size=size, data_dir=data_dir)
     for folder in folders:
         clean_cache(folder, data_dir=data_dir)
+
+    def with_paths(images: ImageSet, listing: Listing) -> ImageSet:
+        return replace(images, paths=tuple(path.relative_to(root).as_posix() for path in listing.paths))
+
     return Dataset(
         name="image-folder",
         classes=layout.classes,
-        train=train_images,
-        test=test_images,
+        train=with_paths(train_images, train),
+        test=with_paths(test_images, test_listing),
         files={"train": train_checksum, "test": test_checksum},
     )
 

@@ -27,17 +27,20 @@ class ImageSet:
         images: uint8 (N, C, H, W); 0 is black.
         labels: int64 (N,), indices into the data set's `classes`.
         sums: int64 (N, C, 2), on the CPU: sum of the pixels and of their squares per channel, if known.
+        paths: of an image folder: the file of each image, relative to the folder, with `/`; else None.
     """
 
     images: Tensor
     labels: Tensor
     sums: Tensor | None = None
+    paths: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         assert self.images.dtype == torch.uint8, self.images.dtype
         assert self.images.ndim == 4, self.images.shape
         assert self.labels.dtype == torch.int64, self.labels.dtype
         assert self.labels.shape == self.images.shape[:1], (self.labels.shape, self.images.shape)
+        assert self.paths is None or len(self.paths) == len(self.labels), len(self.labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,7 +48,9 @@ class ImageSet:
     def subset(self, indices: Tensor) -> "ImageSet":
         """A copy of the images at `indices`, int64 (M,), in that order."""
         indices = indices.to(self.labels.device)
-        return ImageSet(images=self.images.index_select(0, indices), labels=self.labels.index_select(0, indices))
+        paths = None if self.paths is None else tuple(self.paths[index] for index in indices.tolist())
+        images, labels = self.images.index_select(0, indices), self.labels.index_select(0, indices)
+        return ImageSet(images=images, labels=labels, paths=paths)
 
     def first_of_each_class(self, most: int) -> list[int]:
         """Indices of the first image of each class, for the first `most` classes that have any."""

@@ -3,16 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cnncli.config.data import DataSpec, folder_path, input_shape
+from cnncli.config.data import DataSpec, folder_path, input_shape, relabel_path
 from cnncli.config.datasets import KnownDataset, known_dataset
 from cnncli.data.digits import load_digits
 from cnncli.data.images import Dataset, ImageSet, convert_channels, resize
 from cnncli.data.known import load_known
+from cnncli.data.relabel import read_corrections, relabel
 from cnncli.errors import DataError
 
 
 def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Dataset:
-    """Read a data set; download it first if it is a standard one and missing.
+    """Read a data set, with corrected labels if there are any; download it first if it is a standard one and missing.
 
     Args:
         spec: the `data:` section of a config.
@@ -23,11 +24,13 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Da
         The data set; its images are uint8 (N, C, H, W), with the (C, H, W) of `input_shape(spec)`.
 
     Raises:
-        DataError: the data set is missing or damaged.
+        DataError: the data set is missing or damaged, or the file of corrected labels does not fit it.
         DiskError: it cannot be stored.
     """
     try:
-        return _load(spec, data_dir, download=download)
+        dataset = _load(spec, data_dir, download=download)
+        path = relabel_path(spec, data_dir)
+        return dataset if path is None else relabel(dataset, read_corrections(path, dataset))
     except OSError as error:
         raise DataError(
             f"{error.filename or data_dir}: cannot be read ({error.strerror or error})",
@@ -73,6 +76,8 @@ def _digits_flags(spec: DataSpec, facts: KnownDataset) -> str:
         values.append(f"data.channels={facts.native[0]}")
     if spec.split is not None:
         values.append("data.split=null")
+    if spec.relabel is not None:
+        values.append("data.relabel=null")
     if isinstance(spec.validation, int) and spec.validation >= digits.counts[0]:
         values.append("data.validation=0.1")
     return " ".join(f"--set {value}" for value in values)

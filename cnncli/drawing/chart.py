@@ -66,7 +66,7 @@ def _round_steps(least: float) -> Iterator[float]:
 def epoch_ticks(epochs: int, most: int) -> list[int]:
     """The first epoch, and multiples of a round number up to the last; about `most` of them."""
     step = max(1, int(next(each for each in _round_steps(max(1.0, epochs / most)) if each >= 1)))
-    return sorted({1, *range(step, epochs + 1, step)}) if step > 1 else list(range(1, epochs + 1))
+    return sorted({1, *range(step, epochs + 1, step)})
 
 
 def segments(values: Sequence[float | None]) -> list[list[tuple[int, float]]]:

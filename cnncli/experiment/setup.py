@@ -111,8 +111,34 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
         DeviceError: out of memory.
         UsageError: the processes of the group have different configs, data or precisions.
     """
-    spec = config.train
     dataset = _load(config, data_dir, device, group)
+    kept, held_out = stratified_split(dataset.train.labels, config.data.validation, seed=config.train.seed)
+    return prepare_split(config, dataset, kept, held_out, device=device, group=group)
+
+
+def prepare_split(
+    config: Config,
+    dataset: Dataset,
+    kept: Tensor,
+    held_out: Tensor,
+    *,
+    device: torch.device,
+    group: ProcessGroup = ALONE,
+) -> Experiment:
+    """Build the network and its training on a data set, whatever `data.validation` says.
+
+    Args:
+        config: the config; its shapes and classes are those of the data set.
+        dataset: the images.
+        kept: indices of the training images to train on, int64 (M,).
+        held_out: indices of those for validation, int64; may be empty.
+        device: where to compute.
+        group: see `Experiment`.
+
+    Raises:
+        ConfigError, DeviceError, UsageError: see `prepare`.
+    """
+    spec = config.train
     bf16 = use_bf16(spec.precision, device)
     group.check_same("precision", "bf16" if bf16 else "fp32")
     if spec.compile and group.size > 1:
@@ -120,7 +146,6 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
         images, test = (_to_device(part, device) for part in (dataset.train, dataset.test))
-        kept, held_out = stratified_split(dataset.train.labels, config.data.validation, seed=spec.seed)
         _check_last_batch(config.network, len(kept), spec.batch_size)
         normalize = config.data.normalize
         normalization = Normalization.of(images, kept) if normalize else Normalization.none(images.images.shape[1])

@@ -1,11 +1,12 @@
 """Everything that the files of a run tell about it, without torch."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cnncli.config.config import Config, read_config
+from cnncli.config.datasets import known_dataset
 from cnncli.config.document import parse_document
 from cnncli.drawing.chart import Chart, Curve
 from cnncli.errors import CnncliError
@@ -39,6 +40,31 @@ class RunDetails:
     metrics: Sequence[Mapping[str, Any]]
     metadata: Mapping[str, Any]
     files: Mapping[str, int]
+
+    @property
+    def costs(self) -> dict[str, int | None] | None:
+        """Parameters, MACs for an image, and bytes: activations in training of a batch, at the peak of inference.
+
+        None if the network is unknown.
+        """
+        if self.table is None or self.config is None:
+            return None
+        memory = self.table.memory
+        training = None if memory.training is None else memory.training // memory.batch * self.config.train.batch_size
+        return {
+            "params": self.table.params,
+            "macs": self.table.macs,
+            "training_bytes": training,
+            "inference_bytes": memory.inference,
+        }
+
+    @property
+    def test_images(self) -> int | None:
+        """The number of test images; None for an image folder, which is not read."""
+        if self.config is None or self.config.data.name == "image-folder":
+            return None
+        counts = known_dataset(self.config.data.name, self.config.data.split).counts
+        return None if counts is None else counts[1]
 
     def as_record(self) -> dict[str, Any]:
         """The object of `cnncli runs show --json`."""
@@ -80,23 +106,18 @@ def read_details(path: Path, *, data_dir: Path) -> RunDetails:
     document = attempt(lambda: parse_document(text, name=str(run.resolved))) if has_config else None
     config = attempt(lambda: read_config(str(run.resolved), data_dir=data_dir)) if document else None
     results = attempt(run.results) if summary.status == "complete" else None
-    details = RunDetails(
-        summary=summary,
+    metrics = attempt(run.metrics) or []
+    metadata = (attempt(run.metadata) or {}) if has_config else {}
+    return RunDetails(
+        summary=replace(summary, problems=tuple(problems)),
         settings=document.data if document and isinstance(document.data, dict) else {},
         config=config,
         table=inspect_network(config.network, config.name) if config else None,
         results=results,
-        metrics=attempt(run.metrics) or [],
-        metadata=(attempt(run.metadata) or {}) if has_config else {},
+        metrics=metrics,
+        metadata=metadata,
         files=dict(files_of(path)),
     )
-    return _with_problems(details, problems)
-
-
-def _with_problems(details: RunDetails, problems: Sequence[str]) -> RunDetails:
-    from dataclasses import replace
-
-    return replace(details, summary=replace(details.summary, problems=tuple(problems)))
 
 
 def run_charts(metrics: Sequence[Mapping[str, Any]]) -> list[Chart]:

@@ -17,8 +17,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.files import disk_errors_explained
-from cnncli.runs.summary import RunSummary, size_of, summarize_all
-from cnncli.training.run_directory import RunDirectory, is_run_directory
+from cnncli.runs.summary import RunSummary, find_runs, size_of, summarize_all
+from cnncli.training.run_directory import RunDirectory
 
 Part: TypeAlias = Literal["snapshots", "last"]
 """A part of a complete run that is not needed to use it: the values of the animations, or the checkpoint that is needed
@@ -104,7 +104,7 @@ def plan_deletions(
     Raises:
         RunError: there is no such folder, or it is a run itself.
     """
-    if is_run_directory(folder):
+    if find_runs(folder) == [folder]:
         raise RunError(f"{folder} is a run, not a folder of runs", remedy=f"give {folder.parent}")
     runs = [run for run in summarize_all(folder) if not _is_link(run.path, folder)]
     if parts:

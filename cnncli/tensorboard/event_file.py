@@ -9,7 +9,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,3 +243,72 @@ def _remove_from(pictures: list[LoggedPicture], step: int) -> None:
     """Remove the pictures of `step` and later ones."""
     while pictures and pictures[-1].step >= step:
         pictures.pop()
+
+
+class DamagedRecordError(ValueError):
+    """A record of an event file that cannot be read.
+
+    Args:
+        message: what is wrong and where.
+        cut_off: whether the file ends within the record, as after a crash.
+    """
+
+    def __init__(self, message: str, *, cut_off: bool) -> None:
+        super().__init__(message)
+        self.cut_off = cut_off
+
+
+@dataclass(frozen=True)
+class LoggedValues:
+    """What event files hold besides pictures, histograms and the graph.
+
+    Attributes:
+        scalars: tag -> step -> value, rounded to float32.
+        texts: tag -> Markdown.
+    """
+
+    scalars: dict[str, dict[int, float]]
+    texts: dict[str, str]
+
+
+def read_logged_values(path: Path, into: LoggedValues) -> int:
+    """Read an event file, verify the checksums of its records, and add its values to those of earlier files.
+
+    Returns:
+        The number of records.
+
+    Raises:
+        DamagedRecordError: a record is damaged; the values before it have been added.
+    """
+    count = 0
+    for data in _records(path):
+        event = Event.FromString(data)
+        count += 1
+        if event.HasField("session_log") and event.session_log.status == SessionLog.START:
+            for points in into.scalars.values():
+                for step in [each for each in points if each >= event.step]:
+                    del points[step]
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                into.scalars.setdefault(value.tag, {})[event.step] = value.simple_value
+            elif value.metadata.plugin_data.plugin_name == "text":
+                into.texts[value.tag] = value.tensor.string_val[0].decode()
+    return count
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    """The data of the records in a file; see `record`. Raises DamagedRecordError."""
+    with path.open("rb") as file:
+        number = 0
+        while header := file.read(12):
+            number += 1
+            if len(header) == 12 and header[8:] != _masked_crc32c(header[:8]):
+                raise DamagedRecordError(f"record {number}: its length does not have its checksum", cut_off=False)
+            size = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else 0
+            content = file.read(size + 4)
+            if len(header) < 12 or len(content) < size + 4:
+                raise DamagedRecordError(f"record {number}: the file ends in the middle of it", cut_off=True)
+            data = content[:-4]
+            if content[-4:] != _masked_crc32c(data):
+                raise DamagedRecordError(f"record {number}: its data does not have its checksum", cut_off=False)
+            yield data

@@ -102,7 +102,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         RunError: there is no checkpoint, or its manifest cannot be read or has another format.
     """
     try:
-        manifest = json.loads((_readable(path) / _MANIFEST).read_bytes())
+        manifest = json.loads((readable(path) / _MANIFEST).read_bytes())
         version = manifest["format"]
         missing = {"epoch", "step", "files"} - manifest.keys()
     except FileNotFoundError as error:
@@ -125,10 +125,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def has_checkpoint(path: Path) -> bool:
     """Whether there is a checkpoint at `path`; it may be damaged."""
-    return (_readable(path) / _MANIFEST).is_file()
+    return (readable(path) / _MANIFEST).is_file()
 
 
-def _readable(path: Path) -> Path:
+def readable(path: Path) -> Path:
     """The directory of the checkpoint, also after a crash between the two renames."""
     old = _old(path)
     return old if not path.exists() and old.exists() else path
@@ -142,7 +142,7 @@ def _verified(path: Path, name: str) -> tuple[bytes, dict[str, Any]]:
     manifest = read_manifest(path)
     problem, content = "", b""
     try:
-        content = (_readable(path) / name).read_bytes()
+        content = (readable(path) / name).read_bytes()
     except OSError as error:
         problem = f"cannot read {name} ({error.strerror})"
     else:

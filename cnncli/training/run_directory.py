@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from cnncli.errors import RunError
-from cnncli.files import disk_errors_explained, replace_file, replace_json, sync_directory
+from cnncli.files import (
+    create_directory,
+    disk_errors_explained,
+    is_locked,
+    replace_file,
+    replace_json,
+    sync_directory,
+)
 
 State = Literal["running", "complete", "interrupted", "failed"]
 
@@ -44,10 +51,21 @@ class RunDirectory:
         Raises:
             DiskError: it cannot be written.
         """
-        stem = f"{name}-{now:%Y%m%d-%H%M%S}"
-        with disk_errors_explained(out / stem):
-            out.mkdir(parents=True, exist_ok=True)
-            run = cls(_make_first_free(out, stem))
+        run = cls(create_directory(out, f"{name}-{now:%Y%m%d-%H%M%S}"))
+        run.set_status("running")
+        return run
+
+    @classmethod
+    def create_at(cls, path: Path) -> "RunDirectory":
+        """Make the directory `path`, which must not exist.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        with disk_errors_explained(path):
+            path.mkdir(parents=True)
+            sync_directory(path.parent)
+        run = cls(path)
         run.set_status("running")
         return run
 
@@ -168,13 +186,13 @@ class RunDirectory:
     def status(self) -> Status:
         """The state of the run; interrupted also if its process died without writing it."""
         try:
-            record = json.loads((self.path / _STATUS).read_bytes())
+            record = _parse_json((self.path / _STATUS).read_bytes())
             status = Status(cast(State, record["state"]), record.get("reason"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"cannot read {self.path / _STATUS}: {error}", remedy="train again") from error
         if status.state not in get_args(State):
             raise RunError(f"{self.path / _STATUS}: unknown state {status.state!r}", remedy="train again")
-        if status.state == "running" and not _is_locked(self.path / _LOCK):
+        if status.state == "running" and not is_locked(self.path / _LOCK):
             return Status("interrupted", "its process ended without writing a status")
         return status
 
@@ -187,7 +205,7 @@ class RunDirectory:
         replace_json(self.path / _STATUS, {"state": state} | ({"reason": reason} if reason else {}))
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Write the results of train, val and test, then the state `complete`."""
+        """Write the results of each split, then the state `complete`."""
         replace_json(self.path / _RESULTS, results)
         replace_json(self.path / _STATUS, {"state": "complete"})
 
@@ -219,7 +237,7 @@ class RunDirectory:
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
             if lines and not lines[-1].endswith(b"\n"):
                 lines.pop()
-            return [dict(json.loads(line)) for line in lines]
+            return [dict(_parse_json(line)) for line in lines]
         except (ValueError, TypeError) as error:
             raise RunError(f"{path}: a line is not JSON: {error}", remedy="delete the line") from error
         except OSError as error:
@@ -233,24 +251,18 @@ class RunDirectory:
 
 def _read_json(path: Path, *, remedy: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_bytes()))
+        return dict(_parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"cannot read {path}: {error}", remedy=remedy) from error
 
 
-def _is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file `path`."""
-    from filelock import FileLock, Timeout
+def _parse_json(text: bytes) -> Any:  # noqa: ANN401  JSON
+    """The value of a JSON text; NaN and infinity, which Python reads although JSON has none, are a ValueError."""
+    return json.loads(text, parse_constant=_refuse)
 
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, blocking=False):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a read-only run: no process trains in it
-        return False
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _holder(path: Path) -> str:
@@ -258,19 +270,6 @@ def _holder(path: Path) -> str:
     with suppress(OSError):
         return path.read_text(encoding="utf-8").strip() or "another process"
     return "another process"
-
-
-def _make_first_free(out: Path, stem: str) -> Path:
-    number = 1
-    while True:
-        path = out / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            sync_directory(out)
-            return path
 
 
 def _runs_near(path: Path) -> list[Path]:

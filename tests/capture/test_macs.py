@@ -188,6 +188,74 @@ def test_the_trial_run_leaves_nothing_in_the_module() -> None:
     assert verify_module(module, graph) == []
 
 
+class Correlated(nn.Module):
+    """Features with a kernel made from the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        return F.conv2d(maps, maps.mean((2, 3))[:, :, None, None])
+
+
+def test_a_kernel_made_from_the_input_leaves_the_shape_unknown() -> None:
+    """The output channels are those of all images, one for one image."""
+    module = Correlated()
+    assert module(torch.zeros(1, *IMAGE)).shape == (1, 1, 8, 8)
+    graph = graph_of_module(module, IMAGE, "module")
+    assert graph.nodes[-1].shape is None
+    assert verify_module(module, graph) == []
+
+
+class Rows(nn.Module):
+    """A linear layer that torch computes as a view and a product, after a sum in a module that has one called `add`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.add = nn.Conv2d(3, 3, 1)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert images.mean().item() > -1
+        maps: Tensor = self.fc(self.add(self.conv(images) + images))
+        return maps
+
+
+def test_the_row_of_a_module_has_its_parameters_and_its_output() -> None:
+    module = Rows()
+    table = inspect_graph(graph_of_module(module, IMAGE, "module"))
+    for name, submodule in module.named_children():
+        assert table[name].params == sum(each.numel() for each in submodule.parameters())
+    assert [row.name for row in table] == ["conv", "add#2", "add", "fc"], "a number that is only looked at is no row"
+    first = inspect_graph(graph_of_module(nn.Sequential(nn.Linear(8, 3)), IMAGE, "module"))
+    assert [(row.name, row.params, row.output_shape) for row in first] == [
+        ("0.view", 0, (24, 8)),
+        ("0", 27, (3, 8, 3)),
+    ]
+
+
+class Autocast(nn.Module):
+    """Casts the input, which is no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            maps: Tensor = self.conv(images)
+        return maps
+
+
+def test_verification_under_autocast() -> None:
+    graph = graph_of_module(Autocast(), IMAGE, "module")
+    assert [node.name for node in graph.nodes] == ["conv"]
+    assert verify_module(Autocast(), graph) == []
+
+
 @pytest.mark.parametrize("shape", [(128,), (4,)])
 def test_an_input_without_positions(shape: tuple[int, ...]) -> None:
     """A multilayer perceptron, or the decoder of a latent vector."""

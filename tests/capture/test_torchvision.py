@@ -71,7 +71,9 @@ def test_auxiliary_heads_are_excluded_and_reported() -> None:
     """The auxiliary heads of GoogLeNet: 6,379,984 of 13,004,888 parameters."""
     inspection = inspected("googlenet")
     assert inspection.params == 13_004_888 - 6_379_984
-    assert any("6,379,984 parameters are not used in evaluation mode" in note for note in inspection.notes)
+    assert any(
+        "6,379,984 of 13,004,888 parameters are not used in evaluation mode" in note for note in inspection.notes
+    )
 
 
 def test_a_class_token_depends_on_everything_after_attention() -> None:

@@ -45,7 +45,7 @@ def test_letters_are_at_their_values() -> None:
     assert top.endswith("B")
     assert bottom.startswith("  0% +A")
     assert sum(row.count("*") for row in rows[:10]) == sum(row.count("*") for row in rows[4:6]) > 0  # they cross
-    assert rows[11].split() == ["epoch", "1", "2"]
+    assert rows[11].split() == ["epoch", "1", "2", "3"]
     assert rows[12].split() == ["A", "run", "0", "B", "run", "1", "*", "several"]
 
 

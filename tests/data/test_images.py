@@ -134,3 +134,11 @@ def test_holding_out_everything_is_an_error(count: int) -> None:
     with pytest.raises(DataError, match=rf"data.validation: holding out {count:,} of 20 images leaves none") as caught:
         stratified_split(labels_of([10, 10]), count, seed=0)
     assert caught.value.remedy == "set data.validation to less than 20, or to a fraction such as 0.1"
+
+
+def test_a_subset_keeps_the_files_of_its_images() -> None:
+    images = torch.zeros(3, 1, 2, 2, dtype=torch.uint8)
+    named = ImageSet(images=images, labels=torch.arange(3), paths=("a.png", "b.png", "c.png"))
+    subset = named.subset(torch.tensor([2, 0]))
+    assert (subset.labels.tolist(), subset.paths) == ([2, 0], ("c.png", "a.png"))
+    assert ImageSet(images=images, labels=torch.arange(3)).subset(torch.tensor([1])).paths is None

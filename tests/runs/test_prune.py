@@ -141,6 +141,9 @@ def test_wrong_arguments(make_run: MakeRun, folder: Path) -> None:
     with pytest.raises(RunError, match="is a run, not a folder") as caught:
         plan_deletions(make_run("one"), Selection())
     assert str(folder) in str(caught.value.remedy)
+    (folder / "one" / "status.json").unlink()
+    with pytest.raises(RunError, match="is a run, not a folder"):
+        plan_deletions(folder / "one", Selection(states=["damaged"]))
     assert check_parts(["last", "last"]) == ["last"]
     with pytest.raises(UsageError, match="Did you mean snapshots"):
         check_parts(["snapshot"])

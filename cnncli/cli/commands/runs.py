@@ -10,13 +10,16 @@ import typer
 
 from cnncli.cli.app import PanelGroup, command_group
 from cnncli.cli.commands.options import DebugOption, JsonOption
-from cnncli.errors import UsageError, did_you_mean, nearest
+from cnncli.cli.imports import garbage_collector_off
+from cnncli.errors import RunError, UsageError, did_you_mean, nearest
 from cnncli.options import DATA_DIR, RUNS_DIR, DataDirOption, RunArgument, RunsArgument
 
 StatusOption = Annotated[
     list[str],
     typer.Option(
-        "--status", metavar="STATE", help="Only runs in this state: complete, running, interrupted, failed or damaged."
+        "--status",
+        metavar="STATE",
+        help="Only runs in this state: complete, running, interrupted, failed, damaged. Repeatable.",
     ),
 ]
 FilterOption = Annotated[
@@ -51,6 +54,8 @@ app = command_group(_ListByDefault, epilog="Start with: cnncli runs")
 @app.callback()
 def _runs() -> None:
     """List, show, compare, verify and delete runs.
+
+    Without a command, the runs are listed; cnncli runs list --help explains how to sort and filter them.
 
     Examples:
 
@@ -127,6 +132,73 @@ def show(
     from cnncli.cli.render.runs import show_run
 
     show_run(details)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="The directories of two runs or more.")],
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Also draw the curves to a file that ends in .png or .svg."),
+    ] = None,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DATA_DIR,
+    debug: DebugOption = False,
+) -> None:
+    """Compare runs: the settings that differ, results, classes, costs, how far the weights have moved, and the curves.
+
+    Examples:
+
+      cnncli runs compare runs/lenet5-20260131-120000 runs/nin-20260131-130000
+
+      cnncli runs compare runs/lenet5-* --plot curves.svg
+    """
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise UsageError(f"--plot {plot}: not a .png or .svg file", remedy="for example --plot curves.svg")
+    with garbage_collector_off():
+        from cnncli.runs.compare import compare_runs
+
+    comparison = compare_runs(runs, data_dir=data_dir)
+    if plot is not None:
+        from cnncli.runs.compare import save_curves
+
+        save_curves(comparison, plot)
+    if as_json:
+        typer.echo(json.dumps(comparison.as_record(), indent=2, allow_nan=False))
+        return
+    from cnncli.cli.render.runs import show_comparison
+
+    show_comparison(comparison)
+
+
+@app.command()
+def verify(
+    run: RunArgument,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DATA_DIR,
+    debug: DebugOption = False,
+) -> None:
+    """Check that the files of a run are intact and agree, and compute its scores again.
+
+    Hashes of the checkpoints, checksums of the event files, metrics without gaps, results that fit them. The scores
+    need the data set; without it, everything else is checked. Exits with 5 if there is a problem.
+
+    Examples:
+
+      cnncli runs verify runs/lenet5-20260131-120000
+    """
+    from cnncli.cli.render.runs import shown_checks
+    from cnncli.inspection.columns import counted
+    from cnncli.runs.verify import verify_run
+
+    checks = verify_run(run, data_dir=data_dir)
+    found = list(checks if as_json else shown_checks(checks))
+    problems = sum(check.outcome == "problem" for check in found)
+    if as_json:
+        record = {"run": str(run), "intact": not problems, "checks": [vars(check) for check in found]}
+        typer.echo(json.dumps(record, indent=2))
+    if problems:
+        raise RunError(f"{run}: {counted(problems, 'problem')}")
 
 
 @app.command()

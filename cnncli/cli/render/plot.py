@@ -67,7 +67,8 @@ def plot_lines(chart: Chart, *, width: int, colors: bool, encoding: str) -> list
     labels = {round((_HEIGHT - 1) * (ticks[-1] - tick) / (ticks[-1] - ticks[0])): tick for tick in ticks}
     margin = max(len(chart.format(tick, step=step)) for tick in ticks)
     columns = max(10, min(width, _MAX_WIDTH) - margin - 2)
-    braille = (colors or len(chart.curves) == 1) and _can_encode(chr(_BRAILLE), encoding)
+    told_apart = len(chart.curves) <= (len(STYLES) if colors else 1)
+    braille = told_apart and _can_encode(chr(_BRAILLE), encoding)
     rows = _braille_rows(chart, ticks, columns) if braille else _letter_rows(chart, ticks, columns)
     axis = "|+-" if not _can_encode("│┤─", encoding) else "│┤─"
     lines: list[Line] = [[(chart.title, "bold")]]
@@ -153,7 +154,7 @@ def _epoch_axis(epochs: int, columns: int) -> str:
     """The numbers of epochs, each below its position."""
     text = [" "] * columns
     free_from = 0
-    for epoch in epoch_ticks(epochs, max(2, columns // 12)):
+    for epoch in epoch_ticks(epochs, max(2, columns // 8)):
         label = f"epoch {epoch}" if epoch == 1 else str(epoch)
         middle = (epoch - 1) / (epochs - 1) * (columns - 1) if epochs > 1 else columns / 2
         start = max(0, min(columns - len(label), round(middle) - (len(label) - 1) // 2))

@@ -1,16 +1,19 @@
 """Runs in the terminal: their list, one of them, a comparison, a verification, and what a deletion would do."""
 
+from __future__ import annotations
+
+import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from cnncli.cli.render.console import out, show_notice
-from cnncli.cli.render.plot import plot_lines, sparkline
+from cnncli.cli.render.plot import curve_style, plot_lines, sparkline
 from cnncli.cli.render.table import show_lines
 from cnncli.drawing.chart import Chart
 from cnncli.errors import RunError
@@ -19,7 +22,11 @@ from cnncli.inspection.formatting import Line, Span, align
 from cnncli.layers import format_size
 from cnncli.runs.details import RunDetails, run_charts
 from cnncli.runs.prune import Deletion, delete
-from cnncli.runs.summary import RunSummary, value_at
+from cnncli.runs.summary import RunSummary, number_at, value_at
+
+if TYPE_CHECKING:
+    from cnncli.runs.compare import Comparison
+    from cnncli.runs.verify import Check
 
 _STATUS_STYLES = {"complete": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "damaged": "red"}
 _SPARKLINE_WIDTH = 12
@@ -73,24 +80,13 @@ _COLUMNS = (
 def show_runs(runs: Sequence[RunSummary]) -> None:
     """Print a row for each run, without the columns that do not fit into the terminal; below them what is wrong."""
     console = out()
-    shown = list(_COLUMNS)
     cells = {column.heading: [column.cell(run, console) for run in runs] for column in _COLUMNS}
     widths = {
         column.heading: max(len(column.heading), *(len(text) for text, _ in cells[column.heading]))
         for column in _COLUMNS
     }
-
-    def excess() -> int:
-        return sum(widths[column.heading] for column in shown) + 2 * (len(shown) - 1) - console.width
-
     name = _COLUMNS[0].heading
-    full = widths[name]
-    while excess() > 0 and len(shown) > 1:
-        widths[name] = max(min(full, _MIN_NAME), full - excess()) if len(shown) <= 3 else full
-        if excess() > 0:
-            shown.remove(min(shown, key=lambda column: column.importance))
-            widths[name] = full
-    widths[name] = max(1, min(widths[name], widths[name] - excess()))
+    shown, widths[name] = _fitting(widths, console.width)
     cells[name] = [(shortened(text, widths[name]), style) for text, style in cells[name]]
     lines = align(
         [column.heading for column in shown],
@@ -99,6 +95,22 @@ def show_runs(runs: Sequence[RunSummary]) -> None:
     )
     show_lines(lines)
     show_lines(_problem_lines(runs))
+
+
+def _fitting(widths: Mapping[str, int], width: int) -> tuple[list[_Column], int]:
+    """The columns that fit into a line, and the width of the first one, which is shortened only beside the last two.
+
+    Args:
+        widths: heading -> width of a column.
+        width: of the line.
+    """
+    shown = list(_COLUMNS)
+    while True:
+        needed = widths[shown[0].heading]
+        room = width - sum(2 + widths[column.heading] for column in shown[1:])
+        if room >= (needed if len(shown) > 3 else min(needed, _MIN_NAME)) or len(shown) == 1:
+            return shown, max(1, min(needed, room))
+        shown.remove(min(shown, key=lambda column: column.importance))
 
 
 def _problem_lines(runs: Sequence[RunSummary]) -> list[Line]:
@@ -187,8 +199,7 @@ def _facts(details: RunDetails) -> list[tuple[str, str]]:
 def _data(details: RunDetails) -> str | None:
     if details.config is None:
         return details.summary.data
-    spec, classes = details.config.data, details.config.classes
-    return f"{spec.name}, {counted(len(classes), 'class')[:-1] + 'es' if len(classes) != 1 else '1 class'}"
+    return f"{details.config.data.name}, {len(details.config.classes)} classes"
 
 
 def _training(details: RunDetails) -> str:
@@ -203,11 +214,12 @@ def _training(details: RunDetails) -> str:
 
 def _device(metadata: Mapping[str, Any]) -> str:
     device = _mapping(metadata, "device")
+    threads, processes = (number_at(metadata, key) for key in ("threads", "processes"))
     parts = [
         " ".join(str(part) for part in (device.get("type"), device.get("name")) if part),
         metadata.get("precision"),
-        metadata.get("threads") and counted(metadata["threads"], "thread"),
-        (metadata.get("processes") or 1) != 1 and counted(metadata["processes"], "process")[:-1] + "ses",
+        threads and counted(int(threads), "thread"),
+        processes and processes > 1 and f"{processes:.0f} processes",
     ]
     return ", ".join(str(part) for part in parts if part)
 
@@ -242,6 +254,108 @@ def _result_lines(results: Mapping[str, Any]) -> list[Line]:
 
 def _number(value: Any, form: str) -> str:  # noqa: ANN401  JSON
     return f"{value:{form}}" if isinstance(value, int | float) else ""
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print what differs between runs: settings, results, classes, costs, weights, and the curves of all."""
+    console = out()
+    runs, marks = comparison.runs, comparison.marks
+    show_lines(
+        [(f"{mark}  ", curve_style(i)), (str(details.summary.path), "bold")]
+        for i, (mark, details) in enumerate(zip(marks, runs, strict=True))
+    )
+    show_lines([("problem: ", "bold"), (problem, "yellow")] for problem in comparison.problems)
+    settings = [
+        (setting.path, [_setting_text(setting.values[mark]) if mark in setting.values else "-" for mark in marks])
+        for setting in comparison.settings
+    ]
+    if settings:
+        _show_table("settings that differ", settings, marks, console.width, numeric=False)
+    else:
+        show_lines([[], [("no setting differs", "")]])
+    _show_table("results", _result_rows(comparison), marks, console.width)
+    classes = dict.fromkeys(
+        name for details in runs for name in _mapping(_mapping(details.results or {}, "test"), "per_class")
+    )
+    per_class = [
+        (name, [_number(value_at(details.results, "test", "per_class", name), ".2%") for details in runs])
+        for name in classes
+    ]
+    _show_table("class, test accuracy", per_class, marks, console.width)
+    _show_table("costs and memory", _cost_rows(comparison), marks, console.width)
+    distances = [
+        (each.layer, [_number(value, ".3f") for value in (*each.moved, *each.apart[1:])]) for each in comparison.layers
+    ]
+    headings = [*(f"{mark} moved" for mark in marks), *(f"{marks[0]} to {mark}" for mark in marks[1:])]
+    known = [i for i in range(len(headings)) if any(cells[i] for _, cells in distances)]
+    distances = [(name, [cells[i] for i in known]) for name, cells in distances]
+    _show_table("layer", distances, [headings[i] for i in known], console.width)
+    if distances:
+        note = "moved: |best - initial| / |initial|, L2 norms over all parameters of the layer; "
+        note += f"{marks[0]} to {marks[1]}: |{marks[1]} - {marks[0]}| / |{marks[0]}|, best weights"
+        show_lines([[(note, "dim")]])
+    show_charts(comparison.charts())
+
+
+def _show_table(
+    heading: str, rows: Sequence[tuple[str, Sequence[str]]], columns: Sequence[str], width: int, *, numeric: bool = True
+) -> None:
+    """Print rows with a cell for each column; columns that do not fit beside each other follow below."""
+    if not rows:
+        return
+    first = max(len(heading), *(len(name) for name, _ in rows))
+    widths = [max(len(column), *(len(cells[i]) for _, cells in rows)) for i, column in enumerate(columns)]
+    widest = max(widths) if numeric else min(max(widths), 16)
+    count = max(1, (width - first) // (widest + 2))
+    for begin in range(0, len(columns), count):
+        part = range(begin, min(begin + count, len(columns)))
+        cells: list[list[Span]] = [[(name, ""), *((texts[i], "") for i in part)] for name, texts in rows]
+        headings = [heading, *(columns[i] for i in part)]
+        lines = align(headings, cells, numeric=[False, *(numeric for _ in part)], width=width)
+        show_lines([[], *lines])
+
+
+def _setting_text(value: Any) -> str:  # noqa: ANN401  YAML
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _result_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    runs = comparison.runs
+    rows: list[tuple[str, list[str]]] = [("status", [details.summary.status for details in runs])]
+    for split in ("test", "val", "train"):
+        for key, form in (("accuracy", ".2%"), ("loss", ".4f")):
+            rows.append((f"{split} {key}", [_number(value_at(details.results, split, key), form) for details in runs]))
+    rows.append(("best epoch", [_number(value_at(details.results, "epoch"), ".0f") for details in runs]))
+    rows.append(("epochs", [_epochs(details.summary) for details in runs]))
+    rows.append(("time", [duration(details.summary.seconds) for details in runs]))
+    return [(name, cells) for name, cells in rows if any(cells)]
+
+
+def _cost_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    all_costs = [details.costs or {} for details in comparison.runs]
+    rows = [
+        (name, [UNKNOWN if each.get(key) is None else form(each[key]) for each in all_costs])
+        for name, key, form in (
+            ("parameters", "params", lambda number: f"{number:,}"),
+            ("MACs for an image", "macs", lambda number: f"{number:,}"),
+            ("training, a batch", "training_bytes", size_in_bytes),
+            ("inference, an image", "inference_bytes", size_in_bytes),
+        )
+    ]
+    return rows
+
+
+_OUTCOME_STYLES = {"ok": "green", "problem": "bold red", "skipped": "yellow"}
+
+
+def shown_checks(checks: Iterable[Check]) -> Iterator[Check]:
+    """The checks as they are made, each printed: what was checked, the outcome, and the remedy of a problem."""
+    for check in checks:
+        outcome = f"{check.outcome:7}  "
+        show_lines([[(outcome, _OUTCOME_STYLES[check.outcome]), (f"{check.subject}: {check.detail}", "")]])
+        if check.remedy:
+            show_lines([[(" " * len(outcome), ""), (check.remedy, "cyan")]])
+        yield check
 
 
 def deleted_with_progress(plan: Sequence[Deletion]) -> list[Deletion]:

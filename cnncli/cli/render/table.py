@@ -37,7 +37,12 @@ def show_lines(lines: Iterable[Line]) -> None:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """The text, with a hyphen for the line of a table and `?` for other characters that the output cannot show."""
+    """The text, with a hyphen for the line of a table and `?` for other characters that the output cannot show.
+
+    Control characters, which a file name may have, are not shown either.
+    """
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

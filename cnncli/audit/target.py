@@ -1,0 +1,118 @@
+"""What is audited: a data set by its name, its folder or a config; and the config that its folds are trained with."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from cnncli.config.config import Config, bundled_configs, find_config, read_config
+from cnncli.config.data import DataSpec
+from cnncli.config.datasets import DatasetName, known_dataset
+from cnncli.errors import ConfigError, UsageError, did_you_mean
+
+RECIPE, SMALL_RECIPE = "mnist-fast", "quickstart"
+"""The bundled configs whose network and training are used, and the one for images of less than `_SMALL` pixels."""
+
+_SMALL = 16
+_FOLDER_SIZE = 48
+"""Height and width of the images of a folder, unless a config gives them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A data set to audit.
+
+    Attributes:
+        name: for people and file names: `mnist`, or the name of a folder.
+        data: how it is read.
+    """
+
+    name: str
+    data: DataSpec
+
+
+def find_target(text: str, *, data_dir: Path) -> Target:
+    """The data set that an argument names.
+
+    Args:
+        text: the name of a data set, an image folder, a run directory, or a config, whose `data` section is read.
+        data_dir: the data directory.
+
+    Raises:
+        UsageError: there is no such data set, folder or config.
+        ConfigError, DataError: see `read_config`.
+    """
+    names = [name for name in get_args(DatasetName) if name != "image-folder"]
+    if text in names:
+        return Target(name=text, data=DataSpec.model_validate({"name": text}))
+    path = Path(text)
+    resolved = path / "resolved.yaml"
+    if path.is_dir() and not resolved.is_file():
+        folder = path.absolute()
+        fields = {"name": "image-folder", "path": str(folder), "size": _FOLDER_SIZE}
+        return Target(name=folder.name or "images", data=DataSpec.model_validate(fields))
+    try:
+        config = str(resolved) if path.is_dir() else str(find_config(text))
+    except ConfigError:
+        raise UsageError(
+            f"no data set, folder or config called {text}{did_you_mean(text, [*names, *bundled_configs()])}",
+            remedy="give the name of a data set such as mnist, a folder with one folder of images per class, or a "
+            "config with a data section",
+        ) from None
+    data = read_config(config, data_dir=data_dir).data
+    return Target(name=Path(data.path).name if data.path else data.name, data=data)
+
+
+def fold_config(target: Target, recipe: str | None, *, seed: int, epochs: int | None, data_dir: Path) -> Config:
+    """The network and training of a recipe on the images of another data set.
+
+    The images have the size that the config of the target gives, else that of the recipe. Augmentation and
+    normalization are those of the recipe.
+
+    Args:
+        target: whose images are trained on, all of them.
+        recipe: a config; None for a bundled one that suits the size of the images.
+        seed: of folds and training.
+        epochs: None for those of the recipe.
+        data_dir: the data directory.
+
+    Raises:
+        ConfigError: there is no such recipe, or its network does not fit the images.
+        DataError: the image folder is missing.
+    """
+    data = target.data
+    recipe = recipe or (SMALL_RECIPE if min(_stored_size(data)) < _SMALL else RECIPE)
+    prepared = read_config(recipe, data_dir=data_dir).data
+    fields = {
+        **data.model_dump(mode="json", exclude_defaults=True),
+        **prepared.model_dump(mode="json", include={"normalize", "augment"}),
+        "size": data.size or prepared.size,
+        "validation": 0,
+    }
+    assignments = [
+        f"data={json.dumps(fields)}",
+        "log={}",
+        "train.early_stopping=null",
+        f"train.seed={seed}",
+        *([] if epochs is None else [f"train.epochs={epochs}"]),
+    ]
+    return _read_recipe(recipe, assignments, target=target, data_dir=data_dir)
+
+
+def _read_recipe(recipe: str, assignments: Sequence[str], *, target: Target, data_dir: Path) -> Config:
+    try:
+        return read_config(recipe, data_dir=data_dir, assignments=assignments)
+    except ConfigError as error:
+        raise ConfigError(
+            f"the network of {recipe} does not fit the images of {target.name}:\n{error.message}",
+            remedy="choose another config with --config",
+        ) from None
+
+
+def _stored_size(data: DataSpec) -> tuple[int, ...]:
+    """Height and width of the images as stored; those of an image folder have the size that they are read in."""
+    if data.name == "image-folder":
+        assert data.size is not None, "checked by DataSpec"
+        return data.size
+    return known_dataset(data.name, data.split).native[1:]

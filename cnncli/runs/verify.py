@@ -1,0 +1,434 @@
+"""Whether the files of a run are intact and agree with each other, and whether its scores can be computed again.
+
+What depends on what: the checkpoints have SHA-256 hashes in their manifests, the records of event files have CRCs. The
+event files repeat the config and the curves; results.json and the manifests name epochs of metrics.jsonl; the scores
+are those of the best weights.
+"""
+
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isclose
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar
+
+import safetensors
+import torch
+
+from cnncli.config.config import read_config
+from cnncli.config.document import parse_document
+from cnncli.errors import CnncliError, DataError, RunError
+from cnncli.inspection.columns import counted
+from cnncli.options import MAX_THREADS
+from cnncli.run import Split, load_run
+from cnncli.runs.summary import number_at, value_at
+from cnncli.tensorboard.event_file import DamagedRecordError, LoggedValues, read_logged_values
+from cnncli.training.checkpoint import load_state, read_manifest, readable
+from cnncli.training.metadata import collect_metadata
+from cnncli.training.run_directory import RunDirectory
+
+_AGAIN = "train again"
+_SPLITS: tuple[Split, ...] = ("test", "val", "train")
+
+ACCURACY_TOLERANCE = 0.001
+LOSS_TOLERANCE = 0.001
+"""The differences from the stored accuracy (absolute) and loss (relative) that are accepted on another machine."""
+_ROUNDING = 1e-5
+"""The relative difference of a loss on the same machine, whose sum depends on the size of the batches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """The outcome of a check.
+
+    Attributes:
+        subject: a file of the run, with slashes, or `accuracy`.
+        outcome: `problem`, or `skipped` if it could not be checked and need not be.
+        detail: what was found.
+        remedy: for a problem.
+    """
+
+    subject: str
+    outcome: Literal["ok", "problem", "skipped"]
+    detail: str
+    remedy: str | None = None
+
+
+T = TypeVar("T")
+
+Checks: TypeAlias = Generator[Check, None, T]
+"""Checks, and at the end what they have read."""
+
+
+def _ok(subject: str, detail: str) -> Check:
+    return Check(subject=subject, outcome="ok", detail=detail)
+
+
+def _skipped(subject: str, detail: str) -> Check:
+    return Check(subject=subject, outcome="skipped", detail=detail)
+
+
+def _problem(subject: str, detail: str, remedy: str) -> Check:
+    return Check(subject=subject, outcome="problem", detail=detail, remedy=remedy)
+
+
+def verify_run(path: Path, *, data_dir: Path) -> Iterator[Check]:
+    """Check the files of a run one after the other; the scores come last.
+
+    Args:
+        path: the run directory.
+        data_dir: the folder with the data sets. Nothing is downloaded.
+
+    Raises:
+        RunError: `path` is not a run directory.
+    """
+    run = RunDirectory.open(path)
+    state = yield from _check_status(run)
+    complete = state == "complete"
+    metadata = yield from _check_metadata(run)
+    resumed = bool(metadata.get("resumed"))
+    logged = yield from _check_event_files(run, may_be_cut_off=resumed or not complete)
+    yield from _check_configs(run, logged, data_dir=data_dir, resumed=resumed)
+    metrics = yield from _check_metrics(run, logged, complete=complete)
+    best = yield from _check_checkpoint(run, run.best, metrics, complete=complete)
+    yield from _check_checkpoint(run, run.last, metrics, complete=complete)
+    yield from _check_snapshots(run)
+    if not complete:
+        yield _skipped("results.json", "only a complete run has results")
+        return
+    # Several processes add up the loss of an epoch in another order than the one that computes the scores.
+    alone = metadata.get("processes", 1) == 1 and not resumed
+    results = yield from _check_results(run, metrics, best, exact=alone)
+    if results:
+        yield from _check_scores(run, results, metadata, data_dir=data_dir)
+
+
+def _check_status(run: RunDirectory) -> Checks[str | None]:
+    try:
+        status = run.status()
+    except RunError as error:
+        yield _problem("status.json", error.message, _AGAIN)
+        return None
+    if status.state == "running":
+        yield _skipped("status.json", "the run is training: its files may change while they are read")
+    else:
+        yield _ok("status.json", status.state)
+    return status.state
+
+
+def _check_metadata(run: RunDirectory) -> Checks[Mapping[str, Any]]:
+    try:
+        metadata = run.metadata()
+    except RunError as error:
+        yield _problem("metadata.json", error.message, "restore it from a copy; without it the run cannot be resumed")
+        return {}
+    missing = {"versions", "platform", "device", "threads", "data", "command"} - metadata.keys()
+    if missing:
+        yield _problem("metadata.json", f"it has no {', '.join(sorted(missing))}", "restore it from a copy")
+    else:
+        yield _ok("metadata.json", "complete")
+    return metadata
+
+
+def _check_event_files(run: RunDirectory, *, may_be_cut_off: bool) -> Checks[LoggedValues]:
+    logged = LoggedValues({}, {})
+    files = sorted(run.path.glob("events.out.tfevents.*"))
+    if not files:
+        yield _problem("events.out.tfevents.*", "there is no event file", "restore it from a copy, or train again")
+    for file in files:
+        try:
+            count = read_logged_values(file, logged)
+        except DamagedRecordError as error:
+            if error.cut_off and may_be_cut_off:
+                yield _ok(file.name, f"{error}, where the process was killed")
+                continue
+            remedy = "TensorBoard shows what precedes this record; restore the file from a copy, or train again"
+            yield _problem(file.name, str(error), remedy)
+        except (OSError, ValueError) as error:  # protobuf's DecodeError is a ValueError
+            yield _problem(file.name, f"cannot be read: {error}", "restore it from a copy, or train again")
+        else:
+            yield _ok(file.name, f"{count:,} records")
+    return logged
+
+
+def _check_configs(run: RunDirectory, logged: LoggedValues, *, data_dir: Path, resumed: bool) -> Checks[None]:
+    """The configs are valid, and those that the event file shows."""
+    for name, tag in (("config.yaml", "config"), ("resolved.yaml", "resolved_config")):
+        file = run.path / name
+        try:
+            text = file.read_text(encoding="utf-8")
+            parse_document(text, name=name)
+            if file == run.resolved:
+                read_config(str(file), data_dir=data_dir)
+        except DataError as error:
+            yield _skipped(name, f"not validated without the data set: {error.message}")
+            continue
+        except (OSError, UnicodeDecodeError, CnncliError) as error:
+            yield _problem(name, f"cannot be read: {error}", "restore it from a copy")
+            continue
+        # It shows them as Markdown, indented by four blanks, and is written before a run is resumed with more epochs.
+        shown = None if resumed and file == run.resolved else logged.texts.get(tag)
+        if shown is not None and [line[4:] for line in shown.splitlines()] != text.splitlines():
+            yield _problem(name, "it is not the config that the event file holds", "restore it from a copy")
+        else:
+            yield _ok(name, "valid" if shown is None else "valid, and as in the event file")
+
+
+def _check_metrics(run: RunDirectory, logged: LoggedValues, *, complete: bool) -> Checks[Sequence[Mapping[str, Any]]]:
+    """Every line is JSON, no epoch is missing, and the curves are those of the event files."""
+    name = "metrics.jsonl"
+    file = run.path / name
+    try:
+        lines = file.read_bytes().splitlines(keepends=True)
+    except OSError:
+        lines = []
+    if not lines:
+        if complete:
+            yield _problem(name, "it is missing or empty", "restore it from a copy, or train again")
+        else:
+            yield _skipped(name, "no epoch yet")
+        return []
+    cut_off = not lines[-1].endswith(b"\n")
+    if cut_off and complete:
+        yield _problem(name, f"line {len(lines)} is cut off", "restore it from a copy, or train again")
+    metrics: list[Mapping[str, Any]] = []
+    for number, line in enumerate(lines[:-1] if cut_off else lines, 1):
+        fault = _fault_of(line, number, metrics[-1] if metrics else None)
+        if fault:
+            yield _problem(name, f"line {number}: {fault}", "restore it from a copy, or train again")
+            return metrics
+        metrics.append(json.loads(line))
+    for record in metrics:
+        for tag, value in _curve_points(record):
+            point = logged.scalars.get(tag, {}).get(record["step"])
+            if point is not None and not _same_float32(value, point):
+                detail = f"epoch {record['epoch']}: {tag} is {value:.9g}, in the event file {point:.9g}"
+                yield _problem(name, detail, "restore it from a copy")
+                return metrics
+    yield _ok(name, f"{counted(len(metrics), 'epoch')}, with the curves of the event files")
+    return metrics
+
+
+def _fault_of(line: bytes, number: int, before: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with a line of metrics.jsonl, if anything."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return "it is not JSON"
+    if not isinstance(record, dict) or not {"epoch", "step", "train", "val", "seconds"} <= record.keys():
+        return "it lacks a key"
+    if record["epoch"] != number:
+        return f"it is epoch {record['epoch']}"
+    step = record["step"]
+    if not isinstance(step, int) or (before is not None and step <= before["step"]):
+        return f"step {step} is not after that of the epoch before"
+    for split in ("train", "val"):
+        accuracy = number_at(record, split, "accuracy")
+        if record[split] is not None and (accuracy is None or not 0 <= accuracy <= 1):
+            return f"it has no {split} accuracy from 0 to 1"
+    return None
+
+
+def _curve_points(record: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """The tags of TensorBoard and the values of an epoch."""
+    points = [
+        (f"{key}/{split}", number_at(record, split, key)) for split in ("train", "val") for key in ("loss", "accuracy")
+    ]
+    points.append(("training/learning_rate", number_at(record, "learning_rate")))
+    return [(tag, value) for tag, value in points if value is not None]
+
+
+def _same_float32(value: float, rounded: float) -> bool:
+    return isclose(value, rounded, rel_tol=2**-22, abs_tol=1e-30)
+
+
+def _check_checkpoint(
+    run: RunDirectory, path: Path, metrics: Sequence[Mapping[str, Any]], *, complete: bool
+) -> Checks[Mapping[str, Any]]:
+    """The files have the hashes of the manifest, can be loaded, and belong to an epoch of the metrics."""
+    name = path.relative_to(run.path).as_posix()
+    other = path.with_name("best" if path.name == "last" else "last")
+    files = readable(path)
+    try:
+        manifest = read_manifest(path)
+    except RunError as error:
+        if path.exists():
+            yield _problem(f"{name}/manifest.json", error.message, f"copy {other} over {path}, or train again")
+        elif path.name == "best" and complete:
+            yield _problem(name, "the checkpoint is missing", _AGAIN)
+        else:
+            yield _skipped(name, "there is no such checkpoint; without it the run cannot be resumed or extended")
+        return {}
+    intact = True
+    for file in ("weights.safetensors", "state.pt"):
+        fault = _fault_of_file(files / file, manifest)
+        if fault:
+            intact = False
+            yield _problem(f"{name}/{file}", fault, f"copy {other} over {path}, or train again")
+    if not intact:
+        return manifest
+    fault = _fault_of_manifest(path, manifest, metrics, last=path.name == "last", complete=complete)
+    if fault:
+        yield _problem(f"{name}/manifest.json", fault, f"copy {other} over {path}, or train again")
+    else:
+        yield _ok(name, f"epoch {manifest['epoch']}, step {manifest['step']}, SHA-256 as in its manifest")
+    return manifest
+
+
+def _fault_of_file(file: Path, manifest: Mapping[str, Any]) -> str | None:
+    """Why a file of a checkpoint is not the one of the manifest."""
+    try:
+        with file.open("rb") as opened:
+            actual = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    expected = value_at(manifest, "files", file.name)
+    return None if actual == expected else f"its SHA-256 is {actual}, in manifest.json {expected}"
+
+
+def _fault_of_manifest(
+    path: Path, manifest: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], *, last: bool, complete: bool
+) -> str | None:
+    """How a manifest disagrees with the files of its checkpoint, which are intact, and with the metrics."""
+    epoch, step = manifest["epoch"], manifest["step"]
+    with safetensors.safe_open(readable(path) / "weights.safetensors", framework="pt") as weights:
+        stored = json.loads((weights.metadata() or {}).get("preprocessing", "null"))
+    if stored != manifest.get("preprocessing"):
+        return "its preprocessing is not that of weights.safetensors"
+    state = load_state(path)
+    if (state["epochs_done"], state["step"]) != (epoch, step):
+        return f"it says epoch {epoch}, step {step}; state.pt epoch {state['epochs_done']}, step {state['step']}"
+    if metrics and last and complete and epoch != len(metrics):
+        return f"it says epoch {epoch}, but there are {len(metrics)}"
+    if metrics and 1 <= epoch <= len(metrics) and state["step_in_epoch"] == 0 and metrics[epoch - 1]["step"] != step:
+        return f"it says step {step}, but epoch {epoch} ends at step {metrics[epoch - 1]['step']}"
+    return None
+
+
+def _check_snapshots(run: RunDirectory) -> Checks[None]:
+    files = sorted((run.path / "snapshots").glob("*.safetensors"))
+    damaged = False
+    for file in files:
+        try:
+            with safetensors.safe_open(file, framework="pt") as opened:
+                opened.keys()
+        except (OSError, safetensors.SafetensorError) as error:
+            damaged = True
+            subject = file.relative_to(run.path).as_posix()
+            yield _problem(
+                subject, f"cannot be read: {error}", "delete it; the animations of a resumed run lack this step"
+            )
+    if files and not damaged:
+        yield _ok("snapshots", f"{counted(len(files), 'file')} can be read; they have no checksums")
+
+
+def _check_results(
+    run: RunDirectory, metrics: Sequence[Mapping[str, Any]], best: Mapping[str, Any], *, exact: bool
+) -> Checks[Mapping[str, Any]]:
+    """The results belong to the best checkpoint, and repeat the validation scores of its epoch."""
+    name, remedy = "results.json", "restore it from a copy, or extend the run by an epoch, which writes it again"
+    try:
+        results = run.results()
+    except RunError as error:
+        yield _problem(name, error.message, remedy)
+        return {}
+    fault = _fault_of_results(results)
+    epoch = results.get("epoch")
+    if not fault and best and epoch != best["epoch"]:
+        fault = f"it says epoch {epoch}, the best checkpoint epoch {best['epoch']}"
+    if not fault and isinstance(epoch, int) and 1 <= epoch <= len(metrics):
+        for key in ("loss", "accuracy"):
+            here, there = number_at(results, "val", key), number_at(metrics[epoch - 1], "val", key)
+            same = here == there if exact or here is None or there is None else isclose(here, there, rel_tol=1e-3)
+            if not same:
+                fault = f"the validation {key} is {here}, in metrics.jsonl {there}"
+    if fault:
+        yield _problem(name, fault, remedy)
+    else:
+        yield _ok(name, f"epoch {epoch}, as the best checkpoint")
+    return results
+
+
+def _fault_of_results(results: Mapping[str, Any]) -> str | None:
+    splits = [split for split in _SPLITS if split in results]
+    if "test" not in splits or "train" not in splits:
+        return "it has no scores for test and train"
+    for split in splits:
+        per_class = value_at(results, split, "per_class")
+        values = [number_at(results, split, "accuracy")]
+        values += (
+            [value for value in per_class.values() if value is not None] if isinstance(per_class, dict) else [None]
+        )
+        if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in values):
+            return f"{split} has no accuracy from 0 to 1, in total or of a class"
+    return None
+
+
+def _check_scores(
+    run: RunDirectory, results: Mapping[str, Any], metadata: Mapping[str, Any], *, data_dir: Path
+) -> Checks[None]:
+    """Evaluate the best weights again on every split that has results."""
+    here = collect_metadata(device=torch.device("cpu"), data_files={}, command=())
+    there = _evaluated_on(metadata)
+    threads = there.get("threads")
+    differs = [
+        name
+        for name, now, then in (
+            ("torch", here["versions"]["torch"], value_at(there, "versions", "torch")),
+            ("platform", here["platform"], there.get("platform")),
+            ("device", here["device"], there.get("device")),
+        )
+        if now != then
+    ]
+    exact = not differs
+    how = "to the last digit" if exact else f"within a tolerance, because of another {' and '.join(differs)}"
+    with _threads(threads if isinstance(threads, int) else None):
+        try:
+            opened = load_run(run.path, data_dir=data_dir).offline()
+            for split in (split for split in _SPLITS if split in results):
+                evaluation = opened.evaluate(split)
+                fault = _fault_of_scores(results[split], evaluation.as_record(opened.classes), exact=exact)
+                if fault:
+                    remedy = "restore results.json and the checkpoint from a copy, or extend the run by an epoch"
+                    yield _problem(f"{split} accuracy", fault, remedy)
+                else:
+                    yield _ok(f"{split} accuracy", f"{evaluation.accuracy:.2%}, computed again: the same {how}")
+        except DataError as error:
+            yield _skipped("accuracy", f"not computed again without the data set: {error.message}")
+        except CnncliError as error:
+            yield _problem("accuracy", f"cannot be computed again: {error.message}", error.remedy or _AGAIN)
+
+
+def _fault_of_scores(stored: Mapping[str, Any], computed: Mapping[str, Any], *, exact: bool) -> str | None:
+    """How stored scores differ from computed ones."""
+    tolerances = {
+        "accuracy": 0.0 if exact else ACCURACY_TOLERANCE,
+        "loss": (_ROUNDING if exact else LOSS_TOLERANCE) * computed["loss"],
+    }
+    for key, tolerance in tolerances.items():
+        before, now = number_at(stored, key), computed[key]
+        if before is None or abs(before - now) > tolerance:
+            return f"the stored {key} is {before}, computed again {now}"
+    if exact and stored.get("per_class") != computed["per_class"]:
+        return "the stored accuracy of a class is not the one computed again"
+    return None
+
+
+def _evaluated_on(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the last part of the run depends on: it has computed the scores."""
+    resumed = metadata.get("resumed")
+    return resumed[-1] if isinstance(resumed, list) and resumed and isinstance(resumed[-1], dict) else metadata
+
+
+@contextmanager
+def _threads(number: int | None) -> Iterator[None]:
+    """Compute with as many threads as the run, on which the last bits may depend."""
+    before = torch.get_num_threads()
+    if number is not None and 0 < number <= MAX_THREADS:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
