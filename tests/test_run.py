@@ -88,6 +88,18 @@ def test_images_of_other_sizes_and_colors_are_converted(run: Run) -> None:
     assert run.predict(large)[0].prediction == run.predict(image)[0].prediction
 
 
+def test_enlarged_negatives_on_a_sheet_are_recognized(run: Run) -> None:
+    images = load_digits().test.images[:60, 0].numpy()
+    sheets = np.full((60, 70, 40), 255, dtype=np.uint8)
+    for number, image in enumerate(images):
+        top, left = number % 45, number % 15
+        sheets[number, top : top + 24, left : left + 24] = 255 - image.repeat(3, axis=0).repeat(3, axis=1)
+    names = [[each.prediction for each in run.predict(given)] for given in (images, sheets)]
+    assert sum(raw == found for raw, found in zip(*names, strict=True)) >= 50
+    stretched = [each.prediction for each in run.predict(sheets, invert="no", fit="none")]
+    assert sum(raw == found for raw, found in zip(names[0], stretched, strict=True)) < 30
+
+
 def test_no_images_give_no_predictions(run: Run) -> None:
     assert run.predict([]) == []
 

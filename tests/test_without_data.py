@@ -53,6 +53,8 @@ COMMANDS = [
     "show activation-maximization {run} --steps 2",
     "show all {run}",
     "report {run}",
+    "predict {run} {image}",
+    "predict {run} {image} --invert yes --fit none --json",
 ]
 """They end with 0 and try no connection."""
 

@@ -81,6 +81,7 @@ COMMANDS = {
     "Train": {
         "audit": "Find labels that look wrong, and duplicates, in a data set.",
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
+        "sweep": "Train a config many times with other values of its fields, and find the best.",
     },
     "Use": {
         "predict": "Predict the classes of your own images.",

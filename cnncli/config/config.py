@@ -129,9 +129,10 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
     return _validate(override(read_document(path), assignments, _CHOICES), name=_as_name(path.stem), data_dir=data_dir)
 
 
-def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path) -> Config:
-    """The config with more overrides; see `read_config`."""
-    return _validate(override(config.document, assignments, _CHOICES), name=config.name, data_dir=data_dir)
+def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path, option: str = "--set") -> Config:
+    """The config with more overrides; see `read_config` and `override`."""
+    changed = override(config.document, assignments, _CHOICES, option=option)
+    return _validate(changed, name=config.name, data_dir=data_dir)
 
 
 def _validate(document: Document, *, name: str, data_dir: Path) -> Config:

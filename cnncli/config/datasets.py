@@ -26,10 +26,13 @@ class Framing:
     Attributes:
         box: (height, width) of the box in which it is as large as possible, in pixels of the image as stored.
         center: what is at the center of the image: the center of `mass`, or that of the bounding `box`.
+        threshold: fraction of the brightest gray level above which a pixel belongs to it: for strokes more than the
+            ringing of JPEG, and less than their edges when blurred.
     """
 
     box: tuple[int, int]
     center: Literal["mass", "box"]
+    threshold: float = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,7 @@ _MNIST = _mnist_like(
 _FASHION = _mnist_like(
     "fashion-mnist",
     folder="FashionMNIST",
-    framing=Framing(box=(28, 28), center="box"),
+    framing=Framing(box=(28, 28), center="box", threshold=0.1),  # clothes have dark parts
     classes=(
         "T-shirt/top",
         "Trouser",

@@ -74,7 +74,7 @@ class Document:
         data: plain dicts, lists and scalars.
         marks: position of each value.
         key_marks: position of each key.
-        overridden: values set by `--set`, with the text of the option.
+        overridden: values set on the command line, with the option and its text: `--set train.epochs=3`.
     """
 
     name: str
@@ -110,10 +110,10 @@ class Document:
         )
         message = f"{path}: {problem.message}" if path else problem.message
         if override is not None:
-            lines = [f"--set {override}: {message}"]
+            lines = [f"{override}: {message}"]
         else:
             below = [flag for route, flag in self.overridden.items() if route[: len(known)] == known != ()]
-            message += f" (with --set {', --set '.join(below)})" if below else ""
+            message += f" (with {', '.join(below)})" if below else ""
             lines = self.quote(self._mark(problem.route, problem.at_key), message)
         for route, why in problem.also:
             lines += self.quote(self._mark(route, at_key=True), why)

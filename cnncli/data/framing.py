@@ -22,10 +22,8 @@ _OUTLIER, _LEAST_DEVIATION = 3.0, 2.0
 """Pixels of the border that differ more from the background, in median absolute deviations or gray levels, are ink."""
 _NOISE = 0.99
 """The quantile of the border's deviations from the background that counts as noise."""
-_NEGLIGIBLE = 16.0
+NEGLIGIBLE = 16.0
 """Gray levels by which background and ink may differ from black and white without a correction, as after JPEG."""
-_INK = 0.3
-"""Fraction of the strongest ink above which a pixel is ink: more than the ringing of JPEG, less than a blurred edge."""
 _TOLERANCE = 1
 """Pixels by which an image of the data set may seem to be placed differently after it was enlarged."""
 
@@ -69,9 +67,9 @@ def separate_ink(gray: Gray) -> tuple[Gray | None, bool]:
     background, noise = _background(gray)
     difference = gray - background
     strongest = float(difference.max()) - noise
-    if strongest <= _NEGLIGIBLE:
+    if strongest <= NEGLIGIBLE:
         return None, False
-    if abs(background).max() + noise <= _NEGLIGIBLE and gray.max() >= 255 - _NEGLIGIBLE:
+    if abs(background).max() + noise <= NEGLIGIBLE and gray.max() >= 255 - NEGLIGIBLE:
         return gray, False
     return ((difference - noise) * (255 / strongest)).clip(0, 255), True
 
@@ -92,7 +90,7 @@ def _background(gray: Gray) -> tuple[Gray, float]:
     return plane, max(0.0, float(np.quantile(deviations[kept], _NOISE)))
 
 
-def place(ink: Gray, framing: Framing, size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], list[str]]:
+def place(ink: Gray, framing: Framing, size: tuple[int, int]) -> tuple[Gray, list[str]]:
     """Crop an image to its ink, enlarge or reduce this to fill the box of the framing, and center it.
 
     An image that needs neither, such as an enlarged image of the data set, is only resized.
@@ -103,20 +101,20 @@ def place(ink: Gray, framing: Framing, size: tuple[int, int]) -> tuple[npt.NDArr
         size: (height, width) of the result.
 
     Returns:
-        uint8 (height, width), and what was done besides resizing.
+        (height, width), and what was done besides resizing.
     """
     height, width = ink.shape
     if height * size[1] == width * size[0]:
         whole = _resized(ink, size, (0, 0, width, height))
         if _is_placed(whole, framing):
-            return np.rint(whole).astype(np.uint8), []
-    top, bottom, left, right = _ink_box(ink)
+            return whole, []
+    top, bottom, left, right = _ink_box(ink, framing)
     factor = min(framing.box[0] / (bottom - top), framing.box[1] / (right - left))
     reduced = (max(1, round(factor * (bottom - top))), max(1, round(factor * (right - left))))
     placed = _resized(ink, reduced, (left, top, right, bottom))
     y, x = (_offset(placed.sum(axis=1 - axis), size[axis], framing) for axis in (0, 1))
-    canvas = np.zeros(size, dtype=np.uint8)
-    canvas[y : y + reduced[0], x : x + reduced[1]] = np.rint(placed)
+    canvas = np.zeros(size, dtype=np.float32)
+    canvas[y : y + reduced[0], x : x + reduced[1]] = placed
     return canvas, [*["cropped"] * ((bottom - top, right - left) != ink.shape), "centered"]
 
 
@@ -132,7 +130,7 @@ def _resized(ink: Gray, size: tuple[int, int], box: tuple[int, int, int, int]) -
 
 def _is_placed(ink: Gray, framing: Framing) -> bool:
     """Whether an image (H, W) in the size of the data set's images has the framing, give or take a pixel."""
-    top, bottom, left, right = _ink_box(ink)
+    top, bottom, left, right = _ink_box(ink, framing)
     lengths, ends = (bottom - top, right - left), ((top, bottom), (left, right))
     slack = [room - length for room, length in zip(framing.box, lengths, strict=True)]
     fills = min(slack) >= -_TOLERANCE and min(map(abs, slack)) <= _TOLERANCE
@@ -144,9 +142,9 @@ def _is_placed(ink: Gray, framing: Framing) -> bool:
     return fills and centered
 
 
-def _ink_box(ink: Gray) -> tuple[int, int, int, int]:
+def _ink_box(ink: Gray, framing: Framing) -> tuple[int, int, int, int]:
     """Top, bottom, left and right of the ink in an image (H, W)."""
-    is_ink = ink > _INK * ink.max()
+    is_ink = ink > framing.threshold * ink.max()
     return (*_extent(is_ink.any(axis=1)), *_extent(is_ink.any(axis=0)))
 
 

@@ -18,7 +18,7 @@ from cnncli.config.data import DataSpec
 from cnncli.config.datasets import Framing, Shape, known_dataset
 from cnncli.data.batches import Normalization
 from cnncli.data.decode import UnreadableImageError, decoder_warnings, fit_image, open_image, pillow_errors
-from cnncli.data.framing import Border, Gray, border_mask, place, separate_ink
+from cnncli.data.framing import NEGLIGIBLE, Border, Gray, border_mask, place, separate_ink
 from cnncli.data.images import convert_channels, resize
 from cnncli.errors import DataError, UsageError
 
@@ -128,22 +128,17 @@ class Preparation:
                 remedy="give a path, a PIL image or an array, or a sequence of these",
             )
         try:
-            with decoder_warnings(), pillow_errors():
-                if isinstance(image, Image.Image):
-                    return self._prepare(image, invert, fit)
-                content = image if isinstance(image, bytes) else Path(image).read_bytes()
-                with open_image(content) as opened:
-                    return self._prepare(opened, invert, fit)
+            with decoder_warnings():
+                return self._prepare(*_decoded(image), invert, fit)
         except UnreadableImageError as error:
             name = str(image) if isinstance(image, str | Path) else "the image"
             raise DataError(f"{name}: {error}", remedy="give an image file such as a PNG or JPEG") from None
 
-    def _prepare(self, image: Image.Image, invert: Invert, fit: Fit) -> PreparedImage:
-        steps = ["rotated as EXIF says"] if image.getexif().get(_ORIENTATION, 1) != 1 else []
-        image = ImageOps.exif_transpose(image)
+    def _prepare(self, image: Image.Image, steps: list[str], invert: Invert, fit: Fit) -> PreparedImage:
+        """An upright image, prepared; what was done is appended to the steps."""
         channels, *size = self.input_shape
         if self.stored is None:
-            pixels = fit_image(image, channels=channels, size=(size[0], size[1]))
+            pixels = fit_image(image, channels=channels, size=(size[0], size[1])).copy()
             image = image.convert("RGB")
         else:
             image = _opaque(_to_8_bits(image, steps), steps, as_ink=self.background is not None)
@@ -181,8 +176,12 @@ class Preparation:
             ink, corrected = separate_ink(gray)
             if ink is not None:
                 placed, done = place(ink, self.framing, size)
-                steps += ["contrast stretched"] * corrected + done
-                return placed[None]
+                strongest = float(placed.max())  # thin strokes become pale when they are reduced
+                if corrected or strongest < 255 - NEGLIGIBLE:
+                    steps.append("contrast stretched")
+                steps += done
+                stretched: Pixels = np.rint(placed[None] * (255 / strongest)).astype(np.uint8)
+                return stretched
         return _padded(pixels, size, steps)
 
     def _as_input(self, pixels: Pixels) -> Pixels:
@@ -193,6 +192,19 @@ class Preparation:
         if tensor.shape[2:] != (height, width):
             tensor = resize(resize(tensor, self.stored[1:]), (height, width))
         return np.ascontiguousarray(convert_channels(tensor, channels)[0].numpy())
+
+
+def _decoded(image: str | Path | bytes | Image.Image) -> tuple[Image.Image, list[str]]:
+    """An image decoded and upright, and whether it was rotated for that.
+
+    Raises:
+        UnreadableImageError: it cannot be read or decoded.
+    """
+    with pillow_errors():
+        if not isinstance(image, Image.Image):
+            image = open_image(image if isinstance(image, bytes) else Path(image).read_bytes())
+        rotated = image.getexif().get(_ORIENTATION, 1) != 1
+        return ImageOps.exif_transpose(image), ["rotated as EXIF says"] if rotated else []
 
 
 def _usual_background(spec: DataSpec, normalization: Normalization) -> Background | None:
@@ -250,6 +262,8 @@ def _opaque(image: Image.Image, steps: list[str], *, as_ink: bool) -> Image.Imag
 
 
 def _is_colored(image: Image.Image) -> bool:
+    if image.mode in ("1", "L", "LA"):
+        return False
     reduced = image.convert("RGB").reduce(-(-max(image.size) // _MAX_SIDE))
     pixels = np.asarray(reduced).astype(np.int16)  # (H, W, 3)
     return bool((pixels.max(axis=2) - pixels.min(axis=2)).max(initial=0) > _COLORED)

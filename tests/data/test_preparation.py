@@ -62,6 +62,7 @@ def prepared(image: object, preparation: Preparation = MNIST, **options: str) ->
     """Pixels (H, W) and steps."""
     result = preparation.prepare(image, **options)  # type: ignore[arg-type]  # whatever a test gives
     assert result.pixels.dtype == np.uint8
+    assert result.pixels.flags.writeable, "torch warns about others"
     assert result.pixels.shape == preparation.input_shape
     return result.pixels[0], list(result.steps)
 
@@ -242,6 +243,24 @@ def test_an_enlarged_image_of_the_data_set_is_only_reduced() -> None:
     assert done == ["resized from 140x140"]
 
 
+def test_thin_strokes_are_not_pale() -> None:
+    """A line of two pixels, ten times as long as MNIST is high; every image of MNIST has white pixels."""
+    image = Image.new("L", (300, 300), "white")
+    ImageDraw.Draw(image).line([(60, 50), (180, 50), (100, 250)], fill="black", width=2)
+    pixels, done = prepared(image)
+    assert pixels.max() == 255
+    assert done == ["inverted", "contrast stretched", "cropped", "centered", "resized from 300x300"]
+
+
+def test_dim_parts_of_clothes_are_not_cropped() -> None:
+    """Ink of that gray would be the ringing of JPEG."""
+    shirt = np.zeros((56, 40), dtype=np.uint8)
+    shirt[4:52, 10:30], shirt[4:52, 6:10] = 250, 50
+    for name, columns in (("fashion-mnist", 14), ("mnist", 8)):
+        pixels, _ = prepared(shirt, preparation_for(name))
+        assert np.count_nonzero(pixels.any(axis=0)) == columns
+
+
 @pytest.mark.parametrize("name", ["emnist", "fashion-mnist", "kmnist"])
 def test_other_sets_have_other_boxes(name: str) -> None:
     """Fashion-MNIST and KMNIST fill the image; EMNIST leaves two pixels on each side."""
@@ -321,6 +340,7 @@ def photo(tmp_path: Path) -> Path:
 def test_images_for_a_folder_are_decoded_like_those_in_it(photo: Path, mean: float, fit: str) -> None:
     preparation = preparation_for("image-folder", path="photos", size=12, mean=mean)
     result = preparation.prepare(photo, fit=fit)  # type: ignore[arg-type]  # one of the two
+    assert result.pixels.flags.writeable
     np.testing.assert_array_equal(result.pixels, decode(photo, channels=3, size=(12, 12))[0])
     assert result.steps == ("resized from 30x20", "stretched")
 
