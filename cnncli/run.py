@@ -313,7 +313,7 @@ class Run:
             prepared = self.prepare(image, invert=invert, fit=fit)
             if prepared.steps:
                 _log.info(f"{image}: {', '.join(prepared.steps)}")
-            picture = torch.from_numpy(prepared.pixels).to(self.device)
+            picture = torch.from_numpy(prepared.pixels.copy()).to(self.device)
             argument = f"{shlex.quote(image)} {options}".rstrip()
             return InputImage(image, argument, Path(image).stem, picture, self.as_input(picture), None)
         if options:

@@ -28,7 +28,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from fnmatch import fnmatch
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, get_args
@@ -228,7 +228,14 @@ def shortened(arguments: list[str]) -> list[str]:
 
 
 def execute(command: str, patch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Run a line of documentation like a shell that supports only `export`, `>` and cnncli."""
+    """Run a line of documentation like a shell that supports only `export`, `>`, `|` and cnncli."""
+    if " | " in command:
+        first, second = command.split(" | ")
+        code, output = execute(first, patch)
+        assert code == 0, output
+        with pytest.MonkeyPatch.context() as piped:
+            piped.setattr(sys, "stdin", TextIOWrapper(BytesIO(output.encode())))
+            return execute(second, patch)
     program, *arguments = shlex.split(command)
     if program == "export":
         patch.setenv(*arguments[0].split("=", 1))
