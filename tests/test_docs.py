@@ -208,6 +208,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ([], ["saliency", "0"]):
         code, output = run_cnncli(["show", *kind[:1], str(path), *kind[1:]])
         assert code == 0, output
+    code, output = run_cnncli(["eval", str(path), "--robustness", "--images", "10"])
+    assert code == 0, output
     return path.rename(path.with_name(RUN))
 
 

@@ -125,6 +125,7 @@ COMMANDS = {
         "predict": "Predict the classes of your own images.",
     },
     "See": {
+        "eval": "Evaluate a run: accuracy with its interval, calibration, the scores of each class.",
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "runs": "List, show, compare, verify and delete runs.",
