@@ -28,7 +28,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from fnmatch import fnmatch
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, get_args
@@ -208,6 +208,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ([], ["saliency", "0"]):
         code, output = run_cnncli(["show", *kind[:1], str(path), *kind[1:]])
         assert code == 0, output
+    code, output = run_cnncli(["eval", str(path), "--robustness", "--images", "10"])
+    assert code == 0, output
     return path.rename(path.with_name(RUN))
 
 
@@ -228,7 +230,14 @@ def shortened(arguments: list[str]) -> list[str]:
 
 
 def execute(command: str, patch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Run a line of documentation like a shell that supports only `export`, `>` and cnncli."""
+    """Run a line of documentation like a shell that supports only `export`, `>`, `|` and cnncli."""
+    if " | " in command:
+        first, second = command.split(" | ")
+        code, output = execute(first, patch)
+        assert code == 0, output
+        with pytest.MonkeyPatch.context() as piped:
+            piped.setattr(sys, "stdin", TextIOWrapper(BytesIO(output.encode())))
+            return execute(second, patch)
     program, *arguments = shlex.split(command)
     if program == "export":
         patch.setenv(*arguments[0].split("=", 1))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from cnncli.data.augment import Augmentation
+from cnncli.data.augment import Transform
 from cnncli.data.images import ImageSet
 
 _CHUNK_BYTES = 2**22
@@ -112,7 +112,7 @@ class ImageBatches:
         image_set: the images.
         batch_size: images per batch; the last batch may have fewer.
         normalization: applied last.
-        augment: applied before; free if None or the identity.
+        augment: applied before, such as an `Augmentation`; free if None or the identity.
         shuffle: a new order every epoch.
         channels_last: the memory format of the batches.
         seed: of order and augmentation.
@@ -128,7 +128,7 @@ class ImageBatches:
         *,
         batch_size: int,
         normalization: Normalization,
-        augment: Augmentation | None = None,
+        augment: Transform | None = None,
         shuffle: bool,
         channels_last: bool,
         seed: int,

@@ -16,8 +16,8 @@ from cnncli.inspection.formatting import markdown
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
-from cnncli.training.evaluate import Evaluation
 from cnncli.training.loop import Epoch
+from cnncli.training.scores import Evaluation
 
 _log = logging.getLogger(__name__)
 

@@ -14,13 +14,14 @@ from cnncli.experiment.resume import record_resumption, resume
 from cnncli.experiment.setup import Experiment
 from cnncli.module import CnnModule
 from cnncli.training.checkpoint import load_weights, save_checkpoint
-from cnncli.training.evaluate import Evaluation, evaluate
+from cnncli.training.evaluate import evaluate
 from cnncli.training.loop import Epoch, fit
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.process_group import StopRequest
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory, State
+from cnncli.training.scores import Evaluation
 from cnncli.training.step import Step
 
 if TYPE_CHECKING:

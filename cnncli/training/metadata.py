@@ -37,7 +37,7 @@ def collect_metadata(
     return {
         "versions": installed_versions(),
         "platform": platform.platform(),
-        "device": {"type": device.type, "name": _device_name(device)},
+        "device": {"type": device.type, "name": device_name(device)},
         "precision": "bf16" if bf16 else "fp32",
         "threads": torch.get_num_threads(),
         "processes": processes,
@@ -59,7 +59,7 @@ def installed_versions(*others: str) -> dict[str, str | None]:
     return versions
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """The model of the GPU or the processor; on a Mac, the name of the processor is also used for its GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -183,6 +183,16 @@ class RunDirectory:
         """
         return _read_json(self.path / _METADATA, remedy="start a new run")
 
+    def threads(self) -> int | None:
+        """The number of CPU threads with which the run was trained last; None if unknown."""
+        try:
+            metadata = self.metadata()
+        except RunError:
+            return None
+        resumed = metadata.get("resumed") or [metadata]
+        threads = resumed[-1].get("threads")
+        return threads if isinstance(threads, int) else None
+
     def status(self) -> Status:
         """The state of the run; interrupted also if its process died without writing it."""
         try:
