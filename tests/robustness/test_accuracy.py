@@ -1,5 +1,6 @@
 """The accuracy on distorted images, and its pictures."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,9 +40,8 @@ def test_shifts_worked_by_hand(run: Run) -> None:
 
 def test_consistency_compares_with_the_undistorted_prediction(run: Run) -> None:
     """With wrong labels nothing is correct, but the predictions stay the same."""
-    wrong = run.predict_set(run.test)
-    images = type(run.test)(images=run.test.images, labels=(run.test.labels + 1) % 3)
-    found = list(measure_accuracies(run, images, torch.arange(3), wrong, [Contrast]))
+    images = replace(run.test, labels=(run.test.labels + 1) % 3)
+    found = list(measure_accuracies(run, images, torch.arange(3), run.predict_set(images), [Contrast]))
     assert [each.accuracy for each in found] == [0.0] * 4
     assert [each.consistency for each in found] == [1.0] * 4
 
