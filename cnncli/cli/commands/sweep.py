@@ -243,7 +243,7 @@ def _train(
     summary = summarize(queue, plan, place)
     if stop():
         return summary
-    if queue.given_up is not None:
+    if queue.given_up is not None and queue.finished() < plan.trials:
         display.notice(f"ended after {queue.finished()} of {plan.trials} trials: {queue.given_up}")
     if running := queue.running_elsewhere():
         hosts = sorted({str(trial.user_attrs.get("host")) for trial in running})
