@@ -249,8 +249,8 @@ def _train(
     if running := queue.running_elsewhere():
         hosts = sorted({str(trial.user_attrs.get("host")) for trial in running})
         display.notice(
-            f"another process on {', '.join(hosts)} still trains {counted(len(running), 'trial')}, and evaluates the best "
-            "one at the end; if it was killed, run its command again"
+            f"another process on {', '.join(hosts)} still trains {counted(len(running), 'trial')}, and evaluates the "
+            "best one at the end; if it was killed, run its command again"
         )
         return summary
     return finish_sweep(summary, place)
