@@ -10,6 +10,7 @@ import os
 import socket
 import time
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -420,15 +421,17 @@ class TrialQueue:
     def importances(self) -> dict[str, float]:
         """The importance of each parameter by path, the largest first, which add up to 1 (PED-ANOVA).
 
-        Empty with fewer than two parameters or four complete trials.
+        Empty with fewer than two parameters or four complete trials, or if all have the same accuracy.
 
         Source: Watanabe, Bansal and Hutter, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary
         Subspaces", IJCAI 2023.
         """
-        complete = sum(trial.state == TrialState.COMPLETE for trial in self._trials())
-        if complete < _LEAST_COMPLETE or len(self._plan.parameters) < 2:
+        accuracies = [trial.value for trial in self._trials() if trial.state == TrialState.COMPLETE]
+        if len(accuracies) < _LEAST_COMPLETE or len({*accuracies}) == 1 or len(self._plan.parameters) < 2:
             return {}
-        found = optuna.importance.get_param_importances(self._study)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that few trials, or equal ones, give rough numbers
+            found = optuna.importance.get_param_importances(self._study)
         return {path: float(found[path]) for path in sorted(found, key=lambda path: -found[path])}
 
 

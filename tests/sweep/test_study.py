@@ -118,9 +118,9 @@ def test_values_that_give_no_network_together(new_queue: NewQueue) -> None:
 
 
 def test_values_are_not_tried_twice(new_queue: NewQueue) -> None:
-    queue = new_queue(f"{CHANNELS}=4,8,16", "train.epochs=int:1..4", trials=12, sampler="tpe")
+    queue = new_queue(f"{CHANNELS}=4,8,16", "train.epochs=int:1..2", trials=6, sampler="tpe")
     tasks = run_all(queue, lambda task: float(task.values[CHANNELS] == 8))
-    assert len({json.dumps(task.values) for task in tasks}) == len(tasks) == 12
+    assert len({json.dumps(task.values) for task in tasks}) == len(tasks) == 6
 
 
 def test_there_are_never_more_trials_than_planned(new_queue: NewQueue) -> None:
@@ -232,16 +232,16 @@ def test_a_trial_below_the_median_is_pruned(new_queue: NewQueue) -> None:
 
 
 def test_hyperband_prunes(new_queue: NewQueue) -> None:
-    queue = new_queue(pruner="hyperband", trials=12)
+    queue = new_queue(pruner="hyperband", trials=8)
     pruned = 0
     while (task := queue.next_task()) is not None:
         accuracy = 0.9 - 0.05 * task.number
-        if any(queue.report(task.number, epoch, accuracy) for epoch in range(1, 31)):
+        if any(queue.report(task.number, epoch, accuracy) for epoch in range(1, 10)):
             queue.finish(task.number, Outcome(status="pruned"))
             pruned += 1
         else:
             complete(queue, task, accuracy)
-    assert 0 < pruned < 12
+    assert 0 < pruned < 8
 
 
 def test_the_parameter_that_matters_is_important(new_queue: NewQueue) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import DebugOption, JsonOption
+from cnncli.cli.messages import show_log
 from cnncli.options import DATA_DIR, DEVICE, DataDirOption, DeviceOption, ThreadsOption
 
 DataArgument = Annotated[
@@ -83,7 +84,7 @@ def audit(
     import torch  # takes seconds: errors in the arguments have been reported by now
 
     from cnncli.audit.audit import audit as audit_data
-    from cnncli.audit.output import write_audit
+    from cnncli.audit.output import audit_folder, write_audit
     from cnncli.cli.render.audit import show_audit
     from cnncli.cli.render.training import TrainingDisplay, output_mode
     from cnncli.inspection.table import inspect_network
@@ -94,17 +95,18 @@ def audit(
     display = TrainingDisplay(output_mode(quiet=False, as_json=False))
     used = resolve_device(device)
     keep_freed_memory()
-    with display.live():
-        found = audit_data(
-            target,
-            config,
-            folds=folds,
-            extend=epochs is None,
-            data_dir=data_dir,
-            device=used,
-            progress=display.progress,
-        )
-    folder = write_audit(found, out, now=datetime.now().astimezone(), most=top)
+    with audit_folder(out, target, datetime.now().astimezone()) as folder:
+        with show_log(display.notice), display.live():  # messages appear above the live line
+            found = audit_data(
+                target,
+                config,
+                folds=folds,
+                extend=epochs is None,
+                data_dir=data_dir,
+                device=used,
+                progress=display.progress,
+            )
+        write_audit(found, folder, most=top)
     if as_json:
         typer.echo(json.dumps([issue.as_record() for issue in found.issues], indent=2, allow_nan=False))
     else:

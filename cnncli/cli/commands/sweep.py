@@ -199,10 +199,10 @@ def sweep(
         write_trials(summary)
     if as_json:
         typer.echo(json.dumps(summary.as_json(), indent=2))
-    elif quiet:
-        typer.echo(str(summary.best_config) if summary.results else "")
-    else:
+    elif not quiet:
         show_sweep(summary)
+    elif summary.results is not None:
+        typer.echo(str(summary.best_config))
 
 
 _STOPPING = "stopping after this step, with a checkpoint of each run; press Ctrl-C again to stop immediately"
