@@ -105,9 +105,9 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f". Choose one of: {', '.join(choices)}" if 0 < len(choices) <= _MAX_LISTED else ""
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """The choice most similar to a word, ignoring case; empty if none is similar."""
+def nearest(word: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The choice most similar to a word, ignoring case; empty if none is similar, by `difflib`'s ratio from 0 to 1."""
     from difflib import get_close_matches
 
     lower = {choice.lower(): choice for choice in choices}
-    return next((lower[near] for near in get_close_matches(word.lower(), lower, n=1)), "")
+    return next((lower[near] for near in get_close_matches(word.lower(), lower, n=1, cutoff=cutoff)), "")

@@ -1,4 +1,4 @@
-"""Atomic writes that survive a crash, and disk errors explained to the user."""
+"""Atomic writes that survive a crash, file locks, and disk errors explained to the user."""
 
 import errno
 import json
@@ -98,6 +98,21 @@ def sync_directory(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock file `path`."""
+    from filelock import FileLock, Timeout  # takes longer than reading a run
+
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a read-only folder: no process can hold a lock in it
+        return False
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 ConfigArgument = Annotated[
-    str, typer.Argument(metavar="CFG", help="A YAML config, or the name of a bundled one such as lenet5.")
+    str, typer.Argument(metavar="CFG", help="A YAML config, the name of a bundled one such as lenet5, or - for stdin.")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
 SetOption = Annotated[
@@ -48,11 +48,17 @@ ThreadsOption = Annotated[
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
+def device_problem(name: str) -> str:
+    """What is wrong with the name of a device; empty if it is one. Whether the device exists is not checked."""
+    if _DEVICE.fullmatch(name):
+        return ""
+    meant = "; for an NVIDIA or AMD GPU use cuda, for an Apple GPU mps" if name.lower() == "gpu" else ""
+    return f"{name} is not one of auto, cpu, cuda, cuda:1, mps{meant}"
+
+
 def _check_device(name: str) -> str:
-    """Raise an error of typer unless the text is the name of a device; whether there is one is checked by torch."""
-    if not _DEVICE.fullmatch(name):
-        meant = " for an NVIDIA or AMD GPU use cuda, for an Apple GPU mps" if name.lower() == "gpu" else ""
-        raise typer.BadParameter(f"{name} is not one of auto, cpu, cuda, cuda:1, mps{';' if meant else ''}{meant}")
+    if problem := device_problem(name):
+        raise typer.BadParameter(problem)
     return name
 
 

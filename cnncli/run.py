@@ -17,20 +17,24 @@ from torch import Tensor
 
 from cnncli.config.config import Config, read_config
 from cnncli.config.network import Network, Node
+from cnncli.data.augment import Transform
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import ImageSet, stratified_split
+from cnncli.data.labeled import load_labeled
 from cnncli.data.load import load_dataset
 from cnncli.data.preparation import Fit, ImageLike, Invert, Preparation, PreparedImage, split_images
 from cnncli.data.preprocessing import Preprocessing
+from cnncli.data.tta import Variant, variants
 from cnncli.errors import DataError, RunError, UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule, seeded_module
 from cnncli.options import preparation_options
 from cnncli.training.checkpoint import load_weights
-from cnncli.training.device import room_for_images
-from cnncli.training.evaluate import Evaluation, Predictions, evaluate, evaluation_batch_size, predict
+from cnncli.training.device import cpu_threads, room_for_images, set_deterministic, use_bf16, use_channels_last
+from cnncli.training.evaluate import Predictions, evaluation_batch_size, mean_predictions, predict
 from cnncli.training.run_directory import RunDirectory
+from cnncli.training.scores import Evaluation
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +97,10 @@ class Run:
         preprocessing: of the images, as stored with the weights; None in runs that lack it.
         load_splits: loads the images, with `download` also those that must be downloaded first.
         download: whether a missing data set is downloaded when images are needed.
+        data_dir: the folder with the data sets.
+        channels_last: the memory layout of weights and images, see `use_channels_last`.
+        threads: the number of CPU threads of the training; None if unknown. Evaluated in the same layout with as many
+            threads, the network has the same scores as at the end of the training, to the last digit.
     """
 
     path: Path
@@ -103,6 +111,9 @@ class Run:
     preprocessing: Preprocessing | None
     load_splits: Callable[[bool], Splits]
     download: bool = True
+    data_dir: Path = Path("data")
+    channels_last: bool = False
+    threads: int | None = None
 
     def __repr__(self) -> str:
         return f"<Run {self.path}: epoch {self.epoch}>"
@@ -155,22 +166,83 @@ class Run:
             for image, row, order in zip(images, probabilities, orders, strict=True)
         ]
 
-    def evaluate(self, split: Split = "test") -> Evaluation:
-        """Loss, accuracy and confusion matrix on the images of a split, as in `results.json`.
+    def evaluate(self, split: Split = "test", *, data: str | Path | None = None, tta: bool = False) -> Evaluation:
+        """The scores on the images of a split; loss and accuracy are those of `results.json`, to the last digit.
 
         Needs the data set.
 
         Args:
             split: `test`, `val` or `train`.
+            data: another data set: the name of one, or a folder with one folder of images for each class. Its classes
+                are matched by name. It has no split `val`.
+            tta: average the probabilities (the softmax) over the flips and shifts of each image that the training used.
 
         Raises:
-            UsageError: the run has no such split.
-            DataError: the data set is unavailable.
+            UsageError: there is no such split or data set, or the training used neither flips nor shifts.
+            DataError: the data set is unavailable, or has a class that the network does not know.
         """
-        if split not in self.splits:
-            raise UsageError(f"{self.path} has no split {split}", remedy=f"one of {', '.join(self.splits)}")
-        images, indices = self.splits[split]
-        return evaluate(self.model, self.batches(images, indices=indices), len(self.classes))
+        return self.predict_labeled(split, data=data, tta=tta).evaluation(self.classes)
+
+    def predict_labeled(
+        self,
+        split: Split = "test",
+        *,
+        data: str | Path | None = None,
+        tta: bool = False,
+    ) -> Predictions:
+        """The predictions that `evaluate` scores; see there."""
+        if split == "test" and data is None and not tta:
+            return self.predictions
+        images, indices = self.labeled_images(split, data=data)
+        if not tta:
+            return self.predict_set(images, indices=indices)
+        return mean_predictions([
+            self.predict_set(images, indices=indices, transform=variant) for variant in self.test_time_variants
+        ])  # fmt: skip
+
+    @property
+    def test_time_variants(self) -> list[Variant]:
+        """The flips and shifts of an image that the training used, the image itself first.
+
+        Raises:
+            UsageError: the training used neither flips nor shifts.
+        """
+        found = variants(self.config.data.augment)
+        if len(found) == 1:
+            raise UsageError(
+                f"--tta: {self.path} was trained without flips and shifts, so there is nothing to average over",
+                remedy="omit --tta, or train with data.augment.flip or data.augment.shift",
+            )
+        return found
+
+    def labeled_images(
+        self, split: Split = "test", *, data: str | Path | None = None
+    ) -> tuple[ImageSet, Tensor | None]:
+        """The images of a split, and the indices of those that belong to it; None for all. See `evaluate`."""
+        if data is None:
+            if split not in self.splits:
+                raise UsageError(f"{self.path} has no split {split}", remedy=f"one of {', '.join(self.splits)}")
+            return self.splits[split]
+        if split == "val":
+            raise UsageError(
+                "another data set has no split val: validation images are a part of the training images of a run",
+                remedy="use the split test or train",
+            )
+        images = load_labeled(
+            str(data),
+            split,
+            classes=self.classes,
+            input_shape=self.network.input_shape,
+            data_dir=self.data_dir,
+        )
+        return images, None
+
+    def predict_set(
+        self, images: ImageSet | None = None, *, indices: Tensor | None = None, transform: Transform | None = None
+    ) -> Predictions:
+        """Predictions for labeled images, with as many CPU threads as in training; see `batches` for the arguments."""
+        with cpu_threads(self.threads if self.device.type == "cpu" else None):
+            return predict(self.model, self.batches(images, indices=indices, transform=transform))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -274,10 +346,15 @@ class Run:
     @cached_property
     def predictions(self) -> Predictions:
         """The predictions for the test images."""
-        return predict(self.model, self.batches())
+        return self.predict_set()
 
     def batches(
-        self, images: ImageSet | None = None, *, indices: Tensor | None = None, batch_size: int | None = None
+        self,
+        images: ImageSet | None = None,
+        *,
+        indices: Tensor | None = None,
+        batch_size: int | None = None,
+        transform: Transform | None = None,
     ) -> ImageBatches:
         """Images as inputs of the network, in order.
 
@@ -285,13 +362,15 @@ class Run:
             images: the images; the test images by default.
             indices: of the images to use; all by default.
             batch_size: by default the fastest for the network.
+            transform: changes the images before they are normalized.
         """
         return ImageBatches(
             self.test if images is None else images,
             batch_size=batch_size or evaluation_batch_size(self.network, self.device),
             normalization=self.normalization,
+            augment=transform,
             shuffle=False,
-            channels_last=False,
+            channels_last=self.channels_last,
             seed=0,
             device=self.device,
             indices=indices,
@@ -313,7 +392,7 @@ class Run:
             prepared = self.prepare(image, invert=invert, fit=fit)
             if prepared.steps:
                 _log.info(f"{image}: {', '.join(prepared.steps)}")
-            picture = torch.from_numpy(prepared.pixels).to(self.device)
+            picture = torch.from_numpy(prepared.pixels.copy()).to(self.device)
             argument = f"{shlex.quote(image)} {options}".rstrip()
             return InputImage(image, argument, Path(image).stem, picture, self.as_input(picture), None)
         if options:
@@ -349,14 +428,19 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model)
     device = device or torch.device("cpu")
+    set_deterministic(device)
+    channels_last = use_channels_last(config.train.channels_last, device, bf16=use_bf16(config.train.precision, device))
     return Run(
         path=path,
         config=config,
-        model=model.to(device),
+        model=model.to(device).to(memory_format=torch.channels_last if channels_last else torch.contiguous_format),
         epoch=int(manifest["epoch"]),
         step=int(manifest["step"]),
         preprocessing=_preprocessing(run.best, manifest),
         load_splits=partial(_load_splits, run, config, data_dir, device),
+        data_dir=data_dir,
+        channels_last=channels_last,
+        threads=run.threads(),
     )
 
 

@@ -28,7 +28,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from fnmatch import fnmatch
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, get_args
@@ -195,7 +195,7 @@ def run_torchrun(arguments: list[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of one epoch with every kind of tag and all its pictures, for reading only."""
+    """A complete run of one epoch with every kind of tag, all its pictures and an export, for reading only."""
     out = tmp_path_factory.mktemp("docs")
     settings = [
         *("data.name=digits", "data.validation=0.9", "train.epochs=1", "model.defaults.conv.activation=relu"),
@@ -208,12 +208,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ([], ["saliency", "0"]):
         code, output = run_cnncli(["show", *kind[:1], str(path), *kind[1:]])
         assert code == 0, output
+    code, output = run_cnncli(["export", str(path), "--format", "safetensors"])
+    assert code == 0, output
+    code, output = run_cnncli(["eval", str(path), "--robustness", "--images", "10"])
+    assert code == 0, output
     return path.rename(path.with_name(RUN))
 
 
 def shortened(arguments: list[str]) -> list[str]:
     """Arguments that make a training short; a resumed run gets one more epoch."""
-    if arguments[0] != "train":
+    if arguments[0] == "sweep":
+        if "--trials" in arguments:
+            arguments = [*arguments, "--trials", "2"]
+    elif arguments[0] != "train":
         return arguments
     settings = ["log.images=0", "data.name=digits"]
     if "--resume" in arguments:
@@ -225,7 +232,14 @@ def shortened(arguments: list[str]) -> list[str]:
 
 
 def execute(command: str, patch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Run a line of documentation like a shell that supports only `export`, `>` and cnncli."""
+    """Run a line of documentation like a shell that supports only `export`, `>`, `|` and cnncli."""
+    if " | " in command:
+        first, second = command.split(" | ")
+        code, output = execute(first, patch)
+        assert code == 0, output
+        with pytest.MonkeyPatch.context() as piped:
+            piped.setattr(sys, "stdin", TextIOWrapper(BytesIO(output.encode())))
+            return execute(second, patch)
     program, *arguments = shlex.split(command)
     if program == "export":
         patch.setenv(*arguments[0].split("=", 1))
@@ -297,7 +311,7 @@ def test_commands(page: Path, run: Path, tmp_path: Path, monkeypatch: pytest.Mon
             wrong = shown is not None and re.search(r"^error:", shown, re.MULTILINE)
             assert (code != 0) == bool(wrong), f"$ {command}\n{output}"
             if shown is not None:
-                compared = without_numbers if " train " in command else plain
+                compared = without_numbers if re.search(" train | sweep ", command) else plain
                 assert matches(compared(shown), compared(output)), f"$ {command}\n{output}"
 
 

@@ -69,6 +69,7 @@ def test_describing_a_network_does_not_import_torch(package: str) -> None:
     [
         "--help",
         "train --help",
+        "sweep --help",
         "schema",
         "validate quickstart",
         "inspect quickstart",
@@ -82,6 +83,7 @@ def test_describing_a_network_does_not_import_torch(package: str) -> None:
         "runs list .",
         "runs prune .",
         "show feature-maps --help",
+        "export --help",
         "predict --help",
     ],
 )

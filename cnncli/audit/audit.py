@@ -28,7 +28,7 @@ from cnncli.training.progress import Progress
 
 _log = logging.getLogger(__name__)
 
-_LEAST_STEPS = 400
+_LEAST_STEPS = 300
 """Steps that each network is trained for, at least: a recipe for 60,000 images learns little from one epoch of 600."""
 
 
@@ -224,6 +224,7 @@ def audit(
     )
     probabilities = predict_out_of_sample(config, prepared, folds=folds, device=device, progress=progress)
     stored = _as_stored(target.data, prepared, data_dir)
+    _log.info("looking for duplicates")
     return Audit(
         target=target,
         dataset=stored,

@@ -2,11 +2,13 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from cnncli.audit.audit import Audit, Duplicates, ImageRef, LabelIssue
+from cnncli.audit.target import Target
 from cnncli.data.relabel import write_corrections
 from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import image_pixels, png
@@ -19,22 +21,41 @@ _TILE = 96
 """Pixels for the longer side of an image. Larger ones are subsampled."""
 
 
-def write_audit(audit: Audit, out: Path, *, now: datetime, most: int) -> Path:
-    """Write an audit into a new folder, `<out>/<data>-<YYYYmmdd-HHMMSS>`.
+@contextmanager
+def audit_folder(out: Path, target: Target, now: datetime) -> Iterator[Path]:
+    """A new folder, `<out>/<data>-<YYYYmmdd-HHMMSS>`, that is removed if the audit fails before anything is written.
+
+    Args:
+        out: the folder for it, created if it is missing.
+        target: what is audited.
+        now: the time in the name of the folder.
+
+    Raises:
+        DiskError: it cannot be created.
+    """
+    existed = out.exists()
+    folder = create_directory(out, f"{target.name}-{now:%Y%m%d-%H%M%S}")
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):  # not empty: something was written
+            folder.rmdir()
+            if not existed:
+                out.rmdir()
+        raise
+
+
+def write_audit(audit: Audit, folder: Path, *, most: int) -> None:
+    """Write `RECORD` and `CORRECTIONS`, and a sheet where there is something to show.
 
     Args:
         audit: what was found.
-        out: the folder for it, created if it is missing.
-        now: the time in the name of the folder.
+        folder: where to write it.
         most: label issues, and groups of duplicates, on a contact sheet.
-
-    Returns:
-        The new folder, with `RECORD` and `CORRECTIONS`, and with a sheet where there is something to show.
 
     Raises:
         DiskError: it cannot be written.
     """
-    folder = create_directory(out, f"{audit.target.name}-{now:%Y%m%d-%H%M%S}")
     record = json.dumps(audit.as_record(), indent=2, ensure_ascii=True, allow_nan=False)
     replace_file(folder / RECORD, f"{record}\n".encode())
     write_corrections(folder / CORRECTIONS, audit.correction_rows())
@@ -42,7 +63,6 @@ def write_audit(audit: Audit, out: Path, *, now: datetime, most: int) -> Path:
         replace_file(folder / LABELS_SHEET, png(draw_issues(audit, audit.issues[:most])))
     if audit.duplicates:
         replace_file(folder / DUPLICATES_SHEET, png(draw_duplicates(audit, audit.duplicates[:most])))
-    return folder
 
 
 def draw_issues(audit: Audit, issues: Sequence[LabelIssue]) -> Pixels:

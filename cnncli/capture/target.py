@@ -7,6 +7,7 @@
 | `torchvision:NAME`, `package.module:Factory`, `path/file.py:Factory` | of a model in code, which is run |
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from cnncli.config.config import Config, read_config
 from cnncli.errors import RunError, UsageError, did_you_mean
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.hints import HINTS
+from cnncli.layers import format_size
 
 _RESOLVED = "resolved.yaml"
+
+_log = logging.getLogger(__name__)
 
 
 def find_graph(
@@ -32,7 +36,8 @@ def find_graph(
     Args:
         target: see the module.
         input_shape: (C, H, W) of one image, instead of that of the config's data set; required for a model in code,
-            except torchvision's.
+            except torchvision's. A batch axis of 1 is dropped, with a message. One number is the size of a square image
+            of a config or a torchvision model.
         kwargs: arguments of a model in code.
         assignments: changes to a config, each `path=value`.
         data_dir: where the image folder of a config is.
@@ -49,7 +54,8 @@ def find_graph(
             )
         from cnncli.capture.graph import load_graph
 
-        return load_graph(target, input_shape=None if input_shape is None else tuple(input_shape), kwargs=dict(kwargs))
+        shape = None if input_shape is None else _code_shape(target, tuple(input_shape))
+        return load_graph(target, input_shape=shape, kwargs=dict(kwargs))
     if kwargs:
         raise UsageError(
             f"--kwargs gives arguments to a model in code, but {target} is a config",
@@ -95,12 +101,39 @@ def _config_path(target: str) -> str:
 
 def _shape_assignments(input_shape: Sequence[int]) -> list[str]:
     """Changes to a config that set the shape of its images."""
-    if len(input_shape) != 3:
-        raise UsageError(
-            "the input of a config has three dimensions", remedy="give channels, height and width: 3x64x64"
-        )
-    channels, height, width = input_shape
+    match list(input_shape):
+        case [size]:
+            return [f"data.size={size}"]
+        case [channels, height, width]:
+            pass
+        case [1, channels, height, width]:
+            _note_dropped(input_shape)
+        case _:
+            raise UsageError(
+                f"the input of a config is an image, not {format_size(tuple(input_shape))}",
+                remedy="give channels, height and width: 3x64x64, or the size alone: 64",
+            )
     return [f"data.size=[{height}, {width}]", f"data.channels={channels}"]
+
+
+def _code_shape(target: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one input of a model in code."""
+    match shape:
+        case [size]:
+            if not target.startswith("torchvision:"):
+                raise UsageError(
+                    f"the shape of an input of {target} is unknown: {size} is only the size of an image",
+                    remedy=f"give all axes without the batch: 3x{size}x{size}",
+                )
+            return (3, size, size)
+        case [1, (1 | 3), _, _]:  # else the input of a 3-D convolution
+            _note_dropped(shape)
+            return shape[1:]
+    return shape
+
+
+def _note_dropped(shape: Sequence[int]) -> None:
+    _log.info(f"input {format_size(tuple(shape))}: the batch axis of 1 is dropped")
 
 
 def check_hint_names(names: Collection[str]) -> None:

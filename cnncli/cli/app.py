@@ -1,6 +1,7 @@
 """The `cnncli` program: the list of commands, and the handling of errors."""
 
 import importlib
+import os
 import sys
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from cnncli import __version__
 from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import print_notice, report, show_log
 from cnncli.cli.processes import AlreadyReported, one_output_per_machine
+from cnncli.errors import UsageError
 
 
 class LazyCommand(TyperCommand):
@@ -30,8 +32,42 @@ class LazyCommand(TyperCommand):
         return typer.main.get_command(program)
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:  # noqa: ANN401  likewise, its contexts
-        """Called by click before anything else that it does with a command."""
-        return self.load().make_context(*arguments, **settings)
+        """Called by click before anything else that it does with a command.
+
+        Raises:
+            UsageError: the command has no such option, but its config has such a field.
+        """
+        command = self.load()
+        if settings.get("resilient_parsing"):  # a shell asks for completions
+            return self._context_for_completion(command, *arguments, **settings)
+        try:
+            return command.make_context(*arguments, **settings)
+        except Exception as error:
+            option = getattr(error, "option_name", None)  # typer does not export the class of this error
+            options = [each for parameter in command.params for each in parameter.opts]
+            if option is not None and option not in options and "--set" in options:
+                _suggest_field(option, exactly=bool(getattr(error, "possibilities", ())))
+            raise
+
+    def _context_for_completion(self, command: Any, name: str, words: list[str], **settings: Any) -> Any:  # noqa: ANN401  likewise
+        """The context of the complete words, without an option at the end, whose value is still to come."""
+        from cnncli.cli.completion import add_completion
+
+        add_completion(command)
+        if words and words[-1].startswith("-"):
+            words = words[:-1]
+        return command.make_context(name, words, **settings)
+
+
+def _suggest_field(option: str, *, exactly: bool) -> None:
+    """Raise a UsageError if an option such as `--batch-size` is the name, or almost, of a field of configs."""
+    from cnncli.config.config import field_named
+
+    field = field_named(option.lstrip("-").replace("-", "_"), exactly=exactly)
+    if field:
+        raise UsageError(
+            f"no such option: {option}", remedy=f"it is a field of the config, which --set changes: --set {field}=VALUE"
+        )
 
 
 class PanelGroup(TyperGroup):
@@ -51,7 +87,8 @@ class PanelGroup(TyperGroup):
 
 
 def command_group(cls: type[PanelGroup] = PanelGroup, **settings: Any) -> typer.Typer:  # noqa: ANN401  typer checks them
-    """A program whose arguments start with the name of a command; without arguments it prints its help."""
+    """A command whose arguments start with the name of another; without arguments it prints its help."""
+    settings.setdefault("add_completion", False)  # the options that install it belong to the program
     return typer.Typer(
         cls=cls,
         no_args_is_help=True,
@@ -66,6 +103,7 @@ app = command_group(
     name="cnncli",
     help="See what a convolutional network computes, sees and learns.",
     epilog="Start with: cnncli train quickstart",
+    add_completion=True,
 )
 
 COMMANDS = {
@@ -81,16 +119,23 @@ COMMANDS = {
     "Train": {
         "audit": "Find labels that look wrong, and duplicates, in a data set.",
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
+        "sweep": "Train a config many times with other values of its fields, and find the best.",
     },
     "Use": {
         "predict": "Predict the classes of your own images.",
     },
     "See": {
+        "eval": "Evaluate a run: accuracy with its interval, calibration, the scores of each class.",
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "runs": "List, show, compare, verify and delete runs.",
         "report": "Write the report of a run: a self-contained HTML file.",
+        "export": "Write a trained network as ONNX, torch.export or safetensors, and check the file.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
+    },
+    "Help": {
+        "doctor": "Check the installation: versions, devices, data sets, disks and optional extras.",
+        "help": "Print the help of the program or of a command.",
     },
 }
 """Summaries of the commands by panel of the help; each command is a module, see `LazyCommand`."""
@@ -115,15 +160,25 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Options of the program."""
 
 
+def _complete() -> None:
+    """Answer a shell that asks for completions, and exit. An error is no answer: it must not appear in the shell."""
+    try:
+        app(prog_name="cnncli")
+    except Exception:
+        sys.exit(1)
+
+
 def main() -> None:
     """Run the program and exit; `cnncli.errors` lists the exit codes."""
     try:
+        if os.environ.get("_CNNCLI_COMPLETE"):
+            _complete()
         with one_output_per_machine(), show_log(print_notice):
             app()
     except SystemExit as exited:

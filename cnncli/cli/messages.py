@@ -18,7 +18,7 @@ def as_user_error(error: Exception) -> CnncliError:
         return DiskError(f"the disk is full: {error}", remedy="free some space")
     return CnncliError(
         f"internal error: {type(error).__name__}: {error}",
-        remedy="this is a bug in cnncli; run the command again with --debug and report what it prints",
+        remedy="this is a bug in cnncli; run it again with --debug, and report what it and cnncli doctor print",
     )
 
 

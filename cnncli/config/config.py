@@ -10,14 +10,14 @@ import yaml
 from pydantic import Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
-from cnncli.config.document import Document, Problem, parse_scalar, read_document
+from cnncli.config.document import Document, Problem, dotted, parse_document, parse_scalar, read_document, read_stdin
 from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
-from cnncli.config.problems import problems_of
+from cnncli.config.problems import SYNONYMS, fields_below, problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
-from cnncli.errors import ConfigError, did_you_mean
+from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
 
@@ -56,14 +56,32 @@ def find_config(config: str) -> Path:
     )
 
 
+STDIN = "-"
+"""The config argument that stands for standard input."""
+
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_MAX_NAME = 80
+
+
+def check_name(name: str) -> None:
+    """Check the name of an experiment, which becomes part of the name of a folder.
+
+    Raises:
+        UsageError: it has other characters than those of `_NAME`, or is too long.
+    """
+    if not re.fullmatch(_NAME, name) or len(name) > _MAX_NAME:
+        raise UsageError(
+            f"--name {name!r} is not a valid name of an experiment",
+            remedy="use letters, digits, '.', '_' and '-', first a letter or a digit, "
+            f"and at most {_MAX_NAME} characters",
+        )
 
 
 class ConfigFields(Spec):
     """The keys of a config. `model` is validated separately, after its blocks are expanded."""
 
     version: Literal[1] = 1
-    name: Annotated[str, Field(pattern=_NAME, max_length=80)] | None = None
+    name: Annotated[str, Field(pattern=_NAME, max_length=_MAX_NAME)] | None = None
     data: DataSpec
     model: dict[str, Any]
     train: TrainSpec = TrainSpec()
@@ -75,7 +93,7 @@ class Config:
     """An experiment: data, network and training.
 
     Attributes:
-        name: `name` of the config, or the name of its file.
+        name: `name` of the config, or the name of its file, which is `stdin` for standard input.
         document: the file as read, with overrides.
         data, train, log: the sections, with defaults filled in.
         network: the layers with their shapes.
@@ -116,7 +134,7 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
     """Read a config and validate all that can be validated without data and without torch.
 
     Args:
-        config: a path, or the name of a bundled config.
+        config: a path, the name of a bundled config, or `-` for standard input.
         data_dir: the data directory, in which an image folder is looked up for its classes.
         assignments: overrides, each `path=value`.
 
@@ -125,13 +143,31 @@ def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ())
         UsageError: an override is invalid.
         DataError: the number of classes is unknown because the image folder is missing.
     """
-    path = find_config(config)
-    return _validate(override(read_document(path), assignments, _CHOICES), name=_as_name(path.stem), data_dir=data_dir)
+    document = read_stdin() if config == STDIN else read_document(find_config(config))
+    name = _as_name(Path(document.name).stem)
+    return _validate(override(document, assignments, _CHOICES), name=name, data_dir=data_dir)
 
 
-def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path) -> Config:
-    """The config with more overrides; see `read_config`."""
-    return _validate(override(config.document, assignments, _CHOICES), name=config.name, data_dir=data_dir)
+def field_named(name: str, *, exactly: bool) -> str:
+    """The dotted path of the field of configs with this name, or almost this name; empty if there is none.
+
+    The fields of the optimizer and of the schedule are those of the default ones.
+    """
+    fields: dict[str, str] = {}
+    for route in fields_below(ConfigFields):
+        fields.setdefault(str(route[-1]), dotted(route))
+    return fields.get(nearest(SYNONYMS.get(name, name), fields, cutoff=1.0 if exactly else 0.85), "")
+
+
+def parse_config(text: str, *, name: str, data_dir: Path) -> Config:
+    """The config in a text, which error messages call `name`; see `read_config`."""
+    return _validate(parse_document(text, name=name), name=name, data_dir=data_dir)
+
+
+def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path, option: str = "--set") -> Config:
+    """The config with more overrides; see `read_config` and `override`."""
+    changed = override(config.document, assignments, _CHOICES, option=option)
+    return _validate(changed, name=config.name, data_dir=data_dir)
 
 
 def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
@@ -194,7 +230,7 @@ def _unknown_layers(log: LogSpec, network: Network) -> Iterator[Problem]:
 
 def _as_name(stem: str) -> str:
     """The name of a file as a valid name of an experiment."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80] or "run"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:_MAX_NAME] or "run"
 
 
 class _Dumper(yaml.SafeDumper):

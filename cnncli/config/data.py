@@ -47,10 +47,10 @@ def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> 
     """
     unknown = "; to inspect the network without them, set data.classes to the number or the names of the classes"
     try:
-        top = _folders(root)
-        divided = "train" in top and bool(_folders(root / "train"))
+        top = class_folders(root)
+        divided = "train" in top and bool(class_folders(root / "train"))
         train = root / "train" if divided else root
-        names = _folders(train)
+        names = class_folders(train)
     except FileNotFoundError:
         raise DataError(
             f"data.path: folder not found: {root}",
@@ -88,7 +88,7 @@ def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> 
     )
 
 
-def _folders(root: Path) -> tuple[str, ...]:
+def class_folders(root: Path) -> tuple[str, ...]:
     """Names of the folders in a folder, sorted, without hidden ones and those that macOS adds to archives."""
     hidden = (".", "__MACOSX")
     return tuple(sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith(hidden)))

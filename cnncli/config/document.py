@@ -4,15 +4,20 @@ Scalars have the value that a reader expects: `1e-3` is a number, `no` and `off`
 keys are errors, and there are no tags, dates or merge keys.
 """
 
+import functools
+import logging
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
 from cnncli.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 Route = tuple[str | int, ...]
 """Keys and list positions that lead from the top of a document to a value."""
@@ -74,7 +79,7 @@ class Document:
         data: plain dicts, lists and scalars.
         marks: position of each value.
         key_marks: position of each key.
-        overridden: values set by `--set`, with the text of the option.
+        overridden: values set on the command line, with the option and its text: `--set train.epochs=3`.
     """
 
     name: str
@@ -110,10 +115,10 @@ class Document:
         )
         message = f"{path}: {problem.message}" if path else problem.message
         if override is not None:
-            lines = [f"--set {override}: {message}"]
+            lines = [f"{override}: {message}"]
         else:
             below = [flag for route, flag in self.overridden.items() if route[: len(known)] == known != ()]
-            message += f" (with --set {', --set '.join(below)})" if below else ""
+            message += f" (with {', '.join(below)})" if below else ""
             lines = self.quote(self._mark(problem.route, problem.at_key), message)
         for route, why in problem.also:
             lines += self.quote(self._mark(route, at_key=True), why)
@@ -148,11 +153,41 @@ def read_document(path: Path) -> Document:
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    return _parse_bytes(raw, name=str(path))
+
+
+_STDIN = "<stdin>"
+
+
+def read_stdin() -> Document:
+    """Read YAML from standard input, whose name in messages is `<stdin>`. Reading it again gives the same.
+
+    Raises:
+        ConfigError: there is no input, or it is not strict YAML.
+    """
+    raw = b"" if sys.stdin is None else _content(sys.stdin)
+    if not raw.strip():
+        raise ConfigError(
+            f"{_STDIN} is empty, but a config is expected there",
+            remedy="give a config in place of -, or pipe one into the command: cnncli inspect - < my.yaml",
+        )
+    return _parse_bytes(raw, name=_STDIN)
+
+
+@functools.lru_cache(maxsize=1)  # a stream can be read only once
+def _content(stream: TextIO) -> bytes:
+    if stream.isatty():
+        end = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
+        _log.info(f"reading a config from the terminal; end it with {end} on a new line")
+    return stream.buffer.read()
+
+
+def _parse_bytes(raw: bytes, *, name: str) -> Document:
     try:
-        return parse_document(raw.decode("utf-8-sig"), name=str(path))
+        return parse_document(raw.decode("utf-8-sig"), name=name)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise ConfigError(f"{path}:{line} is not UTF-8 text", remedy="save the file as UTF-8") from None
+        raise ConfigError(f"{name}:{line} is not UTF-8 text", remedy="save the file as UTF-8") from None
 
 
 def parse_document(text: str, *, name: str) -> Document:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from cnncli.config.document import Problem, Route, contains, descend, parse_scalar
+from cnncli.config.document import Problem, Route, contains, descend, dotted, parse_scalar
 from cnncli.errors import did_you_mean, nearest
 from cnncli.fields import Choice, Spec
 
@@ -23,7 +23,16 @@ _MESSAGES = {
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "finite_number": "must be a finite number",
+    # the name of an experiment is the only field with a pattern
+    "string_pattern_mismatch": "must consist of letters, digits, '.', '_' and '-', and start with a letter or digit",
 }
+
+
+_MODEL = ("defaults", "blocks", "layers")
+"""The fields of `model`, which is validated separately."""
+
+SYNONYMS = {"learning_rate": "lr"}
+"""Names that people give to fields."""
 
 
 def choice_message(error: PydanticCustomError) -> str:
@@ -56,7 +65,9 @@ def problems_of(error: ValidationError, model: type[Spec], value: object, base: 
         base: the place of the value in the document.
     """
     errors = error.errors(include_url=False)
-    unknown = [(_route(each["loc"][:-1], value), *_unknown_field(each, model)) for each in errors if _is_unknown(each)]
+    unknown = [
+        (_route(each["loc"][:-1], value), *_unknown_field(each, model, value)) for each in errors if _is_unknown(each)
+    ]
     misspelled = {(*route, meant) for route, _, meant in unknown if meant}
     findings: dict[tuple[Route, bool], list[_Finding]] = {}
     missing: dict[Route, str] = {}
@@ -67,7 +78,7 @@ def problems_of(error: ValidationError, model: type[Spec], value: object, base: 
             if (*route, name) in misspelled:
                 continue
             missing[route] = name
-        findings.setdefault((route, _is_unknown(details)), []).append(_finding(details, model))
+        findings.setdefault((route, _is_unknown(details)), []).append(_finding(details, model, value))
     return [
         Problem((*base, *route), _joined(each), at_key, missing=missing.get(route))
         for (route, at_key), each in findings.items()
@@ -85,11 +96,11 @@ def _joined(findings: list[_Finding]) -> str:
     return expected + found + next((each.suggestion for each in findings if each.suggestion), "")
 
 
-def _finding(details: ErrorDetails, model: type[Spec]) -> _Finding:
+def _finding(details: ErrorDetails, model: type[Spec], value: object) -> _Finding:
     context, message, found = details.get("ctx", {}), details["msg"], _yaml_text(details["input"])
     match details["type"]:
         case "extra_forbidden":
-            suggestion, _ = _unknown_field(details, model)
+            suggestion, _ = _unknown_field(details, model, value)
             return _Finding("unknown field", suggestion=suggestion)
         case "missing":
             return _Finding(f"{details['loc'][-1]} is required")
@@ -104,6 +115,10 @@ def _finding(details: ErrorDetails, model: type[Spec]) -> _Finding:
             return _Finding(message, suggestion=_suggestion(context))
         case "pair":
             return _Finding(message, found)
+        case "string_too_short":
+            return _Finding("must not be empty")
+        case "string_too_long":
+            return _Finding(f"must have at most {context['max_length']} characters, found {len(details['input'])}")
         case "too_long":
             return _Finding(f"must have at most {context['max_length']} entries, found {context['actual_length']}")
         case "value_error":
@@ -133,7 +148,7 @@ def _route(loc: tuple[int | str, ...], value: object) -> Route:
     return route
 
 
-def _unknown_field(details: ErrorDetails, model: type[Spec]) -> tuple[str, str]:
+def _unknown_field(details: ErrorDetails, model: type[Spec], value: object) -> tuple[str, str]:
     """For an unknown field the suggestion, and the name of the similar field, if any."""
     *loc, name = details["loc"]
     models: list[type[Spec]] = [model]
@@ -144,7 +159,44 @@ def _unknown_field(details: ErrorDetails, model: type[Spec]) -> tuple[str, str]:
         chosen: list[type[Spec]] = [each for each in models if issubclass(each, Choice) and each.type_name() == step]
         models = inside or chosen or models
     fields = [field for each in models for field in each.model_fields if field != "type"]
+    route = _route(tuple(loc), value)
+    meant: list[Route] = [("model", str(name))] if not route and name in _MODEL else []
+    meant += (
+        each
+        for one in models
+        for each in fields_below(one, descend(value, route))
+        if each[-1] == SYNONYMS.get(str(name), name)
+    )
+    if meant:
+        return f". Did you mean {dotted((*route, *meant[0]))}?", ""
     return did_you_mean(str(name), fields), nearest(str(name), fields)
+
+
+def fields_below(section: type[Spec], value: object = None) -> Iterator[Route]:
+    """Routes to all fields of the sections below a section, after those of fewer steps.
+
+    Args:
+        section: which.
+        value: its value in a config, or None. Of a choice, only the type chosen there is searched: in a config with
+            `optimizer: sgd` the field `lr` of `train` is `optimizer.sgd.lr`.
+    """
+    below = [(route, inner, descend(value, route)) for route, inner in _sections_below(section, value)]
+    yield from ((*route, name) for route, inner, _ in below for name in inner.model_fields if name != "type")
+    for route, inner, given in below:
+        yield from ((*route, *rest) for rest in fields_below(inner, given))
+
+
+def _sections_below(section: type[Spec], value: object) -> Iterator[tuple[Route, type[Spec]]]:
+    """The sections in the fields of a section, and the types that are chosen there."""
+    for field, info in section.model_fields.items():
+        chosen = descend(value, (field,))
+        if chosen is None and not info.is_required():
+            chosen = info.get_default(call_default_factory=True)
+        for inner in _sections(info.annotation):
+            if not issubclass(inner, Choice):
+                yield (field,), inner
+            elif isinstance(chosen, inner) or inner.type_name() == chosen or contains(chosen, inner.type_name()):
+                yield (field, inner.type_name()), inner
 
 
 def _sections(annotation: Any) -> Iterator[type[Spec]]:  # noqa: ANN401  any type annotation

@@ -6,12 +6,26 @@ N: images, C: channels, H, W: height and width.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
 _ALL = slice(None)
+
+
+class Transform(Protocol):
+    """A change of a batch of images before they are normalized, random or not."""
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing."""
+        ...
+
+    def __call__(self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice = _ALL) -> Tensor:
+        """Change a batch, or a part of it; see `Augmentation`."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

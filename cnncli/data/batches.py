@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from cnncli.data.augment import Augmentation
+from cnncli.data.augment import Transform
 from cnncli.data.images import ImageSet
 
 _CHUNK_BYTES = 2**22
@@ -50,6 +50,11 @@ class Normalization:
     def none(cls, channels: int) -> "Normalization":
         """Pixels stay from 0 to 1."""
         return cls(mean=(0.0,) * channels, std=(1.0,) * channels)
+
+    def factor_and_offset(self, white: float) -> tuple[Tensor, Tensor]:
+        """Float32 (C, 1, 1) each: pixels from 0 to `white` are normalized as `pixel * factor + offset`."""
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.mean, self.std))
+        return 1 / (std * white), -mean / std
 
 
 def _sums(images: Tensor, indices: Tensor) -> Tensor:
@@ -112,7 +117,7 @@ class ImageBatches:
         image_set: the images.
         batch_size: images per batch; the last batch may have fewer.
         normalization: applied last.
-        augment: applied before; free if None or the identity.
+        augment: applied before, such as an `Augmentation`; free if None or the identity.
         shuffle: a new order every epoch.
         channels_last: the memory format of the batches.
         seed: of order and augmentation.
@@ -128,7 +133,7 @@ class ImageBatches:
         *,
         batch_size: int,
         normalization: Normalization,
-        augment: Augmentation | None = None,
+        augment: Transform | None = None,
         shuffle: bool,
         channels_last: bool,
         seed: int,
@@ -147,10 +152,8 @@ class ImageBatches:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._seed = seed
         # Pixels to normalize are 0..255, or 0..1 after augmentation.
-        white = 255.0 if self._augment is None else 1.0
-        mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (normalization.mean, normalization.std))
-        self._factor = (1 / (std * white)).to(self._device)  # (1, C, 1, 1)
-        self._offset = (-mean / std).to(self._device)  # (1, C, 1, 1)
+        factor, offset = normalization.factor_and_offset(255.0 if self._augment is None else 1.0)
+        self._factor, self._offset = factor.to(self._device), offset.to(self._device)  # (C, 1, 1)
 
     def __len__(self) -> int:
         """Steps per epoch."""

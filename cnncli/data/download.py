@@ -24,6 +24,13 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT = 20.0
 """Seconds without a byte after which a connection has failed; torchvision itself would wait forever."""
+MATCHING_BUILDS = (
+    "torch and torchvision must be matching builds; install both from the package index:"
+    "\n  pip install --force-reinstall torch torchvision"
+    "\nor both for the CPU:"
+    "\n  pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+)
+"""The remedy if torchvision cannot be imported: a CPU build of one does not work with a CUDA build of the other."""
 _ARCHIVES = (".gz", ".zip")
 _FAILURES = (OSError, RuntimeError, ValueError, EOFError, HTTPException, zipfile.BadZipFile, tarfile.TarError)
 
@@ -64,13 +71,7 @@ def _torchvision_datasets(facts: KnownDataset) -> Any:  # noqa: ANN401  torchvis
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
             f"{facts.name}: downloading needs torchvision, which cannot be imported: {reason}",
-            remedy=(
-                "torch and torchvision must be matching builds; install both from the package index:"
-                "\n  pip install --force-reinstall torch torchvision"
-                "\nor both for the CPU:"
-                "\n  pip install --force-reinstall torch torchvision --index-url https://download.pytorch.org/whl/cpu"
-                "\nFiles that are already there, and --set data.name=digits, need no torchvision"
-            ),
+            remedy=f"{MATCHING_BUILDS}\nFiles that are already there, and --set data.name=digits, need no torchvision",
         ) from None
 
 

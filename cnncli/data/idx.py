@@ -61,6 +61,16 @@ def read_idx(path: Path, axes: tuple[int | None, ...]) -> NDArray[np.uint8]:
         ) from None
 
 
+def check_header(path: Path, axes: tuple[int | None, ...]) -> None:
+    """Check the header of an IDX file and, unless it is gzipped, its size, without reading it; see `read_idx`."""
+    start = 4 + 4 * len(axes)
+    packed = path.suffix == ".gz"
+    with gzip.open(path) if packed else path.open("rb") as file:
+        shape = _parse_header(file.read(start), path, axes)
+    if not packed:
+        _check_size(path, path.stat().st_size - start, shape)
+
+
 def _read_plain(path: Path, axes: tuple[int | None, ...]) -> NDArray[np.uint8]:
     start = 4 + 4 * len(axes)
     with path.open("rb") as file:

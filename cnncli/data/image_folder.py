@@ -128,6 +128,30 @@ def load_image_folder(
     )
 
 
+def read_class_folders(
+    root: Path, *, folders: Sequence[str], channels: int, size: tuple[int, int], data_dir: Path
+) -> ImageSet:
+    """All images in some class folders of a folder, resized to one size.
+
+    Args:
+        root: contains the class folders.
+        folders: their names, in the order of the labels; there may be none of a class.
+        channels: 1 (gray) or 3 (RGB).
+        size: (height, width).
+        data_dir: where pixels are cached if they do not fit in memory.
+
+    Raises:
+        DataError: there are no images, or some are unreadable.
+        DiskError: there is no room for the pixels.
+    """
+    listing = _list_images(root, folders)
+    if not listing.paths:
+        raise DataError(f"{root}: no images in {shorten(folders)}", remedy="put images there, or choose another folder")
+    images, _ = read_images(listing, listing, channels=channels, size=size, data_dir=data_dir)
+    clean_cache(listing, data_dir=data_dir)
+    return images
+
+
 def read_images(
     listing: Listing, folder: Listing, *, channels: int, size: tuple[int, int], data_dir: Path
 ) -> tuple[ImageSet, str]:

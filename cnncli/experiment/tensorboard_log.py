@@ -16,8 +16,8 @@ from cnncli.inspection.formatting import markdown
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
-from cnncli.training.evaluate import Evaluation
 from cnncli.training.loop import Epoch
+from cnncli.training.scores import Evaluation
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +116,11 @@ def hparams(config: Config, table: LayerTable) -> dict[str, bool | float | str]:
     }
 
 
+def test_scalars(test: Evaluation) -> dict[str, float]:
+    """The scores on the test images by tag."""
+    return {"test/accuracy": test.accuracy, "test/loss": test.loss}
+
+
 class TensorBoardLog:
     """Writes the event file of one run.
 
@@ -144,12 +149,15 @@ class TensorBoardLog:
         self._left_out: set[str] = set()  # tags
         self._histogram_epochs = histogram_epochs(config.train.epochs, self._histogram_bytes(), self._budget.limit // 2)
 
-    def begin(self, metadata: Mapping[str, Any], untrained: CnnModule) -> None:
+    def begin(
+        self, metadata: Mapping[str, Any], untrained: CnnModule, settings: Mapping[str, bool | float | str]
+    ) -> None:
         """Write what does not change, and the pictures of step 0.
 
         Args:
             metadata: of the run, with the versions.
             untrained: the network at step 0.
+            settings: more hyperparameters than those of `hparams`.
         """
         config = self._experiment.config
         table = inspect_network(config.network, config.name)
@@ -164,7 +172,9 @@ class TensorBoardLog:
         # With or without validation images, the charts and metrics are the same: TensorBoard draws charts that differ
         # separately, and takes the metrics of the first run for all runs.
         self._events.layout({name: [f"{name}/train", f"{name}/val"] for name in ("accuracy", "loss")})
-        self._events.hparams(hparams(config, table), ("test/accuracy", "accuracy/val", "loss/val", "loss/train"))
+        self._events.hparams(
+            hparams(config, table) | dict(settings), ("test/accuracy", "accuracy/val", "loss/val", "loss/train")
+        )
         if self._log.graph:
             self._events.graph(table)
         if self._steps and self._plan.can_be_dead:
@@ -203,9 +213,10 @@ class TensorBoardLog:
             else:
                 self._budget.report("histograms", f"are omitted from epoch {epoch.number}")
 
-    def end(self, step: int, test: Evaluation) -> None:
-        """Write the scores on the test images, and the animations."""
-        self._events.scalars(step, {"test/accuracy": test.accuracy, "test/loss": test.loss})
+    def end(self, step: int, test: Evaluation | None) -> None:
+        """Write the scores on the test images, if they were evaluated, and the animations."""
+        if test is not None:
+            self._events.scalars(step, test_scalars(test))
         if not self._steps:
             return
         probes = self._experiment.probes.pictures

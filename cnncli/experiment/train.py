@@ -4,7 +4,7 @@ Of several processes that train together, the first one calls `train_run` and th
 """
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,17 +14,19 @@ from cnncli.experiment.resume import record_resumption, resume
 from cnncli.experiment.setup import Experiment
 from cnncli.module import CnnModule
 from cnncli.training.checkpoint import load_weights, save_checkpoint
-from cnncli.training.evaluate import Evaluation, evaluate
+from cnncli.training.evaluate import evaluate
 from cnncli.training.loop import Epoch, fit
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.process_group import StopRequest
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress
 from cnncli.training.run_directory import RunDirectory, State
+from cnncli.training.scores import Evaluation
 from cnncli.training.step import Step
 
 if TYPE_CHECKING:
     from cnncli.experiment.tensorboard_log import TensorBoardLog
+    from cnncli.run import Run
 
 Fit = Callable[..., Iterator[Epoch]]
 """`fit_experiment` without the arguments that stay the same from call to call."""
@@ -88,6 +90,8 @@ def train_run(
     progress: Progress,
     stop: Callable[[], bool],
     profile: Profile | None = None,
+    test: bool = True,
+    hparams: Mapping[str, bool | float | str] | None = None,
 ) -> Iterator[Epoch]:
     """Train in a run directory, and yield each epoch after it has been written there.
 
@@ -101,6 +105,8 @@ def train_run(
         resumed: start from the run's last checkpoint.
         progress, stop: see `fit`.
         profile: see `Step`.
+        test: evaluate the test images at the end. Otherwise the results have no `test` until `evaluate_test` adds it.
+        hparams: settings to compare runs by in TensorBoard, besides those that every run has.
 
     Raises:
         RunError: another process trains in the directory; or its checkpoint is missing, damaged, or of another network.
@@ -126,7 +132,7 @@ def train_run(
             with _tensorboard_log(experiment, run, resumed_at=resumed_at) as log:
                 if untrained is not None:
                     with span("pictures"):
-                        log.begin(metadata, untrained)
+                        log.begin(metadata, untrained, hparams or {})
                     del untrained  # as large as the network
                 yield from _train_epochs(experiment, run, log, request, fit_until, span)
                 if profile is not None:
@@ -135,9 +141,9 @@ def train_run(
                     run.set_status("interrupted")
                     return
                 with span("scores"):
-                    scores = _evaluate_best(experiment, run)
+                    scores = _evaluate_best(experiment, run, test=test)
                 with span("pictures"):
-                    log.end(experiment.training.step, scores["test"])
+                    log.end(experiment.training.step, scores.get("test"))
             records = {part: evaluation.as_record(experiment.config.classes) for part, evaluation in scores.items()}
             run.finish({"epoch": experiment.training.best_epoch, **records})
 
@@ -217,10 +223,41 @@ def _train_epochs(
         save_checkpoint(run.last, training)
 
 
-def _evaluate_best(experiment: Experiment, run: RunDirectory) -> dict[str, Evaluation]:
-    """Evaluate the weights of the best epoch on `train`, `val` (if any) and `test`."""
+def evaluate_test(run: "Run") -> dict[str, Any]:
+    """Evaluate the test images with the best weights of a complete run, and add the scores to its results.
+
+    Results that have them already stay unchanged.
+
+    Returns:
+        The results, as in results.json.
+
+    Raises:
+        RunError: the run is not complete, or is in use.
+        DataError: the data set is unavailable.
+    """
+    from cnncli.experiment.tensorboard_log import test_scalars
+    from cnncli.tensorboard.event_file import EventFile
+
+    directory = RunDirectory.open(run.path)
+    results = directory.results()
+    if "test" in results:
+        return results
+    evaluation = run.evaluate("test")
+    results["test"] = evaluation.as_record(run.classes)
+    with directory.lock():
+        with EventFile(run.path) as events:
+            last = max(line["step"] for line in directory.metrics())
+            events.scalars(last, test_scalars(evaluation))
+        directory.finish(results)
+    return results
+
+
+def _evaluate_best(experiment: Experiment, run: RunDirectory, *, test: bool) -> dict[str, Evaluation]:
+    """Evaluate the weights of the best epoch on `train`, `val` (if any) and, if wanted, `test`."""
     load_weights(run.best, experiment.model)
-    parts = {"train": experiment.train_unchanged, "val": experiment.validation, "test": experiment.test}
+    parts = {"train": experiment.train_unchanged, "val": experiment.validation}
+    if test:
+        parts["test"] = experiment.test
     classes = len(experiment.config.classes)
     return {
         part: evaluate(experiment.model, batches, classes) for part, batches in parts.items() if batches is not None

@@ -94,6 +94,17 @@ def useful_threads(macs_per_step: int) -> int:
     return 1 if macs_per_step < _WORTH_SHARING else torch.get_num_threads()
 
 
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Compute with this many CPU threads, on which the last digits depend; None leaves their number as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def set_deterministic(device: torch.device) -> None:
     """Use deterministic convolutions in this process.
 

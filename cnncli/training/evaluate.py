@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,9 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 from cnncli.capture.mode import evaluation_mode
 from cnncli.config.network import Network
 from cnncli.data.batches import Batches
+from cnncli.training.calibration import Bins, bin_predictions
 from cnncli.training.process_group import ALONE, ProcessGroup
+from cnncli.training.scores import Evaluation
 
 _AT_ONCE_ON_CPU = 4 * 2**20
 """Bytes of the largest output of a layer: more does not fit the caches and is up to three times slower."""
@@ -30,33 +32,10 @@ def evaluation_batch_size(network: Network, device: torch.device) -> int:
     return max(1, min(_MOST_IMAGES, at_once // largest))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The scores of a network on labeled images.
-
-    Attributes:
-        loss: mean cross-entropy in nats, without label smoothing.
-        accuracy: fraction of images whose largest logit is that of their label.
-        per_class: the same for the images of each class; None for a class without images.
-        confusion: `confusion[label][predicted]`, numbers of images.
-    """
-
-    loss: float
-    accuracy: float
-    per_class: tuple[float | None, ...]
-    confusion: tuple[tuple[int, ...], ...]
-
-    def as_record(self, classes: Sequence[str]) -> dict[str, Any]:
-        """The record in results.json: loss, accuracy, and the accuracy of each class by name."""
-        return {
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "per_class": dict(zip(classes, self.per_class, strict=True)),
-        }
-
-
 def evaluate(model: nn.Module, batches: Batches, classes: int, group: ProcessGroup = ALONE) -> Evaluation:
     """Evaluate a model in evaluation mode, without gradients, in float32.
+
+    The evaluation has neither the names of the classes nor the calibration error; `Predictions.evaluation` has.
 
     Args:
         model: gives logits (N, classes); its mode is restored.
@@ -65,8 +44,7 @@ def evaluate(model: nn.Module, batches: Batches, classes: int, group: ProcessGro
         group: processes that all have the model and evaluate a shard of each batch.
     """
     device = next(model.parameters()).device
-    # MPS has no float64; float64 keeps the sum of many small losses accurate.
-    loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    loss = _zero_loss(device)
     counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
     with evaluation_mode(model), torch.inference_mode():
         for images, labels in batches.epoch(1, shard=group.shard):
@@ -74,7 +52,12 @@ def evaluate(model: nn.Module, batches: Batches, classes: int, group: ProcessGro
             loss += F.cross_entropy(logits, labels, reduction="sum")
             counts += confusion_counts(labels, logits.argmax(dim=1), classes)
         loss, counts = group.all_reduce(loss), group.all_reduce(counts)
-    return _evaluation(float(loss), counts)
+    return Evaluation(loss=float(loss) / int(counts.sum()), confusion=_rows(counts))
+
+
+def _zero_loss(device: torch.device) -> Tensor:
+    """The sum of no losses. float64 keeps the sum of many small losses accurate; MPS has no float64."""
+    return torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
 
 
 def confusion_counts(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
@@ -92,17 +75,8 @@ def confusion_counts(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     return counts.scatter_add_(0, cells, torch.ones_like(cells)).view(classes, classes)
 
 
-def _evaluation(loss: float, counts: Tensor) -> Evaluation:
-    confusion = counts.tolist()  # [label][predicted]
-    correct = [row[label] for label, row in enumerate(confusion)]
-    images = [sum(row) for row in confusion]
-    assert sum(images) > 0, "an evaluation needs images"
-    return Evaluation(
-        loss=loss / sum(images),
-        accuracy=sum(correct) / sum(images),
-        per_class=tuple(c / n if n else None for c, n in zip(correct, images, strict=True)),
-        confusion=tuple(tuple(row) for row in confusion),
-    )
+def _rows(counts: Tensor) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(tuple, counts.tolist()))
 
 
 Labels: TypeAlias = npt.NDArray[np.int64]
@@ -117,11 +91,13 @@ class Predictions:
         labels: int64 (N,).
         predicted: int64 (N,), the class of the largest logit.
         probabilities: float64 (N, K), the softmax of the logits.
+        loss: mean cross-entropy in nats, the same number as that of `evaluate`.
     """
 
     labels: Labels
     predicted: Labels
     probabilities: Probabilities
+    loss: float
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -152,6 +128,20 @@ class Predictions:
         counts = confusion_counts(torch.from_numpy(self.labels), torch.from_numpy(self.predicted), self.classes)
         return counts.numpy()
 
+    @property
+    def calibration(self) -> Bins:
+        """The accuracy of the predictions by their confidence."""
+        return bin_predictions(self.confidence, self.correct)
+
+    def evaluation(self, classes: Sequence[str]) -> Evaluation:
+        """The scores, with the names of the classes."""
+        return Evaluation(
+            loss=self.loss,
+            confusion=tuple(map(tuple, self.confusion.tolist())),
+            ece=self.calibration.expected_error,
+            classes=tuple(classes),
+        )
+
 
 def predict(model: nn.Module, batches: Batches) -> Predictions:
     """Run a model over every batch in eval mode, without gradients.
@@ -161,19 +151,32 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
         batches: neither shuffled nor augmented; the predictions are in their order.
     """
     labels, logits = [], []
+    loss = _zero_loss(next(model.parameters()).device)
     with evaluation_mode(model), torch.inference_mode():
         for images, truth in batches.epoch(1):
             labels.append(truth)
             logits.append(model(images))  # (N, K)
-    return predictions_of(torch.cat(logits), torch.cat(labels))
+            loss += F.cross_entropy(logits[-1], truth, reduction="sum")  # batch by batch, as `evaluate` adds it up
+    return predictions_of(torch.cat(logits), torch.cat(labels), loss=float(loss) / sum(map(len, labels)))
 
 
-def predictions_of(logits: Tensor, labels: Tensor) -> Predictions:
-    """Predictions from logits (N, K) and labels int64 (N,), on any device."""
+def predictions_of(logits: Tensor, labels: Tensor, *, loss: float) -> Predictions:
+    """Predictions from logits (N, K) and labels int64 (N,), on any device, given their mean cross-entropy."""
     # In double precision on the CPU (MPS has none), so that the highest probabilities do not all round to 1.
     exact = logits.detach().cpu().double()
     return Predictions(
         labels=labels.cpu().numpy(),
         predicted=exact.argmax(dim=1).numpy(),
         probabilities=exact.softmax(dim=1).numpy(),
+        loss=loss,
     )
+
+
+def mean_predictions(each: Sequence[Predictions]) -> Predictions:
+    """The predictions of the mean probabilities of several predictions for the same images."""
+    labels = each[0].labels
+    assert all(np.array_equal(other.labels, labels) for other in each), "predictions for different images"
+    probabilities = np.mean([other.probabilities for other in each], axis=0)
+    with np.errstate(divide="ignore"):  # the loss is infinite where the class of an image has probability 0
+        loss = -float(np.log(probabilities[np.arange(len(labels)), labels]).mean())
+    return Predictions(labels=labels, predicted=probabilities.argmax(axis=1), probabilities=probabilities, loss=loss)

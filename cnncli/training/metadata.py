@@ -35,9 +35,9 @@ def collect_metadata(
         command: the arguments of the command line, the program first.
     """
     return {
-        "versions": _versions(),
+        "versions": installed_versions(),
         "platform": platform.platform(),
-        "device": {"type": device.type, "name": _device_name(device)},
+        "device": {"type": device.type, "name": device_name(device)},
         "precision": "bf16" if bf16 else "fp32",
         "threads": torch.get_num_threads(),
         "processes": processes,
@@ -47,10 +47,10 @@ def collect_metadata(
     }
 
 
-def _versions() -> dict[str, str | None]:
-    """Installed versions, read without importing the packages."""
+def installed_versions(*others: str) -> dict[str, str | None]:
+    """Installed versions of cnncli, Python, the main packages and others, read without importing the packages."""
     versions: dict[str, str | None] = {"cnncli": cnncli.__version__, "python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *others):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -59,7 +59,7 @@ def _versions() -> dict[str, str | None]:
     return versions
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """The model of the GPU or the processor; on a Mac, the name of the processor is also used for its GPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

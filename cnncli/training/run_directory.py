@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from cnncli.errors import RunError
-from cnncli.files import create_directory, disk_errors_explained, replace_file, replace_json
+from cnncli.files import (
+    create_directory,
+    disk_errors_explained,
+    is_locked,
+    replace_file,
+    replace_json,
+    sync_directory,
+)
 
 State = Literal["running", "complete", "interrupted", "failed"]
 
@@ -45,6 +52,20 @@ class RunDirectory:
             DiskError: it cannot be written.
         """
         run = cls(create_directory(out, f"{name}-{now:%Y%m%d-%H%M%S}"))
+        run.set_status("running")
+        return run
+
+    @classmethod
+    def create_at(cls, path: Path) -> "RunDirectory":
+        """Make the directory `path`, which must not exist.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        with disk_errors_explained(path):
+            path.mkdir(parents=True)
+            sync_directory(path.parent)
+        run = cls(path)
         run.set_status("running")
         return run
 
@@ -162,6 +183,16 @@ class RunDirectory:
         """
         return _read_json(self.path / _METADATA, remedy="start a new run")
 
+    def threads(self) -> int | None:
+        """The number of CPU threads with which the run was trained last; None if unknown."""
+        try:
+            metadata = self.metadata()
+        except RunError:
+            return None
+        resumed = metadata.get("resumed") or [metadata]
+        threads = resumed[-1].get("threads")
+        return threads if isinstance(threads, int) else None
+
     def status(self) -> Status:
         """The state of the run; interrupted also if its process died without writing it."""
         try:
@@ -171,7 +202,7 @@ class RunDirectory:
             raise RunError(f"cannot read {self.path / _STATUS}: {error}", remedy="train again") from error
         if status.state not in get_args(State):
             raise RunError(f"{self.path / _STATUS}: unknown state {status.state!r}", remedy="train again")
-        if status.state == "running" and not _is_locked(self.path / _LOCK):
+        if status.state == "running" and not is_locked(self.path / _LOCK):
             return Status("interrupted", "its process ended without writing a status")
         return status
 
@@ -184,7 +215,7 @@ class RunDirectory:
         replace_json(self.path / _STATUS, {"state": state} | ({"reason": reason} if reason else {}))
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Write the results of train, val and test, then the state `complete`."""
+        """Write the results of each split, then the state `complete`."""
         replace_json(self.path / _RESULTS, results)
         replace_json(self.path / _STATUS, {"state": "complete"})
 
@@ -242,21 +273,6 @@ def _parse_json(text: bytes) -> Any:  # noqa: ANN401  JSON
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether a process holds the lock file `path`."""
-    from filelock import FileLock, Timeout
-
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, blocking=False):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a read-only run: no process trains in it
-        return False
 
 
 def _holder(path: Path) -> str:

@@ -17,6 +17,7 @@ from cnncli.drawing.color import NEUTRAL, Scale, sequential
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import HEIGHT, LINE, MARGIN, TITLE_HEIGHT, TITLE_SIZE, WIDTH
 from cnncli.drawing.sheet import Drawing
+from cnncli.training.scores import WORST, confusion_text
 from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ SHORTEST_LABEL, LONGEST_LABEL = 36, 120
 """Names of classes are shortened to the second, and not below the first to make room, px."""
 SWATCHES = (0, 1, 5, 25, 100)
 """Percentages whose colors the legend shows."""
-WORST = 5
-"""Number of pairs of classes that are listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +53,7 @@ class Confusion(View):
         shares = row_shares(counts)
         values = counts.astype(np.float64)
         accuracy = f"{predictions.accuracy:.2%} of {len(predictions):,} test images are classified correctly"
-        wrong = counts - np.diag(np.diag(counts))
-        worst = np.argsort(-wrong, axis=None, kind="stable")[:WORST].tolist()
-        pairs = [divmod(index, len(counts)) for index in worst]
+        evaluation = predictions.evaluation(run.classes)
         yield Picture(
             tag="eval/confusion",
             title=accuracy,
@@ -72,12 +69,7 @@ class Confusion(View):
             numbers={"accuracy": predictions.accuracy},
             lines=[
                 accuracy,
-                *(
-                    f"{run.classes[true]} predicted as {run.classes[predicted]}: {wrong[true, predicted]:,} of "
-                    f"{counts[true].sum():,} ({shares[true, predicted]:.1%})"
-                    for true, predicted in pairs
-                    if wrong[true, predicted]
-                ),
+                *(confusion_text(evaluation, pair) for pair in evaluation.most_confused(WORST)),
             ],
         )
 

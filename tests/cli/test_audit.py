@@ -155,6 +155,14 @@ def test_the_same_seed_gives_the_same_result(run_cnncli: Cnncli) -> None:
     assert first == same != other
 
 
+def test_a_folder_that_cannot_be_written_to_is_noticed_before_the_training(folder: Path, run_cnncli: Cnncli) -> None:
+    (folder / "taken").write_text("")
+    code, out, err = run_cnncli("audit", "digits", *OPTIONS, "--out", folder / "taken")
+    assert (code, out) == (7, "")
+    assert "--out" in err
+    assert "fold 1" not in err
+
+
 def test_a_changed_file_of_labels_is_noticed(folder: Path, run_cnncli: Cnncli) -> None:
     labels = folder / "labels.csv"
     labels.write_text("split,index,label\ntrain,0,5\n")

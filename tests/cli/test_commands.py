@@ -39,7 +39,7 @@ def test_help_groups_the_commands(run_cnncli: Cnncli) -> None:
     assert out.index(" train ", train)
 
 
-@pytest.mark.parametrize("command", ["init", "validate", "inspect", "unit", "pixel", "diff", "schema", "train"])
+@pytest.mark.parametrize("command", ["init", "validate", "inspect", "unit", "pixel", "diff", "schema", "train", "help"])
 def test_every_command_has_examples_in_its_help(command: str, run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli(command, "--help")
     assert (code, err) == (0, "")
@@ -47,7 +47,7 @@ def test_every_command_has_examples_in_its_help(command: str, run_cnncli: Cnncli
 
 
 def test_version(run_cnncli: Cnncli) -> None:
-    assert run_cnncli("--version") == (0, f"cnncli {__version__}\n", "")
+    assert run_cnncli("--version") == run_cnncli("-V") == (0, f"cnncli {__version__}\n", "")
 
 
 def test_an_unknown_command_is_exit_2(run_cnncli: Cnncli) -> None:

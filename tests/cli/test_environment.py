@@ -17,13 +17,39 @@ def _threads() -> object:
     torch.set_num_threads(before)
 
 
-def test_the_folder_of_runs(run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
+ONCE = ("train", "tiny.yaml", "--set", "train.epochs=1", "--set", "log.images=0")
+
+
+def resume_command(out: str) -> str:
+    """The command to resume the run, among those that training prints at the end."""
+    (command,) = (line for line in out.splitlines() if "--resume" in line)
+    return command
+
+
+def test_variables_in_place_of_options(run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command printed at the end also works in a shell that lacks the variables."""
     monkeypatch.setenv("CNNCLI_OUT", "from-environment")
-    once = ("train", "tiny.yaml", "--quiet", "--set", "train.epochs=1", "--set", "log.images=0")
-    code, out, _ = run_cnncli(*once)
-    assert (code, Path(out.strip()).parent) == (0, Path("from-environment"))
-    code, out, _ = run_cnncli(*once, "--out", "from-option")
-    assert (code, Path(out.strip()).parent) == (0, Path("from-option"))
+    monkeypatch.setenv("CNNCLI_DATA", "elsewhere")
+    monkeypatch.setenv("CNNCLI_DEVICE", "cpu")
+    monkeypatch.setenv("CNNCLI_THREADS", "1")
+    code, out, _ = run_cnncli(*ONCE)
+    assert (code, len(list(Path("from-environment").iterdir()))) == (0, 1)
+    resume = resume_command(out)
+    options = ("--resume from-environment/", "--data-dir elsewhere", "--device cpu", "--threads 1")
+    assert [option for option in options if option not in resume] == []
+
+
+def test_options_take_precedence(run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command printed at the end also works in a shell whose variables say something else."""
+    for name in ("CNNCLI_OUT", "CNNCLI_DATA"):
+        monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setenv("CNNCLI_DEVICE", "cuda")
+    monkeypatch.setenv("CNNCLI_THREADS", "2")
+    options = ("--data-dir data", "--device auto", "--threads 1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, out, _ = run_cnncli(*ONCE, "--out", "runs", *" ".join(options).split())
+    assert (code, len(list(Path("runs").iterdir()))) == (0, 1)
+    assert [option for option in options if option not in resume_command(out)] == []
 
 
 def test_tensorboard_looks_in_the_folder_of_runs(run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,22 +92,6 @@ def test_an_unknown_device(run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) 
     assert (code, out) == (2, "")
     assert "CNNCLI_DEVICE" in err
     assert "use cuda" in err
-
-
-def test_commands_to_use_next_do_what_this_one_did(run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in a shell that lacks the variables, and in one where they say something else than the options."""
-    monkeypatch.setenv("CNNCLI_DATA", "elsewhere")
-    monkeypatch.setenv("CNNCLI_DEVICE", "cpu")
-    monkeypatch.setenv("CNNCLI_THREADS", "1")
-    once = ("train", "tiny.yaml", "--set", "train.epochs=1", "--set", "log.images=0")
-    (resume,) = (line for line in run_cnncli(*once)[1].splitlines() if "--resume" in line)
-    assert all(option in resume for option in ("--data-dir elsewhere", "--device cpu", "--threads 1")), resume
-    (resume,) = (
-        line
-        for line in run_cnncli(*once, "--data-dir", "data", "--device", "auto", "--threads", 2)[1].splitlines()
-        if "--resume" in line
-    )
-    assert all(option in resume for option in ("--data-dir data", "--device auto", "--threads 2")), resume
 
 
 def test_an_empty_variable_is_no_variable(run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch) -> None:

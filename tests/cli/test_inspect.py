@@ -70,6 +70,23 @@ def test_another_input() -> None:
     assert json.loads(printed("resnet-mnist", "--input", "3x64x48", "--json"))["input_shape"] == [3, 64, 48]
 
 
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [
+        ("48", [1, 48, 48]),
+        ("3x64x48", [3, 64, 48]),
+        ("3X64X48", [3, 64, 48]),
+        ("3,64,48", [3, 64, 48]),
+        ("(3, 64, 48)", [3, 64, 48]),
+        ("3 64 48", [3, 64, 48]),
+        ("1x3x64x48", [3, 64, 48]),
+    ],
+)
+def test_forms_of_a_shape(given: str, shape: list[int]) -> None:
+    result = run("lenet5", "--input", given, "--json")
+    assert json.loads(result.stdout)["input_shape"] == shape
+
+
 def test_a_run_is_inspected_through_its_config(tmp_path: Path) -> None:
     text = bundled_configs()["lenet5"].read_text(encoding="utf-8")
     (tmp_path / "resolved.yaml").write_text(text, encoding="utf-8")
@@ -85,7 +102,11 @@ def test_hints_can_be_ignored() -> None:
     ("arguments", "error"),
     [
         (["lenet5", "--ignore", "critcal"], UsageError),
-        (["lenet5", "--input", "28"], UsageError),
+        (["lenet5", "--input", "28x28"], UsageError),
+        (["lenet5", "--input", "2x3x28x28"], UsageError),
+        (["lenet5", "--input", "0"], UsageError),
+        (["lenet5", "--input", "3x-1x2"], UsageError),
+        (["lenet5", "--input", ""], UsageError),
         (["lenet5", "--kwargs", "{"], UsageError),
         (["lenet5", "--kwargs", '{"width": 3}'], UsageError),
         (["nets.py:Net", "--set", "data.size=3"], UsageError),

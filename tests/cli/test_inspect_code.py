@@ -63,6 +63,17 @@ def refused(*arguments: str) -> CnncliError:
     return result.exception
 
 
+def test_a_batch_axis_is_dropped(net: str) -> None:
+    result = run(f"{net}:Net", "--input", "1x1x6x8", "--json")
+    assert json.loads(result.stdout)["input_shape"] == [1, 6, 8]
+
+
+def test_the_size_alone_is_for_networks_of_images(net: str) -> None:
+    result = run("torchvision:resnet18", "--input", "64", "--json")
+    assert json.loads(result.stdout)["input_shape"] == [3, 64, 64]
+    assert "3x64x64" in str(refused(f"{net}:Net", "--input", "64").remedy)
+
+
 def test_a_file(net: str) -> None:
     result = run(f"{net}:Net", "--input", "1x6x8", "--kwargs", '{"width": 5}', "--json", "--verify")
     assert result.exit_code == 0, result.exception

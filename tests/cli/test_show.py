@@ -397,7 +397,8 @@ def test_no_mistakes(run: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPa
 
     def all_right(run: Run) -> Predictions:
         labels = run.test.labels.numpy()
-        return Predictions(labels=labels, predicted=labels, probabilities=run.test.labels.double()[:, None].numpy())
+        probabilities = run.test.labels.double()[:, None].numpy()
+        return Predictions(labels=labels, predicted=labels, probabilities=probabilities, loss=0.0)
 
     monkeypatch.setattr(Run, "predictions", property(all_right))
     code, out, err = run_cnncli("show", "mistakes", run)

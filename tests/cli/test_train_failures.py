@@ -45,7 +45,7 @@ def full_disk(size: int) -> Iterator[None]:
         ("tiny.yaml --device tpu", 2, "tpu"),
         ("tiny.yaml --set train.epoch=3", 3, "train.epoch: unknown field. Did you mean epochs?"),
         ("tiny.yaml --set model.layers.0.conv=0", 3, "model.layers.0.conv: must be greater than 0"),
-        ("tiny.yaml --name a/b", 3, "a/b"),
+        ("tiny.yaml --name a/b", 2, "a/b"),
         ("broken.yaml", 3, "broken.yaml:2:28 model.layers.1: unknown layer: flaten. Did you mean"),
         ("teeny.yaml", 3, "Did you mean tiny.yaml?"),
         ("--resume nowhere", 5, "nowhere: does not exist"),

@@ -57,6 +57,23 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
         read_config(str(config), data_dir=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("epochs=3", "epochs: unknown field. Did you mean train.epochs?"),
+        ("lr=0.1", "lr: unknown field. Did you mean train.optimizer.adamw.lr?"),
+        ("layers=[logits]", "layers: unknown field. Did you mean model.layers?"),
+        ("data.shift=1", "data.shift: unknown field. Did you mean data.augment.shift?"),
+        ("name='a b'", "name: must consist of letters, digits, '.', '_' and '-', and start with a letter or digit"),
+        (f"name={'a' * 81}", "name: must have at most 80 characters, found 81"),
+    ],
+)
+def test_messages_about_a_single_field(assignment: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config("lenet5", data_dir=tmp_path, assignments=[assignment])
+    assert message in caught.value.message
+
+
 def write(tmp_path: Path, text: str) -> str:
     config = tmp_path / "c.yaml"
     config.write_text(text, encoding="utf-8")

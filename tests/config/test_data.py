@@ -59,7 +59,7 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
         ({"name": "image-folder"}, (), "image-folder requires path and size"),
         ({"name": "image-folder", "path": "x"}, (), "image-folder requires size"),
         ({"name": "image-folder", "path": "x", "size": 8, "test": 0}, ("test",), "must be greater than 0"),
-        ({"name": "image-folder", "path": "", "size": 8}, ("path",), "at least 1 character"),
+        ({"name": "image-folder", "path": "", "size": 8}, ("path",), "must not be empty"),
         ({"name": "mnist", "validation": 1.5}, ("validation",), "a whole number or a fraction"),
         ({"name": "mnist", "validation": -1}, ("validation",), "found -1"),
         ({"name": "mnist", "validation": True}, ("validation",), "found True"),

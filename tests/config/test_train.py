@@ -91,7 +91,12 @@ def test_round_trip() -> None:
             "early_stopping.metric",
             "Did you mean accuracy",
         ),
-        ({"learning_rate": 0.1}, "learning_rate", "unknown field"),
+        ({"learning_rate": 0.1}, "learning_rate", "unknown field. Did you mean optimizer.adamw.lr?"),
+        ({"lr": 0.1}, "lr", "unknown field. Did you mean optimizer.adamw.lr?"),
+        ({"lr": 0.1, "optimizer": "sgd"}, "lr", "unknown field. Did you mean optimizer.sgd.lr?"),
+        ({"lr": 0.1, "optimizer": {"rmsprop": 0.2}}, "lr", "unknown field. Did you mean optimizer.rmsprop.lr?"),
+        ({"nesterov": True, "optimizer": "adam"}, "nesterov", "unknown field. Choose one of: epochs"),
+        ({"patience": 3}, "patience", "unknown field. Did you mean early_stopping.patience?"),
     ],
 )
 def test_invalid_sections(section: dict[str, Any], where: str, part: str) -> None:

@@ -25,8 +25,9 @@ from cnncli.data import known
 from cnncli.data.batches import Normalization
 from cnncli.data.cifar import read_batches
 from cnncli.data.images import Dataset
-from cnncli.data.known import CHECKSUM_CACHE, Checksums, load_known
+from cnncli.data.known import load_known
 from cnncli.data.load import load_dataset
+from cnncli.data.verify import CHECKSUM_CACHE, Checksums
 from cnncli.errors import DataError, DiskError
 
 LETTERS = known_dataset("emnist", "letters")

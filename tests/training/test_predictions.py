@@ -44,7 +44,7 @@ def batches() -> ImageBatches:
 
 
 def test_numbers_worked_by_hand() -> None:
-    predictions = predictions_of(LOGITS, LABELS)
+    predictions = predictions_of(LOGITS, LABELS, loss=0.0)
     assert predictions.predicted.tolist() == [0, 1, 1, 2, 0]
     assert predictions.correct.tolist() == [True, False, True, False, True]
     assert predictions.accuracy == 3 / 5
@@ -56,7 +56,7 @@ def test_numbers_worked_by_hand() -> None:
 
 def test_very_confident_predictions_can_be_distinguished() -> None:
     """In single precision both would be 1."""
-    surer, sure = predictions_of(torch.tensor([[25.0, 0], [20.0, 0]]), torch.tensor([0, 0])).confidence
+    surer, sure = predictions_of(torch.tensor([[25.0, 0], [20.0, 0]]), torch.tensor([0, 0]), loss=0.0).confidence
     assert sure < surer < 1
 
 
@@ -72,6 +72,7 @@ def test_the_order_and_the_numbers_are_those_of_the_batches(batches: ImageBatche
     summed = evaluate(model, batches, 3)
     assert predictions.accuracy == summed.accuracy
     assert tuple(map(tuple, predictions.confusion.tolist())) == summed.confusion
+    assert predictions.loss == summed.loss, "to the last digit"
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -83,7 +83,7 @@ def audit(
     import torch  # takes seconds: errors in the arguments have been reported by now
 
     from cnncli.audit.audit import audit as audit_data
-    from cnncli.audit.output import write_audit
+    from cnncli.audit.output import audit_folder, write_audit
     from cnncli.cli.render.audit import show_audit
     from cnncli.cli.render.training import TrainingDisplay, output_mode
     from cnncli.inspection.table import inspect_network
@@ -94,17 +94,18 @@ def audit(
     display = TrainingDisplay(output_mode(quiet=False, as_json=False))
     used = resolve_device(device)
     keep_freed_memory()
-    with display.live():
-        found = audit_data(
-            target,
-            config,
-            folds=folds,
-            extend=epochs is None,
-            data_dir=data_dir,
-            device=used,
-            progress=display.progress,
-        )
-    folder = write_audit(found, out, now=datetime.now().astimezone(), most=top)
+    with audit_folder(out, target, datetime.now().astimezone()) as folder:
+        with display.live():
+            found = audit_data(
+                target,
+                config,
+                folds=folds,
+                extend=epochs is None,
+                data_dir=data_dir,
+                device=used,
+                progress=display.progress,
+            )
+        write_audit(found, folder, most=top)
     if as_json:
         typer.echo(json.dumps([issue.as_record() for issue in found.issues], indent=2, allow_nan=False))
     else:

@@ -10,9 +10,11 @@ from cnncli.cli.commands.options import DebugOption
 from cnncli.errors import UsageError
 from cnncli.files import disk_errors_explained
 
+_STDOUT = "-"
+
 
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the experiment; NAME.yaml is written.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="NAME.yaml is written; - writes to stdout.")] = _STDOUT,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     debug: DebugOption = False,
 ) -> None:
@@ -21,9 +23,14 @@ def init(
     Examples:
 
       cnncli init mynet && cnncli train mynet.yaml
+
+      cnncli init - | cnncli inspect -
     """
-    path = Path(name if name.endswith(".yaml") else f"{name}.yaml")
     starter = files("cnncli.cli").joinpath("starter.yaml").read_text(encoding="utf-8")
+    if name == _STDOUT:
+        typer.echo(starter, nl=False)
+        return
+    path = Path(name if name.endswith(".yaml") else f"{name}.yaml")
     if path.exists() and not force:
         raise UsageError(f"{path} already exists", remedy="choose another name, or overwrite it with --force")
     with disk_errors_explained(path, option="NAME"):

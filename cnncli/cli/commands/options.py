@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -20,14 +21,18 @@ TargetArgument = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="A config, the name of a bundled one, a run directory, or a model in code: torchvision:NAME, "
-        "package.module:Factory or path/file.py:Factory, where Factory is a class or function that returns a module. "
-        "A model in code is imported and built, which runs its code.",
+        help="A config, the name of a bundled one, - for a config on stdin, a run directory, or a model in code: "
+        "torchvision:NAME, package.module:Factory or path/file.py:Factory, where Factory is a class or function that "
+        "returns a module. A model in code is imported and built, which runs its code.",
     ),
 ]
 InputOption = Annotated[
     str | None,
-    typer.Option("--input", metavar="CxHxW", help="Shape of one input, such as 3x224x224. Default: from the config."),
+    typer.Option(
+        "--input",
+        metavar="CxHxW",
+        help="Shape of one input, such as 3x224x224, or size of an image, such as 224. Default: from the config.",
+    ),
 ]
 KwargsOption = Annotated[
     str | None,
@@ -58,15 +63,15 @@ def find_target(
 
 
 def parse_shape(text: str | None) -> tuple[int, ...] | None:
-    """The numbers of `3x224x224`.
+    """The numbers of `3x224x224`; commas and spaces separate them too.
 
     Raises:
         UsageError: the text has another form.
     """
     if text is None:
         return None
-    parts = text.lower().split("x")
-    if len(parts) < 2 or not all(part.isdecimal() and int(part) for part in parts):
+    parts = re.split(r"\s*[x,\s]\s*", text.lower().strip("()[] "))
+    if not all(part.isdecimal() and int(part) for part in parts):
         raise UsageError(f"--input {text} is not a shape", remedy="give channels and sizes: --input 3x224x224")
     return tuple(map(int, parts))
 

@@ -40,6 +40,8 @@ class _ListByDefault(PanelGroup):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # click's own
         """Put `list` in front of what is not a command."""
+        if ctx.resilient_parsing and not args:  # a shell asks for completions
+            return super().parse_args(ctx, args)
         first = args[0] if args else ""
         if first not in self.commands and first not in ctx.help_option_names:
             if first and not Path(first).exists() and nearest(first, self.commands):

@@ -12,6 +12,7 @@ import typer
 
 from cnncli.cli.app import PanelGroup, command_group
 from cnncli.cli.commands.options import DebugOption, JsonOption, command_of
+from cnncli.cli.completion import complete, runs
 from cnncli.errors import UsageError, did_you_mean, nearest
 from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 from cnncli.views import VIEWS
@@ -38,6 +39,10 @@ class _ViewOrRun(PanelGroup):
                 raise UsageError(f"there is no view {args[0]}{did_you_mean(args[0], self.commands)}")
             args = ["all", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: typer.Context, incomplete: str) -> list[Any]:  # type: ignore[override]  # likewise
+        """The views, and the runs."""
+        return [*super().shell_complete(ctx, incomplete), *complete(runs, ctx, incomplete)]
 
 
 app = command_group(_ViewOrRun, epilog="Start with: cnncli show RUN")

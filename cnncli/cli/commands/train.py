@@ -15,9 +15,9 @@ import typer
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import show_log
-from cnncli.cli.processes import process_group
+from cnncli.cli.processes import in_process_group, process_group
 from cnncli.cli.stopping import catch_stop_signals
-from cnncli.config.config import Config, read_config
+from cnncli.config.config import STDIN, Config, check_name, read_config
 from cnncli.errors import Interrupted, Terminated, UsageError
 from cnncli.inspection.table import inspect_network
 from cnncli.options import (
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 ConfigOrNone = Annotated[
     str | None,
-    typer.Argument(metavar="CFG", help="A YAML config or the name of a bundled one; not needed with --resume."),
+    typer.Argument(
+        metavar="CFG", help="A YAML config, the name of a bundled one, or - for stdin; not needed with --resume."
+    ),
 ]
 NameOption = Annotated[str | None, typer.Option("--name", help="Name of the run; default: name of the config.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the run directory and errors.")]
@@ -82,10 +84,14 @@ def train(
 
       cnncli train my.yaml --set train.epochs=3 --set data.name=digits
 
+      cnncli init - | cnncli train -
+
       cnncli train --resume runs/lenet5-20260131-120000
     """
     if config is None and resume is None:
         raise UsageError("a config is missing", remedy="cnncli train quickstart trains the first bundled example")
+    if config == STDIN and in_process_group():
+        raise UsageError("several processes cannot share stdin", remedy="write the config to a file")
     if resume is not None and _is_typed(context, "out"):
         raise UsageError(
             "--out is for a new run: a resumed run stays in its directory",
@@ -127,6 +133,8 @@ def _read(
     config: str | None, resume: Path | None, assignments: Sequence[str], name: str | None, data_dir: Path
 ) -> Config:
     """The given config or that of the resumed run, changed by `--set` and `--name`."""
+    if name is not None:
+        check_name(name)
     if config is None:
         assert resume is not None
         from cnncli.training.run_directory import RunDirectory

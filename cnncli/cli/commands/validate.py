@@ -6,14 +6,16 @@ import typer
 
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.render.console import show_error
-from cnncli.config.config import read_config
+from cnncli.config.config import STDIN, read_config
 from cnncli.errors import CnncliError
 from cnncli.inspection.table import inspect_network
 from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 
 def validate(
-    configs: Annotated[list[str], typer.Argument(metavar="CFG...", help="YAML configs, or names of bundled ones.")],
+    configs: Annotated[
+        list[str], typer.Argument(metavar="CFG...", help="YAML configs, names of bundled ones, or - for stdin.")
+    ],
     assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
@@ -35,5 +37,6 @@ def validate(
             exit_code = error.exit_code
             continue
         table = inspect_network(config.network, config.name)
-        typer.echo(f"{name}: ok, {len(table)} layers, {table.params:,} parameters, {table.macs:,} MACs")
+        shown = config.document.name if name == STDIN else name
+        typer.echo(f"{shown}: ok, {len(table)} layers, {table.params:,} parameters, {table.macs:,} MACs")
     raise typer.Exit(exit_code)

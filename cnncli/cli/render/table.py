@@ -10,6 +10,7 @@ from cnncli.inspection.differences import COMPARED, Change, compare
 from cnncli.inspection.formatting import INCOMPLETE, Line, Span, align, hint_lines, table_lines
 from cnncli.inspection.table import LayerTable
 from cnncli.layers import format_size
+from cnncli.training.scores import Evaluation, evaluation_lines
 
 
 def show_table(table: LayerTable, *, wide: bool = False) -> None:
@@ -20,6 +21,13 @@ def show_table(table: LayerTable, *, wide: bool = False) -> None:
 def show_hints(table: LayerTable) -> None:
     """Print the hints, one paragraph per name."""
     show_lines(hint_lines(table, width=_prose_width()))
+
+
+def show_evaluation(evaluation: Evaluation, *, title: str) -> None:
+    """Print the scores of a network on labeled images."""
+    console = out()
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    show_lines(evaluation_lines(evaluation, width=console.width))
 
 
 def _prose_width() -> int | None:

@@ -69,7 +69,7 @@ def _pixel_graphics(pixels: Pixels, console: Console, medium: Medium) -> Rendera
     return renderable.Image(Image.fromarray(pixels), width=min(columns, console.width), height="auto")
 
 
-def with_progress(items: Iterable[Item]) -> Iterator[Item]:
+def with_progress(items: Iterable[Item], what: str = "drawing picture") -> Iterator[Item]:
     """The items as they come; on a terminal with a line on stderr while one of them takes more than a second."""
     console = messages()
     if not console.is_terminal:
@@ -82,7 +82,7 @@ def with_progress(items: Iterable[Item]) -> Iterator[Item]:
 
         def line(start: float = start, count: int = count) -> Text | Group:
             seconds = monotonic() - start
-            return Text(f"drawing picture {count + 1}: {seconds:.0f} s", style="dim") if seconds >= _DELAY else Group()
+            return Text(f"{what} {count + 1}: {seconds:.0f} s", style="dim") if seconds >= _DELAY else Group()
 
         # It disappears before a result is printed.
         with Live(get_renderable=line, console=console, refresh_per_second=4, transient=True):

@@ -1,0 +1,157 @@
+"""`cnncli eval`: the scores of a run on labeled images."""
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cnncli.cli.commands.options import DebugOption, JsonOption
+from cnncli.errors import UsageError
+from cnncli.options import DATA_DIR, DEVICE, DataDirOption, DeviceOption, RunArgument
+
+if TYPE_CHECKING:
+    from cnncli.robustness.accuracy import Accuracy
+    from cnncli.run import Run
+
+
+class SplitName(StrEnum):
+    """Which images of a data set."""
+
+    test = "test"
+    val = "val"
+    train = "train"
+
+
+SplitOption = Annotated[SplitName, typer.Option("--split", help="Which images.")]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|DIR",
+        help="Another data set: the name of one, or a folder with one folder of images per class. Its classes are "
+        "matched by name. Default: the data set of the run.",
+    ),
+]
+TtaOption = Annotated[
+    bool, typer.Option("--tta", help="Average over the flips and shifts of each image that the training used.")
+]
+RobustnessOption = Annotated[
+    bool,
+    typer.Option("--robustness", help="Also measure the accuracy on distorted images, and how layers follow a shift."),
+]
+ImagesOption = Annotated[
+    int, typer.Option("--images", min=2, metavar="N", help="Number of images for --robustness, evenly spaced.")
+]
+
+
+def eval(
+    run: RunArgument,
+    split: SplitOption = SplitName.test,
+    data: DataOption = None,
+    tta: TtaOption = False,
+    robustness: RobustnessOption = False,
+    images: ImagesOption = 2000,
+    device: DeviceOption = DEVICE,
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = DATA_DIR,
+    debug: DebugOption = False,
+) -> None:
+    """Evaluate a run: accuracy with its interval, loss, calibration error, and the scores of each class.
+
+    Examples:
+
+      cnncli eval runs/lenet5-20260131-120000
+
+      cnncli eval runs/lenet5-20260131-120000 --split val --json
+
+      cnncli eval runs/lenet5-20260131-120000 --data emnist/digits
+
+      cnncli eval runs/lenet5-20260131-120000 --robustness
+    """
+    if tta and robustness:
+        raise UsageError("--tta and --robustness are evaluated separately", remedy="use only one of them")
+    from cnncli.run import load_run
+    from cnncli.training.device import resolve_device
+
+    opened = load_run(run, data_dir=data_dir, device=resolve_device(device))
+    evaluation = opened.evaluate(split.value, data=data, tta=tta)
+    if not as_json:
+        from cnncli.cli.render.table import show_evaluation
+
+        show_evaluation(evaluation, title=_title(opened, split, data, tta))
+    measured = _measure_robustness(opened, split, data, images, quiet=as_json) if robustness else {}
+    if as_json:
+        record = {"run": str(run), **_options(opened, split, data, tta), **evaluation.as_json(), **measured}
+        typer.echo(json.dumps(record, allow_nan=False))
+
+
+def _measure_robustness(run: "Run", split: SplitName, data: str | None, most: int, *, quiet: bool) -> dict[str, Any]:
+    """Measure and draw the robustness, and print it unless `quiet`.
+
+    Returns:
+        The key `robustness` of the JSON object.
+    """
+    from cnncli.cli.render.robustness import show_robustness
+    from cnncli.cli.render.views import show_picture, with_progress
+    from cnncli.robustness.accuracy import measure_accuracies, spread
+    from cnncli.robustness.picture import draw_robustness, draw_robustness_card
+    from cnncli.robustness.shifts import IMAGES, measure_run
+    from cnncli.views.view import Picture, save
+
+    images, indices = run.labeled_images(split.value, data=data)
+    positions = spread(len(images if indices is None else indices), most)
+    chosen = positions if indices is None else indices[positions]
+    plain = run.predict_set(images, indices=chosen)
+    accuracies = list(with_progress(measure_accuracies(run, images, chosen, plain), "measuring distortion"))
+    layers = measure_run(run, images, chosen[spread(len(chosen), IMAGES)])
+    picture = Picture(
+        tag="eval/robustness",
+        title="accuracy on distorted images",
+        pixels=draw_robustness(
+            accuracies, plain=plain.accuracy, title=f"{len(plain):,} {split.value} images of {_data(run, data)}"
+        ),
+        card=draw_robustness_card(accuracies, plain=plain.accuracy),
+        numbers={"undistorted": plain.accuracy} | _means(accuracies),
+    )
+    if not quiet:
+        show_robustness(accuracies, layers, plain=plain.accuracy, count=len(plain))
+    ((_, png),) = save(run, [picture])
+    if not quiet:
+        show_picture(picture, png, draw=False)
+    return {
+        "robustness": {
+            "images": len(plain),
+            "accuracy": plain.accuracy,
+            "distortions": [each.as_json() for each in accuracies],
+            "layers": [each.as_json() for each in layers],
+            "picture": str(png),
+        }
+    }
+
+
+def _means(accuracies: "Sequence[Accuracy]") -> dict[str, float]:
+    """The mean accuracy over the strengths of each distortion."""
+    by_name: dict[str, list[float]] = {}
+    for each in accuracies:
+        by_name.setdefault(each.distortion.name, []).append(each.accuracy)
+    return {name: sum(values) / len(values) for name, values in by_name.items()}
+
+
+def _data(run: "Run", data: str | None) -> str:
+    return data or run.config.data.name
+
+
+def _options(run: "Run", split: SplitName, data: str | None, tta: bool) -> dict[str, Any]:
+    """What was evaluated, as JSON values."""
+    return {
+        "split": split.value,
+        "data": _data(run, data),
+        "tta": [str(variant) for variant in run.test_time_variants] if tta else [],
+    }
+
+
+def _title(run: "Run", split: SplitName, data: str | None, tta: bool) -> str:
+    averaged = f", averaged over {len(run.test_time_variants)} variants of each image" if tta else ""
+    return f"{run.path}, epoch {run.epoch}, on the {split.value} images of {_data(run, data)}{averaged}"

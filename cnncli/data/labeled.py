@@ -1,0 +1,112 @@
+"""Images of any data set, labeled with the classes of a network: classes are matched by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+from cnncli.config.data import DataSpec, class_folders
+from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, Part, known_dataset
+from cnncli.data.images import ImageSet
+from cnncli.data.load import load_dataset
+from cnncli.errors import DataError, UsageError, did_you_mean
+
+_NAMES = tuple(name for name in get_args(DatasetName) if name != "image-folder")
+_EMNIST = {f"emnist/{split}": split for split in EMNIST_SPLITS}
+
+
+def load_labeled(
+    data: str, part: Part, *, classes: Sequence[str], input_shape: tuple[int, ...], data_dir: Path
+) -> ImageSet:
+    """Load images as a network takes them.
+
+    Args:
+        data: the name of a standard data set, `emnist/SPLIT` for a split of EMNIST, or an image folder: a path with
+            one folder of images for each class, possibly inside `train/` and `test/`.
+        part: which images of a data set; an image folder without `train/` and `test/` has all its images in `test`.
+        classes: names of the classes, in the order of the network's outputs. Images of some of them are enough.
+        input_shape: (C, H, W).
+        data_dir: the data directory.
+
+    Returns:
+        Images (N, C, H, W), with indices of `classes` as labels.
+
+    Raises:
+        UsageError: there is no such data set or folder, or it has no such part.
+        DataError: it has a class that is not one of `classes`, or is missing or damaged.
+        DiskError: it cannot be stored.
+    """
+    channels, height, width = input_shape
+    if data in _NAMES or data in _EMNIST:
+        spec = DataSpec.model_validate({
+            "name": "emnist" if data in _EMNIST else data,
+            "split": _EMNIST.get(data),
+            "size": [height, width],
+            "channels": channels,
+        })  # fmt: skip
+        _check_classes(data, known_dataset(spec.name, spec.split).classes, classes)
+        dataset = load_dataset(spec, data_dir=data_dir)
+        images = dataset.train if part == "train" else dataset.test
+        positions = torch.tensor([classes.index(name) for name in dataset.classes])
+        return ImageSet(images=images.images, labels=positions[images.labels])
+
+    from cnncli.data.image_folder import read_class_folders  # imports Pillow, which no other data set needs
+
+    root = _folder(data, part)
+    folders = _folder_of_each(root, classes)
+    return read_class_folders(root, folders=folders, channels=channels, size=(height, width), data_dir=data_dir)
+
+
+def _folder(data: str, part: Part) -> Path:
+    """The folder that contains the class folders of a part."""
+    root = Path(data).expanduser()
+    if not root.is_dir():
+        problem = "is not a folder" if root.exists() else f"no data set or folder {data}{did_you_mean(data, _NAMES)}"
+        raise UsageError(
+            f"--data: {problem}" if not root.exists() else f"--data: {data} {problem}",
+            remedy="give a folder with one folder of images per class, or the name of a data set",
+        )
+    divided = [name for name in ("train", "test") if (root / name).is_dir() and class_folders(root / name)]
+    if part in divided:
+        return root / part
+    if divided:
+        raise UsageError(f"--data: {root} has no folder {part}", remedy=f"--split {divided[0]}")
+    if part != "test":
+        raise UsageError(
+            f"--data: {root} has no folders train and test, so it has no split {part}",
+            remedy="omit --split: all its images are used",
+        )
+    return root
+
+
+def _folder_of_each(root: Path, classes: Sequence[str]) -> list[str]:
+    """The folder name of each class: its name, with `_` or `-` for a slash, which a folder name cannot contain."""
+    found = class_folders(root)
+    names = {name: [name.replace("/", each) for each in "_-/"] for name in classes}
+    matched = {name: next((each for each in spelled if each in found), name) for name, spelled in names.items()}
+    if not found:
+        raise DataError(
+            f"{root} has no class folders", remedy=f"create one folder per class, such as {root / matched[classes[0]]}"
+        )
+    _check_classes(str(root), [name for name in found if name not in matched.values()], classes, found=found)
+    return list(matched.values())
+
+
+def _check_classes(data: str, names: Sequence[str], classes: Sequence[str], *, found: Sequence[str] = ()) -> None:
+    """Refuse a data set with classes that the network does not know.
+
+    Args:
+        data: what it is called.
+        names: its classes, or those of them that may be unknown.
+        classes: those of the network.
+        found: all classes of the data set, for the message; `names` if empty.
+    """
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        raise DataError(
+            f"{data}: the network has no class {', '.join(unknown)}\n"
+            f"classes of the data: {', '.join(found or names)}\n"
+            f"classes of the network: {', '.join(classes)}",
+            remedy="classes are matched by name: rename or remove the folders that differ, or use another data set",
+        )
