@@ -16,14 +16,19 @@ class CnnModule(nn.Module):
 
     Layers with a norm or an activation are `nn.Sequential`s with the parts `conv` (or `linear`), `norm`, `activation`,
     so that the kernels of `conv1` are `conv1.conv.weight` in the state dict.
+
+    Args:
+        network: the description.
+        portable: use only operators that ONNX has as well; the state dict is the same.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, portable: bool = False) -> None:
         super().__init__()
         self.network = network
         self._steps: list[tuple[str, tuple[str, ...], nn.Module]] = []
         for node in network.nodes:
-            module = node.layer.build(node.input_shapes[0])
+            build = node.layer.build_portable if portable else node.layer.build
+            module = build(node.input_shapes[0])
             _place(self, node.name, module)
             self._steps.append((node.name, node.inputs, module))
         self._last_use = {name: i for i, (_, inputs, _) in enumerate(self._steps) for name in inputs}

@@ -195,7 +195,7 @@ def run_torchrun(arguments: list[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run of one epoch with every kind of tag and all its pictures, for reading only."""
+    """A complete run of one epoch with every kind of tag, all its pictures and an export, for reading only."""
     out = tmp_path_factory.mktemp("docs")
     settings = [
         *("data.name=digits", "data.validation=0.9", "train.epochs=1", "model.defaults.conv.activation=relu"),
@@ -208,6 +208,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind in ([], ["saliency", "0"]):
         code, output = run_cnncli(["show", *kind[:1], str(path), *kind[1:]])
         assert code == 0, output
+    code, output = run_cnncli(["export", str(path), "--format", "safetensors"])
+    assert code == 0, output
     code, output = run_cnncli(["eval", str(path), "--robustness", "--images", "10"])
     assert code == 0, output
     return path.rename(path.with_name(RUN))

@@ -83,6 +83,7 @@ def test_describing_a_network_does_not_import_torch(package: str) -> None:
         "runs list .",
         "runs prune .",
         "show feature-maps --help",
+        "export --help",
         "predict --help",
     ],
 )

@@ -57,6 +57,8 @@ COMMANDS = [
     "show activation-maximization {run} --steps 2",
     "show all {run}",
     "report {run}",
+    "export {run} --format safetensors",
+    "export {run} --format torch --with-preprocessing --out net.pt2",
     "predict {run} {image}",
     "predict {run} {image} --invert yes --fit none --json",
 ]

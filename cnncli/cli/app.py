@@ -130,6 +130,7 @@ COMMANDS = {
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "runs": "List, show, compare, verify and delete runs.",
         "report": "Write the report of a run: a self-contained HTML file.",
+        "export": "Write a trained network as ONNX, torch.export or safetensors, and check the file.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },
     "Help": {

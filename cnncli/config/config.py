@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
-from cnncli.config.document import Document, Problem, dotted, parse_scalar, read_document, read_stdin
+from cnncli.config.document import Document, Problem, dotted, parse_document, parse_scalar, read_document, read_stdin
 from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
@@ -157,6 +157,11 @@ def field_named(name: str, *, exactly: bool) -> str:
     for route in fields_below(ConfigFields):
         fields.setdefault(str(route[-1]), dotted(route))
     return fields.get(nearest(SYNONYMS.get(name, name), fields, cutoff=1.0 if exactly else 0.85), "")
+
+
+def parse_config(text: str, *, name: str, data_dir: Path) -> Config:
+    """The config in a text, which error messages call `name`; see `read_config`."""
+    return _validate(parse_document(text, name=name), name=name, data_dir=data_dir)
 
 
 def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path, option: str = "--set") -> Config:

@@ -51,6 +51,11 @@ class Normalization:
         """Pixels stay from 0 to 1."""
         return cls(mean=(0.0,) * channels, std=(1.0,) * channels)
 
+    def factor_and_offset(self, white: float) -> tuple[Tensor, Tensor]:
+        """Float32 (C, 1, 1) each: pixels from 0 to `white` are normalized as `pixel * factor + offset`."""
+        mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (self.mean, self.std))
+        return 1 / (std * white), -mean / std
+
 
 def _sums(images: Tensor, indices: Tensor) -> Tensor:
     """Sums of the pixels and of their squares, int64 (C, 2), of the images (N, C, H, W) at `indices` (M,)."""
@@ -147,10 +152,8 @@ class ImageBatches:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._seed = seed
         # Pixels to normalize are 0..255, or 0..1 after augmentation.
-        white = 255.0 if self._augment is None else 1.0
-        mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (normalization.mean, normalization.std))
-        self._factor = (1 / (std * white)).to(self._device)  # (1, C, 1, 1)
-        self._offset = (-mean / std).to(self._device)  # (1, C, 1, 1)
+        factor, offset = normalization.factor_and_offset(255.0 if self._augment is None else 1.0)
+        self._factor, self._offset = factor.to(self._device), offset.to(self._device)  # (C, 1, 1)
 
     def __len__(self) -> int:
         """Steps per epoch."""

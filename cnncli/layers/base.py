@@ -237,6 +237,10 @@ class Layer(Choice):
         module: nn.Module = getattr(nn, self.torch_class)(**arguments)
         return module
 
+    def build_portable(self, shape: Shape) -> "nn.Module":
+        """The same module as `build`, with the same weights, in operators that ONNX has as well."""
+        return self.build(shape)
+
     def build_followers(self, shape: Shape) -> "dict[str, nn.Module]":
         """The modules of the followers for an output of this shape, by name: `norm`, `activation`."""
         return {name: layer.build(shape) for name, layer in self.followers().items()}

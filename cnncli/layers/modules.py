@@ -1,5 +1,7 @@
 """The torch modules that `torch.nn` does not have. Letters for shapes: N images, C channels, H height, W width."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +47,45 @@ class ConcatPaths(nn.Module):
     def forward(self, *paths: Tensor) -> Tensor:
         """Concatenate paths (N, C_i, H, W) to (N, sum of C_i, H, W)."""
         return torch.cat(paths, dim=1)
+
+
+class BinMeans(nn.Module):
+    """`nn.AdaptiveAvgPool2d` for one input size, as a product with a matrix per axis: (N, C, H, W) to (N, C, H', W').
+
+    Args:
+        rows: the rows of each of the H' bins.
+        columns: the columns of each of the W' bins.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[int]], columns: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        for name, bins in (("over_rows", rows), ("over_columns", columns)):
+            matrix = torch.zeros(len(bins), bins[-1][-1] + 1)  # (H', H) or (W', W)
+            for unit, positions in enumerate(bins):
+                matrix[unit, positions[0] : positions[-1] + 1] = 1 / len(positions)
+            self.register_buffer(name, matrix, persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The mean of each bin of maps (N, C, H, W)."""
+        over_rows, over_columns = self.get_buffer("over_rows"), self.get_buffer("over_columns")
+        return over_rows @ maps @ over_columns.T
+
+
+class BinMaxima(nn.Module):
+    """`nn.AdaptiveMaxPool2d` for one input size, as maxima of gathered rows and columns; see `BinMeans`."""
+
+    def __init__(self, rows: Sequence[Sequence[int]], columns: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        for name, bins in (("rows", rows), ("columns", columns)):
+            longest = max(map(len, bins))
+            # The last position is repeated in shorter bins, which does not change their maximum.
+            filled = [[*positions, *[positions[-1]] * (longest - len(positions))] for positions in bins]
+            self.register_buffer(name, torch.tensor(filled), persistent=False)  # (H', longest) or (W', longest)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The maximum of each bin of maps (N, C, H, W)."""
+        over_rows = maps[:, :, self.get_buffer("rows")].amax(3)  # (N, C, H', W)
+        return over_rows[..., self.get_buffer("columns")].amax(4)
 
 
 def chain(parts: dict[str, nn.Module]) -> nn.Sequential:

@@ -181,12 +181,25 @@ class _AdaptivePool(_Pool):
         height, width = self.output_size
         return (channels, height, width), (Adaptive(units=height), Adaptive(units=width))
 
+    def _bins(self, shape: Shape) -> tuple[list[list[int]], list[list[int]]]:
+        """The rows and the columns of each bin, for an input (C, H, W)."""
+        rows, columns = (
+            [list(Adaptive(units=units).reads(unit, size)) for unit in range(units)]
+            for units, size in zip(self.output_size, shape[1:], strict=True)
+        )
+        return rows, columns
+
 
 class AdaptiveAvgPool(_AdaptivePool, _MeanPool):
     """`torch.nn.AdaptiveAvgPool2d`: the mean of each of `output_size` bins, which may differ in size by one."""
 
     type: Literal["adaptive_avg_pool"] = "adaptive_avg_pool"
     torch_class = "AdaptiveAvgPool2d"
+
+    def build_portable(self, shape: Shape) -> "nn.Module":
+        from cnncli.layers.modules import BinMeans
+
+        return BinMeans(*self._bins(shape))
 
     def _describe(self, shape: Shape) -> Description:
         description = super()._describe(shape)
@@ -202,6 +215,11 @@ class AdaptiveMaxPool(_AdaptivePool, _LargestPool):
 
     type: Literal["adaptive_max_pool"] = "adaptive_max_pool"
     torch_class = "AdaptiveMaxPool2d"
+
+    def build_portable(self, shape: Shape) -> "nn.Module":
+        from cnncli.layers.modules import BinMaxima
+
+        return BinMaxima(*self._bins(shape))
 
 
 class _GlobalPool(_Pool):

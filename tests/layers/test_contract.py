@@ -1,17 +1,17 @@
 """The contract of a layer type: everything that its class claims is checked against torch.
 
 Every type in `LAYERS`, and the joins of `residual` and `branch`, has examples here. Every norm and every activation is
-checked as a layer, on maps and on vectors, and as `norm` or `activation` of every layer that takes one. What a trained
-network is exported to belongs here as well, as one more test over `CASES`.
+checked as a layer, on maps and on vectors, and as `norm` or `activation` of every layer that takes one.
 """
 
 import inspect
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnncli.config.network import INPUT, Network, Node
+from cnncli.export import FORMATS, FormatName
 from cnncli.fields import OneOf
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.memory import memory_of
@@ -465,6 +466,78 @@ def test_config_of_a_layer_gives_the_same_layer(case: Case) -> None:
         assert type_ == node.layer.type
         again = type(node.layer).model_validate_json(json.dumps(fields)).for_classes(case.network.classes)
         assert again == node.layer
+
+
+@every_case
+def test_portable_module(case: Case) -> None:
+    """It takes the weights of the other module, and computes the same; also with the largest number negative."""
+    module = case.build()
+    portable = CnnModule(case.network, portable=True).double().eval()
+    portable.load_state_dict(module.state_dict())
+    images = torch.randn(BATCH, *case.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(portable(images), module(images), rtol=1e-6, atol=1e-6)
+        below_zero = [each - 99 for each in case.inputs(module)]
+        outputs = [each.layer(case.node)(*below_zero) for each in (portable, module)]
+        torch.testing.assert_close(*outputs, rtol=1e-6, atol=1e-6)
+
+
+class SideBySide(nn.Module):
+    """Networks that read the same images; their outputs one after another, (N, sum of their numbers)."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([network(images).flatten(1) for network in self.networks], dim=1)
+
+
+EXPORTED_BY_DEFAULT = {
+    "{conv: {out_channels: 8, kernel_size: 3, padding: same, groups: 4, norm: layer, activation: {elu: 0.7}}}",
+    "{max_pool: {kernel_size: [2, 3], stride: [2, 4], ceil_mode: true}}",
+    "{avg_pool: {kernel_size: [3, 2], stride: 2, padding: 1, ceil_mode: true, count_include_pad: false}}",
+    "{adaptive_avg_pool: [4, 9]}",
+    "{adaptive_max_pool: [5, 4]}",
+    "{upsample: {size: [7, 20], mode: bilinear}}",
+}
+"""Layers that need several operators of ONNX, or that it pads in its own way; the slow test exports all cases."""
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_exported_files(name: FormatName, tmp_path: Path) -> None:
+    cases = [case for case in CASES if case.layer in EXPORTED_BY_DEFAULT]
+    assert len(cases) == len(EXPORTED_BY_DEFAULT)
+    check_exported(cases, name, tmp_path / "file")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_exported_files_of_every_case(name: FormatName, tmp_path: Path) -> None:
+    for shape in {case.shape for case in CASES}:
+        check_exported([case for case in CASES if case.shape == shape], name, tmp_path / "file")
+
+
+def check_exported(cases: Sequence[Case], name: FormatName, path: Path) -> None:
+    """Compare a file with the modules in double precision, for a batch of another size than that of the example."""
+    format = FORMATS[name]
+    networks = []
+    for case in cases:
+        network = CnnModule(case.network, portable=format.portable).eval().requires_grad_(False)
+        network.load_state_dict(case.build().state_dict())
+        networks.append(network)
+    example = torch.zeros(2, *cases[0].shape)
+    path.write_bytes(format.content(SideBySide(networks), example, {}))
+    images = torch.randn(3, *cases[0].shape, generator=torch.Generator().manual_seed(1))
+    outputs = format.load(path)(images)
+    expected = [case.build()(images.double()).detach().flatten(1) for case in cases]
+    actual = torch.split(outputs, [each.shape[1] for each in expected], dim=1)
+    wrong = {
+        str(case): float((one - other).abs().max() / other.abs().max())
+        for case, one, other in zip(cases, actual, expected, strict=True)
+        if not (one - other).abs().max() <= 1e-5 * other.abs().max()
+    }
+    assert wrong == {}
 
 
 @every_case
