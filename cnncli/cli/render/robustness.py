@@ -24,7 +24,8 @@ def show_robustness(accuracies: Sequence[Accuracy], layers: Sequence[LayerShifts
         [("shifts of the input", "bold"), (", from 0 (like an unrelated image) to 1", "")],
         *_layer_lines(layers),
         [("moves: equivariance at shifts by multiples of the jump; between: at other shifts", "dim")],
-        [("ignores: invariance at shifts by so many pixels; -: no such shift, or the border reaches all units", "dim")],
+        [("1 px, 2 px ...: invariance at shifts by so many pixels", "dim")],
+        [("-: no such shift, or the border reaches all units", "dim")],
     ]
     show_lines(lines)
 
@@ -57,18 +58,23 @@ def _accuracy_lines(accuracies: Sequence[Accuracy]) -> list[Line]:
 
 
 def _layer_lines(layers: Sequence[LayerShifts]) -> list[Line]:
+    """A row for each layer; with fewer shifts where a terminal is too narrow for all."""
     shown = [pixels for pixels in _SHOWN_SHIFTS if layers and pixels in layers[0].invariance]
-    rows: list[list[Span]] = [
-        [
-            (layer.layer, ""),
-            ("" if layer.period is None else "x".join(map(str, dict.fromkeys(layer.period))), ""),
-            *((_number(layer, value), "") for value in (layer.aligned, layer.between)),
-            *((_number(None, layer.invariance[pixels]), "") for pixels in shown),
+    while True:
+        rows: list[list[Span]] = [
+            [
+                (layer.layer, ""),
+                ("" if layer.period is None else "x".join(map(str, dict.fromkeys(layer.period))), ""),
+                *((_number(layer, value), "") for value in (layer.aligned, layer.between)),
+                *((_number(None, layer.invariance[pixels]), "") for pixels in shown),
+            ]
+            for layer in layers
         ]
-        for layer in layers
-    ]
-    headings = ["layer", "jump", "moves", "between", *(f"ignores {pixels}" for pixels in shown)]
-    return align(headings, rows, numeric=[False, *(True for _ in headings[1:])], width=out().width)
+        headings = ["layer", "jump", "moves", "between", *(f"{pixels} px" for pixels in shown)]
+        lines = align(headings, rows, numeric=[False, *(True for _ in headings[1:])])
+        if len(shown) <= 1 or max(sum(len(text) for text, _ in line) for line in lines) <= out().width:
+            return lines
+        shown.pop()
 
 
 def _number(layer: LayerShifts | None, value: float | None) -> str:
