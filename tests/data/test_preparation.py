@@ -261,6 +261,13 @@ def test_dim_parts_of_clothes_are_not_cropped() -> None:
         assert np.count_nonzero(pixels.any(axis=0)) == columns
 
 
+def test_an_enlarged_image_off_center_is_centered() -> None:
+    shifted = np.roll(SEVEN, (-6, -3), axis=(0, 1))
+    pixels, done = prepared(np.repeat(np.repeat(shifted, 5, axis=0), 5, axis=1))
+    assert difference(pixels, SEVEN) < 1
+    assert done == ["cropped", "centered", "resized from 140x140"]
+
+
 @pytest.mark.parametrize("name", ["emnist", "fashion-mnist", "kmnist"])
 def test_other_sets_have_other_boxes(name: str) -> None:
     """Fashion-MNIST and KMNIST fill the image; EMNIST leaves two pixels on each side."""
@@ -303,6 +310,15 @@ def test_without_a_fit_an_image_is_stretched() -> None:
     stretched = functional.interpolate(torch.from_numpy(tall)[None, None].float(), (28, 28), mode="area")[0, 0]
     assert difference(pixels, stretched.numpy().astype(np.uint8)) < 4
     assert done == ["resized from 56x112", "stretched"]
+
+
+def test_a_stretched_image_has_no_more_detail_than_those_of_the_data_set() -> None:
+    """A network for enlarged images has seen only what was left of them in their size as stored."""
+    stripes = np.tile(np.array([0, 255], dtype=np.uint8), (32, 16))
+    small, _ = prepared(stripes, preparation_for("digits"), fit="none", invert="no")
+    expected, _ = prepared(small, preparation_for("digits", size=16), invert="no")
+    pixels, _ = prepared(stripes, preparation_for("digits", size=16), fit="none", invert="no")
+    np.testing.assert_array_equal(pixels, expected)
 
 
 @pytest.mark.parametrize(("invert", "expected"), [("yes", 255 - SEVEN), ("no", SEVEN)])
