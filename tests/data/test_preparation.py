@@ -142,6 +142,18 @@ def test_pixels_that_are_not_finite_are_an_error() -> None:
         prepared(Image.fromarray(values))
 
 
+def test_an_image_without_pixels_is_an_error() -> None:
+    for preparation in (MNIST, preparation_for("image-folder", path="photos", size=12)):
+        with pytest.raises(DataError, match="no pixels"):
+            preparation.prepare(Image.new("L", (0, 9)))
+
+
+@pytest.mark.parametrize("mode", ["LAB", "HSV", "YCbCr", "RGBX", "PA", "1"])
+def test_rare_modes_are_converted(mode: str) -> None:
+    for preparation in (MNIST, preparation_for("image-folder", path="photos", size=28, channels=1)):
+        assert preparation.prepare(Image.new(mode, (40, 28))).pixels.shape == preparation.input_shape
+
+
 def layer(color: int, alpha: Gray) -> Image.Image:
     image = Image.new("RGBA", alpha.shape[::-1], (color, color, color, 0))
     image.putalpha(Image.fromarray(alpha))
