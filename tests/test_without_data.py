@@ -74,6 +74,7 @@ NEEDS_IMAGES = [
     "show embedding {run}",
     "show effective-receptive-field {run}",
     "explain unit {run} --layer conv1 --at 0,0 --image 3",
+    "eval {run}",
     "train --resume {run} --set train.epochs=2",
 ]
 """They end with 4 and say which data set is missing; a data set that can be downloaded is asked for."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from cnncli.audit.confident_learning import find_label_issues
@@ -24,6 +23,7 @@ from cnncli.data.load import load_dataset
 from cnncli.data.relabel import Corrections, read_corrections, relabel
 from cnncli.errors import UsageError
 from cnncli.inspection.columns import counted
+from cnncli.training.evaluate import Probabilities
 from cnncli.training.progress import Progress
 
 _log = logging.getLogger(__name__)
@@ -170,8 +170,7 @@ class Audit:
             for (split, index), label in self.corrections.labels.items():
                 yield self._row(_reference(self.dataset, split, index), self.dataset.classes[label])
         for issue in self.issues:
-            probabilities = {"probability": round(issue.probability, 4)}
-            yield {**self._row(issue.image, issue.suggested), **probabilities}
+            yield {**self._row(issue.image, issue.suggested), "probability": round(issue.probability, 4)}
 
     def _row(self, image: ImageRef, label: str) -> dict[str, object]:
         given = self.dataset.classes[int(self.original[image.split][image.index])]
@@ -278,12 +277,9 @@ def _reference(dataset: Dataset, split: Part, index: int) -> ImageRef:
 def _label_issues(dataset: Dataset, probabilities: OutOfSample, corrections: Corrections | None) -> list[LabelIssue]:
     """The issues of both splits, the most suspicious first."""
     decided = set() if corrections is None else corrections.labels.keys()
-    splits: tuple[tuple[Part, np.ndarray[Any, np.dtype[np.float64]]], ...] = (
-        ("train", probabilities.train),
-        ("test", probabilities.test),
-    )
+    splits: dict[Part, Probabilities] = {"train": probabilities.train, "test": probabilities.test}
     issues = []
-    for split, rows in splits:
+    for split, rows in splits.items():
         labels = _part(dataset, split).labels.cpu().numpy()
         for index in find_label_issues(labels, rows).tolist():
             if (split, index) in decided:

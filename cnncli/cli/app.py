@@ -180,7 +180,7 @@ def main() -> None:
         if os.environ.get("_CNNCLI_COMPLETE"):
             _complete()
         with one_output_per_machine(), show_log(print_notice):
-            app()
+            app(prog_name="cnncli")  # also for `python -m cnncli`, for which completion would be installed otherwise
     except SystemExit as exited:
         if isinstance(exited.__context__, BrokenPipeError):  # the reader closed the output (`| head`): no failure
             sys.exit(0)

@@ -34,7 +34,7 @@ def load_known(facts: KnownDataset, *, data_dir: Path, digits_flags: str, allow_
             raise DataError(
                 f"{facts.name} not found in {data_dir / facts.folder}",
                 remedy="choose another data directory with --data-dir or $CNNCLI_DATA, or download the data set with "
-                "cnncli show confusion RUN",
+                "cnncli eval RUN",
             )
         try:
             download(facts, data_dir)

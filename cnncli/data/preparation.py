@@ -203,8 +203,13 @@ def _decoded(image: str | Path | bytes | Image.Image) -> tuple[Image.Image, list
     with pillow_errors():
         if not isinstance(image, Image.Image):
             image = open_image(image if isinstance(image, bytes) else Path(image).read_bytes())
+        if 0 in image.size:
+            raise UnreadableImageError("no pixels")
         rotated = image.getexif().get(_ORIENTATION, 1) != 1
-        return ImageOps.exif_transpose(image), ["rotated as EXIF says"] if rotated else []
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode == "LAB":
+            upright = upright.convert("RGB")  # Pillow converts it to nothing else
+        return upright, ["rotated as EXIF says"] if rotated else []
 
 
 def _usual_background(spec: DataSpec, normalization: Normalization) -> Background | None:

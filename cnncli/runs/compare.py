@@ -101,7 +101,7 @@ class Comparison:
                     "epochs": details.summary.epochs,
                     "seconds": details.summary.seconds,
                     "results": details.results,
-                    "accuracy_interval": None,
+                    "accuracy_interval": details.accuracy_interval and list(details.accuracy_interval),
                     "costs": details.costs,
                 }
                 for mark, details in zip(self.marks, self.runs, strict=True)

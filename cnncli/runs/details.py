@@ -13,6 +13,7 @@ from cnncli.errors import CnncliError
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.runs.summary import RunSummary, files_of, number_at, summarize
 from cnncli.training.run_directory import RunDirectory
+from cnncli.training.scores import wilson_interval
 
 T = TypeVar("T")
 
@@ -65,6 +66,14 @@ class RunDetails:
             return None
         counts = known_dataset(self.config.data.name, self.config.data.split).counts
         return None if counts is None else counts[1]
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the test accuracy, see `wilson_interval`; None where it or `test_images` is unknown."""
+        accuracy, images = number_at(self.results, "test", "accuracy"), self.test_images
+        if accuracy is None or images is None or not 0 <= accuracy <= 1:
+            return None
+        return wilson_interval(round(accuracy * images), images)
 
     def as_record(self) -> dict[str, Any]:
         """The object of `cnncli runs show --json`."""

@@ -141,6 +141,13 @@ def test_it_imports_no_torch(environment: dict[str, str], runs: list[str]) -> No
     assert done.stdout.split() == ["conv2", "False"]
 
 
+def test_the_script_is_for_the_program(environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -m cnncli --show-completion; true"  # without `true` bash would become the program
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.endswith("complete -o default -F _cnncli_completion cnncli\n")
+
+
 def test_a_real_bash(environment: dict[str, str], folder: Path) -> None:
     program = folder / "bin" / "cnncli"
     program.parent.mkdir()

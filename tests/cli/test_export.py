@@ -18,11 +18,13 @@ def test_it_prints_the_path_and_how_the_file_was_checked(trained: Path, run_cnnc
     out = tmp_path / "new folder" / "net.safetensors"
     code, stdout, stderr = run_cnncli("export", trained, "--format", "safetensors", "--out", out)
     assert (code, stdout) == (0, f"{out}\n")
-    assert stderr == (
+    lines, _, difference = stderr.rpartition(" ")
+    assert lines == (
         "comparing the file with the run on 359 test images, through safetensors\n"
         "  input: N x 1 x 8 x 8, float32 pixels, normalized\n"
-        "  compared with the run on 359 test images: same predictions, largest difference of a logit 0\n"
+        "  compared with the run on 359 test images: same predictions, largest difference of a logit"
     )
+    assert 0 <= float(difference) < 1e-5
     weights = safetensors.torch.load_file(trained / "checkpoints" / "best" / "weights.safetensors")
     assert all(torch.equal(tensor, weights[name]) for name, tensor in safetensors.torch.load_file(out).items())
 
@@ -33,7 +35,9 @@ def test_json(trained: Path, run_cnncli: Cnncli) -> None:
     code, stdout, _ = run_cnncli("export", trained, *arguments)
     assert code == 0
     file = trained / "export" / "tiny.pt2"
-    assert json.loads(stdout) == {
+    record = json.loads(stdout)
+    assert 0 <= record.pop("largest_difference") < 1e-5
+    assert record == {
         "file": str(file),
         "format": "torch",
         "input": "pixels",
@@ -43,7 +47,6 @@ def test_json(trained: Path, run_cnncli: Cnncli) -> None:
         "compared": "test",
         "images": 7,
         "same_predictions": 7,
-        "largest_difference": 0.0,
     }
 
 

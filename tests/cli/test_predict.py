@@ -110,7 +110,7 @@ def test_the_others_go_on_when_an_image_cannot_be_read(run_cnncli: Cnncli, train
     [
         (["missing.png"], 4, "error: missing.png: No such file"),
         (["tiny.yaml"], 4, "error: tiny.yaml: not an image"),
-        ([], 2, "Missing argument 'IMAGE...'"),
+        ([], 2, "Missing argument 'IMAGE'"),
         (["mine/0.png", "--top", "0"], 2, "--top"),
         (["mine/0.png", "--invert"], 2, "--invert"),
         (["mine/0.png", "--save-input", "mine"], 2, "--save-input would overwrite"),

@@ -65,6 +65,10 @@ def test_json(pair: tuple[Path, Path], run_cnncli: Cnncli) -> None:
     assert [each["mark"] for each in record["runs"]] == ["A", "B", "C"]
     assert record["settings"] == [{"path": "train.batch_size", "values": {"A": 128, "B": 64, "C": 128}}]
     assert record["runs"][0]["results"] == json.loads((pair[0] / "results.json").read_text())
+    accuracy, interval = record["runs"][0]["results"]["test"]["accuracy"], record["runs"][0]["accuracy_interval"]
+    assert interval[0] < accuracy < interval[1]
+    for end in interval:  # of which the accuracy is at the edge of the 95 % region; the digits have 359 test images
+        assert abs(accuracy - end) == pytest.approx(1.959964 * (end * (1 - end) / 359) ** 0.5)
     costs = record["runs"][0]["costs"]
     inspected = json.loads(run_cnncli("inspect", pair[0], "--json")[1])
     assert costs["params"] == inspected["totals"]["params"]

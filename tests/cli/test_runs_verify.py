@@ -119,7 +119,9 @@ def test_the_accuracy_of_a_class_is_computed_again(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     results["val"]["per_class"]["3"] = 0.123
     (run / "results.json").write_text(json.dumps(results))
-    assert list(problems(run)) == ["val accuracy"]
+    found = problems(run)
+    assert list(found) == ["val accuracy"]
+    assert "class 3 is 0.123" in found["val accuracy"].detail
 
 
 def test_another_machine_gets_a_tolerance(run: Path) -> None:

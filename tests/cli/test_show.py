@@ -145,8 +145,6 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
         (("kernels", "--layer", "conv3"), "has no layer conv3. Did you mean conv"),
         (("kernels", "--layer", "max_pool1"), "--layer max_pool1: this layer has no kernels"),
         (("kernels", "--scale", "net"), "layer"),
-        (("feature-maps", "nowhere.png"), "image nowhere.png: No such file"),
-        (("feature-maps", "tiny.yaml"), "image tiny.yaml: not an image"),
         (("feature-maps", "99999"), "image 99999: there are "),
         (("feature-maps", "0", "--layer", "flatten1"), "values, not feature maps"),
     ],
@@ -155,6 +153,16 @@ def test_invalid_arguments(arguments: tuple[str, ...], words: str, run: Path, ru
     view, *others = arguments
     code, out, err = run_cnncli("show", view, run, *others)
     assert (code, out) == (2, "")
+    assert words in err
+    assert not (run / "show").exists()
+
+
+@pytest.mark.parametrize(
+    ("image", "words"), [("nowhere.png", "nowhere.png: No such file"), ("tiny.yaml", "tiny.yaml: not an image")]
+)
+def test_an_image_that_cannot_be_read_is_exit_4(image: str, words: str, run: Path, run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("show", "feature-maps", run, image)
+    assert (code, out) == (4, "")
     assert words in err
     assert not (run / "show").exists()
 

@@ -88,6 +88,14 @@ def test_only_the_best_trial_is_evaluated_on_the_test_images(swept: Path) -> Non
     assert best["test"]["accuracy"] == cnncli.load_run(best["run"]).evaluate("test").accuracy
 
 
+def test_the_commands_for_runs_accept_trials(swept: Path, run_cnncli: Cnncli) -> None:
+    for trial in read_json(swept / "trials.json")["trials"][:2]:
+        code, printed, err = run_cnncli("runs", "verify", trial["run"])
+        assert code == 0, printed + err
+    code, _, err = run_cnncli("runs", "list", swept)
+    assert (code, err) == (0, "")
+
+
 def test_the_best_config_gives_the_best_value_again(swept: Path, exit_code_of: ExitCodeOf, tmp_path: Path) -> None:
     best = read_json(swept / "trials.json")["best"]
     text = Path(best["config"]).read_text()

@@ -142,6 +142,18 @@ def test_pixels_that_are_not_finite_are_an_error() -> None:
         prepared(Image.fromarray(values))
 
 
+def test_an_image_without_pixels_is_an_error() -> None:
+    for preparation in (MNIST, preparation_for("image-folder", path="photos", size=12)):
+        with pytest.raises(DataError, match="no pixels"):
+            preparation.prepare(Image.new("L", (0, 9)))
+
+
+@pytest.mark.parametrize("mode", ["LAB", "HSV", "YCbCr", "RGBX", "PA", "1"])
+def test_rare_modes_are_converted(mode: str) -> None:
+    for preparation in (MNIST, preparation_for("image-folder", path="photos", size=28, channels=1)):
+        assert preparation.prepare(Image.new(mode, (40, 28))).pixels.shape == preparation.input_shape
+
+
 def layer(color: int, alpha: Gray) -> Image.Image:
     image = Image.new("RGBA", alpha.shape[::-1], (color, color, color, 0))
     image.putalpha(Image.fromarray(alpha))
@@ -261,6 +273,13 @@ def test_dim_parts_of_clothes_are_not_cropped() -> None:
         assert np.count_nonzero(pixels.any(axis=0)) == columns
 
 
+def test_an_enlarged_image_off_center_is_centered() -> None:
+    shifted = np.roll(SEVEN, (-6, -3), axis=(0, 1))
+    pixels, done = prepared(np.repeat(np.repeat(shifted, 5, axis=0), 5, axis=1))
+    assert difference(pixels, SEVEN) < 1
+    assert done == ["cropped", "centered", "resized from 140x140"]
+
+
 @pytest.mark.parametrize("name", ["emnist", "fashion-mnist", "kmnist"])
 def test_other_sets_have_other_boxes(name: str) -> None:
     """Fashion-MNIST and KMNIST fill the image; EMNIST leaves two pixels on each side."""
@@ -303,6 +322,15 @@ def test_without_a_fit_an_image_is_stretched() -> None:
     stretched = functional.interpolate(torch.from_numpy(tall)[None, None].float(), (28, 28), mode="area")[0, 0]
     assert difference(pixels, stretched.numpy().astype(np.uint8)) < 4
     assert done == ["resized from 56x112", "stretched"]
+
+
+def test_a_stretched_image_has_no_more_detail_than_those_of_the_data_set() -> None:
+    """A network for enlarged images has seen only what was left of them in their size as stored."""
+    stripes = np.tile(np.array([0, 255], dtype=np.uint8), (32, 16))
+    small, _ = prepared(stripes, preparation_for("digits"), fit="none", invert="no")
+    expected, _ = prepared(small, preparation_for("digits", size=16), invert="no")
+    pixels, _ = prepared(stripes, preparation_for("digits", size=16), fit="none", invert="no")
+    np.testing.assert_array_equal(pixels, expected)
 
 
 @pytest.mark.parametrize(("invert", "expected"), [("yes", 255 - SEVEN), ("no", SEVEN)])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import DebugOption, JsonOption
+from cnncli.cli.messages import show_log
 from cnncli.options import DATA_DIR, DEVICE, DataDirOption, DeviceOption, ThreadsOption
 
 DataArgument = Annotated[
@@ -95,7 +96,7 @@ def audit(
     used = resolve_device(device)
     keep_freed_memory()
     with audit_folder(out, target, datetime.now().astimezone()) as folder:
-        with display.live():
+        with show_log(display.notice), display.live():  # messages appear above the live line
             found = audit_data(
                 target,
                 config,

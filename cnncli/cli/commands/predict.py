@@ -29,7 +29,7 @@ _SAVE_INPUT = "--save-input"
 
 ImagesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGE...", help="Image files, folders, patterns such as '*.png', or - for stdin."),
+    typer.Argument(metavar="IMAGE", help="Image files, folders, patterns such as '*.png', or - for stdin."),
 ]
 TopOption = Annotated[
     int, typer.Option("--top", min=1, metavar="K", help="Number of classes to print, most probable first.")

@@ -17,6 +17,7 @@ from cnncli.cli.messages import show_log
 from cnncli.cli.stopping import StopSignal, catch_stop_signals
 from cnncli.config.config import read_config
 from cnncli.errors import ConfigError, Interrupted, Terminated, UsageError
+from cnncli.inspection.columns import counted
 from cnncli.options import (
     DATA_DIR,
     DEVICE,
@@ -243,13 +244,13 @@ def _train(
     summary = summarize(queue, plan, place)
     if stop():
         return summary
-    if queue.given_up is not None:
+    if queue.given_up is not None and queue.finished() < plan.trials:
         display.notice(f"ended after {queue.finished()} of {plan.trials} trials: {queue.given_up}")
     if running := queue.running_elsewhere():
         hosts = sorted({str(trial.user_attrs.get("host")) for trial in running})
         display.notice(
-            f"{len(running)} trials are still trained by another process on {', '.join(hosts)}. It evaluates the best "
-            "one when they are done; if it was killed, run its command again"
+            f"another process on {', '.join(hosts)} still trains {counted(len(running), 'trial')}, and evaluates the "
+            "best one at the end; if it was killed, run its command again"
         )
         return summary
     return finish_sweep(summary, place)

@@ -325,10 +325,17 @@ def _result_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
     for split in ("test", "val", "train"):
         for key, form in (("accuracy", ".2%"), ("loss", ".4f")):
             rows.append((f"{split} {key}", [_number(value_at(details.results, split, key), form) for details in runs]))
+            if (split, key) == ("test", "accuracy"):
+                rows.append(("  95 % interval", [_interval(details.accuracy_interval) for details in runs]))
     rows.append(("best epoch", [_number(value_at(details.results, "epoch"), ".0f") for details in runs]))
     rows.append(("epochs", [_epochs(details.summary) for details in runs]))
     rows.append(("time", [duration(details.summary.seconds) for details in runs]))
     return [(name, cells) for name, cells in rows if any(cells)]
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    """`97.2 .. 97.8 %`."""
+    return "" if ends is None else f"{100 * ends[0]:.1f} .. {100 * ends[1]:.1f} %"
 
 
 def _cost_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
