@@ -90,6 +90,10 @@ def test_stdin(run_cnncli: Cnncli, trained: Path, images: Path, monkeypatch: pyt
     piped, from_file = records(out)
     assert (piped.pop("image"), from_file.pop("image")) == ("stdin", "mine/1.png")
     assert piped == from_file
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    code, out, err = run_cnncli("predict", trained, "-")
+    assert (code, out) == (4, "")
+    assert err.startswith("error: stdin: empty\n")
 
 
 def test_the_others_go_on_when_an_image_cannot_be_read(run_cnncli: Cnncli, trained: Path, images: Path) -> None:

@@ -42,8 +42,12 @@ RobustnessOption = Annotated[
     typer.Option("--robustness", help="Also measure the accuracy on distorted images, and how layers follow a shift."),
 ]
 ImagesOption = Annotated[
-    int, typer.Option("--images", min=2, metavar="N", help="Number of images for --robustness, evenly spaced.")
+    int | None,
+    typer.Option(
+        "--images", min=2, metavar="N", help="Number of images for --robustness, evenly spaced. Default: 2000."
+    ),
 ]
+ROBUSTNESS_IMAGES = 2000
 
 
 def eval(
@@ -52,7 +56,7 @@ def eval(
     data: DataOption = None,
     tta: TtaOption = False,
     robustness: RobustnessOption = False,
-    images: ImagesOption = 2000,
+    images: ImagesOption = None,
     device: DeviceOption = DEVICE,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DATA_DIR,
@@ -72,6 +76,8 @@ def eval(
     """
     if tta and robustness:
         raise UsageError("--tta and --robustness are evaluated separately", remedy="use only one of them")
+    if images is not None and not robustness:
+        raise UsageError("--images is only for --robustness", remedy="omit it: the scores are those of all images")
     from cnncli.run import load_run
     from cnncli.training.device import resolve_device
 
@@ -81,7 +87,8 @@ def eval(
         from cnncli.cli.render.table import show_evaluation
 
         show_evaluation(evaluation, title=_title(opened, split, data, tta))
-    measured = _measure_robustness(opened, split, data, images, quiet=as_json) if robustness else {}
+    most = images or ROBUSTNESS_IMAGES
+    measured = _measure_robustness(opened, split, data, most, quiet=as_json) if robustness else {}
     if as_json:
         record = {"run": str(run), **_options(opened, split, data, tta), **evaluation.as_json(), **measured}
         typer.echo(json.dumps(record, allow_nan=False))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cnncli.cli.render.console import out
+from cnncli.cli.render.plot import bar
 from cnncli.cli.render.table import show_lines
 from cnncli.inspection.formatting import Line, Span, align
 from cnncli.robustness.accuracy import Accuracy
@@ -45,13 +46,14 @@ def _accuracy_lines(accuracies: Sequence[Accuracy]) -> list[Line]:
     headings, numeric = ["distortion", "strength", "accuracy", "same"], [False, True, True, True]
     lines = align(headings, rows, numeric=numeric)
     widest = max(sum(len(text) for text, _ in line) for line in lines)
-    bar = min(_BAR, out().width - widest - 2)
-    if bar < _SHORTEST_BAR:
+    console = out()
+    longest = min(_BAR, console.width - widest - 2)
+    if longest < _SHORTEST_BAR:
         return lines
     return [
         *lines[:2],
         *(
-            [*line, (f"  {'█' * round(each.accuracy * bar)}", "blue")]
+            [*line, (f"  {bar(round(each.accuracy * longest), encoding=console.encoding)}", "blue")]
             for line, each in zip(lines[2:], accuracies, strict=True)
         ),
     ]
