@@ -307,7 +307,9 @@ def test_an_empty_sheet_is_black() -> None:
     for paper in (np.full((90, 60), 250, dtype=np.uint8), np.full((28, 28), 255, dtype=np.uint8)):
         pixels, done = prepared(paper)
         assert pixels.max() <= 5
-        assert done == (["inverted", "no ink found", "padded", "resized from 60x90"] if len(paper) == 90 else ["inverted"])
+        assert done == (
+            ["inverted", "no ink found", "padded", "resized from 60x90"] if len(paper) == 90 else ["inverted"]
+        )
 
 
 def test_a_huge_image_is_reduced_first() -> None:
