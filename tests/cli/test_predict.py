@@ -145,6 +145,14 @@ def test_saved_inputs_are_what_the_network_sees(run_cnncli: Cnncli, trained: Pat
         assert saved["top"] == given["top"]
 
 
+def test_saved_names_differ_also_without_regard_to_case(run_cnncli: Cnncli, trained: Path, images: Path) -> None:
+    """Some file systems take `A.png` and `a.png` for the same file."""
+    for name in ("A.png", "a.bmp"):
+        Image.fromarray(DIGITS[0]).save(name)
+    assert run_cnncli("predict", trained, "A.png", "a.bmp", "--save-input", "seen")[0] == 0
+    assert sorted(path.name for path in (images / "seen").iterdir()) == ["A.png", "a-2.png"]
+
+
 def test_many_images_are_predicted_in_batches(
     run_cnncli: Cnncli, trained: Path, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

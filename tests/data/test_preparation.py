@@ -346,6 +346,7 @@ def test_whether_to_invert_may_be_said(invert: str, expected: Gray) -> None:
 def test_a_photo_keeps_its_proportions_and_colors() -> None:
     photo = np.full((32, 64, 3), (250, 10, 90), dtype=np.uint8)
     photo[8:24, 16:48] = (0, 200, 0)
+    photo[0, :30] = 0  # a shadow along less than half of the border: the padding has the color of the rest
     result = preparation_for("cifar10").prepare(photo)
     assert result.steps == ("padded", "resized from 64x32")
     inside = result.pixels[:, 8:24]
