@@ -70,7 +70,7 @@ def test_a_missing_extra_is_no_problem(tmp_path: Path, monkeypatch: pytest.Monke
     found = examined(tmp_path)
     assert found.problems == []
     assert [(each.name, each.missing, each.install) for each in found.extras] == [
-        ("odd", ("no-such-package",), "pip install no-such-package")
+        ("odd", ("no-such-package",), 'pip install "cnncli[odd]"')
     ]
 
 

@@ -105,6 +105,15 @@ def test_nothing_within_the_limits(new_queue: NewQueue) -> None:
     assert "--limit" in caught.value.remedy
 
 
+def test_a_sweep_in_which_nothing_could_be_trained_starts_again_with_other_settings(new_queue: NewQueue) -> None:
+    first = new_queue(f"{CHANNELS}=4,8,16", limits=("params=100",), trials=2)
+    with pytest.raises(UsageError):
+        first.next_task()
+    assert len(run_all(new_queue(f"{CHANNELS}=4,8,16", limits=("params=9k",), trials=2))) == 2
+    with pytest.raises(UsageError, match="other settings"):
+        new_queue(f"{CHANNELS}=4,8,16", limits=("params=8k",), trials=2)
+
+
 def test_values_that_give_no_network_together(new_queue: NewQueue) -> None:
     """Each kernel fits alone; both together do not fit into an image of 16 pixels."""
     padding, kernels = "model.layers.0.conv.padding=0,1", [f"model.layers.{n}.conv.kernel_size=3,9" for n in (0, 2)]
