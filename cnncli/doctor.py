@@ -131,8 +131,8 @@ class Extra:
 
     @property
     def install(self) -> str | None:
-        """The command that installs what is missing."""
-        return f"pip install {' '.join(self.missing)}" if self.missing else None
+        """The command that installs it; None if nothing is missing."""
+        return f'pip install "cnncli[{self.name}]"' if self.missing else None
 
 
 @dataclass(frozen=True, kw_only=True)

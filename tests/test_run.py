@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,33 @@ def test_an_evaluation_is_that_of_the_results(split: str, run: Run) -> None:
     results = json.loads((run.path / "results.json").read_text())
     record = run.evaluate(split).as_record(run.classes)  # type: ignore[arg-type]  # one of the three
     assert record == results[split], "to the last digit"
+
+
+def test_an_evaluation_computes_with_the_threads_of_the_training(run: Run) -> None:
+    """The last digits depend on their number."""
+    before, used = torch.get_num_threads(), set()
+    assert run.threads == json.loads((run.path / "metadata.json").read_text())["threads"]
+    with run.model.register_forward_pre_hook(lambda *_: used.add(torch.get_num_threads())):
+        replace(run, threads=before + 2).evaluate()
+        replace(run, threads=None).evaluate("val")
+    assert used == {before + 2, before}
+    assert torch.get_num_threads() == before
+
+
+def test_images_and_weights_have_the_layout_of_the_training(tmp_path: Path) -> None:
+    """The last digits depend on it."""
+    changes = {"data.size": 8, "data.channels": 3, "log.images": 0}
+    path = cnncli.train("quickstart", epochs=1, out=tmp_path, data_dir=tmp_path, overrides=changes).path
+    resolved = path / "resolved.yaml"
+    text = resolved.read_text("utf-8")
+    assert "channels_last: auto" in text
+    for setting in ("true", "false"):
+        resolved.write_text(text.replace("channels_last: auto", f"channels_last: {setting}"), encoding="utf-8")
+        run = cnncli.load_run(path)
+        images, _ = next(run.batches().epoch(1))
+        weights = next(each for each in run.model.parameters() if each.ndim == 4)
+        for tensor in (images, weights):
+            assert tensor.is_contiguous(memory_format=torch.channels_last) == (setting == "true")
 
 
 def test_a_split_that_a_run_lacks_is_an_error(tmp_path: Path) -> None:

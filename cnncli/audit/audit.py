@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _LEAST_STEPS = 300
 """Steps that each network is trained for, at least: a recipe for 60,000 images learns little from one epoch of 600."""
+_LEAST_AGREEMENT = 0.5
+"""Networks that agree with fewer labels than this share have not learned the classes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +224,12 @@ def audit(
         f"{folds} networks of {config.name}, {counted(config.train.epochs, 'epoch')} each"
     )
     probabilities = predict_out_of_sample(config, prepared, folds=folds, device=device, progress=progress)
+    agreement = (probabilities.train.argmax(axis=1) == prepared.train.labels.cpu().numpy()).mean()
+    if agreement < _LEAST_AGREEMENT:
+        _log.warning(
+            f"the networks agree with only {agreement:.1%} of the training labels, so what they flag says little: "
+            "train them for longer with --epochs, or choose another config with --config"
+        )
     stored = _as_stored(target.data, prepared, data_dir)
     _log.info("looking for duplicates")
     return Audit(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from cnncli.config.config import Config, bundled_configs, find_config, read_config
+from cnncli.config.config import STDIN, Config, bundled_configs, find_config, read_config
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import DatasetName, known_dataset
 from cnncli.errors import ConfigError, UsageError, did_you_mean
@@ -36,7 +36,8 @@ def find_target(text: str, *, data_dir: Path) -> Target:
     """The data set that an argument names.
 
     Args:
-        text: the name of a data set, an image folder, a run directory, or a config, whose `data` section is read.
+        text: the name of a data set, an image folder, or a config, a run directory or `-` for a config on standard
+            input, whose `data` section is read.
         data_dir: the data directory.
 
     Raises:
@@ -53,7 +54,7 @@ def find_target(text: str, *, data_dir: Path) -> Target:
         fields = {"name": "image-folder", "path": str(folder), "size": _FOLDER_SIZE}
         return Target(name=folder.name or "images", data=DataSpec.model_validate(fields))
     try:
-        config = str(resolved) if path.is_dir() else str(find_config(text))
+        config = str(resolved) if path.is_dir() else text if text == STDIN else str(find_config(text))
     except ConfigError:
         raise UsageError(
             f"no data set, folder or config called {text}{did_you_mean(text, [*names, *bundled_configs()])}",

@@ -123,6 +123,7 @@ COMMANDS = {
     },
     "Use": {
         "predict": "Predict the classes of your own images.",
+        "export": "Write a trained network as ONNX, torch.export or safetensors, and check the file.",
     },
     "See": {
         "eval": "Evaluate a run: accuracy with its interval, calibration, the scores of each class.",
@@ -130,7 +131,6 @@ COMMANDS = {
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "runs": "List, show, compare, verify and delete runs.",
         "report": "Write the report of a run: a self-contained HTML file.",
-        "export": "Write a trained network as ONNX, torch.export or safetensors, and check the file.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },
     "Help": {

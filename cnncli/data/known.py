@@ -21,7 +21,7 @@ def load_known(facts: KnownDataset, *, data_dir: Path, digits_flags: str, allow_
     Args:
         facts: the data set.
         data_dir: the data directory.
-        digits_flags: the options that run the same config on the embedded digits, for messages.
+        digits_flags: the options that train the same config on the embedded digits, for messages.
         allow_download: whether missing files may be downloaded.
 
     Raises:
@@ -106,6 +106,6 @@ def _not_found(facts: KnownDataset, data_dir: Path, missing: list[str], outcome:
         f"{facts.name}: {', '.join(missing)} not found in {data_dir / facts.folder}, and {outcome}",
         remedy=(
             f"put the files there ({', '.join(forms)}), or choose the directory that contains {facts.folder} "
-            f"with --data-dir or $CNNCLI_DATA\nor run the same config on the embedded digits: {digits_flags}"
+            f"with --data-dir or $CNNCLI_DATA\nor train on the embedded digits instead: {digits_flags}"
         ),
     )

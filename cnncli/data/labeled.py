@@ -62,9 +62,9 @@ def _folder(data: str, part: Part) -> Path:
     """The folder that contains the class folders of a part."""
     root = Path(data).expanduser()
     if not root.is_dir():
-        problem = "is not a folder" if root.exists() else f"no data set or folder {data}{did_you_mean(data, _NAMES)}"
+        near = did_you_mean(data, (*_NAMES, *_EMNIST) if data.startswith("emnist/") else _NAMES)
         raise UsageError(
-            f"--data: {problem}" if not root.exists() else f"--data: {data} {problem}",
+            f"--data: {data} is not a folder" if root.exists() else f"--data: no data set or folder {data}{near}",
             remedy="give a folder with one folder of images per class, or the name of a data set",
         )
     divided = [name for name in ("train", "test") if (root / name).is_dir() and class_folders(root / name)]

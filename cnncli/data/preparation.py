@@ -103,7 +103,9 @@ class Preparation:
         background: Background | None = None if facts.framing is None else "dark"
         return cls(input_shape=shape, stored=facts.native, framing=facts.framing, background=background)
 
-    def prepare(self, image: ImageLike, *, invert: Invert = "auto", fit: Fit = "auto") -> PreparedImage:
+    def prepare(
+        self, image: ImageLike, *, name: str | None = None, invert: Invert = "auto", fit: Fit = "auto"
+    ) -> PreparedImage:
         """Prepare an image.
 
         An image that has the size of the data set's images, or of the network's input, is never cropped or moved.
@@ -111,6 +113,7 @@ class Preparation:
         Args:
             image: a path, the bytes of an image file, a PIL image, or an array (H, W) or (H, W, C) with 1, 3 or 4
                 channels: uint8, or floating point from 0 (black) to 1 (white).
+            name: of the image in errors; by default its path.
             invert: with `auto`, an image is inverted if its border is bright and the images of the data set have dark
                 backgrounds, or the other way round.
             fit: with `auto`, an image keeps its proportions and is placed as the makers of the data set placed theirs.
@@ -131,8 +134,8 @@ class Preparation:
             with decoder_warnings():
                 return self._prepare(*_decoded(image), invert, fit)
         except UnreadableImageError as error:
-            name = str(image) if isinstance(image, str | Path) else "the image"
-            raise DataError(f"{name}: {error}", remedy="give an image file such as a PNG or JPEG") from None
+            called = name or (str(image) if isinstance(image, str | Path) else "the image")
+            raise DataError(f"{called}: {error}", remedy="give an image file such as a PNG or JPEG") from None
 
     def _prepare(self, image: Image.Image, steps: list[str], invert: Invert, fit: Fit) -> PreparedImage:
         """An upright image, prepared; what was done is appended to the steps."""
@@ -174,7 +177,9 @@ class Preparation:
         if self.framing is not None:
             gray = _reduced(pixels[0])
             ink, corrected = separate_ink(gray)
-            if ink is not None:
+            if ink is None:
+                steps.append("no ink found")
+            else:
                 placed, done = place(ink, self.framing, size)
                 strongest = float(placed.max())  # thin strokes become pale when they are reduced
                 if corrected or strongest < 255 - NEGLIGIBLE:

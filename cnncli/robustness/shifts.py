@@ -244,14 +244,15 @@ def _interior(axis: AxisReceptiveField, pixels: int, *, size: int) -> tuple[Tens
     whole = floor(shift)
     fraction = shift - whole
 
-    def inside(unit: int, first: int) -> bool:
+    def inside(unit: int) -> bool:
         pattern = form.pattern(unit)
-        return 0 <= unit < len(axis.masks) and pattern.start >= first and pattern.end < size
+        return 0 <= unit < len(axis.masks) and pattern.start >= 0 and pattern.end < size
 
+    # What a shift brings in reaches only units whose receptive fields began outside the image before the shift.
     units = [
         unit
         for unit in range(len(axis.masks))
-        if inside(unit, pixels) and inside(unit - whole, 0) and (not fraction or inside(unit - whole - 1, 0))
+        if inside(unit) and inside(unit - whole) and (not fraction or inside(unit - whole - 1))
     ]
     if not units:
         return None

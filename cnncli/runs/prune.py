@@ -26,6 +26,7 @@ only for more epochs."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
 _PLACES: dict[Part, tuple[str, ...]] = {"snapshots": ("snapshots",), "last": ("checkpoints", "last")}
+_NAMES: dict[Part, str] = {"snapshots": "snapshots", "last": "last checkpoint"}
 _SUFFIX = ".deleted"
 _LEFTOVER = re.compile(rf"\..+\.[0-9a-f]{{32}}{re.escape(_SUFFIX)}")
 
@@ -113,7 +114,7 @@ def plan_deletions(
             selected = {run.path for run, _ in _select(runs, selection, now or datetime.now().astimezone())}
             chosen = [(run, reason) for run, reason in chosen if run.path in selected]
         return [
-            Deletion(name=run.name, path=place, run=run.path, reason=f"{part} of a complete run", size=size_of(place))
+            Deletion(name=run.name, path=place, run=run.path, reason=f"{_NAMES[part]} of a complete run", size=size_of(place))
             for run, _ in chosen
             for part in parts
             if (place := run.path.joinpath(*_PLACES[part])).is_dir() and not place.is_symlink()

@@ -54,7 +54,13 @@ def _date(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone()
 
 
-_fraction = _quantity(_FRACTION_UNITS)
+def _fraction(text: str) -> float:
+    """A fraction or a percentage; `97` is neither, and no accuracy is above it."""
+    fraction = _quantity(_FRACTION_UNITS)(text)
+    if not 0 <= fraction <= 1:
+        raise ValueError(text)
+    return fraction
+
 
 KEYS: Mapping[str, Key] = {
     "name": Key(lambda run: run.name, None, "'lenet5*'"),

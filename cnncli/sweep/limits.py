@@ -66,14 +66,17 @@ def _parse(text: str) -> Limit:
             f"--limit {text}: unknown cost {name}{did_you_mean(name, _COSTS)}", remedy="for example --limit params=50k"
         )
     units = _BYTES if cost == "ram" else _COUNTS
+    known, example = ("B, kB, MB or GB", "ram=64kB") if cost == "ram" else ("k, M or G", f"{cost}=50k")
     match = _LIMIT.fullmatch(amount)
     if match is None or match[2].lower() not in units:
-        known, example = ("B, kB, MB or GB", "ram=64kB") if cost == "ram" else ("k, M or G", f"{cost}=50k")
         raise UsageError(
             f"--limit {text}: {amount or 'nothing'} is not an amount",
             remedy=f"write a number, and a unit if you like ({known}): --limit {example}",
         )
-    return Limit(cost=cost, most=int(float(match[1]) * units[match[2].lower()]))
+    most = int(float(match[1]) * units[match[2].lower()])
+    if not most:
+        raise UsageError(f"--limit {text}: no network has {cost} 0", remedy=f"raise the limit: --limit {example}")
+    return Limit(cost=cost, most=most)
 
 
 def costs_of(network: Network) -> Costs:

@@ -2,9 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +18,10 @@ _PREFIXES = re.compile(r"((?:log:|int:)*)(.*)", re.DOTALL)
 _EXAMPLES = "for example --param train.optimizer.adamw.lr=log:1e-4..1e-1, --param train.epochs=int:2..8 or " + (
     "--param model.layers.0.conv.out_channels=4,8,16"
 )
+MOST_COMBINATIONS = 10_000
+"""Of a grid: its sampler lists all of them for every trial."""
+_MOST_INT = 2**53
+"""The largest whole number of a range: Optuna keeps numbers as floats, which are exact up to here."""
 _INSIDE = 0.618
 """Where in a range a third value is checked: far from the ends, and not a whole number if the range has others."""
 
@@ -51,9 +54,9 @@ class IntRange:
         """The values that are checked before anything is trained."""
         return (self.low, self.high)
 
-    def values(self) -> tuple[Value, ...]:
+    def values(self) -> Sequence[Value]:
         """All of them."""
-        return tuple(range(self.low, self.high + 1))
+        return range(self.low, self.high + 1)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Choices:
         """The values that are checked before anything is trained."""
         return self.choices
 
-    def values(self) -> tuple[Value, ...]:
+    def values(self) -> Sequence[Value]:
         """All of them."""
         return self.choices
 
@@ -143,6 +146,8 @@ def _range(text: str, low: Value, high: Value, prefixes: Sequence[str]) -> Float
         return FloatRange(float(low), float(high), log)
     if not (isinstance(low, int) and isinstance(high, int)):
         raise UsageError(f"--param {text}: int: takes whole numbers", remedy="omit int:, or write int:1..8")
+    if max(-low, high) > _MOST_INT:
+        raise UsageError(f"--param {text}: the numbers are too large", remedy="use numbers up to 2^53")
     return IntRange(low, high, log)
 
 
@@ -152,6 +157,8 @@ def _choices(text: str, spec: str) -> Choices:
     except ConfigError:
         raise UsageError(f"--param {text}: {spec} is not a list of YAML values", remedy=_EXAMPLES) from None
     if not isinstance(values, list) or len(values) < 2:
+        if ".." in spec:
+            raise UsageError(f"--param {text}: {spec} is not a range of numbers LOW..HIGH", remedy=_EXAMPLES)
         raise UsageError(
             f"--param {text}: a parameter has at least two values",
             remedy=f"fix it with --set {text}, or write a range such as 1e-4..1e-1 or several values such as 4,8,16",
@@ -202,11 +209,11 @@ def combinations(parameters: Sequence[Parameter]) -> int | None:
     return count
 
 
-def grid(parameters: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
-    """All combinations of values by path, the last parameter varying fastest.
+def check_grid(parameters: Sequence[Parameter]) -> None:
+    """Check that all combinations of values can be listed.
 
     Raises:
-        UsageError: a range has no steps.
+        UsageError: a range has no steps, or there are more than `MOST_COMBINATIONS`.
     """
     for parameter in parameters:
         if parameter.domain.values() is None:
@@ -214,9 +221,12 @@ def grid(parameters: Sequence[Parameter]) -> Iterator[dict[str, Value]]:
                 f"--sampler grid: {parameter.path}={parameter.spec} has infinitely many values",
                 remedy=f"list some of them, such as --param {parameter.path}=1e-3,1e-2, or use --sampler random",
             )
-    paths = [parameter.path for parameter in parameters]
-    for values in product(*(parameter.domain.values() or () for parameter in parameters)):
-        yield dict(zip(paths, values, strict=True))
+    count = combinations(parameters)
+    if count is not None and count > MOST_COMBINATIONS:
+        raise UsageError(
+            f"--sampler grid: {count:,} combinations of values are more than {MOST_COMBINATIONS:,}",
+            remedy="give fewer values, or use --sampler random",
+        )
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import optuna
@@ -28,14 +28,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from cnncli.config.config import Config, change_config
 from cnncli.errors import ConfigError, UsageError
 from cnncli.files import disk_errors_explained, is_locked
+from cnncli.sweep import PrunerName, SamplerName
 from cnncli.sweep.limits import Limit, costs_of, excess
-from cnncli.sweep.space import Choices, FloatRange, IntRange, Parameter, Value, combinations, grid
+from cnncli.sweep.space import Choices, FloatRange, IntRange, Parameter, Value, combinations
 from cnncli.sweep.trial import Outcome, Task
 
 _log = logging.getLogger(__name__)
-
-SamplerName = Literal["tpe", "random", "grid"]
-PrunerName = Literal["none", "median", "hyperband"]
 
 MOST_REJECTED = 500
 """After so many proposals in a row that are not trained, the sweep gives up."""
@@ -200,13 +198,12 @@ class TrialQueue:
         plan: what is varied.
 
     Raises:
-        UsageError: the storage has a sweep of this name with other settings, or the plan has no grid.
+        UsageError: the storage has a sweep of this name with other settings.
     """
 
     def __init__(self, name: str, folder: Path, storage: BaseStorage, plan: Plan) -> None:
         self._name, self._storage, self._plan = name, storage, plan
         self._combinations = combinations(plan.parameters)
-        self._grid = list(grid(plan.parameters)) if plan.sampler == "grid" else None
         self._pruner = _pruner(plan)
         self._running: dict[int, optuna.Trial] = {}
         self._locks = folder / "locks"
@@ -219,9 +216,7 @@ class TrialQueue:
             self._own = FileLock(self._locks / self._owner)
             with self._claim:
                 self._own.acquire()
-                self._study = optuna.create_study(
-                    study_name=name, storage=storage, direction="maximize", load_if_exists=True, pruner=self._pruner
-                )
+                self._study = self._open_study()
                 self._check_settings(folder)
         self._study_id = storage.get_study_id_from_name(name)
 
@@ -231,12 +226,27 @@ class TrialQueue:
         if not any(self._owner_of(trial) == self._owner for trial in self._trials() if _is_running(trial)):
             (self._locks / self._owner).unlink(missing_ok=True)
 
+    def _open_study(self) -> optuna.Study:
+        return optuna.create_study(
+            study_name=self._name,
+            storage=self._storage,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=self._pruner,
+        )
+
     def _check_settings(self, folder: Path) -> None:
         settings, before = self._plan.settings(), self._study.user_attrs.get("settings")
         if before is None:
             self._study.set_user_attr("settings", settings)
             return
         changed = [key for key in settings if before.get(key) != settings[key]]
+        if changed and self._trials() and all(map(_is_infeasible, self._trials())):
+            # Nothing could be trained, so the limits or the values were wrong: the sweep starts again.
+            optuna.delete_study(study_name=self._name, storage=self._storage)
+            self._study = self._open_study()
+            self._study.set_user_attr("settings", settings)
+            return
         if changed:
             self._own.release()
             (self._locks / self._owner).unlink(missing_ok=True)
@@ -315,7 +325,8 @@ class TrialQueue:
         tried = len({json.dumps(each) for each in values if len(each) == len(self._plan.parameters)})
         reasons = [trial.user_attrs["outcome"]["reason"] for trial in trials if _is_infeasible(trial)]
         last = f"; the last one: {reasons[-1]}" if reasons else ""
-        if tried == self._combinations or (self._grid is not None and len(trials) >= len(self._grid)):
+        places = self._combinations if self._plan.sampler == "grid" else None
+        if tried == self._combinations or (places is not None and len(trials) >= places):
             self.given_up = f"all {tried:,} combinations of values were tried{last}"
         elif self._rejected >= MOST_REJECTED:
             self.given_up = f"none of {MOST_REJECTED} proposals in a row can be trained{last}"
@@ -372,7 +383,7 @@ class TrialQueue:
 
     def _sampler(self, number: int) -> BaseSampler:
         seed = int(np.random.SeedSequence((self._plan.seed, number)).generate_state(1)[0])
-        if self._grid is not None:
+        if self._plan.sampler == "grid":
             # The grid has one order for all trials; the number of a trial is its place in it.
             return _Grid(
                 {

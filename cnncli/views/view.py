@@ -151,7 +151,7 @@ def draw_all(run: Run, views: Iterable[type[View]]) -> Iterator[Picture]:
             missing = error
     if missing is not None:
         _log.warning(
-            f"without the test images, there is no {', '.join(without_data)}: {missing.message}; {missing.remedy}"
+            f"not drawn without the test images: {', '.join(without_data)} ({missing.message}; {missing.remedy})"
         )
 
 

@@ -148,6 +148,7 @@ def test_probabilities_are_averaged_over_flips_and_shifts(augmented: Path, evalu
         (["--split", "validation"], 2, "'validation'"),
         (["--tta", "--robustness"], 2, "use only one of them"),
         (["--robustness", "--images", "1"], 2, "--images"),
+        (["--images", "100"], 2, "--images is only for --robustness"),
     ],
 )
 def test_errors(arguments: list[str], code: int, message: str, trained: Path, run_cnncli: Cnncli) -> None:

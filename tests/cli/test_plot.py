@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnncli.cli.render.plot import plot_lines, sparkline
+from cnncli.cli.render.plot import bar, plot_lines, sparkline
 from cnncli.drawing.chart import Chart, Curve
 from cnncli.inspection.formatting import plain
 
@@ -22,6 +22,11 @@ def test_sparkline() -> None:
     assert sparkline((0.0, None, 1.0), width=9, encoding="ascii") == "0 9"
     assert sparkline((0.3, 0.3), width=9, encoding="ascii") == "99"
     assert sparkline((), width=9, encoding="utf-8") == sparkline((None,), width=9, encoding="utf-8") == ""
+
+
+def test_a_bar() -> None:
+    assert bar(3, encoding="utf-8") == "███"
+    assert bar(3, encoding="ascii") == bar(3, encoding="cp1252") == "###"
 
 
 def test_a_long_sparkline_ends_with_the_last_epoch() -> None:

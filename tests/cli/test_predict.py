@@ -1,8 +1,10 @@
 """`cnncli predict`: files, folders, patterns and stdin, as text, as JSON and on a terminal."""
 
+import hashlib
 import io
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from cnncli.data.digits import load_digits
 from cnncli.run import load_run
@@ -90,6 +94,10 @@ def test_stdin(run_cnncli: Cnncli, trained: Path, images: Path, monkeypatch: pyt
     piped, from_file = records(out)
     assert (piped.pop("image"), from_file.pop("image")) == ("stdin", "mine/1.png")
     assert piped == from_file
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+    code, out, err = run_cnncli("predict", trained, "-")
+    assert (code, out) == (4, "")
+    assert err.startswith("error: stdin: empty\n")
 
 
 def test_the_others_go_on_when_an_image_cannot_be_read(run_cnncli: Cnncli, trained: Path, images: Path) -> None:
@@ -135,6 +143,47 @@ def test_saved_inputs_are_what_the_network_sees(run_cnncli: Cnncli, trained: Pat
     for given, saved in zip(records(first), records(second), strict=True):
         assert saved["preprocessing"] == []
         assert saved["top"] == given["top"]
+
+
+def test_saved_names_differ_also_without_regard_to_case(run_cnncli: Cnncli, trained: Path, images: Path) -> None:
+    """Some file systems take `A.png` and `a.png` for the same file."""
+    for name in ("A.png", "a.bmp"):
+        Image.fromarray(DIGITS[0]).save(name)
+    assert run_cnncli("predict", trained, "A.png", "a.bmp", "--save-input", "seen")[0] == 0
+    assert sorted(path.name for path in (images / "seen").iterdir()) == ["A.png", "a-2.png"]
+
+
+def test_many_images_are_predicted_in_batches(
+    run_cnncli: Cnncli, trained: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has the prediction and the saved input of its own."""
+    _, at_once, _ = run_cnncli("predict", trained, "mine", "3.png", "--json")
+    monkeypatch.setattr("cnncli.cli.commands.predict._BATCH", 3)
+    _, batched, _ = run_cnncli("predict", trained, "mine", "3.png", "--json", "--save-input", "seen")
+    for one, other in zip(records(at_once), records(batched), strict=True):
+        assert (one["image"], one["prediction"]) == (other["image"], other["prediction"])
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
+    for number in range(3):
+        with Image.open(images / "seen" / f"{number}.png") as seen:
+            np.testing.assert_array_equal(np.asarray(seen), DIGITS[number])
+
+
+def test_probabilities_that_are_not_finite_are_null(run_cnncli: Cnncli, trained: Path, images: Path) -> None:
+    """A run that diverged may have such weights, and JSON has no NaN."""
+    run = images / "diverged"
+    shutil.copytree(trained, run)
+    weights = run / "checkpoints" / "best" / "weights.safetensors"
+    with safe_open(weights, framework="pt") as file:
+        metadata = file.metadata()
+    save_file({name: torch.full_like(each, torch.nan) for name, each in load_file(weights).items()}, weights, metadata)
+    manifest = weights.with_name("manifest.json")
+    record = json.loads(manifest.read_text())
+    record["files"][weights.name] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(record))
+    code, out, _ = run_cnncli("predict", run, "mine/0.png", "--json")
+    assert code == 0
+    assert records(out)[0]["probability"] is None
+    assert run_cnncli("predict", run, "mine/0.png")[0] == 0
 
 
 def test_a_terminal_shows_what_the_network_sees(

@@ -12,6 +12,8 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
+from cnncli.runs.compare import compare_runs
+
 Cnncli = Callable[..., tuple[int, str, str]]
 
 
@@ -95,6 +97,10 @@ def test_a_run_without_validation_or_epochs(pair: tuple[Path, Path], run_cnncli:
     lines: list[dict[str, Any]] = [json.loads(line) for line in (second / "metrics.jsonl").read_text().splitlines()]
     (second / "metrics.jsonl").write_text("".join(json.dumps(line | {"val": None}) + "\n" for line in lines))
     assert "second (training)" in run_cnncli("runs", "compare", first, second)[1]
+    accuracies, losses = compare_runs(pair, data_dir=first).charts()
+    for chart, key in ((accuracies, "accuracy"), (losses, "loss")):
+        expected = [[line[split][key] for line in lines] for split in ("val", "train")]
+        assert [list(curve.values) for curve in chart.curves] == expected
     for run in pair:
         (run / "metrics.jsonl").unlink()
     code, _, err = run_cnncli("runs", "compare", *pair, "--plot", "x.svg")

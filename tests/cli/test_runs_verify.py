@@ -115,6 +115,17 @@ def test_scores_are_computed_again(split: str, key: str, value: float, run: Path
     assert f"{split} accuracy: the stored {key} is {value}" in line
 
 
+@pytest.mark.parametrize(("split", "subject"), [("test", "test accuracy"), ("val", "results.json")])
+def test_on_the_same_machine_every_digit_counts(split: str, subject: str, run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    results[split]["loss"] *= 1 + 1e-9
+    (run / "results.json").write_text(json.dumps(results))
+    assert subject in problems(run)
+    change(run / "metadata.json", '"platform": "', '"platform": "Other ')
+    change(run / "metadata.json", '"processes": 1', '"processes": 2')  # which add up the loss in another order
+    assert problems(run) == {}
+
+
 def test_the_accuracy_of_a_class_is_computed_again(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     results["val"]["per_class"]["3"] = 0.123

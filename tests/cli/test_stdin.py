@@ -52,6 +52,15 @@ def test_verify_reads_the_config_a_second_time(feed: Feed, run_cnncli: Cnncli) -
     assert "of all 2 rows" in err
 
 
+def test_audit_reads_the_data_set_and_the_recipe(feed: Feed, run_cnncli: Cnncli) -> None:
+    feed("data: {name: digits}\nmodel: {layers: [flatten, logits]}\ntrain: {optimizer: {adamw: {lr: 1e-9}}}\n")
+    code, out, err = run_cnncli("audit", "-", "--config", "-", "--folds", 2, "--epochs", 1, "--threads", 1, "--json")
+    assert code == 0, err
+    assert json.loads(out)
+    assert "2 networks of stdin" in err
+    assert "the networks agree with only" in err, "nothing is learned at this learning rate"
+
+
 def test_validate_names_the_line(feed: Feed, run_cnncli: Cnncli) -> None:
     feed("data: {name: digits}\nmodel: {layers: [flaten, logits]}\n")
     code, out, err = run_cnncli("validate", "-", "tiny.yaml")

@@ -159,10 +159,17 @@ def test_a_dry_run_prints_the_layers_and_writes_nothing(run_cnncli: Cnncli, fold
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", bundled_configs())
-def test_every_bundled_config_trains(name: str, run_cnncli: Cnncli) -> None:
+def test_every_bundled_config_trains_and_keeps_its_scores(name: str, run_cnncli: Cnncli) -> None:
+    """`cnncli eval` gives those of the end of the training, to the last digit."""
     code, _, err = run_cnncli("train", name, "--set", "data.name=digits", "--set", "train.epochs=1")
     assert code == 0, err
-    assert read_json(only_run(Path("runs")) / "results.json")["test"]["accuracy"] > 0.05
+    run = only_run(Path("runs"))
+    results = read_json(run / "results.json")
+    assert results["test"]["accuracy"] > 0.05
+    for split in ("test", "val", "train"):
+        if split in results:
+            found = json.loads(run_cnncli("eval", run, "--split", split, "--json")[1])
+            assert (found["loss"], found["accuracy"]) == (results[split]["loss"], results[split]["accuracy"])
 
 
 # Options

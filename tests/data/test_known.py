@@ -154,7 +154,7 @@ def test_no_network_and_no_files(
     ):
         assert text in caught.value.message
     assert "--data-dir" in (caught.value.remedy or "")
-    assert (caught.value.remedy or "").endswith("embedded digits: --set data.name=digits")
+    assert (caught.value.remedy or "").endswith("embedded digits instead: --set data.name=digits")
     assert len(asked) == 2  # both mirrors
     assert caplog.messages == [f"mnist: downloading to {tmp_path / 'MNIST' / 'raw'}"]
     assert list(tmp_path.iterdir()) == []

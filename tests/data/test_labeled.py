@@ -78,6 +78,7 @@ def test_what_is_no_data_set_is_an_error(make: Make, tmp_path: Path) -> None:
     (tmp_path / "hollow" / "cat").mkdir(parents=True)
     for data, error, message in (
         ("digitss", UsageError, "no data set or folder digitss. Did you mean digits?"),
+        ("emnist/lettres", UsageError, "Did you mean emnist/letters?"),
         (tmp_path / "file", UsageError, "is not a folder"),
         (tmp_path / "empty", DataError, "has no class folders"),
         (tmp_path / "hollow", DataError, "no images"),

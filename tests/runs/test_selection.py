@@ -63,6 +63,8 @@ def test_conditions(condition: str, fulfilled: bool, run: RunSummary) -> None:
         ("accuracy>high", "high is not a value of accuracy"),
         ("accuracy>", "nothing is not a value of accuracy"),
         ("accuracy>5kB", "5kB is not a value"),
+        ("accuracy>97", "97 is not a value"),  # a fraction, or 97%
+        ("val_accuracy<101%", "101% is not a value"),
         ("seconds>5 apples", "is not a value"),
         ("started>yesterday", "is not a value"),
         ("data>mnist", "compared by = or !="),

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from cnncli.config.config import read_config
+from cnncli.sweep import PrunerName, SamplerName
 from cnncli.sweep.limits import parse_limits
 from cnncli.sweep.space import parse_parameters
-from cnncli.sweep.study import Plan, PrunerName, SamplerName, TrialQueue, open_storage
+from cnncli.sweep.study import Plan, TrialQueue, open_storage
 
 NewQueue = Callable[..., TrialQueue]
 

@@ -23,7 +23,9 @@ def test_a_limit(text: str, limit: Limit) -> None:
     assert parse_limits([text]) == (limit,)
 
 
-@pytest.mark.parametrize("text", ["params", "params=", "params=few", "parms=3", "ram=64k", "macs=2MB", "macs=-1"])
+@pytest.mark.parametrize(
+    "text", ["params", "params=", "params=few", "parms=3", "ram=64k", "macs=2MB", "macs=-1", "ram=0", "macs=.5"]
+)
 def test_a_wrong_limit(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_limits([text])

@@ -15,8 +15,8 @@ DataArgument = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="The name of a data set such as mnist, a folder with one folder of images per class, or a config, whose "
-        "data section is audited.",
+        help="The name of a data set such as mnist, a folder with one folder of images per class, or a config, - for "
+        "one on stdin, or a run, whose data section is audited.",
     ),
 ]
 RecipeOption = Annotated[

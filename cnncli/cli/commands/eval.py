@@ -1,8 +1,8 @@
 """`cnncli eval`: the scores of a run on labeled images."""
 
 import json
-from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +12,9 @@ from cnncli.errors import UsageError
 from cnncli.options import DATA_DIR, DEVICE, DataDirOption, DeviceOption, RunArgument
 
 if TYPE_CHECKING:
-    from cnncli.robustness.accuracy import Accuracy
     from cnncli.run import Run
+
+_ROBUSTNESS_IMAGES = 2000
 
 
 class SplitName(StrEnum):
@@ -42,7 +43,13 @@ RobustnessOption = Annotated[
     typer.Option("--robustness", help="Also measure the accuracy on distorted images, and how layers follow a shift."),
 ]
 ImagesOption = Annotated[
-    int, typer.Option("--images", min=2, metavar="N", help="Number of images for --robustness, evenly spaced.")
+    int | None,
+    typer.Option(
+        "--images",
+        min=2,
+        metavar="N",
+        help=f"Number of images for --robustness, evenly spaced. Default: {_ROBUSTNESS_IMAGES}.",
+    ),
 ]
 
 
@@ -52,7 +59,7 @@ def eval(
     data: DataOption = None,
     tta: TtaOption = False,
     robustness: RobustnessOption = False,
-    images: ImagesOption = 2000,
+    images: ImagesOption = None,
     device: DeviceOption = DEVICE,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DATA_DIR,
@@ -72,6 +79,8 @@ def eval(
     """
     if tta and robustness:
         raise UsageError("--tta and --robustness are evaluated separately", remedy="use only one of them")
+    if images is not None and not robustness:
+        raise UsageError("--images is only for --robustness", remedy="omit it: the scores are those of all images")
     from cnncli.run import load_run
     from cnncli.training.device import resolve_device
 
@@ -81,62 +90,41 @@ def eval(
         from cnncli.cli.render.table import show_evaluation
 
         show_evaluation(evaluation, title=_title(opened, split, data, tta))
-    measured = _measure_robustness(opened, split, data, images, quiet=as_json) if robustness else {}
+    most = images or _ROBUSTNESS_IMAGES
+    measured = _measure_robustness(opened, split, data, most, quiet=as_json) if robustness else {}
     if as_json:
         record = {"run": str(run), **_options(opened, split, data, tta), **evaluation.as_json(), **measured}
         typer.echo(json.dumps(record, allow_nan=False))
 
 
 def _measure_robustness(run: "Run", split: SplitName, data: str | None, most: int, *, quiet: bool) -> dict[str, Any]:
-    """Measure and draw the robustness, and print it unless `quiet`.
+    """Measure the robustness, print it unless `quiet`, and save its picture.
 
     Returns:
         The key `robustness` of the JSON object.
     """
     from cnncli.cli.render.robustness import show_robustness
     from cnncli.cli.render.views import show_picture, with_progress
-    from cnncli.robustness.accuracy import measure_accuracies, spread
     from cnncli.robustness.picture import draw_robustness, draw_robustness_card
-    from cnncli.robustness.shifts import IMAGES, measure_run
+    from cnncli.robustness.robustness import measure_robustness
     from cnncli.views.view import Picture, save
 
-    images, indices = run.labeled_images(split.value, data=data)
-    positions = spread(len(images if indices is None else indices), most)
-    chosen = positions if indices is None else indices[positions]
-    plain = run.predict_set(images, indices=chosen)
-    accuracies = list(with_progress(measure_accuracies(run, images, chosen, plain), "measuring distortion"))
-    layers = measure_run(run, images, chosen[spread(len(chosen), IMAGES)])
+    progress = partial(with_progress, what="measuring distortion")
+    robustness = measure_robustness(run, split.value, most=most, data=data, progress=progress)
+    title = f"{robustness.images:,} {split.value} images of {_data(run, data)}"
     picture = Picture(
         tag="eval/robustness",
         title="accuracy on distorted images",
-        pixels=draw_robustness(
-            accuracies, plain=plain.accuracy, title=f"{len(plain):,} {split.value} images of {_data(run, data)}"
-        ),
-        card=draw_robustness_card(accuracies, plain=plain.accuracy),
-        numbers={"undistorted": plain.accuracy} | _means(accuracies),
+        pixels=draw_robustness(robustness.accuracies, plain=robustness.accuracy, title=title),
+        card=draw_robustness_card(robustness.accuracies, plain=robustness.accuracy),
+        numbers={"undistorted": robustness.accuracy} | robustness.means,
     )
     if not quiet:
-        show_robustness(accuracies, layers, plain=plain.accuracy, count=len(plain))
+        show_robustness(robustness)
     ((_, png),) = save(run, [picture])
     if not quiet:
         show_picture(picture, png, draw=False)
-    return {
-        "robustness": {
-            "images": len(plain),
-            "accuracy": plain.accuracy,
-            "distortions": [each.as_json() for each in accuracies],
-            "layers": [each.as_json() for each in layers],
-            "picture": str(png),
-        }
-    }
-
-
-def _means(accuracies: "Sequence[Accuracy]") -> dict[str, float]:
-    """The mean accuracy over the strengths of each distortion."""
-    by_name: dict[str, list[float]] = {}
-    for each in accuracies:
-        by_name.setdefault(each.distortion.name, []).append(each.accuracy)
-    return {name: sum(values) / len(values) for name, values in by_name.items()}
+    return {"robustness": {**robustness.as_json(), "picture": str(png)}}
 
 
 def _data(run: "Run", data: str | None) -> str:

@@ -146,7 +146,7 @@ def _prepare(run: Run, source: Source, *, invert: Invert, fit: Fit) -> PreparedI
     if isinstance(source.image, DataError):
         return source.image
     try:
-        return preparation.prepare(source.image, invert=invert, fit=fit)
+        return preparation.prepare(source.image, name=source.name, invert=invert, fit=fit)
     except DataError as error:
         return error
 

@@ -6,7 +6,6 @@ import shlex
 import signal
 import sys
 from contextlib import closing
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,30 +28,15 @@ from cnncli.options import (
     OutOption,
     SetOption,
 )
+from cnncli.sweep import PrunerName, SamplerName
 from cnncli.sweep.limits import parse_limits
-from cnncli.sweep.space import check_space, combinations, parse_parameters
+from cnncli.sweep.space import check_grid, check_space, combinations, parse_parameters
 
 if TYPE_CHECKING:
     from cnncli.cli.render.sweep import SweepDisplay
     from cnncli.sweep.results import Summary
     from cnncli.sweep.study import Plan, TrialQueue
     from cnncli.sweep.trial import Place
-
-
-class Sampler(StrEnum):
-    """How values are proposed."""
-
-    TPE = "tpe"
-    RANDOM = "random"
-    GRID = "grid"
-
-
-class Pruner(StrEnum):
-    """How trials are ended early."""
-
-    NONE = "none"
-    MEDIAN = "median"
-    HYPERBAND = "hyperband"
 
 
 ParamOption = Annotated[
@@ -75,9 +59,9 @@ LimitOption = Annotated[
         help="Train only networks within a limit: params=50k, macs=2M, ram=64kB (activations at the peak). Repeatable.",
     ),
 ]
-SamplerOption = Annotated[Sampler, typer.Option("--sampler", help="How values are proposed.")]
+SamplerOption = Annotated[SamplerName, typer.Option("--sampler", help="How values are proposed.")]
 PrunerOption = Annotated[
-    Pruner, typer.Option("--pruner", help="How trials with a low validation accuracy are ended early.")
+    PrunerName, typer.Option("--pruner", help="How trials with a low validation accuracy are ended early.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the proposals.")]
 WorkersOption = Annotated[
@@ -113,8 +97,8 @@ def sweep(
     params: ParamOption = [],  # noqa: B006  typer reads the default, nothing changes it
     trials: TrialsOption = None,
     limits: LimitOption = [],  # noqa: B006  likewise
-    sampler: SamplerOption = Sampler.TPE,
-    pruner: PrunerOption = Pruner.MEDIAN,
+    sampler: SamplerOption = "tpe",
+    pruner: PrunerOption = "median",
     seed: SeedOption = 0,
     workers: WorkersOption = 1,
     threads: TrialThreadsOption = None,
@@ -149,6 +133,8 @@ def sweep(
             remedy="--set data.validation=0.1",
         )
     check_space(base, parameters, data_dir=data_dir)
+    if sampler == "grid":
+        check_grid(parameters)
     planned = _planned(trials, combinations(parameters), sampler)
     if importlib.util.find_spec("optuna") is None:
         raise UsageError("a sweep needs Optuna, which is not installed", remedy='pip install "cnncli[sweep]"')
@@ -170,8 +156,8 @@ def sweep(
         data_dir=data_dir,
         parameters=parameters,
         limits=limited,
-        sampler=sampler.value,
-        pruner=pruner.value,
+        sampler=sampler,
+        pruner=pruner,
         seed=seed,
         trials=planned,
     )
@@ -209,13 +195,13 @@ def sweep(
 _STOPPING = "stopping after this step, with a checkpoint of each run; press Ctrl-C again to stop immediately"
 
 
-def _planned(trials: int | None, count: int | None, sampler: Sampler) -> int:
+def _planned(trials: int | None, count: int | None, sampler: SamplerName) -> int:
     """The number of trials.
 
     Raises:
         UsageError: it is missing, or there are fewer combinations of values.
     """
-    if trials is None and (sampler is not Sampler.GRID or count is None):
+    if trials is None and (sampler != "grid" or count is None):
         raise UsageError("--trials is missing", remedy="say how many trials to train, such as --trials 20")
     if trials is None:
         assert count is not None

@@ -45,6 +45,11 @@ def sparkline(values: Sequence[float | None], *, width: int, encoding: str) -> s
     )
 
 
+def bar(length: int, *, encoding: str) -> str:
+    """A bar of as many characters: blocks, or `#` in encodings without them."""
+    return ("█" if _can_encode("█", encoding) else "#") * length
+
+
 def _can_encode(text: str, encoding: str) -> bool:
     try:
         text.encode(encoding)

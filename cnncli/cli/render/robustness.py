@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from cnncli.cli.render.console import out
+from cnncli.cli.render.plot import bar
 from cnncli.cli.render.table import show_lines
 from cnncli.inspection.formatting import Line, Span, align
 from cnncli.robustness.accuracy import Accuracy
+from cnncli.robustness.robustness import Robustness
 from cnncli.robustness.shifts import LayerShifts
 
 _BAR, _SHORTEST_BAR = 20, 5
@@ -13,16 +15,19 @@ _BAR, _SHORTEST_BAR = 20, 5
 _SHOWN_SHIFTS = (1, 2, 4, 8)
 
 
-def show_robustness(accuracies: Sequence[Accuracy], layers: Sequence[LayerShifts], *, plain: float, count: int) -> None:
+def show_robustness(robustness: Robustness) -> None:
     """Print the accuracy for each distortion with a bar, then a row for each layer."""
     lines: list[Line] = [
         [],
-        [("accuracy on distorted images", "bold"), (f": {count:,} images, {plain:.2%} undistorted", "")],
-        *_accuracy_lines(accuracies),
+        [
+            ("accuracy on distorted images", "bold"),
+            (f": {robustness.images:,} images, {robustness.accuracy:.2%} undistorted", ""),
+        ],
+        *_accuracy_lines(robustness.accuracies),
         [("same: the prediction is that for the undistorted image", "dim")],
         [],
         [("shifts of the input", "bold"), (", from 0 (like an unrelated image) to 1", "")],
-        *_layer_lines(layers),
+        *_layer_lines(robustness.layers),
         [("moves: equivariance at shifts by multiples of the jump; between: at other shifts", "dim")],
         [("1 px, 2 px ...: invariance at shifts by so many pixels", "dim")],
         [("-: no such shift, or the border reaches all units", "dim")],
@@ -45,13 +50,14 @@ def _accuracy_lines(accuracies: Sequence[Accuracy]) -> list[Line]:
     headings, numeric = ["distortion", "strength", "accuracy", "same"], [False, True, True, True]
     lines = align(headings, rows, numeric=numeric)
     widest = max(sum(len(text) for text, _ in line) for line in lines)
-    bar = min(_BAR, out().width - widest - 2)
-    if bar < _SHORTEST_BAR:
+    console = out()
+    longest = min(_BAR, console.width - widest - 2)
+    if longest < _SHORTEST_BAR:
         return lines
     return [
         *lines[:2],
         *(
-            [*line, (f"  {'█' * round(each.accuracy * bar)}", "blue")]
+            [*line, (f"  {bar(round(each.accuracy * longest), encoding=console.encoding)}", "blue")]
             for line, each in zip(lines[2:], accuracies, strict=True)
         ),
     ]
