@@ -126,7 +126,7 @@ COMMANDS = {
         "export": "Write a trained network as ONNX, torch.export or safetensors, and check the file.",
     },
     "See": {
-        "eval": "Evaluate a run: accuracy with its interval, calibration, the scores of each class.",
+        "eval": "Evaluate a run: accuracy with its interval, loss, calibration error, and the scores of each class.",
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "runs": "List, show, compare, verify and delete runs.",

@@ -263,7 +263,7 @@ def exit_codes_in(err: str) -> list[int]:
     ("arguments", "code", "message"),
     [
         (("nowhere.yaml",), 3, "error: config not found: nowhere.yaml"),
-        (("shared.yaml", "--epochs", "3"), 2, "No such option: --epochs"),
+        (("shared.yaml", "--epochs", "3"), 2, "no such option: --epochs"),
         (
             ("shared.yaml", "--set", "train.optimizer.sgd.lr=1e30", "--set", "log.steps=[1]"),
             6,

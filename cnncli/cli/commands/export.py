@@ -45,7 +45,7 @@ def export(
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
-    """Write a trained network as a file for other programs, and check that it computes the same.
+    """Write a trained network as ONNX, torch.export or safetensors, and check the file.
 
     The file contains the best weights, and as metadata the classes, the normalization and the config. It is loaded by
     its own runtime (onnxruntime, torch.export, safetensors) and compared with the run on test images, or on random

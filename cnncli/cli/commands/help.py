@@ -14,7 +14,7 @@ CommandsArgument = Annotated[
 
 
 def help(context: typer.Context, commands: CommandsArgument = None, debug: DebugOption = False) -> None:
-    """Print the help of the program or of a command, as --help does.
+    """Print the help of the program or of a command.
 
     Examples:
 
