@@ -337,7 +337,6 @@ def test_all_views_are_in_the_overview(run_cnncli: Cnncli, run: Path) -> None:
         (("patches", "--layer", "conv1", "--filter", "4"), "conv1 has filters 0 to 3"),
         (("patches", "--count", "0"), "--count"),
         (("saliency", "400"), "there are 359 test images"),
-        (("saliency", "nothing.png"), "nothing.png"),
         (("saliency", "1", "--target", "ten"), "there is no class ten"),
         (("saliency", "1", "--method", "lime"), "lime"),
         (("saliency", "1", "--layer", "logits1"), "the output of logits1 is a vector"),
@@ -352,6 +351,12 @@ def test_arguments_that_do_not_fit(run_cnncli: Cnncli, run: Path, arguments: tup
     assert message in err
     assert "Traceback" not in err
     assert not list((run / "show").rglob("*.png"))
+
+
+def test_a_missing_image_file_is_a_data_error(run_cnncli: Cnncli, run: Path) -> None:
+    code, _, err = run_cnncli("show", "saliency", run, "nothing.png")
+    assert code == 4
+    assert "nothing.png" in err
 
 
 @pytest.fixture

@@ -67,9 +67,9 @@ def audit(
 ) -> None:
     """Find labels that look wrong, and duplicates, in a data set.
 
-    The data set is not changed. Small networks are trained, each without a part of the training images, and predict what they have not seen. Labels
-    that they confidently contradict are listed (confident learning), drawn on a contact sheet, and written with the
-    suggested labels to a CSV file: check it, then train with it as data.relabel.
+    The data set is not changed. Small networks are trained, each without a part of the training images, and predict
+    what they have not seen. Labels that they confidently contradict are listed (confident learning), drawn on a contact
+    sheet, and written with the suggested labels to a CSV file: check it, then train with it as data.relabel.
 
     Examples:
 
