@@ -293,6 +293,7 @@ def test_the_real_files(real_data_dir: Path, tmp_path: Path) -> None:
 
 def test_a_folder_of_runs_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
+    (tmp_path / "runs").chmod(0o755)  # executable: its permissions are those of a folder
     (problem,) = examined(tmp_path).problems
     assert problem.exit_code == 7
     assert str(tmp_path / "runs") in problem.message

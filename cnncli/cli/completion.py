@@ -1,4 +1,4 @@
-"""What shell completion offers for arguments: configs, runs, layers of a network, hints, devices, commands.
+"""What shell completion offers for arguments: configs, runs, layers, data sets, hints, devices, commands.
 
 What an argument is follows from its metavar, or from the name of an option. Where nothing is offered, shells complete
 the names of files.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
@@ -47,7 +47,7 @@ def complete(finder: Finder, context: typer.Context, incomplete: str) -> list[Co
 
 def _finder(parameter: Any) -> Finder | None:  # noqa: ANN401  likewise
     by_option = next((_OPTIONS[name] for name in parameter.opts if name in _OPTIONS), None)
-    return by_option or _METAVARS.get((parameter.metavar or "").removesuffix("..."))
+    return by_option or _METAVARS.get(parameter.metavar or "")
 
 
 def configs(context: typer.Context, incomplete: str) -> Iterator[str]:
@@ -56,6 +56,19 @@ def configs(context: typer.Context, incomplete: str) -> Iterator[str]:
 
     yield from bundled_configs()
     yield from (str(path) for path in _paths(incomplete) if path.suffix in (".yaml", ".yml"))
+
+
+def data_sets(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """The names of data sets."""
+    from cnncli.config.datasets import DatasetName
+
+    yield from (name for name in get_args(DatasetName) if name != "image-folder")
+
+
+def audited(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """Data sets, configs and runs."""
+    yield from data_sets(context, incomplete)
+    yield from targets(context, incomplete)
 
 
 def runs(context: typer.Context, incomplete: str) -> Iterator[str]:
@@ -126,6 +139,8 @@ _METAVARS: dict[str, Finder] = {
     "TARGET": targets,
     "A": targets,
     "B": targets,
+    "DATA": audited,
+    "NAME|DIR": data_sets,
     "RUN": runs,
     "RUNS": runs,
     "LAYER": layers,

@@ -93,8 +93,10 @@ def test_a_copy_of_a_near_duplicate_is_in_the_same_group() -> None:
 
 def test_images_of_one_color_are_duplicates_only_if_they_are_identical() -> None:
     black, gray = torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.full((1, 1, 8, 8), 90, dtype=torch.uint8)
-    found = find_duplicates([image_set(torch.cat([smooth(5, size=8), black, gray]))])
-    assert [group.images for group in found] == [(5, 6)]
+    images = smooth(5, size=8)
+    brighter = (images[3:4].float() * 0.8 + 30).to(torch.uint8)
+    found = find_duplicates([image_set(torch.cat([images, black, gray, brighter]))])
+    assert [(group.images, group.identical) for group in found] == [((5, 6), True), ((3, 8), False)]
 
 
 def test_other_images_are_not_duplicates() -> None:

@@ -155,6 +155,13 @@ def test_the_same_seed_gives_the_same_result(run_cnncli: Cnncli) -> None:
     assert first == same != other
 
 
+def test_few_images_are_trained_on_for_more_epochs(run_cnncli: Cnncli) -> None:
+    """719 images are 12 batches of 64, and 300 steps 25 epochs; `--epochs` is not changed."""
+    options = ("audit", "digits", "--config", "recipe.yaml", "--folds", 2, "--threads", 1)
+    assert "2 networks of recipe, 25 epochs each" in run_cnncli(*options)[2]
+    assert "2 networks of recipe, 1 epoch each" in run_cnncli(*options, "--epochs", 1)[2]
+
+
 def test_a_folder_that_cannot_be_written_to_is_noticed_before_the_training(folder: Path, run_cnncli: Cnncli) -> None:
     (folder / "taken").write_text("")
     code, out, err = run_cnncli("audit", "digits", *OPTIONS, "--out", folder / "taken")

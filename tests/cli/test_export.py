@@ -99,3 +99,14 @@ def test_a_missing_package_comes_with_the_command_that_installs_it(
     code, stdout, stderr = run_cnncli("export", trained, "--format", "onnx")
     assert (code, stdout) == (2, "")
     assert stderr == ('error: ONNX needs the package onnxruntime, which is not installed\npip install "cnncli[onnx]"\n')
+
+
+def test_a_package_that_cannot_be_imported_is_not_called_missing(
+    trained: Path, run_cnncli: Cnncli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text('raise ImportError("libgomp.so.1: cannot open shared object file")\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    code, _, stderr = run_cnncli("export", trained, "--format", "onnx")
+    assert code == 2
+    assert "onnxruntime, which cannot be imported: libgomp.so.1: cannot open" in stderr

@@ -98,6 +98,29 @@ def test_proposals_above_a_limit_are_not_counted(sampler: str, new_queue: NewQue
     assert limited.finished() == 12
 
 
+def test_proposals_that_are_rejected_in_a_row_end_a_sweep(new_queue: NewQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others between them begin the count again."""
+    monkeypatch.setattr("cnncli.sweep.study.MOST_REJECTED", 6)
+    rates, limits = f"{RATE}=log:1e-4..1e-1", ("ram=30kB",)
+    queue = new_queue(rates, f"{CHANNELS}=4,16", limits=limits, trials=10)
+    assert len(run_all(queue)) == 10
+    assert len(queue.trials()) >= 10 + 6
+    with pytest.raises(UsageError, match=r"none of 6 proposals in a row can be trained; the last one: ram "):
+        new_queue(rates, f"{CHANNELS}=16,32", limits=limits, folder="b", storage="b.log").next_task()
+
+
+def test_tpe_starts_with_ten_random_trials_that_are_trained(new_queue: NewQueue) -> None:
+    params, limits = (f"{RATE}=log:1e-4..1e-1", f"{CHANNELS}=4,8,16"), ("ram=30kB",)
+
+    def proposals(sampler: str) -> list[float]:
+        queue = new_queue(*params, limits=limits, sampler=sampler, trials=13, folder=sampler, storage=f"{sampler}.log")
+        return [task.values[RATE] for task in run_all(queue, lambda task: task.values[RATE])]
+
+    tpe, random = proposals("tpe"), proposals("random")
+    assert tpe[:10] == random[:10]
+    assert tpe[10] != random[10]
+
+
 def test_nothing_within_the_limits(new_queue: NewQueue) -> None:
     with pytest.raises(UsageError, match="all 3 combinations of values were tried; the last one: params") as caught:
         new_queue(f"{CHANNELS}=4,8,16", limits=("params=100",), trials=2).next_task()

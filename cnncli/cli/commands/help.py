@@ -9,7 +9,7 @@ from cnncli.cli.commands.options import DebugOption
 from cnncli.errors import UsageError, did_you_mean
 
 CommandsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="COMMAND...", help="A command, and a command of it, such as show kernels.")
+    list[str] | None, typer.Argument(metavar="COMMAND", help="A command, and a command of it, such as show kernels.")
 ]
 
 

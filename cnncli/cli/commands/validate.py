@@ -14,7 +14,7 @@ from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 def validate(
     configs: Annotated[
-        list[str], typer.Argument(metavar="CFG...", help="YAML configs, names of bundled ones, or - for stdin.")
+        list[str], typer.Argument(metavar="CFG", help="YAML configs, names of bundled ones, or - for stdin.")
     ],
     assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
     data_dir: DataDirOption = DATA_DIR,
