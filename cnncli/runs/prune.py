@@ -114,7 +114,13 @@ def plan_deletions(
             selected = {run.path for run, _ in _select(runs, selection, now or datetime.now().astimezone())}
             chosen = [(run, reason) for run, reason in chosen if run.path in selected]
         return [
-            Deletion(name=run.name, path=place, run=run.path, reason=f"{_NAMES[part]} of a complete run", size=size_of(place))
+            Deletion(
+                name=run.name,
+                path=place,
+                run=run.path,
+                reason=f"{_NAMES[part]} of a complete run",
+                size=size_of(place),
+            )
             for run, _ in chosen
             for part in parts
             if (place := run.path.joinpath(*_PLACES[part])).is_dir() and not place.is_symlink()
