@@ -333,7 +333,7 @@ def _data_sets(data_dir: Path) -> tuple[list[DataSetState], list[CnncliError]]:
     """The standard data sets, of EMNIST those splits that are there; and an error for each damaged file."""
     names = ("mnist", "fashion-mnist", "kmnist", "cifar10")
     splits = [known_dataset("emnist", split) for split in EMNIST_SPLITS]
-    present = [facts for facts in splits if len(missing_files(facts, data_dir)) < 4]
+    present = [facts for facts in splits if len(missing_files(facts, data_dir)) < len(_file_names(facts))]
     known = [*(known_dataset(name) for name in names), *present]  # type: ignore[arg-type]  # a list of names
     states = [DataSetState(name="digits", state="included")]
     damage: list[CnncliError] = []
@@ -347,8 +347,12 @@ def _data_sets(data_dir: Path) -> tuple[list[DataSetState], list[CnncliError]]:
     return states, damage
 
 
+def _file_names(facts: KnownDataset) -> list[str]:
+    return [name for part in facts.files.values() for name in part]
+
+
 def _data_set(facts: KnownDataset, data_dir: Path, checksums: Checksums) -> tuple[DataSetState, list[CnncliError]]:
-    names = [name for part in facts.files.values() for name in part]
+    names = _file_names(facts)
     missing = missing_files(facts, data_dir)
     damaged: list[str] = []
     errors: list[CnncliError] = []

@@ -115,7 +115,11 @@ def plan_deletions(
             chosen = [(run, reason) for run, reason in chosen if run.path in selected]
         return [
             Deletion(
-                name=run.name, path=place, run=run.path, reason=f"{_NAMES[part]} of a complete run", size=size_of(place)
+                name=run.name,
+                path=place,
+                run=run.path,
+                reason=f"{_NAMES[part]} of a complete run",
+                size=size_of(place),
             )
             for run, _ in chosen
             for part in parts

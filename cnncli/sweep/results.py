@@ -3,6 +3,7 @@
 import json
 import logging
 import shlex
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -208,14 +209,23 @@ def finish_sweep(summary: Summary, place: Place) -> Summary:
     with FileLock(summary.folder / "locks" / "finish"):
         replace_file(summary.best_config, best_config_text(summary, best).encode())
         if best.run is None:
-            _log.warning(
-                f"the run of the best trial {best.number} is on {best.host}: "
-                "run the same command there to evaluate it on the test images"
-            )
+            _log.warning(_missing_run(best, place))
             return summary
         torch.set_num_threads(best.threads)
         run = load_run(best.run, data_dir=place.data_dir, device=resolve_device(place.device))
         return Summary(**{**vars(summary), "results": evaluate_test(run)})
+
+
+def _missing_run(best: TrialRecord, place: Place) -> str:
+    if best.host == socket.gethostname():
+        return (
+            f"{place.run_path(best.number)} is missing, so the best trial is not evaluated on the test images; "
+            "train its config, best.yaml, to repeat it"
+        )
+    return (
+        f"the run of the best trial {best.number} is on {best.host}: "
+        "run the same command there to evaluate it on the test images"
+    )
 
 
 def best_config_text(summary: Summary, best: TrialRecord) -> str:

@@ -191,7 +191,7 @@ def evaluation_lines(evaluation: Evaluation, *, width: int | None = None) -> Ite
 
     Args:
         evaluation: the scores.
-        width: characters in a row, if the names of classes are to be wrapped.
+        width: characters in a row, if names of classes are to be wrapped, and numbers rounded, to make the table fit.
     """
     low, high = evaluation.accuracy_interval
     yield [("accuracy ", ""), (f"{evaluation.accuracy:.2%}", "bold"), (f", 95% interval {low:.2%} to {high:.2%}", "")]
@@ -199,16 +199,10 @@ def evaluation_lines(evaluation: Evaluation, *, width: int | None = None) -> Ite
     yield [(f"loss {evaluation.loss:.4f}{ece}", "")]
     yield [(f"{evaluation.correct:,} of {evaluation.images:,} images are classified correctly", "")]
     yield []
-    rows: list[list[Span]] = [
-        [
-            (evaluation.named(k), ""),
-            *((_percent(each), "") for each in (scores.precision, scores.recall, scores.f1)),
-            (f"{scores.support:,}", ""),
-        ]
-        for k, scores in enumerate(evaluation.class_scores)
-    ]
-    headings = ["class", "precision", "recall", "F1", "support"]
-    yield from align(headings, rows, numeric=[False, True, True, True, True], width=width)
+    table = _class_lines(evaluation, precision="precision", decimals=2, width=width)
+    if width is not None and max(len(plain(line)) for line in table) > width:
+        table = _class_lines(evaluation, precision="prec.", decimals=1, width=width)
+    yield from table
     confused = evaluation.most_confused(WORST)
     if confused:
         yield []
@@ -217,13 +211,27 @@ def evaluation_lines(evaluation: Evaluation, *, width: int | None = None) -> Ite
         yield [(f"  {confusion_text(evaluation, pair)}", "")]
 
 
+def _class_lines(evaluation: Evaluation, *, precision: str, decimals: int, width: int | None) -> list[Line]:
+    """A row for each class; `precision` is the heading of that column."""
+
+    def percent(fraction: float | None) -> str:
+        return "" if fraction is None else f"{fraction:.{decimals}%}"
+
+    rows: list[list[Span]] = [
+        [
+            (evaluation.named(k), ""),
+            *((percent(each), "") for each in (scores.precision, scores.recall, scores.f1)),
+            (f"{scores.support:,}", ""),
+        ]
+        for k, scores in enumerate(evaluation.class_scores)
+    ]
+    headings = ["class", precision, "recall", "F1", "support"]
+    return align(headings, rows, numeric=[False, True, True, True, True], width=width)
+
+
 def confusion_text(evaluation: Evaluation, pair: Confused) -> str:
     """A pair of classes in words."""
     return (
         f"{evaluation.named(pair.label)} predicted as {evaluation.named(pair.predicted)}: {pair.count:,} of "
         f"{pair.support:,} ({pair.count / pair.support:.1%})"
     )
-
-
-def _percent(fraction: float | None) -> str:
-    return "" if fraction is None else f"{fraction:.2%}"

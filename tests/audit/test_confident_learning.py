@@ -55,6 +55,12 @@ def test_of_two_confident_classes_the_more_probable_one_counts() -> None:
     assert confident_joint(labels, probabilities).tolist() == [[0, 1, 0], [1, 0, 0], [1, 0, 0]]
 
 
+def test_equal_probabilities_reach_their_mean() -> None:
+    labels, probabilities = np.array([0, 1, 1, 1]), np.array([[1.0, 0.0], *[[0.9, 0.1]] * 3])
+    assert confidence_thresholds(labels, probabilities)[1] > 0.1, "rounded"
+    assert confident_joint(labels, probabilities).tolist() == [[1, 0], [0, 3]]
+
+
 def test_an_image_that_is_confident_of_nothing_is_not_counted() -> None:
     labels = np.array([0, 0, 1, 1])
     probabilities = np.array([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.0, 1.0]])

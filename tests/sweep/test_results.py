@@ -58,11 +58,15 @@ def test_ranks(new_queue: NewQueue, place: Place) -> None:
 
 
 def test_the_best_run_is_on_another_machine(
-    new_queue: NewQueue, place: Place, caplog: pytest.LogCaptureFixture
+    new_queue: NewQueue, place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Or it was deleted on this one."""
     queue = new_queue(f"{CHANNELS}=4,8", sampler="grid", trials=2)
-    summary = finish_sweep(summary_of(queue, place, {4: ("complete", 0.5), 8: ("complete", 0.75)}), place)
-    assert summary.results is None
+    found = summary_of(queue, place, {4: ("complete", 0.5), 8: ("complete", 0.75)})
+    assert finish_sweep(found, place).results is None
+    assert f"{found.best and place.run_path(found.best.number)} is missing" in caplog.text
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    assert finish_sweep(found, place).results is None
     assert "run the same command there" in caplog.text
     text = (place.folder / "best.yaml").read_text()
     assert "validation accuracy 0.75 in epoch 1" in text

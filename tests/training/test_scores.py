@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from cnncli.training.scores import Evaluation, wilson_interval
+from cnncli.inspection.formatting import plain
+from cnncli.training.scores import Evaluation, evaluation_lines, wilson_interval
 
 CONFUSION = ((5, 1, 0, 0), (2, 3, 0, 0), (0, 4, 0, 0), (0, 0, 0, 0))
 NAMES = ("cat", "[red]dog", "emu", "fox")
@@ -84,3 +85,11 @@ def test_it_prints_as_a_table() -> None:
     assert lines[8].split() == ["emu", "0.00%", "0.00%", "4"]
     assert lines[-3] == "  emu predicted as [red]dog: 4 of 4 (100.0%)"
     assert repr(evaluation()) == "<Evaluation of 15 images: accuracy 53.33%, loss 0.5000>"
+
+
+def test_the_table_fits_into_40_columns() -> None:
+    lines = [plain(line) for line in evaluation_lines(evaluation(), width=40)]
+    table = lines[4:10]
+    assert max(map(len, table)) <= 40
+    assert table[0].split() == ["class", "prec.", "recall", "F1", "support"]
+    assert table[2].split() == ["cat", "71.4%", "83.3%", "76.9%", "6"]
