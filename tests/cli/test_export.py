@@ -1,6 +1,7 @@
 """`cnncli export`: what it prints, and what it says about wrong arguments."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,9 @@ def test_it_prints_the_path_and_how_the_file_was_checked(trained: Path, run_cnnc
     assert all(torch.equal(tensor, weights[name]) for name, tensor in safetensors.torch.load_file(out).items())
 
 
-def test_json(trained: Path, run_cnncli: Cnncli) -> None:
+def test_json(trained: Path, run_cnncli: Cnncli, tmp_path: Path) -> None:
     """Without `--out`, the file is in the run."""
+    trained = shutil.copytree(trained, tmp_path / "run")
     arguments = ("--format", "torch", "--with-preprocessing", "--images", 7, "--json")
     code, stdout, _ = run_cnncli("export", trained, *arguments)
     assert code == 0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.config.network import Node
-from cnncli.errors import UsageError
+from cnncli.errors import DataError, UsageError
 from cnncli.layers.unit import Combined, Trace, Unit
 from cnncli.lessons.page import Page
 from cnncli.lessons.unit import ComputedUnit, choose_unit, path_page, unit_page
@@ -206,5 +206,5 @@ def test_layers_and_images_that_do_not_exist(make_run: MakeRun) -> None:
         run.node("conv3")
     with pytest.raises(UsageError, match="there are 4 test images, 0 to 3"):
         run.input_image("4")
-    with pytest.raises(UsageError, match=r"image my.png: No such file"):
+    with pytest.raises(DataError, match=r"my.png: No such file"):
         run.input_image("my.png")

@@ -61,12 +61,14 @@ class SweepDisplay:
             return
         self._running.pop(number, None)
         outcome = event.outcome
-        accuracy = "" if outcome.accuracy is None else f"{outcome.accuracy:.2%}"
         reason = "" if outcome.reason is None else f": {outcome.reason.splitlines()[0]}"
-        self.notice(
-            f"{finished}/{self._plan.trials}  trial {number} {outcome.status}{reason}  {accuracy}  "
-            f"{format_values(event.task.values, self._names)}  {outcome.seconds:.1f} s"
-        )
+        words = [f"{finished}/{self._plan.trials}", f"trial {number} {outcome.status}{reason}"]
+        if outcome.accuracy is not None:
+            words.append(f"{outcome.accuracy:.2%}")
+        words.append(format_values(event.task.values, self._names))
+        if outcome.seconds:
+            words.append(f"{outcome.seconds:.1f} s")
+        self.notice("  ".join(words))
 
     def notice(self, text: str) -> None:
         """Show a message above the live lines."""
