@@ -19,8 +19,8 @@ from cnncli.data.idx import read_idx
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
 
-SLOW = ("startup", "memory", "recipes")
-"""They start processes that import torch."""
+SLOW = ("startup", "memory", "recipes", "standard", "tuned", "augment", "epoch", "audit", "pictures")
+"""They start processes that import torch, or train for seconds."""
 
 
 @pytest.mark.parametrize(

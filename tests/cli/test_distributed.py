@@ -219,7 +219,8 @@ def stopped(process: subprocess.Popen[str], number: signal.Signals) -> str:
     return process.communicate(timeout=60)[1]
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_is_resumed(
     number: signal.Signals, config: Path, torchrun: Torchrun, run_cnncli: Cnncli, single: RunDirectory
 ) -> None:
@@ -290,10 +291,11 @@ def test_an_error_of_all_processes_is_printed_once(
 @pytest.mark.parametrize(
     ("how", "code", "message"),
     [
-        pytest.param("memory", 8, "error: cpu is out of memory", marks=pytest.mark.slow),
+        ("memory", 8, "error: cpu is out of memory"),
         ("killed", -signal.SIGKILL, "error: another training process ended without an error message"),
     ],
 )
+@pytest.mark.slow
 def test_when_one_process_fails_all_end(
     how: str, code: int, message: str, config: Path, torchrun: Torchrun, folder: Path
 ) -> None:
@@ -308,6 +310,7 @@ def test_when_one_process_fails_all_end(
     assert "another training process ended" in str(status.reason)
 
 
+@pytest.mark.slow
 def test_a_closed_output_ends_all_processes_quietly(config: Path, torchrun: Torchrun) -> None:
     """As `| head -1` does."""
     process = torchrun("train", config, *FLAGS, "--json")
