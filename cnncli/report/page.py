@@ -4,8 +4,10 @@ import base64
 import hashlib
 import html
 import json
+import posixpath
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO
 from typing import Any
@@ -14,11 +16,30 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-_STYLES = ("report.css", "sections.css")
-_ENTRY = "report.js"
+_IMPORT = re.compile(r'^import \{[^}]*\} from "(\.\.?/[\w/.-]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function|class|const|function) )", re.MULTILINE)
 
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:class|const|function) )", re.MULTILINE)
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """What a page is assembled from; all are paths in `assets`.
+
+    Attributes:
+        html: with `{{title}}`, `{{policy}}`, `{{style}}`, `{{script}}` and `{{data}}`; a page may have more.
+        styles: style sheets, joined in this order.
+        entry: the JavaScript module that builds the page.
+        policy: what the content security policy allows besides the inlined style and script, and images as data.
+    """
+
+    html: str
+    styles: tuple[str, ...]
+    entry: str
+    policy: str = ""
+
+
+REPORT_PAGE = Template(
+    html="report/page.html", styles=("shared/page.css", "report/sections.css"), entry="report/report.js"
+)
 
 
 def base64_text(content: bytes) -> str:
@@ -40,27 +61,34 @@ def float16_text(values: npt.NDArray[np.floating]) -> str:
     return base64_text(clipped.astype("<f2").tobytes())
 
 
-def document(data: Mapping[str, Any], *, title: str) -> str:
-    """The HTML of the page.
+def document(template: Template, data: Mapping[str, Any], *, title: str, parts: Mapping[str, str] | None = None) -> str:
+    """The HTML of a page.
 
     Its content security policy allows no request, and no style and script but the two that are inlined. What comes from
     the user is in the data, which the script inserts as text.
+
+    Args:
+        template: what it is assembled from.
+        data: for the script, as JSON.
+        title: of the page, as text.
+        parts: further parts that the template names, as HTML.
     """
-    style = "".join(map(_asset, _STYLES))
-    script = bundle(_ENTRY)
+    style = "".join(map(_asset, template.styles))
+    script = bundle(template.entry)
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
-        "base-uri 'none'; form-action 'none'"
+        f"{template.policy}base-uri 'none'; form-action 'none'"
     )
-    parts = {
+    inserted = {
         "title": html.escape(title),
         "policy": html.escape(policy, quote=False),
         "style": style,
         "script": script,
         "data": _json_for_script(data),
+        **(parts or {}),
     }
     # A single pass: braces in what is inserted are not substituted again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: inserted[match[1]], _asset(template.html))
 
 
 def bundle(entry: str) -> str:
@@ -68,6 +96,9 @@ def bundle(entry: str) -> str:
 
     Import statements and the word `export` are removed, so the modules share one scope: no name may be defined at the
     top of two of them, and none may be renamed by an import.
+
+    Args:
+        entry: the path of the module in `assets`, such as `report/report.js`.
     """
     modules: dict[str, str] = {}
 
@@ -77,7 +108,7 @@ def bundle(entry: str) -> str:
             return
         source = _asset(name)
         for imported in _IMPORT.findall(source):
-            add(imported, (*importers, name))
+            add(posixpath.normpath(posixpath.join(posixpath.dirname(name), imported)), (*importers, name))
         modules[name] = _EXPORT.sub("", _IMPORT.sub("", source))
 
     add(entry, ())

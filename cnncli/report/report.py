@@ -17,7 +17,7 @@ from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.layers import format_size
 from cnncli.report.network import feature_map_data, network_data
-from cnncli.report.page import document
+from cnncli.report.page import REPORT_PAGE, document
 from cnncli.report.pictures import confusion_data, logged_data, sections_without_pictures, views_data
 from cnncli.run import load_run
 from cnncli.training.run_directory import RunDirectory
@@ -52,7 +52,7 @@ def write_report(run: Path, *, out: Path | None, data_dir: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     data = collect(opened, data_dir=data_dir)
     head = data["head"]
-    replace_file(path, document(data, title=f"{head['name']} on {head['data']}: {head['run']}").encode())
+    replace_file(path, document(REPORT_PAGE, data, title=f"{head['name']} on {head['data']}: {head['run']}").encode())
     return path
 
 

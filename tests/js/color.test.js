@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ColorScale, interpolate } from "../../cnncli/report/assets/color.js";
+import { ColorScale, interpolate } from "../../cnncli/report/assets/shared/color.js";
 
 const COLORS = {
   diverging: [

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { describeImages } from "../../cnncli/report/assets/confusion.js";
+import { describeImages } from "../../cnncli/report/assets/report/confusion.js";
 
 test("fewer images than the cell counts", () => {
   assert.equal(describeImages(12, 30, false), "12 of 30 images, most confident first");

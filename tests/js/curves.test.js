@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { curvePath, labeledEpochs, ticks } from "../../cnncli/report/assets/curves.js";
+import { curvePath, labeledEpochs, ticks } from "../../cnncli/report/assets/report/curves.js";
 
 test("a curve has a gap where a value is null", () => {
   const path = curvePath([[0, 5], [1, 4], null, [3, 2], [4, 1]]);

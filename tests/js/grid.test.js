@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cellAt, pairs } from "../../cnncli/report/assets/grid.js";
+import { cellAt, pairs } from "../../cnncli/report/assets/shared/grid.js";
 
 // 3 rows and 4 columns with a margin of 1, each cell 10 px: 60 x 50 px from (100, 200).
 const BOX = { left: 100, top: 200, width: 60, height: 50 };

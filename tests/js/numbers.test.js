@@ -6,7 +6,7 @@ import {
   formatCount,
   formatNumber,
   formatPercent,
-} from "../../cnncli/report/assets/numbers.js";
+} from "../../cnncli/report/assets/shared/numbers.js";
 
 /** Bit patterns of half precision as base64. */
 const encode = (...bits) => Buffer.from(Uint16Array.from(bits).buffer).toString("base64");

@@ -6,7 +6,7 @@ import {
   ReceptiveFields,
   shareOutside,
   withPadding,
-} from "../../cnncli/report/assets/receptive-fields.js";
+} from "../../cnncli/report/assets/shared/receptive-fields.js";
 
 // A 1x3 convolution with dilation 2 and padding 2 along columns, of an input of 2x5, then a fully connected layer.
 const NETWORK = {

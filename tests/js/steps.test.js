@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { newestStep } from "../../cnncli/report/assets/steps.js";
+import { newestStep } from "../../cnncli/report/assets/report/steps.js";
 
 test("the newest frame that is not later than a step", () => {
   const frames = { 0: 0, 4: 1, 12: 2, 100: 3 };

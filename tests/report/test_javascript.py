@@ -25,12 +25,12 @@ def test_unit_tests_in_javascript() -> None:
 
 def test_a_bundle_has_every_module_once_after_those_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     sources = {
-        "a.js": 'import { b } from "./b.js";\nimport {\n  c,\n  d,\n} from "./c-d.js";\nb(c, d);\n',
-        "b.js": 'import { c } from "./c-d.js";\n\nexport function b() {}\nconst text = "export const c";\n',
-        "c-d.js": "export const c = 1;\nexport class d {}\n",
+        "x/a.js": 'import { b } from "./b.js";\nimport {\n  c,\n  d,\n} from "../y/c-d.js";\nb(c, d);\n',
+        "x/b.js": 'import { c } from "../y/c-d.js";\n\nexport function b() {}\nconst text = "export const c";\n',
+        "y/c-d.js": "export const c = 1;\nexport class d {}\n",
     }
     monkeypatch.setattr(page, "_asset", sources.__getitem__)
-    script = bundle("a.js")
+    script = bundle("x/a.js")
     assert re.sub(r"\n+", "\n", script) == (
         'const c = 1;\nclass d {}\nfunction b() {}\nconst text = "export const c";\nb(c, d);\n'
     )
@@ -52,6 +52,6 @@ def test_what_a_bundle_cannot_hold(source: str, message: str, monkeypatch: pytes
 
 
 def test_no_name_is_defined_in_two_modules() -> None:
-    names = re.findall(r"^(?:async )?(?:class|const|let|function) (\w+)", bundle("report.js"), re.MULTILINE)
+    names = re.findall(r"^(?:async )?(?:class|const|let|function) (\w+)", bundle("report/report.js"), re.MULTILINE)
     assert "ReceptiveFields" in names
     assert sorted(names) == sorted(set(names))

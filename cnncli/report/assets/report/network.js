@@ -1,11 +1,11 @@
 // The network: the input and every layer as grids of units, with the receptive field of the selected unit.
 
-import { ColorScale } from "./color.js";
-import { ARROW_KEYS, h, section } from "./dom.js";
+import { ColorScale } from "../shared/color.js";
+import { ARROW_KEYS, h, section } from "../shared/dom.js";
+import { Grid } from "../shared/grid.js";
+import { formatPercent } from "../shared/numbers.js";
+import { ReceptiveFields, withPadding } from "../shared/receptive-fields.js";
 import { FeatureMaps } from "./feature-maps.js";
-import { Grid } from "./grid.js";
-import { formatPercent } from "./numbers.js";
-import { ReceptiveFields, withPadding } from "./receptive-fields.js";
 import { UnitReadout } from "./unit-readout.js";
 
 const LAYER_SIDE = 112; // px that a grid takes at most, unless its cells would be less than one

@@ -1,6 +1,6 @@
 // The layer table of `cnncli inspect`, with its hints.
 
-import { definitions, h, scrollable, section } from "./dom.js";
+import { definitions, h, scrollable, section } from "../shared/dom.js";
 
 const COLUMNS = [
   ["k/s/p/d", "kernel, stride, padding, dilation"],

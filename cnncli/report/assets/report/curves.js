@@ -1,7 +1,7 @@
 // Training curves, with one epoch selected in all of them.
 
-import { h, scrollable, section, svg } from "./dom.js";
-import { formatCount, formatNumber, formatPercent } from "./numbers.js";
+import { h, scrollable, section, svg } from "../shared/dom.js";
+import { formatCount, formatNumber, formatPercent } from "../shared/numbers.js";
 
 const WIDTH = 360;
 const HEIGHT = 210;

@@ -1,7 +1,7 @@
 // The top of the page: what the run is, its results, and the switch between light and dark.
 
-import { h } from "./dom.js";
-import { formatCount, formatPercent } from "./numbers.js";
+import { h } from "../shared/dom.js";
+import { formatCount, formatPercent } from "../shared/numbers.js";
 
 const THEMES = ["auto", "light", "dark"];
 const STORAGE_KEY = "cnncli-theme";

@@ -1,8 +1,8 @@
 // The selected unit and its receptive field as text.
 
-import { h } from "./dom.js";
-import { formatNumber, formatPercent } from "./numbers.js";
-import { bounds, formatRectangle, hasGaps, shareOutside } from "./receptive-fields.js";
+import { h } from "../shared/dom.js";
+import { formatNumber, formatPercent } from "../shared/numbers.js";
+import { bounds, formatRectangle, hasGaps, shareOutside } from "../shared/receptive-fields.js";
 
 const HELP =
   "Point at a unit, or tap it, to see the pixels and the units of earlier layers in its receptive field. " +

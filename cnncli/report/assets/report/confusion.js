@@ -1,7 +1,7 @@
 // The confusion matrix, and the test images behind each of its cells.
 
-import { ARROW_KEYS, h, scrollable, section } from "./dom.js";
-import { formatCount, formatPercent } from "./numbers.js";
+import { ARROW_KEYS, h, scrollable, section } from "../shared/dom.js";
+import { formatCount, formatPercent } from "../shared/numbers.js";
 
 const IMAGE_SIDE = 56; // px of the longer side of an image, approximately
 

@@ -1,7 +1,7 @@
 // Kernels and feature maps as the training logged them: one slider moves every picture.
 
-import { h, section } from "./dom.js";
-import { formatCount } from "./numbers.js";
+import { h, section } from "../shared/dom.js";
+import { formatCount } from "../shared/numbers.js";
 
 const FRAME_MS = 700;
 

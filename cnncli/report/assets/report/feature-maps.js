@@ -1,6 +1,6 @@
 // The output of every layer for the probe images.
 
-import { decodeBytes, decodeFloat16 } from "./numbers.js";
+import { decodeBytes, decodeFloat16 } from "../shared/numbers.js";
 
 export class FeatureMaps {
   /**

@@ -1,8 +1,8 @@
 // The report of a run, built from the data in the page.
 
+import { definitions, h, section } from "../shared/dom.js";
 import { confusionSection } from "./confusion.js";
 import { curvesSection } from "./curves.js";
-import { definitions, h, section } from "./dom.js";
 import { header } from "./header.js";
 import { layersSection } from "./layers.js";
 import { networkSection } from "./network.js";
