@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from cnncli.cli.render import views
+from cnncli.drawing.canvas import Canvas
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import HEIGHT, PAGE, WIDTH
@@ -144,7 +145,7 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
     [
         (("kernels", "--layer", "conv3"), "has no layer conv3. Did you mean conv"),
         (("kernels", "--layer", "max_pool1"), "--layer max_pool1: this layer has no kernels"),
-        (("kernels", "--scale", "net"), "layer"),
+        (("kernels", "--color-scale", "net"), "layer"),
         (("feature-maps", "99999"), "image 99999: there are "),
         (("feature-maps", "0", "--layer", "flatten1"), "values, not feature maps"),
     ],
@@ -197,8 +198,9 @@ def test_slow_pictures_show_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lines_go_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     tile = Tile.of(np.ones((1, 1)), Scale(low=-1.0, high=1.0, signed=True), label="7")
-    blank = np.zeros((1, 1, 3), dtype=np.uint8)
-    picture = Picture(tag="a/b", title="a picture", pixels=blank, tiles=[tile], lines=["It is small."])
+    picture = Picture(
+        tag="a/b", title="a picture", canvas=Canvas(width=1, height=1), tiles=[tile], lines=["It is small."]
+    )
     views.show_picture(picture, Path("show/a/b.png"), draw=False)
     assert capfd.readouterr() == ("show/a/b.png\n", "  It is small.\n")
     views.show_picture(picture, Path("show/a/b.png"), draw=True)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cnncli.drawing.canvas import Box, Canvas
 from cnncli.report import pictures
 from cnncli.report.pictures import confusion_data, logged_data, views_data
 from cnncli.run import Run
@@ -128,9 +129,12 @@ class FixedView(View):
 
 def test_pictures_of_views_are_lossless_and_limited(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(0)
+    canvases = [Canvas(width=7, height=9) for _ in range(3)]
+    for canvas in canvases:
+        pixels = noise.integers(0, 256, (9, 7, 3), dtype=np.uint8)
+        canvas.tile(Box(x=0, y=0, height=9, width=7, scale=1), pixels)
     shown = tuple(
-        Picture(tag=f"x/{i}", title=f"no. {i}", pixels=noise.integers(0, 256, (9, 7, 3), dtype=np.uint8), lines=["a"])
-        for i in range(3)
+        Picture(tag=f"x/{i}", title=f"no. {i}", canvas=canvas, lines=["a"]) for i, canvas in enumerate(canvases)
     )
     monkeypatch.setattr(pictures, "VIEWS", {FixedView(shown=shown): "Some", FixedView(shown=()): "None"})
     (section,) = views_data(lenet_run)
