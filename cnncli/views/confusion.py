@@ -310,17 +310,17 @@ def text_lines(counts: Counts, classes: Sequence[str], width: int) -> Iterator[L
     cell = max(digits + 2, *(len(name) + 1 for name in columns))
     prefix = 0 if named else len(str(len(classes) - 1)) + 1
     longest = min(_MOST_NAME, max(map(len, classes)))
-    room = width - len(classes) * cell - prefix - len(" 100 %")
+    room = width - len(classes) * cell - prefix - len("  100%")
     if room < min(longest, _LEAST_NAME):
         yield from _listed(counts, classes, totals, width)
         return
     name_width = min(longest, room)
     yield [("rows: true class; columns: predicted; [correct]; . is 0", "dim")]
     heads = "".join(f"{name:>{cell - 1}} " for name in columns)
-    yield [(" " * (prefix + name_width) + heads + "right", "bold")]
+    yield [(" " * (prefix + name_width + 1) + heads + "right", "bold")]
     for true, name in enumerate(classes):
         label = "" if named else f"{true:>{prefix - 1}} "
-        line: Line = [(f"{label}{shortened(name, name_width):<{name_width}}", "bold")]
+        line: Line = [(f"{label}{shortened(name, name_width):<{name_width}} ", "bold")]
         for predicted, count in enumerate(counts[true].tolist()):
             if predicted == true:
                 line.append((f"[{count}]".rjust(cell), "cyan"))
@@ -332,21 +332,27 @@ def text_lines(counts: Counts, classes: Sequence[str], width: int) -> Iterator[L
 
 def _listed(counts: Counts, classes: Sequence[str], totals: Counts, width: int) -> Iterator[Line]:
     """A line for each class: its images, how many are right, and what the others are most often predicted as."""
-    longest = min(_MOST_NAME, max(map(len, classes)), max(_LEAST_NAME, (width - 20) // 4))
     digits = max(len("images"), len(str(totals.max())))
-    yield [(f"{'true class':<{longest}}  {'images':>{digits}}  right  predicted instead", "bold")]
-    for true, name in enumerate(classes):
+    longest = min(_MOST_NAME, max(map(len, classes)), max(_LEAST_NAME, (width - 30) // 3))
+    numbered = longest < max(map(len, classes))  # shortened names may be equal
+    width_of_number = len(str(len(classes) - 1))
+
+    def label(number: int) -> str:
+        return f"{number} " * numbered + shortened(classes[number], longest)
+
+    room = longest + (width_of_number + 1) * numbered
+    yield [(f"{'true class':<{room}}  {'images':>{digits}}  right  predicted instead", "bold")]
+    for true in range(len(classes)):
         wrong = counts[true].copy()
         wrong[true] = 0
         order = [int(each) for each in np.argsort(-wrong, kind="stable") if wrong[each]]
-        label = shortened(name, longest)
-        start = f"{label:<{longest}}  {totals[true]:>{digits}}  {_percent(counts[true, true], totals[true]):>5}"
+        start = f"{label(true):<{room}}  {totals[true]:>{digits}}  {_percent(counts[true, true], totals[true]):>5}"
         parts: list[str] = []
         left = width - len(start) - 2
         for each in order[:_LISTED]:
-            part = f"{shortened(classes[each], longest)} {wrong[each]}"
+            part = f"{label(each)}: {wrong[each]}"
             if len(", ".join([*parts, part])) + len(", ...") * (len(parts) + 1 < len(order)) > left:
                 break
             parts.append(part)
-        more = ", ..." if len(parts) < len(order) else ""
-        yield [(start, ""), ("  " + ", ".join(parts) + more, "bold yellow")]
+        more = [] if len(parts) == len(order) else ["..."]
+        yield [(start, ""), ("  " + ", ".join([*parts, *more]), "bold yellow")]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any, get_type_hints
+from xml.etree import ElementTree
 
 import numpy as np
 import pexpect
@@ -396,7 +397,32 @@ def test_pngs_and_event_file_of_the_evaluation(run: Path, run_cnncli: Cnncli) ->
         assert image.width <= WIDTH
         assert image.height <= HEIGHT
         with Image.open(run / "show" / f"{tag}.png") as picture:
-            assert ((image.width, image.height) == picture.size) == (tag != "eval/mistakes")
+            assert (image.width, image.height) != picture.size
+
+
+def test_every_picture_can_be_enlarged_and_can_be_svg(run: Path, run_cnncli: Cnncli) -> None:
+    """Twice as large in every picture, and no picture is a TensorBoard card; SVG is XML with the same size."""
+    sizes: dict[int, dict[str, tuple[int, int]]] = {}
+    for scale in (1, 2):
+        code, out, err = run_cnncli("show", run, "--scale", scale)
+        assert code == 0, err
+        for path in out.splitlines():
+            with Image.open(path) as image:
+                sizes.setdefault(scale, {})[Path(path).relative_to(run).with_suffix("").as_posix()] = image.size
+    assert len(sizes[1]) >= 10
+    assert {name: (width // 2, height // 2) for name, (width, height) in sizes[2].items()} == sizes[1]
+    for name in ("eval/confusion", "eval/calibration", "effective_receptive_field/04_avg_pool1"):
+        assert sizes[1][f"show/{name}"] > (400, 300), name
+    code, out, err = run_cnncli("show", run, "--format", "svg")
+    assert code == 0, err
+    for path in out.splitlines():
+        root = ElementTree.parse(path).getroot()
+        name = Path(path).relative_to(run).with_suffix("").as_posix()
+        assert (int(root.attrib["width"]), int(root.attrib["height"])) == sizes[1].pop(name)
+        assert any(each.text for each in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert not sizes[1]
+    assert run_cnncli("show", "kernels", run, "--scale", 0)[0] == 2
+    assert run_cnncli("show", "kernels", run, "--format", "gif")[0] == 2
 
 
 def test_count(run: Path, run_cnncli: Cnncli) -> None:

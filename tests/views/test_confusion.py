@@ -1,7 +1,9 @@
 """The confusion matrix: its colors, its positions, its lines."""
 
+import re
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from cnncli.drawing.canvas import BACKGROUND, Canvas
 from cnncli.drawing.color import NEUTRAL
 from cnncli.drawing.layout import CARD_LETTERING, HEIGHT, WIDTH
 from cnncli.drawing.sheet import Drawing
+from cnncli.inspection.formatting import plain
 from cnncli.run import Run
-from cnncli.views.confusion import Confusion, draw_confusion
+from cnncli.views.confusion import Confusion, draw_confusion, text_lines
 
 DIGITS = [str(digit) for digit in range(10)]
 
@@ -135,3 +138,64 @@ def test_confusion(eight: Run) -> None:
         "dog predicted as cat: 1 of 2 (50.0%)",
     ]
     assert found.data == {"classes": ["cat", "dog", "owl"], "confusion": [[2, 1, 1], [1, 1, 0], [0, 0, 2]]}
+
+
+NAMED = [f"a long and windy name of class {i} of many" for i in range(50)]
+
+
+def svg_texts(picture: Drawing) -> list[ElementTree.Element]:
+    root = ElementTree.fromstring(picture.canvas.svg(title=""))
+    return list(root.iter("{http://www.w3.org/2000/svg}text"))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 50])
+def test_a_file_has_every_count_and_every_name(classes: int) -> None:
+    """Each name is beside its row and above its column, in one line, shortened but with its number."""
+    matrix = counts(classes)
+    picture = draw_confusion(matrix, NAMED[:classes], title="title")
+    texts = [each.text or "" for each in svg_texts(picture)]
+    numbers = sorted(int(text) for text in texts if text.isdecimal())
+    assert numbers == sorted(matrix[matrix > 0].tolist())
+    names = [text for text in texts if text.startswith("a long")]
+    assert len(names) == 2 * classes
+    assert all("…" in name and name.endswith("of many") for name in names)
+    assert_numbers_in_cells(picture, matrix)
+    height, width = picture.pixels.shape[:2]
+    assert height < 1300
+    assert width < 1600
+
+
+def test_a_file_of_a_hundred_classes_has_a_name_for_each() -> None:
+    picture = draw_confusion(counts(100), [f"class {i}" for i in range(100)], title="")
+    names = [each.text for each in svg_texts(picture) if (each.text or "").startswith("class")]
+    assert sorted(names) == sorted(2 * [f"class {i}" for i in range(100)])
+
+
+def test_lines_of_a_terminal_are_the_matrix() -> None:
+    """Read back from the text: errors are numbers, and correct predictions are in brackets."""
+    matrix = counts(10)
+    matrix[3, 4] = 0
+    head, columns, *rows = [plain(line) for line in text_lines(matrix, LONG, 80)]
+    assert "columns: predicted" in head
+    assert columns.split() == [*DIGITS, "right"]
+    for true, row in enumerate(rows):
+        start = f"{true} {LONG[true]} "
+        assert row.startswith(start)
+        cells = row.removeprefix(start).split()[:10]
+        assert [int(each.strip("[]").replace(".", "0")) for each in cells] == matrix[true].tolist()
+        assert [each.startswith("[") for each in cells] == [predicted == true for predicted in range(10)]
+        assert len(row) <= 80
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_lines_of_a_terminal_that_is_too_narrow_list_the_errors(width: int) -> None:
+    matrix = counts(50)
+    matrix[7] = 0
+    matrix[7, 7], matrix[7, 31], matrix[7, 2] = 90, 9, 1
+    lines = [plain(line) for line in text_lines(matrix, NAMED, width)]
+    assert len(lines) == 51
+    assert all(len(line) <= width for line in lines)
+    assert lines[8].split("  ")[0].startswith("7 ")
+    assert "100    90%" in lines[8]
+    assert re.search(r"  31 a.*many: 9", lines[8])
+    assert ("2 a long" in lines[8]) == (width == 200)
