@@ -109,8 +109,7 @@ class Preparation:
         return {
             "input_shape": list(self.input_shape),
             "stored": None if self.stored is None else list(self.stored),
-            "framing": framing
-            and {"box": list(framing.box), "center": framing.center, "threshold": framing.threshold},
+            "framing": framing and {"box": list(framing.box), "center": framing.center, "threshold": framing.threshold},
             "background": self.background,
         }
 

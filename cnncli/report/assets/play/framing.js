@@ -193,8 +193,7 @@ function isPlaced(ink, framing) {
   const { top, bottom, left, right } = inkBox(ink, framing);
   const slack = [framing.box[0] - (bottom - top), framing.box[1] - (right - left)];
   const fills = Math.min(...slack) >= -PLACE_TOLERANCE && Math.min(...slack.map(Math.abs)) <= PLACE_TOLERANCE;
-  const centers =
-    framing.center === "box" ? [(top + bottom) / 2, (left + right) / 2] : profiles(ink).map(centerOfMass);
+  const centers = framing.center === "box" ? [(top + bottom) / 2, (left + right) / 2] : profiles(ink).map(centerOfMass);
   const sides = [ink.height, ink.width];
   return fills && centers.every((center, axis) => Math.abs(center - sides[axis] / 2) <= PLACE_TOLERANCE);
 }
