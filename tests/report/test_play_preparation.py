@@ -120,7 +120,8 @@ def case(image: Image.Image, preparation: Preparation, options: dict[str, str]) 
 
 
 def differences(pixels: list[int], expected: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    return np.abs(np.array(pixels).reshape(expected.shape) - expected.astype(int))
+    levels: npt.NDArray[np.int64] = np.array(pixels).reshape(expected.shape)
+    return np.abs(levels - expected.astype(np.int64))
 
 
 @pytest.mark.parametrize("name", PREPARATIONS)

@@ -11,31 +11,26 @@ const NOISE_QUANTILE = 0.99;
 export const NEGLIGIBLE = 16; // gray levels that compression changes
 const PLACE_TOLERANCE = 1; // pixels
 
-/** Calls `visit` with row, column and offset of each pixel along the border. */
-function visitBorder({ height, width }, visit) {
+/** The positions in a plane of the pixels along its border. */
+export function borderOffsets({ height, width }) {
   const thickness = Math.max(1, roundHalfEven(BORDER_WIDTH * Math.min(height, width)));
+  const offsets = [];
   for (let row = 0; row < height; row += 1) {
     const whole = row < thickness || row >= height - thickness;
     for (let column = 0; column < width; column += 1) {
       if (!whole && column === thickness && width - thickness > column) column = width - thickness;
-      visit(row, column, row * width + column);
+      offsets.push(row * width + column);
     }
   }
-}
-
-/** The positions in a plane of the pixels along its border. */
-export function borderOffsets(size) {
-  const offsets = [];
-  visitBorder(size, (_row, _column, offset) => offsets.push(offset));
   return offsets;
 }
 
 function extremes(values) {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
+  for (let i = 0; i < values.length; i += 1) {
+    if (values[i] < low) low = values[i];
+    if (values[i] > high) high = values[i];
   }
   return [low, high];
 }
@@ -45,14 +40,14 @@ export function borderShares(plane) {
   const [low, high] = extremes(plane.values);
   if (low === high) return { dark: high < 128 ? 1 : 0, bright: high < 128 ? 0 : 1 };
   const tolerance = EXTREME * (high - low);
-  let [dark, bright, count] = [0, 0, 0];
-  visitBorder(plane, (_row, _column, offset) => {
+  let [dark, bright] = [0, 0];
+  const offsets = borderOffsets(plane);
+  for (const offset of offsets) {
     const value = plane.values[offset];
     if (value < low + tolerance) dark += 1;
     if (value > high - tolerance) bright += 1;
-    count += 1;
-  });
-  return { dark: dark / count, bright: bright / count };
+  }
+  return { dark: dark / offsets.length, bright: bright / offsets.length };
 }
 
 /** The quantile of some numbers, interpolated. */
@@ -64,22 +59,20 @@ export function quantileOf(values, share) {
   return sorted[below] + (position - below) * (sorted[above] - sorted[below]);
 }
 
-/** The weights w that make w[0] + w[1] * row + w[2] * column nearest to the values, by least squares. */
-function fitPlane(points) {
+/** The weights w that make w[0] + w[1] * row + w[2] * column nearest to the values kept, by least squares. */
+function fitPlane({ rows, columns, values }, kept) {
   const matrix = [0, 1, 2].map(() => [0, 0, 0, 0]);
-  for (const { row, column, value } of points) {
-    const features = [1, row, column];
-    for (let i = 0; i < 3; i += 1) {
-      for (let j = 0; j < 3; j += 1) matrix[i][j] += features[i] * features[j];
-      matrix[i][3] += features[i] * value;
-    }
+  for (let point = 0; point < values.length; point += 1) {
+    if (!kept[point]) continue;
+    const features = [1, rows[point], columns[point], values[point]];
+    for (let i = 0; i < 3; i += 1) for (let j = 0; j < 4; j += 1) matrix[i][j] += features[i] * features[j];
   }
   // Gauss-Jordan on the normal equations; a direction in which all points agree keeps the weight 0.
+  const count = matrix[0][0];
   const weights = [0, 0, 0];
-  const scale = matrix[0][0];
   const used = [0, 1, 2].filter((i) => {
     const pivot = matrix[i][i];
-    if (pivot <= 1e-12 * scale) return false;
+    if (pivot <= 1e-12 * count) return false;
     for (let k = 0; k < 3; k += 1) {
       if (k === i) continue;
       const factor = matrix[k][i] / pivot;
@@ -92,30 +85,46 @@ function fitPlane(points) {
 }
 
 /** The background, a plane through the border, and how far noise rises above it. */
-function fitBackground({ height, width, values }) {
-  const points = [];
-  visitBorder({ height, width }, (row, column, offset) => {
-    points.push({ row: row / height, column: column / width, value: values[offset] });
-  });
-  const middle = quantileOf(
-    points.map(({ value }) => value),
-    0.5,
-  );
-  let deviations = points.map(({ value }) => value - middle);
+function fitBackground({ height, width, values: levels }) {
+  const offsets = borderOffsets({ height, width });
+  const values = Float64Array.from(offsets, (offset) => levels[offset]);
+  if (values.every((value) => value === values[0])) return { weights: [values[0], 0, 0], noise: 0 };
+  const rows = Float64Array.from(offsets, (offset) => Math.floor(offset / width) / height);
+  const columns = Float64Array.from(offsets, (offset) => (offset % width) / width);
+  const middle = quantileOf(values, 0.5);
+  let deviations = values.map((value) => value - middle);
   let weights = [0, 0, 0];
-  let kept = points;
-  let isKept = () => true;
+  let kept = [];
   for (let round = 0; round < 3; round += 1) {
     const limit = Math.max(LEAST_DEVIATION, OUTLIER * quantileOf(deviations.map(Math.abs), 0.5));
-    const used = deviations.map((deviation) => Math.abs(deviation) <= limit);
-    isKept = (_, i) => used[i];
-    kept = points.filter(isKept);
-    weights = fitPlane(kept);
+    kept = Uint8Array.from(deviations, (deviation) => (Math.abs(deviation) <= limit ? 1 : 0));
+    weights = fitPlane({ rows, columns, values }, kept);
     const [constant, down, across] = weights;
-    deviations = points.map(({ row, column, value }) => value - (constant + down * row + across * column));
+    deviations = values.map((value, i) => value - (constant + down * rows[i] + across * columns[i]));
   }
-  const noise = Math.max(0, quantileOf(deviations.filter(isKept), NOISE_QUANTILE));
-  return { weights, noise };
+  const noise = quantileOf(
+    deviations.filter((_, i) => kept[i]),
+    NOISE_QUANTILE,
+  );
+  return { weights, noise: Math.max(0, noise) };
+}
+
+/** A background in the four corners of an image, where it is largest and smallest. */
+function planeCorners([constant, down, across], height, width) {
+  const [bottom, right] = [(down * (height - 1)) / height, (across * (width - 1)) / width];
+  return [constant, constant + bottom, constant + right, constant + bottom + right];
+}
+
+/** How far each value of an image is above its background. */
+function aboveBackground({ height, width, values }, [constant, down, across]) {
+  const differences = new Float32Array(values.length);
+  for (let row = 0, offset = 0; row < height; row += 1) {
+    const start = constant + (down * row) / height;
+    for (let column = 0; column < width; column += 1, offset += 1) {
+      differences[offset] = values[offset] - (start + (across * column) / width);
+    }
+  }
+  return differences;
 }
 
 /**
@@ -127,20 +136,15 @@ function fitBackground({ height, width, values }) {
 export function separateInk(plane) {
   const { height, width, values } = plane;
   const { weights, noise } = fitBackground(plane);
-  const [constant, down, across] = weights;
-  const differences = new Float32Array(values.length);
-  let largest = 0; // of the background, in absolute value
-  for (let row = 0, offset = 0; row < height; row += 1) {
-    for (let column = 0; column < width; column += 1, offset += 1) {
-      const background = constant + (down * row) / height + (across * column) / width;
-      largest = Math.max(largest, Math.abs(background));
-      differences[offset] = values[offset] - background;
-    }
-  }
+  const largest = Math.max(...planeCorners(weights, height, width).map(Math.abs));
+  let differences = values;
+  if (largest > 0) differences = aboveBackground(plane, weights);
   const strongest = extremes(differences)[1] - noise;
   if (strongest <= NEGLIGIBLE) return { ink: null, corrected: false };
   if (largest + noise <= NEGLIGIBLE && extremes(values)[1] >= 255 - NEGLIGIBLE) return { ink: plane, corrected: false };
-  const stretched = differences.map((each) => Math.min(255, Math.max(0, (each - noise) * (255 / strongest))));
+  const stretched = Float32Array.from(values, (_, i) =>
+    Math.min(255, Math.max(0, (differences[i] - noise) * (255 / strongest))),
+  );
   return { ink: { height, width, values: stretched }, corrected: true };
 }
 

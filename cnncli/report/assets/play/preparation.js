@@ -70,8 +70,9 @@ function planesOf(data, channels) {
   });
 }
 
-const toBytes = (values) =>
-  Uint8Array.from(values, (value) => Math.min(255, Math.max(0, roundHalfEven(Math.fround(value)))));
+const toBytes = (values) => Uint8Array.from(values, (value) => Math.min(255, Math.max(0, roundHalfEven(value))));
+
+const invertedPlane = (plane) => plane.map((level) => 255 - level);
 
 /** A plane resized, bilinear and antialiased, as the images of a data set are. */
 function resizedBytes(plane, from, to) {
@@ -145,7 +146,8 @@ function asInput(planes, from, { input_shape: [channels, height, width], stored 
 /**
  * An image as a network sees it.
  *
- * @param image {width, height, data: RGBA, row by row}; `original`: {width, height} before it was reduced; `rotated`.
+ * @param image {width, height, data: RGBA, row by row}, or instead of `data` its `planes`: one of gray or three;
+ *   `original`: {width, height} before it was reduced; `rotated`: whether it was.
  * @param preparation as `Preparation.description` in Python gives it.
  * @param invert "auto", "yes" or "no": "auto" inverts an image whose background is the opposite of the data set's.
  * @param fit "auto" places an image as the makers of the data set placed theirs; "none" stretches it.
@@ -158,21 +160,20 @@ export function prepareImage(image, preparation, { invert = "auto", fit = "auto"
   const from = [height, width];
   const isSize = (other) => other[0] === height && other[1] === width;
   const steps = image.rotated ? ["rotated as EXIF says"] : [];
-  let planes;
-  let data = image.data;
-  if (stored === null) {
-    planes = planesOf(opaquePixels(data, null, false), channels).map((plane) =>
-      isSize(size) ? plane : toBytes(resamplePlane(plane, from, size, { wholeNumbers: true })),
-    );
-  } else {
-    data = opaquePixels(data, steps, preparation.background !== null);
-    planes = planesOf(data, channels === 1 || stored[0] === 1 ? 1 : 3);
+  let { planes } = image;
+  if (!planes) {
+    const isKnown = stored !== null;
+    const data = opaquePixels(image.data, isKnown ? steps : null, isKnown && preparation.background !== null);
+    planes = planesOf(data, channels === 1 || stored?.[0] === 1 ? 1 : 3);
+    if (channels === 1 && isColored(isKnown ? data : image.data, height, width)) steps.push("converted to gray");
   }
-  if (channels === 1 && isColored(data, height, width)) steps.push("converted to gray");
+  if (stored === null && !isSize(size)) {
+    planes = planes.map((plane) => toBytes(resamplePlane(plane, from, size, { wholeNumbers: true })));
+  }
   const current = stored === null ? size : from;
   if (invert === "yes" || (invert === "auto" && isNegative(planes, ...current, preparation))) {
     steps.push("inverted");
-    planes = planes.map((plane) => plane.map((level) => 255 - level));
+    planes = planes.map(invertedPlane);
   }
   if (stored !== null) {
     let now = from;
