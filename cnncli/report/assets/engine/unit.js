@@ -63,7 +63,7 @@ function traceOf(op, inputs, tensors, index) {
     index,
   );
   if (move) return passedOn(inputs, move);
-  if (op.name in TRACES) return TRACES[op.name](op, inputs, tensors, index);
+  if (op.name in UNIT_TRACES) return UNIT_TRACES[op.name](op, inputs, tensors, index);
   const value = numberAt(inputs[0], index);
   const stage = stageOf(value, op, inputs[0], tensors, index);
   return { patches: [], terms: [termOf(0, index, value, stage.factor ?? 1)], stages: [stage] };
@@ -83,10 +83,10 @@ function passedOn(inputs, { source, index }) {
 function moveOf(op, shapes, index) {
   const { source } = OPERATIONS[op.name];
   if (source) return { source: 0, index: source(op, ...index, shapes[0]) };
-  return MOVES[op.name]?.(op, shapes, index) ?? null;
+  return REARRANGED[op.name]?.(op, shapes, index) ?? null;
 }
 
-const MOVES = {
+const REARRANGED = {
   flatten(_op, [[, height, width]], [number]) {
     const place = number % (height * width);
     return { source: 0, index: [Math.floor(number / (height * width)), Math.floor(place / width), place % width] };
@@ -127,7 +127,7 @@ export function originOf(network, layer, index) {
 
 // Operations that combine numbers: (op, inputs, tensors, index) -> trace
 
-const TRACES = {
+const UNIT_TRACES = {
   convolution(op, [x], { weight, bias }, index) {
     const [channel] = index;
     const depth = x.shape[0] / op.groups; // weight (O, C / groups, kh, kw)
@@ -311,10 +311,10 @@ function stageOf(before, op, maps, tensors, index) {
     const numbers = { mean, variance, eps: op.eps, weight, bias, factor };
     return { kind: "norm", before, ...numbers, value: (before - mean) * factor + bias };
   }
-  return STAGES[op.name](before, tensors, index);
+  return SCALED_STAGES[op.name](before, tensors, index);
 }
 
-const STAGES = {
+const SCALED_STAGES = {
   scale: (before, { weight }, [channel]) => ({
     kind: "scaled",
     before,
