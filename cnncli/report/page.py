@@ -28,17 +28,27 @@ class Template:
         html: with `{{title}}`, `{{policy}}`, `{{style}}`, `{{script}}` and `{{data}}`; a page may have more.
         styles: style sheets, joined in this order.
         entry: the JavaScript module that builds the page.
+        worker: the JavaScript module of the page's worker, if it has one: inserted as `{{worker}}`, and started from a
+            Blob.
         policy: what the content security policy allows besides the inlined style and script, and images as data.
     """
 
     html: str
     styles: tuple[str, ...]
     entry: str
+    worker: str | None = None
     policy: str = ""
 
 
 REPORT_PAGE = Template(
     html="report/page.html", styles=("shared/page.css", "report/sections.css"), entry="report/report.js"
+)
+PLAY_PAGE = Template(
+    html="play/play.html",
+    styles=("shared/page.css", "play/play.css"),
+    entry="play/play.js",
+    worker="engine/worker.js",
+    policy="worker-src blob:; ",
 )
 
 
@@ -85,6 +95,7 @@ def document(template: Template, data: Mapping[str, Any], *, title: str, parts: 
         "style": style,
         "script": script,
         "data": _json_for_script(data),
+        **({"worker": _script_as_text(bundle(template.worker))} if template.worker else {}),
         **(parts or {}),
     }
     # A single pass: braces in what is inserted are not substituted again.
@@ -121,6 +132,13 @@ def _json_for_script(data: Mapping[str, Any]) -> str:
     """JSON that cannot end the script element it is in."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
+
+
+def _script_as_text(script: str) -> str:
+    """JavaScript that stands in a script element as text."""
+    assert "</" not in script, "a closing tag in the JavaScript of the worker"
+    assert "<!--" not in script, "a comment of HTML in the JavaScript of the worker"
+    return script
 
 
 def _asset(name: str) -> str:
