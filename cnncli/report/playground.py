@@ -56,7 +56,6 @@ def write_playground(
     out: Path | None,
     data_dir: Path,
     language: Language = "en",
-    tour: Path | None = None,
 ) -> Path:
     """Write the playground of one or two runs, replacing an existing one.
 
@@ -65,7 +64,6 @@ def write_playground(
         out: the file; without it, `play.html` in the first run.
         data_dir: where the data set is. Without it the page works, but has no test images.
         language: of the page, which has a switch.
-        tour: a YAML file with the steps of a tour; without it, the page has its own.
 
     Returns:
         The path of the file.
@@ -80,18 +78,18 @@ def write_playground(
     if path.is_dir():
         raise UsageError(f"{path} is a directory", remedy="give --out the name of a file, such as play.html")
     loaded = [load_run(each, data_dir=data_dir).offline() for each in runs]
-    page = playground_page(loaded, language=language, tour=tour)
+    page = playground_page(loaded, language=language)
     with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, page.encode())
     return path
 
 
-def playground_page(runs: Sequence[Run], *, language: Language = "en", tour: Path | None = None) -> str:
+def playground_page(runs: Sequence[Run], *, language: Language = "en") -> str:
     """The HTML of the playground of one or two runs, which are not downloaded; see `write_playground`."""
     check_comparable(runs)
     arrays = Arrays()
-    data = collect(runs, arrays, language=language, tour=tour)
+    data = collect(runs, arrays, language=language)
     title = " and ".join(f"{run.config.name} ({run.path.resolve().name})" for run in runs)
     parts = {
         "binary": arrays.text(),
@@ -122,9 +120,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
             )
 
 
-def collect(
-    runs: Sequence[Run], arrays: Arrays, *, language: Language = "en", tour: Path | None = None
-) -> dict[str, Any]:
+def collect(runs: Sequence[Run], arrays: Arrays, *, language: Language = "en") -> dict[str, Any]:
     """The data of the page, as JSON; its numbers are added to `arrays`.
 
     `models` has an entry for each run. `images` are test images before normalization, uint8: `count`, `numbers` in the

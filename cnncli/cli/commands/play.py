@@ -19,10 +19,6 @@ OpenOption = Annotated[bool, typer.Option("--open", help="Open the file in the b
 LanguageOption = Annotated[
     Literal["en", "zh"], typer.Option("--lang", help="The language of the page, which also has a switch.")
 ]
-TourOption = Annotated[
-    Path | None,
-    typer.Option("--tour", metavar="FILE", help="A YAML file with a tour of your own, in place of the built-in one."),
-]
 
 
 def play(
@@ -31,7 +27,6 @@ def play(
     out: OutOption = None,
     open: OpenOption = False,
     lang: LanguageOption = "en",
-    tour: TourOption = None,
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
@@ -49,7 +44,7 @@ def play(
     from cnncli.report.playground import write_playground
 
     runs = [run] if other is None else [run, other]
-    path = write_playground(runs, out=out, data_dir=data_dir, language=lang, tour=tour)
+    path = write_playground(runs, out=out, data_dir=data_dir, language=lang)
     typer.echo(path)
     if open:
         webbrowser.open(path.resolve().as_uri())
