@@ -26,6 +26,7 @@ import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
+import { keptStep, timePart } from "./time.js";
 import { translator } from "./translate.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
@@ -33,7 +34,7 @@ const PARTS = {
   side: [{ id: "answer", build: logitsPart }],
   middle: [{ id: "network", build: overviewPart }],
   right: [],
-  below: [],
+  below: [{ id: "time", build: timePart }],
 };
 
 /** The parts are rebuilt when one of these changes. */
@@ -105,11 +106,13 @@ function editsOf(state, number) {
   return state.get("edits").filter(({ model = 0 }) => model === number);
 }
 
-/** Use the weights of the state's step, or the final ones. */
+/** Use the weights of the state's step, those kept last before it, or the final ones. */
 function showStep(app) {
   const step = app.state.get("step");
   app.models.forEach((model, number) => {
-    const weights = app.arrays.get(`history/${number}/${step}`) ?? app.arrays.get(`weights/${number}`);
+    const isFinal = step === null || !model.steps.length;
+    const key = isFinal ? `weights/${number}` : `history/${number}/${keptStep(model.steps, step)}`;
+    const weights = app.arrays.get(key);
     model.network = model.network.withWeights(weights);
     app.client.setWeights(number, weights);
   });
