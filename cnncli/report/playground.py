@@ -140,7 +140,7 @@ def collect(runs: Sequence[Run], arrays: Arrays, *, language: Language = "en") -
         "colors": {"diverging": DIVERGING, "sequential": SEQUENTIAL, "not_finite": NOT_FINITE},
         "models": models,
         "images": images,
-        "preparation": None,
+        "preparation": runs[0].preparation.description(),
         "patches": None,
         "tour": None,
         "unavailable": unavailable,

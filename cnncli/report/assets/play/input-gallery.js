@@ -1,6 +1,7 @@
 // The test images in the page: those of a class, or the mistakes of which a network is most confident.
 
 import { h } from "../shared/dom.js";
+import { INPUT_MESSAGES } from "./input-messages.js";
 import { canvasOf } from "./input-pad.js";
 import { roveFocus } from "./input-roving.js";
 
@@ -20,24 +21,31 @@ export function galleryChoices({ labels, mistakes }, classes) {
   ];
 }
 
-export class Gallery {
-  /** `choose` is called with the position of an image that somebody chose. */
-  constructor(app, t, choose) {
-    Object.assign(this, { app, t, choose, images: app.data.images });
+class Gallery {
+  constructor(app) {
+    Object.assign(this, { app, t: app.translate(INPUT_MESSAGES), images: app.data.images });
     this.classes = app.models[0].data.model.classes;
-    const model = app.state.get("drawing");
     const choices = galleryChoices(this.images, this.classes);
-    if (!choices.includes(model.gallery))
-      model.gallery = choices.find((each) => each.startsWith("class")) ?? choices[0];
+    const firstClass = choices.find((each) => each.startsWith("class"));
+    if (!choices.includes(app.state.get("gallery"))) app.state.set({ gallery: firstClass ?? choices[0] });
     this.select = h(
       "select",
-      { id: "gallery-choice", "aria-label": t("galleryChoice"), onchange: () => this.#open(this.select.value) },
-      choices.map((choice) => h("option", { value: choice, selected: choice === model.gallery }, this.#name(choice))),
+      {
+        id: "gallery-choice",
+        "aria-label": this.t("galleryChoice"),
+        onchange: () => {
+          app.state.set({ gallery: this.select.value });
+          this.#fill();
+        },
+      },
+      choices.map((choice) => h("option", { value: choice }, this.#name(choice))),
     );
-    const random = h("button", { type: "button", id: "random-image", onclick: () => this.#random() }, t("random"));
-    this.list = h("div", { class: "gallery", role: "listbox", "aria-label": t("testImages") });
-    this.element = h("div", {}, h("p", { class: "control" }, this.select, random), this.list);
+    this.select.value = app.state.get("gallery");
+    const random = h("button", { type: "button", id: "random-image", onclick: () => this.#random() }, this.t("random"));
+    this.list = h("div", { class: "gallery", role: "listbox", "aria-label": this.t("testImages") });
+    this.element = h("div", {}, h("p", { class: "control gallery-line" }, this.select, random), this.list);
     this.#fill();
+    app.state.on(["source"], () => this.#showChosen());
   }
 
   #name(choice) {
@@ -47,26 +55,28 @@ export class Gallery {
     return this.t("mistakesOf", { run: this.app.models[Number(number)].label });
   }
 
-  #open(choice) {
-    this.app.state.get("drawing").gallery = choice;
-    this.#fill();
-    this.showChosen();
+  /** Show a test image; the sliders stay as they are. */
+  #choose(position) {
+    const { state } = this.app;
+    const model = state.get("drawing");
+    model.showImage(this.app.testImage(position));
+    state.set({ pixels: model.pixels(), source: model.source });
   }
 
   #random() {
+    const { state } = this.app;
     const position = Math.floor(Math.random() * this.images.count);
-    const model = this.app.state.get("drawing");
-    if (!positionsOf(this.images, model.gallery).includes(position)) {
-      model.gallery = `class ${this.images.labels[position]}`;
-      this.select.value = model.gallery;
+    if (!positionsOf(this.images, state.get("gallery")).includes(position)) {
+      this.select.value = `class ${this.images.labels[position]}`;
+      state.set({ gallery: this.select.value });
       this.#fill();
     }
-    this.choose(position);
+    this.#choose(position);
   }
 
   #fill() {
     const { app, t, images } = this;
-    this.positions = positionsOf(images, app.state.get("drawing").gallery);
+    this.positions = positionsOf(images, app.state.get("gallery"));
     this.items = this.positions.map((position) => {
       const { pixels } = app.testImage(position);
       const label = t("thumbnail", { number: images.numbers[position], name: this.classes[images.labels[position]] });
@@ -78,11 +88,11 @@ export class Gallery {
           "aria-label": label,
           title: label,
           "data-position": position,
-          onclick: () => this.choose(position),
+          onclick: () => this.#choose(position),
           onkeydown: (event) => {
             if (event.key !== "Enter" && event.key !== " ") return;
             event.preventDefault();
-            this.choose(position);
+            this.#choose(position);
           },
         },
         canvasOf(pixels, images.shape),
@@ -94,14 +104,19 @@ export class Gallery {
     this.list.replaceWith(list);
     this.list = list;
     roveFocus(list, this.items, Math.max(0, this.positions.indexOf(app.state.get("source").position)));
-    this.showChosen();
+    this.#showChosen();
   }
 
   /** Mark the image that the networks see. */
-  showChosen() {
+  #showChosen() {
     const chosen = this.app.state.get("source").position;
     this.positions.forEach((position, i) => {
       this.items[i].setAttribute("aria-selected", position === chosen);
     });
   }
+}
+
+/** The part of the page; null where it has no test images. */
+export function galleryPart(app) {
+  return app.data.images.count ? new Gallery(app).element : null;
 }

@@ -61,10 +61,14 @@ export class InputModel {
     return Math.max(LEAST_RADIUS, 2 * pressure * radius);
   }
 
-  /** Begin a stroke at a point {x, y, pressure} of the pad; a picture or a test image becomes the drawing. */
+  /** Begin a stroke at a point {x, y, pressure} of the pad: on an empty one if it showed an image, which can be erased. */
   beginStroke(point, { erase = false } = {}) {
-    if (this.source.kind !== "drawing") this.#drawOn();
-    const ink = erase || this.tool === "eraser" ? this.drawing.paper : this.color.slice(0, this.drawing.channels);
+    const erases = erase || this.tool === "eraser";
+    if (this.source.kind !== "drawing") {
+      if (erases) this.drawOn();
+      else this.#drawAnew();
+    }
+    const ink = erases ? this.drawing.paper : this.color.slice(0, this.drawing.channels);
     this.drawing.beginStroke(ink);
     this.last = this.#penAt(point);
     return this.drawing.strokeTo(this.last, this.last);
@@ -82,12 +86,19 @@ export class InputModel {
     return { x, y, radius: this.radius(pressure) };
   }
 
-  #drawOn() {
+  #drawAnew() {
+    this.source = DRAWN;
+    this.drawing.clear();
+  }
+
+  /** Make the image that the networks see, before the sliders, the drawing. */
+  drawOn() {
     const [channels, height, width] = this.shape;
     // A gray pad for a network in color: its channels are the same.
     const pixels = this.inColor || channels === 1 ? this.base : this.base.subarray(0, height * width);
     this.drawing.enlarge(pixels, [this.drawing.channels, height, width]);
     this.source = DRAWN;
+    this.#prepare();
   }
 
   /** Prepare again what has changed. */
@@ -102,8 +113,7 @@ export class InputModel {
   }
 
   clear() {
-    this.source = DRAWN;
-    this.drawing.clear();
+    this.#drawAnew();
     this.#prepare();
   }
 
@@ -116,7 +126,7 @@ export class InputModel {
     return this.source.kind === "drawing" && this.drawing.isEmpty;
   }
 
-  /** Show an image of the page, as it is stored. */
+  /** Show the image of a state, as it is stored. */
   showImage({ pixels, source }) {
     this.source = source;
     this.base = Uint8Array.from(pixels);

@@ -289,6 +289,12 @@ export class Pad {
     this.changed();
   }
 
+  /** Draw on the image that the pad shows. */
+  drawOn() {
+    this.model.drawOn();
+    this.#changedByTool();
+  }
+
   showTools() {
     const { model } = this;
     for (const { key, value, element } of this.choices) element.setAttribute("aria-pressed", model[key] === value);

@@ -2,7 +2,6 @@
 // networks see of it.
 
 import { h } from "../shared/dom.js";
-import { Gallery } from "./input-gallery.js";
 import { INPUT_MESSAGES } from "./input-messages.js";
 import { InputModel } from "./input-model.js";
 import { imageOf, Pad } from "./input-pad.js";
@@ -30,8 +29,12 @@ class InputPart {
     const push = () => this.#push();
     this.pad = new Pad(app, this.t, push);
     this.sliders = new Sliders(app, this.t, push);
-    this.gallery = data.images.count ? new Gallery(app, this.t, (position) => this.#showTest(position)) : null;
-    this.given = h("figcaption", { id: "given" });
+    this.given = h("span", { id: "given" });
+    this.drawOn = h(
+      "button",
+      { type: "button", id: "draw-on", title: this.t("drawOnNote"), onclick: () => this.pad.drawOn() },
+      this.t("drawOn"),
+    );
     this.stepsLine = h("p", { class: "input-steps" });
     this.problem = h("p", { class: "input-problem", role: "alert" });
     this.element = this.#layout();
@@ -45,7 +48,7 @@ class InputPart {
     return h(
       "div",
       { class: "input" },
-      h("figure", { class: "given" }, this.given, this.pad.element, this.pad.keys),
+      h("figure", { class: "given" }, h("figcaption", {}, this.given, this.drawOn), this.pad.element, this.pad.keys),
       this.pad.toolbar,
       h(
         "div",
@@ -56,16 +59,23 @@ class InputPart {
       h("p", { class: "control pictures-line" }, this.#pictureButton(), this.#saveButton()),
       h("p", { class: "input-note" }, t("pictureNote")),
       this.problem,
-      this.gallery ? this.#details("gallery", t("testImages"), this.gallery.element) : null,
-      this.#details("sliders", t("sliders"), this.sliders.element),
+      this.#slidersPanel(),
     );
   }
 
-  #details(name, text, content) {
-    const { model } = this;
-    const opened = model.opened.has(name);
-    const toggle = ({ target }) => (target.open ? model.opened.add(name) : model.opened.delete(name));
-    return h("details", { id: `${name}-panel`, open: opened, ontoggle: toggle }, h("summary", {}, text), content);
+  #slidersPanel() {
+    const { state } = this.app;
+    const panel = h(
+      "details",
+      {
+        id: "sliders-panel",
+        open: state.get("slidersOpen"),
+        ontoggle: () => state.set({ slidersOpen: panel.open }),
+      },
+      h("summary", { id: "sliders-summary" }, this.t("sliders")),
+      this.sliders.element,
+    );
+    return panel;
   }
 
   #seen() {
@@ -141,21 +151,11 @@ class InputPart {
     model.resetTransforms();
     model.showPicture(image, file.name || this.t("clipboard"));
     this.#push();
-    this.pad.show();
-    this.sliders.show();
     const steps = model.steps.map((step) => stepText(step, this.t)).join(", ");
     this.app.announce(`${model.source.name}: ${steps}`);
   }
 
   // The state
-
-  #showTest(position) {
-    const { model, app } = this;
-    const { pixels, source } = app.testImage(position);
-    model.showImage({ pixels, source });
-    this.#push();
-    this.pad.show();
-  }
 
   /** Let the networks see the image. */
   #push() {
@@ -174,11 +174,10 @@ class InputPart {
         // Another part of the page chose an image: it is shown as it is.
         this.model.resetTransforms();
         this.model.showImage({ pixels: state.get("pixels"), source: state.get("source") });
-        this.pad.show();
-        this.sliders.show();
       }
+      this.pad.show();
+      this.sliders.show();
       this.#showGiven();
-      this.gallery?.showChosen();
     });
     const { signal } = state;
     document.addEventListener(
@@ -212,6 +211,8 @@ class InputPart {
       const { width, height } = model.picture.image.original;
       this.given.textContent = t("givenFile", { name, width, height });
     } else this.given.textContent = t("givenDrawing");
+    this.given.title = this.given.textContent;
+    this.drawOn.style.visibility = kind === "drawing" ? "hidden" : "visible";
   }
 
   #showSeen() {
@@ -226,7 +227,6 @@ class InputPart {
 /** What the page begins with: the image in its state. */
 function firstInput({ state, data }) {
   const model = new InputModel(data.images.shape, data.preparation);
-  model.opened = new Set(["gallery"]); // panels
   if (state.get("source").kind === "drawing") {
     state.set({ pixels: model.pixels(), source: model.source });
   } else model.showImage({ pixels: state.get("pixels"), source: state.get("source") });
