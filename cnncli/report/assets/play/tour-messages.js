@@ -98,7 +98,8 @@ export const TOUR_MESSAGES = {
     beganTitle: "它从何时开始认识？",
     began: "本页面保存了训练中若干步的权重。移动滑块，看同一图像在当时的网络中是什么结果。第 0 步是未经训练的网络。",
     mistakeTitle: "它错在哪里",
-    mistake: "这是测试图像中最有把握的错误：网络认为是 {predicted}，标签是 {label}。概率大并不等于正确。是哪些像素误导了它？",
+    mistake:
+      "这是测试图像中最有把握的错误：网络认为是 {predicted}，标签是 {label}。概率大并不等于正确。是哪些像素误导了它？",
     whatIfTitle: "改变网络",
     whatIf: "关闭 {layer} 的一个卷积核，看输出如何变化。网络为什么需要它？",
   },

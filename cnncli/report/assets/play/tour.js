@@ -22,7 +22,8 @@ function stepsOf(app, t) {
   });
   return steps.map(({ key, title, values, link }) => {
     const channels = values.channels === 1 ? t("oneChannel") : t("severalChannels", { count: values.channels });
-    return { title: t(`${title}Title`), text: t(key, { ...values, channels }), link };
+    const shown = models.length > 1 ? `${link}&model=0` : link;
+    return { title: t(`${title}Title`), text: t(key, { ...values, channels }), link: shown };
   });
 }
 
@@ -42,13 +43,11 @@ function mistakeOf({ data, models, testImage }) {
 /** The list of the steps, and a button that starts with the first. */
 function tourList(app, steps, t) {
   const { state, data } = app;
-  const intro = data.tour ? t("introOwn", { title: data.tour.title, count: steps.length }) : t("intro", { count: steps.length });
+  const intro = data.tour
+    ? t("introOwn", { title: data.tour.title, count: steps.length })
+    : t("intro", { count: steps.length });
   const item = ({ title }, i) =>
-    h(
-      "li",
-      {},
-      h("button", { type: "button", class: "tour-entry", onclick: () => state.set({ tour: i }) }, title),
-    );
+    h("li", {}, h("button", { type: "button", class: "tour-entry", onclick: () => state.set({ tour: i }) }, title));
   return h(
     "div",
     { class: "tour-list" },
