@@ -13,8 +13,8 @@ from cnncli.config.problems import problems_of
 from cnncli.errors import did_you_mean
 from cnncli.fields import Listed, Spec, Whole
 
-Part = Literal["input", "overview", "unit", "what-if", "attribution", "patches", "time"]
-"""Parts of the playground that a step can show."""
+Part = Literal["input", "answer", "network", "unit", "what-if", "attribution", "patches", "time"]
+"""Sections of the playground that a step can show, by the id in `assets/play/play.js`."""
 
 
 _TOUR = Kind(noun="a tour", keys="title and steps", remedy="give --tour the path of a YAML file")

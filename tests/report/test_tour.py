@@ -1,14 +1,17 @@
 """Tours that a teacher writes: what the page gets, and what is refused with its line."""
 
+import re
 from pathlib import Path
+from typing import get_args
 from urllib.parse import parse_qs
 
 import pytest
 
+import cnncli.report
 from cnncli.config.config import read_config
 from cnncli.config.network import Network
 from cnncli.errors import ConfigError
-from cnncli.report.tour import read_tour
+from cnncli.report.tour import Part, read_tour
 
 TOUR = """\
 title: How LeNet-5 reads a digit
@@ -76,6 +79,18 @@ def test_mistakes_are_refused_with_their_line(
         read_tour(path, network)
     assert f"{path}:{line}:" in error.value.message
     assert message in error.value.message
+
+
+def test_the_example_of_the_docs(network: Network, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "play.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```yaml\n(title: .*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(read_tour(written(tmp_path, example), network)["steps"]) == 3
+
+
+def test_the_parts_are_sections_of_the_page() -> None:
+    script = (Path(cnncli.report.__file__).parent / "assets" / "play" / "shell-messages.js").read_text(encoding="utf-8")
+    for part in get_args(Part):
+        assert re.search(rf'^ +"?{part}"?: ', script, re.MULTILINE), part
 
 
 def test_files_that_are_no_tour(network: Network, tmp_path: Path) -> None:
