@@ -19,6 +19,8 @@ import { loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { Client } from "./client.js";
+import { inputPart } from "./input.js";
+import { galleryPart } from "./input-gallery.js";
 import { followLink, formatLink, linkOf, parseLink } from "./link.js";
 import { logitsPart } from "./logits.js";
 import { overviewPart } from "./overview.js";
@@ -27,14 +29,22 @@ import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
 import { keptStep, timePart } from "./time.js";
+import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
-  side: [{ id: "answer", build: logitsPart }],
+  side: [
+    { id: "input", build: inputPart },
+    { id: "answer", build: logitsPart },
+    { id: "test-images", build: galleryPart },
+  ],
   middle: [{ id: "network", build: overviewPart }],
   right: [],
-  below: [{ id: "time", build: timePart }],
+  below: [
+    { id: "time", build: timePart },
+    { id: "tour", build: tourPart },
+  ],
 };
 
 /** The parts are rebuilt when one of these changes. */
@@ -72,9 +82,12 @@ function createApp(data, arrays) {
     step: null,
     edits: [],
     part: null,
+    tour: null, // the number of the step
     checks: models.map(() => null),
     strongest: false, // channels in the overview
     folded: {}, // blocks in the overview, by model: the layers that join them; without, by the size of the network
+    gallery: null, // the test images offered: "class 3", or "mistakes 0" of the first network
+    slidersOpen: false,
     allClasses: false,
     language: data.language,
     theme: rememberedTheme(),
@@ -200,7 +213,7 @@ function listenToLinks(app) {
       write();
     }, 400); // browsers limit how often an address may change
   };
-  state.on(["unit", "source", "step", "model", "part"], writeSoon, { permanent: true });
+  state.on(["unit", "source", "step", "model", "part", "tour"], writeSoon, { permanent: true });
   window.addEventListener("hashchange", () => {
     written = location.hash;
     if (/=/.test(location.hash)) followLink(app, parseLink(location.hash));
@@ -227,8 +240,10 @@ async function start() {
     throw error;
   }
   const { state } = app;
-  followLink(app, parseLink(location.hash));
+  const { tour, ...link } = parseLink(location.hash);
+  followLink(app, link);
   build(app);
+  followLink(app, { tour }); // its part listens now, and shows what the step is about
   const rebuild = oncePerFrame(() => build(app));
   state.on(REBUILT_FOR, rebuild, { permanent: true });
   state.on(["theme"], () => rememberTheme(state.get("theme")), { permanent: true });
