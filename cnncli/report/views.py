@@ -81,7 +81,7 @@ def patches_data(run: Run, tops: Mapping[str, Sequence[TopActivations]]) -> dict
     if size > PATCH_BYTES:
         count = max(1, int(PATCHES * PATCH_BYTES / size))
         layers = {name: _layer_patches(run, run.node(name), filters, count) for name, filters in tops.items()}
-    omitted = []
+    omitted: list[str] = []
     while len(layers) > 1 and sum(map(_bytes, layers.values())) > 1.5 * PATCH_BYTES:
         name, _ = layers.popitem()
         omitted.insert(0, name)
@@ -252,7 +252,8 @@ def maximization_data(run: Run, tops: Sequence[TopActivations]) -> dict[str, Any
     classes = max(1, min(MAXIMIZED_CLASSES, node.shape[0], MACS // (LEAST_STEPS * cost)))
     steps = max(LEAST_STEPS, min(activation_maximization.STEPS, MACS // (classes * cost)))
     position = activation_maximization.center_unit(node)
-    pixels, values = [], []
+    pixels: list[Tensor] = []
+    values: list[float] = []
     for first in range(0, classes, activation_maximization.AT_ONCE):
         units = range(first, min(classes, first + activation_maximization.AT_ONCE))
         made = maximize(
