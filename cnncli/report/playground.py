@@ -5,7 +5,7 @@ Letters for shapes: N images, K classes, C channels, (H, W) image.
 
 import html
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -27,6 +27,7 @@ from cnncli.report.arrays import Arrays
 from cnncli.report.model_data import ModelData, model_data, module_with
 from cnncli.report.network import network_data
 from cnncli.report.page import PLAY_PAGE, base64_text, document
+from cnncli.report.patches import patch_data
 from cnncli.run import Run, load_run
 from cnncli.training.evaluate import Predictions
 from cnncli.training.run_directory import RunDirectory
@@ -141,7 +142,7 @@ def collect(runs: Sequence[Run], arrays: Arrays, *, language: Language = "en") -
         "models": models,
         "images": images,
         "preparation": None,
-        "patches": None,
+        "patches": None if unavailable else _patches(runs, images, arrays),
         "tour": None,
         "unavailable": unavailable,
         "arrays": arrays.index,
@@ -162,6 +163,15 @@ def _model(number: int, run: Run, network: ModelData, arrays: Arrays) -> dict[st
         "accuracy": _accuracy(run),
         "steps": [],
     }
+
+
+def _patches(runs: Sequence[Run], images: Mapping[str, Any], arrays: Arrays) -> list[dict[str, Any]]:
+    """The strongest patches of each filter of every network as JSON; their arrays become `patches/<number>/<name>`."""
+    found = [patch_data(run, images["numbers"], searched=images["searched"]) for run in runs]
+    for number, each in enumerate(found):
+        for name, array in each.arrays.items():
+            arrays.add(name.replace("/", f"/{number}/"), array)
+    return [each.data for each in found]
 
 
 def _accuracy(run: Run) -> float | None:

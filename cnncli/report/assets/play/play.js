@@ -18,22 +18,29 @@ import { Network } from "../engine/network.js";
 import { loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
+import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
 import { followLink, formatLink, linkOf, parseLink } from "./link.js";
 import { logitsPart } from "./logits.js";
 import { overviewPart } from "./overview.js";
+import { PATCHES_STATE, patchesPart } from "./patches.js";
 import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
 import { translator } from "./translate.js";
+import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
   side: [{ id: "answer", build: logitsPart }],
   middle: [{ id: "network", build: overviewPart }],
   right: [],
-  below: [],
+  below: [
+    { id: "what-if", build: whatIfPart },
+    { id: "attribution", build: attributionPart },
+    { id: "patches", build: patchesPart },
+  ],
 };
 
 /** The parts are rebuilt when one of these changes. */
@@ -69,7 +76,9 @@ function createApp(data, arrays) {
     hover: null,
     model: 0,
     step: null,
-    edits: [],
+    ...WHAT_IF_STATE,
+    ...ATTRIBUTION_STATE,
+    ...PATCHES_STATE,
     part: null,
     checks: models.map(() => null),
     strongest: false, // channels in the overview
