@@ -43,10 +43,16 @@ class Template:
 REPORT_PAGE = Template(
     html="report/page.html", styles=("shared/page.css", "report/sections.css"), entry="report/report.js"
 )
-_PARTS_WITH_STYLE = ("what-if", "attribution", "patches")
 PLAY_PAGE = Template(
     html="play/play.html",
-    styles=("shared/page.css", "play/play.css", *(f"play/{part}.css" for part in _PARTS_WITH_STYLE)),
+    styles=(
+        "shared/page.css",
+        "play/play.css",
+        "play/what-if.css",
+        "play/attribution.css",
+        "play/patches.css",
+        "play/tour.css",
+    ),
     entry="play/play.js",
     worker="engine/worker.js",
     policy="worker-src blob:; ",

@@ -28,6 +28,7 @@ import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
+import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
 import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 
@@ -40,6 +41,7 @@ const PARTS = {
     { id: "what-if", build: whatIfPart },
     { id: "attribution", build: attributionPart },
     { id: "patches", build: patchesPart },
+    { id: "tour", build: tourPart },
   ],
 };
 
@@ -80,6 +82,7 @@ function createApp(data, arrays) {
     ...ATTRIBUTION_STATE,
     ...PATCHES_STATE,
     part: null,
+    tour: null, // the number of the step
     checks: models.map(() => null),
     strongest: false, // channels in the overview
     folded: {}, // blocks in the overview, by model: the layers that join them; without, by the size of the network
@@ -206,7 +209,7 @@ function listenToLinks(app) {
       write();
     }, 400); // browsers limit how often an address may change
   };
-  state.on(["unit", "source", "step", "model", "part"], writeSoon, { permanent: true });
+  state.on(["unit", "source", "step", "model", "part", "tour"], writeSoon, { permanent: true });
   window.addEventListener("hashchange", () => {
     written = location.hash;
     if (/=/.test(location.hash)) followLink(app, parseLink(location.hash));
@@ -233,8 +236,10 @@ async function start() {
     throw error;
   }
   const { state } = app;
-  followLink(app, parseLink(location.hash));
+  const { tour, ...link } = parseLink(location.hash);
+  followLink(app, link);
   build(app);
+  followLink(app, { tour }); // its part listens now, and shows what the step is about
   const rebuild = oncePerFrame(() => build(app));
   state.on(REBUILT_FOR, rebuild, { permanent: true });
   state.on(["theme"], () => rememberTheme(state.get("theme")), { permanent: true });
