@@ -27,12 +27,13 @@ import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
 import { translator } from "./translate.js";
+import { unitPart } from "./unit.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
   side: [{ id: "answer", build: logitsPart }],
   middle: [{ id: "network", build: overviewPart }],
-  right: [],
+  right: [{ id: "unit", build: unitPart }],
   below: [],
 };
 
@@ -119,8 +120,9 @@ function showStep(app) {
 async function compute(app) {
   const { state, client, models } = app;
   const edits = models.map((_, number) => editsOf(state, number));
-  const result = await client.run(state.get("pixels"), edits);
-  if (result) state.set({ result });
+  const pixels = state.get("pixels");
+  const result = await client.run(pixels, edits);
+  if (result) state.set({ result: result.map((each) => ({ ...each, pixels })) });
 }
 
 /** Compare the logits of every network with those that torch computed. */
