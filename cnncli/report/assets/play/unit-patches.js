@@ -17,6 +17,14 @@ export const bySum = (totals) =>
 export class UnitPatches {
   constructor(t) {
     Object.assign(this, { t, all: false, key: null, cards: [], order: [] });
+    // A region that scrolls has to be reached by the Tab key.
+    this.overflow = new ResizeObserver((entries) => {
+      for (const { target } of entries) {
+        const scrolls = target.scrollWidth > target.clientWidth;
+        if (scrolls) target.setAttribute("tabindex", "0");
+        else target.removeAttribute("tabindex");
+      }
+    });
     this.heading = h("h3", {}, "");
     this.intro = h("p", { class: "intro" });
     this.legend = h("p", { class: "cell-legends" });
@@ -121,13 +129,14 @@ export class UnitPatches {
     const extent = h("span", { class: "extent" });
     const bar = h("span", { class: "sum-bar", "aria-hidden": "true" });
     const total = h("b", {});
-    const sum = hasKernel ? h("p", { class: "card-sum" }, `${this.t("patchSum")} = `, total, bar) : null;
     const operator = (text) => h("span", { class: "operator", "aria-hidden": "true" }, text);
+    const sum = h("p", { class: "card-sum" }, h("span", {}, this.t("patchSum")), total, bar);
     const grids = hasKernel
       ? [patch.element, operator("×"), tables.kernel.element, operator("="), tables.products.element]
       : [patch.element];
-    const scroller = h("div", { class: "grids", role: "group", tabindex: "-1" }, grids);
-    const element = h("li", { class: "patch-card" }, h("h4", {}, title, extent), scroller, sum);
+    const scroller = h("div", { class: "grids" }, grids, hasKernel ? sum : null);
+    const element = h("li", { class: "patch-card" }, h("h4", {}, title, extent), scroller);
+    this.overflow.observe(scroller);
     return { element, tables, title, extent, total, bar };
   }
 

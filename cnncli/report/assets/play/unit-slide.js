@@ -4,10 +4,12 @@ import { h } from "../shared/dom.js";
 import { rangeOf } from "../shared/palette.js";
 import { withPadding } from "../shared/receptive-fields.js";
 import { TileSheet, tileLayout } from "./tile-sheet.js";
+import { commonRange } from "./unit-cells.js";
 import { bySum } from "./unit-patches.js";
 import { formulaOf } from "./unit-stages.js";
 
-const MAP_LONGEST = 190; // px
+const MAP_LONGEST = 224; // px
+const KERNEL_LONGEST = 80;
 const WIDEST_MARGIN = 26; // px for padding around a map
 const SPEEDS = [2, 8, 32]; // positions a second
 const STRONGEST = "strongest";
@@ -39,8 +41,11 @@ export class UnitSlide {
     this.stillness = matchMedia("(prefers-reduced-motion: reduce)");
     this.formula = h("p", { class: "slide-formula" });
     this.from = this.#figure();
+    this.kernel = this.#figure();
     this.to = this.#figure();
-    this.arrow = h("span", { class: "operator", "aria-hidden": "true" }, "→");
+    const operator = (sign) => h("span", { class: "operator", "aria-hidden": "true" }, sign);
+    this.times = operator("×");
+    const maps = [this.from.element, this.times, this.kernel.element, operator("→"), this.to.element];
     this.choice = h("select", { onchange: () => this.#chooseChannel() });
     this.choiceLabel = h("label", {}, t("slideChannel"), " ", this.choice);
     this.playButton = h("button", { type: "button", class: "play", onclick: () => this.#toggle() }, t("play"));
@@ -59,12 +64,12 @@ export class UnitSlide {
       h("h3", {}, t("slideHeading")),
       h("p", { class: "intro" }, t("slideIntro")),
       this.formula,
-      h("div", { class: "slide-maps" }, this.from.element, this.arrow, this.to.element),
+      h("div", { class: "slide-maps" }, maps),
       h(
         "div",
         { class: "control" },
         this.playButton,
-        step("first", "⏮", () => [0, 0]),
+        step("first", "|◀", () => [0, 0]),
         step("back", "◀", (position, size) => positionAfter(position, -1, size)),
         step("forward", "▶", (position, size) => positionAfter(position, 1, size)),
         this.speedLabel,
@@ -96,7 +101,9 @@ export class UnitSlide {
     this.playButton.hidden = this.speedLabel.hidden = still;
     this.note.hidden = !still;
     this.formula.textContent = `${this.t("positionOf", view.unit)}: ${formulaOf(view)}`;
-    this.#paintFrom(x);
+    const channel = this.#shownChannel();
+    this.#paintFrom(x, channel);
+    this.#paintKernel(channel);
     this.#paintTo();
   }
 
@@ -121,6 +128,12 @@ export class UnitSlide {
     this.from.sheet = new TileSheet(layout(x.shape, margin));
     this.to.sheet = new TileSheet(layout(shape, 0));
     this.from.box.replaceChildren(this.from.sheet.element);
+    const [patch] = trace.patches;
+    const hasKernel = Boolean(patch?.kernel);
+    const kernelSize = hasKernel ? [1, patch.rows.length, patch.columns.length] : null;
+    this.kernel.sheet = hasKernel ? new TileSheet(tileLayout(kernelSize, { side: KERNEL_LONGEST })) : null;
+    this.kernel.box.replaceChildren(this.kernel.sheet?.element ?? "");
+    this.kernel.element.hidden = this.times.hidden = !hasKernel;
     const [, height, width] = shape;
     Object.assign(this.to.box, { tabIndex: 0 });
     this.to.box.setAttribute("role", "application");
@@ -147,10 +160,9 @@ export class UnitSlide {
     this.update(this.view);
   }
 
-  #paintFrom(x) {
+  #paintFrom(x, channel) {
     const { view } = this;
     const { sheet, caption } = this.from;
-    const channel = this.#shownChannel();
     const size = x.shape[1] * x.shape[2];
     if (view.source === "input") sheet.paintImage(view.pixels.subarray(channel * size, (channel + 1) * size), false);
     else sheet.paint(x.values.subarray(channel * size, (channel + 1) * size), rangeOf(x.values), view.palettes);
@@ -158,6 +170,16 @@ export class UnitSlide {
     sheet.clear();
     const region = view.receptiveFields.receptiveField(view.unit.layer, view.index.slice(1), view.source);
     if (region) sheet.outline(region, null, "receptive-field");
+  }
+
+  /** The kernel of the input channel shown, in the colors that its numbers have below. */
+  #paintKernel(channel) {
+    const { sheet, caption } = this.kernel;
+    if (!sheet) return;
+    const { patches } = this.view.trace;
+    const { kernel } = patches.find((each) => each.channel === channel);
+    sheet.paint(kernel, commonRange(patches.map((each) => each.kernel)), this.view.palettes);
+    caption.textContent = this.t("kernel");
   }
 
   /** The map; while the window slides, only the numbers that it has reached. */

@@ -5,7 +5,7 @@ import { formatNumber } from "../shared/numbers.js";
 import { fixedNumber, operandText } from "./unit-numbers.js";
 import { bySum } from "./unit-patches.js";
 
-const MOST_SUMMANDS = 8;
+const MOST_SUMMANDS = { channels: 8, products: 10 }; // as many as there are cards of channels, and rows of products
 const NORM_DECIMALS = 4;
 const CURVE_WIDTH = 264; // px of the curve
 const CURVE_HEIGHT = 176;
@@ -28,10 +28,10 @@ const STAGE_NAMES = {
 };
 
 /** Numbers added up, the largest first; beyond a few, the sum of the others. */
-function addition(numbers, decimals, t) {
+function addition(numbers, most, decimals, t) {
   const order = bySum(numbers);
-  const shown = order.slice(0, MOST_SUMMANDS).map((i) => operandText(fixedNumber(numbers[i], decimals)));
-  const others = order.slice(MOST_SUMMANDS);
+  const shown = order.slice(0, most).map((i) => operandText(fixedNumber(numbers[i], decimals)));
+  const others = order.slice(most);
   if (others.length) {
     const sum = others.reduce((total, i) => total + numbers[i], 0);
     shown.push(`(${t("sumOfOthers", { sum: fixedNumber(sum, decimals), count: others.length })})`);
@@ -48,7 +48,7 @@ function arithmetic(stage, before, { trace, decimals, t }) {
     case "weighted": {
       const numbers =
         stage.of === "channels" ? trace.patches.map(({ total }) => total) : trace.terms.map((each) => each.product);
-      return numbers.length > 1 ? addition(numbers, decimals, t) : "";
+      return numbers.length > 1 ? addition(numbers, MOST_SUMMANDS[stage.of] ?? numbers.length, decimals, t) : "";
     }
     case "mean":
       return `${operandText(fixed(stage.total))} / ${stage.divisor}`;
