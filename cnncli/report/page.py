@@ -45,7 +45,12 @@ REPORT_PAGE = Template(
 )
 PLAY_PAGE = Template(
     html="play/play.html",
-    styles=("shared/page.css", "play/play.css", "play/unit.css"),
+    styles=(
+        "shared/page.css",
+        "play/play.css",
+        "play/unit.css",
+        "play/tour.css",
+    ),
     entry="play/play.js",
     worker="engine/worker.js",
     policy="worker-src blob:; ",

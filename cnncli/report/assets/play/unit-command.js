@@ -47,12 +47,10 @@ export class UnitCommand {
     const isTest = isTestImage(app);
     const image = isTest ? state.get("source").number : PICTURE;
     this.code.textContent = unitCommand(app.data.command.run[view.number], view.unit.layer, view.index, image);
-    this.before.textContent = isTest ? "" : t("commandDrawing");
-    this.before.hidden = isTest;
+    this.before.textContent = t(isTest ? "commandTest" : "commandDrawing");
     this.saveButton.hidden = isTest;
     const rounded = !isTest && view.pixels.some((level) => !Number.isInteger(level));
     const notes = [
-      isTest ? t("commandTest") : "",
       rounded ? t("commandRounded") : "",
       view.network.model.precision === "float16" ? t("commandHalf") : "",
       state.get("edits").length ? t("commandEdited") : "",

@@ -7,6 +7,7 @@ import { commonRange, NumberTable } from "./unit-cells.js";
 import { fixedNumber } from "./unit-numbers.js";
 
 const FEW = 8; // channels shown at first
+const SMALL = 3; // columns up to which two cards fit side by side
 const WIDE = 4; // columns from which numbers have fewer decimals
 const WIDE_DECIMALS = 3;
 
@@ -135,7 +136,8 @@ export class UnitPatches {
       ? [patch.element, operator("×"), tables.kernel.element, operator("="), tables.products.element]
       : [patch.element];
     const scroller = h("div", { class: "grids" }, grids, hasKernel ? sum : null);
-    const element = h("li", { class: "patch-card" }, h("h4", {}, title, extent), scroller);
+    const kind = hasKernel && size[1] <= SMALL ? "patch-card small" : "patch-card";
+    const element = h("li", { class: kind }, h("h4", {}, title, extent), scroller);
     this.overflow.observe(scroller);
     return { element, tables, title, extent, total, bar };
   }

@@ -247,13 +247,18 @@ export class UnitSlide {
     }, 1000 / Number(this.speed.value));
   }
 
-  /** Stop sliding; the unit reached becomes the selected one. */
-  stop() {
-    if (!this.sliding) return;
+  /** Stop sliding, wherever the window is. */
+  cancel() {
     clearInterval(this.timer);
     this.timer = null;
     this.started = false;
     this.playButton.textContent = this.t("play");
+  }
+
+  /** Stop sliding; the unit reached becomes the selected one. */
+  stop() {
+    if (!this.sliding) return;
+    this.cancel();
     if (this.view) this.move(this.view.index.slice(1), false);
   }
 }

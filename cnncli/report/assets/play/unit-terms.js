@@ -10,7 +10,7 @@ import { bySum } from "./unit-patches.js";
 
 const MOST_TERMS = 10;
 const MAP_SIDE = 56; // px
-const SHEET_WIDTH = 300; // px
+const WIDEST_SHEET = 300; // px, each of three side by side
 const POOL_SIDE = 200; // px
 
 /** Numbers from the largest magnitude to the smallest, the first `most` of them, by their places. */
@@ -106,7 +106,7 @@ export class UnitTerms {
       [value, weight, product].forEach((number, j) => {
         row.cells[j].textContent = fixedNumber(number, view.decimals);
       });
-      row.bar.style.width = `${largest ? (5 * Math.abs(product)) / largest : 0}rem`;
+      row.bar.style.width = `${largest ? (100 * Math.abs(product)) / largest : 0}%`;
       row.bar.classList.toggle("negative", product < 0);
     });
     if (!this.tabStop || this.tabStop.element.hidden) this.#giveTabStop(this.rows[0]);
@@ -150,7 +150,8 @@ export class UnitTerms {
     const key = `maps ${view.number} ${layer}`;
     if (key !== this.mapsKey) {
       this.mapsKey = key;
-      const layout = tileLayout(shape, { side: MAP_SIDE, most: SHEET_WIDTH });
+      const room = this.element.clientWidth || Math.min(innerWidth - 40, 560); // before it is in the page
+      const layout = tileLayout(shape, { side: MAP_SIDE, most: Math.min(WIDEST_SHEET, room / 3 - 36) });
       this.maps = ["mapsValues", "mapsWeights", "mapsProducts"].map((name) => this.#sheet(t(name), layout));
       this.mapsIntro = h("p", { class: "intro" });
       const operators = ["", "×", "="];

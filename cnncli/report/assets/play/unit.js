@@ -127,7 +127,11 @@ class UnitView {
       settle();
     });
     state.on(["model", "edits", "step"], update);
-    state.on(["unit"], () => this.update(true));
+    state.on(["unit"], () => {
+      this.sliding = null; // another unit was chosen
+      this.slide.cancel();
+      this.update(true);
+    });
     state.signal.addEventListener("abort", () => clearTimeout(this.settling));
   }
 
