@@ -49,6 +49,7 @@ PLAY_PAGE = Template(
         "shared/page.css",
         "play/play.css",
         "play/unit.css",
+        "play/input.css",
         "play/tour.css",
     ),
     entry="play/play.js",
