@@ -70,6 +70,13 @@ def webp(picture: Image.Image, *, method: int = 4) -> bytes:
     return buffer.getvalue()
 
 
+def lossy_webp(picture: Image.Image, *, quality: int = 85) -> bytes:
+    """A WebP for photographs, a quarter of the size of a lossless one; transparency stays as it is."""
+    buffer = BytesIO()
+    picture.save(buffer, format="WEBP", quality=quality, alpha_quality=100)
+    return buffer.getvalue()
+
+
 def float16_text(values: npt.NDArray[np.floating]) -> str:
     """Numbers in half precision (three digits), little endian, in base64; clipped to the largest finite number."""
     largest = float(np.finfo(np.float16).max)
