@@ -45,7 +45,7 @@ REPORT_PAGE = Template(
 )
 PLAY_PAGE = Template(
     html="play/play.html",
-    styles=("shared/page.css", "play/play.css"),
+    styles=("shared/page.css", "play/play.css", "play/tour.css"),
     entry="play/play.js",
     worker="engine/worker.js",
     policy="worker-src blob:; ",

@@ -26,6 +26,7 @@ import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
+import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
@@ -33,7 +34,7 @@ const PARTS = {
   side: [{ id: "answer", build: logitsPart }],
   middle: [{ id: "network", build: overviewPart }],
   right: [],
-  below: [],
+  below: [{ id: "tour", build: tourPart }],
 };
 
 /** The parts are rebuilt when one of these changes. */
@@ -71,6 +72,7 @@ function createApp(data, arrays) {
     step: null,
     edits: [],
     part: null,
+    tour: null, // the number of the step
     checks: models.map(() => null),
     strongest: false, // channels in the overview
     folded: {}, // blocks in the overview, by model: the layers that join them; without, by the size of the network
@@ -197,7 +199,7 @@ function listenToLinks(app) {
       write();
     }, 400); // browsers limit how often an address may change
   };
-  state.on(["unit", "source", "step", "model", "part"], writeSoon, { permanent: true });
+  state.on(["unit", "source", "step", "model", "part", "tour"], writeSoon, { permanent: true });
   window.addEventListener("hashchange", () => {
     written = location.hash;
     if (/=/.test(location.hash)) followLink(app, parseLink(location.hash));
@@ -224,8 +226,10 @@ async function start() {
     throw error;
   }
   const { state } = app;
-  followLink(app, parseLink(location.hash));
+  const { tour, ...link } = parseLink(location.hash);
+  followLink(app, link);
   build(app);
+  followLink(app, { tour }); // its part listens now, and shows what the step is about
   const rebuild = oncePerFrame(() => build(app));
   state.on(REBUILT_FOR, rebuild, { permanent: true });
   state.on(["theme"], () => rememberTheme(state.get("theme")), { permanent: true });
