@@ -86,7 +86,7 @@ def module_with(network: Network, weights: Weights) -> CnnModule:
     keys = [key for _, key in _tensors_of(network)]
     count = sum(state[key].numel() for key in keys)
     assert count == len(weights), f"{len(weights)} weights for a network of {count}"
-    parts = torch.from_numpy(weights.copy()).split([state[key].numel() for key in keys])
+    parts = torch.split(torch.from_numpy(weights.copy()), [state[key].numel() for key in keys])
     for key, part in zip(keys, parts, strict=True):
         state[key].copy_(part.view(state[key].shape))
     return model
