@@ -147,7 +147,7 @@ def collect(
         "colors": {"diverging": DIVERGING, "sequential": SEQUENTIAL, "not_finite": NOT_FINITE},
         "models": models,
         "images": images,
-        "preparation": None,
+        "preparation": runs[0].preparation.description(),
         "patches": None,
         "tour": tour,
         "unavailable": unavailable,

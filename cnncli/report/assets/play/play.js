@@ -19,6 +19,8 @@ import { loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { Client } from "./client.js";
+import { inputPart } from "./input.js";
+import { galleryPart } from "./input-gallery.js";
 import { followLink, formatLink, linkOf, parseLink } from "./link.js";
 import { logitsPart } from "./logits.js";
 import { overviewPart } from "./overview.js";
@@ -31,7 +33,11 @@ import { translator } from "./translate.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
-  side: [{ id: "answer", build: logitsPart }],
+  side: [
+    { id: "input", build: inputPart },
+    { id: "answer", build: logitsPart },
+    { id: "test-images", build: galleryPart },
+  ],
   middle: [{ id: "network", build: overviewPart }],
   right: [],
   below: [{ id: "tour", build: tourPart }],
@@ -76,6 +82,8 @@ function createApp(data, arrays) {
     checks: models.map(() => null),
     strongest: false, // channels in the overview
     folded: {}, // blocks in the overview, by model: the layers that join them; without, by the size of the network
+    gallery: null, // the test images offered: "class 3", or "mistakes 0" of the first network
+    slidersOpen: false,
     allClasses: false,
     language: data.language,
     theme: rememberedTheme(),
