@@ -48,6 +48,7 @@ PLAY_PAGE = Template(
     styles=(
         "shared/page.css",
         "play/play.css",
+        "play/unit.css",
         "play/input.css",
         "play/what-if.css",
         "play/attribution.css",

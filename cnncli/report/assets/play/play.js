@@ -32,6 +32,7 @@ import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
 import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
+import { unitPart } from "./unit.js";
 import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
@@ -42,7 +43,7 @@ const PARTS = {
     { id: "test-images", build: galleryPart },
   ],
   middle: [{ id: "network", build: overviewPart }],
-  right: [],
+  right: [{ id: "unit", build: unitPart }],
   below: [
     { id: "what-if", build: whatIfPart },
     { id: "attribution", build: attributionPart },
@@ -139,8 +140,9 @@ function showStep(app) {
 async function compute(app) {
   const { state, client, models } = app;
   const edits = models.map((_, number) => editsOf(state, number));
-  const result = await client.run(state.get("pixels"), edits);
-  if (result) state.set({ result });
+  const pixels = state.get("pixels");
+  const result = await client.run(pixels, edits);
+  if (result) state.set({ result: result.map((each) => ({ ...each, pixels })) });
 }
 
 /** Compare the logits of every network with those that torch computed. */
