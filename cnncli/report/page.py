@@ -48,7 +48,11 @@ PLAY_PAGE = Template(
     styles=(
         "shared/page.css",
         "play/play.css",
+        "play/unit.css",
         "play/input.css",
+        "play/what-if.css",
+        "play/attribution.css",
+        "play/patches.css",
         "play/time.css",
         "play/tour.css",
     ),

@@ -18,12 +18,14 @@ import { Network } from "../engine/network.js";
 import { loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
+import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
 import { inputPart } from "./input.js";
 import { galleryPart } from "./input-gallery.js";
 import { followLink, formatLink, linkOf, parseLink } from "./link.js";
 import { logitsPart } from "./logits.js";
 import { overviewPart } from "./overview.js";
+import { PATCHES_STATE, patchesPart } from "./patches.js";
 import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
@@ -31,6 +33,8 @@ import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
 import { keptStep, timePart } from "./time.js";
 import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
+import { unitPart } from "./unit.js";
+import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
@@ -40,8 +44,11 @@ const PARTS = {
     { id: "test-images", build: galleryPart },
   ],
   middle: [{ id: "network", build: overviewPart }],
-  right: [],
+  right: [{ id: "unit", build: unitPart }],
   below: [
+    { id: "what-if", build: whatIfPart },
+    { id: "attribution", build: attributionPart },
+    { id: "patches", build: patchesPart },
     { id: "time", build: timePart },
     { id: "tour", build: tourPart },
   ],
@@ -80,7 +87,9 @@ function createApp(data, arrays) {
     hover: null,
     model: 0,
     step: null,
-    edits: [],
+    ...WHAT_IF_STATE,
+    ...ATTRIBUTION_STATE,
+    ...PATCHES_STATE,
     part: null,
     tour: null, // the number of the step
     checks: models.map(() => null),
@@ -135,8 +144,9 @@ function showStep(app) {
 async function compute(app) {
   const { state, client, models } = app;
   const edits = models.map((_, number) => editsOf(state, number));
-  const result = await client.run(state.get("pixels"), edits);
-  if (result) state.set({ result });
+  const pixels = state.get("pixels");
+  const result = await client.run(pixels, edits);
+  if (result) state.set({ result: result.map((each) => ({ ...each, pixels })) });
 }
 
 /** Compare the logits of every network with those that torch computed. */
