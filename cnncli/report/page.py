@@ -48,6 +48,8 @@ PLAY_PAGE = Template(
     styles=(
         "shared/page.css",
         "play/play.css",
+        "play/overview.css",
+        "play/logits.css",
         "play/unit.css",
         "play/input.css",
         "play/what-if.css",
