@@ -30,6 +30,7 @@ import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
+import { keptStep, timePart } from "./time.js";
 import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
 import { unitPart } from "./unit.js";
@@ -48,6 +49,7 @@ const PARTS = {
     { id: "what-if", build: whatIfPart },
     { id: "attribution", build: attributionPart },
     { id: "patches", build: patchesPart },
+    { id: "time", build: timePart },
     { id: "tour", build: tourPart },
   ],
 };
@@ -126,11 +128,13 @@ function editsOf(state, number) {
   return state.get("edits").filter(({ model = 0 }) => model === number);
 }
 
-/** Use the weights of the state's step, or the final ones. */
+/** Use the weights of the state's step, those kept last before it, or the final ones. */
 function showStep(app) {
   const step = app.state.get("step");
   app.models.forEach((model, number) => {
-    const weights = app.arrays.get(`history/${number}/${step}`) ?? app.arrays.get(`weights/${number}`);
+    const isFinal = step === null || !model.steps.length;
+    const key = isFinal ? `weights/${number}` : `history/${number}/${keptStep(model.steps, step)}`;
+    const weights = app.arrays.get(key);
     model.network = model.network.withWeights(weights);
     app.client.setWeights(number, weights);
   });
