@@ -30,8 +30,8 @@ class PatchData:
     Attributes:
         data: JSON. `layers` has the `name` and number of `filters` of each layer, in the order of the arrays, and as
             `constant` the filters whose output is the same everywhere: [number, output]. `extra` has the numbers of the
-            test images that are added to those of the page, `labels` their classes. `images` is the number of images
-            that the patches were chosen from, `total` that of all test images.
+            test images that are added to those of the page, `labels` their classes. The patches are the strongest of
+            `images` images, which are, as `source`, all `test` images, the `first` of them, or those in the `page`.
         arrays: `patches/units`, float32 (F, K, 2): the position of the image among those of the page and then the added
             ones, -1 where there are fewer than K; and the index of the unit in its map, row by row. `patches/values`,
             float32 (F, K): the output of the unit. `patches/images`, uint8 (M, C, H, W): the added images.
@@ -41,7 +41,7 @@ class PatchData:
     arrays: dict[str, npt.NDArray[Any]]
 
 
-def patch_data(run: Run, page_images: Sequence[int]) -> PatchData:
+def patch_data(run: Run, page_images: Sequence[int], *, searched: int | None = None) -> PatchData:
     """The patches of each convolution, or of the last layer if there is none.
 
     They are chosen from all test images if the images they are on can be added to the page. If those take more than
@@ -50,18 +50,20 @@ def patch_data(run: Run, page_images: Sequence[int]) -> PatchData:
     Args:
         run: with its test images.
         page_images: the numbers of the test images that are in the page anyway.
+        searched: only so many of the first test images are looked at.
 
     Raises:
         DataError: the data set is unavailable.
     """
-    total = chosen_from = len(run.test)
-    tops = _tops(run, range(total))
+    count = min(len(run.test), searched or len(run.test))
+    source = "test" if count == len(run.test) else "first"
+    tops = _tops(run, range(count))
     present = set(page_images)
     wanted = [number for number in _images(tops) if number not in present]
     extra = wanted[: MOST_BYTES // prod(run.network.input_shape)]
     if len(extra) < len(wanted):
         embedded = sorted(present.union(extra))
-        tops, chosen_from = _tops(run, embedded), len(embedded)
+        tops, count, source = _tops(run, embedded), len(embedded), "page"
     positions = {number: position for position, number in enumerate([*page_images, *extra])}
     added = run.test.subset(torch.tensor(extra, dtype=torch.int64))
     return PatchData(
@@ -69,8 +71,8 @@ def patch_data(run: Run, page_images: Sequence[int]) -> PatchData:
             "layers": [_layer(name, filters) for name, filters in tops.items()],
             "extra": extra,
             "labels": added.labels.tolist(),
-            "images": chosen_from,
-            "total": total,
+            "images": count,
+            "source": source,
         },
         arrays={**_patches(run, tops, positions), "patches/images": added.images.cpu().contiguous().numpy()},
     )

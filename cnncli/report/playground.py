@@ -5,7 +5,7 @@ Letters for shapes: N images, K classes, C channels, (H, W) image.
 
 import html
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,9 +24,12 @@ from cnncli.files import disk_errors_explained, replace_file
 from cnncli.inspection.graph import graph_of
 from cnncli.layers import format_shape
 from cnncli.report.arrays import Arrays
+from cnncli.report.history import add_history
 from cnncli.report.model_data import ModelData, model_data, module_with
 from cnncli.report.network import network_data
 from cnncli.report.page import PLAY_PAGE, base64_text, document
+from cnncli.report.patches import patch_data
+from cnncli.report.tour import read_tour
 from cnncli.run import Run, load_run
 from cnncli.training.evaluate import Predictions
 from cnncli.training.run_directory import RunDirectory
@@ -56,6 +59,7 @@ def write_playground(
     out: Path | None,
     data_dir: Path,
     language: Language = "en",
+    tour: Path | None = None,
 ) -> Path:
     """Write the playground of one or two runs, replacing an existing one.
 
@@ -64,6 +68,7 @@ def write_playground(
         out: the file; without it, `play.html` in the first run.
         data_dir: where the data set is. Without it the page works, but has no test images.
         language: of the page, which has a switch.
+        tour: a file that replaces the built-in tour; see `read_tour`.
 
     Returns:
         The path of the file.
@@ -72,24 +77,26 @@ def write_playground(
         UsageError: `out` is a directory, or the networks of two runs take different inputs or have different classes.
         RunError: a directory is not a run, or has no weights.
         DataError: a run does not store its normalization, and its data set is missing.
+        ConfigError: the tour has a mistake.
         DiskError: the file cannot be written.
     """
     path = out or runs[0] / PLAYGROUND
     if path.is_dir():
         raise UsageError(f"{path} is a directory", remedy="give --out the name of a file, such as play.html")
     loaded = [load_run(each, data_dir=data_dir).offline() for each in runs]
-    page = playground_page(loaded, language=language)
+    read = None if tour is None else read_tour(tour, loaded[0].network)
+    page = playground_page(loaded, language=language, tour=read)
     with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, page.encode())
     return path
 
 
-def playground_page(runs: Sequence[Run], *, language: Language = "en") -> str:
+def playground_page(runs: Sequence[Run], *, language: Language = "en", tour: Mapping[str, Any] | None = None) -> str:
     """The HTML of the playground of one or two runs, which are not downloaded; see `write_playground`."""
     check_comparable(runs)
     arrays = Arrays()
-    data = collect(runs, arrays, language=language)
+    data = collect(runs, arrays, language=language, tour=tour)
     title = " and ".join(f"{run.config.name} ({run.path.resolve().name})" for run in runs)
     parts = {
         "binary": arrays.text(),
@@ -120,7 +127,9 @@ def check_comparable(runs: Sequence[Run]) -> None:
             )
 
 
-def collect(runs: Sequence[Run], arrays: Arrays, *, language: Language = "en") -> dict[str, Any]:
+def collect(
+    runs: Sequence[Run], arrays: Arrays, *, language: Language = "en", tour: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The data of the page, as JSON; its numbers are added to `arrays`.
 
     `models` has an entry for each run. `images` are test images before normalization, uint8: `count`, `numbers` in the
@@ -130,7 +139,7 @@ def collect(runs: Sequence[Run], arrays: Arrays, *, language: Language = "en") -
     """
     networks = [model_data(run.model, classes=run.classes, normalization=run.normalization) for run in runs]
     models = [_model(number, run, networks[number], arrays) for number, run in enumerate(runs)]
-    images, pixels, unavailable = _images(runs, arrays)
+    images, pixels, unavailable = _images(runs, arrays, tour["images"] if tour else [])
     for number, (run, network) in enumerate(zip(runs, networks, strict=True)):
         arrays.add(f"logits/{number}", _logits(run, network, pixels))
     return {
@@ -140,9 +149,9 @@ def collect(runs: Sequence[Run], arrays: Arrays, *, language: Language = "en") -
         "colors": {"diverging": DIVERGING, "sequential": SEQUENTIAL, "not_finite": NOT_FINITE},
         "models": models,
         "images": images,
-        "preparation": None,
-        "patches": None,
-        "tour": None,
+        "preparation": runs[0].preparation.description(),
+        "patches": None if unavailable else _patches(runs, images, arrays),
+        "tour": tour,
         "unavailable": unavailable,
         "arrays": arrays.index,
     }
@@ -160,8 +169,17 @@ def _model(number: int, run: Run, network: ModelData, arrays: Arrays) -> dict[st
         "step": run.step,
         "epoch": run.epoch,
         "accuracy": _accuracy(run),
-        "steps": [],
+        **add_history(arrays, run, number),
     }
+
+
+def _patches(runs: Sequence[Run], images: Mapping[str, Any], arrays: Arrays) -> list[dict[str, Any]]:
+    """The strongest patches of each filter of every network as JSON; their arrays become `patches/<number>/<name>`."""
+    found = [patch_data(run, images["numbers"], searched=images["searched"]) for run in runs]
+    for number, each in enumerate(found):
+        for name, array in each.arrays.items():
+            arrays.add(name.replace("/", f"/{number}/"), array)
+    return [each.data for each in found]
 
 
 def _accuracy(run: Run) -> float | None:
@@ -180,7 +198,7 @@ class _Pool:
     mistakes: list[list[int]]
 
 
-def _images(runs: Sequence[Run], arrays: Arrays) -> tuple[dict[str, Any], Tensor, str | None]:
+def _images(runs: Sequence[Run], arrays: Arrays, wanted: Sequence[int]) -> tuple[dict[str, Any], Tensor, str | None]:
     """The images of the page as JSON, those whose logits are compared, uint8 (N, C, H, W), and why there are none."""
     first = runs[0]
     shape = first.network.input_shape
@@ -197,7 +215,7 @@ def _images(runs: Sequence[Run], arrays: Arrays) -> tuple[dict[str, Any], Tensor
     most = max(1, IMAGE_BYTES // int(np.prod(shape)))
     searched = _searched(runs, len(test))
     few = test.subset(torch.arange(searched))
-    pool = _pool(test, [run.predict_set(few) for run in runs], most=most)
+    pool = _pool(test, [run.predict_set(few) for run in runs], wanted=wanted, most=most)
     chosen = test.subset(torch.tensor(pool.numbers))
     pixels = chosen.images.cpu().contiguous()
     checked = min(CHECKED, len(test), len(pixels))
@@ -223,7 +241,7 @@ def _searched(runs: Sequence[Run], images: int) -> int:
     return max(1, min(images, int(EVALUATED_MACS / macs)))
 
 
-def _pool(test: ImageSet, predictions: Sequence[Predictions], *, most: int) -> _Pool:
+def _pool(test: ImageSet, predictions: Sequence[Predictions], *, wanted: Sequence[int], most: int) -> _Pool:
     """The first test images, some of each class, and the most confident mistakes of each network.
 
     Where there is no room for all, mistakes and classes get their share before the rest of the first images.
@@ -235,7 +253,7 @@ def _pool(test: ImageSet, predictions: Sequence[Predictions], *, most: int) -> _
     for each in predictions:
         wrong = np.flatnonzero(~each.correct)
         mistakes.append(wrong[np.argsort(-each.confidence[wrong], kind="stable")][:MISTAKES].tolist())
-    kept = set(firsts[: max(1, min(CHECKED, most // 2))])
+    kept = set(firsts[: max(1, min(CHECKED, most // 2))]) | {number for number in wanted if number < len(test)}
     turns = [*mistakes, *by_class]
     for rank in range(max(map(len, turns))):
         for turn in turns:

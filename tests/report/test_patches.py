@@ -58,7 +58,7 @@ def test_the_nine_largest_of_all_test_images(tmp_path: Path) -> None:
     page_images = [7, 3, 50]
     found = patch_data(run, page_images)
     assert [each["name"] for each in found.data["layers"]] == ["conv1", "conv2"]
-    assert (found.data["images"], found.data["total"]) == (IMAGES, IMAGES)
+    assert (found.data["images"], found.data["source"]) == (IMAGES, "test")
     assert not set(page_images) & set(found.data["extra"])
     by_filter = units_of(found, page_images)
     assert len(by_filter) == 3 + 4
@@ -81,12 +81,20 @@ def test_where_not_all_images_fit_the_patches_are_those_of_the_images_in_the_pag
     found = patch_data(run, page_images)
     extra = found.data["extra"]
     assert len(extra) == 12
-    assert found.data["images"] == 15
+    assert (found.data["images"], found.data["source"]) == (15, "page")
     embedded = sorted([*page_images, *extra])
     for (layer, number), shown in units_of(found, page_images).items():
         expected = largest(run, layer, number, embedded, 9)
         assert [each[:2] for each in shown] == [each[:2] for each in expected], (layer, number)
         assert shown[0][:2] == largest(run, layer, number, list(range(IMAGES)), 1)[0][:2], "the largest of all is kept"
+
+
+def test_only_the_first_test_images_are_searched(tmp_path: Path) -> None:
+    run = run_with(CONVOLUTIONS, tmp_path)
+    found = patch_data(run, [50], searched=20)
+    assert (found.data["images"], found.data["source"]) == (20, "first")
+    for (layer, number), shown in units_of(found, [50]).items():
+        assert [each[:2] for each in shown] == [each[:2] for each in largest(run, layer, number, list(range(20)), 9)]
 
 
 def test_filters_that_are_constant_have_no_patches(tmp_path: Path) -> None:

@@ -20,6 +20,10 @@ LanguageOption = Annotated[
     Literal["en", "zh"], typer.Option("--lang", help="The language of the page, which also has a switch.")
 ]
 
+TourOption = Annotated[
+    Path | None, typer.Option("--tour", metavar="FILE", help="A YAML file with a tour of your own for the page.")
+]
+
 
 def play(
     run: RunArgument,
@@ -27,6 +31,7 @@ def play(
     out: OutOption = None,
     open: OpenOption = False,
     lang: LanguageOption = "en",
+    tour: TourOption = None,
     data_dir: DataDirOption = DATA_DIR,
     debug: DebugOption = False,
 ) -> None:
@@ -44,7 +49,7 @@ def play(
     from cnncli.report.playground import write_playground
 
     runs = [run] if other is None else [run, other]
-    path = write_playground(runs, out=out, data_dir=data_dir, language=lang)
+    path = write_playground(runs, out=out, data_dir=data_dir, language=lang, tour=tour)
     typer.echo(path)
     if open:
         webbrowser.open(path.resolve().as_uri())

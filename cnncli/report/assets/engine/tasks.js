@@ -2,6 +2,7 @@
 //
 // `await report(share)` tells how much is done, and lets the worker answer runs in between.
 
+import { attributionTask } from "./attribution.js";
 import { largestOf } from "./network.js";
 
 /** The pixels of each image, (C, H, W), in `images`, one after another. */
@@ -56,4 +57,9 @@ export async function accuracyTask(network, { images, labels }, report) {
   return result;
 }
 
-export const TASKS = { check: checkTask, accuracy: accuracyTask };
+/** The logits for an image, without the values of the other layers. */
+export async function logitsTask(network, { pixels }) {
+  return network.run(pixels).logits.slice();
+}
+
+export const TASKS = { check: checkTask, accuracy: accuracyTask, logits: logitsTask, attribution: attributionTask };

@@ -1,16 +1,16 @@
-// Links into the page: `#layer=conv2&filter=3&at=5,7&step=844&image=12&part=unit`.
+// Links into the page: `#layer=conv2&filter=3&at=5,7&step=844&image=12&part=unit`; `tour=3` opens the third step of the tour.
 
 /**
  * The fields of a link.
  *
  * @param hash with or without `#`.
- * @returns layer, filter, at ([row, column]), step, image, model and part, those that the link has.
+ * @returns layer, filter, at ([row, column]), step, image, model, part and tour, those that the link has.
  */
 export function parseLink(hash) {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const link = {};
   for (const key of ["layer", "part"]) if (fields.get(key)) link[key] = fields.get(key);
-  for (const key of ["filter", "step", "image", "model"]) {
+  for (const key of ["filter", "step", "image", "model", "tour"]) {
     if (/^\d+$/.test(fields.get(key) ?? "")) link[key] = Number(fields.get(key));
   }
   const at = /^(\d+),(\d+)$/.exec(fields.get("at") ?? "");
@@ -19,8 +19,8 @@ export function parseLink(hash) {
 }
 
 /** A link as text, without `#`; fields in a fixed order. */
-export function formatLink({ layer, filter, at, step, image, model, part }) {
-  const fields = { layer, filter, at: at?.join(","), step, image, model, part };
+export function formatLink({ layer, filter, at, step, image, model, part, tour }) {
+  const fields = { layer, filter, at: at?.join(","), step, image, model, part, tour };
   const given = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null);
   return given.map(([key, value]) => `${key}=${encodeURIComponent(value).replaceAll("%2C", ",")}`).join("&");
 }
@@ -48,6 +48,7 @@ export function linkOf(state) {
     image: source?.kind === "test" ? source.number : undefined,
     model: state.get("model") || undefined,
     part: state.get("part"),
+    tour: state.get("tour") === null ? undefined : state.get("tour") + 1,
   };
 }
 
@@ -65,6 +66,7 @@ export function followLink(app, link) {
     if (position >= 0) Object.assign(changes, app.testImage(position));
   }
   if (link.part !== undefined) changes.part = link.part;
+  if (link.tour) changes.tour = link.tour - 1;
   state.set(changes);
   if (link.part) document.getElementById(link.part)?.scrollIntoView({ block: "start" });
 }

@@ -72,6 +72,7 @@ export function playHeader(app) {
       { type: "button", id: "language", lang: other, onclick: () => state.set({ language: other }) },
       t("otherLanguage"),
     ),
+    h("button", { type: "button", id: "tour-open", onclick: () => state.set({ tour: 0 }) }, t("tour")),
     h("button", { type: "button", id: "theme", onclick: turnTheme }, t(themeNames[theme])),
   );
   const names = models.map((model) => model.data.name);
