@@ -78,7 +78,14 @@ test("an arrangement folded and unfolded", () => {
 });
 
 test("tiles have room for all channels and features", () => {
-  for (const shape of [[1, 28, 28], [6, 28, 28], [17, 5, 9], [512, 4, 4], [64, 112, 112], [3, 1, 1]]) {
+  for (const shape of [
+    [1, 28, 28],
+    [6, 28, 28],
+    [17, 5, 9],
+    [512, 4, 4],
+    [64, 112, 112],
+    [3, 1, 1],
+  ]) {
     const { columns, rows, channels, width, height, gap, unitsAcross, unitsDown, cell } = tileLayout(shape);
     assert.equal(channels, shape[0]);
     assert.ok(columns * rows >= channels);

@@ -25,7 +25,7 @@ from tests.networks import network_of
 from tests.report.test_page import NASTY, Reader
 
 ExitCodeOf = Callable[..., int]
-LARGEST = 1_000_000
+LARGEST, LARGEST_WITH_TIME = 1_000_000, 3_000_000
 SIZES = {"u1": 1, "f2": 2, "f4": 4}
 PARTS = {"static": "", "binary": "", "language": "en"}
 
@@ -57,7 +57,7 @@ def test_the_page_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.
     assert exit_code_of("play", run) == 0
     page = run / "play.html"
     assert capfd.readouterr() == (f"{page}\n", "")
-    assert page.stat().st_size < LARGEST
+    assert page.stat().st_size < LARGEST_WITH_TIME
     data = data_of(page)
     (model,) = data["models"]
     results = json.loads((run / "results.json").read_text())
@@ -72,6 +72,12 @@ def test_the_page_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.
         start, size = tensor["offset"], int(np.prod(tensor["shape"]))
         expected = state[tensor["name"]].numpy().ravel()
         np.testing.assert_array_equal(weights[start : start + size], expected)
+
+
+def test_the_page_without_the_weights_of_earlier_steps_is_small(run: Path, exit_code_of: ExitCodeOf) -> None:
+    shutil.rmtree(run / "weights")
+    assert exit_code_of("play", run) == 0
+    assert (run / "play.html").stat().st_size < LARGEST
 
 
 def test_the_images_in_the_page(run: Path, exit_code_of: ExitCodeOf) -> None:
