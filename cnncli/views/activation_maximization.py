@@ -22,7 +22,7 @@ from cnncli.views.units import (
     Patch,
     UnitActivation,
     crop_patch,
-    filter_name,
+    filter_words,
     images_at_once,
     layers_with_filters,
     left_out,
@@ -293,7 +293,7 @@ def _picture(
     `remarks` are more lines for the reader.
     """
     made = list(_make(run, node, filters, steps))
-    names = [filter_name(run, node, number) for number in filters]
+    names = [filter_words(run, node, number) for number in filters]
     if real is None:
         pairs = [
             Pair(name=name, optimized=patch, real=None, lines=[f"optimized {value:.4g}"], short=f"{value:.3g}")

@@ -23,7 +23,7 @@ from cnncli.views.units import (
     TopActivations,
     UnitActivation,
     crop_patch,
-    filter_name,
+    filter_words,
     images_at_once,
     layers_with_filters,
     left_out,
@@ -171,7 +171,7 @@ def _card(filters: Sequence[FilterPatches], *, title: str) -> Pixels:
 def _picture(run: Run, node: Node, shown: Sequence[TopActivations], every: Sequence[TopActivations]) -> Picture:
     filters, tiles = [], []
     for top in shown:
-        name = filter_name(run, node, top.filter)
+        name = filter_words(run, node, top.filter)
         patches = [] if top.is_constant else [crop_test_image(run, node, each) for each in top.best]
         filters.append(FilterPatches(heading=_heading(name, top), lines=_remarks(top), patches=patches))
         tiles += [patch_tile(each.patch, f"{joined(name)}: {', '.join(map(joined, each.lines))}") for each in patches]

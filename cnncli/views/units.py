@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from cnncli.drawing.text import Name
+from cnncli.drawing.text import Name, joined
 from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.units import Interval, UnitReceptiveField, unit_receptive_field
@@ -53,8 +53,13 @@ def select_filters(node: Node, numbers: Sequence[int], most: int) -> list[int]:
     return list(numbers) or list(range(min(count, most)))
 
 
-def filter_name(run: Run, node: Node, number: int) -> Sequence[str]:
-    """`filter 3`, of logits `class 3`, of another layer without positions `number 3`: as parts of a line."""
+def filter_name(run: Run, node: Node, number: int) -> str:
+    """`filter 3`, of logits `class 3`, of another layer without positions `number 3`."""
+    return joined(filter_words(run, node, number))
+
+
+def filter_words(run: Run, node: Node, number: int) -> Sequence[str]:
+    """The same as parts of a line, in which the name of a class may be shortened."""
     if node.layer.gives_logits:
         name = run.classes[number]
         return [f"class {name}"] if name == str(number) else [f"class {number}, ", Name(name)]
