@@ -172,7 +172,7 @@ def test_two_runs_in_one_page(run: Path, exit_code_of: ExitCodeOf, tmp_path: Pat
 
 def test_networks_with_other_inputs_cannot_be_compared(lenet_run: Run) -> None:
     larger = replace(lenet_run, path=Path("runs/larger"), model=CnnModule(network_of("[flatten, logits]", (1, 32, 32))))
-    with pytest.raises(UsageError, match=r"takes images 1x28x28, and runs/larger 1x32x32"):
+    with pytest.raises(UsageError, match=r"takes images 1 x 28 x 28, and runs/larger 1 x 32 x 32"):
         check_comparable([lenet_run, larger])
 
 
