@@ -4,8 +4,10 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from cnncli.report.arrays import Arrays
@@ -28,7 +30,7 @@ def test_the_page_reads_every_bit(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     halves = halves[~np.isnan(halves)]  # all of them; a NaN has many bit patterns
-    given = {
+    given: dict[str, npt.NDArray[Any]] = {
         "images": random.integers(0, 256, (3, 1, 5, 4), dtype=np.uint8),
         "weights/0": random.normal(size=(7, 3)).astype(np.float32),
         "special": np.array([0.0, -0.0, np.inf, -np.inf, 1e-45, 3.4e38], dtype=np.float32),
