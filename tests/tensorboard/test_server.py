@@ -144,7 +144,7 @@ def sizes_of(images: Locator, count: int) -> list[list[int]]:
     ("name", "tags", "last"),
     [
         ("curves", ["accuracy/train", "accuracy/val", "loss/train", "loss/val"], []),
-        ("kernels", ["kernels/01_conv1"] * 2, ["0", "14"]),  # of show, and of the training
+        ("kernels", ["kernels/01_conv1"], ["14"]),  # of the training, not that of show
         ("snapshots", [SNAPSHOTS], ["14"]),
         ("feature maps", ["feature_maps/01_conv1/7"], ["14"]),
         ("show", list(SHOWN), ["0", "0"]),
