@@ -15,8 +15,9 @@
 // }
 
 import { Network } from "../engine/network.js";
-import { loadArrays } from "../shared/arrays.js";
+import { inflate, loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
+import { decodeBytes } from "../shared/numbers.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
@@ -57,7 +58,7 @@ const PARTS = {
 /** The parts are rebuilt when one of these changes. */
 const REBUILT_FOR = ["language", "theme", "model", "allClasses"];
 
-function createApp(data, arrays) {
+function createApp(data, arrays, script) {
   const weights = data.models.map((_, number) => arrays.get(`weights/${number}`));
   const models = data.models.map((each, number) => ({
     data: each,
@@ -108,6 +109,7 @@ function createApp(data, arrays) {
     models,
     state,
     client: new Client(
+      script,
       data.models.map(({ model }) => model),
       weights,
     ),
@@ -241,10 +243,13 @@ async function start() {
     fail(t("noStream"));
     return;
   }
-  const arrays = await loadArrays(data.arrays, document.getElementById("binary").textContent);
+  const [arrays, script] = await Promise.all([
+    loadArrays(data.arrays, document.getElementById("binary").textContent),
+    inflate(decodeBytes(document.getElementById("worker").textContent)),
+  ]);
   let app;
   try {
-    app = createApp(data, arrays);
+    app = createApp(data, arrays, script);
   } catch (error) {
     fail(t("noWorker", { reason: error.message }));
     throw error;
