@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -16,6 +17,11 @@ from cnncli.views.saliency import Saliency
 pytestmark = pytest.mark.browser
 
 ExitCodeOf = Callable[..., int]
+METHODS: dict[str, Literal["gradient", "integrated", "occlusion"]] = {
+    "gradient": "gradient",
+    "integrated gradients": "integrated",
+    "occlusion": "occlusion",
+}
 CONFIG = """\
 name: small
 data: {name: digits}
@@ -200,18 +206,14 @@ def test_a_kernel_is_edited_by_keyboard(page: Page) -> None:
 def test_maps_have_the_numbers_of_show_saliency(page: Page, loaded: Run) -> None:
     number = page_images(page)[0]
     page.locator("#attribution-class").select_option(label="3")
-    for name in ("gradient", "integrated gradients", "occlusion"):
+    for name in METHODS:
         figure = page.locator(".pixel-map", has=page.get_by_text(name, exact=True))
         expect(figure.locator(".map-legend .bar")).to_have_count(1)
     expect(page.locator(".pixel-map.outdated")).to_have_count(0)
-    maps = {
-        name: next(iter(Saliency(images=(str(number),), method=method, target="3").pictures(loaded))).tiles[1].values
-        for name, method in (
-            ("gradient", "gradient"),
-            ("integrated gradients", "integrated"),
-            ("occlusion", "occlusion"),
-        )
-    }
+    maps = {}
+    for name, method in METHODS.items():
+        (picture,) = Saliency(images=(str(number),), method=method, target="3").pictures(loaded)
+        maps[name] = picture.tiles[1].values
     page.locator(".attribution-maps").focus()
     for _ in range(3):
         page.keyboard.press("ArrowDown")
