@@ -41,7 +41,16 @@ class Template:
 
 
 REPORT_PAGE = Template(
-    html="report/page.html", styles=("shared/page.css", "report/sections.css"), entry="report/report.js"
+    html="report/page.html",
+    styles=(
+        "shared/page.css",
+        "play/overview.css",
+        "play/logits.css",
+        "play/input.css",
+        "play/unit.css",
+        "report/sections.css",
+    ),
+    entry="report/report.js",
 )
 PLAY_PAGE = Template(
     html="play/play.html",
