@@ -24,6 +24,7 @@ from cnncli.files import disk_errors_explained, replace_file
 from cnncli.inspection.graph import graph_of
 from cnncli.layers import format_shape
 from cnncli.report.arrays import Arrays
+from cnncli.report.history import add_history
 from cnncli.report.model_data import ModelData, model_data, module_with
 from cnncli.report.network import network_data
 from cnncli.report.page import PLAY_PAGE, base64_text, document
@@ -168,7 +169,7 @@ def _model(number: int, run: Run, network: ModelData, arrays: Arrays) -> dict[st
         "step": run.step,
         "epoch": run.epoch,
         "accuracy": _accuracy(run),
-        "steps": [],
+        **add_history(arrays, run, number),
     }
 
 

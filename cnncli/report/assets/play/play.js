@@ -15,8 +15,9 @@
 // }
 
 import { Network } from "../engine/network.js";
-import { loadArrays } from "../shared/arrays.js";
+import { inflate, loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
+import { decodeBytes } from "../shared/numbers.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
@@ -30,6 +31,7 @@ import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
+import { keptStep, timePart } from "./time.js";
 import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
 import { unitPart } from "./unit.js";
@@ -48,6 +50,7 @@ const PARTS = {
     { id: "what-if", build: whatIfPart },
     { id: "attribution", build: attributionPart },
     { id: "patches", build: patchesPart },
+    { id: "time", build: timePart },
     { id: "tour", build: tourPart },
   ],
 };
@@ -55,7 +58,7 @@ const PARTS = {
 /** The parts are rebuilt when one of these changes. */
 const REBUILT_FOR = ["language", "theme", "model", "allClasses"];
 
-function createApp(data, arrays) {
+function createApp(data, arrays, script) {
   const weights = data.models.map((_, number) => arrays.get(`weights/${number}`));
   const models = data.models.map((each, number) => ({
     data: each,
@@ -106,6 +109,7 @@ function createApp(data, arrays) {
     models,
     state,
     client: new Client(
+      script,
       data.models.map(({ model }) => model),
       weights,
     ),
@@ -126,11 +130,13 @@ function editsOf(state, number) {
   return state.get("edits").filter(({ model = 0 }) => model === number);
 }
 
-/** Use the weights of the state's step, or the final ones. */
+/** Use the weights of the state's step, those kept last before it, or the final ones. */
 function showStep(app) {
   const step = app.state.get("step");
   app.models.forEach((model, number) => {
-    const weights = app.arrays.get(`history/${number}/${step}`) ?? app.arrays.get(`weights/${number}`);
+    const isFinal = step === null || !model.steps.length;
+    const key = isFinal ? `weights/${number}` : `history/${number}/${keptStep(model.steps, step)}`;
+    const weights = app.arrays.get(key);
     model.network = model.network.withWeights(weights);
     app.client.setWeights(number, weights);
   });
@@ -237,10 +243,13 @@ async function start() {
     fail(t("noStream"));
     return;
   }
-  const arrays = await loadArrays(data.arrays, document.getElementById("binary").textContent);
+  const [arrays, script] = await Promise.all([
+    loadArrays(data.arrays, document.getElementById("binary").textContent),
+    inflate(decodeBytes(document.getElementById("worker").textContent)),
+  ]);
   let app;
   try {
-    app = createApp(data, arrays);
+    app = createApp(data, arrays, script);
   } catch (error) {
     fail(t("noWorker", { reason: error.message }));
     throw error;
