@@ -9,6 +9,7 @@ from typing import Any
 
 import cnncli
 from cnncli.config.config import Config, read_config
+from cnncli.data.batches import Normalization
 from cnncli.drawing.color import DIVERGING, NOT_FINITE, SEQUENTIAL
 from cnncli.errors import DataError, RunError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
@@ -16,6 +17,7 @@ from cnncli.inspection.columns import columns, size_in_bytes
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.layers import format_size
+from cnncli.module import seeded_module
 from cnncli.report.arrays import Arrays
 from cnncli.report.model_data import model_data
 from cnncli.report.network import network_data
@@ -87,7 +89,7 @@ def collect(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str, A
         "metrics": run.metrics(),
         "augmentation": config.data.augment.active,
         "logged": {**logged_data(run.path), "enabled": config.log.images > 0},
-        **_evaluated(run, arrays, data_dir=data_dir),
+        **_evaluated(run, config, arrays, data_dir=data_dir),
         "arrays": arrays.index,
         "files": _files(run),
         "metadata": run.metadata() if (run.path / "metadata.json").is_file() else None,
@@ -144,7 +146,7 @@ def table_data(table: LayerTable) -> dict[str, Any]:
     }
 
 
-def _evaluated(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str, Any]:
+def _evaluated(run: RunDirectory, config: Config, arrays: Arrays, *, data_dir: Path) -> dict[str, Any]:
     """The network with its best weights, and what it does with the test images, which are not downloaded."""
     epoch = None
     try:
@@ -166,11 +168,18 @@ def _evaluated(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str
         return {
             "unavailable": error.message,
             "epoch": epoch,
-            "model": None,
+            "model": _model_without_weights(config),
             "images": None,
             "confusion": None,
             "views": None,
         }
+
+
+def _model_without_weights(config: Config) -> dict[str, Any]:
+    """The layers and their operations as JSON, for receptive fields without values."""
+    shape = config.network.input_shape
+    module = seeded_module(config.network, 0)
+    return model_data(module, classes=config.classes, normalization=Normalization.none(shape[0])).model
 
 
 def _files(run: RunDirectory) -> dict[str, str]:

@@ -24,11 +24,14 @@ class ChosenImage {
   }
 }
 
+const endOf = (end, { shape, offset }) => Math.max(end, offset + shape.reduce((a, b) => a * b, 1));
+
 /** The playground's app, as far as these parts use it: one network, with its best weights, or none. */
 function createNetworkApp(data, arrays, pool) {
-  const { head, network, model, classes } = data;
+  const { head, network, model } = data;
+  const weights = arrays.get("weights/0") ?? new Float32Array(model.tensors.reduce(endOf, 0)); // without any: zeros
   const images = data.images ?? { ...NO_IMAGES, shape: network.input };
-  const entry = { name: head.name, run: head.run, receptive_fields: network, model: model ?? { classes } };
+  const entry = { name: head.name, run: head.run, receptive_fields: network, model };
   const [channels, height, width] = network.input;
   const testImage = (position) => ({
     pixels: pool.pixels(position),
@@ -56,7 +59,7 @@ function createNetworkApp(data, arrays, pool) {
     models: [
       {
         data: entry,
-        network: model ? new Network(model, arrays.get("weights/0")) : null,
+        network: new Network(model, weights),
         receptiveFields: new ReceptiveFields(network),
         steps: [],
         label: head.name,
@@ -109,14 +112,14 @@ export class NetworkSection {
     const { state, models } = this.app;
     const { network } = models[0];
     const pixels = state.get("pixels");
-    if (network) state.set({ result: [{ ...network.run(pixels), pixels }] });
+    if (this.images) state.set({ result: [{ ...network.run(pixels), pixels }] });
   }
 
   build() {
     const { app } = this;
     app.state.removeParts();
     const part = (heading, content) => (content ? h("div", { class: "part" }, h("h3", {}, heading), content) : null);
-    if (!app.models[0].network) {
+    if (!this.images) {
       this.body.replaceChildren(overviewPart(app));
       this.body.classList.add("alone");
       return;
