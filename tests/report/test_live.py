@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -194,9 +195,14 @@ def test_weights_are_the_newest(ask: Ask, trained: Trained) -> None:
     assert steps == sorted(set(steps)), "newer each time"
 
 
-def test_weights_are_copied_only_for_pages(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_copied_only_for_pages() -> None:
     copies: list[int] = []
-    live = LiveTraining(lambda: (copies.append(1), np.zeros(1, np.float32))[1], lambda: 0, Progress())
+
+    def weights() -> npt.NDArray[np.float32]:
+        copies.append(1)
+        return np.zeros(1, np.float32)
+
+    live = LiveTraining(weights, lambda: 0, Progress())
     for _ in range(1000):
         live.after_step(lambda: False)
     assert len(copies) == 2, "at the beginning, and after the first step"
