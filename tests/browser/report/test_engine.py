@@ -72,7 +72,7 @@ def logits_of(module: CnnModule, images: Tensor, normalization: Normalization) -
     """The logits of uint8 images, normalized as in training."""
     factor, offset = normalization.factor_and_offset(255)
     with torch.no_grad():
-        return torch.cat([module(part.float() * factor + offset) for part in images.split(100)])
+        return torch.cat([module(part.float() * factor + offset) for part in torch.split(images, 100)])
 
 
 def test_a_worker_answers_runs_and_tasks(browser: Browser) -> None:
