@@ -35,6 +35,7 @@ from cnncli.training.device import cpu_threads, room_for_images, set_determinist
 from cnncli.training.evaluate import Predictions, evaluation_batch_size, mean_predictions, predict
 from cnncli.training.run_directory import RunDirectory
 from cnncli.training.scores import Evaluation
+from cnncli.training.weight_history import WeightHistory
 
 _log = logging.getLogger(__name__)
 
@@ -285,6 +286,19 @@ class Run:
         fields = self.table.receptive_fields[node.name]
         assert isinstance(fields, ReceptiveFields), "the receptive fields of a config's layers are known"
         return fields
+
+    @property
+    def weight_steps(self) -> list[int]:
+        """The steps of the training whose weights the run has kept, ascending; see `log.weights`."""
+        return WeightHistory(self.path).steps()
+
+    def weights_at(self, step: int) -> dict[str, Tensor]:
+        """The weights after a step, by name as in the state dict of `model`; kept in half precision, given as float32.
+
+        Raises:
+            RunError: they are not kept, or the file is damaged.
+        """
+        return WeightHistory(self.path).read(step)
 
     def untrained(self) -> CnnModule:
         """The network before its first step, in eval mode."""

@@ -130,6 +130,7 @@ COMMANDS = {
         "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "runs": "List, show, compare, verify and delete runs.",
+        "play": "Write the playground of a run: draw an image, and every layer of the network follows.",
         "report": "Write the report of a run: a self-contained HTML file.",
         "explain": "Show the arithmetic of convolutional networks, number by number.",
     },

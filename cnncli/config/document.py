@@ -139,7 +139,29 @@ def dotted(route: Route) -> str:
     return ".".join(map(str, route))
 
 
-def read_document(path: Path) -> Document:
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a document describes, for messages.
+
+    Attributes:
+        noun: with its article.
+        keys: of its mapping.
+        remedy: for a file that is not found.
+    """
+
+    noun: str
+    keys: str
+    remedy: str
+
+
+CONFIG = Kind(
+    noun="a config",
+    keys="version, name, data, model, train and log",
+    remedy="cnncli init NAME writes a config to start from",
+)
+
+
+def read_document(path: Path, kind: Kind = CONFIG) -> Document:
     """Read a YAML file.
 
     Raises:
@@ -148,12 +170,10 @@ def read_document(path: Path) -> Document:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise ConfigError(
-            f"config not found: {path}", remedy="cnncli init NAME writes a config to start from"
-        ) from None
+        raise ConfigError(f"{kind.noun.split()[-1]} not found: {path}", remedy=kind.remedy) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    return _parse_bytes(raw, name=str(path))
+    return _parse_bytes(raw, name=str(path), kind=kind)
 
 
 _STDIN = "<stdin>"
@@ -171,7 +191,7 @@ def read_stdin() -> Document:
             f"{_STDIN} is empty, but a config is expected there",
             remedy="give a config in place of -, or pipe one into the command: cnncli inspect - < my.yaml",
         )
-    return _parse_bytes(raw, name=_STDIN)
+    return _parse_bytes(raw, name=_STDIN, kind=CONFIG)
 
 
 @functools.lru_cache(maxsize=1)  # a stream can be read only once
@@ -182,15 +202,15 @@ def _content(stream: TextIO) -> bytes:
     return stream.buffer.read()
 
 
-def _parse_bytes(raw: bytes, *, name: str) -> Document:
+def _parse_bytes(raw: bytes, *, name: str, kind: Kind) -> Document:
     try:
-        return parse_document(raw.decode("utf-8-sig"), name=name)
+        return parse_document(raw.decode("utf-8-sig"), name=name, kind=kind)
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError(f"{name}:{line} is not UTF-8 text", remedy="save the file as UTF-8") from None
 
 
-def parse_document(text: str, *, name: str) -> Document:
+def parse_document(text: str, *, name: str, kind: Kind = CONFIG) -> Document:
     """Parse YAML text; see `read_document`."""
     document = Document(name=name, text=text, data=None)
     try:
@@ -208,7 +228,7 @@ def parse_document(text: str, *, name: str) -> Document:
     data = builder.value(node, ()) if node else None
     document.raise_problems(builder.problems)
     if not isinstance(data, dict):
-        raise ConfigError(f"{name}: a config must be a mapping with the keys version, name, data, model, train and log")
+        raise ConfigError(f"{name}: {kind.noun} must be a mapping with the keys {kind.keys}")
     return replace(document, data=data)
 
 

@@ -54,6 +54,10 @@ class LogSpec(Spec):
     budget: Annotated[float, Field(gt=0)] = Field(
         default=50.0, description="maximum size of the event files in MB; content that does not fit is omitted"
     )
+    weights: Annotated[float, Field(ge=0)] = Field(
+        default=20.0,
+        description="maximum size in MB of the weights kept at the steps with pictures; fewer steps if they do not fit",
+    )
     kernels: bool = Field(default=True, description="kernels of each convolution")
     feature_maps: bool = Field(default=True, description="feature maps of each convolution and pool, for each probe")
     snapshots: bool = Field(default=True, description="at the end, one animation of all steps per layer")

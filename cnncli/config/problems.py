@@ -201,7 +201,7 @@ def _sections_below(section: type[Spec], value: object) -> Iterator[tuple[Route,
 
 def _sections(annotation: Any) -> Iterator[type[Spec]]:  # noqa: ANN401  any type annotation
     """The sections in a type annotation."""
-    if get_origin(annotation) in (Union, UnionType, Annotated):
+    if get_origin(annotation) in (Union, UnionType, Annotated, tuple):
         for member in get_args(annotation):
             yield from _sections(member)
     elif isinstance(annotation, type) and issubclass(annotation, Spec):

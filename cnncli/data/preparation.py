@@ -103,6 +103,16 @@ class Preparation:
         background: Background | None = None if facts.framing is None else "dark"
         return cls(input_shape=shape, stored=facts.native, framing=facts.framing, background=background)
 
+    def description(self) -> dict[str, Any]:
+        """This preparation as JSON, for the playground, whose JavaScript prepares images in the same way."""
+        framing = self.framing
+        return {
+            "input_shape": list(self.input_shape),
+            "stored": None if self.stored is None else list(self.stored),
+            "framing": framing and {"box": list(framing.box), "center": framing.center, "threshold": framing.threshold},
+            "background": self.background,
+        }
+
     def prepare(
         self, image: ImageLike, *, name: str | None = None, invert: Invert = "auto", fit: Fit = "auto"
     ) -> PreparedImage:

@@ -18,6 +18,7 @@ from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
 from cnncli.training.loop import Epoch
 from cnncli.training.scores import Evaluation
+from cnncli.training.weight_history import WeightHistory, bytes_of, steps_to_keep
 
 _log = logging.getLogger(__name__)
 
@@ -145,6 +146,9 @@ class TensorBoardLog:
         self._steps = picture_steps(
             config.train.epochs * len(experiment.train), self._log.images, chosen=self._log.steps, done=self._done
         )
+        self._history = WeightHistory(run)
+        self._history.delete_after(experiment.training.step)
+        self._kept = self._plan_weights()
         self._budget = Budget(run, self._log.budget)
         self._left_out: set[str] = set()  # tags
         self._histogram_epochs = histogram_epochs(config.train.epochs, self._histogram_bytes(), self._budget.limit // 2)
@@ -191,11 +195,14 @@ class TensorBoardLog:
 
     def draw(self, step: int, model: CnnModule | None = None) -> None:
         """Draw and write the pictures after a step, of the network as it is now or of the given one."""
-        drawn = self._plan.draw(self._experiment.model if model is None else model)
+        model = model or self._experiment.model
+        drawn = self._plan.draw(model)
         self._done.add(step)
         self._events.scalars(step, {f"dead_fraction/{self._numbered[name]}": dead for name, dead in drawn.dead.items()})
         self._write_pictures(step, {tag: png(pixels) for tag, pixels in drawn.pictures.items()})
         self._snapshots.add(step, drawn.snapshots)
+        if step in self._kept:
+            self._history.add(step, model.state_dict())
 
     def epoch(self, epoch: Epoch) -> None:
         """Write the curves of an epoch, and its histograms if it has any."""
@@ -206,6 +213,8 @@ class TensorBoardLog:
         self._events.scalars(epoch.step, values)
         if epoch.stopped_early and self._steps and epoch.step not in self._done:
             self._steps = (epoch.step,)
+            if len(self._history.steps()) < len(self._kept):  # the planned last step leaves its place
+                self._kept = (*self._kept, epoch.step)
             self.draw(epoch.step)
         if epoch.number in self._histogram_epochs or (epoch.stopped_early and self._log.histograms):
             if self._histogram_bytes() <= self._left():
@@ -226,6 +235,17 @@ class TensorBoardLog:
                 self._events.pictures(step, {f"snapshots/{self._numbered[layer]}": gif})
             else:
                 self._budget.report("animations", f"are omitted, such as that of {layer}")
+
+    def _plan_weights(self) -> tuple[int, ...]:
+        """The steps with pictures whose weights are kept within the limit, those kept already included."""
+        size, limit = bytes_of(self._experiment.model.state_dict()), self._log.weights * 1e6
+        chosen = steps_to_keep(self._steps, int(limit / size), kept=self._history.steps())
+        if limit and (left_out := len({*self._steps} - {*chosen})):
+            _log.warning(
+                f"log.weights of {self._log.weights:g} MB: the weights of {left_out} of {len(self._steps)} steps are "
+                f"not kept ({size / 1e6:.3g} MB each)"
+            )
+        return chosen
 
     def _about_dead_filters(self) -> str:
         images = self._experiment.held_out.image_count

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cnncli.fields import OneOf, Positive
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError
+from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Activated, Term, Trace, Unit
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ class Activation(Layer):
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         before = inputs[0][unit.index].item()
         return Trace((), (Term(unit, before, 1.0),), (self.stage(before, inputs[0], weights, unit),))
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return (Operation(name=self.type, shape=shapes[0], numbers=self._numbers()),)
+
+    def _numbers(self) -> dict[str, float]:
+        """The fields that the function depends on."""
+        names = [each for each in type(self).model_fields if each not in ("type", "name")]
+        return {each: getattr(self, each) for each in names}
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Activated:
         return Activated(self.type, before, self.value(before))
@@ -115,6 +124,9 @@ class Prelu(Activation):
         from torch import nn
 
         return nn.PReLU(self._slopes(shape[0]), self.init)
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return (Operation(name=self.type, shape=shapes[0], tensors={"weight": "weight"}),)
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Activated:
         slopes = weights["weight"]

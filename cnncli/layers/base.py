@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, Flag
 from math import prod
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from cnncli.fields import Choice
+from cnncli.layers.operation import Operation, Role
 from cnncli.layers.unit import Stage, Trace, Unit
 from cnncli.windows import Window
 
@@ -152,9 +153,9 @@ class ShapeError(Exception):
 class Layer(Choice):
     """One layer of a config: everything that depends on its type.
 
-    Subclasses implement `_describe` and `_trace`, and `build` or `torch_class`. A subclass may have the fields `norm`
-    and `activation`: this class adds these followers to its description and to its trace, and `build` uses
-    `build_followers`.
+    Subclasses implement `_describe`, `_trace` and `_operations`, and `build` or `torch_class`. A subclass may have the
+    fields `norm` and `activation`: this class adds these followers to its description, its trace and its operations,
+    and `build` uses `build_followers`.
 
     Attributes:
         name: what the layer is called; `conv1`, `conv2`, ... where it is not given.
@@ -247,6 +248,22 @@ class Layer(Choice):
 
     def kernels_of(self, module: "nn.Module") -> "Tensor":
         """The kernels in the module of a convolution, (O, C / groups, kh, kw)."""
+        raise NotImplementedError(self.type)
+
+    def operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        """The arithmetic of the layer and its followers in inference; empty where its output equals its input.
+
+        Args:
+            shapes: of its inputs, (C, H, W) or (F,) each; only layers that join paths have several.
+        """
+        operations = self._operations(shapes)
+        for name, layer in self.followers().items():
+            shape = operations[-1].shape if operations else shapes[0]
+            operations += tuple(each.within(cast(Role, name)) for each in layer.operations((shape,)))
+        return operations
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        """The operations of the layer without its followers."""
         raise NotImplementedError(self.type)
 
     def trace(

@@ -22,6 +22,7 @@ from cnncli.layers.base import (
     output_size,
 )
 from cnncli.layers.norm import NormChoice
+from cnncli.layers.operation import Number, Operation
 from cnncli.layers.unit import Biased, Combined, Patch, Stage, Trace, Unit, positions
 from cnncli.windows import Sliding, Transposed, Window
 
@@ -84,6 +85,18 @@ class _Convolution(Layer):
             kernels=kernels,
             groups=self.groups,
         )
+
+    def _operation(self, name: str, shape: Shape, before: tuple[int, int]) -> tuple[Operation, ...]:
+        """The operation for an output of this shape and this padding above and on the left."""
+        numbers: dict[str, Number] = {
+            "kernel_size": self.kernel_size,
+            "stride": self.stride,
+            "before": before,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+        tensors = {"weight": "conv.weight"} | ({"bias": "conv.bias"} if self.has_bias else {})
+        return (Operation(name=name, shape=shape, numbers=numbers, tensors=tensors),)
 
     def _trace_patches(self, patches: tuple[Patch, ...], weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         """Each channel's sum of products, their sum, the bias."""
@@ -166,6 +179,10 @@ class Conv(_Convolution):
     def kernels_of(self, module: "nn.Module") -> "Tensor":
         return module.get_parameter("conv.weight")
 
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        (top, _), (left, _) = self.pads()
+        return self._operation("convolution", self._describe(shapes[0]).shape, (top, left))
+
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         (x,), weight = inputs, weights["conv.weight"]  # (O, C / groups, kh, kw)
         rows, columns = positions(self.windows(), x, unit)
@@ -221,6 +238,9 @@ class ConvTranspose(_Convolution):
         inputs, outputs, *size = weight.shape
         by_group = weight.reshape(self.groups, inputs // self.groups, outputs, *size)
         return by_group.transpose(1, 2).reshape(self.groups * outputs, inputs // self.groups, *size)
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return self._operation("transposed_convolution", self._describe(shapes[0]).shape, self.padding)
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         (x,), weight = inputs, weights["conv.weight"]  # (C, O / groups, kh, kw)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cnncli.fields import Fraction01
 from cnncli.layers.base import Description, Layer, Saved, Shape, image
+from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Trace, Unit, passed_on
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ class _Passing(Layer):
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         return passed_on(inputs[0], unit)
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return ()
 
 
 class _Dropping(_Passing):

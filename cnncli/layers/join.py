@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, format_shape
+from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Combined, Term, Trace, Unit, passed_on
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Join(Layer):
 
     def _join(self, shapes: Sequence[Shape]) -> Description:
         raise NotImplementedError(self.type)
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return (Operation(name=self.type, shape=self._join(shapes).shape),)
 
 
 class Add(Join):

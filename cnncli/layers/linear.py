@@ -9,6 +9,7 @@ from cnncli.fields import Positive
 from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.base import Description, Layer, Reach, Saved, Shape, image, vector
 from cnncli.layers.norm import NormChoice
+from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Trace, Unit, passed_on, weighted_sum
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Flatten(Layer):
         _, height, width = inputs[0].shape
         channel, place = divmod(unit.channel, height * width)
         return passed_on(inputs[0], Unit((channel, *divmod(place, width))))
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return (Operation(name="flatten", shape=self._describe(shapes[0]).shape),)
 
 
 class Linear(Layer):
@@ -58,6 +62,9 @@ class Linear(Layer):
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         return weighted_sum(inputs[0], weights["linear.weight"], weights.get("linear.bias"), unit)
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return _product(self.out_features, "linear.", bias=self.bias)
 
 
 class Logits(Layer):
@@ -87,6 +94,14 @@ class Logits(Layer):
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         return weighted_sum(inputs[0], weights["weight"], weights.get("bias"), unit)
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return _product(self._classes, "", bias=self.bias)
+
+
+def _product(outputs: int, prefix: str, *, bias: bool) -> tuple[Operation, ...]:
+    tensors = {name: f"{prefix}{name}" for name in ("weight", *(["bias"] if bias else []))}
+    return (Operation(name="linear", shape=(outputs,), tensors=tensors),)
 
 
 def _fully_connected(features: int, outputs: int, *, bias: bool) -> Description:

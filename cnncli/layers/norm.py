@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
 from cnncli.fields import OneOf, Positive
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, format_shape, image
-from cnncli.layers.unit import Combined, Normalized, Scaling, Term, Trace, Unit
+from cnncli.layers.operation import Operation
+from cnncli.layers.unit import EPSILON, Combined, Normalized, Scaling, Term, Trace, Unit
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,9 +21,19 @@ class Norm(Layer):
     is_norm = True
     keeps_channels = True
     saved = Saved.INPUT
+    tensors: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    """What is in its state dict and used in inference."""
 
     def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape, params=2 * shape[0])
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        tensors = {name: name for name in self.tensors}
+        return (Operation(name=self.type, shape=shapes[0], numbers=self._numbers(), tensors=tensors),)
+
+    def _numbers(self) -> dict[str, float]:
+        """What it is computed with besides its tensors."""
+        return {"eps": EPSILON}
 
     def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float, float]:
         """Mean and variance of the numbers among which the unit is normalized, in inference."""
@@ -50,6 +61,7 @@ class BatchNorm(Norm):
     """`torch.nn.BatchNorm2d` or `BatchNorm1d`: in inference, a fixed scale and shift per channel."""
 
     type: Literal["batch_norm"] = "batch_norm"
+    tensors = ("weight", "bias", "running_mean", "running_var")
 
     @property
     def takes_batch_statistics(self) -> bool:
@@ -94,6 +106,9 @@ class GroupNorm(Norm):
         from torch import nn
 
         return nn.GroupNorm(self.num_groups, shape[0])
+
+    def _numbers(self) -> dict[str, float]:
+        return {"num_groups": self.num_groups, **super()._numbers()}
 
     def _among(self, maps: "Tensor", unit: Unit) -> "Tensor":
         size = len(maps) // self.num_groups
@@ -150,6 +165,10 @@ class LocalResponseNorm(Layer):
         term = Term(unit, x[unit.index].item(), 1 / divisor)
         return Trace((), (term,), (Combined(f"divided by {divisor:.6g}", term.amount),))
 
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        numbers = {"size": self.size, "alpha": self.alpha, "beta": self.beta, "k": self.k}
+        return (Operation(name=self.type, shape=shapes[0], numbers=numbers),)
+
 
 class Scale(Layer):
     """Multiplies each channel by a learned factor, like the layer scale of CaiT (Touvron et al., 2021) and ConvNeXt."""
@@ -174,6 +193,9 @@ class Scale(Layer):
         factor = weights["weight"][unit.channel].item()
         term = Term(unit, inputs[0][unit.index].item(), factor)
         return Trace((), (term,), (Combined("times the factor of its channel", term.amount),))
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return (Operation(name=self.type, shape=shapes[0], tensors={"weight": "weight"}),)
 
 
 NormChoice = Annotated[

@@ -19,6 +19,7 @@ from cnncli.layers.base import (
     image,
     output_size,
 )
+from cnncli.layers.operation import Number, Operation
 from cnncli.layers.unit import Combined, Patch, Trace, Unit, positions
 from cnncli.windows import Adaptive, Sliding
 
@@ -34,6 +35,13 @@ class _Pool(Layer):
     def _output(self, shape: Shape) -> tuple[Shape, Reads]:
         """The output shape for an input (C, H, W), and what a unit reads."""
         raise NotImplementedError(self.type)
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return (Operation(name=self.type, shape=self._output(shapes[0])[0], numbers=self._numbers()),)
+
+    def _numbers(self) -> dict[str, Number]:
+        """What its windows depend on besides the shapes of its input and output."""
+        return {}
 
     def _patch(self, x: "Tensor", unit: Unit) -> Patch:
         """What a unit reads of x (C, H, W)."""
@@ -119,6 +127,14 @@ class _SlidingPool(_Pool):
         )
         return over_height, over_width
 
+    def _numbers(self) -> dict[str, Number]:
+        return {
+            "kernel_size": self.kernel_size,
+            "stride": self.strides(),
+            "before": self.pads(),
+            "dilation": self._dilations(),
+        }
+
     def _output(self, shape: Shape) -> tuple[Shape, Reads]:
         channels, height, width = image(shape, self)
         windows = self.windows()
@@ -161,6 +177,9 @@ class AvgPool(_SlidingPool, _MeanPool):
         from torch import nn
 
         return nn.AvgPool2d(self.kernel_size, self.strides(), self.pads(), self.ceil_mode, self.count_include_pad)
+
+    def _numbers(self) -> dict[str, Number]:
+        return {**super()._numbers(), "count_include_pad": self.count_include_pad}
 
     def _divisor(self, patch: Patch, x: "Tensor", unit: Unit) -> int:
         """See `_MeanPool`. What a window covers beyond the padding's end, with `ceil_mode`, never counts."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cnncli.fields import Pair, Positive
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, image
+from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Combined, Term, Trace, Unit, passed_on
 from cnncli.windows import Resampled, Sliding
 
@@ -68,6 +69,9 @@ class Upsample(Layer):
         how = "passed on" if len(terms) == 1 else "weighted mean"
         return Trace((), terms, (Combined(how, sum(term.amount for term in terms)),))
 
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return (Operation(name=self.type, shape=self._describe(shapes[0]).shape, numbers={"mode": self.mode}),)
+
 
 def _blend(place: int, size: int, units: int) -> list[tuple[int, float]]:
     """The two positions around `(i + 1/2) n / m - 1/2`, the nearer with the larger share."""
@@ -101,6 +105,10 @@ class ChannelShuffle(Layer):
         source = group * (len(inputs[0]) // self.groups) + place
         return passed_on(inputs[0], Unit((source, *unit.index[1:])))
 
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        numbers = {"groups": self.groups}
+        return (Operation(name=self.type, shape=self._describe(shapes[0]).shape, numbers=numbers),)
+
 
 class PixelShuffle(Layer):
     """`torch.nn.PixelShuffle`: (C r², H, W) to (C, H r, W r), r the `upscale_factor` (Shi et al., 2016).
@@ -133,6 +141,10 @@ class PixelShuffle(Layer):
         source = channel * r**2 + row % r * r + column % r
         return passed_on(inputs[0], Unit((source, row // r, column // r)))
 
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        numbers = {"upscale_factor": self.upscale_factor}
+        return (Operation(name=self.type, shape=self._describe(shapes[0]).shape, numbers=numbers),)
+
 
 class PixelUnshuffle(Layer):
     """`torch.nn.PixelUnshuffle`: (C, H, W) to (C r², H / r, W / r), r the `downscale_factor`.
@@ -164,3 +176,7 @@ class PixelUnshuffle(Layer):
         row, column = unit.index[1:]
         down, right = divmod(place, r)
         return passed_on(inputs[0], Unit((channel, row * r + down, column * r + right)))
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        numbers = {"downscale_factor": self.downscale_factor}
+        return (Operation(name=self.type, shape=self._describe(shapes[0]).shape, numbers=numbers),)

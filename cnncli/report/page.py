@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-_IMPORT = re.compile(r'^import \{[^}]*\} from "(\.\.?/[\w/.-]+\.js)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:async function|class|const|function) )", re.MULTILINE)
+_IMPORT = re.compile(r'^import (\{[^}]*\}) from "(\.\.?/[\w/.-]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function\*?|class|const|function\*?) (\w+))", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,27 @@ class Template:
         html: with `{{title}}`, `{{policy}}`, `{{style}}`, `{{script}}` and `{{data}}`; a page may have more.
         styles: style sheets, joined in this order.
         entry: the JavaScript module that builds the page.
+        worker: the JavaScript module of the page's worker, if it has one: inserted as `{{worker}}`, and started from a
+            Blob.
         policy: what the content security policy allows besides the inlined style and script, and images as data.
     """
 
     html: str
     styles: tuple[str, ...]
     entry: str
+    worker: str | None = None
     policy: str = ""
 
 
 REPORT_PAGE = Template(
     html="report/page.html", styles=("shared/page.css", "report/sections.css"), entry="report/report.js"
+)
+PLAY_PAGE = Template(
+    html="play/play.html",
+    styles=("shared/page.css", "play/play.css", "play/tour.css"),
+    entry="play/play.js",
+    worker="engine/worker.js",
+    policy="worker-src blob:; ",
 )
 
 
@@ -85,6 +95,7 @@ def document(template: Template, data: Mapping[str, Any], *, title: str, parts: 
         "style": style,
         "script": script,
         "data": _json_for_script(data),
+        **({"worker": _script_as_text(bundle(template.worker))} if template.worker else {}),
         **(parts or {}),
     }
     # A single pass: braces in what is inserted are not substituted again.
@@ -94,8 +105,8 @@ def document(template: Template, data: Mapping[str, Any], *, title: str, parts: 
 def bundle(entry: str) -> str:
     """A JavaScript module and all that it imports as one script, each module after those it imports.
 
-    Import statements and the word `export` are removed, so the modules share one scope: no name may be defined at the
-    top of two of them, and none may be renamed by an import.
+    Every module becomes a function that is called once and returns what the module exports, so that modules do not
+    share the names that they do not export.
 
     Args:
         entry: the path of the module in `assets`, such as `report/report.js`.
@@ -107,20 +118,38 @@ def bundle(entry: str) -> str:
         if name in modules:
             return
         source = _asset(name)
-        for imported in _IMPORT.findall(source):
-            add(posixpath.normpath(posixpath.join(posixpath.dirname(name), imported)), (*importers, name))
-        modules[name] = _EXPORT.sub("", _IMPORT.sub("", source))
+        for _, path in _IMPORT.findall(source):
+            add(_imported(name, path), (*importers, name))
+        modules[name] = _as_function(name, source)
 
     add(entry, ())
-    script = "\n".join(modules.values())
-    assert not re.search(r"^(import|export)\b", script, re.MULTILINE), "an import or export in another form"
-    return script
+    return "\n".join(['"use strict";', "const modules = {};", *modules.values(), ""])
+
+
+def _imported(importer: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(importer), path))
+
+
+def _as_function(name: str, source: str) -> str:
+    """A module as a function that returns its exports, with its imports as constants."""
+    exports = _EXPORT.findall(source)
+    body = _IMPORT.sub(lambda found: f'const {found[1]} = modules["{_imported(name, found[2])}"];\n', source)
+    body = _EXPORT.sub("", body)
+    assert not re.search(r"^(import|export)\b", body, re.MULTILINE), f"{name}: an import or export in another form"
+    return f'modules["{name}"] = (() => {{\n{body}return {{ {", ".join(exports)} }};\n}})();'
 
 
 def _json_for_script(data: Mapping[str, Any]) -> str:
     """JSON that cannot end the script element it is in."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
+
+
+def _script_as_text(script: str) -> str:
+    """JavaScript that stands in a script element as text."""
+    assert "</" not in script, "a closing tag in the JavaScript of the worker"
+    assert "<!--" not in script, "a comment of HTML in the JavaScript of the worker"
+    return script
 
 
 def _asset(name: str) -> str:

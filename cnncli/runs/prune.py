@@ -20,13 +20,17 @@ from cnncli.files import disk_errors_explained
 from cnncli.runs.summary import RunSummary, find_runs, size_of, summarize_all
 from cnncli.training.run_directory import RunDirectory
 
-Part: TypeAlias = Literal["snapshots", "last"]
-"""A part of a complete run that is not needed to use it: the values of the animations, or the checkpoint that is needed
-only for more epochs."""
+Part: TypeAlias = Literal["snapshots", "weights", "last"]
+"""A part of a complete run that is not needed to use it: the values of the animations, the weights of steps of the
+training, or the checkpoint that is needed only for more epochs."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
-_PLACES: dict[Part, tuple[str, ...]] = {"snapshots": ("snapshots",), "last": ("checkpoints", "last")}
-_NAMES: dict[Part, str] = {"snapshots": "snapshots", "last": "last checkpoint"}
+_PLACES: dict[Part, tuple[str, ...]] = {
+    "snapshots": ("snapshots",),
+    "weights": ("weights",),
+    "last": ("checkpoints", "last"),
+}
+_NAMES: dict[Part, str] = {"snapshots": "snapshots", "weights": "weights of steps", "last": "last checkpoint"}
 _SUFFIX = ".deleted"
 _LEFTOVER = re.compile(rf"\..+\.[0-9a-f]{{32}}{re.escape(_SUFFIX)}")
 

@@ -26,6 +26,7 @@ from cnncli.tensorboard.event_file import DamagedRecordError, LoggedValues, read
 from cnncli.training.checkpoint import load_state, read_manifest, readable
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.run_directory import RunDirectory
+from cnncli.training.weight_history import WeightHistory
 
 _AGAIN = "train again"
 _SPLITS: tuple[Split, ...] = ("test", "val", "train")
@@ -91,6 +92,7 @@ def verify_run(path: Path, *, data_dir: Path) -> Iterator[Check]:
     best = yield from _check_checkpoint(run, run.best, metrics, complete=complete)
     yield from _check_checkpoint(run, run.last, metrics, complete=complete)
     yield from _check_snapshots(run)
+    yield from _check_weight_history(run)
     if not complete:
         yield _skipped("results.json", "only a complete run has results")
         return
@@ -318,6 +320,21 @@ def _check_snapshots(run: RunDirectory) -> Checks[None]:
             )
     if files and not damaged:
         yield _ok("snapshots", f"{counted(len(files), 'file')} can be read; they have no checksums")
+
+
+def _check_weight_history(run: RunDirectory) -> Checks[None]:
+    """The weights kept from steps of the training have the hashes in their headers."""
+    history = WeightHistory(run.path)
+    damaged = False
+    for step in history.steps():
+        try:
+            history.read(step)
+        except RunError as error:
+            damaged = True
+            problem = error.message.removeprefix(f"{history.file(step)}: ")
+            yield _problem(history.file(step).relative_to(run.path).as_posix(), problem, error.remedy or _AGAIN)
+    if history.steps() and not damaged:
+        yield _ok("weights", f"{counted(len(history.steps()), 'file')}, unchanged")
 
 
 def _check_results(

@@ -57,7 +57,7 @@ def test_a_changed_byte_in_any_file_is_noticed(trained: Path, tmp_path: Path, qu
         for file in trained.rglob("*")
         if file.is_file() and file.name != "lock" and file.parent.name not in ("snapshots", "show")
     ]
-    assert len(files) == 13
+    assert len(files) == 20
     for name in files:
         copied = Path(shutil.copytree(trained, tmp_path / name.replace("/", "-")))
         content = bytearray((copied / name).read_bytes())

@@ -53,7 +53,7 @@ def test_the_files_of_a_run(trained: Path) -> None:
     assert names == {
         *("config.yaml", "resolved.yaml", "metadata.json", "metrics.jsonl", "results.json", "status.json", "lock"),
         *(f"checkpoints/{which}/{name}" for which in ("last", "best") for name in CHECKPOINT_FILES),
-        *(f"snapshots/{step}.safetensors" for step in (0, 1, 2, 4, 8, 16, 27)),
+        *(f"{folder}/{step}.safetensors" for folder in ("snapshots", "weights") for step in (0, 1, 2, 4, 8, 16, 27)),
         events,
     }
 

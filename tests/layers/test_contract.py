@@ -28,6 +28,7 @@ from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
 from cnncli.layers import LAYERS, Join, Layer
 from cnncli.layers.unit import Combined, Unit
 from cnncli.module import CnnModule
+from tests.engine import EngineCase, EngineResult, data_of, relative_difference, run_engine
 from tests.networks import network_of, randomize
 
 SHAPE = (4, 11, 9)
@@ -480,6 +481,41 @@ def test_portable_module(case: Case) -> None:
         below_zero = [each - 99 for each in case.inputs(module)]
         outputs = [each.layer(case.node)(*below_zero) for each in (portable, module)]
         torch.testing.assert_close(*outputs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def engine_results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, EngineResult]:
+    """What the engine of the playground computes for every case, by its number."""
+    cases = [EngineCase(data=data_of(in_single(case)), inputs=images_of(case), seeds=seeds_of(case)) for case in CASES]
+    return dict(enumerate(run_engine(cases, tmp_path_factory.mktemp("engine"))))
+
+
+def in_single(case: Case) -> CnnModule:
+    """The module with weights that float32 has."""
+    return case.build().float()
+
+
+def images_of(case: Case) -> Tensor:
+    return torch.randn(BATCH, *case.shape, generator=torch.Generator().manual_seed(3))
+
+
+def seeds_of(case: Case) -> Tensor:
+    return torch.randn(BATCH, *case.node.shape, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[str(case) for case in CASES])
+def test_javascript(number: int, engine_results: dict[int, EngineResult]) -> None:
+    """The playground's engine against torch in double precision: all values, and the gradient of the input."""
+    case, result = CASES[number], engine_results[number]
+    module, images = in_single(case).double(), images_of(case).double().requires_grad_()
+    expected = module.outputs(images, [node.name for node in case.network.nodes])
+    for name, values in expected.items():
+        assert relative_difference(result.values[name], values.detach()) < 1e-5, name
+    if result.steps:
+        assert torch.equal(result.steps[-1], result.values[case.node.name])
+    (gradient,) = torch.autograd.grad((expected[case.node.name] * seeds_of(case)).sum(), images)
+    assert result.gradients is not None
+    assert relative_difference(result.gradients, gradient) < 1e-5
 
 
 class SideBySide(nn.Module):

@@ -47,8 +47,9 @@ def make_run(folder: Path) -> MakeRun:
         ]
         (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         (run / f"events.out.tfevents.{started}.123456.host.7").write_bytes(b"12345678")
-        (run / "snapshots").mkdir()
-        (run / "snapshots" / "0.safetensors").write_bytes(b"0" * 100)
+        for part, size in (("snapshots", 100), ("weights", 50)):
+            (run / part).mkdir()
+            (run / part / "0.safetensors").write_bytes(b"0" * size)
         if state == "complete":
             (run / "results.json").write_text(json.dumps({"epoch": 2, "test": {"accuracy": accuracy}}))
         if checkpoint:

@@ -134,6 +134,9 @@ def test_parts_of_complete_runs(make_run: MakeRun, folder: Path) -> None:
     assert [each.path for each in plan] == [run / "snapshots"]
     assert delete(plan[0]).size == 100
     assert not (run / "snapshots").exists()
+    (weights, _) = plan_deletions(folder, Selection(), ["weights"])
+    assert delete(weights).size == 50
+    assert not weights.path.exists()
     assert RunDirectory.open(run).status().state == "complete"
 
 

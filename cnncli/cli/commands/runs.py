@@ -218,7 +218,8 @@ def prune(
         typer.Option(
             "--only",
             metavar="PART",
-            help="Delete only a part of complete runs: snapshots, or last, the checkpoint for more epochs. Repeatable.",
+            help="Delete only a part of complete runs: snapshots, weights, or last, the checkpoint for more epochs; "
+            "repeatable.",
         ),
     ] = [],  # noqa: B006  likewise
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only print what would be deleted.")] = False,

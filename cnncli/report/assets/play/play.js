@@ -1,0 +1,260 @@
+// The playground: one or two trained networks, computed in the page.
+//
+// A part of the page is a function `(app) => element`, or null where it has nothing to show. It reads and changes
+// `app.state`, and listens with `app.state.on`. All parts are rebuilt when language or theme change, so what must
+// survive is in the state.
+//
+// app = {
+//   data, arrays           what Python collected, and its numbers by key
+//   models                 [{data, network, receptiveFields, steps}]; `network` has the weights of the step shown
+//   state, client          see state.js and client.js
+//   translate(messages)    gives the texts of a part, see translate.js
+//   announce(text)         for screen readers, politely
+//   testImage(position)    the state of an image of the page: {pixels, source}
+//   edited(number)         the network with the edits of the state
+// }
+
+import { Network } from "../engine/network.js";
+import { loadArrays } from "../shared/arrays.js";
+import { h } from "../shared/dom.js";
+import { ReceptiveFields } from "../shared/receptive-fields.js";
+import { Client } from "./client.js";
+import { followLink, formatLink, linkOf, parseLink } from "./link.js";
+import { logitsPart } from "./logits.js";
+import { overviewPart } from "./overview.js";
+import { playHeader } from "./play-header.js";
+import { SHELL_MESSAGES } from "./shell-messages.js";
+import { oncePerFrame, State } from "./state.js";
+import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
+import { tourPart } from "./tour.js";
+import { translator } from "./translate.js";
+
+/** Parts by region: the id of its section, and the function that builds it. */
+const PARTS = {
+  side: [{ id: "answer", build: logitsPart }],
+  middle: [{ id: "network", build: overviewPart }],
+  right: [],
+  below: [{ id: "tour", build: tourPart }],
+};
+
+/** The parts are rebuilt when one of these changes. */
+const REBUILT_FOR = ["language", "theme", "model", "allClasses"];
+
+function createApp(data, arrays) {
+  const weights = data.models.map((_, number) => arrays.get(`weights/${number}`));
+  const models = data.models.map((each, number) => ({
+    data: each,
+    network: new Network(each.model, weights[number]),
+    receptiveFields: new ReceptiveFields(each.receptive_fields),
+    steps: each.steps,
+    label: data.models.filter(({ name }) => name === each.name).length > 1 ? each.run : each.name,
+  }));
+  const [channels, height, width] = data.images.shape;
+  const size = channels * height * width;
+  const images = arrays.get("images");
+  const testImage = (position) => ({
+    pixels: images.subarray(position * size, (position + 1) * size),
+    source: {
+      kind: "test",
+      number: data.images.numbers[position],
+      label: data.images.labels[position],
+      position,
+    },
+  });
+  const blank = { pixels: new Uint8Array(size), source: { kind: "drawing" } };
+  const state = new State({
+    ...(data.images.count ? testImage(0) : blank),
+    drawing: null,
+    result: null,
+    unit: null,
+    hover: null,
+    model: 0,
+    step: null,
+    edits: [],
+    part: null,
+    tour: null, // the number of the step
+    checks: models.map(() => null),
+    strongest: false, // channels in the overview
+    folded: {}, // blocks in the overview, by model: the layers that join them; without, by the size of the network
+    allClasses: false,
+    language: data.language,
+    theme: rememberedTheme(),
+  });
+  const live = h("p", { class: "visually-hidden", role: "status", "aria-live": "polite" });
+  const app = {
+    data,
+    arrays,
+    models,
+    state,
+    client: new Client(
+      data.models.map(({ model }) => model),
+      weights,
+    ),
+    live,
+    testImage,
+    announce(text) {
+      live.textContent = text;
+    },
+    translate: (messages) => translator(state.get("language"))(messages),
+    edited: (number) => models[number].network.withEdits(editsOf(state, number)),
+  };
+  state.on(["step"], () => showStep(app), { permanent: true });
+  return app;
+}
+
+/** The edits of a network; one that names none is of the first. */
+function editsOf(state, number) {
+  return state.get("edits").filter(({ model = 0 }) => model === number);
+}
+
+/** Use the weights of the state's step, or the final ones. */
+function showStep(app) {
+  const step = app.state.get("step");
+  app.models.forEach((model, number) => {
+    const weights = app.arrays.get(`history/${number}/${step}`) ?? app.arrays.get(`weights/${number}`);
+    model.network = model.network.withWeights(weights);
+    app.client.setWeights(number, weights);
+  });
+}
+
+/** Compute the networks for the state's image. */
+async function compute(app) {
+  const { state, client, models } = app;
+  const edits = models.map((_, number) => editsOf(state, number));
+  const result = await client.run(state.get("pixels"), edits);
+  if (result) state.set({ result });
+}
+
+/** Compare the logits of every network with those that torch computed. */
+async function check(app) {
+  const { data, arrays, client, state } = app;
+  const { count, key } = data.images.check;
+  const size = data.images.shape.reduce((a, b) => a * b, 1);
+  const images = arrays.get(key).slice(0, count * size);
+  for (const number of app.models.keys()) {
+    let found;
+    try {
+      found = await client.task("check", { model: number, images, logits: arrays.get(`logits/${number}`) });
+    } catch (error) {
+      found = { error: error.message };
+    }
+    state.set({ checks: state.get("checks").map((each, i) => (i === number ? found : each)) });
+  }
+}
+
+function sectionOf(app, { id, build }) {
+  const content = build(app);
+  if (!content) return null;
+  const t = app.translate(SHELL_MESSAGES);
+  const heading = h("h2", { id: `${id}-heading`, tabindex: "-1" }, t(id));
+  return h("section", { id, class: "part", "aria-labelledby": `${id}-heading` }, heading, content);
+}
+
+/** Build the page, or rebuild it in another language or theme. */
+function build(app) {
+  const { state, data } = app;
+  const focused = document.activeElement?.id;
+  const scrolled = window.scrollY;
+  state.removeParts();
+  applyTheme(state.get("theme"));
+  document.documentElement.lang = state.get("language") === "zh" ? "zh-CN" : "en";
+  const t = app.translate(SHELL_MESSAGES);
+  const regions = Object.entries(PARTS).map(([region, parts]) =>
+    h(
+      "div",
+      { class: `region ${region}` },
+      parts.map((part) => sectionOf(app, part)),
+    ),
+  );
+  const command = [data.command.play, ...data.command.run].join(" ");
+  document
+    .getElementById("page")
+    .replaceChildren(
+      h("a", { class: "skip", href: "#network" }, t("skip")),
+      playHeader(app),
+      h("main", { class: "board" }, regions),
+      h("footer", {}, h("p", { class: "intro" }, t("printed", { version: data.version, command }))),
+      app.live,
+    );
+  window.scrollTo(0, scrolled);
+  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+/** Keep the address in step with the state, and the state with links that are followed. */
+function listenToLinks(app) {
+  const { state } = app;
+  let written = location.hash;
+  const write = () => {
+    const hash = `#${formatLink(linkOf(state))}`;
+    if (hash === written) return;
+    written = hash;
+    history.replaceState(null, "", hash);
+  };
+  let isDue = false;
+  const writeSoon = () => {
+    if (isDue) return;
+    isDue = true;
+    setTimeout(() => {
+      isDue = false;
+      write();
+    }, 400); // browsers limit how often an address may change
+  };
+  state.on(["unit", "source", "step", "model", "part", "tour"], writeSoon, { permanent: true });
+  window.addEventListener("hashchange", () => {
+    written = location.hash;
+    if (/=/.test(location.hash)) followLink(app, parseLink(location.hash));
+  });
+}
+
+async function start() {
+  applyTheme(rememberedTheme());
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const t = translator(data.language)(SHELL_MESSAGES);
+  const fail = (text) => {
+    document.getElementById("page").replaceChildren(h("p", { class: "notice", role: "alert" }, text));
+  };
+  if (!globalThis.DecompressionStream) {
+    fail(t("noStream"));
+    return;
+  }
+  const arrays = await loadArrays(data.arrays, document.getElementById("binary").textContent);
+  let app;
+  try {
+    app = createApp(data, arrays);
+  } catch (error) {
+    fail(t("noWorker", { reason: error.message }));
+    throw error;
+  }
+  const { state } = app;
+  const { tour, ...link } = parseLink(location.hash);
+  followLink(app, link);
+  build(app);
+  followLink(app, { tour }); // its part listens now, and shows what the step is about
+  const rebuild = oncePerFrame(() => build(app));
+  state.on(REBUILT_FOR, rebuild, { permanent: true });
+  state.on(["theme"], () => rememberTheme(state.get("theme")), { permanent: true });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", rebuild);
+  state.on(["pixels", "edits", "step"], () => compute(app), { permanent: true });
+  listenToLinks(app);
+  globalThis.cnncli = { ...app, run: (pixels) => runForTests(app, pixels) };
+  await compute(app);
+  requestAnimationFrame(() =>
+    requestAnimationFrame(() => {
+      document.documentElement.dataset.ready = ""; // the first picture has been drawn
+      performance.mark("cnncli-ready");
+      check(app);
+    }),
+  );
+}
+
+/** The logits and every layer of the first network, as plain numbers. */
+function runForTests({ data, models }, pixels) {
+  const { logits, values } = models[0].network.run(pixels);
+  const layers = data.models[0].model.layers.map(({ name, shape }) => [
+    name,
+    { shape, values: Array.from(values.get(name)) },
+  ]);
+  return { logits: Array.from(logits), layers: Object.fromEntries(layers) };
+}
+
+start();
