@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
-from cnncli.drawing.sheet import Strip, draw_tiles, tile_room
+from cnncli.drawing.sheet import Strip, draw_tiles, fit_captions, tile_room
+from cnncli.drawing.text import Name, Words, joined, text_width
 from cnncli.errors import UsageError
 from cnncli.layers import format_size, per_axis
 from cnncli.options import FitOption, InvertOption
@@ -93,16 +93,16 @@ def _has_maps(node: Node) -> bool:
     return len(node.shape) == 3 or node.layer.has_feature_maps
 
 
-def _answer(run: Run, image: InputImage, logits: Tensor) -> str:
+def _answer(run: Run, image: InputImage, logits: Tensor) -> Words:
     """The true class of an image and the predicted one, with its softmax as confidence."""
     confidence, predicted = logits.double().softmax(dim=0).max(dim=0)
-    answer = f"predicted {run.classes[int(predicted)]} ({confidence.item():.1%})"
+    answer = ["predicted ", Name(run.classes[int(predicted)]), f" ({confidence.item():.1%})"]
     if not logits.isfinite().all():
-        answer = "no prediction: not all logits are finite"
-    return answer if image.label is None else f"true {run.classes[image.label]}, {answer}"
+        answer = ["no prediction: not all logits are finite"]
+    return answer if image.label is None else ["true ", Name(run.classes[image.label]), ", ", *answer]
 
 
-def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str) -> Picture:
+def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: Words) -> Picture:
     """Maps (C, H, W) of one layer."""
     from cnncli.tensorboard.event_file import slug
 
@@ -123,8 +123,8 @@ def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str)
     tiles = [Tile.of(values[channel], scale, label=str(channel)) for (channel,) in page.boxes]
     return Picture(
         tag=f"feature_maps/{run.network.numbered()[node.name]}/{slug(image.slug)}",
-        title=f"feature maps of {node.name} for {image.name}, {answer}",
-        pixels=page.pixels,
+        title=f"feature maps of {node.name} for {image.name}, {joined(answer)}",
+        canvas=page.canvas,
         card=card.pixels,
         tiles=[Tile.image(image.picture, label="input"), *tiles],
     )
@@ -149,7 +149,7 @@ def feature_map_picture(
     *,
     image: Tensor,
     title: str,
-    captions: Sequence[str] = (),
+    captions: Sequence[Words] = (),
     sheet: Sheet = CARD,
     dead: Collection[int] | None = None,
     scale: Scale | None = None,
@@ -177,7 +177,11 @@ def feature_map_picture(
     notes = [*captions, *_notes(values), *dead_caption(dead, of=len(values), what="channels")]
     step = thinning(values.shape[1:], sheet.thinned)
     tiles = scale.colors(values[:, ::step, ::step])  # (C, H', W', 3)
-    layout = _layout(tiles.shape[:3], tile_room(captions=1 + len(notes), inset=True, sheet=sheet), sheet)
+    layout, lines = fit_captions(
+        lambda count: _layout(tiles.shape[:3], tile_room(captions=count, inset=True, sheet=sheet), sheet),
+        lambda layout: [_caption(values, layout, step), *notes],
+        sheet,
+    )
     strips = [
         Strip(str(first), {(first + i,): tile for i, tile in enumerate(tiles[first : first + layout.tiles])})
         for first in range(0, len(tiles), layout.tiles)
@@ -187,7 +191,7 @@ def feature_map_picture(
         strips,
         layout,
         title=title,
-        captions=[_caption(values, layout, step), *notes],
+        captions=lines,
         scale=scale,
         columns=[f"+{column}" for column in range(layout.tiles)] if layout.spacing.top else (),
         inset=image_pixels(image[:, ::image_step, ::image_step]),

@@ -15,6 +15,7 @@ import typer
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, image_pixels
 from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
+from cnncli.drawing.text import Name, Words, joined
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.options import FitOption, InvertOption, preparation_options
 from cnncli.views.view import Images, Picture, View, nodes_with_positions, read_images
@@ -122,13 +123,24 @@ class Saliency(View):
         return ImageMaps(
             heading=image.name,
             lines=[
-                f"{role} {run.classes[label]}, {probabilities[label]:.1%}, logit {logits[label]:.3g}"
+                [f"{role} ", Name(run.classes[label]), f", {probabilities[label]:.1%}, logit {logits[label]:.3g}"]
                 for role, label in roles.items()
             ],
             image=image.picture,
             maps=[_map(run, image.image, method, target, self.layer) for method in methods],
             numbers={"logit": float(logits[target]), "probability": float(probabilities[target])},
         )
+
+
+def explain(run: Run, number: int) -> ImageMaps:
+    """The maps of all methods for a test image and its predicted class.
+
+    Raises:
+        UsageError: there is no such test image.
+    """
+    view = Saliency()
+    methods, _ = view._methods(run)
+    return view._explain(run, run.input_image(str(number)), methods, None)
 
 
 def _find_class(run: Run, target: str) -> int:
@@ -235,7 +247,7 @@ class ImageMaps:
     """An image, uint8 (C, H, W), its maps, lines about the prediction, and the numbers measured."""
 
     heading: str
-    lines: Sequence[str]
+    lines: Sequence[Words]
     image: Tensor
     maps: Sequence[SaliencyMap]
     numbers: dict[str, float]
@@ -245,11 +257,11 @@ def _picture(tag: str, title: str, images: Sequence[ImageMaps], remarks: Sequenc
     return Picture(
         tag=tag,
         title=title,
-        pixels=draw_saliency(images, title=title, captions=remarks).pixels,
+        canvas=draw_saliency(images, title=title, captions=remarks).canvas,
         card=_card(images),
         tiles=[tile for each in images for tile in _tiles(each)],
         numbers=images[0].numbers if len(images) == 1 else {},
-        lines=[f"{each.heading}: {'; '.join(each.lines)}" for each in images],
+        lines=[f"{each.heading}: {'; '.join(map(joined, each.lines))}" for each in images],
     )
 
 
@@ -280,7 +292,7 @@ def _card(images: Sequence[ImageMaps]) -> Pixels:
         Section(lines=each.lines[:1] if number else (), cells=_cells(each, CARD_TILE, lambda map_: (map_.range,)))
         for number, each in enumerate(images)
     ]
-    title = ", ".join((images[0].heading, *images[0].lines[:1]))
+    title = ", ".join((images[0].heading, *map(joined, images[0].lines[:1])))
     return draw_card(lambda count: sections[:count], len(sections), title=title)
 
 

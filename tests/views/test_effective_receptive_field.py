@@ -140,8 +140,12 @@ def test_squares_lie_around_the_center() -> None:
     """11 x 11 pixels, enlarged 12 times; the square of 3 around (6, 4) holds rows 5 to 7 and columns 3 to 5."""
     nothing = np.zeros((11, 11))
     pixels = draw_effective(
-        {"trained": EffectiveField(nothing, {50: 3})}, receptive_field=((1, 10), (0, 9)), center=(6.0, 4.0), title=""
-    )
+        {"trained": EffectiveField(nothing, {50: 3})},
+        receptive_field=((1, 10), (0, 9)),
+        center=(6.0, 4.0),
+        title="",
+        side=140,
+    ).pixels
     framed = (pixels == FRAME).all(axis=2)
     top, left = np.argwhere(framed).min(axis=0) + 1  # of the tile, inside its own frame
     across, down = (np.flatnonzero(line) for line in (framed[top + 6 * 12 + 6], framed[:, left + 4 * 12 + 6]))

@@ -8,6 +8,7 @@ import pytest
 
 from cnncli.drawing.canvas import Canvas
 from cnncli.drawing.image import Tile
+from cnncli.drawing.text import Words, joined
 from cnncli.run import Run
 from cnncli.views.confusion import Confusion
 from cnncli.views.mistakes import Mistakes
@@ -45,8 +46,8 @@ def test_below_each_mistake_stands_what_it_is_and_was_taken_for(eight: Run, monk
     written: list[str] = []
     write = Canvas.text
 
-    def noted(canvas: Canvas, x: int, y: int, text: str, **named: int) -> None:
-        written.append(text)
+    def noted(canvas: Canvas, x: int, y: int, text: Words, **named: int) -> None:
+        written.append(joined(text))
         write(canvas, x, y, text, **named)
 
     monkeypatch.setattr(Canvas, "text", noted)
