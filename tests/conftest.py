@@ -21,7 +21,7 @@ ExitCodeOf = Callable[..., int]
 Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-_REAL_DATA = "CNNCLI_TEST_DATA"
+_REAL_DATA = "PYTEST_REAL_DATA"
 """Takes the place of CNNCLI_DATA, for the processes of pytest-xdist."""
 DATA_DIR = Path(os.environ.pop("CNNCLI_DATA", "") or os.environ.get(_REAL_DATA) or CHECKOUT / "data").resolve()
 """Removed from the environment, so that a test that runs a command does not find real data by accident."""
