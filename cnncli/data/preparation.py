@@ -79,12 +79,14 @@ class Preparation:
         stored: (C, H, W) of the images of a known data set, as stored; None for an image folder.
         framing: how the makers of the data set placed what an image shows; None if they did not.
         background: of the images of the data set; None if they have none in common.
+        dataset: the name of the data set, as people write it; None for an image folder.
     """
 
     input_shape: Shape
     stored: Shape | None
     framing: Framing | None
     background: Background | None
+    dataset: str | None = None
 
     @classmethod
     def of(cls, spec: DataSpec, shape: tuple[int, ...], normalization: Normalization) -> "Preparation":
@@ -101,7 +103,13 @@ class Preparation:
             return cls(input_shape=shape, stored=None, framing=None, background=_usual_background(spec, normalization))
         facts = known_dataset(spec.name, spec.split)
         background: Background | None = None if facts.framing is None else "dark"
-        return cls(input_shape=shape, stored=facts.native, framing=facts.framing, background=background)
+        return cls(
+            input_shape=shape,
+            stored=facts.native,
+            framing=facts.framing,
+            background=background,
+            dataset=facts.torchvision_class or facts.name,
+        )
 
     def description(self) -> dict[str, Any]:
         """This preparation as JSON, for the playground, whose JavaScript prepares images in the same way."""
@@ -111,6 +119,7 @@ class Preparation:
             "stored": None if self.stored is None else list(self.stored),
             "framing": framing and {"box": list(framing.box), "center": framing.center, "threshold": framing.threshold},
             "background": self.background,
+            "dataset": self.dataset,
         }
 
     def prepare(

@@ -46,12 +46,13 @@ def enlargement(size: Sequence[int], room: int) -> int:
 
 
 def tiled(images: Pixels, across: int) -> Pixels:
-    """Images (N, h, w, 3) as one picture, `across` side by side; black where the last row has no more."""
-    count, height, width, _ = images.shape
+    """Images (N, h, w, c) as one picture, `across` side by side; 0 where the last row has no more."""
+    count, height, width, channels = images.shape
     rows = -(-count // across)
-    sheet: Pixels = np.zeros((rows * across, height, width, 3), dtype=np.uint8)
+    sheet: Pixels = np.zeros((rows * across, height, width, channels), dtype=np.uint8)
     sheet[:count] = images
-    return sheet.reshape(rows, across, height, width, 3).swapaxes(1, 2).reshape(rows * height, across * width, 3)
+    placed = sheet.reshape(rows, across, height, width, channels).swapaxes(1, 2)
+    return placed.reshape(rows * height, across * width, channels)
 
 
 def png(pixels: Pixels) -> bytes:

@@ -1,4 +1,4 @@
-"""The pictures in the page: logged during training, drawn by views, and the images behind the confusion matrix.
+"""The pictures in the page: logged during training, and the images behind the confusion matrix.
 
 Letters for shapes: N images, C channels, H height, W width.
 """
@@ -13,18 +13,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import image_pixels, tiled
-from cnncli.report.page import base64_text, webp
+from cnncli.report.page import base64_text, lossy_webp, webp
 from cnncli.run import Run
 from cnncli.tensorboard.event_file import LoggedPicture, read_pictures
 from cnncli.training.evaluate import Predictions
-from cnncli.views.patches import Patches
-from cnncli.views.view import View
 
 LOGGED_BYTES = 3_000_000
 """Maximum bytes of logged pictures in the page; base64 adds a third."""
-VIEW_CHARACTERS = 1_000_000
-"""Maximum characters of the pictures of one view in the page, in base64."""
 IMAGES_PER_CELL = 12
 """Maximum number of images behind each cell of the confusion matrix."""
 MAX_IMAGES = 1_500
@@ -102,31 +99,6 @@ def _size(tags: Mapping[str, Frames]) -> int:
     return sum(map(len, {content for frames in tags.values() for content in frames.values()}))
 
 
-VIEWS: Mapping[View, str] = {Patches(): "Top-activating patches"}
-"""The views in the page, with their headings."""
-
-
-def views_data(run: Run) -> list[dict[str, Any]]:
-    """The first pictures of each view, up to `VIEW_CHARACTERS`, as JSON; views without pictures are omitted."""
-    sections = []
-    for view, heading in VIEWS.items():
-        pictures = [
-            {"title": each.title, "lines": list(each.lines), "webp": base64_text(webp(Image.fromarray(each.pixels)))}
-            for each in view.pictures(run)
-        ]
-        totals = np.cumsum([len(each["webp"]) for each in pictures])
-        kept = max(1, int((totals <= VIEW_CHARACTERS).sum()))
-        if pictures:
-            omitted = len(pictures[kept:])
-            sections.append({"name": view.name, "heading": heading, "pictures": pictures[:kept], "omitted": omitted})
-    return sections
-
-
-def sections_without_pictures() -> list[dict[str, Any]]:
-    """The sections of the views where the test images are missing, as JSON."""
-    return [{"name": view.name, "heading": heading, "pictures": [], "omitted": 0} for view, heading in VIEWS.items()]
-
-
 def confusion_data(run: Run) -> dict[str, Any]:
     """The confusion matrix, and for each cell some of its test images with their positions in one sprite, as JSON."""
     predictions = run.predictions
@@ -151,12 +123,18 @@ def confusion_data(run: Run) -> dict[str, Any]:
             }
             for (label, predicted), cell in cells.items()
         ],
-        "sprite": {
-            "webp": base64_text(webp(Image.fromarray(tiled(image_pixels(images), SPRITE_COLUMNS)))),
-            "columns": SPRITE_COLUMNS,
-            "height": images.shape[2],
-            "width": images.shape[3],
-        },
+        "sprite": sprite_data(image_pixels(images)),
+    }
+
+
+def sprite_data(images: Pixels, *, lossy: bool = False) -> dict[str, Any]:
+    """Images of one size, (N, h, w, 3), or (N, h, w, 4) with transparency, in one WebP, as JSON; N is at least 1."""
+    sheet = Image.fromarray(tiled(images, SPRITE_COLUMNS))
+    return {
+        "webp": base64_text(lossy_webp(sheet) if lossy else webp(sheet)),
+        "columns": SPRITE_COLUMNS,
+        "height": images.shape[1],
+        "width": images.shape[2],
     }
 
 

@@ -18,7 +18,8 @@ from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.layers import format_size
 from cnncli.report.network import feature_map_data, network_data
 from cnncli.report.page import REPORT_PAGE, document
-from cnncli.report.pictures import confusion_data, logged_data, sections_without_pictures, views_data
+from cnncli.report.pictures import confusion_data, logged_data
+from cnncli.report.views import views_data
 from cnncli.run import load_run
 from cnncli.training.run_directory import RunDirectory
 
@@ -78,6 +79,7 @@ def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
         "table": table_data(table),
         "network": network_data(graph),
         "metrics": run.metrics(),
+        "augmentation": config.data.augment.active,
         "logged": {**logged_data(run.path), "enabled": config.log.images > 0},
         **_evaluated(run, data_dir=data_dir),
         "files": _files(run),
@@ -154,7 +156,7 @@ def _evaluated(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
             "epoch": epoch,
             "feature_maps": None,
             "confusion": None,
-            "views": sections_without_pictures(),
+            "views": None,
         }
 
 

@@ -131,6 +131,17 @@ class Saliency(View):
         )
 
 
+def explain(run: Run, number: int) -> ImageMaps:
+    """The maps of all methods for a test image and its predicted class.
+
+    Raises:
+        UsageError: there is no such test image.
+    """
+    view = Saliency()
+    methods, _ = view._methods(run)
+    return view._explain(run, run.input_image(str(number)), methods, None)
+
+
 def _find_class(run: Run, target: str) -> int:
     """The position of a class, by its name or by that position.
 

@@ -1,8 +1,6 @@
 """Logged pictures against the event file, the images behind the confusion matrix against the network."""
 
 import base64
-from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -13,10 +11,9 @@ import torch
 from PIL import Image
 
 from cnncli.report import pictures
-from cnncli.report.pictures import confusion_data, logged_data, views_data
+from cnncli.report.pictures import confusion_data, logged_data
 from cnncli.run import Run
 from cnncli.tensorboard.event_file import EventFile, read_pictures
-from cnncli.views.view import Picture, View
 
 TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "snapshots/01_conv1", "effective/x")
 
@@ -115,30 +112,3 @@ def test_large_images_are_reduced() -> None:
     assert reduced.shape == (3, 16, 32)
     assert (reduced[:, :, :16] == 0).all()
     assert (reduced[:, :, 16:] == 200).all()
-
-
-@dataclass(frozen=True, kw_only=True)
-class FixedView(View):
-    name = "x"
-    shown: tuple[Picture, ...]
-
-    def pictures(self, run: Run) -> Iterator[Picture]:
-        yield from self.shown
-
-
-def test_pictures_of_views_are_lossless_and_limited(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = np.random.default_rng(0)
-    shown = tuple(
-        Picture(tag=f"x/{i}", title=f"no. {i}", pixels=noise.integers(0, 256, (9, 7, 3), dtype=np.uint8), lines=["a"])
-        for i in range(3)
-    )
-    monkeypatch.setattr(pictures, "VIEWS", {FixedView(shown=shown): "Some", FixedView(shown=()): "None"})
-    (section,) = views_data(lenet_run)
-    assert (section["name"], section["heading"], section["omitted"]) == ("x", "Some", 0)
-    for expected, picture in zip(shown, section["pictures"], strict=True):
-        assert (picture["title"], picture["lines"]) == (expected.title, ["a"])
-        assert np.array_equal(np.array(Image.open(BytesIO(base64.b64decode(picture["webp"])))), expected.pixels)
-    monkeypatch.setattr(pictures, "VIEW_CHARACTERS", 1)
-    (section,) = views_data(lenet_run)
-    assert [each["title"] for each in section["pictures"]] == ["no. 0"]
-    assert section["omitted"] == 2

@@ -46,7 +46,8 @@ def test_the_report_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytes
     assert [row[0] for row in data["table"]["rows"]] == [layer["name"] for layer in data["network"]["layers"]]
     assert data["files"]["config.yaml"] == (run / "config.yaml").read_text("utf-8")
     assert data["metadata"] == json.loads((run / "metadata.json").read_text())
-    assert data["views"][0]["name"] == "patches"
+    assert [layer["name"] for layer in data["views"]["patches"]["layers"]] == ["conv1", "conv2"]
+    assert data["augmentation"] == []
 
 
 def test_the_report_of_an_interrupted_run(
@@ -63,6 +64,7 @@ def test_the_report_of_an_interrupted_run(
     data = data_of(run / "report.html")
     assert (data["head"]["state"], data["head"]["results"], data["metrics"]) == ("interrupted", None, [])
     assert data["confusion"] is None
+    assert data["views"] is None
     assert data["feature_maps"] is None
     assert "no checkpoint in" in data["unavailable"]
     assert data["network"]["layers"]

@@ -2,10 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 from cnncli.inspection.table import LayerTable
@@ -44,6 +47,20 @@ model:
 train: {epochs: 1, batch_size: 512}
 log: {images: 0}
 """
+BIRDS = """\
+name: birds
+data: {name: image-folder, path: birds, size: 12, augment: {shift: 1, flip: horizontal}}
+model:
+  defaults: {conv: {kernel_size: 3, padding: same, activation: relu}}
+  layers: [{conv: 4}, {max_pool: 2}, {conv: 6}, flatten, logits]
+train: {epochs: 1, batch_size: 100}
+log: {probes: 2}
+"""
+KINDS = ("yellow-bellied flycatcher", "long-tailed nightjar", "white-throated sparrow", "red-cockaded woodpecker",
+         "black-footed albatross")  # fmt: skip
+REGIONS = ("northern", "southern", "eastern", "western", "greater", "lesser", "spotted", "striped", "golden", "common")
+FIFTY = tuple(sorted(f"{region} {kind}" for region in REGIONS for kind in KINDS))
+"""The names of 50 classes, up to 33 characters long."""
 ExitCodeOf = Callable[..., int]
 Open = Callable[..., Page]
 
@@ -111,12 +128,13 @@ def network_of() -> Callable[[Page, Path], NetworkOnPage]:
     return NetworkOnPage
 
 
-def run_with_report(folder: Path, config: str, exit_code_of: ExitCodeOf) -> Path:
+def run_with_report(folder: Path, config: str, exit_code_of: ExitCodeOf, data_dir: Path = Path("nowhere")) -> Path:
     """The directory of a run of a config, with its report."""
     (folder / "net.yaml").write_text(config, encoding="utf-8")
-    assert exit_code_of("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet") == 0
+    data = ("--data-dir", data_dir)
+    assert exit_code_of("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet", *data) == 0
     (run,) = (folder / "runs").iterdir()
-    assert exit_code_of("report", run) == 0
+    assert exit_code_of("report", run, *data) == 0
     return run
 
 
@@ -129,6 +147,19 @@ def lenet(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) ->
 def odd(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a network with dilation, paths that join, and layers whose windows differ."""
     return run_with_report(tmp_path_factory.mktemp("odd"), ODD, exit_code_of)
+
+
+@pytest.fixture(scope="session")
+def fifty(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with 50 classes of long names, most of whose few images are misclassified."""
+    folder = tmp_path_factory.mktemp("fifty")
+    noise = np.random.default_rng(0)
+    for part, name in product(("train", "test"), FIFTY):
+        place = folder / "birds" / part / name
+        place.mkdir(parents=True)
+        for number in range(4):
+            Image.fromarray(noise.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(place / f"{number}.png")
+    return run_with_report(folder, BIRDS, exit_code_of, data_dir=folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ export const SHELL_MESSAGES = {
   en: {
     input: "Input",
     answer: "Answer",
+    "test-images": "Test images",
     network: "Network",
     unit: "A unit",
     time: "Time",
@@ -39,6 +40,7 @@ export const SHELL_MESSAGES = {
   zh: {
     input: "输入",
     answer: "输出",
+    "test-images": "测试图像",
     network: "网络",
     unit: "一个单元",
     time: "训练过程",

@@ -1,36 +1,17 @@
 // The report of a run, built from the data in the page.
 
 import { definitions, h, section } from "../shared/dom.js";
+import { calibrationSection } from "./calibration.js";
 import { confusionSection } from "./confusion.js";
 import { curvesSection } from "./curves.js";
+import { embeddingSection } from "./embedding.js";
 import { header } from "./header.js";
 import { layersSection } from "./layers.js";
+import { maximizationSection } from "./maximization.js";
 import { networkSection } from "./network.js";
+import { patchesSection } from "./patches.js";
+import { effectiveSection, saliencySection } from "./saliency.js";
 import { stepsSection } from "./steps.js";
-
-/** Pictures of `cnncli show`, a section for each view. */
-function viewSections({ views, unavailable }) {
-  const figure = ({ title, lines, webp }) => {
-    const image = h("img", { src: `data:image/webp;base64,${webp}`, alt: title });
-    return h(
-      "figure",
-      { class: "picture view" },
-      h(
-        "figcaption",
-        {},
-        h("b", {}, title),
-        lines.map((line) => h("p", {}, line)),
-      ),
-      h("div", { class: "tall", tabindex: "0", role: "region", "aria-label": title }, image),
-    );
-  };
-  return views.map(({ name, heading, pictures, omitted }) => {
-    let intro = null;
-    if (unavailable) intro = `Not available: ${unavailable}.`;
-    else if (omitted) intro = `${omitted} more omitted to keep the page small; cnncli show ${name} writes all of them.`;
-    return section(name, heading, intro, h("div", { class: "pictures" }, pictures.map(figure)));
-  });
-}
 
 function configSection({ files, metadata, head: run }) {
   const titles = { "config.yaml": "Config as given", "resolved.yaml": "Config with all defaults and overrides" };
@@ -66,8 +47,13 @@ function render(data) {
     networkSection(data),
     curvesSection(data),
     stepsSection(data),
-    ...viewSections(data),
+    patchesSection(data),
+    saliencySection(data),
+    maximizationSection(data),
+    effectiveSection(data),
     confusionSection(data),
+    calibrationSection(data),
+    embeddingSection(data),
     configSection(data),
   ];
   const link = (each) => h("li", {}, h("a", { href: `#${each.id}` }, each.querySelector("h2").textContent));
