@@ -148,7 +148,6 @@ def save(
                 else:
                     replace_file(path, png(picture.canvas.enlarged(scale)))
                 events.pictures(run.step, {picture.tag: picture.pixels if picture.card is None else picture.card})
-                events.scalars(run.step, {f"{picture.tag}/{name}": value for name, value in picture.numbers.items()})
                 if picture.projection is not None:
                     write_projection(folder, picture.projection)
             except DiskError as error:

@@ -77,7 +77,7 @@ def test_the_card_goes_to_tensorboard_and_the_page_to_the_file(opened: Run) -> N
         (image,) = events.Images(tag)
         with Image.open(io.BytesIO(image.encoded_image_string)) as read:
             assert np.array_equal(np.array(read), pixels)
-    assert [(point.step, point.value) for point in events.Scalars("view/both/share")] == [(opened.step, 0.5)]
+    assert not events.Tags()["scalars"], "charts of one point"
     with Image.open(paths[0]) as page:
         assert np.array_equal(np.array(page), GRAY)
 

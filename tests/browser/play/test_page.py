@@ -194,7 +194,7 @@ def test_a_link_opens_a_unit_and_an_image(lenet: Path, open_page: Open) -> None:
 
 def test_units_by_keyboard(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
-    page.locator('[role="application"][tabindex="0"]').focus()
+    page.locator('#network [role="application"][tabindex="0"]').focus()
     focused = "() => document.activeElement.closest('figure')?.dataset.layer"
     assert page.evaluate(focused) == "conv1"
     stops = page.locator('#network [role="application"][tabindex="0"]')

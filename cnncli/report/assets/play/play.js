@@ -40,8 +40,8 @@ import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
   side: [
-    { id: "input", build: inputPart },
     { id: "answer", build: logitsPart },
+    { id: "input", build: inputPart },
     { id: "test-images", build: galleryPart },
   ],
   middle: [{ id: "network", build: overviewPart }],
@@ -202,8 +202,20 @@ function build(app) {
       h("footer", {}, h("p", { class: "intro" }, t("printed", { version: data.version, command }))),
       app.live,
     );
+  keepEndInSight(regions[0], state.signal);
   window.scrollTo(0, scrolled);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+/** Let a column that is higher than the window scroll until its end is in sight, and stay there. */
+function keepEndInSight(column, signal) {
+  const place = () => {
+    column.style.top = `${Math.min(0, window.innerHeight - column.offsetHeight)}px`;
+  };
+  const observer = new ResizeObserver(place);
+  observer.observe(column);
+  window.addEventListener("resize", place, { signal });
+  signal.addEventListener("abort", () => observer.disconnect());
 }
 
 /** Keep the address in step with the state, and the state with links that are followed. */
