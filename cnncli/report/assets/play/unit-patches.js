@@ -209,6 +209,6 @@ export class UnitPatches {
   #winnerText() {
     const { t, view } = this;
     const [{ index, value }] = view.trace.terms;
-    return t("winner", { value: fixedNumber(value, view.decimals), unit: view.unitName(view.source, index) });
+    return t("winner", { value: fixedNumber(value, view.decimals), unit: view.fullName(view.source, index) });
   }
 }
