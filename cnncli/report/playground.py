@@ -24,9 +24,11 @@ from cnncli.files import disk_errors_explained, replace_file
 from cnncli.inspection.graph import graph_of
 from cnncli.layers import format_shape
 from cnncli.report.arrays import Arrays
+from cnncli.report.history import add_history
 from cnncli.report.model_data import ModelData, model_data, module_with
 from cnncli.report.network import network_data
 from cnncli.report.page import PLAY_PAGE, base64_text, document
+from cnncli.report.patches import patch_data
 from cnncli.report.tour import read_tour
 from cnncli.run import Run, load_run
 from cnncli.training.evaluate import Predictions
@@ -148,7 +150,7 @@ def collect(
         "models": models,
         "images": images,
         "preparation": runs[0].preparation.description(),
-        "patches": None,
+        "patches": None if unavailable else _patches(runs, images, arrays),
         "tour": tour,
         "unavailable": unavailable,
         "arrays": arrays.index,
@@ -167,8 +169,17 @@ def _model(number: int, run: Run, network: ModelData, arrays: Arrays) -> dict[st
         "step": run.step,
         "epoch": run.epoch,
         "accuracy": _accuracy(run),
-        "steps": [],
+        **add_history(arrays, run, number),
     }
+
+
+def _patches(runs: Sequence[Run], images: Mapping[str, Any], arrays: Arrays) -> list[dict[str, Any]]:
+    """The strongest patches of each filter of every network as JSON; their arrays become `patches/<number>/<name>`."""
+    found = [patch_data(run, images["numbers"], searched=images["searched"]) for run in runs]
+    for number, each in enumerate(found):
+        for name, array in each.arrays.items():
+            arrays.add(name.replace("/", f"/{number}/"), array)
+    return [each.data for each in found]
 
 
 def _accuracy(run: Run) -> float | None:

@@ -18,19 +18,23 @@ import { Network } from "../engine/network.js";
 import { loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
+import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
 import { inputPart } from "./input.js";
 import { galleryPart } from "./input-gallery.js";
 import { followLink, formatLink, linkOf, parseLink } from "./link.js";
 import { logitsPart } from "./logits.js";
 import { overviewPart } from "./overview.js";
+import { PATCHES_STATE, patchesPart } from "./patches.js";
 import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
+import { keptStep, timePart } from "./time.js";
 import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
 import { unitPart } from "./unit.js";
+import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
@@ -41,7 +45,13 @@ const PARTS = {
   ],
   middle: [{ id: "network", build: overviewPart }],
   right: [{ id: "unit", build: unitPart }],
-  below: [{ id: "tour", build: tourPart }],
+  below: [
+    { id: "what-if", build: whatIfPart },
+    { id: "attribution", build: attributionPart },
+    { id: "patches", build: patchesPart },
+    { id: "time", build: timePart },
+    { id: "tour", build: tourPart },
+  ],
 };
 
 /** The parts are rebuilt when one of these changes. */
@@ -77,7 +87,9 @@ function createApp(data, arrays) {
     hover: null,
     model: 0,
     step: null,
-    edits: [],
+    ...WHAT_IF_STATE,
+    ...ATTRIBUTION_STATE,
+    ...PATCHES_STATE,
     part: null,
     tour: null, // the number of the step
     checks: models.map(() => null),
@@ -116,11 +128,13 @@ function editsOf(state, number) {
   return state.get("edits").filter(({ model = 0 }) => model === number);
 }
 
-/** Use the weights of the state's step, or the final ones. */
+/** Use the weights of the state's step, those kept last before it, or the final ones. */
 function showStep(app) {
   const step = app.state.get("step");
   app.models.forEach((model, number) => {
-    const weights = app.arrays.get(`history/${number}/${step}`) ?? app.arrays.get(`weights/${number}`);
+    const isFinal = step === null || !model.steps.length;
+    const key = isFinal ? `weights/${number}` : `history/${number}/${keptStep(model.steps, step)}`;
+    const weights = app.arrays.get(key);
     model.network = model.network.withWeights(weights);
     app.client.setWeights(number, weights);
   });
