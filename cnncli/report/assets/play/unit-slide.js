@@ -95,7 +95,7 @@ export class UnitSlide {
       return;
     }
     this.view = view;
-    const key = `${view.number} ${view.unit.layer} ${view.app.state.get("language")}`;
+    const key = `${view.number} ${view.unit.layer}`;
     if (key !== this.key) this.#layOut(view);
     this.key = key;
     const still = this.stillness.matches;

@@ -33,7 +33,7 @@ class UnitView {
     this.hint = h("p", { class: "intro" }, this.t("hint"));
     const select = ({ layer, index }) => this.#select(unitOfIndex(layer, index));
     this.slide = new UnitSlide(this.t, app, (position, sliding) => this.#move(position, sliding));
-    this.patches = new UnitPatches(this.t);
+    this.patches = new UnitPatches(this.t, select);
     this.terms = new UnitTerms(this.t, select);
     this.stages = new UnitStages(this.t);
     this.command = new UnitCommand(app, this.t);
