@@ -6,6 +6,7 @@ import html
 import json
 import posixpath
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,6 +19,8 @@ from PIL import Image
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "(\.\.?/[\w/.-]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async function\*?|class|const|function\*?) (\w+))", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE)
+"""Lines that are comments, and comments in front of definitions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +31,8 @@ class Template:
         html: with `{{title}}`, `{{policy}}`, `{{style}}`, `{{script}}` and `{{data}}`; a page may have more.
         styles: style sheets, joined in this order.
         entry: the JavaScript module that builds the page.
-        worker: the JavaScript module of the page's worker, if it has one: inserted as `{{worker}}`, and started from a
-            Blob.
+        worker: the JavaScript module of the page's worker, if it has one: inserted as `{{worker}}`, compressed, and
+            started from a Blob.
         policy: what the content security policy allows besides the inlined style and script, and images as data.
     """
 
@@ -67,6 +70,11 @@ PLAY_PAGE = Template(
 def base64_text(content: bytes) -> str:
     """Bytes as base64."""
     return base64.b64encode(content).decode("ascii")
+
+
+def compressed_text(content: bytes) -> str:
+    """Bytes compressed with zlib, as base64; `inflate` in the page decompresses them."""
+    return base64_text(zlib.compress(content, 9))
 
 
 def webp(picture: Image.Image, *, method: int = 4) -> bytes:
@@ -114,7 +122,7 @@ def document(template: Template, data: Mapping[str, Any], *, title: str, parts: 
         "style": style,
         "script": script,
         "data": _json_for_script(data),
-        **({"worker": _script_as_text(bundle(template.worker))} if template.worker else {}),
+        **({"worker": compressed_text(bundle(template.worker).encode())} if template.worker else {}),
         **(parts or {}),
     }
     # A single pass: braces in what is inserted are not substituted again.
@@ -150,10 +158,10 @@ def _imported(importer: str, path: str) -> str:
 
 
 def _as_function(name: str, source: str) -> str:
-    """A module as a function that returns its exports, with its imports as constants."""
+    """A module as a function that returns its exports, with its imports as constants and without its comments."""
     exports = _EXPORT.findall(source)
     body = _IMPORT.sub(lambda found: f'const {found[1]} = modules["{_imported(name, found[2])}"];\n', source)
-    body = _EXPORT.sub("", body)
+    body = _COMMENT.sub("", _EXPORT.sub("", body))
     assert not re.search(r"^(import|export)\b", body, re.MULTILINE), f"{name}: an import or export in another form"
     return f'modules["{name}"] = (() => {{\n{body}return {{ {", ".join(exports)} }};\n}})();'
 
@@ -162,13 +170,6 @@ def _json_for_script(data: Mapping[str, Any]) -> str:
     """JSON that cannot end the script element it is in."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
-
-
-def _script_as_text(script: str) -> str:
-    """JavaScript that stands in a script element as text."""
-    assert "</" not in script, "a closing tag in the JavaScript of the worker"
-    assert "<!--" not in script, "a comment of HTML in the JavaScript of the worker"
-    return script
 
 
 def _asset(name: str) -> str:

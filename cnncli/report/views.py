@@ -18,6 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from cnncli.config.network import Node
 from cnncli.drawing.color import Pixels, Values
 from cnncli.drawing.image import image_pixels, thinning
+from cnncli.drawing.text import joined
 from cnncli.layers import format_size
 from cnncli.report.page import base64_text
 from cnncli.report.pictures import sprite_data
@@ -161,7 +162,7 @@ def _explained(run: Run, number: int, found: ImageMaps) -> dict[str, Any]:
     return {
         "index": number,
         "label": int(run.test.labels[number]),
-        "lines": list(found.lines),
+        "lines": [joined(line) for line in found.lines],
         "shape": list(picture.shape),
         "picture": base64_text(picture.round().byte().numpy().tobytes()),
         "reduced": list(picture.shape[1:]) != [height, width],

@@ -15,14 +15,15 @@ import numpy.typing as npt
 import typer
 
 from cnncli.config.network import INPUT
-from cnncli.drawing.canvas import FRAME, INK, Box, Canvas, text_width
+from cnncli.drawing.canvas import FRAME, INK, Box, Canvas
 from cnncli.drawing.image import image_pixels
 from cnncli.drawing.layout import HEIGHT, WIDTH
+from cnncli.drawing.text import text_width
 from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
     from cnncli.data.batches import ImageBatches
-    from cnncli.drawing.color import Color, Pixels, Values
+    from cnncli.drawing.color import Color, Values
     from cnncli.module import CnnModule
     from cnncli.run import Run
 
@@ -94,7 +95,7 @@ class Embedding(View):
         yield Picture(
             tag=f"embedding/{name}",
             title=title,
-            pixels=draw_scatter(
+            canvas=draw_scatter(
                 components.coordinates[:, :2],
                 labels,
                 ~right,
@@ -189,7 +190,7 @@ def draw_scatter(
     *,
     title: str,
     caption: str,
-) -> Pixels:
+) -> Canvas:
     """A dot for each point, both axes on one scale, with a legend on the right.
 
     Args:
@@ -214,7 +215,7 @@ def draw_scatter(
         x, y = pixels[number]
         ring = INK if ringed[number] else None
         canvas.dot(x, y, radius=RADIUS, color=colors[labels[number]], ring=ring)
-    return canvas.pixels
+    return canvas
 
 
 def to_pixels(points: Values, box: Box) -> list[tuple[int, int]]:

@@ -93,6 +93,7 @@ def test_saliency_equals_the_gradient_of_torch(lenet_run: Run, inputs: torch.Ten
     for each in data["images"][:3]:
         image = inputs[each["index"]][None].clone().requires_grad_()
         logits = lenet_run.model(image)[0]
+        assert each["lines"][0].startswith(f"predicted {int(logits.argmax())}, ")
         logits.max().backward()
         assert image.grad is not None
         expected = image.grad[0].sum(0).numpy()

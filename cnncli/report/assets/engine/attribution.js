@@ -139,21 +139,15 @@ export function* attributionMap(network, pixels, target, method) {
 
 const newestTasks = new Map(); // network and method -> the arguments of the newest task
 
-/**
- * `attributionMap` as a task, with `milliseconds` of the computation; null if a newer one for the same network and
- * method came before it was done.
- */
+/** `attributionMap` as a task; null if a newer one for the same network and method came before it was done. */
 export async function attributionTask(network, args, report) {
   const { model = 0, pixels, target, method } = args;
   const key = `${model}/${method}`;
   newestTasks.set(key, args);
   const generator = attributionMap(network, pixels, target, method);
-  let milliseconds = 0;
   for (;;) {
-    const started = performance.now();
     const { value, done } = generator.next();
-    milliseconds += performance.now() - started;
-    if (done) return { ...value, milliseconds };
+    if (done) return value;
     await report(value);
     if (newestTasks.get(key) !== args) return null;
   }

@@ -6,12 +6,13 @@ import { ARROW_KEYS, h } from "../shared/dom.js";
 import { formatNumber, formatPercent } from "../shared/numbers.js";
 import { Palettes } from "../shared/palette.js";
 import { ATTRIBUTION_MESSAGES } from "./attribution-messages.js";
+import { macsOf } from "./cost.js";
 import { PixelMap } from "./pixel-map.js";
 
 /** What the state holds for this part: the class, null for the predicted one, and whether maps show the image. */
 export const ATTRIBUTION_STATE = { attribution: { target: null, over: true } };
 
-const QUICK_GRADIENT = 40; // milliseconds: where one takes no longer, all maps follow the drawing
+const QUICK = 5e6; // multiply-accumulates of a network: up to so many, all maps follow the drawing
 const PAUSE = 300; // milliseconds without a change before the slow maps follow
 
 class Attribution {
@@ -170,9 +171,9 @@ class Attribution {
       return;
     }
     if (!this.figures.isConnected) return;
-    const { milliseconds } = this.maps.gradient.found ?? { milliseconds: Infinity };
+    const quick = macsOf(this.app.models[this.model].data.model) <= QUICK;
     for (const method of ["integrated", "occlusion"]) {
-      if (milliseconds < QUICK_GRADIENT) this.request(method);
+      if (quick) this.request(method);
       else this.maps[method].offer(this.t("slow"));
     }
   }

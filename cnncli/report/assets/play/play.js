@@ -15,8 +15,9 @@
 // }
 
 import { Network } from "../engine/network.js";
-import { loadArrays } from "../shared/arrays.js";
+import { inflate, loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
+import { decodeBytes } from "../shared/numbers.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
@@ -39,8 +40,8 @@ import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
   side: [
-    { id: "input", build: inputPart },
     { id: "answer", build: logitsPart },
+    { id: "input", build: inputPart },
     { id: "test-images", build: galleryPart },
   ],
   middle: [{ id: "network", build: overviewPart }],
@@ -57,7 +58,7 @@ const PARTS = {
 /** The parts are rebuilt when one of these changes. */
 const REBUILT_FOR = ["language", "theme", "model", "allClasses"];
 
-function createApp(data, arrays) {
+function createApp(data, arrays, script) {
   const weights = data.models.map((_, number) => arrays.get(`weights/${number}`));
   const models = data.models.map((each, number) => ({
     data: each,
@@ -108,6 +109,7 @@ function createApp(data, arrays) {
     models,
     state,
     client: new Client(
+      script,
       data.models.map(({ model }) => model),
       weights,
     ),
@@ -200,8 +202,20 @@ function build(app) {
       h("footer", {}, h("p", { class: "intro" }, t("printed", { version: data.version, command }))),
       app.live,
     );
+  keepEndInSight(regions[0], state.signal);
   window.scrollTo(0, scrolled);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+/** Let a column that is higher than the window scroll until its end is in sight, and stay there. */
+function keepEndInSight(column, signal) {
+  const place = () => {
+    column.style.top = `${Math.min(0, window.innerHeight - column.offsetHeight)}px`;
+  };
+  const observer = new ResizeObserver(place);
+  observer.observe(column);
+  window.addEventListener("resize", place, { signal });
+  signal.addEventListener("abort", () => observer.disconnect());
 }
 
 /** Keep the address in step with the state, and the state with links that are followed. */
@@ -241,10 +255,13 @@ async function start() {
     fail(t("noStream"));
     return;
   }
-  const arrays = await loadArrays(data.arrays, document.getElementById("binary").textContent);
+  const [arrays, script] = await Promise.all([
+    loadArrays(data.arrays, document.getElementById("binary").textContent),
+    inflate(decodeBytes(document.getElementById("worker").textContent)),
+  ]);
   let app;
   try {
-    app = createApp(data, arrays);
+    app = createApp(data, arrays, script);
   } catch (error) {
     fail(t("noWorker", { reason: error.message }));
     throw error;

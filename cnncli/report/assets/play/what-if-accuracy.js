@@ -2,25 +2,9 @@
 
 import { h } from "../shared/dom.js";
 import { formatPercent } from "../shared/numbers.js";
+import { macsOf } from "./cost.js";
 
 const AUTOMATIC = 4e8; // multiply-accumulates, about a second: up to so many, it is measured after every edit
-
-/** Multiply-accumulates of the convolution and linear layers of a network for one image. */
-export function macsOf({ layers, tensors, input }) {
-  const size = (shape) => shape.reduce((product, each) => product * each, 1);
-  const shapes = new Map([["input", input], ...layers.map(({ name, shape }) => [name, shape])]);
-  let total = 0;
-  for (const { operations, inputs } of layers) {
-    for (const { name, shape, tensors: own } of operations) {
-      if (name === "linear") total += size(tensors[own.weight].shape);
-      // Each weight is used once for each position of the output, or of the input of a transposed convolution.
-      if (name === "convolution") total += size(tensors[own.weight].shape) * size(shape.slice(1));
-      if (name === "transposed_convolution")
-        total += size(tensors[own.weight].shape) * size(shapes.get(inputs[0]).slice(1));
-    }
-  }
-  return total;
-}
 
 export class EditedAccuracy {
   constructor(app, t) {
