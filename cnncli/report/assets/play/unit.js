@@ -162,7 +162,7 @@ class UnitView {
   }
 
   fullName(layer, index) {
-    return `${this.nameOf(layer)}, ${this.unitName(index)}`;
+    return this.t("fullName", { layer: this.nameOf(layer), unit: this.unitName(index) });
   }
 
   /** The selected unit; without one, the middle of the first map of the first convolution, else of the first layer. */
