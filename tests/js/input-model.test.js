@@ -93,7 +93,8 @@ test("the eraser takes away from a test image, and one may draw on it", () => {
   more.showImage(image);
   more.drawOn();
   assert.deepEqual(more.pixels(), pixels, "placed as in the data set: the same pixels");
-  line(more, [140, 60], [200, 60]);
+  more.center = false;
+  line(more, [140, 65], [200, 65]);
   assert.ok(more.pixels()[28 * 6 + 18] > 200);
   assert.ok(more.pixels()[28 * 22 + 13] > 200);
 });
