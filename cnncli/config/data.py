@@ -187,6 +187,21 @@ class AugmentSpec(Spec):
     erase: Annotated[EraseSpec, _principal("probability")] = EraseSpec()
     noise: NotNegative = Field(default=0.0, description="standard deviation of Gaussian noise, where white is 1")
 
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The names of the augmentations that are on, such as `shift`."""
+        on = {
+            "shift": self.shift > 0,
+            "rotate": self.rotate > 0,
+            "scale": self.scale > 0,
+            "shear": self.shear > 0,
+            "flip": self.flip != "none",
+            "elastic": self.elastic.alpha > 0,
+            "erase": self.erase.probability > 0,
+            "noise": self.noise > 0,
+        }
+        return tuple(name for name, is_on in on.items() if is_on)
+
 
 class DataSpec(Spec):
     """The data set and how its images are prepared."""

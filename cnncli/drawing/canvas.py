@@ -1,26 +1,19 @@
-"""A white canvas for text, lines and enlarged tiles."""
+"""A white canvas for text, lines and enlarged tiles; drawn as pixels or as SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal, TypeAlias
-
-import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from cnncli.drawing.color import Color, Pixels
+from cnncli.drawing.raster import rasterize
+from cnncli.drawing.shapes import Anchor, Disc, Line, Mosaic, Outline, Point, Polygon, Rectangle, Shape, Text
+from cnncli.drawing.svg import as_svg
+from cnncli.drawing.text import TEXT_SIZE, Words, fit
 
 BACKGROUND: Color = (255, 255, 255)
 FRAME: Color = (120, 120, 120)
 INK: Color = (24, 24, 24)
 MARK: Color = (0, 170, 60)
 """Color of marked tiles; on neither color scale."""
-TEXT_SIZE = 10
-"""Size of labels, px; smaller ones are not legible in a TensorBoard card."""
-SPACE = 3
-"""Space between words, px; the font's own space vanishes at this size, because glyphs are placed at whole pixels."""
-
-Anchor: TypeAlias = Literal["start", "middle", "end"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,95 +51,84 @@ class Canvas:
     """Text, lines, frames and tiles; later ones cover earlier ones."""
 
     def __init__(self, *, width: int, height: int) -> None:
-        self._image = Image.new("RGB", (width, height), BACKGROUND)
-        self._draw = ImageDraw.Draw(self._image)
+        self.width, self.height = width, height
+        self._shapes: list[Shape] = []
 
-    @property
-    def width(self) -> int:
-        """Width of the canvas, px."""
-        return self._image.width
+    def text(self, x: int, y: int, text: Words, *, width: int, size: int = TEXT_SIZE) -> None:
+        """Write a line from its upper left corner, shortened to `width` pixels; see `text.fit`."""
+        self._shapes.append(Text(x=x, y=y, text=fit(text, width, size), size=size, color=INK))
 
-    def text(self, x: int, y: int, text: str, *, width: int, size: int = TEXT_SIZE) -> None:
-        """Write a line from its upper left corner, shortened with an ellipsis to `width` pixels."""
-        if text_width(text, size) > width:
-            while text and text_width(text + "…", size) > width:
-                text = text[:-1]
-            text += "…"
-        for word in text.split():
-            self._draw.text((x, y), word, fill=INK, font=_font(size))
-            x += text_width(word, size) + SPACE
+    def centered(self, x: float, y: float, text: str, *, size: int = TEXT_SIZE) -> None:
+        """Write with the middle of the line's upper edge at x, y."""
+        self._shapes.append(Text(x=x, y=y, text=text, size=size, color=INK, anchor="middle"))
 
-    def centered(self, x: int, y: int, text: str) -> None:
-        """Write with the middle of the first line's upper edge at x, y."""
-        self._draw.text((x, y), text, fill=INK, font=_font(TEXT_SIZE), anchor="ma")
-
-    def right_aligned(self, x: int, y: int, text: str) -> None:
+    def right_aligned(self, x: float, y: float, text: str, *, size: int = TEXT_SIZE) -> None:
         """Write so that the text ends at x, with its middle at height y."""
-        self._draw.text((x, y), text, fill=INK, font=_font(TEXT_SIZE), anchor="rm")
+        self.anchored(x, y, text, anchor="end", size=size)
 
-    def middle(self, x: float, y: float, text: str, *, ink: Color = INK) -> None:
+    def middle(self, x: float, y: float, text: str, *, ink: Color = INK, size: int = TEXT_SIZE) -> None:
         """Write with the middle of the text at x, y."""
-        self._draw.text((x, y), text, fill=ink, font=_font(TEXT_SIZE), anchor="mm")
+        self._shapes.append(Text(x=x, y=y, text=text, size=size, color=ink, anchor="middle", centered=True))
 
     def anchored(self, x: float, y: float, text: str, *, anchor: Anchor, size: int = TEXT_SIZE) -> None:
         """Write with the start, the middle or the end of the text at x, and its middle at height y."""
-        letter = {"start": "l", "middle": "m", "end": "r"}[anchor]
-        self._draw.text((x, y), text, fill=INK, font=_font(size), anchor=f"{letter}m")
+        self._shapes.append(Text(x=x, y=y, text=text, size=size, color=INK, anchor=anchor, centered=True))
 
-    def rectangle(self, x: int, y: int, *, width: int, height: int, color: Color) -> None:
+    def upward(self, x: float, y: float, text: str, *, size: int = TEXT_SIZE) -> None:
+        """Write from bottom to top, from height y, with the middle of the letters' height at x."""
+        self._shapes.append(Text(x=x, y=y, text=text, size=size, color=INK, upward=True))
+
+    def rectangle(self, x: float, y: float, *, width: float, height: float, color: Color) -> None:
         """Fill a rectangle from its upper left pixel; nothing if it has no width or height."""
         if width > 0 and height > 0:
-            self._draw.rectangle((x, y, x + width - 1, y + height - 1), fill=color)
+            self._shapes.append(Rectangle(x=x, y=y, width=width, height=height, color=color))
 
-    def line(self, start: tuple[int, int], end: tuple[int, int], *, color: Color = FRAME) -> None:
+    def line(self, start: Point, end: Point, *, color: Color = FRAME) -> None:
         """A line of one pixel between two points (x, y)."""
-        self._draw.line((*start, *end), fill=color)
+        self._shapes.append(Line([start, end], color, 1))
 
-    def polyline(self, points: Sequence[tuple[float, float]], *, color: Color, width: int) -> None:
+    def polyline(self, points: Sequence[Point], *, color: Color, width: float) -> None:
         """Straight lines of `width` pixels through points (x, y)."""
-        self._draw.line(list(points), fill=color, width=width, joint="curve")
+        self._shapes.append(Line(list(points), color, width))
 
-    def polygon(self, points: Sequence[tuple[float, float]], *, color: Color) -> None:
+    def polygon(self, points: Sequence[Point], *, color: Color) -> None:
         """Fill the area between corners (x, y)."""
-        self._draw.polygon(list(points), fill=color)
+        self._shapes.append(Polygon(list(points), color))
 
-    def dot(self, x: int, y: int, *, radius: int, color: Color, ring: Color | None = None) -> None:
+    def dot(self, x: float, y: float, *, radius: float, color: Color, ring: Color | None = None) -> None:
         """A disc around x, y, with a ring of one pixel if it has a color."""
-        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color, outline=ring)
+        self._shapes.append(Disc(x=x, y=y, radius=radius, color=color, ring=ring))
 
     def frame(self, box: Box, color: Color = FRAME, *, width: int = 1) -> None:
         """A line around a tile, `width` pixels wide."""
-        outer = (box.x - width, box.y - width, box.right + width - 1, box.bottom + width - 1)
-        self._draw.rectangle(outer, outline=color, width=width)
+        outer = {"width": box.right - box.x + 2 * width, "height": box.bottom - box.y + 2 * width}
+        self._shapes.append(Outline(x=box.x - width, y=box.y - width, **outer, thickness=width, color=color))
 
     def bar(self, box: Box, color: Color) -> None:
         """A line of two pixels on the left of a tile, one pixel away from it."""
-        self._draw.rectangle((box.x - 4, box.y, box.x - 3, box.bottom - 1), fill=color)
+        self.rectangle(box.x - 4, box.y, width=2, height=box.bottom - box.y, color=color)
 
     def tile(self, box: Box, pixels: Pixels) -> None:
         """Draw a tile (h, w, 3), every pixel repeated `box.scale` times along both axes."""
         assert pixels.shape == (box.height, box.width, 3), f"{pixels.shape} into {box}"
-        enlarged = pixels.repeat(box.scale, axis=0).repeat(box.scale, axis=1)
-        self._image.paste(Image.fromarray(enlarged), (box.x, box.y))
+        self._shapes.append(Mosaic(x=box.x, y=box.y, pixels=pixels, scale=box.scale))
 
     @property
     def pixels(self) -> Pixels:
         """The canvas as it is now: uint8 (H, W, 3)."""
-        return np.array(self._image)
+        return self.enlarged(1)
+
+    def enlarged(self, scale: int) -> Pixels:
+        """The canvas with `scale` pixels for each of its own: uint8 (H * scale, W * scale, 3)."""
+        return rasterize(self._shapes, width=self.width, height=self.height, background=BACKGROUND, scale=scale)
+
+    def svg(self, *, title: str, scale: int = 1) -> str:
+        """The canvas as an SVG document; see `svg.as_svg`."""
+        size = {"width": self.width, "height": self.height, "scale": scale}
+        return as_svg(self._shapes, background=BACKGROUND, title=title, **size)
 
 
 def ink_on(color: Color) -> Color:
     """Black or white, whichever is legible on a color."""
     red, green, blue = color
     return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else BACKGROUND
-
-
-def text_width(text: str, size: int = TEXT_SIZE) -> int:
-    """Width of a line of text, px."""
-    words = text.split()
-    return sum(round(_font(size).getlength(word)) + SPACE for word in words) - SPACE * bool(words)
-
-
-@cache
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size=size)

@@ -46,12 +46,13 @@ def enlargement(size: Sequence[int], room: int) -> int:
 
 
 def tiled(images: Pixels, across: int) -> Pixels:
-    """Images (N, h, w, 3) as one picture, `across` side by side; black where the last row has no more."""
-    count, height, width, _ = images.shape
+    """Images (N, h, w, c) as one picture, `across` side by side; 0 where the last row has no more."""
+    count, height, width, channels = images.shape
     rows = -(-count // across)
-    sheet: Pixels = np.zeros((rows * across, height, width, 3), dtype=np.uint8)
+    sheet: Pixels = np.zeros((rows * across, height, width, channels), dtype=np.uint8)
     sheet[:count] = images
-    return sheet.reshape(rows, across, height, width, 3).swapaxes(1, 2).reshape(rows * height, across * width, 3)
+    placed = sheet.reshape(rows, across, height, width, channels).swapaxes(1, 2)
+    return placed.reshape(rows * height, across * width, channels)
 
 
 def png(pixels: Pixels) -> bytes:
@@ -76,17 +77,19 @@ class Tile:
         values: (H, W); of a color image the mean of its channels.
         scale: of the values.
         pixels: uint8 (H, W, 3), the colors of the values, or the image itself.
+        row: of a matrix of tiles; None if they are simply in order.
     """
 
     label: str
     values: Values
     scale: Scale
     pixels: Pixels
+    row: int | None = None
 
     @classmethod
-    def of(cls, values: Values, scale: Scale, *, label: str) -> Self:
+    def of(cls, values: Values, scale: Scale, *, label: str, row: int | None = None) -> Self:
         """Numbers (H, W) in the colors of a scale."""
-        return cls(label=label, values=values, scale=scale, pixels=scale.colors(values))
+        return cls(label=label, values=values, scale=scale, pixels=scale.colors(values), row=row)
 
     @classmethod
     def image(cls, image: Tensor, *, label: str) -> Self:

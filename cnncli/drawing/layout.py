@@ -22,6 +22,25 @@ MARGIN = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lettering:
+    """Sizes of text, px.
+
+    Attributes:
+        text, title: of the letters.
+        line, title_height: of a line of each.
+    """
+
+    text: int
+    line: int
+    title: int
+    title_height: int
+
+
+CARD_LETTERING = Lettering(text=10, line=LINE, title=TITLE_SIZE, title_height=TITLE_HEIGHT)
+PAGE_LETTERING = Lettering(text=13, line=18, title=17, title_height=26)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sheet:
     """A medium for drawings; sizes in px.
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cnncli.drawing.canvas import BACKGROUND, Box, Canvas, text_width
+from cnncli.drawing.canvas import BACKGROUND, Box, Canvas
 from cnncli.drawing.color import SEQUENTIAL, Color, Pixels
 from cnncli.drawing.image import png
+from cnncli.drawing.text import text_width
 from cnncli.errors import UsageError
 from cnncli.files import atomic_write
 from cnncli.inspection.units import Interval, UnitReceptiveField

@@ -12,14 +12,16 @@ input    0     1     2                          heading of a section
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self, TypeAlias
 
 import numpy as np
 
-from cnncli.drawing.canvas import BACKGROUND, MARK, TEXT_SIZE, Box, Canvas, text_width
+from cnncli.drawing.canvas import BACKGROUND, MARK, Box, Canvas
 from cnncli.drawing.color import Color, Pixels, Scale
 from cnncli.drawing.image import enlargement, thinning
 from cnncli.drawing.layout import CAPTION_SIZE, CARD, LINE, MARGIN, PAGE, TITLE_HEIGHT, TITLE_SIZE, Layout, Sheet
+from cnncli.drawing.text import Words, least_width, text_width, wrap
 
 PART: Color = (255, 128, 0)
 """Color of the frame around a part of an image; on neither color scale."""
@@ -35,11 +37,16 @@ Key: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Drawing:
-    """`pixels` uint8 (H, W, 3), and where in it the tiles and the inset lie."""
+    """A canvas, and where on it the tiles and the inset lie."""
 
-    pixels: Pixels
+    canvas: Canvas
     boxes: Mapping[Key, Box]
-    inset: Box | None
+    inset: Box | None = None
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The canvas, not enlarged: uint8 (H, W, 3)."""
+        return self.canvas.pixels
 
     def colors(self, box: Box) -> Pixels:
         """The pixels of a box, not enlarged: (h, w, 3)."""
@@ -65,8 +72,8 @@ class Bar:
         return text_width(self.low) + 4 + BAR_WIDTH + 4 + text_width(self.high)
 
 
-def _draw_header(canvas: Canvas, title: str, captions: Sequence[str], bar: Bar | None = None) -> None:
-    """The title and the lines below it, and the color bar in the upper right corner."""
+def _draw_header(canvas: Canvas, titles: Sequence[str], captions: Sequence[str], bar: Bar | None = None) -> None:
+    """The lines of the title and those below it, and the color bar in the upper right corner."""
     right = canvas.width - MARGIN
     if bar is not None:
         x, middle = right - text_width(bar.high) - 4 - BAR_WIDTH, 3 + BAR_HEIGHT // 2
@@ -77,10 +84,16 @@ def _draw_header(canvas: Canvas, title: str, captions: Sequence[str], bar: Bar |
         canvas.right_aligned(x - 4, middle, bar.low)
         canvas.right_aligned(right, middle, bar.high)
         right -= bar.width + 8
-    canvas.text(MARGIN, 0, title, width=right - MARGIN, size=TITLE_SIZE)
+    for number, title in enumerate(titles):
+        canvas.text(MARGIN, number * TITLE_HEIGHT, title, width=right - MARGIN, size=TITLE_SIZE)
     for number, caption in enumerate(captions):
-        y = TITLE_HEIGHT + number * LINE
+        y = max(1, len(titles)) * TITLE_HEIGHT + number * LINE
         canvas.text(MARGIN, y, caption, width=canvas.width - 2 * MARGIN, size=CAPTION_SIZE)
+
+
+def wrap_captions(captions: Sequence[Words], sheet: Sheet) -> list[str]:
+    """The lines that captions take on a sheet."""
+    return [line for caption in captions for line in wrap(caption, sheet.width - 2 * MARGIN, CAPTION_SIZE)]
 
 
 def _header_height(captions: int) -> int:
@@ -107,6 +120,25 @@ def tile_room(*, captions: int, inset: bool, sheet: Sheet = CARD) -> tuple[int, 
     return sheet.height - _header_height(captions) - 1, sheet.width - _inset_width(sheet, inset) - 2
 
 
+def fit_captions(
+    layout_below: Callable[[int], Layout], captions: Callable[[Layout], Sequence[Words]], sheet: Sheet
+) -> tuple[Layout, list[str]]:
+    """The layout of tiles below captions that say what it shows, and the lines of these captions.
+
+    Args:
+        layout_below: the layout, given the number of lines above it.
+        captions: given the layout.
+        sheet: what they are drawn on.
+    """
+    count = 0
+    while True:
+        layout = layout_below(count)
+        lines = wrap_captions(captions(layout), sheet)
+        if len(lines) <= count:
+            return layout, lines
+        count = len(lines)
+
+
 def draw_tiles(
     strips: Sequence[Strip],
     layout: Layout,
@@ -124,8 +156,8 @@ def draw_tiles(
     Args:
         strips: one or more.
         layout: fitted into `tile_room(captions=len(captions), inset=inset is not None, sheet=sheet)`.
-        title: shortened where it does not fit, as are the captions.
-        captions: lines below the title.
+        title: shortened where it does not fit.
+        captions: lines below the title, as `wrap_captions` gives them.
         scale: of the tiles, drawn with its two numbers; or another bar, where there is no single scale.
         columns: labels for the tiles of a strip, once above all.
         inset: a picture on the left, such as the input of a network: (h, w, 3).
@@ -140,7 +172,7 @@ def draw_tiles(
     title_width = 8 + text_width(title, TITLE_SIZE) + bar.width
     header_width = max(title_width, *(text_width(caption, CAPTION_SIZE) for caption in captions))
     canvas, left = _canvas(layout, inset_box, sheet, beside=beside, top=top, header_width=header_width)
-    _draw_header(canvas, title, captions, bar)
+    _draw_header(canvas, [title], captions, bar)
     boxes, tiles = {}, {}
     for row, strip in enumerate(strips[: layout.strips]):
         for column, (key, pixels) in enumerate(list(strip.tiles.items())[: layout.tiles]):
@@ -160,7 +192,7 @@ def draw_tiles(
         canvas.text(MARGIN, top, "input", width=beside)
         canvas.frame(inset_box)
         canvas.tile(inset_box, inset)
-    return Drawing(canvas.pixels, boxes, inset_box)
+    return Drawing(canvas, boxes, inset_box)
 
 
 def _inset_width(sheet: Sheet, inset: bool) -> int:
@@ -246,24 +278,24 @@ class Cell:
     """Panels that belong together, with a line of text above and lines below."""
 
     panels: Sequence[Panel]
-    above: str = ""
-    below: Sequence[str] = ()
+    above: Words = ""
+    below: Sequence[Words] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Section:
     """Cells under a heading and lines of text; each of the three may be missing."""
 
-    heading: str = ""
-    lines: Sequence[str] = ()
+    heading: Words = ""
+    lines: Sequence[Words] = ()
     cells: Sequence[Cell] = ()
 
 
 def draw_sections(
     sections: Sequence[Section],
     *,
-    title: str,
-    captions: Sequence[str],
+    title: Words,
+    captions: Sequence[Words],
     side_by_side: bool = False,
     sheet: Sheet = PAGE,
 ) -> Drawing:
@@ -271,8 +303,8 @@ def draw_sections(
 
     Args:
         sections: all their cells get the same room.
-        title: shortened where it does not fit.
-        captions: below it, broken into lines.
+        title: broken into lines, as are the captions.
+        captions: below it.
         side_by_side: whether the panels of a cell are side by side, rather than stacked.
         sheet: what it is drawn on; the drawing is as high as it must be, and as wide as the sheet unless trimmed.
 
@@ -284,14 +316,15 @@ def draw_sections(
     grid = _CellGrid.of(cells, side_by_side=side_by_side, room=room)
     if sheet.trimmed:
         room = min(room, _width(sections, grid, title, captions))
-    header = [line for caption in captions for line in _wrap(caption, room, CAPTION_SIZE)]
-    texts = [[line for text in (each.heading, *each.lines) for line in _wrap(text, room)] for each in sections]
-    tops, y = [], _header_height(len(header))
+    titles = list(wrap(title, room, TITLE_SIZE))
+    header = [line for caption in captions for line in wrap(caption, room, CAPTION_SIZE)]
+    texts = [[line for text in (each.heading, *each.lines) for line in wrap(text, room)] for each in sections]
+    tops, y = [], _header_height(len(header)) + max(0, len(titles) - 1) * TITLE_HEIGHT
     for section, lines in zip(sections, texts, strict=True):
         tops.append(y)
         y += len(lines) * LINE + grid.lines(len(section.cells)) * grid.height + SECTION_GAP
     canvas = Canvas(width=room + 2 * MARGIN, height=y - SECTION_GAP if sections else y)
-    _draw_header(canvas, title, header)
+    _draw_header(canvas, titles, header)
     boxes: dict[Key, Box] = {}
     for index, (section, lines, top) in enumerate(zip(sections, texts, tops, strict=True)):
         for number, line in enumerate(lines):
@@ -301,10 +334,12 @@ def draw_sections(
             row, column = divmod(number, grid.across)
             placed = grid.draw(canvas, cell, x=MARGIN + column * grid.width, y=first + row * grid.height)
             boxes |= {(index, number, panel): box for panel, box in enumerate(placed)}
-    return Drawing(canvas.pixels, boxes, None)
+    return Drawing(canvas, boxes)
 
 
-def draw_card(make: Callable[[int], Sequence[Section]], most: int, *, title: str, side_by_side: bool = False) -> Pixels:
+def draw_card(
+    make: Callable[[int], Sequence[Section]], most: int, *, title: Words, side_by_side: bool = False
+) -> Pixels:
     """As much as fits into a TensorBoard card, which has a fixed size; at least one.
 
     Args:
@@ -314,12 +349,13 @@ def draw_card(make: Callable[[int], Sequence[Section]], most: int, *, title: str
         side_by_side: as for `draw_sections`.
     """
 
-    def draw(count: int) -> Pixels:
-        heading = title if count == most else f"{count} of {most}: {title}"
-        return draw_sections(make(count), title=heading, captions=[], side_by_side=side_by_side, sheet=CARD).pixels
+    def draw(count: int) -> Canvas:
+        parts = [title] if isinstance(title, str) else title
+        heading = title if count == most else [f"{count} of {most}: ", *parts]
+        return draw_sections(make(count), title=heading, captions=[], side_by_side=side_by_side, sheet=CARD).canvas
 
-    fitting = bisect_right(range(2, most + 1), CARD.height, key=lambda count: len(draw(count)))
-    drawn = draw(1 + fitting)
+    fitting = bisect_right(range(2, most + 1), CARD.height, key=lambda count: draw(count).height)
+    drawn = draw(1 + fitting).pixels
     pixels: Pixels = np.full((CARD.height, CARD.width, 3), BACKGROUND, dtype=np.uint8)
     pixels[: len(drawn)] = drawn[: CARD.height]
     return pixels
@@ -355,8 +391,9 @@ class _CellGrid:
         texts = [text_width(line) for cell in cells for line in (cell.above, *cell.below)]
         heights, widths = [height + GAP for height, _ in panels], [width + GAP for _, width in panels]
         inner = sum(widths) if side_by_side else max(widths, default=0)
-        # Long names of classes are shortened rather than widen all cells by more than half.
-        width = max(inner, min(max(texts, default=0) + 4, max(36, inner * 3 // 2)))
+        # Long names of classes are shortened rather than widen all cells by more than half; numbers are not.
+        least = max((least_width(line) for cell in cells for line in (cell.above, *cell.below)), default=0)
+        width = max(inner, least + 4, min(max(texts, default=0) + 4, max(36, inner * 3 // 2)))
         above, below = any(cell.above for cell in cells), max((len(cell.below) for cell in cells), default=0)
         height = (max(heights, default=0) if side_by_side else sum(heights)) + (above + below) * LINE + SECTION_GAP
         across = max(1, room // max(1, width))
@@ -394,7 +431,7 @@ class _CellGrid:
             canvas.text(x + 1, bottom + number * LINE, line, width=self.width - 2)
 
 
-def _width(sections: Sequence[Section], grid: _CellGrid, title: str, captions: Sequence[str]) -> int:
+def _width(sections: Sequence[Section], grid: _CellGrid, title: Words, captions: Sequence[Words]) -> int:
     """The pixels that cells and texts need, between the margins."""
     cells = max((len(section.cells) for section in sections), default=0)
     texts = [text for section in sections for text in (section.heading, *section.lines)]
@@ -404,16 +441,3 @@ def _width(sections: Sequence[Section], grid: _CellGrid, title: str, captions: S
         *(text_width(caption, CAPTION_SIZE) for caption in captions),
         *map(text_width, texts),
     )
-
-
-def _wrap(text: str, width: int, size: int = TEXT_SIZE) -> Iterator[str]:
-    """The lines of a text, each at most this many pixels wide, unless a single word is wider."""
-    line = ""
-    for word in text.split():
-        longer = f"{line} {word}".strip()
-        if line and text_width(longer, size) > width:
-            yield line
-            longer = word
-        line = longer
-    if line:
-        yield line

@@ -96,6 +96,9 @@ class Budget:
 GROWTH = 1.25
 """Assumed size of the last pictures relative to earlier ones: maps of a trained network compress less well."""
 
+LEAST_VALUES = 32
+"""Parameters of fewer values, such as the biases of a small layer, have no histogram: it would be mostly empty bins."""
+
 _CURVES = 6
 _RECORD_BYTES = 120
 """Upper bound of a point of a curve, and of what surrounds the content of another record."""
@@ -278,7 +281,7 @@ class TensorBoardLog:
                 self._budget.report("pictures", f"are omitted, such as {tag} from step {step:,}")
 
     def _write_histograms(self, step: int) -> None:
-        """The histogram of every parameter, and of its gradient at the last step."""
+        """The histogram of every parameter that is large enough, and of its gradient at the last step."""
         for name, parameter in self._parameters():
             layer = next(layer for layer in self._numbered if name.startswith(f"{layer}."))
             part = re.sub(r"^(conv|linear)\.", "", name.removeprefix(f"{layer}."))
@@ -293,7 +296,8 @@ class TensorBoardLog:
         return [
             (name, parameter)
             for name, parameter in self._experiment.training.model.named_parameters()
-            if layers is None or any(name.startswith(f"{layer}.") for layer in layers)
+            if parameter.numel() >= LEAST_VALUES
+            and (layers is None or any(name.startswith(f"{layer}.") for layer in layers))
         ]
 
     def _histogram_bytes(self) -> int:

@@ -1,12 +1,11 @@
 """Arrays of numbers in a page: one compressed binary, in base64, and an index of what it contains."""
 
-import zlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cnncli.report.page import base64_text
+from cnncli.report.page import compressed_text
 
 _TYPES = {np.dtype(np.uint8): "u1", np.dtype(np.float16): "f2", np.dtype(np.float32): "f4"}
 """Types of numbers, and their names in the index; multi-byte numbers are little endian."""
@@ -47,4 +46,4 @@ class Arrays:
 
     def text(self) -> str:
         """All arrays, compressed with zlib, in base64."""
-        return base64_text(zlib.compress(b"".join(self._parts), 9))
+        return compressed_text(b"".join(self._parts))

@@ -82,12 +82,13 @@ def rounded(weights: Weights, precision: Precision) -> Weights:
 def module_with(network: Network, weights: Weights) -> CnnModule:
     """A module in evaluation mode with weights in the order of `weights_of`: what the engine computes, in torch."""
     model = CnnModule(network).eval()
-    state, offset = model.state_dict(), 0
-    for _, key in _tensors_of(network):
-        count = state[key].numel()
-        state[key].copy_(torch.from_numpy(weights[offset : offset + count].copy()).view(state[key].shape))
-        offset += count
-    assert offset == len(weights), f"{len(weights)} weights for a network of {offset}"
+    state = model.state_dict()
+    keys = [key for _, key in _tensors_of(network)]
+    count = sum(state[key].numel() for key in keys)
+    assert count == len(weights), f"{len(weights)} weights for a network of {count}"
+    parts = torch.split(torch.from_numpy(weights.copy()), [state[key].numel() for key in keys])
+    for key, part in zip(keys, parts, strict=True):
+        state[key].copy_(part.view(state[key].shape))
     return model
 
 

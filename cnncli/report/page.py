@@ -6,8 +6,9 @@ import html
 import json
 import posixpath
 import re
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from io import BytesIO
 from typing import Any
@@ -18,6 +19,8 @@ from PIL import Image
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "(\.\.?/[\w/.-]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async function\*?|class|const|function\*?) (\w+))", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE)
+"""Lines that are comments, and comments in front of definitions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +31,8 @@ class Template:
         html: with `{{title}}`, `{{policy}}`, `{{style}}`, `{{script}}` and `{{data}}`; a page may have more.
         styles: style sheets, joined in this order.
         entry: the JavaScript module that builds the page.
-        worker: the JavaScript module of the page's worker, if it has one: inserted as `{{worker}}`, and started from a
-            Blob.
+        worker: the JavaScript module of the page's worker, if it has one: inserted as `{{worker}}`, compressed, and
+            started from a Blob.
         policy: what the content security policy allows besides the inlined style and script, and images as data.
     """
 
@@ -41,20 +44,39 @@ class Template:
 
 
 REPORT_PAGE = Template(
-    html="report/page.html", styles=("shared/page.css", "report/sections.css"), entry="report/report.js"
+    html="report/page.html",
+    styles=(
+        "shared/page.css",
+        "play/overview.css",
+        "play/logits.css",
+        "play/input.css",
+        "play/unit.css",
+        "report/sections.css",
+    ),
+    entry="report/report.js",
 )
 PLAY_PAGE = Template(
     html="play/play.html",
     styles=(
         "shared/page.css",
         "play/play.css",
+        "play/overview.css",
+        "play/logits.css",
+        "play/unit.css",
         "play/input.css",
+        "play/what-if.css",
+        "play/attribution.css",
+        "play/patches.css",
+        "play/time.css",
+        "play/live.css",
         "play/tour.css",
     ),
     entry="play/play.js",
     worker="engine/worker.js",
     policy="worker-src blob:; ",
 )
+LIVE_PAGE = replace(PLAY_PAGE, policy="worker-src blob:; connect-src 'self'; ")
+"""The playground of a network in training: it makes requests to where it comes from, and to nowhere else."""
 
 
 def base64_text(content: bytes) -> str:
@@ -62,10 +84,22 @@ def base64_text(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
+def compressed_text(content: bytes) -> str:
+    """Bytes compressed with zlib, as base64; `inflate` in the page decompresses them."""
+    return base64_text(zlib.compress(content, 9))
+
+
 def webp(picture: Image.Image, *, method: int = 4) -> bytes:
     """A lossless WebP, half the size of a PNG; a higher `method` (0 to 6) takes longer and gives fewer bytes."""
     buffer = BytesIO()
     picture.save(buffer, format="WEBP", lossless=True, quality=75, method=method)
+    return buffer.getvalue()
+
+
+def lossy_webp(picture: Image.Image, *, quality: int = 85) -> bytes:
+    """A WebP for photographs, a quarter of the size of a lossless one; transparency stays as it is."""
+    buffer = BytesIO()
+    picture.save(buffer, format="WEBP", quality=quality, alpha_quality=100)
     return buffer.getvalue()
 
 
@@ -100,7 +134,7 @@ def document(template: Template, data: Mapping[str, Any], *, title: str, parts: 
         "style": style,
         "script": script,
         "data": _json_for_script(data),
-        **({"worker": _script_as_text(bundle(template.worker))} if template.worker else {}),
+        **({"worker": compressed_text(bundle(template.worker).encode())} if template.worker else {}),
         **(parts or {}),
     }
     # A single pass: braces in what is inserted are not substituted again.
@@ -136,10 +170,10 @@ def _imported(importer: str, path: str) -> str:
 
 
 def _as_function(name: str, source: str) -> str:
-    """A module as a function that returns its exports, with its imports as constants."""
+    """A module as a function that returns its exports, with its imports as constants and without its comments."""
     exports = _EXPORT.findall(source)
     body = _IMPORT.sub(lambda found: f'const {found[1]} = modules["{_imported(name, found[2])}"];\n', source)
-    body = _EXPORT.sub("", body)
+    body = _COMMENT.sub("", _EXPORT.sub("", body))
     assert not re.search(r"^(import|export)\b", body, re.MULTILINE), f"{name}: an import or export in another form"
     return f'modules["{name}"] = (() => {{\n{body}return {{ {", ".join(exports)} }};\n}})();'
 
@@ -148,13 +182,6 @@ def _json_for_script(data: Mapping[str, Any]) -> str:
     """JSON that cannot end the script element it is in."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
-
-
-def _script_as_text(script: str) -> str:
-    """JavaScript that stands in a script element as text."""
-    assert "</" not in script, "a closing tag in the JavaScript of the worker"
-    assert "<!--" not in script, "a comment of HTML in the JavaScript of the worker"
-    return script
 
 
 def _asset(name: str) -> str:

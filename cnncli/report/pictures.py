@@ -1,10 +1,11 @@
-"""The pictures in the page: logged during training, drawn by views, and the images behind the confusion matrix.
+"""The pictures in the page: logged during training, and the images behind the confusion matrix.
 
 Letters for shapes: N images, C channels, H height, W width.
 """
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,23 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import image_pixels, tiled
-from cnncli.report.page import base64_text, webp
+from cnncli.report.page import base64_text, lossy_webp, webp
 from cnncli.run import Run
 from cnncli.tensorboard.event_file import LoggedPicture, read_pictures
 from cnncli.training.evaluate import Predictions
-from cnncli.views.patches import Patches
-from cnncli.views.view import View
 
 LOGGED_BYTES = 3_000_000
 """Maximum bytes of logged pictures in the page; base64 adds a third."""
-VIEW_CHARACTERS = 1_000_000
-"""Maximum characters of the pictures of one view in the page, in base64."""
 IMAGES_PER_CELL = 12
 """Maximum number of images behind each cell of the confusion matrix."""
 MAX_IMAGES = 1_500
 """Maximum number of images behind all cells; misclassified ones come first."""
 IMAGE_SIDE = 32
 """Pixels of the longer side of an image behind a cell; larger images are reduced."""
+EXACT_BYTES = 1_500_000
+"""Bytes of images with a longer side than that which the network can be applied to in the page, before compression."""
 SPRITE_COLUMNS = 40
 """Images per row of the sprite."""
 
@@ -102,38 +102,48 @@ def _size(tags: Mapping[str, Frames]) -> int:
     return sum(map(len, {content for frames in tags.values() for content in frames.values()}))
 
 
-VIEWS: Mapping[View, str] = {Patches(): "Top-activating patches"}
-"""The views in the page, with their headings."""
+def images_data(run: Run) -> dict[str, Any]:
+    """The test images that the page offers as inputs of the network, as JSON.
+
+    They are the first image of each class and those behind the confusion matrix. Where the longer side is more than
+    `IMAGE_SIDE`, there are as many as fit in `EXACT_BYTES`. `sprite` holds their exact pixels, `numbers` are their
+    indices in the test set, and `mistakes` the positions of misclassified ones, the most confident first, in a list for
+    the one network of the page.
+    """
+    predictions = run.predictions
+    shape = run.network.input_shape
+    behind = [index for cell in _images_of_cells(predictions).values() for index in cell]
+    numbers = list(dict.fromkeys([*run.test.first_of_each_class(len(run.classes)), *behind]))
+    if not _are_small(shape):
+        numbers = numbers[: max(1, EXACT_BYTES // prod(shape))]
+    wrong = [position for position, number in enumerate(numbers) if not predictions.correct[number]]
+    return {
+        "shape": list(shape),
+        "count": len(numbers),
+        "of": len(run.test),
+        "numbers": numbers,
+        "labels": [int(run.test.labels[number]) for number in numbers],
+        "mistakes": [sorted(wrong, key=lambda position: -predictions.confidence[numbers[position]])],
+        "sprite": sprite_data(image_pixels(run.test.images[numbers])),
+    }
 
 
-def views_data(run: Run) -> list[dict[str, Any]]:
-    """The first pictures of each view, up to `VIEW_CHARACTERS`, as JSON; views without pictures are omitted."""
-    sections = []
-    for view, heading in VIEWS.items():
-        pictures = [
-            {"title": each.title, "lines": list(each.lines), "webp": base64_text(webp(Image.fromarray(each.pixels)))}
-            for each in view.pictures(run)
-        ]
-        totals = np.cumsum([len(each["webp"]) for each in pictures])
-        kept = max(1, int((totals <= VIEW_CHARACTERS).sum()))
-        if pictures:
-            omitted = len(pictures[kept:])
-            sections.append({"name": view.name, "heading": heading, "pictures": pictures[:kept], "omitted": omitted})
-    return sections
-
-
-def sections_without_pictures() -> list[dict[str, Any]]:
-    """The sections of the views where the test images are missing, as JSON."""
-    return [{"name": view.name, "heading": heading, "pictures": [], "omitted": 0} for view, heading in VIEWS.items()]
+def _are_small(shape: Sequence[int]) -> bool:
+    """Whether images (C, H, W) are small enough that all of them are in the page as they are."""
+    return max(shape[1:]) <= IMAGE_SIDE
 
 
 def confusion_data(run: Run) -> dict[str, Any]:
-    """The confusion matrix, and for each cell some of its test images with their positions in one sprite, as JSON."""
+    """The confusion matrix, and for each cell some of its test images, as JSON.
+
+    An image has a `position` in `sprite`; without a sprite, in that of `images_data`.
+    """
     predictions = run.predictions
     cells = _images_of_cells(predictions)
     indices = [index for cell in cells.values() for index in cell]
-    positions = {index: position for position, index in enumerate(indices)}
-    images = _reduced(run.test.images[indices])
+    in_page = _are_small(run.network.input_shape)
+    numbers = images_data(run)["numbers"] if in_page else indices
+    positions = {index: position for position, index in enumerate(numbers)}
     return {
         "counts": predictions.confusion.tolist(),
         "cells": [
@@ -151,12 +161,18 @@ def confusion_data(run: Run) -> dict[str, Any]:
             }
             for (label, predicted), cell in cells.items()
         ],
-        "sprite": {
-            "webp": base64_text(webp(Image.fromarray(tiled(image_pixels(images), SPRITE_COLUMNS)))),
-            "columns": SPRITE_COLUMNS,
-            "height": images.shape[2],
-            "width": images.shape[3],
-        },
+        "sprite": None if in_page else sprite_data(image_pixels(_reduced(run.test.images[indices]))),
+    }
+
+
+def sprite_data(images: Pixels, *, lossy: bool = False) -> dict[str, Any]:
+    """Images of one size, (N, h, w, 3), or (N, h, w, 4) with transparency, in one WebP, as JSON; N is at least 1."""
+    sheet = Image.fromarray(tiled(images, SPRITE_COLUMNS))
+    return {
+        "webp": base64_text(lossy_webp(sheet) if lossy else webp(sheet)),
+        "columns": SPRITE_COLUMNS,
+        "height": images.shape[1],
+        "width": images.shape[2],
     }
 
 

@@ -23,7 +23,7 @@ CARD_LEFT = 62
 """Pixels for the names of the distortions in a card."""
 
 
-def draw_robustness(accuracies: Sequence[Accuracy], *, plain: float, title: str) -> Pixels:
+def draw_robustness(accuracies: Sequence[Accuracy], *, plain: float, title: str) -> Canvas:
     """A panel for each distortion: a gray bar for the undistorted images, and a bar for each strength.
 
     Args:
@@ -42,7 +42,7 @@ def draw_robustness(accuracies: Sequence[Accuracy], *, plain: float, title: str)
         row, column = divmod(number, ACROSS)
         x, y = MARGIN + column * PANEL_WIDTH, TITLE_HEIGHT + LINE + 4 + row * PANEL_HEIGHT
         _draw_panel(canvas, each, plain, x=x, y=y)
-    return canvas.pixels
+    return canvas
 
 
 def _by_distortion(accuracies: Sequence[Accuracy]) -> Mapping[str, list[Accuracy]]:

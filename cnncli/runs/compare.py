@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.drawing.chart import Chart, Curve
-from cnncli.drawing.curves import curves_as_svg, draw_curves
+from cnncli.drawing.curves import SCALE, draw_curves
 from cnncli.drawing.image import png
 from cnncli.errors import RunError, UsageError
 from cnncli.files import atomic_write
@@ -149,7 +149,11 @@ def save_curves(comparison: Comparison, path: Path) -> None:
     charts = comparison.charts()
     if not charts:
         raise UsageError(f"--plot {path}: none of the runs has an epoch")
-    picture = curves_as_svg(charts).encode() if path.suffix.lower() == ".svg" else png(draw_curves(charts))
+    canvas = draw_curves(charts)
+    if path.suffix.lower() == ".svg":
+        picture = canvas.svg(title=", ".join(each.title for each in charts)).encode()
+    else:
+        picture = png(canvas.enlarged(SCALE))
     with atomic_write(path, option="--plot") as file:
         file.write(picture)
 

@@ -21,11 +21,15 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from cnncli.errors import RunError, ServerError, UsageError
 
+_TRAINING = {"runFilter": "^(?!(.*/)?show$)"}
+"""Without the pictures of `cnncli show`, which would repeat the cards of the same tags."""
+
 VIEWS: Mapping[str, Mapping[str, str]] = {
-    "curves": {"tagFilter": "^(accuracy|loss)/", "smoothing": "0"},  # smoothing would distort curves of few points
-    "kernels": {"tagFilter": "^kernels/"},
-    "snapshots": {"tagFilter": "^snapshots/"},
-    "feature maps": {"tagFilter": "^feature_maps/"},
+    # Smoothing would distort curves of few points.
+    "curves": {**_TRAINING, "tagFilter": "^(accuracy|loss)/", "smoothing": "0"},
+    "kernels": {**_TRAINING, "tagFilter": "^kernels/"},
+    "snapshots": {**_TRAINING, "tagFilter": "^snapshots/"},
+    "feature maps": {**_TRAINING, "tagFilter": "^feature_maps/"},
     "show": {"runFilter": "(^|/)show$", "tagFilter": "/"},  # without a tag filter, groups would be collapsed
 }
 """Name -> query of TensorBoard's Time Series tab. Filters are regular expressions."""

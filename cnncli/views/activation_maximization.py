@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 
 from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
+from cnncli.drawing.text import Name, Words, joined
 from cnncli.errors import DataError
 from cnncli.views.patches import CARD_TILE, LARGEST, MOST_PADDING, TILE, crop_test_image, patch_pixels, patch_tile
 from cnncli.views.units import (
     Patch,
     UnitActivation,
     crop_patch,
-    filter_name,
+    filter_words,
     images_at_once,
     layers_with_filters,
     left_out,
@@ -245,10 +246,10 @@ class Pair:
         short: their activations in few characters.
     """
 
-    name: str
+    name: Words
     optimized: Patch
     real: Patch | None
-    lines: Sequence[str]
+    lines: Sequence[Words]
     short: str
 
     @property
@@ -292,7 +293,7 @@ def _picture(
     `remarks` are more lines for the reader.
     """
     made = list(_make(run, node, filters, steps))
-    names = [filter_name(run, node, number) for number in filters]
+    names = [filter_words(run, node, number) for number in filters]
     if real is None:
         pairs = [
             Pair(name=name, optimized=patch, real=None, lines=[f"optimized {value:.4g}"], short=f"{value:.3g}")
@@ -318,19 +319,31 @@ def _picture(
     return Picture(
         tag=f"activation_maximization/{run.network.numbered()[node.name]}",
         title=title,
-        pixels=draw_pairs(pairs, title=title, captions=[legend, *counts]).pixels,
+        canvas=draw_pairs(pairs, title=title, captions=[legend, *counts]).canvas,
         card=_card(pairs, title=title),
         tiles=[
-            patch_tile(each, f"{pair.name}, {line}")
+            patch_tile(each, f"{joined(pair.name)}, {joined(line)}")
             for pair in pairs
             for each, line in zip(pair.patches, pair.lines, strict=False)
         ],
         numbers=numbers,
+        data={
+            "layer": node.name,
+            "filters": [
+                {
+                    "filter": number,
+                    "optimized": value,
+                    "real": None if real is None else real[place].value,
+                    "image": None if real is None else real[place].image,
+                }
+                for place, (number, (_, value)) in enumerate(zip(filters, made, strict=True))
+            ],
+        },
         lines=[" ".join([*remarks, *counts])],
     )
 
 
-def _pair(run: Run, node: Node, name: str, made: tuple[Patch, float], best: UnitActivation) -> Pair:
+def _pair(run: Run, node: Node, name: Words, made: tuple[Patch, float], best: UnitActivation) -> Pair:
     """An optimized image with its activation, next to the real one with the highest activation."""
     optimized, value = made
     label = run.classes[int(run.test.labels[best.image])]
@@ -338,7 +351,7 @@ def _pair(run: Run, node: Node, name: str, made: tuple[Patch, float], best: Unit
         name=name,
         optimized=optimized,
         real=crop_test_image(run, node, best).patch,
-        lines=[f"optimized {value:.4g}", f"real {best.value:.4g}", f"{label}, #{best.image}"],
+        lines=[f"optimized {value:.4g}", f"real {best.value:.4g}", [Name(label), f", #{best.image}"]],
         short=f"{value:.3g} / {best.value:.3g}",
     )
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from cnncli.drawing.canvas import Box, Canvas, text_width
+from cnncli.drawing.canvas import Box, Canvas
 from cnncli.drawing.color import Scale, Values, sequential
 from cnncli.drawing.image import Tile
-from cnncli.drawing.layout import HEIGHT, LINE, TITLE_SIZE, WIDTH
+from cnncli.drawing.layout import CARD_LETTERING, HEIGHT, PAGE_LETTERING, WIDTH
+from cnncli.drawing.text import text_width
 from cnncli.errors import UsageError
 from cnncli.views.view import Layers, Picture, View, nodes_with_positions
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 SHARES = (20, 50, 90, 99)
 """Percentages of the gradient inside the squares whose sides are given."""
-TILE = 140
-"""Pixels for the longer side of a map: two of them fit a TensorBoard card."""
+TILE, CARD_TILE = 448, 140
+"""Pixels for the longer side of a map, in a file and in a card, which has room for two."""
 MARGIN = 4
 _LEGEND = "frames: receptive field and squares; colors: square root"
 
@@ -212,15 +213,21 @@ def picture_of(run: Run, measured: CenterUnit) -> Picture:
     maps = {"trained": measured.trained, "untrained": measured.untrained}
     (top, bottom), (left, right) = measured.rows, measured.columns
     unit = f"{measured.layer}, unit {','.join(map(str, measured.unit))}"
-    return Picture(
-        tag=f"effective_receptive_field/{run.network.numbered()[measured.layer]}",
-        title=f"effective receptive field of {measured.layer}",
-        pixels=draw_effective(
+
+    def draw(what: str, side: int = TILE) -> Canvas:
+        return draw_effective(
             maps,
             receptive_field=(measured.rows, measured.columns),
             center=measured.center,
-            title=f"{unit}: effective RF over {measured.images} images",
-        ),
+            title=f"{unit}: {what} over {measured.images} images",
+            side=side,
+        )
+
+    return Picture(
+        tag=f"effective_receptive_field/{run.network.numbered()[measured.layer]}",
+        title=f"effective receptive field of {measured.layer}",
+        canvas=draw("effective receptive field"),
+        card=draw("effective RF", side=CARD_TILE).pixels,
         tiles=[
             Tile.of(each.weights, Scale.from_zero(each.weights), label=f"{unit}, {label}")
             for label, each in maps.items()
@@ -252,7 +259,8 @@ def draw_effective(
     receptive_field: tuple[Interval, Interval],
     center: tuple[float, float],
     title: str,
-) -> Pixels:
+    side: int = TILE,
+) -> Canvas:
     """Draw maps of one size: the square root of each value relative to the map's largest, because tails are thin.
 
     Args:
@@ -260,22 +268,28 @@ def draw_effective(
         receptive_field: first and last row, first and last column that the unit can see, inside the image; framed.
         center: (row, column) of the squares; they are framed, clipped at the border.
         title: above all of them.
+        side: pixels for the longer side of a map.
     """
+    letters = CARD_LETTERING if side == CARD_TILE else PAGE_LETTERING
     height, width = next(iter(maps.values())).weights.shape
-    scale = max(1, TILE // max(height, width))
+    scale = max(1, side // max(height, width))
     captions = [_captions(each.sides) for each in maps.values()]
     texts = [*maps, *(line for caption in captions for line in caption)]
-    column = max(width * scale + 2 * MARGIN, *(text_width(each) + MARGIN for each in texts), WIDTH // len(maps))
-    top = MARGIN + 2 * LINE
+    least = WIDTH // len(maps) if letters is CARD_LETTERING else 0
+    gap = letters.text // 2
+    column = max(width * scale + gap, *(text_width(each, letters.text) + gap for each in texts), least)
+    top = letters.title_height + letters.line
     lines = max(map(len, captions)) + 1
-    canvas = Canvas(
-        width=max(column * len(maps), text_width(title, TITLE_SIZE) + 2 * MARGIN, text_width(_LEGEND) + 2 * MARGIN),
-        height=max(HEIGHT, top + 2 + height * scale + MARGIN + lines * LINE),
-    )
-    canvas.text(MARGIN, 0, title, width=canvas.width, size=TITLE_SIZE)
+    bottom = top + 2 + height * scale + MARGIN
+    across = max(column * len(maps), text_width(_LEGEND, letters.text) + 2 * MARGIN)
+    if letters is PAGE_LETTERING:
+        across = max(across, text_width(title, letters.title) + 2 * MARGIN)
+    down = bottom + lines * letters.line
+    canvas = Canvas(width=across, height=max(HEIGHT, down) if letters is CARD_LETTERING else down)
+    canvas.text(MARGIN, 0, title, width=canvas.width - MARGIN, size=letters.title)
     for number, (label, each) in enumerate(maps.items()):
         x = number * column + MARGIN
-        canvas.text(x, LINE + MARGIN, label, width=column)
+        canvas.text(x, letters.title_height, label, width=column, size=letters.text)
         box = Box(x=x, y=top + 2, height=height, width=width, scale=scale)
         canvas.frame(box)
         canvas.tile(box, _colors(each.weights))
@@ -285,9 +299,10 @@ def draw_effective(
         ):
             canvas.frame(_inside(box, rows, columns))
         for place, line in enumerate(captions[number]):
-            canvas.text(x, box.bottom + MARGIN + place * LINE, line, width=column)
-    canvas.text(MARGIN, top + 2 + height * scale + MARGIN + (lines - 1) * LINE, _LEGEND, width=canvas.width)
-    return canvas.pixels
+            y = bottom + place * letters.line
+            canvas.text(x, y, line, width=column, size=letters.text)
+    canvas.text(MARGIN, bottom + (lines - 1) * letters.line, _LEGEND, width=canvas.width, size=letters.text)
+    return canvas
 
 
 def _captions(sides: Mapping[int, int]) -> list[str]:

@@ -5,15 +5,15 @@ Letters for shapes: C channels, H height, W width, F features.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
-from cnncli.drawing.sheet import Strip, draw_tiles, tile_room
+from cnncli.drawing.sheet import Strip, draw_tiles, fit_captions, tile_room
+from cnncli.drawing.text import Name, Words, joined, text_width
 from cnncli.errors import UsageError
 from cnncli.layers import format_size, per_axis
 from cnncli.options import FitOption, InvertOption
@@ -72,8 +72,9 @@ class FeatureMaps(View):
                 names = {node.name for node in (*nodes, logits)}
                 outputs = run.model.outputs(image.image[None], names)  # name -> (1, C, H, W) or (1, F)
             answer = _answer(run, image, outputs[logits.name][0])
+            data = _answer_as_json(run, image, outputs[logits.name][0])
             for node in nodes:
-                yield _picture(run, node, image, as_maps(outputs[node.name][0]), answer)
+                yield _picture(run, node, image, as_maps(outputs[node.name][0]), answer, data)
 
     def _nodes(self, run: Run) -> tuple[Node, ...]:
         if not self.layers:
@@ -93,16 +94,30 @@ def _has_maps(node: Node) -> bool:
     return len(node.shape) == 3 or node.layer.has_feature_maps
 
 
-def _answer(run: Run, image: InputImage, logits: Tensor) -> str:
+def _answer(run: Run, image: InputImage, logits: Tensor) -> Words:
     """The true class of an image and the predicted one, with its softmax as confidence."""
     confidence, predicted = logits.double().softmax(dim=0).max(dim=0)
-    answer = f"predicted {run.classes[int(predicted)]} ({confidence.item():.1%})"
+    answer = ["predicted ", Name(run.classes[int(predicted)]), f" ({confidence.item():.1%})"]
     if not logits.isfinite().all():
-        answer = "no prediction: not all logits are finite"
-    return answer if image.label is None else f"true {run.classes[image.label]}, {answer}"
+        answer = ["no prediction: not all logits are finite"]
+    return answer if image.label is None else ["true ", Name(run.classes[image.label]), ", ", *answer]
 
 
-def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str) -> Picture:
+def _answer_as_json(run: Run, image: InputImage, logits: Tensor) -> dict[str, object]:
+    """The image, its true class, and the predicted one; null where there is none."""
+    confidence, predicted = logits.double().softmax(dim=0).max(dim=0)
+    finite = bool(logits.isfinite().all())
+    return {
+        "image": image.argument,
+        "true": None if image.label is None else run.classes[image.label],
+        "predicted": run.classes[int(predicted)] if finite else None,
+        "probability": confidence.item() if finite else None,
+    }
+
+
+def _picture(
+    run: Run, node: Node, image: InputImage, maps: Tensor, answer: Words, data: Mapping[str, object]
+) -> Picture:
     """Maps (C, H, W) of one layer."""
     from cnncli.tensorboard.event_file import slug
 
@@ -123,10 +138,11 @@ def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: str)
     tiles = [Tile.of(values[channel], scale, label=str(channel)) for (channel,) in page.boxes]
     return Picture(
         tag=f"feature_maps/{run.network.numbered()[node.name]}/{slug(image.slug)}",
-        title=f"feature maps of {node.name} for {image.name}, {answer}",
-        pixels=page.pixels,
+        title=f"feature maps of {node.name} for {image.name}, {joined(answer)}",
+        canvas=page.canvas,
         card=card.pixels,
         tiles=[Tile.image(image.picture, label="input"), *tiles],
+        data={"layer": node.name, "shape": list(maps.shape), **data},
     )
 
 
@@ -149,7 +165,7 @@ def feature_map_picture(
     *,
     image: Tensor,
     title: str,
-    captions: Sequence[str] = (),
+    captions: Sequence[Words] = (),
     sheet: Sheet = CARD,
     dead: Collection[int] | None = None,
     scale: Scale | None = None,
@@ -177,7 +193,11 @@ def feature_map_picture(
     notes = [*captions, *_notes(values), *dead_caption(dead, of=len(values), what="channels")]
     step = thinning(values.shape[1:], sheet.thinned)
     tiles = scale.colors(values[:, ::step, ::step])  # (C, H', W', 3)
-    layout = _layout(tiles.shape[:3], tile_room(captions=1 + len(notes), inset=True, sheet=sheet), sheet)
+    layout, lines = fit_captions(
+        lambda count: _layout(tiles.shape[:3], tile_room(captions=count, inset=True, sheet=sheet), sheet),
+        lambda layout: [_caption(values, layout, step), *notes],
+        sheet,
+    )
     strips = [
         Strip(str(first), {(first + i,): tile for i, tile in enumerate(tiles[first : first + layout.tiles])})
         for first in range(0, len(tiles), layout.tiles)
@@ -187,7 +207,7 @@ def feature_map_picture(
         strips,
         layout,
         title=title,
-        captions=[_caption(values, layout, step), *notes],
+        captions=lines,
         scale=scale,
         columns=[f"+{column}" for column in range(layout.tiles)] if layout.spacing.top else (),
         inset=image_pixels(image[:, ::image_step, ::image_step]),

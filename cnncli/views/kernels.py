@@ -13,11 +13,11 @@ import numpy as np
 import typer
 
 from cnncli.config.network import INPUT
-from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import NOT_FINITE, Scale
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import CARD, LINE, PAGE, Layout, Sheet, Spacing, plan
-from cnncli.drawing.sheet import BAR_WIDTH, Bar, Strip, draw_tiles, tile_room
+from cnncli.drawing.sheet import BAR_WIDTH, Bar, Strip, draw_tiles, fit_captions, tile_room
+from cnncli.drawing.text import text_width
 from cnncli.views.view import Layers, Picture, View, dead_caption, not_finite, select_layers
 
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ class Kernels(View):
 
       cnncli show kernels runs/lenet5-20260131-120000 --layer conv2 --sort norm --terminal
 
-      cnncli show kernels runs/lenet5-20260131-120000 --scale run
+      cnncli show kernels runs/lenet5-20260131-120000 --color-scale run
     """
 
     name = "kernels"
 
     layers: Layers = ()
-    scale: Annotated[
+    color_scale: Annotated[
         Literal["layer", "kernel", "run"],
-        typer.Option("--scale", help="Scope of one color scale: a layer, a kernel (filter), or the whole run."),
+        typer.Option("--color-scale", help="Scope of one color scale: a layer, a kernel (filter), or the whole run."),
     ] = "layer"
     sort: Annotated[
         Literal["norm"] | None,
@@ -64,7 +64,7 @@ class Kernels(View):
             values = _values(weight)
             scales = self._scales(values, weights.values())
             groups = node.description.groups
-            shared = self.scale == "run" and len(weights) > 1
+            shared = self.color_scale == "run" and len(weights) > 1
             page, card = (
                 kernel_picture(
                     weight,
@@ -78,15 +78,17 @@ class Kernels(View):
                 for sheet in (PAGE, CARD)
             )
             title, tiles = f"kernels of {node.name}", _tiles(values, page, scales, groups)
-            yield Picture(tag=tag, title=title, pixels=page.pixels, card=card.pixels, tiles=tiles)
+            data = {"layer": node.name, "shape": list(values.shape), "groups": groups}
+            yield Picture(tag=tag, title=title, canvas=page.canvas, card=card.pixels, tiles=tiles, data=data)
             if node.inputs == (INPUT,) and values.shape[1] == 3:
                 yield _in_color(weight, tag=f"{tag}_rgb", title=f"{title} in color")
 
     def _scales(self, values: Values, weights: Iterable[Tensor]) -> list[Scale]:
         """The color scale of each filter of a layer."""
-        if self.scale == "kernel":
+        if self.color_scale == "kernel":
             return [Scale.symmetric(kernels) for kernels in values]
-        shared = np.concatenate([_values(weight).ravel() for weight in weights]) if self.scale == "run" else values
+        of_run = self.color_scale == "run"
+        shared = np.concatenate([_values(weight).ravel() for weight in weights]) if of_run else values
         return [Scale.symmetric(shared)] * len(values)
 
 
@@ -112,6 +114,7 @@ def _tiles(values: Values, page: Drawing, scales: Sequence[Scale], groups: int) 
             values[output, input_],
             scales[output],
             label=str(output) if values.shape[1] == 1 else f"{output}{comma}{input_}",
+            row=None if values.shape[1] == 1 else output,
         )
         for output, input_ in page.boxes
     ]
@@ -126,7 +129,7 @@ def _in_color(weight: Tensor, *, tag: str, title: str) -> Picture:
         Tile(label=str(output), values=values[output].mean(axis=0), scale=scale, pixels=pixels)
         for output, pixels in enumerate(_rgb_tiles(values, scale))
     ]
-    return Picture(tag=tag, title=title, pixels=page.pixels, card=card.pixels, tiles=tiles)
+    return Picture(tag=tag, title=title, canvas=page.canvas, card=card.pixels, tiles=tiles)
 
 
 def kernel_picture(
@@ -169,20 +172,26 @@ def kernel_picture(
     notes = [*captions, *_notes(values, by_norm=by_norm, several_scales=bool(limits))]
     notes += dead_caption(dead, of=outputs, what="filters")
     spacing, least_scale = _style(values.shape, limits, sheet)
-    layout = plan(
-        strips=outputs,
-        tiles=inputs,
-        tile=(height, width),
-        room=tile_room(captions=1 + len(notes), inset=False, sheet=sheet),
-        spacing=spacing,
-        least_scale=least_scale,
-        most_scale=sheet.most_scale(height, width, matrix=inputs > 1),
+
+    def layout_below(lines: int) -> Layout:
+        return plan(
+            strips=outputs,
+            tiles=inputs,
+            tile=(height, width),
+            room=tile_room(captions=lines, inset=False, sheet=sheet),
+            spacing=spacing,
+            least_scale=least_scale,
+            most_scale=sheet.most_scale(height, width, matrix=inputs > 1),
+        )
+
+    layout, lines = fit_captions(
+        layout_below, lambda layout: [_caption(layout, outputs, inputs, groups), *notes], sheet
     )
     return draw_tiles(
         [_strip(output, values[output], scales[output], limits, layout) for output in order[: layout.strips]],
         layout,
         title=title,
-        captions=[_caption(layout, outputs, inputs, groups), *notes],
+        captions=lines,
         scale=Bar(scales[0].gradient(BAR_WIDTH), "-max", "max") if limits else scales[0],
         columns=[str(input_) if groups == 1 else f"+{input_}" for input_ in range(inputs)] if spacing.top else (),
         sheet=sheet,
@@ -259,22 +268,26 @@ def rgb_kernel_picture(weight: Tensor, *, title: str, sheet: Sheet = CARD) -> Dr
     values = _values(weight)
     outputs, _, height, width = values.shape
     scale = Scale.symmetric(values)
-    captions = ["weights for red, green and blue as one color; gray is 0"]
-    layout = plan(
-        strips=outputs,
-        tiles=1,
-        tile=(height, width),
-        room=tile_room(captions=1 + len(captions), inset=False, sheet=sheet),
-        spacing=Spacing(gap=4, above=LINE),
-        least_scale=max(2, -(-14 // width)),
-        most_scale=sheet.most_scale(height, width),
-    )
+
+    def layout_below(lines: int) -> Layout:
+        return plan(
+            strips=outputs,
+            tiles=1,
+            tile=(height, width),
+            room=tile_room(captions=lines, inset=False, sheet=sheet),
+            spacing=Spacing(gap=4, above=LINE),
+            least_scale=max(2, -(-14 // width)),
+            most_scale=sheet.most_scale(height, width),
+        )
+
+    note = "weights for red, green and blue as one color; gray is 0"
+    layout, lines = fit_captions(layout_below, lambda layout: [_caption(layout, outputs, 1, 1), note], sheet)
     grays = np.rint(np.linspace(2 * GRAY - 255, 255, BAR_WIDTH)).astype(np.uint8)
     return draw_tiles(
         [Strip(str(output), {(output,): tile}) for output, tile in enumerate(_rgb_tiles(values, scale))],
         layout,
         title=title,
-        captions=[_caption(layout, outputs, 1, 1), *captions],
+        captions=lines,
         scale=Bar(grays[None, :, None].repeat(3, axis=2), f"{scale.low:.3g}", f"{scale.high:.3g}"),
         sheet=sheet,
     )

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from cnncli.drawing.canvas import text_width
 from cnncli.drawing.image import Tile
 from cnncli.drawing.sheet import Cell, Section, draw_card, draw_sections, fit_panels
+from cnncli.drawing.text import Name, Words, text_width
 from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
@@ -46,14 +46,24 @@ class Mistakes(View):
         if not len(wrong):
             _log.info(f"all {len(predictions):,} test images are classified correctly: there are no mistakes to show")
             return
-        shown = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][: self.count].tolist()
+        order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")].tolist()
+        mistakes = [
+            {
+                "image": number,
+                "true": run.classes[predictions.labels[number]],
+                "predicted": run.classes[predictions.predicted[number]],
+                "probability": float(predictions.confidence[number]),
+            }
+            for number in order
+        ]
+        shown = order[: self.count]
         tiles, answers, notes = [], [], []
         for number in shown:
             true, predicted = (run.classes[each[number]] for each in (predictions.labels, predictions.predicted))
             confidence = f"{predictions.confidence[number]:.1%}"
             label = f"test image {number}: {true} -> {predicted}, {confidence}"
             tiles.append(Tile.image(run.test.images[number], label=label))
-            answers.append((true, f"-> {predicted}"))
+            answers.append((Name(true), Name(predicted)))
             notes.append((confidence, f"#{number}"))
         count = f"{len(wrong):,} of {len(predictions):,} test images are misclassified"
         which = f"; the {len(shown)} most confident mistakes are shown" if len(shown) < len(wrong) else ""
@@ -62,28 +72,31 @@ class Mistakes(View):
         yield Picture(
             tag="eval/mistakes",
             title=count,
-            pixels=draw_sections(
+            canvas=draw_sections(
                 [Section(cells=_cells(tiles, answers, notes, TILE))],
                 title=f"{len(shown)} of {len(wrong):,} {title}",
                 captions=["Below each: the confidence of the prediction, and the number of the test image."],
-            ).pixels,
+            ).canvas,
             card=draw_card(lambda most: [Section(cells=cells[:most])], len(cells), title=f"{len(wrong):,} {title}"),
             tiles=tiles,
             numbers={"wrong": len(wrong)},
+            data={"mistakes": mistakes},
             lines=[count + which],
         )
 
 
 def _cells(
-    tiles: Sequence[Tile], answers: Sequence[tuple[str, str]], notes: Sequence[tuple[str, ...]], side: int
+    tiles: Sequence[Tile], answers: Sequence[tuple[Name, Name]], notes: Sequence[tuple[str, ...]], side: int
 ) -> list[Cell]:
     """Images, the longer side as near to `side` pixels as a whole factor allows, each with its lines below.
 
     True and predicted class stand in one line where that is not much wider than the image, else in two.
     """
-    if all(text_width(" ".join(answer)) <= side * 5 // 4 for answer in answers):
-        lines = [(" ".join(answer), *note) for answer, note in zip(answers, notes, strict=True)]
+    one_line: list[Words] = [[true, " -> ", predicted] for true, predicted in answers]
+    lines: list[list[Words]]
+    if all(text_width(each) <= side * 5 // 4 for each in one_line):
+        lines = [[each, *note] for each, note in zip(one_line, notes, strict=True)]
     else:
-        lines = [(*answer, *note) for answer, note in zip(answers, notes, strict=True)]
+        lines = [[[true], ["-> ", predicted], *note] for (true, predicted), note in zip(answers, notes, strict=True)]
     panels = (fit_panels([tile.pixels], side=side) for tile in tiles)
     return [Cell(panels=panel, below=below) for panel, below in zip(panels, lines, strict=True)]

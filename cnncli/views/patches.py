@@ -16,13 +16,14 @@ import typer
 
 from cnncli.drawing.image import Tile, image_pixels, thinning
 from cnncli.drawing.sheet import Cell, Panel, Section, draw_card, draw_sections, fit_panels
+from cnncli.drawing.text import Name, Words, joined
 from cnncli.layers import format_size
 from cnncli.views.units import (
     Patch,
     TopActivations,
     UnitActivation,
     crop_patch,
-    filter_name,
+    filter_words,
     images_at_once,
     layers_with_filters,
     left_out,
@@ -89,7 +90,7 @@ class CroppedImage:
 
     patch: Patch
     image: Tensor
-    lines: Sequence[str] = ()
+    lines: Sequence[Words] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -101,7 +102,7 @@ class CroppedImage:
 class FilterPatches:
     """The patches of one filter, or lines that say why there are none."""
 
-    heading: str
+    heading: Words
     lines: Sequence[str] = ()
     patches: Sequence[CroppedImage] = ()
 
@@ -170,10 +171,10 @@ def _card(filters: Sequence[FilterPatches], *, title: str) -> Pixels:
 def _picture(run: Run, node: Node, shown: Sequence[TopActivations], every: Sequence[TopActivations]) -> Picture:
     filters, tiles = [], []
     for top in shown:
-        name = filter_name(run, node, top.filter)
+        name = filter_words(run, node, top.filter)
         patches = [] if top.is_constant else [crop_test_image(run, node, each) for each in top.best]
         filters.append(FilterPatches(heading=_heading(name, top), lines=_remarks(top), patches=patches))
-        tiles += [patch_tile(each.patch, f"{name}: {', '.join(each.lines)}") for each in patches]
+        tiles += [patch_tile(each.patch, f"{joined(name)}: {', '.join(map(joined, each.lines))}") for each in patches]
     dead = sum(top.lowest == top.highest == 0 for top in every)
     counts = [f"{dead} of {len(every)} filters are dead: always 0."] if dead else []
     counts += left_out(node, len(shown))
@@ -184,12 +185,37 @@ def _picture(run: Run, node: Node, shown: Sequence[TopActivations], every: Seque
     return Picture(
         tag=f"patches/{run.network.numbered()[node.name]}",
         title=title,
-        pixels=draw_patches(filters, title=title, captions=[*cropped, legend, *counts]).pixels,
+        canvas=draw_patches(filters, title=title, captions=[*cropped, legend, *counts]).canvas,
         card=_card(filters, title=title),
         tiles=tiles,
         numbers={"dead_filters": dead},
+        data={"layer": node.name, "filters": [_as_json(run, node, each) for each in shown]},
         lines=[" ".join([*cropped, *counts])],
     )
+
+
+def _as_json(run: Run, node: Node, top: TopActivations) -> dict[str, object]:
+    """A filter with its units of the highest activation: where each is, and the part of the image that it sees.
+
+    `position` is [row, column] of the unit, null in a layer without positions; `rows` and `columns` are the first and
+    last pixel of the image, null where the unit sees none.
+    """
+    patches = []
+    for unit in top.best:
+        fields = run.receptive_fields(node).axes
+        at = [place if len(axis.masks) > 1 else 0 for place, axis in zip(unit.position or (0, 0), fields, strict=True)]
+        rows, columns = (axis.interval(place) for axis, place in zip(fields, at, strict=True))
+        patches.append(
+            {
+                "image": unit.image,
+                "class": run.classes[int(run.test.labels[unit.image])],
+                "position": list(unit.position) or None,
+                "activation": unit.value,
+                "rows": None if rows is None else list(rows),
+                "columns": None if columns is None else list(columns),
+            }
+        )
+    return {"filter": top.filter, "lowest": top.lowest, "highest": top.highest, "patches": patches}
 
 
 def crop_test_image(run: Run, node: Node, unit: UnitActivation) -> CroppedImage:
@@ -200,15 +226,15 @@ def crop_test_image(run: Run, node: Node, unit: UnitActivation) -> CroppedImage:
     return CroppedImage(
         patch=crop_patch(run.table, node.name, unit.position, image, most_padding=MOST_PADDING),
         image=image,
-        lines=[f"{label}, {unit.value:.4g}", f"#{unit.image}{at}"],
+        lines=[[Name(label), f", {unit.value:.4g}"], f"#{unit.image}{at}"],
     )
 
 
-def _heading(name: str, top: TopActivations) -> str:
+def _heading(name: Sequence[str], top: TopActivations) -> Words:
     if top.is_constant:
         value = "0" if top.highest == 0 else f"always {top.highest:.4g}"
-        return f"{name}: {value} everywhere, on every test image" + (": dead" if top.highest == 0 else "")
-    return f"{name}: from {top.lowest:.4g} to {top.highest:.4g}"
+        return [*name, f": {value} everywhere, on every test image" + (": dead" if top.highest == 0 else "")]
+    return [*name, f": from {top.lowest:.4g} to {top.highest:.4g}"]
 
 
 def _remarks(top: TopActivations) -> list[str]:

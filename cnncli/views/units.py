@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from cnncli.drawing.text import Name, joined
 from cnncli.errors import UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.units import Interval, UnitReceptiveField, unit_receptive_field
@@ -54,10 +55,15 @@ def select_filters(node: Node, numbers: Sequence[int], most: int) -> list[int]:
 
 def filter_name(run: Run, node: Node, number: int) -> str:
     """`filter 3`, of logits `class 3`, of another layer without positions `number 3`."""
+    return joined(filter_words(run, node, number))
+
+
+def filter_words(run: Run, node: Node, number: int) -> Sequence[str]:
+    """The same as parts of a line, in which the name of a class may be shortened."""
     if node.layer.gives_logits:
         name = run.classes[number]
-        return f"class {name}" if name == str(number) else f"class {number}, {name}"
-    return f"filter {number}" if len(node.shape) == 3 else f"number {number}"
+        return [f"class {name}"] if name == str(number) else [f"class {number}, ", Name(name)]
+    return [f"filter {number}" if len(node.shape) == 3 else f"number {number}"]
 
 
 def left_out(node: Node, shown: int) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import typer
@@ -26,7 +26,9 @@ from cnncli.options import preparation_options
 if TYPE_CHECKING:
     from cnncli.config.network import Network, Node
     from cnncli.data.preparation import Fit, Invert
+    from cnncli.drawing.canvas import Canvas
     from cnncli.drawing.color import Pixels, Values
+    from cnncli.inspection.formatting import Line
     from cnncli.layers.base import Layer
     from cnncli.run import InputImage, Run
     from cnncli.tensorboard.projector import Projection
@@ -43,13 +45,15 @@ class Picture:
     """A picture of a run, with what was measured for it.
 
     Attributes:
-        tag: its name in TensorBoard, `<view>/<what>`, such as `patches/03_conv2`; the PNG is named after it.
+        tag: its name in TensorBoard, `<view>/<what>`, such as `patches/03_conv2`; the file is named after it.
         title: one line.
-        pixels: uint8 (H, W, 3), up to about 1000 px wide, for a file.
-        card: the same for a card of TensorBoard, which drops rows and columns of what is larger than
-            `cnncli.drawing.layout.CARD`, letters too; None where `pixels` fits.
+        canvas: the picture for a file, usually up to 1000 px wide.
+        card: the same as pixels (H, W, 3) for a card of TensorBoard, which drops rows and columns of what is larger
+            than `cnncli.drawing.layout.CARD`, letters too; None where the canvas fits.
         tiles: the same as small tiles, for a terminal.
-        numbers: name -> what was measured, in the units that the name gives; scalars in TensorBoard.
+        text: the same as lines of text for a terminal, instead of tiles, given the number of columns and whether only
+            ASCII characters can be printed.
+        numbers: name -> what was measured, in the units that the name gives.
         data: what `--json` prints besides, as JSON values.
         lines: what else a reader should know, one sentence each.
         projection: points for TensorBoard's projector.
@@ -57,13 +61,19 @@ class Picture:
 
     tag: str
     title: str
-    pixels: Pixels
+    canvas: Canvas
     card: Pixels | None = None
     tiles: Sequence[Tile] = ()
+    text: Callable[[int, bool], Iterable[Line]] | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
     data: Mapping[str, object] = field(default_factory=dict)
     lines: Sequence[str] = ()
     projection: Projection | None = None
+
+    @property
+    def pixels(self) -> Pixels:
+        """The canvas, not enlarged: uint8 (H, W, 3)."""
+        return self.canvas.pixels
 
 
 Layers = Annotated[
@@ -99,13 +109,24 @@ class View(ABC):
         return cls()
 
 
-def save(run: Run, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Path]]:
-    """Save pictures into a run, at the step of its weights: PNG files, an event file, the files of the projector.
+FileFormat: TypeAlias = Literal["png", "svg"]
+
+
+def save(
+    run: Run, pictures: Iterable[Picture], *, scale: int = 1, file_format: FileFormat = "png"
+) -> Iterator[tuple[Picture, Path]]:
+    """Save pictures into a run, at the step of its weights: image files, an event file, the files of the projector.
 
     Each is written as soon as it is drawn, and replaces one of the same tag. Without pictures nothing is created.
 
+    Args:
+        run: whose pictures they are.
+        pictures: each with a tag of its own.
+        scale: enlargement of the files. Cards of TensorBoard have their own size.
+        file_format: of the files.
+
     Yields:
-        Each picture with the path of its PNG.
+        Each picture with the path of its file.
 
     Raises:
         DiskError: the folder cannot be written to.
@@ -117,14 +138,16 @@ def save(run: Run, pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Path]
     with ExitStack() as stack:
         events: EventFile | None = None
         for picture in pictures:
-            path = folder / f"{picture.tag}.png"
+            path = folder / f"{picture.tag}.{file_format}"
             try:
                 events = events or stack.enter_context(EventFile(folder))
                 with disk_errors_explained(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
-                replace_file(path, png(picture.pixels))
+                if file_format == "svg":
+                    replace_file(path, picture.canvas.svg(title=picture.title, scale=scale).encode())
+                else:
+                    replace_file(path, png(picture.canvas.enlarged(scale)))
                 events.pictures(run.step, {picture.tag: picture.pixels if picture.card is None else picture.card})
-                events.scalars(run.step, {f"{picture.tag}/{name}": value for name, value in picture.numbers.items()})
                 if picture.projection is not None:
                     write_projection(folder, picture.projection)
             except DiskError as error:

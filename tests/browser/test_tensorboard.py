@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from cnncli.cli.app import main
+from cnncli.tensorboard.server import links
 
 pytestmark = pytest.mark.browser
 
@@ -130,6 +131,22 @@ def test_a_tag_filter_shows_its_cards(group: str, tags: list[str], page: Page, a
         # In their own size, pixel for pixel; otherwise labels are illegible.
         widths = page.locator("image-card img").evaluate_all("images => images.map(i => i.clientWidth)")
         assert widths == [304] * len(tags)
+
+
+def test_the_link_to_the_kernels_shows_each_once(page: Page, address: str) -> None:
+    """`cnncli show` has drawn conv2 again, in a run of its own."""
+    page.goto(links(address)["kernels"])
+    titles = page.locator("card-view tb-truncated-path")
+    expect(titles).to_have_count(2, timeout=1000 * WAIT)
+    assert titles.evaluate_all("paths => paths.map(path => path.title)") == ["kernels/01_conv1", "kernels/03_conv2"]
+    wait_for_pictures(page, "image-card img", 2)
+
+
+def test_the_link_to_show_has_pictures_only(page: Page, address: str) -> None:
+    page.goto(links(address)["show"])
+    expect(page.locator("image-card")).to_have_count(1, timeout=1000 * WAIT)
+    wait_for_pictures(page, "image-card img", 1)
+    expect(page.locator("scalar-card")).to_have_count(0)
 
 
 def test_the_images_dashboard(page: Page, address: str) -> None:

@@ -132,6 +132,36 @@ def test_steps_wait_for_enter_on_a_terminal(environment: dict[str, str]) -> None
     assert child.exitstatus == 0
 
 
+def test_steps_go_back_and_quit(environment: dict[str, str]) -> None:
+    """After going back, the step before is printed again, and Enter shows the same step as before."""
+    words = ["-m", "cnncli", "explain", "receptive-field", "--step"]
+    child = pexpect.spawn(sys.executable, words, dimensions=(24, 80), timeout=30, encoding="utf-8", env=environment)
+
+    def press(key: str, expected: str) -> None:
+        child.expect_exact("[Enter] next, b back, q quit")
+        child.send(key)
+        child.expect(f": {expected}, unit")
+
+    for step in ("conv1", "avg_pool1", "conv2"):
+        press("\r", step)
+    press("b", "conv1")
+    child.expect(": avg_pool1, unit")
+    press("x\r", "conv2")
+    assert "avg_pool1, unit" not in child.before
+    press("\r", "avg_pool2")
+    child.expect(pexpect.EOF)
+    child.close()
+
+    child = pexpect.spawn(sys.executable, words, dimensions=(24, 80), timeout=30, encoding="utf-8", env=environment)
+    press("\r", "conv1")
+    child.expect_exact("[Enter] next, b back, q quit")
+    child.send("q")
+    child.expect(pexpect.EOF)
+    assert "avg_pool1, unit" not in child.before
+    child.close()
+    assert child.exitstatus == 0
+
+
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network with normalization, padding and stride, trained for an epoch on the embedded digits."""

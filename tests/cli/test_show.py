@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any, get_type_hints
+from xml.etree import ElementTree
 
 import numpy as np
 import pexpect
@@ -19,6 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from cnncli.cli.render import views
+from cnncli.drawing.canvas import Canvas
 from cnncli.drawing.color import Scale
 from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import HEIGHT, PAGE, WIDTH
@@ -144,7 +146,7 @@ def test_data_that_is_damaged(run: Path, folder: Path, run_cnncli: Cnncli) -> No
     [
         (("kernels", "--layer", "conv3"), "has no layer conv3. Did you mean conv"),
         (("kernels", "--layer", "max_pool1"), "--layer max_pool1: this layer has no kernels"),
-        (("kernels", "--scale", "net"), "layer"),
+        (("kernels", "--color-scale", "net"), "layer"),
         (("feature-maps", "99999"), "image 99999: there are "),
         (("feature-maps", "0", "--layer", "flatten1"), "values, not feature maps"),
     ],
@@ -197,8 +199,9 @@ def test_slow_pictures_show_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lines_go_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     tile = Tile.of(np.ones((1, 1)), Scale(low=-1.0, high=1.0, signed=True), label="7")
-    blank = np.zeros((1, 1, 3), dtype=np.uint8)
-    picture = Picture(tag="a/b", title="a picture", pixels=blank, tiles=[tile], lines=["It is small."])
+    picture = Picture(
+        tag="a/b", title="a picture", canvas=Canvas(width=1, height=1), tiles=[tile], lines=["It is small."]
+    )
     views.show_picture(picture, Path("show/a/b.png"), draw=False)
     assert capfd.readouterr() == ("show/a/b.png\n", "  It is small.\n")
     views.show_picture(picture, Path("show/a/b.png"), draw=True)
@@ -394,7 +397,32 @@ def test_pngs_and_event_file_of_the_evaluation(run: Path, run_cnncli: Cnncli) ->
         assert image.width <= WIDTH
         assert image.height <= HEIGHT
         with Image.open(run / "show" / f"{tag}.png") as picture:
-            assert ((image.width, image.height) == picture.size) == (tag != "eval/mistakes")
+            assert (image.width, image.height) != picture.size
+
+
+def test_every_picture_can_be_enlarged_and_can_be_svg(run: Path, run_cnncli: Cnncli) -> None:
+    """Twice as large in every picture, and no picture is a TensorBoard card; SVG is XML with the same size."""
+    sizes: dict[int, dict[str, tuple[int, int]]] = {}
+    for scale in (1, 2):
+        code, out, err = run_cnncli("show", run, "--scale", scale)
+        assert code == 0, err
+        for path in out.splitlines():
+            with Image.open(path) as image:
+                sizes.setdefault(scale, {})[Path(path).relative_to(run).with_suffix("").as_posix()] = image.size
+    assert len(sizes[1]) >= 10
+    assert {name: (width // 2, height // 2) for name, (width, height) in sizes[2].items()} == sizes[1]
+    for name in ("eval/confusion", "eval/calibration", "effective_receptive_field/04_avg_pool1"):
+        assert sizes[1][f"show/{name}"] > (400, 300), name
+    code, out, err = run_cnncli("show", run, "--format", "svg")
+    assert code == 0, err
+    for path in out.splitlines():
+        root = ElementTree.parse(path).getroot()
+        name = Path(path).relative_to(run).with_suffix("").as_posix()
+        assert (int(root.attrib["width"]), int(root.attrib["height"])) == sizes[1].pop(name)
+        assert any(each.text for each in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert not sizes[1]
+    assert run_cnncli("show", "kernels", run, "--scale", 0)[0] == 2
+    assert run_cnncli("show", "kernels", run, "--format", "gif")[0] == 2
 
 
 def test_count(run: Path, run_cnncli: Cnncli) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnncli.drawing.chart import Chart, Curve, epoch_ticks, segments
-from cnncli.drawing.curves import COLORS, WIDTH, curves_as_svg, draw_curves
+from cnncli.drawing.curves import COLORS, SCALE, WIDTH, draw_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -17,6 +17,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 def chart(*values: tuple[float | None, ...], title: str = "accuracy", percent: bool = False) -> Chart:
     curves = tuple(Curve(label=f"run {i}", mark="AB"[i], values=each) for i, each in enumerate(values))
     return Chart(title=title, curves=curves, percent=percent)
+
+
+def svg_of(charts: list[Chart]) -> str:
+    return draw_curves(charts).svg(title="curves")
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5), st.integers(3, 8))
@@ -62,7 +66,7 @@ def test_gaps() -> None:
 
 def test_svg_shows_every_value_at_its_place() -> None:
     values = ((0.0, 0.5, 1.0), (1.0, 0.0, None))
-    root = ElementTree.fromstring(curves_as_svg([chart(*values, title="a < b & c")]))
+    root = ElementTree.fromstring(svg_of([chart(*values, title="a < b & c")]))
     assert root.tag == f"{SVG}svg"
     texts = [each.text for each in root.iter(f"{SVG}text")]
     assert {"a < b & c", "epoch", "1", "2", "3", "0.0", "1.0", "run 0", "run 1"} <= set(texts)
@@ -73,8 +77,10 @@ def test_svg_shows_every_value_at_its_place() -> None:
         and len(line.attrib["points"].split()) > 1
         and line.attrib["points"].split()[0].split(",")[1] != line.attrib["points"].split()[1].split(",")[1]
     )
-    heights = {float(y.attrib["y"]): y.text for y in root.iter(f"{SVG}text") if y.attrib["text-anchor"] == "end"}
-    at = {text: y for y, text in heights.items()}
+    baselines = {y.text: float(y.attrib["y"]) for y in root.iter(f"{SVG}text") if y.get("text-anchor") == "end"}
+    half = baselines["0.0"] - first[0][1]  # from the middle of a letter to its lower edge
+    assert 2 < half < 7
+    at = {text: baseline - half for text, baseline in baselines.items()}
     assert [y for _, y in first] == pytest.approx([at["0.0"], (at["0.0"] + at["1.0"]) / 2, at["1.0"]])
     assert [y for _, y in second] == pytest.approx([at["1.0"], at["0.0"]])
     columns = {text.text: float(text.attrib["x"]) for text in root.iter(f"{SVG}text") if text.text in ("1", "2", "3")}
@@ -82,7 +88,7 @@ def test_svg_shows_every_value_at_its_place() -> None:
 
 
 def test_curves_have_their_own_color_and_marker() -> None:
-    root = ElementTree.fromstring(curves_as_svg([chart((0.0, 1.0), (0.2, 0.8))]))
+    root = ElementTree.fromstring(svg_of([chart((0.0, 1.0), (0.2, 0.8))]))
     fills = [each.attrib["fill"] for each in root.iter(f"{SVG}polygon")]
     assert {*fills} == {"#{:02x}{:02x}{:02x}".format(*color) for color in COLORS[:2]}
     corners = {each.attrib["fill"]: len(each.attrib["points"].split()) for each in root.iter(f"{SVG}polygon")}
@@ -91,18 +97,19 @@ def test_curves_have_their_own_color_and_marker() -> None:
 
 def test_a_label_with_control_characters_is_still_xml() -> None:
     curve = Curve(label="a\x1b[31m\x00", mark="A", values=(1.0, 2.0))
-    text = curves_as_svg([Chart(title="t", curves=(curve,))])
+    text = svg_of([Chart(title="t", curves=(curve,))])
     assert "a?[31m?" in [each.text for each in ElementTree.fromstring(text).iter(f"{SVG}text")]
 
 
 def test_the_png_has_all_colors() -> None:
-    pixels = draw_curves([chart((0.0, 0.5, 1.0), (1.0, 0.5, 0.0)), chart((1.0, None), (), title="loss")])
+    charts = [chart((0.0, 0.5, 1.0), (1.0, 0.5, 0.0)), chart((1.0, None), (), title="loss")]
+    pixels = draw_curves(charts).enlarged(SCALE)
     assert pixels.shape[1] == 2 * WIDTH
     for color in COLORS[:2]:
         assert (pixels == np.array(color)).all(axis=-1).sum() > 500
 
 
 def test_a_rising_curve_rises_in_the_png() -> None:
-    pixels = draw_curves([chart((0.0, 1.0))])
+    pixels = draw_curves([chart((0.0, 1.0))]).enlarged(SCALE)
     rows, columns = np.nonzero((pixels[:600] == np.array(COLORS[0])).all(axis=-1))
     assert rows[columns < columns.mean()].mean() > rows[columns > columns.mean()].mean() + 100

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cnncli.drawing.canvas import BACKGROUND, FRAME, Box, Canvas, text_width
+from cnncli.drawing.canvas import BACKGROUND, FRAME, Box, Canvas
 from cnncli.drawing.color import Pixels, Scale
 from cnncli.drawing.image import enlargement, image_pixels, thinning
 from cnncli.drawing.layout import CARD, HEIGHT, PAGE, WIDTH, Spacing, plan
@@ -22,6 +22,7 @@ from cnncli.drawing.sheet import (
     draw_tiles,
     tile_room,
 )
+from cnncli.drawing.text import text_width
 
 SCALE = Scale(low=-0.25, high=0.25, signed=True)
 

@@ -42,15 +42,9 @@ def test_there_is_one_file_with_everything(run: RunDirectory, events: EventAccum
             *(f"snapshots/{layer}" for layer in MAPPED),
         ]
     )
-    parameters = [f"{layer}/" for layer in (*CONVOLUTIONS, "07_logits1")]
     for group in ("weights", "gradients"):
-        of_group = [tag for tag in tags["histograms"] if tag.startswith(f"{group}/")]
-        assert len(of_group) == 2 * len(parameters), "a weight and a bias each"
-        for parameter in parameters:
-            assert {tag.rpartition(".")[2].rpartition("/")[2] for tag in of_group if parameter in tag} == {
-                "weight",
-                "bias",
-            }
+        large = {f"{group}/{layer}/weight" for layer in ("01_conv1", "03_conv2", "07_logits1")}
+        assert {tag for tag in tags["histograms"] if tag.startswith(f"{group}/")} == large, "no tensors of few values"
     assert tags["graph"]
     assert {"config", "resolved_config", "layers", "versions"} <= set(tags["tensors"])
     settings = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
@@ -257,8 +251,8 @@ def test_last_pictures_that_need_more_room_than_was_kept_are_left_out(
     ("kilobytes", "expected", "message"),
     [
         (300, [6, 12, 18, 24], None),
-        (90, [12, 24], "histograms only every 2 epochs"),
-        (25, [], "histograms are omitted"),
+        (40, [12, 24], "histograms only every 2 epochs"),
+        (14, [], "histograms are omitted"),
     ],
 )
 def test_histograms_take_at_most_half_of_the_budget(
@@ -270,7 +264,7 @@ def test_histograms_take_at_most_half_of_the_budget(
     read_events: ReadEvents,
     tmp_path: Path,
 ) -> None:
-    """Each of the four epochs has up to 17.7 kB: 2 histograms of 1,264 bytes for each of 8 parameters, less 2.5 kB."""
+    """Each of the four epochs has up to 7.6 kB: 2 histograms of 1,264 bytes for each of 3 weights; biases are small."""
     messages: list[str] = []
     log = (f"log.budget={kilobytes / 1000}", "log.images=0", "log.graph=false")
     run = train(tmp_path, network, *log, log=messages.append)

@@ -1,10 +1,11 @@
 // For tests in Python: `node attribution-maps.js CASES` reads networks with edits, images and labels as JSON, and
-// prints the logits, the maps of all methods and the accuracy as JSON.
+// prints the logits, the maps of all methods, the accuracy and the multiply-accumulates as JSON.
 
 import { readFileSync } from "node:fs";
 import { ATTRIBUTION_METHODS, attributionTask } from "../../cnncli/report/assets/engine/attribution.js";
 import { Network } from "../../cnncli/report/assets/engine/network.js";
 import { TASKS } from "../../cnncli/report/assets/engine/tasks.js";
+import { macsOf } from "../../cnncli/report/assets/play/cost.js";
 
 const report = async () => {};
 const results = [];
@@ -19,6 +20,7 @@ for (const { model, weights, edits, images, labels, target } of JSON.parse(readF
   const every = { images: Uint8Array.from(images.flat()), labels };
   results.push({
     maps,
+    macs: macsOf(model),
     logits: images.map((each) => Array.from(network.run(Uint8Array.from(each)).logits)),
     logitsTask: Array.from(await TASKS.logits(network, { pixels }, report)),
     accuracy: await TASKS.accuracy(network, every, report),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Network } from "../../cnncli/report/assets/engine/network.js";
-import { numberAt, originOf, unitTrace } from "../../cnncli/report/assets/engine/unit.js";
+import { mapsBehind, numberAt, originOf, unitTrace } from "../../cnncli/report/assets/engine/unit.js";
 
 // An image of 1 x 2 x 2, a convolution of 2 x 2 with two channels and ReLU, flatten, and a linear layer.
 const MODEL = {
@@ -100,6 +100,11 @@ test("where a number comes from, through dropout and flatten", () => {
   assert.deepEqual(originOf(network, "flat", [3]), { layer: "conv", index: [1, 0, 1] });
   assert.deepEqual(originOf(network, "conv", [1, 0, 1]), { layer: "conv", index: [1, 0, 1] });
   assert.deepEqual(originOf(network, "input", [0, 1, 1]), { layer: "input", index: [0, 1, 1] });
+});
+
+test("the maps whose numbers a vector has", () => {
+  assert.equal(mapsBehind(network, "flat"), "drop");
+  assert.equal(mapsBehind(network, "logits"), null);
 });
 
 test("a number that an edit changes on its way does not come from before", () => {

@@ -21,7 +21,7 @@ REWRITE = os.environ.get("CNNCLI_REWRITE") == "1"
 
 def page_text(page: Page) -> str:
     """A page as it looks off a terminal."""
-    lines = [line.plain for line in page_lines(page, Medium(80, colors=False), None)]
+    lines = [line.plain for line in page_lines(page, Medium(80, colors=False))]
     return "\n".join(lines) + "\n"
 
 

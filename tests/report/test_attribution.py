@@ -205,6 +205,11 @@ def test_logits_and_accuracy_are_those_of_torch(name: str, runs: dict[str, Run],
     assert accuracy["predictions"] == logits.argmax(1).tolist()
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_multiply_accumulates_are_those_of_inspect(name: str, runs: dict[str, Run], found: dict[str, Any]) -> None:
+    assert found[name]["macs"] == runs[name].table.macs
+
+
 def test_the_notes_are_those_of_show_saliency(runs: dict[str, Run], found: dict[str, Any]) -> None:
     from cnncli.views import attribution
 

@@ -29,13 +29,15 @@ def test_a_bundle_runs_every_module_once_after_those_it_imports(monkeypatch: pyt
         pytest.skip("node is not installed")
     sources = {
         "x/a.js": 'import { b } from "./b.js";\nimport {\n  c,\n  D,\n} from "../y/c-d.js";\n'
-        "const own = 'a';\nconsole.log(own, b(), c, new D().name, [...e()]);\n",
+        "// A comment.\n/**\n * Another * one.\n */\nconst own = 'a'; // kept\n"
+        "console.log(own, b(), c, new D().name, [...e()]);\n",
         "x/b.js": 'import { c } from "../y/c-d.js";\n\nexport function b() {\n  return own + c;\n}\nconst own = "b";\n',
         "y/c-d.js": "console.log('c-d');\nexport const c = 1;\nexport class D {\n  name = own;\n}\nconst own = 'd';\n"
         "export function* e() {\n  yield 2;\n}\n",
     }
     sources["x/a.js"] = sources["x/a.js"].replace("  D,", "  D,\n  e,")
     monkeypatch.setattr(page, "_asset", sources.__getitem__)
+    assert re.findall("comment|Another|kept", bundle("x/a.js")) == ["kept"]
     done = subprocess.run([node], input=bundle("x/a.js"), capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("c-d\na b1 1 d [ 2 ]\n", "")
 

@@ -1,8 +1,6 @@
 """Logged pictures against the event file, the images behind the confusion matrix against the network."""
 
 import base64
-from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -13,10 +11,9 @@ import torch
 from PIL import Image
 
 from cnncli.report import pictures
-from cnncli.report.pictures import confusion_data, logged_data, views_data
+from cnncli.report.pictures import confusion_data, images_data, logged_data
 from cnncli.run import Run
 from cnncli.tensorboard.event_file import EventFile, read_pictures
-from cnncli.views.view import Picture, View
 
 TAGS = ("kernels/01_conv1", "feature_maps/01_conv1/3", "feature_maps/01_conv1/7", "snapshots/01_conv1", "effective/x")
 
@@ -78,7 +75,8 @@ def test_the_images_behind_the_confusion(lenet_run: Run) -> None:
     with torch.no_grad():
         logits = torch.cat([lenet_run.model(images) for images, _ in lenet_run.batches().epoch(1)])
     predicted, shares = logits.argmax(1), logits.double().softmax(1)
-    sprite = data["sprite"]
+    assert data["sprite"] is None, "images of this size are in the page as they are"
+    sprite = images_data(lenet_run)["sprite"]
     sheet = np.array(Image.open(BytesIO(base64.b64decode(sprite["webp"]))))
     for cell in data["cells"]:
         label, predicted_as, images = cell["label"], cell["predicted"], cell["images"]
@@ -108,6 +106,31 @@ def test_with_too_many_images_mistakes_come_first(lenet_run: Run, monkeypatch: p
     assert sum(len(cell["images"]) for cell in shown if cell["label"] != cell["predicted"]) == min(5, wrong)
 
 
+def test_the_images_of_the_network_are_exact(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images_data(lenet_run)
+    test = lenet_run.test
+    assert data["labels"] == [int(test.labels[number]) for number in data["numbers"]]
+    assert set(data["labels"]) == set(range(10))
+    assert (data["count"], data["of"]) == (len(data["numbers"]), len(test))
+    predictions = lenet_run.predictions
+    (mistakes,) = data["mistakes"]
+    numbers = [data["numbers"][position] for position in mistakes]
+    assert set(numbers) == set(np.flatnonzero(~predictions.correct).tolist()) & set(data["numbers"])
+    confidences = [float(predictions.confidence[number]) for number in numbers]
+    assert confidences == sorted(confidences, reverse=True)
+    sheet = np.array(Image.open(BytesIO(base64.b64decode(data["sprite"]["webp"]))))
+    for position, number in enumerate(data["numbers"]):
+        y, x = position // data["sprite"]["columns"] * 28, position % data["sprite"]["columns"] * 28
+        assert np.array_equal(sheet[y : y + 28, x : x + 28, 0], test.images[number, 0].numpy())
+    monkeypatch.setattr(pictures, "IMAGE_SIDE", 14)
+    monkeypatch.setattr(pictures, "EXACT_BYTES", 30 * 28 * 28)
+    data = images_data(lenet_run)
+    assert data["count"] == 30
+    assert (data["sprite"]["height"], data["sprite"]["width"]) == (28, 28)
+    sprite = confusion_data(lenet_run)["sprite"]
+    assert (sprite["height"], sprite["width"]) == (14, 14)
+
+
 def test_large_images_are_reduced() -> None:
     image = torch.zeros(3, 64, 128, dtype=torch.uint8)
     image[:, :, 64:] = 200
@@ -115,30 +138,3 @@ def test_large_images_are_reduced() -> None:
     assert reduced.shape == (3, 16, 32)
     assert (reduced[:, :, :16] == 0).all()
     assert (reduced[:, :, 16:] == 200).all()
-
-
-@dataclass(frozen=True, kw_only=True)
-class FixedView(View):
-    name = "x"
-    shown: tuple[Picture, ...]
-
-    def pictures(self, run: Run) -> Iterator[Picture]:
-        yield from self.shown
-
-
-def test_pictures_of_views_are_lossless_and_limited(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = np.random.default_rng(0)
-    shown = tuple(
-        Picture(tag=f"x/{i}", title=f"no. {i}", pixels=noise.integers(0, 256, (9, 7, 3), dtype=np.uint8), lines=["a"])
-        for i in range(3)
-    )
-    monkeypatch.setattr(pictures, "VIEWS", {FixedView(shown=shown): "Some", FixedView(shown=()): "None"})
-    (section,) = views_data(lenet_run)
-    assert (section["name"], section["heading"], section["omitted"]) == ("x", "Some", 0)
-    for expected, picture in zip(shown, section["pictures"], strict=True):
-        assert (picture["title"], picture["lines"]) == (expected.title, ["a"])
-        assert np.array_equal(np.array(Image.open(BytesIO(base64.b64decode(picture["webp"])))), expected.pixels)
-    monkeypatch.setattr(pictures, "VIEW_CHARACTERS", 1)
-    (section,) = views_data(lenet_run)
-    assert [each["title"] for each in section["pictures"]] == ["no. 0"]
-    assert section["omitted"] == 2

@@ -46,7 +46,8 @@ def test_the_report_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytes
     assert [row[0] for row in data["table"]["rows"]] == [layer["name"] for layer in data["network"]["layers"]]
     assert data["files"]["config.yaml"] == (run / "config.yaml").read_text("utf-8")
     assert data["metadata"] == json.loads((run / "metadata.json").read_text())
-    assert data["views"][0]["name"] == "patches"
+    assert [layer["name"] for layer in data["views"]["patches"]["layers"]] == ["conv1", "conv2"]
+    assert data["augmentation"] == []
 
 
 def test_the_report_of_an_interrupted_run(
@@ -63,7 +64,8 @@ def test_the_report_of_an_interrupted_run(
     data = data_of(run / "report.html")
     assert (data["head"]["state"], data["head"]["results"], data["metrics"]) == ("interrupted", None, [])
     assert data["confusion"] is None
-    assert data["feature_maps"] is None
+    assert data["views"] is None
+    assert (data["images"], data["arrays"]) == (None, {})
     assert "no checkpoint in" in data["unavailable"]
     assert data["network"]["layers"]
 
@@ -110,7 +112,7 @@ def test_class_names_are_escaped_and_missing_data_is_reported(
     run = folder_run(tmp_path, names, exit_code_of)
     assert exit_code_of("report", run, "--data-dir", tmp_path) == 0
     page = (run / "report.html").read_text("utf-8")
-    assert len(re.findall("<script", page)) == 2
+    assert len(re.findall("<script", page)) == 3
     assert "<img" not in page.partition("</style>")[2].partition('<script type="module">')[0]
     data = data_of(run / "report.html")
     assert data["classes"] == list(names)

@@ -62,7 +62,7 @@ ACCURACIES = [
 
 
 def test_bars_are_as_high_as_the_accuracy() -> None:
-    pixels = draw_robustness(ACCURACIES, plain=0.97, title="three images")
+    pixels = draw_robustness(ACCURACIES, plain=0.97, title="three images").pixels
     assert pixels.shape[1] < 1000
     for color, expected in ((PLAIN, [97, 97]), (BAR, [90, 25, 50])):
         columns = (pixels == color).all(axis=2).sum(axis=0)  # pixels of the color in each column

@@ -120,10 +120,10 @@ def test_it_is_saved_beside_the_event_file_of_the_training(run: Run) -> None:
     assert path == run.path / "show" / "effective_receptive_field" / "03_conv2.png"
     events = EventAccumulator(str(run.path / "show"), size_guidance={"images": 0}).Reload()
     assert events.Tags()["images"] == ["effective_receptive_field/03_conv2"]
-    sides = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
+    assert not events.Tags()["scalars"], "charts of one point"
     found = measure(run, "conv2", images=5)
-    assert sides["effective_receptive_field/03_conv2/trained_50"] == found.trained.sides[50]
-    assert len(sides) == 2 * len(SHARES)
+    assert picture.numbers["trained_50"] == found.trained.sides[50]
+    assert len(picture.numbers) == 2 * len(SHARES)
     assert before == {path: path.read_bytes() for path in run.path.glob("events.*")}
     assert picture.lines[-1] == "the whole receptive field: rows 5 to 12, columns 5 to 12"
 
@@ -140,8 +140,12 @@ def test_squares_lie_around_the_center() -> None:
     """11 x 11 pixels, enlarged 12 times; the square of 3 around (6, 4) holds rows 5 to 7 and columns 3 to 5."""
     nothing = np.zeros((11, 11))
     pixels = draw_effective(
-        {"trained": EffectiveField(nothing, {50: 3})}, receptive_field=((1, 10), (0, 9)), center=(6.0, 4.0), title=""
-    )
+        {"trained": EffectiveField(nothing, {50: 3})},
+        receptive_field=((1, 10), (0, 9)),
+        center=(6.0, 4.0),
+        title="",
+        side=140,
+    ).pixels
     framed = (pixels == FRAME).all(axis=2)
     top, left = np.argwhere(framed).min(axis=0) + 1  # of the tile, inside its own frame
     across, down = (np.flatnonzero(line) for line in (framed[top + 6 * 12 + 6], framed[:, left + 4 * 12 + 6]))

@@ -12,9 +12,10 @@ import torch
 from cnncli.config.config import read_config
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import ImageSet
-from cnncli.drawing.canvas import INK, Box
+from cnncli.drawing.canvas import INK, Box, Canvas
 from cnncli.drawing.layout import HEIGHT, WIDTH
 from cnncli.errors import UsageError
+from cnncli.inspection.formatting import plain
 from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.views.embedding import (
@@ -24,6 +25,7 @@ from cnncli.views.embedding import (
     draw_scatter,
     layer_features,
     principal_components,
+    text_lines,
     to_pixels,
 )
 from cnncli.views.view import save
@@ -128,9 +130,9 @@ def test_points_have_the_color_of_their_class_and_a_ring_where_they_are_wrong(
 ) -> None:
     given: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]] = []
 
-    def keep(points: object, labels: Any, ringed: Any, *others: object, **named: object) -> npt.NDArray[np.uint8]:
+    def keep(points: object, labels: Any, ringed: Any, *others: object, **named: object) -> Canvas:
         given.append((labels, ringed))
-        return np.zeros((4, 4, 3), np.uint8)
+        return Canvas(width=4, height=4)
 
     monkeypatch.setattr("cnncli.views.embedding.draw_scatter", keep)
     list(Embedding(count=45).pictures(clusters))
@@ -258,7 +260,7 @@ def test_two_clusters() -> None:
     points = np.concatenate([np.full((20, 2), -5.0), np.full((20, 2), 5.0)]) + np.arange(40)[:, None] / 100
     labels = np.repeat([0, 1], 20)
     ringed = np.arange(40) == 25
-    pixels = draw_scatter(points, labels, ringed, ["a", "b"], title="two", caption="clusters")
+    pixels = draw_scatter(points, labels, ringed, ["a", "b"], title="two", caption="clusters").pixels
     assert pixels.shape == (2 * HEIGHT, 2 * WIDTH, 3)
     inside = pixels[60:-9, 10:540]
     left, right = (np.argwhere((inside == color).all(axis=2)) for color in class_colors(2))
@@ -269,12 +271,30 @@ def test_two_clusters() -> None:
     rings = np.argwhere((inside == INK).all(axis=2))
     assert len(rings) > 8
     assert rings[:, 1].min() > left[:, 1].max()
-    without = draw_scatter(points, labels, np.zeros(40, bool), ["a", "b"], title="two", caption="clusters")
+    without = draw_scatter(points, labels, np.zeros(40, bool), ["a", "b"], title="two", caption="clusters").pixels
     assert not (without[60:-9, 10:540] == INK).all(axis=2).any()
 
 
 def test_more_classes_than_the_legend_has_room_for() -> None:
     names = [f"a class with a long name, {number}" for number in range(300)]
-    pixels = draw_scatter(np.zeros((1, 2)), np.array([299]), np.array([False]), names, title="", caption="")
+    pixels = draw_scatter(np.zeros((1, 2)), np.array([299]), np.array([False]), names, title="", caption="").pixels
     assert pixels.shape == (2 * HEIGHT, 2 * WIDTH, 3)
     assert (pixels[60:-9, 10:300] == class_colors(300)[299]).all(axis=2).any()
+
+
+def test_lines_of_a_terminal_have_the_classes_at_their_places() -> None:
+    """Two clusters, one above the other on the right; counts of images and errors per class."""
+    points = np.concatenate([np.full((20, 2), -5.0), np.full((30, 2), 5.0)])
+    labels = np.repeat([0, 1], [20, 30])
+    wrong = np.arange(50) < 3
+    lines = [plain(line) for line in text_lines(points, labels, wrong, ["a long name of a class", "b"], width=60)]
+    assert max(map(len, lines)) <= 60
+    (upper, first), (lower, second) = (
+        next((row, line.index(mark)) for row, line in enumerate(lines) if mark in line) for mark in "10"
+    )
+    assert upper < lower
+    assert first > second
+    assert "0 a long name of a class: 20 images, 3 wrong" in lines
+    assert "1 b: 30 images, 0 wrong" in lines
+    (single,) = [line for line in text_lines(points[:1], labels[:1], wrong[:1], ["x"], width=60) if "x:" in plain(line)]
+    assert plain(single) == "x: 1 images, 1 wrong"

@@ -13,8 +13,8 @@ from torch import Tensor
 from cnncli.cli.messages import show_log
 from cnncli.data.digits import load_digits
 from cnncli.data.images import resize, stratified_split
-from cnncli.drawing.canvas import text_width
 from cnncli.drawing.layout import CAPTION_SIZE, HEIGHT, MARGIN, WIDTH
+from cnncli.drawing.text import text_width
 from cnncli.errors import UsageError
 from cnncli.lessons.reference import corr2d_multi_in_out, pool2d
 from cnncli.run import Run, load_run

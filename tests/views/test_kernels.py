@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnncli.drawing.canvas import text_width
 from cnncli.drawing.color import Scale
 from cnncli.drawing.layout import CAPTION_SIZE, HEIGHT, MARGIN, PAGE, WIDTH
 from cnncli.drawing.sheet import Drawing, Strip
+from cnncli.drawing.text import text_width
 from cnncli.run import Run
 from cnncli.views import kernels
 from cnncli.views.kernels import Kernels, kernel_picture
@@ -143,14 +143,14 @@ def test_by_norm_the_largest_comes_first(plant: Plant, show: Show, png: Read, ti
 def test_each_kernel_may_have_its_own_scale(plant: Plant, show: Show, png: Read, card: Read, tiles: Tiles) -> None:
     weight = FIRST * torch.tensor([1.0, 1e-3, 1.0, 1e3])[:, None, None, None]
     run = plant({"conv1.conv.weight": weight})
-    assert show("kernels", run, "--layer", "conv1", "--scale", "kernel") == 0
+    assert show("kernels", run, "--layer", "conv1", "--color-scale", "kernel") == 0
     for read in (png, card):
         assert listed(tiles(read(run, "kernels/01_conv1"), (3, 3))) == FIRST_COLORS
 
 
 def test_all_layers_may_share_a_scale(plant: Plant, show: Show, png: Read, tiles: Tiles) -> None:
     run = plant({"conv1.conv.weight": FIRST, "conv2.conv.weight": torch.full((6, 4, 3, 3), -4.0)})
-    assert show("kernels", run, "--scale", "run") == 0
+    assert show("kernels", run, "--color-scale", "run") == 0
     first, second = (listed(tiles(png(run, f"kernels/{name}"), (3, 3))) for name in ("01_conv1", "03_conv2"))
     assert first[1] == [[WHITE] * 3, [WHITE, PALE_RED, WHITE], [WHITE] * 3]  # 2 of 4
     assert second == [[[BLUE] * 3] * 3] * 24
@@ -207,7 +207,7 @@ def test_single_numbers_are_a_matrix(run_of: Callable[..., Run]) -> None:
     ((label, matrix),) = values_of(picture).items()
     assert label == "5 filters down, 4 inputs across"
     np.testing.assert_array_equal(matrix, weight[:, :, 0, 0])
-    (own,) = Kernels(layers=["conv2"], scale="kernel").pictures(run)
+    (own,) = Kernels(layers=["conv2"], color_scale="kernel").pictures(run)
     for output, tile in enumerate(own.tiles):
         np.testing.assert_array_equal(tile.values, weight[output : output + 1, :, 0, 0])
         assert tile.scale.high == np.abs(weight[output]).max()

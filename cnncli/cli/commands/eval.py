@@ -115,7 +115,7 @@ def _measure_robustness(run: "Run", split: SplitName, data: str | None, most: in
     picture = Picture(
         tag="eval/robustness",
         title="accuracy on distorted images",
-        pixels=draw_robustness(robustness.accuracies, plain=robustness.accuracy, title=title),
+        canvas=draw_robustness(robustness.accuracies, plain=robustness.accuracy, title=title),
         card=draw_robustness_card(robustness.accuracies, plain=robustness.accuracy),
         numbers={"undistorted": robustness.accuracy} | robustness.means,
     )

@@ -11,7 +11,9 @@ from cnncli.cli.render.lesson import show_pages
 from cnncli.lessons import LECTURE, TOPICS
 from cnncli.lessons.topic import Topic
 
-StepOption = Annotated[bool, typer.Option("--step", help="Wait for Enter before every step.")]
+StepOption = Annotated[
+    bool, typer.Option("--step", help="Wait before every step: Enter for the next, b for the one before, q to quit.")
+]
 
 app = command_group(epilog="Start with: cnncli explain correlation")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,12 +17,17 @@ from cnncli.cli.completion import complete, runs
 from cnncli.errors import UsageError, did_you_mean, nearest
 from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 from cnncli.views import VIEWS
-from cnncli.views.view import View, draw_all, save
+from cnncli.views.view import FileFormat, View, draw_all, save
 
 if TYPE_CHECKING:
     from cnncli.run import Run
     from cnncli.views.view import Picture
 
+ScaleOption = Annotated[
+    int,
+    typer.Option("--scale", metavar="N", min=1, max=10, help="Enlarge the files; text and lines stay sharp."),
+]
+FormatOption = Annotated[FileFormat, typer.Option("--format", help="Format of the files.")]
 TerminalOption = Annotated[bool, typer.Option("--terminal", help="Also draw the pictures in the terminal.")]
 
 
@@ -50,7 +56,7 @@ app = command_group(_ViewOrRun, epilog="Start with: cnncli show RUN")
 
 @app.callback()
 def _show() -> None:
-    """Draw what a run has learned, as PNG files and for TensorBoard.
+    """Draw what a run has learned, as PNG or SVG files and for TensorBoard.
 
     Examples:
 
@@ -65,6 +71,8 @@ def _show() -> None:
 @app.command("all")
 def show_all(
     run: RunArgument,
+    scale: ScaleOption = 1,
+    file_format: FormatOption = "png",
     terminal: TerminalOption = False,
     as_json: JsonOption = False,
     data_dir: DataDirOption = DATA_DIR,
@@ -76,12 +84,23 @@ def show_all(
 
       cnncli show runs/lenet5-20260131-120000
     """
-    _draw(run, lambda opened: draw_all(opened, VIEWS), terminal=terminal, as_json=as_json, data_dir=data_dir)
+    _draw(
+        run,
+        lambda opened: draw_all(opened, VIEWS),
+        scale=scale,
+        file_format=file_format,
+        terminal=terminal,
+        as_json=as_json,
+        data_dir=data_dir,
+    )
 
 
 def _command(view: type[View]) -> Callable[..., None]:
-    def show(*, run: Path, terminal: bool, as_json: bool, data_dir: Path, debug: bool, **options: Any) -> None:  # noqa: ANN401
-        _draw(run, view(**options).pictures, terminal=terminal, as_json=as_json, data_dir=data_dir)
+    names = {field.name for field in fields(view)}
+
+    def show(*, run: Path, debug: bool, **options: Any) -> None:  # noqa: ANN401  typer checks them
+        own = {name: options.pop(name) for name in names}
+        _draw(run, view(**own).pictures, **options)
 
     return command_of(show, view, like=show_all)
 
@@ -91,9 +110,16 @@ for _view in VIEWS:
 
 
 def _draw(
-    path: Path, draw: Callable[[Run], Iterable[Picture]], *, terminal: bool, as_json: bool, data_dir: Path
+    path: Path,
+    draw: Callable[[Run], Iterable[Picture]],
+    *,
+    scale: int,
+    file_format: FileFormat,
+    terminal: bool,
+    as_json: bool,
+    data_dir: Path,
 ) -> None:
-    """Open a run, save the pictures that `draw` yields, and print the path of each PNG, or a JSON object.
+    """Open a run, save the pictures that `draw` yields, and print the path of each file, or a JSON object.
 
     Raises:
         RunError, DataError: the run or its data cannot be used.
@@ -106,19 +132,19 @@ def _draw(
     from cnncli.run import load_run
 
     run = load_run(path, data_dir=data_dir)
-    for picture, png in with_progress(save(run, draw(run))):
+    for picture, file in with_progress(save(run, draw(run), scale=scale, file_format=file_format)):
         if as_json:
-            typer.echo(json.dumps(_record(picture, png, step=run.step), allow_nan=False))
+            typer.echo(json.dumps(_record(picture, file, step=run.step), allow_nan=False))
         else:
-            show_picture(picture, png, draw=terminal)
+            show_picture(picture, file, draw=terminal)
 
 
-def _record(picture: Picture, png: Path, *, step: int) -> dict[str, Any]:
+def _record(picture: Picture, file: Path, *, step: int) -> dict[str, Any]:
     """A picture in JSON, which has no NaN and no infinity: numbers that are not finite are null."""
     return {
         "tag": picture.tag,
         "title": picture.title,
-        "file": str(png),
+        "file": str(file),
         "step": step,
         "numbers": {name: number if isfinite(number) else None for name, number in picture.numbers.items()},
         **picture.data,

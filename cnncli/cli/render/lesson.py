@@ -2,8 +2,11 @@
 
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -44,7 +47,13 @@ _INDENT = 2
 _MIN_NAME = 12
 """Characters that the first column of a table keeps where there is little room."""
 _CONTINUED = " \\"
-_UP_AND_ERASE = "\x1b[1A\r\x1b[K"
+_PROMPT = "[Enter] next, b back, q quit "
+_ERASE = "\r\x1b[K"
+_KEYS: Mapping[str, Literal["next", "back", "quit"]] = {
+    **dict.fromkeys(("\r", "\n", " ", "\x1b[C"), "next"),  # the last one is the right arrow
+    **dict.fromkeys(("b", "B", "\x1b[D"), "back"),
+    **dict.fromkeys(("q", "Q"), "quit"),
+}
 
 
 def show_pages(pages: Iterable[Page], *, step: bool) -> None:
@@ -52,40 +61,105 @@ def show_pages(pages: Iterable[Page], *, step: bool) -> None:
 
     Args:
         pages: in their order.
-        step: wait for Enter before every step, if there is a terminal.
+        step: wait for a key before every step, if there is a terminal.
     """
     on_terminal = sys.stdout.isatty() and sys.stdin.isatty()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     medium = Medium.of(console, most=_MAX_WIDTH)
-    pause = _wait if step and on_terminal else None
+    if step and on_terminal:
+        _step_through(_parts_of_pages(pages, medium), console)
+        return
     for i, page in enumerate(pages):
         if i:
             console.print()
-            if pause:
-                pause()
-        for line in page_lines(page, medium, pause):
+        for line in page_lines(page, medium):
             console.print(line, soft_wrap=True)
 
 
-def _wait() -> None:
-    """Wait for Enter, or for the end of the input, and erase the prompt."""
-    sys.stderr.write("[Enter] ")
-    sys.stderr.flush()
-    sys.stderr.write(_UP_AND_ERASE if sys.stdin.readline() else "\n")
-    sys.stderr.flush()
+@dataclass(frozen=True)
+class _Part:
+    """The lines of a page up to its next step; `page` counts the pages."""
+
+    page: int
+    lines: Sequence[Text]
 
 
-def page_lines(page: Page, medium: Medium, pause: Callable[[], None] | None = None) -> Iterator[Text]:
-    """The lines of a page; `pause` is called before each step, after the lines before it have been taken."""
-    yield Text(page.title, style="bold")
-    yield Text("=" * len(page.title), style="bold")
+def _parts_of_pages(pages: Iterable[Page], medium: Medium) -> Iterator[_Part]:
+    for number, page in enumerate(pages):
+        for lines in _page_parts(page, medium):
+            yield _Part(number, lines)
+
+
+def _step_through(parts: Iterator[_Part], console: Console) -> None:
+    """Print part after part, each at a key: Enter or space for the next, `b` for the one before, `q` to quit.
+
+    To go back, the screen is cleared, and the page is printed again up to the part before.
+    """
+    shown: list[_Part] = []
+    place = -1
+    while True:
+        if place + 1 == len(shown):
+            following = next(parts, None)
+            if following is None:
+                return
+            shown.append(following)
+        place += 1
+        if place:
+            match _ask():
+                case "quit":
+                    return
+                case "back":
+                    place = max(0, place - 2)
+                    page = shown[place].page
+                    console.clear()
+                    for part in shown[: place + 1]:
+                        if part.page == page:
+                            _print(part.lines, console)
+                    continue
+            if shown[place].page != shown[place - 1].page:
+                console.print()
+        _print(shown[place].lines, console)
+
+
+def _print(lines: Iterable[Text], console: Console) -> None:
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def _ask() -> Literal["next", "back", "quit"]:
+    """Wait for a key, and erase the prompt. The end of the input quits."""
+    sys.stderr.write(_PROMPT)
+    sys.stderr.flush()
+    try:
+        while True:
+            typed = typer.getchar()  # several characters if they were typed ahead, or if one key sends them
+            for key in [typed] if typed.startswith("\x1b") else typed:
+                if key in _KEYS:
+                    return _KEYS[key]
+    except EOFError:
+        return "quit"
+    finally:
+        sys.stderr.write(_ERASE)
+        sys.stderr.flush()
+
+
+def page_lines(page: Page, medium: Medium) -> Iterator[Text]:
+    """The lines of a page."""
+    for lines in _page_parts(page, medium):
+        yield from lines
+
+
+def _page_parts(page: Page, medium: Medium) -> Iterator[list[Text]]:
+    """The lines of a page, in parts of which all but the first begin with a step."""
+    lines = [Text(page.title, style="bold"), Text("=" * len(page.title), style="bold")]
     before: Block | None = None
     for block in page.blocks:
-        if isinstance(block, Step) and pause:
-            pause()
-        yield from _gap(before, block)
-        yield from _block_lines(block, medium)
+        if isinstance(block, Step):
+            yield lines
+            lines = []
+        lines += [*_gap(before, block), *_block_lines(block, medium)]
         before = block
+    yield lines
 
 
 def _gap(before: Block | None, block: Block) -> list[Text]:

@@ -218,6 +218,7 @@ def show_next(run: Path, epochs: int, *, data: Sequence[str], training: Sequence
     commands = [
         ["tensorboard", str(run.parent)],
         ["show", str(run), *data],
+        ["play", str(run), *data],
         ["report", str(run), *data],
         ["train", "--resume", str(run), *extended, *data, *training],
     ]

@@ -31,7 +31,7 @@ Item = TypeVar("Item")
 
 
 def show_picture(picture: Picture, path: Path, *, draw: bool) -> None:
-    """Print the path of the PNG on stdout, and the picture if `draw`; the lines of the picture go to stderr."""
+    """Print the path of its file on stdout, and the picture if `draw`; the lines of the picture go to stderr."""
     out().print(Text(str(path)), soft_wrap=True)
     for line in picture.lines:
         show_notice(f"  {line}")
@@ -46,6 +46,10 @@ def _draw(picture: Picture) -> None:
     image = _pixel_graphics(picture.pixels, console, medium)
     if image is not None:
         console.print(image)
+    elif picture.text is not None:
+        ascii_only = not console.encoding.startswith("utf")
+        for line in picture.text(medium.width, ascii_only):
+            console.print(Text.assemble(*line), no_wrap=True, crop=False, soft_wrap=True)
     elif picture.tiles:
         for text in tile_lines(picture.tiles, medium):
             console.print(text, no_wrap=True, crop=False, soft_wrap=True)

@@ -31,19 +31,24 @@ def test_sections(name: str, open_page: Open, request: pytest.FixtureRequest) ->
     headings = page.locator("h2").all_inner_texts()
     expected = [
         "Layers",
-        "Receptive fields",
+        "Network",
         "Training curves",
         "Kernels and feature maps during training",
         "Top-activating patches",
+        "Saliency",
+        "Activation maximization",
+        "Effective receptive fields",
         "Confusion matrix",
+        "Calibration",
+        "Embedding",
         "Config and environment",
     ]
     assert headings == expected
     if name == "interrupted":
         expect(page.get_by_role("note")).to_contain_text("This run is not complete: interrupted.")
         expect(page.locator("#curves")).to_contain_text("No epoch is complete yet.")
-        for section in ("#patches", "#confusion"):
-            expect(page.locator(section)).to_contain_text("Not available: no checkpoint in")
+        for section in ("patches", "saliency", "maximization", "effective", "confusion", "calibration", "embedding"):
+            expect(page.locator(f"#{section}")).to_contain_text("Not available: no checkpoint in")
         expect(page.locator("#steps")).to_contain_text("No pictures of kernels or feature maps have been logged yet")
     else:
         expect(page.get_by_role("note")).to_have_count(0)
@@ -86,7 +91,7 @@ def test_the_values_of_the_curves(lenet: Path, open_page: Open) -> None:
     page.locator(".chart svg").nth(1).hover()  # in its middle
     expect(page.locator(".readout").nth(2)).to_contain_text("epoch 2: ")
     page.get_by_text("Values as a table").click()
-    rows = page.locator("table.numbers tbody tr").evaluate_all(CELLS)
+    rows = page.locator("#curves table.numbers tbody tr").evaluate_all(CELLS)
     assert [row[:2] for row in rows] == [[str(each["epoch"]), f"{each['step']:,}"] for each in metrics]
 
 

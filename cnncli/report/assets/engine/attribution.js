@@ -137,7 +137,7 @@ export function* attributionMap(network, pixels, target, method) {
   return { map: yield* occlusion(network, input, target, black, window), ...window };
 }
 
-const newestTasks = new Map(); // network and method -> the arguments of the newestTasks task
+const newestTasks = new Map(); // network and method -> the arguments of the newest task
 
 /** `attributionMap` as a task; null if a newer one for the same network and method came before it was done. */
 export async function attributionTask(network, args, report) {

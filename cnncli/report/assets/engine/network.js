@@ -228,7 +228,9 @@ const EDITS = {
   },
   kernel(network, { tensor, channel, values }, writable) {
     const weight = writable(tensor);
-    network.kernelIndices(tensor, channel).forEach((index, i) => {
+    const indices = network.kernelIndices(tensor, channel);
+    if (values.length !== indices.length) throw new Error(`${tensor}: ${values.length} values for ${indices.length}`);
+    indices.forEach((index, i) => {
       weight[index] = values[i];
     });
   },

@@ -125,6 +125,17 @@ export function originOf(network, layer, index) {
   return { layer, index };
 }
 
+/** The layer with maps of which a vector, the output of `layer`, has the numbers in order; null if there is none. */
+export function mapsBehind(network, layer) {
+  while (network.shapeOf(layer).length === 1) {
+    const spec = network.layer(layer);
+    const operations = network.operationsOf(spec);
+    if (operations.some(({ name }) => name !== "flatten")) return null;
+    [layer] = spec.inputs;
+  }
+  return layer;
+}
+
 // Operations that combine numbers: (op, inputs, tensors, index) -> trace
 
 const UNIT_TRACES = {

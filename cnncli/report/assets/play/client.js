@@ -1,8 +1,7 @@
 // The worker that computes the networks, seen from the page.
 
-/** Starts the worker from its script in the page. Throws where the browser refuses. */
-function startWorker() {
-  const script = document.getElementById("worker").textContent;
+/** Start a worker from its script. Throws where the browser refuses. */
+function startWorker(script) {
   const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   const worker = new Worker(address);
   URL.revokeObjectURL(address);
@@ -18,12 +17,13 @@ export class Client {
   #pending = null;
 
   /**
+   * @param script of the worker.
    * @param models the networks as JSON.
    * @param weights a Float32Array for each.
    */
-  constructor(models, weights) {
+  constructor(script, models, weights) {
     this.count = models.length;
-    this.#worker = startWorker();
+    this.#worker = startWorker(script);
     this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
     this.#worker.addEventListener("error", (event) => {
       for (const { reject } of this.#waiting.values()) reject(new Error(event.message));

@@ -1,5 +1,6 @@
 // The layers from left to right, with all their channels as tiles, and the receptive field of a unit as borders.
 
+import { channelsSeen, unitBeforeFlatten } from "../engine/channels.js";
 import { h } from "../shared/dom.js";
 import { formatNumber, formatPercent } from "../shared/numbers.js";
 import { colorBar, Palettes, rangeOf } from "../shared/palette.js";
@@ -22,9 +23,6 @@ const sameUnit = (a, b) =>
     a.channel === b.channel &&
     a.row === b.row &&
     a.column === b.column);
-
-/** A layer's name within its block, with its path where several are numbered. */
-const nameInBlock = (name) => name.match(/(path\d+\.)?[^.]+$/)[0];
 
 /** Units around a layer's maps for the padding in receptive fields on it. */
 function paddingAround(network, name, [height, width]) {
@@ -133,18 +131,24 @@ class Overview {
       card.inView = false;
     }
     this.visible = [...this.cards.keys()].filter((name) => visible.has(name));
-    this.flow.replaceChildren(this.cards.get("input").element, ...this.#placed(this.arrangement, folded));
+    this.flow.replaceChildren(this.cards.get("input").element, ...this.#placed(this.arrangement, folded, null));
     if (this.foldButton) this.foldButton.textContent = this.t(folded.size ? "unfold" : "fold");
     this.#giveTabStop(this.visible.includes(this.tabStop) ? this.tabStop : this.visible[1]);
   }
 
-  #placed(items, folded) {
+  /** The elements of some items of the arrangement, which are in a block with a name, or in none. */
+  #placed(items, folded, inside) {
+    const place = (name, block) => {
+      const { element, title } = this.cards.get(name);
+      title.textContent = block && name.startsWith(`${block}.`) ? name.slice(block.length + 1) : name;
+      return element;
+    };
     return items.map((item) => {
-      if (typeof item === "string") return this.cards.get(item).element;
-      const join = this.cards.get(item.join).element;
+      if (typeof item === "string") return place(item, inside);
       const block = blockName(item.join) ?? item.join;
       const count = item.paths.flatMap(layersOf).length + 1;
       const isFolded = folded.has(item.join);
+      const join = place(item.join, block);
       const label = this.t(isFolded ? "unfoldBlock" : "foldBlock", { block, count });
       const button = h(
         "button",
@@ -171,7 +175,7 @@ class Overview {
         h(
           "div",
           { class: "path" },
-          path.length ? this.#placed(path, folded) : h("span", { class: "identity" }, "identity"),
+          path.length ? this.#placed(path, folded, block) : h("span", { class: "identity" }, "identity"),
         ),
       );
       return h(
@@ -202,16 +206,16 @@ class Overview {
     const low = h("span", { class: "low" });
     const bar = h("span", { class: "bar" });
     const high = h("span", { class: "high" });
-    const shown = isInput ? this.t("input") : nameInBlock(name);
+    const title = h("b", {}, isInput ? this.t("input") : name);
     const caption = h(
       "figcaption",
       { title: name },
-      h("b", {}, shown),
-      h("span", { class: "type" }, type && !shown.includes(type) ? `${type} ` : "", shape.join("x")),
+      title,
+      h("span", { class: "type" }, type && !name.includes(type) ? `${type} ` : "", shape.join("x")),
     );
     const legend = isInput ? null : h("p", { class: "legend" }, low, bar, high);
     const element = h("figure", { class: "layer-card", "data-layer": name }, caption, box, legend);
-    const card = { name, shape, sheet, box, element, low, bar, high, signed: null, dirty: true, shown: true };
+    const card = { name, title, shape, sheet, box, element, low, bar, high, signed: null, dirty: true, shown: true };
     card.cursor = shape.length === 3 ? [0, shape[1] >> 1, shape[2] >> 1] : [0, null, null];
     this.#listenToCard(card);
     this.seen.observe(element);
@@ -222,8 +226,8 @@ class Overview {
 
   #listenToCard(card) {
     const { state } = this.app;
-    const unitUnder = (event) => {
-      const unit = card.sheet.unitAt(event);
+    const unitUnder = (event, options) => {
+      const unit = card.sheet.unitAt(event, options);
       return unit && this.#unit(card.name, unit);
     };
     const point = (unit) => {
@@ -234,7 +238,7 @@ class Overview {
     });
     card.box.addEventListener("pointerleave", () => point(null));
     card.box.addEventListener("click", (event) => {
-      const unit = unitUnder(event);
+      const unit = unitUnder(event, { nearest: true });
       if (unit) this.#select(unit);
     });
     card.box.addEventListener("focus", () => {
@@ -315,6 +319,7 @@ class Overview {
       paint();
       mark();
     });
+    window.addEventListener("beforeprint", () => this.#paintAll(), { signal: state.signal });
     state.on(["folded"], () => {
       const focused = document.activeElement?.id;
       this.#layOut();
@@ -371,6 +376,16 @@ class Overview {
     for (const card of this.cards.values()) if (card.dirty && card.shown && card.inView) this.#paintCard(card);
   }
 
+  /** Also the layers that are out of sight, for print. */
+  #paintAll() {
+    for (const card of this.cards.values()) {
+      if (!card.shown) continue;
+      card.inView = true;
+      if (card.dirty) this.#paintCard(card);
+    }
+    this.#mark();
+  }
+
   #paintCard(card) {
     const values = this.#valuesOf(card.name);
     if (!values) return;
@@ -419,19 +434,32 @@ class Overview {
   #markCard(card, { layer, channel, row, column }) {
     const fromInput = layer === "input";
     const fields = this.receptiveFields;
-    const unit = [row ?? 0, column ?? 0];
-    const region = fromInput
-      ? fields.dependentUnits(card.name, layer, unit)
-      : fields.receptiveField(layer, unit, card.name);
-    if (!region) return;
-    const color = fromInput ? "dependent" : "receptive-field";
-    if (card.sheet.layout.isVector) card.sheet.outlineAll(color);
-    else card.sheet.outline(region, this.#channelsSeen(card, layer, channel), color);
+    if (fromInput) {
+      const region = fields.dependentUnits(card.name, layer, [row, column]);
+      if (region && card.sheet.layout.isVector) card.sheet.outlineAll("dependent");
+      else if (region) card.sheet.outline(region, null, "dependent");
+      return;
+    }
+    const same = unitBeforeFlatten(this.model.network, layer, channel);
+    if (same) {
+      if (card.name === same.layer) card.sheet.frame([same.channel, same.row, same.column], "receptive-field");
+      else this.#markCard(card, same);
+      return;
+    }
+    const region = fields.receptiveField(layer, [row ?? 0, column ?? 0], card.name);
+    const seen = this.#channelsSeen(layer, channel);
+    if (!region || !seen.has(card.name)) return;
+    const channels = card.name === "input" && this.inColor ? null : seen.get(card.name);
+    if (!card.sheet.layout.isVector) card.sheet.outline(region, channels, "receptive-field");
+    else if (channels) for (const each of channels) card.sheet.frame([each, null, null], "receptive-field");
+    else card.sheet.outlineAll("receptive-field");
   }
 
-  /** The channels of a layer that a unit depends on; null for all. */
-  #channelsSeen() {
-    return null;
+  /** The channels of earlier layers that a channel depends on, remembered for the last one. */
+  #channelsSeen(layer, channel) {
+    const key = `${layer} ${channel}`;
+    if (this.seenBy?.key !== key) this.seenBy = { key, seen: channelsSeen(this.model.network, layer, channel) };
+    return this.seenBy.seen;
   }
 
   #line(unit) {
@@ -449,7 +477,8 @@ class Overview {
     const position = row === null ? channel : (channel * shape[1] + row) * shape[2] + column;
     const title = t(row === null ? "featureTitle" : "unitTitle", { layer, channel, row, column });
     const value = values ? `: ${t("value", { value: formatNumber(values[position]) })}` : "";
-    const region = this.receptiveFields.receptiveField(layer, [row ?? 0, column ?? 0], "input");
+    const same = unitBeforeFlatten(this.model.network, layer, channel) ?? unit;
+    const region = this.receptiveFields.receptiveField(same.layer, [same.row ?? 0, same.column ?? 0], "input");
     return [h("b", {}, title + value), ` · ${this.#regionText(region, [height, width])}`];
   }
 

@@ -15,38 +15,54 @@
 // }
 
 import { Network } from "../engine/network.js";
-import { loadArrays } from "../shared/arrays.js";
+import { inflate, loadArrays } from "../shared/arrays.js";
 import { h } from "../shared/dom.js";
+import { decodeBytes } from "../shared/numbers.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
+import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
 import { inputPart } from "./input.js";
 import { galleryPart } from "./input-gallery.js";
 import { followLink, formatLink, linkOf, parseLink } from "./link.js";
+import { LIVE_STATE, livePart, startLive } from "./live.js";
 import { logitsPart } from "./logits.js";
 import { overviewPart } from "./overview.js";
+import { PATCHES_STATE, patchesPart } from "./patches.js";
 import { playHeader } from "./play-header.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { oncePerFrame, State } from "./state.js";
 import { applyTheme, rememberedTheme, rememberTheme } from "./theme.js";
+import { keptStep, timePart } from "./time.js";
 import { tourPart } from "./tour.js";
 import { translator } from "./translate.js";
+import { unitPart } from "./unit.js";
+import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
   side: [
-    { id: "input", build: inputPart },
     { id: "answer", build: logitsPart },
+    { id: "input", build: inputPart },
     { id: "test-images", build: galleryPart },
   ],
-  middle: [{ id: "network", build: overviewPart }],
-  right: [],
-  below: [{ id: "tour", build: tourPart }],
+  middle: [
+    { id: "live", build: livePart },
+    { id: "network", build: overviewPart },
+  ],
+  right: [{ id: "unit", build: unitPart }],
+  below: [
+    { id: "what-if", build: whatIfPart },
+    { id: "attribution", build: attributionPart },
+    { id: "patches", build: patchesPart },
+    { id: "time", build: timePart },
+    { id: "tour", build: tourPart },
+  ],
 };
 
 /** The parts are rebuilt when one of these changes. */
 const REBUILT_FOR = ["language", "theme", "model", "allClasses"];
 
-function createApp(data, arrays) {
+function createApp(data, arrays, script) {
   const weights = data.models.map((_, number) => arrays.get(`weights/${number}`));
   const models = data.models.map((each, number) => ({
     data: each,
@@ -76,7 +92,10 @@ function createApp(data, arrays) {
     hover: null,
     model: 0,
     step: null,
-    edits: [],
+    ...LIVE_STATE,
+    ...WHAT_IF_STATE,
+    ...ATTRIBUTION_STATE,
+    ...PATCHES_STATE,
     part: null,
     tour: null, // the number of the step
     checks: models.map(() => null),
@@ -95,6 +114,7 @@ function createApp(data, arrays) {
     models,
     state,
     client: new Client(
+      script,
       data.models.map(({ model }) => model),
       weights,
     ),
@@ -106,7 +126,7 @@ function createApp(data, arrays) {
     translate: (messages) => translator(state.get("language"))(messages),
     edited: (number) => models[number].network.withEdits(editsOf(state, number)),
   };
-  state.on(["step"], () => showStep(app), { permanent: true });
+  state.on(["step", "newest"], () => showStep(app), { permanent: true });
   return app;
 }
 
@@ -115,11 +135,13 @@ function editsOf(state, number) {
   return state.get("edits").filter(({ model = 0 }) => model === number);
 }
 
-/** Use the weights of the state's step, or the final ones. */
+/** Use the weights of the state's step, those kept last before it, or the final ones. */
 function showStep(app) {
   const step = app.state.get("step");
   app.models.forEach((model, number) => {
-    const weights = app.arrays.get(`history/${number}/${step}`) ?? app.arrays.get(`weights/${number}`);
+    const isFinal = step === null || !model.steps.length;
+    const key = isFinal ? `weights/${number}` : `history/${number}/${keptStep(model.steps, step)}`;
+    const weights = app.arrays.get(key);
     model.network = model.network.withWeights(weights);
     app.client.setWeights(number, weights);
   });
@@ -129,8 +151,9 @@ function showStep(app) {
 async function compute(app) {
   const { state, client, models } = app;
   const edits = models.map((_, number) => editsOf(state, number));
-  const result = await client.run(state.get("pixels"), edits);
-  if (result) state.set({ result });
+  const pixels = state.get("pixels");
+  const result = await client.run(pixels, edits);
+  if (result) state.set({ result: result.map((each) => ({ ...each, pixels })) });
 }
 
 /** Compare the logits of every network with those that torch computed. */
@@ -184,8 +207,20 @@ function build(app) {
       h("footer", {}, h("p", { class: "intro" }, t("printed", { version: data.version, command }))),
       app.live,
     );
+  keepEndInSight(regions[0], state.signal);
   window.scrollTo(0, scrolled);
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+}
+
+/** Let a column that is higher than the window scroll until its end is in sight, and stay there. */
+function keepEndInSight(column, signal) {
+  const place = () => {
+    column.style.top = `${Math.min(0, window.innerHeight - column.offsetHeight)}px`;
+  };
+  const observer = new ResizeObserver(place);
+  observer.observe(column);
+  window.addEventListener("resize", place, { signal });
+  signal.addEventListener("abort", () => observer.disconnect());
 }
 
 /** Keep the address in step with the state, and the state with links that are followed. */
@@ -225,10 +260,13 @@ async function start() {
     fail(t("noStream"));
     return;
   }
-  const arrays = await loadArrays(data.arrays, document.getElementById("binary").textContent);
+  const [arrays, script] = await Promise.all([
+    loadArrays(data.arrays, document.getElementById("binary").textContent),
+    inflate(decodeBytes(document.getElementById("worker").textContent)),
+  ]);
   let app;
   try {
-    app = createApp(data, arrays);
+    app = createApp(data, arrays, script);
   } catch (error) {
     fail(t("noWorker", { reason: error.message }));
     throw error;
@@ -242,7 +280,7 @@ async function start() {
   state.on(REBUILT_FOR, rebuild, { permanent: true });
   state.on(["theme"], () => rememberTheme(state.get("theme")), { permanent: true });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", rebuild);
-  state.on(["pixels", "edits", "step"], () => compute(app), { permanent: true });
+  state.on(["pixels", "edits", "step", "newest"], () => compute(app), { permanent: true });
   listenToLinks(app);
   globalThis.cnncli = { ...app, run: (pixels) => runForTests(app, pixels) };
   await compute(app);
@@ -250,7 +288,8 @@ async function start() {
     requestAnimationFrame(() => {
       document.documentElement.dataset.ready = ""; // the first picture has been drawn
       performance.mark("cnncli-ready");
-      check(app);
+      check(app); // with the weights of the page: newer ones may come from now on
+      startLive(app);
     }),
   );
 }

@@ -69,7 +69,12 @@ export class TileSheet {
       canvas.height = Math.round(this.pxHeight * SCALE);
     }
     this.scale = layout.cell * SCALE; // pixels of the canvas for a unit
-    this.element = h("div", { class: "sheet" }, this.values, this.overlay);
+    const isSmall = layout.cell * Math.max(layout.width, layout.height) < 48;
+    this.halo = (isSmall ? 1 : 2) * SCALE;
+    this.line = isSmall ? 1.25 : 2;
+    const { columns, width, height, gap, cell } = layout;
+    const places = JSON.stringify({ columns, width, height, gap, cell });
+    this.element = h("div", { class: "sheet", "data-layout": places }, this.values, this.overlay);
     this.element.style.width = `${this.pxWidth}px`;
     this.element.style.aspectRatio = `${layout.unitsAcross} / ${layout.unitsDown}`;
     this.small = h("canvas", { width: layout.unitsAcross, height: layout.unitsDown });
@@ -158,14 +163,19 @@ export class TileSheet {
     return [(column + left) * side, (row + first) * side, (right - left + 1) * side, (last - first + 1) * side];
   }
 
-  /** The [channel, row, column] under a pointer, or [feature, null, null]; null between the tiles. */
-  unitAt({ clientX, clientY }) {
+  /**
+   * The [channel, row, column] under a pointer, or [feature, null, null]; null between the tiles.
+   *
+   * @param nearest between the tiles, the nearest unit to the left and above, for fingers.
+   */
+  unitAt({ clientX, clientY }, { nearest = false } = {}) {
     const box = this.element.getBoundingClientRect();
     const { columns, width, height, gap, unitsAcross, unitsDown, isVector, features, channels } = this.layout;
     const x = ((clientX - box.left) / box.width) * unitsAcross - gap;
     const y = ((clientY - box.top) / box.height) * unitsDown - gap;
     const [across, down] = [Math.floor(x / (width + gap)), Math.floor(y / (height + gap))];
-    const [column, row] = [Math.floor(x - across * (width + gap)), Math.floor(y - down * (height + gap))];
+    let [column, row] = [Math.floor(x - across * (width + gap)), Math.floor(y - down * (height + gap))];
+    if (nearest) [column, row] = [Math.min(column, width - 1), Math.min(row, height - 1)];
     if (x < 0 || y < 0 || across >= columns || column >= width || row >= height) return null;
     if (isVector) {
       const feature = row * width + column;
@@ -199,7 +209,7 @@ export class TileSheet {
     const context = this.overlay.getContext("2d");
     this.marked = true;
     if (region.padded) for (const slot of slots) this.#hatch(context, slot, region.padded, themeColor(color));
-    this.#stroke(context, boxes, themeColor(color), boxes.length > 40 ? 1.5 : 2);
+    this.#stroke(context, boxes, themeColor(color), this.line);
   }
 
   /** Frame a unit [channel, row, column], or a feature [feature, null, null]. */
@@ -210,7 +220,7 @@ export class TileSheet {
       : [this.slots[channel], [row, column]];
     const context = this.overlay.getContext("2d");
     this.marked = true;
-    this.#stroke(context, [this.box(slot, [at[0], at[0]], [at[1], at[1]])], themeColor(color), 2);
+    this.#stroke(context, [this.box(slot, [at[0], at[0]], [at[1], at[1]])], themeColor(color), this.line);
   }
 
   /** Border around the whole sheet's tiles. */
@@ -229,7 +239,7 @@ export class TileSheet {
   #stroke(context, boxes, color, width) {
     const line = width * SCALE;
     for (const [style, thickness] of [
-      [themeColor("halo"), line + 2 * SCALE],
+      [themeColor("halo"), line + this.halo],
       [color, line],
     ]) {
       context.strokeStyle = style;

@@ -109,7 +109,14 @@ class Chart {
   }
 }
 
-export function curvesSection({ metrics }) {
+/** When the values of a curve are measured; `augmentation` names what was done to the training images. */
+export function describeCurves(hasValidation, augmentation) {
+  const augmented = augmentation.length ? `, on augmented images (${augmentation.join(", ")})` : "";
+  const training = `Training values are measured while the weights change${augmented}`;
+  return `${training}${hasValidation ? "; validation values at the end of each epoch" : ""}.`;
+}
+
+export function curvesSection({ metrics, augmentation }) {
   const heading = "Training curves";
   if (!metrics.length) return section("curves", heading, "No epoch is complete yet.");
   const epochs = metrics.map((each) => each.epoch);
@@ -144,9 +151,7 @@ export function curvesSection({ metrics }) {
     chart.picture.addEventListener("click", (event) => show(chart.nearest(event)));
   }
   show(last);
-  const intro = hasValidation
-    ? "Training values are measured while the weights change, with augmentation; validation values at the end of each epoch."
-    : null;
+  const intro = describeCurves(hasValidation, augmentation);
   return section(
     "curves",
     heading,

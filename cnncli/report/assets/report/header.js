@@ -21,13 +21,18 @@ function themeButton() {
     apply();
   };
   const button = h("button", { type: "button", class: "theme", onclick: next });
-  function apply() {
-    const dark = theme === "dark" || (theme === "auto" && system.matches);
+  function paint(dark) {
     document.documentElement.dataset.theme = dark ? "dark" : "light";
-    button.textContent = `Theme: ${theme}`;
     window.dispatchEvent(new Event("themechange"));
   }
+  function apply() {
+    paint(theme === "dark" || (theme === "auto" && system.matches));
+    button.textContent = `Theme: ${theme}`;
+  }
   system.addEventListener("change", apply);
+  // On paper the page is light.
+  window.addEventListener("beforeprint", () => paint(false));
+  window.addEventListener("afterprint", apply);
   apply();
   return button;
 }

@@ -1,36 +1,19 @@
 // The report of a run, built from the data in the page.
 
+import { loadArrays } from "../shared/arrays.js";
 import { definitions, h, section } from "../shared/dom.js";
+import { calibrationSection } from "./calibration.js";
 import { confusionSection } from "./confusion.js";
 import { curvesSection } from "./curves.js";
+import { embeddingSection } from "./embedding.js";
 import { header } from "./header.js";
+import { ImagePool } from "./image-pool.js";
 import { layersSection } from "./layers.js";
-import { networkSection } from "./network.js";
+import { maximizationSection } from "./maximization.js";
+import { NetworkSection } from "./network.js";
+import { patchesSection } from "./patches.js";
+import { effectiveSection, saliencySection } from "./saliency.js";
 import { stepsSection } from "./steps.js";
-
-/** Pictures of `cnncli show`, a section for each view. */
-function viewSections({ views, unavailable }) {
-  const figure = ({ title, lines, webp }) => {
-    const image = h("img", { src: `data:image/webp;base64,${webp}`, alt: title });
-    return h(
-      "figure",
-      { class: "picture view" },
-      h(
-        "figcaption",
-        {},
-        h("b", {}, title),
-        lines.map((line) => h("p", {}, line)),
-      ),
-      h("div", { class: "tall", tabindex: "0", role: "region", "aria-label": title }, image),
-    );
-  };
-  return views.map(({ name, heading, pictures, omitted }) => {
-    let intro = null;
-    if (unavailable) intro = `Not available: ${unavailable}.`;
-    else if (omitted) intro = `${omitted} more omitted to keep the page small; cnncli show ${name} writes all of them.`;
-    return section(name, heading, intro, h("div", { class: "pictures" }, pictures.map(figure)));
-  });
-}
 
 function configSection({ files, metadata, head: run }) {
   const titles = { "config.yaml": "Config as given", "resolved.yaml": "Config with all defaults and overrides" };
@@ -59,15 +42,24 @@ function configSection({ files, metadata, head: run }) {
   );
 }
 
-function render(data) {
+async function render(data) {
   const top = header(data);
+  const arrays = await loadArrays(data.arrays, document.getElementById("binary").textContent);
+  const pool = data.images && new ImagePool(data.images);
+  await pool?.load();
+  const network = new NetworkSection(data, arrays, pool);
   const sections = [
     layersSection(data),
-    networkSection(data),
+    network.element,
     curvesSection(data),
     stepsSection(data),
-    ...viewSections(data),
-    confusionSection(data),
+    patchesSection(data),
+    saliencySection(data),
+    maximizationSection(data),
+    effectiveSection(data),
+    confusionSection(data, pool, (number) => network.show(number)),
+    calibrationSection(data),
+    embeddingSection(data),
     configSection(data),
   ];
   const link = (each) => h("li", {}, h("a", { href: `#${each.id}` }, each.querySelector("h2").textContent));
@@ -79,6 +71,7 @@ function render(data) {
       h("nav", { "aria-label": "Sections" }, h("ul", {}, sections.map(link))),
       h("main", {}, sections),
     );
+  document.documentElement.dataset.ready = "";
 }
 
 render(JSON.parse(document.getElementById("data").textContent));

@@ -1,0 +1,291 @@
+// One unit of the network: what it reads, and every number of its arithmetic.
+
+import { numberAt, originOf, unitTrace } from "../engine/unit.js";
+import { h } from "../shared/dom.js";
+import { Palettes } from "../shared/palette.js";
+import { oncePerFrame } from "./state.js";
+import { CellStyles } from "./unit-cells.js";
+import { UnitCommand } from "./unit-command.js";
+import { UNIT_MESSAGES } from "./unit-messages.js";
+import { decimalsOf, fixedNumber } from "./unit-numbers.js";
+import { UnitPatches } from "./unit-patches.js";
+import { UnitSlide } from "./unit-slide.js";
+import { UnitStages } from "./unit-stages.js";
+import { UnitTerms } from "./unit-terms.js";
+
+const LARGE_POOL = 8; // rows or columns from which the patch of a pool is a picture
+const SETTLED = 400; // ms without a new image until channels are sorted again
+
+/** The index of a unit of the state: [channel, row, column], or [number] in a vector. */
+const indexOfUnit = ({ channel, row, column }) => (row === null ? [channel] : [channel, row, column]);
+
+const unitOfIndex = (layer, [channel, row = null, column = null]) => ({ layer, channel, row, column });
+
+class UnitView {
+  constructor(app) {
+    this.app = app;
+    this.t = app.translate(UNIT_MESSAGES);
+    this.palettes = new Palettes(app.data.colors);
+    this.styles = new CellStyles(this.palettes);
+    this.sliding = null; // the position of the window while it slides
+    this.title = h("p", { class: "unit-title", "aria-live": "off" });
+    this.summary = h("p", { class: "intro" });
+    this.hint = h("p", { class: "intro" }, this.t("hint"));
+    const select = ({ layer, index }) => this.#select(unitOfIndex(layer, index));
+    this.slide = new UnitSlide(this.t, app, (position, sliding) => this.#move(position, sliding));
+    this.patches = new UnitPatches(this.t);
+    this.terms = new UnitTerms(this.t, select);
+    this.stages = new UnitStages(this.t);
+    this.command = new UnitCommand(app, this.t);
+    this.result = h("p", { class: "unit-result" });
+    this.pixel = h("p", { class: "formula" });
+    this.pixelBox = h("div", { class: "unit-pixel" }, h("p", { class: "intro" }, this.t("pixelIntro")), this.pixel);
+    this.stages.element.append(this.result);
+    const parts = [this.slide, this.patches, this.terms, this.stages].map(({ element }) => element);
+    this.body = h("div", { class: "unit-body" }, parts, this.pixelBox, this.command.element);
+    this.element = h("div", { class: "unit" }, this.hint, this.#choice(), this.title, this.summary, this.body);
+    this.#listen();
+    this.update();
+  }
+
+  // Choosing
+
+  #choice() {
+    const { t } = this;
+    const number = (key) => {
+      const name = h("span", {}, t(key));
+      const input = h("input", { type: "number", min: 0, step: 1, id: `unit-${key}`, oninput: () => this.#choose() });
+      return { name, input, label: h("label", {}, name, " ", input) };
+    };
+    this.layer = h("select", { id: "unit-layer", onchange: () => this.#chooseLayer() });
+    this.fields = { channel: number("filter"), row: number("row"), column: number("column") };
+    const labels = Object.values(this.fields).map(({ label }) => label);
+    const legend = h("legend", { class: "visually-hidden" }, t("choose"));
+    return h("fieldset", { class: "unit-choice" }, legend, h("label", {}, t("layer"), " ", this.layer), labels);
+  }
+
+  #chooseLayer() {
+    const layer = this.layer.value;
+    const [, height, width] = this.shapeOf(layer);
+    const place = height === undefined ? [] : [height >> 1, width >> 1];
+    this.#select(unitOfIndex(layer, [0, ...place]));
+  }
+
+  #choose() {
+    const layer = this.layer.value;
+    const shape = this.shapeOf(layer);
+    const inputs = Object.values(this.fields).map(({ input }) => input);
+    const index = shape.map((_, i) => inputs[i].valueAsNumber);
+    if (index.every((each, i) => Number.isInteger(each) && each >= 0 && each < shape[i])) {
+      this.#select(unitOfIndex(layer, index));
+    }
+  }
+
+  /** Show the unit in the form, except in the field that is being edited. */
+  #fillForm(unit, shape) {
+    const names = ["input", ...this.model.data.model.layers.map(({ name }) => name)];
+    if (this.layer.length !== names.length || this.layer.options[1]?.value !== names[1]) {
+      this.layer.replaceChildren(...names.map((name) => h("option", { value: name }, this.nameOf(name))));
+    }
+    this.layer.value = unit.layer;
+    const index = indexOfUnit(unit);
+    this.fields.channel.name.textContent = this.t(shape.length === 1 ? "unitNumber" : "filter");
+    Object.values(this.fields).forEach(({ input, label }, i) => {
+      label.hidden = i >= shape.length;
+      if (label.hidden) return;
+      input.max = shape[i] - 1;
+      if (input.valueAsNumber !== index[i]) input.value = index[i];
+    });
+  }
+
+  #select(unit) {
+    this.slide.stop();
+    this.app.state.set({ unit, hover: null });
+  }
+
+  /** Another position in the same map; while the window slides, only pointed at. */
+  #move([row, column], sliding) {
+    const { unit } = this;
+    const moved = { ...unit, row, column };
+    this.sliding = sliding ? moved : null;
+    if (sliding) this.app.state.set({ hover: moved });
+    else this.app.state.set({ unit: moved, hover: null });
+    if (sliding) this.update();
+  }
+
+  // What is shown
+
+  #listen() {
+    const { state } = this.app;
+    const update = oncePerFrame(() => this.update());
+    const settle = () => {
+      clearTimeout(this.settling);
+      this.settling = setTimeout(() => this.update(true), SETTLED);
+    };
+    state.on(["result"], () => {
+      update();
+      settle();
+    });
+    state.on(["model", "edits", "step"], update);
+    state.on(["unit"], () => {
+      this.sliding = null; // another unit was chosen
+      this.slide.cancel();
+      this.update(true);
+    });
+    state.signal.addEventListener("abort", () => clearTimeout(this.settling));
+  }
+
+  get number() {
+    return this.app.state.get("model");
+  }
+
+  get model() {
+    return this.app.models[this.number];
+  }
+
+  shapeOf(layer) {
+    return this.model.receptiveFields.shapes.get(layer);
+  }
+
+  nameOf(layer) {
+    return layer === "input" ? this.t("input") : layer;
+  }
+
+  unitName(layer, index) {
+    const [channel, row, column] = index;
+    if (index.length === 1) return this.t("vectorUnit", { channel });
+    return this.t(layer === "input" ? "inputUnit" : "mapUnit", { channel, row, column });
+  }
+
+  fullName(layer, index) {
+    return `${this.nameOf(layer)}, ${this.unitName(layer, index)}`;
+  }
+
+  /** The selected unit; without one, the middle of the first map of the first convolution, else of the first layer. */
+  #unit() {
+    const chosen = this.sliding ?? this.app.state.get("unit");
+    if (chosen && this.shapeOf(chosen.layer)) return chosen;
+    const { layers } = this.model.data.model;
+    const { name } = layers.find(({ has_kernels: hasKernels }) => hasKernels) ?? layers[0];
+    const [, height, width] = this.shapeOf(name);
+    return unitOfIndex(name, height === undefined ? [0] : [0, height >> 1, width >> 1]);
+  }
+
+  /** The network with its edits, made again only when they change. */
+  #network() {
+    const key = [this.model.network, this.app.state.get("edits")];
+    if (!this.networkKey?.every((each, i) => each === key[i])) {
+      this.networkKey = key;
+      this.network = this.app.edited(this.number);
+    }
+    return this.network;
+  }
+
+  /** @param settled whether the image stays for a while, so that channels may change places. */
+  update(settled = false) {
+    const { state } = this.app;
+    const result = state.get("result")?.[this.number];
+    const unit = this.#unit();
+    const shape = this.shapeOf(unit.layer);
+    this.unit = unit;
+    this.hint.hidden = state.get("unit") !== null;
+    this.#fillForm(unit, shape);
+    this.body.hidden = !result;
+    if (!result) {
+      this.title.textContent = this.t("waiting");
+      return;
+    }
+    const pixels = result.pixels ?? state.get("pixels");
+    const network = this.#network();
+    if (unit.layer === "input") this.#showPixel(network, pixels);
+    else this.#showUnit(network, pixels, result, settled);
+  }
+
+  #show(isPixel) {
+    for (const { element } of [this.slide, this.patches, this.terms, this.stages, this.command])
+      element.hidden = isPixel;
+    this.pixelBox.hidden = !isPixel;
+  }
+
+  #showPixel(network, pixels) {
+    this.#show(true);
+    const index = indexOfUnit(this.unit);
+    const shape = this.shapeOf("input");
+    const level = numberAt({ shape, values: pixels }, index);
+    const value = numberAt({ shape, values: network.normalize(pixels) }, index);
+    const { mean, std } = network.model.normalization;
+    const [center, deviation] = [mean, std].map((each) => fixedNumber(each[index[0]], 4));
+    this.title.replaceChildren(`${this.fullName("input", index)}: `, h("b", {}, String(Math.round(level))));
+    this.summary.textContent = "";
+    this.pixel.textContent = `(${Math.round(level)} / 255 - ${center}) / ${deviation} = ${fixedNumber(value, 4)}`;
+  }
+
+  #showUnit(network, pixels, result, settled) {
+    this.#show(false);
+    const { unit, t } = this;
+    const index = indexOfUnit(unit);
+    const shape = this.shapeOf(unit.layer);
+    const spec = network.layer(unit.layer);
+    const trace = unitTrace(network, unit.layer, index, result.values, network.normalize(pixels));
+    const byEngine = numberAt({ shape, values: result.values.get(unit.layer) }, index);
+    const decimals = decimalsOf(trace, byEngine);
+    const [patch] = trace.patches;
+    const view = {
+      app: this.app,
+      t,
+      number: this.number,
+      network,
+      unit,
+      index,
+      spec,
+      shape,
+      trace,
+      decimals,
+      result,
+      pixels,
+      source: spec.inputs[0],
+      receptiveFields: this.model.receptiveFields,
+      palettes: this.palettes,
+      styles: this.styles,
+      isLargePool: Boolean(patch) && !patch.kernel && Math.max(patch.rows.length, patch.columns.length) > LARGE_POOL,
+      winner: trace.stages[0].kind === "largest" ? trace.terms[0].index : null,
+      nameOf: (layer) => this.nameOf(layer),
+      unitName: (layer, each) => this.unitName(layer, each),
+      fullName: (layer, each) => this.fullName(layer, each),
+      originOf: (layer, each) => originOf(network, layer, each),
+    };
+    const value = fixedNumber(trace.stages.at(-1).value, decimals);
+    this.title.replaceChildren(`${this.fullName(unit.layer, index)}: `, h("b", {}, value));
+    const inputs = trace.inputs.map(({ name, shape: each }) => `${this.nameOf(name)} (${each.join(" × ")})`);
+    this.summary.textContent = t("summary", {
+      layer: unit.layer,
+      type: this.#typeOf(spec),
+      inputs: inputs.join(t("and")),
+      shape: shape.join(" × "),
+    });
+    this.slide.update(view);
+    this.patches.update(view, settled);
+    this.terms.update(view);
+    this.stages.update(view);
+    const engine = fixedNumber(byEngine, decimals);
+    const verdict = t(engine === value ? "sameAsEngine" : "otherThanEngine", { value: engine });
+    this.result.replaceChildren(
+      `${t("result")}: `,
+      h("b", { class: "unit-value" }, value),
+      " ",
+      h("span", {}, verdict),
+    );
+    this.result.classList.toggle("differs", engine !== value);
+    if (!this.sliding) this.command.update(view);
+  }
+
+  /** The layer's type with its followers, such as `conv, batch_norm, relu`. */
+  #typeOf(spec) {
+    const followers = spec.operations.filter(({ role }) => role).map(({ name }) => name);
+    return [spec.type, ...followers].join(", ");
+  }
+}
+
+export function unitPart(app) {
+  return new UnitView(app).element;
+}
