@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import settings
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
@@ -20,13 +21,19 @@ ExitCodeOf = Callable[..., int]
 Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-DATA_DIR = Path(os.environ.pop("CNNCLI_DATA", "") or CHECKOUT / "data").resolve()
+_REAL_DATA = "PYTEST_REAL_DATA"
+"""Takes the place of CNNCLI_DATA, for the processes of pytest-xdist."""
+DATA_DIR = Path(os.environ.pop("CNNCLI_DATA", "") or os.environ.get(_REAL_DATA) or CHECKOUT / "data").resolve()
 """Removed from the environment, so that a test that runs a command does not find real data by accident."""
+os.environ[_REAL_DATA] = str(DATA_DIR)
 for _variable in ("CNNCLI_OUT", "CNNCLI_DEVICE", "CNNCLI_THREADS"):
     os.environ.pop(_variable, None)
 
 RAW_FOLDERS = ("MNIST/raw", "FashionMNIST/raw")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes of tests share the cores
+    torch.set_num_threads(1)
 
 # The duration of an example depends on the machine more than on the code.
 settings.register_profile("cnncli", deadline=None)

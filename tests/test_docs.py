@@ -82,7 +82,16 @@ NOT_RUN = {
         for number in (0, 1)
     ),
 }
-OTHER_OPTIONS = {"--help", "--logdir", "--standalone", "--nnodes", "--node-rank", "--nproc-per-node", "--master-addr"}
+OTHER_OPTIONS = {
+    "--dist",
+    "--help",
+    "--logdir",
+    "--standalone",
+    "--nnodes",
+    "--node-rank",
+    "--nproc-per-node",
+    "--master-addr",
+}
 """Options that the pages mention of TensorBoard and torchrun."""
 IN_FULL = "cnncli train configs/quickstart.yaml"
 

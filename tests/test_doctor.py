@@ -252,7 +252,7 @@ def test_the_cache_of_checksums_is_not_trusted(mnist: Path, tmp_path: Path) -> N
     assert states(tmp_path)["mnist"].state == "damaged"
 
 
-@pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"x" * 99)[:-9]])
+@pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"x" * 99)[:-9]], ids=["empty", "other", "cut"])
 def test_a_damaged_archive(content: bytes, mnist: Path, tmp_path: Path) -> None:
     name = "train-labels-idx1-ubyte"
     (mnist / name).unlink()

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from cnncli.capture.graph import CPU, capture
 from cnncli.capture.layout import Factor, Layout, Role, has_batch, layout_of_input
-from cnncli.capture.mode import evaluation_mode, keep_outputs
+from cnncli.capture.mode import evaluation_mode, keep_outputs, without_autocast
 from cnncli.capture.record import BATCH, DETACH, Call, calls_reported
 from cnncli.capture.rows import Row
 from cnncli.config.network import Network
@@ -110,7 +110,7 @@ def verify_module(module: nn.Module, graph: Graph) -> list[Mismatch]:
         module: with numbers, on the CPU; its training mode is restored.
         graph: from `graph_of_module`.
     """
-    with evaluation_mode(module):
+    with evaluation_mode(module), without_autocast():
         rows = {row.name: row for row in capture(module, graph.input_shape, device=CPU).rows}
         names = {node.name for node in graph.nodes}
         if names != set(rows):

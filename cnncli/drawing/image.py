@@ -77,17 +77,19 @@ class Tile:
         values: (H, W); of a color image the mean of its channels.
         scale: of the values.
         pixels: uint8 (H, W, 3), the colors of the values, or the image itself.
+        row: of a matrix of tiles; None if they are simply in order.
     """
 
     label: str
     values: Values
     scale: Scale
     pixels: Pixels
+    row: int | None = None
 
     @classmethod
-    def of(cls, values: Values, scale: Scale, *, label: str) -> Self:
+    def of(cls, values: Values, scale: Scale, *, label: str, row: int | None = None) -> Self:
         """Numbers (H, W) in the colors of a scale."""
-        return cls(label=label, values=values, scale=scale, pixels=scale.colors(values))
+        return cls(label=label, values=values, scale=scale, pixels=scale.colors(values), row=row)
 
     @classmethod
     def image(cls, image: Tensor, *, label: str) -> Self:

@@ -327,6 +327,18 @@ def _picture(
             for each, line in zip(pair.patches, pair.lines, strict=False)
         ],
         numbers=numbers,
+        data={
+            "layer": node.name,
+            "filters": [
+                {
+                    "filter": number,
+                    "optimized": value,
+                    "real": None if real is None else real[place].value,
+                    "image": None if real is None else real[place].image,
+                }
+                for place, (number, (_, value)) in enumerate(zip(filters, made, strict=True))
+            ],
+        },
         lines=[" ".join([*remarks, *counts])],
     )
 

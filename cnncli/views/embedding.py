@@ -6,6 +6,7 @@ Letters for shapes: N images, F features, D directions, K classes.
 from __future__ import annotations
 
 import colorsys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -18,12 +19,13 @@ from cnncli.config.network import INPUT
 from cnncli.drawing.canvas import FRAME, INK, Box, Canvas
 from cnncli.drawing.image import image_pixels
 from cnncli.drawing.layout import HEIGHT, WIDTH
-from cnncli.drawing.text import text_width
+from cnncli.drawing.text import shortened, text_width
 from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
     from cnncli.data.batches import ImageBatches
     from cnncli.drawing.color import Color, Values
+    from cnncli.inspection.formatting import Line
     from cnncli.module import CnnModule
     from cnncli.run import Run
 
@@ -103,6 +105,17 @@ class Embedding(View):
                 title=title,
                 caption=f"PCA, {first} and {second} of the variance; ringed: wrong",
             ),
+            text=lambda width, ascii_only: text_lines(
+                components.coordinates[:, :2], labels, ~right, run.classes, width=width
+            ),
+            data={
+                "layer": layer,
+                "classes": list(run.classes),
+                "images": at.tolist(),
+                "true": labels.tolist(),
+                "predicted": predicted.tolist(),
+                "coordinates": [[float(f"{x:.6g}") for x in row] for row in components.coordinates[:, :2].tolist()],
+            },
             numbers={"variance_1": float(components.shares[0]), "variance_2": float(components.shares[1])},
             lines=[
                 f"{count:,} of {total:,} test images, each with {vectors.shape[1]:,} features",
@@ -256,3 +269,70 @@ def _draw_legend(canvas: Canvas, classes: Sequence[str], colors: Sequence[Color]
         x = left + (columns - 1) * column
         canvas.text(x, top + (rows - 1) * LINE, f"and {len(classes) - shown} more", width=column, size=TEXT)
     return left
+
+
+# In a terminal
+
+_MARKS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_STYLES = ("blue", "yellow", "cyan", "magenta", "green", "red")
+_ROWS, _MOST_COLUMNS, _MOST_NAME = 24, 96, 24
+
+
+def text_lines(
+    points: Values,
+    labels: npt.NDArray[np.int64],
+    wrong: npt.NDArray[np.bool_],
+    classes: Sequence[str],
+    *,
+    width: int,
+) -> Iterator[Line]:
+    """The points for a terminal: a character for the class that most points of a cell have, and the classes below.
+
+    A cell with wrong predictions is underlined where the terminal can do so; the classes below have their numbers.
+
+    Args:
+        points: (N, 2), right and up, on one scale; a character is twice as high as wide.
+        labels: int64 (N,), positions in `classes`.
+        wrong: (N,), points whose prediction is wrong.
+        classes: K names.
+        width: characters in a line.
+    """
+    columns = max(10, min(width, _MOST_COLUMNS) - 2)
+    low, high = points.min(axis=0), points.max(axis=0)
+    spread = np.where(high > low, high - low, 1.0)
+    scale = float(min((columns - 1) / spread[0], 2 * (_ROWS - 1) / spread[1]))
+    right = np.rint((points[:, 0] - low[0]) * scale).astype(int)
+    down = np.rint((high[1] - points[:, 1]) * scale / 2).astype(int)
+    right += (columns - 1 - int(right.max())) // 2
+    counts: dict[tuple[int, int], Counter[int]] = {}
+    for row, column, label in zip(down.tolist(), right.tolist(), labels.tolist(), strict=True):
+        counts.setdefault((row, column), Counter())[label] += 1
+    marked = set(zip(down[wrong].tolist(), right[wrong].tolist(), strict=True))
+    own = all(len(name) == 1 for name in classes)
+    marks = list(classes) if own else [_MARKS[number % len(_MARKS)] for number in range(len(classes))]
+    yield [("+" + "-" * columns + "+", "dim")]
+    for row in range(int(down.max()) + 1):
+        line: Line = [("|", "dim")]
+        for column in range(columns):
+            if (row, column) not in counts:
+                line.append((" ", ""))
+                continue
+            ((label, _),) = counts[row, column].most_common(1)
+            style = _STYLES[label % len(_STYLES)] + " underline" * ((row, column) in marked)
+            line.append((marks[label], style))
+        yield [*line, ("|", "dim")]
+    yield [("+" + "-" * columns + "+", "dim")]
+    used: list[Line] = [[]]
+    length = 0
+    for label, name in enumerate(classes):
+        of_class = labels == label
+        if not of_class.any():
+            continue
+        title = "" if own else f" {shortened(name, _MOST_NAME)}"
+        text = f"{title}: {np.count_nonzero(of_class)} images, {np.count_nonzero(of_class & wrong)} wrong"
+        if length and length + 4 + len(text) > width:
+            used.append([])
+            length = 0
+        used[-1] += [("   " if length else "", ""), (marks[label], _STYLES[label % len(_STYLES)]), (text, "")]
+        length += 4 + len(text)
+    yield from used

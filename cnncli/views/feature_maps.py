@@ -5,7 +5,7 @@ Letters for shapes: C channels, H height, W width, F features.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,8 +72,9 @@ class FeatureMaps(View):
                 names = {node.name for node in (*nodes, logits)}
                 outputs = run.model.outputs(image.image[None], names)  # name -> (1, C, H, W) or (1, F)
             answer = _answer(run, image, outputs[logits.name][0])
+            data = _answer_as_json(run, image, outputs[logits.name][0])
             for node in nodes:
-                yield _picture(run, node, image, as_maps(outputs[node.name][0]), answer)
+                yield _picture(run, node, image, as_maps(outputs[node.name][0]), answer, data)
 
     def _nodes(self, run: Run) -> tuple[Node, ...]:
         if not self.layers:
@@ -102,7 +103,21 @@ def _answer(run: Run, image: InputImage, logits: Tensor) -> Words:
     return answer if image.label is None else ["true ", Name(run.classes[image.label]), ", ", *answer]
 
 
-def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: Words) -> Picture:
+def _answer_as_json(run: Run, image: InputImage, logits: Tensor) -> dict[str, object]:
+    """The image, its true class, and the predicted one; null where there is none."""
+    confidence, predicted = logits.double().softmax(dim=0).max(dim=0)
+    finite = bool(logits.isfinite().all())
+    return {
+        "image": image.argument,
+        "true": None if image.label is None else run.classes[image.label],
+        "predicted": run.classes[int(predicted)] if finite else None,
+        "probability": confidence.item() if finite else None,
+    }
+
+
+def _picture(
+    run: Run, node: Node, image: InputImage, maps: Tensor, answer: Words, data: Mapping[str, object]
+) -> Picture:
     """Maps (C, H, W) of one layer."""
     from cnncli.tensorboard.event_file import slug
 
@@ -127,6 +142,7 @@ def _picture(run: Run, node: Node, image: InputImage, maps: Tensor, answer: Word
         canvas=page.canvas,
         card=card.pixels,
         tiles=[Tile.image(image.picture, label="input"), *tiles],
+        data={"layer": node.name, "shape": list(maps.shape), **data},
     )
 
 

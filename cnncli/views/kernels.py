@@ -114,6 +114,7 @@ def _tiles(values: Values, page: Drawing, scales: Sequence[Scale], groups: int) 
             values[output, input_],
             scales[output],
             label=str(output) if values.shape[1] == 1 else f"{output}{comma}{input_}",
+            row=None if values.shape[1] == 1 else output,
         )
         for output, input_ in page.boxes
     ]

@@ -46,7 +46,17 @@ class Mistakes(View):
         if not len(wrong):
             _log.info(f"all {len(predictions):,} test images are classified correctly: there are no mistakes to show")
             return
-        shown = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][: self.count].tolist()
+        order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")].tolist()
+        mistakes = [
+            {
+                "image": number,
+                "true": run.classes[predictions.labels[number]],
+                "predicted": run.classes[predictions.predicted[number]],
+                "probability": float(predictions.confidence[number]),
+            }
+            for number in order
+        ]
+        shown = order[: self.count]
         tiles, answers, notes = [], [], []
         for number in shown:
             true, predicted = (run.classes[each[number]] for each in (predictions.labels, predictions.predicted))
@@ -70,6 +80,7 @@ class Mistakes(View):
             card=draw_card(lambda most: [Section(cells=cells[:most])], len(cells), title=f"{len(wrong):,} {title}"),
             tiles=tiles,
             numbers={"wrong": len(wrong)},
+            data={"mistakes": mistakes},
             lines=[count + which],
         )
 

@@ -189,8 +189,33 @@ def _picture(run: Run, node: Node, shown: Sequence[TopActivations], every: Seque
         card=_card(filters, title=title),
         tiles=tiles,
         numbers={"dead_filters": dead},
+        data={"layer": node.name, "filters": [_as_json(run, node, each) for each in shown]},
         lines=[" ".join([*cropped, *counts])],
     )
+
+
+def _as_json(run: Run, node: Node, top: TopActivations) -> dict[str, object]:
+    """A filter with its units of the highest activation: where each is, and the part of the image that it sees.
+
+    `position` is [row, column] of the unit, null in a layer without positions; `rows` and `columns` are the first and
+    last pixel of the image, null where the unit sees none.
+    """
+    patches = []
+    for unit in top.best:
+        fields = run.receptive_fields(node).axes
+        at = [place if len(axis.masks) > 1 else 0 for place, axis in zip(unit.position or (0, 0), fields, strict=True)]
+        rows, columns = (axis.interval(place) for axis, place in zip(fields, at, strict=True))
+        patches.append(
+            {
+                "image": unit.image,
+                "class": run.classes[int(run.test.labels[unit.image])],
+                "position": list(unit.position) or None,
+                "activation": unit.value,
+                "rows": None if rows is None else list(rows),
+                "columns": None if columns is None else list(columns),
+            }
+        )
+    return {"filter": top.filter, "lowest": top.lowest, "highest": top.highest, "patches": patches}
 
 
 def crop_test_image(run: Run, node: Node, unit: UnitActivation) -> CroppedImage:

@@ -6,10 +6,11 @@ Letters for shapes: N images, (C, H, W) image, K maps, (h, w) map.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import typer
 
 from cnncli.drawing.color import Scale
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from cnncli.config.network import Node
-    from cnncli.drawing.color import Pixels, Values
+    from cnncli.drawing.color import Color, Pixels, Values
     from cnncli.drawing.sheet import Drawing
     from cnncli.run import InputImage, Run
 
@@ -37,6 +38,11 @@ SEED = 0
 """Seed of SmoothGrad's noise."""
 OVERVIEW_CLASSES = 5
 """Without IMAGE, the first test images of this many classes are shown."""
+SUPPORTS: Color = (178, 24, 43)
+OPPOSES: Color = (33, 102, 172)
+"""Colors of maps over an image."""
+PALEST, MOST_COVER = 120, 0.9
+"""The gray of black under a map, and the share of the map's color at its largest value."""
 TILE, CARD_TILE = 140, 64
 """Pixels for the longer side of an image, in a file and in a card: it stands in one row with five maps."""
 
@@ -129,6 +135,13 @@ class Saliency(View):
             image=image.picture,
             maps=[_map(run, image.image, method, target, self.layer) for method in methods],
             numbers={"logit": float(logits[target]), "probability": float(probabilities[target])},
+            data={
+                "image": image.argument,
+                "true": None if image.label is None else run.classes[image.label],
+                "predicted": run.classes[predicted],
+                "probability": float(probabilities[predicted]),
+                "explained": run.classes[target],
+            },
         )
 
 
@@ -212,6 +225,7 @@ def _signed(name: str, values: Tensor, note: str = "") -> SaliencyMap:
 
 _SIGNED = "Red supports the class, blue opposes it, white is 0; each map has its own scale, printed below it."
 _UNSIGNED = "Grad-CAM: dark is 0, bright its largest value."
+_OVER = "Below: the same over the image in gray; the cover is the square root of the value."
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -244,13 +258,14 @@ class SaliencyMap:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageMaps:
-    """An image, uint8 (C, H, W), its maps, lines about the prediction, and the numbers measured."""
+    """An image, uint8 (C, H, W), its maps, lines about the prediction, and what was measured; `data` as JSON values."""
 
     heading: str
     lines: Sequence[Words]
     image: Tensor
     maps: Sequence[SaliencyMap]
     numbers: dict[str, float]
+    data: Mapping[str, object] = field(default_factory=dict)
 
 
 def _picture(tag: str, title: str, images: Sequence[ImageMaps], remarks: Sequence[str]) -> Picture:
@@ -261,8 +276,23 @@ def _picture(tag: str, title: str, images: Sequence[ImageMaps], remarks: Sequenc
         card=_card(images),
         tiles=[tile for each in images for tile in _tiles(each)],
         numbers=images[0].numbers if len(images) == 1 else {},
+        data={"images": [{**each.data, "maps": _ranges(each.maps)} for each in images]},
         lines=[f"{each.heading}: {'; '.join(map(joined, each.lines))}" for each in images],
     )
+
+
+def _ranges(maps: Sequence[SaliencyMap]) -> list[dict[str, object]]:
+    """The name, the smallest and the largest value of each map, and where the largest is: (row, column)."""
+    return [
+        {
+            "method": each.name,
+            "low": float(each.values.min()),
+            "high": float(each.values.max()),
+            "highest_at": [int(at) for at in np.unravel_index(int(each.values.argmax()), each.values.shape)],
+        }
+        for each in maps
+        if np.isfinite(each.values).all()
+    ]
 
 
 def _tiles(image: ImageMaps) -> Iterator[Tile]:
@@ -272,10 +302,11 @@ def _tiles(image: ImageMaps) -> Iterator[Tile]:
 
 
 def draw_saliency(images: Sequence[ImageMaps], *, title: str, captions: Sequence[str] = ()) -> Drawing:
-    """A row for each image: the image, then its maps.
+    """A row for each image: the image, then its maps, and below each map the same over the image in gray.
 
     Returns:
-        A drawing with a box for each (image, 0, 0), the image itself, and for each map (image, 1 + map, 0).
+        A drawing with a box for each (image, 0, 0), the image itself, for each map (image, 1 + map, 0), and for the map
+        over the image (image, 1 + map, 1).
     """
     signs = {each.signed for image in images for each in image.maps}
     legends = [text for signed, text in ((True, _SIGNED), (False, _UNSIGNED)) if signed in signs]
@@ -283,7 +314,7 @@ def draw_saliency(images: Sequence[ImageMaps], *, title: str, captions: Sequence
         Section(heading=each.heading, lines=each.lines, cells=_cells(each, TILE, lambda map_: (map_.range, map_.note)))
         for each in images
     ]
-    return draw_sections(sections, title=title, captions=[*captions, *legends])
+    return draw_sections(sections, title=title, captions=[*captions, *legends, _OVER])
 
 
 def _card(images: Sequence[ImageMaps]) -> Pixels:
@@ -298,10 +329,26 @@ def _card(images: Sequence[ImageMaps]) -> Pixels:
 
 def _cells(image: ImageMaps, side: int, below: Callable[[SaliencyMap], Sequence[str]]) -> list[Cell]:
     """The image and its maps, with the longer side as near to `side` px as a whole factor allows."""
-    pictures = [image_pixels(image.image), *(each.scale.colors(each.values) for each in image.maps)]
+    picture = image_pixels(image.image)
+    pictures = [picture, *(each.scale.colors(each.values) for each in image.maps)]
+    if side == TILE:  # a card has no room for a second row
+        pictures += [over_image(each, picture) for each in image.maps]
     panels = fit_panels(pictures, side=side)
-    maps = zip(panels[1:], image.maps, strict=True)
+    count = len(image.maps)
+    stacked = [panels[place :: count or 1] for place in range(1, count + 1)]
+    maps = zip(stacked, image.maps, strict=True)
     return [
         Cell(panels=panels[:1], above="input"),
-        *(Cell(panels=[panel], above=each.name, below=below(each)) for panel, each in maps),
+        *(Cell(panels=both, above=each.name, below=below(each)) for both, each in maps),
     ]
+
+
+def over_image(found: SaliencyMap, picture: Pixels) -> Pixels:
+    """A map over its image (H, W, 3), which is gray and pale: the larger a value, the less of the image is seen."""
+    gray = picture.mean(axis=-1, keepdims=True)
+    pale = PALEST + (255 - PALEST) * gray / 255  # (H, W, 1)
+    limit = found.scale.high or 1.0
+    strength = np.sqrt(np.abs(np.nan_to_num(found.values)) / limit).clip(0, 1)[..., None] * MOST_COVER
+    color = np.where(found.values[..., None] < 0, np.array(OPPOSES), np.array(SUPPORTS))
+    pixels: Pixels = np.rint((1 - strength) * pale + strength * color).astype(np.uint8)
+    return pixels

@@ -184,3 +184,33 @@ def test_images_have_no_scale_in_color_and_one_in_digits() -> None:
     assert (legend.plain[:3], legend.plain[-2:]) == ("-1 ", " 1")
     legend, *_ = tile_lines(images, PLAIN)
     assert legend.plain == "9 = 255, . = about 0"
+
+
+@pytest.mark.parametrize(("width", "across"), [(80, 6), (40, 3), (12, 1)])
+def test_a_matrix_keeps_its_rows_and_columns(width: int, across: int) -> None:
+    """Six inputs of nine filters, 10 characters each: where six do not fit, the first ones of all come first."""
+    matrix = [
+        Tile.of(np.full((5, 5), 1.0), Scale(low=-1.0, high=1.0, signed=True), label=f"{row},{column}", row=row)
+        for row in range(9)
+        for column in range(6)
+    ]
+    lines = [line.plain for line in tile_lines(matrix, Medium(width, colors=False))]
+    labels = [line.split() for line in lines[1:] if "," in line]
+    expected = [
+        [f"{row},{column}" for column in range(first, first + across)]
+        for first in range(0, 6, across)
+        for row in range(9)
+    ]
+    assert labels == expected
+    assert max(map(len, lines[1:])) <= width
+
+
+def test_a_large_matrix_is_cut_to_whole_rows() -> None:
+    matrix = [
+        Tile.of(np.ones((3, 3)), Scale(low=-1.0, high=1.0, signed=True), label=f"{row},{column}", row=row)
+        for row in range(30)
+        for column in range(16)
+    ]
+    _, *lines, last = [line.plain for line in tile_lines(matrix, Medium(200, colors=False))]
+    assert last == f"({MOST // 16 * 16} of 480 tiles of the picture)"
+    assert sum(line.count(",") for line in lines) == MOST // 16 * 16

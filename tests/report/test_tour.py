@@ -83,7 +83,7 @@ def test_mistakes_are_refused_with_their_line(
 
 def test_the_example_of_the_docs(network: Network, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "play.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```yaml\n(title: .*?)^```", text, re.MULTILINE | re.DOTALL)
+    (example,) = re.findall(r"^```yaml\n# tour.yaml\n(title: .*?)^```", text, re.MULTILINE | re.DOTALL)
     assert len(read_tour(written(tmp_path, example), network)["steps"]) == 3
 
 

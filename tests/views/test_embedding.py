@@ -15,6 +15,7 @@ from cnncli.data.images import ImageSet
 from cnncli.drawing.canvas import INK, Box, Canvas
 from cnncli.drawing.layout import HEIGHT, WIDTH
 from cnncli.errors import UsageError
+from cnncli.inspection.formatting import plain
 from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.views.embedding import (
@@ -24,6 +25,7 @@ from cnncli.views.embedding import (
     draw_scatter,
     layer_features,
     principal_components,
+    text_lines,
     to_pixels,
 )
 from cnncli.views.view import save
@@ -278,3 +280,21 @@ def test_more_classes_than_the_legend_has_room_for() -> None:
     pixels = draw_scatter(np.zeros((1, 2)), np.array([299]), np.array([False]), names, title="", caption="").pixels
     assert pixels.shape == (2 * HEIGHT, 2 * WIDTH, 3)
     assert (pixels[60:-9, 10:300] == class_colors(300)[299]).all(axis=2).any()
+
+
+def test_lines_of_a_terminal_have_the_classes_at_their_places() -> None:
+    """Two clusters, one above the other on the right; counts of images and errors per class."""
+    points = np.concatenate([np.full((20, 2), -5.0), np.full((30, 2), 5.0)])
+    labels = np.repeat([0, 1], [20, 30])
+    wrong = np.arange(50) < 3
+    lines = [plain(line) for line in text_lines(points, labels, wrong, ["a long name of a class", "b"], width=60)]
+    assert max(map(len, lines)) <= 60
+    (upper, first), (lower, second) = (
+        next((row, line.index(mark)) for row, line in enumerate(lines) if mark in line) for mark in "10"
+    )
+    assert upper < lower
+    assert first > second
+    assert "0 a long name of a class: 20 images, 3 wrong" in lines
+    assert "1 b: 30 images, 0 wrong" in lines
+    (single,) = [line for line in text_lines(points[:1], labels[:1], wrong[:1], ["x"], width=60) if "x:" in plain(line)]
+    assert plain(single) == "x: 1 images, 1 wrong"

@@ -30,6 +30,17 @@ def test_mistakes_come_surest_first(eight: Run) -> None:
     assert sure[:2] == pytest.approx(expected, abs=5e-4)
 
 
+def test_json_lists_all_mistakes(eight: Run) -> None:
+    """Also those that the sheet has no room for; confidences by hand from the logits, ten times the pixels."""
+    (found,) = Mistakes(count=1).pictures(eight)
+    mistakes = found.data["mistakes"]
+    assert isinstance(mistakes, list)
+    assert [(each["image"], each["true"], each["predicted"]) for each in mistakes] == [
+        (7, "dog", "cat"), (5, "cat", "owl"), (4, "cat", "dog"),
+    ]  # fmt: skip
+    assert mistakes[0]["probability"] == pytest.approx(np.exp(10) / (np.exp(10) + 2), abs=5e-4)
+
+
 def test_mistakes_are_on_the_sheet_and_counted(eight: Run) -> None:
     (found,) = Mistakes(count=2).pictures(eight)
     assert found.lines[0] == "3 of 8 test images are misclassified; the 2 most confident mistakes are shown"

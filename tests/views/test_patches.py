@@ -1,6 +1,7 @@
 """Patches read back from the pictures, of networks whose weights were set by hand."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,3 +162,26 @@ def test_a_filter_without_patches_has_its_heading_only() -> None:
     )
     assert picture.boxes.keys() == {(1, cell, panel) for cell in range(9) for panel in (0, 1)}
     assert len({box.y for (_, _, panel), box in picture.boxes.items() if panel == 0}) == 1, "nine in a row"
+
+
+def test_json_has_positions_and_activations(run_of: Callable[..., Run]) -> None:
+    """Read back with torch: the output of the filter at the position is the activation, and the largest of the image.
+
+    A 3x3 convolution without padding: the unit at (r, c) sees rows r to r + 2 and columns c to c + 2.
+    """
+    images = torch.randint(256, (5, 1, 7, 7), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    run = run_of("[{conv: {out_channels: 2, kernel_size: 3}}, flatten, logits]", images)
+    (picture,) = Patches(layers=["conv1"], count=2).pictures(run)
+    assert picture.data["layer"] == "conv1"
+    filters: Any = picture.data["filters"]
+    assert [each["filter"] for each in filters] == [0, 1]
+    for each in filters:
+        assert len(each["patches"]) == 2
+        for patch in each["patches"]:
+            with torch.no_grad():
+                maps = run.model.outputs(run.as_input(images[patch["image"]])[None], ["conv1"])["conv1"][0]
+            row, column = patch["position"]
+            assert patch["activation"] == pytest.approx(float(maps[each["filter"], row, column]), abs=1e-5)
+            assert patch["activation"] == pytest.approx(float(maps[each["filter"]].max()), abs=1e-5)
+            assert (patch["rows"], patch["columns"]) == ([row, row + 2], [column, column + 2])
+            assert patch["class"] == run.classes[int(run.test.labels[patch["image"]])]

@@ -51,7 +51,8 @@ def test_all_methods_stand_beside_the_image(drawn: list[Drawing], run_of: RunOf)
     assert [tile.label.partition(",")[0] for tile in picture.tiles] == [
         "test image 4 (class dog)", "gradient", "SmoothGrad", "integrated gradients", "Grad-CAM", "occlusion",
     ]  # fmt: skip
-    assert len(drawn[0].boxes) == 6
+    assert len(drawn[0].boxes) == 1 + 2 * 5
+    assert picture.data["images"][0]["image"] == "4"  # type: ignore[index]  # JSON values
     (line,) = picture.lines
     assert line.startswith("test image 4 (class dog): predicted ")
     cam = picture.tiles[4]
@@ -145,6 +146,24 @@ def test_maps_are_read_back_on_their_own_scales() -> None:
         assert colors[0] == [[[0] * 3, [255] * 3], [[7] * 3, [8] * 3]]
         assert colors[1] == [[[18, 58, 128], [247] * 3], [[138, 16, 36], [236, 128, 104]]]
         assert colors[2] == [[[18, 16, 40], [26, 132, 148]], [[253, 242, 160], [18, 16, 40]]]
+
+
+def test_the_image_shines_through_the_map_over_it() -> None:
+    """Where a value is 0, the order of the image's grays is kept; where it is large, its sign decides the color."""
+    values = np.array([[0.0, 0.0, 0.0], [-8.0, 8.0, 0.5]])
+    shown = SaliencyMap(name="gradient", values=values, signed=True)
+    image = torch.tensor([[[0, 100, 255], [255, 0, 255]]], dtype=torch.uint8)
+    maps = ImageMaps(heading="", lines=[], image=image, maps=[shown], numbers={})
+    drawing = draw_saliency([maps], title="")
+    over = drawing.colors(drawing.boxes[0, 1, 1]).astype(int)
+    assert (over[0] == over[0, :, :1]).all(), "gray"
+    assert over[0, 0, 0] < over[0, 1, 0] < over[0, 2, 0]
+    assert over[1, 0, 2] - over[1, 0, 0] > 80, "blue"
+    assert over[1, 1, 0] - over[1, 1, 2] > 80, "red"
+    assert abs(over[1, 2, 0] - over[1, 2, 2]) < abs(over[1, 1, 0] - over[1, 1, 2])
+    below, above = drawing.boxes[0, 1, 1], drawing.boxes[0, 1, 0]
+    assert (below.x, below.scale) == (above.x, above.scale)
+    assert below.y > above.bottom
 
 
 def test_a_map_of_zeros_is_neutral() -> None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Self
 
 import numpy as np
@@ -192,10 +193,14 @@ _BAR = 24
 def tile_lines(tiles: Sequence[Tile], medium: Medium) -> Iterator[Text]:
     """The lines of tiles: their scale, then as many side by side as fit, with labels above.
 
-    A tile with another scale than most has its ends in the label.
+    A tile with another scale than most has its ends in the label. Tiles of a matrix keep their rows; if a row is wider
+    than the terminal, its first columns are drawn for all rows, then the next ones.
     """
     shared = _shared_scale([tile for tile in tiles if _has_scale(tile, medium)])
     yield from _legend(shared, medium)
+    if any(tile.row is not None for tile in tiles):
+        yield from _matrix_lines(tiles, medium, shared)
+        return
     row: list[list[Text]] = []
     used = 0
     for tile in tiles[:MOST]:
@@ -208,6 +213,23 @@ def tile_lines(tiles: Sequence[Tile], medium: Medium) -> Iterator[Text]:
     yield from beside(row)
     if len(tiles) > MOST:
         yield Text(f"(the first {MOST} of {len(tiles):,} tiles of the picture)", style=FAINT)
+
+
+def _matrix_lines(tiles: Sequence[Tile], medium: Medium, shared: Scale | None) -> Iterator[Text]:
+    rows = [list(row) for _, row in groupby(tiles, key=lambda tile: tile.row)]
+    columns = min(MOST, max(map(len, rows)))
+    shown = [row[:columns] for row in rows[: max(1, MOST // columns)]]
+    drawn = [[_tile(tile, medium, shared) for tile in row] for row in shown]
+    width = max(width_of(lines) for row in drawn for lines in row)
+    across = max(1, (medium.width + GAP) // (width + GAP))
+    for first in range(0, columns, across):
+        if first:
+            yield Text()
+        for row in drawn:
+            yield from beside(row[first : first + across])
+    count = sum(map(len, shown))
+    if count < len(tiles):
+        yield Text(f"({count} of {len(tiles):,} tiles of the picture)", style=FAINT)
 
 
 def _shared_scale(tiles: Sequence[Tile]) -> Scale | None:

@@ -103,6 +103,6 @@ def test_a_mistake_in_a_tour(
     run: Path, exit_code_of: ExitCodeOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tour = tmp_path / "tour.yaml"
-    tour.write_text(OWN.replace("max_pool1", "max_pool7"), encoding="utf-8")
+    tour.write_text(OWN.replace("max_pool1", "max_pol1"), encoding="utf-8")
     assert exit_code_of("play", run, "--out", tmp_path / "play.html", "--tour", tour) == 3
-    assert "tour.yaml:4:12 steps.0.layer: unknown layer: max_pool7. Did you mean max_pool1?" in capsys.readouterr().err
+    assert "tour.yaml:4:12 steps.0.layer: unknown layer: max_pol1. Did you mean max_pool1?" in capsys.readouterr().err

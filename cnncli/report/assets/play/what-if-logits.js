@@ -19,7 +19,7 @@ export class EditedLogits {
     this.body = h("tbody");
     const [before, after] = [t("before"), t("after")];
     const heads = [t("class"), before, after, t("change")].map((text) => h("th", { scope: "col" }, text));
-    const swatch = (name) => h("span", { class: `swatch ${name}`, "aria-hidden": "true" });
+    const swatch = (name) => h("span", { class: `edit-swatch ${name}`, "aria-hidden": "true" });
     const bars = h("th", { class: "bars" }, swatch("before"), ` ${before} `, swatch("after"), ` ${after}`);
     const table = h("table", { class: "numbers edited-logits" }, h("thead", {}, h("tr", {}, heads, bars)), this.body);
     this.answers = h("p", { class: "what-if-answers" });
