@@ -57,7 +57,9 @@ class Upsample(Layer):
         (x,) = inputs
         height, width = x.shape[1:]
         rows, columns = (
-            _blend(place, size, units) if self.mode == "bilinear" else [(place * size // units, 1.0)]
+            _blend(place, size, units)
+            if self.mode == "bilinear"
+            else [(each, 1.0) for each in Resampled(units=units).reads(place, size)]
             for place, size, units in zip(unit.index[1:], (height, width), self.output_size(height, width), strict=True)
         )
         terms = tuple(

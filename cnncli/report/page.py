@@ -8,7 +8,7 @@ import posixpath
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from io import BytesIO
 from typing import Any
@@ -44,7 +44,16 @@ class Template:
 
 
 REPORT_PAGE = Template(
-    html="report/page.html", styles=("shared/page.css", "report/sections.css"), entry="report/report.js"
+    html="report/page.html",
+    styles=(
+        "shared/page.css",
+        "play/overview.css",
+        "play/logits.css",
+        "play/input.css",
+        "play/unit.css",
+        "report/sections.css",
+    ),
+    entry="report/report.js",
 )
 PLAY_PAGE = Template(
     html="play/play.html",
@@ -59,12 +68,15 @@ PLAY_PAGE = Template(
         "play/attribution.css",
         "play/patches.css",
         "play/time.css",
+        "play/live.css",
         "play/tour.css",
     ),
     entry="play/play.js",
     worker="engine/worker.js",
     policy="worker-src blob:; ",
 )
+LIVE_PAGE = replace(PLAY_PAGE, policy="worker-src blob:; connect-src 'self'; ")
+"""The playground of a network in training: it makes requests to where it comes from, and to nowhere else."""
 
 
 def base64_text(content: bytes) -> str:

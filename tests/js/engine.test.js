@@ -186,6 +186,13 @@ test("NaN passes through relu and through a max pool, as in torch", () => {
   assert.ok([...OPERATIONS.max_pool.forward(pool, [input])].every((each) => Number.isNaN(each)));
 });
 
+test("the first of equal values is the largest of a max pool, as in torch", () => {
+  const input = { shape: [1, 1, 3], values: Float32Array.from([1, 4, 4]) };
+  const pool = { shape: [1, 1, 1], kernel_size: [1, 3], stride: [1, 1], before: [0, 0], dilation: [1, 1] };
+  const [gradient] = OPERATIONS.max_pool.backward(pool, [input], {}, null, Float64Array.of(2));
+  assert.deepEqual([...gradient], [0, 2, 0]);
+});
+
 const finished = async () => {};
 
 test("the check counts images with other logits and other answers", async () => {

@@ -49,6 +49,7 @@ EXAMPLES: dict[str, list[str]] = {
         "{out_channels: 6, kernel_size: 2, padding: valid, norm: batch, activation: relu}",
         "{out_channels: 6, kernel_size: 3, bias: true, norm: {group: 3}, activation: {leaky_relu: 0.2}}",
         "{out_channels: 6, kernel_size: 1, norm: layer, activation: gelu}",
+        "{out_channels: 5, kernel_size: 3, stride: [4, 3], padding: 1}",  # does not reach the last row and column
     ],
     "conv_transpose": [
         "{out_channels: 6, kernel_size: 3}",
@@ -78,7 +79,13 @@ EXAMPLES: dict[str, list[str]] = {
     "adaptive_max_pool": ["1", "3", "[5, 4]"],
     "global_avg_pool": [""],
     "global_max_pool": [""],
-    "upsample": ["2", "{scale_factor: [3, 2], mode: bilinear}", "{size: [15, 9]}", "{size: [7, 20], mode: bilinear}"],
+    "upsample": [
+        "2",
+        "{scale_factor: [3, 2], mode: bilinear}",
+        "{size: [15, 9]}",
+        "{size: [7, 20], mode: bilinear}",
+        "{size: [15, 111]}",  # unit 37 reads column 2 rather than 3, because torch rounds 9 / 111 to float32
+    ],
     "channel_shuffle": ["2"],
     "pixel_shuffle": ["2"],
     "pixel_unshuffle": ["3"],

@@ -1,13 +1,21 @@
 """The playground's engine in a worker made of the bundled script, in a browser."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from playwright.sync_api import Browser
+from torch import Tensor
 
+from cnncli.config.config import read_config
 from cnncli.data.batches import Normalization
-from cnncli.module import seeded_module
-from cnncli.report.model_data import model_data
-from cnncli.report.page import bundle
+from cnncli.data.load import load_dataset
+from cnncli.module import CnnModule, seeded_module
+from cnncli.report.model_data import ModelData, model_data, module_with
+from cnncli.report.page import base64_text, bundle
+from tests.engine import relative_difference
+from tests.layers.test_contract import CASES, images_of, in_single
 from tests.networks import network_of
 
 pytestmark = pytest.mark.browser
@@ -15,24 +23,56 @@ pytestmark = pytest.mark.browser
 ANSWERS = """
 ([script, messages, count]) => new Promise((resolve) => {
   const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  const types = { u1: Uint8Array, f4: Float32Array };
+  const read = (each) => {
+    if (Array.isArray(each)) return each.map(read);
+    if (!each?.base64 && each?.base64 !== "") return each;
+    return new types[each.type](Uint8Array.from(atob(each.base64), (letter) => letter.charCodeAt(0)).buffer);
+  };
   const answers = [];
   worker.onmessage = ({ data }) => {
+    if (data.progress !== undefined) return;
     const { values, logits } = data;
     answers.push({
       ...data,
       logits: logits && [...logits],
       values: values && Object.fromEntries(Object.entries(values).map(([layer, each]) => [layer, [...each]])),
     });
-    if (answers.filter((each) => each.progress === undefined).length === count) resolve(answers);
+    if (answers.length < count) return;
+    worker.terminate();
+    resolve(answers);
   };
-  for (const message of messages) {
-    for (const key of ["pixels", "images"]) if (message[key]) message[key] = Uint8Array.from(message[key]);
-    if (message.logits) message.logits = Float32Array.from(message.logits);
-    if (message.weights) message.weights = message.weights.map((each) => Float32Array.from(each));
-    worker.postMessage(message);
-  }
+  for (const message of messages)
+    worker.postMessage(Object.fromEntries(Object.entries(message).map(([key, each]) => [key, read(each)])));
 })
 """
+
+
+def answers_of(browser: Browser, messages: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """The answers of a worker by the `id` of the message, of those that have one."""
+    page = browser.new_page()
+    count = sum("id" in message for message in messages)
+    answers = page.evaluate(ANSWERS, [bundle("engine/worker.js"), messages, count])
+    page.close()
+    return {answer["id"]: answer for answer in answers}
+
+
+def typed(tensor: Tensor) -> dict[str, str]:
+    """An array for a message: uint8 or float32."""
+    content = tensor.detach().contiguous().numpy()
+    return {"type": "u1" if tensor.dtype == torch.uint8 else "f4", "base64": base64_text(content.tobytes())}
+
+
+def loading(*data: ModelData) -> dict[str, Any]:
+    weights = [typed(torch.from_numpy(each.weights)) for each in data]
+    return {"type": "load", "models": [each.model for each in data], "weights": weights}
+
+
+def logits_of(module: CnnModule, images: Tensor, normalization: Normalization) -> Tensor:
+    """The logits of uint8 images, normalized as in training."""
+    factor, offset = normalization.factor_and_offset(255)
+    with torch.no_grad():
+        return torch.cat([module(part.float() * factor + offset) for part in torch.split(images, 100)])
 
 
 def test_a_worker_answers_runs_and_tasks(browser: Browser) -> None:
@@ -45,25 +85,56 @@ def test_a_worker_answers_runs_and_tasks(browser: Browser) -> None:
     normalization = Normalization(mean=(0.4, 0.5), std=(0.2, 0.3))
     data = model_data(module, classes=("cat", "dog", "owl"), normalization=normalization)
     images = torch.randint(256, (20, 2, 10, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (normalization.mean, normalization.std))
-    with torch.no_grad():
-        values = module.outputs((images / 255 - mean) / std, [node.name for node in network.nodes])
-    logits = values["logits1"]
-    messages = [
-        {"type": "load", "models": [data.model], "weights": [data.weights.tolist()]},
-        {"type": "run", "id": 1, "pixels": images[3].flatten().tolist()},
-        {"type": "check", "id": 2, "images": images.flatten().tolist(), "logits": logits.flatten().tolist()},
-        {"type": "accuracy", "id": 3, "images": images.flatten().tolist(), "labels": logits.argmax(1).tolist()},
-        {"type": "run", "id": 4, "pixels": [], "edits": [{"kind": "identity", "layer": "conv7"}]},
+    logits = logits_of(module, images, normalization)
+    labels = logits.argmax(1).tolist()
+    messages: list[dict[str, Any]] = [
+        loading(data),
+        {"type": "run", "id": 1, "pixels": typed(images[3])},
+        {"type": "check", "id": 2, "images": typed(images), "logits": typed(logits)},
+        {"type": "accuracy", "id": 3, "images": typed(images), "labels": labels},
+        {"type": "run", "id": 4, "pixels": typed(images[0]), "edits": [{"kind": "identity", "layer": "conv7"}]},
     ]
-    page = browser.new_page()
-    answers = page.evaluate(ANSWERS, [bundle("engine/worker.js"), messages, 4])
-    page.close()
-    by_id = {answer["id"]: answer for answer in answers if "progress" not in answer}
-    assert torch.allclose(torch.tensor(by_id[1]["logits"]), logits[3], rtol=1e-5, atol=1e-5)
-    for name, each in values.items():
-        assert torch.allclose(torch.tensor(by_id[1]["values"][name]), each[3].flatten(), rtol=1e-5, atol=1e-5), name
-    check = by_id[2]["result"]
+    answers = answers_of(browser, messages)
+    assert torch.allclose(torch.tensor(answers[1]["logits"]), logits[3], rtol=1e-5, atol=1e-5)
+    assert set(answers[1]["values"]) == {node.name for node in network.nodes}
+    check = answers[2]["result"]
     assert (check["count"], check["close"], check["same"]) == (20, 20, 20)
-    assert by_id[3]["result"]["correct"] == 20
-    assert by_id[4]["error"] == "no layer conv7"
+    assert answers[3]["result"]["correct"] == 20
+    assert answers[4]["error"] == "no layer conv7"
+
+
+def test_every_layer_type(browser: Browser) -> None:
+    """All cases of the contract of layer types: the values of every layer."""
+    modules = [in_single(case) for case in CASES]
+    images = [images_of(case)[:1] for case in CASES]
+    data = []
+    for module in modules:
+        channels = module.network.input_shape[0]
+        unchanged = Normalization(mean=(0.0,) * channels, std=(1 / 255,) * channels)
+        data.append(model_data(module, classes=("a", "b", "c", "d", "e"), normalization=unchanged))
+    runs = [{"type": "run", "id": i, "model": i, "pixels": typed(each)} for i, each in enumerate(images)]
+    answers = answers_of(browser, [loading(*data), *runs])
+    for i, (case, module, image) in enumerate(zip(CASES, modules, images, strict=True)):
+        with torch.no_grad():
+            expected = module.double().outputs(image.double(), [node.name for node in case.network.nodes])
+        for name, values in expected.items():
+            actual = torch.tensor(answers[i]["values"][name], dtype=torch.float64).view(values.shape)
+            assert relative_difference(actual, values) < 1e-5, (str(case), name)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.parametrize("config", sorted(path.stem for path in Path("configs").glob("*.yaml")))
+def test_logits_of_1000_test_images(config: str, browser: Browser, real_data_dir: Path) -> None:
+    """Bundled configs with initial weights, rounded to half precision where a page rounds them."""
+    read = read_config(config, data_dir=real_data_dir)
+    dataset = load_dataset(read.data, data_dir=real_data_dir)
+    normalization = Normalization.of(dataset.train)
+    module = seeded_module(read.network, 0).eval()
+    data = model_data(module, classes=read.classes, normalization=normalization)
+    images = dataset.test.images[:1000]
+    logits = logits_of(module_with(read.network, data.weights), images, normalization)
+    message = {"type": "check", "id": 1, "images": typed(images), "logits": typed(logits)}
+    result = answers_of(browser, [loading(data), message])[1]["result"]
+    assert (result["count"], result["close"]) == (len(images), len(images))
+    assert result["same"] == len(images)

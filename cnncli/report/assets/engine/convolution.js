@@ -315,7 +315,9 @@ export const CONVOLUTIONS = {
     },
     backward(op, [input], { weight }, _output, gradient) {
       const windows = convolutionWindows(op, input.shape, op.shape);
-      return [correlate(windows, weight, null, gradient, new Float64Array(sizeOfShape(input.shape)))];
+      // In single precision, like all outputs of `correlate`, so that its loops are compiled for one type.
+      const result = correlate(windows, weight, null, gradient, new Float32Array(sizeOfShape(input.shape)));
+      return [Float64Array.from(result)];
     },
     kernel: kernelOfTransposed,
   },
