@@ -30,8 +30,8 @@ function themeButton() {
     button.textContent = `Theme: ${theme}`;
   }
   system.addEventListener("change", apply);
-  // On paper the page is light.
-  window.addEventListener("beforeprint", () => paint(false));
+  // On paper the page is light. In the capturing phase: what is built again for this then draws itself for the paper.
+  window.addEventListener("beforeprint", () => paint(false), { capture: true });
   window.addEventListener("afterprint", apply);
   apply();
   return button;
