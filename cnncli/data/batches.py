@@ -160,6 +160,11 @@ class ImageBatches:
         return -(-self._count // self._batch_size)
 
     @property
+    def image_set(self) -> ImageSet:
+        """All images; `indices` selects some of them."""
+        return self._set
+
+    @property
     def image_count(self) -> int:
         """Images per epoch."""
         return self._count

@@ -3,6 +3,7 @@
 Letters for shapes: N images, P probe images, C channels, H height, W width.
 """
 
+import copy
 import json
 import logging
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from cnncli.data.load import load_dataset
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError
 from cnncli.module import CnnModule, seeded_module
+from cnncli.run import Run
 from cnncli.training.device import (
     out_of_memory_explained,
     room_for_images,
@@ -100,6 +102,24 @@ class Experiment:
         model = self.training.inference_model
         assert isinstance(model, CnnModule), "prepare() trains nothing else"
         return model
+
+    def as_run(self, path: Path) -> Run:
+        """The network as it is now as a run, on the CPU: a copy, which the training does not change.
+
+        Its only split is that of the test images.
+
+        Args:
+            path: the run directory.
+        """
+        return Run(
+            path=path,
+            config=self.config,
+            model=copy.deepcopy(self.model).cpu().to(memory_format=torch.contiguous_format).eval(),
+            epoch=self.training.epochs_done,
+            step=self.training.step,
+            preprocessing=self.training.preprocessing,
+            load_splits=lambda download: {"test": (self.test.image_set.to("cpu"), None)},
+        )
 
 
 def prepare(config: Config, *, data_dir: Path, device: torch.device, group: ProcessGroup = ALONE) -> Experiment:

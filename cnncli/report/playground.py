@@ -27,7 +27,7 @@ from cnncli.report.arrays import Arrays
 from cnncli.report.history import add_history
 from cnncli.report.model_data import ModelData, model_data, module_with
 from cnncli.report.network import network_data
-from cnncli.report.page import PLAY_PAGE, base64_text, document
+from cnncli.report.page import LIVE_PAGE, PLAY_PAGE, base64_text, document
 from cnncli.report.patches import patch_data
 from cnncli.report.tour import read_tour
 from cnncli.run import Run, load_run
@@ -106,6 +106,17 @@ def playground_page(runs: Sequence[Run], *, language: Language = "en", tour: Map
     return document(PLAY_PAGE, data, title=f"{title}: playground", parts=parts)
 
 
+def training_page(run: Run) -> str:
+    """The HTML of the playground of a network in training, which fetches newer weights from where it is served.
+
+    It lacks what takes long to find and changes with the weights: mistakes and patches.
+    """
+    arrays = Arrays()
+    data = collect([run], arrays, in_training=True)
+    title = f"{run.config.name} ({run.path.resolve().name}): training"
+    return document(LIVE_PAGE, data, title=title, parts={"binary": arrays.text(), "static": "", "language": "en"})
+
+
 def check_comparable(runs: Sequence[Run]) -> None:
     """Check that the networks of two runs can see the same image and give the same answers.
 
@@ -128,7 +139,12 @@ def check_comparable(runs: Sequence[Run]) -> None:
 
 
 def collect(
-    runs: Sequence[Run], arrays: Arrays, *, language: Language = "en", tour: Mapping[str, Any] | None = None
+    runs: Sequence[Run],
+    arrays: Arrays,
+    *,
+    language: Language = "en",
+    tour: Mapping[str, Any] | None = None,
+    in_training: bool = False,
 ) -> dict[str, Any]:
     """The data of the page, as JSON; its numbers are added to `arrays`.
 
@@ -139,7 +155,10 @@ def collect(
     """
     networks = [model_data(run.model, classes=run.classes, normalization=run.normalization) for run in runs]
     models = [_model(number, run, networks[number], arrays) for number, run in enumerate(runs)]
-    images, pixels, unavailable = _images(runs, arrays, tour["images"] if tour else [])
+    if not in_training:
+        for number, run in enumerate(runs):
+            models[number] |= add_history(arrays, run, number)
+    images, pixels, unavailable = _images(runs, arrays, tour["images"] if tour else [], with_mistakes=not in_training)
     for number, (run, network) in enumerate(zip(runs, networks, strict=True)):
         arrays.add(f"logits/{number}", _logits(run, network, pixels))
     return {
@@ -150,8 +169,9 @@ def collect(
         "models": models,
         "images": images,
         "preparation": runs[0].preparation.description(),
-        "patches": None if unavailable else _patches(runs, images, arrays),
+        "patches": None if unavailable or in_training else _patches(runs, images, arrays),
         "tour": tour,
+        "live": in_training,
         "unavailable": unavailable,
         "arrays": arrays.index,
     }
@@ -169,7 +189,8 @@ def _model(number: int, run: Run, network: ModelData, arrays: Arrays) -> dict[st
         "step": run.step,
         "epoch": run.epoch,
         "accuracy": _accuracy(run),
-        **add_history(arrays, run, number),
+        "steps": [],
+        "metrics": [],
     }
 
 
@@ -198,7 +219,9 @@ class _Pool:
     mistakes: list[list[int]]
 
 
-def _images(runs: Sequence[Run], arrays: Arrays, wanted: Sequence[int]) -> tuple[dict[str, Any], Tensor, str | None]:
+def _images(
+    runs: Sequence[Run], arrays: Arrays, wanted: Sequence[int], *, with_mistakes: bool = True
+) -> tuple[dict[str, Any], Tensor, str | None]:
     """The images of the page as JSON, those whose logits are compared, uint8 (N, C, H, W), and why there are none."""
     first = runs[0]
     shape = first.network.input_shape
@@ -213,9 +236,9 @@ def _images(runs: Sequence[Run], arrays: Arrays, wanted: Sequence[int]) -> tuple
         empty = {"shape": list(shape), "count": 0, "labels": [], "numbers": [], "mistakes": [[] for _ in runs]}
         return {**empty, "check": check, "searched": 0}, noise, error.message
     most = max(1, IMAGE_BYTES // int(np.prod(shape)))
-    searched = _searched(runs, len(test))
+    searched = _searched(runs, len(test)) if with_mistakes else 0
     few = test.subset(torch.arange(searched))
-    pool = _pool(test, [run.predict_set(few) for run in runs], wanted=wanted, most=most)
+    pool = _pool(test, [run.predict_set(few) for run in runs] if searched else [], wanted=wanted, most=most)
     chosen = test.subset(torch.tensor(pool.numbers))
     pixels = chosen.images.cpu().contiguous()
     checked = min(CHECKED, len(test), len(pixels))
@@ -226,7 +249,7 @@ def _images(runs: Sequence[Run], arrays: Arrays, wanted: Sequence[int]) -> tuple
             "count": len(pixels),
             "labels": chosen.labels.tolist(),
             "numbers": pool.numbers,
-            "mistakes": pool.mistakes,
+            "mistakes": pool.mistakes or [[] for _ in runs],
             "check": {"count": checked, "source": "test", "key": "images"},
             "searched": searched,
         },

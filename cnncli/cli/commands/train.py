@@ -5,8 +5,10 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +36,7 @@ from cnncli.options import (
 if TYPE_CHECKING:
     from cnncli.cli.render.training import TrainingDisplay
     from cnncli.experiment.setup import Experiment
+    from cnncli.report.live import LiveTraining
     from cnncli.training.run_directory import RunDirectory
 
 
@@ -55,6 +58,14 @@ ProfileOption = Annotated[
         "--profile", help="Print where the time goes, and write a trace of some steps to the run for ui.perfetto.dev."
     ),
 ]
+LiveOption = Annotated[
+    bool,
+    typer.Option("--live", help="Serve the playground of the network on this machine while it trains."),
+]
+LivePortOption = Annotated[
+    int | None,
+    typer.Option("--live-port", metavar="PORT", min=1, max=65535, help="The port for --live; default: any free one."),
+]
 ResumeOption = Annotated[
     Path | None, typer.Option("--resume", metavar="RUN", help="Resume or extend the run in this directory.")
 ]
@@ -73,6 +84,8 @@ def train(
     as_json: EpochsAsJsonOption = False,
     dry_run: DryRunOption = False,
     profile: ProfileOption = False,
+    live: LiveOption = False,
+    live_port: LivePortOption = None,
     resume: ResumeOption = None,
     debug: DebugOption = False,
 ) -> None:
@@ -86,6 +99,8 @@ def train(
 
       cnncli init - | cnncli train -
 
+      cnncli train lenet5 --live
+
       cnncli train --resume runs/lenet5-20260131-120000
     """
     if config is None and resume is None:
@@ -97,6 +112,8 @@ def train(
             "--out is for a new run: a resumed run stays in its directory",
             remedy="omit --out, or copy the run and resume the copy",
         )
+    if live_port is not None and not live:
+        raise UsageError("--live-port is the port of --live", remedy="add --live, or omit --live-port")
     read = _read(config, resume, assignments, name, data_dir)
     # Importing torch takes seconds: errors in the config have been reported by now.
     with garbage_collector_off():
@@ -121,7 +138,15 @@ def train(
                 _train_worker(experiment, resumed=resume is not None)
                 return
             data_options, options = _data_options(data_dir), _options(device, threads)
-            run = _train(experiment, run, display, out=out, options=[*data_options, *options], profiled=profile)
+            run = _train(
+                experiment,
+                run,
+                display,
+                out=out,
+                options=[*data_options, *options],
+                profiled=profile,
+                live_port=(live_port or 0) if live else None,
+            )
         if display.for_people:
             show_results(run.results())
             show_next(run.path, experiment.training.epochs_done, data=data_options, training=options)
@@ -189,8 +214,13 @@ def _train(
     out: Path,
     options: Sequence[str],
     profiled: bool,
+    live_port: int | None,
 ) -> "RunDirectory":
-    """Train to the end or until a signal; `options` are those that the command to resume must repeat."""
+    """Train to the end or until a signal.
+
+    `options` are those that the command to resume must repeat; `live_port` is where the playground is served, 0 for a
+    free port and None for nowhere.
+    """
     from cnncli.cli.render.training import show_profile
     from cnncli.experiment.train import train_run
     from cnncli.training.profile import Profile
@@ -199,21 +229,29 @@ def _train(
     def announce() -> None:
         display.notice("stopping after this step, with a checkpoint; press Ctrl-C again to stop immediately")
 
+    if live_port is not None:
+        from cnncli.report.live import check_port
+
+        check_port(live_port)
     with catch_stop_signals(announce) as stop:
         run = resumed or RunDirectory.create(out, experiment.config.name, datetime.now().astimezone())
         profile = Profile(run.trace, experiment.device) if profiled else None
         display.start(experiment, run.path)
-        with display.live():
+        with _served(experiment, run, display, live_port) as live, display.live():
             for epoch in train_run(
                 experiment,
                 run,
                 command=["cnncli", *sys.argv[1:]],
                 resumed=resumed is not None,
                 progress=display.progress,
-                stop=stop,
+                stop=partial(live.after_step, stop) if live else stop,
                 profile=profile,
             ):
                 display.epoch(epoch)
+                if live:
+                    live.add_epoch(epoch.as_record())
+            if live:
+                live.end("complete" if run.status().state == "complete" else "interrupted")
     if profile is not None and display.for_people:
         show_profile(profile)
     if run.status().state == "interrupted":
@@ -224,6 +262,37 @@ def _train(
             remedy=f"resume with: {shlex.join(command)}",
         )
     return run
+
+
+@contextmanager
+def _served(
+    experiment: "Experiment",
+    run: "RunDirectory",
+    display: "TrainingDisplay",
+    port: int | None,
+) -> Iterator["LiveTraining | None"]:
+    """The training with its playground served at a port, or None without a port. The address is printed to stderr."""
+    if port is None:
+        yield None
+        return
+    import torch
+
+    from cnncli.report.live import LiveTraining, serve
+    from cnncli.report.model_data import weights_of
+    from cnncli.report.playground import training_page
+
+    training = experiment.training
+    with torch.random.fork_rng(devices=[]):  # a module is built, which draws weights
+        page = training_page(experiment.as_run(run.path)).encode()
+    live = LiveTraining(
+        lambda: weights_of(experiment.model),
+        lambda: training.step,
+        display.progress,
+        can_pause=experiment.group.size == 1,
+    )
+    with serve(live, page, port=port) as server:
+        typer.echo(f"live: {server.address}", err=True)
+        yield live
 
 
 def _train_worker(experiment: "Experiment", *, resumed: bool) -> None:

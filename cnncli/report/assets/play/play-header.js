@@ -39,7 +39,7 @@ function modelHead(app, model, number, t) {
   const facts = [
     [t("data"), model.data.data],
     model.data.accuracy === null ? null : [t("accuracy"), formatPercent(model.data.accuracy, 2)],
-    [t("epoch"), String(model.data.epoch)],
+    app.data.live ? null : [t("epoch"), String(model.data.epoch)],
     [t("parameters"), formatCount(parameters)],
   ];
   const half = model.data.model.precision === "float16" ? h("span", { class: "half" }, t("half")) : null;

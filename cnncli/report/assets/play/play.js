@@ -24,6 +24,7 @@ import { Client } from "./client.js";
 import { inputPart } from "./input.js";
 import { galleryPart } from "./input-gallery.js";
 import { followLink, formatLink, linkOf, parseLink } from "./link.js";
+import { LIVE_STATE, livePart, startLive } from "./live.js";
 import { logitsPart } from "./logits.js";
 import { overviewPart } from "./overview.js";
 import { PATCHES_STATE, patchesPart } from "./patches.js";
@@ -44,7 +45,10 @@ const PARTS = {
     { id: "input", build: inputPart },
     { id: "test-images", build: galleryPart },
   ],
-  middle: [{ id: "network", build: overviewPart }],
+  middle: [
+    { id: "live", build: livePart },
+    { id: "network", build: overviewPart },
+  ],
   right: [{ id: "unit", build: unitPart }],
   below: [
     { id: "what-if", build: whatIfPart },
@@ -88,6 +92,7 @@ function createApp(data, arrays, script) {
     hover: null,
     model: 0,
     step: null,
+    ...LIVE_STATE,
     ...WHAT_IF_STATE,
     ...ATTRIBUTION_STATE,
     ...PATCHES_STATE,
@@ -121,7 +126,7 @@ function createApp(data, arrays, script) {
     translate: (messages) => translator(state.get("language"))(messages),
     edited: (number) => models[number].network.withEdits(editsOf(state, number)),
   };
-  state.on(["step"], () => showStep(app), { permanent: true });
+  state.on(["step", "newest"], () => showStep(app), { permanent: true });
   return app;
 }
 
@@ -275,7 +280,7 @@ async function start() {
   state.on(REBUILT_FOR, rebuild, { permanent: true });
   state.on(["theme"], () => rememberTheme(state.get("theme")), { permanent: true });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", rebuild);
-  state.on(["pixels", "edits", "step"], () => compute(app), { permanent: true });
+  state.on(["pixels", "edits", "step", "newest"], () => compute(app), { permanent: true });
   listenToLinks(app);
   globalThis.cnncli = { ...app, run: (pixels) => runForTests(app, pixels) };
   await compute(app);
@@ -283,7 +288,8 @@ async function start() {
     requestAnimationFrame(() => {
       document.documentElement.dataset.ready = ""; // the first picture has been drawn
       performance.mark("cnncli-ready");
-      check(app);
+      check(app); // with the weights of the page: newer ones may come from now on
+      startLive(app);
     }),
   );
 }

@@ -33,7 +33,7 @@ class UnitView {
     this.hint = h("p", { class: "intro" }, this.t("hint"));
     const select = ({ layer, index }) => this.#select(unitOfIndex(layer, index));
     this.slide = new UnitSlide(this.t, app, (position, sliding) => this.#move(position, sliding));
-    this.patches = new UnitPatches(this.t);
+    this.patches = new UnitPatches(this.t, select);
     this.terms = new UnitTerms(this.t, select);
     this.stages = new UnitStages(this.t);
     this.command = new UnitCommand(app, this.t);
@@ -58,7 +58,7 @@ class UnitView {
       return { name, input, label: h("label", {}, name, " ", input) };
     };
     this.layer = h("select", { id: "unit-layer", onchange: () => this.#chooseLayer() });
-    this.fields = { channel: number("filter"), row: number("row"), column: number("column") };
+    this.fields = { channel: number("channel"), row: number("row"), column: number("column") };
     const labels = Object.values(this.fields).map(({ label }) => label);
     const legend = h("legend", { class: "visually-hidden" }, t("choose"));
     return h("fieldset", { class: "unit-choice" }, legend, h("label", {}, t("layer"), " ", this.layer), labels);
@@ -89,7 +89,7 @@ class UnitView {
     }
     this.layer.value = unit.layer;
     const index = indexOfUnit(unit);
-    this.fields.channel.name.textContent = this.t(shape.length === 1 ? "unitNumber" : "filter");
+    this.fields.channel.name.textContent = this.t(shape.length === 1 ? "unitNumber" : "channel");
     Object.values(this.fields).forEach(({ input, label }, i) => {
       label.hidden = i >= shape.length;
       if (label.hidden) return;
@@ -108,9 +108,13 @@ class UnitView {
     const { unit } = this;
     const moved = { ...unit, row, column };
     this.sliding = sliding ? moved : null;
-    if (sliding) this.app.state.set({ hover: moved });
-    else this.app.state.set({ unit: moved, hover: null });
-    if (sliding) this.update();
+    if (sliding) {
+      this.app.state.set({ hover: moved });
+      this.update();
+    } else {
+      this.app.state.set({ unit: moved, hover: null });
+      this.app.announce(this.title.textContent);
+    }
   }
 
   // What is shown
@@ -151,14 +155,14 @@ class UnitView {
     return layer === "input" ? this.t("input") : layer;
   }
 
-  unitName(layer, index) {
+  unitName(index) {
     const [channel, row, column] = index;
     if (index.length === 1) return this.t("vectorUnit", { channel });
-    return this.t(layer === "input" ? "inputUnit" : "mapUnit", { channel, row, column });
+    return this.t("mapUnit", { channel, row, column });
   }
 
   fullName(layer, index) {
-    return `${this.nameOf(layer)}, ${this.unitName(layer, index)}`;
+    return this.t("fullName", { layer: this.nameOf(layer), unit: this.unitName(index) });
   }
 
   /** The selected unit; without one, the middle of the first map of the first convolution, else of the first layer. */
@@ -250,7 +254,6 @@ class UnitView {
       isLargePool: Boolean(patch) && !patch.kernel && Math.max(patch.rows.length, patch.columns.length) > LARGE_POOL,
       winner: trace.stages[0].kind === "largest" ? trace.terms[0].index : null,
       nameOf: (layer) => this.nameOf(layer),
-      unitName: (layer, each) => this.unitName(layer, each),
       fullName: (layer, each) => this.fullName(layer, each),
       originOf: (layer, each) => originOf(network, layer, each),
     };

@@ -1,0 +1,125 @@
+"""The page of a training: it follows the weights, pauses, takes single steps, and draws meanwhile."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Page, expect
+
+import cnncli
+from cnncli.config.config import read_config
+from cnncli.experiment.setup import Experiment, prepare
+from cnncli.experiment.train import build_step, fit_experiment
+from cnncli.run import load_run
+
+pytestmark = pytest.mark.browser
+
+# Batches of 2 make an epoch of 575 steps, which takes longer than the test needs.
+SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=2", "train.epochs=1")
+SETS = [word for setting in SETTINGS for word in ("--set", setting)]
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A training of LeNet-5 and the address of its page."""
+    command = [sys.executable, "-m", "cnncli", "train", "lenet5", "--live", "--quiet", "--threads", "1", *SETS]
+    package = Path(cnncli.__file__).parents[1]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path)], cwd=package, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert line.startswith("live: "), line
+        yield process, line.removeprefix("live: ").strip()
+        process.kill()
+
+
+@pytest.fixture
+def page(training: tuple[subprocess.Popen[str], str], browser: Browser) -> Iterator[Page]:
+    """Its page; it must have logged nothing and asked nobody else when the test ends."""
+    _, address = training
+    messages: list[str] = []
+    others: list[str] = []
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    page = context.new_page()
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on(
+        "request",
+        lambda request: others.append(request.url) if not request.url.startswith((address, "data:", "blob:")) else None,
+    )
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]")
+    yield page
+    context.close()
+    assert (messages, others) == ([], [])
+
+
+def newest(page: Page) -> int:
+    return int(page.evaluate("cnncli.state.get('newest')"))
+
+
+def logits_shown(page: Page, expected: list[float]) -> None:
+    page.wait_for_function(
+        "expected => cnncli.state.get('result')[0].logits.every((each, i) => Math.abs(each - expected[i]) < 1e-4)",
+        arg=expected,
+        timeout=10_000,
+    )
+
+
+def test_the_page_of_a_training(training: tuple[subprocess.Popen[str], str], page: Page, tmp_path: Path) -> None:
+    process, _ = training
+    part = page.locator("#live")
+    page.wait_for_function("() => cnncli.state.get('newest') > 3")
+    part.get_by_role("button", name="Pause").click()
+    expect(part.locator(".live-state")).to_have_text("paused")
+    page.wait_for_function("() => cnncli.state.get('newest') === cnncli.state.get('training').step")
+    at = newest(page)
+    before = page.evaluate("Array.from(cnncli.arrays.get('weights/0'))")
+
+    # Drawing works with the weights of this step.
+    page.evaluate("cnncli.state.set({ pixels: new Uint8Array(784).fill(200), source: { kind: 'drawing' } })")
+    page.wait_for_function("() => cnncli.state.get('result')[0].pixels[0] === 200")
+
+    part.get_by_role("button", name="Single step").click()
+    page.wait_for_function("at => cnncli.state.get('newest') === at + 1", arg=at)
+    assert page.evaluate("Array.from(cnncli.arrays.get('weights/0'))") != before
+    time.sleep(0.3)
+    assert newest(page) == at + 1
+    shown = page.evaluate("Array.from(cnncli.state.get('result')[0].logits)")
+
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator(".live-state")).to_have_text("已暂停")
+    page.get_by_role("button", name="继续").click()
+    expect(page.locator(".live-state")).to_contain_text("训练完成", timeout=60_000)
+    assert process.wait(30) == 0
+    (path,) = tmp_path.iterdir()
+
+    # The logits after the single step are those of a training that ends there, computed by torch.
+    config = read_config("lenet5", data_dir=tmp_path, assignments=SETTINGS)
+    experiment = prepare(config, data_dir=tmp_path, device=torch.device("cpu"))
+    images = torch.full((1, 1, 28, 28), 200, dtype=torch.uint8)
+    experiment.model.load_state_dict(weights_after(experiment, at + 1))
+    run = load_run(path, data_dir=tmp_path)
+    with torch.inference_mode():
+        expected = experiment.model.eval()(run.as_input(images[0])[None])[0].tolist()
+        best = run.model(run.as_input(images[0])[None])[0].tolist()
+    assert shown == pytest.approx(expected, abs=1e-4)
+    # At the end the page has the best weights.
+    page.wait_for_function("() => cnncli.state.get('newest') === 'complete'")
+    logits_shown(page, best)
+    assert page.locator("#live path.curve-1").get_attribute("d")
+    expect(page.locator("#live-pause")).to_be_disabled()
+
+
+def weights_after(experiment: Experiment, steps: int) -> dict[str, torch.Tensor]:
+    """The weights after so many steps of a training of its own."""
+    training = experiment.training
+    for _ in fit_experiment(experiment, build_step(experiment), stop=lambda: training.step == steps):
+        pass
+    assert training.step == steps
+    return {name: tensor.clone() for name, tensor in experiment.model.state_dict().items()}
