@@ -127,7 +127,7 @@ COMMANDS = {
     },
     "See": {
         "eval": "Evaluate a run: accuracy with its interval, loss, calibration error, and the scores of each class.",
-        "show": "Draw what a run has learned, as PNG files and for TensorBoard.",
+        "show": "Draw what a run has learned, as PNG or SVG files and for TensorBoard.",
         "tensorboard": "Start TensorBoard on a folder of runs, with every logged step, and print links to its cards.",
         "runs": "List, show, compare, verify and delete runs.",
         "play": "Write the playground of a run: draw an image, and every layer of the network follows.",

@@ -1,26 +1,13 @@
-"""The network in the page: its layers, exact receptive fields, and feature maps of some test images.
-
-Letters for shapes: P probe images, C channels, H height, W width, F features.
-"""
+"""The network in a page: its layers, and exact receptive fields."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import Graph, GraphNode
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields, receptive_fields_from
 from cnncli.layers.base import Unknown
-from cnncli.report.page import base64_text, float16_text
-from cnncli.run import Run
 from cnncli.windows import ClosedForm
-
-MAX_PROBES = 10
-"""Number of test images with feature maps in the page, one of each class."""
-MAX_VALUES = 250_000
-"""Maximum number of values of feature maps in the page, of 2.7 bytes each."""
 
 
 def network_data(graph: Graph) -> dict[str, Any]:
@@ -136,39 +123,3 @@ def _names(items: list[Any]) -> list[str]:
         else:
             names += [item["join"], *(name for path in item["paths"] for name in _names(path))]
     return names
-
-
-def feature_map_data(run: Run) -> dict[str, Any]:
-    """Probe images, predictions and the output of every layer as JSON.
-
-    `images` are the bytes of uint8 (P, C, H, W). `layers[name].values` are half-precision numbers (P, C', ...), the
-    first C' channels. Where there would be more than `MAX_VALUES`, there are fewer images, and then fewer channels.
-    """
-    probes = run.test.first_of_each_class(_probe_count(run))
-    names = [node.name for node in run.network.nodes]
-    subset = run.test.subset(torch.tensor(probes))
-    images = torch.cat([batch for batch, _ in run.batches(subset).epoch(1)])
-    with torch.inference_mode():
-        outputs = run.model.outputs(images, names)  # name -> (P, C, H, W) or (P, F)
-    share = min(1.0, MAX_VALUES / sum(output[0].numel() for output in outputs.values()))
-    probabilities = outputs[names[-1]].double().softmax(dim=1)
-    return {
-        "probes": [
-            {"index": index, "label": int(subset.labels[i]), "probabilities": probabilities[i].tolist()}
-            for i, index in enumerate(probes)
-        ],
-        "images": base64_text(subset.images.cpu().contiguous().numpy().tobytes()),
-        "layers": {name: _layer_values(output, share) for name, output in outputs.items()},
-    }
-
-
-def _probe_count(run: Run) -> int:
-    values = sum(torch.Size(node.shape).numel() for node in run.network.nodes)
-    return max(1, min(MAX_PROBES, MAX_VALUES // values))
-
-
-def _layer_values(output: Tensor, share: float) -> dict[str, Any]:
-    """A share of a layer's channels, from the first; features without positions are kept whole."""
-    channels = output.shape[1]
-    kept = channels if output.ndim == 2 else int(channels * share)
-    return {"channels": kept, "of": channels, "values": float16_text(output[:, :kept].float().cpu().numpy())}

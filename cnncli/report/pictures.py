@@ -5,6 +5,7 @@ Letters for shapes: N images, C channels, H height, W width.
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ MAX_IMAGES = 1_500
 """Maximum number of images behind all cells; misclassified ones come first."""
 IMAGE_SIDE = 32
 """Pixels of the longer side of an image behind a cell; larger images are reduced."""
+EXACT_BYTES = 1_500_000
+"""Bytes of images with a longer side than that which the network can be applied to in the page, before compression."""
 SPRITE_COLUMNS = 40
 """Images per row of the sprite."""
 
@@ -99,13 +102,48 @@ def _size(tags: Mapping[str, Frames]) -> int:
     return sum(map(len, {content for frames in tags.values() for content in frames.values()}))
 
 
+def images_data(run: Run) -> dict[str, Any]:
+    """The test images that the page offers as inputs of the network, as JSON.
+
+    They are the first image of each class and those behind the confusion matrix. Where the longer side is more than
+    `IMAGE_SIDE`, there are as many as fit in `EXACT_BYTES`. `sprite` holds their exact pixels, `numbers` are their
+    indices in the test set, and `mistakes` the positions of misclassified ones, the most confident first, in a list for
+    the one network of the page.
+    """
+    predictions = run.predictions
+    shape = run.network.input_shape
+    behind = [index for cell in _images_of_cells(predictions).values() for index in cell]
+    numbers = list(dict.fromkeys([*run.test.first_of_each_class(len(run.classes)), *behind]))
+    if not _are_small(shape):
+        numbers = numbers[: max(1, EXACT_BYTES // prod(shape))]
+    wrong = [position for position, number in enumerate(numbers) if not predictions.correct[number]]
+    return {
+        "shape": list(shape),
+        "count": len(numbers),
+        "of": len(run.test),
+        "numbers": numbers,
+        "labels": [int(run.test.labels[number]) for number in numbers],
+        "mistakes": [sorted(wrong, key=lambda position: -predictions.confidence[numbers[position]])],
+        "sprite": sprite_data(image_pixels(run.test.images[numbers])),
+    }
+
+
+def _are_small(shape: Sequence[int]) -> bool:
+    """Whether images (C, H, W) are small enough that all of them are in the page as they are."""
+    return max(shape[1:]) <= IMAGE_SIDE
+
+
 def confusion_data(run: Run) -> dict[str, Any]:
-    """The confusion matrix, and for each cell some of its test images with their positions in one sprite, as JSON."""
+    """The confusion matrix, and for each cell some of its test images, as JSON.
+
+    An image has a `position` in `sprite`; without a sprite, in that of `images_data`.
+    """
     predictions = run.predictions
     cells = _images_of_cells(predictions)
     indices = [index for cell in cells.values() for index in cell]
-    positions = {index: position for position, index in enumerate(indices)}
-    images = _reduced(run.test.images[indices])
+    in_page = _are_small(run.network.input_shape)
+    numbers = images_data(run)["numbers"] if in_page else indices
+    positions = {index: position for position, index in enumerate(numbers)}
     return {
         "counts": predictions.confusion.tolist(),
         "cells": [
@@ -123,7 +161,7 @@ def confusion_data(run: Run) -> dict[str, Any]:
             }
             for (label, predicted), cell in cells.items()
         ],
-        "sprite": sprite_data(image_pixels(images)),
+        "sprite": None if in_page else sprite_data(image_pixels(_reduced(run.test.images[indices]))),
     }
 
 

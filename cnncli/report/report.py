@@ -9,6 +9,7 @@ from typing import Any
 
 import cnncli
 from cnncli.config.config import Config, read_config
+from cnncli.data.batches import Normalization
 from cnncli.drawing.color import DIVERGING, NOT_FINITE, SEQUENTIAL
 from cnncli.errors import DataError, RunError, UsageError
 from cnncli.files import disk_errors_explained, replace_file
@@ -16,9 +17,12 @@ from cnncli.inspection.columns import columns, size_in_bytes
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.layers import format_size
-from cnncli.report.network import feature_map_data, network_data
+from cnncli.module import seeded_module
+from cnncli.report.arrays import Arrays
+from cnncli.report.model_data import model_data
+from cnncli.report.network import network_data
 from cnncli.report.page import REPORT_PAGE, document
-from cnncli.report.pictures import confusion_data, logged_data
+from cnncli.report.pictures import confusion_data, images_data, logged_data
 from cnncli.report.views import views_data
 from cnncli.run import load_run
 from cnncli.training.run_directory import RunDirectory
@@ -51,19 +55,23 @@ def write_report(run: Path, *, out: Path | None, data_dir: Path) -> Path:
         raise UsageError(f"{path} is a directory", remedy="give --out the name of a file, such as report.html")
     with disk_errors_explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    data = collect(opened, data_dir=data_dir)
+    arrays = Arrays()
+    data = collect(opened, arrays, data_dir=data_dir)
     head = data["head"]
-    replace_file(path, document(REPORT_PAGE, data, title=f"{head['name']} on {head['data']}: {head['run']}").encode())
+    title = f"{head['name']} on {head['data']}: {head['run']}"
+    page = document(REPORT_PAGE, data, title=title, parts={"binary": arrays.text()})
+    replace_file(path, page.encode())
     return path
 
 
-def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
-    """The data of the page, as JSON.
+def collect(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str, Any]:
+    """The data of the page, as JSON; the weights of the network are added to `arrays`.
 
     What needs trained weights and test images is null where they are missing, and `unavailable` gives the reason.
 
     Args:
         run: complete or not.
+        arrays: the numbers of the page.
         data_dir: where its data set is.
 
     Raises:
@@ -81,7 +89,8 @@ def collect(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
         "metrics": run.metrics(),
         "augmentation": config.data.augment.active,
         "logged": {**logged_data(run.path), "enabled": config.log.images > 0},
-        **_evaluated(run, data_dir=data_dir),
+        **_evaluated(run, config, arrays, data_dir=data_dir),
+        "arrays": arrays.index,
         "files": _files(run),
         "metadata": run.metadata() if (run.path / "metadata.json").is_file() else None,
     }
@@ -93,6 +102,7 @@ def _head(run: RunDirectory, config: Config, table: LayerTable) -> dict[str, Any
     return {
         "name": config.name,
         "run": run.path.resolve().name,
+        "path": str(run.path),
         "data": config.data.name,
         "started": _started(run),
         "created": f"{datetime.now():%Y-%m-%d %H:%M}",
@@ -136,28 +146,40 @@ def table_data(table: LayerTable) -> dict[str, Any]:
     }
 
 
-def _evaluated(run: RunDirectory, *, data_dir: Path) -> dict[str, Any]:
-    """The outputs of the best weights for the test images, which are not downloaded."""
+def _evaluated(run: RunDirectory, config: Config, arrays: Arrays, *, data_dir: Path) -> dict[str, Any]:
+    """The network with its best weights, and what it does with the test images, which are not downloaded."""
     epoch = None
     try:
         loaded = load_run(run.path, data_dir=data_dir).offline()
         epoch = loaded.epoch
+        images = images_data(loaded)
+        network = model_data(loaded.model, classes=loaded.classes, normalization=loaded.normalization)
+        arrays.add("weights/0", network.weights.astype(network.precision))
         return {
             "unavailable": None,
             "epoch": epoch,
-            "feature_maps": feature_map_data(loaded),
+            "model": network.model,
+            "images": images,
             "confusion": confusion_data(loaded),
             "views": views_data(loaded),
         }
     except (RunError, DataError) as error:
-        _log.warning(f"the report has no feature maps, patches or confusion matrix: {error.message}; {error.remedy}")
+        _log.warning(f"the report shows neither values nor images: {error.message}; {error.remedy}")
         return {
             "unavailable": error.message,
             "epoch": epoch,
-            "feature_maps": None,
+            "model": _model_without_weights(config),
+            "images": None,
             "confusion": None,
             "views": None,
         }
+
+
+def _model_without_weights(config: Config) -> dict[str, Any]:
+    """The layers and their operations as JSON, for receptive fields without values."""
+    shape = config.network.input_shape
+    module = seeded_module(config.network, 0)
+    return model_data(module, classes=config.classes, normalization=Normalization.none(shape[0])).model
 
 
 def _files(run: RunDirectory) -> dict[str, str]:

@@ -1,13 +1,10 @@
-"""Receptive fields in the page against `inspection`, feature maps against the network, the arrangement by hand."""
+"""Receptive fields in the page against `inspection`, the arrangement by hand."""
 
-import base64
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,9 +12,7 @@ from cnncli.config.config import read_config
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
 from cnncli.inspection.units import unit_receptive_field
-from cnncli.report import network
-from cnncli.report.network import arrangement, feature_map_data, network_data, runs
-from cnncli.run import Run
+from cnncli.report.network import arrangement, network_data, runs
 
 
 def data_and_inspection(config: str) -> tuple[dict[str, Any], Any]:
@@ -130,37 +125,3 @@ def test_arrangement_of_nested_paths(tmp_path: Path) -> None:
     assert shortcut == []
     assert [main[0]["join"], main[1]] == ["residual1.residual1.add", "residual1.conv1"]
     assert main[0]["paths"] == [["residual1.residual1.conv1"], []]
-
-
-def test_feature_maps_are_the_outputs_of_the_layers(lenet_run: Run) -> None:
-    data = feature_map_data(lenet_run)
-    indices = [probe["index"] for probe in data["probes"]]
-    assert [int(lenet_run.test.labels[index]) for index in indices] == list(range(10))
-    images = np.frombuffer(base64.b64decode(data["images"]), dtype=np.uint8).reshape(10, 1, 28, 28)
-    assert np.array_equal(images, lenet_run.test.images[indices].numpy())
-    caught: dict[str, torch.Tensor] = {}
-    for node in lenet_run.network.nodes:
-        lenet_run.model.layer(node).register_forward_hook(
-            lambda _module, _inputs, output, name=node.name: caught.update({name: output.detach()})
-        )
-    with torch.no_grad():
-        logits = lenet_run.model(torch.stack([lenet_run.input_image(str(index)).image for index in indices]))
-    for name, layer in data["layers"].items():
-        values = np.frombuffer(base64.b64decode(layer["values"]), dtype="<f2").reshape(caught[name].shape)
-        assert layer["channels"] == layer["of"] == caught[name].shape[1]
-        np.testing.assert_allclose(values.astype(float), caught[name].double().numpy(), rtol=1e-3, atol=1e-4)
-    shares = torch.softmax(logits, 1).tolist()
-    assert [probe["probabilities"] for probe in data["probes"]] == [pytest.approx(row, abs=1e-5) for row in shares]
-
-
-def test_with_too_many_values_images_are_omitted_then_channels(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    values = sum(np.prod(node.shape) for node in lenet_run.network.nodes)
-    monkeypatch.setattr(network, "MAX_VALUES", 3 * values)
-    assert len(feature_map_data(lenet_run)["probes"]) == 3
-    monkeypatch.setattr(network, "MAX_VALUES", values // 2)
-    data = feature_map_data(lenet_run)
-    assert len(data["probes"]) == 1
-    conv2 = data["layers"]["conv2"]
-    assert (conv2["channels"], conv2["of"]) == (8, 16)
-    assert len(base64.b64decode(conv2["values"])) == 8 * 10 * 10 * 2
-    assert data["layers"]["logits1"]["channels"] == 10

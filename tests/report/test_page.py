@@ -42,14 +42,14 @@ class Reader(HTMLParser):
 @pytest.mark.parametrize("text", NASTY)
 def test_text_cannot_end_the_data(text: str) -> None:
     data = {"classes": [text], text: [1, None, True]}
-    page = Reader(document(REPORT_PAGE, data, title=text))
-    assert [tag for tag, _ in page.elements if tag in ("script", "style")] == ["style", "script", "script"]
+    page = Reader(document(REPORT_PAGE, data, title=text, parts={"binary": ""}))
+    assert [tag for tag, _ in page.elements if tag in ("script", "style")] == ["style", "script", "script", "script"]
     assert json.loads(page.text("script")) == data
     assert page.text("title") == text
 
 
 def test_the_policy_allows_this_script_and_this_style_and_nothing_else() -> None:
-    page = Reader(document(REPORT_PAGE, {}, title="x"))
+    page = Reader(document(REPORT_PAGE, {}, title="x", parts={"binary": ""}))
     policy = next(attributes["content"] for tag, attributes in page.elements if "http-equiv" in attributes)
     assert policy is not None
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
@@ -68,7 +68,7 @@ def test_the_policy_allows_this_script_and_this_style_and_nothing_else() -> None
 
 
 def test_the_page_refers_to_nothing_outside() -> None:
-    page = document(REPORT_PAGE, {}, title="x")
+    page = document(REPORT_PAGE, {}, title="x", parts={"binary": ""})
     addresses = set(re.findall(r"https?://[^\s\"']+", page))
     assert addresses == {"http://www.w3.org/2000/svg"}  # a name that is not requested
     links = [attributes.get(key) for _, attributes in Reader(page).elements for key in ("src", "href")]

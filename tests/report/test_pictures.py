@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from cnncli.report import pictures
-from cnncli.report.pictures import confusion_data, logged_data
+from cnncli.report.pictures import confusion_data, images_data, logged_data
 from cnncli.run import Run
 from cnncli.tensorboard.event_file import EventFile, read_pictures
 
@@ -75,7 +75,8 @@ def test_the_images_behind_the_confusion(lenet_run: Run) -> None:
     with torch.no_grad():
         logits = torch.cat([lenet_run.model(images) for images, _ in lenet_run.batches().epoch(1)])
     predicted, shares = logits.argmax(1), logits.double().softmax(1)
-    sprite = data["sprite"]
+    assert data["sprite"] is None, "images of this size are in the page as they are"
+    sprite = images_data(lenet_run)["sprite"]
     sheet = np.array(Image.open(BytesIO(base64.b64decode(sprite["webp"]))))
     for cell in data["cells"]:
         label, predicted_as, images = cell["label"], cell["predicted"], cell["images"]
@@ -103,6 +104,31 @@ def test_with_too_many_images_mistakes_come_first(lenet_run: Run, monkeypatch: p
     shown = [cell for cell in data["cells"] if cell["images"]]
     assert sum(len(cell["images"]) for cell in shown) == 5
     assert sum(len(cell["images"]) for cell in shown if cell["label"] != cell["predicted"]) == min(5, wrong)
+
+
+def test_the_images_of_the_network_are_exact(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = images_data(lenet_run)
+    test = lenet_run.test
+    assert data["labels"] == [int(test.labels[number]) for number in data["numbers"]]
+    assert set(data["labels"]) == set(range(10))
+    assert (data["count"], data["of"]) == (len(data["numbers"]), len(test))
+    predictions = lenet_run.predictions
+    (mistakes,) = data["mistakes"]
+    numbers = [data["numbers"][position] for position in mistakes]
+    assert set(numbers) == set(np.flatnonzero(~predictions.correct).tolist()) & set(data["numbers"])
+    confidences = [float(predictions.confidence[number]) for number in numbers]
+    assert confidences == sorted(confidences, reverse=True)
+    sheet = np.array(Image.open(BytesIO(base64.b64decode(data["sprite"]["webp"]))))
+    for position, number in enumerate(data["numbers"]):
+        y, x = position // data["sprite"]["columns"] * 28, position % data["sprite"]["columns"] * 28
+        assert np.array_equal(sheet[y : y + 28, x : x + 28, 0], test.images[number, 0].numpy())
+    monkeypatch.setattr(pictures, "IMAGE_SIDE", 14)
+    monkeypatch.setattr(pictures, "EXACT_BYTES", 30 * 28 * 28)
+    data = images_data(lenet_run)
+    assert data["count"] == 30
+    assert (data["sprite"]["height"], data["sprite"]["width"]) == (28, 28)
+    sprite = confusion_data(lenet_run)["sprite"]
+    assert (sprite["height"], sprite["width"]) == (14, 14)
 
 
 def test_large_images_are_reduced() -> None:

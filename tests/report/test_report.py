@@ -65,7 +65,7 @@ def test_the_report_of_an_interrupted_run(
     assert (data["head"]["state"], data["head"]["results"], data["metrics"]) == ("interrupted", None, [])
     assert data["confusion"] is None
     assert data["views"] is None
-    assert data["feature_maps"] is None
+    assert (data["images"], data["arrays"]) == (None, {})
     assert "no checkpoint in" in data["unavailable"]
     assert data["network"]["layers"]
 
@@ -112,7 +112,7 @@ def test_class_names_are_escaped_and_missing_data_is_reported(
     run = folder_run(tmp_path, names, exit_code_of)
     assert exit_code_of("report", run, "--data-dir", tmp_path) == 0
     page = (run / "report.html").read_text("utf-8")
-    assert len(re.findall("<script", page)) == 2
+    assert len(re.findall("<script", page)) == 3
     assert "<img" not in page.partition("</style>")[2].partition('<script type="module">')[0]
     data = data_of(run / "report.html")
     assert data["classes"] == list(names)

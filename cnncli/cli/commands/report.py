@@ -18,8 +18,9 @@ def report(
 ) -> None:
     """Write the report of a run: a self-contained HTML file.
 
-    It contains the layer table, exact receptive fields, training curves, kernels and feature maps, the confusion matrix
-    with its images, and the config. It needs no network and no other file. The command prints the path of the file.
+    It contains the layer table, the network computed for test images, exact receptive fields, training curves, what
+    activates each filter, saliency, the confusion matrix with its images, calibration, and the config. It needs no
+    internet and no other file. The command prints the path of the file.
 
     Examples:
 

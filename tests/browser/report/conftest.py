@@ -1,5 +1,6 @@
 """Runs with their reports, and a browser that records requests, console messages and errors."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import product
@@ -9,10 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page
-
-from cnncli.inspection.table import LayerTable
-from cnncli.library import inspect
+from playwright.sync_api import Browser, Page
 
 LENET = """\
 name: lenet
@@ -64,68 +62,22 @@ FIFTY = tuple(sorted(f"{region} {kind}" for region in REGIONS for kind in KINDS)
 ExitCodeOf = Callable[..., int]
 Open = Callable[..., Page]
 
-# Reads a copy: reading a canvas often makes Chromium log a performance warning.
-HIGHLIGHTED = """
-([sizes, channel]) => Object.fromEntries(Object.entries(sizes).map(([layer, [rows, columns]]) => {
-  const grid = document.querySelector(`figure[data-layer="${layer}"] .grid`);
-  const overlay = grid.querySelector("canvas.overlay");
-  const copy = new OffscreenCanvas(overlay.width, overlay.height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(overlay, 0, 0);
-  const margin = Number(grid.dataset.margin);
-  const side = overlay.width / (columns + 2 * margin);
-  const highlighted = [];
-  for (let row = 0; row < rows; row += 1) {
-    for (let column = 0; column < columns; column += 1) {
-      const middle = [(column + margin + 0.5) * side, (row + margin + 0.5) * side];
-      const color = copy.getImageData(...middle, 1, 1).data;
-      if (color[channel] > color[2 - channel] + 80 && color[3] > 30) highlighted.push([row, column]);
-    }
-  }
-  return [layer, highlighted];
-}))
-"""
-ORANGE, BLUE = 0, 2
-"""The dominant color channel of receptive fields, and of the units that depend on a pixel."""
-
-
-class NetworkOnPage:
-    """The network on a page, with the layer table of the same run."""
-
-    def __init__(self, page: Page, run: Path) -> None:
-        self.page = page
-        self.inspection: LayerTable = inspect(run)
-        self.sizes: dict[str, tuple[int, int]] = {
-            "input": (self.inspection.input_shape[1], self.inspection.input_shape[2])
-        }
-        for row in self.inspection.rows:
-            if row.output_shape is not None and len(row.output_shape) == 3:
-                self.sizes[row.name] = (row.output_shape[1], row.output_shape[2])
-
-    def grid(self, layer: str) -> Locator:
-        return self.page.locator(f'figure[data-layer="{layer}"] .grid')
-
-    def margin(self, layer: str) -> int:
-        return int(self.grid(layer).get_attribute("data-margin") or 0)
-
-    def highlighted(self, channel: int = ORANGE) -> dict[str, set[tuple[int, int]]]:
-        """For the input and every layer with positions, the cells highlighted in the color."""
-        cells_by_layer = self.page.evaluate(HIGHLIGHTED, [self.sizes, channel])
-        return {layer: {(row, column) for row, column in cells} for layer, cells in cells_by_layer.items()}
-
-    def point_at(self, layer: str, unit: tuple[int, int]) -> None:
-        """Move the mouse to the middle of a unit."""
-        grid = self.grid(layer)
-        box = grid.bounding_box()
-        assert box is not None
-        (rows, columns), margin = self.sizes[layer], self.margin(layer)
-        x = box["width"] * (unit[1] + margin + 0.5) / (columns + 2 * margin)
-        y = box["height"] * (unit[0] + margin + 0.5) / (rows + 2 * margin)
-        grid.hover(position={"x": x, "y": y})
+PointAt = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
-def network_of() -> Callable[[Page, Path], NetworkOnPage]:
-    return NetworkOnPage
+def point_at() -> PointAt:
+    """Move the mouse to the middle of a unit of the network, as it is drawn: page, layer, channel, row and column."""
+
+    def move(page: Page, layer: str, channel: int, row: int, column: int) -> None:
+        sheet = page.locator(f'figure[data-layer="{layer}"] .sheet')
+        layout = json.loads(sheet.get_attribute("data-layout") or "")
+        slot_row, slot_column = divmod(channel, layout["columns"])
+        across = layout["gap"] + slot_column * (layout["width"] + layout["gap"]) + column + 0.5
+        down = layout["gap"] + slot_row * (layout["height"] + layout["gap"]) + row + 0.5
+        sheet.hover(position={"x": across * layout["cell"], "y": down * layout["cell"]})
+
+    return move
 
 
 def run_with_report(folder: Path, config: str, exit_code_of: ExitCodeOf, data_dir: Path = Path("nowhere")) -> Path:
@@ -194,6 +146,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         page.on("pageerror", lambda error: messages.append(str(error)))
         urls.append((run / "report.html").resolve().as_uri())
         page.goto(urls[-1])
+        page.wait_for_selector("html[data-ready]")
         return page
 
     yield open_

@@ -2,22 +2,17 @@
 
 import re
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from cnncli.inspection.units import unit_receptive_field
-
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
-NetworkOf = Callable[[Page, Path], Any]
 
 
-def test_tab_reaches_everything(lenet: Path, open_page: Open) -> None:
+def test_few_tab_stops_reach_everything(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     reached = []
     for _ in range(80):
@@ -29,38 +24,56 @@ def test_tab_reaches_everything(lenet: Path, open_page: Open) -> None:
         if not focused:
             break
         reached.append(focused)
-    layers = ["input", "conv1", "avg_pool1", "conv2", "avg_pool2", "flatten1", "linear1", "logits1"]
-    positions = [reached.index(layer) for layer in layers]
-    assert positions == sorted(positions)
-    inside = [each for each in reached if each in layers]
-    assert inside == layers, "one stop for each layer"
-    for wanted in ("Theme: auto", "wide", "epoch", "step", "probe", "Play"):
+    layers = {"input", "conv1", "avg_pool1", "conv2", "avg_pool2", "flatten1", "linear1", "logits1"}
+    assert len([each for each in reached if each in layers]) == 1, "one stop for all layers"
+    for wanted in ("Theme: auto", "wide", "gallery-choice", "epoch", "step", "probe", "Play"):
         assert wanted in reached
     assert any("predicted as" in each for each in reached)
-    assert any(each.startswith("test image") for each in reached)
+    assert any(each.startswith("Test images as points") for each in reached)
+    assert len(reached) < 60
 
 
-def test_units_by_keyboard(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:
+def test_the_pictures_are_described(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
-    network = network_of(page, lenet)
-    network.grid("avg_pool1").focus()
-    page.keyboard.press("Tab")
-    title = page.locator(".readout-title")
-    expect(title).to_contain_text("conv2, unit 5,5")
-    for key in ("ArrowUp", "ArrowLeft", "ArrowLeft"):
-        page.keyboard.press(key)
-    expect(title).to_contain_text("conv2, unit 4,3")
-    clipped = unit_receptive_field(network.inspection, "conv2", (4, 3)).clipped
-    assert clipped is not None
-    (top, bottom), (left, right) = clipped
-    assert network.highlighted()["input"] == set(product(range(top, bottom + 1), range(left, right + 1)))
-    for key in ("Home", "ArrowLeft", "Shift+End"):  # stays inside
-        page.keyboard.press(key)
-    expect(title).to_contain_text("conv2, unit 9,9")
-    page.keyboard.press("PageUp")
-    expect(title).to_contain_text("in channel 15")
-    page.keyboard.press("Escape")
-    expect(title).to_have_text("Select a unit")
+    images = page.locator("img").evaluate_all("all => all.map(i => i.alt)")
+    assert images
+    assert all(re.fullmatch(r"(kernels|feature maps) of [a-z]\w+( for .*)? at step [\d,]+", text) for text in images)
+    canvases = page.locator("canvas[role=img]").evaluate_all("all => all.map(c => c.getAttribute('aria-label'))")
+    assert len(canvases) > 200
+    assert all(canvases)
+
+
+def test_numbers_are_read_as_they_are_written(lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet)
+    texts = page.locator(".matrix button").evaluate_all(
+        "all => all.map(b => [b.innerText, b.getAttribute('aria-label')])"
+    )
+    assert all(f": {text} of " in label for text, label in texts)
+
+
+def test_every_layer_and_filter_is_printed(lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    sum_of = (
+        "all => all.map(c => { const copy = new OffscreenCanvas(c.width, c.height).getContext('2d'); "
+        "copy.drawImage(c, 0, 0); return copy.getImageData(0, 0, c.width, c.height).data.some(Boolean) })"
+    )
+    painted = page.locator(".layer-card canvas.values").evaluate_all(sum_of)
+    assert len(painted) == 8
+    assert all(painted)
+    assert page.locator("#patches details").evaluate_all("all => all.every(d => d.open)")
+
+
+def test_printed_pages_keep_colors_and_have_no_controls(lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet)
+    page.emulate_media(media="print")
+    style = "e => [getComputedStyle(e).printColorAdjust, getComputedStyle(e).display]"
+    color, display = page.locator(".matrix button").first.evaluate(style)
+    assert (color, display != "none") == ("exact", True)
+    for control in (".theme", "nav", ".steps input", "#gallery-choice", ".control"):
+        expect(page.locator(control).first).to_be_hidden()
+    for kept in ("figure", "#layers tr", "#saliency .explained"):
+        assert page.locator(kept).first.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
 
 
 def test_the_confusion_matrix_by_keyboard(lenet: Path, open_page: Open) -> None:
@@ -79,21 +92,17 @@ def test_the_confusion_matrix_by_keyboard(lenet: Path, open_page: Open) -> None:
 
 
 @pytest.mark.parametrize("name", ["lenet", "odd", "interrupted"])
-def test_the_page_fits_a_phone(
-    name: str, open_page: Open, network_of: NetworkOf, request: pytest.FixtureRequest
-) -> None:
+def test_the_page_fits_a_phone(name: str, open_page: Open, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(name)
     phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
     page = open_page(run, **phone)
     for summary in page.locator("summary").all():
         summary.click()
     assert page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]") == [360, 360]
-    network = network_of(page, run)
-    network.grid("conv2").scroll_into_view_if_needed()
-    network.grid("conv2").tap()
-    expect(page.locator(".readout-title")).to_contain_text("conv2, unit ")
-    assert network.highlighted()["input"]
-    expect(network.grid("input")).to_be_in_viewport()
+    page.locator('figure[data-layer="conv1"] .sheet').tap(position={"x": 20, "y": 20})
+    expect(page.locator(".unit-line")).to_contain_text("conv1, channel 0, row ")
+    hint = page.locator("#layers .scroll-hint")
+    expect(hint).to_contain_text("Scroll sideways")
 
 
 def luminance(color: str) -> float:
@@ -122,9 +131,8 @@ def test_light_and_dark(scheme: str, lenet: Path, open_page: Open) -> None:
         "h1",
         ".intro",
         "nav a",
-        ".readout-title",
-        ".card .type",
-        ".scale",
+        ".layer-card .type",
+        ".unit-line",
         ".legend",
         ".matrix .zero",
         ".axes",

@@ -1,8 +1,8 @@
-"""Highlighted receptive fields against `inspection`, and against NaN sent through the network."""
+"""The network of the report: its values against torch, its receptive fields against `inspection`."""
 
+import json
 import re
 from collections.abc import Callable
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,172 +10,98 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from cnncli.config.config import read_config
-from cnncli.inspection.units import dependent_units, unit_receptive_field
-from cnncli.module import CnnModule
+from cnncli.inspection.units import unit_receptive_field
+from cnncli.library import inspect
 from cnncli.run import load_run
 
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
-NetworkOf = Callable[[Page, Path], Any]
-BLUE = 2
-RING = """
-([margin, rows, columns]) => {
-  const overlay = document.querySelector('figure[data-layer="input"] canvas.overlay');
-  const copy = new OffscreenCanvas(overlay.width, overlay.height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(overlay, 0, 0);
-  const side = overlay.width / (columns + 2 * margin);
-  const cells = [];
-  for (let row = -margin; row < rows + margin; row += 1) {
-    for (let column = -margin; column < columns + margin; column += 1) {
-      const inside = row >= 0 && column >= 0 && row < rows && column < columns;
-      const pixels = copy.getImageData((column + margin) * side, (row + margin) * side, side, side).data;
-      if (!inside && pixels.some(Boolean)) cells.push([row, column]);
-    }
-  }
-  return cells;
-}
-"""
+PointAt = Callable[..., None]
 
 
-Reached = dict[str, tuple[list[torch.Tensor], list[torch.Tensor]]]
+def data_of(run: Path) -> dict[str, Any]:
+    found = re.search(r'id="data">(.*?)</script>', (run / "report.html").read_text("utf-8"), re.DOTALL)
+    assert found is not None
+    return dict(json.loads(found[1]))
 
 
-def probe(model: CnnModule, layer: str) -> Reached:
-    """For the input and every layer with positions, the units of `layer` that each row and each column reaches.
-
-    Found by NaN in that row or column: bool (rows, columns) of `layer` for each.
-    """
-    network = model.network
-    shapes = {"input": network.input_shape, **{node.name: node.shape for node in network.nodes}}
-    reached: Reached = {}
-    for source, shape in shapes.items():
-        if len(shape) != 3 or source == layer:
-            continue
-        reached[source] = ([], [])
-        for axis, position in ((each, position) for each in (0, 1) for position in range(shape[1 + each])):
-            values = {"input": torch.zeros(1, *network.input_shape)}
-            planted = torch.zeros(1, *shape)
-            planted.select(2 + axis, position).fill_(float("nan"))
-            values[source] = planted
-            for node in network.nodes:
-                if node.name != source:
-                    values[node.name] = model.layer(node)(*(values[name] for name in node.inputs))
-            reached[source][axis].append(values[layer][0].isnan().any(0))
-    return reached
-
-
-def reaching(reached: Reached, unit: tuple[int, int]) -> dict[str, set[tuple[int, int]]]:
-    """Positions of every source that reach one unit."""
-    positions = {}
-    for source, both in reached.items():
-        rows, columns = ([position for position, units in enumerate(axis) if units[unit]] for axis in both)
-        positions[source] = set(product(rows, columns))
-    return positions
-
-
-def corners(size: tuple[int, int]) -> list[tuple[int, int]]:
-    rows, columns = size
-    return sorted({(0, 0), (0, columns - 1), (rows - 1, 0), (rows - 1, columns - 1), (rows // 2, columns // 3)})
-
-
-def rectangles(text: str) -> list[tuple[tuple[int, int], ...]]:
-    matches = re.findall(r"rows (-?\d+) to (-?\d+), columns (-?\d+) to (-?\d+)", text)
-    return [((int(a), int(b)), (int(c), int(d))) for a, b, c, d in matches]
-
-
-@pytest.mark.parametrize(
-    ("name", "layers"),
-    [
-        ("lenet", ["conv1", "avg_pool1", "conv2", "avg_pool2"]),
-        ("odd", ["conv1", "residual1.conv2", "residual1.add", "branch1.path1.conv1", "branch1.concat", "conv2",
-                 "upsample1", "adaptive_max_pool1"]),
-    ],
-)  # fmt: skip
-def test_pointing_at_a_unit_highlights_its_receptive_field(
-    name: str, layers: list[str], open_page: Open, network_of: NetworkOf, request: pytest.FixtureRequest
+@pytest.mark.parametrize("name", ["lenet", "odd", "interrupted"])
+def test_pointing_at_a_unit_names_its_receptive_field(
+    name: str, open_page: Open, point_at: PointAt, request: pytest.FixtureRequest
 ) -> None:
     run = request.getfixturevalue(name)
     page = open_page(run)
-    network = network_of(page, run)
-    model = CnnModule(read_config(str(run / "resolved.yaml"), data_dir=run).network).eval()
-    for layer in layers:
-        with torch.no_grad():
-            reached = probe(model, layer)
-        for unit in corners(network.sizes[layer]):
-            network.point_at(layer, unit)
-            highlighted = network.highlighted()
-            del highlighted[layer]  # the unit itself is framed in another color
-            assert highlighted == reaching(reached, unit), (layer, unit)
-            field = unit_receptive_field(network.inspection, layer, unit)
-            assert page.locator(".readout-title").inner_text().startswith(f"{layer}, unit {unit[0]},{unit[1]}")
-            text = page.locator(".readout-lines").inner_text()
-            assert rectangles(text) == [each for each in (field.clipped, field.unclipped) if each is not None]
-            if field.padding is not None:
-                assert f"padding: {float(field.padding):.1%} of that" in text
-            assert field.clipped == span(highlighted["input"])
-    page.mouse.move(2, 2)
-    assert not any(network.highlighted().values())
+    table = inspect(run)
+    for row in table.rows:
+        if row.output_shape is None or len(row.output_shape) != 3:
+            continue
+        channels, height, width = row.output_shape
+        unit = (height - 1, width // 2)
+        clipped = unit_receptive_field(table, row.name, unit).clipped
+        if clipped is None or clipped == ((0, table.input_shape[1] - 1), (0, table.input_shape[2] - 1)):
+            continue
+        point_at(page, row.name, channels - 1, *unit)
+        (top, bottom), (left, right) = clipped
+        expect(page.locator(".unit-line")).to_contain_text(
+            f"sees rows {top} to {bottom}, columns {left} to {right} of the input"
+        )
 
 
-def span(cells: set[tuple[int, int]]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """First and last row, first and last column."""
-    rows, columns = ([cell[axis] for cell in cells] for axis in (0, 1))
-    return (min(rows), max(rows)), (min(columns), max(columns))
-
-
-def test_only_padding_is_hatched(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:
-    page = open_page(lenet)
-    network = network_of(page, lenet)
-    network.point_at("avg_pool2", (0, 4))  # rows -2 to 13, columns 14 to 29
-    assert network.margin("input") == 2
-    drawn = {(row, column) for row, column in page.evaluate(RING, [2, 28, 28])}
-    rectangle = {(row, column) for row in range(-2, 14) for column in range(14, 30)}
-    assert drawn == {(row, column) for row, column in rectangle if row < 0 or column > 27}
-
-
-def test_pointing_at_a_pixel_highlights_the_units_that_depend_on_it(
-    lenet: Path, open_page: Open, network_of: NetworkOf
+def test_every_image_of_the_page_is_offered_and_computed_as_torch_does(
+    lenet: Path, open_page: Open, point_at: PointAt
 ) -> None:
-    network = network_of(open_page(lenet), lenet)
-    for pixel in ((0, 0), (13, 20), (27, 27)):
-        network.point_at("input", pixel)
-        highlighted = network.highlighted(BLUE)
-        for dependent in dependent_units(network.inspection, pixel):
-            if dependent.layer in network.sizes:
-                assert highlighted[dependent.layer] == set(product(*dependent.units)), (pixel, dependent.layer)
-
-
-def test_after_flatten_the_receptive_field_is_everything(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:
     page = open_page(lenet)
-    network = network_of(page, lenet)
-    for layer in ("linear1", "logits1"):
-        network.grid(layer).hover()
-        assert network.highlighted() == {
-            name: set(product(range(r), range(c))) for name, (r, c) in network.sizes.items()
-        }
-        whole = "inside the image: rows 0 to 27, columns 0 to 27 (28 x 28)"
-        expect(page.locator(".readout-lines")).to_contain_text(whole)
-
-
-def test_values_are_the_outputs_of_the_network(lenet: Path, open_page: Open, network_of: NetworkOf) -> None:
-    page = open_page(lenet)
-    network = network_of(page, lenet)
     trained = load_run(lenet, data_dir=lenet)
-    page.get_by_role("radio").nth(3).check()
-    name = page.get_by_role("radio").nth(3).get_attribute("aria-label") or ""
-    number = int(re.findall(r"test image (\d+), class 3", name)[0])
+    images = data_of(lenet)["images"]
+    choice = page.locator("#gallery-choice")
+    offered = 0
+    for option in choice.locator("option").all():
+        value = option.get_attribute("value") or ""
+        choice.select_option(value)
+        if value.startswith("class"):
+            offered += page.locator(".gallery .thumbnail").count()
+    assert offered == images["count"] == len(set(images["numbers"]))
+    choice.select_option("class 3")
+    thumbnail = page.locator(".gallery .thumbnail").nth(1)
+    thumbnail.click()
+    number = images["numbers"][int(thumbnail.get_attribute("data-position") or "")]
     with torch.no_grad():
-        maps = trained.model.outputs(trained.input_image(str(number)).image[None], ["conv2"])["conv2"][0]
-    network.grid("conv2").focus()
-    page.keyboard.press("PageDown")
-    title = page.locator(".readout-title")
-    for unit in ((0, 0), (4, 7)):
-        network.point_at("conv2", unit)
-        shown = re.search(r": (-?[\d.e-]+) in channel 1", title.inner_text())
+        outputs = trained.model.outputs(trained.input_image(str(number)).image[None], ["conv2", "logits1"])
+    shares = outputs["logits1"][0].double().softmax(0)
+    best = int(shares.argmax())
+    expect(page.locator(".answer")).to_contain_text(f"{trained.classes[best]}, {100 * float(shares[best]):.2f} %")
+    for channel, row, column in ((0, 0, 0), (5, 4, 7), (15, 9, 9)):
+        point_at(page, "conv2", channel, row, column)
+        line = page.locator(".unit-line")
+        expect(line).to_contain_text(f"conv2, channel {channel}, row {row}, column {column}")
+        shown = re.search(r"value (-?[\d.e-]+)", line.inner_text())
         assert shown is not None
-        assert float(shown[1]) == pytest.approx(float(maps[1, unit[0], unit[1]]), rel=5e-3, abs=1e-3)
-    network.point_at("input", (10, 12))
-    level = int(trained.test.images[number, 0, 10, 12])
-    expect(title).to_have_text(f"input, pixel 10,12: level {level} of 255")
+        assert float(shown[1]) == pytest.approx(float(outputs["conv2"][0, channel, row, column]), rel=6e-3, abs=1e-4)
+
+
+def test_an_image_of_the_confusion_matrix_is_shown_in_the_network(lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet)
+    figure = page.locator(".cell-images figure").nth(0)
+    number = int(figure.get_attribute("data-index") or "")
+    figure.get_by_role("button").click()
+    label = int(load_run(lenet, data_dir=lenet).test.labels[number])
+    expect(page.locator(".truth")).to_contain_text(f"true class: {label}")
+    expect(page.locator(".truth")).to_contain_text("wrong")
+    expect(page.locator(".unit-command code")).to_contain_text(f"--image {number}")
+
+
+def test_the_sum_of_a_residual_block_is_drawn(odd: Path, open_page: Open) -> None:
+    page = open_page(odd)
+    expect(page.locator('figure[data-layer="residual1.add"] .sheet')).to_be_visible()
+
+
+def test_nothing_moves_while_pointing(lenet: Path, open_page: Open, point_at: PointAt) -> None:
+    page = open_page(lenet)
+    page.locator("#network").scroll_into_view_if_needed()
+    places = "() => [...document.querySelectorAll('#network *, section')].map(e => Math.round(e.offsetTop))"
+    point_at(page, "conv1", 0, 3, 3)
+    before = page.evaluate(places)
+    for layer, unit in (("input", (0, 0)), ("avg_pool2", (4, 4)), ("conv2", (9, 0))):
+        point_at(page, layer, 0, *unit)
+        assert page.evaluate(places) == before

@@ -31,7 +31,7 @@ def test_sections(name: str, open_page: Open, request: pytest.FixtureRequest) ->
     headings = page.locator("h2").all_inner_texts()
     expected = [
         "Layers",
-        "Receptive fields",
+        "Network",
         "Training curves",
         "Kernels and feature maps during training",
         "Top-activating patches",

@@ -11,6 +11,8 @@ const GAP = 3; // px between tiles, at least
 const VECTOR_CELL = 8;
 const MOST_BOXES = 400; // of a receptive field with many gaps on a layer with many channels
 
+const COLORS = ["halo", "tile-edge", "receptive-field", "dependent", "selected"];
+
 /** Px of a tile's longer side, by the number of channels. */
 function tileSide(channels) {
   if (channels <= 8) return 58;
@@ -77,6 +79,8 @@ export class TileSheet {
     this.element = h("div", { class: "sheet", "data-layout": places }, this.values, this.overlay);
     this.element.style.width = `${this.pxWidth}px`;
     this.element.style.aspectRatio = `${layout.unitsAcross} / ${layout.unitsDown}`;
+    // Looked up once: a theme's colors are the same until the parts are rebuilt, and looking them up computes styles.
+    this.colors = Object.fromEntries(COLORS.map((name) => [name, themeColor(name)]));
     this.small = h("canvas", { width: layout.unitsAcross, height: layout.unitsDown });
     this.image = new ImageData(layout.unitsAcross, layout.unitsDown);
     this.pixels = new Uint32Array(this.image.data.buffer);
@@ -142,7 +146,7 @@ export class TileSheet {
     context.clearRect(0, 0, this.values.width, this.values.height);
     context.imageSmoothingEnabled = this.scale < 1;
     context.drawImage(this.small, 0, 0, this.values.width, this.values.height);
-    context.strokeStyle = themeColor("tile-edge");
+    context.strokeStyle = this.colors["tile-edge"];
     context.lineWidth = 1;
     for (let slot = 0; slot < this.layout.channels; slot += 1) {
       const [x, y, width, height] = this.tileBox(slot);
@@ -208,8 +212,8 @@ export class TileSheet {
     const boxes = slots.flatMap((slot) => (few ? ranges : [whole]).map((each) => this.box(slot, ...each)));
     const context = this.overlay.getContext("2d");
     this.marked = true;
-    if (region.padded) for (const slot of slots) this.#hatch(context, slot, region.padded, themeColor(color));
-    this.#stroke(context, boxes, themeColor(color), this.line);
+    if (region.padded) for (const slot of slots) this.#hatch(context, slot, region.padded, this.colors[color]);
+    this.#stroke(context, boxes, this.colors[color], this.line);
   }
 
   /** Frame a unit [channel, row, column], or a feature [feature, null, null]. */
@@ -220,7 +224,7 @@ export class TileSheet {
       : [this.slots[channel], [row, column]];
     const context = this.overlay.getContext("2d");
     this.marked = true;
-    this.#stroke(context, [this.box(slot, [at[0], at[0]], [at[1], at[1]])], themeColor(color), this.line);
+    this.#stroke(context, [this.box(slot, [at[0], at[0]], [at[1], at[1]])], this.colors[color], this.line);
   }
 
   /** Border around the whole sheet's tiles. */
@@ -230,7 +234,7 @@ export class TileSheet {
     this.#stroke(
       context,
       this.order.map((_, slot) => this.tileBox(slot)),
-      themeColor(color),
+      this.colors[color],
       1.5,
     );
   }
@@ -239,7 +243,7 @@ export class TileSheet {
   #stroke(context, boxes, color, width) {
     const line = width * SCALE;
     for (const [style, thickness] of [
-      [themeColor("halo"), line + this.halo],
+      [this.colors.halo, line + this.halo],
       [color, line],
     ]) {
       context.strokeStyle = style;

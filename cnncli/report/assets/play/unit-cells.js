@@ -73,6 +73,11 @@ export class NumberTable {
     this.element.classList.toggle("narrow", columns > 4);
   }
 
+  /** The number of a cell, -1 of anything else. */
+  placeOf(element) {
+    return this.cells.findIndex((cell) => cell.element === element);
+  }
+
   /** @param cellOf gives {text, style, kind} of a cell by its number; the kind is "", "padding" or "winner". */
   update(caption, cellOf, { rows = [], columns = [] } = {}) {
     if (this.caption.textContent !== caption) this.caption.textContent = caption;

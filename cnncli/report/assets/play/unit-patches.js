@@ -16,8 +16,9 @@ export const bySum = (totals) =>
   Array.from(totals.keys()).sort((a, b) => Math.abs(totals[b]) - Math.abs(totals[a]) || a - b);
 
 export class UnitPatches {
-  constructor(t) {
-    Object.assign(this, { t, all: false, key: null, cards: [], order: [] });
+  /** @param select is called with the {layer, index} of a unit that was clicked. */
+  constructor(t, select) {
+    Object.assign(this, { t, select, all: false, key: null, cards: [], order: [] });
     // A region that scrolls has to be reached by the Tab key.
     this.overflow = new ResizeObserver((entries) => {
       for (const { target } of entries) {
@@ -31,8 +32,9 @@ export class UnitPatches {
     this.legend = h("p", { class: "cell-legends" });
     this.list = h("ol", { class: "patch-cards" });
     this.rest = h("p", { class: "rest" });
+    this.winner = h("button", { type: "button", class: "to-unit", onclick: () => this.#back(this.view.winner) });
     this.more = h("button", { type: "button", onclick: () => this.#toggle() });
-    const footer = h("div", { class: "patch-footer" }, this.more, this.rest);
+    const footer = h("div", { class: "patch-footer" }, this.more, this.rest, this.winner);
     this.element = h("div", { class: "unit-patches" }, this.heading, this.intro, this.legend, this.list, footer);
   }
 
@@ -139,12 +141,20 @@ export class UnitPatches {
     const kind = hasKernel && size[1] <= SMALL ? "patch-card small" : "patch-card";
     const element = h("li", { class: kind }, h("h4", {}, title, extent), scroller);
     this.overflow.observe(scroller);
-    return { element, tables, title, extent, total, bar };
+    patch.element.addEventListener("click", (event) => {
+      const i = patch.placeOf(event.target);
+      const { channel, rows, columns } = card.patch;
+      const [row, column] = [rows[Math.floor(i / columns.length)], columns[i % columns.length]];
+      if (i >= 0 && row !== null && column !== null) this.#back([channel, row, column]);
+    });
+    const card = { element, tables, title, extent, total, bar, patch: null };
+    return card;
   }
 
   #updateCard(card, patch, ranges, largest) {
     const { t, view } = this;
     const { rows, columns, values, kernel, total } = patch;
+    card.patch = patch;
     const decimals = columns.length > WIDE ? Math.min(WIDE_DECIMALS, view.decimals) : view.decimals;
     const isPadding = (i) => rows[Math.floor(i / columns.length)] === null || columns[i % columns.length] === null;
     const cell = (value, style, kind = "") => ({ text: fixedNumber(value, decimals), style, kind });
@@ -195,20 +205,23 @@ export class UnitPatches {
 
   #footer(patches, totals, shown) {
     const { t, view } = this;
-    const isLargest = view.trace.stages[0].kind === "largest";
     this.more.hidden = patches.length <= FEW;
     this.more.textContent = this.all ? t("showFew", { count: FEW }) : t("showAll", { count: patches.length });
     const others = this.order.slice(shown.length);
     const sum = others.reduce((total, channel) => total + totals[channel], 0);
-    if (others.length)
+    const { winner } = view;
+    this.winner.hidden = !winner;
+    this.rest.textContent = "";
+    if (others.length) {
       this.rest.textContent = t("others", { count: others.length, sum: fixedNumber(sum, view.decimals) });
-    else if (isLargest) this.rest.textContent = this.#winnerText();
-    else this.rest.textContent = "";
+    } else if (winner) {
+      this.rest.textContent = t("winner", { value: fixedNumber(view.trace.terms[0].value, view.decimals) });
+      this.winner.textContent = view.fullName(view.source, winner);
+    }
   }
 
-  #winnerText() {
-    const { t, view } = this;
-    const [{ index, value }] = view.trace.terms;
-    return t("winner", { value: fixedNumber(value, view.decimals), unit: view.unitName(view.source, index) });
+  /** To the unit that a number of a patch comes from. */
+  #back(index) {
+    this.select(this.view.originOf(this.view.source, index));
   }
 }

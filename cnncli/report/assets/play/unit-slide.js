@@ -8,7 +8,8 @@ import { commonRange } from "./unit-cells.js";
 import { bySum } from "./unit-patches.js";
 import { formulaOf } from "./unit-stages.js";
 
-const MAP_LONGEST = 224; // px
+const MAP_SIDES = [120, 224]; // px, with a kernel between two maps if there is room
+const STACKED_BELOW = 450; // px of the part
 const KERNEL_LONGEST = 80;
 const WIDEST_MARGIN = 26; // px for padding around a map
 const SPEEDS = [2, 8, 32]; // positions a second
@@ -94,7 +95,7 @@ export class UnitSlide {
       return;
     }
     this.view = view;
-    const key = `${view.number} ${view.unit.layer} ${view.app.state.get("language")}`;
+    const key = `${view.number} ${view.unit.layer}`;
     if (key !== this.key) this.#layOut(view);
     this.key = key;
     const still = this.stillness.matches;
@@ -118,11 +119,14 @@ export class UnitSlide {
     this.channel = STRONGEST;
     const [x] = trace.inputs;
     const margin = widestPadding(receptiveFields.axes(unit.layer, source), x.shape.slice(1));
+    const room = this.element.clientWidth || Math.min(innerWidth - 40, 560); // before it is in the page
+    const beside = Math.max(MAP_SIDES[0], Math.min(MAP_SIDES[1], (room - 220) / 2));
+    const longest = room < STACKED_BELOW ? MAP_SIDES[1] : beside;
     const layout = (size, around) =>
       tileLayout([1, ...size.slice(1)], {
         margin: around,
-        side: MAP_LONGEST,
-        most: MAP_LONGEST,
+        side: longest,
+        most: longest,
         widestGap: WIDEST_MARGIN,
       });
     this.from.sheet = new TileSheet(layout(x.shape, margin));
@@ -149,10 +153,14 @@ export class UnitSlide {
   #shownChannel() {
     const { patches, terms } = this.view.trace;
     if (!patches.length) return terms[0].index[0];
-    const [strongest] = bySum(patches.map(({ total }) => total ?? 0));
-    const { channel } = patches[strongest];
-    this.choice.firstElementChild.textContent = this.t("strongest", { channel });
-    return this.channel === STRONGEST ? channel : this.channel;
+    const key = `${this.key} ${this.view.unit.channel}`;
+    if (key !== this.strongestKey) {
+      // Kept while the window moves over the map.
+      this.strongestKey = key;
+      this.strongest = patches[bySum(patches.map(({ total }) => total ?? 0))[0]].channel;
+      this.choice.firstElementChild.textContent = this.t("strongest", { channel: this.strongest });
+    }
+    return this.channel === STRONGEST ? this.strongest : this.channel;
   }
 
   #chooseChannel() {

@@ -15,6 +15,7 @@ import { UnitTerms } from "./unit-terms.js";
 
 const LARGE_POOL = 8; // rows or columns from which the patch of a pool is a picture
 const SETTLED = 400; // ms without a new image until channels are sorted again
+const LEAST_INTERVAL = 100; // ms between two updates while one draws: digits that change faster cannot be read
 
 /** The index of a unit of the state: [channel, row, column], or [number] in a vector. */
 const indexOfUnit = ({ channel, row, column }) => (row === null ? [channel] : [channel, row, column]);
@@ -27,13 +28,14 @@ class UnitView {
     this.t = app.translate(UNIT_MESSAGES);
     this.palettes = new Palettes(app.data.colors);
     this.styles = new CellStyles(this.palettes);
+    this.updated = 0; // the time
     this.sliding = null; // the position of the window while it slides
     this.title = h("p", { class: "unit-title", "aria-live": "off" });
     this.summary = h("p", { class: "intro" });
     this.hint = h("p", { class: "intro" }, this.t("hint"));
     const select = ({ layer, index }) => this.#select(unitOfIndex(layer, index));
     this.slide = new UnitSlide(this.t, app, (position, sliding) => this.#move(position, sliding));
-    this.patches = new UnitPatches(this.t);
+    this.patches = new UnitPatches(this.t, select);
     this.terms = new UnitTerms(this.t, select);
     this.stages = new UnitStages(this.t);
     this.command = new UnitCommand(app, this.t);
@@ -58,7 +60,7 @@ class UnitView {
       return { name, input, label: h("label", {}, name, " ", input) };
     };
     this.layer = h("select", { id: "unit-layer", onchange: () => this.#chooseLayer() });
-    this.fields = { channel: number("filter"), row: number("row"), column: number("column") };
+    this.fields = { channel: number("channel"), row: number("row"), column: number("column") };
     const labels = Object.values(this.fields).map(({ label }) => label);
     const legend = h("legend", { class: "visually-hidden" }, t("choose"));
     return h("fieldset", { class: "unit-choice" }, legend, h("label", {}, t("layer"), " ", this.layer), labels);
@@ -89,7 +91,7 @@ class UnitView {
     }
     this.layer.value = unit.layer;
     const index = indexOfUnit(unit);
-    this.fields.channel.name.textContent = this.t(shape.length === 1 ? "unitNumber" : "filter");
+    this.fields.channel.name.textContent = this.t(shape.length === 1 ? "unitNumber" : "channel");
     Object.values(this.fields).forEach(({ input, label }, i) => {
       label.hidden = i >= shape.length;
       if (label.hidden) return;
@@ -108,9 +110,13 @@ class UnitView {
     const { unit } = this;
     const moved = { ...unit, row, column };
     this.sliding = sliding ? moved : null;
-    if (sliding) this.app.state.set({ hover: moved });
-    else this.app.state.set({ unit: moved, hover: null });
-    if (sliding) this.update();
+    if (sliding) {
+      this.app.state.set({ hover: moved });
+      this.update();
+    } else {
+      this.app.state.set({ unit: moved, hover: null });
+      this.app.announce(this.title.textContent);
+    }
   }
 
   // What is shown
@@ -118,13 +124,10 @@ class UnitView {
   #listen() {
     const { state } = this.app;
     const update = oncePerFrame(() => this.update());
-    const settle = () => {
+    state.on(["result"], () => {
+      this.#follow(update);
       clearTimeout(this.settling);
       this.settling = setTimeout(() => this.update(true), SETTLED);
-    };
-    state.on(["result"], () => {
-      update();
-      settle();
     });
     state.on(["model", "edits", "step"], update);
     state.on(["unit"], () => {
@@ -132,7 +135,24 @@ class UnitView {
       this.slide.cancel();
       this.update(true);
     });
-    state.signal.addEventListener("abort", () => clearTimeout(this.settling));
+    this.visible = true;
+    const seen = new IntersectionObserver((entries) => {
+      this.visible = entries.at(-1).isIntersecting;
+      if (this.visible) update();
+    });
+    seen.observe(this.element);
+    state.signal.addEventListener("abort", () => {
+      seen.disconnect();
+      clearTimeout(this.settling);
+      clearTimeout(this.later);
+    });
+  }
+
+  /** Update for a new image, now and then while they come fast, and not out of sight until it has settled. */
+  #follow(update) {
+    clearTimeout(this.later);
+    if (!this.visible && !this.body.hidden) return;
+    this.later = setTimeout(update, Math.max(0, this.updated + LEAST_INTERVAL - performance.now()));
   }
 
   get number() {
@@ -151,14 +171,14 @@ class UnitView {
     return layer === "input" ? this.t("input") : layer;
   }
 
-  unitName(layer, index) {
+  unitName(index) {
     const [channel, row, column] = index;
     if (index.length === 1) return this.t("vectorUnit", { channel });
-    return this.t(layer === "input" ? "inputUnit" : "mapUnit", { channel, row, column });
+    return this.t("mapUnit", { channel, row, column });
   }
 
   fullName(layer, index) {
-    return `${this.nameOf(layer)}, ${this.unitName(layer, index)}`;
+    return this.t("fullName", { layer: this.nameOf(layer), unit: this.unitName(index) });
   }
 
   /** The selected unit; without one, the middle of the first map of the first convolution, else of the first layer. */
@@ -188,6 +208,7 @@ class UnitView {
     const unit = this.#unit();
     const shape = this.shapeOf(unit.layer);
     this.unit = unit;
+    this.updated = performance.now();
     this.hint.hidden = state.get("unit") !== null;
     this.#fillForm(unit, shape);
     this.body.hidden = !result;
@@ -250,7 +271,6 @@ class UnitView {
       isLargePool: Boolean(patch) && !patch.kernel && Math.max(patch.rows.length, patch.columns.length) > LARGE_POOL,
       winner: trace.stages[0].kind === "largest" ? trace.terms[0].index : null,
       nameOf: (layer) => this.nameOf(layer),
-      unitName: (layer, each) => this.unitName(layer, each),
       fullName: (layer, each) => this.fullName(layer, each),
       originOf: (layer, each) => originOf(network, layer, each),
     };

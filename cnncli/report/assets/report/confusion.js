@@ -33,11 +33,15 @@ export function worstPairs(counts, most) {
 }
 
 class Confusion {
-  constructor({ confusion, classes }) {
-    Object.assign(this, { ...confusion, classes });
+  /**
+   * @param pool the images of the page; where they are reduced here, the matrix has its own.
+   * @param showImage shows a test image in the network, by its number; returns whether it can.
+   */
+  constructor({ confusion, classes }, pool, showImage) {
+    Object.assign(this, { ...confusion, classes, showImage });
     this.images = new Map(this.cells.map((cell) => [`${cell.label},${cell.predicted}`, cell.images]));
     this.buttons = new Map();
-    this.pictures = new Sprite(this.sprite);
+    this.pictures = this.sprite ? new Sprite(this.sprite) : pool.sprite;
     this.details = h("div", { class: "cell-images", "aria-live": "polite" });
     const axes = "Rows are true classes, columns are predictions. Arrow keys move between numbers.";
     this.element = h(
@@ -176,25 +180,28 @@ class Confusion {
     const images = this.images.get(selected);
     const isCorrect = label === predicted;
     const title = `${this.classes[label]}${isCorrect ? ", correct" : ` predicted as ${this.classes[predicted]}`}`;
+    const figures = images.map((image) => this.thumbnail(image));
     this.details.replaceChildren(
       h("h3", {}, title),
       h("p", {}, describeImages(images.length, this.counts[label][predicted], isCorrect)),
-      h(
-        "div",
-        { class: "thumbnails" },
-        images.map((image) => this.thumbnail(image)),
-      ),
+      h("div", { class: "thumbnails" }, figures),
     );
+    if (figures.length) roving(figures.map((figure) => figure.querySelector("button")));
   }
 
   thumbnail({ index, confidence, position }) {
     const picture = this.pictures.tile(position, { label: `test image ${index}`, side: IMAGE_SIDE });
     const caption = h("figcaption", {}, `#${index}`, h("br"), formatPercent(confidence));
-    return h("figure", { "data-index": index }, picture, caption);
+    const onclick = () => {
+      if (this.showImage(index)) document.getElementById("network").scrollIntoView();
+    };
+    const title = `Show test image ${index} in the network`;
+    const button = h("button", { type: "button", class: "keep image", title, "aria-label": title, onclick }, picture);
+    return h("figure", { "data-index": index }, button, caption);
   }
 }
 
-export function confusionSection(data) {
+export function confusionSection(data, pool, showImage) {
   const heading = "Confusion matrix";
   if (!data.confusion) return section("confusion", heading, `Not available: ${data.unavailable}.`);
   const { counts } = data.confusion;
@@ -202,6 +209,6 @@ export function confusionSection(data) {
   const correct = counts.reduce((sum, row, i) => sum + row[i], 0);
   const intro =
     `${formatCount(correct)} of ${formatCount(total)} test images are correct, with the weights of epoch ${data.epoch}. ` +
-    "Select a number to see its images, each with its index in the test set and the confidence of the prediction.";
-  return section("confusion", heading, intro, new Confusion(data).element);
+    "Select a number to see its images, each with its index in the test set and the confidence of the prediction. Select an image to see it in the network.";
+  return section("confusion", heading, intro, new Confusion(data, pool, showImage).element);
 }

@@ -1,14 +1,16 @@
 // The report of a run, built from the data in the page.
 
+import { loadArrays } from "../shared/arrays.js";
 import { definitions, h, section } from "../shared/dom.js";
 import { calibrationSection } from "./calibration.js";
 import { confusionSection } from "./confusion.js";
 import { curvesSection } from "./curves.js";
 import { embeddingSection } from "./embedding.js";
 import { header } from "./header.js";
+import { ImagePool } from "./image-pool.js";
 import { layersSection } from "./layers.js";
 import { maximizationSection } from "./maximization.js";
-import { networkSection } from "./network.js";
+import { NetworkSection } from "./network.js";
 import { patchesSection } from "./patches.js";
 import { effectiveSection, saliencySection } from "./saliency.js";
 import { stepsSection } from "./steps.js";
@@ -40,18 +42,22 @@ function configSection({ files, metadata, head: run }) {
   );
 }
 
-function render(data) {
+async function render(data) {
   const top = header(data);
+  const arrays = await loadArrays(data.arrays, document.getElementById("binary").textContent);
+  const pool = data.images && new ImagePool(data.images);
+  await pool?.load();
+  const network = new NetworkSection(data, arrays, pool);
   const sections = [
     layersSection(data),
-    networkSection(data),
+    network.element,
     curvesSection(data),
     stepsSection(data),
     patchesSection(data),
     saliencySection(data),
     maximizationSection(data),
     effectiveSection(data),
-    confusionSection(data),
+    confusionSection(data, pool, (number) => network.show(number)),
     calibrationSection(data),
     embeddingSection(data),
     configSection(data),
@@ -65,6 +71,7 @@ function render(data) {
       h("nav", { "aria-label": "Sections" }, h("ul", {}, sections.map(link))),
       h("main", {}, sections),
     );
+  document.documentElement.dataset.ready = "";
 }
 
 render(JSON.parse(document.getElementById("data").textContent));

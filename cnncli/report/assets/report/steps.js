@@ -13,6 +13,14 @@ export function newestStep(frames, step) {
   return steps.length ? Math.max(...steps) : null;
 }
 
+/** What a logged picture shows, in words: `kernels of conv1`, `feature maps of conv1 for class 3`. */
+export function describeTag({ layer, probe }) {
+  const name = layer.replace(/^\d+_/, "");
+  if (probe === null) return `kernels of ${name}`;
+  const image = probe.startsWith("test-") ? `test image ${probe.slice(5)}` : `class ${probe}`;
+  return `feature maps of ${name} for ${image}`;
+}
+
 const tagName = (tag) => (tag.probe === null ? `kernels/${tag.layer}` : `feature_maps/${tag.layer}/${tag.probe}`);
 
 class StepPlayer {
@@ -84,7 +92,7 @@ class StepPlayer {
       const newest = newestStep(tag.frames, step);
       image.hidden = newest === null;
       if (newest !== null) image.src = `data:image/webp;base64,${this.logged.pictures[tag.frames[newest]]}`;
-      image.alt = newest === null ? "" : `${tagName(tag)} at step ${newest}`;
+      image.alt = newest === null ? "" : `${describeTag(tag)} at step ${formatCount(newest)}`;
       const note = newest === null ? " not logged yet" : newest === step ? "" : ` at step ${formatCount(newest)}`;
       caption.replaceChildren(h("b", {}, tag.layer), note);
     }
