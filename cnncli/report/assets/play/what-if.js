@@ -27,7 +27,7 @@ export const WHAT_IF_STATE = {
   edits: [],
   editHistory: [],
   whatIf: null,
-  correct: {}, // network and step -> images in the page that are classified correctly without edits
+  correct: {}, // network, step and newest step -> images in the page that are classified correctly without edits
 };
 
 const UNDO_STEPS = 200; // edits that can be undone
@@ -90,6 +90,11 @@ class WhatIf {
       if (this.follow()) this.showFields();
     });
     state.on(["whatIf"], () => this.showFields());
+    state.on(["newest"], () => {
+      const typing = this.fields.contains(document.activeElement) && document.activeElement.type === "text";
+      if (!typing) this.showValues(); // the weights of a training change while one types
+      this.showList();
+    });
     state.on(["edits", "step", "model"], () => {
       this.showValues();
       this.showList();
