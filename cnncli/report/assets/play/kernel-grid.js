@@ -1,7 +1,9 @@
 // A slice of a kernel as a grid of fields. Arrow keys move between them, so that the grid is one stop of the Tab key.
 
-import { ColorScale } from "../shared/color.js";
 import { ARROW_KEYS, h } from "../shared/dom.js";
+import { Palettes } from "../shared/palette.js";
+import { limitOf } from "./pixel-map.js";
+import { CellStyles } from "./unit-cells.js";
 
 /** A weight in at most six characters, but for very large ones. */
 export function weightText(value) {
@@ -15,14 +17,15 @@ export function weightText(value) {
 export class KernelGrid {
   /**
    * @param height, width of the slice.
-   * @param colors of the page, see `ColorScale`.
+   * @param colors of the page, see `Palettes`.
    * @param id of the fields, followed by their number.
    * @param label for screen readers; `cellLabel(row, column)` is that of a field.
    * @param change called with the number of a field and its new value.
    * @param refused called with what is not a number.
    */
   constructor({ height, width, colors, id, label, cellLabel, change, refused }) {
-    Object.assign(this, { height, width, colors, change, refused });
+    Object.assign(this, { height, width, change, refused });
+    this.styles = new CellStyles(new Palettes(colors));
     this.fields = Array.from({ length: height * width }, (_, position) => {
       const [row, column] = [Math.floor(position / width), position % width];
       return h("input", {
@@ -79,14 +82,14 @@ export class KernelGrid {
 
   /** Show values; those that differ from the original are marked. Colors are on the scale of all slices. */
   show(values, originals, every) {
-    const scale = new ColorScale([...every, -1e-30], this.colors);
+    const high = limitOf(every);
     this.texts = values.map(weightText);
     this.fields.forEach((field, i) => {
       field.value = this.texts[i];
       field.classList.toggle("changed", values[i] !== originals[i]);
-      const color = scale.color(values[i]);
-      field.style.backgroundColor = `rgb(${color.join(" ")})`;
-      field.style.color = color[0] * 0.3 + color[1] * 0.59 + color[2] * 0.11 > 140 ? "#000" : "#fff";
+      const { background, text } = this.styles.of(values[i], { low: -high, high, signed: true });
+      field.style.backgroundColor = background;
+      field.style.color = text;
     });
   }
 }

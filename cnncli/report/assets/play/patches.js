@@ -228,8 +228,8 @@ class Patches {
     const { shape } = this.app.data.images;
     const name = this.model.data.model.classes[label];
     const { row, column } = unit;
-    const at = row === null ? "" : t("at", { row, column });
-    const shown = { name, value: String(Number(value.toPrecision(4))), number };
+    const shown = { name, value: String(Number(value.toPrecision(4))) };
+    const lines = [t("value", shown), t(row === null ? "image" : "imageAt", { number, row, column })];
     const whole = { rows: [0, shape[1] - 1], columns: [0, shape[2] - 1], padded: null };
     const seen = region ?? whole;
     const patch = h("span", { class: "patch-box" }, pixelCanvas(patchColors(pixels, shape, seen), PATCH_SIDE));
@@ -242,14 +242,14 @@ class Patches {
         class: "patch",
         "aria-pressed": this.isShown(number, unit),
         tabindex: i ? "-1" : "0",
-        "aria-label": t("label", { ...shown, at }),
+        "aria-label": t("label", { text: `${lines[0]} ${lines[1]}` }),
         onclick: () => this.app.state.set({ pixels, source, unit }),
         onfocus: (event) => this.rove(event.currentTarget),
       },
       patch,
       isWhole ? null : framedImage(pixelCanvas(patchColors(pixels, shape, whole), IMAGE_SIDE), bounds(seen), shape),
-      h("span", { class: "patch-text" }, t("value", shown)),
-      h("span", { class: "patch-text muted" }, t(row === null ? "image" : "imageAt", { number, row, column })),
+      h("span", { class: "patch-text" }, lines[0]),
+      h("span", { class: "patch-text muted" }, lines[1]),
     );
   }
 
