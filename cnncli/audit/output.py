@@ -13,6 +13,7 @@ from cnncli.data.relabel import write_corrections
 from cnncli.drawing.color import Pixels
 from cnncli.drawing.image import image_pixels, png
 from cnncli.drawing.sheet import Cell, Section, draw_sections, fit_panels
+from cnncli.drawing.text import Name, Words
 from cnncli.files import create_directory, replace_file
 
 RECORD, CORRECTIONS, LABELS_SHEET, DUPLICATES_SHEET = "audit.json", "labels.csv", "labels.png", "duplicates.png"
@@ -72,10 +73,10 @@ def draw_issues(audit: Audit, issues: Sequence[LabelIssue]) -> Pixels:
         Cell(
             panels=panel,
             below=(
-                f"labeled {issue.image.label}",
-                f"looks like {issue.suggested}",
+                ["labeled ", Name(issue.image.label)],
+                ["looks like ", Name(issue.suggested)],
                 f"{issue.probability:.1%}",
-                _place(issue.image),
+                [Name(_place(issue.image))],
             ),
         )
         for panel, issue in zip(panels, issues, strict=True)
@@ -96,7 +97,8 @@ def draw_duplicates(audit: Audit, groups: Sequence[Duplicates]) -> Pixels:
         panels = fit_panels([image_pixels(audit.image(image)) for image in shown], side=_TILE)
         more = len(group.images) - len(shown)
         what = "identical" if group.identical else f"correlation {rounded_down(group.similarity)}"
-        lines = (*(f"{image.label}: {_place(image)}" for image in shown), what + (f", {more} more" if more else ""))
+        lines: list[Words] = [[Name(f"{image.label}: {_place(image)}")] for image in shown]
+        lines.append(what + (f", {more} more" if more else ""))
         cells.append(Cell(panels=panels, below=lines))
     return draw_sections(
         [Section(cells=cells)],

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,7 +26,6 @@ from cnncli.data.load import load_dataset
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError
 from cnncli.module import CnnModule, seeded_module
-from cnncli.run import Run
 from cnncli.training.device import (
     out_of_memory_explained,
     room_for_images,
@@ -37,6 +37,9 @@ from cnncli.training.evaluate import evaluation_batch_size
 from cnncli.training.optimizer import build_optimizer, build_schedule
 from cnncli.training.process_group import ALONE, ProcessGroup
 from cnncli.training.state import EmaWeights, Training
+
+if TYPE_CHECKING:
+    from cnncli.run import Run
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +106,7 @@ class Experiment:
         assert isinstance(model, CnnModule), "prepare() trains nothing else"
         return model
 
-    def as_run(self, path: Path) -> Run:
+    def as_run(self, path: Path) -> "Run":
         """The network as it is now as a run, on the CPU: a copy, which the training does not change.
 
         Its only split is that of the test images.
@@ -111,6 +114,8 @@ class Experiment:
         Args:
             path: the run directory.
         """
+        from cnncli.run import Run  # imports Pillow, which training does not need before its first step
+
         return Run(
             path=path,
             config=self.config,

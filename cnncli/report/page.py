@@ -13,8 +13,6 @@ from importlib.resources import files
 from io import BytesIO
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "(\.\.?/[\w/.-]+\.js)";\n', re.MULTILINE)
@@ -101,13 +99,6 @@ def lossy_webp(picture: Image.Image, *, quality: int = 85) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, format="WEBP", quality=quality, alpha_quality=100)
     return buffer.getvalue()
-
-
-def float16_text(values: npt.NDArray[np.floating]) -> str:
-    """Numbers in half precision (three digits), little endian, in base64; clipped to the largest finite number."""
-    largest = float(np.finfo(np.float16).max)
-    clipped = np.where(np.isfinite(values), np.clip(values, -largest, largest), values)
-    return base64_text(clipped.astype("<f2").tobytes())
 
 
 def document(template: Template, data: Mapping[str, Any], *, title: str, parts: Mapping[str, str] | None = None) -> str:

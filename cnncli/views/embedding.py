@@ -19,7 +19,7 @@ from cnncli.config.network import INPUT
 from cnncli.drawing.canvas import FRAME, INK, Box, Canvas
 from cnncli.drawing.image import image_pixels
 from cnncli.drawing.layout import HEIGHT, WIDTH
-from cnncli.drawing.text import shortened, text_width
+from cnncli.drawing.text import Name, shortened, text_width
 from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def _draw_legend(canvas: Canvas, classes: Sequence[str], colors: Sequence[Color]
     for number in range(shown):
         x, y = left + number // rows * column, top + number % rows * LINE
         canvas.dot(x + 5, y + LINE // 2, radius=5, color=colors[number], ring=FRAME)
-        canvas.text(x + 2 * MARGIN, y, classes[number], width=column - 2 * MARGIN, size=TEXT)
+        canvas.text(x + 2 * MARGIN, y, [Name(classes[number])], width=column - 2 * MARGIN, size=TEXT)
     if shown < len(classes):
         x = left + (columns - 1) * column
         canvas.text(x, top + (rows - 1) * LINE, f"and {len(classes) - shown} more", width=column, size=TEXT)

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  formatRectangle,
   hasGaps,
   ReceptiveFields,
   shareOutside,
@@ -89,14 +88,7 @@ test("the closed form of patterns that alternate", () => {
   assert.equal(withPadding({ closed_form: null }, 0), null);
 });
 
-test("rectangles", () => {
-  assert.equal(
-    formatRectangle([
-      [-2, 13],
-      [14, 29],
-    ]),
-    "rows -2 to 13, columns 14 to 29 (16 x 16)",
-  );
+test("the share of a rectangle outside an image", () => {
   assert.equal(
     shareOutside(
       [

@@ -99,25 +99,39 @@ def random_networks(count: int) -> list[Network]:
     return found
 
 
+def seeds_for(network: Network) -> Tensor:
+    return torch.randn(1, *network.nodes[-1].shape, generator=torch.Generator().manual_seed(1))
+
+
+def values_and_gradient(module: CnnModule, images: Tensor, seeds: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """The values of every layer, and the gradient of the sum of `seeds` times those of the last layer."""
+    images = images.clone().requires_grad_()
+    values = module.outputs(images, [node.name for node in module.network.nodes])
+    (gradient,) = torch.autograd.grad((values[module.network.nodes[-1].name] * seeds).sum(), images)
+    return {name: each.detach() for name, each in values.items()}, gradient
+
+
 def check_random_networks(count: int, folder: Path) -> None:
     networks = random_networks(count)
     assert len(networks) >= count
     modules = [random_module(each, seed=number) for number, each in enumerate(networks)]
     cases = [
-        EngineCase(data=data_of(module), inputs=images_for(network, 1), seeds=torch.randn(1, *network.nodes[-1].shape))
+        EngineCase(data=data_of(module), inputs=images_for(network, 1), seeds=seeds_for(network))
         for module, network in zip(modules, networks, strict=True)
     ]
     types = {node.layer.type for network in networks for node in network.nodes}
     for module, case, result in zip(modules, cases, run_engine(cases, folder), strict=True):
-        module, images = module.double(), case.inputs.double().requires_grad_()
-        expected = module.outputs(images, [node.name for node in module.network.nodes])
-        for name, values in expected.items():
-            assert relative_difference(result.values[name], values.detach()) < TOLERANCE, (name, module.network)
         assert case.seeds is not None
+        single, single_gradient = values_and_gradient(module, case.inputs, case.seeds)
+        exact, gradient = values_and_gradient(module.double(), case.inputs.double(), case.seeds.double())
+        for name, values in exact.items():
+            # A norm of almost equal numbers magnifies the rounding before it, in torch's single precision as well.
+            tolerance = max(TOLERANCE, 2 * relative_difference(single[name].double(), values))
+            assert relative_difference(result.values[name], values) < tolerance, (name, module.network)
+        # Which of equal numbers is the largest, as where a tanh is 1, is decided by rounding: hence the 1e-6.
         assert result.gradients is not None
-        last = expected[module.network.nodes[-1].name]
-        (gradient,) = torch.autograd.grad((last * case.seeds).sum(), images)
-        assert relative_difference(result.gradients, gradient) < 1e-4, module.network
+        allowed = TOLERANCE * gradient.abs().max() + 2 * (single_gradient - gradient).abs().max() + 1e-6
+        assert (result.gradients - gradient).abs().max() < allowed, module.network
     assert types >= {"conv", "conv_transpose", "max_pool", "avg_pool", "add", "concat", "upsample"}
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -298,3 +299,12 @@ def test_lines_of_a_terminal_have_the_classes_at_their_places() -> None:
     assert "1 b: 30 images, 0 wrong" in lines
     (single,) = [line for line in text_lines(points[:1], labels[:1], wrong[:1], ["x"], width=60) if "x:" in plain(line)]
     assert plain(single) == "x: 1 images, 1 wrong"
+
+
+def test_names_in_the_legend_keep_what_tells_them_apart() -> None:
+    names = [f"a very long class name of digit {number}" for number in range(10)]
+    canvas = draw_scatter(np.zeros((10, 2)), np.arange(10), np.zeros(10, bool), names, title="", caption="")
+    texts = [each.text or "" for each in ElementTree.fromstring(canvas.svg(title="")).iter()]
+    shown = [text for text in texts if text.startswith("a ")]
+    assert [text[-1] for text in shown] == list("0123456789")
+    assert all("…" in text for text in shown)

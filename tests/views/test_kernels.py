@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cnncli.cli.messages import show_log
 from cnncli.drawing.color import Scale
 from cnncli.drawing.layout import CAPTION_SIZE, HEIGHT, MARGIN, PAGE, WIDTH
 from cnncli.drawing.sheet import Drawing, Strip
 from cnncli.drawing.text import text_width
-from cnncli.run import Run
+from cnncli.run import Run, load_run
 from cnncli.views import kernels
 from cnncli.views.kernels import Kernels, kernel_picture
 from cnncli.views.view import Picture
@@ -434,3 +435,12 @@ def test_a_page_is_as_large_as_it_must_be_and_no_larger(shape: tuple[int, ...]) 
     assert height - max(box.bottom for box in picture.boxes.values()) < 20
     assert len(picture.boxes) >= len(kernel_picture(normal(*shape), title="layer").boxes)
     assert all(max(shape[2:]) * box.scale <= 96 for box in picture.boxes.values())
+
+
+def test_kernels_of_several_inputs_are_a_matrix_in_a_terminal(run: Path) -> None:
+    """Those of one input are not: they are numbered in order."""
+    with show_log(pytest.fail):
+        opened = load_run(run, data_dir=run)
+    first, deeper = Kernels().pictures(opened)
+    assert {tile.row for tile in first.tiles} == {None}
+    assert [(tile.row, tile.label) for tile in deeper.tiles] == [(o, f"{o},{i}") for o in range(6) for i in range(4)]

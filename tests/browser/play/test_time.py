@@ -85,10 +85,14 @@ def test_the_answers_of_all_steps(run: Run, page: Page) -> None:
     last = answers[-1]
     shares = [float(torch.tensor(logits).softmax(0)[last]) for logits in expected]
     expect(page.locator(".time-strip .time-answer")).to_have_text([run.classes[answer] for answer in answers])
-    shown = page.locator(".time-strip .time-share").all_inner_texts()
-    assert [float(text.removesuffix(" %")) for text in shown] == pytest.approx([100 * each for each in shares], abs=1)
+    page.wait_for_function(
+        """shares => [...document.querySelectorAll(".time-strip .time-share")]
+          .every((each, i) => Math.abs(parseFloat(each.textContent) - 100 * shares[i]) <= 1)""",
+        arg=shares,
+        timeout=10_000,
+    )
     from_there_on = next(i for i in range(len(answers)) if set(answers[i:]) == {last})
-    sentence = page.locator(".time-since").inner_text()
+    sentence = page.locator(".time-since").text_content() or ""
     if 0 < from_there_on < len(run.weight_steps):
         assert f"is {run.classes[last]} from step {run.weight_steps[from_there_on]} on" in sentence
     else:

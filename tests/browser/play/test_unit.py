@@ -88,6 +88,11 @@ def title(page: Page) -> Locator:
     return page.locator("#unit .unit-title")
 
 
+def text_of(locator: Locator) -> str:
+    """Its text, also where the browser has not laid it out because it is out of sight."""
+    return locator.text_content() or ""
+
+
 def chosen(page: Page) -> Any:
     return page.evaluate("cnncli.state.get('unit')")
 
@@ -106,18 +111,18 @@ def test_every_number_is_that_of_explain(run: Run, opened: Open) -> None:
         page.evaluate("hash => { location.hash = hash; }", link(layer, index, image))
         expect(title(page)).to_contain_text(f"{layer}, ")
         expect(title(page)).to_contain_text(f": {expected[-1]}")
-        assert page.locator("#unit .stage-value").all_inner_texts() == expected, layer
+        assert page.locator("#unit .stage-value").all_text_contents() == expected, layer
         expect(page.locator("#unit .unit-value")).to_have_text(expected[-1])
         expect(page.locator("#unit .unit-result")).to_contain_text(f"The network computed the same: {expected[-1]}.")
         totals = [each.total for each in computed.trace.patches if each.kernel is not None]
         sums = sorted(totals, key=lambda total: -abs(total))[:8]
-        shown = page.locator("#unit .card-sum b:visible").all_inner_texts()
+        shown = page.locator("#unit .unit-patches:not([hidden]) .card-sum b").all_text_contents()
         assert shown == [format_fixed(total, computed.decimals) for total in sums], layer
 
 
 def test_the_value_is_that_of_the_tile(opened: Open) -> None:
     page = opened(link("conv2", (4, 2, 0), 0))
-    value = float(page.locator("#unit .unit-value").inner_text())
+    value = float(text_of(page.locator("#unit .unit-value")))
     computed = page.evaluate("cnncli.run(cnncli.state.get('pixels')).layers.conv2.values[4 * 16 + 2 * 4]")
     assert value == pytest.approx(computed, abs=6e-5)
     line = page.locator("#network .unit-line").inner_text()
@@ -131,14 +136,14 @@ def test_products_and_kernels(run: Run, opened: Open) -> None:
     page = opened(link("conv2", (4, 2, 1), 0))
     card = page.locator("#unit .patch-card").first
     tables = [
-        [float(text) for text in card.locator("table").nth(i).locator("tbody td").all_inner_texts()] for i in range(3)
+        [float(text) for text in card.locator("table").nth(i).locator("tbody td").all_text_contents()] for i in range(3)
     ]
     patch, kernel, products = tables
-    channel = int(card.locator("h4 span").first.inner_text().rpartition(" ")[2])
+    channel = int(text_of(card.locator("h4 span").first).rpartition(" ")[2])
     weights = run.model.state_dict()["conv2.conv.weight"][4, channel].flatten().tolist()
     assert kernel == pytest.approx(weights, abs=6e-5)
     assert products == pytest.approx([a * b for a, b in zip(patch, kernel, strict=True)], abs=1e-3)
-    total = float(card.locator(".card-sum b").inner_text())
+    total = float(text_of(card.locator(".card-sum b")))
     assert sum(products) == pytest.approx(total, abs=1e-3)
 
 
@@ -149,7 +154,7 @@ def test_all_channels(opened: Open) -> None:
     expect(page.locator("#unit .patch-footer")).to_contain_text("4 more channels add")
     page.get_by_role("button", name="Show all 12 channels").click()
     expect(cards).to_have_count(12)
-    sums = [abs(float(text)) for text in page.locator("#unit .card-sum b").all_inner_texts()]
+    sums = [abs(float(text)) for text in page.locator("#unit .card-sum b").all_text_contents()]
     assert sums == sorted(sums, reverse=True)
     page.get_by_role("button", name="Show the strongest 8").click()
     expect(cards).to_have_count(8)
@@ -164,7 +169,7 @@ def test_the_command_prints_the_same_numbers(
     capsys.readouterr()
     assert exit_code_of(*words) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for value in page.locator("#unit .stage-value").all_inner_texts():
+    for value in page.locator("#unit .stage-value").all_text_contents():
         assert f"= {value}" in printed
 
 
@@ -190,7 +195,7 @@ def test_a_drawing_is_saved_for_the_command(
     capsys.readouterr()
     assert exit_code_of(*words) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for value in page.locator("#unit .stage-value").all_inner_texts():
+    for value in page.locator("#unit .stage-value").all_text_contents():
         assert f"= {value}" in printed
 
 

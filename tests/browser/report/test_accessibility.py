@@ -51,6 +51,19 @@ def test_numbers_are_read_as_they_are_written(lenet: Path, open_page: Open) -> N
     assert all(f": {text} of " in label for text, label in texts)
 
 
+def test_every_layer_and_filter_is_printed(lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet)
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    sum_of = (
+        "all => all.map(c => { const copy = new OffscreenCanvas(c.width, c.height).getContext('2d'); "
+        "copy.drawImage(c, 0, 0); return copy.getImageData(0, 0, c.width, c.height).data.some(Boolean) })"
+    )
+    painted = page.locator(".layer-card canvas.values").evaluate_all(sum_of)
+    assert len(painted) == 8
+    assert all(painted)
+    assert page.locator("#patches details").evaluate_all("all => all.every(d => d.open)")
+
+
 def test_printed_pages_keep_colors_and_have_no_controls(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
     page.emulate_media(media="print")

@@ -7,6 +7,7 @@ import { formatNumber, formatPercent } from "../shared/numbers.js";
 import { Palettes } from "../shared/palette.js";
 import { ATTRIBUTION_MESSAGES } from "./attribution-messages.js";
 import { macsOf } from "./cost.js";
+import { patchImage } from "./patches.js";
 import { PixelMap } from "./pixel-map.js";
 
 /** What the state holds for this part: the class, null for the predicted one, and whether maps show the image. */
@@ -246,7 +247,8 @@ class Attribution {
   showCommand() {
     const { state, data, models } = this.app;
     const { kind, number, position } = state.get("source");
-    const original = kind === "test" && position !== undefined ? this.app.testImage(position).pixels : null;
+    const image = position === undefined ? patchImage(this.app, number) : this.app.testImage(position);
+    const original = kind === "test" ? image?.pixels : null;
     const same = original?.every((level, i) => level === this.pixels[i]);
     const final = state.get("step") === null && !this.edits.length;
     this.command.replaceChildren();

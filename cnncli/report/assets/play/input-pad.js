@@ -82,7 +82,7 @@ export class Pad {
     this.element.classList.remove("with-cursor");
     this.#lift();
     this.pointer = event.pointerId;
-    this.box = this.element.getBoundingClientRect();
+    this.box = this.canvas.getBoundingClientRect();
     try {
       this.element.setPointerCapture(event.pointerId);
     } catch {
@@ -100,7 +100,7 @@ export class Pad {
 
   #end() {
     this.pointer = null;
-    this.#flush();
+    this.soon();
     this.showTools();
   }
 

@@ -1,5 +1,7 @@
 // Links into the page: `#layer=conv2&filter=3&at=5,7&step=844&image=12&part=unit`; `tour=3` opens the third step of the tour.
 
+import { patchImage } from "./patches.js";
+
 /**
  * The fields of a link.
  *
@@ -63,7 +65,7 @@ export function followLink(app, link) {
   if (link.step !== undefined && model.steps.some(({ step }) => step === link.step)) changes.step = link.step;
   if (link.image !== undefined) {
     const position = data.images.numbers.indexOf(link.image);
-    if (position >= 0) Object.assign(changes, app.testImage(position));
+    Object.assign(changes, position >= 0 ? app.testImage(position) : patchImage(app, link.image));
   }
   if (link.part !== undefined) changes.part = link.part;
   if (link.tour) changes.tour = link.tour - 1;

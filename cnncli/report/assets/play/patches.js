@@ -105,15 +105,31 @@ function pixelCanvas({ width, height, data }, side) {
   return canvas;
 }
 
+/** The state of an image that is in the page for the patches of a network only, by its position among those. */
+function addedImage(app, model, position) {
+  const { extra, labels } = app.data.patches[model];
+  const size = app.data.images.shape.reduce((a, b) => a * b, 1);
+  const pixels = app.arrays.get(`patches/${model}/images`).subarray(position * size, (position + 1) * size);
+  return { pixels, source: { kind: "test", number: extra[position], label: labels[position] } };
+}
+
+/** The same by its number in the test set; null if no network has it. */
+export function patchImage(app, number) {
+  for (const [model, { extra }] of (app.data.patches ?? []).entries()) {
+    const position = extra.indexOf(number);
+    if (position >= 0) return addedImage(app, model, position);
+  }
+  return null;
+}
+
 class Patches {
   constructor(app) {
     this.app = app;
     this.t = app.translate(PATCHES_MESSAGES);
-    const number = app.state.get("model");
-    const [units, values] = ["units", "values"].map((key) => app.arrays.get(`patches/${number}/${key}`));
-    this.model = app.models[number];
-    this.extra = app.arrays.get(`patches/${number}/images`);
-    this.patches = new FilterPatches(app.data.patches[number], units, values);
+    this.number = app.state.get("model");
+    const [units, values] = ["units", "values"].map((key) => app.arrays.get(`patches/${this.number}/${key}`));
+    this.model = app.models[this.number];
+    this.patches = new FilterPatches(app.data.patches[this.number], units, values);
     const { t } = this;
     const options = this.patches.layers.map(({ name }) => h("option", { value: name }, name));
     this.layers = h("select", { id: "patches-layer", onchange: () => this.choose(this.layers.value, 0) }, options);
@@ -198,24 +214,13 @@ class Patches {
   /** The image, unit and receptive field of a patch. */
   resolve(layer, channel, { image, index, value }) {
     const { app } = this;
-    const { count, labels, numbers, shape } = app.data.images;
-    const { extra, labels: extraLabels } = this.patches.data;
-    const size = shape.reduce((a, b) => a * b, 1);
-    const inPage = image < count;
-    const found = inPage
-      ? app.testImage(image)
-      : {
-          pixels: this.extra.subarray((image - count) * size, (image - count + 1) * size),
-          source: { kind: "test", number: extra[image - count], label: extraLabels[image - count] },
-        };
+    const { count } = app.data.images;
+    const found = image < count ? app.testImage(image) : addedImage(app, this.number, image - count);
     const outputs = this.model.network.shapeOf(layer);
     const [row, column] = outputs.length === 3 ? [Math.floor(index / outputs[2]), index % outputs[2]] : [null, null];
     const region = this.model.receptiveFields.receptiveField(layer, [row ?? 0, column ?? 0], "input");
-    const label = inPage ? labels[image] : extraLabels[image - count];
-    return {
-      ...{ ...found, value, region, label, number: inPage ? numbers[image] : extra[image - count] },
-      unit: { layer, channel, row, column },
-    };
+    const { label, number } = found.source;
+    return { ...found, value, region, label, number, unit: { layer, channel, row, column } };
   }
 
   figure({ pixels, source, value, region, label, number, unit }, i) {

@@ -82,10 +82,10 @@ export class NumberTable {
   update(caption, cellOf, { rows = [], columns = [] } = {}) {
     if (this.caption.textContent !== caption) this.caption.textContent = caption;
     this.rowHeads.forEach((head, i) => {
-      head.textContent = rows[i] ?? "";
+      head.textContent = rows[i] ?? "–"; // padding
     });
     this.columnHeads.forEach((head, i) => {
-      head.textContent = columns[i] ?? "";
+      head.textContent = columns[i] ?? "–";
     });
     this.cells.forEach((cell, i) => {
       const { text, style, kind } = cellOf(i);

@@ -15,6 +15,7 @@ import { UnitTerms } from "./unit-terms.js";
 
 const LARGE_POOL = 8; // rows or columns from which the patch of a pool is a picture
 const SETTLED = 400; // ms without a new image until channels are sorted again
+const LEAST_INTERVAL = 100; // ms between two updates while one draws: digits that change faster cannot be read
 
 /** The index of a unit of the state: [channel, row, column], or [number] in a vector. */
 const indexOfUnit = ({ channel, row, column }) => (row === null ? [channel] : [channel, row, column]);
@@ -27,6 +28,7 @@ class UnitView {
     this.t = app.translate(UNIT_MESSAGES);
     this.palettes = new Palettes(app.data.colors);
     this.styles = new CellStyles(this.palettes);
+    this.updated = 0; // the time
     this.sliding = null; // the position of the window while it slides
     this.title = h("p", { class: "unit-title", "aria-live": "off" });
     this.summary = h("p", { class: "intro" });
@@ -122,13 +124,10 @@ class UnitView {
   #listen() {
     const { state } = this.app;
     const update = oncePerFrame(() => this.update());
-    const settle = () => {
+    state.on(["result"], () => {
+      this.#follow(update);
       clearTimeout(this.settling);
       this.settling = setTimeout(() => this.update(true), SETTLED);
-    };
-    state.on(["result"], () => {
-      update();
-      settle();
     });
     state.on(["model", "edits", "step"], update);
     state.on(["unit"], () => {
@@ -136,7 +135,24 @@ class UnitView {
       this.slide.cancel();
       this.update(true);
     });
-    state.signal.addEventListener("abort", () => clearTimeout(this.settling));
+    this.visible = true;
+    const seen = new IntersectionObserver((entries) => {
+      this.visible = entries.at(-1).isIntersecting;
+      if (this.visible) update();
+    });
+    seen.observe(this.element);
+    state.signal.addEventListener("abort", () => {
+      seen.disconnect();
+      clearTimeout(this.settling);
+      clearTimeout(this.later);
+    });
+  }
+
+  /** Update for a new image, now and then while they come fast, and not out of sight until it has settled. */
+  #follow(update) {
+    clearTimeout(this.later);
+    if (!this.visible && !this.body.hidden) return;
+    this.later = setTimeout(update, Math.max(0, this.updated + LEAST_INTERVAL - performance.now()));
   }
 
   get number() {
@@ -192,6 +208,7 @@ class UnitView {
     const unit = this.#unit();
     const shape = this.shapeOf(unit.layer);
     this.unit = unit;
+    this.updated = performance.now();
     this.hint.hidden = state.get("unit") !== null;
     this.#fillForm(unit, shape);
     this.body.hidden = !result;

@@ -22,7 +22,7 @@ export class EditedAccuracy {
       this.element.append(h("p", { class: "muted" }, t("accuracyNote")));
     this.element.append(h("div", { class: "control" }, this.button, this.text));
     const { state } = app;
-    state.on(["edits", "step", "model"], () => this.changed());
+    state.on(["edits", "step", "model", "newest"], () => this.changed());
     state.signal.addEventListener("abort", () => clearTimeout(this.timer), { once: true });
     this.changed();
   }
@@ -59,7 +59,7 @@ export class EditedAccuracy {
         show(from + share / 2),
       );
     show(0);
-    const key = `${model}/${step}`;
+    const key = `${model}/${step}/${state.get("newest")}`;
     const before = state.get("correct")[key] ?? (await measure([], 0)).correct;
     if (this.asked !== asked) return;
     const after = (await measure(edits, 0.5)).correct;

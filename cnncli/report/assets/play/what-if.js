@@ -27,9 +27,10 @@ export const WHAT_IF_STATE = {
   edits: [],
   editHistory: [],
   whatIf: null,
-  correct: {}, // network and step -> images in the page that are classified correctly without edits
+  correct: {}, // network, step and newest step -> images in the page that are classified correctly without edits
 };
 
+const MERGED = 1500; // milliseconds: what a slider changes in steps that follow sooner is undone as one
 const UNDO_STEPS = 200; // edits that can be undone
 
 /** A whole number from a field, within its limits. */
@@ -90,6 +91,11 @@ class WhatIf {
       if (this.follow()) this.showFields();
     });
     state.on(["whatIf"], () => this.showFields());
+    state.on(["newest"], () => {
+      const typing = this.fields.contains(document.activeElement) && document.activeElement.type === "text";
+      if (!typing) this.showValues(); // the weights of a training change while one types
+      this.showList();
+    });
     state.on(["edits", "step", "model"], () => {
       this.showValues();
       this.showList();
@@ -164,8 +170,10 @@ class WhatIf {
   change(edits, merge = null) {
     const { state } = this.app;
     const history = state.get("editHistory");
-    const goesOn = merge !== null && merge === this.merging;
+    const soon = performance.now() - this.changedAt < MERGED;
+    const goesOn = merge !== null && merge === this.merging && soon;
     this.merging = merge;
+    this.changedAt = performance.now();
     state.set({ edits, editHistory: goesOn ? history : [...history, this.edits].slice(-UNDO_STEPS) });
   }
 
@@ -238,9 +246,6 @@ class WhatIf {
     const edit = (factor, merge) => this.edit({ kind: "scale", layer, channel, factor }, merge);
     this.factor = h("input", { id: id("factor"), type: "range", min: -2, max: 3, step: 0.05 });
     this.factor.addEventListener("input", () => edit(Number(this.factor.value), `factor/${layer}/${channel}`));
-    this.factor.addEventListener("change", () => {
-      this.merging = null;
-    });
     this.factorText = h("output", { class: "number", for: id("factor") });
     this.off = h("button", { id: id("off"), type: "button", onclick: () => edit(this.factorNow === 0 ? 1 : 0) });
     return h(

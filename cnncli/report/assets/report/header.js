@@ -21,18 +21,19 @@ function themeButton() {
     apply();
   };
   const button = h("button", { type: "button", class: "theme", onclick: next });
-  function paint(dark) {
+  const isDark = () => theme === "dark" || (theme === "auto" && system.matches);
+  const paint = (dark) => {
     document.documentElement.dataset.theme = dark ? "dark" : "light";
+  };
+  function apply() {
+    paint(isDark());
+    button.textContent = `Theme: ${theme}`;
     window.dispatchEvent(new Event("themechange"));
   }
-  function apply() {
-    paint(theme === "dark" || (theme === "auto" && system.matches));
-    button.textContent = `Theme: ${theme}`;
-  }
   system.addEventListener("change", apply);
-  // On paper the page is light.
+  // On paper the page is light. Nothing is built again: what is new would have missed the event.
   window.addEventListener("beforeprint", () => paint(false));
-  window.addEventListener("afterprint", apply);
+  window.addEventListener("afterprint", () => paint(isDark()));
   apply();
   return button;
 }

@@ -1,8 +1,5 @@
 // Color scales, the same as in the pictures that Python draws.
 
-import { h } from "./dom.js";
-import { formatNumber } from "./numbers.js";
-
 /** A color of the page's current theme, by its name in the style sheet. */
 export function themeColor(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -38,13 +35,5 @@ export class ColorScale {
   color(value) {
     if (!Number.isFinite(value)) return this.notFinite;
     return interpolate(this.anchors, this.high > 0 ? value / this.high : 0);
-  }
-
-  /** The two ends of the scale as text, with a bar of its colors between them. */
-  legend() {
-    const stops = this.anchors.map(([, color]) => `rgb(${color.join(" ")})`);
-    const bar = h("span", { class: "bar" });
-    bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
-    return [formatNumber(this.low), bar, formatNumber(this.high)];
   }
 }

@@ -74,12 +74,6 @@ export function withPadding(axis, unit) {
 /** The smallest rectangle around runs of rows and columns. */
 export const bounds = ({ rows, columns }) => [rows, columns].map((runs) => [runs[0], runs.at(-1)]);
 
-/** `rows 0 to 3, columns 2 to 5 (4 x 4)`, as `cnncli inspect` prints it. */
-export function formatRectangle([rows, columns]) {
-  const size = ([first, last]) => last - first + 1;
-  return `rows ${rows[0]} to ${rows[1]}, columns ${columns[0]} to ${columns[1]} (${size(rows)} x ${size(columns)})`;
-}
-
 /** The share of a rectangle that lies outside an image. */
 export function shareOutside([rows, columns], [height, width]) {
   const inside = ([first, last], size) => Math.max(0, Math.min(size - 1, last) - Math.max(0, first) + 1);
