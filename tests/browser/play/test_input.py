@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,48 @@ def test_a_finger_draws_and_does_not_scroll(lenet: Path, open_page: Open) -> Non
     assert levels[:, :110].max() == 0
     assert page.evaluate("window.scrollY") == scrolled
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+COLORS = """\
+name: colors
+data: {{name: image-folder, path: {path}, size: 16, channels: 3}}
+model: {{layers: [{{conv: {{out_channels: 2, kernel_size: 3}}}}, flatten, logits]}}
+train: {{epochs: 1, batch_size: 8}}
+log: {{images: 0}}
+"""
+
+
+@pytest.fixture(scope="module")
+def colors(tmp_path_factory: pytest.TempPathFactory, exit_code_of: ExitCodeOf) -> Path:
+    """A run on a folder of images in color, with its `play.html`."""
+    folder = tmp_path_factory.mktemp("colors")
+    numbers = np.random.default_rng(0)
+    for part, name, number in product(("train", "test"), ("one", "two"), range(8)):
+        path = folder / "photos" / part / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(numbers.integers(0, 256, (20, 20, 3), dtype=np.uint8)).save(path)
+    (folder / "net.yaml").write_text(COLORS.format(path=(folder / "photos").as_posix()), encoding="utf-8")
+    assert exit_code_of("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet") == 0
+    (run,) = (folder / "runs").iterdir()
+    assert exit_code_of("play", run) == 0
+    return run
+
+
+def test_a_pen_has_colors_where_images_have(colors: Path, open_page: Open) -> None:
+    page = open_page(colors)
+    expect(page.locator("#center")).to_have_count(0)
+    draw(page, (0.2, 0.3), (0.8, 0.3))
+    page.locator("#swatch-2").click()
+    draw(page, (0.2, 0.7), (0.8, 0.7))
+    expect(page.locator("#pen-color")).to_have_value("#d62728")
+    drawn = pad_levels(page)
+    side = len(drawn)
+    assert drawn[0, 0].tolist() == [255, 255, 255]
+    assert drawn[round(0.3 * side), side // 2].tolist() == [0, 0, 0]
+    assert drawn[round(0.7 * side), side // 2].tolist() == [0xD6, 0x27, 0x28]
+    run = load_run(colors, data_dir=Path("nowhere")).offline()
+    expected = run.preparation.prepare(Image.fromarray(drawn), invert="no")
+    assert np.abs(seen(page, (3, 16, 16)).astype(int) - expected.pixels).max() <= 1
 
 
 # Pictures

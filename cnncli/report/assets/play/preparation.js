@@ -168,7 +168,7 @@ export function prepareImage(image, preparation, { invert = "auto", fit = "auto"
     if (channels === 1 && isColored(isKnown ? data : image.data, height, width)) steps.push("converted to gray");
   }
   if (stored === null && !isSize(size)) {
-    planes = planes.map((plane) => toBytes(resamplePlane(plane, from, size, { wholeNumbers: true })));
+    planes = planes.map((plane) => toBytes(resamplePlane(plane, from, size)));
   }
   const current = stored === null ? size : from;
   if (invert === "yes" || (invert === "auto" && isNegative(planes, ...current, preparation))) {

@@ -36,15 +36,13 @@ function filterWeights(length, [from, to], size, name) {
  * @param to [height, width] of the result.
  * @param box {top, bottom, left, right} of the part; by default all.
  * @param filter "box", the mean over an area, or "bilinear".
- * @param wholeNumbers whether the pixels are rounded after each pass, as Pillow does for 8 bits.
  * @returns Float32Array of the new size.
  */
-export function resamplePlane(values, [height, width], to, { box, filter = "bilinear", wholeNumbers = false } = {}) {
+export function resamplePlane(values, [height, width], to, { box, filter = "bilinear" } = {}) {
   const { top, bottom, left, right } = box ?? { top: 0, bottom: height, left: 0, right: width };
   const [newHeight, newWidth] = to;
   const columns = filterWeights(width, [left, right], newWidth, filter);
   const rows = filterWeights(height, [top, bottom], newHeight, filter);
-  const level = wholeNumbers ? (value) => Math.floor(value + 0.5) : (value) => value;
   const wide = new Float32Array(height * newWidth);
   const [firstRow, { first, weights }] = [rows[0].first, rows.at(-1)];
   for (let row = firstRow; row < first + weights.length; row += 1) {
@@ -53,7 +51,7 @@ export function resamplePlane(values, [height, width], to, { box, filter = "bili
       const offset = row * width + axis.first;
       let sum = 0;
       for (let i = 0; i < axis.weights.length; i += 1) sum += axis.weights[i] * values[offset + i];
-      wide[row * newWidth + column] = level(sum);
+      wide[row * newWidth + column] = sum;
     }
   }
   const result = new Float32Array(newHeight * newWidth);
@@ -63,7 +61,7 @@ export function resamplePlane(values, [height, width], to, { box, filter = "bili
       const offset = axis.first * newWidth + column;
       let sum = 0;
       for (let i = 0; i < axis.weights.length; i += 1) sum += axis.weights[i] * wide[offset + i * newWidth];
-      result[row * newWidth + column] = level(sum);
+      result[row * newWidth + column] = sum;
     }
   }
   return result;
