@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
 from cnncli.inspection.units import unit_receptive_field
@@ -147,6 +148,13 @@ def test_the_page_computes_what_torch_computes(lenet: Path, open_page: Open) -> 
     np.testing.assert_allclose(found["logits"], outputs["logits1"][0].numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("pixels", ["undefined", "[]", "new Array(783).fill(0)", "new Array(784).fill(NaN)"])
+def test_other_pixels_are_refused(pixels: str, lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet)
+    with pytest.raises(PlaywrightError, match="1 x 28 x 28 = 784 numbers from 0 to 255"):
+        page.evaluate(f"cnncli.run({pixels}).logits")
+
+
 def test_another_normalization_makes_the_badge_red(lenet: Path, tmp_path: Path, open_page: Open) -> None:
     text = (lenet / "play.html").read_text("utf-8")
     mean = re.search(r'"normalization":\{"mean":\[([\d.]+)', text)
@@ -267,6 +275,7 @@ def test_themes(scheme: str, lenet: Path, open_page: Open) -> None:
     expect(theme).to_be_focused()
     assert luminance(page.evaluate(background)) > 0.8
     theme.click()
+    expect(theme).to_have_text("Theme: dark")
     assert luminance(page.evaluate(background)) < 0.1
     expect(page.locator(".unit-line")).to_contain_text("conv2, channel 3")  # the state survives
     page.reload()
