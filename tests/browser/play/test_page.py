@@ -267,6 +267,7 @@ def test_themes(scheme: str, lenet: Path, open_page: Open) -> None:
     expect(theme).to_be_focused()
     assert luminance(page.evaluate(background)) > 0.8
     theme.click()
+    expect(theme).to_have_text("Theme: dark")
     assert luminance(page.evaluate(background)) < 0.1
     expect(page.locator(".unit-line")).to_contain_text("conv2, channel 3")  # the state survives
     page.reload()
