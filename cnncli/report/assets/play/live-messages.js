@@ -40,7 +40,7 @@ export const LIVE_MESSAGES = {
     step: "步",
     epoch: "轮次",
     of: "{part} / {whole}",
-    weights: "所示权重：步",
+    weights: "所示权重的步数",
     loss: "训练损失",
     accuracy: "训练精度",
     valLoss: "验证损失",

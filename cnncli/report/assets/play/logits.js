@@ -93,9 +93,7 @@ class LogitTable {
     this.isLong = this.classes.length > MOST_CLASSES;
     const count = this.isLong && !app.state.get("allClasses") ? FIRST_CLASSES : this.classes.length;
     this.rows = Array.from({ length: count }, () => this.#row());
-    const head = ["class", null, "logit", "softmax"].map((key) =>
-      h("th", { scope: "col" }, key ? t(key) : h("span", { class: "visually-hidden" }, "")),
-    );
+    const head = ["class", null, "logit", "softmax"].map((key) => (key ? h("th", { scope: "col" }, t(key)) : h("td")));
     const table = h(
       "table",
       { class: "logits", "aria-label": t("table") },
