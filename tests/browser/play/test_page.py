@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
 from cnncli.inspection.units import unit_receptive_field
@@ -145,6 +146,13 @@ def test_the_page_computes_what_torch_computes(lenet: Path, open_page: Open) -> 
         assert layer["shape"] == list(outputs[name].shape[1:])
         np.testing.assert_allclose(layer["values"], outputs[name][0].flatten().numpy(), atol=1e-5)
     np.testing.assert_allclose(found["logits"], outputs["logits1"][0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("pixels", ["undefined", "[]", "new Array(783).fill(0)", "new Array(784).fill(NaN)"])
+def test_other_pixels_are_refused(pixels: str, lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet)
+    with pytest.raises(PlaywrightError, match="1 x 28 x 28 = 784 numbers from 0 to 255"):
+        page.evaluate(f"cnncli.run({pixels}).logits")
 
 
 def test_another_normalization_makes_the_badge_red(lenet: Path, tmp_path: Path, open_page: Open) -> None:
