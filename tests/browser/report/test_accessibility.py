@@ -72,6 +72,7 @@ def test_printed_pages_keep_colors_and_have_no_controls(lenet: Path, open_page: 
     assert (color, display != "none") == ("exact", True)
     for control in (".theme", "nav", ".steps input", "#gallery-choice", ".control"):
         expect(page.locator(control).first).to_be_hidden()
+    expect(page.locator(".worst .pair").first).to_be_visible()
     for kept in ("figure", "#layers tr", "#saliency .explained"):
         assert page.locator(kept).first.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
 

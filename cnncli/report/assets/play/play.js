@@ -41,8 +41,8 @@ import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
   side: [
-    { id: "answer", build: logitsPart },
     { id: "input", build: inputPart },
+    { id: "answer", build: logitsPart },
     { id: "test-images", build: galleryPart },
   ],
   middle: [

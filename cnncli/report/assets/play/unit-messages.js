@@ -182,7 +182,7 @@ export const UNIT_MESSAGES = {
     stageNameBias: "偏置",
     stageNameNorm: "规范化",
     stageNameActivation: "激活函数",
-    stageNameEdit: "您的修改：通道乘以系数",
+    stageNameEdit: "你的修改：通道乘以系数",
     sumOfOthers: "其余 {count} 个之和 {sum}",
     mean: "均值",
     variance: "方差",
