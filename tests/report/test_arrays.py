@@ -17,8 +17,11 @@ READ = f"""
 import {{ loadArrays }} from "{(SHARED / "arrays.js").as_uri()}";
 const [index, text] = JSON.parse(await new Response(process.stdin).text());
 const arrays = await loadArrays(index, text);
-const plain = [...arrays].map(([key, numbers]) => [key, {{ type: numbers.constructor.name, bits: [...new Uint8Array(
-  numbers.buffer, numbers.byteOffset, numbers.byteLength)] }}]);
+const plain = arrays.keys().map((key) => [key, arrays.get(key)]).map(([key, numbers]) => [key, {{
+  type: numbers.constructor.name,
+  bits: [...new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)],
+}}]);
+if (arrays.get("nothing") !== undefined) throw new Error("an array that is not there");
 console.log(JSON.stringify(Object.fromEntries(plain)));
 """
 

@@ -267,6 +267,7 @@ def test_themes(scheme: str, lenet: Path, open_page: Open) -> None:
     expect(theme).to_be_focused()
     assert luminance(page.evaluate(background)) > 0.8
     theme.click()
+    expect(theme).to_have_text("Theme: dark")
     assert luminance(page.evaluate(background)) < 0.1
     expect(page.locator(".unit-line")).to_contain_text("conv2, channel 3")  # the state survives
     page.reload()
@@ -327,3 +328,14 @@ def test_gaps_of_a_dilated_window_are_outlined_one_by_one(odd: Path, open_page: 
     point_at(page, "conv1", 0, 10, 8)
     for row, column in product((8, 10, 12), (6, 8, 10)):
         assert outlined(page, "input", 0, (row, row), (column, column))["border"] == [True] * 4
+
+
+@pytest.mark.slow
+def test_the_first_picture_takes_less_than_300_ms(lenet: Path, open_page: Open) -> None:
+    mark = "() => performance.getEntriesByName('cnncli-first-picture')[0].startTime"
+    assert min(open_page(lenet).evaluate(mark) for _ in range(8)) < 300  # the others wait for other programs
+
+
+def test_a_link_to_a_part_scrolls_to_it(lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet, link="#part=patches")
+    expect(page.locator("#patches-heading")).to_be_in_viewport()

@@ -59,6 +59,12 @@ const PARTS = {
   ],
 };
 
+/** Regions that are built after the first picture. */
+const LATER = ["right", "below"];
+
+/** Multiplications up to which the first picture does not wait for the worker to start. */
+const COMPUTED_AT_ONCE = 5e6;
+
 /** The parts are rebuilt when one of these changes. */
 const REBUILT_FOR = ["language", "theme", "model", "allClasses"];
 
@@ -156,6 +162,23 @@ async function compute(app) {
   if (result) state.set({ result: result.map((each) => ({ ...each, pixels })) });
 }
 
+/** The multiplications of a network, roughly. */
+function multiplications({ tensors, layers }) {
+  const positions = new Map(layers.map(({ name, shape }) => [name, shape.length === 3 ? shape[1] * shape[2] : 1]));
+  return tensors.reduce((sum, { layer, shape }) => sum + positions.get(layer) * shape.reduce((a, b) => a * b, 1), 0);
+}
+
+/** Compute the networks for the first picture: small ones here, before the worker has started. */
+async function computeFirst(app) {
+  const { state, models, data } = app;
+  if (data.models.reduce((sum, { model }) => sum + multiplications(model), 0) > COMPUTED_AT_ONCE) {
+    await compute(app);
+    return;
+  }
+  const pixels = state.get("pixels");
+  state.set({ result: models.map((_, number) => ({ ...app.edited(number).run(pixels), pixels })) });
+}
+
 /** Compare the logits of every network with those that torch computed. */
 async function check(app) {
   const { data, arrays, client, state } = app;
@@ -173,6 +196,12 @@ async function check(app) {
   }
 }
 
+/** Build the parts of a region. */
+function fillRegion(app, region) {
+  const parts = PARTS[region.classList.item(1)];
+  region.append(...parts.map((part) => sectionOf(app, part)).filter(Boolean));
+}
+
 function sectionOf(app, { id, build }) {
   const content = build(app);
   if (!content) return null;
@@ -181,8 +210,8 @@ function sectionOf(app, { id, build }) {
   return h("section", { id, class: "part", "aria-labelledby": `${id}-heading` }, heading, content);
 }
 
-/** Build the page, or rebuild it in another language or theme. */
-function build(app) {
+/** Build the page, or rebuild it in another language or theme; some regions stay empty. */
+function build(app, empty = []) {
   const { state, data } = app;
   const focused = document.activeElement?.id;
   const scrolled = window.scrollY;
@@ -190,13 +219,8 @@ function build(app) {
   applyTheme(state.get("theme"));
   document.documentElement.lang = state.get("language") === "zh" ? "zh-CN" : "en";
   const t = app.translate(SHELL_MESSAGES);
-  const regions = Object.entries(PARTS).map(([region, parts]) =>
-    h(
-      "div",
-      { class: `region ${region}` },
-      parts.map((part) => sectionOf(app, part)),
-    ),
-  );
+  const regions = Object.keys(PARTS).map((region) => h("div", { class: `region ${region}` }));
+  for (const region of regions) if (!empty.some((name) => region.classList.contains(name))) fillRegion(app, region);
   const command = [data.command.play, ...data.command.run].join(" ");
   document
     .getElementById("page")
@@ -272,10 +296,14 @@ async function start() {
     throw error;
   }
   const { state } = app;
-  const { tour, ...link } = parseLink(location.hash);
+  const { tour, part, ...link } = parseLink(location.hash);
   followLink(app, link);
-  build(app);
-  followLink(app, { tour }); // its part listens now, and shows what the step is about
+  await computeFirst(app);
+  build(app, LATER);
+  await nextFrame();
+  performance.mark("cnncli-first-picture");
+  for (const region of LATER) fillRegion(app, document.querySelector(`.region.${region}`));
+  followLink(app, { tour, part }); // the parts listen now, and are there to scroll to
   const rebuild = oncePerFrame(() => build(app));
   state.on(REBUILT_FOR, rebuild, { permanent: true });
   state.on(["theme"], () => rememberTheme(state.get("theme")), { permanent: true });
@@ -283,15 +311,18 @@ async function start() {
   state.on(["pixels", "edits", "step", "newest"], () => compute(app), { permanent: true });
   listenToLinks(app);
   globalThis.cnncli = { ...app, run: (pixels) => runForTests(app, pixels) };
-  await compute(app);
-  requestAnimationFrame(() =>
-    requestAnimationFrame(() => {
-      document.documentElement.dataset.ready = ""; // the first picture has been drawn
-      performance.mark("cnncli-ready");
-      check(app); // with the weights of the page: newer ones may come from now on
-      startLive(app);
-    }),
-  );
+  await nextFrame();
+  document.documentElement.dataset.ready = ""; // all parts have been drawn
+  performance.mark("cnncli-ready");
+  check(app); // with the weights of the page: newer ones may come from now on
+  startLive(app);
+}
+
+/** Resolves when the next frame has been drawn. */
+function nextFrame() {
+  return new Promise((resolve) => {
+    requestAnimationFrame(() => requestAnimationFrame(resolve));
+  });
 }
 
 /** The logits and every layer of the first network, as plain numbers. */

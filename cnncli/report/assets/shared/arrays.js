@@ -8,6 +8,7 @@ export async function inflate(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+const BYTES = { u1: 1, f2: 2, f4: 4 };
 const HALVES = new Float32Array(1 << 16); // every half-precision number, filled on first use
 let halvesFilled = false;
 
@@ -50,19 +51,42 @@ export function numbersOf(bytes, type) {
   return new Float32Array(bits.buffer);
 }
 
+/** The arrays of a page by key; each is decoded when it is first asked for. */
+class PageArrays {
+  #index;
+  #bytes;
+  #decoded = new Map();
+
+  constructor(index, bytes) {
+    this.#index = index;
+    this.#bytes = bytes;
+  }
+
+  keys() {
+    return [...new Set([...Object.keys(this.#index), ...this.#decoded.keys()])];
+  }
+
+  /** A Uint8Array or Float32Array; undefined where there is no such array. */
+  get(key) {
+    if (!this.#decoded.has(key) && Object.hasOwn(this.#index, key)) {
+      const { type, offset, length } = this.#index[key];
+      const bytes = this.#bytes.subarray(offset, offset + BYTES[type] * length);
+      this.#decoded.set(key, numbersOf(bytes, type));
+    }
+    return this.#decoded.get(key);
+  }
+
+  set(key, numbers) {
+    this.#decoded.set(key, numbers);
+  }
+}
+
 /**
  * All arrays of a page.
  *
  * @param index key -> type, offset in bytes and length in numbers.
  * @param base64 the compressed binary.
- * @returns a Map from keys to a Uint8Array or Float32Array.
  */
 export async function loadArrays(index, base64) {
-  const bytes = await inflate(decodeBytes(base64));
-  const sizes = { u1: 1, f2: 2, f4: 4 };
-  return new Map(
-    Object.entries(index).map(([key, { type, offset, length }]) => {
-      return [key, numbersOf(bytes.subarray(offset, offset + sizes[type] * length), type)];
-    }),
-  );
+  return new PageArrays(index, await inflate(decodeBytes(base64)));
 }

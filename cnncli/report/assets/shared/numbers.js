@@ -12,5 +12,8 @@ export const formatPercent = (share, digits = 1) => `${(100 * share).toFixed(dig
 export const formatCount = (count) => count.toLocaleString("en-US");
 
 export function decodeBytes(base64) {
-  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i); // much faster than Uint8Array.from
+  return bytes;
 }
