@@ -44,9 +44,9 @@ def older(lenet: Path, exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPa
 
 def drawn(page: Page, layer: str, number: int) -> npt.NDArray[np.int64]:
     """The pixels of a picture of a layer, (H, W, 4); `number` 0 is that of kernels where it has some."""
-    read = "c => [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]"
-    width, height, levels = page.locator(f'#steps canvas[data-layer="{layer}"]').nth(number).evaluate(read)
-    return np.array(levels).reshape(height, width, 4)
+    source = page.locator(f'#steps canvas[data-layer="{layer}"]').nth(number).evaluate("c => c.toDataURL()")
+    with Image.open(BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,")))) as picture:
+        return np.array(picture.convert("RGBA")).astype(np.int64)
 
 
 def slices(picture: npt.NDArray[np.int64], height: int, width: int) -> list[npt.NDArray[np.int64]]:
@@ -102,7 +102,7 @@ def test_every_map_of_every_step(lenet: Path, open_page: Open) -> None:
         model.load_state_dict(run.weights_at(step))
         outputs: dict[str, npt.NDArray[np.float32]] = {}
         for name in MAPPED:
-            model.layer(name).register_forward_hook(
+            model.get_submodule(name).register_forward_hook(
                 lambda _m, _i, output, name=name, to=outputs: to.__setitem__(name, output[0].numpy())
             )
         with torch.inference_mode():
@@ -112,7 +112,7 @@ def test_every_map_of_every_step(lenet: Path, open_page: Open) -> None:
             found = slices(drawn(page, name, int(name in CONVOLUTIONS)), *maps.shape[1:])
             assert len(found) == len(maps)
             assert maps.min() < 0, "of tanh"
-            expected = diverging(maps, float(np.abs(maps).max())).astype(int)
+            expected = diverging(maps.astype(np.float64), float(np.abs(maps).max())).astype(int)
             assert np.abs(np.stack(found) - expected).max() <= COLORS_OFF
         expect(page.locator("#steps .readout").last).to_contain_text(f"tep {step}")
         expect(page.locator("#steps .readout").last).to_contain_text(f"7 (test image {seven})")
