@@ -146,9 +146,10 @@ def test_ctrl_c_during_a_pause(folder: Path, start_cnncli: Start) -> None:
 
 
 def test_without_a_page(folder: Path, run_cnncli: Cnncli) -> None:
-    code, _, err = run_cnncli("train", "tiny.yaml", "--threads", 1, "--live", "--quiet")
+    code, _, err = run_cnncli("train", "tiny.yaml", "--threads", 1, "--live")
     assert code == 0
-    assert re.fullmatch(r"live: http://127\.0\.0\.1:\d+/[\w-]+/\n", err)
+    assert re.match(r"live: http://127\.0\.0\.1:\d+/[\w-]+/\n", err), "before the heading of the epochs"
+    assert err.count("http") == 1
 
 
 def test_a_port_that_is_taken(folder: Path, run_cnncli: Cnncli) -> None:

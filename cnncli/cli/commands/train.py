@@ -236,22 +236,23 @@ def _train(
     with catch_stop_signals(announce) as stop:
         run = resumed or RunDirectory.create(out, experiment.config.name, datetime.now().astimezone())
         profile = Profile(run.trace, experiment.device) if profiled else None
-        display.start(experiment, run.path)
-        with _served(experiment, run, display, live_port) as live, display.live():
-            for epoch in train_run(
-                experiment,
-                run,
-                command=["cnncli", *sys.argv[1:]],
-                resumed=resumed is not None,
-                progress=display.progress,
-                stop=partial(live.after_step, stop) if live else stop,
-                profile=profile,
-            ):
-                display.epoch(epoch)
+        with _served(experiment, run, display, live_port) as live:
+            display.start(experiment, run.path)  # ends with the heading of the epochs
+            with display.live():
+                for epoch in train_run(
+                    experiment,
+                    run,
+                    command=["cnncli", *sys.argv[1:]],
+                    resumed=resumed is not None,
+                    progress=display.progress,
+                    stop=partial(live.after_step, stop) if live else stop,
+                    profile=profile,
+                ):
+                    display.epoch(epoch)
+                    if live:
+                        live.add_epoch(epoch.as_record())
                 if live:
-                    live.add_epoch(epoch.as_record())
-            if live:
-                live.end("complete" if run.status().state == "complete" else "interrupted")
+                    live.end("complete" if run.status().state == "complete" else "interrupted")
     if profile is not None and display.for_people:
         show_profile(profile)
     if run.status().state == "interrupted":

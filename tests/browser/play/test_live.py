@@ -79,6 +79,9 @@ def test_the_page_of_a_training(training: tuple[subprocess.Popen[str], str], pag
     expect(part.locator(".live-state")).to_have_text("paused")
     page.wait_for_function("() => cnncli.state.get('newest') === cnncli.state.get('training').step")
     at = newest(page)
+    expect(part.locator(".live-facts div", has_text="weights shown")).to_contain_text(f"step {at:,}")
+    expect(page.locator(".unit-command")).to_contain_text("the weights that the run saved last")
+    expect(page.locator(".attribution-command")).to_be_empty()
     before = page.evaluate("Array.from(cnncli.arrays.get('weights/0'))")
 
     # Drawing works with the weights of this step.
@@ -113,6 +116,9 @@ def test_the_page_of_a_training(training: tuple[subprocess.Popen[str], str], pag
     page.wait_for_function("() => cnncli.state.get('newest') === 'complete'")
     logits_shown(page, best)
     assert page.locator("#live path.curve-1").get_attribute("d")
+    page.get_by_role("button", name="English").click()
+    expect(part.locator(".live-facts div", has_text="weights shown")).to_contain_text("best epoch")
+    expect(page.locator(".unit-command")).not_to_contain_text("saved last")
     expect(page.locator("#live-pause")).to_be_disabled()
 
 

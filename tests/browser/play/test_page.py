@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
 from cnncli.inspection.units import unit_receptive_field
@@ -147,6 +148,13 @@ def test_the_page_computes_what_torch_computes(lenet: Path, open_page: Open) -> 
     np.testing.assert_allclose(found["logits"], outputs["logits1"][0].numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("pixels", ["undefined", "[]", "new Array(783).fill(0)", "new Array(784).fill(NaN)"])
+def test_other_pixels_are_refused(pixels: str, lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet)
+    with pytest.raises(PlaywrightError, match="1 x 28 x 28 = 784 numbers from 0 to 255"):
+        page.evaluate(f"cnncli.run({pixels}).logits")
+
+
 def test_another_normalization_makes_the_badge_red(lenet: Path, tmp_path: Path, open_page: Open) -> None:
     text = (lenet / "play.html").read_text("utf-8")
     mean = re.search(r'"normalization":\{"mean":\[([\d.]+)', text)
@@ -282,6 +290,32 @@ def test_languages(lenet: Path, open_page: Open) -> None:
     expect(page.locator(".unit-line")).to_contain_text("感受野")
     page.locator("#language").click()
     expect(page.get_by_role("heading", name="Network", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("size", [(390, 800), (1400, 900), (1920, 1080)])
+def test_pad_and_answer_are_on_the_first_screen(size: tuple[int, int], lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet, viewport={"width": size[0], "height": size[1]})
+    for selector in (".answer", ".truth", "#pad"):
+        box = page.locator(selector).bounding_box()
+        assert box is not None
+        assert box["height"] > 15
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= size[1]
+
+
+def test_the_answer_never_moves_the_pad(lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet, viewport={"width": 390, "height": 800})
+    place = "() => document.querySelector('#pad').getBoundingClientRect().y + window.scrollY"
+    before = page.evaluate(place)
+    name = "a very long name of a class that no line of a phone holds"
+    page.evaluate("name => { cnncli.models[0].data.model.classes.fill(name); }", name)
+    page.locator(".thumbnail").first.click()
+    expect(page.locator(".answer")).to_contain_text(name)
+    assert page.evaluate(place) == before
+    assert page.locator(".answer span").nth(1).bounding_box()["x"] < 340  # type: ignore[index]
+    page.evaluate("() => cnncli.state.set({ result: [{ ...cnncli.state.get('result')[0], logits: [NaN, 1] }] })")
+    expect(page.locator(".answer")).to_contain_text("not all logits are finite")
+    assert page.evaluate(place) == before
 
 
 @pytest.mark.parametrize("name", ["lenet", "odd", "pair"])

@@ -129,3 +129,11 @@ def test_play_shows_every_step(run: Run, page: Page) -> None:
 def test_the_part_fits_on_a_phone(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_cells_of_the_strip_have_lines_of_their_own(page: Page) -> None:
+    expect(page.locator(".time-share").last).to_contain_text("%")
+    for width in (390, 1400, 1920):
+        page.set_viewport_size({"width": width, "height": 800})
+        heights = "[...document.querySelectorAll('.time-share')].map((each) => each.getBoundingClientRect().height)"
+        assert max(page.evaluate(heights)) < 20, "one line"

@@ -36,7 +36,7 @@ export const ATTRIBUTION_MESSAGES = {
     integrated: "积分梯度",
     occlusion: "遮挡",
     "about.gradient": "logit 对每个像素的斜率",
-    "about.integrated": "每个像素对与全黑图像之差的贡献",
+    "about.integrated": "以全黑图像为基准，每个像素对 logit 之差的贡献",
     "about.occlusion": "把像素周围的窗口涂黑时 logit 下降多少",
     sign: "红色支持该类别，蓝色反对，白色为 0。各图单位不同，色标各自独立。",
     pixel: "第 {row} 行，第 {column} 列",

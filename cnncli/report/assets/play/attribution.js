@@ -9,6 +9,7 @@ import { ATTRIBUTION_MESSAGES } from "./attribution-messages.js";
 import { macsOf } from "./cost.js";
 import { patchImage } from "./patches.js";
 import { PixelMap } from "./pixel-map.js";
+import { isInTraining } from "./state.js";
 
 /** What the state holds for this part: the class, null for the predicted one, and whether maps show the image. */
 export const ATTRIBUTION_STATE = { attribution: { target: null, over: true } };
@@ -250,7 +251,7 @@ class Attribution {
     const image = position === undefined ? patchImage(this.app, number) : this.app.testImage(position);
     const original = kind === "test" ? image?.pixels : null;
     const same = original?.every((level, i) => level === this.pixels[i]);
-    const final = state.get("step") === null && !this.edits.length;
+    const final = state.get("step") === null && !this.edits.length && !isInTraining(this.app);
     this.command.replaceChildren();
     if (!same || !final) return;
     const run = data.command.run[this.model];

@@ -13,7 +13,7 @@ export const INPUT_MESSAGES = {
     pen: "pen",
     penShort: "Pen",
     eraser: "eraser",
-    eraserShort: "Erase",
+    eraserShort: "Eraser",
     thin: "thin",
     medium: "medium",
     thick: "thick",

@@ -7,6 +7,7 @@ import { InputModel } from "./input-model.js";
 import { imageOf, Pad } from "./input-pad.js";
 import { readPicture } from "./input-picture.js";
 import { Sliders } from "./input-sliders.js";
+import { headlines } from "./logits.js";
 import { oncePerFrame } from "./state.js";
 
 /** What was done to an image, in the language of the page. */
@@ -48,6 +49,7 @@ class InputPart {
     return h(
       "div",
       { class: "input" },
+      headlines(this.app), // with the pad, so that both are in sight while one draws
       h("figure", { class: "given" }, h("figcaption", {}, this.given, this.drawOn), this.pad.element, this.pad.keys),
       this.pad.toolbar,
       h(

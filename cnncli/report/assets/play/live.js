@@ -102,6 +102,13 @@ export function livePart(app) {
     curve,
   );
   const highest = h("span", {}, "");
+  const weightsShown = () => {
+    const newest = state.get("newest");
+    if (newest === "complete") return t("best");
+    // The last ones of a training that has stopped are those of its last step.
+    const step = Number.isInteger(newest) ? newest : state.get("training").weights;
+    return t("ofStep", { step: formatCount(step) });
+  };
   let announced = state.get("training")?.state ?? null;
 
   const show = () => {
@@ -121,7 +128,7 @@ export function livePart(app) {
     const share = (value) => (value === null || value === undefined ? "–" : formatPercent(value, 2));
     facts.epoch.textContent = t("of", { part: training.epoch, whole: training.epochs });
     facts.step.textContent = formatCount(step);
-    facts.weights.textContent = Number.isInteger(state.get("newest")) ? formatCount(state.get("newest")) : "–";
+    facts.weights.textContent = weightsShown();
     facts.loss.textContent = number(training.loss);
     facts.accuracy.textContent = share(training.accuracy);
     facts.valLoss.textContent = number(last?.val?.loss);

@@ -1,4 +1,4 @@
-// The answer: the logits as bars with the names of the classes, and the softmax in numbers.
+// The answer: in one line beside the pad, and the logits as bars with the names of the classes and the softmax in numbers.
 
 import { softmax } from "../engine/network.js";
 import { h } from "../shared/dom.js";
@@ -21,19 +21,79 @@ export function barOf(value, low, high) {
   return { left: (100 * (from - low)) / span, width: (100 * (to - from)) / span };
 }
 
+/** The class with the largest logit. */
+const bestOf = (logits) => logits.reduce((most, each, i) => (each > logits[most] ? i : most), 0);
+
+/** The answer of a network and whether it is right, in two lines that keep their height whatever they say. */
+class Headline {
+  constructor(app, number, t) {
+    Object.assign(this, { app, number, t });
+    this.classes = app.models[number].data.model.classes;
+    this.answer = h("p", { class: "answer" }, "\u00a0");
+    this.truth = h("p", { class: "truth" }, "\u00a0");
+    const label = app.models[number].label;
+    const name = app.models.length > 1 ? h("p", { class: "headline-name", title: label }, label) : null;
+    this.element = h("div", { class: "headline" }, name, this.answer, this.truth);
+  }
+
+  show(logits) {
+    const { t, classes } = this;
+    const best = bestOf(logits);
+    if (logits.every(Number.isFinite)) {
+      const share = formatPercent(softmax(logits)[best], 2);
+      const name = h("span", { class: "cut", title: classes[best] }, classes[best]);
+      this.answer.replaceChildren(name, h("span", {}, t("answer", { name: "", share })));
+    } else this.answer.replaceChildren(h("span", { class: "cut tie", title: t("tie") }, t("tie")));
+    this.#showTruth(best);
+  }
+
+  #showTruth(best) {
+    const label = this.app.state.get("source")?.label;
+    if (label === undefined || label === null) {
+      this.truth.textContent = "\u00a0";
+      return;
+    }
+    const right = label === best;
+    const text = this.t("truth", { name: this.classes[label] });
+    const verdict = `${right ? "✓" : "✗"} ${this.t(right ? "right" : "wrong")}`;
+    this.truth.replaceChildren(
+      h("span", { class: "cut", title: text }, text),
+      h("span", { class: "point", "aria-hidden": "true" }, " · "),
+      h("b", { class: right ? "right" : "wrong" }, verdict),
+    );
+  }
+}
+
+/** The answers of all networks, for the top of the input. */
+export function headlines(app) {
+  const { state, models } = app;
+  const t = app.translate(LOGITS_MESSAGES);
+  const lines = models.map((_, number) => new Headline(app, number, t));
+  const show = () => {
+    const result = state.get("result");
+    if (!result) return;
+    lines.forEach((line, i) => {
+      line.show(result[i].logits);
+    });
+  };
+  state.on(["result", "source"], oncePerFrame(show));
+  show();
+  return h(
+    "div",
+    { class: "headlines" },
+    lines.map(({ element }) => element),
+  );
+}
+
 class LogitTable {
   constructor(app, number, t) {
     Object.assign(this, { app, number, t });
     this.model = app.models[number];
     this.classes = this.model.data.model.classes;
     this.isLong = this.classes.length > MOST_CLASSES;
-    this.answer = h("p", { class: "answer" }, "\u00a0");
-    this.truth = h("p", { class: "truth" }, "\u00a0");
     const count = this.isLong && !app.state.get("allClasses") ? FIRST_CLASSES : this.classes.length;
     this.rows = Array.from({ length: count }, () => this.#row());
-    const head = ["class", null, "logit", "softmax"].map((key) =>
-      h("th", { scope: "col" }, key ? t(key) : h("span", { class: "visually-hidden" }, "")),
-    );
+    const head = ["class", null, "logit", "softmax"].map((key) => (key ? h("th", { scope: "col" }, t(key)) : h("td")));
     const table = h(
       "table",
       { class: "logits", "aria-label": t("table") },
@@ -45,7 +105,7 @@ class LogitTable {
       ),
     );
     const title = app.models.length > 1 ? h("h3", {}, this.model.label) : null;
-    this.element = h("div", { class: "logit-table" }, title, this.answer, this.truth, table);
+    this.element = h("div", { class: "logit-table" }, title, table);
   }
 
   #row() {
@@ -66,13 +126,11 @@ class LogitTable {
   }
 
   show(logits) {
-    const { t, classes } = this;
+    const { classes } = this;
     const finite = logits.every(Number.isFinite);
     const shares = softmax(logits);
-    const best = logits.reduce((most, each, i) => (each > logits[most] ? i : most), 0);
+    const best = bestOf(logits);
     const share = formatPercent(shares[best], 2);
-    this.answer.textContent = finite ? t("answer", { name: classes[best], share }) : t("tie");
-    this.#showTruth(best);
     const [low, high] = [
       Math.min(0, ...logits.filter(Number.isFinite)),
       Math.max(0, ...logits.filter(Number.isFinite)),
@@ -93,22 +151,6 @@ class LogitTable {
       row.share.textContent = formatPercent(shares[k], 2);
     });
     return { name: classes[best], share };
-  }
-
-  #showTruth(best) {
-    const source = this.app.state.get("source");
-    const label = source?.label;
-    if (label === undefined || label === null) {
-      this.truth.textContent = "\u00a0";
-      return;
-    }
-    const right = label === best;
-    const verdict = h(
-      "b",
-      { class: right ? "right" : "wrong" },
-      `${right ? "✓" : "✗"} ${this.t(right ? "right" : "wrong")}`,
-    );
-    this.truth.replaceChildren(`${this.t("truth", { name: this.classes[label] })} · `, verdict);
   }
 }
 
@@ -132,7 +174,7 @@ export function logitsPart(app) {
     const result = state.get("result");
     if (result) announce(tables.map((table, i) => table.show(result[i].logits)));
   };
-  state.on(["result", "source"], oncePerFrame(show));
+  state.on(["result"], oncePerFrame(show));
   show();
   const longest = Math.max(...tables.map(({ classes }) => classes.length));
   const all = h("input", {

@@ -41,8 +41,8 @@ import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 /** Parts by region: the id of its section, and the function that builds it. */
 const PARTS = {
   side: [
-    { id: "answer", build: logitsPart },
     { id: "input", build: inputPart },
+    { id: "answer", build: logitsPart },
     { id: "test-images", build: galleryPart },
   ],
   middle: [
@@ -325,8 +325,12 @@ function nextFrame() {
   });
 }
 
-/** The logits and every layer of the first network, as plain numbers. */
+/** The logits and every layer of the first network, as plain numbers. Throws a TypeError for other than its pixels. */
 function runForTests({ data, models }, pixels) {
+  const size = data.images.shape.reduce((product, each) => product * each);
+  if (pixels?.length !== size || !Array.prototype.every.call(pixels, Number.isFinite)) {
+    throw new TypeError(`cnncli.run takes ${data.images.shape.join(" x ")} = ${size} numbers from 0 to 255`);
+  }
   const { logits, values } = models[0].network.run(pixels);
   const layers = data.models[0].model.layers.map(({ name, shape }) => [
     name,

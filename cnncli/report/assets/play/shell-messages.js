@@ -47,7 +47,7 @@ export const SHELL_MESSAGES = {
     live: "训练",
     "what-if": "假如",
     attribution: "输出取决于哪些像素",
-    patches: "什么激活卷积核",
+    patches: "哪些图像块激活卷积核",
     tour: "导览",
     skip: "跳到网络",
     intro: "画一个图形，每一层都会随之变化。所有计算都在本页面内用该次训练的权重完成。",

@@ -55,3 +55,6 @@ export function oncePerFrame(callback) {
     });
   };
 }
+
+/** Whether the page comes from a training whose best weights it does not have yet. */
+export const isInTraining = ({ data, state }) => Boolean(data.live) && state.get("newest") !== "complete";

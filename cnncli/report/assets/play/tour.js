@@ -1,6 +1,7 @@
 // The tour: a few steps through the page, each of them a link; built in, or a teacher's own.
 
 import { h } from "../shared/dom.js";
+import { roveFocus } from "./input-roving.js";
 import { followLink, parseLink } from "./link.js";
 import { TOUR_MESSAGES } from "./tour-messages.js";
 import { tourSteps } from "./tour-steps.js";
@@ -46,14 +47,21 @@ function tourList(app, steps, t) {
   const intro = data.tour
     ? t("introOwn", { title: data.tour.title, count: steps.length })
     : t("intro", { count: steps.length });
-  const item = ({ title }, i) =>
-    h("li", {}, h("button", { type: "button", class: "tour-entry", onclick: () => state.set({ tour: i }) }, title));
+  const entries = steps.map(({ title }, i) =>
+    h("button", { type: "button", class: "tour-entry", onclick: () => state.set({ tour: i }) }, title),
+  );
+  const list = h(
+    "ol",
+    {},
+    entries.map((entry) => h("li", {}, entry)),
+  );
+  roveFocus(list, entries); // one tab stop for all steps
   return h(
     "div",
     { class: "tour-list" },
     h("p", { class: "intro" }, intro),
     h("button", { type: "button", id: "tour-start", onclick: () => state.set({ tour: 0 }) }, t("start")),
-    h("ol", {}, steps.map(item)),
+    list,
   );
 }
 

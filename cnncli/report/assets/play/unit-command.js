@@ -1,6 +1,7 @@
 // The command that prints the numbers of a unit, and the picture as a file where it needs one.
 
 import { h } from "../shared/dom.js";
+import { isInTraining } from "./state.js";
 import { shellQuoted } from "./unit-numbers.js";
 
 const PICTURE = "drawing.png";
@@ -55,6 +56,7 @@ export class UnitCommand {
       view.network.model.precision === "float16" ? t("commandHalf") : "",
       state.get("edits").length ? t("commandEdited") : "",
       state.get("step") === null ? "" : t("commandStep"),
+      isInTraining(app) ? t("commandTraining") : "",
     ];
     this.after.textContent = notes.filter(Boolean).join(" ");
   }
