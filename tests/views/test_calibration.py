@@ -75,6 +75,16 @@ def test_the_histogram_is_logarithmic_and_shows_bins_of_few_images() -> None:
         assert heights[-1] > axes.height * 0.7
 
 
+def test_the_gap_of_an_overconfident_bin_of_few_images_is_pale() -> None:
+    found = Bins(counts=np.array([10, 40]), confidence=np.array([0.4, 0.9]), accuracy=np.array([0.1, 0.6]))
+    drawing = draw_calibration(found, title="", lines=[])
+    pixels, axes = drawing.canvas.pixels, drawing.diagram
+    strong, pale = ([height(pixels, axes, i, each) for i in (0, 1)] for each in (OVERCONFIDENT, OVERCONFIDENT_OF_FEW))
+    assert strong[0] == pale[1] == 0
+    assert strong[1] > 0.2 * axes.height
+    assert pale[0] > 0.2 * axes.height
+
+
 def luminance(color: Color) -> float:
     """The relative luminance of WCAG 2."""
     linear = [each / 255 / 12.92 if each <= 10 else ((each / 255 + 0.055) / 1.055) ** 2.4 for each in color]

@@ -75,7 +75,8 @@ def odd(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> P
 def pair(lenet: Path, exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the `play.html` of two runs: the LeNet, and a smaller network."""
     folder = tmp_path_factory.mktemp("pair")
-    other = train(folder, LENET.replace("out_channels: 16", "out_channels: 4").replace("lenet", "small"), exit_code_of)
+    smaller = LENET.replace("out_channels: 16", "out_channels: 4, bias: false").replace("lenet", "small")
+    other = train(folder, smaller, exit_code_of)
     assert exit_code_of("play", lenet, other, "--out", folder / "play.html") == 0
     return folder
 

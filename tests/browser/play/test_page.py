@@ -249,7 +249,13 @@ def test_two_runs(pair: Path, open_page: Open) -> None:
     for badge in page.locator(".badge").all():
         expect(badge).to_have_attribute("data-kind", "good")
     expect(page.locator('figure[data-layer="conv2"] .type')).to_have_text("16x10x10")
+    page.locator("#what-if-layer").select_option("conv2")
+    page.locator("#what-if-channel").fill("15")
+    page.locator("#what-if-channel").press("Enter")
     page.get_by_role("radio", name="small").check()
+    # The smaller network has four channels there, and no bias.
+    expect(page.locator("#what-if-channel")).to_have_value("3")
+    expect(page.locator("#what-if-layer")).to_have_value("conv2")
     expect(page.locator('figure[data-layer="conv2"] .type')).to_have_text("4x10x10")
     expect(page.get_by_role("radio", name="small")).to_be_focused()
     logits = page.evaluate("() => cnncli.state.get('result').map(({logits}) => Array.from(logits))")

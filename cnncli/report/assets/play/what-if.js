@@ -134,7 +134,7 @@ class WhatIf {
     const unit = state.get("unit");
     const before = this.chosen;
     const inModel = (each) => each && this.model.layers.some(({ name }) => name === each.layer);
-    const known = inModel(before);
+    const known = inModel(before) && before.model === this.number; // layers of two networks may have the same name
     const first = this.model.layers.find(({ has_kernels: has }) => has) ?? this.model.layers.at(-1);
     const next = [unit, before].find(inModel) ?? { layer: first.name, channel: 0 };
     if (known && before.layer === next.layer && before.channel === next.channel) return false;
@@ -147,6 +147,7 @@ class WhatIf {
     const tensor = singleTensors(this.model, layer)[0];
     const { shape } = this.layer(layer);
     return {
+      model: this.number,
       layer,
       channel: Math.min(channel, shape[0] - 1),
       slice: 0,

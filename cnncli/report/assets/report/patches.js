@@ -6,7 +6,7 @@ import { Sprite } from "../shared/sprite.js";
 import { shorten } from "../shared/text.js";
 
 const PATCH_SIDE = 56; // px of the longer side of a patch, about
-const OPEN_FILTERS = 120; // layers are open as long as they have so many filters together
+const OPEN_FILTERS = 40; // layers are open as long as they have so many filters together: on a phone, each takes 350 px
 const LABEL_LETTERS = 14;
 
 /** The range of a filter over all test images, or that it is dead. */
