@@ -41,7 +41,9 @@ def test_the_pictures_are_described(lenet: Path, open_page: Open) -> None:
     assert all(canvases)
     steps = page.locator("#steps canvas[role=img]").evaluate_all("all => all.map(c => c.getAttribute('aria-label'))")
     assert steps
-    assert all(re.match(r"(kernels|feature maps?|kernel) of [a-z]\w+.* at step [\d,]+", text) for text in steps), steps[:3]
+    assert all(re.match(r"(kernels|feature maps?|kernel) of [a-z]\w+.* at step [\d,]+", text) for text in steps), steps[
+        :3
+    ]
 
 
 def test_numbers_are_read_as_they_are_written(lenet: Path, open_page: Open) -> None:
