@@ -1,14 +1,16 @@
-"""The training of a run in the playground: weights of some steps, and the metrics of every epoch."""
+"""The training of a run in a page: weights of some steps, and the metrics of every epoch."""
 
 import logging
+from collections.abc import Sequence
 from copy import deepcopy
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from cnncli.errors import RunError
 from cnncli.report.arrays import Arrays
-from cnncli.report.model_data import Weights, weights_of
+from cnncli.report.model_data import ModelData, Weights, weights_of
 from cnncli.run import Run
 from cnncli.training.run_directory import RunDirectory
 from cnncli.training.state import load_weights_into
@@ -16,6 +18,9 @@ from cnncli.training.weight_history import WeightHistory, steps_to_keep
 
 HISTORY_BYTES = 6_000_000
 """Maximum bytes of the weights of all steps of a run, before compression."""
+
+DRAWN_BYTES = 1_500_000
+"""Maximum bytes of the weights that the report draws kernels and feature maps from, before compression."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,19 +36,54 @@ def add_history(arrays: Arrays, run: Run, number: int) -> dict[str, Any]:
     """
     metrics = RunDirectory(run.path).metrics()
     steps_per_epoch = metrics[0]["step"] / metrics[0]["epoch"] if metrics else None
-    steps = []
-    for step in _chosen(run):
-        try:
-            weights = _weights_at(run, step)
-        except RunError as error:
-            _log.warning(f"the playground lacks step {step} of the training: {error.message}; {error.remedy}")
-            continue
-        arrays.add(f"history/{number}/{step}", _smallest(weights))
-        steps.append({"step": step, "epoch": step / steps_per_epoch if steps_per_epoch else None})
+    steps = [
+        {"step": step, "epoch": step / steps_per_epoch if steps_per_epoch else None}
+        for step in _added(arrays, run, number, _chosen(run), page="playground")
+    ]
     return {
         "steps": steps,
         "metrics": [{key: each.get(key) for key in ("epoch", "step", "train", "val")} for each in metrics],
     }
+
+
+def add_drawn_history(arrays: Arrays, run: Run, network: ModelData) -> dict[str, Any] | None:
+    """Add the weights that the kernels and feature maps of some steps depend on, as arrays `history/0/<step>`.
+
+    Each has the tensors of `network` up to the last layer with feature maps: of what follows, nothing is drawn.
+
+    Returns:
+        As JSON, `steps`; `of`, how many the run has kept; and `layers`, those that are drawn. None if there is no such
+        layer, or if fewer than two steps are kept or fit in `DRAWN_BYTES`.
+    """
+    layers = [node.name for node in run.network.nodes if node.layer.has_feature_maps and len(node.shape) == 3]
+    if not layers:
+        return None
+    order = [layer["name"] for layer in network.model["layers"]]
+    computed = order[: order.index(layers[-1]) + 1]
+    tensors = [tensor for tensor in network.model["tensors"] if tensor["layer"] in computed]
+    length = max((tensor["offset"] + prod(tensor["shape"]) for tensor in tensors), default=0)
+    kept = run.weight_steps
+    chosen = steps_to_keep(kept, DRAWN_BYTES // (2 * length or 1))
+    if len(chosen) < 2:
+        return None
+    steps = _added(arrays, run, 0, chosen, page="report", length=length)
+    return {"steps": steps, "of": len(kept), "layers": layers} if steps else None
+
+
+def _added(
+    arrays: Arrays, run: Run, number: int, steps: Sequence[int], *, page: str, length: int | None = None
+) -> list[int]:
+    """Add the first `length` weights of each step, or all; the steps whose weights can be read."""
+    added = []
+    for step in steps:
+        try:
+            weights = _weights_at(run, step)
+        except RunError as error:
+            _log.warning(f"the {page} lacks step {step} of the training: {error.message}; {error.remedy}")
+            continue
+        arrays.add(f"history/{number}/{step}", _smallest(weights[:length]))
+        added.append(step)
+    return added
 
 
 def _chosen(run: Run) -> tuple[int, ...]:

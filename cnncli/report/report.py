@@ -19,6 +19,7 @@ from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.layers import format_size
 from cnncli.module import seeded_module
 from cnncli.report.arrays import Arrays
+from cnncli.report.history import add_drawn_history
 from cnncli.report.model_data import model_data
 from cnncli.report.network import network_data
 from cnncli.report.page import REPORT_PAGE, document
@@ -65,9 +66,11 @@ def write_report(run: Path, *, out: Path | None, data_dir: Path) -> Path:
 
 
 def collect(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str, Any]:
-    """The data of the page, as JSON; the weights of the network are added to `arrays`.
+    """The data of the page, as JSON; weights are added to `arrays`.
 
-    What needs trained weights and test images is null where they are missing, and `unavailable` gives the reason.
+    `history` describes the weights of steps, from which the page draws kernels and feature maps; where it is null,
+    `logged` has the pictures of steps, and otherwise `logged` is null. What needs trained weights and test images is
+    null where they are missing, and `unavailable` gives the reason.
 
     Args:
         run: complete or not.
@@ -80,6 +83,8 @@ def collect(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str, A
     config = read_config(str(run.find_config()), data_dir=data_dir)
     graph = graph_of(config.network, config.name)
     table = inspect_graph(graph)
+    evaluated = _evaluated(run, config, arrays, data_dir=data_dir)
+    drawn = evaluated["history"] is not None
     return {
         "head": _head(run, config, table),
         "classes": config.classes,
@@ -88,8 +93,8 @@ def collect(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str, A
         "network": network_data(graph),
         "metrics": run.metrics(),
         "augmentation": config.data.augment.active,
-        "logged": {**logged_data(run.path), "enabled": config.log.images > 0},
-        **_evaluated(run, config, arrays, data_dir=data_dir),
+        "logged": None if drawn else {**logged_data(run.path), "enabled": config.log.images > 0},
+        **evaluated,
         "arrays": arrays.index,
         "files": _files(run),
         "metadata": run.metadata() if (run.path / "metadata.json").is_file() else None,
@@ -154,14 +159,16 @@ def _evaluated(run: RunDirectory, config: Config, arrays: Arrays, *, data_dir: P
         epoch = loaded.epoch
         images = images_data(loaded)
         network = model_data(loaded.model, classes=loaded.classes, normalization=loaded.normalization)
+        confusion, views = confusion_data(loaded), views_data(loaded)
         arrays.add("weights/0", network.weights.astype(network.precision))
         return {
             "unavailable": None,
             "epoch": epoch,
             "model": network.model,
             "images": images,
-            "confusion": confusion_data(loaded),
-            "views": views_data(loaded),
+            "confusion": confusion,
+            "views": views,
+            "history": add_drawn_history(arrays, loaded, network),
         }
     except (RunError, DataError) as error:
         _log.warning(f"the report shows neither values nor images: {error.message}; {error.remedy}")
@@ -172,6 +179,7 @@ def _evaluated(run: RunDirectory, config: Config, arrays: Arrays, *, data_dir: P
             "images": None,
             "confusion": None,
             "views": None,
+            "history": None,
         }
 
 

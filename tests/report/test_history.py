@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from cnncli.report.arrays import Arrays
-from cnncli.report.history import add_history
+from cnncli.report.history import add_drawn_history, add_history
+from cnncli.report.model_data import model_data
 from cnncli.run import Run, load_run
 
 ExitCodeOf = Callable[..., int]
@@ -99,3 +100,28 @@ def test_numbers_too_large_for_half_precision(lenet_run: Run, monkeypatch: pytes
     arrays = Arrays()
     add_history(arrays, lenet_run, 0)
     assert {each["type"] for each in arrays.index.values()} == {"f4"}
+
+
+def drawn(arrays: Arrays, run: Run) -> dict[str, Any] | None:
+    network = model_data(run.model, classes=run.classes, normalization=run.normalization)
+    return add_drawn_history(arrays, run, network)
+
+
+DRAWN_NUMBERS = (6 * 25 + 6) + (16 * 6 * 25 + 16)
+"""Of conv1 and conv2, counted by hand; the linear layers after them are not drawn."""
+
+
+def test_the_report_has_the_weights_that_are_drawn(lenet_run: Run) -> None:
+    arrays = Arrays()
+    found = drawn(arrays, lenet_run)
+    assert found == {"steps": [0, 1, 2, 4, 8, 16, 18], "of": 7, "layers": ["conv1", "avg_pool1", "conv2", "avg_pool2"]}
+    assert {each["length"] for each in arrays.index.values()} == {DRAWN_NUMBERS}
+
+
+def test_the_report_leaves_out_steps_between(lenet_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnncli.report.history.DRAWN_BYTES", 3 * 2 * DRAWN_NUMBERS)
+    found = drawn(Arrays(), lenet_run)
+    assert found is not None
+    assert (found["steps"], found["of"]) == ([0, 4, 18], 7)
+    monkeypatch.setattr("cnncli.report.history.DRAWN_BYTES", 2 * 2 * DRAWN_NUMBERS - 1)
+    assert drawn(Arrays(), lenet_run) is None

@@ -41,13 +41,29 @@ def test_the_report_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytes
     counts = data["confusion"]["counts"]
     right = sum(counts[i][i] for i in range(10)) / sum(map(sum, counts))
     assert right == pytest.approx(results["test"]["accuracy"])
-    assert len(data["logged"]["kernels"]) == 2
-    assert len(data["logged"]["feature_maps"]) == 4 * 10
+    assert data["logged"] is None, "kernels and maps are drawn from weights"
+    assert data["history"]["steps"] == sorted(int(each.stem) for each in (run / "weights").iterdir())
+    assert data["history"]["of"] == len(data["history"]["steps"])
+    assert data["history"]["layers"] == ["conv1", "avg_pool1", "conv2", "avg_pool2"]
     assert [row[0] for row in data["table"]["rows"]] == [layer["name"] for layer in data["network"]["layers"]]
     assert data["files"]["config.yaml"] == (run / "config.yaml").read_text("utf-8")
     assert data["metadata"] == json.loads((run / "metadata.json").read_text())
     assert [layer["name"] for layer in data["views"]["patches"]["layers"]] == ["conv1", "conv2"]
     assert data["augmentation"] == []
+
+
+def test_without_weights_of_steps_the_report_has_the_logged_pictures(
+    run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code_of("report", run) == 0
+    size = (run / "report.html").stat().st_size
+    shutil.rmtree(run / "weights")
+    assert exit_code_of("report", run) == 0
+    data = data_of(run / "report.html")
+    assert data["history"] is None
+    assert len(data["logged"]["kernels"]) == 2
+    assert len(data["logged"]["feature_maps"]) == 4 * 10
+    assert (run / "report.html").stat().st_size > 2 * size
 
 
 def test_the_report_of_an_interrupted_run(

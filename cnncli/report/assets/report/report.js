@@ -52,7 +52,7 @@ async function render(data) {
     layersSection(data),
     network.element,
     curvesSection(data),
-    stepsSection(data),
+    stepsSection(data, arrays, pool),
     patchesSection(data),
     saliencySection(data),
     maximizationSection(data),

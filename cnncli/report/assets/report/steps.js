@@ -1,9 +1,9 @@
-// Kernels and feature maps as the training logged them: one slider moves every picture.
+// Kernels and feature maps of the steps of training, from its weights or as it logged them: one slider moves them all.
 
 import { h, section } from "../shared/dom.js";
 import { formatCount } from "../shared/numbers.js";
-
-const FRAME_MS = 700;
+import { ComputedSteps, describeHistory } from "./kernels.js";
+import { StepControl } from "./step-control.js";
 
 /** The newest of a tag's steps that is not after `step`, or null: tags need not be logged at the same steps. */
 export function newestStep(frames, step) {
@@ -23,26 +23,10 @@ export function describeTag({ layer, probe }) {
 
 const tagName = (tag) => (tag.probe === null ? `kernels/${tag.layer}` : `feature_maps/${tag.layer}/${tag.probe}`);
 
-class StepPlayer {
+class LoggedSteps {
   constructor({ logged, metrics }) {
     this.logged = logged;
-    this.epochs = new Map([[0, "before training"], ...metrics.map((each) => [each.step, `after epoch ${each.epoch}`])]);
-    this.timer = null; // while it plays
-    this.last = logged.steps.length - 1;
-    this.slider = h("input", {
-      type: "range",
-      id: "step",
-      min: 0,
-      max: this.last,
-      step: 1,
-      value: this.last,
-      oninput: () => {
-        this.stop();
-        this.show();
-      },
-    });
-    this.output = h("output", { for: "step" });
-    this.button = h("button", { type: "button", onclick: () => (this.timer ? this.stop() : this.play()) }, "Play");
+    this.control = new StepControl(logged.steps, metrics, (step) => this.show(step));
     this.kernels = logged.kernels.map(picture);
     this.featureMaps = [];
     this.featureMapsElement = h("div", { class: "pictures" });
@@ -54,14 +38,7 @@ class StepPlayer {
     this.element = h(
       "div",
       {},
-      h(
-        "p",
-        { class: "control steps" },
-        h("label", { for: "step" }, "Step"),
-        this.slider,
-        this.output,
-        this.last > 0 ? this.button : null,
-      ),
+      this.control.element,
       logged.kernels.length ? [h("h3", {}, "Kernels"), kernels] : null,
       logged.feature_maps.length ? [h("h3", {}, "Feature maps"), this.probeChoice(), this.featureMapsElement] : null,
     );
@@ -79,15 +56,10 @@ class StepPlayer {
   chooseProbe(probe) {
     this.featureMaps = this.logged.feature_maps.filter((tag) => tag.probe === probe).map(picture);
     this.featureMapsElement.replaceChildren(...this.featureMaps.map((each) => each.element));
-    this.show();
+    this.control.show();
   }
 
-  show() {
-    const step = this.logged.steps[Number(this.slider.value)];
-    const epoch = this.epochs.get(step);
-    const text = `step ${formatCount(step)}${epoch ? `, ${epoch}` : ""}`;
-    this.output.textContent = text;
-    this.slider.setAttribute("aria-valuetext", text);
+  show(step) {
     for (const { tag, image, caption } of [...this.kernels, ...this.featureMaps]) {
       const newest = newestStep(tag.frames, step);
       image.hidden = newest === null;
@@ -97,25 +69,6 @@ class StepPlayer {
       caption.replaceChildren(h("b", {}, tag.layer), note);
     }
   }
-
-  play() {
-    this.button.textContent = "Stop";
-    if (Number(this.slider.value) === this.last) {
-      this.slider.value = 0;
-      this.show();
-    }
-    this.timer = setInterval(() => {
-      this.slider.value = Number(this.slider.value) + 1;
-      this.show();
-      if (Number(this.slider.value) === this.last) this.stop();
-    }, FRAME_MS);
-  }
-
-  stop() {
-    clearInterval(this.timer);
-    this.timer = null;
-    this.button.textContent = "Play";
-  }
 }
 
 function picture(tag) {
@@ -124,9 +77,16 @@ function picture(tag) {
   return { tag, image, caption, element: h("figure", { class: "picture" }, image, caption) };
 }
 
-export function stepsSection(data) {
-  const { logged } = data;
+/**
+ * @param arrays key -> numbers; with the weights of the steps, where the run has kept them.
+ * @param pool the images of the page, decoded, or null.
+ */
+export function stepsSection(data, arrays, pool) {
+  const { logged, history } = data;
   const heading = "Kernels and feature maps during training";
+  if (history) {
+    return section("steps", heading, describeHistory(history), new ComputedSteps(data, arrays, pool).element);
+  }
   if (!logged.steps.length) {
     const reason = logged.enabled
       ? "No pictures of kernels or feature maps have been logged yet."
@@ -139,6 +99,6 @@ export function stepsSection(data) {
     "steps",
     heading,
     `The pictures logged for TensorBoard during training.${note}`,
-    new StepPlayer(data).element,
+    new LoggedSteps(data).element,
   );
 }
