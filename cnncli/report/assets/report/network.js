@@ -2,7 +2,7 @@
 
 import { Network } from "../engine/network.js";
 import { galleryPart } from "../play/input-gallery.js";
-import { logitsPart } from "../play/logits.js";
+import { headlines, logitsPart } from "../play/logits.js";
 import { overviewPart } from "../play/overview.js";
 import { State } from "../play/state.js";
 import { translator } from "../play/translate.js";
@@ -118,14 +118,19 @@ export class NetworkSection {
   build() {
     const { app } = this;
     app.state.removeParts();
-    const part = (heading, content) => (content ? h("div", { class: "part" }, h("h3", {}, heading), content) : null);
+    const part = (heading, ...content) => h("div", { class: "part" }, h("h3", {}, heading), content);
     if (!this.images) {
       this.body.replaceChildren(overviewPart(app));
       this.body.classList.add("alone");
       return;
     }
     this.body.replaceChildren(
-      h("div", { class: "side" }, part("Test images", galleryPart(app)), part("Answer", logitsPart(app))),
+      h(
+        "div",
+        { class: "side" },
+        part("Test images", galleryPart(app)),
+        part("Answer", headlines(app), logitsPart(app)),
+      ),
       h("div", {}, overviewPart(app)),
       h("div", { class: "whole" }, part("The arithmetic of a unit", unitPart(app))),
     );
