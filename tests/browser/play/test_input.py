@@ -150,6 +150,7 @@ def test_drawing_by_keyboard(page: Page) -> None:
     page.locator("#pad").focus()
     for key in ["Delete", "ArrowUp", "Shift+ArrowLeft", "Space", "Shift+ArrowRight", "ArrowDown", "Space", "ArrowUp"]:
         page.keyboard.press(key)
+    expect(page.locator("[role=status]")).to_contain_text("pen up")  # soon, the new answer is announced instead
     # In pixels of the image, the cursor begins at (14, 14): a line from (13, 10) to (13, 14), then down to (14, 14).
     inked = pad_levels(page)[:, :, 0] > 127
     assert inked[130, 100:141].all()
@@ -159,7 +160,6 @@ def test_drawing_by_keyboard(page: Page) -> None:
     for positions, (first, last) in ((rows, (130, 140)), (columns, (100, 140))):
         assert abs(positions[0] - (first - radius)) <= 2
         assert abs(positions[-1] - (last + radius)) <= 2
-    expect(page.locator("[role=status]")).to_contain_text("pen up")
     page.keyboard.press("z")
     assert seen(page).max() == 0
 
