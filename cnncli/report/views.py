@@ -21,6 +21,7 @@ from cnncli.drawing.image import image_pixels, thinning
 from cnncli.drawing.text import joined
 from cnncli.layers import format_size
 from cnncli.report.page import base64_text
+from cnncli.report.patches import PATCHES
 from cnncli.report.pictures import sprite_data
 from cnncli.run import Run
 from cnncli.views import activation_maximization, effective_receptive_field
@@ -39,8 +40,6 @@ from cnncli.views.units import (
 )
 from cnncli.views.view import nodes_with_positions
 
-PATCHES = 9
-"""Patches of a filter, if there is room for them."""
 PATCH_BYTES = 1_000_000
 """Maximum number of bytes of all patches in the page, about; base64 adds a third."""
 PATCH_SIDE = 48

@@ -19,7 +19,6 @@ OpenOption = Annotated[bool, typer.Option("--open", help="Open the file in the b
 LanguageOption = Annotated[
     Literal["en", "zh"], typer.Option("--lang", help="The language of the page, which also has a switch.")
 ]
-
 TourOption = Annotated[
     Path | None, typer.Option("--tour", metavar="FILE", help="A YAML file with a tour of your own for the page.")
 ]

@@ -1,28 +1,13 @@
 """Playgrounds of trained networks, and a browser that records requests, console messages and errors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
-LENET = """\
-name: lenet
-data: {name: digits, size: 28, validation: 0.2}
-model:
-  defaults: {conv: {activation: tanh}, linear: {activation: tanh}}
-  layers:
-    - conv: {out_channels: 6, kernel_size: 5, padding: same}
-    - avg_pool: 2
-    - conv: {out_channels: 16, kernel_size: 5}
-    - avg_pool: 2
-    - flatten
-    - linear: 24
-    - logits
-train: {epochs: 3, batch_size: 128, optimizer: {adamw: {lr: 1e-2}}}
-log: {probes: 3}
-"""
+from tests.browser.pages import LENET, ExitCodeOf, Open, recorded_pages, train
+
 ODD = """\
 name: odd
 data: {name: digits, size: [20, 16]}
@@ -40,19 +25,6 @@ model:
 train: {epochs: 1, batch_size: 512}
 log: {images: 0}
 """
-ExitCodeOf = Callable[..., int]
-Open = Callable[..., Page]
-
-READY = "html[data-ready]"
-"""Matches when the first picture has been drawn."""
-
-
-def train(folder: Path, config: str, exit_code_of: ExitCodeOf) -> Path:
-    """The directory of a run of a config on the embedded digits."""
-    (folder / "net.yaml").write_text(config, encoding="utf-8")
-    assert exit_code_of("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet") == 0
-    (run,) = (folder / "runs").iterdir()
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -84,27 +56,12 @@ def pair(lenet: Path, exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPat
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
     """Opens `play.html` in a folder; when the test ends, it must have made no request and logged nothing."""
-    requests: list[str] = []
-    messages: list[str] = []
-    urls: list[str] = []
-    contexts = []
-
-    def open_(folder: Path, *, link: str = "", **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1400, "height": 950}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        urls.append((folder / "play.html").resolve().as_uri())
-        page.goto(urls[-1] + link)
-        page.wait_for_selector(READY, state="attached")
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
     # The worker's script is a Blob of the page.
-    assert {url.partition("#")[0] for url in requests if not url.startswith(("data:", "blob:"))} == set(urls)
-    assert messages == []
+    with recorded_pages(
+        browser,
+        "play.html",
+        viewport={"width": 1400, "height": 950},
+        schemes=("data:", "blob:"),
+        ready="attached",
+    ) as open_:
+        yield open_

@@ -5,29 +5,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-LENET = """\
-name: lenet
-data: {name: digits, size: 28, validation: 0.2}
-model:
-  defaults: {conv: {activation: tanh}, linear: {activation: tanh}}
-  layers:
-    - conv: {out_channels: 6, kernel_size: 5, padding: same}
-    - avg_pool: 2
-    - conv: {out_channels: 16, kernel_size: 5}
-    - avg_pool: 2
-    - flatten
-    - linear: 24
-    - logits
-train: {epochs: 3, batch_size: 128, optimizer: {adamw: {lr: 1e-2}}}
-log: {probes: 3}
-"""
+from tests.browser.pages import LENET, ExitCodeOf, Open, recorded_pages, train
+
 ODD = """\
 name: odd
 data: {name: digits, size: [20, 16]}
@@ -59,8 +44,6 @@ KINDS = ("yellow-bellied flycatcher", "long-tailed nightjar", "white-throated sp
 REGIONS = ("northern", "southern", "eastern", "western", "greater", "lesser", "spotted", "striped", "golden", "common")
 FIFTY = tuple(sorted(f"{region} {kind}" for region in REGIONS for kind in KINDS))
 """The names of 50 classes, up to 33 characters long."""
-ExitCodeOf = Callable[..., int]
-Open = Callable[..., Page]
 
 PointAt = Callable[..., None]
 
@@ -82,10 +65,8 @@ def point_at() -> PointAt:
 
 def run_with_report(folder: Path, config: str, exit_code_of: ExitCodeOf, data_dir: Path = Path("nowhere")) -> Path:
     """The directory of a run of a config, with its report."""
-    (folder / "net.yaml").write_text(config, encoding="utf-8")
     data = ("--data-dir", data_dir)
-    assert exit_code_of("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet", *data) == 0
-    (run,) = (folder / "runs").iterdir()
+    run = train(folder, config, exit_code_of, *data)
     assert exit_code_of("report", run, *data) == 0
     return run
 
@@ -131,26 +112,7 @@ def interrupted(lenet: Path, exit_code_of: ExitCodeOf, tmp_path_factory: pytest.
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Open]:
     """Opens the report of a run; when the test ends, it must have made no request and logged nothing."""
-    requests: list[str] = []
-    messages: list[str] = []
-    urls: list[str] = []
-    contexts = []
-
-    def open_(run: Path, **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        urls.append((run / "report.html").resolve().as_uri())
-        page.goto(urls[-1])
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert {address for address in requests if not address.startswith("data:")} == set(urls)
-    assert messages == []
+    with recorded_pages(
+        browser, "report.html", viewport={"width": 1280, "height": 900}, schemes=("data:",), ready="visible"
+    ) as open_:
+        yield open_

@@ -19,7 +19,7 @@ function vertically(items, from, direction) {
  * Give a group of controls a single tab stop.
  *
  * @param container that has the items.
- * @param items the controls; those that are disabled are passed over.
+ * @param items the controls; those that are disabled are skipped.
  * @param current the position of the first tab stop.
  */
 export function roveFocus(container, items, current = 0) {

@@ -1,0 +1,83 @@
+"""What the browser tests of several pages share: a small network to train, and pages whose requests are recorded."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import Browser, Page, ViewportSize
+
+ExitCodeOf = Callable[..., int]
+Open = Callable[..., Page]
+
+LENET = """\
+name: lenet
+data: {name: digits, size: 28, validation: 0.2}
+model:
+  defaults: {conv: {activation: tanh}, linear: {activation: tanh}}
+  layers:
+    - conv: {out_channels: 6, kernel_size: 5, padding: same}
+    - avg_pool: 2
+    - conv: {out_channels: 16, kernel_size: 5}
+    - avg_pool: 2
+    - flatten
+    - linear: 24
+    - logits
+train: {epochs: 3, batch_size: 128, optimizer: {adamw: {lr: 1e-2}}}
+log: {probes: 3}
+"""
+
+READY = "html[data-ready]"
+"""Matches when the first picture has been drawn."""
+
+
+def train(folder: Path, config: str, exit_code_of: ExitCodeOf, *options: object) -> Path:
+    """The directory of a run of a config, trained in a folder."""
+    (folder / "net.yaml").write_text(config, encoding="utf-8")
+    arguments = ("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet", *options)
+    assert exit_code_of(*arguments) == 0
+    (run,) = (folder / "runs").iterdir()
+    return run
+
+
+@contextmanager
+def recorded_pages(
+    browser: Browser,
+    file: str,
+    *,
+    viewport: ViewportSize,
+    schemes: tuple[str, ...],
+    ready: Literal["attached", "visible"],
+) -> Iterator[Open]:
+    """A function that opens a file of a folder; at the end, its pages must have requested and logged nothing.
+
+    Args:
+        browser: in which every page gets its own context.
+        file: the name of the file.
+        viewport: of pages that are opened without another one.
+        schemes: of the addresses that a page may use besides its own.
+        ready: the state of the document that is waited for.
+    """
+    requests: list[str] = []
+    messages: list[str] = []
+    urls: list[str] = []
+    contexts = []
+
+    def open_(folder: Path, *, link: str = "", **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": viewport, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("pageerror", lambda error: messages.append(str(error)))
+        urls.append((folder / file).resolve().as_uri())
+        page.goto(urls[-1] + link)
+        page.wait_for_selector(READY, state=ready)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert {url.partition("#")[0] for url in requests if not url.startswith(schemes)} == set(urls)
+    assert messages == []
