@@ -1,15 +1,29 @@
 """Resuming a run: whether it is possible, from which state, and what differs from the first part."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cnncli.config.config import Config
 from cnncli.config.document import descend, dotted, parse_document, read_document
 from cnncli.errors import RunError, UsageError
+from cnncli.experiment.pictures import Snapshots
 from cnncli.experiment.setup import Experiment
-from cnncli.training.checkpoint import has_checkpoint, load_state, read_manifest
+from cnncli.files import disk_errors_explained, remove_unfinished
+from cnncli.runs.metrics import explain_change
+from cnncli.training.checkpoint import (
+    has_checkpoint,
+    load_state,
+    read_logged,
+    read_manifest,
+    remove_leftovers,
+    save_checkpoint,
+)
+from cnncli.training.logged import CHANGED_EVENTS, EVENT_FILES, Logged
 from cnncli.training.run_directory import RunDirectory
+from cnncli.training.state import Training
+from cnncli.training.weight_history import WeightHistory
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +36,7 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
 
     Raises:
         UsageError: names the fields that differ, or the epochs that the run has.
-        RunError: there is no checkpoint.
+        RunError: the checkpoint is missing, though the run has been trained further than its first one.
     """
     after = parse_document(config.resolved(), name="").data
     if run.resolved.is_file():
@@ -39,6 +53,8 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
             remedy="a resumed run may change only train.epochs, train.early_stopping, name and log; restore the other "
             "settings, or start a new run without --resume",
         )
+    if _begins_again(run):
+        return
     done = read_manifest(_checkpoint(run))["epoch"]
     complete = run.status().state == "complete"
     if config.train.epochs < done or (complete and config.train.epochs == done):
@@ -53,6 +69,16 @@ def _checkpoint(run: RunDirectory) -> Path:
     return run.best if has_checkpoint(run.best) and not has_checkpoint(run.last) else run.last
 
 
+def _begins_again(run: RunDirectory) -> bool:
+    """Whether the run was ended before its first checkpoint, which is written after its first epoch at the latest."""
+    return (
+        not has_checkpoint(run.last)
+        and not has_checkpoint(run.best)
+        and run.status().state != "complete"
+        and len(run.metrics()) <= 1
+    )
+
+
 def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """The routes at which two nested mappings differ."""
     if isinstance(before, dict) and isinstance(after, dict):
@@ -61,20 +87,31 @@ def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> 
     return [] if before == after else [route]
 
 
-def resume(experiment: Experiment, run: RunDirectory) -> None:
-    """Restore the training from the run's last checkpoint.
+def resume(experiment: Experiment, run: RunDirectory) -> Logged:
+    """Restore the training from the run's last checkpoint, or leave it as it is if there is none yet.
+
+    Nothing is written.
+
+    Returns:
+        What the run had logged then, for `restore_files`.
 
     Raises:
-        RunError: the data has changed; or the checkpoint is missing, damaged, or of another network.
+        RunError: the data has changed; the checkpoint is missing, damaged, or of another network; or a file to which
+            the run appends has changed since.
         UsageError: the run was ended by early stopping.
     """
+    training = experiment.training
+    if _begins_again(run):
+        _log.warning(f"{run.path} has no checkpoint yet: training begins again in it")
+        experiment.group.broadcast(training.state_dict())
+        return Logged()
     # With other files, the validation split would be drawn again and contain images that were trained on.
     if changed := run.changed_data(experiment.data_files):
         raise RunError(
             f"the data has changed since {run.path} was started: {', '.join(changed[:5])}",
             remedy="restore the data, or start a new run",
         )
-    training = experiment.training
+    logged = _check_files(run, read_logged(_checkpoint(run)))
     training.load_state_dict(experiment.group.broadcast(load_state(_checkpoint(run))))
     if _checkpoint(run) == run.best:
         _log.warning(f"no checkpoint in {run.last}: resuming from the best epoch, {training.epochs_done}")
@@ -84,7 +121,78 @@ def resume(experiment: Experiment, run: RunDirectory) -> None:
             f"{run.path} was stopped early after {training.epochs_done} epochs",
             remedy="extend it with --set train.early_stopping=null, or with a larger patience",
         )
-    run.cut_metrics(training.epochs_done)
+    return logged
+
+
+def _check_files(run: RunDirectory, logged: Logged) -> Logged:
+    """Refuse to resume from a checkpoint if a file to which the run appends has changed since.
+
+    Returns:
+        What was logged, without event files that have been deleted.
+    """
+    try:
+        metrics_changed = logged.metrics.size > 0 and not logged.metrics.is_beginning_of(run.metrics_file)
+        changed = [*logged.changed_event_files(run.path)]
+    except OSError as error:
+        raise RunError(
+            f"cannot read {error.filename}: {error.strerror}", remedy="restore the file from a copy, or train again"
+        ) from error
+    if metrics_changed:
+        raise RunError(
+            f"{run.metrics_file}: {explain_change(run.path, logged)}",
+            remedy="restore the file from a copy, or train again",
+        )
+    for name in changed:
+        raise RunError(
+            f"{run.path / name}: {CHANGED_EVENTS}",
+            remedy="restore the file from a copy; or delete it, to resume the run without what it shows in TensorBoard",
+        )
+    missing = logged.missing_event_files(run.path)
+    for name in missing:
+        _log.warning(f"{run.path / name} is missing: TensorBoard will not show what it held")
+    return replace(logged, events={name: extent for name, extent in logged.events.items() if name not in missing})
+
+
+def restore_files(run: RunDirectory, training: Training, logged: Logged, *, complete: bool) -> None:
+    """Bring the files of a run to where they were at the checkpoint from which it is resumed.
+
+    What was written later, and what a killed process has left, is deleted; a message names it.
+
+    Args:
+        run: the run, which this process has locked.
+        training: as it was at the checkpoint.
+        logged: what was logged then.
+        complete: whether the run was complete. Then only the scores and animations of its end are replaced, like its
+            results, which needs no message.
+
+    Raises:
+        DiskError: a file cannot be written.
+    """
+    for checkpoint in (run.last, run.best):
+        remove_leftovers(checkpoint)
+    for name in ("*.json", "*.yaml"):
+        remove_unfinished(run.path, name)
+    cut = [run.metrics_file.name] if logged.metrics.cut(run.metrics_file) else []
+    with disk_errors_explained(run.path):
+        for path in sorted(run.path.glob(EVENT_FILES)):
+            extent = logged.events.get(path.name)
+            if extent is None:
+                path.unlink()
+                cut.append(path.name)
+            elif extent.cut(path):
+                cut.append(path.name)
+    Snapshots(run.path).keep_only(logged.pictures)
+    WeightHistory(run.path).keep_only(logged.pictures)
+    if cut and not complete:
+        _log.info(f"resuming after step {training.step}: what was logged later is written again ({', '.join(cut)})")
+    if not training.step_in_epoch and training.best_epoch == training.epochs_done > 0 and not _is_best(run, training):
+        _log.info(f"{run.best} is written again: the process had ended before it was")
+        save_checkpoint(run.best, training, logged=logged)
+
+
+def _is_best(run: RunDirectory, training: Training) -> bool:
+    """Whether the checkpoint `best` is of the epoch that the training has just finished."""
+    return has_checkpoint(run.best) and read_manifest(run.best)["epoch"] == training.epochs_done
 
 
 def record_resumption(run: RunDirectory, metadata: dict[str, Any]) -> None:

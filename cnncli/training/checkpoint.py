@@ -4,7 +4,8 @@
     ├── weights.safetensors   weights for inference: their moving average, if there is one; in its metadata the
     │                         preprocessing of the images
     ├── state.pt              what `Training.load_state_dict` takes
-    └── manifest.json         format, epoch, step, versions, preprocessing, SHA-256 of each file
+    └── manifest.json         format, epoch, step, versions, preprocessing, SHA-256 of each file; how far the files were
+                              to which the run appends
 
 A new checkpoint is written as `last.new`, then `last` is renamed to `last.old`, `last.new` to `last`, and `last.old` is
 deleted. `last` is read or, after a crash between the two renames, `last.old`.
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 import cnncli
 from cnncli.errors import RunError
 from cnncli.files import disk_errors_explained, sync_directory, write_file
+from cnncli.training.logged import Logged
 from cnncli.training.state import Training, load_weights_into
 
 FORMAT = 1
@@ -35,8 +37,13 @@ _STATE = "state.pt"
 _MANIFEST = "manifest.json"
 
 
-def save_checkpoint(path: Path, training: Training) -> None:
+def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = None) -> None:
     """Write a checkpoint, replacing the one at `path`.
+
+    Args:
+        path: its directory.
+        training: what is saved.
+        logged: how far the files of its run are, on the disk; a run can only be resumed with it.
 
     Raises:
         DiskError: it cannot be written; the previous one is still readable.
@@ -55,6 +62,7 @@ def save_checkpoint(path: Path, training: Training) -> None:
         "torch": torch.__version__,
         "preprocessing": preprocessing,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        "run": None if logged is None else logged.as_record(),
     }
     contents[_MANIFEST] = json.dumps(manifest, indent=2).encode()
     with disk_errors_explained(path):
@@ -95,8 +103,39 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def read_logged(path: Path) -> Logged:
+    """How far the files of the run were when the checkpoint was written.
+
+    Raises:
+        RunError: there is no checkpoint, or its manifest does not say it.
+    """
+    record = read_manifest(path).get("run")
+    try:
+        return Logged.from_record(record or {})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{path}: {_MANIFEST} does not say how far metrics and event files were: {type(error).__name__}: {error}",
+            remedy="restore the checkpoint from a copy, or train again",
+        ) from error
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what a process that was killed while it replaced the checkpoint has left beside it.
+
+    Raises:
+        DiskError: it cannot be deleted.
+    """
+    old = _old(path)
+    with disk_errors_explained(path):
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for each in (old, _new(path)):
+            if each.exists():
+                shutil.rmtree(each)
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint: `format`, `epoch`, `step`, `cnncli`, `torch`, `preprocessing`, `files`.
+    """The manifest of a checkpoint: `format`, `epoch`, `step`, `cnncli`, `torch`, `preprocessing`, `files`, `run`.
 
     Raises:
         RunError: there is no checkpoint, or its manifest cannot be read or has another format.

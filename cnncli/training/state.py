@@ -169,6 +169,7 @@ class Training:
             "ema": dict(self.ema.model.state_dict()) if self.ema else None,
             "optimizer_type": type(self.optimizer).__name__,
             "optimizer": self.optimizer.state_dict(),
+            "gradients": self._gradients(),
             "sums": {"loss": self.sums.loss, "correct": self.sums.correct, "images": self.sums.images},
             **{name: getattr(self, name) for name in _COUNTERS},
         }
@@ -195,7 +196,16 @@ class Training:
         if self.ema:
             load_weights_into(self.ema.model, state["ema"], source="the checkpoint")
         self.optimizer.load_state_dict(state["optimizer"])
+        for name, parameter in self.model.named_parameters():
+            gradient = state["gradients"].get(name)
+            parameter.grad = None if gradient is None else gradient.to(parameter.device)
         sums = state["sums"]
         self.sums = Sums(sums["loss"].to(self.device), sums["correct"].to(self.device), sums["images"])
         for name in _COUNTERS:
             setattr(self, name, state[name])
+
+    def _gradients(self) -> dict[str, Tensor]:
+        """Those of the last step, by parameter, which are logged when the epoch ends; none between two epochs."""
+        if not self.step_in_epoch:
+            return {}
+        return {name: each.grad for name, each in self.model.named_parameters() if each.grad is not None}
