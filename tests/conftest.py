@@ -40,7 +40,7 @@ settings.register_profile("cnncli", deadline=None)
 settings.load_profile("cnncli")
 
 
-POSIX_ONLY = re.compile(r"^import (pexpect|resource)$|signal\.SIG(HUP|KILL)", re.MULTILINE)
+POSIX_ONLY = re.compile(r"^import (pexpect|pty|resource)$|signal\.SIG(HUP|KILL|QUIT|PIPE)", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
