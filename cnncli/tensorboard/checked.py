@@ -52,7 +52,7 @@ def _is_allowed(host: str, names: set[str]) -> bool:
 
 def main() -> None:
     """Run TensorBoard as `tensorboard.main` does, with the check of hosts."""
-    from absl import app  # type: ignore[import-untyped]  # no stubs
+    from absl import app
     from tensorboard import default, main_lib, program  # type: ignore[import-untyped]  # no stubs
     from tensorboard.plugins.base_plugin import FlagsError  # type: ignore[import-untyped]  # no stubs
 
@@ -65,8 +65,7 @@ def main() -> None:
     try:
         app.run(tensorboard.main, flags_parser=tensorboard.configure)
     except FlagsError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """TensorBoard in a separate process: start it, wait until it responds, terminate it.
 
-The process is `cnncli.tensorboard.checked`, in the Python environment of cnncli. It finds the event files on its own and
-checks for new ones every five seconds.
+The process is `cnncli.tensorboard.checked`, in the Python environment of cnncli. It finds the event files on its own
+and checks for new ones every five seconds.
 """
 
 import http.client
