@@ -85,8 +85,13 @@ def test_a_smaller_run_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_free_space_is_that_of_the_first_folder_that_exists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=7))
+    asked: list[Path] = []
+
+    def disk_usage(path: Path) -> SimpleNamespace:
+        asked.append(path)
+        return SimpleNamespace(free=7)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
     assert free_bytes(tmp_path / "not" / "there") == 7
     monkeypatch.chdir(tmp_path)
     assert free_bytes(Path("runs")) == 7
