@@ -148,13 +148,13 @@ def _snapshot(values: int) -> int:
 
 
 def _checkpoint_bytes(experiment: Experiment) -> int:
-    """A checkpoint: weights for inference; weights, their moving average and the optimizer's moments to resume from."""
+    """A checkpoint: weights for inference; weights, their average, gradients and the optimizer's moments to resume from."""
     state = experiment.model.state_dict()
     optimizer = experiment.config.train.optimizer
     moments = 2  # of Adam
     if isinstance(optimizer, Sgd | RmsProp):
         moments = isinstance(optimizer, RmsProp) + (optimizer.momentum > 0)
-    copies = 2 + moments + (experiment.training.ema is not None)
+    copies = 3 + moments + (experiment.training.ema is not None)
     tensors: int = sum(each.numel() * each.element_size() for each in state.values()) + len(state) * _TENSOR
     return copies * tensors + _STATE
 
