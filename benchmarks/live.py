@@ -36,8 +36,6 @@ Follow = Callable[[LiveServer], AbstractContextManager[None]]
 EPOCHS = 2
 PAGE, READER, ALONE = "--live, with the page open", "--live, only read", "without --live"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE = 30
-"""Seconds for the page to open."""
 
 
 def run(settings: Settings) -> list[Comparison]:
@@ -113,7 +111,7 @@ def _browser() -> Iterator["Browser"]:
 def _open_page(browser: "Browser", server: LiveServer) -> Iterator[None]:
     page = browser.new_page()
     page.goto(server.address)
-    _wait_for_page(server)
+    page.wait_for_function("() => globalThis.cnncli?.state.get('training')")
     yield
     page.wait_for_function("() => cnncli.state.get('newest') === 'complete'")
     copies = page.evaluate("performance.getEntriesByType('resource').filter(({ name }) => /weights/.test(name)).length")
@@ -124,15 +122,9 @@ def _open_page(browser: "Browser", server: LiveServer) -> Iterator[None]:
 @contextmanager
 def _read(server: LiveServer) -> Iterator[None]:
     reader = Path(__file__).with_name("live_reader.py")
-    with subprocess.Popen([sys.executable, reader, server.address]) as process:
-        _wait_for_page(server)
+    command = [sys.executable, reader, server.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "connected\n"
         yield
     assert process.returncode == 0
-
-
-def _wait_for_page(server: LiveServer) -> None:
-    """Wait until the events of the training are read."""
-    until = time.monotonic() + PATIENCE
-    while not server.pages:
-        assert time.monotonic() < until, "no page has connected"
-        time.sleep(0.01)
