@@ -1,7 +1,8 @@
 // Test images as points in the space of the last layer's inputs.
 
-import { ARROW_KEYS, h, roving, section, svg } from "../shared/dom.js";
+import { ARROW_KEYS, h, section, svg } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
+import { rove } from "../shared/roving.js";
 import { shorten } from "../shared/text.js";
 
 const SPAN = 1000;
@@ -118,8 +119,9 @@ class Embedding {
       );
     });
     this.buttons = buttons;
-    roving(buttons);
-    return h("div", { class: "classes", role: "group", "aria-label": "emphasize a class" }, buttons);
+    const key = h("div", { class: "classes", role: "group", "aria-label": "emphasize a class" }, buttons);
+    rove(key);
+    return key;
   }
 
   emphasize(label) {
