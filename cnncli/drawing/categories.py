@@ -1,7 +1,7 @@
 """Categories, such as curves and classes, as colors and markers.
 
-The first seven colors are those of Okabe and Ito, "Color Universal Design" (2008), three others differ as much from them:
-people with any kind of color vision can tell them apart. Categories also differ by their markers.
+The first seven colors are those of Okabe and Ito, "Color Universal Design" (2008), and the other three differ from them
+as much: people with any kind of color vision can tell them apart. Categories also differ by their markers.
 """
 
 from collections.abc import Sequence
