@@ -437,7 +437,10 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         before, token, *path = f"{self.path.partition('?')[0]}/".split("/", 2)
         has_token = secrets.compare_digest(token.encode(), self.server.live.token.encode())
-        if before or not has_token or not path[0]:
+        if before or not has_token:
+            self._refuse(HTTPStatus.FORBIDDEN)
+            return None
+        if not path[0]:  # without a slash, addresses in the page would be others
             self._refuse(HTTPStatus.NOT_FOUND)
             return None
         return path[0].removesuffix("/")

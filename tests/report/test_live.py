@@ -119,13 +119,13 @@ def test_the_page(ask: Ask, server: LiveServer) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_nothing_is_answered_without_the_token(path: str, method: str, ask: Ask) -> None:
     response = ask(path, method, token=False)
-    assert response.status == 404
+    assert response.status == 403
     assert PAGE not in response.read()
 
 
 def test_a_token_that_is_only_similar(ask: Ask, server: LiveServer) -> None:
     for token in (server.token[:-1], server.token + "x", server.token.swapcase(), ""):
-        assert ask(f"{token}/", token=False).status == 404
+        assert ask(f"{token}/", token=False).status == 403
     assert ask(server.token, token=False).status == 404, "without the slash, addresses in the page would be others"
     assert ask(f"{server.token}/?x=1", token=False).status == 200
 

@@ -7,6 +7,7 @@ import { shorten } from "../shared/text.js";
 
 const SPAN = 1000;
 const SYMBOLS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const COLORS = 6; // in the style sheet
 const EDGE_POINTS = 24;
 const KEY_LETTERS = 26;
 
@@ -42,8 +43,9 @@ class Embedding {
     this.show(0);
   }
 
+  /** The color of a class; classes with the same symbol have different ones. */
   color(label) {
-    return `oklch(var(--class-lightness) 0.15 ${Math.round((360 * label) / this.classes.length)})`;
+    return `var(--class-${(label + Math.floor(label / SYMBOLS.length)) % COLORS})`;
   }
 
   draw() {
