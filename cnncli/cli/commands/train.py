@@ -289,6 +289,7 @@ def _served(
         lambda: weights_of(experiment.model),
         lambda: training.step,
         display.progress,
+        earlier=run.metrics,
         can_pause=experiment.group.size == 1,
     )
     with serve(live, page, port=port) as server:
