@@ -172,6 +172,10 @@ class DamagedCheckpointError(RunError):
         self.problem = problem
 
 
+class _ManifestError(ValueError):
+    """A manifest that disagrees with a file that has the hash in it."""
+
+
 def _check_exists(path: Path) -> None:
     """Raise a RunError if there is no checkpoint, not even a damaged one."""
     if has_checkpoint(path):
@@ -232,7 +236,7 @@ def _read(directory: Path, name: str, parse: Callable[[bytes, Mapping[str, Any]]
         with suppress(DamagedCheckpointError):
             if _read_manifest(directory) != manifest:
                 return _read(directory, name, parse)
-        raise _damaged(directory / name, error) from error
+        raise _damaged(directory / (_MANIFEST if isinstance(error, _ManifestError) else name), error) from error
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
@@ -288,9 +292,8 @@ def _state(content: bytes, manifest: Mapping[str, Any]) -> dict[str, Any]:
     check_state(state)
     place = (state["epochs_done"], state["step"])
     if place != (manifest["epoch"], manifest["step"]):
-        raise ValueError(
-            f"it is of epoch {place[0]}, step {place[1]}, in {_MANIFEST} epoch {manifest['epoch']}, "
-            f"step {manifest['step']}"
+        raise _ManifestError(
+            f"it says epoch {manifest['epoch']}, step {manifest['step']}; {_STATE} epoch {place[0]}, step {place[1]}"
         )
     return dict(state)
 
