@@ -122,7 +122,7 @@ def _open_page(browser: "Browser", server: LiveServer) -> Iterator[None]:
 @contextmanager
 def _read(server: LiveServer) -> Iterator[None]:
     reader = Path(__file__).with_name("live_reader.py")
-    command = [sys.executable, reader, server.address]
+    command = [sys.executable, str(reader), server.address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "connected\n"

@@ -92,7 +92,7 @@ class Confusion {
     const rows = pairs.map(({ label, predicted, count, share }) => {
       const text = `${this.classes[label]} as ${this.classes[predicted]}`;
       const onclick = () => this.select(label, predicted);
-const button = h("button", { type: "button", class: "pair", onclick }, text);
+      const button = h("button", { type: "button", class: "pair", onclick }, text);
       return h(
         "tr",
         {},
