@@ -148,7 +148,7 @@ def _snapshot(values: int) -> int:
 
 
 def _checkpoint_bytes(experiment: Experiment) -> int:
-    """A checkpoint: weights for inference; weights, their average, gradients and the optimizer's moments to resume from."""
+    """A checkpoint: weights for inference; to resume from weights, average, gradients and the optimizer's moments."""
     state = experiment.model.state_dict()
     optimizer = experiment.config.train.optimizer
     moments = 2  # of Adam

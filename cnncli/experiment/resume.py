@@ -1,9 +1,10 @@
 """Resuming a run: whether it is possible, from which state, and what differs from the first part."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cnncli.config.config import Config
 from cnncli.config.document import descend, dotted, parse_document, read_document
@@ -14,11 +15,10 @@ from cnncli.files import disk_errors_explained, remove_unfinished
 from cnncli.runs.metrics import explain_change
 from cnncli.training.checkpoint import (
     has_checkpoint,
-    load_state,
-    read_logged,
-    read_manifest,
+    load_to_resume,
     remove_leftovers,
     save_checkpoint,
+    verify_checkpoint,
 )
 from cnncli.training.logged import CHANGED_EVENTS, EVENT_FILES, Logged
 from cnncli.training.run_directory import RunDirectory
@@ -55,28 +55,74 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
         )
     if _begins_again(run):
         return
-    done = read_manifest(_checkpoint(run))["epoch"]
-    complete = run.status().state == "complete"
-    if config.train.epochs < done or (complete and config.train.epochs == done):
+    state, _, _ = _load_newest(run)
+    done, complete = state["epochs_done"], run.is_complete()
+    if config.train.epochs < done or (complete and config.train.epochs == done and _is_whole(run, state)):
         raise UsageError(
             f"{run.path} already has {done} epochs" + (" and is complete" if complete else ""),
             remedy=f"extend it with --set train.epochs={2 * done}",
         )
 
 
-def _checkpoint(run: RunDirectory) -> Path:
-    """The checkpoint to resume from: `last` or, if there is none, `best`."""
-    return run.best if has_checkpoint(run.best) and not has_checkpoint(run.last) else run.last
-
-
 def _begins_again(run: RunDirectory) -> bool:
     """Whether the run was ended before its first checkpoint, which is written after its first epoch at the latest."""
-    return (
-        not has_checkpoint(run.last)
-        and not has_checkpoint(run.best)
-        and run.status().state != "complete"
-        and len(run.metrics()) <= 1
-    )
+    exists = has_checkpoint(run.last) or has_checkpoint(run.best)
+    return not exists and not run.is_complete() and len(run.metrics()) <= 1
+
+
+def _load_newest(run: RunDirectory) -> tuple[dict[str, Any], Logged, RunError | None]:
+    """What to resume from: `last` or, if it cannot be read, `best`, and then why.
+
+    Returns:
+        The state, what was logged, and the error.
+
+    Raises:
+        RunError: neither can be read.
+    """
+    try:
+        return *load_to_resume(run.last), None
+    except RunError as error:
+        if not _is_intact(run.best):
+            raise
+        return *load_to_resume(run.best), error
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether there is a checkpoint at a path, and it is not damaged."""
+    try:
+        verify_checkpoint(path)
+    except RunError:
+        return False
+    return True
+
+
+def _has_best(run: RunDirectory, state: Mapping[str, Any]) -> bool:
+    """Whether `best` holds what the state says: the weights of the best epoch, or none before the end of the first.
+
+    It may be newer than the state, if an older `last` was put back: the state will be trained to the same weights.
+    """
+    if not state["best_epoch"]:
+        return True
+    if not _is_intact(run.best):
+        return False
+    epoch: int = verify_checkpoint(run.best)["epoch"]
+    return bool(epoch == state["best_epoch"] or epoch > state["epochs_done"])
+
+
+def _is_best(state: Mapping[str, Any]) -> bool:
+    """Whether a state holds the weights of the best epoch: it is that of its end."""
+    return bool(state["best_epoch"] == state["epochs_done"] and not state["step_in_epoch"])
+
+
+def _is_whole(run: RunDirectory, state: Mapping[str, Any]) -> bool:
+    """Whether a complete run has both checkpoints, and results of the best one."""
+    try:
+        results = run.results()
+    except RunError:
+        return False
+    if not _is_intact(run.last) or not _has_best(run, state):
+        return False
+    return bool(verify_checkpoint(run.best)["epoch"] == results["epoch"])
 
 
 def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -111,16 +157,25 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
             f"the data has changed since {run.path} was started: {', '.join(changed[:5])}",
             remedy="restore the data, or start a new run",
         )
-    logged = _check_files(run, read_logged(_checkpoint(run)))
-    training.load_state_dict(experiment.group.broadcast(load_state(_checkpoint(run))))
-    if _checkpoint(run) == run.best:
-        _log.warning(f"no checkpoint in {run.last}: resuming from the best epoch, {training.epochs_done}")
+    state, logged, problem = _load_newest(run)
+    logged = _check_files(run, logged)
+    if problem:
+        _log.warning(f"{problem.message}: resuming from the best epoch, {state['epochs_done']}")
     stopping = experiment.config.train.early_stopping
-    if run.status().state == "complete" and stopping and training.epochs_without_improvement >= stopping.patience:
+    stopped_early = stopping is not None and state["epochs_without_improvement"] >= stopping.patience
+    if stopped_early and run.is_complete() and _is_whole(run, state):
         raise UsageError(
-            f"{run.path} was stopped early after {training.epochs_done} epochs",
+            f"{run.path} was stopped early after {state['epochs_done']} epochs",
             remedy="extend it with --set train.early_stopping=null, or with a larger patience",
         )
+    if not _has_best(run, state) and not _is_best(state):
+        metric = stopping.metric if stopping else "accuracy"
+        state |= {"best_epoch": state["epochs_done"], "best_score": _score(run, state, metric=metric)}
+        _log.warning(
+            f"{run.best} does not hold the weights of the best epoch, which are lost: those of epoch "
+            f"{state['epochs_done']} take their place"
+        )
+    training.load_state_dict(experiment.group.broadcast(state))
     return logged
 
 
@@ -156,7 +211,8 @@ def _check_files(run: RunDirectory, logged: Logged) -> Logged:
 def restore_files(run: RunDirectory, training: Training, logged: Logged, *, complete: bool) -> None:
     """Bring the files of a run to where they were at the checkpoint from which it is resumed.
 
-    What was written later, and what a killed process has left, is deleted; a message names it.
+    What was written later, and what a killed process has left, is deleted, and a checkpoint that is missing or damaged
+    is written again. Messages name them.
 
     Args:
         run: the run, which this process has locked.
@@ -185,25 +241,33 @@ def restore_files(run: RunDirectory, training: Training, logged: Logged, *, comp
     WeightHistory(run.path).keep_only(logged.pictures)
     if cut and not complete:
         _log.info(f"resuming after step {training.step}: what was logged later is written again ({', '.join(cut)})")
-    if not training.step_in_epoch and training.best_epoch == training.epochs_done > 0 and not _is_best(run, training):
-        _log.info(f"{run.best} is written again: the process had ended before it was")
+    if not training.step:
+        return
+    if not _has_best(run, vars(training)):
+        _log.info(f"{run.best} is written again, from the checkpoint of step {training.step}")
         save_checkpoint(run.best, training, logged=logged)
+    if not _is_intact(run.last):
+        save_checkpoint(run.last, training, logged=logged)
 
 
-def _is_best(run: RunDirectory, training: Training) -> bool:
-    """Whether the checkpoint `best` is of the epoch that the training has just finished."""
-    return has_checkpoint(run.best) and read_manifest(run.best)["epoch"] == training.epochs_done
+def _score(run: RunDirectory, state: Mapping[str, Any], *, metric: Literal["accuracy", "loss"]) -> float | None:
+    """The score of the last epoch, as `Training.finish_epoch` takes it; None within an epoch, and if it is unknown."""
+    records = run.metrics()[: state["epochs_done"]]
+    if state["step_in_epoch"] or len(records) < state["epochs_done"]:
+        return None
+    score = records[-1]["val"] or records[-1]["train"]
+    return score["accuracy"] if metric == "accuracy" else -score["loss"] if score["loss"] is not None else None
 
 
 def record_resumption(run: RunDirectory, metadata: dict[str, Any]) -> None:
     """Add to the run's metadata what it is resumed with, and warn of what prevents bit-identical results."""
     first = run.metadata()
     for name, before, now in (
-        ("torch", first.get("versions", {}).get("torch"), metadata["versions"]["torch"]),
+        ("torch", first["versions"].get("torch"), metadata["versions"]["torch"]),
         ("precision", first.get("precision", metadata["precision"]), metadata["precision"]),
-        ("threads:", first.get("threads"), metadata["threads"]),
+        ("threads:", first["threads"], metadata["threads"]),
         ("processes:", first.get("processes", 1), metadata["processes"]),
-        ("device", first.get("device", {}).get("name"), metadata["device"]["name"]),
+        ("device", first["device"]["name"], metadata["device"]["name"]),
     ):
         if before != now:
             _log.warning(f"resuming with {name} {now} (started with {before}): results will not be bit-identical")

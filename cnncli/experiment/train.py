@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnncli.errors import CnncliError, DiskError
+from cnncli.errors import CnncliError, DiskError, RunError
 from cnncli.experiment.resume import record_resumption, restore_files, resume
 from cnncli.experiment.setup import Experiment
 from cnncli.module import CnnModule
@@ -22,7 +22,9 @@ from cnncli.training.metadata import collect_metadata
 from cnncli.training.process_group import StopRequest
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress
-from cnncli.training.run_directory import RunDirectory, State
+from cnncli.training.records import State
+from cnncli.training.run_directory import RunDirectory
+from cnncli.training.run_lock import RunLock
 from cnncli.training.scores import Evaluation
 from cnncli.training.step import Step
 
@@ -115,13 +117,13 @@ def train_run(
         DivergedError, DeviceError, DiskError: see `fit` and `save_checkpoint`; the run's status is then `failed`.
     """
     span = unmeasured if profile is None else profile.span
-    with run.lock():
-        logged = resume(experiment, run) if resumed else Logged()
+    with run.lock() as lock:
         training = experiment.training
-        complete = resumed and run.status().state == "complete"
+        complete = resumed and run.is_complete()
+        logged = resume(experiment, run) if resumed else Logged()
         if resumed:
             run.set_status("running")
-        with _failure_recorded(run):
+        with _failure_recorded(run, lock):
             if resumed:
                 restore_files(run, training, logged, complete=complete)
             metadata = _metadata(experiment, command)
@@ -141,18 +143,20 @@ def train_run(
                     with span("pictures"):
                         log.begin(given, metadata, untrained, hparams or {})
                     del untrained  # as large as the network
-                yield from _train_epochs(experiment, run, log, request, fit_until, span)
+                yield from _train_epochs(experiment, run, lock, log, request, fit_until, span)
+                lock.check()
                 if profile is not None:
                     profile.close()
                 if request.granted and training.epochs_done < experiment.config.train.epochs:
                     run.set_status("interrupted")
                     return
                 with span("scores"):
-                    best_epoch, scores = _evaluate_best(experiment, run, test=test)
+                    epoch, scores = _evaluate_best(experiment, run, test=test)
+                lock.check()
                 with span("pictures"):
                     log.end(training.step, scores.get("test"))
             records = {part: evaluation.as_record(experiment.config.classes) for part, evaluation in scores.items()}
-            run.finish({"epoch": best_epoch, **records})
+            run.finish({"epoch": epoch, **records})
 
 
 def _metadata(experiment: Experiment, command: Sequence[str]) -> dict[str, Any]:
@@ -195,6 +199,7 @@ def _tensorboard_log(experiment: Experiment, run: RunDirectory, logged: Logged) 
 def _train_epochs(
     experiment: Experiment,
     run: RunDirectory,
+    lock: RunLock,
     log: "TensorBoardLog",
     request: StopRequest,
     fit_until: Fit,
@@ -212,6 +217,7 @@ def _train_epochs(
         save_checkpoint(path, training, logged=log.logged(run.metrics_extent()))
 
     while not request.granted:
+        lock.check()
         if log.due(training.step):
             with span("pictures"):
                 log.draw(training.step)
@@ -219,6 +225,7 @@ def _train_epochs(
                 with span("checkpoints"):
                     save(run.last)
         for epoch in fit_until(stop=lambda: request() or log.due(training.step)):
+            lock.check()
             run.append_metrics(epoch.as_record())
             with span("pictures"):
                 log.epoch(epoch)
@@ -230,6 +237,7 @@ def _train_epochs(
         if not log.due(training.step):
             break
     if training.step_in_epoch:
+        lock.check()
         save(run.last)
 
 
@@ -242,7 +250,7 @@ def evaluate_test(run: "Run") -> dict[str, Any]:
         The results, as in results.json.
 
     Raises:
-        RunError: the run is not complete, or is in use.
+        RunError: the run is not complete, is in use, or its best checkpoint is damaged.
         DataError: the data set is unavailable.
     """
     from cnncli.experiment.tensorboard_log import test_scalars
@@ -252,6 +260,11 @@ def evaluate_test(run: "Run") -> dict[str, Any]:
     results = directory.results()
     if "test" in results:
         return results
+    if results["epoch"] != run.epoch:
+        raise RunError(
+            f"{directory.best}: it does not hold the weights of the results, those of epoch {results['epoch']}",
+            remedy=f"resume the run, which evaluates it again: cnncli train --resume {run.path}",
+        )
     evaluation = run.evaluate("test")
     results["test"] = evaluation.as_record(run.classes)
     with directory.lock():
@@ -273,36 +286,36 @@ def _evaluate_best(experiment: Experiment, run: RunDirectory, *, test: bool) -> 
     """Evaluate the weights of the best epoch on `train`, `val` (if any) and, if wanted, `test`.
 
     Returns:
-        The epoch of the weights, and the scores.
+        The number of the epoch, and the scores.
     """
     epoch = load_weights(run.best, experiment.model)["epoch"]
     parts = {"train": experiment.train_unchanged, "val": experiment.validation}
     if test:
         parts["test"] = experiment.test
     classes = len(experiment.config.classes)
-    scores = {
+    return epoch, {
         part: evaluate(experiment.model, batches, classes) for part, batches in parts.items() if batches is not None
     }
-    return epoch, scores
 
 
 @contextmanager
-def _failure_recorded(run: RunDirectory) -> Iterator[None]:
+def _failure_recorded(run: RunDirectory, lock: RunLock) -> Iterator[None]:
     """Set the run's status when an exception ends the training."""
     try:
         yield
     except (KeyboardInterrupt, GeneratorExit):
-        _try_to_set_status(run, "interrupted")
+        _try_to_set_status(run, lock, "interrupted")
         raise
     except CnncliError as error:
-        _try_to_set_status(run, "failed", error.message)
+        _try_to_set_status(run, lock, "failed", error.message)
         raise
     except Exception as error:
-        _try_to_set_status(run, "failed", f"{type(error).__name__}: {error}")
+        _try_to_set_status(run, lock, "failed", f"{type(error).__name__}: {error}")
         raise
 
 
-def _try_to_set_status(run: RunDirectory, state: State, reason: str | None = None) -> None:
-    """Set the status if the disk permits; the user must see the original error."""
-    with suppress(DiskError):
+def _try_to_set_status(run: RunDirectory, lock: RunLock, state: State, reason: str | None = None) -> None:
+    """Set the status if the disk permits and the run is still there; the user must see the original error."""
+    with suppress(DiskError, RunError):
+        lock.check()
         run.set_status(state, reason)

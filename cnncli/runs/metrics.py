@@ -1,31 +1,26 @@
-"""The lines of metrics.jsonl, checked: each by itself, after the one before, and with the curves of the event files."""
+"""What is wrong with a metrics.jsonl: a line of it, what the event files hold instead, or that it has changed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import isclose
 from pathlib import Path
 from typing import Any
 
+from cnncli.errors import RunError
 from cnncli.runs.summary import number_at
 from cnncli.tensorboard.event_file import DamagedRecordError, LoggedValues, read_logged_values
 from cnncli.training.logged import EVENT_FILES, METRICS, Logged
+from cnncli.training.records import read_metrics
 
 
-def find_fault(lines: Sequence[bytes], scalars: Mapping[str, Mapping[int, float]]) -> str | None:
-    """The first line of metrics.jsonl that is wrong, and why; None if none is.
+def find_other_curve(metrics: Sequence[Mapping[str, Any]], scalars: Mapping[str, Mapping[int, float]]) -> str | None:
+    """The first value that is another one in the event files; None if there is none.
 
     Args:
-        lines: complete ones.
+        metrics: the records of metrics.jsonl, a line each.
         scalars: the curves of the event files, tag -> step -> value; a point that they lack is not compared.
     """
-    before: Mapping[str, Any] | None = None
-    for number, line in enumerate(lines, 1):
-        if fault := _fault_of(line, number, before):
-            return f"line {number}: {fault}"
-        before = json.loads(line)
-    for number, line in enumerate(lines, 1):
-        record = json.loads(line)
+    for number, record in enumerate(metrics, 1):
         for tag, value in _curve_points(record):
             point = scalars.get(tag, {}).get(record["step"])
             if point is not None and not _same_float32(value, point):
@@ -39,37 +34,25 @@ def explain_change(run: Path, logged: Logged) -> str:
     Args:
         run: the run directory.
         logged: what the checkpoint says.
+
+    Raises:
+        OSError: the file cannot be read.
     """
-    content = (run / METRICS).read_bytes()
+    file = run / METRICS
+    size = file.stat().st_size
+    try:
+        metrics = read_metrics(file)
+    except RunError as error:
+        return error.message.removeprefix(f"{file}: ")
     values = LoggedValues({}, {})
     for path in sorted(run.glob(EVENT_FILES)):
         with suppress(DamagedRecordError, OSError):  # what precedes counts
             read_logged_values(path, values)
-    if fault := find_fault(content[: logged.metrics.size].splitlines(keepends=True), values.scalars):
-        return fault
-    if len(content) < logged.metrics.size:
-        return f"it has {len(content):,} bytes, but it had {logged.metrics.size:,} when the checkpoint was written"
+    if other := find_other_curve(metrics, values.scalars):
+        return other
+    if size < logged.metrics.size:
+        return f"it has {size:,} bytes, but it had {logged.metrics.size:,} when the checkpoint was written"
     return f"its first {logged.metrics.size:,} bytes have changed since the checkpoint was written (SHA-256 differs)"
-
-
-def _fault_of(line: bytes, number: int, before: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with a line of metrics.jsonl, if anything."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return "it is not JSON"
-    if not isinstance(record, dict) or not {"epoch", "step", "train", "val", "seconds"} <= record.keys():
-        return "it lacks a key"
-    if record["epoch"] != number:
-        return f"it is epoch {record['epoch']}"
-    step = record["step"]
-    if not isinstance(step, int) or (before is not None and step <= before["step"]):
-        return f"step {step} is not after that of the epoch before"
-    for split in ("train", "val"):
-        accuracy = number_at(record, split, "accuracy")
-        if record[split] is not None and (accuracy is None or not 0 <= accuracy <= 1):
-            return f"it has no {split} accuracy from 0 to 1"
-    return None
 
 
 def _curve_points(record: Mapping[str, Any]) -> list[tuple[str, float]]:
