@@ -41,7 +41,8 @@ settings.load_profile("cnncli")
 
 
 POSIX_ONLY = re.compile(
-    r"^import (pexpect|resource)$|^from tests\.reliability\.runs import|signal\.SIG(HUP|KILL)", re.MULTILINE
+    r"^import (pexpect|pty|resource)$|^from tests\.reliability\.runs import|signal\.SIG(HUP|KILL|QUIT|PIPE)",
+    re.MULTILINE,
 )
 
 
