@@ -29,6 +29,16 @@ ROLLBACK_FACTOR = 0.5
 _SHOWN_DIFFERENCES = 5
 
 
+class _RollbackRecord(Record):
+    """What is noted of a rollback; see `Training.rollbacks`."""
+
+    epoch: Annotated[int, Field(ge=1, le=MOST_STEPS)]
+    step: Annotated[int, Field(ge=1, le=MOST_STEPS)]
+    restored: Annotated[int, Field(ge=0, le=MOST_STEPS)]
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    reason: str
+
+
 class _StateRecord(Record):
     """What `Training.state_dict` gives."""
 
@@ -47,6 +57,8 @@ class _StateRecord(Record):
     best_epoch: Whole
     epochs_without_improvement: Whole
     rng_state: dict[str, Tensor] | None
+    rollbacks: Annotated[list[_RollbackRecord], Field(max_length=MOST_ROLLBACKS)]
+    restore_point: "_StateRecord | None"
 
 
 def check_state(state: object) -> None:

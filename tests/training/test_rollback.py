@@ -194,7 +194,7 @@ def test_weights_that_overflow(train: Batches) -> None:
         model.get_parameter("1.weight").mul_(100)
     training = Training(
         model=model,
-        optimizer=torch.optim.SGD(model.parameters()),
+        optimizer=build_optimizer(Sgd(lr=1.0, momentum=0.0), model),
         schedule=lambda step: 3e38 if step == 2 and not training.rollbacks else 0.0,
         can_roll_back=True,
     )
