@@ -51,7 +51,7 @@ def with_digit_changed(content: bytes, key: bytes, line: int) -> bytes:
 METRICS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "emptied": (lambda content: b"", "it has 0 bytes, but it had"),
     "shortened by a line": (lambda content: without_line(content, 3), "bytes, but it had"),
-    "shortened within a line": (lambda content: content[:-9], "line 3: it is not JSON"),
+    "shortened within a line": (lambda content: content[:-9], "bytes, but it had"),
     "a line is missing": (lambda content: without_line(content, 2), "line 2: it is epoch 3"),
     "a line is doubled": (lambda content: doubled(content, 1), "line 2: it is epoch 1"),
     "not JSON": (lambda content: content.replace(b'"epoch": 2', b'"epoch" 2'), "line 2: it is not JSON"),
