@@ -9,6 +9,7 @@ import { ATTRIBUTION_MESSAGES } from "./attribution-messages.js";
 import { macsOf } from "./cost.js";
 import { patchImage } from "./patches.js";
 import { PixelMap } from "./pixel-map.js";
+import { updatesInSight } from "./sight.js";
 import { isInTraining } from "./state.js";
 
 /** What the state holds for this part: the class, null for the predicted one, and whether maps show the image. */
@@ -91,7 +92,10 @@ class Attribution {
 
   listen() {
     const { state } = this.app;
-    state.on(["result", "model", "step"], () => this.update());
+    state.on(
+      ["result", "model", "step"],
+      updatesInSight(this.element, () => this.update(), state.signal),
+    );
     state.on(["attribution"], () => {
       if (this.target === this.shownTarget) this.paint();
       else this.update();
