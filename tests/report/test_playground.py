@@ -27,7 +27,7 @@ from tests.report.test_page import NASTY, Reader
 ExitCodeOf = Callable[..., int]
 LARGEST, LARGEST_WITH_TIME = 1_000_000, 3_000_000
 TYPES: dict[str, np.dtype[Any]] = {"u1": np.dtype("u1"), "f2": np.dtype("<f2"), "f4": np.dtype("<f4")}
-PARTS = {"static": "", "binary": "", "language": "en"}
+PARTS = {"static": "", "first": "", "binary": "", "language": "en"}
 
 
 def data_of(page: Path) -> dict[str, Any]:
@@ -38,10 +38,14 @@ def data_of(page: Path) -> dict[str, Any]:
 
 def array_of(page: Path, key: str) -> npt.NDArray[Any]:
     """An array of the page, decoded as its index says."""
-    found = re.search(r'<script type="text/plain" id="binary">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
+    data = data_of(page)
+    part = "first" if key in data["first"] else "binary"
+    found = re.search(f'<script type="text/plain" id="{part}">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
     assert found is not None
-    content = zlib.decompress(base64.b64decode(found[1]))
-    entry = data_of(page)["arrays"][key]
+    content = base64.b64decode(found[1])
+    if part == "binary":
+        content = zlib.decompress(content)
+    entry = data["first" if part == "first" else "arrays"][key]
     kind = TYPES[entry["type"]]
     planes = np.frombuffer(content, np.uint8, kind.itemsize * entry["length"], entry["offset"])
     flat = np.ascontiguousarray(planes.reshape(kind.itemsize, -1).T)

@@ -191,7 +191,7 @@ class Attribution {
     const asked = {};
     map.asked = asked;
     const report = (share) => {
-      if (map.asked === asked) map.progress(this.t("computing", { share: formatPercent(share, 0) }));
+      if (map.asked === asked) map.note(this.t("computing", { share: formatPercent(share, 0) }));
     };
     const found = await this.app.client.task("attribution", { model, edits, pixels, target, method }, report);
     if (!found || map.asked !== asked) return; // a newer request is under way
