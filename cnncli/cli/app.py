@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from cnncli import __version__
 from cnncli.cli.imports import garbage_collector_off
-from cnncli.cli.messages import print_notice, report, show_log
+from cnncli.cli.messages import print_notice, report, show_log, without_pydantic
 from cnncli.cli.processes import AlreadyReported, one_output_per_machine
 from cnncli.errors import UsageError
 
@@ -72,6 +72,14 @@ def _suggest_field(option: str, *, exactly: bool) -> None:
 
 class PanelGroup(TyperGroup):
     """A group whose help lists its commands by panel, in the order in which they were added."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  likewise
+        """Called by click to parse the arguments of a command of the group, and to run it."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = without_pydantic(error.message)
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  likewise
         """Write a section of the help for each panel."""

@@ -4,7 +4,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from cnncli.errors import CnncliError, DiskError
 from cnncli.files import is_disk_full
@@ -31,8 +31,17 @@ def report(error: Exception) -> int:
         if type(shown) is CnncliError:
             raise error
         traceback.print_exception(shown)
-    show_error(shown)
+    with suppress(OSError):  # nobody can read it; the exit code says it too
+        show_error(shown)
     return shown.exit_code
+
+
+def without_pydantic(message: str) -> str:
+    """What typer says about the value of an option, without words that it takes from pydantic."""
+    message = message.removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        message = message.replace("Input should be", "must be", 1).partition(", unable to parse")[0]
+    return message
 
 
 class _Handler(logging.Handler):

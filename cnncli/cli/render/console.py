@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from cnncli.errors import CnncliError, Interrupted, Terminated
+from cnncli.errors import CnncliError, Stopped
 
 _PIPED_WIDTH = 200
 """Width if the output is not a terminal; no layer table is wider."""
@@ -25,7 +25,7 @@ def messages() -> Console:
 def show_error(error: CnncliError) -> None:
     """Print an error and its remedy on stderr."""
     console = messages()
-    requested = isinstance(error, Interrupted | Terminated)
+    requested = isinstance(error, Stopped)
     console.print(("" if requested else "[bold red]error:[/] ") + escape(error.message), soft_wrap=True)
     if error.remedy:
         console.print(Text(error.remedy, style="cyan"), soft_wrap=True)
