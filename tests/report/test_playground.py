@@ -93,6 +93,7 @@ def test_the_images_in_the_page(run: Path, exit_code_of: ExitCodeOf) -> None:
     assert numbers[:100] == list(range(100))
     pixels = array_of(page, "images").reshape(count, 1, 28, 28)
     np.testing.assert_array_equal(pixels, loaded.test.images[numbers].numpy())
+    np.testing.assert_array_equal(array_of(page, "first"), pixels[0].ravel())
     assert images["labels"] == loaded.test.labels[numbers].tolist()
     assert min(np.bincount(images["labels"])) >= 10
     predictions = loaded.predictions
@@ -170,7 +171,8 @@ def test_two_runs_in_one_page(run: Path, exit_code_of: ExitCodeOf, tmp_path: Pat
     data = data_of(out)
     assert [model["run"] for model in data["models"]] == [run.name] * 2
     assert len(data["images"]["mistakes"]) == 2
-    assert {"weights/0", "weights/1", "logits/0", "logits/1"} <= set(data["arrays"])
+    assert {"weights/0", "weights/1"} <= set(data["first"])
+    assert {"logits/0", "logits/1"} <= set(data["arrays"])
     assert data["language"] == "zh"
     assert Reader(out.read_text("utf-8")).elements[0] == ("html", {"lang": "zh-CN"})
 
