@@ -21,6 +21,7 @@ COMPARED = (
     "augment",
     "scale",
     "pictures",
+    "live",
     "folder",
     "audit",
     "tuned",

@@ -19,10 +19,20 @@ from cnncli.data.idx import read_idx
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
 
-SLOW = ("startup", "playground", "memory", "recipes", "standard", "tuned", "augment", "epoch", "audit", "pictures")
+SLOW = (
+    "startup",
+    "playground",
+    "memory",
+    "recipes",
+    "standard",
+    "tuned",
+    "augment",
+    "epoch",
+    "audit",
+    "pictures",
+    "live",
+)
 """They start processes that import torch, or a browser, or train for seconds."""
-
-
 MARKS = ((pytest.mark.slow, SLOW), (pytest.mark.browser, ("playground",)))
 
 
