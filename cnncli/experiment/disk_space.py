@@ -127,9 +127,11 @@ def estimate_disk_use(experiment: Experiment, run: Path | None = None) -> DiskUs
 
     of_one = bytes_of(experiment.model.state_dict())
     kept = min(steps, int(log.weights * 1e6 / of_one)) * of_one
+    gradients = 4 * sum(parameter.numel() for parameter in experiment.model.parameters())
+    checkpoints = _CHECKPOINTS * _checkpoint_bytes(experiment) + 2 * gradients  # `last` within an epoch, twice
     events = _bytes_in(run, "events.out.tfevents.*")
     return DiskUse(
-        checkpoints=max(0, _CHECKPOINTS * _checkpoint_bytes(experiment) - _bytes_in(run, "checkpoints/*/*")),
+        checkpoints=max(0, checkpoints - _bytes_in(run, "checkpoints/*/*")),
         pictures=max(0, min(pictures + min(histograms, int(log.budget * 5e5)), int(log.budget * 1e6)) - events),
         weights=max(0, kept - _bytes_in(run, f"{WEIGHTS}/*")),
         snapshots=max(0, steps * sum(map(_snapshot, animated)) - _bytes_in(run, f"{SNAPSHOTS}/*")),
@@ -148,13 +150,13 @@ def _snapshot(values: int) -> int:
 
 
 def _checkpoint_bytes(experiment: Experiment) -> int:
-    """A checkpoint: weights for inference; to resume from weights, average, gradients and the optimizer's moments."""
+    """A checkpoint: weights for inference; weights, their moving average and the optimizer's moments to resume from."""
     state = experiment.model.state_dict()
     optimizer = experiment.config.train.optimizer
     moments = 2  # of Adam
     if isinstance(optimizer, Sgd | RmsProp):
         moments = isinstance(optimizer, RmsProp) + (optimizer.momentum > 0)
-    copies = 3 + moments + (experiment.training.ema is not None)
+    copies = 2 + moments + (experiment.training.ema is not None)
     tensors: int = sum(each.numel() * each.element_size() for each in state.values()) + len(state) * _TENSOR
     return copies * tensors + _STATE
 
