@@ -40,7 +40,7 @@ export function scrollable(label, content) {
   const update = () => {
     const wide = box.scrollWidth > box.clientWidth + 1;
     const high = box.scrollHeight > box.clientHeight + 1;
-    const attributes = wide || high ? { tabindex: "0", role: "region", "aria-label": label } : {};
+    const attributes = wide || high ? { tabindex: "0", role: "group", "aria-label": label } : {};
     for (const name of ["tabindex", "role", "aria-label"]) {
       if (name in attributes) box.setAttribute(name, attributes[name]);
       else box.removeAttribute(name);
