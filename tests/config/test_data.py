@@ -52,7 +52,7 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
         ({"name": "mnist", "test": 0.2}, ("test",), "test is only for image-folder"),
         ({"name": "mnist", "classes": 10}, ("classes",), "classes is only for image-folder"),
         ({"name": "mnist", "classes": ["a", "b"]}, ("classes",), "classes is only for image-folder"),
-        ({"name": "image-folder", "classes": 1}, ("classes",), "a whole number from 2, or a list"),
+        ({"name": "image-folder", "classes": 1}, ("classes",), "a whole number from 2 to 100,000, or a list"),
         ({"name": "image-folder", "classes": ["a"]}, ("classes",), "at least two different names"),
         ({"name": "image-folder", "classes": ["a", "b", "a"]}, ("classes",), "at least two different names"),
         ({"name": "image-folder", "classes": ["a", 3]}, ("classes",), "numbers in quotes, found ['a', 3]"),
