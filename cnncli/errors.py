@@ -9,14 +9,12 @@ CnncliError          1   and bugs of cnncli itself
 ├── DivergedError    6   a loss or gradient is not finite
 ├── DiskError        7   a file cannot be written
 ├── DeviceError      8   the device is missing or out of memory
-├── Interrupted    130   Ctrl-C, after a checkpoint
-└── Terminated     143   SIGTERM, after a checkpoint
+└── Stopped    128 + N   signal N, after a checkpoint: 129 SIGHUP, 130 SIGINT, 131 SIGQUIT, 141 SIGPIPE, 143 SIGTERM
 
 Bugs of cnncli are `assert`s and ordinary exceptions, never one of these.
 """
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 
 class CnncliError(Exception):
@@ -27,7 +25,7 @@ class CnncliError(Exception):
         remedy: how to fix it, one line or several.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -81,16 +79,17 @@ class DeviceError(CnncliError):
     exit_code = 8
 
 
-class Interrupted(CnncliError):  # noqa: N818  nothing went wrong: the user asked for it
-    """Ctrl-C, after a checkpoint."""
+class Stopped(CnncliError):  # noqa: N818  nothing went wrong: the user asked for it
+    """Stopped on request, after a checkpoint.
 
-    exit_code = 130
+    Args:
+        message, remedy: see `CnncliError`.
+        number: of the signal, 2 for Ctrl-C. The exit code is that of shells for a process that a signal has ended.
+    """
 
-
-class Terminated(CnncliError):  # noqa: N818  likewise
-    """SIGTERM, after a checkpoint."""
-
-    exit_code = 143
+    def __init__(self, message: str, *, number: int, remedy: str | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.exit_code = 128 + number
 
 
 _MAX_LISTED = 40

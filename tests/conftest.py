@@ -40,11 +40,14 @@ settings.register_profile("cnncli", deadline=None)
 settings.load_profile("cnncli")
 
 
-POSIX_ONLY = re.compile(r"^import (pexpect|resource)$|signal\.SIG(HUP|KILL)", re.MULTILINE)
+POSIX_ONLY = re.compile(
+    r"^import (pexpect|pty|resource)$|^from tests\.reliability\.runs import|signal\.SIG(HUP|KILL|QUIT|PIPE)",
+    re.MULTILINE,
+)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """On Windows, leave out test files that use pseudo-terminals or signals that it does not have."""
+    """On Windows, leave out test files that use pseudo-terminals, forked processes or signals that it does not have."""
     if sys.platform != "win32" or collection_path.suffix != ".py" or collection_path == Path(__file__):
         return None
     return POSIX_ONLY.search(collection_path.read_text(encoding="utf-8")) is not None or None

@@ -22,6 +22,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,7 @@ from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFi
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
+from cnncli.signals import FROM_TERMINAL, SIGPIPE
 from cnncli.tensorboard.server import links
 from cnncli.training.run_directory import State
 
@@ -565,7 +567,8 @@ def test_tags(run: Path) -> None:
 def test_exit_codes() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.CnncliError)]
     codes = [int(row[0]) for row in table(text_of(RUN_PAGE), "code")]
-    assert codes == sorted({0, *(kind.exit_code for kind in kinds)})
+    stopped = {128 + number for number in (*FROM_TERMINAL, SIGPIPE, signal.SIGTERM)}
+    assert codes == sorted({0, *(kind.exit_code for kind in kinds), *stopped})
 
 
 # docs/tensorboard.md

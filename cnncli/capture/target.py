@@ -55,6 +55,8 @@ def find_graph(
         from cnncli.capture.graph import load_graph
 
         shape = None if input_shape is None else _code_shape(target, tuple(input_shape))
+        if not target.startswith("torchvision:"):
+            _log.info(f"{target}: this runs the code of {target.rpartition(':')[0]} with your permissions")
         return load_graph(target, input_shape=shape, kwargs=dict(kwargs))
     if kwargs:
         raise UsageError(

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from cnncli.errors import CnncliError, DiskError, UsageError
 from cnncli.files import is_disk_full
@@ -52,7 +52,8 @@ def report(error: Exception) -> int:
         if type(shown) is CnncliError:
             raise error
         traceback.print_exception(shown)
-    show_error(shown)
+    with suppress(OSError):  # nobody can read it; the exit code says it too
+        show_error(shown)
     return shown.exit_code
 
 

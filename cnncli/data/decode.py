@@ -9,7 +9,6 @@ import math
 import multiprocessing
 import os
 import re
-import signal
 import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
@@ -27,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cnncli.errors import DataError
+from cnncli.signals import leave_to_parent
 
 DECODER_VERSION = 1
 """Increment this when `decode` produces different pixels for the same file; cached pixels are then decoded again."""
@@ -213,7 +213,7 @@ def _decoded(images: "_Chunks", workers: int) -> Generator[Chunk]:
 
 def _start_worker(_: int) -> None:
     """Leave Ctrl-C to the parent process, and end with it: torch's own check waits for a pipe that is not read."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     Thread(target=_exit_after_parent, daemon=True).start()
 
 

@@ -4,6 +4,7 @@ A line is a list of spans, each a text and the name of a terminal style (`bold`,
 """
 
 import html
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -182,11 +183,16 @@ def markdown(table: LayerTable, *, wide: bool = False) -> str:
         *(_markdown_row(column.cell(row) for column in shown) for row in table),
         _markdown_row(column.total(table) for column in shown),
     ]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(table))])
+    return "\n".join([*lines, "", *(f"- {_escaped(note)}" for note in notes(table))])
 
 
 def _markdown_row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return "| " + " | ".join(map(_escaped, cells)) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Text in Markdown. Names of layers in a module may be any text, also HTML or a link."""
+    return re.sub(r"([\\|<>&`\[\]*])", r"\\\1", text)
 
 
 def as_html(table: LayerTable) -> str:

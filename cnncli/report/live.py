@@ -7,9 +7,11 @@ tensor, so the network ends with the same weights, bit for bit, as without pages
 
 import json
 import logging
+import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +25,7 @@ from cnncli.training.progress import Progress, Reading
 
 ADDRESS = "127.0.0.1"
 MAX_PAGES = 8
-"""Number of pages that can follow a training at the same time."""
+"""Number of connections on which pages can follow a training at the same time."""
 
 _SNAPSHOT_INTERVAL = 0.25
 """Seconds from one copy of the weights to the next, at least."""
@@ -42,6 +44,9 @@ _FAREWELL = 2.0
 _TIMEOUT = 10.0
 """Seconds for a request, and for a page to take what is sent to it."""
 
+_OF_PAGE = re.compile(r"(?P<what>events|weights)/(?P<page>[0-9]{1,10})")
+"""The paths of what a page asks for, with the number that it has drawn: 32 bits."""
+
 EndState: TypeAlias = Literal["complete", "interrupted", "failed"]
 State: TypeAlias = Literal["running", "pausing", "paused"] | EndState
 
@@ -55,20 +60,30 @@ class LiveTraining:
         weights: a copy of the weights that are evaluated, in the order of the engine.
         step: the number of steps taken.
         progress: of the training.
+        earlier: the metrics of the epochs before this training, which a resumed run has; see `add_epoch`. They are
+            read after the first step: before it, there may be metrics of an epoch that is trained again.
         can_pause: whether pages may pause it: several processes would wait for each other too long.
     """
 
     def __init__(
-        self, weights: Callable[[], Weights], step: Callable[[], int], progress: Progress, *, can_pause: bool = True
+        self,
+        weights: Callable[[], Weights],
+        step: Callable[[], int],
+        progress: Progress,
+        *,
+        earlier: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
+        can_pause: bool = True,
     ) -> None:
         self._read_weights = weights
         self._read_step = step
         self._progress = progress
+        self._read_earlier = earlier
         self.can_pause = can_pause
         self._changed = threading.Condition()
         # All below is read and written while `_changed` is held.
         self._version = 0
         self._ended: EndState | None = None
+        self._has_begun = False
         self._is_paused = False  # by a page; the training stops after its current step
         self._has_stopped = False  # for this pause
         self._single_steps = 0  # to be taken during this pause
@@ -91,6 +106,8 @@ class LiveTraining:
         Returns:
             What `stop` returns.
         """
+        if not self._has_begun:
+            self._add_earlier()
         if self._wanted and monotonic() >= self._due:
             self._copy_weights()
         if self._is_paused:
@@ -102,6 +119,15 @@ class LiveTraining:
         with self._changed:
             self._epochs.append({key: record.get(key) for key in ("epoch", "step", "train", "val")})
             self._notify()
+
+    def _add_earlier(self) -> None:
+        """Show the epochs before this training: their metrics, and their losses as the first points of the curve."""
+        earlier = self._read_earlier()
+        with self._changed:
+            self._has_begun = True
+            self._points[:0] = [(each["step"], each["train"]["loss"]) for each in earlier]
+        for record in earlier:
+            self.add_epoch(record)
 
     def end(self, state: EndState) -> None:
         """Show the final weights, and that the training has ended."""
@@ -261,7 +287,8 @@ class LiveServer:
         self.training = training
         self.page = page
         self.token = secrets.token_urlsafe(16)
-        self.pages: set[int] = set()
+        self._pages: Counter[int] = Counter()  # number of a page -> its open connections
+        self._pages_lock = threading.Lock()
         self.closing = threading.Event()
         with _port_errors_explained(port):
             self._http = _HttpServer((ADDRESS, port), _Handler)
@@ -281,12 +308,27 @@ class LiveServer:
     def close(self, *, at_once: bool = False) -> None:
         """Stop serving; before, the pages have a moment to fetch the final weights, except with `at_once`."""
         if not at_once:
-            self.training.wait_for_farewell(set(self.pages))
+            with self._pages_lock:
+                pages = set(self._pages)
+            self.training.wait_for_farewell(pages)
         self.closing.set()
         self._http.shutdown()
         self._http.server_close()
         for thread in self._threads:
             thread.join()
+
+    @contextmanager
+    def connection(self, page: int) -> Iterator[bool]:
+        """A connection on which a page follows the training; whether there may be one more."""
+        with self._pages_lock:
+            is_free = self._pages.total() < MAX_PAGES
+            self._pages[page] += is_free
+        try:
+            yield is_free
+        finally:
+            with self._pages_lock:
+                self._pages[page] -= is_free
+                self._pages += Counter()  # drops pages without a connection
 
     def _sample(self) -> None:
         while not self.closing.wait(_SAMPLE_INTERVAL):
@@ -358,16 +400,11 @@ class _Handler(BaseHTTPRequestHandler):
         path = self._checked_path()
         if path is None:
             return
-        name, _, number = path.partition("/")
         if path == "":
             self._send(HTTPStatus.OK, self.server.live.page, "text/html; charset=utf-8")
-        elif name == "events" and number.isdecimal():
-            self._send_events(int(number))
-        elif name == "weights" and number.isdecimal():
-            step, weights = self.server.live.training.weights(int(number))
-            self._send(
-                HTTPStatus.OK, weights.astype("<f4").tobytes(), "application/octet-stream", {"X-Step": str(step)}
-            )
+        elif match := _OF_PAGE.fullmatch(path):
+            send = self._send_events if match["what"] == "events" else self._send_weights
+            send(int(match["page"]))
         else:
             self._refuse(HTTPStatus.METHOD_NOT_ALLOWED if path in self._ACTIONS else HTTPStatus.NOT_FOUND)
 
@@ -400,30 +437,34 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         before, token, *path = f"{self.path.partition('?')[0]}/".split("/", 2)
         has_token = secrets.compare_digest(token.encode(), self.server.live.token.encode())
-        if before or not has_token or not path[0]:
+        if before or not has_token:
+            self._refuse(HTTPStatus.FORBIDDEN)
+            return None
+        if not path[0]:  # without a slash, addresses in the page would be others
             self._refuse(HTTPStatus.NOT_FOUND)
             return None
         return path[0].removesuffix("/")
 
+    def _send_weights(self, page: int) -> None:
+        """The newest copy of the weights."""
+        step, weights = self.server.live.training.weights(page)
+        self._send(HTTPStatus.OK, weights.astype("<f4").tobytes(), "application/octet-stream", {"X-Step": str(step)})
+
     def _send_events(self, page: int) -> None:
         """Server-sent events: the status of the training whenever it changes."""
         live = self.server.live
-        if len(live.pages) >= MAX_PAGES:
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
-            return
-        live.pages.add(page)
-        try:
-            self._send_head(HTTPStatus.OK, "text/event-stream", {})
-            for status in live.training.statuses():
-                line = ":" if status is None else f"data: {json.dumps(status, allow_nan=False)}"
-                self.wfile.write(f"{line}\n\n".encode())
-                self.wfile.flush()
-                if status is not None and status["state"] in get_args(EndState):
-                    live.closing.wait(_FAREWELL)
-        except OSError:
-            pass  # the page has gone away
-        finally:
-            live.pages.discard(page)
+        with live.connection(page) as is_free:
+            if not is_free:
+                self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)
+                return
+            with suppress(OSError):  # the page has gone away
+                self._send_head(HTTPStatus.OK, "text/event-stream", {})
+                for status in live.training.statuses():
+                    line = ":" if status is None else f"data: {json.dumps(status, allow_nan=False)}"
+                    self.wfile.write(f"{line}\n\n".encode())
+                    self.wfile.flush()
+                    if status is not None and status["state"] in get_args(EndState):
+                        live.closing.wait(_FAREWELL)
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._send(status, f"{status.phrase}\n".encode(), "text/plain; charset=utf-8")

@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import signal
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -12,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from typing import TypeAlias
 
 from cnncli.errors import CnncliError
+from cnncli.signals import leave_to_parent, left_to_parent
 from cnncli.sweep.study import TrialQueue
 from cnncli.sweep.trial import Outcome, Place, Task, TrialEpoch, train_trial
 
@@ -104,7 +104,7 @@ def _work(connection: Connection, place: Place) -> None:
 
     Whatever arrives during an epoch asks it to stop: None, or the end of the process that has started it.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one passes it on
+    leave_to_parent()  # Ctrl-C reaches all processes; the first one passes it on
     logger = logging.getLogger("cnncli")
     logger.handlers = [_ForwardingHandler(connection)]
     logger.setLevel(logging.INFO)
@@ -164,11 +164,8 @@ class _Pool:
         context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, self.place), daemon=True)
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+        with left_to_parent():
             process.start()
-        finally:
-            signal.signal(signal.SIGINT, before)
         theirs.close()  # so that the end of the worker is noticed
         worker = _Worker(process, ours)
         self.workers.append(worker)

@@ -1,6 +1,6 @@
 """TensorBoard in a separate process: start it, wait until it responds, terminate it.
 
-The process is `python -m tensorboard.main`, in the Python environment of cnncli. It finds the event files on its own
+The process is `cnncli.tensorboard.checked`, in the Python environment of cnncli. It finds the event files on its own
 and checks for new ones every five seconds.
 """
 
@@ -20,6 +20,7 @@ from typing import Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from cnncli.errors import RunError, ServerError, UsageError
+from cnncli.tensorboard import checked
 
 _TRAINING = {"runFilter": "^(?!(.*/)?show$)"}
 """Without the pictures of `cnncli show`, which would repeat the cards of the same tags."""
@@ -93,7 +94,7 @@ class Server:
         self._output = Path(self._folder.name) / "output.txt"
         samples = ",".join(f"{plugin}={SAMPLES}" for plugin in ("images", "scalars", "histograms", "text"))
         command = [
-            *(_PYTHON, "-P", "-m", "tensorboard.main"),  # -P: no imports from the working directory
+            *(_PYTHON, "-P", checked.__file__),  # -P: no imports from the folder of the file
             *("--logdir", str(self._log_directory(runs.resolve())), "--samples_per_plugin", samples),
             *("--host", host, "--port", chosen_port),
         ]

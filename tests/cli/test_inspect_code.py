@@ -1,6 +1,7 @@
 """`cnncli inspect` of models in code, and with `--verify`, as a user types it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,20 @@ def test_a_file(net: str) -> None:
     ]
     assert layers[1]["receptive_field"]["size"] == [4, 4]
     assert "verified: shape, parameters and receptive field of all 2 rows" in result.stderr
+
+
+def test_a_message_says_once_that_code_runs(
+    net: str, exit_code_of: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the model is created more than once: it cannot run on `meta`, and is verified."""
+    message = f"this runs the code of {net} with your permissions"
+    exit_code_of("inspect", f"{net}:Scales", "--input", "1x6x8", "--json", "--verify")
+    out, err = capfd.readouterr()
+    assert "".join(err.split()).count("".join(message.split())) == 1
+    assert json.loads(out)
+    for target in ("torchvision:resnet18", "lenet5"):
+        assert exit_code_of("inspect", target, "--json") == 0
+        assert capfd.readouterr().err == ""
 
 
 def test_an_unknown_operation(net: str) -> None:

@@ -324,11 +324,11 @@ def test_one_worker_is_killed(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_stopped_sweep_is_continued(number: signal.Signals, code: int, environment: dict[str, str]) -> None:
     process = start(environment)
     wait_for_trials(3, process)
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    os.killpg(process.pid, number) if number != signal.SIGTERM else process.send_signal(number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert "Traceback" not in err

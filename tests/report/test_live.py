@@ -119,13 +119,13 @@ def test_the_page(ask: Ask, server: LiveServer) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_nothing_is_answered_without_the_token(path: str, method: str, ask: Ask) -> None:
     response = ask(path, method, token=False)
-    assert response.status == 404
+    assert response.status == 403
     assert PAGE not in response.read()
 
 
 def test_a_token_that_is_only_similar(ask: Ask, server: LiveServer) -> None:
     for token in (server.token[:-1], server.token + "x", server.token.swapcase(), ""):
-        assert ask(f"{token}/", token=False).status == 404
+        assert ask(f"{token}/", token=False).status == 403
     assert ask(server.token, token=False).status == 404, "without the slash, addresses in the page would be others"
     assert ask(f"{server.token}/?x=1", token=False).status == 200
 
@@ -166,6 +166,12 @@ def test_the_own_origin_is_accepted(ask: Ask, server: LiveServer) -> None:
         ("GET", "other", 404),
         ("GET", "weights", 404),
         ("GET", "weights/x", 404),
+        ("GET", "weights/", 404),
+        ("GET", "events/-1", 404),
+        ("GET", "events/1/2", 404),
+        ("GET", "weights/" + 5000 * "9", 404),  # more digits than int() takes
+        ("GET", "events/" + 5000 * "9", 404),
+        ("GET", "events/%D9%A1", 404),
         ("POST", "other", 404),
         ("GET", "../../../etc/passwd", 404),
         ("PUT", "pause", 501),
@@ -300,6 +306,42 @@ def test_epochs_are_told_once(ask: Ask, trained: Trained) -> None:
     trained.live.pause()
     assert next(event for event in events if event["state"] == "pausing")["metrics"] == []
     assert next(events_of(ask("events/2")))["metrics"] == [record]
+
+
+def test_a_resumed_training_has_its_earlier_epochs() -> None:
+    """They are read when its state has been restored, which is so after its first step."""
+    metrics = [
+        {"epoch": epoch, "step": 10 * epoch, "train": {"loss": 1 / epoch, "accuracy": 0.5}, "val": None}
+        for epoch in (1, 2, 3)
+    ]
+    live = LiveTraining(
+        lambda: np.zeros(1, np.float32),
+        lambda: 25,
+        Progress(),
+        earlier=lambda: [{**record, "seconds": 1.0} for record in metrics],
+    )
+    page = live.statuses()
+    before = next(page)
+    assert before is not None
+    assert (before["metrics"], before["points"]) == ([], [])
+    del metrics[2]  # the run was killed before the checkpoint of this epoch
+    for _ in range(3):
+        live.after_step(lambda: False)
+    live.add_epoch({"epoch": 3, "step": 30, "train": {"loss": 0.1, "accuracy": 0.6}, "val": None})
+    for status in (next(page), next(live.statuses())):
+        assert status is not None
+        assert [each["epoch"] for each in status["metrics"]] == [1, 2, 3]
+        assert status["metrics"][:2] == metrics
+        assert status["points"] == [(10, 1.0), (20, 0.5)]
+
+
+def test_connections_are_counted_rather_than_pages(ask: Ask) -> None:
+    """A page that opens its events again and again, each on a connection of its own."""
+    responses = [ask("events/7") for _ in range(MAX_PAGES)]
+    assert {response.status for response in responses} == {200}
+    assert ask("events/7").status == 503
+    assert ask("events/8").status == 503
+    assert ask("weights/8").status == 200
 
 
 def test_pages_that_go_away(ask: Ask, server: LiveServer, trained: Trained) -> None:

@@ -119,6 +119,32 @@ def test_all_addresses_are_of_one_server(addresses: dict[str, str]) -> None:
     assert get(addresses["everything"])[0].startswith("text/html")
 
 
+def test_a_website_cannot_read_the_runs_under_its_own_name(addresses: dict[str, str]) -> None:
+    """As after DNS rebinding: the request of a browser reaches this machine, but names the website as its host."""
+    parts = urlsplit(addresses["everything"])
+    for host, status in ((f"attacker.example:{parts.port}", 403), (f"127.0.0.1:{parts.port}", 200)):
+        connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+        connection.request("GET", "/data/runs", headers={"Host": host})
+        answer = connection.getresponse()
+        assert answer.status == status
+        assert (b"lenet5" in answer.read()) == (status == 200)
+        connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists sockets in /proc")
+def test_only_this_machine_can_connect(addresses: dict[str, str]) -> None:
+    """Linux lists the sockets that listen; 0100007F is 127.0.0.1."""
+    port = urlsplit(addresses["everything"]).port
+    assert port is not None
+    listening = [
+        line.split()[1]
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[1].endswith(f":{port:04X}")
+    ]
+    assert listening == [f"0100007F:{port:04X}"]
+
+
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
     page = context.new_page()

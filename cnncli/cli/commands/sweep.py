@@ -14,9 +14,9 @@ from cnncli.cli.commands.options import DebugOption, JsonOption
 from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import show_log
 from cnncli.cli.output import print_line
-from cnncli.cli.stopping import StopSignal, catch_stop_signals
+from cnncli.cli.stopping import StopSignal, catch_stop_signals, output_may_close
 from cnncli.config.config import read_config
-from cnncli.errors import ConfigError, Interrupted, Terminated, UsageError
+from cnncli.errors import ConfigError, Stopped, UsageError
 from cnncli.inspection.columns import counted
 from cnncli.options import (
     DATA_DIR,
@@ -176,13 +176,14 @@ def sweep(
         show_log(display.notice),
         closing(open_sweep(folder, plan, storage=storage, command=command)) as queue,
         catch_stop_signals(lambda: display.notice(_STOPPING)) as stop,
+        output_may_close(stop),
     ):
         summary = _train(queue, plan, place, display, workers=workers, stop=stop)
         if stop():
-            error = Terminated if stop.number == signal.SIGTERM else Interrupted
-            raise error(
-                f"stopped after {queue.finished()} of {planned} trials; the others have checkpoints",
+            raise Stopped(
+                f"{stop.cause}stopped after {queue.finished()} of {planned} trials; the others have checkpoints",
                 remedy=f"continue with: {shlex.join(command)}",
+                number=stop.number or signal.SIGINT,
             )
         write_trials(summary)
     if as_json:

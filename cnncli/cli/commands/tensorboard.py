@@ -1,7 +1,5 @@
 """`cnncli tensorboard`: TensorBoard over runs, with every logged step."""
 
-import signal
-import sys
 from typing import Annotated
 
 import typer
@@ -43,7 +41,7 @@ def tensorboard(
       cnncli tensorboard /data/experiments --host 0.0.0.0 --port 8080
     """
     has_runs = check_runs(runs)
-    with catch_stop_signals(lambda: None, _stop_signals()) as stop, Server(runs, host=host, port=port) as server:
+    with catch_stop_signals(lambda: None) as stop, Server(runs, host=host, port=port) as server:
         address = server.wait_for_answer(stop, runs=has_runs)
         if address is None:
             return
@@ -59,11 +57,3 @@ def tensorboard(
 
             webbrowser.open(address)
         server.serve(stop)
-
-
-def _stop_signals() -> list[signal.Signals]:
-    """SIGINT, SIGTERM, and SIGHUP (the terminal was closed) unless it is ignored, as under `nohup`."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signals.append(signal.SIGHUP)
-    return signals

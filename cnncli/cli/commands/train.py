@@ -19,9 +19,9 @@ from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import show_log
 from cnncli.cli.output import print_line
 from cnncli.cli.processes import in_process_group, process_group
-from cnncli.cli.stopping import catch_stop_signals
+from cnncli.cli.stopping import catch_stop_signals, output_may_close
 from cnncli.config.config import STDIN, Config, check_name, read_config
-from cnncli.errors import Interrupted, Terminated, UsageError
+from cnncli.errors import Stopped, UsageError
 from cnncli.inspection.table import inspect_network
 from cnncli.options import (
     DATA_DIR,
@@ -234,7 +234,7 @@ def _train(
         from cnncli.report.live import check_port
 
         check_port(live_port)
-    with catch_stop_signals(announce) as stop:
+    with catch_stop_signals(announce) as stop, output_may_close(stop):
         run = resumed or RunDirectory.create(out, experiment.config.name, datetime.now().astimezone())
         profile = Profile(run.trace, experiment.device) if profiled else None
         with _served(experiment, run, display, live_port) as live:
@@ -257,11 +257,11 @@ def _train(
     if profile is not None and display.for_people:
         show_profile(profile)
     if run.status().state == "interrupted":
-        error = Terminated if stop.number == signal.SIGTERM else Interrupted
         command = [*experiment.group.launcher, "train", "--resume", str(run.path), *options]
-        raise error(
-            f"stopped at step {experiment.training.step}; the checkpoint is in {run.last}",
+        raise Stopped(
+            f"{stop.cause}stopped at step {experiment.training.step}; the checkpoint is in {run.last}",
             remedy=f"resume with: {shlex.join(command)}",
+            number=stop.number or signal.SIGINT,  # another process of the group has the number
         )
     return run
 
@@ -290,6 +290,7 @@ def _served(
         lambda: weights_of(experiment.model),
         lambda: training.step,
         display.progress,
+        earlier=run.metrics,
         can_pause=experiment.group.size == 1,
     )
     with serve(live, page, port=port) as server:

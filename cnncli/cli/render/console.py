@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from cnncli.errors import CnncliError, Interrupted, Terminated
+from cnncli.errors import CnncliError, Stopped
 from cnncli.printable import printable
 
 _PIPED_WIDTH = 200
@@ -40,7 +40,7 @@ def messages() -> Console:
 def show_error(error: CnncliError) -> None:
     """Print an error and its remedy on stderr."""
     console = messages()
-    requested = isinstance(error, Interrupted | Terminated)
+    requested = isinstance(error, Stopped)
     heading = ("", "") if requested else ("error:", "bold red")
     space = "" if requested else " "
     console.print(Text.assemble(heading, space, printable(error.message)), soft_wrap=True)
