@@ -147,7 +147,7 @@ def test_names_of_classes_need_no_folder_and_select_folders(tmp_path: Path) -> N
         folder_layout(tmp_path / "pets", classes=("cat", "emu"))
 
 
-@pytest.mark.parametrize("name", ["1e3", "no", "null", "007", "caf\u00e9", "a: b", "- x", "\x1b[31m", "\udc80"])
+@pytest.mark.parametrize("name", ["1e3", "no", "null", "007", "caf\u00e9", "a: b", "- x", "\x1b[31m"])
 def test_a_resolved_config_names_the_classes_and_reads_back(name: str, tmp_path: Path) -> None:
     folder(tmp_path / "pets", "cat")
     try:
