@@ -149,6 +149,7 @@ def train(
         DeviceError: the device is unavailable or out of memory.
         DiskError: the run cannot be written.
     """
+    from cnncli.experiment.disk_space import check_disk_space
     from cnncli.experiment.setup import prepare
     from cnncli.experiment.train import train_run
     from cnncli.run import load_run
@@ -165,6 +166,7 @@ def train(
         config = read_config(str(config), data_dir=data_dir, assignments=assignments)
     used = resolve_device(device) if isinstance(device, str) else device
     experiment = prepare(config, data_dir=data_dir, device=used)
+    check_disk_space(experiment, Path(out))
     run = RunDirectory.create(Path(out), config.name, datetime.now().astimezone())
     command = ["cnncli.train", config.name, *assignments]
     for epoch in train_run(experiment, run, command=command, resumed=False, progress=Progress(), stop=lambda: False):

@@ -118,6 +118,7 @@ def train_trial(task: Task, place: Place, *, stop: Callable[[], bool]) -> Genera
     """
     import torch
 
+    from cnncli.experiment.disk_space import check_disk_space
     from cnncli.experiment.setup import prepare
     from cnncli.experiment.train import train_run
     from cnncli.training.checkpoint import read_manifest
@@ -142,6 +143,7 @@ def train_trial(task: Task, place: Place, *, stop: Callable[[], bool]) -> Genera
             return _outcome(run, "complete")
     try:
         experiment = prepare(task.config, data_dir=place.data_dir, device=device)
+        check_disk_space(experiment, place.folder, run.path if resumed else None)
         training = train_run(
             experiment,
             run,

@@ -155,6 +155,7 @@ def test_a_dry_run_prints_the_layers_and_writes_nothing(run_cnncli: Cnncli, fold
     assert sorted(folder.rglob("*")) == before
     assert re.search(r"^ *conv2 +conv +3/1/1/1 +6x4x4 +222 +3,456 ", out, re.MULTILINE)
     assert "3 epochs of 9 steps" in out
+    assert re.search(r"^would write about \d+\.\d MB \(checkpoints .*\); [\d.,]+ [MG]B are free$", out, re.MULTILINE)
 
 
 @pytest.mark.slow

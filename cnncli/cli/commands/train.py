@@ -132,7 +132,7 @@ def train(
             experiment = prepare(read, data_dir=data_dir, device=group.connect(resolve_device(device)), group=group)
             if dry_run:
                 if group.is_first:
-                    show_dry_run(experiment)
+                    show_dry_run(experiment, out, run.path if run else None)
                 return
             keep_freed_memory()
             if not group.is_first:
@@ -223,6 +223,7 @@ def _train(
     free port and None for nowhere.
     """
     from cnncli.cli.render.training import show_profile
+    from cnncli.experiment.disk_space import check_disk_space
     from cnncli.experiment.train import train_run
     from cnncli.training.profile import Profile
     from cnncli.training.run_directory import RunDirectory
@@ -235,6 +236,7 @@ def _train(
 
         check_port(live_port)
     with catch_stop_signals(announce) as stop, output_may_close(stop):
+        check_disk_space(experiment, out, resumed.path if resumed else None)
         run = resumed or RunDirectory.create(out, experiment.config.name, datetime.now().astimezone())
         profile = Profile(run.trace, experiment.device) if profiled else None
         with _served(experiment, run, display, live_port) as live:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from cnncli.cli.render.console import messages, out
 from cnncli.cli.render.table import show_table
+from cnncli.experiment.disk_space import estimate_disk_use, format_bytes, free_bytes
 from cnncli.experiment.setup import Experiment
 from cnncli.inspection.columns import counted
 from cnncli.inspection.table import inspect_network
@@ -165,15 +166,18 @@ def _time_left(reading: Reading) -> str:
     return f"{minutes}:{seconds:02} left"
 
 
-def show_dry_run(experiment: Experiment) -> None:
-    """Print the layers, and what a training run would do."""
+def show_dry_run(experiment: Experiment, folder: Path, run: Path | None) -> None:
+    """Print the layers, and what a training run would do and write; see `check_disk_space` for the paths."""
     config = experiment.config
+    left = free_bytes(run or folder)
+    free = "" if left is None else f"; {format_bytes(left)} are free"
     show_table(inspect_network(config.network, config.name))
     out().print(
         Text(
             f"would train on {experiment.device.type}: "
             f"{config.train.epochs} epochs of {len(experiment.train):,} steps, "
-            f"{experiment.train.image_count:,} images of {config.data.name}"
+            f"{experiment.train.image_count:,} images of {config.data.name}\n"
+            f"would write about {estimate_disk_use(experiment, run)}" + free
         ),
         soft_wrap=True,
     )
