@@ -20,6 +20,7 @@ COMPARED = (
     "augment",
     "scale",
     "pictures",
+    "live",
     "folder",
     "audit",
     "tuned",

@@ -57,6 +57,7 @@ def device_problem(name: str) -> str:
 
 
 def _check_device(name: str) -> str:
+    name = name.lower()
     if problem := device_problem(name):
         raise typer.BadParameter(problem)
     return name
@@ -76,12 +77,17 @@ DEVICE = "auto"
 """The default of `DeviceOption`: a GPU if there is one."""
 InvertOption = Annotated[
     Literal["auto", "yes", "no"],
-    typer.Option("--invert", help="Invert image files; auto: those with another background than the data set."),
+    typer.Option(
+        "--invert",
+        case_sensitive=False,
+        help="Invert image files; auto: those with another background than the data set.",
+    ),
 ]
 FitOption = Annotated[
     Literal["auto", "none"],
     typer.Option(
         "--fit",
+        case_sensitive=False,
         help="Fit image files to the input. auto: keep proportions, crop and center as in the data set; none: stretch.",
     ),
 ]

@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from cnncli import __version__
 from cnncli.cli.imports import garbage_collector_off
-from cnncli.cli.messages import print_notice, report, show_log
+from cnncli.cli.messages import print_notice, report, show_log, without_pydantic
 from cnncli.cli.processes import AlreadyReported, one_output_per_machine
 from cnncli.errors import UsageError
 from cnncli.printable import printable
@@ -75,10 +75,12 @@ def _suggest_field(option: str, *, exactly: bool) -> None:
 
 @contextmanager
 def _printable_errors() -> Iterator[None]:
-    """Escape control characters in the message of an error about arguments, which typer prints itself."""
+    """Change the message of an error about arguments, which typer prints itself: no control characters, no pydantic."""
     try:
         yield
     except Exception as error:
+        if isinstance(error, typer.BadParameter):
+            error.message = without_pydantic(error.message)
         if isinstance(message := getattr(error, "message", None), str):
             error.message = printable(message)  # type: ignore[attr-defined]  # typer does not export the class
         raise
@@ -93,7 +95,7 @@ class PanelGroup(TyperGroup):
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  likewise
-        """Called for the rest, the name of a command and its arguments."""
+        """Called by click to parse the arguments of a command of the group, and to run it."""
         with _printable_errors():
             return super().invoke(ctx)
 

@@ -57,6 +57,14 @@ def report(error: Exception) -> int:
     return shown.exit_code
 
 
+def without_pydantic(message: str) -> str:
+    """What typer says about the value of an option, without words that it takes from pydantic."""
+    message = message.removeprefix("Value error, ")
+    if message.startswith("Input should be "):
+        message = message.replace("Input should be", "must be", 1).partition(", unable to parse")[0]
+    return message
+
+
 class _Handler(logging.Handler):
     def __init__(self, show: Callable[[str], None]) -> None:
         super().__init__()

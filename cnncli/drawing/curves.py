@@ -1,35 +1,14 @@
-"""Curves over epochs.
-
-The colors are those of Okabe and Ito, "Color Universal Design" (2008), which people with any kind of color vision can
-tell apart. Curves also differ by their markers, so that they can be told apart without color.
-"""
+"""Curves over epochs."""
 
 from collections.abc import Sequence
 from math import ceil
 
 from cnncli.drawing.canvas import Canvas
+from cnncli.drawing.categories import color_of, draw_marker
 from cnncli.drawing.chart import Chart, epoch_ticks, segments
 from cnncli.drawing.color import Color
 from cnncli.drawing.text import fit_name
 
-COLORS: Sequence[Color] = (
-    (0, 114, 178),
-    (213, 94, 0),
-    (0, 158, 115),
-    (204, 121, 167),
-    (230, 159, 0),
-    (86, 180, 233),
-    (90, 90, 90),
-)
-_MARKERS: Sequence[Sequence[tuple[float, float]]] = (
-    ((-1, -1), (1, -1), (1, 1), (-1, 1)),  # square
-    ((0, -1.4), (1.3, 1), (-1.3, 1)),  # triangle
-    ((0, -1.5), (1.5, 0), (0, 1.5), (-1.5, 0)),  # diamond
-    ((0, 1.4), (1.3, -1), (-1.3, -1)),  # triangle that points down
-    ((-0.5, -1.5), (0.5, -1.5), (0.5, -0.5), (1.5, -0.5), (1.5, 0.5), (0.5, 0.5),
-     (0.5, 1.5), (-0.5, 1.5), (-0.5, 0.5), (-1.5, 0.5), (-1.5, -0.5), (-0.5, -0.5)),  # plus
-)  # fmt: skip
-"""The corners of each kind of marker, in units of its size."""
 _GRID: Color = (225, 225, 225)
 _AXIS: Color = (120, 120, 120)
 
@@ -61,8 +40,8 @@ def draw_curves(charts: Sequence[Chart]) -> Canvas:
         top += _TOP + _PLOT_HEIGHT + _BELOW
     for i, curve in enumerate(charts[0].curves):
         y = top + (i + 0.5) * _ROW
-        canvas.polyline([(_LEFT, y), (_LEFT + 32, y)], color=_color(i), width=2)
-        _draw_marker(canvas, i, _LEFT + 16, y)
+        canvas.polyline([(_LEFT, y), (_LEFT + 32, y)], color=color_of(i), width=2)
+        draw_marker(canvas, i, _LEFT + 16, y, size=_MARKER_SIZE)
         canvas.anchored(_LEFT + 42, y, fit_name(curve.label, WIDTH - _LEFT - 50, _TEXT), anchor="start", size=_TEXT)
     return canvas
 
@@ -98,7 +77,7 @@ def _draw_chart(canvas: Canvas, chart: Chart, top: float) -> None:
         for part in segments(curve.values):
             if len(part) > 1:
                 points = [(x_of(epoch), y_of(value)) for epoch, value in part]
-                canvas.polyline(points, color=_color(i), width=2)
+                canvas.polyline(points, color=color_of(i), width=2)
     for i, curve in enumerate(chart.curves):
         every = max(1, ceil(len(curve.values) / _MOST_MARKERS))
         # Not all at the same epochs, so that markers of equal curves do not cover each other.
@@ -106,13 +85,4 @@ def _draw_chart(canvas: Canvas, chart: Chart, top: float) -> None:
         for part in segments(curve.values):
             for epoch, value in part:
                 if epoch % every == offset % every or len(part) == 1:
-                    _draw_marker(canvas, i, x_of(epoch), y_of(value))
-
-
-def _draw_marker(canvas: Canvas, number: int, x: float, y: float) -> None:
-    corners = _MARKERS[number % len(_MARKERS)]
-    canvas.polygon([(x + dx * _MARKER_SIZE, y + dy * _MARKER_SIZE) for dx, dy in corners], color=_color(number))
-
-
-def _color(number: int) -> Color:
-    return COLORS[number % len(COLORS)]
+                    draw_marker(canvas, i, x_of(epoch), y_of(value), size=_MARKER_SIZE)

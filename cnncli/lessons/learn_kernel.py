@@ -46,7 +46,7 @@ class LearnKernel(Topic):
 
     name = "learn-kernel"
 
-    target: Annotated[Target, typer.Option("--target", help="The kernel to learn.")] = "edge"
+    target: Annotated[Target, typer.Option("--target", case_sensitive=False, help="The kernel to learn.")] = "edge"
     input: InputOption = None
     kernel: KernelOption = None
 

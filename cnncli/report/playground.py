@@ -204,11 +204,10 @@ def _patches(runs: Sequence[Run], images: Mapping[str, Any], arrays: Arrays) -> 
 
 
 def _accuracy(run: Run) -> float | None:
-    """The accuracy on the test images, if the run is complete."""
+    """The accuracy on the test images; None if the run has no results of these weights."""
     directory = RunDirectory(run.path)
-    if not (run.path / "results.json").is_file():
-        return None
-    return float(directory.results()["test"]["accuracy"])
+    results = directory.results() if directory.is_complete() else {}
+    return results["test"]["accuracy"] if "test" in results and results["epoch"] == run.epoch else None
 
 
 @dataclass(frozen=True, kw_only=True)

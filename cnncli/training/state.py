@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isnan
 from textwrap import shorten
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import RunError
+from cnncli.fields import Whole
 from cnncli.training.optimizer import LearningRate
 from cnncli.training.progress import Sums
+from cnncli.training.records import MOST_STEPS, Record, check_record
 
 _COUNTERS = (
     *("epochs_done", "step", "step_in_epoch", "seconds"),
@@ -21,6 +24,35 @@ _COUNTERS = (
 )
 """Attributes of `Training` that a checkpoint stores as they are."""
 _SHOWN_DIFFERENCES = 5
+
+
+class _StateRecord(Record):
+    """What `Training.state_dict` gives."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model: dict[str, Tensor]
+    ema: dict[str, Tensor] | None
+    optimizer_type: str
+    optimizer: dict[str, Any]
+    sums: dict[str, Tensor | int]
+    epochs_done: Whole
+    step: Annotated[int, Field(ge=0, le=MOST_STEPS)]
+    step_in_epoch: Whole
+    seconds: Annotated[float, Field(ge=0)]
+    best_score: Annotated[float, Field(allow_inf_nan=True)] | None
+    best_epoch: Whole
+    epochs_without_improvement: Whole
+    rng_state: dict[str, Tensor] | None
+
+
+def check_state(state: object) -> None:
+    """Check that an object is such as `Training.state_dict` gives.
+
+    Raises:
+        ValueError: it is not; the message has its first problem.
+    """
+    check_record(state, _StateRecord)
 
 
 class EmaWeights:
@@ -194,8 +226,14 @@ class Training:
         load_weights_into(self.model, state["model"], source="the checkpoint")
         if self.ema:
             load_weights_into(self.ema.model, state["ema"], source="the checkpoint")
-        self.optimizer.load_state_dict(state["optimizer"])
         sums = state["sums"]
-        self.sums = Sums(sums["loss"].to(self.device), sums["correct"].to(self.device), sums["images"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.sums = Sums(sums["loss"].to(self.device), sums["correct"].to(self.device), sums["images"])
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise RunError(
+                f"the checkpoint: the state of the optimizer does not fit the network: {error}",
+                remedy="use the config the run was trained with: resolved.yaml in the run directory",
+            ) from error
         for name in _COUNTERS:
             setattr(self, name, state[name])

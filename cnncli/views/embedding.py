@@ -5,7 +5,6 @@ Letters for shapes: N images, F features, D directions, K classes.
 
 from __future__ import annotations
 
-import colorsys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ import numpy.typing as npt
 import typer
 
 from cnncli.config.network import INPUT
-from cnncli.drawing.canvas import FRAME, INK, Box, Canvas
+from cnncli.drawing.canvas import BACKGROUND, INK, Box, Canvas
+from cnncli.drawing.categories import draw_marker
 from cnncli.drawing.image import image_pixels
 from cnncli.drawing.layout import HEIGHT, WIDTH
 from cnncli.drawing.text import Name, shortened, text_width
@@ -24,7 +24,7 @@ from cnncli.views.view import Picture, View
 
 if TYPE_CHECKING:
     from cnncli.data.batches import ImageBatches
-    from cnncli.drawing.color import Color, Values
+    from cnncli.drawing.color import Values
     from cnncli.inspection.formatting import Line
     from cnncli.module import CnnModule
     from cnncli.run import Run
@@ -36,17 +36,12 @@ MOST_COMPONENTS = 256
 _SPARE = 16
 """Directions computed beyond those wanted, where they are approximated."""
 
-TEN: Sequence[Color] = (
-    (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189),
-    (140, 86, 75), (240, 130, 200), (125, 125, 125), (200, 200, 40), (40, 200, 220),
-)  # fmt: skip
-"""The ten colors of Tableau, the last four of them further apart."""
-
 ENLARGED = 2
 """The plot is twice as large as a TensorBoard card on both axes: when it is shrunk, its letters are legible."""
 TEXT, TITLE, LINE = 20, 22, 24
 MARGIN = 8
-RADIUS = 3
+RADIUS, RING = 3, 7
+"""Half the size of a marker, and the radius of the ring around it."""
 LONGEST_LABEL = 130
 
 
@@ -204,37 +199,37 @@ def draw_scatter(
     title: str,
     caption: str,
 ) -> Canvas:
-    """A dot for each point, both axes on one scale, with a legend on the right.
+    """A marker of its class for each point, both axes on one scale, with a legend on the right.
 
     Args:
         points: (N, 2), right and up.
         labels: int64 (N,), positions in `classes`.
-        ringed: (N,), points that get a dark ring and lie above the others.
+        ringed: (N,), points in a dark ring, which lie above the others.
         classes: K names.
         title: shortened where it does not fit, as is the caption.
         caption: below it.
     """
-    colors = class_colors(len(classes))
     width, height = ENLARGED * WIDTH, ENLARGED * HEIGHT
     canvas = Canvas(width=width, height=height)
     canvas.text(MARGIN, 0, title, width=width - MARGIN, size=TITLE)
     canvas.text(MARGIN, TITLE + 4, caption, width=width - MARGIN, size=TEXT)
     top = TITLE + TEXT + 4 + MARGIN
-    legend = _draw_legend(canvas, classes, colors, top=top)
+    legend = _draw_legend(canvas, classes, top=top)
     box = Box(x=MARGIN, y=top, height=height - top - MARGIN, width=legend - 2 * MARGIN, scale=1)
     canvas.frame(box)
     pixels = to_pixels(points, box)
     for number in np.argsort(ringed, kind="stable").tolist():
         x, y = pixels[number]
-        ring = INK if ringed[number] else None
-        canvas.dot(x, y, radius=RADIUS, color=colors[labels[number]], ring=ring)
+        if ringed[number]:
+            canvas.dot(x, y, radius=RING, color=BACKGROUND, ring=INK)
+        draw_marker(canvas, int(labels[number]), x, y, size=RADIUS)
     return canvas
 
 
 def to_pixels(points: Values, box: Box) -> list[tuple[int, int]]:
     """Where points (N, 2) lie in a box, px (x, y): all of them inside, on one scale, y upwards."""
     low, high = points.min(axis=0), points.max(axis=0)
-    room = np.array([box.width, box.height]) - 2 * (RADIUS + 1)
+    room = np.array([box.width, box.height]) - 2 * (RING + 1)
     spread = np.where(high > low, high - low, 1.0)
     scale = float((room / spread).min())
     center = np.array([box.x + box.width / 2, box.y + box.height / 2])
@@ -242,19 +237,7 @@ def to_pixels(points: Values, box: Box) -> list[tuple[int, int]]:
     return [(round(x), round(y)) for x, y in (center + offset).tolist()]
 
 
-def class_colors(count: int) -> Sequence[Color]:
-    """Colors for the given number of classes: the ten above, or for more, alternating light and dark hues."""
-    if count <= len(TEN):
-        return TEN[:count]
-    wheel = []
-    for number in range(count):
-        value = (0.95, 0.6)[number % 2]
-        red, green, blue = (round(255 * each) for each in colorsys.hsv_to_rgb(number / count, 0.85, value))
-        wheel.append((red, green, blue))
-    return wheel
-
-
-def _draw_legend(canvas: Canvas, classes: Sequence[str], colors: Sequence[Color], *, top: int) -> int:
+def _draw_legend(canvas: Canvas, classes: Sequence[str], *, top: int) -> int:
     """Name the classes on the right, in as many columns as fit; the others are counted. Returns its left x."""
     rows = (ENLARGED * HEIGHT - top - MARGIN) // LINE
     column = min(max(text_width(name, TEXT) for name in classes), LONGEST_LABEL) + 3 * MARGIN
@@ -263,7 +246,7 @@ def _draw_legend(canvas: Canvas, classes: Sequence[str], colors: Sequence[Color]
     shown = len(classes) if len(classes) <= rows * columns else rows * columns - 1
     for number in range(shown):
         x, y = left + number // rows * column, top + number % rows * LINE
-        canvas.dot(x + 5, y + LINE // 2, radius=5, color=colors[number], ring=FRAME)
+        draw_marker(canvas, number, x + 6, y + LINE // 2, size=5)
         canvas.text(x + 2 * MARGIN, y, [Name(classes[number])], width=column - 2 * MARGIN, size=TEXT)
     if shown < len(classes):
         x = left + (columns - 1) * column
@@ -274,7 +257,7 @@ def _draw_legend(canvas: Canvas, classes: Sequence[str], colors: Sequence[Color]
 # In a terminal
 
 _MARKS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_STYLES = ("blue", "yellow", "cyan", "magenta", "green", "red")
+_STYLES = ("blue", "yellow", "cyan", "magenta")
 _ROWS, _MOST_COLUMNS, _MOST_NAME = 24, 96, 24
 
 

@@ -49,11 +49,17 @@ class Kernels(View):
     layers: Layers = ()
     color_scale: Annotated[
         Literal["layer", "kernel", "run"],
-        typer.Option("--color-scale", help="Scope of one color scale: a layer, a kernel (filter), or the whole run."),
+        typer.Option(
+            "--color-scale",
+            case_sensitive=False,
+            help="Scope of one color scale: a layer, a kernel (filter), or the whole run.",
+        ),
     ] = "layer"
     sort: Annotated[
         Literal["norm"] | None,
-        typer.Option("--sort", help="Filters with the largest L2 norm first, labeled with their numbers."),
+        typer.Option(
+            "--sort", case_sensitive=False, help="Filters with the largest L2 norm first, labeled with their numbers."
+        ),
     ] = None
 
     def pictures(self, run: Run) -> Iterator[Picture]:

@@ -67,7 +67,7 @@ class Saliency(View):
     images: Images = ()
     method: Annotated[
         Literal["gradient", "smoothgrad", "integrated", "gradcam", "occlusion", "all"],
-        typer.Option("--method", help="Saliency method."),
+        typer.Option("--method", case_sensitive=False, help="Saliency method."),
     ] = "all"
     target: Annotated[
         str | None,

@@ -19,7 +19,7 @@ from cnncli.data.idx import read_idx
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
 
-SLOW = ("startup", "memory", "recipes", "standard", "tuned", "augment", "epoch", "audit", "pictures")
+SLOW = ("startup", "memory", "recipes", "standard", "tuned", "augment", "epoch", "audit", "pictures", "live")
 """They start processes that import torch, or train for seconds."""
 
 

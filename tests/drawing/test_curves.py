@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnncli.drawing.categories import COLORS
 from cnncli.drawing.chart import Chart, Curve, epoch_ticks, segments
-from cnncli.drawing.curves import COLORS, SCALE, WIDTH, draw_curves
+from cnncli.drawing.curves import SCALE, WIDTH, draw_curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 

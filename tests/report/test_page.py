@@ -5,10 +5,12 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import pytest
 
 from cnncli.report.page import REPORT_PAGE, document
+from tests.color_vision import contrast, least_difference
 
 NASTY = [
     "</script><script>alert(1)</script>",
@@ -78,3 +80,15 @@ def test_the_page_refers_to_nothing_outside() -> None:
 def test_nan_in_the_data_is_a_bug() -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         document(REPORT_PAGE, {"loss": float("nan")}, title="x")
+
+
+@pytest.mark.parametrize(("theme", "count"), [(":root {", 6), (':root[data-theme="dark"] {', 6)])
+def test_colors_of_classes_are_legible_and_differ_for_every_kind_of_vision(theme: str, count: int) -> None:
+    style = (files("cnncli.report") / "assets" / "shared" / "page.css").read_text(encoding="utf-8")
+    rules = style[style.index(theme) : style.index("}", style.index(theme))]
+    named = {name: tuple(bytes.fromhex(color)) for name, color in re.findall(r"--([\w-]+): #(\w{6});", rules)}
+    colors = [named[f"class-{number}"] for number in range(count)]
+    assert f"--class-{count}:" not in rules
+    for color in colors:
+        assert min(contrast(color, named["paper"]), contrast(color, named["page"])) >= 4.5
+    assert min(least_difference(colors).values()) > 15

@@ -84,7 +84,8 @@ def test_links_are_not_followed(make_run: MakeRun, folder: Path, tmp_path: Path)
     (folder / "two").symlink_to(linked, target_is_directory=True)
     (run / "snapshots").symlink_to(outside, target_is_directory=True)
     assert plan_deletions(folder, Selection(), ["snapshots"]) == []
-    (planned,) = plan_deletions(folder, Selection(keep=0))
+    assert plan_deletions(folder, Selection(keep=0)) == []
+    (planned,) = plan_deletions(folder, Selection(states=["damaged"]))
     assert planned.name == "one"
     assert planned.size == size
     delete(planned)

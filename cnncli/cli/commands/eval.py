@@ -25,7 +25,7 @@ class SplitName(StrEnum):
     train = "train"
 
 
-SplitOption = Annotated[SplitName, typer.Option("--split", help="Which images.")]
+SplitOption = Annotated[SplitName, typer.Option("--split", case_sensitive=False, help="Which images.")]
 DataOption = Annotated[
     str | None,
     typer.Option(

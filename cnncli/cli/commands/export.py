@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 FormatOption = Annotated[
     FormatName,
-    typer.Option("--format", help="ONNX (needs the extra onnx), torch.export, or the weights alone as safetensors."),
+    typer.Option(
+        "--format",
+        case_sensitive=False,
+        help="ONNX (needs the extra onnx), torch.export, or the weights alone as safetensors.",
+    ),
 ]
 OutOption = Annotated[
     Path | None,

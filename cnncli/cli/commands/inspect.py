@@ -37,7 +37,7 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="Output format.")]
+FormatOption = Annotated[Format, typer.Option("--format", case_sensitive=False, help="Output format.")]
 WideOption = Annotated[
     bool,
     typer.Option("--wide", help="Show more columns: start, center, padding, smallest path, groups, memory, FLOPs."),

@@ -18,7 +18,8 @@ OutOption = Annotated[
 ]
 OpenOption = Annotated[bool, typer.Option("--open", help="Open the file in the browser.")]
 LanguageOption = Annotated[
-    Literal["en", "zh"], typer.Option("--lang", help="The language of the page, which also has a switch.")
+    Literal["en", "zh"],
+    typer.Option("--lang", case_sensitive=False, help="The language of the page, which also has a switch."),
 ]
 TourOption = Annotated[
     Path | None, typer.Option("--tour", metavar="FILE", help="A YAML file with a tour of your own for the page.")

@@ -27,7 +27,7 @@ ScaleOption = Annotated[
     int,
     typer.Option("--scale", metavar="N", min=1, max=10, help="Enlarge the files; text and lines stay sharp."),
 ]
-FormatOption = Annotated[FileFormat, typer.Option("--format", help="Format of the files.")]
+FormatOption = Annotated[FileFormat, typer.Option("--format", case_sensitive=False, help="Format of the files.")]
 TerminalOption = Annotated[bool, typer.Option("--terminal", help="Also draw the pictures in the terminal.")]
 
 

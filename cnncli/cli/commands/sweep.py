@@ -60,9 +60,10 @@ LimitOption = Annotated[
         help="Train only networks within a limit: params=50k, macs=2M, ram=64kB (activations at the peak). Repeatable.",
     ),
 ]
-SamplerOption = Annotated[SamplerName, typer.Option("--sampler", help="How values are proposed.")]
+SamplerOption = Annotated[SamplerName, typer.Option("--sampler", case_sensitive=False, help="How values are proposed.")]
 PrunerOption = Annotated[
-    PrunerName, typer.Option("--pruner", help="How trials with a low validation accuracy are ended early.")
+    PrunerName,
+    typer.Option("--pruner", case_sensitive=False, help="How trials with a low validation accuracy are ended early."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the proposals.")]
 WorkersOption = Annotated[

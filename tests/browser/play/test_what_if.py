@@ -178,9 +178,6 @@ def test_the_slider_is_one_step_of_undo_and_a_single_number_can_be_changed(page:
         )
         == 1.5
     )
-    page.locator("#what-if-value").fill("much")
-    page.locator("#what-if-value").press("Enter")
-    expect(page.locator("#what-if-value")).to_have_value("1.5")
     undo = page.get_by_role("button", name="Undo", exact=True)
     undo.click()
     expect(items).to_have_count(1)
@@ -203,6 +200,61 @@ def test_a_kernel_is_edited_by_keyboard(page: Page) -> None:
     assert page.locator(".kernel-grid input[tabindex='0']").count() == 1
     page.locator("#what-if-restore").click()
     expect(page.locator(".what-if-list li")).to_have_text(["none yet"])
+
+
+def test_what_is_not_a_weight_is_marked_and_changes_nothing(page: Page) -> None:
+    for field in ("value", "cell-4"):
+        number = page.locator(f"#what-if-{field}")
+        before = number.input_value()
+        for text in ("much", "", "1e39", "Infinity"):  # single precision ends at 3.4e38
+            number.fill(text)
+            number.press("Tab")
+            expect(number).to_have_attribute("aria-invalid", "true")
+            expect(number).to_have_value(text)
+            problem = page.locator(f"#{number.get_attribute('aria-describedby')}")
+            expect(problem).to_be_visible()
+            expect(problem).to_have_role("alert")
+            expect(problem).to_have_text(f"“{text}” is not a number that a weight can have; it stays {before}.")
+        expect(page.locator(".what-if-list li")).to_have_text(["none yet"])
+        assert page.evaluate("cnncli.state.get('editHistory')") == []
+        number.fill("0.25")
+        number.press("Enter")
+        assert number.get_attribute("aria-invalid") is None
+        expect(problem).to_be_hidden()
+        expect(page.locator(".what-if-list li span")).to_have_count(1)
+        page.get_by_role("button", name="Undo", exact=True).click()
+
+
+def test_numbers_of_nothing_are_marked_and_change_nothing(page: Page) -> None:
+    shown = "[cnncli.state.get('whatIf'), cnncli.state.get('patches'), cnncli.state.get('unit')]"
+    lasts = {"what-if-channel": 3, "what-if-slice": 0, "what-if-axis-0": 3, "unit-row": 7, "patches-filter": 3}
+    for field, last in lasts.items():
+        number = page.locator(f"#{field}")
+        before, chosen = number.input_value(), page.evaluate(shown)
+        for text in ("-1", "1.5", "99", ""):
+            number.fill(text)
+            number.press("Tab")
+            expect(number).to_have_attribute("aria-invalid", "true")
+            problem = page.locator(f"#{number.get_attribute('aria-describedby')}")
+            expect(problem).to_contain_text(f"Only a whole number from 0 to {last} is possible")
+            assert page.evaluate(shown) == chosen
+        number.fill(before)
+        number.press("Tab")
+        assert number.get_attribute("aria-invalid") is None
+        expect(problem).to_be_hidden()
+
+
+def test_a_change_that_is_none_cannot_be_undone(page: Page) -> None:
+    undo = page.get_by_role("button", name="Undo", exact=True)
+    page.locator("#what-if-restore").click()
+    expect(undo).to_be_disabled()
+    slider = page.locator("#what-if-factor")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(undo).to_be_enabled()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".what-if-list li")).to_have_text(["none yet"])
+    expect(undo).to_be_disabled()
 
 
 def test_maps_have_the_numbers_of_show_saliency(page: Page, loaded: Run) -> None:

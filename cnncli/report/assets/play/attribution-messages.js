@@ -25,6 +25,7 @@ export const ATTRIBUTION_MESSAGES = {
     slow: "This takes a while for this network.",
     edited: "With the changes made by hand.",
     command: "The same in a terminal:",
+    controls: "Which maps",
   },
   zh: {
     intro: "图像的每个像素如何改变某个类别的 logit：与 cnncli show saliency 的数值相同。",
@@ -50,5 +51,6 @@ export const ATTRIBUTION_MESSAGES = {
     slow: "对此网络需要较长时间。",
     edited: "包含手动修改。",
     command: "在终端中得到同样的结果：",
+    controls: "显示哪些图",
   },
 };

@@ -5,6 +5,7 @@ import { largestOf } from "../engine/network.js";
 import { ARROW_KEYS, h } from "../shared/dom.js";
 import { formatNumber, formatPercent } from "../shared/numbers.js";
 import { Palettes } from "../shared/palette.js";
+import { toolbar } from "../shared/roving.js";
 import { ATTRIBUTION_MESSAGES } from "./attribution-messages.js";
 import { macsOf } from "./cost.js";
 import { patchImage } from "./patches.js";
@@ -64,9 +65,9 @@ class Attribution {
       "div",
       { class: "attribution" },
       h("p", { class: "intro" }, t("intro")),
-      h(
-        "div",
-        { class: "control" },
+      toolbar(
+        t("controls"),
+        "control",
         h("label", {}, t("class"), this.classes),
         h("label", {}, this.overImage, t("overImage")),
       ),

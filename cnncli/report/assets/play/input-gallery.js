@@ -1,9 +1,9 @@
 // The test images in the page: those of a class, or the mistakes of which a network is most confident.
 
 import { h } from "../shared/dom.js";
+import { rove, toolbar } from "../shared/roving.js";
 import { INPUT_MESSAGES } from "./input-messages.js";
 import { canvasOf } from "./input-pad.js";
-import { roveFocus } from "./input-roving.js";
 
 /** Positions of the images of a choice: "class 3", or "mistakes 0" of the first network. */
 export function positionsOf({ labels, mistakes }, choice) {
@@ -43,7 +43,8 @@ class Gallery {
     this.select.value = app.state.get("gallery");
     const random = h("button", { type: "button", id: "random-image", onclick: () => this.#random() }, this.t("random"));
     this.list = h("div", { class: "gallery", role: "listbox", "aria-label": this.t("testImages") });
-    this.element = h("div", {}, h("p", { class: "control gallery-line" }, this.select, random), this.list);
+    rove(this.list);
+    this.element = h("div", {}, toolbar(this.t("chooseImage"), "control gallery-line", this.select, random), this.list);
     this.#fill();
     app.state.on(["source"], () => this.#showChosen());
   }
@@ -99,11 +100,7 @@ class Gallery {
       );
       return item;
     });
-    const list = this.list.cloneNode(false); // without the listeners of its former items
-    list.append(...this.items);
-    this.list.replaceWith(list);
-    this.list = list;
-    roveFocus(list, this.items, Math.max(0, this.positions.indexOf(app.state.get("source").position)));
+    this.list.replaceChildren(...this.items);
     this.#showChosen();
   }
 

@@ -73,6 +73,8 @@ export const INPUT_MESSAGES = {
     centered: "centered",
     padded: "padded",
     stretched: "stretched",
+    pictures: "Picture files",
+    chooseImage: "Choose a test image",
   },
   zh: {
     pad: "画板",
@@ -144,5 +146,7 @@ export const INPUT_MESSAGES = {
     centered: "居中",
     padded: "填充边缘",
     stretched: "拉伸变形",
+    pictures: "图像文件",
+    chooseImage: "选择测试图像",
   },
 };

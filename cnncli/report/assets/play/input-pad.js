@@ -1,8 +1,8 @@
 // The pad: a drawing under mouse, finger, pen or keyboard, and its tools.
 
-import { h } from "../shared/dom.js";
+import { h, setDisabled } from "../shared/dom.js";
+import { toolbar } from "../shared/roving.js";
 import { PENS } from "./input-model.js";
-import { roveFocus } from "./input-roving.js";
 import { oncePerFrame } from "./state.js";
 
 const SWATCHES = ["#000000", "#ffffff", "#d62728", "#ff9f1c", "#2ca02c", "#1f77b4", "#8b5a2b"];
@@ -226,9 +226,8 @@ export class Pad {
     ];
     this.undoButton = button("undo", t("undo"), () => this.undo(), t("undoShort"));
     this.clearButton = button("clear", t("clear"), () => this.clear(), t("clearShort"));
-    const items = [...this.choices.map(({ element }) => element), this.undoButton, this.clearButton];
-    const tools = h("div", { class: "tools", role: "toolbar", "aria-label": t("tools") }, items);
-    roveFocus(tools, items);
+    const choices = this.choices.map(({ element }) => element);
+    const tools = toolbar(t("tools"), "tools", choices, this.undoButton, this.clearButton);
     if (!this.model.inColor) return h("div", {}, tools);
     return h("div", {}, tools, this.#colors());
   }
@@ -259,10 +258,8 @@ export class Pad {
       title: t("color"),
       oninput: () => paint(this.colorInput.value),
     });
-    const items = [...this.swatches.map(({ swatch }) => swatch), this.colorInput];
-    const colors = h("div", { class: "tools", role: "toolbar", "aria-label": t("colors") }, items);
-    roveFocus(colors, items);
-    return colors;
+    const swatches = this.swatches.map(({ swatch }) => swatch);
+    return toolbar(t("colors"), "tools", swatches, this.colorInput);
   }
 
   choose(key, value, isSaid = false) {
@@ -298,9 +295,8 @@ export class Pad {
   showTools() {
     const { model } = this;
     for (const { key, value, element } of this.choices) element.setAttribute("aria-pressed", model[key] === value);
-    // Not the attribute `disabled`, with which a button would lose the focus.
-    this.undoButton.setAttribute("aria-disabled", !model.canUndo);
-    this.clearButton.setAttribute("aria-disabled", model.isEmpty);
+    setDisabled(this.undoButton, !model.canUndo);
+    setDisabled(this.clearButton, model.isEmpty);
     if (!this.colorInput) return;
     const hex = hexOf(model.color);
     this.colorInput.value = hex;

@@ -1,6 +1,7 @@
 // The sliders that change the image.
 
-import { h } from "../shared/dom.js";
+import { h, setDisabled } from "../shared/dom.js";
+import { rove } from "../shared/roving.js";
 import { isNeutral, transformSliders } from "./transforms.js";
 
 const DIGITS = { scale: 2, brightness: 2, contrast: 2, noise: 2 };
@@ -19,6 +20,7 @@ export class Sliders {
       this.rows.map(({ row }) => row),
       h("p", { class: "control" }, this.resetButton, this.seedButton),
     );
+    rove(this.element);
     this.show();
   }
 
@@ -62,7 +64,7 @@ export class Sliders {
       output.textContent = text;
       input.setAttribute("aria-valuetext", text);
     }
-    this.resetButton.setAttribute("aria-disabled", isNeutral(transforms));
-    this.seedButton.setAttribute("aria-disabled", transforms.noise === 0);
+    setDisabled(this.resetButton, isNeutral(transforms));
+    setDisabled(this.seedButton, transforms.noise === 0);
   }
 }

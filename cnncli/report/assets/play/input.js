@@ -2,6 +2,7 @@
 // networks see of it.
 
 import { h } from "../shared/dom.js";
+import { toolbar } from "../shared/roving.js";
 import { INPUT_MESSAGES } from "./input-messages.js";
 import { InputModel } from "./input-model.js";
 import { imageOf, Pad } from "./input-pad.js";
@@ -58,7 +59,7 @@ class InputPart {
         this.#seen(),
         h("div", { class: "seen-text" }, h("b", {}, t("seen")), this.stepsLine, this.#centerSwitch()),
       ),
-      h("p", { class: "control pictures-line" }, this.#pictureButton(), this.#saveButton()),
+      toolbar(t("pictures"), "control pictures-line", this.#pictureButton(), this.#saveButton()),
       h("p", { class: "input-note" }, t("pictureNote")),
       this.problem,
       this.#slidersPanel(),

@@ -2,6 +2,7 @@
 
 import { ARROW_KEYS, h } from "../shared/dom.js";
 import { Palettes } from "../shared/palette.js";
+import { FieldProblem, weightOf } from "./number-field.js";
 import { limitOf } from "./pixel-map.js";
 import { CellStyles } from "./unit-cells.js";
 
@@ -21,10 +22,11 @@ export class KernelGrid {
    * @param id of the fields, followed by their number.
    * @param label for screen readers; `cellLabel(row, column)` is that of a field.
    * @param change called with the number of a field and its new value.
-   * @param refused called with what is not a number.
+   * @param refusal a text about what is not a number.
    */
-  constructor({ height, width, colors, id, label, cellLabel, change, refused }) {
-    Object.assign(this, { height, width, change, refused });
+  constructor({ height, width, colors, id, label, cellLabel, change, refusal }) {
+    Object.assign(this, { height, width, change, refusal });
+    this.problem = new FieldProblem();
     this.styles = new CellStyles(new Palettes(colors));
     this.fields = Array.from({ length: height * width }, (_, position) => {
       const [row, column] = [Math.floor(position / width), position % width];
@@ -43,7 +45,8 @@ export class KernelGrid {
     const rows = Array.from({ length: height }, (_, row) =>
       h("div", { class: "kernel-row" }, this.fields.slice(row * width, (row + 1) * width)),
     );
-    this.element = h("div", { class: "kernel-grid scrollable", role: "group", "aria-label": label }, rows);
+    const grid = h("div", { class: "kernel-grid scrollable", role: "group", "aria-label": label }, rows);
+    this.element = h("div", {}, grid, this.problem.element);
   }
 
   /** The field that Tab reaches. */
@@ -70,19 +73,16 @@ export class KernelGrid {
   }
 
   read(position) {
-    const text = this.fields[position].value;
-    const value = Number(text.replace(",", "."));
-    if (text.trim() !== "" && Number.isFinite(value)) {
-      this.change(position, value);
-      return;
-    }
-    this.refused(text);
-    this.fields[position].value = this.texts[position];
+    const field = this.fields[position];
+    const value = weightOf(field.value);
+    if (value === null) this.problem.show(field, this.refusal(field.value, this.texts[position]));
+    else this.change(position, value);
   }
 
   /** Show values; those that differ from the original are marked. Colors are on the scale of all slices. */
   show(values, originals, every) {
     const high = limitOf(every);
+    this.problem.clear();
     this.texts = values.map(weightText);
     this.fields.forEach((field, i) => {
       field.value = this.texts[i];

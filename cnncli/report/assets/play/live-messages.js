@@ -25,6 +25,7 @@ export const LIVE_MESSAGES = {
     valLoss: "validation loss",
     valAccuracy: "validation accuracy",
     curve: "loss from step 0 to {step}",
+    controls: "Control of the training",
   },
   zh: {
     connecting: "正在连接……",
@@ -50,5 +51,6 @@ export const LIVE_MESSAGES = {
     valLoss: "验证损失",
     valAccuracy: "验证精度",
     curve: "第 0 步到第 {step} 步的损失",
+    controls: "控制训练",
   },
 };

@@ -1,7 +1,8 @@
 // A training that is going on: its state and loss curve; the page follows its weights, and can pause it.
 
-import { h, svg } from "../shared/dom.js";
+import { h, setDisabled, svg } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
+import { toolbar } from "../shared/roving.js";
 import { LIVE_MESSAGES } from "./live-messages.js";
 import { oncePerFrame } from "./state.js";
 
@@ -121,8 +122,8 @@ export function livePart(app) {
     if (announced !== now && now !== "pausing") app.announce(t(now));
     announced = now;
     pause.textContent = t(isPaused() ? "resume" : "pause");
-    pause.disabled = hasEnded || !training.can_pause;
-    single.disabled = now !== "paused";
+    setDisabled(pause, hasEnded || !training.can_pause);
+    setDisabled(single, now !== "paused");
     const last = metrics.at(-1);
     const number = (value, digits = 4) => (value === null || value === undefined ? "–" : value.toFixed(digits));
     const share = (value) => (value === null || value === undefined ? "–" : formatPercent(value, 2));
@@ -143,7 +144,7 @@ export function livePart(app) {
   return h(
     "div",
     { class: "live" },
-    h("p", { class: "live-controls" }, pause, single, said),
+    toolbar(t("controls"), "live-controls", pause, single, said),
     h(
       "dl",
       { class: "live-facts" },

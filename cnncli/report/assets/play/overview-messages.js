@@ -25,6 +25,7 @@ export const OVERVIEW_MESSAGES = {
     input: "input",
     compared: "network shown",
     overview: "overview of the network",
+    controls: "How the network is shown",
   },
   zh: {
     strongest: "最强的通道在前",
@@ -50,5 +51,6 @@ export const OVERVIEW_MESSAGES = {
     input: "输入",
     compared: "显示的网络",
     overview: "网络概览",
+    controls: "网络的显示方式",
   },
 };

@@ -5,6 +5,7 @@ import { h } from "../shared/dom.js";
 import { formatNumber, formatPercent } from "../shared/numbers.js";
 import { colorBar, Palettes, rangeOf } from "../shared/palette.js";
 import { bounds, hasGaps, shareOutside, withPadding } from "../shared/receptive-fields.js";
+import { rove, toolbar } from "../shared/roving.js";
 import { blockName, joinsOf, layersOf, visibleLayers } from "./arrangement.js";
 import { OVERVIEW_MESSAGES } from "./overview-messages.js";
 import { oncePerFrame } from "./state.js";
@@ -53,6 +54,7 @@ class Overview {
     for (const [name, shape] of this.receptiveFields.shapes) this.cards.set(name, this.#card(name, shape));
     this.readout = h("p", { class: "unit-line" });
     this.flow = h("div", { class: "layer-flow" });
+    rove(this.flow); // the buttons that fold blocks
     this.element = h("div", { class: "overview" }, this.#controls(), this.readout, this.flow);
     this.#layOut();
     this.#listen();
@@ -76,9 +78,9 @@ class Overview {
       ? h("button", { type: "button", id: "fold-all", onclick: () => this.#foldAll(joins) }, "")
       : null;
     this.foldButton = all;
-    return h(
-      "div",
-      { class: "control overview-controls" },
+    return toolbar(
+      this.t("controls"),
+      "control overview-controls",
       this.app.models.length > 1 ? this.#modelChoice() : null,
       h("label", {}, strongest, " ", this.t("strongest")),
       all,

@@ -22,6 +22,8 @@ export const PATCHES_MESSAGES = {
     dead: "The output is 0 at every position of every image: the filter is dead.",
     group: "Patches of {layer}, filter {filter}",
     classIs: "class {name}",
+    controls: "Which filter",
+    notIndex: "Only a whole number from 0 to {last} is possible; it stays {value}.",
   },
   zh: {
     intro: "测试图像中使输出最大的部分，大小等于该单元的感受野。点击可载入该图像并选中该单元。",
@@ -43,5 +45,7 @@ export const PATCHES_MESSAGES = {
     dead: "在所有图像的所有位置上输出都是 0：该卷积核已失活。",
     group: "{layer} 的卷积核 {filter} 对应的图像块",
     classIs: "类别 {name}",
+    controls: "选择卷积核",
+    notIndex: "只能是 0 到 {last} 的整数，仍为 {value}。",
   },
 };

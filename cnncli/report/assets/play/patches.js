@@ -1,9 +1,11 @@
 // The patches of test images that excite a filter most, drawn from their pixels.
 
-import { ARROW_KEYS, h } from "../shared/dom.js";
+import { h, setDisabled } from "../shared/dom.js";
 import { pairs } from "../shared/grid.js";
 import { formatCount, formatNumber } from "../shared/numbers.js";
 import { bounds, hasGaps } from "../shared/receptive-fields.js";
+import { rove, toolbar } from "../shared/roving.js";
+import { FieldProblem, wholeNumber } from "./number-field.js";
 import { PATCHES_MESSAGES } from "./patches-messages.js";
 
 const PATCH_SIDE = 84; // px for the longer side of a patch, about
@@ -134,25 +136,32 @@ class Patches {
     const options = this.patches.layers.map(({ name }) => h("option", { value: name }, name));
     this.layers = h("select", { id: "patches-layer", onchange: () => this.choose(this.layers.value, 0) }, options);
     this.field = h("input", { id: "patches-filter", type: "number", min: 0, step: 1 });
-    this.field.addEventListener("change", () => this.choose(this.chosen.layer, Number(this.field.value)));
+    this.field.addEventListener("change", () => this.readField());
+    this.problem = new FieldProblem();
     this.fieldLabel = h("span", {});
     const turn = (step) => () => this.choose(this.chosen.layer, this.chosen.filter + step);
+    const turner = (id, label, step, sign) =>
+      h("button", { id, type: "button", "aria-label": label, onclick: turn(step) }, sign);
+    this.previous = turner("patches-previous", t("previous"), -1, "◀");
+    this.next = turner("patches-next", t("next"), 1, "▶");
     this.line = h("p", { class: "patches-line" });
-    this.list = h("div", { class: "patch-list", role: "group", onkeydown: (event) => this.move(event) });
+    this.list = h("div", { class: "patch-list", role: "group" });
+    rove(this.list);
     const { source, images } = this.patches.data;
     this.legend = h("p", { class: "muted" });
     this.element = h(
       "div",
       { class: "patches" },
       h("p", { class: "intro" }, t("intro"), " ", t(`from.${source}`, { count: formatCount(images) })),
-      h(
-        "div",
-        { class: "control" },
+      toolbar(
+        t("controls"),
+        "control",
         h("label", {}, t("layer"), this.layers),
-        h("button", { id: "patches-previous", type: "button", "aria-label": t("previous"), onclick: turn(-1) }, "◀"),
+        this.previous,
         h("label", {}, this.fieldLabel, this.field),
-        h("button", { id: "patches-next", type: "button", "aria-label": t("next"), onclick: turn(1) }, "▶"),
+        this.next,
       ),
+      this.problem.element,
       this.line,
       this.list,
       this.legend,
@@ -173,11 +182,20 @@ class Patches {
   }
 
   choose(layer, filter) {
-    const { filters } = this.patches.layer(layer);
-    const within = Math.min(filters - 1, Math.max(0, Math.round(filter) || 0));
     const before = this.chosen;
-    if (before?.layer !== layer || before.filter !== within) this.app.state.set({ patches: { layer, filter: within } });
-    else this.field.value = within;
+    if (before?.layer !== layer || before.filter !== filter) this.app.state.set({ patches: { layer, filter } });
+  }
+
+  readField() {
+    const { layer, filter } = this.chosen;
+    const chosen = wholeNumber(this.field);
+    if (chosen === null) {
+      const { max: last } = this.field;
+      this.problem.show(this.field, this.t("notIndex", { last, value: filter }));
+      return;
+    }
+    this.problem.clear();
+    this.choose(layer, chosen);
   }
 
   /** Show the filter of the page's unit, if its layer has patches. */
@@ -194,8 +212,11 @@ class Patches {
     const { shape } = this.model.network.layer(layer);
     const isVector = shape.length === 1;
     this.layers.value = layer;
+    this.problem.clear();
     this.field.max = filters - 1;
     this.field.value = filter;
+    setDisabled(this.previous, filter === 0);
+    setDisabled(this.next, filter === filters - 1);
     this.fieldLabel.textContent = t(isVector ? "class" : "filter", { last: filters - 1 });
     this.list.setAttribute("aria-label", t("group", { layer, filter }));
     const constant = this.patches.constant(layer, filter);
@@ -205,7 +226,7 @@ class Patches {
     } else this.line.textContent = name === null ? "" : t("classIs", { name });
     const found = this.patches.of(layer, filter).map((each) => this.resolve(layer, filter, each));
     this.found = found;
-    this.list.replaceChildren(...found.map((each, i) => this.figure(each, i)));
+    this.list.replaceChildren(...found.map((each) => this.figure(each)));
     const padded = found.some(({ region }) => region?.padded && isPadded(region));
     const gaps = found.some(({ region }) => region && hasGaps(region));
     this.legend.textContent = [padded ? t("padding") : null, gaps ? t("gaps") : null].filter(Boolean).join(" ");
@@ -223,7 +244,7 @@ class Patches {
     return { ...found, value, region, label, number, unit: { layer, channel, row, column } };
   }
 
-  figure({ pixels, source, value, region, label, number, unit }, i) {
+  figure({ pixels, source, value, region, label, number, unit }) {
     const { t } = this;
     const { shape } = this.app.data.images;
     const name = this.model.data.model.classes[label];
@@ -241,10 +262,8 @@ class Patches {
         type: "button",
         class: "patch",
         "aria-pressed": this.isShown(number, unit),
-        tabindex: i ? "-1" : "0",
         "aria-label": t("label", { text: `${lines[0]} ${lines[1]}` }),
         onclick: () => this.app.state.set({ pixels, source, unit }),
-        onfocus: (event) => this.rove(event.currentTarget),
       },
       patch,
       isWhole ? null : framedImage(pixelCanvas(patchColors(pixels, shape, whole), IMAGE_SIDE), bounds(seen), shape),
@@ -259,20 +278,6 @@ class Patches {
     const [unit, source] = [state.get("unit"), state.get("source")];
     const same = unit?.layer === layer && unit.channel === channel && unit.row === row && unit.column === column;
     return String(same && source?.kind === "test" && source.number === number);
-  }
-
-  /** Make one patch the stop of the Tab key. */
-  rove(chosen) {
-    for (const each of this.list.children) each.tabIndex = each === chosen ? 0 : -1;
-  }
-
-  move(event) {
-    const step = ARROW_KEYS[event.key];
-    const buttons = [...this.list.children];
-    const at = buttons.indexOf(document.activeElement);
-    if (!step || at < 0) return;
-    event.preventDefault();
-    buttons[Math.min(buttons.length - 1, Math.max(0, at + step[0] + step[1]))].focus();
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { h } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
+import { toolbar } from "../shared/roving.js";
 import { SHELL_MESSAGES } from "./shell-messages.js";
 import { THEMES } from "./theme.js";
 
@@ -64,9 +65,9 @@ export function playHeader(app) {
   const theme = state.get("theme");
   const turnTheme = () => state.set({ theme: THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] });
   const other = state.get("language") === "en" ? "zh" : "en";
-  const controls = h(
-    "div",
-    { class: "page-controls" },
+  const controls = toolbar(
+    t("pageControls"),
+    "page-controls",
     h(
       "button",
       { type: "button", id: "language", lang: other, onclick: () => state.set({ language: other }) },

@@ -16,7 +16,7 @@
 
 import { Network } from "../engine/network.js";
 import { inflate, loadArrays } from "../shared/arrays.js";
-import { h } from "../shared/dom.js";
+import { h, ignoreDisabled } from "../shared/dom.js";
 import { decodeBytes } from "../shared/numbers.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
@@ -275,6 +275,7 @@ function listenToLinks(app) {
 
 async function start() {
   applyTheme(rememberedTheme());
+  ignoreDisabled();
   const data = JSON.parse(document.getElementById("data").textContent);
   const t = translator(data.language)(SHELL_MESSAGES);
   const fail = (text) => {

@@ -23,6 +23,7 @@ export const TIME_MESSAGES = {
     trainLoss: "training loss",
     valLoss: "validation loss",
     chart: "{names} over the steps",
+    controls: "Playback",
   },
   zh: {
     slider: "训练步数",
@@ -46,5 +47,6 @@ export const TIME_MESSAGES = {
     trainLoss: "训练损失",
     valLoss: "验证损失",
     chart: "{names}随步数的变化",
+    controls: "播放",
   },
 };

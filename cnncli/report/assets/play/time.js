@@ -3,6 +3,7 @@
 import { largestOf, Network, softmax } from "../engine/network.js";
 import { h, svg } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
+import { toolbar } from "../shared/roving.js";
 import { oncePerFrame } from "./state.js";
 import { TIME_MESSAGES } from "./time-messages.js";
 
@@ -245,7 +246,7 @@ export function timePart(app) {
   const element = h(
     "div",
     { class: "time" },
-    h("p", { class: "time-controls" }, playButton, backButton, readout),
+    toolbar(t("controls"), "time-controls", playButton, backButton, readout),
     slider,
     sentence,
     h(

@@ -59,6 +59,7 @@ export const TOUR_MESSAGES = {
       "A large share is no proof. Which pixels mislead it?",
     whatIfTitle: "Change the network",
     whatIf: "Switch a filter of {layer} off and see what becomes of the answer. What does the network need it for?",
+    buttons: "Steps of the tour",
   },
   zh: {
     intro: "从像素到输出共 {count} 步，按本网络编写。",
@@ -102,5 +103,6 @@ export const TOUR_MESSAGES = {
       "这是测试图像中最有把握的错误：网络认为是 {predicted}，标签是 {label}。概率大并不等于正确。是哪些像素误导了它？",
     whatIfTitle: "改变网络",
     whatIf: "关闭 {layer} 的一个卷积核，看输出如何变化。网络为什么需要它？",
+    buttons: "导览步骤",
   },
 };

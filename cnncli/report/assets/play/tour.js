@@ -1,7 +1,7 @@
 // The tour: a few steps through the page, each of them a link; built in, or a teacher's own.
 
-import { h } from "../shared/dom.js";
-import { roveFocus } from "./input-roving.js";
+import { h, setDisabled } from "../shared/dom.js";
+import { rove, toolbar } from "../shared/roving.js";
 import { followLink, parseLink } from "./link.js";
 import { TOUR_MESSAGES } from "./tour-messages.js";
 import { tourSteps } from "./tour-steps.js";
@@ -55,14 +55,10 @@ function tourList(app, steps, t) {
     {},
     entries.map((entry) => h("li", {}, entry)),
   );
-  roveFocus(list, entries); // one tab stop for all steps
-  return h(
-    "div",
-    { class: "tour-list" },
-    h("p", { class: "intro" }, intro),
-    h("button", { type: "button", id: "tour-start", onclick: () => state.set({ tour: 0 }) }, t("start")),
-    list,
-  );
+  const start = h("button", { type: "button", id: "tour-start", onclick: () => state.set({ tour: 0 }) }, t("start"));
+  const element = h("div", { class: "tour-list" }, h("p", { class: "intro" }, intro), start, list);
+  rove(element);
+  return element;
 }
 
 /** One step, with the way to the others; it stays at the lower edge of the window. */
@@ -71,6 +67,8 @@ function tourStep(app, steps, number, t) {
   const { title, text } = steps[number];
   const go = (to) => () => state.set({ tour: to });
   const isLast = number === steps.length - 1;
+  const back = h("button", { type: "button", id: "tour-back", onclick: go(number - 1) }, t("back"));
+  setDisabled(back, number === 0);
   return h(
     "div",
     {
@@ -84,10 +82,10 @@ function tourStep(app, steps, number, t) {
     h("p", { class: "tour-place" }, t("place", { number: number + 1, count: steps.length })),
     h("h3", { id: "tour-title", tabindex: "-1" }, title),
     h("p", { class: "tour-text" }, text),
-    h(
-      "p",
-      { class: "tour-buttons" },
-      h("button", { type: "button", id: "tour-back", disabled: number === 0, onclick: go(number - 1) }, t("back")),
+    toolbar(
+      t("buttons"),
+      "tour-buttons",
+      back,
       isLast ? null : h("button", { type: "button", id: "tour-next", onclick: go(number + 1) }, t("next")),
       h("button", { type: "button", id: "tour-leave", onclick: go(null) }, t("leave")),
     ),

@@ -1,6 +1,7 @@
 // The command that prints the numbers of a unit, and the picture as a file where it needs one.
 
 import { h } from "../shared/dom.js";
+import { rove } from "../shared/roving.js";
 import { isInTraining } from "./state.js";
 import { shellQuoted } from "./unit-numbers.js";
 
@@ -30,14 +31,9 @@ export class UnitCommand {
     this.after = h("p", { class: "intro" });
     this.copyButton = h("button", { type: "button", onclick: () => this.#copy() }, t("copy"));
     this.saveButton = h("button", { type: "button", onclick: () => this.#save() }, t("savePicture"));
-    this.element = h(
-      "div",
-      { class: "unit-command" },
-      h("h3", {}, t("commandHeading")),
-      this.before,
-      h("div", { class: "command-line" }, h("pre", {}, this.code), this.copyButton, this.saveButton),
-      this.after,
-    );
+    const line = h("div", { class: "command-line" }, h("pre", {}, this.code), this.copyButton, this.saveButton);
+    rove(line);
+    this.element = h("div", { class: "unit-command" }, h("h3", {}, t("commandHeading")), this.before, line, this.after);
   }
 
   update(view) {

@@ -105,6 +105,8 @@ export const UNIT_MESSAGES = {
     copied: "Copied",
     copyFailed: "Press Ctrl+C to copy the marked text.",
     saved: "Saved {file}",
+    slideControls: "Move the window",
+    notIndex: "Only a whole number from 0 to {last} is possible.",
   },
   zh: {
     hint: "在网络中点击一个单元，或在这里选择。下面逐步计算它的每一个数。",
@@ -206,5 +208,7 @@ export const UNIT_MESSAGES = {
     copied: "已复制",
     copyFailed: "请按 Ctrl+C 复制选中的文字。",
     saved: "已保存 {file}",
+    slideControls: "移动窗口",
+    notIndex: "只能是 0 到 {last} 的整数。",
   },
 };

@@ -3,6 +3,7 @@
 import { h } from "../shared/dom.js";
 import { formatNumber } from "../shared/numbers.js";
 import { colorBar, rangeOf } from "../shared/palette.js";
+import { rove } from "../shared/roving.js";
 import { commonRange, NumberTable } from "./unit-cells.js";
 import { fixedNumber } from "./unit-numbers.js";
 
@@ -35,6 +36,7 @@ export class UnitPatches {
     this.winner = h("button", { type: "button", class: "to-unit", onclick: () => this.#back(this.view.winner) });
     this.more = h("button", { type: "button", onclick: () => this.#toggle() });
     const footer = h("div", { class: "patch-footer" }, this.more, this.rest, this.winner);
+    rove(footer);
     this.element = h("div", { class: "unit-patches" }, this.heading, this.intro, this.legend, this.list, footer);
   }
 

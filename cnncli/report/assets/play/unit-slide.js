@@ -3,6 +3,7 @@
 import { h } from "../shared/dom.js";
 import { rangeOf } from "../shared/palette.js";
 import { withPadding } from "../shared/receptive-fields.js";
+import { toolbar } from "../shared/roving.js";
 import { TileSheet, tileLayout } from "./tile-sheet.js";
 import { commonRange } from "./unit-cells.js";
 import { bySum } from "./unit-patches.js";
@@ -66,9 +67,9 @@ export class UnitSlide {
       h("p", { class: "intro" }, t("slideIntro")),
       this.formula,
       h("div", { class: "slide-maps" }, maps),
-      h(
-        "div",
-        { class: "control" },
+      toolbar(
+        t("slideControls"),
+        "control",
         this.playButton,
         step("first", "|◀", () => [0, 0]),
         step("back", "◀", (position, size) => positionAfter(position, -1, size)),

@@ -4,6 +4,7 @@ import { mapsBehind } from "../engine/unit.js";
 import { h } from "../shared/dom.js";
 import { formatNumber } from "../shared/numbers.js";
 import { colorBar, rangeOf } from "../shared/palette.js";
+import { rove } from "../shared/roving.js";
 import { TileSheet, tileLayout } from "./tile-sheet.js";
 import { fixedNumber } from "./unit-numbers.js";
 import { bySum } from "./unit-patches.js";
@@ -51,9 +52,9 @@ export class UnitTerms {
     );
     this.heading = h("h3", {}, t("termsHeading"));
     this.mapsBox = h("div", { class: "product-maps" });
+    rove(this.table);
     const scroller = h("div", { class: "scroller" }, this.table);
     this.element = h("div", { class: "unit-terms" }, this.heading, this.intro, scroller, this.mapsBox);
-    this.element.addEventListener("keydown", (event) => this.#handleKey(event));
   }
 
   update(view) {
@@ -66,29 +67,13 @@ export class UnitTerms {
   }
 
   #row() {
-    const button = h("button", { type: "button", class: "to-unit", tabindex: "-1" });
+    const button = h("button", { type: "button", class: "to-unit" });
     const cells = [h("td", {}), h("td", {}), h("td", {})];
     const bar = h("span", { class: "sum-bar", "aria-hidden": "true" });
     const element = h("tr", {}, h("th", { scope: "row" }, button), cells, h("td", { class: "bar-cell" }, bar));
     const row = { element, button, cells, bar, target: null };
     button.addEventListener("click", () => this.select(row.target));
-    button.addEventListener("focus", () => this.#giveTabStop(row));
     return row;
-  }
-
-  /** One row of the list is reached by the Tab key, the others by arrow keys. */
-  #giveTabStop(row) {
-    this.tabStop = row;
-    for (const each of this.rows) each.button.tabIndex = each === row ? 0 : -1;
-  }
-
-  #handleKey(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const at = this.rows.findIndex(({ button }) => button === event.target);
-    if (!step || at < 0) return;
-    event.preventDefault();
-    const next = this.rows[at + step];
-    if (next && !next.element.hidden) next.button.focus();
   }
 
   #updateTable(terms) {
@@ -109,7 +94,6 @@ export class UnitTerms {
       row.bar.style.width = `${largest ? (100 * Math.abs(product)) / largest : 0}%`;
       row.bar.classList.toggle("negative", product < 0);
     });
-    if (!this.tabStop || this.tabStop.element.hidden) this.#giveTabStop(this.rows[0]);
     const shown = new Set(places);
     const rest = products.filter((_, i) => !shown.has(i));
     this.others.hidden = !rest.length;

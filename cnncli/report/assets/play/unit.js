@@ -3,6 +3,7 @@
 import { numberAt, originOf, unitTrace } from "../engine/unit.js";
 import { h } from "../shared/dom.js";
 import { Palettes } from "../shared/palette.js";
+import { FieldProblem, wholeNumber } from "./number-field.js";
 import { oncePerFrame } from "./state.js";
 import { CellStyles } from "./unit-cells.js";
 import { UnitCommand } from "./unit-command.js";
@@ -57,13 +58,16 @@ class UnitView {
     const number = (key) => {
       const name = h("span", {}, t(key));
       const input = h("input", { type: "number", min: 0, step: 1, id: `unit-${key}`, oninput: () => this.#choose() });
+      input.addEventListener("change", () => this.#check(input));
       return { name, input, label: h("label", {}, name, " ", input) };
     };
     this.layer = h("select", { id: "unit-layer", onchange: () => this.#chooseLayer() });
     this.fields = { channel: number("channel"), row: number("row"), column: number("column") };
     const labels = Object.values(this.fields).map(({ label }) => label);
     const legend = h("legend", { class: "visually-hidden" }, t("choose"));
-    return h("fieldset", { class: "unit-choice" }, legend, h("label", {}, t("layer"), " ", this.layer), labels);
+    this.problem = new FieldProblem();
+    const layer = h("label", {}, t("layer"), " ", this.layer);
+    return h("fieldset", { class: "unit-choice" }, legend, layer, labels, this.problem.element);
   }
 
   #chooseLayer() {
@@ -75,15 +79,19 @@ class UnitView {
 
   #choose() {
     const layer = this.layer.value;
-    const shape = this.shapeOf(layer);
-    const inputs = Object.values(this.fields).map(({ input }) => input);
-    const index = shape.map((_, i) => inputs[i].valueAsNumber);
-    if (index.every((each, i) => Number.isInteger(each) && each >= 0 && each < shape[i])) {
-      this.#select(unitOfIndex(layer, index));
-    }
+    const fields = Object.values(this.fields).slice(0, this.shapeOf(layer).length);
+    const index = fields.map(({ input }) => wholeNumber(input));
+    if (index.includes(null)) return;
+    this.problem.clear();
+    this.#select(unitOfIndex(layer, index));
   }
 
-  /** Show the unit in the form, except in the field that is being edited. */
+  /** Mark a field that names no unit. */
+  #check(input) {
+    if (wholeNumber(input) === null) this.problem.show(input, this.t("notIndex", { last: input.max }));
+  }
+
+  /** Show the unit in the form; what is wrong there stays until another unit is shown. */
   #fillForm(unit, shape) {
     const names = ["input", ...this.model.data.model.layers.map(({ name }) => name)];
     if (this.layer.length !== names.length || this.layer.options[1]?.value !== names[1]) {
@@ -91,6 +99,10 @@ class UnitView {
     }
     this.layer.value = unit.layer;
     const index = indexOfUnit(unit);
+    const key = [this.number, unit.layer, ...index].join(" ");
+    if (key === this.formKey) return;
+    this.formKey = key;
+    this.problem.clear();
     this.fields.channel.name.textContent = this.t(shape.length === 1 ? "unitNumber" : "channel");
     Object.values(this.fields).forEach(({ input, label }, i) => {
       label.hidden = i >= shape.length;

@@ -1,6 +1,6 @@
 // The accuracy on the images in the page before and after the edits.
 
-import { h } from "../shared/dom.js";
+import { h, setDisabled } from "../shared/dom.js";
 import { formatPercent } from "../shared/numbers.js";
 import { macsOf } from "./cost.js";
 
@@ -33,7 +33,7 @@ export class EditedAccuracy {
     this.asked = null; // what is measured now is of no use any more
     this.text.textContent = "";
     const { edits } = this;
-    this.button.disabled = !edits.length;
+    setDisabled(this.button, !edits.length);
     const { data, models, state } = this.app;
     const macs = macsOf(models[state.get("model")].data.model) * data.images.count;
     if (edits.length && macs < AUTOMATIC) this.timer = setTimeout(() => this.measure(), 250);
@@ -49,7 +49,7 @@ export class EditedAccuracy {
     const [model, step, edits] = [state.get("model"), state.get("step"), this.edits];
     const asked = {};
     this.asked = asked;
-    this.button.disabled = true;
+    setDisabled(this.button, true);
     const show = (share) => {
       if (this.asked === asked) this.text.textContent = this.t("measuring", { share: formatPercent(share, 0) });
     };
@@ -74,6 +74,6 @@ export class EditedAccuracy {
       count,
     });
     announce(this.text.textContent);
-    this.button.disabled = false;
+    setDisabled(this.button, false);
   }
 }

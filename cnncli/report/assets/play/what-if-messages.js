@@ -53,7 +53,9 @@ export const WHAT_IF_MESSAGES = {
     measuring: "measuring, {share} done",
     measured: "before {before} ({beforeCount} of {count}), after {after} ({afterCount} of {count})",
     noImages: "The page has no test images to measure it on.",
-    notNumber: "not a number: {text}",
+    output: "Output of the filter",
+    notNumber: "“{text}” is not a number that a weight can have; it stays {value}.",
+    notIndex: "Only a whole number from 0 to {last} is possible; it stays {value}.",
   },
   zh: {
     intro: "手动修改网络，比较修改前后的输出。重新载入页面后，修改全部消失。",
@@ -107,6 +109,8 @@ export const WHAT_IF_MESSAGES = {
     measuring: "正在计算，已完成 {share}",
     measured: "修改前 {before}（{count} 幅中对 {beforeCount} 幅），修改后 {after}（{count} 幅中对 {afterCount} 幅）",
     noImages: "本页面没有测试图像，无法计算精度。",
-    notNumber: "不是数字：{text}",
+    output: "卷积核的输出",
+    notNumber: "“{text}”不是可用的权重数值，仍为 {value}。",
+    notIndex: "只能是 0 到 {last} 的整数，仍为 {value}。",
   },
 };

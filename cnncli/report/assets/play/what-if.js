@@ -1,8 +1,9 @@
 // The panel that changes the network by hand: controls for one layer, the list of edits, logits and accuracy before
 // and after.
 
-import { h } from "../shared/dom.js";
+import { h, setDisabled } from "../shared/dom.js";
 import { formatNumber } from "../shared/numbers.js";
+import { rove, toolbar } from "../shared/roving.js";
 import {
   activationOf,
   axisIndices,
@@ -18,6 +19,7 @@ import {
   withoutEdit,
 } from "./edits.js";
 import { KernelGrid } from "./kernel-grid.js";
+import { FieldProblem, weightOf, wholeNumber } from "./number-field.js";
 import { EditedAccuracy } from "./what-if-accuracy.js";
 import { EditedLogits } from "./what-if-logits.js";
 import { WHAT_IF_MESSAGES } from "./what-if-messages.js";
@@ -33,24 +35,8 @@ export const WHAT_IF_STATE = {
 const MERGED = 1500; // milliseconds: what a slider changes in steps that follow sooner is undone as one
 const UNDO_STEPS = 200; // edits that can be undone
 
-/** A whole number from a field, within its limits. */
-function fieldNumber(field) {
-  const value = Math.round(Number(field.value));
-  return Math.min(Number(field.max), Math.max(Number(field.min), Number.isFinite(value) ? value : 0));
-}
-
-/** A labeled field for a whole number from 0 to `last`. */
-function indexField(label, value, last, onchange) {
-  const field = h("input", {
-    type: "number",
-    min: 0,
-    max: last,
-    step: 1,
-    value,
-    onchange: () => onchange(fieldNumber(field)),
-  });
-  return h("label", { class: "field" }, h("span", {}, label), field);
-}
+/** Whether two lists of edits are the same. */
+const sameEdits = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 class WhatIf {
   constructor(app) {
@@ -58,6 +44,7 @@ class WhatIf {
     this.t = app.translate(WHAT_IF_MESSAGES);
     this.fields = h("div", { class: "what-if-fields" });
     this.list = h("ol", { class: "what-if-list" });
+    rove(this.list);
     this.undoButton = h("button", { type: "button", onclick: () => this.undo() }, this.t("undo"));
     this.clearButton = h("button", { type: "button", onclick: () => this.change([]) }, this.t("clear"));
     this.logits = new EditedLogits(app, this.t);
@@ -76,7 +63,7 @@ class WhatIf {
           { class: "what-if-changes" },
           heading,
           this.list,
-          h("div", { class: "control" }, this.undoButton, this.clearButton),
+          toolbar(this.t("changes"), "control", this.undoButton, this.clearButton),
           this.logits.element,
           this.accuracy.element,
         ),
@@ -93,7 +80,8 @@ class WhatIf {
     state.on(["whatIf"], () => this.showFields());
     state.on(["newest"], () => {
       const typing = this.fields.contains(document.activeElement) && document.activeElement.type === "text";
-      if (!typing) this.showValues(); // the weights of a training change while one types
+      const isWrong = this.fields.querySelector("[aria-invalid]") !== null;
+      if (!typing && !isWrong) this.showValues(); // the weights of a training change while one types
       this.showList();
     });
     state.on(["edits", "step", "model"], () => {
@@ -175,7 +163,9 @@ class WhatIf {
     const goesOn = merge !== null && merge === this.merging && soon;
     this.merging = merge;
     this.changedAt = performance.now();
-    state.set({ edits, editHistory: goesOn ? history : [...history, this.edits].slice(-UNDO_STEPS) });
+    const longer = goesOn ? history : [...history, this.edits].slice(-UNDO_STEPS);
+    // What is as it was before is no step to undo.
+    state.set({ edits, editHistory: sameEdits(edits, longer.at(-1)) ? longer.slice(0, -1) : longer });
   }
 
   /** Make an edit, or remove the one with the same key where it would change nothing. */
@@ -210,30 +200,35 @@ class WhatIf {
     );
     const layers = h("select", { id: id("layer"), onchange: () => this.choose(this.selection(layers.value)) }, options);
     const last = layer.shape[0] - 1;
-    const channels = indexField(
-      this.t(layer.shape.length === 3 ? "channel" : "neuron", { last }),
-      channel,
-      last,
-      (value) =>
-        this.choose({ ...this.selection(name, value), slice: Math.min(this.chosen.slice, this.depth(name) - 1) }),
-    );
-    channels.querySelector("input").id = id("channel");
-    const factor = this.factorFields(id);
+    const problem = new FieldProblem();
+    const choose = (value) =>
+      this.choose({ ...this.selection(name, value), slice: Math.min(this.chosen.slice, this.depth(name) - 1) });
+    const channelText = this.t(layer.shape.length === 3 ? "channel" : "neuron", { last });
+    const channels = this.indexField(id("channel"), channelText, { value: channel, last, choose, problem });
     this.fields.replaceChildren(
-      h(
-        "div",
-        { class: "control" },
-        h("label", { class: "field" }, h("span", {}, this.t("layer")), layers),
-        channels,
-        this.off,
-      ),
-      factor,
-      this.activationField(id),
+      h("div", { class: "control" }, h("label", { class: "field" }, h("span", {}, this.t("layer")), layers), channels),
+      problem.element,
+      toolbar(this.t("output"), "what-if-output", this.factorFields(id), this.activationField(id)),
       this.kernelFields(id),
       this.weightFields(id),
     );
     this.showValues();
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  }
+
+  /** A labeled field for a whole number from 0 to `last`. */
+  indexField(id, label, { value, last, choose, problem }) {
+    const field = h("input", { id, type: "number", min: 0, max: last, step: 1, value });
+    field.addEventListener("change", () => {
+      const chosen = wholeNumber(field);
+      if (chosen === null) {
+        problem.show(field, this.t("notIndex", { last, value }));
+        return;
+      }
+      problem.clear();
+      choose(chosen);
+    });
+    return h("label", { class: "field" }, h("span", {}, label), field);
   }
 
   /** The number of slices of a layer's kernels. */
@@ -252,6 +247,7 @@ class WhatIf {
     return h(
       "div",
       { class: "control" },
+      this.off,
       h("label", { class: "field grows" }, h("span", {}, this.t("factor")), this.factor),
       this.factorText,
     );
@@ -296,7 +292,7 @@ class WhatIf {
         const { values } = kernelOf(this.edited, tensor, channel);
         this.editKernel(values.with(slice * height * width + position, value));
       },
-      refused: (text) => this.app.announce(this.t("notNumber", { text })),
+      refusal: (text, value) => this.t("notNumber", { text, value }),
     });
     const buttons = Object.entries(KERNEL_CHANGES).map(([name, changed]) => {
       const onclick = () => this.editKernel(changed(kernelOf(this.edited, tensor, channel).values, height, width));
@@ -304,19 +300,23 @@ class WhatIf {
     });
     const restore = () =>
       this.change(withoutEdit(this.edits, editKey({ kind: "kernel", model: this.number, tensor, channel })));
-    const slices = indexField(this.t("slice", { last: depth - 1 }), slice, depth - 1, (value) =>
-      this.choose({ slice: value }),
-    );
-    slices.querySelector("input").id = id("slice");
+    const problem = new FieldProblem();
+    const slices = this.indexField(id("slice"), this.t("slice", { last: depth - 1 }), {
+      value: slice,
+      last: depth - 1,
+      choose: (value) => this.choose({ slice: value }),
+      problem,
+    });
     return h(
       "fieldset",
       {},
       h("legend", {}, this.t("kernel")),
       h("div", { class: "control" }, slices),
+      problem.element,
       this.kernel.element,
-      h(
-        "div",
-        { class: "control" },
+      toolbar(
+        this.t("kernel"),
+        "control",
         buttons,
         h("button", { id: id("restore"), type: "button", onclick: restore }, this.t("restore")),
       ),
@@ -351,23 +351,25 @@ class WhatIf {
       },
       options,
     );
-    const axes = tensor.shape.map((size, axis) => {
-      const field = indexField(this.t("axis", { axis, last: size - 1 }), indices[axis], size - 1, (value) =>
-        this.choose({ indices: indices.with(axis, value) }),
-      );
-      field.querySelector("input").id = id(`axis-${axis}`);
-      return field;
-    });
+    this.valueProblem = new FieldProblem();
+    const axes = tensor.shape.map((size, axis) =>
+      this.indexField(id(`axis-${axis}`), this.t("axis", { axis, last: size - 1 }), {
+        value: indices[axis],
+        last: size - 1,
+        choose: (value) => this.choose({ indices: indices.with(axis, value) }),
+        problem: this.valueProblem,
+      }),
+    );
     const index = flatIndex(tensor.shape, indices);
     this.value = h("input", { id: id("value"), type: "text", inputmode: "decimal", size: 10, autocomplete: "off" });
     this.value.addEventListener("change", () => {
-      const value = Number(this.value.value.replace(",", "."));
-      if (this.value.value.trim() !== "" && Number.isFinite(value)) {
+      const value = weightOf(this.value.value);
+      if (value !== null) {
         this.edit({ kind: "weight", tensor: name, index, value });
-      } else {
-        this.app.announce(this.t("notNumber", { text: this.value.value }));
-        this.showValues();
+        return;
       }
+      const kept = formatWeight(this.edited.tensor(name)[index]);
+      this.valueProblem.show(this.value, this.t("notNumber", { text: this.value.value, value: kept }));
     });
     this.was = h("span", { class: "muted" });
     return h(
@@ -381,6 +383,7 @@ class WhatIf {
         h("label", { class: "field" }, h("span", {}, this.t("value")), this.value),
         this.was,
       ),
+      this.valueProblem.element,
     );
   }
 
@@ -404,6 +407,7 @@ class WhatIf {
       const { shape } = this.model.tensors.find(({ name }) => name === tensor);
       const index = flatIndex(shape, indices);
       const [now, original] = [edited, this.network].map((network) => network.tensor(tensor)[index]);
+      this.valueProblem.clear();
       this.value.value = formatWeight(now);
       this.was.textContent = now === original ? "" : this.t("was", { value: formatWeight(original) });
     }
@@ -451,8 +455,8 @@ class WhatIf {
       );
     });
     this.list.replaceChildren(...(items.length ? items : [h("li", { class: "muted none" }, this.t("noChanges"))]));
-    this.clearButton.disabled = !this.edits.length;
-    this.undoButton.disabled = !this.app.state.get("editHistory").length;
+    setDisabled(this.clearButton, !this.edits.length);
+    setDisabled(this.undoButton, !this.app.state.get("editHistory").length);
   }
 }
 

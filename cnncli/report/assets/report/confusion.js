@@ -1,7 +1,8 @@
 // The confusion matrix, the most frequent confusions, and the test images behind each cell.
 
-import { ARROW_KEYS, h, roving, scrollable, section } from "../shared/dom.js";
+import { ARROW_KEYS, h, scrollable, section } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
+import { rove } from "../shared/roving.js";
 import { Sprite } from "../shared/sprite.js";
 import { shorten } from "../shared/text.js";
 
@@ -90,43 +91,33 @@ class Confusion {
     if (!pairs.length) return null;
     const rows = pairs.map(({ label, predicted, count, share }) => {
       const text = `${this.classes[label]} as ${this.classes[predicted]}`;
-      const full = `${this.classes[label]} predicted as ${this.classes[predicted]}`;
       const onclick = () => this.select(label, predicted);
-      const button = h("button", { type: "button", class: "pair", "aria-label": full, onclick }, text);
-      const row = h(
+      const button = h("button", { type: "button", class: "pair", onclick }, text);
+      return h(
         "tr",
         {},
         h("th", { scope: "row" }, button),
         h("td", {}, formatCount(count)),
         h("td", {}, formatPercent(share)),
       );
-      return { button, row };
     });
-    roving(rows.map(({ button }) => button));
     const headings = ["true class as predicted class", "images", "of the class"];
-    return h(
-      "div",
-      {},
-      h("h3", {}, "Most frequent confusions"),
+    const table = h(
+      "table",
+      { class: "numbers worst" },
       h(
-        "table",
-        { class: "numbers worst" },
+        "thead",
+        {},
         h(
-          "thead",
+          "tr",
           {},
-          h(
-            "tr",
-            {},
-            headings.map((text) => h("th", { scope: "col" }, text)),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          rows.map(({ row }) => row),
+          headings.map((text) => h("th", { scope: "col" }, text)),
         ),
       ),
+      h("tbody", {}, rows),
     );
+    rove(table);
+    return h("div", {}, h("h3", {}, "Most frequent confusions"), table);
   }
 
   cell(count, total, label, predicted) {
@@ -180,13 +171,17 @@ class Confusion {
     const images = this.images.get(selected);
     const isCorrect = label === predicted;
     const title = `${this.classes[label]}${isCorrect ? ", correct" : ` predicted as ${this.classes[predicted]}`}`;
-    const figures = images.map((image) => this.thumbnail(image));
+    const thumbnails = h(
+      "div",
+      { class: "thumbnails" },
+      images.map((image) => this.thumbnail(image)),
+    );
+    rove(thumbnails);
     this.details.replaceChildren(
       h("h3", {}, title),
       h("p", {}, describeImages(images.length, this.counts[label][predicted], isCorrect)),
-      h("div", { class: "thumbnails" }, figures),
+      thumbnails,
     );
-    if (figures.length) roving(figures.map((figure) => figure.querySelector("button")));
   }
 
   thumbnail({ index, confidence, position }) {

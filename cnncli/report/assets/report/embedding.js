@@ -1,11 +1,13 @@
 // Test images as points in the space of the last layer's inputs.
 
-import { ARROW_KEYS, h, roving, section, svg } from "../shared/dom.js";
+import { ARROW_KEYS, h, section, svg } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
+import { rove } from "../shared/roving.js";
 import { shorten } from "../shared/text.js";
 
 const SPAN = 1000;
 const SYMBOLS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const COLORS = 6; // in the style sheet
 const EDGE_POINTS = 24;
 const KEY_LETTERS = 26;
 
@@ -41,8 +43,9 @@ class Embedding {
     this.show(0);
   }
 
+  /** The color of a class; classes with the same symbol have different ones. */
   color(label) {
-    return `oklch(var(--class-lightness) 0.15 ${Math.round((360 * label) / this.classes.length)})`;
+    return `var(--class-${(label + Math.floor(label / SYMBOLS.length)) % COLORS})`;
   }
 
   draw() {
@@ -118,8 +121,9 @@ class Embedding {
       );
     });
     this.buttons = buttons;
-    roving(buttons);
-    return h("div", { class: "classes", role: "group", "aria-label": "emphasize a class" }, buttons);
+    const key = h("div", { class: "classes", role: "group", "aria-label": "emphasize a class" }, buttons);
+    rove(key);
+    return key;
   }
 
   emphasize(label) {

@@ -40,7 +40,7 @@ export function scrollable(label, content) {
   const update = () => {
     const wide = box.scrollWidth > box.clientWidth + 1;
     const high = box.scrollHeight > box.clientHeight + 1;
-    const attributes = wide || high ? { tabindex: "0", role: "region", "aria-label": label } : {};
+    const attributes = wide || high ? { tabindex: "0", role: "group", "aria-label": label } : {};
     for (const name of ["tabindex", "role", "aria-label"]) {
       if (name in attributes) box.setAttribute(name, attributes[name]);
       else box.removeAttribute(name);
@@ -55,30 +55,19 @@ export function scrollable(label, content) {
 }
 
 /**
- * Make some controls one tab stop: arrow keys, Home and End move between them, in their order.
- *
- * @param items elements that take the focus.
- * @param columns how many of them stand side by side, for the up and down keys; null where that is one or all.
+ * Disable a control, or enable it. It keeps the focus, which it would lose with the attribute `disabled`; see
+ * `ignoreDisabled`.
  */
-export function roving(items, columns = () => null) {
-  const choose = (item) => {
-    for (const each of items) each.tabIndex = each === item ? 0 : -1;
+export function setDisabled(control, isDisabled) {
+  control.setAttribute("aria-disabled", String(isDisabled));
+}
+
+/** Let clicks on disabled controls of the page do nothing. */
+export function ignoreDisabled() {
+  const ignore = (event) => {
+    if (event.target.closest('[aria-disabled="true"]')) event.stopImmediatePropagation();
   };
-  items.forEach((item, i) => {
-    item.addEventListener("focus", () => choose(item));
-    item.addEventListener("keydown", (event) => {
-      const step = ARROW_KEYS[event.key];
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      let target = null;
-      if (step) target = i + step[1] + step[0] * (columns() ?? 1);
-      else if (event.key === "Home") target = 0;
-      else if (event.key === "End") target = items.length - 1;
-      if (target === null) return;
-      event.preventDefault();
-      items[target]?.focus();
-    });
-  });
-  choose(items[0]);
+  document.addEventListener("click", ignore, { capture: true });
 }
 
 /** Terms and their descriptions. */
