@@ -14,7 +14,7 @@ from cnncli.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
 
-_MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("log",))
+_MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("train", "on_nan"), ("log",))
 """The fields of a config that may change when its run is resumed."""
 
 
@@ -37,8 +37,8 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
     if changed:
         raise UsageError(
             f"{run.path} was trained with other settings: {', '.join(dotted(route) for route in changed)}",
-            remedy="a resumed run may change only train.epochs, train.early_stopping, name and log; restore the other "
-            "settings, or start a new run without --resume",
+            remedy="a resumed run may change only train.epochs, train.early_stopping, train.on_nan, name and log; "
+            "restore the other settings, or start a new run without --resume",
         )
     state, _ = _load_newest(run)
     done, complete = state["epochs_done"], run.is_complete()
