@@ -150,7 +150,7 @@ def test_full_once_it_is_resumed(number: int, config: Path, mount: Mount, outcom
     assert ended.code == 0, ended.output
     (run,) = runs_in(disk)
     before = [read_manifest(run / "checkpoints" / name) for name in ("last", "best")]
-    remount(disk, f"size={shutil.disk_usage(disk).used + number * 16_384}")
+    remount(disk, f"size={shutil.disk_usage(disk).used + number * 4096}")
     arguments = ("train", "--resume", run, "--threads", 1, "--set", "train.epochs=4")
     ended = program_in_child(*arguments, folder=disk.parent, attack=as_if_it_had_room)
     if ended.code == 0:
