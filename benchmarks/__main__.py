@@ -15,11 +15,13 @@ RESULTS, README = HERE / "results.jsonl", HERE / "README.md"
 COMPARED = (
     "startup",
     "inspect_resnet152",
+    "playground",
     "memory",
     "epoch",
     "augment",
     "scale",
     "pictures",
+    "live",
     "folder",
     "audit",
     "tuned",

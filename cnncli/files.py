@@ -1,4 +1,4 @@
-"""Atomic writes that survive a crash, file locks, and disk errors explained to the user."""
+"""Atomic writes that survive a crash, symbolic links, file locks, and disk errors explained to the user."""
 
 import errno
 import json
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cnncli.errors import DiskError
+from cnncli.errors import DiskError, RunError
 
 UNFINISHED = ".part"
 """The extension of a file that `atomic_write` has not completed."""
@@ -98,6 +98,39 @@ def sync_directory(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def find_link(folder: Path) -> Path | None:
+    """A symbolic link in a folder or its subfolders, None if there is none. Hidden names are ignored.
+
+    Folders that cannot be read have none.
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        if entry.is_symlink():
+            return path
+        if entry.is_dir(follow_symlinks=False) and (found := find_link(path)):
+            return found
+    return None
+
+
+def refuse_link(path: Path) -> None:
+    """Check that a path in a run is no symbolic link.
+
+    Raises:
+        RunError: it is one.
+    """
+    if path.is_symlink():
+        raise RunError(
+            f"{path} is a symbolic link: nothing in a run is read or written through one",
+            remedy="delete the link, or replace it by a copy of what it leads to",
+        )
 
 
 def is_locked(path: Path) -> bool:

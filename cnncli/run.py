@@ -434,13 +434,14 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
         device: where to compute; the CPU by default.
 
     Raises:
-        RunError: the directory is not a run, or has no valid checkpoint of best weights.
+        RunError: the directory is not a run, or has no intact checkpoint. If only that of the best weights is damaged,
+            those of the last epoch are loaded, with a message.
         DataError: the config does not name the classes of its image folder, and the folder is missing.
     """
     run = RunDirectory.open(path)
     config = read_config(str(run.find_config()), data_dir=data_dir)
     model = CnnModule(config.network).eval()
-    manifest = load_weights(run.best, model)
+    manifest = load_weights(run.best, model, otherwise=run.last)
     device = device or torch.device("cpu")
     set_deterministic(device)
     channels_last = use_channels_last(config.train.channels_last, device, bf16=use_bf16(config.train.precision, device))

@@ -1,5 +1,6 @@
-"""The engine in JavaScript (`cnncli/report/assets/engine`), run by node on any number of networks at once."""
+"""The engine in JavaScript (`cnncli/report/assets/engine`), run by node or in a page on any number of networks."""
 
+import base64
 import json
 import math
 import shutil
@@ -13,14 +14,31 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from playwright.sync_api import Page
 from torch import Tensor
 
 from cnncli.data.batches import Normalization
 from cnncli.module import CnnModule
 from cnncli.report.model_data import ModelData, model_data
+from cnncli.report.page import base64_text, bundle
 
-SCRIPT = Path(__file__).parent / "js" / "run-networks.js"
+JAVASCRIPT = Path(__file__).parent / "js"
 Numbers = npt.NDArray[np.float64]
+
+RUN_IN_PAGE = """
+async ([engine, runner, cases, text]) => {
+  const { Network } = new Function(`${engine}; return modules["engine/network.js"];`)();
+  const runCases = new Function(`${runner}; return runCases;`)();
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const results = runCases(Network, cases, new Float64Array(bytes.buffer));
+  const reader = new FileReader();
+  await new Promise((resolve) => {
+    reader.onload = resolve;
+    reader.readAsDataURL(new Blob([results]));
+  });
+  return reader.result.slice(reader.result.indexOf(",") + 1);
+}
+"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +83,26 @@ def find_node() -> str:
 
 def run_engine(cases: Sequence[EngineCase], folder: Path) -> list[EngineResult]:
     """Run all cases in one process of node, which reads and writes files in `folder`."""
+    described, numbers = _packed(cases)
+    (folder / "cases.json").write_text(json.dumps(described))
+    numbers.tofile(folder / "numbers.f64")
+    done = subprocess.run(
+        [find_node(), JAVASCRIPT / "run-networks.js", folder], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return _unpacked(cases, np.fromfile(folder / "results.f64"))
+
+
+def run_engine_in_page(cases: Sequence[EngineCase], page: Page) -> list[EngineResult]:
+    """Run all cases in a page of a browser."""
+    described, numbers = _packed(cases)
+    runner = (JAVASCRIPT / "run-cases.js").read_text(encoding="utf-8").replace("export ", "")
+    sent = [bundle("engine/network.js"), runner, described, base64_text(numbers.tobytes())]
+    return _unpacked(cases, np.frombuffer(base64.b64decode(page.evaluate(RUN_IN_PAGE, sent))))
+
+
+def _packed(cases: Sequence[EngineCase]) -> tuple[list[dict[str, Any]], Numbers]:
+    """The cases as JSON, and all their numbers one after another."""
     numbers: list[Numbers] = []
     position = 0
 
@@ -84,11 +122,12 @@ def run_engine(cases: Sequence[EngineCase], folder: Path) -> list[EngineResult]:
         }
         for case in cases
     ]
-    (folder / "cases.json").write_text(json.dumps(described))
-    np.concatenate(numbers).tofile(folder / "numbers.f64")
-    done = subprocess.run([find_node(), SCRIPT, folder], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    results = torch.from_numpy(np.fromfile(folder / "results.f64"))
+    return described, np.concatenate(numbers)
+
+
+def _unpacked(cases: Sequence[EngineCase], numbers: Numbers) -> list[EngineResult]:
+    """The results, which `runCases` returns one after another."""
+    results = torch.from_numpy(numbers.copy())
     position = 0
 
     def take(shape: Sequence[int]) -> Tensor:

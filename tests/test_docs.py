@@ -56,7 +56,7 @@ from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
 from cnncli.signals import FROM_TERMINAL, SIGPIPE
 from cnncli.tensorboard.server import links
-from cnncli.training.run_directory import State
+from cnncli.training.records import State
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -10,6 +10,7 @@ from cnncli.config.config import STDIN, Config, bundled_configs, find_config, re
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import DatasetName, known_dataset
 from cnncli.errors import ConfigError, UsageError, did_you_mean
+from cnncli.files import refuse_link
 
 RECIPE, SMALL_RECIPE = "mnist-fast", "quickstart"
 """The bundled configs whose network and training are used, and the one for images of less than `_SMALL` pixels."""
@@ -43,12 +44,14 @@ def find_target(text: str, *, data_dir: Path) -> Target:
     Raises:
         UsageError: there is no such data set, folder or config.
         ConfigError, DataError: see `read_config`.
+        RunError: the config of a run is a symbolic link.
     """
     names = [name for name in get_args(DatasetName) if name != "image-folder"]
     if text in names:
         return Target(name=text, data=DataSpec.model_validate({"name": text}))
     path = Path(text)
     resolved = path / "resolved.yaml"
+    refuse_link(resolved)
     if path.is_dir() and not resolved.is_file():
         folder = path.absolute()
         fields = {"name": "image-folder", "path": str(folder), "size": _FOLDER_SIZE}

@@ -14,6 +14,7 @@ from typing import Any
 
 from cnncli.config.config import Config, read_config
 from cnncli.errors import RunError, UsageError, did_you_mean
+from cnncli.files import refuse_link
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.hints import HINTS
 from cnncli.layers import format_size
@@ -93,6 +94,7 @@ def _config_path(target: str) -> str:
         )
     if not path.is_dir():
         return target
+    refuse_link(path / _RESOLVED)
     if not (path / _RESOLVED).is_file():
         raise RunError(
             f"{target} has no {_RESOLVED}: it is not a run directory, or not a complete one",

@@ -146,6 +146,11 @@ class TrainSpec(Spec):
         default=None,
         description="decay of an exponential moving average of the weights per step",
     )
+    on_nan: Literal["stop", "rollback"] = Field(
+        default="stop",
+        description="what to do about a loss, gradient or weight that is not finite: stop the training, or repeat the "
+        "epoch with half the learning rate, at most three times in a training",
+    )
     precision: Literal["fp32", "bf16", "auto"] = Field(
         default="fp32", description="bf16: convolutions and linear layers in bfloat16; auto: where that is faster"
     )

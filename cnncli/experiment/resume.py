@@ -1,19 +1,20 @@
 """Resuming a run: whether it is possible, from which state, and what differs from the first part."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cnncli.config.config import Config
 from cnncli.config.document import descend, dotted, parse_document, read_document
 from cnncli.errors import RunError, UsageError
 from cnncli.experiment.setup import Experiment
-from cnncli.training.checkpoint import has_checkpoint, load_state, read_manifest
+from cnncli.training.checkpoint import load_state, save_checkpoint, verify_checkpoint
 from cnncli.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
 
-_MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("log",))
+_MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("train", "on_nan"), ("log",))
 """The fields of a config that may change when its run is resumed."""
 
 
@@ -36,21 +37,63 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
     if changed:
         raise UsageError(
             f"{run.path} was trained with other settings: {', '.join(dotted(route) for route in changed)}",
-            remedy="a resumed run may change only train.epochs, train.early_stopping, name and log; restore the other "
-            "settings, or start a new run without --resume",
+            remedy="a resumed run may change only train.epochs, train.early_stopping, train.on_nan, name and log; "
+            "restore the other settings, or start a new run without --resume",
         )
-    done = read_manifest(_checkpoint(run))["epoch"]
-    complete = run.status().state == "complete"
-    if config.train.epochs < done or (complete and config.train.epochs == done):
+    state, _ = _load_newest(run)
+    done, complete = state["epochs_done"], run.is_complete()
+    if config.train.epochs < done or (complete and config.train.epochs == done and _is_whole(run, state)):
         raise UsageError(
             f"{run.path} already has {done} epochs" + (" and is complete" if complete else ""),
             remedy=f"extend it with --set train.epochs={2 * done}",
         )
 
 
-def _checkpoint(run: RunDirectory) -> Path:
-    """The checkpoint to resume from: `last` or, if there is none, `best`."""
-    return run.best if has_checkpoint(run.best) and not has_checkpoint(run.last) else run.last
+def _load_newest(run: RunDirectory) -> tuple[dict[str, Any], RunError | None]:
+    """The state to resume from: that of `last` or, if it cannot be read, of `best`, and then why.
+
+    Raises:
+        RunError: neither can be read.
+    """
+    try:
+        return load_state(run.last), None
+    except RunError as error:
+        if not _is_intact(run.best):
+            raise
+        return load_state(run.best), error
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether there is a checkpoint at a path, and it is not damaged."""
+    try:
+        verify_checkpoint(path)
+    except RunError:
+        return False
+    return True
+
+
+def _has_best(run: RunDirectory, state: Mapping[str, Any]) -> bool:
+    """Whether `best` holds what the state says: the weights of the best epoch, or none before the end of the first.
+
+    After a crash it may be newer than the state, which will be trained to the same weights again.
+    """
+    if not state["best_epoch"]:
+        return True
+    if not _is_intact(run.best):
+        return False
+    epoch: int = verify_checkpoint(run.best)["epoch"]
+    return bool(epoch == state["best_epoch"] or epoch > state["epochs_done"])
+
+
+def _is_whole(run: RunDirectory, state: Mapping[str, Any]) -> bool:
+    """Whether a complete run has both checkpoints, and results of the best one."""
+    try:
+        results = run.results()
+    except RunError:
+        return False
+    if not _is_intact(run.last) or not _has_best(run, state):
+        return False
+    return bool(verify_checkpoint(run.best)["epoch"] == results["epoch"])
 
 
 def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -74,28 +117,51 @@ def resume(experiment: Experiment, run: RunDirectory) -> None:
             f"the data has changed since {run.path} was started: {', '.join(changed[:5])}",
             remedy="restore the data, or start a new run",
         )
-    training = experiment.training
-    training.load_state_dict(experiment.group.broadcast(load_state(_checkpoint(run))))
-    if _checkpoint(run) == run.best:
-        _log.warning(f"no checkpoint in {run.last}: resuming from the best epoch, {training.epochs_done}")
+    state, problem = _load_newest(run)
+    if problem:
+        _log.warning(f"{problem.message}: resuming from the best epoch, {state['epochs_done']}")
     stopping = experiment.config.train.early_stopping
-    if run.status().state == "complete" and stopping and training.epochs_without_improvement >= stopping.patience:
+    stopped_early = stopping is not None and state["epochs_without_improvement"] >= stopping.patience
+    if stopped_early and run.is_complete() and _is_whole(run, state):
         raise UsageError(
-            f"{run.path} was stopped early after {training.epochs_done} epochs",
+            f"{run.path} was stopped early after {state['epochs_done']} epochs",
             remedy="extend it with --set train.early_stopping=null, or with a larger patience",
         )
+    has_best, has_last = _has_best(run, state), _is_intact(run.last)
+    if not has_best:
+        metric = stopping.metric if stopping else "accuracy"
+        state |= {"best_epoch": state["epochs_done"], "best_score": _score(run, state, metric=metric)}
+    training = experiment.training
+    training.load_state_dict(experiment.group.broadcast(state))
+    if not has_best:
+        _log.warning(
+            f"{run.best} does not hold the weights of the best epoch, which are lost: those of epoch "
+            f"{training.epochs_done} take their place"
+        )
+        save_checkpoint(run.best, training)
+    if not has_last:
+        save_checkpoint(run.last, training)
     run.cut_metrics(training.epochs_done)
+
+
+def _score(run: RunDirectory, state: Mapping[str, Any], *, metric: Literal["accuracy", "loss"]) -> float | None:
+    """The score of the last epoch, as `Training.finish_epoch` takes it; None within an epoch, and if it is unknown."""
+    records = run.metrics()[: state["epochs_done"]]
+    if state["step_in_epoch"] or len(records) < state["epochs_done"]:
+        return None
+    score = records[-1]["val"] or records[-1]["train"]
+    return score["accuracy"] if metric == "accuracy" else -score["loss"] if score["loss"] is not None else None
 
 
 def record_resumption(run: RunDirectory, metadata: dict[str, Any]) -> None:
     """Add to the run's metadata what it is resumed with, and warn of what prevents bit-identical results."""
     first = run.metadata()
     for name, before, now in (
-        ("torch", first.get("versions", {}).get("torch"), metadata["versions"]["torch"]),
+        ("torch", first["versions"].get("torch"), metadata["versions"]["torch"]),
         ("precision", first.get("precision", metadata["precision"]), metadata["precision"]),
-        ("threads:", first.get("threads"), metadata["threads"]),
+        ("threads:", first["threads"], metadata["threads"]),
         ("processes:", first.get("processes", 1), metadata["processes"]),
-        ("device", first.get("device", {}).get("name"), metadata["device"]["name"]),
+        ("device", first["device"]["name"], metadata["device"]["name"]),
     ):
         if before != now:
             _log.warning(f"resuming with {name} {now} (started with {before}): results will not be bit-identical")

@@ -274,6 +274,7 @@ def _training(
             spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
         ),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
+        can_roll_back=spec.on_nan == "rollback",
         preprocessing=Preprocessing(
             input_shape=network.input_shape, normalization=normalization, classes=config.classes
         ),

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cnncli.errors import CnncliError, DiskError
+from cnncli.errors import CnncliError, DiskError, RunError
 from cnncli.experiment.resume import record_resumption, resume
 from cnncli.experiment.setup import Experiment
 from cnncli.module import CnnModule
@@ -20,7 +20,9 @@ from cnncli.training.metadata import collect_metadata
 from cnncli.training.process_group import StopRequest
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.progress import Progress
-from cnncli.training.run_directory import RunDirectory, State
+from cnncli.training.records import State
+from cnncli.training.run_directory import RunDirectory
+from cnncli.training.run_lock import RunLock
 from cnncli.training.scores import Evaluation
 from cnncli.training.step import Step
 
@@ -113,11 +115,11 @@ def train_run(
         DivergedError, DeviceError, DiskError: see `fit` and `save_checkpoint`; the run's status is then `failed`.
     """
     span = unmeasured if profile is None else profile.span
-    with run.lock():
+    with run.lock() as lock:
         if resumed:
             resume(experiment, run)
         run.set_status("running")
-        with _failure_recorded(run):
+        with _failure_recorded(run, lock):
             metadata = _metadata(experiment, command)
             if resumed:
                 record_resumption(run, metadata)
@@ -134,18 +136,20 @@ def train_run(
                     with span("pictures"):
                         log.begin(metadata, untrained, hparams or {})
                     del untrained  # as large as the network
-                yield from _train_epochs(experiment, run, log, request, fit_until, span)
+                yield from _train_epochs(experiment, run, lock, log, request, fit_until, span)
+                lock.check()
                 if profile is not None:
                     profile.close()
                 if request.granted and experiment.training.epochs_done < experiment.config.train.epochs:
                     run.set_status("interrupted")
                     return
                 with span("scores"):
-                    scores = _evaluate_best(experiment, run, test=test)
+                    epoch, scores = _evaluate_best(experiment, run, test=test)
+                lock.check()
                 with span("pictures"):
                     log.end(experiment.training.step, scores.get("test"))
             records = {part: evaluation.as_record(experiment.config.classes) for part, evaluation in scores.items()}
-            run.finish({"epoch": experiment.training.best_epoch, **records})
+            run.finish({"epoch": epoch, **records})
 
 
 def _metadata(experiment: Experiment, command: Sequence[str]) -> dict[str, Any]:
@@ -190,6 +194,7 @@ def _tensorboard_log(
 def _train_epochs(
     experiment: Experiment,
     run: RunDirectory,
+    lock: RunLock,
     log: "TensorBoardLog",
     request: StopRequest,
     fit_until: Fit,
@@ -201,6 +206,7 @@ def _train_epochs(
     """
     training = experiment.training
     while not request.granted:
+        lock.check()
         if log.due(training.step):
             with span("pictures"):
                 log.draw(training.step)
@@ -208,6 +214,7 @@ def _train_epochs(
                 with span("checkpoints"):
                     save_checkpoint(run.last, training)
         for epoch in fit_until(stop=lambda: request() or log.due(training.step)):
+            lock.check()
             # In this order, a crash loses at most one epoch; a resumed run cuts what it will write again.
             run.append_metrics(epoch.as_record())
             with span("pictures"):
@@ -220,6 +227,7 @@ def _train_epochs(
         if not log.due(training.step):
             break
     if training.step_in_epoch:
+        lock.check()
         save_checkpoint(run.last, training)
 
 
@@ -232,7 +240,7 @@ def evaluate_test(run: "Run") -> dict[str, Any]:
         The results, as in results.json.
 
     Raises:
-        RunError: the run is not complete, or is in use.
+        RunError: the run is not complete, is in use, or its best checkpoint is damaged.
         DataError: the data set is unavailable.
     """
     from cnncli.experiment.tensorboard_log import test_scalars
@@ -242,6 +250,11 @@ def evaluate_test(run: "Run") -> dict[str, Any]:
     results = directory.results()
     if "test" in results:
         return results
+    if results["epoch"] != run.epoch:
+        raise RunError(
+            f"{directory.best}: it does not hold the weights of the results, those of epoch {results['epoch']}",
+            remedy=f"resume the run, which evaluates it again: cnncli train --resume {run.path}",
+        )
     evaluation = run.evaluate("test")
     results["test"] = evaluation.as_record(run.classes)
     with directory.lock():
@@ -252,35 +265,40 @@ def evaluate_test(run: "Run") -> dict[str, Any]:
     return results
 
 
-def _evaluate_best(experiment: Experiment, run: RunDirectory, *, test: bool) -> dict[str, Evaluation]:
-    """Evaluate the weights of the best epoch on `train`, `val` (if any) and, if wanted, `test`."""
-    load_weights(run.best, experiment.model)
+def _evaluate_best(experiment: Experiment, run: RunDirectory, *, test: bool) -> tuple[int, dict[str, Evaluation]]:
+    """Evaluate the weights of the best epoch on `train`, `val` (if any) and, if wanted, `test`.
+
+    Returns:
+        The number of the epoch, and the scores.
+    """
+    epoch = load_weights(run.best, experiment.model)["epoch"]
     parts = {"train": experiment.train_unchanged, "val": experiment.validation}
     if test:
         parts["test"] = experiment.test
     classes = len(experiment.config.classes)
-    return {
+    return epoch, {
         part: evaluate(experiment.model, batches, classes) for part, batches in parts.items() if batches is not None
     }
 
 
 @contextmanager
-def _failure_recorded(run: RunDirectory) -> Iterator[None]:
+def _failure_recorded(run: RunDirectory, lock: RunLock) -> Iterator[None]:
     """Set the run's status when an exception ends the training."""
     try:
         yield
     except (KeyboardInterrupt, GeneratorExit):
-        _try_to_set_status(run, "interrupted")
+        _try_to_set_status(run, lock, "interrupted")
         raise
     except CnncliError as error:
-        _try_to_set_status(run, "failed", error.message)
+        _try_to_set_status(run, lock, "failed", error.message)
         raise
     except Exception as error:
-        _try_to_set_status(run, "failed", f"{type(error).__name__}: {error}")
+        _try_to_set_status(run, lock, "failed", f"{type(error).__name__}: {error}")
         raise
 
 
-def _try_to_set_status(run: RunDirectory, state: State, reason: str | None = None) -> None:
-    """Set the status if the disk permits; the user must see the original error."""
-    with suppress(DiskError):
+def _try_to_set_status(run: RunDirectory, lock: RunLock, state: State, reason: str | None = None) -> None:
+    """Set the status if the disk permits and the run is still there; the user must see the original error."""
+    with suppress(DiskError, RunError):
+        lock.check()
         run.set_status(state, reason)

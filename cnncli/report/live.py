@@ -204,7 +204,10 @@ class LiveTraining:
         if images <= 0 or not isfinite(loss):
             return
         with self._changed:
-            self._points.append((self._read_step(), loss / images))
+            step = self._read_step()
+            while self._points and self._points[-1][0] >= step:  # the training has returned to an earlier step
+                self._points.pop()
+            self._points.append((step, loss / images))
             if len(self._points) > _POINTS:
                 self._points = [_merged(*pair) for pair in zip(self._points[::2], self._points[1::2], strict=False)]
             self._notify()

@@ -86,7 +86,7 @@ def collect(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str, A
     evaluated = _evaluated(run, config, arrays, data_dir=data_dir)
     drawn = evaluated["history"] is not None
     return {
-        "head": _head(run, config, table),
+        "head": _head(run, config, table, epoch=evaluated["epoch"]),
         "classes": config.classes,
         "colors": {"diverging": DIVERGING, "sequential": SEQUENTIAL, "not_finite": NOT_FINITE},
         "table": table_data(table),
@@ -96,14 +96,18 @@ def collect(run: RunDirectory, arrays: Arrays, *, data_dir: Path) -> dict[str, A
         "logged": None if drawn else {**logged_data(run.path), "enabled": config.log.images > 0},
         **evaluated,
         "arrays": arrays.index,
-        "files": _files(run),
-        "metadata": run.metadata() if (run.path / "metadata.json").is_file() else None,
+        "files": run.config_texts(),
+        "metadata": run.metadata() if (run.path / "metadata.json").exists() else None,
     }
 
 
-def _head(run: RunDirectory, config: Config, table: LayerTable) -> dict[str, Any]:
-    """The top of the page."""
+def _head(run: RunDirectory, config: Config, table: LayerTable, *, epoch: int | None) -> dict[str, Any]:
+    """The top of the page, for weights of an epoch; without the results of other weights."""
     status = run.status()
+    results = run.results() if status.state == "complete" else None
+    if results is not None and epoch not in (None, results["epoch"]):
+        _log.warning(f"the report shows weights of epoch {epoch}, so it lacks the results of epoch {results['epoch']}")
+        results = None
     return {
         "name": config.name,
         "run": run.path.resolve().name,
@@ -115,7 +119,7 @@ def _head(run: RunDirectory, config: Config, table: LayerTable) -> dict[str, Any
         "state": status.state,
         "reason": status.reason,
         "epochs": config.train.epochs,
-        "results": run.results() if status.state == "complete" else None,
+        "results": results,
         "params": table.params,
         "macs": table.macs,
     }
@@ -188,9 +192,3 @@ def _model_without_weights(config: Config) -> dict[str, Any]:
     shape = config.network.input_shape
     module = seeded_module(config.network, 0)
     return model_data(module, classes=config.classes, normalization=Normalization.none(shape[0])).model
-
-
-def _files(run: RunDirectory) -> dict[str, str]:
-    """The run's config as given, and with defaults and overrides."""
-    paths = {"config.yaml": run.path / "config.yaml", "resolved.yaml": run.resolved}
-    return {name: path.read_text(encoding="utf-8") for name, path in paths.items() if path.is_file()}

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from cnncli.config.config import Config, read_config
 from cnncli.config.datasets import known_dataset
-from cnncli.config.document import parse_document
+from cnncli.config.document import read_document
 from cnncli.drawing.chart import Chart, Curve
 from cnncli.errors import CnncliError
 from cnncli.inspection.table import LayerTable, inspect_network
@@ -111,8 +111,7 @@ def read_details(path: Path, *, data_dir: Path) -> RunDetails:
         return None
 
     has_config = run.resolved.exists()
-    text = run.resolved.read_text(encoding="utf-8", errors="replace") if has_config else ""
-    document = attempt(lambda: parse_document(text, name=str(run.resolved))) if has_config else None
+    document = attempt(lambda: read_document(run.resolved)) if has_config else None
     config = attempt(lambda: read_config(str(run.resolved), data_dir=data_dir)) if document else None
     results = attempt(run.results) if summary.status == "complete" else None
     metrics = attempt(run.metrics) or []

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.runs.summary import RunSummary
-from cnncli.training.run_directory import State
+from cnncli.training.records import State
 
 STATES = (*get_args(State), "damaged")
 

@@ -14,13 +14,12 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from cnncli.errors import RunError
-from cnncli.training.run_directory import RunDirectory, State, is_run_directory
+from cnncli.training.records import State
+from cnncli.training.run_directory import RunDirectory, is_run_directory
 
 RunState = State | Literal["damaged"]
 """The state of a run; `damaged` if its status cannot be read."""
 
-_CONTENTS = ("resolved.yaml", "metadata.json", "metrics.jsonl", "checkpoints")
-"""A directory without a status that has two of these is a damaged run."""
 _EVENT_FILE = re.compile(r"events\.out\.tfevents\.(\d+)")
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 _MAX_HEADER = 100 << 20
@@ -96,7 +95,7 @@ def find_runs(folder: Path) -> list[Path]:
             f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}",
             remedy="give a folder of runs; cnncli train quickstart writes a run to the folder runs",
         )
-    return [folder] if _looks_like_run(folder) else sorted(_runs_below(folder))
+    return [folder] if is_run_directory(folder) else sorted(_runs_below(folder))
 
 
 def _runs_below(folder: Path) -> Iterator[Path]:
@@ -106,14 +105,10 @@ def _runs_below(folder: Path) -> Iterator[Path]:
         return
     for entry in entries:
         path = folder / entry.name
-        if _looks_like_run(path):
+        if is_run_directory(path):
             yield path
         elif not entry.is_symlink():
             yield from _runs_below(path)
-
-
-def _looks_like_run(path: Path) -> bool:
-    return is_run_directory(path) or sum((path / name).exists() for name in _CONTENTS) >= 2
 
 
 def summarize(path: Path, *, folder: Path) -> RunSummary:
@@ -125,8 +120,15 @@ def summarize(path: Path, *, folder: Path) -> RunSummary:
     """
     run = RunDirectory(path)
     problems: list[str] = []
+    try:
+        run.check_links()
+    except RunError as error:
+        problems.append(error.message)
+    has_link = bool(problems)
 
     def attempt(read: Callable[[], T]) -> T | None:
+        if has_link:
+            return None
         try:
             return read()
         except RunError as error:
@@ -233,7 +235,7 @@ def _settings(run: RunDirectory) -> dict[str, Any]:
         settings = yaml.load(run.resolved.read_bytes(), loader)
     except FileNotFoundError:
         return {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, RecursionError, yaml.YAMLError, UnicodeDecodeError) as error:
         line = str(error).splitlines()[0]
         raise RunError(f"cannot read {run.resolved}: {line}", remedy="restore it from another copy") from error
     return settings if isinstance(settings, dict) else {}
@@ -258,7 +260,7 @@ def _params(run: RunDirectory) -> int | None:
             )
         except FileNotFoundError:
             continue
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
+        except (OSError, RecursionError, ValueError, TypeError, KeyError, AttributeError, struct.error) as error:
             raise RunError(f"cannot read the header of {weights}: {error}", remedy="train again") from error
         return params
     return None

@@ -5,8 +5,6 @@ event files repeat the config and the curves; results.json and the manifests nam
 are those of the best weights.
 """
 
-import hashlib
-import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose
@@ -23,7 +21,13 @@ from cnncli.inspection.columns import counted
 from cnncli.run import Split, load_run
 from cnncli.runs.summary import number_at, value_at
 from cnncli.tensorboard.event_file import DamagedRecordError, LoggedValues, read_logged_values
-from cnncli.training.checkpoint import load_state, read_manifest, readable
+from cnncli.training.checkpoint import (
+    DamagedCheckpointError,
+    has_checkpoint,
+    load_state,
+    read_preprocessing,
+    verify_checkpoint,
+)
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.run_directory import RunDirectory
 from cnncli.training.weight_history import WeightHistory
@@ -107,12 +111,12 @@ def _check_status(run: RunDirectory) -> Checks[str | None]:
     try:
         status = run.status()
     except RunError as error:
-        yield _problem("status.json", error.message, _AGAIN)
+        yield _problem("status.json", error.message, error.remedy or _AGAIN)
         return None
     if status.state == "running":
         yield _skipped("status.json", "the run is training: its files may change while they are read")
     else:
-        yield _ok("status.json", status.state)
+        yield _ok("status.json", status.state if status.reason is None else f"{status.state}: {status.reason}")
     return status.state
 
 
@@ -122,11 +126,7 @@ def _check_metadata(run: RunDirectory) -> Checks[Mapping[str, Any]]:
     except RunError as error:
         yield _problem("metadata.json", error.message, "restore it from a copy; without it the run cannot be resumed")
         return {}
-    missing = {"versions", "platform", "device", "threads", "data", "command"} - metadata.keys()
-    if missing:
-        yield _problem("metadata.json", f"it has no {', '.join(sorted(missing))}", "restore it from a copy")
-    else:
-        yield _ok("metadata.json", "complete")
+    yield _ok("metadata.json", "complete")
     return metadata
 
 
@@ -191,13 +191,11 @@ def _check_metrics(run: RunDirectory, logged: LoggedValues, *, complete: bool) -
     cut_off = not lines[-1].endswith(b"\n")
     if cut_off and complete:
         yield _problem(name, f"line {len(lines)} is cut off", "restore it from a copy, or train again")
-    metrics: list[Mapping[str, Any]] = []
-    for number, line in enumerate(lines[:-1] if cut_off else lines, 1):
-        fault = _fault_of(line, number, metrics[-1] if metrics else None)
-        if fault:
-            yield _problem(name, f"line {number}: {fault}", "restore it from a copy, or train again")
-            return metrics
-        metrics.append(json.loads(line))
+    try:
+        metrics = run.metrics()
+    except RunError as error:
+        yield _problem(name, error.message.removeprefix(f"{file}: "), error.remedy or _AGAIN)
+        return []
     for record in metrics:
         for tag, value in _curve_points(record):
             point = logged.scalars.get(tag, {}).get(record["step"])
@@ -207,26 +205,6 @@ def _check_metrics(run: RunDirectory, logged: LoggedValues, *, complete: bool) -
                 return metrics
     yield _ok(name, f"{counted(len(metrics), 'epoch')}, with the curves of the event files")
     return metrics
-
-
-def _fault_of(line: bytes, number: int, before: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with a line of metrics.jsonl, if anything."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return "it is not JSON"
-    if not isinstance(record, dict) or not {"epoch", "step", "train", "val", "seconds"} <= record.keys():
-        return "it lacks a key"
-    if record["epoch"] != number:
-        return f"it is epoch {record['epoch']}"
-    step = record["step"]
-    if not isinstance(step, int) or (before is not None and step <= before["step"]):
-        return f"step {step} is not after that of the epoch before"
-    for split in ("train", "val"):
-        accuracy = number_at(record, split, "accuracy")
-        if record[split] is not None and (accuracy is None or not 0 <= accuracy <= 1):
-            return f"it has no {split} accuracy from 0 to 1"
-    return None
 
 
 def _curve_points(record: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -247,60 +225,43 @@ def _check_checkpoint(
 ) -> Checks[Mapping[str, Any]]:
     """The files have the hashes of the manifest, can be loaded, and belong to an epoch of the metrics."""
     name = path.relative_to(run.path).as_posix()
-    other = path.with_name("best" if path.name == "last" else "last")
-    files = readable(path)
-    try:
-        manifest = read_manifest(path)
-    except RunError as error:
-        if path.exists():
-            yield _problem(f"{name}/manifest.json", error.message, f"copy {other} over {path}, or train again")
-        elif path.name == "best" and complete:
-            yield _problem(name, "the checkpoint is missing", _AGAIN)
+    if not has_checkpoint(path):
+        if path.name == "best" and complete:
+            yield _problem(name, "the checkpoint is missing", _resume(run))
         else:
             yield _skipped(name, "there is no such checkpoint; without it the run cannot be resumed or extended")
         return {}
-    intact = True
-    for file in ("weights.safetensors", "state.pt"):
-        fault = _fault_of_file(files / file, manifest)
-        if fault:
-            intact = False
-            yield _problem(f"{name}/{file}", fault, f"copy {other} over {path}, or train again")
-    if not intact:
-        return manifest
-    fault = _fault_of_manifest(path, manifest, metrics, last=path.name == "last", complete=complete)
+    try:
+        manifest = verify_checkpoint(path)
+    except DamagedCheckpointError as error:
+        yield _problem(error.file.relative_to(run.path).as_posix(), error.problem, error.remedy or _AGAIN)
+        return {}
+    except RunError as error:  # it is of another version
+        yield _problem(f"{name}/manifest.json", error.message, error.remedy or _AGAIN)
+        return {}
+    fault = _fault_of_manifest(path, manifest, metrics, complete=complete)
     if fault:
-        yield _problem(f"{name}/manifest.json", fault, f"copy {other} over {path}, or train again")
+        yield _problem(f"{name}/manifest.json", fault, _resume(run))
     else:
         yield _ok(name, f"epoch {manifest['epoch']}, step {manifest['step']}, SHA-256 as in its manifest")
     return manifest
 
 
-def _fault_of_file(file: Path, manifest: Mapping[str, Any]) -> str | None:
-    """Why a file of a checkpoint is not the one of the manifest."""
-    try:
-        with file.open("rb") as opened:
-            actual = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    expected = value_at(manifest, "files", file.name)
-    return None if actual == expected else f"its SHA-256 is {actual}, in manifest.json {expected}"
+def _resume(run: RunDirectory) -> str:
+    return f"resume the run, which makes it whole again: cnncli train --resume {run.path}"
 
 
 def _fault_of_manifest(
-    path: Path, manifest: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], *, last: bool, complete: bool
+    path: Path, manifest: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], *, complete: bool
 ) -> str | None:
     """How a manifest disagrees with the files of its checkpoint, which are intact, and with the metrics."""
     epoch, step = manifest["epoch"], manifest["step"]
-    with safetensors.safe_open(readable(path) / "weights.safetensors", framework="pt") as weights:
-        stored = json.loads((weights.metadata() or {}).get("preprocessing", "null"))
-    if stored != manifest.get("preprocessing"):
+    if read_preprocessing(path) != manifest.get("preprocessing"):
         return "its preprocessing is not that of weights.safetensors"
-    state = load_state(path)
-    if (state["epochs_done"], state["step"]) != (epoch, step):
-        return f"it says epoch {epoch}, step {step}; state.pt epoch {state['epochs_done']}, step {state['step']}"
-    if metrics and last and complete and epoch != len(metrics):
+    within_epoch = load_state(path)["step_in_epoch"] != 0
+    if metrics and path.name == "last" and complete and epoch != len(metrics):
         return f"it says epoch {epoch}, but there are {len(metrics)}"
-    if metrics and 1 <= epoch <= len(metrics) and state["step_in_epoch"] == 0 and metrics[epoch - 1]["step"] != step:
+    if metrics and 1 <= epoch <= len(metrics) and not within_epoch and metrics[epoch - 1]["step"] != step:
         return f"it says step {step}, but epoch {epoch} ends at step {metrics[epoch - 1]['step']}"
     return None
 
@@ -341,7 +302,7 @@ def _check_results(
     run: RunDirectory, metrics: Sequence[Mapping[str, Any]], best: Mapping[str, Any], *, exact: bool
 ) -> Checks[Mapping[str, Any]]:
     """The results belong to the best checkpoint, and repeat the validation scores of its epoch."""
-    name, remedy = "results.json", "restore it from a copy, or extend the run by an epoch, which writes it again"
+    name, remedy = "results.json", _resume(run)
     try:
         results = run.results()
     except RunError as error:
@@ -365,20 +326,8 @@ def _check_results(
 
 
 def _fault_of_results(results: Mapping[str, Any]) -> str | None:
-    splits = [split for split in _SPLITS if split in results]
     # The trials of a sweep, except the best one, are never evaluated on the test images.
-    of_sweep = results.keys() == {"epoch", "train", "val"}
-    if ("test" not in splits or "train" not in splits) and not of_sweep:
-        return "it has no scores for test and train"
-    for split in splits:
-        per_class = value_at(results, split, "per_class")
-        values = [number_at(results, split, "accuracy")]
-        values += (
-            [value for value in per_class.values() if value is not None] if isinstance(per_class, dict) else [None]
-        )
-        if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in values):
-            return f"{split} has no accuracy from 0 to 1, in total or of a class"
-    return None
+    return None if "test" in results or results.keys() == {"epoch", "train", "val"} else "it has no scores for test"
 
 
 def _check_scores(

@@ -7,16 +7,20 @@
     └── manifest.json         format, epoch, step, versions, preprocessing, SHA-256 of each file
 
 A new checkpoint is written as `last.new`, then `last` is renamed to `last.old`, `last.new` to `last`, and `last.old` is
-deleted. `last` is read or, after a crash between the two renames, `last.old`.
+deleted. `last` is read or, if it is missing or damaged, `last.old`, with a message.
 """
 
 import hashlib
 import io
 import json
+import logging
 import shutil
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors
 import safetensors.torch
@@ -26,9 +30,14 @@ from torch import Tensor, nn
 import cnncli
 from cnncli.errors import RunError
 from cnncli.files import disk_errors_explained, sync_directory, write_file
-from cnncli.training.state import Training, load_weights_into
+from cnncli.training.records import ManifestRecord, check_record, parse_json
+from cnncli.training.state import Training, check_state, load_weights_into
 
 FORMAT = 1
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _WEIGHTS = "weights.safetensors"
 _STATE = "state.pt"
@@ -66,20 +75,33 @@ def save_checkpoint(path: Path, training: Training) -> None:
         _swap_in(path)
 
 
-def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
+def load_weights(path: Path, model: nn.Module, *, otherwise: Path | None = None) -> dict[str, Any]:
     """Load the weights of a checkpoint into a model.
 
+    Args:
+        path: the checkpoint.
+        model: their network.
+        otherwise: the checkpoint to use instead if that at `path` is damaged, with a message.
+
     Returns:
-        The manifest of the checkpoint.
+        The manifest of the checkpoint whose weights they are.
 
     Raises:
         RunError: there is no checkpoint, it is damaged, or its weights do not fit the model.
     """
-    content, manifest = _verified(path, _WEIGHTS)
     try:
-        weights = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise _damaged(path, f"cannot read {_WEIGHTS} ({error})") from error
+        weights, manifest = _load(path, _WEIGHTS, _weights)
+    except DamagedCheckpointError as error:
+        if otherwise is None:
+            raise
+        try:
+            weights, manifest = _load(otherwise, _WEIGHTS, _weights)
+        except RunError:
+            raise error from None
+        _log.warning(
+            f"{error.message}: using {otherwise}, epoch {manifest['epoch']}, instead; "
+            f"cnncli train --resume {path.parents[1]} makes it the best, and evaluates it"
+        )
     load_weights_into(model, weights, source=str(path))
     return manifest
 
@@ -90,8 +112,7 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises:
         RunError: there is no checkpoint, or it is damaged.
     """
-    content, _ = _verified(path, _STATE)
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    state, _ = _load(path, _STATE, _state)
     return state
 
 
@@ -101,71 +122,186 @@ def read_manifest(path: Path) -> dict[str, Any]:
     Raises:
         RunError: there is no checkpoint, or its manifest cannot be read or has another format.
     """
-    try:
-        manifest = json.loads((readable(path) / _MANIFEST).read_bytes())
-        version = manifest["format"]
-        missing = {"epoch", "step", "files"} - manifest.keys()
-    except FileNotFoundError as error:
-        remedy = "a run has a checkpoint after its first epoch or when stopped with Ctrl-C; train again"
-        last = path.with_name("last")
-        if path.name == "best" and has_checkpoint(last):
-            remedy = f"there is one in {last}: cnncli train --resume {path.parents[1]} goes on from it"
-        raise RunError(f"no checkpoint in {path}", remedy=remedy) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _damaged(path, f"cannot read {_MANIFEST} ({error})") from error
-    if version != FORMAT:
-        raise RunError(
-            f"{path}: the checkpoint has format {version}, cnncli {cnncli.__version__} reads format {FORMAT}",
-            remedy=f"use the cnncli that wrote it (version {manifest.get('cnncli', 'unknown')})",
-        )
-    if missing:
-        raise _damaged(path, f"{_MANIFEST} has no {', '.join(sorted(missing))}")
-    return dict(manifest)
+    return _first_intact(path, _read_manifest)
+
+
+def read_preprocessing(path: Path) -> Any:  # noqa: ANN401  JSON
+    """The preprocessing in the metadata of a file of weights; None if there is none.
+
+    Raises:
+        RunError: there is no checkpoint, or it is damaged.
+    """
+    header, _ = _load(path, _WEIGHTS, _header)
+    return json.loads(header.get("__metadata__", {}).get("preprocessing", "null"))
+
+
+def verify_checkpoint(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint, after checking both files. Only if there is nothing at `path` is `path.old` read.
+
+    Raises:
+        RunError: there is no checkpoint, or it is damaged.
+    """
+    _check_exists(path)
+    directory = path if path.exists() else _old(path)
+    _read(directory, _WEIGHTS, _weights)
+    _, manifest = _read(directory, _STATE, _state)
+    return manifest
 
 
 def has_checkpoint(path: Path) -> bool:
     """Whether there is a checkpoint at `path`; it may be damaged."""
-    return (readable(path) / _MANIFEST).is_file()
+    return path.exists() or _old(path).exists()
 
 
-def readable(path: Path) -> Path:
-    """The directory of the checkpoint, also after a crash between the two renames."""
-    old = _old(path)
-    return old if not path.exists() and old.exists() else path
+class DamagedCheckpointError(RunError):
+    """A checkpoint with a damaged or missing file.
+
+    Args:
+        file: the file.
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, file: Path, problem: str) -> None:
+        checkpoint, run = file.parent, file.parents[2]
+        super().__init__(
+            f"{file}: the checkpoint is damaged: {problem}",
+            remedy=f"resume the run, which replaces {checkpoint.name} by an intact checkpoint if there is one: "
+            f"cnncli train --resume {run}",
+        )
+        self.file = file
+        self.problem = problem
 
 
-def _verified(path: Path, name: str) -> tuple[bytes, dict[str, Any]]:
-    """A file of a checkpoint whose checksum is that of the manifest, and the manifest.
+class _ManifestError(ValueError):
+    """A manifest that disagrees with a file that has the hash in it."""
+
+
+def _check_exists(path: Path) -> None:
+    """Raise a RunError if there is no checkpoint, not even a damaged one."""
+    if has_checkpoint(path):
+        return
+    remedy = "a run has a checkpoint after its first epoch or when stopped with Ctrl-C; train again"
+    last = path.with_name("last")
+    if path.name == "best" and has_checkpoint(last):
+        remedy = f"there is one in {last}: cnncli train --resume {path.parents[1]} goes on from it"
+    raise RunError(f"no checkpoint in {path}", remedy=remedy)
+
+
+def _first_intact(path: Path, read: Callable[[Path], T]) -> T:
+    """What `read` gives for a checkpoint or, if it is missing or damaged, for the one before, with a message."""
+    _check_exists(path)
+    try:
+        return read(path)
+    except DamagedCheckpointError as error:
+        if not _old(path).exists():
+            raise
+        try:
+            found = read(_old(path))
+        except DamagedCheckpointError:
+            raise error from None
+        _warn_once(f"{error.message}: using {_old(path)} instead")
+        return found
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Log a warning: a checkpoint may be read several times."""
+    _log.warning(message)
+
+
+def _load(path: Path, name: str, parse: Callable[[bytes, Mapping[str, Any]], T]) -> tuple[T, dict[str, Any]]:
+    return _first_intact(path, lambda directory: _read(directory, name, parse))
+
+
+def _read(directory: Path, name: str, parse: Callable[[bytes, Mapping[str, Any]], T]) -> tuple[T, dict[str, Any]]:
+    """The parsed content of a file of a checkpoint, whose hash is that of the manifest, and the manifest.
 
     If a training process replaces the checkpoint meanwhile, the new one is read.
+
+    Args:
+        directory: the checkpoint.
+        name: of the file.
+        parse: content and manifest -> value; raises ValueError if the content is damaged.
+
+    Raises:
+        DamagedCheckpointError: the manifest or the file is missing or damaged.
     """
-    manifest = read_manifest(path)
-    problem, content = "", b""
+    manifest = _read_manifest(directory)
     try:
-        content = (readable(path) / name).read_bytes()
-    except OSError as error:
-        problem = f"cannot read {name} ({error.strerror})"
-    else:
-        if hashlib.sha256(content).hexdigest() != manifest["files"].get(name):
-            problem = f"{name} has changed since it was written (its SHA-256 differs)"
-    if not problem:
-        return content, manifest
-    if read_manifest(path) != manifest:
-        return _verified(path, name)
-    raise _damaged(path, problem)
+        content = (directory / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != manifest["files"][name]:
+            raise ValueError("it has changed since it was written (its SHA-256 differs)")  # noqa: TRY301  see below
+        return parse(content, manifest), manifest
+    except (OSError, ValueError) as error:
+        with suppress(DamagedCheckpointError):
+            if _read_manifest(directory) != manifest:
+                return _read(directory, name, parse)
+        raise _damaged(directory / (_MANIFEST if isinstance(error, _ManifestError) else name), error) from error
 
 
-def _damaged(path: Path, problem: str) -> RunError:
-    other = "best" if path.name == "last" else "last"
-    return RunError(
-        f"{path}: the checkpoint is damaged: {problem}",
-        remedy=f"copy {path.with_name(other)} over it, or train again",
-    )
+def _read_manifest(directory: Path) -> dict[str, Any]:
+    path = directory / _MANIFEST
+    try:
+        manifest = parse_json(path.read_bytes())
+        _check_format(path, manifest)
+        check_record(manifest, ManifestRecord)
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    return manifest
+
+
+def _check_format(path: Path, manifest: Mapping[str, Any]) -> None:
+    version = manifest.get("format", FORMAT)
+    if type(version) is int and version != FORMAT:
+        raise RunError(
+            f"{path}: the checkpoint has format {version}, cnncli {cnncli.__version__} reads format {FORMAT}",
+            remedy=f"use the cnncli that wrote it (version {manifest.get('cnncli', 'unknown')})",
+        )
+
+
+def _damaged(path: Path, error: OSError | ValueError) -> DamagedCheckpointError:
+    return DamagedCheckpointError(path, error.strerror or str(error) if isinstance(error, OSError) else str(error))
+
+
+def _weights(content: bytes, manifest: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors in a file of weights. Raises ValueError if it is damaged, or if a number is not finite."""
+    try:
+        weights: dict[str, Tensor] = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"it is no file of weights ({error})") from error
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{name} has weights that are not finite")
+    return weights
+
+
+def _header(content: bytes, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The header of a file of weights. Raises ValueError if it is damaged."""
+    (length,) = struct.unpack_from("<Q", content)
+    return parse_json(content[8 : 8 + length])
+
+
+def _state(content: bytes, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The state in a file. Raises ValueError if it is damaged, or not of the epoch and step of the manifest."""
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch has no type of its own: pickle's, zip's and its own errors come here
+        raise ValueError(
+            f"it is no state of a training ({str(error).splitlines()[0] if str(error) else error!r})"
+        ) from error
+    check_state(state)
+    place = (state["epochs_done"], state["step"])
+    if place != (manifest["epoch"], manifest["step"]):
+        raise _ManifestError(
+            f"it says epoch {manifest['epoch']}, step {manifest['step']}; {_STATE} epoch {place[0]}, step {place[1]}"
+        )
+    return dict(state)
 
 
 def _write_directory(path: Path, contents: Mapping[str, bytes]) -> None:
     shutil.rmtree(path, ignore_errors=True)  # left by a crash
-    path.mkdir(parents=True)
+    path.parent.mkdir(exist_ok=True)  # without parents: a run that was removed is not created again
+    path.mkdir()
     for name, content in contents.items():
         write_file(path / name, content)
     sync_directory(path)

@@ -7,7 +7,8 @@ Between two epochs, the caller does everything else, such as writing a checkpoin
         print(epoch.number, epoch.train.accuracy)
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
@@ -23,8 +24,10 @@ from cnncli.training.evaluate import evaluate
 from cnncli.training.nonfinite import find_nonfinite_layer, find_nonfinite_weight
 from cnncli.training.profile import Span
 from cnncli.training.progress import Progress, Score
-from cnncli.training.state import Training
+from cnncli.training.state import MOST_ROLLBACKS, Training
 from cnncli.training.step import NonFiniteStep, Step
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class Epoch:
         validation: of the weights at the end of the epoch (their moving average, if there is one); None without
             validation images.
         learning_rate: of the last step.
+        rollbacks: to the beginning of the epoch, as in `Training.rollbacks`.
         seconds: of training and validation together.
         images_per_second: of training only.
         best: whether this epoch has the best score so far, on the validation images if there are any.
@@ -50,6 +54,7 @@ class Epoch:
     train: Score
     validation: Score | None
     learning_rate: float
+    rollbacks: tuple[Mapping[str, Any], ...]
     seconds: float
     images_per_second: float
     best: bool
@@ -63,6 +68,7 @@ class Epoch:
             "train": _score_record(self.train),
             "val": _score_record(self.validation) if self.validation else None,
             "learning_rate": self.learning_rate,
+            "rollbacks": [dict(each) for each in self.rollbacks],
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
         }
@@ -83,6 +89,7 @@ def fit(
     metric: Literal["accuracy", "loss"] = "accuracy",
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
+    rolled_back: Callable[[], None] = lambda: None,
 ) -> Iterator[Epoch]:
     """Train until `epochs` are done, from the current state of `step.training`.
 
@@ -100,15 +107,20 @@ def fit(
         metric: what the best epoch is selected by.
         progress: updated at every step without waiting for the device.
         stop: called after every step; once it is true the generator ends within the epoch.
+        rolled_back: called after the training has returned to its restore point, because something was not finite.
 
     Raises:
-        DivergedError: a loss, gradient or weight is not finite. The training must not be saved then.
+        DivergedError: a loss, gradient or weight is not finite, and the training cannot be rolled back (again). It must
+            not be saved then.
         DeviceError: out of memory, or another process of the group has ended.
     """
     training = step.training
     progress = progress or Progress()
     training.restore_rng()
     while training.epochs_done < epochs and not _out_of_patience(training, patience):
+        if training.can_roll_back and not (training.step_in_epoch and training.restore_point):
+            training.set_restore_point()
+        began_at = training.step
         with out_of_memory_explained(training.device), step.group.peer_errors_explained():
             progress.begin(
                 epoch=training.epochs_done + 1,
@@ -117,17 +129,38 @@ def fit(
                 steps=len(train),
                 sums=training.sums,
             )
-            if _run_steps(step, train, progress, stop):
-                return
-            epoch = _finish_epoch(step, validation, classes=classes, patience=patience, metric=metric)
+            try:
+                if _run_steps(step, train, progress, stop):
+                    return
+                epoch = _finish_epoch(step, validation, classes=classes, patience=patience, metric=metric)
+            except _NonFinite as found:
+                _roll_back(step, found, saved_step=began_at)
+                rolled_back()
+                continue
         yield epoch
         training.restore_rng()
+
+
+class _NonFinite(Exception):  # noqa: N818  `fit` turns it into a DivergedError, or rolls the training back
+    """Something was not finite.
+
+    Args:
+        step: the first step of which something was not.
+        what: the layer, weight or number.
+        depends_on_rate: whether it was computed with a learning rate since the restore point.
+    """
+
+    def __init__(self, step: int, what: str, *, depends_on_rate: bool) -> None:
+        super().__init__(step, what)
+        self.step = step
+        self.what = what
+        self.depends_on_rate = depends_on_rate
 
 
 def _run_steps(step: Step, train: Batches, progress: Progress, stop: Callable[[], bool]) -> bool:
     """Take the remaining steps of an epoch; whether `stop` ended it before."""
     training = step.training
-    saved_step, seconds_before, began = training.step, training.seconds, perf_counter()
+    seconds_before, began = training.seconds, perf_counter()
     training.model.train()
     stopped = False
     batches = train.epoch(training.epochs_done + 1, training.step_in_epoch, step.group.shard)
@@ -139,10 +172,10 @@ def _run_steps(step: Step, train: Batches, progress: Progress, stop: Callable[[]
                 break
         step.guard.check()
     except NonFiniteStep as error:
-        raise _explained(step, train, error.step, saved_step=saved_step) from None
+        raise _explained(step, train, error.step) from None
     bad = find_nonfinite_weight(training.model)
     if bad is not None:
-        raise _diverged(training, training.step, bad, saved_step=saved_step)
+        raise _NonFinite(training.step, bad, depends_on_rate=True)
     training.seconds = seconds_before + perf_counter() - began
     training.save_rng()
     assert stopped or training.step_in_epoch == len(train), "an epoch has `len(train)` batches"
@@ -175,6 +208,8 @@ def _finish_epoch(
         with step.span("validation"):
             evaluation = evaluate(training.inference_model, validation, classes, step.group)
         validated = Score(evaluation.loss, evaluation.accuracy)
+        if training.can_roll_back and not isfinite(validated.loss):  # no state to return to later
+            raise _NonFinite(training.step, "the loss of the validation images", depends_on_rate=True)
     score = validated or trained
     train_seconds, images = training.seconds, training.sums.images
     best = training.finish_epoch(score.accuracy if metric == "accuracy" else -score.loss)
@@ -183,7 +218,8 @@ def _finish_epoch(
         step=training.step,
         train=trained,
         validation=validated,
-        learning_rate=training.schedule(training.step - 1),
+        learning_rate=training.learning_rate(training.step - 1),
+        rollbacks=tuple(each for each in training.rollbacks if each["epoch"] == training.epochs_done),
         seconds=train_seconds + perf_counter() - began,
         images_per_second=images / train_seconds,
         best=best,
@@ -195,8 +231,8 @@ def _out_of_patience(training: Training, patience: int | None) -> bool:
     return patience is not None and training.epochs_without_improvement >= patience
 
 
-def _explained(step: Step, train: Batches, bad_step: int, *, saved_step: int) -> DivergedError:
-    """The error for a step that is not finite; its batch is run again to find the layer."""
+def _explained(step: Step, train: Batches, bad_step: int) -> _NonFinite:
+    """What was not finite in a step: its batch is run again to find the layer."""
     training = step.training
     within_epoch = bad_step - 1 - (training.step - training.step_in_epoch)
     images, labels = next(iter(train.epoch(training.epochs_done + 1, within_epoch)))
@@ -204,13 +240,36 @@ def _explained(step: Step, train: Batches, bad_step: int, *, saved_step: int) ->
     with torch.enable_grad():
         layer = find_nonfinite_layer(training.model, images, lambda x: step.loss(training.model, x, labels)[0])
     what = layer or "the loss or the gradient (of no layer, when the batch was run again)"
-    return _diverged(training, bad_step, what, saved_step=saved_step)
+    restored = training.restore_point["step"] if training.restore_point else 0
+    return _NonFinite(bad_step, what, depends_on_rate=bad_step > restored + 1)
 
 
-def _diverged(training: Training, step: int, what: str, *, saved_step: int) -> DivergedError:
-    epoch, rate = training.epochs_done + 1, training.schedule(step - 1)
+def _roll_back(step: Step, found: _NonFinite, *, saved_step: int) -> None:
+    """Return to the restore point. Raises DivergedError if that is impossible, or would change nothing."""
+    training = step.training
+    error = _diverged(training, found, saved_step=saved_step)
+    reason = f"{found.what} is not finite"
+    if not (found.depends_on_rate and training.roll_back(step=found.step, reason=reason)):
+        raise error from None
+    step.guard.reset()
+    training.restore_rng()
+    _log.warning(
+        f"{error.message}; back to step {training.step} with half the learning rate "
+        f"(rollback {len(training.rollbacks)} of at most {MOST_ROLLBACKS})"
+    )
+
+
+def _diverged(training: Training, found: _NonFinite, *, saved_step: int) -> DivergedError:
+    epoch, rate = training.epochs_done + 1, training.learning_rate(found.step - 1)
+    after = ""
+    remedies = ["lower the learning rate", "give the schedule a warmup", "set train.clip_norm to 1"]
+    if training.rollbacks:
+        after = f", after {len(training.rollbacks)} rollback{'s' if len(training.rollbacks) > 1 else ''}"
+    elif not training.can_roll_back:
+        remedies.append("set train.on_nan to rollback")
     checkpoint = f"the checkpoint of step {saved_step} is good" if saved_step else "there is no checkpoint yet"
     return DivergedError(
-        f"training diverged at step {step} (epoch {epoch}, learning rate {rate:.3g}): {what} is not finite",
-        remedy=f"lower the learning rate, give the schedule a warmup, or set train.clip_norm to 1; {checkpoint}",
+        f"training diverged at step {found.step} (epoch {epoch}, learning rate {rate:.3g}{after}): "
+        f"{found.what} is not finite",
+        remedy=f"{', '.join(remedies[:-1])}, or {remedies[-1]}; {checkpoint}",
     )

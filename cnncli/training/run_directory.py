@@ -1,32 +1,48 @@
 """The directory of a run: everything known about one training, written so that a crash leaves it valid."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 from cnncli.errors import RunError
 from cnncli.files import (
     create_directory,
     disk_errors_explained,
-    is_locked,
+    find_link,
+    refuse_link,
     replace_file,
     replace_json,
     sync_directory,
 )
+from cnncli.training.records import (
+    MetadataRecord,
+    Record,
+    ResultsRecord,
+    State,
+    StatusRecord,
+    read_metrics,
+    read_record,
+)
+from cnncli.training.run_lock import RunLock, is_training
 
-State = Literal["running", "complete", "interrupted", "failed"]
+STOPPED_WITHOUT_NOTICE = "stopped without notice"
+"""The reason of a run whose process ended without writing a status: it was killed, or the disk was full."""
 
+_log = logging.getLogger(__name__)
+
+_CONFIG = "config.yaml"
 _STATUS = "status.json"
 _METADATA = "metadata.json"
 _METRICS = "metrics.jsonl"
 _RESULTS = "results.json"
-_LOCK = "lock"
+_PARTS = ("resolved.yaml", _METADATA, _METRICS, "checkpoints")
 _NEAR = 5
 
 
@@ -74,14 +90,16 @@ class RunDirectory:
         """An existing run.
 
         Raises:
-            RunError: `path` is not a run directory; the remedy names runs near it.
+            RunError: `path` is not a run directory; the remedy names runs near it. Or something in it is a link.
         """
-        if not (path / _STATUS).is_file():
+        if not is_run_directory(path):
             problem = "not a run directory" if path.exists() else "does not exist"
             near = _runs_near(path)
             remedy = "\n  ".join(["Runs near it:", *map(str, near)]) if near else "There are no runs near it."
             raise RunError(f"{path}: {problem}", remedy=remedy)
-        return cls(path)
+        run = cls(path)
+        run.check_links()
+        return run
 
     @property
     def last(self) -> Path:
@@ -123,37 +141,50 @@ class RunDirectory:
         return self.path / "trace.json.gz"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other processes from training in this directory.
-
-        The operating system releases the lock when the process exits, also when it is killed. The lock file names the
-        process, where the system lets others read it.
+    def lock(self) -> Iterator[RunLock]:
+        """Keep other processes from training in this directory; see `RunLock`.
 
         Raises:
             RunError: another process holds the lock.
         """
-        from filelock import FileLock, Timeout  # takes longer than reading a run
-
-        path = self.path / _LOCK
-        lock = FileLock(path, blocking=False)
-        with disk_errors_explained(path):
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise RunError(
-                    f"{self.path}: the run is in use by {_holder(path)}",
-                    remedy="wait until it ends, or stop it; it writes a checkpoint on Ctrl-C",
-                ) from error
+        lock = RunLock(self.path)
+        lock.acquire()
         try:
-            with suppress(OSError):  # Windows does not allow access to a locked file
-                path.write_text(f"process {os.getpid()}\n", encoding="utf-8")
-            yield
+            yield lock
         finally:
             lock.release()
 
+    def check_links(self) -> None:
+        """Check that nothing in the run is a symbolic link. The run itself may be reached through one.
+
+        Raises:
+            RunError: names the link.
+        """
+        if link := find_link(self.path):
+            refuse_link(link)
+
+    def config_texts(self) -> dict[str, str]:
+        """The config as given and the resolved one, by the names of their files; what is missing is left out.
+
+        Raises:
+            RunError: a file is damaged.
+        """
+        texts = {}
+        for path in (self.path / _CONFIG, self.resolved):
+            try:
+                texts[path.name] = path.read_text(encoding="utf-8")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                problem = error.strerror or str(error)
+                raise RunError(f"cannot read {path}: {problem}", remedy="restore it from a copy") from error
+            except UnicodeDecodeError as error:
+                raise RunError(f"{path}: it is not UTF-8 text", remedy="restore it from a copy") from error
+        return texts
+
     def write_config(self, text: str) -> None:
         """Write the config as given."""
-        replace_file(self.path / "config.yaml", text.encode())
+        replace_file(self.path / _CONFIG, text.encode())
 
     def write_resolved(self, text: str) -> None:
         """Write the config with its defaults and overrides."""
@@ -172,7 +203,7 @@ class RunDirectory:
         Raises:
             RunError: metadata.json is missing or damaged.
         """
-        before = self.metadata().get("data", {})
+        before = self.metadata()["data"]
         return sorted(name for name in {*before, *files} if before.get(name) != files.get(name))
 
     def metadata(self) -> dict[str, Any]:
@@ -181,30 +212,36 @@ class RunDirectory:
         Raises:
             RunError: metadata.json is missing or damaged.
         """
-        return _read_json(self.path / _METADATA, remedy="start a new run")
+        return self._read(_METADATA, MetadataRecord, remedy="restore it from a copy, or start a new run")
 
     def threads(self) -> int | None:
-        """The number of CPU threads with which the run was trained last; None if unknown."""
+        """The number of CPU threads with which the run was trained last; None, with a message, if it is unknown."""
         try:
             metadata = self.metadata()
-        except RunError:
+        except RunError as error:
+            _log.warning(f"{error.message}: the number of CPU threads of the training is unknown")
             return None
-        resumed = metadata.get("resumed") or [metadata]
-        threads = resumed[-1].get("threads")
-        return threads if isinstance(threads, int) else None
+        return int((metadata.get("resumed") or [metadata])[-1]["threads"])
 
     def status(self) -> Status:
-        """The state of the run; interrupted also if its process died without writing it."""
+        """The state of the run; interrupted also if its process ended without writing it.
+
+        Raises:
+            RunError: status.json is missing or damaged.
+        """
+        remedy = f"resume the run, which writes it again: cnncli train --resume {self.path}"
+        record = self._read(_STATUS, StatusRecord, remedy=remedy)
+        if record["state"] == "running" and not is_training(self.path):
+            return Status("interrupted", STOPPED_WITHOUT_NOTICE)
+        return Status(record["state"], record.get("reason"))
+
+    def is_complete(self) -> bool:
+        """Whether the run is complete; a run whose status is damaged is not, with a message."""
         try:
-            record = _parse_json((self.path / _STATUS).read_bytes())
-            status = Status(cast(State, record["state"]), record.get("reason"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"cannot read {self.path / _STATUS}: {error}", remedy="train again") from error
-        if status.state not in get_args(State):
-            raise RunError(f"{self.path / _STATUS}: unknown state {status.state!r}", remedy="train again")
-        if status.state == "running" and not is_locked(self.path / _LOCK):
-            return Status("interrupted", "its process ended without writing a status")
-        return status
+            return self.status().state == "complete"
+        except RunError as error:
+            _log.warning(f"{error.message}: the run counts as interrupted")
+            return False
 
     def set_status(self, state: State, reason: str | None = None) -> None:
         """Write the state of the run and delete old results; only `finish` writes `complete`."""
@@ -225,7 +262,8 @@ class RunDirectory:
             raise RunError(
                 f"{self.path}: the run is not complete", remedy=f"resume it with: cnncli train --resume {self.path}"
             )
-        return _read_json(self.path / _RESULTS, remedy="train again")
+        remedy = f"resume the run, which evaluates it again: cnncli train --resume {self.path}"
+        return self._read(_RESULTS, ResultsRecord, remedy=remedy)
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Append the line of an epoch and flush it to the disk."""
@@ -237,49 +275,22 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of all epochs so far, without a last line that a crash has cut off.
-
-        Raises:
-            RunError: another line is damaged.
-        """
-        path = self.path / _METRICS
-        try:
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-            if lines and not lines[-1].endswith(b"\n"):
-                lines.pop()
-            return [dict(_parse_json(line)) for line in lines]
-        except (ValueError, TypeError) as error:
-            raise RunError(f"{path}: a line is not JSON: {error}", remedy="delete the line") from error
-        except OSError as error:
-            raise RunError(f"cannot read {path}: {error.strerror or error}", remedy="check its permissions") from error
+        """The records of all epochs so far; see `read_metrics`."""
+        return read_metrics(self.path / _METRICS)
 
     def cut_metrics(self, epochs: int) -> None:
         """Keep the first `epochs` epochs, before training resumes from the checkpoint after them."""
         kept = [json.dumps(each) + "\n" for each in self.metrics() if each["epoch"] <= epochs]
         replace_file(self.path / _METRICS, "".join(kept).encode())
 
-
-def _read_json(path: Path, *, remedy: str) -> dict[str, Any]:
-    try:
-        return dict(_parse_json(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
-        raise RunError(f"cannot read {path}: {error}", remedy=remedy) from error
-
-
-def _parse_json(text: bytes) -> Any:  # noqa: ANN401  JSON
-    """The value of a JSON text; NaN and infinity, which Python reads although JSON has none, are a ValueError."""
-    return json.loads(text, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _holder(path: Path) -> str:
-    """The process that the lock file names."""
-    with suppress(OSError):
-        return path.read_text(encoding="utf-8").strip() or "another process"
-    return "another process"
+    def _read(self, name: str, kind: type[Record], *, remedy: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            return read_record(path, kind)
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror or error}", remedy=remedy) from error
+        except ValueError as error:
+            raise RunError(f"{path}: {error}", remedy=remedy) from error
 
 
 def _runs_near(path: Path) -> list[Path]:
@@ -298,9 +309,9 @@ def _runs_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     runs = [each for each in path.iterdir() if is_run_directory(each)]
-    return sorted(runs, key=lambda each: (each / _STATUS).stat().st_mtime, reverse=True)
+    return sorted(runs, key=lambda each: each.stat().st_mtime, reverse=True)
 
 
 def is_run_directory(path: Path) -> bool:
-    """Whether `path` is a run, as `RunDirectory.open` recognizes it."""
-    return (path / _STATUS).is_file()
+    """Whether `path` is a run, perhaps a damaged one: it has a status or, without one, two other parts of a run."""
+    return os.path.lexists(path / _STATUS) or sum((path / name).exists() for name in _PARTS) >= 2

@@ -5,22 +5,69 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isnan
 from textwrap import shorten
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import RunError
+from cnncli.fields import Whole
 from cnncli.training.optimizer import LearningRate
 from cnncli.training.progress import Sums
+from cnncli.training.records import MOST_STEPS, Record, check_record
 
 _COUNTERS = (
     *("epochs_done", "step", "step_in_epoch", "seconds"),
-    *("best_score", "best_epoch", "epochs_without_improvement", "rng_state"),
+    *("best_score", "best_epoch", "epochs_without_improvement", "rng_state", "rollbacks"),
 )
 """Attributes of `Training` that a checkpoint stores as they are."""
+MOST_ROLLBACKS = 3
+ROLLBACK_FACTOR = 0.5
+"""The factor of the learning rate after each rollback; a power of two, so that it changes no digit of it."""
 _SHOWN_DIFFERENCES = 5
+
+
+class _RollbackRecord(Record):
+    """What is noted of a rollback; see `Training.rollbacks`."""
+
+    epoch: Annotated[int, Field(ge=1, le=MOST_STEPS)]
+    step: Annotated[int, Field(ge=1, le=MOST_STEPS)]
+    restored: Annotated[int, Field(ge=0, le=MOST_STEPS)]
+    factor: Annotated[float, Field(gt=0, lt=1)]
+    reason: str
+
+
+class _StateRecord(Record):
+    """What `Training.state_dict` gives."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    model: dict[str, Tensor]
+    ema: dict[str, Tensor] | None
+    optimizer_type: str
+    optimizer: dict[str, Any]
+    sums: dict[str, Tensor | int]
+    epochs_done: Whole
+    step: Annotated[int, Field(ge=0, le=MOST_STEPS)]
+    step_in_epoch: Whole
+    seconds: Annotated[float, Field(ge=0)]
+    best_score: Annotated[float, Field(allow_inf_nan=True)] | None
+    best_epoch: Whole
+    epochs_without_improvement: Whole
+    rng_state: dict[str, Tensor] | None
+    rollbacks: Annotated[list[_RollbackRecord], Field(max_length=MOST_ROLLBACKS)]
+    restore_point: "_StateRecord | None"
+
+
+def check_state(state: object) -> None:
+    """Check that an object is such as `Training.state_dict` gives.
+
+    Raises:
+        ValueError: it is not; the message has its first problem.
+    """
+    check_record(state, _StateRecord)
 
 
 class EmaWeights:
@@ -81,8 +128,8 @@ class Training:
     """A model in training.
 
     `state_dict()` and `load_state_dict()` carry over everything except the schedule, which is a function of the step
-    and comes from the config. A training resumed from such a state, also within an epoch, ends with the same weights,
-    bit for bit, on the same device with the same versions and number of threads.
+    and comes from the config, as `can_roll_back` does. A training resumed from such a state, also within an epoch, ends
+    with the same weights, bit for bit, on the same device with the same versions and number of threads.
 
     Attributes:
         model: gives logits (N, classes); on its device, in its memory layout.
@@ -99,6 +146,11 @@ class Training:
         best_epoch: its number, 0 before the first.
         epochs_without_improvement: since then.
         rng_state: states of the random number generators where the loop last stopped; None before it began.
+        can_roll_back: whether a training that diverges returns to `restore_point`.
+        rollbacks: those so far, each with `epoch` and `step` of what was not finite, the step `restored`, the `factor`
+            of the learning rate since then, and the `reason`.
+        restore_point: the state at the beginning of the epoch, if it `can_roll_back`. Checkpoints within the epoch have
+            it too: a resumed training returns to the same step.
     """
 
     model: nn.Module
@@ -115,6 +167,9 @@ class Training:
     best_epoch: int = 0
     epochs_without_improvement: int = 0
     rng_state: dict[str, Tensor] | None = None
+    can_roll_back: bool = False
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    restore_point: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.sums = Sums.zero(self.device)
@@ -128,6 +183,42 @@ class Training:
     def inference_model(self) -> nn.Module:
         """The model to evaluate, save and use: that of the moving average if there is one."""
         return self.ema.model if self.ema else self.model
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0: that of the schedule, halved by each rollback."""
+        return self.schedule(step) * ROLLBACK_FACTOR ** len(self.rollbacks)
+
+    def set_restore_point(self) -> None:
+        """Keep a copy of the state, to which `roll_back` returns."""
+        if self.rng_state is None:
+            self.save_rng()
+        self.restore_point = None
+        self.restore_point = copy.deepcopy(self.state_dict())
+
+    def roll_back(self, *, step: int, reason: str) -> bool:
+        """Return to the restore point, and halve the learning rate from there on.
+
+        Args:
+            step: the first step that was not finite.
+            reason: what was not finite.
+
+        Returns:
+            Whether it has; not if it cannot, or has too often.
+        """
+        point, count = self.restore_point, len(self.rollbacks) + 1
+        if not self.can_roll_back or point is None or count > MOST_ROLLBACKS:
+            return False
+        rollback = {
+            "epoch": self.epochs_done + 1,
+            "step": step,
+            "restored": point["step"],
+            "factor": ROLLBACK_FACTOR**count,
+            "reason": reason,
+        }
+        rollbacks = [*self.rollbacks, rollback]
+        self.load_state_dict(copy.deepcopy(point))  # the optimizer goes on with the tensors that it is given
+        self.rollbacks, self.restore_point = rollbacks, point
+        return True
 
     def finish_epoch(self, score: float) -> bool:
         """Count an epoch with its score (higher is better); whether it is the best so far.
@@ -171,6 +262,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "sums": {"loss": self.sums.loss, "correct": self.sums.correct, "images": self.sums.images},
             **{name: getattr(self, name) for name in _COUNTERS},
+            "restore_point": self.restore_point if self.step_in_epoch else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -194,8 +286,15 @@ class Training:
         load_weights_into(self.model, state["model"], source="the checkpoint")
         if self.ema:
             load_weights_into(self.ema.model, state["ema"], source="the checkpoint")
-        self.optimizer.load_state_dict(state["optimizer"])
         sums = state["sums"]
-        self.sums = Sums(sums["loss"].to(self.device), sums["correct"].to(self.device), sums["images"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.sums = Sums(sums["loss"].to(self.device), sums["correct"].to(self.device), sums["images"])
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise RunError(
+                f"the checkpoint: the state of the optimizer does not fit the network: {error}",
+                remedy="use the config the run was trained with: resolved.yaml in the run directory",
+            ) from error
         for name in _COUNTERS:
             setattr(self, name, state[name])
+        self.restore_point = state["restore_point"] if self.can_roll_back else None

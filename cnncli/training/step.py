@@ -92,6 +92,13 @@ class FiniteGuard:
         if number % _CHECK_EVERY == 0:
             self.check()
 
+    def reset(self) -> None:
+        """Forget all steps so far, after the training has returned to an earlier one."""
+        self._first, self._last = None, 0
+        if self._deferred:
+            self._found_inf.zero_()
+            self._good_steps.zero_()
+
     def check(self) -> None:
         """Wait for the device; raise NonFiniteStep if one of the steps so far was not finite."""
         if self._first is not None and (bad := self._first + int(self._good_steps)) <= self._last:
@@ -162,7 +169,7 @@ class Step:
         training = self.training
         self.rng_before = torch.get_rng_state()
         for parameters in training.optimizer.param_groups:
-            parameters["lr"] = training.schedule(training.step)
+            parameters["lr"] = training.learning_rate(training.step)
         loss, logits = self._forward_and_backward(images, labels, batch_size)
         loss, correct = self.group.reduce(loss.detach(), (logits.detach().argmax(dim=1) == labels).sum())
         with self.span("optimizer"):

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
 ExitCodeOf = Callable[..., int]
@@ -27,6 +28,7 @@ train: {epochs: 3, batch_size: 128, optimizer: {adamw: {lr: 1e-2}}}
 log: {probes: 3}
 """
 
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 READY = "html[data-ready]"
 """Matches when the first picture has been drawn."""
 
@@ -81,3 +83,22 @@ def recorded_pages(
         context.close()
     assert {url.partition("#")[0] for url in requests if not url.startswith(schemes)} == set(urls)
     assert messages == []
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong with a page as it is now: the rule, and the elements that break it.
+
+    The test is skipped where `npm ci` has not installed axe-core.
+    """
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm ci")
+    if not page.evaluate("'axe' in globalThis"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    found: list[str] = page.evaluate(
+        """async () => {
+          const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+          const found = ({ nodes }) => nodes.map((each) => each.html).join(" ");
+          return violations.map((each) => `${each.id} (${each.help}): ${found(each)}`);
+        }"""
+    )
+    return found

@@ -118,13 +118,14 @@ def test_a_full_disk_is_exit_7(run_cnncli: Cnncli) -> None:
     assert_failed(only_run(), "events.out.tfevents")
 
 
-def test_a_damaged_checkpoint_is_exit_5(run_cnncli: Cnncli) -> None:
+def test_without_an_intact_checkpoint_the_exit_code_is_5(run_cnncli: Cnncli) -> None:
     assert run_cnncli(*TRAIN, "--set", "train.epochs=1")[0] == 0
     run = only_run()
-    state = run / "checkpoints/last/state.pt"
-    content = bytearray(state.read_bytes())
-    content[len(content) // 2] ^= 1
-    state.write_bytes(content)
+    for name in ("last", "best"):
+        state = run / "checkpoints" / name / "state.pt"
+        content = bytearray(state.read_bytes())
+        content[len(content) // 2] ^= 1
+        state.write_bytes(content)
     code, out, err = run_cnncli("train", "--resume", run, "--set", "train.epochs=2")
     assert (code, out) == (5, "")
     assert "state.pt" in err

@@ -23,6 +23,7 @@ def test_defaults() -> None:
     assert spec.schedule == Constant()
     assert (spec.label_smoothing, spec.clip_norm, spec.early_stopping, spec.ema) == (0.0, None, None, None)
     assert (spec.precision, spec.compile, spec.channels_last) == ("fp32", False, "auto")
+    assert spec.on_nan == "stop"
 
 
 @pytest.mark.parametrize(

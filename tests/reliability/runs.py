@@ -152,7 +152,7 @@ def _differences(run: Path, reference: Path) -> Iterator[str]:
     yield from (f"{name} is left behind" for name in sorted(ours - theirs))
     yield from (f"{name} is missing" for name in sorted(theirs - ours))
     for name in sorted(ours & theirs):
-        if _content(run / name) != _content(reference / name):
+        if content_of(run / name) != content_of(reference / name):
             yield f"{name} differs"
     events, expected = (_events(each) for each in (run, reference))
     if events != expected:
@@ -168,7 +168,7 @@ def _names(run: Path) -> set[str]:
     return {name for name in files if not name.startswith("events.out.tfevents.") and name != "lock"}
 
 
-def _content(file: Path) -> object:
+def content_of(file: Path) -> object:
     """What has to be the same in a file."""
     if file.suffix == ".safetensors":
         return {name: _plain(tensor) for name, tensor in load_file(file).items()}

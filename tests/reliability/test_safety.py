@@ -185,12 +185,12 @@ def files_of(run: Path) -> list[str]:
 
 
 LOADED = (
+    ("checkpoints/last/state.pt", "torch", 0),
+    ("checkpoints/last/state.pt", "torch, old format", 0),
     ("checkpoints/best/weights.safetensors", "torch", 1),
-    ("checkpoints/best/weights.safetensors", "pickle", 1),
-    ("snapshots/0.safetensors", "torch", 0),
     ("weights/0.safetensors", "torch", 3),
 )
-"""The files that a torch user might load with pickle, each with a command that reads it."""
+"""Files that a program might load with pickle, each with a command that reads it."""
 
 
 def test_pickles_in_the_files_of_a_run(

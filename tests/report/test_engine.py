@@ -1,6 +1,8 @@
 """The playground's engine in JavaScript against torch in double precision: bundled configs, random networks, edits."""
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from cnncli.config.config import read_config
 from cnncli.config.network import Network
 from cnncli.module import CnnModule, seeded_module
 from cnncli.report.model_data import MAX_FLOAT32, module_with, weights_of
-from tests.engine import EngineCase, data_of, relative_difference, run_engine
+from tests.engine import EngineCase, EngineResult, data_of, relative_difference, run_engine
 from tests.networks import network_of, randomize
 from tests.random_networks import graph, size
 from tests.random_networks import network_of as network_if_it_fits
@@ -111,7 +113,7 @@ def values_and_gradient(module: CnnModule, images: Tensor, seeds: Tensor) -> tup
     return {name: each.detach() for name, each in values.items()}, gradient
 
 
-def check_random_networks(count: int, folder: Path) -> None:
+def check_random_networks(count: int, engine: Callable[[Sequence[EngineCase]], list[EngineResult]]) -> None:
     networks = random_networks(count)
     assert len(networks) >= count
     modules = [random_module(each, seed=number) for number, each in enumerate(networks)]
@@ -120,7 +122,7 @@ def check_random_networks(count: int, folder: Path) -> None:
         for module, network in zip(modules, networks, strict=True)
     ]
     types = {node.layer.type for network in networks for node in network.nodes}
-    for module, case, result in zip(modules, cases, run_engine(cases, folder), strict=True):
+    for module, case, result in zip(modules, cases, engine(cases), strict=True):
         assert case.seeds is not None
         single, single_gradient = values_and_gradient(module, case.inputs, case.seeds)
         exact, gradient = values_and_gradient(module.double(), case.inputs.double(), case.seeds.double())
@@ -136,12 +138,12 @@ def check_random_networks(count: int, folder: Path) -> None:
 
 
 def test_random_networks(tmp_path: Path) -> None:
-    check_random_networks(30, tmp_path)
+    check_random_networks(30, partial(run_engine, folder=tmp_path))
 
 
 @pytest.mark.slow
 def test_200_random_networks(tmp_path: Path) -> None:
-    check_random_networks(200, tmp_path)
+    check_random_networks(200, partial(run_engine, folder=tmp_path))
 
 
 NETWORK = (

@@ -94,7 +94,7 @@ def test_a_run_whose_process_died_counts_as_interrupted_and_out_names_the_file(
     assert exit_code_of("report", run, "--out", page) == 0
     assert not (run / "report.html").exists()
     head = data_of(page)["head"]
-    assert (head["state"], head["reason"]) == ("interrupted", "its process ended without writing a status")
+    assert (head["state"], head["reason"]) == ("interrupted", "stopped without notice")
 
 
 def folder_run(tmp_path: Path, names: tuple[str, ...], exit_code_of: ExitCodeOf) -> Path:
@@ -149,7 +149,7 @@ def test_class_names_are_escaped_and_missing_data_is_reported(
         (lambda run: run / "nowhere", 5, "does not exist"),
         (lambda run: run.parent, 5, "not a run directory"),
         (lambda run: (run / "resolved.yaml").unlink() or run, 5, "resolved.yaml is missing"),
-        (lambda run: (run / "metrics.jsonl").write_text("{\n") and run, 5, "a line is not JSON"),
+        (lambda run: (run / "metrics.jsonl").write_text("{\n") and run, 5, "line 1: it is not JSON"),
         (lambda run: (run / "report.html").mkdir() or run, 2, "is a directory"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import base64
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,23 @@ def test_the_embedding_keeps_the_distances_of_the_principal_components(lenet_run
     )
     scale = (shown @ actual) / (actual @ actual)
     np.testing.assert_allclose(shown, scale * actual, atol=2)
+
+
+def test_points_of_the_embedding_are_spread_evenly_over_the_test_images(
+    lenet_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of a folder are sorted by class: the first ones would be those of one class."""
+    monkeypatch.setattr(views, "POINTS", 50)
+    data = embedding_data(lenet_run)
+    total = len(lenet_run.test)
+    assert total > 300
+    assert (data["count"], data["of"], len(data["points"])) == (50, total, 50)
+    indices = [point[2] for point in data["points"]]
+    gaps = {after - before for before, after in pairwise([*indices, total])}
+    assert indices[0] == 0
+    assert gaps == {total // 50, total // 50 + 1}
+    labels = lenet_run.test.labels.tolist()
+    assert [point[3] for point in data["points"]] == [labels[index] for index in indices]
 
 
 def test_optimized_images_have_the_logits_that_are_given(lenet_run: Run, tops: Tops, inputs: torch.Tensor) -> None:

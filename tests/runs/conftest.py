@@ -42,7 +42,13 @@ def make_run(folder: Path) -> MakeRun:
         (run / "resolved.yaml").write_text(f"name: {config}\ndata: {{name: {data}}}\ntrain: {{epochs: 2}}\n")
         (run / "metadata.json").write_text("{}")
         lines = [
-            {"epoch": epoch, "val": None if value is None else {"accuracy": value}, "seconds": seconds}
+            {
+                "epoch": epoch,
+                "step": 10 * epoch,
+                "train": {"loss": 1.0, "accuracy": 0.5},
+                "val": None if value is None else {"loss": 1.0, "accuracy": value},
+                "seconds": seconds,
+            }
             for epoch, value in enumerate(accuracies, 1)
         ]
         (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -51,7 +57,8 @@ def make_run(folder: Path) -> MakeRun:
             (run / part).mkdir()
             (run / part / "0.safetensors").write_bytes(b"0" * size)
         if state == "complete":
-            (run / "results.json").write_text(json.dumps({"epoch": 2, "test": {"accuracy": accuracy}}))
+            scores = {"loss": 1.0, "accuracy": accuracy, "per_class": {}}
+            (run / "results.json").write_text(json.dumps({"epoch": 2, "train": scores, "test": scores}))
         if checkpoint:
             for checkpoint_name in ("best", "last"):
                 (run / "checkpoints" / checkpoint_name).mkdir(parents=True)

@@ -63,6 +63,10 @@ def test_parameters_are_those_of_torch(make_run: MakeRun, folder: Path) -> None:
         ("metrics.jsonl", b'{"epoch": 1}\n{"epoch": \n'),
         ("metrics.jsonl", b"\xff\xfe\n"),
         ("metrics.jsonl", b"7\n"),
+        ("metrics.jsonl", b"{}\n"),
+        ("results.json", b"[" * 100_000),
+        ("resolved.yaml", b"[" * 100_000),
+        ("checkpoints/best/weights.safetensors", b"\xff\xff\0\0\0\0\0\0" + b"[" * 100_000),
         ("results.json", b"{"),
         ("results.json", b'{"test": {"accuracy": NaN}}'),
         ("results.json", b"[1]"),
@@ -85,6 +89,28 @@ def test_a_damaged_file_is_named(file: str, content: bytes, make_run: MakeRun, f
     assert str(path / file) in run.problems[0]
     assert run.status == ("damaged" if file == "status.json" else "complete")
     json.dumps(run.as_record(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "results.json", "resolved.yaml", "checkpoints/best/weights.safetensors", "status.json"]
+)
+def test_a_directory_in_the_place_of_a_file_is_named(name: str, make_run: MakeRun, folder: Path) -> None:
+    path = make_run("one")
+    (path / name).unlink(missing_ok=True)
+    (path / name).mkdir()
+    (run,) = summarize_all(folder)
+    assert len(run.problems) == 1
+    assert str(path / name) in run.problems[0]
+
+
+def test_a_run_with_a_link_is_damaged_and_not_read(make_run: MakeRun, folder: Path, tmp_path: Path) -> None:
+    path = make_run("one")
+    (path / "results.json").rename(tmp_path / "results.json")
+    (path / "results.json").symlink_to(tmp_path / "results.json")
+    (run,) = summarize_all(folder)
+    assert (run.status, run.accuracy, run.epochs) == ("damaged", None, None)
+    (problem,) = run.problems
+    assert problem.startswith(f"{path / 'results.json'} is a symbolic link")
 
 
 def test_a_run_without_a_status_is_damaged(make_run: MakeRun, folder: Path) -> None:

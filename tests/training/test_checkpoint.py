@@ -1,6 +1,8 @@
 """Checkpoints: reading them back, refusing damaged ones, and crashes at every stage of writing."""
 
 import errno
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -161,6 +163,12 @@ def test_a_path_that_cannot_be_written(trained: Training, tmp_path: Path) -> Non
         save_checkpoint(tmp_path / "file" / "last", trained)
 
 
+def test_a_run_that_was_removed_is_not_created_again(trained: Training, tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="cannot be written: No such file"):
+        save_checkpoint(tmp_path / "run" / "checkpoints" / "last", trained)
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_checkpoint(tmp_path: Path, make_training: Make) -> None:
     with pytest.raises(RunError, match="no checkpoint in ") as caught:
         load_weights(tmp_path / "last", make_training().model)
@@ -189,17 +197,136 @@ def test_damage_is_detected(name: str, damage: str, trained: Training, tmp_path:
     file.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
     if damage == "remove":
         file.unlink()
-    with pytest.raises(RunError, match=f"last: the checkpoint is damaged: .*{name}") as caught:
+    with pytest.raises(RunError, match=f"last/{name}: the checkpoint is damaged: ") as caught:
         load_weights(tmp_path / "last", trained.model) if "weights" in name else load_state(tmp_path / "last")
-    assert "best" in str(caught.value.remedy)
+    assert "train --resume" in str(caught.value.remedy)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '"format"'])
-def test_a_damaged_manifest(content: str, trained: Training, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("", "it is not JSON"),
+        ("[]", "it must be a JSON object"),
+        ('"format"', "it must be a JSON object"),
+        ("[" * 100_000, "it is nested too deeply"),
+        ({"format": None}, "format must be a valid integer"),
+        ({"files": "all"}, "files must be a valid dictionary or instance of HashesRecord"),
+        ({"files": {}}, "files.weights.safetensors is missing"),
+        ({"step": float("inf")}, "Infinity is not JSON"),
+        ({"step": -5}, "step must be greater than or equal to 0"),
+        ({"step": 10**12}, "step must be less than or equal to 100000000000"),
+        ({"step": "3"}, "step must be a valid integer"),
+        ({"epoch": True}, "epoch must be a valid integer"),
+    ],
+)
+def test_a_damaged_manifest(change: str | dict[str, Any], problem: str, trained: Training, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last", trained)
-    (tmp_path / "last" / "manifest.json").write_text(content)
-    with pytest.raises(RunError, match=r"damaged: .*manifest\.json"):
+    file = tmp_path / "last" / "manifest.json"
+    file.write_text(change if isinstance(change, str) else json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(RunError) as caught:
         load_state(tmp_path / "last")
+    assert caught.value.message.startswith(f"{file}: the checkpoint is damaged: {problem}")
+
+
+def replace_state(checkpoint: Path, content: bytes) -> None:
+    """Put another file in the place of `state.pt`, with its hash in the manifest."""
+    (checkpoint / "state.pt").write_bytes(content)
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"]["state.pt"] = hashlib.sha256(content).hexdigest()
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+
+
+def saved(state: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04" + bytes(60), b"\x80\x02cos\nsystem\n.", saved([1, 2])])
+def test_junk_with_the_right_hash_is_damage(content: bytes, trained: Training, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last", trained)
+    replace_state(tmp_path / "last", content)
+    with pytest.raises(RunError, match=r"state\.pt: the checkpoint is damaged: "):
+        load_state(tmp_path / "last")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"step": -5}, "step must be greater than or equal to 0"),
+        ({"step": 10**12}, "step must be less than or equal to 100000000000"),
+        ({"model": 5}, "model must be a valid dictionary"),
+        ({"optimizer": None}, "optimizer must be a valid dictionary"),
+        ({"best_score": "high"}, "best_score must be a valid number"),
+    ],
+)
+def test_a_state_with_other_values_is_damage(
+    change: dict[str, Any], problem: str, trained: Training, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "last", trained)
+    replace_state(tmp_path / "last", saved(trained.state_dict() | change))
+    with pytest.raises(RunError, match=rf"state\.pt: the checkpoint is damaged: {problem}"):
+        load_state(tmp_path / "last")
+
+
+def test_a_manifest_of_another_step_is_damage(trained: Training, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last", trained)
+    replace_state(tmp_path / "last", saved(trained.state_dict() | {"step": 4}))
+    with pytest.raises(RunError, match=r"manifest\.json: .*: it says epoch 1, step 3; state\.pt epoch 1, step 4"):
+        load_state(tmp_path / "last")
+
+
+def test_a_state_whose_optimizer_does_not_fit_is_refused(trained: Training, make_training: Make) -> None:
+    state = trained.state_dict()
+    state["optimizer"] = {"state": {}, "param_groups": []}
+    with pytest.raises(RunError, match="the state of the optimizer does not fit"):
+        make_training(ema=0.9).load_state_dict(state)
+
+
+def test_weights_that_are_not_finite_are_refused(trained: Training, tmp_path: Path) -> None:
+    with torch.no_grad():
+        next(trained.inference_model.parameters()).view(-1)[3] = float("nan")
+    save_checkpoint(tmp_path / "last", trained)
+    with pytest.raises(RunError, match=r"weights\.safetensors: .*conv1\.weight has weights that are not finite"):
+        load_weights(tmp_path / "last", trained.model)
+
+
+@pytest.mark.parametrize("damage", ["empty", "flip", "removed"])
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
+    damage: str, trained: Training, make_training: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_checkpoint(tmp_path / "last", trained)
+    shutil.copytree(tmp_path / "last", tmp_path / "last.old")
+    if damage == "flip":
+        file = tmp_path / "last" / "state.pt"
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        shutil.rmtree(tmp_path / "last")
+        if damage == "empty":
+            (tmp_path / "last").mkdir()
+    assert load_state(tmp_path / "last")["step"] == 3
+    assert f"using {tmp_path / 'last.old'} instead" in caplog.text
+    if damage != "flip":
+        load_weights(tmp_path / "last", make_training().model)
+
+
+def test_other_weights_are_used_for_damaged_ones(
+    trained: Training, make_training: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    best, last = tmp_path / "run" / "checkpoints" / "best", tmp_path / "run" / "checkpoints" / "last"
+    best.parent.mkdir(parents=True)
+    save_checkpoint(last, trained)
+    model = make_training(seed=5).model
+    with pytest.raises(RunError, match="no checkpoint in"):
+        load_weights(best, model, otherwise=last)
+    save_checkpoint(best, trained)
+    (best / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(RunError, match=r"best/weights\.safetensors: the checkpoint is damaged"):
+        load_weights(best, model)
+    assert load_weights(best, model, otherwise=last)["epoch"] == 1
+    assert trained.ema is not None
+    assert torch.equal(model.state_dict()["conv1.weight"], trained.ema.model.state_dict()["conv1.weight"])
+    assert f"using {last}, epoch 1, instead" in caplog.text
 
 
 def test_another_format(trained: Training, tmp_path: Path) -> None:

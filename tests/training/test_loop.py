@@ -260,7 +260,14 @@ def test_progress_follows_the_steps(make_training: Make, train: Batches) -> None
 def test_records_have_the_keys_of_metrics(make_training: Make, train: Batches, validation: Batches) -> None:
     first, second = fit(Step(make_training()), train, validation, classes=3, epochs=2)
     record = second.as_record()
-    assert list(record) == ["epoch", "step", "train", "val", "learning_rate", "seconds", "images_per_second"]
+    assert list(record) == [
+        "epoch",
+        "step",
+        "train",
+        "val",
+        "learning_rate",
+        *("rollbacks", "seconds", "images_per_second"),
+    ]
     assert (record["epoch"], record["step"]) == (2, 6)
     assert set(record["train"]) == set(record["val"]) == {"loss", "accuracy"}
     assert all(later.step > earlier.step for earlier, later in pairwise([first, second]))

@@ -23,7 +23,12 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 def line(epoch: int) -> dict[str, Any]:
-    return {"epoch": epoch, "step": epoch * 10, "train": {"loss": 1 / 3, "accuracy": 0.5}, "val": None}
+    score = {"loss": 1 / 3, "accuracy": 0.5}
+    return {"epoch": epoch, "step": epoch * 10, "train": score, "val": None, "seconds": 1.5}
+
+
+def scores() -> dict[str, Any]:
+    return {"loss": 0.5, "accuracy": 0.75, "per_class": {"0": 1, "1": None}}
 
 
 def test_names_and_places(run: RunDirectory, tmp_path: Path) -> None:
@@ -56,7 +61,60 @@ def test_texts_are_stored_unchanged(run: RunDirectory) -> None:
 def test_a_run_whose_process_has_died_is_interrupted(run: RunDirectory) -> None:
     with run.lock():
         assert run.status() == Status("running")
-    assert run.status().state == "interrupted"
+    assert run.status() == Status("interrupted", "stopped without notice")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "it is not JSON"),
+        (b"\xff\xfe", "it is not UTF-8 text"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b"{}", "state is missing"),
+        (b'{"state": "sleeping"}', "state must be 'running', 'complete', 'interrupted' or 'failed'"),
+        (b'{"state": Infinity}', "Infinity is not JSON"),
+        (b'{"state": ["running"]}', "state must be"),
+        (b'{"state": "failed", "reason": 5}', "reason must be a valid string"),
+        (None, "Is a directory"),
+    ],
+)
+def test_a_damaged_status(content: bytes | None, problem: str, run: RunDirectory) -> None:
+    file = run.path / "status.json"
+    file.unlink()
+    file.mkdir() if content is None else file.write_bytes(content)
+    with pytest.raises(RunError) as caught:
+        RunDirectory.open(run.path).status()
+    assert str(file) in caught.value.message
+    assert problem in caught.value.message
+    assert f"cnncli train --resume {run.path}" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"data": 5}, "data must be a valid dictionary"),
+        ({"threads": "4"}, "threads must be a valid integer"),
+        ({"threads": 0}, "threads must be greater than or equal to 1"),
+        ({"resumed": [{}]}, "resumed.0.versions is missing"),
+        ({"command": "cnncli"}, "command must be a valid list"),
+    ],
+)
+def test_damaged_metadata(change: dict[str, Any], problem: str, run: RunDirectory) -> None:
+    versions = {"versions": {"torch": "2"}, "device": {"type": "cpu", "name": "x"}}
+    metadata = versions | {"platform": "x", "threads": 1, "data": {}, "command": []}
+    run.write_metadata(metadata)
+    assert (run.metadata(), run.threads()) == (metadata, 1)
+    run.write_metadata(metadata | change)
+    with pytest.raises(RunError) as caught:
+        run.metadata()
+    assert caught.value.message == f"{run.path / 'metadata.json'}: {problem}"
+    assert run.threads() is None
+
+
+def test_damaged_results(run: RunDirectory) -> None:
+    run.finish({"epoch": 2, "train": scores(), "test": {"loss": 0.5, "accuracy": 1.5, "per_class": {}}})
+    with pytest.raises(RunError, match=r"results\.json: test\.accuracy must be less than or equal to 1"):
+        run.results()
 
 
 def test_the_status_is_stored(run: RunDirectory) -> None:
@@ -69,9 +127,10 @@ def test_the_status_is_stored(run: RunDirectory) -> None:
 def test_a_run_is_complete_only_with_its_results(run: RunDirectory) -> None:
     with pytest.raises(RunError, match="not complete"):
         run.results()
-    run.finish({"test": {"accuracy": 0.9}})
+    results = {"epoch": 2, "train": scores(), "test": scores()}
+    run.finish(results)
     assert run.status() == Status("complete")
-    assert run.results() == {"test": {"accuracy": 0.9}}
+    assert run.results() == results
     run.set_status("running")
     assert not (run.path / "results.json").exists()
 
@@ -134,8 +193,29 @@ def test_no_metrics_yet(run: RunDirectory) -> None:
 
 
 def test_a_damaged_line_is_an_error(run: RunDirectory) -> None:
-    (run.path / "metrics.jsonl").write_text('{"epoch": 1\n{"epoch": 2}\n')
-    with pytest.raises(RunError, match=r"metrics\.jsonl: a line is not JSON"):
+    whole = [json.dumps(line(epoch)) for epoch in (1, 2, 3)]
+    for lines, problem in (
+        ([whole[0], '{"epoch": 2'], "line 2: it is not JSON"),
+        ([whole[0], "{}"], "line 2: epoch is missing"),
+        ([whole[0], "5"], "line 2: it must be a JSON object"),
+        ([whole[0], "[" * 100_000], "line 2: it is nested too deeply"),
+        ([whole[0], whole[2]], "line 2: it is epoch 3, not 2"),
+        ([whole[0], whole[0]], "line 2: it is epoch 1, not 2"),
+        ([whole[0], whole[1].replace("20", "10")], "line 2: step 10 is not after that of the epoch before"),
+        ([whole[0].replace("0.5", "7")], "line 1: train.accuracy must be less than or equal to 1"),
+        ([whole[0].replace("0.5", "NaN")], "line 1: NaN is not JSON"),
+        ([whole[0].replace('"step": 10', '"step": "10"')], "line 1: step must be a valid integer"),
+    ):
+        (run.path / "metrics.jsonl").write_text("\n".join([*lines, ""]))
+        with pytest.raises(RunError) as caught:
+            run.metrics()
+        assert caught.value.message.startswith(f"{run.path / 'metrics.jsonl'}: {problem}")
+    (run.path / "metrics.jsonl").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(RunError, match="line 1: it is not UTF-8 text"):
+        run.metrics()
+    (run.path / "metrics.jsonl").unlink()
+    (run.path / "metrics.jsonl").mkdir()
+    with pytest.raises(RunError, match=r"cannot read .*metrics\.jsonl: Is a directory"):
         run.metrics()
 
 
@@ -193,10 +273,89 @@ def test_the_lock_of_a_killed_process_is_released(run: RunDirectory) -> None:
         assert run.status() == Status("running")
 
 
+def test_a_deleted_lock_lets_no_other_process_in_and_is_noticed(
+    run: RunDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run.lock() as lock:
+        lock.check()
+        assert not caplog.records
+        (run.path / "lock").unlink()
+        assert run.status() == Status("running")
+        with pytest.raises(RunError, match="in use by another process"), RunDirectory(run.path).lock():
+            pass
+        lock.check()
+        assert "lock was deleted during the training: it is locked again" in caplog.text
+        assert (run.path / "lock").read_text() == f"process {os.getpid()}\n"
+        with pytest.raises(RunError, match=holder(os.getpid())), RunDirectory(run.path).lock():
+            pass
+        caplog.clear()
+        lock.check()
+        assert not caplog.records
+    with run.lock():
+        pass
+
+
+def test_without_locks_of_directories_a_process_notices_that_another_has_taken_its_lock(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some network disks."""
+    monkeypatch.setattr("cnncli.training.run_lock._lock_directory", lambda path, exclusive: None)
+    with run.lock() as lock:
+        assert run.status() == Status("running")
+        with pytest.raises(RunError, match=holder(os.getpid())), RunDirectory(run.path).lock():
+            pass
+        (run.path / "lock").unlink()
+        with RunDirectory(run.path).lock(), pytest.raises(RunError, match="in use by"):
+            lock.check()
+    assert run.status() == Status("interrupted", "stopped without notice")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_run_that_is_renamed_during_the_training_is_noticed(replaced: bool, run: RunDirectory) -> None:
+    with run.lock() as lock:
+        run.path.rename(run.path.with_name("elsewhere"))
+        if replaced:
+            run.path.mkdir()
+        with pytest.raises(DiskError, match="the folder of the run was removed or renamed") as caught:
+            lock.check()
+        assert "resume it there" in str(caught.value.remedy)
+    assert not replaced or not list(run.path.iterdir())
+
+
+def test_nothing_in_a_run_may_be_a_link(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "linked").symlink_to(run.path)
+    assert RunDirectory.open(tmp_path / "linked").path == tmp_path / "linked"
+    (run.path / ".#status.json").symlink_to("of an editor")
+    RunDirectory.open(run.path)
+    victim = tmp_path / "victim"
+    victim.write_text("text")
+    (run.path / "show" / "kernels").mkdir(parents=True)
+    for name, target in (("lock", victim), ("show/kernels/conv.png", victim), ("weights", tmp_path), ("x", "nowhere")):
+        (run.path / name).symlink_to(target)
+        with pytest.raises(RunError, match="is a symbolic link") as caught:
+            RunDirectory.open(run.path)
+        assert caught.value.message.startswith(str(run.path / name))
+        if name == "lock":
+            with pytest.raises(RunError, match="lock is a symbolic link"), run.lock():
+                pass
+        (run.path / name).unlink()
+    assert victim.read_text() == "text"
+
+
+def test_a_run_without_a_status_is_a_damaged_run(run: RunDirectory) -> None:
+    (run.path / "status.json").unlink()
+    with pytest.raises(RunError, match="not a run directory"):
+        RunDirectory.open(run.path)
+    run.write_resolved("name: x\n")
+    run.append_metrics(line(1))
+    with pytest.raises(RunError, match=r"cannot read .*status\.json: No such file"):
+        RunDirectory.open(run.path).status()
+
+
 def test_a_missing_config_is_an_error_that_says_what_the_run_has(run: RunDirectory) -> None:
     with pytest.raises(RunError, match="ended before its first step") as caught:
         run.find_config()
-    run.append_metrics({"epoch": 1})
+    run.append_metrics(line(1))
     with pytest.raises(RunError, match=r"resolved\.yaml is missing, and so are the checkpoints"):
         run.find_config()
     run.best.mkdir(parents=True)

@@ -119,7 +119,14 @@ def train(
     with garbage_collector_off():
         import torch
 
-        from cnncli.cli.render.training import TrainingDisplay, output_mode, show_dry_run, show_next, show_results
+        from cnncli.cli.render.training import (
+            TrainingDisplay,
+            output_mode,
+            show_dry_run,
+            show_next,
+            show_results,
+            show_rollbacks,
+        )
         from cnncli.experiment.setup import prepare
         from cnncli.training.device import keep_freed_memory, resolve_device, useful_threads
 
@@ -149,6 +156,7 @@ def train(
             )
         if display.for_people:
             show_results(run.results())
+            show_rollbacks(experiment.training.rollbacks)
             show_next(run.path, experiment.training.epochs_done, data=data_options, training=options)
         elif quiet and not as_json:
             typer.echo(str(run.path))

@@ -117,8 +117,8 @@ def _problem_lines(runs: Sequence[RunSummary]) -> list[Line]:
     lines: list[Line] = []
     for run in runs:
         lines += [[(f"{run.name}: ", "bold"), (problem, "yellow")] for problem in run.problems]
-        if run.status == "failed" and run.reason:
-            lines.append([(f"{run.name}: ", "bold"), (run.reason, "red")])
+        if run.reason:
+            lines.append([(f"{run.name}: ", "bold"), (run.reason, "red" if run.status == "failed" else "yellow")])
     return [[], *lines] if lines else []
 
 

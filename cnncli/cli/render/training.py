@@ -200,6 +200,19 @@ def show_results(results: Mapping[str, Any]) -> None:
     out().print(table)
 
 
+def show_rollbacks(rollbacks: Sequence[Mapping[str, Any]]) -> None:
+    """Print how often the training was rolled back, if it was; see `Training.rollbacks`."""
+    if rollbacks:
+        steps = ", ".join(f"{each['step']:,}" for each in rollbacks)
+        out().print(
+            Text(
+                f"diverged at step {steps} and was rolled back each time: since then, the learning rate is "
+                f"{rollbacks[-1]['factor']:g} times that of the schedule"
+            ),
+            soft_wrap=True,
+        )
+
+
 def _table(first: str, *others: str) -> Table:
     """A table whose first column holds text and whose other columns hold numbers."""
     return Table(first, *(Column(each, justify="right") for each in others), box=box.SIMPLE_HEAD, pad_edge=False)

@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from cnncli.inspection.units import unit_receptive_field
 from cnncli.library import inspect
 from cnncli.run import load_run
+from tests.browser.pages import violations
 
 pytestmark = pytest.mark.browser
 
@@ -336,6 +337,17 @@ def test_no_horizontal_scrolling(
         ".map(e => [e.id, (e.closest('label') ?? e).getBoundingClientRect().height])"
     )
     assert [box for box in boxes if box[1] < 24] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(scheme: str, width: int, lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet, color_scheme=scheme, viewport={"width": width, "height": 900})
+    assert violations(page) == []
+    page.evaluate("location.hash = '#layer=conv2&filter=3&at=5,7'")
+    expect(page.locator(".patch-card").first).to_be_visible()
+    assert violations(page) == []
 
 
 def test_touch(lenet: Path, open_page: Open) -> None:

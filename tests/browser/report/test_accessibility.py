@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.pages import violations
+
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Page]
@@ -31,6 +33,13 @@ def test_few_tab_stops_reach_everything(lenet: Path, open_page: Open) -> None:
     assert any("predicted as" in each for each in reached)
     assert any(each.startswith("Test images as points") for each in reached)
     assert len(reached) < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(scheme: str, width: int, lenet: Path, open_page: Open) -> None:
+    assert violations(open_page(lenet, color_scheme=scheme, viewport={"width": width, "height": 900})) == []
 
 
 def test_the_pictures_are_described(lenet: Path, open_page: Open) -> None:

@@ -1,6 +1,6 @@
 """The playground's engine in a worker made of the bundled script, in a browser."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,15 +8,14 @@ import torch
 from playwright.sync_api import Browser
 from torch import Tensor
 
-from cnncli.config.config import read_config
 from cnncli.data.batches import Normalization
-from cnncli.data.load import load_dataset
 from cnncli.module import CnnModule, seeded_module
-from cnncli.report.model_data import ModelData, model_data, module_with
+from cnncli.report.model_data import ModelData, model_data
 from cnncli.report.page import base64_text, bundle
-from tests.engine import relative_difference
+from tests.engine import EngineCase, EngineResult, relative_difference, run_engine_in_page
 from tests.layers.test_contract import CASES, images_of, in_single
 from tests.networks import network_of
+from tests.report.test_engine import check_random_networks
 
 pytestmark = pytest.mark.browser
 
@@ -123,18 +122,12 @@ def test_every_layer_type(browser: Browser) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.real_data
-@pytest.mark.parametrize("config", sorted(path.stem for path in Path("configs").glob("*.yaml")))
-def test_logits_of_1000_test_images(config: str, browser: Browser, real_data_dir: Path) -> None:
-    """Bundled configs with initial weights, rounded to half precision where a page rounds them."""
-    read = read_config(config, data_dir=real_data_dir)
-    dataset = load_dataset(read.data, data_dir=real_data_dir)
-    normalization = Normalization.of(dataset.train)
-    module = seeded_module(read.network, 0).eval()
-    data = model_data(module, classes=read.classes, normalization=normalization)
-    images = dataset.test.images[:1000]
-    logits = logits_of(module_with(read.network, data.weights), images, normalization)
-    message = {"type": "check", "id": 1, "images": typed(images), "logits": typed(logits)}
-    result = answers_of(browser, [loading(data), message])[1]["result"]
-    assert (result["count"], result["close"]) == (len(images), len(images))
-    assert result["same"] == len(images)
+def test_200_random_networks(browser: Browser) -> None:
+    page = browser.new_page()
+
+    def engine(cases: Sequence[EngineCase]) -> list[EngineResult]:
+        parts = (cases[start : start + 20] for start in range(0, len(cases), 20))
+        return [result for part in parts for result in run_engine_in_page(part, page)]
+
+    check_random_networks(200, engine)
+    page.close()

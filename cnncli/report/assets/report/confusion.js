@@ -91,9 +91,8 @@ class Confusion {
     if (!pairs.length) return null;
     const rows = pairs.map(({ label, predicted, count, share }) => {
       const text = `${this.classes[label]} as ${this.classes[predicted]}`;
-      const full = `${this.classes[label]} predicted as ${this.classes[predicted]}`;
       const onclick = () => this.select(label, predicted);
-      const button = h("button", { type: "button", class: "pair", "aria-label": full, onclick }, text);
+      const button = h("button", { type: "button", class: "pair", onclick }, text);
       return h(
         "tr",
         {},

@@ -38,7 +38,7 @@ function filterRow({ name, patches, ...range }, sprite, classes) {
   return h(
     "div",
     { class: "filter" },
-    h("h4", {}, name, " ", h("span", { class: "range" }, describeRange(range))),
+    h("h3", {}, name, " ", h("span", { class: "range" }, describeRange(range))),
     patches.length ? h("div", { class: "thumbnails" }, patches.map(patch)) : null,
   );
 }

@@ -15,6 +15,13 @@ export function h(name, properties = {}, ...children) {
   return element;
 }
 
+/** Set the text of an element that contains nothing else. The same text again costs nothing, another one no new node. */
+export function setText(element, text) {
+  const node = element.firstChild;
+  if (!node) element.append(text);
+  else if (node.data !== text) node.data = text;
+}
+
 /** An SVG element. */
 export function svg(name, properties = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -40,7 +47,7 @@ export function scrollable(label, content) {
   const update = () => {
     const wide = box.scrollWidth > box.clientWidth + 1;
     const high = box.scrollHeight > box.clientHeight + 1;
-    const attributes = wide || high ? { tabindex: "0", role: "region", "aria-label": label } : {};
+    const attributes = wide || high ? { tabindex: "0", role: "group", "aria-label": label } : {};
     for (const name of ["tabindex", "role", "aria-label"]) {
       if (name in attributes) box.setAttribute(name, attributes[name]);
       else box.removeAttribute(name);
