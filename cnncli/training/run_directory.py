@@ -247,9 +247,9 @@ class RunDirectory:
         """Write the state of the run and delete old results; only `finish` writes `complete`."""
         assert state != "complete", "only finish() completes a run"
         assert (reason is not None) == (state == "failed"), "a failed run has a reason"
+        replace_json(self.path / _STATUS, {"state": state} | ({"reason": reason} if reason else {}))
         with disk_errors_explained(self.path / _RESULTS):
             (self.path / _RESULTS).unlink(missing_ok=True)
-        replace_json(self.path / _STATUS, {"state": state} | ({"reason": reason} if reason else {}))
 
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write the results of each split, then the state `complete`."""
