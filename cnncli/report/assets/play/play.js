@@ -264,11 +264,15 @@ function keepEndInSight(column, signal) {
 function listenToLinks(app) {
   const { state } = app;
   let written = location.hash;
+  let writtenTour = state.get("tour");
   const write = () => {
     const hash = `#${formatLink(linkOf(state))}`;
     if (hash === written) return;
     written = hash;
-    history.replaceState(null, "", hash);
+    // The browser's back button leads to the step before.
+    if (state.get("tour") === writtenTour) history.replaceState(null, "", hash);
+    else history.pushState(null, "", hash);
+    writtenTour = state.get("tour");
   };
   let isDue = false;
   const writeSoon = () => {
@@ -282,7 +286,11 @@ function listenToLinks(app) {
   state.on(["unit", "source", "step", "model", "part", "tour"], writeSoon, { permanent: true });
   window.addEventListener("hashchange", () => {
     written = location.hash;
-    if (/=/.test(location.hash)) followLink(app, parseLink(location.hash));
+    if (location.hash && !/=/.test(location.hash)) return; // a part of the page
+    const link = parseLink(location.hash);
+    if (!link.tour) state.set({ tour: null });
+    followLink(app, link);
+    writtenTour = state.get("tour");
   });
 }
 

@@ -4,11 +4,13 @@ import { largestOf, Network, softmax } from "../engine/network.js";
 import { h, svg } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
 import { toolbar } from "../shared/roving.js";
+import { shorten } from "../shared/text.js";
 import { oncePerFrame } from "./state.js";
 import { TIME_MESSAGES } from "./time-messages.js";
 
 const QUIET = 120; // milliseconds without a change of the image before the answers of all steps are computed
 const FRAME = 700; // milliseconds of a step while it plays
+const LETTERS = 5; // of the name of a class in the strip
 const CHART = { width: 1000, height: 100 };
 
 /** The last of the kept steps that is not after `step`, or the first one. Steps are ascending. */
@@ -224,7 +226,7 @@ export function timePart(app) {
     answers = found;
     const last = found[final].best;
     for (const [i, { best, shares }] of found.entries()) {
-      cells[i].answer.textContent = classes[best];
+      cells[i].answer.textContent = shorten(classes[best], LETTERS);
       cells[i].element.classList.toggle("same", best === last);
       cells[i].bar.firstChild.style.width = `${100 * (shares[last] || 0)}%`;
       cells[i].share.textContent = formatPercent(shares[last], 0);
