@@ -63,6 +63,7 @@ def save_checkpoint(path: Path, training: Training) -> None:
         "cnncli": cnncli.__version__,
         "torch": torch.__version__,
         "preprocessing": preprocessing,
+        "config": training.config,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
     }
     contents[_MANIFEST] = json.dumps(manifest, indent=2).encode()

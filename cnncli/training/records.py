@@ -104,6 +104,7 @@ class ManifestRecord(Record):
     cnncli: str
     torch: str
     preprocessing: dict[str, Any] | None = None
+    config: str | None = None
     files: HashesRecord
 
 

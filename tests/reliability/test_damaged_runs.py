@@ -257,6 +257,36 @@ def test_a_sample_of_damaged_files(runs: dict[str, Path], image: Path, tmp_path:
         outcomes.add(ATTACK.format("train --resume"), attack_resume(case, runs, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [("lr: 0.01", "lr: 0.02", "train.optimizer.adamw.lr"), ("seed: 0", "seed: 1", "train.seed")],
+)
+def test_a_config_that_was_edited_by_hand(
+    old: str, new: str, field: str, runs: dict[str, Path], tmp_path: Path, outcomes: Outcomes
+) -> None:
+    run = tmp_path / "runs" / "run"
+    shutil.copytree(runs["interrupted"], run)
+    text = (run / "resolved.yaml").read_text()
+    assert old in text
+    (run / "resolved.yaml").write_text(text.replace(old, new))
+    before = content_of(run)
+    for arguments, code, message in (
+        (
+            ("train", "--resume", run),
+            5,
+            f"resolved.yaml was edited: it is not the config that the run was trained with: {field}",
+        ),
+        (("runs", "verify", run), 5, f"it is not the config that the run was trained with: {field}"),
+        (("show", "kernels", run), 0, f"resolved.yaml is not the config that the run was trained with: {field}"),
+    ):
+        ended = program_in_child(*arguments, folder=tmp_path)
+        assert (ended.code, message in ended.output.replace("\n", " ")) == (code, True), ended.output
+        assert content_of(run) == before
+        outcomes.add("config of a run that was edited by hand", f"the field is named, exit code {code}")
+    (run / "resolved.yaml").write_text(text.replace("epochs: 2", "epochs: 3"))  # what --set may change
+    assert resume_in_child(run).code == 0
+
+
 def test_a_run_that_is_removed_or_renamed_during_its_training(tmp_path: Path, outcomes: Outcomes) -> None:
     for what, attack in (("removed", shutil.rmtree), ("renamed", lambda run: run.rename(run.with_name("renamed")))):
         out = tmp_path / what
