@@ -10,7 +10,7 @@ import { TIME_MESSAGES } from "./time-messages.js";
 
 const QUIET = 120; // milliseconds without a change of the image before the answers of all steps are computed
 const FRAME = 700; // milliseconds of a step while it plays
-const LETTERS = 5; // of the name of a class in the strip
+const LETTERS = 6; // of the name of a class in the strip
 const CHART = { width: 1000, height: 100 };
 
 /** The last of the kept steps that is not after `step`, or the first one. Steps are ascending. */
@@ -261,6 +261,10 @@ export function timePart(app) {
     h("p", { class: "intro" }, t("half")),
   );
   element.style.setProperty("--steps", final + 1);
+  element.classList.toggle(
+    "long-names",
+    classes.some((name) => name.length > 3),
+  );
   return element;
 }
 
