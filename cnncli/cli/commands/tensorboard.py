@@ -5,10 +5,13 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.output import print_line
 from cnncli.cli.render.console import show_notice
 from cnncli.cli.stopping import catch_stop_signals
 from cnncli.options import RUNS_DIR, RunsArgument
+from cnncli.runs.summary import find_runs
 from cnncli.tensorboard.server import Server, check_runs, links
+from cnncli.training.run_directory import RunDirectory
 
 PortOption = Annotated[
     int | None,
@@ -40,6 +43,8 @@ def tensorboard(
       cnncli tensorboard /data/experiments --host 0.0.0.0 --port 8080
     """
     has_runs = check_runs(runs)
+    for run in find_runs(runs):
+        RunDirectory(run).check_links()
     with catch_stop_signals(lambda: None) as stop, Server(runs, host=host, port=port) as server:
         address = server.wait_for_answer(stop, runs=has_runs)
         if address is None:
@@ -47,7 +52,7 @@ def tensorboard(
         addresses = {"everything": address, **links(address)}
         width = max(map(len, addresses))
         for name, view_address in addresses.items():
-            typer.echo(f"{name:{width}}  {view_address}")
+            print_line(f"{name:{width}}  {view_address}")
         if not has_runs:
             show_notice(f"{runs} has no runs yet; reload the page when a run has been written")
         show_notice("Ctrl-C stops TensorBoard")

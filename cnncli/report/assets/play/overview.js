@@ -381,12 +381,15 @@ class Overview {
 
   /** Also the layers that are out of sight, for print. */
   #paintAll() {
+    const added = [];
     for (const card of this.cards.values()) {
       if (!card.shown) continue;
+      if (!card.inView) added.push(card);
       card.inView = true;
       if (card.dirty) this.#paintCard(card);
     }
-    this.#mark();
+    // Others keep their borders: Chromium prints what is drawn now as commands, and clearing them would clear the values.
+    this.#mark(added.filter(({ sheet }) => !sheet.marked));
   }
 
   #paintCard(card) {
@@ -412,11 +415,11 @@ class Overview {
   // Receptive fields
 
   /** Borders of what belongs to the unit under the pointer, or else to the selected one, and its line of text. */
-  #mark() {
+  #mark(cards = this.cards.values()) {
     const { state } = this.app;
     const selected = state.get("unit");
     const unit = state.get("hover") ?? selected;
-    for (const card of this.cards.values()) {
+    for (const card of cards) {
       card.sheet.clear();
       if (!card.shown) continue;
       card.element.classList.toggle("chosen", card.name === selected?.layer);
