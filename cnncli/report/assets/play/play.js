@@ -18,6 +18,7 @@ import { Network } from "../engine/network.js";
 import { inflate, PageArrays } from "../shared/arrays.js";
 import { h, ignoreDisabled } from "../shared/dom.js";
 import { decodeBytes } from "../shared/numbers.js";
+import { enlargePrintedPixels } from "../shared/print.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
@@ -328,6 +329,7 @@ async function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", rebuild);
   state.on(["pixels", "edits", "step", "newest"], () => compute(app), { permanent: true });
   listenToLinks(app);
+  enlargePrintedPixels();
   globalThis.cnncli = { ...app, run: (pixels) => runForTests(app, pixels) };
   await nextFrame();
   document.documentElement.dataset.ready = ""; // all parts have been drawn
