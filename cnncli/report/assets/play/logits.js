@@ -153,9 +153,11 @@ class LogitTable {
       const { left, width } = barOf(logits[k], low, high);
       row.element.classList.toggle("best", k === best && finite);
       setTitledText(row.name, classes[k], ROW_LETTERS);
-      row.bar.style.transform = `translateX(${left}%) scaleX(${width / 100})`; // a width would need another layout
+      // Only painted anew: another width would lay out the table, and a transform would composite the page again.
+      row.bar.style.backgroundSize = `${width}% 100%`;
+      row.bar.style.backgroundPosition = `${width < 100 ? (100 * left) / (100 - width) : 0}% 0`;
       row.bar.classList.toggle("negative", logits[k] < 0);
-      row.zero.style.transform = `translateX(${zero}%)`;
+      row.zero.style.backgroundPosition = `${zero}% 0`;
       setText(row.logit, fixed(logits[k]));
       setText(row.share, formatPercent(shares[k], 2));
     });
