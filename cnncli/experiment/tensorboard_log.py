@@ -144,14 +144,8 @@ class TensorBoardLog:
         self._numbered = config.network.numbered()
         self._plan = PicturePlan(experiment)
         self._snapshots = Snapshots(run)
-        self._snapshots.delete_after(experiment.training.step)
-        self._done = set(self._snapshots.steps())
-        self._steps = picture_steps(
-            config.train.epochs * len(experiment.train), self._log.images, chosen=self._log.steps, done=self._done
-        )
         self._history = WeightHistory(run)
-        self._history.delete_after(experiment.training.step)
-        self._kept = self._plan_weights()
+        self._plan_steps(experiment.training.step)
         self._budget = Budget(run, self._log.budget)
         self._left_out: set[str] = set()  # tags
         self._histogram_epochs = histogram_epochs(config.train.epochs, self._histogram_bytes(), self._budget.limit // 2)
@@ -238,6 +232,20 @@ class TensorBoardLog:
                 self._events.pictures(step, {f"snapshots/{self._numbered[layer]}": gif})
             else:
                 self._budget.report("animations", f"are omitted, such as that of {layer}")
+
+    def return_to(self, step: int) -> None:
+        """Forget what was logged after a step, to which the training has returned."""
+        self._events.forget_from(step + 1)
+        self._plan_steps(step)
+
+    def _plan_steps(self, done: int) -> None:
+        """Choose the steps of pictures and of weights that are kept, when so many steps are done."""
+        self._snapshots.delete_after(done)
+        self._history.delete_after(done)
+        self._done = set(self._snapshots.steps())
+        last = self._experiment.config.train.epochs * len(self._experiment.train)
+        self._steps = picture_steps(last, self._log.images, chosen=self._log.steps, done=self._done)
+        self._kept = self._plan_weights()
 
     def _plan_weights(self) -> tuple[int, ...]:
         """The steps with pictures whose weights are kept within the limit, those kept already included."""

@@ -35,7 +35,12 @@ Fit = Callable[..., Iterator[Epoch]]
 
 
 def fit_experiment(
-    experiment: Experiment, step: Step, *, stop: Callable[[], bool], progress: Progress | None = None
+    experiment: Experiment,
+    step: Step,
+    *,
+    stop: Callable[[], bool],
+    rolled_back: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
 ) -> Iterator[Epoch]:
     """Train as the config says; see `fit`."""
     stopping = experiment.config.train.early_stopping
@@ -49,6 +54,7 @@ def fit_experiment(
         metric=stopping.metric if stopping else "accuracy",
         progress=progress,
         stop=stop,
+        rolled_back=rolled_back,
     )
 
 
@@ -205,6 +211,12 @@ def _train_epochs(
     At the steps that have pictures, `fit` is stopped and called again; other processes of a group wait meanwhile.
     """
     training = experiment.training
+
+    def rolled_back() -> None:
+        lock.check()
+        save_checkpoint(run.last, training)  # first: one of a later step would not fit the event file
+        log.return_to(training.step)
+
     while not request.granted:
         lock.check()
         if log.due(training.step):
@@ -213,7 +225,7 @@ def _train_epochs(
             if training.step_in_epoch:
                 with span("checkpoints"):
                     save_checkpoint(run.last, training)
-        for epoch in fit_until(stop=lambda: request() or log.due(training.step)):
+        for epoch in fit_until(stop=lambda: request() or log.due(training.step), rolled_back=rolled_back):
             lock.check()
             # In this order, a crash loses at most one epoch; a resumed run cuts what it will write again.
             run.append_metrics(epoch.as_record())

@@ -91,7 +91,7 @@ class EventFile:
         source = SourceMetadata(writer="cnncli.tensorboard")
         self._write(Event(file_version="brain.Event:2", source_metadata=source))
         if resumed_at is not None:
-            self._write(Event(step=resumed_at, session_log=SessionLog(status=SessionLog.START)))
+            self.forget_from(resumed_at)
 
     def __enter__(self) -> Self:
         """The event file, which is open from the start."""
@@ -107,6 +107,10 @@ class EventFile:
         else:
             with suppress(OSError):
                 self._file.close()
+
+    def forget_from(self, step: int) -> None:
+        """Let TensorBoard drop what the run has of this step and later ones."""
+        self._write(Event(step=step, session_log=SessionLog(status=SessionLog.START)))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One point on the curve of each tag. NaN and infinity are kept; TensorBoard marks them."""
