@@ -15,6 +15,7 @@ RESULTS, README = HERE / "results.jsonl", HERE / "README.md"
 COMPARED = (
     "startup",
     "inspect_resnet152",
+    "playground",
     "memory",
     "epoch",
     "augment",

@@ -1,4 +1,4 @@
-"""Checks of the installation: versions, devices, data sets, disks, each problem with its remedy.
+"""Checks of the installation: versions, devices, data sets, disks, runs, each problem with its remedy.
 
 torch is imported in another process: a broken installation may end that process, and the other checks are still done.
 """
@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from cnncli.config.datasets import EMNIST_SPLITS, KnownDataset, known_dataset
 from cnncli.data.download import MATCHING_BUILDS
 from cnncli.data.idx import check_header
 from cnncli.data.verify import Checksums, find_file, missing_files, verify_files
-from cnncli.errors import CnncliError, DataError, DeviceError, DiskError, UsageError
+from cnncli.errors import CnncliError, DataError, DeviceError, DiskError, RunError, UsageError
 from cnncli.options import MAX_THREADS, device_problem
+from cnncli.runs.summary import summarize_all
+from cnncli.training.run_directory import STOPPED_WITHOUT_NOTICE
 
 PACKAGES = (
     *("torch", "torchvision", "numpy", "Pillow", "pydantic", "PyYAML", "rich", "safetensors", "tensorboard", "typer"),
@@ -116,6 +119,21 @@ class Folder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunState:
+    """A run that did not end as runs do.
+
+    Attributes:
+        path: its directory.
+        state: `damaged`, or `stopped without notice`: its process was killed, or the disk was full.
+        remedy: the command to type.
+    """
+
+    path: Path
+    state: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Extra:
     """An optional extra.
 
@@ -143,7 +161,7 @@ class Diagnosis:
         versions: of cnncli, Python and the required packages; None for one that is not installed.
         system: the operating system.
         cores: that this process may use.
-        torch, data_sets, folders, extras: see their classes.
+        torch, data_sets, folders, runs, extras: see their classes.
         environment: the variables `CNNCLI_*` that are set.
         problems: what to fix, each with its remedy.
     """
@@ -154,6 +172,7 @@ class Diagnosis:
     torch: TorchFacts
     data_sets: Sequence[DataSetState]
     folders: Sequence[Folder]
+    runs: Sequence[RunState]
     extras: Sequence[Extra]
     environment: Mapping[str, str]
     problems: Sequence[CnncliError] = field(default=())
@@ -169,6 +188,7 @@ class Diagnosis:
             "devices": [asdict(device) for device in self.torch.devices],
             "data_sets": [asdict(state) for state in self.data_sets],
             "folders": [asdict(folder) | {"path": str(folder.path)} for folder in self.folders],
+            "runs": [asdict(run) | {"path": str(run.path)} for run in self.runs],
             "extras": [asdict(extra) | {"install": extra.install} for extra in self.extras],
             "environment": dict(self.environment),
             "problems": [
@@ -189,12 +209,14 @@ def examine(*, data_dir: Path, runs_dir: Path) -> Diagnosis:
     torch = torch_facts()
     states, damage = _data_sets(data_dir)
     folders = [_folder("data", data_dir), _folder("runs", runs_dir)]
+    runs, damaged_runs = _runs(runs_dir)
     problems = [
         *_package_problems(versions),
         *_torch_problems(torch),
         *_environment_problems(torch),
         *damage,
         *(problem for folder in folders for problem in _folder_problems(folder)),
+        *damaged_runs,
     ]
     return Diagnosis(
         versions=versions | ({"torch": torch.version} if torch.version else {}),
@@ -203,6 +225,7 @@ def examine(*, data_dir: Path, runs_dir: Path) -> Diagnosis:
         torch=torch,
         data_sets=states,
         folders=folders,
+        runs=runs,
         extras=[_extra(name) for name in EXTRAS],
         environment={name: value for name, value in sorted(os.environ.items()) if name.startswith("CNNCLI_")},
         problems=problems,
@@ -380,6 +403,21 @@ def _data_set(facts: KnownDataset, data_dir: Path, checksums: Checksums) -> tupl
     if missing:
         return DataSetState(name=facts.name, state="incomplete", files=tuple(missing)), []
     return DataSetState(name=facts.name, state="intact" if published else "complete"), []
+
+
+def _runs(folder: Path) -> tuple[list[RunState], list[CnncliError]]:
+    """The runs in a folder that need attention, and an error for everything that is damaged in one."""
+    states: list[RunState] = []
+    errors: list[CnncliError] = []
+    for run in summarize_all(folder) if folder.is_dir() else ():
+        if run.problems:
+            remedy = f"cnncli runs verify {shlex.quote(str(run.path))}"
+            states.append(RunState(path=run.path, state="damaged", remedy=remedy))
+            errors += [RunError(problem, remedy=remedy) for problem in run.problems]
+        elif run.reason == STOPPED_WITHOUT_NOTICE:
+            remedy = f"cnncli train --resume {shlex.quote(str(run.path))}"
+            states.append(RunState(path=run.path, state=STOPPED_WITHOUT_NOTICE, remedy=remedy))
+    return states, errors
 
 
 def _folder(purpose: str, path: Path) -> Folder:

@@ -18,6 +18,7 @@ from cnncli import doctor
 from cnncli.config.datasets import known_dataset
 from cnncli.data.verify import Checksums
 from cnncli.doctor import EXTRAS, PACKAGES, DataSetState, Device, Diagnosis, TorchFacts, examine
+from cnncli.training.run_directory import RunDirectory
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 WORKING = TorchFacts(version="2.14.1", threads=2, devices=(Device(name="cpu", model="a processor"),))
@@ -307,3 +308,23 @@ def test_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["100 MB" in problem.message for problem in problems] == [True, True]
     assert "CNNCLI_DATA" in (problems[0].remedy or "")
     assert "CNNCLI_OUT" in (problems[1].remedy or "")
+
+
+# runs
+
+
+def test_runs_that_need_attention(tmp_path: Path) -> None:
+    assert examined(tmp_path).runs == []
+    for name, status in (("ended", "interrupted"), ("killed", "running"), ("odd", "odd"), ("in use", "running")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "status.json").write_text(f'{{"state": "{status}"}}')
+    with RunDirectory(tmp_path / "runs" / "in use").lock():
+        found = examined(tmp_path)
+    runs = {run.path.name: (run.state, run.remedy) for run in found.runs}
+    assert runs == {
+        "killed": ("stopped without notice", f"cnncli train --resume {tmp_path / 'runs' / 'killed'}"),
+        "odd": ("damaged", f"cnncli runs verify {tmp_path / 'runs' / 'odd'}"),
+    }
+    (problem,) = found.problems
+    assert (problem.exit_code, problem.remedy) == (5, runs["odd"][1])
+    assert f"{tmp_path / 'runs' / 'odd' / 'status.json'}: state must be" in problem.message

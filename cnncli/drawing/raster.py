@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from cnncli.drawing.color import Color, Pixels
+from cnncli.drawing.fonts import font, runs
 from cnncli.drawing.shapes import Disc, Line, Mosaic, Outline, Point, Polygon, Rectangle, Shape, Text
-from cnncli.drawing.text import font, space, text_width
+from cnncli.drawing.text import space, text_width
 
 
 def rasterize(shapes: Sequence[Shape], *, width: int, height: int, background: Color, scale: int) -> Pixels:
@@ -68,5 +69,20 @@ def _words(
     draw: ImageDraw.ImageDraw, text: Text, x: float, y: float, fill: Color | int, anchor: str, scale: int
 ) -> None:
     for word in text.text.split():
-        draw.text((x * scale, y * scale), word, fill=fill, font=font(text.size * scale), anchor=anchor)
+        _word(draw, (x * scale, y * scale), word, fill, anchor, text.size * scale)
         x += text_width(word, text.size) + space(text.size)
+
+
+def _word(draw: ImageDraw.ImageDraw, at: Point, word: str, fill: Color | int, anchor: str, size: int) -> None:
+    """A word; parts in other fonts stand on the base line of Pillow's."""
+    own = font(size)
+    parts = runs(word)
+    if all(file is None for file, _ in parts) or isinstance(own, ImageFont.ImageFont):
+        draw.text(at, "".join(part for _, part in parts), fill=fill, font=own, anchor=anchor)
+        return
+    ascent, descent = own.getmetrics()
+    x, y = at[0], at[1] + (ascent if anchor == "la" else (ascent - descent) / 2)
+    for file, part in parts:
+        used = font(size, file)
+        draw.text((x, y), part, fill=fill, font=used, anchor="ls")
+        x += used.getlength(part)

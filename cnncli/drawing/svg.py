@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageFont
 
 from cnncli.drawing.color import Color, Pixels
+from cnncli.drawing.fonts import font
 from cnncli.drawing.shapes import Disc, Line, Mosaic, Outline, Point, Polygon, Rectangle, Shape, Text
-from cnncli.drawing.text import font, text_width
+from cnncli.drawing.text import text_width
 
 MOST_CELLS = 144
 """A mosaic of up to this many cells is drawn as rectangles, a larger one as an image."""

@@ -1,10 +1,9 @@
 """Text as it is measured, and shortened where it does not fit: names in their middle, numbers never."""
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import TypeAlias
 
-from PIL import ImageFont
+from cnncli.drawing.fonts import text_length
 
 TEXT_SIZE = 10
 """Size of labels, px; smaller ones are not legible in a TensorBoard card."""
@@ -23,12 +22,6 @@ Words: TypeAlias = str | Sequence[str]
 """A line of text, or its parts, of which some are a `Name`."""
 
 
-@cache
-def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Pillow's own font: the same everywhere."""
-    return ImageFont.load_default(size=size)
-
-
 def space(size: int) -> int:
     """Between words, px; the font's own space vanishes in small text, because glyphs are placed at whole pixels."""
     return max(3, round(0.28 * size))
@@ -37,7 +30,7 @@ def space(size: int) -> int:
 def text_width(words: Words, size: int = TEXT_SIZE) -> int:
     """Width of a line of text, px."""
     parts = joined(words).split()
-    return sum(round(font(size).getlength(word)) + space(size) for word in parts) - space(size) * bool(parts)
+    return sum(round(text_length(word, size)) + space(size) for word in parts) - space(size) * bool(parts)
 
 
 def joined(words: Words) -> str:

@@ -19,7 +19,7 @@ from cnncli.drawing.image import animation
 from cnncli.drawing.sheet import Drawing
 from cnncli.errors import RunError
 from cnncli.experiment.setup import Experiment
-from cnncli.files import disk_errors_explained, replace_file
+from cnncli.files import disk_errors_explained, remove_unfinished, replace_file
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import slugs
 from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
@@ -74,12 +74,16 @@ class Snapshots:
         """The steps that have a file, ascending."""
         return sorted(int(path.stem) for path in self._folder.glob("*.safetensors") if path.stem.isdecimal())
 
-    def delete_after(self, step: int) -> None:
-        """Delete the files of later steps, which a resumed run takes again."""
+    def keep_only(self, steps: Collection[int]) -> None:
+        """Delete the files of other steps, which a resumed run takes again.
+
+        Raises:
+            DiskError: a file cannot be deleted.
+        """
+        remove_unfinished(self._folder)
         with disk_errors_explained(self._folder):
-            for later in self.steps():
-                if later > step:
-                    self._file(later).unlink(missing_ok=True)
+            for other in {*self.steps()} - {*steps}:
+                self._file(other).unlink()
 
     def add(self, step: int, snapshots: Mapping[str, Snapshot]) -> None:
         """Write the file of a step.

@@ -12,10 +12,12 @@ from cnncli.config.config import Config
 from cnncli.drawing.image import png
 from cnncli.experiment.pictures import PicturePlan, Snapshots
 from cnncli.experiment.setup import DEAD_FILTER_IMAGES, Experiment
+from cnncli.files import Extent
 from cnncli.inspection.formatting import markdown
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule
-from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
+from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile, event_bytes, extent_until
+from cnncli.training.logged import Logged
 from cnncli.training.loop import Epoch
 from cnncli.training.scores import Evaluation
 from cnncli.training.weight_history import WeightHistory, bytes_of, steps_to_keep
@@ -84,7 +86,7 @@ class Budget:
 
     def left(self) -> int:
         """The bytes that are left; negative if the files are larger than the limit."""
-        return self.limit - sum(path.stat().st_size for path in self._run.glob("events.out.tfevents.*"))
+        return self.limit - event_bytes(self._run)
 
     def report(self, content: str, what: str) -> None:
         """Log that something is omitted, once for each kind of content."""
@@ -121,8 +123,8 @@ def hparams(config: Config, table: LayerTable) -> dict[str, bool | float | str]:
 
 
 def test_scalars(test: Evaluation) -> dict[str, float]:
-    """The scores on the test images by tag."""
-    return {"test/accuracy": test.accuracy, "test/loss": test.loss}
+    """The score on the test images by tag, for the HParams tab. As a chart it has one point: others are not written."""
+    return {"test/accuracy": test.accuracy}
 
 
 class TensorBoardLog:
@@ -134,28 +136,36 @@ class TensorBoardLog:
         events: a new event file of the run.
         run: the run's directory.
         experiment: the experiment, in the state in which it starts or resumes.
+        logged: what the run has logged until then; nothing else is in its directory.
     """
 
-    def __init__(self, events: EventFile, run: Path, experiment: Experiment) -> None:
+    def __init__(self, events: EventFile, run: Path, experiment: Experiment, logged: Logged) -> None:
         config = experiment.config
         self._events = events
         self._experiment = experiment
         self._log = config.log
         self._numbered = config.network.numbered()
         self._plan = PicturePlan(experiment)
+        self._run = run
         self._snapshots = Snapshots(run)
         self._history = WeightHistory(run)
-        self._plan_steps(experiment.training.step)
+        self._earlier = logged
+        self._plan_steps(logged.pictures)
         self._budget = Budget(run, self._log.budget)
-        self._left_out: set[str] = set()  # tags
+        self._left_out = {*logged.omitted}  # tags
         self._histogram_epochs = histogram_epochs(config.train.epochs, self._histogram_bytes(), self._budget.limit // 2)
 
     def begin(
-        self, metadata: Mapping[str, Any], untrained: CnnModule, settings: Mapping[str, bool | float | str]
+        self,
+        given: str,
+        metadata: Mapping[str, Any],
+        untrained: CnnModule,
+        settings: Mapping[str, bool | float | str],
     ) -> None:
         """Write what does not change, and the pictures of step 0.
 
         Args:
+            given: the config as given.
             metadata: of the run, with the versions.
             untrained: the network at step 0.
             settings: more hyperparameters than those of `hparams`.
@@ -164,7 +174,7 @@ class TensorBoardLog:
         table = inspect_network(config.network, config.name)
         self._events.texts(
             {
-                "config": _as_code(config.document.text),
+                "config": _as_code(given),
                 "resolved_config": _as_code(config.resolved()),
                 "layers": markdown(table),
                 "versions": _as_code("\n".join(f"{name} {version}" for name, version in metadata["versions"].items())),
@@ -233,16 +243,39 @@ class TensorBoardLog:
             else:
                 self._budget.report("animations", f"are omitted, such as that of {layer}")
 
-    def return_to(self, step: int) -> None:
-        """Forget what was logged after a step, to which the training has returned."""
-        self._events.forget_from(step + 1)
-        self._plan_steps(step)
+    def logged(self, metrics: Extent) -> Logged:
+        """What the run has logged so far, with this extent of its metrics."""
+        return Logged(
+            metrics=metrics,
+            events={**self._earlier.events, self._events.path.name: self._events.extent()},
+            pictures=tuple(sorted(self._done)),
+            omitted=tuple(sorted(self._left_out)),
+        )
 
-    def _plan_steps(self, done: int) -> None:
-        """Choose the steps of pictures and of weights that are kept, when so many steps are done."""
-        self._snapshots.delete_after(done)
-        self._history.delete_after(done)
-        self._done = set(self._snapshots.steps())
+    def logged_until(self, step: int, metrics: Extent) -> Logged:
+        """What the run had logged after a step, with this extent of its metrics."""
+        return Logged(
+            metrics=metrics,
+            events={name: extent_until(self._run / name, step) for name in self.logged(metrics).events},
+            pictures=tuple(each for each in sorted(self._done) if each <= step),
+            omitted=tuple(sorted(self._left_out)),
+        )
+
+    def return_to(self, logged: Logged) -> None:
+        """Delete what was logged since, because the training has returned to an earlier step."""
+        for name, extent in logged.events.items():
+            if name == self._events.path.name:
+                self._events.cut(extent)
+            else:
+                extent.cut(self._run / name)
+        self._snapshots.keep_only(logged.pictures)
+        self._history.keep_only(logged.pictures)
+        self._earlier = logged
+        self._plan_steps(logged.pictures)
+
+    def _plan_steps(self, done: Collection[int]) -> None:
+        """Choose the steps of pictures, and those of weights that are kept, given those that have pictures."""
+        self._done = {*done}
         last = self._experiment.config.train.epochs * len(self._experiment.train)
         self._steps = picture_steps(last, self._log.images, chosen=self._log.steps, done=self._done)
         self._kept = self._plan_weights()

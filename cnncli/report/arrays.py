@@ -1,18 +1,18 @@
-"""Arrays of numbers in a page: one compressed binary, in base64, and an index of what it contains."""
+"""Arrays of numbers in a page: a binary in base64, compressed or not, and an index of what it contains."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cnncli.report.page import compressed_text
+from cnncli.report.page import base64_text, compressed_text
 
 _TYPES = {np.dtype(np.uint8): "u1", np.dtype(np.float16): "f2", np.dtype(np.float32): "f4"}
 """Types of numbers, and their names in the index; multi-byte numbers are little endian."""
 
 
 class Arrays:
-    """Collects arrays by name. The page reads them with `loadArrays`."""
+    """Collects arrays by name. The page reads them with `PageArrays`."""
 
     def __init__(self) -> None:
         self._index: dict[str, dict[str, Any]] = {}
@@ -47,3 +47,7 @@ class Arrays:
     def text(self) -> str:
         """All arrays, compressed with zlib, in base64."""
         return compressed_text(b"".join(self._parts))
+
+    def raw_text(self) -> str:
+        """All arrays in base64: what a page can read at once, while its browser decompresses only in the background."""
+        return base64_text(b"".join(self._parts))

@@ -95,11 +95,10 @@ def write_playground(
 def playground_page(runs: Sequence[Run], *, language: Language = "en", tour: Mapping[str, Any] | None = None) -> str:
     """The HTML of the playground of one or two runs, which are not downloaded; see `write_playground`."""
     check_comparable(runs)
-    arrays = Arrays()
-    data = collect(runs, arrays, language=language, tour=tour)
+    data, arrays = collect(runs, language=language, tour=tour)
     title = " and ".join(f"{run.config.name} ({run.path.resolve().name})" for run in runs)
     parts = {
-        "binary": arrays.text(),
+        **arrays,
         "static": _static_page(runs[0]),
         "language": "zh-CN" if language == "zh" else "en",
     }
@@ -111,10 +110,9 @@ def training_page(run: Run) -> str:
 
     It lacks what takes long to find and changes with the weights: mistakes and patches.
     """
-    arrays = Arrays()
-    data = collect([run], arrays, in_training=True)
+    data, arrays = collect([run], in_training=True)
     title = f"{run.config.name} ({run.path.resolve().name}): training"
-    return document(LIVE_PAGE, data, title=title, parts={"binary": arrays.text(), "static": "", "language": "en"})
+    return document(LIVE_PAGE, data, title=title, parts={**arrays, "static": "", "language": "en"})
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -140,28 +138,33 @@ def check_comparable(runs: Sequence[Run]) -> None:
 
 def collect(
     runs: Sequence[Run],
-    arrays: Arrays,
     *,
     language: Language = "en",
     tour: Mapping[str, Any] | None = None,
     in_training: bool = False,
-) -> dict[str, Any]:
-    """The data of the page, as JSON; its numbers are added to `arrays`.
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The data of the page, as JSON, and its arrays, as parts of the template.
+
+    The part `first` has what the first picture needs: the weights and, as `first`, the first image. The page reads it
+    at once, before the browser has read the part `binary` with all the others.
 
     `models` has an entry for each run. `images` are test images before normalization, uint8: `count`, `numbers` in the
     test split, `labels`, `mistakes` (positions in this list, for each model, the most confident first), and `check`:
     the first `count` images of the array `key`, whose logits torch computed. Where the data set is missing,
     `unavailable` gives the reason, there are no images, and the check uses random ones.
     """
+    first, arrays = Arrays(), Arrays()
     networks = [model_data(run.model, classes=run.classes, normalization=run.normalization) for run in runs]
-    models = [_model(number, run, networks[number], arrays) for number, run in enumerate(runs)]
+    models = [_model(number, run, networks[number], first) for number, run in enumerate(runs)]
     if not in_training:
         for number, run in enumerate(runs):
             models[number] |= add_history(arrays, run, number)
     images, pixels, unavailable = _images(runs, arrays, tour["images"] if tour else [], with_mistakes=not in_training)
+    if unavailable is None:
+        first.add("first", pixels[0].numpy())
     for number, (run, network) in enumerate(zip(runs, networks, strict=True)):
         arrays.add(f"logits/{number}", _logits(run, network, pixels))
-    return {
+    data = {
         "version": cnncli.__version__,
         "language": language,
         "command": {"play": "cnncli play", "run": [str(run.path) for run in runs]},
@@ -173,8 +176,10 @@ def collect(
         "tour": tour,
         "live": in_training,
         "unavailable": unavailable,
+        "first": first.index,
         "arrays": arrays.index,
     }
+    return data, {"first": first.raw_text(), "binary": arrays.text()}
 
 
 def _model(number: int, run: Run, network: ModelData, arrays: Arrays) -> dict[str, Any]:

@@ -19,13 +19,26 @@ from cnncli.data.idx import read_idx
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
 
-SLOW = ("startup", "memory", "recipes", "standard", "tuned", "augment", "epoch", "audit", "pictures", "live")
-"""They start processes that import torch, or train for seconds."""
+SLOW = (
+    "startup",
+    "playground",
+    "memory",
+    "recipes",
+    "standard",
+    "tuned",
+    "augment",
+    "epoch",
+    "audit",
+    "pictures",
+    "live",
+)
+"""They start processes that import torch, or a browser, or train for seconds."""
+MARKS = ((pytest.mark.slow, SLOW), (pytest.mark.browser, ("playground",)))
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in (*COMPARED, *ONLY_BY_NAME)],
+    [pytest.param(name, marks=[mark for mark, names in MARKS if name in names]) for name in (*COMPARED, *ONLY_BY_NAME)],
 )
 def test_it_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads()

@@ -118,7 +118,7 @@ def test_the_groups_and_curves(page: Page, address: str) -> None:
     [
         ("kernels", ["kernels/01_conv1", "kernels/03_conv2", "kernels/03_conv2"]),  # the last one is of `cnncli show`
         ("feature_maps/.*/7", [f"feature_maps/{layer}/7" for layer in LAYERS]),
-        ("loss", ["loss/train", "loss/val", "test/loss"]),
+        ("loss", ["loss/train", "loss/val"]),
     ],
 )
 def test_a_tag_filter_shows_its_cards(group: str, tags: list[str], page: Page, address: str) -> None:

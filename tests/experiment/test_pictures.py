@@ -189,7 +189,10 @@ def test_an_error_names_the_damaged_file(network: str, train: Train, tmp_path: P
         train(tmp_path, network, run=run)
     assert "delete it" in str(caught.value.remedy)
     damaged.unlink()
-    train(tmp_path, network, run=run)
+    messages: list[str] = []
+    train(tmp_path, network, run=run, log=messages.append)
+    assert len(messages) == 1
+    assert "what was logged later is written again" in messages[0], "the test scores of the part that failed"
     assert run.status().state == "complete"
 
 

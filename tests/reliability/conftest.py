@@ -7,9 +7,11 @@ fails by itself if an outcome is wrong.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 _KEY = "outcomes"
 
@@ -72,3 +74,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def outcomes(pytestconfig: pytest.Config) -> Outcomes:
     """Counts the outcome of each case."""
     return pytestconfig.stash[_OUTCOMES]
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image file of 8x8 pixels."""
+    path = tmp_path_factory.mktemp("image") / "digit.png"
+    Image.new("L", (8, 8), 7).save(path)
+    return path

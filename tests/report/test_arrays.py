@@ -14,15 +14,19 @@ from cnncli.report.arrays import Arrays
 
 SHARED = Path(__file__).parents[2] / "cnncli" / "report" / "assets" / "shared"
 READ = f"""
-import {{ loadArrays }} from "{(SHARED / "arrays.js").as_uri()}";
-const [index, text] = JSON.parse(await new Response(process.stdin).text());
-const arrays = await loadArrays(index, text);
-const plain = arrays.keys().map((key) => [key, arrays.get(key)]).map(([key, numbers]) => [key, {{
-  type: numbers.constructor.name,
-  bits: [...new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)],
-}}]);
-if (arrays.get("nothing") !== undefined) throw new Error("an array that is not there");
-console.log(JSON.stringify(Object.fromEntries(plain)));
+import {{ loadArrays, PageArrays }} from "{(SHARED / "arrays.js").as_uri()}";
+import {{ decodeBytes }} from "{(SHARED / "numbers.js").as_uri()}";
+const [index, text, raw] = JSON.parse(await new Response(process.stdin).text());
+const plain = (arrays) => {{
+  if (arrays.get("nothing") !== undefined) throw new Error("an array that is not there");
+  return Object.fromEntries(arrays.keys().map((key) => [key, arrays.get(key)]).map(([key, numbers]) => [key, {{
+    type: numbers.constructor.name,
+    bits: [...new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength)],
+  }}]));
+}};
+const uncompressed = new PageArrays();
+uncompressed.add(index, decodeBytes(raw));
+console.log(JSON.stringify([await loadArrays(index, text), uncompressed].map(plain)));
 """
 
 
@@ -46,18 +50,18 @@ def test_the_page_reads_every_bit(tmp_path: Path) -> None:
     (tmp_path / "read.mjs").write_text(READ)
     done = subprocess.run(
         [node, tmp_path / "read.mjs"],
-        input=json.dumps([arrays.index, arrays.text()]),
+        input=json.dumps([arrays.index, arrays.text(), arrays.raw_text()]),
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.stderr == ""
-    found = json.loads(done.stdout)
-    assert list(found) == list(given)
-    for key, array in given.items():
-        expected = array if array.dtype == np.uint8 else array.astype(np.float32)
-        assert found[key]["type"] == ("Uint8Array" if array.dtype == np.uint8 else "Float32Array")
-        assert bytes(found[key]["bits"]) == expected.tobytes(), key
+    for found in json.loads(done.stdout):
+        assert list(found) == list(given)
+        for key, array in given.items():
+            expected = array if array.dtype == np.uint8 else array.astype(np.float32)
+            assert found[key]["type"] == ("Uint8Array" if array.dtype == np.uint8 else "Float32Array")
+            assert bytes(found[key]["bits"]) == expected.tobytes(), key
 
 
 def test_keys_are_used_once() -> None:

@@ -27,7 +27,7 @@ from tests.report.test_page import NASTY, Reader
 ExitCodeOf = Callable[..., int]
 LARGEST, LARGEST_WITH_TIME = 1_000_000, 3_000_000
 TYPES: dict[str, np.dtype[Any]] = {"u1": np.dtype("u1"), "f2": np.dtype("<f2"), "f4": np.dtype("<f4")}
-PARTS = {"static": "", "binary": "", "language": "en"}
+PARTS = {"static": "", "first": "", "binary": "", "language": "en"}
 
 
 def data_of(page: Path) -> dict[str, Any]:
@@ -38,10 +38,14 @@ def data_of(page: Path) -> dict[str, Any]:
 
 def array_of(page: Path, key: str) -> npt.NDArray[Any]:
     """An array of the page, decoded as its index says."""
-    found = re.search(r'<script type="text/plain" id="binary">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
+    data = data_of(page)
+    part = "first" if key in data["first"] else "binary"
+    found = re.search(f'<script type="text/plain" id="{part}">(.*?)</script>', page.read_text("utf-8"), re.DOTALL)
     assert found is not None
-    content = zlib.decompress(base64.b64decode(found[1]))
-    entry = data_of(page)["arrays"][key]
+    content = base64.b64decode(found[1])
+    if part == "binary":
+        content = zlib.decompress(content)
+    entry = data["first" if part == "first" else "arrays"][key]
     kind = TYPES[entry["type"]]
     planes = np.frombuffer(content, np.uint8, kind.itemsize * entry["length"], entry["offset"])
     flat = np.ascontiguousarray(planes.reshape(kind.itemsize, -1).T)
@@ -89,6 +93,7 @@ def test_the_images_in_the_page(run: Path, exit_code_of: ExitCodeOf) -> None:
     assert numbers[:100] == list(range(100))
     pixels = array_of(page, "images").reshape(count, 1, 28, 28)
     np.testing.assert_array_equal(pixels, loaded.test.images[numbers].numpy())
+    np.testing.assert_array_equal(array_of(page, "first"), pixels[0].ravel())
     assert images["labels"] == loaded.test.labels[numbers].tolist()
     assert min(np.bincount(images["labels"])) >= 10
     predictions = loaded.predictions
@@ -166,7 +171,8 @@ def test_two_runs_in_one_page(run: Path, exit_code_of: ExitCodeOf, tmp_path: Pat
     data = data_of(out)
     assert [model["run"] for model in data["models"]] == [run.name] * 2
     assert len(data["images"]["mistakes"]) == 2
-    assert {"weights/0", "weights/1", "logits/0", "logits/1"} <= set(data["arrays"])
+    assert {"weights/0", "weights/1"} <= set(data["first"])
+    assert {"logits/0", "logits/1"} <= set(data["arrays"])
     assert data["language"] == "zh"
     assert Reader(out.read_text("utf-8")).elements[0] == ("html", {"lang": "zh-CN"})
 
@@ -225,7 +231,7 @@ def test_the_browser_is_opened_on_request(run: Path, exit_code_of: ExitCodeOf, m
 def test_text_cannot_end_the_data(text: str) -> None:
     page = Reader(document(PLAY_PAGE, {"classes": [text]}, title=text, parts=PARTS))
     scripts = [tag for tag, _ in page.elements if tag in ("script", "style")]
-    assert scripts == ["style", "script", "script", "script", "script"]
+    assert scripts == ["style", *["script"] * 5]
     assert json.loads(page.text("script")) == {"classes": [text]}
     assert page.text("title") == text
 

@@ -8,7 +8,9 @@ from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.render.console import show_notice
 from cnncli.cli.stopping import catch_stop_signals
 from cnncli.options import RUNS_DIR, RunsArgument
+from cnncli.runs.summary import find_runs
 from cnncli.tensorboard.server import Server, check_runs, links
+from cnncli.training.run_directory import RunDirectory
 
 PortOption = Annotated[
     int | None,
@@ -40,6 +42,8 @@ def tensorboard(
       cnncli tensorboard /data/experiments --host 0.0.0.0 --port 8080
     """
     has_runs = check_runs(runs)
+    for run in find_runs(runs):
+        RunDirectory(run).check_links()
     with catch_stop_signals(lambda: None) as stop, Server(runs, host=host, port=port) as server:
         address = server.wait_for_answer(stop, runs=has_runs)
         if address is None:

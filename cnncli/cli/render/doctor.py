@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from cnncli.cli.render.console import out
 from cnncli.cli.render.table import show_lines
-from cnncli.doctor import DataSetState, Device, Diagnosis, Extra, Folder
+from cnncli.doctor import DataSetState, Device, Diagnosis, Extra, Folder, RunState
 from cnncli.inspection.columns import counted, size_in_bytes
 from cnncli.inspection.formatting import Line, Span, align
 
@@ -32,6 +32,7 @@ def show_diagnosis(diagnosis: Diagnosis) -> None:
         *_table(("device", "model", "memory", "precision: auto"), map(_device, torch.devices)),
         *_table(("data set", "state", "files"), map(_data_set, diagnosis.data_sets)),
         *_table(("folder", "free", "path"), map(_folder, diagnosis.folders)),
+        *_table(("run", "state", "command"), map(_run, diagnosis.runs)),
         *_table(("extra", "state", "for", "install"), map(_extra, diagnosis.extras)),
         *_table(("variable", "value"), ([(name, ""), (value, "")] for name, value in diagnosis.environment.items())),
         [],
@@ -76,6 +77,10 @@ def _folder(folder: Folder) -> list[Span]:
     writable = "" if folder.writable else " (not writable)"
     free = "" if folder.free is None else size_in_bytes(folder.free)
     return [(folder.purpose, ""), (free, ""), (f"{folder.path}{writable}", "")]
+
+
+def _run(run: RunState) -> list[Span]:
+    return [(str(run.path), ""), (run.state, _BAD if run.state == "damaged" else "yellow"), (run.remedy, "")]
 
 
 def _extra(extra: Extra) -> list[Span]:

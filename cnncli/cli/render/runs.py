@@ -288,9 +288,9 @@ def show_comparison(comparison: Comparison) -> None:
     ]
     headings = [*(f"{mark} moved" for mark in marks), *(f"{marks[0]} to {mark}" for mark in marks[1:])]
     known = [i for i in range(len(headings)) if any(cells[i] for _, cells in distances)]
-    distances = [(name, [cells[i] for i in known]) for name, cells in distances]
-    _show_table("layer", distances, [headings[i] for i in known], console.width)
-    if distances:
+    if known:
+        distances = [(name, [cells[i] for i in known]) for name, cells in distances]
+        _show_table("layer", distances, [headings[i] for i in known], console.width)
         note = "moved: |best - initial| / |initial|, L2 norms over all parameters of the layer; "
         note += f"{marks[0]} to {marks[1]}: |{marks[1]} - {marks[0]}| / |{marks[0]}|, best weights"
         show_lines([[(note, "dim")]])

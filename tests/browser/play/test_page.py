@@ -339,6 +339,54 @@ def test_no_horizontal_scrolling(
     assert [box for box in boxes if box[1] < 24] == []
 
 
+def test_print(lenet: Path, open_page: Open) -> None:
+    page = open_page(lenet, color_scheme="dark", link="#layer=conv2&filter=3&at=5,7")
+    expect(page.locator(".patch").first).to_be_attached()
+    page.emulate_media(media="print")
+    style = page.evaluate("() => { const s = getComputedStyle(document.body); return [s.backgroundColor, s.color] }")
+    assert luminance(style[0]) == 1, "the white of the paper, also in the dark theme"
+    assert luminance(style[1]) < 0.1
+    assert page.locator("#network canvas.values").first.evaluate("e => getComputedStyle(e).printColorAdjust") == "exact"
+    printed = "() => [...document.querySelectorAll('button, input, select')].filter(e => e.checkVisibility())"
+    controls = page.evaluate(f"({printed})().map(e => [e.localName, e.className, getComputedStyle(e).appearance])")
+    assert {name for name, _, _ in controls} == {"button", "select", "input"}
+    for name, kind, appearance in controls:
+        assert (kind if name == "button" else appearance) == ("patch" if name == "button" else "none")
+    for empty in ("#tour", "#test-images", "#what-if"):
+        expect(page.locator(empty)).to_be_hidden()
+    edit = "{ kind: 'scale', layer: 'conv1', channel: 0, factor: 0 }"
+    page.evaluate(f"cnncli.state.set({{ edits: [{edit}] }})")
+    expect(page.locator("#what-if .what-if-list")).to_be_visible()
+    for whole in ("#answer", "#network .layer-card", "#patches .patch", ".stages li", ".pixel-map"):
+        assert page.locator(whole).first.evaluate("e => getComputedStyle(e).breakInside") == "avoid", whole
+
+
+def test_printed_borders_do_not_clear_the_values_below(lenet: Path, open_page: Open) -> None:
+    """Chromium prints what is drawn in `beforeprint` as commands on the page."""
+    page = open_page(lenet, viewport={"width": 390, "height": 400}, link="#layer=linear1&filter=3")
+    drawn = page.evaluate(
+        """() => {
+          const cleared = [];
+          for (const name of ["clearRect", "reset"]) {
+            const original = CanvasRenderingContext2D.prototype[name];
+            CanvasRenderingContext2D.prototype[name] = function (...box) {
+              if (this.canvas.className === "overlay") cleared.push(this.canvas);
+              original.apply(this, box);
+            };
+          }
+          window.dispatchEvent(new Event("beforeprint"));
+          const isDrawn = (canvas) => {
+            const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
+            copy.drawImage(canvas, 0, 0);
+            return copy.getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean);
+          };
+          const overlays = [...document.querySelectorAll("#network figure[data-layer] canvas.overlay")];
+          return [cleared.length, overlays.map(isDrawn)];
+        }"""
+    )
+    assert drawn == [0, [True] * 7 + [False]], "borders in all layers up to the unit's, and none in the logits"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])

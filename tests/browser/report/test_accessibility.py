@@ -77,15 +77,17 @@ def test_every_layer_and_filter_is_printed(lenet: Path, open_page: Open) -> None
 
 
 def test_printed_pages_keep_colors_and_have_no_controls(lenet: Path, open_page: Open) -> None:
-    page = open_page(lenet)
+    page = open_page(lenet, color_scheme="dark")
     page.emulate_media(media="print")
+    background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert luminance(background) == 1, "the white of the paper, also in the dark theme"
     style = "e => [getComputedStyle(e).printColorAdjust, getComputedStyle(e).display]"
     color, display = page.locator(".matrix button").first.evaluate(style)
     assert (color, display != "none") == ("exact", True)
     for control in (".theme", "nav", ".steps input", "#gallery-choice", ".control"):
         expect(page.locator(control).first).to_be_hidden()
     expect(page.locator(".worst .pair").first).to_be_visible()
-    for kept in ("figure", "#layers tr", "#saliency .explained"):
+    for kept in ("figure", "#layers tr", "#saliency .explained", "#patches .filter", ".intro"):
         assert page.locator(kept).first.evaluate("e => getComputedStyle(e).breakInside") == "avoid"
 
 

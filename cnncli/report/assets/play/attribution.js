@@ -10,6 +10,7 @@ import { ATTRIBUTION_MESSAGES } from "./attribution-messages.js";
 import { macsOf } from "./cost.js";
 import { patchImage } from "./patches.js";
 import { PixelMap } from "./pixel-map.js";
+import { updatesInSight } from "./sight.js";
 import { isInTraining } from "./state.js";
 
 /** What the state holds for this part: the class, null for the predicted one, and whether maps show the image. */
@@ -92,7 +93,10 @@ class Attribution {
 
   listen() {
     const { state } = this.app;
-    state.on(["result", "model", "step"], () => this.update());
+    state.on(
+      ["result", "model", "step"],
+      updatesInSight(this.element, () => this.update(), state.signal),
+    );
     state.on(["attribution"], () => {
       if (this.target === this.shownTarget) this.paint();
       else this.update();
@@ -188,7 +192,7 @@ class Attribution {
     const asked = {};
     map.asked = asked;
     const report = (share) => {
-      if (map.asked === asked) map.progress(this.t("computing", { share: formatPercent(share, 0) }));
+      if (map.asked === asked) map.note(this.t("computing", { share: formatPercent(share, 0) }));
     };
     const found = await this.app.client.task("attribution", { model, edits, pixels, target, method }, report);
     if (!found || map.asked !== asked) return; // a newer request is under way

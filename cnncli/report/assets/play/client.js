@@ -8,28 +8,42 @@ function startWorker(script) {
   return worker;
 }
 
-/** Asks the worker: at most one run in flight, the newest pending one is next and those between are dropped. */
+/**
+ * Asks the worker, which starts with the first question: at most one run is in flight, the newest pending one is next,
+ * and those between are dropped.
+ */
 export class Client {
-  #worker;
+  #start;
+  #started = null;
   #number = 0;
   #waiting = new Map(); // id -> {resolve, reject, report}
   #running = null;
   #pending = null;
 
   /**
-   * @param script of the worker.
+   * @param script a function that resolves with the script of the worker.
    * @param models the networks as JSON.
    * @param weights a Float32Array for each.
+   * @param failed is called with the error where the browser refuses a worker.
    */
-  constructor(script, models, weights) {
+  constructor(script, models, weights, failed) {
     this.count = models.length;
-    this.#worker = startWorker(script);
-    this.#worker.addEventListener("message", ({ data }) => this.#receive(data));
-    this.#worker.addEventListener("error", (event) => {
-      for (const { reject } of this.#waiting.values()) reject(new Error(event.message));
-      this.#waiting.clear();
-    });
-    this.#worker.postMessage({ type: "load", models, weights });
+    this.#start = async () => {
+      const worker = startWorker(await script());
+      worker.addEventListener("message", ({ data }) => this.#receive(data));
+      worker.addEventListener("error", (event) => {
+        for (const { reject } of this.#waiting.values()) reject(new Error(event.message));
+        this.#waiting.clear();
+      });
+      worker.postMessage({ type: "load", models, weights });
+      return worker;
+    };
+    this.failed = failed;
+  }
+
+  #post(message) {
+    this.#started ??= this.#start();
+    this.#started.then((worker) => worker.postMessage(message), this.failed);
   }
 
   /**
@@ -66,7 +80,7 @@ export class Client {
 
   /** Replace the weights of a network; runs asked for later use them. */
   setWeights(model, weights) {
-    this.#worker.postMessage({ type: "weights", model, weights });
+    this.#post({ type: "weights", model, weights });
   }
 
   /**
@@ -85,7 +99,7 @@ export class Client {
     const id = this.#number;
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, report });
-      this.#worker.postMessage({ ...message, id });
+      this.#post({ ...message, id });
     });
   }
 

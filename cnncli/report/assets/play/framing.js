@@ -29,8 +29,9 @@ function extremes(values) {
   let low = Number.POSITIVE_INFINITY;
   let high = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < values.length; i += 1) {
-    if (values[i] < low) low = values[i];
-    if (values[i] > high) high = values[i];
+    const value = values[i];
+    if (value < low) low = value;
+    if (value > high) high = value;
   }
   return [low, high];
 }
@@ -87,8 +88,9 @@ function fitPlane({ rows, columns, values }, kept) {
 /** The background, a plane through the border, and how far noise rises above it. */
 function fitBackground({ height, width, values: levels }) {
   const offsets = borderOffsets({ height, width });
+  const corner = levels[offsets[0]];
+  if (offsets.every((offset) => levels[offset] === corner)) return { weights: [corner, 0, 0], noise: 0 };
   const values = Float64Array.from(offsets, (offset) => levels[offset]);
-  if (values.every((value) => value === values[0])) return { weights: [values[0], 0, 0], noise: 0 };
   const rows = Float64Array.from(offsets, (offset) => Math.floor(offset / width) / height);
   const columns = Float64Array.from(offsets, (offset) => (offset % width) / width);
   const middle = quantileOf(values, 0.5);
@@ -137,11 +139,11 @@ export function separateInk(plane) {
   const { height, width, values } = plane;
   const { weights, noise } = fitBackground(plane);
   const largest = Math.max(...planeCorners(weights, height, width).map(Math.abs));
-  let differences = values;
-  if (largest > 0) differences = aboveBackground(plane, weights);
-  const strongest = extremes(differences)[1] - noise;
+  const brightest = extremes(values)[1];
+  const differences = largest > 0 ? aboveBackground(plane, weights) : values;
+  const strongest = (largest > 0 ? extremes(differences)[1] : brightest) - noise;
   if (strongest <= NEGLIGIBLE) return { ink: null, corrected: false };
-  if (largest + noise <= NEGLIGIBLE && extremes(values)[1] >= 255 - NEGLIGIBLE) return { ink: plane, corrected: false };
+  if (largest + noise <= NEGLIGIBLE && brightest >= 255 - NEGLIGIBLE) return { ink: plane, corrected: false };
   const stretched = Float32Array.from(values, (_, i) =>
     Math.min(255, Math.max(0, (differences[i] - noise) * (255 / strongest))),
   );
@@ -152,14 +154,17 @@ export function separateInk(plane) {
 function inkBox({ height, width, values }, framing) {
   const threshold = framing.threshold * extremes(values)[1];
   const box = { top: height, bottom: 0, left: width, right: 0 };
-  for (let row = 0, offset = 0; row < height; row += 1) {
-    for (let column = 0; column < width; column += 1, offset += 1) {
-      if (!(values[offset] > threshold)) continue;
-      box.top = Math.min(box.top, row);
-      box.bottom = row + 1;
-      box.left = Math.min(box.left, column);
-      box.right = Math.max(box.right, column + 1);
-    }
+  for (let row = 0; row < height; row += 1) {
+    const start = row * width;
+    let first = 0;
+    while (first < width && !(values[start + first] > threshold)) first += 1;
+    if (first === width) continue;
+    let end = width;
+    while (!(values[start + end - 1] > threshold)) end -= 1;
+    if (box.bottom === 0) box.top = row;
+    box.bottom = row + 1;
+    if (first < box.left) box.left = first;
+    if (end > box.right) box.right = end;
   }
   return box;
 }

@@ -9,9 +9,12 @@ export function padScale([, height, width], { least = 280, most = 640 } = {}) {
   return 10 * side <= most ? 10 : Math.max(1, Math.floor(most / side));
 }
 
+/** The width of the soft edge of a pen, on each side of its radius. */
+const softness = (radius) => Math.max(0.5, 0.3 * radius);
+
 /** How much of a pixel at `distance` from the middle of the pen its ink covers: 1 inside, softly 0 outside. */
 function penCoverage(distance, radius) {
-  const soft = Math.max(0.5, 0.3 * radius);
+  const soft = softness(radius);
   const inside = Math.min(1, Math.max(0, (radius + soft - distance) / (2 * soft)));
   return inside * inside * (3 - 2 * inside);
 }
@@ -100,12 +103,16 @@ export class Drawing {
     const bottom = Math.min(this.height, Math.ceil(Math.max(from.y, to.y) + reach));
     const [dx, dy] = [to.x - from.x, to.y - from.y];
     const squared = dx * dx + dy * dy;
+    const widest = Math.max(from.radius, to.radius);
+    const outside = (widest + softness(widest)) ** 2;
     for (let row = top; row < bottom; row += 1) {
       for (let column = left; column < right; column += 1) {
-        const [px, py] = [column + 0.5 - from.x, row + 0.5 - from.y];
+        const px = column + 0.5 - from.x;
+        const py = row + 0.5 - from.y;
         const along = squared === 0 ? 0 : Math.min(1, Math.max(0, (px * dx + py * dy) / squared));
-        const distance = Math.hypot(px - along * dx, py - along * dy);
-        const covered = penCoverage(distance, from.radius + along * (to.radius - from.radius));
+        const distance = (px - along * dx) ** 2 + (py - along * dy) ** 2; // squared
+        if (distance >= outside) continue;
+        const covered = penCoverage(Math.sqrt(distance), from.radius + along * (to.radius - from.radius));
         const position = row * this.width + column;
         if (covered <= this.coverage[position]) continue;
         this.coverage[position] = covered;

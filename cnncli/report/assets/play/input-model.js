@@ -146,12 +146,12 @@ export class InputModel {
 
   #prepare() {
     const fit = this.canCenter && !this.center ? "none" : "auto";
-    if (this.source.kind === "drawing") {
+    if (this.isEmpty) {
+      this.#take({ pixels: new Uint8Array(this.base.length).fill(this.drawing.paper[0]), steps: [] }); // paper is gray
+    } else if (this.source.kind === "drawing") {
       const { height, width } = this.drawing;
       const image = { height, width, planes: this.drawing.planes() };
-      const { isEmpty } = this.drawing;
-      this.#take(prepareImage(image, this.preparation, { invert: "no", fit: isEmpty ? "none" : fit }));
-      if (isEmpty) this.steps = [];
+      this.#take(prepareImage(image, this.preparation, { invert: "no", fit }));
     } else if (this.source.kind === "file") {
       this.#take(prepareImage(this.picture.image, this.preparation, { fit }));
     }

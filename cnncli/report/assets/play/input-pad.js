@@ -142,9 +142,14 @@ export class Pad {
       const pixels = new ImageData(model.drawing.rgba(dirty), dirty.right - dirty.left, dirty.bottom - dirty.top);
       this.canvas.getContext("2d").putImageData(pixels, dirty.left, dirty.top);
     }
-    this.hint.hidden = !model.isEmpty;
+    this.#showHint();
     model.update();
     this.changed();
+  }
+
+  #showHint() {
+    const isHidden = !this.model.isEmpty;
+    if (this.hint.hidden !== isHidden) this.hint.hidden = isHidden; // the same value again would compute styles
   }
 
   // Keyboard
@@ -316,7 +321,7 @@ export class Pad {
       context.imageSmoothingEnabled = false;
       context.drawImage(canvasOf(model.base, model.shape), 0, 0, canvas.width, canvas.height);
     }
-    this.hint.hidden = !model.isEmpty;
+    this.#showHint();
     this.showTools();
   }
 }

@@ -1,7 +1,7 @@
 // The input: draw, choose a test image or a picture, and change it. Both are shown: what was given, and what the
 // networks see of it.
 
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { toolbar } from "../shared/roving.js";
 import { INPUT_MESSAGES } from "./input-messages.js";
 import { InputModel } from "./input-model.js";
@@ -223,7 +223,7 @@ class InputPart {
     this.seen.getContext("2d").putImageData(imageOf(this.app.state.get("pixels"), this.shape), 0, 0);
     const [, height, width] = this.shape;
     const steps = model.steps.map((step) => stepText(step, t)).join(t("comma"));
-    this.stepsLine.textContent = steps || t("unchanged", { width, height });
+    setText(this.stepsLine, steps || t("unchanged", { width, height }));
   }
 }
 

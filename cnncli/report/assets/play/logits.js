@@ -1,9 +1,10 @@
 // The answer: in one line beside the pad, and the logits as bars with the names of the classes and the softmax in numbers.
 
 import { softmax } from "../engine/network.js";
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { formatPercent } from "../shared/numbers.js";
 import { LOGITS_MESSAGES } from "./logits-messages.js";
+import { updatesInSight } from "./sight.js";
 import { oncePerFrame } from "./state.js";
 
 const MOST_CLASSES = 12; // more are sorted, and the first ones shown
@@ -24,43 +25,51 @@ export function barOf(value, low, high) {
 /** The class with the largest logit. */
 const bestOf = (logits) => logits.reduce((most, each, i) => (each > logits[most] ? i : most), 0);
 
+/** Set a text that may be cut off, with all of it as title. */
+function setTitledText(element, text) {
+  setText(element, text);
+  if (element.title !== text) element.title = text;
+}
+
 /** The answer of a network and whether it is right, in two lines that keep their height whatever they say. */
 class Headline {
   constructor(app, number, t) {
     Object.assign(this, { app, number, t });
     this.classes = app.models[number].data.model.classes;
-    this.answer = h("p", { class: "answer" }, "\u00a0");
-    this.truth = h("p", { class: "truth" }, "\u00a0");
+    this.name = h("span", { class: "cut" });
+    this.share = h("span", {});
+    this.truth = h("span", { class: "cut" });
+    this.verdict = h("b", {});
+    const point = h("span", { class: "point", "aria-hidden": "true" }, " · ");
+    this.judged = h("p", { class: "truth" }, this.truth, point, this.verdict);
     const label = app.models[number].label;
-    const name = app.models.length > 1 ? h("p", { class: "headline-name", title: label }, label) : null;
-    this.element = h("div", { class: "headline" }, name, this.answer, this.truth);
+    const isOne = app.models.length === 1;
+    const name = isOne ? null : h("p", { class: "headline-name", title: label }, label);
+    const answer = h("p", { class: "answer" }, this.name, this.share);
+    this.element = h("div", { class: isOne ? "headline" : "headline narrow" }, name, answer, this.judged);
   }
 
   show(logits) {
     const { t, classes } = this;
     const best = bestOf(logits);
-    if (logits.every(Number.isFinite)) {
-      const share = formatPercent(softmax(logits)[best], 2);
-      const name = h("span", { class: "cut", title: classes[best] }, classes[best]);
-      this.answer.replaceChildren(name, h("span", {}, t("answer", { name: "", share })));
-    } else this.answer.replaceChildren(h("span", { class: "cut tie", title: t("tie") }, t("tie")));
+    const allFinite = logits.every(Number.isFinite);
+    this.name.classList.toggle("tie", !allFinite);
+    setTitledText(this.name, allFinite ? classes[best] : t("tie"));
+    const share = allFinite ? formatPercent(softmax(logits)[best], 2) : "";
+    setText(this.share, allFinite ? t("answer", { name: "", share }) : "");
     this.#showTruth(best);
   }
 
   #showTruth(best) {
     const label = this.app.state.get("source")?.label;
-    if (label === undefined || label === null) {
-      this.truth.textContent = "\u00a0";
-      return;
-    }
+    const isKnown = label !== undefined && label !== null;
+    this.judged.classList.toggle("unknown", !isKnown);
+    if (!isKnown) return;
     const right = label === best;
-    const text = this.t("truth", { name: this.classes[label] });
-    const verdict = `${right ? "✓" : "✗"} ${this.t(right ? "right" : "wrong")}`;
-    this.truth.replaceChildren(
-      h("span", { class: "cut", title: text }, text),
-      h("span", { class: "point", "aria-hidden": "true" }, " · "),
-      h("b", { class: right ? "right" : "wrong" }, verdict),
-    );
+    setTitledText(this.truth, this.t("truth", { name: this.classes[label] }));
+    this.verdict.classList.toggle("right", right);
+    this.verdict.classList.toggle("wrong", !right);
+    setText(this.verdict, `${right ? "✓" : "✗"} ${this.t(right ? "right" : "wrong")}`);
   }
 }
 
@@ -112,10 +121,9 @@ class LogitTable {
     const name = h("span", {});
     const bar = h("span", { class: "logit-bar" });
     const zero = h("span", { class: "zero" });
-    const logit = h("td", { class: "number" });
-    const share = h("td", { class: "number" });
-    const cell = h("td", { class: "logit-bars" }, zero, bar);
-    const element = h("tr", {}, h("th", { scope: "row" }, name), cell, logit, share);
+    const [logit, share] = [h("span", {}), h("span", {})];
+    const cells = [h("span", { class: "logit-bars" }, zero, bar), logit, share].map((content) => h("td", {}, content));
+    const element = h("tr", {}, h("th", { scope: "row" }, name), cells);
     return { element, name, bar, zero, logit, share };
   }
 
@@ -130,7 +138,6 @@ class LogitTable {
     const finite = logits.every(Number.isFinite);
     const shares = softmax(logits);
     const best = bestOf(logits);
-    const share = formatPercent(shares[best], 2);
     const [low, high] = [
       Math.min(0, ...logits.filter(Number.isFinite)),
       Math.max(0, ...logits.filter(Number.isFinite)),
@@ -141,16 +148,13 @@ class LogitTable {
       const k = order[i];
       const { left, width } = barOf(logits[k], low, high);
       row.element.classList.toggle("best", k === best && finite);
-      row.name.textContent = classes[k];
-      row.name.title = classes[k];
-      row.bar.style.left = `${left}%`;
-      row.bar.style.width = `${width}%`;
+      setTitledText(row.name, classes[k]);
+      row.bar.style.transform = `translateX(${left}%) scaleX(${width / 100})`; // a width would need another layout
       row.bar.classList.toggle("negative", logits[k] < 0);
-      row.zero.style.left = `${zero}%`;
-      row.logit.textContent = fixed(logits[k]);
-      row.share.textContent = formatPercent(shares[k], 2);
+      row.zero.style.transform = `translateX(${zero}%)`;
+      setText(row.logit, fixed(logits[k]));
+      setText(row.share, formatPercent(shares[k], 2));
     });
-    return { name: classes[best], share };
   }
 }
 
@@ -160,22 +164,26 @@ export function logitsPart(app) {
   const tables = models.map((_, number) => new LogitTable(app, number, t));
   let timer = null;
   let said = "";
-  const announce = (answers) => {
+  const announce = () => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      const text = answers
-        .map(({ name, share }, i) => t("announced", { run: models[i].label, name, share }))
-        .join(". ");
+      const answers = state.get("result").map(({ logits }, i) => {
+        const best = bestOf(logits);
+        const [name, share] = [tables[i].classes[best], formatPercent(softmax(logits)[best], 2)];
+        return t("announced", { run: models[i].label, name, share });
+      });
+      const text = answers.join(". ");
       if (text !== said) app.announce(text);
       said = text;
     }, QUIET);
   };
   const show = () => {
     const result = state.get("result");
-    if (result) announce(tables.map((table, i) => table.show(result[i].logits)));
+    if (!result) return;
+    tables.forEach((table, i) => {
+      table.show(result[i].logits);
+    });
   };
-  state.on(["result"], oncePerFrame(show));
-  show();
   const longest = Math.max(...tables.map(({ classes }) => classes.length));
   const all = h("input", {
     type: "checkbox",
@@ -184,10 +192,15 @@ export function logitsPart(app) {
     onchange: (event) => state.set({ allClasses: event.target.checked }),
   });
   const choice = longest > MOST_CLASSES ? h("label", {}, all, ` ${t("all", { count: longest })}`) : null;
-  return h(
+  const element = h(
     "div",
     { class: "logit-tables" },
-    tables.map(({ element }) => element),
+    tables.map((each) => each.element),
     choice,
   );
+  state.on(["result"], updatesInSight(element, show, state.signal));
+  state.on(["result"], announce);
+  show();
+  if (state.get("result")) announce();
+  return element;
 }

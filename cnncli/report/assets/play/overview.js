@@ -1,7 +1,7 @@
 // The layers from left to right, with all their channels as tiles, and the receptive field of a unit as borders.
 
 import { channelsSeen, unitBeforeFlatten } from "../engine/channels.js";
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { formatNumber, formatPercent } from "../shared/numbers.js";
 import { colorBar, Palettes, rangeOf } from "../shared/palette.js";
 import { bounds, hasGaps, shareOutside, withPadding } from "../shared/receptive-fields.js";
@@ -52,10 +52,11 @@ class Overview {
     this.cards = new Map();
     this.seen = new IntersectionObserver((entries) => this.#cardsMoved(entries), { rootMargin: "200px" });
     for (const [name, shape] of this.receptiveFields.shapes) this.cards.set(name, this.#card(name, shape));
-    this.readout = h("p", { class: "unit-line" });
+    this.readout = { title: h("b", {}), text: h("span", {}) };
     this.flow = h("div", { class: "layer-flow" });
     rove(this.flow); // the buttons that fold blocks
-    this.element = h("div", { class: "overview" }, this.#controls(), this.readout, this.flow);
+    const line = h("p", { class: "unit-line" }, this.readout.title, this.readout.text);
+    this.element = h("div", { class: "overview" }, this.#controls(), line, this.flow);
     this.#layOut();
     this.#listen();
     this.#sort();
@@ -130,7 +131,7 @@ class Overview {
     const visible = new Set(["input", ...visibleLayers(this.arrangement, folded)]);
     for (const [name, card] of this.cards) {
       card.shown = visible.has(name);
-      card.inView = false;
+      card.inView = card.shown; // until the observer says where it is: the first frame has its values
     }
     this.visible = [...this.cards.keys()].filter((name) => visible.has(name));
     this.flow.replaceChildren(this.cards.get("input").element, ...this.#placed(this.arrangement, folded, null));
@@ -302,7 +303,7 @@ class Overview {
 
   #pointByKey(card) {
     this.app.state.set({ hover: this.#unit(card.name, card.cursor) });
-    this.app.announce(this.readout.textContent);
+    this.app.announce(this.readout.title.textContent + this.readout.text.textContent);
   }
 
   #listen() {
@@ -380,12 +381,15 @@ class Overview {
 
   /** Also the layers that are out of sight, for print. */
   #paintAll() {
+    const added = [];
     for (const card of this.cards.values()) {
       if (!card.shown) continue;
+      if (!card.inView) added.push(card);
       card.inView = true;
       if (card.dirty) this.#paintCard(card);
     }
-    this.#mark();
+    // Others keep their borders: Chromium prints what is drawn now as commands, and clearing them would clear the values.
+    this.#mark(added.filter(({ sheet }) => !sheet.marked));
   }
 
   #paintCard(card) {
@@ -398,8 +402,8 @@ class Overview {
     }
     const range = rangeOf(values);
     card.sheet.paint(values, range, this.palettes);
-    card.low.textContent = formatNumber(range.low);
-    card.high.textContent = formatNumber(range.high);
+    setText(card.low, formatNumber(range.low));
+    setText(card.high, formatNumber(range.high));
     if (card.signed !== range.signed) {
       card.signed = range.signed;
       const bar = colorBar(this.palettes, range.signed);
@@ -411,11 +415,11 @@ class Overview {
   // Receptive fields
 
   /** Borders of what belongs to the unit under the pointer, or else to the selected one, and its line of text. */
-  #mark() {
+  #mark(cards = this.cards.values()) {
     const { state } = this.app;
     const selected = state.get("unit");
     const unit = state.get("hover") ?? selected;
-    for (const card of this.cards.values()) {
+    for (const card of cards) {
       card.sheet.clear();
       if (!card.shown) continue;
       card.element.classList.toggle("chosen", card.name === selected?.layer);
@@ -425,7 +429,10 @@ class Overview {
           card.sheet.frame([this.#channelOf(card, each), each.row, each.column], "selected");
       }
     }
-    this.readout.replaceChildren(...this.#line(unit));
+    const [title, text] = unit ? this.#line(unit) : ["", this.t("hint")];
+    setText(this.readout.title, title);
+    setText(this.readout.text, text);
+    this.readout.text.classList.toggle("hint", !unit);
   }
 
   /** The tile of a unit: the input in color has one for all its channels. */
@@ -464,15 +471,15 @@ class Overview {
     return this.seenBy.seen;
   }
 
+  /** A unit and its value, and what it sees. */
   #line(unit) {
     const { t } = this;
-    if (!unit) return [h("span", { class: "hint" }, t("hint"))];
     const { layer, channel, row, column } = unit;
     const [, height, width] = this.receptiveFields.shapes.get("input");
     if (layer === "input") {
       const levels = this.#levels(row, column);
       const text = `${t("pixelTitle", { row, column })}: ${t("level", { value: levels })}`;
-      return [h("b", {}, text), ` · ${t("seenBy")}`];
+      return [text, ` · ${t("seenBy")}`];
     }
     const shape = this.receptiveFields.shapes.get(layer);
     const values = this.#valuesOf(layer);
@@ -481,7 +488,7 @@ class Overview {
     const value = values ? `: ${t("value", { value: formatNumber(values[position]) })}` : "";
     const same = unitBeforeFlatten(this.model.network, layer, channel) ?? unit;
     const region = this.receptiveFields.receptiveField(same.layer, [same.row ?? 0, same.column ?? 0], "input");
-    return [h("b", {}, title + value), ` · ${this.#regionText(region, [height, width])}`];
+    return [title + value, ` · ${this.#regionText(region, [height, width])}`];
   }
 
   #levels(row, column) {

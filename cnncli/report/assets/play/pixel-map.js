@@ -1,6 +1,6 @@
 // An image, or a map of one signed number for each of its pixels, with its color scale.
 
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { cellAt } from "../shared/grid.js";
 import { formatNumber } from "../shared/numbers.js";
 import { colorBar, colorMap } from "../shared/palette.js";
@@ -94,16 +94,12 @@ export class PixelMap {
 
   /** Offer to compute the map. */
   offer(text) {
-    this.noteText.textContent = text;
+    this.note(text);
     this.button.hidden = false;
   }
 
-  progress(text) {
-    this.noteText.textContent = text;
-  }
-
   note(text) {
-    this.noteText.textContent = text;
+    setText(this.noteText, text);
   }
 
   /** Frame a pixel [row, column]; null for none. */

@@ -15,7 +15,7 @@
 // }
 
 import { Network } from "../engine/network.js";
-import { inflate, loadArrays } from "../shared/arrays.js";
+import { inflate, PageArrays } from "../shared/arrays.js";
 import { h, ignoreDisabled } from "../shared/dom.js";
 import { decodeBytes } from "../shared/numbers.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
@@ -38,29 +38,26 @@ import { translator } from "./translate.js";
 import { unitPart } from "./unit.js";
 import { WHAT_IF_STATE, whatIfPart } from "./what-if.js";
 
-/** Parts by region: the id of its section, and the function that builds it. */
+/** Parts by region: the id of its section, the function that builds it, and whether the first picture lacks it. */
 const PARTS = {
   side: [
     { id: "input", build: inputPart },
     { id: "answer", build: logitsPart },
-    { id: "test-images", build: galleryPart },
+    { id: "test-images", build: galleryPart, later: true },
   ],
   middle: [
     { id: "live", build: livePart },
     { id: "network", build: overviewPart },
   ],
-  right: [{ id: "unit", build: unitPart }],
+  right: [{ id: "unit", build: unitPart, later: true }],
   below: [
-    { id: "what-if", build: whatIfPart },
-    { id: "attribution", build: attributionPart },
-    { id: "patches", build: patchesPart },
-    { id: "time", build: timePart },
-    { id: "tour", build: tourPart },
+    { id: "what-if", build: whatIfPart, later: true },
+    { id: "attribution", build: attributionPart, later: true },
+    { id: "patches", build: patchesPart, later: true },
+    { id: "time", build: timePart, later: true },
+    { id: "tour", build: tourPart, later: true },
   ],
 };
-
-/** Regions that are built after the first picture. */
-const LATER = ["right", "below"];
 
 /** Multiplications up to which the first picture does not wait for the worker to start. */
 const COMPUTED_AT_ONCE = 5e6;
@@ -68,7 +65,8 @@ const COMPUTED_AT_ONCE = 5e6;
 /** The parts are rebuilt when one of these changes. */
 const REBUILT_FOR = ["language", "theme", "model", "allClasses"];
 
-function createApp(data, arrays, script) {
+/** @param failed is called with the error where the browser refuses a worker. */
+function createApp(data, arrays, failed) {
   const weights = data.models.map((_, number) => arrays.get(`weights/${number}`));
   const models = data.models.map((each, number) => ({
     data: each,
@@ -79,19 +77,19 @@ function createApp(data, arrays, script) {
   }));
   const [channels, height, width] = data.images.shape;
   const size = channels * height * width;
-  const images = arrays.get("images");
+  const sourceOf = (position) => ({
+    kind: "test",
+    number: data.images.numbers[position],
+    label: data.images.labels[position],
+    position,
+  });
   const testImage = (position) => ({
-    pixels: images.subarray(position * size, (position + 1) * size),
-    source: {
-      kind: "test",
-      number: data.images.numbers[position],
-      label: data.images.labels[position],
-      position,
-    },
+    pixels: arrays.get("images").subarray(position * size, (position + 1) * size),
+    source: sourceOf(position),
   });
   const blank = { pixels: new Uint8Array(size), source: { kind: "drawing" } };
   const state = new State({
-    ...(data.images.count ? testImage(0) : blank),
+    ...(data.images.count ? { pixels: arrays.get("first"), source: sourceOf(0) } : blank),
     drawing: null,
     result: null,
     unit: null,
@@ -120,9 +118,10 @@ function createApp(data, arrays, script) {
     models,
     state,
     client: new Client(
-      script,
+      () => inflate(bytesIn("worker")),
       data.models.map(({ model }) => model),
       weights,
+      failed,
     ),
     live,
     testImage,
@@ -196,9 +195,22 @@ async function check(app) {
   }
 }
 
-/** Build the parts of a region. */
-function fillRegion(app, region) {
-  const parts = PARTS[region.classList.item(1)];
+/** The bytes in an element of the page, in base64. */
+const bytesIn = (id) => decodeBytes(document.getElementById(id).textContent);
+
+/** Add the arrays that the first picture does not need. They come last in the document. */
+async function addOtherArrays({ data, arrays }) {
+  if (document.readyState === "loading") {
+    await new Promise((resolve) => {
+      document.addEventListener("DOMContentLoaded", resolve, { once: true });
+    });
+  }
+  arrays.add(data.arrays, await inflate(bytesIn("binary")));
+}
+
+/** Build those parts of a region that `isWanted`. */
+function fillRegion(app, region, isWanted) {
+  const parts = PARTS[region.classList.item(1)].filter(isWanted);
   region.append(...parts.map((part) => sectionOf(app, part)).filter(Boolean));
 }
 
@@ -210,8 +222,8 @@ function sectionOf(app, { id, build }) {
   return h("section", { id, class: "part", "aria-labelledby": `${id}-heading` }, heading, content);
 }
 
-/** Build the page, or rebuild it in another language or theme; some regions stay empty. */
-function build(app, empty = []) {
+/** Build the page, or rebuild it in another language or theme: the parts that are wanted, or all. */
+function build(app, isWanted = () => true) {
   const { state, data } = app;
   const focused = document.activeElement?.id;
   const scrolled = window.scrollY;
@@ -220,7 +232,7 @@ function build(app, empty = []) {
   document.documentElement.lang = state.get("language") === "zh" ? "zh-CN" : "en";
   const t = app.translate(SHELL_MESSAGES);
   const regions = Object.keys(PARTS).map((region) => h("div", { class: `region ${region}` }));
-  for (const region of regions) if (!empty.some((name) => region.classList.contains(name))) fillRegion(app, region);
+  for (const region of regions) fillRegion(app, region, isWanted);
   const command = [data.command.play, ...data.command.run].join(" ");
   document
     .getElementById("page")
@@ -285,25 +297,22 @@ async function start() {
     fail(t("noStream"));
     return;
   }
-  const [arrays, script] = await Promise.all([
-    loadArrays(data.arrays, document.getElementById("binary").textContent),
-    inflate(decodeBytes(document.getElementById("worker").textContent)),
-  ]);
-  let app;
-  try {
-    app = createApp(data, arrays, script);
-  } catch (error) {
-    fail(t("noWorker", { reason: error.message }));
-    throw error;
-  }
+  const arrays = new PageArrays();
+  arrays.add(data.first, bytesIn("first"));
+  const app = createApp(data, arrays, (error) => fail(t("noWorker", { reason: error.message })));
   const { state } = app;
   const { tour, part, ...link } = parseLink(location.hash);
-  followLink(app, link);
+  const isLinked = Object.keys(link).length > 0;
+  if (isLinked) {
+    await addOtherArrays(app); // with the image or the weights that the link may name
+    followLink(app, link);
+  }
   await computeFirst(app);
-  build(app, LATER);
+  build(app, ({ later }) => !later);
   await nextFrame();
   performance.mark("cnncli-first-picture");
-  for (const region of LATER) fillRegion(app, document.querySelector(`.region.${region}`));
+  if (!isLinked) await addOtherArrays(app);
+  for (const region of document.querySelectorAll(".region")) fillRegion(app, region, ({ later }) => later);
   followLink(app, { tour, part }); // the parts listen now, and are there to scroll to
   const rebuild = oncePerFrame(() => build(app));
   state.on(REBUILT_FOR, rebuild, { permanent: true });

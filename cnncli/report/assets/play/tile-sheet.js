@@ -1,7 +1,8 @@
-// All channels of a layer as tiles on one sheet: a canvas for the values, and an overlay for borders.
+// All channels of a layer as tiles on one sheet: a canvas with a pixel for each value, enlarged by the browser, and an
+// overlay for borders. The overlay takes part in painting only while it has some.
 
 import { themeColor } from "../shared/color.js";
-import { h } from "../shared/dom.js";
+import { h, svg } from "../shared/dom.js";
 import { pairs } from "../shared/grid.js";
 import { colorMap } from "../shared/palette.js";
 
@@ -11,7 +12,7 @@ const GAP = 3; // px between tiles, at least
 const VECTOR_CELL = 8;
 const MOST_BOXES = 400; // of a receptive field with many gaps on a layer with many channels
 
-const COLORS = ["halo", "tile-edge", "receptive-field", "dependent", "selected"];
+const COLORS = ["halo", "receptive-field", "dependent", "selected"];
 
 /** Px of a tile's longer side, by the number of channels. */
 function tileSide(channels) {
@@ -64,27 +65,45 @@ export class TileSheet {
     this.slots = [...this.order]; // channel -> slot
     this.pxWidth = layout.unitsAcross * layout.cell;
     this.pxHeight = layout.unitsDown * layout.cell;
-    this.values = h("canvas", { class: "values" });
-    this.overlay = h("canvas", { class: "overlay" });
-    for (const canvas of [this.values, this.overlay]) {
-      canvas.width = Math.round(this.pxWidth * SCALE);
-      canvas.height = Math.round(this.pxHeight * SCALE);
-    }
-    this.scale = layout.cell * SCALE; // pixels of the canvas for a unit
+    const { unitsAcross, unitsDown } = layout;
+    this.values = h("canvas", { class: "values", width: unitsAcross, height: unitsDown });
+    this.values.style.imageRendering = layout.cell < 1 ? "auto" : "pixelated";
+    this.overlay = h("canvas", {
+      class: "overlay",
+      width: Math.round(this.pxWidth * SCALE),
+      height: Math.round(this.pxHeight * SCALE),
+    });
+    this.overlay.style.visibility = "hidden";
+    this.scale = layout.cell * SCALE; // pixels of the overlay for a unit
     const isSmall = layout.cell * Math.max(layout.width, layout.height) < 48;
     this.halo = (isSmall ? 1 : 2) * SCALE;
     this.line = isSmall ? 1.25 : 2;
     const { columns, width, height, gap, cell } = layout;
     const places = JSON.stringify({ columns, width, height, gap, cell });
-    this.element = h("div", { class: "sheet", "data-layout": places }, this.values, this.overlay);
+    const parts = [this.#edges(), this.values, this.overlay];
+    this.element = h("div", { class: "sheet", "data-layout": places }, parts);
     this.element.style.width = `${this.pxWidth}px`;
-    this.element.style.aspectRatio = `${layout.unitsAcross} / ${layout.unitsDown}`;
-    // Looked up once: a theme's colors are the same until the parts are rebuilt, and looking them up computes styles.
-    this.colors = Object.fromEntries(COLORS.map((name) => [name, themeColor(name)]));
-    this.small = h("canvas", { width: layout.unitsAcross, height: layout.unitsDown });
-    this.image = new ImageData(layout.unitsAcross, layout.unitsDown);
+    this.element.style.aspectRatio = `${unitsAcross} / ${unitsDown}`;
+    this.image = new ImageData(unitsAcross, unitsDown);
     this.pixels = new Uint32Array(this.image.data.buffer);
     this.marked = false;
+  }
+
+  /** A line around each tile. */
+  #edges() {
+    const { channels, width, height, unitsAcross, unitsDown } = this.layout;
+    const tiles = Array.from({ length: channels }, (_, slot) => {
+      const [left, top] = this.origin(slot);
+      return `M${left} ${top}h${width}v${height}h${-width}z`;
+    });
+    const path = svg("path", { d: tiles.join("") });
+    return svg("svg", { class: "edges", viewBox: `0 0 ${unitsAcross} ${unitsDown}`, "aria-hidden": "true" }, path);
+  }
+
+  /** The color of a border. Theme colors are the same until the parts are rebuilt. */
+  #color(name) {
+    this.colors ??= Object.fromEntries(COLORS.map((each) => [each, themeColor(each)]));
+    return this.colors[name];
   }
 
   /** Show the channels in an order: slot -> channel. */
@@ -141,20 +160,10 @@ export class TileSheet {
   }
 
   #show() {
-    this.small.getContext("2d").putImageData(this.image, 0, 0);
-    const context = this.values.getContext("2d");
-    context.clearRect(0, 0, this.values.width, this.values.height);
-    context.imageSmoothingEnabled = this.scale < 1;
-    context.drawImage(this.small, 0, 0, this.values.width, this.values.height);
-    context.strokeStyle = this.colors["tile-edge"];
-    context.lineWidth = 1;
-    for (let slot = 0; slot < this.layout.channels; slot += 1) {
-      const [x, y, width, height] = this.tileBox(slot);
-      context.strokeRect(x - 0.5, y - 0.5, width + 1, height + 1);
-    }
+    this.values.getContext("2d").putImageData(this.image, 0, 0);
   }
 
-  /** x, y, width and height of a tile in pixels of the canvas. */
+  /** x, y, width and height of a tile in pixels of the overlay. */
   tileBox(slot) {
     const { height, width } = this.layout;
     return this.box(slot, [0, height - 1], [0, width - 1]);
@@ -193,7 +202,15 @@ export class TileSheet {
   clear() {
     if (!this.marked) return;
     this.overlay.getContext("2d").clearRect(0, 0, this.overlay.width, this.overlay.height);
+    this.overlay.style.visibility = "hidden";
     this.marked = false;
+  }
+
+  /** The context of the overlay, for another border. */
+  #marking() {
+    this.marked = true;
+    this.overlay.style.visibility = "visible";
+    return this.overlay.getContext("2d");
   }
 
   /**
@@ -210,10 +227,9 @@ export class TileSheet {
       [region.columns[0], region.columns.at(-1)],
     ];
     const boxes = slots.flatMap((slot) => (few ? ranges : [whole]).map((each) => this.box(slot, ...each)));
-    const context = this.overlay.getContext("2d");
-    this.marked = true;
-    if (region.padded) for (const slot of slots) this.#hatch(context, slot, region.padded, this.colors[color]);
-    this.#stroke(context, boxes, this.colors[color], this.line);
+    const context = this.#marking();
+    if (region.padded) for (const slot of slots) this.#hatch(context, slot, region.padded, this.#color(color));
+    this.#stroke(context, boxes, this.#color(color), this.line);
   }
 
   /** Frame a unit [channel, row, column], or a feature [feature, null, null]. */
@@ -222,19 +238,17 @@ export class TileSheet {
     const [slot, at] = isVector
       ? [0, [Math.floor(channel / width), channel % width]]
       : [this.slots[channel], [row, column]];
-    const context = this.overlay.getContext("2d");
-    this.marked = true;
-    this.#stroke(context, [this.box(slot, [at[0], at[0]], [at[1], at[1]])], this.colors[color], this.line);
+    const context = this.#marking();
+    this.#stroke(context, [this.box(slot, [at[0], at[0]], [at[1], at[1]])], this.#color(color), this.line);
   }
 
   /** Border around the whole sheet's tiles. */
   outlineAll(color) {
-    const context = this.overlay.getContext("2d");
-    this.marked = true;
+    const context = this.#marking();
     this.#stroke(
       context,
       this.order.map((_, slot) => this.tileBox(slot)),
-      this.colors[color],
+      this.#color(color),
       1.5,
     );
   }
@@ -243,7 +257,7 @@ export class TileSheet {
   #stroke(context, boxes, color, width) {
     const line = width * SCALE;
     for (const [style, thickness] of [
-      [this.colors.halo, line + this.halo],
+      [this.#color("halo"), line + this.halo],
       [color, line],
     ]) {
       context.strokeStyle = style;

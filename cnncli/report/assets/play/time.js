@@ -90,9 +90,9 @@ class StepAnswers {
   constructor(app, number, show) {
     const { data, arrays } = app;
     const { model, steps } = data.models[number];
-    const weights = [...steps.map(({ step }) => `history/${number}/${step}`), `weights/${number}`];
-    this.networks = weights.map((key) => new Network(model, arrays.get(key)));
-    Object.assign(this, { app, number, show, timer: null });
+    this.keys = [...steps.map(({ step }) => `history/${number}/${step}`), `weights/${number}`]; // of the weights
+    this.networkOf = (key) => new Network(model, arrays.get(key));
+    Object.assign(this, { app, number, show, timer: null, networks: [] });
     app.state.signal.addEventListener("abort", () => clearTimeout(this.timer));
   }
 
@@ -104,10 +104,11 @@ class StepAnswers {
     const edits = state.get("edits").filter(({ model = 0 }) => model === this.number);
     const answers = [];
     const next = () => {
+      this.networks[answers.length] ??= this.networkOf(this.keys[answers.length]);
       const network = this.networks[answers.length];
       const { logits } = (edits.length ? network.withEdits(edits) : network).run(pixels);
       answers.push({ best: largestOf(logits), shares: softmax(logits) });
-      if (answers.length < this.networks.length) this.timer = setTimeout(next);
+      if (answers.length < this.keys.length) this.timer = setTimeout(next);
       else this.show(answers);
     };
     this.timer = setTimeout(next, QUIET);

@@ -101,6 +101,7 @@ export function tourPart(app) {
     const number = state.get("tour");
     const isOpen = number !== null && number < steps.length;
     element.classList.toggle("open", isOpen);
+    document.body.classList.toggle("touring", isOpen); // a selector with :has() would be matched for every new text
     element.replaceChildren(isOpen ? tourStep(app, steps, number, t) : tourList(app, steps, t));
     return isOpen ? steps[number] : null;
   };

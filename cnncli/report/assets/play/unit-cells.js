@@ -1,6 +1,6 @@
 // Tables of numbers on colored cells: a patch, a kernel and their products.
 
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { rangeOf } from "../shared/palette.js";
 
 const LINEAR_LEVELS = Float64Array.from({ length: 256 }, (_, level) => {
@@ -54,7 +54,6 @@ export class NumberTable {
     this.caption = h("caption", {});
     this.cells = Array.from({ length: rows * columns }, () => ({
       element: h("td", {}),
-      text: "",
       style: null,
       kind: "",
     }));
@@ -80,22 +79,22 @@ export class NumberTable {
 
   /** @param cellOf gives {text, style, kind} of a cell by its number; the kind is "", "padding" or "winner". */
   update(caption, cellOf, { rows = [], columns = [] } = {}) {
-    if (this.caption.textContent !== caption) this.caption.textContent = caption;
+    setText(this.caption, caption);
     this.rowHeads.forEach((head, i) => {
-      head.textContent = rows[i] ?? "–"; // padding
+      setText(head, String(rows[i] ?? "–")); // padding
     });
     this.columnHeads.forEach((head, i) => {
-      head.textContent = columns[i] ?? "–";
+      setText(head, String(columns[i] ?? "–"));
     });
     this.cells.forEach((cell, i) => {
       const { text, style, kind } = cellOf(i);
-      if (cell.text !== text) cell.element.textContent = text;
+      setText(cell.element, text);
       if (cell.style !== style) {
         cell.element.style.backgroundColor = style ? style.background : "";
         cell.element.style.color = style ? style.text : "";
       }
       if (cell.kind !== kind) cell.element.className = kind;
-      Object.assign(cell, { text, style, kind });
+      Object.assign(cell, { style, kind });
     });
   }
 }

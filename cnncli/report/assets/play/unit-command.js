@@ -1,6 +1,6 @@
 // The command that prints the numbers of a unit, and the picture as a file where it needs one.
 
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { rove } from "../shared/roving.js";
 import { isInTraining } from "./state.js";
 import { shellQuoted } from "./unit-numbers.js";
@@ -43,8 +43,8 @@ export class UnitCommand {
     this.shape = view.network.model.input;
     const isTest = isTestImage(app);
     const image = isTest ? state.get("source").number : PICTURE;
-    this.code.textContent = unitCommand(app.data.command.run[view.number], view.unit.layer, view.index, image);
-    this.before.textContent = t(isTest ? "commandTest" : "commandDrawing");
+    setText(this.code, unitCommand(app.data.command.run[view.number], view.unit.layer, view.index, image));
+    setText(this.before, t(isTest ? "commandTest" : "commandDrawing"));
     this.saveButton.hidden = isTest;
     const rounded = !isTest && view.pixels.some((level) => !Number.isInteger(level));
     const notes = [
@@ -54,7 +54,7 @@ export class UnitCommand {
       state.get("step") === null ? "" : t("commandStep"),
       isInTraining(app) ? t("commandTraining") : "",
     ];
-    this.after.textContent = notes.filter(Boolean).join(" ");
+    setText(this.after, notes.filter(Boolean).join(" "));
   }
 
   async #copy() {

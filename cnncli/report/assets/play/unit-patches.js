@@ -1,6 +1,6 @@
 // What a unit with a window reads: for each input channel the patch, the kernel, their products and their sum.
 
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { formatNumber } from "../shared/numbers.js";
 import { colorBar, rangeOf } from "../shared/palette.js";
 import { rove } from "../shared/roving.js";
@@ -67,10 +67,10 @@ export class UnitPatches {
     const { source, trace, spec } = view;
     const padded = trace.patches.some(({ rows, columns }) => [...rows, ...columns].includes(null));
     const stage = trace.stages[0];
-    this.heading.textContent = t(kernel ? "patchesHeading" : "poolHeading");
+    setText(this.heading, t(kernel ? "patchesHeading" : "poolHeading"));
     const first = kernel ? t("patchesIntro") : stage.kind === "mean" ? t("poolMean", stage) : t("poolLargest");
     const normalized = source === "input" ? t("normalizedNote", { level: t("level") }) : "";
-    this.intro.textContent = [first, padded ? t("paddingNote") : "", normalized].filter(Boolean).join(" ");
+    setText(this.intro, [first, padded ? t("paddingNote") : "", normalized].filter(Boolean).join(" "));
     this.element.dataset.type = spec.type;
   }
 
@@ -160,8 +160,8 @@ export class UnitPatches {
     const decimals = columns.length > WIDE ? Math.min(WIDE_DECIMALS, view.decimals) : view.decimals;
     const isPadding = (i) => rows[Math.floor(i / columns.length)] === null || columns[i % columns.length] === null;
     const cell = (value, style, kind = "") => ({ text: fixedNumber(value, decimals), style, kind });
-    card.title.textContent = t("cardTitle", { layer: view.nameOf(view.source), channel: patch.channel });
-    card.extent.textContent = this.#extent(rows, columns);
+    setText(card.title, t("cardTitle", { layer: view.nameOf(view.source), channel: patch.channel }));
+    setText(card.extent, this.#extent(rows, columns));
     const winner = kernel ? null : view.winner;
     card.tables.patch.update(
       t("patch"),
@@ -185,7 +185,7 @@ export class UnitPatches {
         ? { text: "0", style: null, kind: "padding" }
         : cell(product, view.styles.of(product, ranges.products));
     });
-    card.total.textContent = fixedNumber(total, view.decimals);
+    setText(card.total, fixedNumber(total, view.decimals));
     card.bar.style.width = `${largest ? (6 * Math.abs(total)) / largest : 0}rem`;
     card.bar.classList.toggle("negative", total < 0);
   }
@@ -208,17 +208,17 @@ export class UnitPatches {
   #footer(patches, totals, shown) {
     const { t, view } = this;
     this.more.hidden = patches.length <= FEW;
-    this.more.textContent = this.all ? t("showFew", { count: FEW }) : t("showAll", { count: patches.length });
+    setText(this.more, this.all ? t("showFew", { count: FEW }) : t("showAll", { count: patches.length }));
     const others = this.order.slice(shown.length);
     const sum = others.reduce((total, channel) => total + totals[channel], 0);
     const { winner } = view;
     this.winner.hidden = !winner;
-    this.rest.textContent = "";
+    setText(this.rest, "");
     if (others.length) {
-      this.rest.textContent = t("others", { count: others.length, sum: fixedNumber(sum, view.decimals) });
+      setText(this.rest, t("others", { count: others.length, sum: fixedNumber(sum, view.decimals) }));
     } else if (winner) {
-      this.rest.textContent = t("winner", { value: fixedNumber(view.trace.terms[0].value, view.decimals) });
-      this.winner.textContent = view.fullName(view.source, winner);
+      setText(this.rest, t("winner", { value: fixedNumber(view.trace.terms[0].value, view.decimals) }));
+      setText(this.winner, view.fullName(view.source, winner));
     }
   }
 

@@ -1,6 +1,6 @@
 // The window of a unit over the maps that its layer reads, and the map that it gives, one number after another.
 
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { rangeOf } from "../shared/palette.js";
 import { withPadding } from "../shared/receptive-fields.js";
 import { toolbar } from "../shared/roving.js";
@@ -102,7 +102,7 @@ export class UnitSlide {
     const still = this.stillness.matches;
     this.playButton.hidden = this.speedLabel.hidden = still;
     this.note.hidden = !still;
-    this.formula.textContent = `${this.t("positionOf", view.unit)}: ${formulaOf(view)}`;
+    setText(this.formula, `${this.t("positionOf", view.unit)}: ${formulaOf(view)}`);
     const channel = this.#shownChannel();
     this.#paintFrom(x, channel);
     this.#paintKernel(channel);
@@ -159,7 +159,7 @@ export class UnitSlide {
       // Kept while the window moves over the map.
       this.strongestKey = key;
       this.strongest = patches[bySum(patches.map(({ total }) => total ?? 0))[0]].channel;
-      this.choice.firstElementChild.textContent = this.t("strongest", { channel: this.strongest });
+      setText(this.choice.firstElementChild, this.t("strongest", { channel: this.strongest }));
     }
     return this.channel === STRONGEST ? this.strongest : this.channel;
   }
@@ -175,7 +175,7 @@ export class UnitSlide {
     const size = x.shape[1] * x.shape[2];
     if (view.source === "input") sheet.paintImage(view.pixels.subarray(channel * size, (channel + 1) * size), false);
     else sheet.paint(x.values.subarray(channel * size, (channel + 1) * size), rangeOf(x.values), view.palettes);
-    caption.textContent = this.t("slideFrom", { layer: view.nameOf(view.source), channel });
+    setText(caption, this.t("slideFrom", { layer: view.nameOf(view.source), channel }));
     sheet.clear();
     const region = view.receptiveFields.receptiveField(view.unit.layer, view.index.slice(1), view.source);
     if (region) sheet.outline(region, null, "receptive-field");
@@ -188,7 +188,7 @@ export class UnitSlide {
     const { patches } = this.view.trace;
     const { kernel } = patches.find((each) => each.channel === channel);
     sheet.paint(kernel, commonRange(patches.map((each) => each.kernel)), this.view.palettes);
-    caption.textContent = this.t("kernel");
+    setText(caption, this.t("kernel"));
   }
 
   /** The map; while the window slides, only the numbers that it has reached. */
@@ -205,7 +205,7 @@ export class UnitSlide {
       if (column + 1 < width) context.clearRect(...sheet.box(0, [row, row], [column + 1, width - 1]));
       if (row + 1 < height) context.clearRect(...sheet.box(0, [row + 1, height - 1], [0, width - 1]));
     }
-    caption.textContent = this.t("slideTo", { layer: view.unit.layer, channel });
+    setText(caption, this.t("slideTo", { layer: view.unit.layer, channel }));
     sheet.clear();
     sheet.frame([0, row, column], "selected");
   }

@@ -1,7 +1,7 @@
 // The inputs that contribute most to a unit, as a list that leads back to them, and as products in the maps before.
 
 import { mapsBehind } from "../engine/unit.js";
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { formatNumber } from "../shared/numbers.js";
 import { colorBar, rangeOf } from "../shared/palette.js";
 import { rove } from "../shared/roving.js";
@@ -81,15 +81,15 @@ export class UnitTerms {
     const products = terms.map(({ product }) => product);
     const places = largestPlaces(products, MOST_TERMS);
     const largest = Math.abs(products[places[0]] ?? 0);
-    this.intro.textContent = t(terms.length > MOST_TERMS ? "termsIntro" : "termsOne");
+    setText(this.intro, t(terms.length > MOST_TERMS ? "termsIntro" : "termsOne"));
     this.rows.forEach((row, i) => {
       row.element.hidden = i >= places.length;
       if (row.element.hidden) return;
       const { source, index, value, weight, product } = terms[places[i]];
       row.target = view.originOf(view.trace.inputs[source].name, index);
-      row.button.textContent = view.fullName(row.target.layer, row.target.index);
+      setText(row.button, view.fullName(row.target.layer, row.target.index));
       [value, weight, product].forEach((number, j) => {
-        row.cells[j].textContent = fixedNumber(number, view.decimals);
+        setText(row.cells[j], fixedNumber(number, view.decimals));
       });
       row.bar.style.width = `${largest ? (100 * Math.abs(product)) / largest : 0}%`;
       row.bar.classList.toggle("negative", product < 0);
@@ -97,11 +97,9 @@ export class UnitTerms {
     const shown = new Set(places);
     const rest = products.filter((_, i) => !shown.has(i));
     this.others.hidden = !rest.length;
-    this.otherName.textContent = t("termOthers", { count: rest.length });
-    this.otherSum.textContent = fixedNumber(
-      rest.reduce((total, each) => total + each, 0),
-      view.decimals,
-    );
+    setText(this.otherName, t("termOthers", { count: rest.length }));
+    const sum = rest.reduce((total, each) => total + each, 0);
+    setText(this.otherSum, fixedNumber(sum, view.decimals));
   }
 
   // Maps
@@ -157,7 +155,7 @@ export class UnitTerms {
         });
       }
     }
-    this.mapsIntro.textContent = t("mapsIntro", { layer: view.nameOf(layer) });
+    setText(this.mapsIntro, t("mapsIntro", { layer: view.nameOf(layer) }));
     const { terms } = view.trace;
     const lists = ["value", "weight", "product"].map((name) => Float64Array.from(terms, (each) => each[name]));
     const totals = Array.from({ length: channels }, (_, channel) => {
@@ -191,7 +189,7 @@ export class UnitTerms {
     const [map] = this.maps;
     this.#paint(map, values);
     map.sheet.clear();
-    map.caption.textContent = t("cardTitle", { layer: view.nameOf(view.source), channel });
+    setText(map.caption, t("cardTitle", { layer: view.nameOf(view.source), channel }));
     const { winner } = view;
     if (winner) map.sheet.frame([0, rows.indexOf(winner[1]), columns.indexOf(winner[2])], "selected");
   }
@@ -208,8 +206,8 @@ export class UnitTerms {
   #paint(map, values) {
     const range = rangeOf(values);
     map.sheet.paint(values, range, this.view.palettes);
-    map.low.textContent = formatNumber(range.low);
-    map.high.textContent = formatNumber(range.high);
+    setText(map.low, formatNumber(range.low));
+    setText(map.high, formatNumber(range.high));
     const bar = colorBar(this.view.palettes, range.signed);
     map.bar.replaceWith(bar);
     map.bar = bar;

@@ -1,7 +1,7 @@
 // One unit of the network: what it reads, and every number of its arithmetic.
 
 import { numberAt, originOf, unitTrace } from "../engine/unit.js";
-import { h } from "../shared/dom.js";
+import { h, setText } from "../shared/dom.js";
 import { Palettes } from "../shared/palette.js";
 import { FieldProblem, wholeNumber } from "./number-field.js";
 import { oncePerFrame } from "./state.js";
@@ -31,7 +31,8 @@ class UnitView {
     this.styles = new CellStyles(this.palettes);
     this.updated = 0; // the time
     this.sliding = null; // the position of the window while it slides
-    this.title = h("p", { class: "unit-title", "aria-live": "off" });
+    [this.name, this.value] = [h("span", {}), h("b", {})];
+    this.title = h("p", { class: "unit-title", "aria-live": "off" }, this.name, this.value);
     this.summary = h("p", { class: "intro" });
     this.hint = h("p", { class: "intro" }, this.t("hint"));
     const select = ({ layer, index }) => this.#select(unitOfIndex(layer, index));
@@ -40,12 +41,14 @@ class UnitView {
     this.terms = new UnitTerms(this.t, select);
     this.stages = new UnitStages(this.t);
     this.command = new UnitCommand(app, this.t);
-    this.result = h("p", { class: "unit-result" });
+    [this.output, this.verdict] = [h("b", { class: "unit-value" }), h("span", {})];
+    this.result = h("p", { class: "unit-result" }, `${this.t("result")}: `, this.output, " ", this.verdict);
     this.pixel = h("p", { class: "formula" });
     this.pixelBox = h("div", { class: "unit-pixel" }, h("p", { class: "intro" }, this.t("pixelIntro")), this.pixel);
     this.stages.element.append(this.result);
-    const parts = [this.slide, this.patches, this.terms, this.stages].map(({ element }) => element);
-    this.body = h("div", { class: "unit-body" }, parts, this.pixelBox, this.command.element);
+    this.parts = [this.slide, this.patches, this.terms, this.stages];
+    const elements = this.parts.map(({ element }) => element);
+    this.body = h("div", { class: "unit-body" }, elements, this.pixelBox, this.command.element);
     this.element = h("div", { class: "unit" }, this.hint, this.#choice(), this.title, this.summary, this.body);
     this.#listen();
     this.update();
@@ -135,24 +138,30 @@ class UnitView {
 
   #listen() {
     const { state } = this.app;
-    const update = oncePerFrame(() => this.update());
+    const followInSight = oncePerFrame(() => this.update({ everywhere: false }));
     state.on(["result"], () => {
-      this.#follow(update);
+      this.#follow(followInSight);
       clearTimeout(this.settling);
-      this.settling = setTimeout(() => this.update(true), SETTLED);
+      this.settling = setTimeout(() => this.update({ settled: true }), SETTLED);
     });
-    state.on(["model", "edits", "step"], update);
+    state.on(
+      ["model", "edits", "step"],
+      oncePerFrame(() => this.update()),
+    );
     state.on(["unit"], () => {
       this.sliding = null; // another unit was chosen
       this.slide.cancel();
-      this.update(true);
+      this.update({ settled: true });
     });
-    this.visible = true;
+    this.inSight = new Set(this.parts.map(({ element }) => element)); // until the observer says where they are
     const seen = new IntersectionObserver((entries) => {
-      this.visible = entries.at(-1).isIntersecting;
-      if (this.visible) update();
+      for (const { target, isIntersecting } of entries) {
+        if (isIntersecting) this.inSight.add(target);
+        else this.inSight.delete(target);
+      }
+      if (entries.some(({ isIntersecting }) => isIntersecting)) followInSight();
     });
-    seen.observe(this.element);
+    for (const { element } of [this, ...this.parts]) seen.observe(element);
     state.signal.addEventListener("abort", () => {
       seen.disconnect();
       clearTimeout(this.settling);
@@ -161,10 +170,10 @@ class UnitView {
   }
 
   /** Update for a new image, now and then while they come fast, and not out of sight until it has settled. */
-  #follow(update) {
+  #follow(followInSight) {
     clearTimeout(this.later);
-    if (!this.visible && !this.body.hidden) return;
-    this.later = setTimeout(update, Math.max(0, this.updated + LEAST_INTERVAL - performance.now()));
+    if (!this.inSight.has(this.element) && !this.body.hidden) return;
+    this.later = setTimeout(followInSight, Math.max(0, this.updated + LEAST_INTERVAL - performance.now()));
   }
 
   get number() {
@@ -213,8 +222,11 @@ class UnitView {
     return this.network;
   }
 
-  /** @param settled whether the image stays for a while, so that channels may change places. */
-  update(settled = false) {
+  /**
+   * @param settled whether the image stays for a while, so that channels may change places.
+   * @param everywhere whether parts that are out of sight are updated, too.
+   */
+  update({ settled = false, everywhere = true } = {}) {
     const { state } = this.app;
     const result = state.get("result")?.[this.number];
     const unit = this.#unit();
@@ -225,19 +237,25 @@ class UnitView {
     this.#fillForm(unit, shape);
     this.body.hidden = !result;
     if (!result) {
-      this.title.textContent = this.t("waiting");
+      this.#entitle(this.t("waiting"), "");
       return;
     }
     const pixels = result.pixels ?? state.get("pixels");
     const network = this.#network();
     if (unit.layer === "input") this.#showPixel(network, pixels);
-    else this.#showUnit(network, pixels, result, settled);
+    else this.#showUnit(network, pixels, result, { settled, everywhere });
   }
 
   #show(isPixel) {
+    if (this.pixelBox.hidden !== isPixel) return; // it is shown: its parts hide themselves where they have nothing
     for (const { element } of [this.slide, this.patches, this.terms, this.stages, this.command])
       element.hidden = isPixel;
     this.pixelBox.hidden = !isPixel;
+  }
+
+  #entitle(name, value) {
+    setText(this.name, name);
+    setText(this.value, value);
   }
 
   #showPixel(network, pixels) {
@@ -248,12 +266,12 @@ class UnitView {
     const value = numberAt({ shape, values: network.normalize(pixels) }, index);
     const { mean, std } = network.model.normalization;
     const [center, deviation] = [mean, std].map((each) => fixedNumber(each[index[0]], 4));
-    this.title.replaceChildren(`${this.fullName("input", index)}: `, h("b", {}, String(Math.round(level))));
-    this.summary.textContent = "";
+    this.#entitle(`${this.fullName("input", index)}: `, String(Math.round(level)));
+    setText(this.summary, "");
     this.pixel.textContent = `(${Math.round(level)} / 255 - ${center}) / ${deviation} = ${fixedNumber(value, 4)}`;
   }
 
-  #showUnit(network, pixels, result, settled) {
+  #showUnit(network, pixels, result, { settled, everywhere }) {
     this.#show(false);
     const { unit, t } = this;
     const index = indexOfUnit(unit);
@@ -287,26 +305,20 @@ class UnitView {
       originOf: (layer, each) => originOf(network, layer, each),
     };
     const value = fixedNumber(trace.stages.at(-1).value, decimals);
-    this.title.replaceChildren(`${this.fullName(unit.layer, index)}: `, h("b", {}, value));
+    this.#entitle(`${this.fullName(unit.layer, index)}: `, value);
     const inputs = trace.inputs.map(({ name, shape: each }) => `${this.nameOf(name)} (${each.join(" × ")})`);
-    this.summary.textContent = t("summary", {
+    const summary = t("summary", {
       layer: unit.layer,
       type: this.#typeOf(spec),
       inputs: inputs.join(t("and")),
       shape: shape.join(" × "),
     });
-    this.slide.update(view);
-    this.patches.update(view, settled);
-    this.terms.update(view);
-    this.stages.update(view);
+    setText(this.summary, summary);
+    for (const part of this.parts) if (everywhere || this.inSight.has(part.element)) part.update(view, settled);
     const engine = fixedNumber(byEngine, decimals);
     const verdict = t(engine === value ? "sameAsEngine" : "otherThanEngine", { value: engine });
-    this.result.replaceChildren(
-      `${t("result")}: `,
-      h("b", { class: "unit-value" }, value),
-      " ",
-      h("span", {}, verdict),
-    );
+    setText(this.output, value);
+    setText(this.verdict, verdict);
     this.result.classList.toggle("differs", engine !== value);
     if (!this.sliding) this.command.update(view);
   }

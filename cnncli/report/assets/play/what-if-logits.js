@@ -1,8 +1,9 @@
 // The logits before and after the edits, side by side.
 
 import { softmax } from "../engine/network.js";
-import { h, scrollable, svg } from "../shared/dom.js";
+import { h, scrollable, setText, svg } from "../shared/dom.js";
 import { formatPercent } from "../shared/numbers.js";
+import { updatesInSight } from "./sight.js";
 
 const MOST_ROWS = 10;
 const [BAR_WIDTH, BAR_HEIGHT] = [120, 22];
@@ -26,8 +27,12 @@ export class EditedLogits {
     this.rest = h("p", { class: "muted" });
     this.element = h("div", {}, h("h3", {}, t("logits")), this.answers, scrollable(t("logits"), table), this.rest);
     this.before = null;
+    this.rows = [];
     const { state } = app;
-    state.on(["result", "model", "step"], () => this.update());
+    state.on(
+      ["result", "model", "step"],
+      updatesInSight(this.element, () => this.update(), state.signal),
+    );
     state.on(["edits"], () => {
       this.announces = true;
     });
@@ -76,19 +81,22 @@ export class EditedLogits {
     }
     const limit = Math.max(1e-9, ...[...before, ...after].map(Math.abs).filter(Number.isFinite));
     const answers = [largest(before), largest(after)];
-    this.body.replaceChildren(
-      ...order.map((i) =>
-        h(
-          "tr",
-          {},
-          h("th", { scope: "row", title: classes[i] }, classes[i]),
-          h("td", { class: answers[0] === i ? "largest" : null }, formatLogit(before[i])),
-          h("td", { class: answers[1] === i ? "largest" : null }, formatLogit(after[i])),
-          h("td", {}, formatLogit(after[i] - before[i])),
-          h("td", { class: "bars" }, logitBars(before[i] / limit, after[i] / limit)),
-        ),
-      ),
-    );
+    if (this.rows.length !== order.length) {
+      this.rows = order.map(logitRow);
+      this.body.replaceChildren(...this.rows.map(({ element }) => element));
+    }
+    this.rows.forEach(({ name, numbers, bars }, row) => {
+      const i = order[row];
+      setText(name, classes[i]);
+      name.title = classes[i];
+      numbers.forEach((cell, column) => {
+        setText(cell, formatLogit([before[i], after[i], after[i] - before[i]][column]));
+        cell.classList.toggle("largest", answers[column] === i);
+      });
+      bars.forEach((bar, which) => {
+        placeBar(bar, (which ? after : before)[i] / limit);
+      });
+    });
     const named = [before, after].map((logits, which) => {
       const label = answers[which];
       return label < 0 ? "—" : this.t("answer", { name: classes[label], share: formatPercent(softmax(logits)[label]) });
@@ -103,23 +111,23 @@ export class EditedLogits {
   }
 }
 
-/** Two bars from the middle, the first above the second; shares of the half width, -1 to 1. */
-function logitBars(before, after) {
-  const middle = BAR_WIDTH / 2;
-  const bar = (share, y, name) => {
-    const width = Math.min(1, Math.abs(share)) * middle || 0;
-    return svg("rect", { class: name, x: share < 0 ? middle - width : middle, y, width, height: BAR_HEIGHT / 2 - 2 });
-  };
-  return svg(
-    "svg",
-    {
-      viewBox: `0 0 ${BAR_WIDTH} ${BAR_HEIGHT}`,
-      preserveAspectRatio: "none",
-      height: BAR_HEIGHT,
-      "aria-hidden": "true",
-    },
-    bar(before, 1, "before"),
-    bar(after, BAR_HEIGHT / 2 + 1, "after"),
-    svg("line", { x1: middle, x2: middle, y1: 0, y2: BAR_HEIGHT }),
+/** A row of the table: cells for the numbers, and two bars from the middle, the first above the second. */
+function logitRow() {
+  const name = h("th", { scope: "row" });
+  const numbers = [h("td", {}), h("td", {}), h("td", {})];
+  const bars = ["before", "after"].map((kind, i) =>
+    svg("rect", { class: kind, y: 1 + (i * BAR_HEIGHT) / 2, height: BAR_HEIGHT / 2 - 2 }),
   );
+  const middle = svg("line", { x1: BAR_WIDTH / 2, x2: BAR_WIDTH / 2, y1: 0, y2: BAR_HEIGHT });
+  const size = { viewBox: `0 0 ${BAR_WIDTH} ${BAR_HEIGHT}`, preserveAspectRatio: "none", height: BAR_HEIGHT };
+  const picture = svg("svg", { ...size, "aria-hidden": "true" }, ...bars, middle);
+  return { element: h("tr", {}, name, numbers, h("td", { class: "bars" }, picture)), name, numbers, bars };
+}
+
+/** Give a bar its length: a share of the half width, -1 to 1. */
+function placeBar(bar, share) {
+  const middle = BAR_WIDTH / 2;
+  const width = Math.min(1, Math.abs(share)) * middle || 0;
+  bar.setAttribute("x", share < 0 ? middle - width : middle);
+  bar.setAttribute("width", width);
 }

@@ -52,26 +52,29 @@ export function numbersOf(bytes, type) {
 }
 
 /** The arrays of a page by key; each is decoded when it is first asked for. */
-class PageArrays {
-  #index;
-  #bytes;
+export class PageArrays {
+  #entries = new Map(); // key -> {type, offset, length, bytes}
   #decoded = new Map();
 
-  constructor(index, bytes) {
-    this.#index = index;
-    this.#bytes = bytes;
+  /**
+   * Add the arrays of a binary.
+   *
+   * @param index key -> type, offset in bytes and length in numbers.
+   * @param bytes of the binary.
+   */
+  add(index, bytes) {
+    for (const [key, entry] of Object.entries(index)) this.#entries.set(key, { ...entry, bytes });
   }
 
   keys() {
-    return [...new Set([...Object.keys(this.#index), ...this.#decoded.keys()])];
+    return [...new Set([...this.#entries.keys(), ...this.#decoded.keys()])];
   }
 
   /** A Uint8Array or Float32Array; undefined where there is no such array. */
   get(key) {
-    if (!this.#decoded.has(key) && Object.hasOwn(this.#index, key)) {
-      const { type, offset, length } = this.#index[key];
-      const bytes = this.#bytes.subarray(offset, offset + BYTES[type] * length);
-      this.#decoded.set(key, numbersOf(bytes, type));
+    if (!this.#decoded.has(key) && this.#entries.has(key)) {
+      const { type, offset, length, bytes } = this.#entries.get(key);
+      this.#decoded.set(key, numbersOf(bytes.subarray(offset, offset + BYTES[type] * length), type));
     }
     return this.#decoded.get(key);
   }
@@ -81,12 +84,9 @@ class PageArrays {
   }
 }
 
-/**
- * All arrays of a page.
- *
- * @param index key -> type, offset in bytes and length in numbers.
- * @param base64 the compressed binary.
- */
+/** The arrays of an index in a compressed binary, in base64. */
 export async function loadArrays(index, base64) {
-  return new PageArrays(index, await inflate(decodeBytes(base64)));
+  const arrays = new PageArrays();
+  arrays.add(index, await inflate(decodeBytes(base64)));
+  return arrays;
 }

@@ -15,6 +15,13 @@ export function h(name, properties = {}, ...children) {
   return element;
 }
 
+/** Set the text of an element that contains nothing else. The same text again costs nothing, another one no new node. */
+export function setText(element, text) {
+  const node = element.firstChild;
+  if (!node) element.append(text);
+  else if (node.data !== text) node.data = text;
+}
+
 /** An SVG element. */
 export function svg(name, properties = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
