@@ -23,8 +23,13 @@ from pydantic import (
 from pydantic.functional_validators import BeforeValidator
 from pydantic_core import PydanticCustomError, core_schema
 
+from cnncli.limits import MAX_CHANNELS, MAX_LENGTH
+
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
+Length = Annotated[int, Field(gt=0, le=MAX_LENGTH)]
+LengthFromZero = Annotated[int, Field(ge=0, le=MAX_LENGTH)]
+Channels = Annotated[int, Field(gt=0, le=MAX_CHANNELS)]
 Fraction01 = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -43,10 +48,11 @@ def _as_tuple(value: object) -> object:
 
 Listed = BeforeValidator(_as_tuple)
 Pair = Annotated[
-    tuple[Positive, Positive], BeforeValidator(_both_axes, json_schema_input_type=Positive | tuple[Positive, Positive])
+    tuple[Length, Length], BeforeValidator(_both_axes, json_schema_input_type=Length | tuple[Length, Length])
 ]
 PairFromZero = Annotated[
-    tuple[Whole, Whole], BeforeValidator(_both_axes, json_schema_input_type=Whole | tuple[Whole, Whole])
+    tuple[LengthFromZero, LengthFromZero],
+    BeforeValidator(_both_axes, json_schema_input_type=LengthFromZero | tuple[LengthFromZero, LengthFromZero]),
 ]
 
 

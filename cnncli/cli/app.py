@@ -3,6 +3,8 @@
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import print_notice, report, show_log, without_pydantic
 from cnncli.cli.processes import AlreadyReported, one_output_per_machine
 from cnncli.errors import UsageError
+from cnncli.printable import printable
 
 
 class LazyCommand(TyperCommand):
@@ -70,16 +73,31 @@ def _suggest_field(option: str, *, exactly: bool) -> None:
         )
 
 
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    """Change the message of an error about arguments, which typer prints itself: no control characters, no pydantic."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, typer.BadParameter):
+            error.message = without_pydantic(error.message)
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = printable(message)  # type: ignore[attr-defined]  # typer does not export the class
+        raise
+
+
 class PanelGroup(TyperGroup):
     """A group whose help lists its commands by panel, in the order in which they were added."""
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:  # noqa: ANN401  typer does not export the class of its contexts
+        """Called for the arguments of the group itself."""
+        with _printable_errors():
+            return super().make_context(*arguments, **settings)
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  likewise
         """Called by click to parse the arguments of a command of the group, and to run it."""
-        try:
+        with _printable_errors():
             return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = without_pydantic(error.message)
-            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  likewise
         """Write a section of the help for each panel."""

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import typer
 
 from cnncli.options import DATA_DIR, RUNS_DIR
+from cnncli.printable import printable
 
 Finder = Callable[[typer.Context, str], Iterable[str]]
 """The candidates for an incomplete word; those that start otherwise are left out afterwards."""
@@ -40,9 +41,10 @@ def add_completion(command: Any) -> None:  # noqa: ANN401  typer does not export
 
 
 def complete(finder: Finder, context: typer.Context, incomplete: str) -> list[Completion]:
-    """The candidates that start with the incomplete word. A word with a space would need quotes."""
+    """The candidates that start with the incomplete word, without those that would need quotes."""
     words = dict.fromkeys(finder(context, incomplete))
-    return [Completion(word) for word in words if word.startswith(incomplete) and not any(map(str.isspace, word))]
+    plain = (word for word in words if word == printable(word) and not any(map(str.isspace, word)))
+    return [Completion(word) for word in plain if word.startswith(incomplete)]
 
 
 def _finder(parameter: Any) -> Finder | None:  # noqa: ANN401  likewise

@@ -1,25 +1,46 @@
 """Messages on stderr: an error with its remedy and exit code, and what the package logs, as notices."""
 
+import errno
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from cnncli.errors import CnncliError, DiskError
+from cnncli.errors import CnncliError, DiskError, UsageError
 from cnncli.files import is_disk_full
+
+_UNUSABLE_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+_MAX_SHOWN = 100
 
 
 def as_user_error(error: Exception) -> CnncliError:
-    """The error as it is shown to users: a full disk is a DiskError wherever it happened, any other is a bug."""
+    """The error as it is shown to users, wherever it happened; what is not about a disk or a path is a bug.
+
+    A full disk is a DiskError, and so is a path without permission; a path that no file can have is a UsageError.
+    """
     if isinstance(error, CnncliError):
         return error
     if is_disk_full(error):
         return DiskError(f"the disk is full: {error}", remedy="free some space")
+    if isinstance(error, OSError) and error.filename is not None:
+        if error.errno in _UNUSABLE_PATH:
+            return UsageError(f"{shorten_path(error.filename)}: {error.strerror}", remedy="give another path")
+        if error.errno in _FORBIDDEN:
+            return DiskError(f"{error.filename}: {error.strerror}", remedy="check its permissions and its disk")
     return CnncliError(
         f"internal error: {type(error).__name__}: {error}",
         remedy="this is a bug in cnncli; run it again with --debug, and report what it and cnncli doctor print",
     )
+
+
+def shorten_path(path: str | bytes | os.PathLike[str]) -> str:
+    """A path of at most a hundred characters: its start and its end."""
+    text = os.fsdecode(path)
+    half = _MAX_SHOWN // 2
+    return text if len(text) <= _MAX_SHOWN else f"{text[:half]}...{text[-half:]}"
 
 
 def report(error: Exception) -> int:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,10 @@ def bundled_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
 
 
+_MAX_COMPARED = 1_000
+"""Files beside a missing config whose names are compared with it."""
+
+
 def find_config(config: str) -> Path:
     """The file of a config argument: a path, or the name of a bundled config.
 
@@ -49,7 +54,8 @@ def find_config(config: str) -> Path:
         return bundled[config]
     if path.is_dir():
         raise ConfigError(f"{config} is a directory", remedy="name a .yaml file in it")
-    names = [*bundled, *(str(near) for near in path.parent.glob("*.yaml"))] if path.parent.is_dir() else [*bundled]
+    beside = islice(path.parent.glob("*.yaml"), _MAX_COMPARED) if path.parent.is_dir() else ()
+    names = [*bundled, *map(str, beside)]
     raise ConfigError(
         f"config not found: {config}{did_you_mean(config, names)}",
         remedy="give a .yaml file or the name of a bundled config; cnncli init NAME writes a config to start from",

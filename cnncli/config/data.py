@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from cnncli.config.datasets import DatasetName, EmnistSplit, known_dataset
 from cnncli.errors import DataError
 from cnncli.fields import Fraction01, Pair, Spec, Whole
+from cnncli.limits import MAX_CLASSES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,9 @@ def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> 
             remedy="put the images there, or choose another data directory with --data-dir or $CNNCLI_DATA"
             + (unknown if classes is None else ""),
         ) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
         raise DataError(
-            f"data.path: {root} cannot be read as a folder: {error.strerror}",
+            f"data.path: {root} cannot be read as a folder: {getattr(error, 'strerror', None) or error}",
             remedy="data.path must be a folder with one folder of images per class",
         ) from None
     if len(names) < 2:
@@ -67,6 +68,11 @@ def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> 
         raise DataError(
             f"data.path: {train} has {found}",
             remedy=f"create one folder per class, at least two, such as {train / 'cat'} and {train / 'dog'}",
+        )
+    if undecodable := next((name for name in names if not _is_text(name)), None):
+        raise DataError(
+            f"data.path: the name of the class folder {train / undecodable} is not UTF-8 text",
+            remedy="rename the folder: the names of its classes are written to files of text",
         )
     if isinstance(classes, int) and len(names) != classes:
         raise DataError(
@@ -94,6 +100,11 @@ def class_folders(root: Path) -> tuple[str, ...]:
     return tuple(sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith(hidden)))
 
 
+def _is_text(name: str) -> bool:
+    """Whether a file name is text; Python represents bytes that are not UTF-8 by lone surrogates."""
+    return not any("\ud800" <= each <= "\udfff" for each in name)
+
+
 def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
@@ -117,7 +128,7 @@ def _count_or_fraction(value: object) -> object:
 
 def _count_or_names(value: object) -> object:
     """A whole number from 2, or a list of at least two different names."""
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 2 <= value <= MAX_CLASSES):
         return value
     if isinstance(value, list | tuple) and all(isinstance(name, str) and name for name in value):
         names = tuple(value)
@@ -125,8 +136,8 @@ def _count_or_names(value: object) -> object:
             return names
     raise PydanticCustomError(
         "classes",
-        "must be a whole number from 2, or a list of at least two different names, with numbers in quotes, "
-        "found {found}",
+        f"must be a whole number from 2 to {MAX_CLASSES:,}, or a list of at least two different names, "
+        "with numbers in quotes, found {found}",
         {"found": str(value)},
     )
 
@@ -143,7 +154,8 @@ def _principal(name: str) -> BeforeValidator:
 
 Share = Annotated[Whole | Fraction01, BeforeValidator(_count_or_fraction)]
 Classes = Annotated[
-    Annotated[int, Field(ge=2)] | Annotated[tuple[str, ...], Field(min_length=2)], BeforeValidator(_count_or_names)
+    Annotated[int, Field(ge=2, le=MAX_CLASSES)] | Annotated[tuple[str, ...], Field(min_length=2)],
+    BeforeValidator(_count_or_names),
 ]
 
 

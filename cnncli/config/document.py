@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import yaml
 
 from cnncli.errors import ConfigError
+from cnncli.limits import MAX_CONFIG_BYTES, MAX_DEPTH, MAX_VALUES
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +39,6 @@ _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{tag}"
     for tag in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "seq", "map")
 }
-_MAX_VALUES = 100_000
 _MAX_DIGITS = 19
 
 
@@ -168,7 +168,8 @@ def read_document(path: Path, kind: Kind = CONFIG) -> Document:
         ConfigError: the file cannot be read, or is not strict YAML.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"{kind.noun.split()[-1]} not found: {path}", remedy=kind.remedy) from None
     except OSError as error:
@@ -199,10 +200,15 @@ def _content(stream: TextIO) -> bytes:
     if stream.isatty():
         end = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
         _log.info(f"reading a config from the terminal; end it with {end} on a new line")
-    return stream.buffer.read()
+    return stream.buffer.read(MAX_CONFIG_BYTES + 1)
 
 
 def _parse_bytes(raw: bytes, *, name: str, kind: Kind) -> Document:
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ConfigError(
+            f"{name} has more than {MAX_CONFIG_BYTES:,} bytes, the limit of {kind.noun}",
+            remedy="use repeat, blocks and defaults for layers that are alike",
+        )
     try:
         return parse_document(raw.decode("utf-8-sig"), name=name, kind=kind)
     except UnicodeDecodeError as error:
@@ -223,7 +229,7 @@ def parse_document(text: str, *, name: str, kind: Kind = CONFIG) -> Document:
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not YAML: {error}") from None
     except RecursionError:
-        raise ConfigError(f"{name}: nested too deeply") from None
+        raise ConfigError(f"{name}: nested more than {MAX_DEPTH} deep") from None
     builder = _Builder(document)
     data = builder.value(node, ()) if node else None
     document.raise_problems(builder.problems)
@@ -256,8 +262,10 @@ class _Builder:
         """The data of the node at `route`."""
         self.document.marks[route] = _mark(node)
         self.count += 1
-        if self.count > _MAX_VALUES:
-            raise ConfigError(f"{self.document.name}: more than {_MAX_VALUES:,} values, aliases included")
+        if self.count > MAX_VALUES:
+            raise ConfigError(f"{self.document.name}: more than {MAX_VALUES:,} values, aliases included")
+        if len(route) > MAX_DEPTH:
+            raise ConfigError(f"{self.document.name}:{_mark(node).line}: nested more than {MAX_DEPTH} deep")
         if node in self.open:
             self.problems.append(Problem(route, "this alias contains itself"))
             return None

@@ -16,6 +16,7 @@ from cnncli.errors import did_you_mean, nearest
 from cnncli.fields import Spec, open_body
 from cnncli.layers import LAYERS, Activation, Layer
 from cnncli.layers.activation import ActivationChoice
+from cnncli.limits import MAX_LAYERS
 
 
 class ModelFields(Spec):
@@ -115,7 +116,6 @@ class Block:
 Item = Single | Residual | Branch | Block
 Sequence = tuple[Item, ...]
 
-_MAX_LAYERS = 10_000
 _STRUCTURES = ("repeat", "residual", "branch")
 _OTHER_NAMES = {
     "dense": "use linear",
@@ -226,9 +226,9 @@ class _Reader:
             self.report(place, f"a layer must be a name or a mapping with one key, found {found}")
             return
         self.count += 1
-        if self.count > _MAX_LAYERS:
-            if self.count == _MAX_LAYERS + 1:
-                self.report(place, f"more than {_MAX_LAYERS:,} layers, repeats included")
+        if self.count > MAX_LAYERS:
+            if self.count == MAX_LAYERS + 1:
+                self.report(place, f"more than {MAX_LAYERS:,} layers, repeats included")
             return
         if name == "repeat":
             yield from self.repeat(body, place)
@@ -241,15 +241,15 @@ class _Reader:
         elif name in LAYERS:
             yield from self.single(name, body, place)
         elif name not in self.invalid_blocks:
-            self.report(place, f"unknown layer: {name}{self.suggestion(name)}", at_key=True)
+            self.report(place, f"unknown layer: {name or repr(name)}{self.suggestion(name)}", at_key=True)
 
     def suggestion(self, name: str) -> str:
         """The end of the message about an unknown layer: what was probably meant."""
         if name.lower() in _OTHER_NAMES:
             return f"; {_OTHER_NAMES[name.lower()]}"
-        first, *rest = name.split(maxsplit=1)
+        first, space, _ = name.strip().partition(" ")
         known = [*LAYERS, *_STRUCTURES, *self.blocks]
-        if rest and first in known:
+        if space and first in known:
             return f"; put a colon and a space after {first}"
         return did_you_mean(name, known)
 

@@ -6,6 +6,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from cnncli.config.document import Problem, Route
 from cnncli.config.model import Block, Branch, Item, Place, Residual, Sequence, Single
@@ -21,6 +22,7 @@ from cnncli.layers import (
     ShapeError,
     format_shape,
 )
+from cnncli.windows import Bounds
 
 INPUT = "input"
 """The name of the image among the inputs of a node."""
@@ -89,7 +91,7 @@ class Network:
 def lay_out(blueprint: Sequence, input_shape: Shape, classes: int, problems: list[Problem]) -> Network:
     """Give every layer of a blueprint its name, inputs and shapes; problems are appended to `problems`."""
     layout = _Layout(classes, problems)
-    end = layout.sequence(blueprint, _Flow(INPUT, input_shape), _Scope())
+    end = layout.sequence(blueprint, _Flow(INPUT, input_shape, jumps=(Fraction(1), Fraction(1))), _Scope())
     if end is not None and end.shape != (classes,):
         last = layout.nodes[-1]
         remedy = "end the layers with logits" if len(end.shape) == 1 else "end the layers with flatten and logits"
@@ -118,21 +120,31 @@ def _without_redundant_bias(nodes: list[Node]) -> Iterator[Node]:
 
 @dataclass(frozen=True)
 class _Flow:
-    """The input of a layer: which node it comes from, its shape, and the nodes that set its size and its channels."""
+    """The input of a layer: which node it comes from, its shape, and the nodes that set its size and its channels.
+
+    Attributes:
+        jumps: input pixels from one position to the next, along height and width.
+    """
 
     name: str
     shape: Shape
     sized_by: Node | None = None
     channels_by: Node | None = None
+    jumps: tuple[Fraction, ...] = ()
 
     def after(self, node: Node) -> "_Flow":
         resized = len(node.shape) != len(self.shape) or node.shape[1:] != self.shape[1:]
         recounted = node.shape[0] != self.shape[0]
+        jumps, reads = self.jumps, node.description.reads
+        if isinstance(reads, tuple):
+            scales = (window.scale(size) for window, size in zip(reads, self.shape[1:], strict=True))
+            jumps = tuple(jump * scale for jump, scale in zip(jumps, scales, strict=True))
         return _Flow(
             node.name,
             node.shape,
             node if resized else self.sized_by,
             node if recounted else self.channels_by,
+            jumps,
         )
 
 
@@ -150,6 +162,7 @@ class _Layout:
     problems: list[Problem]
     nodes: list[Node] = field(default_factory=list)
     names: dict[str, Place] = field(default_factory=dict)
+    bounds: Bounds = field(default_factory=Bounds)
 
     def report(self, place: Place, message: str, also: Iterable[tuple[Route, str]] = ()) -> None:
         self.problems.append(Problem(place.route, message, at_key=True, also=(*also, *place.uses_as_notes())))
@@ -182,6 +195,10 @@ class _Layout:
             source = "the image" if flow.name == INPUT else flow.name
             also = [] if cause is None else [(cause.place.route, f"{cause.name} outputs {format_shape(cause.shape)}")]
             self.report(place, f"{name} receives {format_shape(flow.shape)} from {source}: {error}", also)
+            return None
+        reads = description.reads
+        if isinstance(reads, tuple) and (excess := self.bounds.excess(reads, flow.shape[1:], flow.jumps)):
+            self.report(place, f"{name} receives {format_shape(flow.shape)}: {excess}")
             return None
         return flow.after(self.add(name, layer, (flow,), description, place))
 

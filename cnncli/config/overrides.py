@@ -41,7 +41,7 @@ def override(
 def _parse(text: str, flag: str) -> Any:  # noqa: ANN401  plain YAML data
     try:
         yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         raise UsageError(f"{flag}: the value is not YAML", remedy="quote it for the shell") from None
     indented = "\n".join("  " + line for line in text.splitlines())
     return parse_document(f"value:\n{indented}" if text.strip() else "value:", name=f"{flag}").data["value"]

@@ -33,6 +33,8 @@ DECODER_VERSION = 1
 
 _UNSUPPORTED_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats that Pillow lists but leaves to other programs, or cannot read."""
+_MAX_SIDE = 65_535
+"""Pixels along one side, as in JPEG; resizing one that is longer takes minutes. Pillow limits their product."""
 _SERIAL_SECONDS = 0.5 if sys.platform == "linux" else 5.0
 """Seconds of decoding before worker processes start. A forked worker starts at once, a spawned one imports torch."""
 _CHUNK_IMAGES, _CHUNK_BYTES = 16, 2**22
@@ -71,7 +73,10 @@ def open_image(content: bytes) -> Image.Image:
     """The image in the content of a file; its pixels are decoded when they are first used."""
     if not content:
         raise UnreadableImageError("empty")
-    return Image.open(io.BytesIO(content))
+    image = Image.open(io.BytesIO(content))
+    if max(image.size) > _MAX_SIDE:
+        raise UnreadableImageError(f"{image.width} x {image.height} pixels; a side may have {_MAX_SIDE:,}")
+    return image
 
 
 @contextmanager

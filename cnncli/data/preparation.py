@@ -260,8 +260,9 @@ def _to_8_bits(image: Image.Image, steps: list[str]) -> Image.Image:
     black, white = next(((0.0, top) for top in tops if low >= 0 and high <= top), (low, high))
     if (black, white) != (0, 255):
         steps.append(f"scaled from {black:g}..{white:g}")
-    scaled = (values - black) * (255 / ((white - black) or 1))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+    values -= black  # in place: an image may have 89 million pixels
+    values *= 255 / ((white - black) or 1)
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
 def _opaque(image: Image.Image, steps: list[str], *, as_ink: bool) -> Image.Image:

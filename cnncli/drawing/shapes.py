@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from cnncli.drawing.color import Color, Pixels
+from cnncli.printable import printable
 
 Anchor: TypeAlias = Literal["start", "middle", "end"]
 Point: TypeAlias = tuple[float, float]
@@ -35,6 +36,10 @@ class Text:
     anchor: Anchor = "start"
     centered: bool = False
     upward: bool = False
+
+    def __post_init__(self) -> None:
+        """Escape control characters, which neither pixels nor SVG can show."""
+        object.__setattr__(self, "text", printable(self.text))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from cnncli.drawing.color import Color, Pixels
 from cnncli.drawing.fonts import font
 from cnncli.drawing.shapes import Disc, Line, Mosaic, Outline, Point, Polygon, Rectangle, Shape, Text
 from cnncli.drawing.text import text_width
+from cnncli.printable import printable
 
 MOST_CELLS = 144
 """A mosaic of up to this many cells is drawn as rectangles, a larger one as an image."""
@@ -147,5 +148,5 @@ def _hex(color: Color) -> str:
 
 
 def _xml_text(text: str) -> str:
-    """Text without the control characters that XML does not allow."""
-    return "".join(each if each.isprintable() else "?" for each in text)
+    """Text without the characters that XML does not allow."""
+    return "".join(each if each.isprintable() else "?" for each in printable(text))

@@ -9,7 +9,7 @@ from cnncli.config.network import INPUT
 from cnncli.inspection.graph import Graph, GraphNode, constant_nodes, reads_everything
 from cnncli.layers import Reach, per_axis
 from cnncli.layers.base import Unknown
-from cnncli.windows import AxisReceptiveField, ClosedForm
+from cnncli.windows import AxisReceptiveField, Bounds, ClosedForm
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,28 @@ def receptive_fields(graph: Graph) -> dict[str, ReceptiveFields | Unknown]:
         INPUT: ReceptiveFields(tuple(AxisReceptiveField.of_input(size) for size in graph.input_shape[1:]))
     }
     constant = constant_nodes(graph)
+    bounds = Bounds()
     nothing = ReceptiveFields(
         tuple(AxisReceptiveField.of_input(size).merged(1).emptied() for size in graph.input_shape[1:])
     )
     for node in graph.nodes:
         inputs = [fields[name] for name in node.inputs if name not in constant]
-        fields[node.name] = _through(node, inputs) if inputs else nothing
+        fields[node.name] = _through(node, inputs, bounds) if inputs else nothing
     return fields
 
 
-def _through(node: GraphNode, inputs: list[ReceptiveFields | Unknown]) -> ReceptiveFields | Unknown:
-    """The receptive fields of a node, given those of its inputs."""
-    fields = _through_windows(node, inputs)
+def _through(node: GraphNode, inputs: list[ReceptiveFields | Unknown], bounds: Bounds) -> ReceptiveFields | Unknown:
+    """The receptive fields of a node, given those of its inputs; unknown beyond the bounds."""
+    fields = _through_windows(node, inputs, bounds)
     if isinstance(fields, Unknown) or not node.statistics:
         return fields
     axes = tuple(AxisReceptiveField.union([axis, axis.merged(len(axis.masks))]) for axis in fields.axes)
     return ReceptiveFields(axes, is_global=True)
 
 
-def _through_windows(node: GraphNode, inputs: list[ReceptiveFields | Unknown]) -> ReceptiveFields | Unknown:
+def _through_windows(
+    node: GraphNode, inputs: list[ReceptiveFields | Unknown], bounds: Bounds
+) -> ReceptiveFields | Unknown:
     """The same without the statistics of a norm."""
     if isinstance(node.reads, Unknown):
         return Unknown(f"{node.name}: {node.reads.reason}")
@@ -101,6 +104,9 @@ def _through_windows(node: GraphNode, inputs: list[ReceptiveFields | Unknown]) -
     assert isinstance(node.reads, tuple), node
     if len(node.reads) != len(joined.axes):
         return Unknown(f"{node.name}: it has {len(node.reads)} spatial axes, its input has {len(joined.axes)}")
+    sizes, jumps = ([len(axis.masks) for axis in joined.axes], [axis.jump for axis in joined.axes])
+    if excess := bounds.excess(node.reads, sizes, jumps):
+        return Unknown(f"{node.name}: {excess}")
     axes = tuple(axis.through(window) for axis, window in zip(joined.axes, node.reads, strict=True))
     if not all(any(axis.masks) for axis in axes):
         # Units that see no row see no column either, and contribute nothing where paths join.
@@ -201,6 +207,8 @@ def _unequal_units(fields: ReceptiveFields) -> tuple[str, ...]:
         spread += " of the image; the table counts padding as well"
     elif smallest < largest:
         spread += "; the table gives the largest"
+    if any(axis.closed_form is None for axis in fields.axes) and smallest == largest:
+        return (f"units see {spread} of the image; no single size with padding is known",)
     return (f"receptive fields are not evenly spaced: units see {spread}",)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from cnncli.fields import OneOf, Positive
+from cnncli.fields import Channels, OneOf
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError
 from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Activated, Term, Trace, Unit
@@ -103,7 +103,7 @@ class Prelu(Activation):
     type: Literal["prelu"] = "prelu"
     principal = "num_parameters"
 
-    num_parameters: Literal["channels"] | Positive = Field(
+    num_parameters: Literal["channels"] | Channels = Field(
         default=1, description="number of slopes: 1 for all channels, or channels for one per channel"
     )
     init: float = Field(default=0.25, description="initial value of the slopes")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
-from cnncli.fields import Pair, PairFromZero, Positive
+from cnncli.fields import Channels, Pair, PairFromZero
 from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.base import (
     Description,
@@ -39,11 +39,11 @@ class _Convolution(Layer):
     has_kernels = True
     saved = Saved.INPUT
 
-    out_channels: Positive
+    out_channels: Channels
     kernel_size: Pair
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
-    groups: Positive = 1
+    groups: Channels = 1
     bias: bool | None = Field(default=None, description="default: true unless a norm follows")
     norm: NormChoice = None
     activation: ActivationChoice = None

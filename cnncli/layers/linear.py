@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import PrivateAttr
 
-from cnncli.fields import Positive
+from cnncli.fields import Channels
 from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.base import Description, Layer, Reach, Saved, Shape, image, vector
 from cnncli.layers.norm import NormChoice
@@ -44,7 +44,7 @@ class Linear(Layer):
     principal = "out_features"
     saved = Saved.INPUT
 
-    out_features: Positive
+    out_features: Channels
     bias: bool = True
     norm: NormChoice = None
     activation: ActivationChoice = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from cnncli.fields import OneOf, Positive
+from cnncli.fields import Channels, OneOf
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, format_shape, image
 from cnncli.layers.operation import Operation
 from cnncli.layers.unit import EPSILON, Combined, Normalized, Scaling, Term, Trace, Unit
@@ -86,7 +86,7 @@ class GroupNorm(Norm):
     type: Literal["group_norm"] = "group_norm"
     principal = "num_groups"
 
-    num_groups: Positive
+    num_groups: Channels
 
     def _describe(self, shape: Shape) -> Description:
         if shape[0] % self.num_groups:
@@ -145,7 +145,7 @@ class LocalResponseNorm(Layer):
     keeps_zero = True
     saved = Saved.INPUT
 
-    size: Positive = Field(description="number of channels, including the unit's own")
+    size: Channels = Field(description="number of channels, including the unit's own")
     alpha: PositiveFloat = 1e-4
     beta: PositiveFloat = 0.75
     k: PositiveFloat = 1.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from cnncli.fields import Pair, Positive
+from cnncli.fields import Channels, Length, Pair
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, image
 from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Combined, Term, Trace, Unit, passed_on
@@ -91,7 +91,7 @@ class ChannelShuffle(Layer):
     principal = "groups"
     saved = Saved.NOTHING
 
-    groups: Positive
+    groups: Channels
 
     def _describe(self, shape: Shape) -> Description:
         channels, _, _ = image(shape, self)
@@ -123,7 +123,7 @@ class PixelShuffle(Layer):
     principal = "upscale_factor"
     saved = Saved.NOTHING
 
-    upscale_factor: Positive
+    upscale_factor: Length
 
     def _describe(self, shape: Shape) -> Description:
         channels, height, width = image(shape, self)
@@ -159,7 +159,7 @@ class PixelUnshuffle(Layer):
     principal = "downscale_factor"
     saved = Saved.NOTHING
 
-    downscale_factor: Positive
+    downscale_factor: Length
 
     def _describe(self, shape: Shape) -> Description:
         channels, height, width = image(shape, self)

@@ -36,6 +36,7 @@ from cnncli.drawing.image import png
 from cnncli.files import Extent, disk_errors_explained, sync_directory
 from cnncli.inspection.table import LayerTable, Row
 from cnncli.layers import Shape, format_size
+from cnncli.printable import printable
 
 HISTOGRAM_BINS = 64
 
@@ -139,7 +140,7 @@ class EventFile:
     def texts(self, texts: Mapping[str, str]) -> None:
         """One page of Markdown for each tag."""
         for tag, markdown in texts.items():
-            summary = _summary.text(tag, markdown)
+            summary = _summary.text(tag, printable(markdown))
             summary.value[0].tag = tag  # torch appends "/text_summary", and the card would show nothing else
             self._write(Event(step=0, summary=summary))
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,10 @@ class RunDirectory:
             raise RunError(f"{path}: {error}", remedy=remedy) from error
 
 
+_MAX_ENTRIES, _MAX_SEARCHED = 20_000, 1_000
+"""Of a directory, when runs are looked for: names that are read, and directories that are looked into."""
+
+
 def _runs_near(path: Path) -> list[Path]:
     """Runs the user may have meant: the one that contains `path`, those in it, or those next to it."""
     if containing := [parent for parent in path.parents if is_run_directory(parent)]:
@@ -315,10 +320,12 @@ def _runs_near(path: Path) -> list[Path]:
 
 
 def _runs_in(path: Path) -> list[Path]:
-    """The runs in a directory, newest first."""
+    """The runs in a directory, newest first: those among its first `_MAX_SEARCHED` directories."""
     if not path.is_dir():
         return []
-    runs = [each for each in path.iterdir() if is_run_directory(each)]
+    with os.scandir(path) as entries:
+        folders = (Path(each.path) for each in islice(entries, _MAX_ENTRIES) if each.is_dir())
+        runs = [each for each in islice(folders, _MAX_SEARCHED) if is_run_directory(each)]
     return sorted(runs, key=lambda each: each.stat().st_mtime, reverse=True)
 
 

@@ -4,6 +4,7 @@ Pixels are numbered from 0 at the center of the first input pixel. A *window* sp
 output unit reads. Composing windows gives the *receptive field* of each unit: the input pixels it depends on.
 """
 
+from cnncli.windows.bounds import Bounds
 from cnncli.windows.closed_form import ClosedForm, Pattern
 from cnncli.windows.receptive_field import AxisReceptiveField
 from cnncli.windows.window import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
@@ -11,6 +12,7 @@ from cnncli.windows.window import Adaptive, Gathered, Padded, Resampled, Sliding
 __all__ = [
     "Adaptive",
     "AxisReceptiveField",
+    "Bounds",
     "ClosedForm",
     "Gathered",
     "Padded",

@@ -9,13 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import gcd, lcm
+from math import ceil, gcd, lcm
 from typing import Self
 
+from cnncli.limits import MAX_READS
 from cnncli.windows.window import Window
 
 MAX_PATTERNS = 2048
 """A closed form with more alternating patterns is not computed."""
+MAX_SPAN = 2**20
+"""Nor is one whose patterns span more pixels, padding included ..."""
+MAX_BITS = 2**33
+"""... or that is made of more bits: patterns x positions read x pixels."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,24 @@ def _through(form: ClosedForm, window: Window, size: int) -> ClosedForm | None:
     repeats = len(form.patterns) // gcd(len(form.patterns), positions)
     if units * repeats > MAX_PATTERNS:
         return None
+    reads = units * repeats * window.total_reads(size) // max(1, window.output_size(size))
+    if reads > MAX_READS:
+        return None
+    span = _span(form, window, size, units * repeats)
+    if span > MAX_SPAN or reads * span > MAX_BITS:
+        return None
     patterns = tuple(
         Pattern.union([form.pattern(tap) for tap in window.taps(unit, size)]) for unit in range(units * repeats)
     )
     return ClosedForm(patterns, repeats * positions // len(form.patterns) * form.step)
+
+
+def _span(form: ClosedForm, window: Window, size: int, units: int) -> int:
+    """No unit sees more pixels than this, from the first to the last."""
+    distance = 0  # positions from the first to the last that a unit reads
+    for unit in range(units):
+        taps = [*window.taps(unit, size)]
+        distance = max(distance, taps[-1] - taps[0] if taps else 0)
+    # Patterns that alternate are not exactly a jump apart.
+    offsets = [pattern.start - i * form.jump for i, pattern in enumerate(form.patterns)]
+    return ceil(distance * form.jump + max(offsets) - min(offsets)) + form.size

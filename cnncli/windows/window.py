@@ -24,6 +24,10 @@ class Window(ABC):
     def period(self, size: int) -> tuple[int, int] | None:
         """`(units, positions)`: unit `i + units` reads what unit `i` reads, `positions` later. None: there is none."""
 
+    @abstractmethod
+    def total_reads(self, size: int) -> int:
+        """The most positions that all units together read, counted once for each unit."""
+
     def scale(self, size: int) -> Fraction:
         """Input positions from one unit to the next, on average."""
         period = self.period(size)
@@ -62,6 +66,9 @@ class Sliding(Window):
         first = unit * self.stride - self.before
         return range(first, first + self.span, self.dilation)
 
+    def total_reads(self, size: int) -> int:
+        return self.output_size(size) * self.kernel
+
     def period(self, size: int) -> tuple[int, int]:
         return 1, self.stride
 
@@ -84,6 +91,10 @@ class Transposed(Window):
         taps = (unit + self.padding - self.dilation * j for j in reversed(range(self.kernel)))
         return [tap // self.stride for tap in taps if tap % self.stride == 0]
 
+    def total_reads(self, size: int) -> int:
+        """See `Window`; with those between the input positions, which are looked at."""
+        return self.output_size(size) * self.kernel
+
     def period(self, size: int) -> tuple[int, int]:
         return self.stride, 1
 
@@ -99,6 +110,9 @@ class Adaptive(Window):
 
     def reads(self, unit: int, size: int) -> range:
         return range(unit * size // self.units, -(-(unit + 1) * size // self.units))
+
+    def total_reads(self, size: int) -> int:
+        return size + self.units
 
     def period(self, size: int) -> tuple[int, int]:
         common = gcd(size, self.units)
@@ -116,6 +130,9 @@ class Gathered(Window):
 
     def reads(self, unit: int, size: int) -> tuple[int, ...]:
         return self.positions[unit]
+
+    def total_reads(self, size: int) -> int:
+        return sum(map(len, self.positions))
 
     def period(self, size: int) -> None:
         """See `Window`: never periodic."""
@@ -184,6 +201,9 @@ class Resampled(Window):
             point = max(point, 0.0)
         return sorted({min(max(tap, 0), size - 1) for tap in self._neighbors(point)})
 
+    def total_reads(self, size: int) -> int:
+        return 4 * self.units if self.mode == "cubic" else 2 * self.units
+
     def taps(self, unit: int, size: int) -> Iterable[int]:
         if self.units == size and self.mode != "cubic":
             return (unit,)
@@ -241,6 +261,9 @@ class Padded(Window):
             case "circular":
                 first, last = max(0, -self.before), size - 1 - max(0, -self.after)
                 return (first + (position - first) % (last - first + 1),)
+
+    def total_reads(self, size: int) -> int:
+        return self.output_size(size)
 
     def taps(self, unit: int, size: int) -> tuple[int]:
         return (unit - self.before,)

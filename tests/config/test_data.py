@@ -52,7 +52,7 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
         ({"name": "mnist", "test": 0.2}, ("test",), "test is only for image-folder"),
         ({"name": "mnist", "classes": 10}, ("classes",), "classes is only for image-folder"),
         ({"name": "mnist", "classes": ["a", "b"]}, ("classes",), "classes is only for image-folder"),
-        ({"name": "image-folder", "classes": 1}, ("classes",), "a whole number from 2, or a list"),
+        ({"name": "image-folder", "classes": 1}, ("classes",), "a whole number from 2 to 100,000, or a list"),
         ({"name": "image-folder", "classes": ["a"]}, ("classes",), "at least two different names"),
         ({"name": "image-folder", "classes": ["a", "b", "a"]}, ("classes",), "at least two different names"),
         ({"name": "image-folder", "classes": ["a", 3]}, ("classes",), "numbers in quotes, found ['a', 3]"),
@@ -147,7 +147,7 @@ def test_names_of_classes_need_no_folder_and_select_folders(tmp_path: Path) -> N
         folder_layout(tmp_path / "pets", classes=("cat", "emu"))
 
 
-@pytest.mark.parametrize("name", ["1e3", "no", "null", "007", "caf\u00e9", "a: b", "- x", "\x1b[31m", "\udc80"])
+@pytest.mark.parametrize("name", ["1e3", "no", "null", "007", "caf\u00e9", "a: b", "- x", "\x1b[31m"])
 def test_a_resolved_config_names_the_classes_and_reads_back(name: str, tmp_path: Path) -> None:
     folder(tmp_path / "pets", "cat")
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cnncli.cli.commands.options import DebugOption, JsonOption
+from cnncli.cli.output import print_line
 from cnncli.cli.render.console import show_notice
 from cnncli.export import IMAGES, FormatName
 from cnncli.layers import format_shape
@@ -71,7 +72,7 @@ def export(
     if as_json:
         typer.echo(json.dumps(_record(written), allow_nan=False))
         return
-    typer.echo(written.path)
+    print_line(written.path)
     for line in _lines(written):
         show_notice(f"  {line}")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.output import print_line
 from cnncli.errors import UsageError
 from cnncli.files import disk_errors_explained
 
@@ -34,6 +35,7 @@ def init(
     if path.exists() and not force:
         raise UsageError(f"{path} already exists", remedy="choose another name, or overwrite it with --force")
     with disk_errors_explained(path, option="NAME"):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(starter, encoding="utf-8")
-    typer.echo(f"wrote {path}")
-    typer.echo(f"next: cnncli inspect {path}\n      cnncli train {path}")
+    print_line(f"wrote {path}")
+    print_line(f"next: cnncli inspect {path}\n      cnncli train {path}")

@@ -19,6 +19,7 @@ from cnncli.cli.commands.options import (
     parse_kwargs,
     parse_shape,
 )
+from cnncli.cli.output import print_line
 from cnncli.errors import ConfigError
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.hints import HINTS
@@ -105,11 +106,11 @@ def _print(table: LayerTable, form: Format, *, wide: bool) -> None:
         case Format.CSV:
             from cnncli.inspection.serialization import as_csv
 
-            typer.echo(as_csv(table), nl=False)
+            print_line(as_csv(table), newline=False)
         case Format.MARKDOWN:
             from cnncli.inspection.formatting import markdown
 
-            typer.echo(markdown(table, wide=wide))
+            print_line(markdown(table, wide=wide))
 
 
 def refuse_unknown(table: LayerTable) -> None:
@@ -145,10 +146,10 @@ def _verify(
         config = find_config(target, input_shape=parse_shape(shape), assignments=assignments, data_dir=data_dir)
         mismatches = verify_network(config.network, CnnModule(config.network))
     for mismatch in mismatches:
-        typer.echo(str(mismatch), err=True)
+        print_line(mismatch, err=True)
     if mismatches:
         raise typer.Exit(1)
-    typer.echo("\n".join(_verified(graph)), err=True)
+    print_line("\n".join(_verified(graph)), err=True)
 
 
 def _verified(graph: Graph) -> list[str]:

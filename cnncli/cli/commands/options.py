@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 import typer
 
 from cnncli.errors import UsageError
+from cnncli.limits import MAX_CHANNELS, MAX_LENGTH
 
 if TYPE_CHECKING:
     from cnncli.inspection.graph import Graph
@@ -39,6 +40,8 @@ KwargsOption = Annotated[
     typer.Option("--kwargs", metavar="JSON", help="""Arguments of the factory, such as '{"num_classes": 10}'."""),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+_MAX_DIGITS = 19
+
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
@@ -71,9 +74,16 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     parts = re.split(r"\s*[x,\s]\s*", text.lower().strip("()[] "))
-    if not all(part.isdecimal() and int(part) for part in parts):
+    if not all(part.isdecimal() and len(part) <= _MAX_DIGITS and int(part) for part in parts):
         raise UsageError(f"--input {text} is not a shape", remedy="give channels and sizes: --input 3x224x224")
-    return tuple(map(int, parts))
+    shape = tuple(map(int, parts))
+    longest = max(shape[1:] or shape)
+    if longest > MAX_LENGTH or shape[0] > MAX_CHANNELS:
+        raise UsageError(
+            f"--input {text} is too large",
+            remedy=f"at most {MAX_LENGTH:,} positions along an axis, and {MAX_CHANNELS:,} channels",
+        )
+    return shape
 
 
 def parse_position(text: str) -> tuple[int, ...]:
@@ -97,7 +107,7 @@ def parse_kwargs(text: str | None) -> dict[str, Any]:
     remedy = """write --kwargs '{"num_classes": 10}'"""
     try:
         kwargs = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of more than 4,300 digits
         raise UsageError(f"--kwargs is not JSON: {error}", remedy=remedy) from None
     if not isinstance(kwargs, dict):
         raise UsageError("--kwargs is not a JSON object", remedy=remedy)

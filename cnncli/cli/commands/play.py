@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.output import print_line
 from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 
 OtherArgument = Annotated[
@@ -50,6 +51,6 @@ def play(
 
     runs = [run] if other is None else [run, other]
     path = write_playground(runs, out=out, data_dir=data_dir, language=lang, tour=tour)
-    typer.echo(path)
+    print_line(path)
     if open:
         webbrowser.open(path.resolve().as_uri())

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.output import print_line
 from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 
 OutOption = Annotated[
@@ -30,4 +31,4 @@ def report(
     """
     from cnncli.report.report import write_report
 
-    typer.echo(write_report(run, out=out, data_dir=data_dir))
+    print_line(write_report(run, out=out, data_dir=data_dir))

@@ -13,6 +13,7 @@ import typer
 from cnncli.cli.commands.options import DebugOption, JsonOption
 from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import show_log
+from cnncli.cli.output import print_line
 from cnncli.cli.stopping import StopSignal, catch_stop_signals, output_may_close
 from cnncli.config.config import read_config
 from cnncli.errors import ConfigError, Stopped, UsageError
@@ -191,7 +192,7 @@ def sweep(
     elif not quiet:
         show_sweep(summary)
     elif summary.results is not None:
-        typer.echo(str(summary.best_config))
+        print_line(summary.best_config)
 
 
 _STOPPING = "stopping after this step, with a checkpoint of each run; press Ctrl-C again to stop immediately"

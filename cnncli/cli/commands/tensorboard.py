@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.output import print_line
 from cnncli.cli.render.console import show_notice
 from cnncli.cli.stopping import catch_stop_signals
 from cnncli.options import RUNS_DIR, RunsArgument
@@ -51,7 +52,7 @@ def tensorboard(
         addresses = {"everything": address, **links(address)}
         width = max(map(len, addresses))
         for name, view_address in addresses.items():
-            typer.echo(f"{name:{width}}  {view_address}")
+            print_line(f"{name:{width}}  {view_address}")
         if not has_runs:
             show_notice(f"{runs} has no runs yet; reload the page when a run has been written")
         show_notice("Ctrl-C stops TensorBoard")

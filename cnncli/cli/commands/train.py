@@ -17,6 +17,7 @@ import typer
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import show_log
+from cnncli.cli.output import print_line
 from cnncli.cli.processes import in_process_group, process_group
 from cnncli.cli.stopping import catch_stop_signals, output_may_close
 from cnncli.config.config import STDIN, Config, check_name, read_config
@@ -159,7 +160,7 @@ def train(
             show_rollbacks(experiment.training.rollbacks)
             show_next(run.path, experiment.training.epochs_done, data=data_options, training=options)
         elif quiet and not as_json:
-            typer.echo(str(run.path))
+            print_line(run.path)
 
 
 def _read(

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.output import print_line
 from cnncli.cli.render.console import show_error
 from cnncli.config.config import STDIN, read_config
 from cnncli.errors import CnncliError
@@ -38,5 +39,5 @@ def validate(
             continue
         table = inspect_network(config.network, config.name)
         shown = config.document.name if name == STDIN else name
-        typer.echo(f"{shown}: ok, {len(table)} layers, {table.params:,} parameters, {table.macs:,} MACs")
+        print_line(f"{shown}: ok, {len(table)} layers, {table.params:,} parameters, {table.macs:,} MACs")
     raise typer.Exit(exit_code)

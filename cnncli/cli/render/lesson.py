@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from cnncli.cli.render.console import out
 from cnncli.cli.render.tiles import (
     FAINT,
     GAP,
@@ -64,7 +65,7 @@ def show_pages(pages: Iterable[Page], *, step: bool) -> None:
         step: wait for a key before every step, if there is a terminal.
     """
     on_terminal = sys.stdout.isatty() and sys.stdin.isatty()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = out(piped_width=PLAIN_WIDTH)
     medium = Medium.of(console, most=_MAX_WIDTH)
     if step and on_terminal:
         _step_through(_parts_of_pages(pages, medium), console)

@@ -1,0 +1,21 @@
+"""Limits on what a config may ask for, so that a mistyped number is refused before it costs time or memory.
+
+They are far above what people train; `docs/config.md` lists them.
+"""
+
+MAX_LENGTH = 8192
+"""Positions along one axis: of images, feature maps, kernels, strides, dilations and paddings."""
+MAX_CHANNELS = 1_000_000
+"""Channels or features that one layer may be given."""
+MAX_CLASSES = 100_000
+MAX_LAYERS = 10_000
+"""Layers of a network, repeats included."""
+MAX_READS = 2**20
+"""Positions that the units of all layers read along one axis: the cost of computing receptive fields."""
+MAX_JUMP = 2**40
+"""Input pixels from one unit of a layer to the next: the product of the strides."""
+MAX_CONFIG_BYTES = 2**18
+MAX_VALUES = 100_000
+"""Values in a config, those of aliases included."""
+MAX_DEPTH = 64
+"""Mappings and lists inside each other in a config."""

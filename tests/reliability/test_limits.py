@@ -1,0 +1,213 @@
+"""Numbers, files and paths far beyond what anyone trains: refused at once, with the limit, and without the memory."""
+
+import json
+import resource
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from cnncli.limits import MAX_CONFIG_BYTES, MAX_LENGTH, MAX_READS
+from tests.conftest import ExitCodeOf
+from tests.reliability.conftest import Outcomes
+
+SECONDS = 5.0
+"""The most CPU time that a refusal may take."""
+_MAX_GROWTH = 2**31
+
+LENGTH, READS = f"{MAX_LENGTH:,}", f"{MAX_READS:,}"
+
+
+def config(layers: str, data: str = "{name: digits}") -> str:
+    return f"data: {data}\nmodel:\n  layers:\n{layers}\n  - flatten\n  - logits\n"
+
+
+SIZE_999 = "{name: digits, size: 999}"
+CONV = "  - conv: {out_channels: 4, kernel_size: 3, padding: same%s}"
+TOO_LARGE = {
+    "kernel": (config("  - conv: {out_channels: 4, kernel_size: 1000000, padding: same}"), "8192, found 1000000"),
+    "kernel of 2^63": (config("  - conv: {out_channels: 4, kernel_size: 9223372036854775807}"), "8192"),
+    "padding": (config("  - conv: {out_channels: 4, kernel_size: 3, padding: 100000000}"), "8192, found 100000000"),
+    "channels": (config("  - conv: {out_channels: 10000000000, kernel_size: 3}"), "1000000, found 10000000000"),
+    "features": (config("  - linear: 1000000000"), "1000000"),
+    "size": (config(CONV % "", "{name: digits, size: 1000000}"), "8192, found 1000000"),
+    "upsampled": (config("  - upsample: 8000"), LENGTH),
+    "windows": (config("  - conv: {out_channels: 4, kernel_size: 8191, padding: 4095}", SIZE_999), READS),
+    "strides": (config("\n".join([CONV % ", stride: 8191"] * 5)), "1,099,511,627,776"),
+    "layers": (config("  - repeat: {times: 1000000000000, layers: [relu]}"), "10,000 layers"),
+    "classes": (config(CONV % "", "{name: image-folder, path: x, size: 8, classes: 1000000000}"), "100,000"),
+    "no name": (config("  - ''"), "unknown layer: ''"),
+    "only a space": (config("  - ' '"), "unknown layer:"),
+    "nested": ("data: " + "[" * 5000, "nested more than 64 deep"),
+    "nested less": ("data: " + "[" * 100 + "]" * 100, "nested more than 64 deep"),
+    "a comment of 60 MB": ("#" * 60_000_000 + "\n" + config(CONV % ""), f"{MAX_CONFIG_BYTES:,} bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_configs(
+    case: str,
+    tmp_path: Path,
+    exit_code_of: ExitCodeOf,
+    capsys: pytest.CaptureFixture[str],
+    outcomes: Outcomes,
+) -> None:
+    """Every command that reads it refuses it with exit 3, in the file's place."""
+    text, words = TOO_LARGE[case]
+    file = tmp_path / "large.yaml"
+    file.write_text(text, encoding="utf-8")
+    for command in ("validate", "inspect"):
+        _refused(exit_code_of, [command, str(file)], 3, capsys, "large.yaml", words)
+        outcomes.add("numbers beyond a limit in a config", "refused, exit 3")
+
+
+OPTIONS = {
+    "kernel": (["--set", "model.layers.0.conv.kernel_size=9223372036854775807"], 3, "8192"),
+    "padding": (["--set", "model.layers.0.conv.padding=100000000"], 3, "8192"),
+    "nested": (["--set", "model.layers=" + "[" * 5000], 2, "not YAML"),
+    "nested less": (["--set", "model.layers=" + "[" * 100 + "]" * 100], 3, "64 deep"),
+    "image": (["--input", "1x100000x100000"], 2, LENGTH),
+    "long image": (["--input", "3x10000000x1"], 2, LENGTH),
+    "channels": (["--input", "10000000000x1x1"], 2, "1,000,000 channels"),
+    "5,000 digits": (["--input", "1" * 5000], 2, "not a shape"),
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_options(case: str, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str], outcomes: Outcomes) -> None:
+    """The same on the command line."""
+    options, code, words = OPTIONS[case]
+    _refused(exit_code_of, ["inspect", "lenet5", *options], code, capsys, options[0], words)
+    outcomes.add("numbers beyond a limit in an option", f"refused, exit {code}")
+
+
+VGG16 = "\n".join(
+    f"  - repeat: {{times: {times}, layers: [{{conv: {{out_channels: {channels}, kernel_size: 3, padding: same}}}}]}}\n"
+    "  - max_pool: 2"
+    for times, channels in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
+)
+LEGITIMATE = {
+    "VGG-16 at 4096": (config(VGG16, "{name: mnist, size: 4096}"), 212),
+    "512 channels": (config("  - conv: {out_channels: 512, kernel_size: 3}\n" * 3), 7),
+    "kernel of 31": (config("  - conv: {out_channels: 8, kernel_size: 31, padding: same}\n" * 4,
+                            "{name: mnist, size: 224}"), 121),
+    "1,000 layers": (config(f"  - repeat: {{times: 1000, layers: [{CONV[4:] % ''}]}}"), 2001),
+    "19 strides of 2": (config("\n".join([CONV % ", stride: 2"] * 19)), 2**20 - 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LEGITIMATE)
+def test_large_networks_stay_possible(
+    case: str, tmp_path: Path, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their receptive fields are computed: 212 of VGG-16 is published, others are `1 + sum of (k - 1) * jump`."""
+    text, size = LEGITIMATE[case]
+    file = tmp_path / "large.yaml"
+    file.write_text(text, encoding="utf-8")
+    began = time.process_time()
+    assert exit_code_of("inspect", str(file), "--json") == 0
+    assert time.process_time() - began < SECONDS
+    rows = json.loads(capsys.readouterr().out)["layers"]
+    assert rows[-3]["receptive_field"]["size"] == [size, size]
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["validate", LONG], ["diff", "lenet5", f"{LONG}/{LONG}"], ["show", LONG], ["runs", "list", LONG], ["init", LONG]],
+    ids=" ".join,
+)
+def test_names_that_no_file_can_have(
+    arguments: list[str], exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str], outcomes: Outcomes
+) -> None:
+    """A name of 300 bytes, where file systems allow 255."""
+    code = exit_code_of(*arguments)
+    error = capsys.readouterr().err
+    assert code in (2, 3, 4, 5, 7), error
+    assert "internal error" not in error
+    assert "aaa" in error
+    outcomes.add("a file name of 300 bytes", f"refused, exit {code}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate", f"{LONG}.yaml"],
+        ["inspect", LONG],
+        ["inspect", f"{LONG}.py:Net"],
+        ["diff", LONG, "lenet5"],
+        ["report", LONG],
+        ["show", "kernels", LONG],
+        ["play", LONG],
+        ["eval", LONG],
+        ["predict", LONG, "x.png"],
+        ["export", LONG, "--format", "onnx"],
+        ["train", LONG],
+        ["train", "--resume", LONG],
+        ["sweep", LONG, "--param", "train.epochs=1..2"],
+        ["runs", "show", LONG],
+        ["runs", "compare", LONG, LONG],
+        ["runs", "verify", LONG],
+        ["runs", "prune", LONG],
+        ["audit", LONG],
+        ["tensorboard", LONG],
+        ["init", f"{LONG}/{LONG}"],
+        ["unit", LONG, "conv1", "1,1"],
+        ["explain", "convolution", "--input", LONG],
+    ],
+    ids=" ".join,
+)
+def test_names_that_no_file_can_have_everywhere(
+    arguments: list[str], exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str], outcomes: Outcomes
+) -> None:
+    """The same for the other commands."""
+    test_names_that_no_file_can_have(arguments, exit_code_of, capsys, outcomes)
+
+
+def png(width: int, height: int, rows: bytes = b"") -> bytes:
+    """An 8-bit gray PNG file of this size, whatever its rows."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (1, 80_000_000)], ids=str)
+def test_images_larger_than_the_memory(size: tuple[int, int], tmp_path: Path, outcomes: Outcomes) -> None:
+    """A file of 65 bytes that declares gigabytes of pixels is not decoded."""
+    from cnncli.data.decode import UnreadableImageError, decode, decoder_warnings
+
+    file = tmp_path / "large.png"
+    file.write_bytes(png(*size))
+    before, began = _memory(), time.process_time()
+    with decoder_warnings(), pytest.raises(UnreadableImageError, match="pixels"):
+        decode(file, channels=1, size=(28, 28))
+    assert time.process_time() - began < SECONDS
+    assert _memory() - before < _MAX_GROWTH / 20
+    outcomes.add("a PNG file that declares more pixels than the memory", "refused")
+
+
+def _refused(
+    exit_code_of: ExitCodeOf, arguments: list[str], code: int, capsys: pytest.CaptureFixture[str], *words: str
+) -> None:
+    """The command ends with this code within `SECONDS` of CPU time, and says these words on stderr."""
+    before, began = _memory(), time.process_time()
+    found = exit_code_of(*arguments)
+    seconds, grown = time.process_time() - began, _memory() - before
+    error = capsys.readouterr().err
+    assert found == code, error[-2000:]
+    assert all(word in error for word in words), error[-2000:]
+    assert "internal error" not in error
+    assert (seconds < SECONDS, grown < _MAX_GROWTH) == (True, True), (seconds, grown)
+
+
+def _memory() -> int:
+    """The most memory that this process has used, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
