@@ -150,6 +150,9 @@ class TensorBoardLog:
         self._snapshots = Snapshots(run)
         self._history = WeightHistory(run)
         self._earlier = logged
+        self._done: set[int]
+        self._steps: tuple[int, ...]
+        self._kept: tuple[int, ...]
         self._plan_steps(logged.pictures)
         self._budget = Budget(run, self._log.budget)
         self._left_out = {*logged.omitted}  # tags
