@@ -3,6 +3,7 @@
 Letters: P probes, O outputs, I inputs, (kh, kw) kernel, C channels, (H, W) map.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from cnncli.views.feature_maps import as_maps, feature_map_picture
 from cnncli.views.kernels import kernel_picture
 
 FOLDER = "snapshots"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,10 +109,14 @@ class Snapshots:
             layers: name of a snapshot -> its layer.
             image: the probe of the feature maps, (c, h, w), if there are any; see `feature_map_picture`.
 
-        Raises:
-            RunError: a file is damaged.
+        A damaged file is skipped, with a message.
         """
-        files = {step: self._read(step) for step in self.steps()}
+        files = {}
+        for step in self.steps():
+            try:
+                files[step] = self._read(step)
+            except RunError as error:
+                _log.warning(f"{error.message}: the animations lack this step")
         for name, layer in layers.items():
             of_layer = {step: snapshots[name] for step, snapshots in files.items() if name in snapshots}
             if of_layer:
@@ -130,9 +137,7 @@ class Snapshots:
                 for name in names
             }
         except (OSError, KeyError, safetensors.SafetensorError) as error:
-            raise RunError(
-                f"{path}: cannot be read: {error}", remedy="delete it; the animations will then lack this step"
-            ) from error
+            raise RunError(f"{path}: cannot be read: {error}") from error
 
 
 def _animate(layer: str, snapshots: Mapping[int, Snapshot], image: Tensor | None) -> bytes:

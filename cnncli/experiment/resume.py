@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cnncli.config.config import Config
-from cnncli.config.document import descend, dotted, parse_document, read_document
+from cnncli.config.config import MAY_CHANGE, Config, changed_settings
 from cnncli.errors import RunError, UsageError
 from cnncli.experiment.pictures import Snapshots
 from cnncli.experiment.setup import Experiment
@@ -16,6 +16,7 @@ from cnncli.runs.metrics import explain_change
 from cnncli.training.checkpoint import (
     has_checkpoint,
     load_to_resume,
+    read_manifest,
     remove_leftovers,
     save_checkpoint,
     verify_checkpoint,
@@ -27,9 +28,6 @@ from cnncli.training.weight_history import WeightHistory
 
 _log = logging.getLogger(__name__)
 
-_MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("train", "on_nan"), ("log",))
-"""The fields of a config that may change when its run is resumed."""
-
 
 def check_resumable(config: Config, run: RunDirectory) -> None:
     """Refuse to resume a run with a config that changes the training so far or leaves nothing to train.
@@ -38,21 +36,7 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
         UsageError: names the fields that differ, or the epochs that the run has.
         RunError: the checkpoint is missing, though the run has been trained further than its first one.
     """
-    after = parse_document(config.resolved(), name="").data
-    if run.resolved.is_file():
-        before = read_document(run.resolved).data
-    else:
-        before = after
-        _log.warning(f"{run.resolved} is missing: the settings cannot be compared with those of the training so far")
-    if not isinstance(named := descend(before, ("data", "classes")), list):
-        after["data"]["classes"] = named  # an older run names no classes; its weights and its data must fit
-    changed = [route for route in _differences(before, after) if not any(route[: len(m)] == m for m in _MAY_CHANGE)]
-    if changed:
-        raise UsageError(
-            f"{run.path} was trained with other settings: {', '.join(dotted(route) for route in changed)}",
-            remedy="a resumed run may change only train.epochs, train.early_stopping, train.on_nan, name and log; "
-            "restore the other settings, or start a new run without --resume",
-        )
+    _check_settings(config, run)
     if _begins_again(run):
         return
     state, _, _ = _load_newest(run)
@@ -62,6 +46,39 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
             f"{run.path} already has {done} epochs" + (" and is complete" if complete else ""),
             remedy=f"extend it with --set train.epochs={2 * done}",
         )
+
+
+def _check_settings(config: Config, run: RunDirectory) -> None:
+    """Check that a config changes no setting of the training so far, which the checkpoints repeat."""
+    before = _config_of_checkpoint(run)
+    if before is None:
+        _log.warning(f"{run.resolved} is missing: the settings cannot be compared with those of the training so far")
+        return
+    changed = changed_settings(before, config.resolved(), name=str(run.resolved))
+    if not changed:
+        return
+    allowed = ", ".join(".".join(route) for route in MAY_CHANGE)
+    if config.document.name == str(run.resolved):
+        in_file = changed_settings(before, run.config_texts()[run.resolved.name], name=str(run.resolved))
+        if in_file:
+            raise RunError(
+                f"{run.resolved} was edited: it is not the config that the run was trained with: {', '.join(in_file)}",
+                remedy=f"restore these settings; a resumed run may change only {allowed}, by --set",
+            )
+    raise UsageError(
+        f"{run.path} was trained with other settings: {', '.join(changed)}",
+        remedy=f"a resumed run may change only {allowed}; restore the other settings, or start a new run without "
+        "--resume",
+    )
+
+
+def _config_of_checkpoint(run: RunDirectory) -> str | None:
+    """The resolved config in the newest checkpoint; if that has none, in `resolved.yaml`; None without both."""
+    for path in (run.last, run.best):
+        with suppress(RunError):
+            if config := read_manifest(path).get("config"):
+                return str(config)
+    return run.config_texts().get(run.resolved.name)
 
 
 def _begins_again(run: RunDirectory) -> bool:
@@ -123,14 +140,6 @@ def _is_whole(run: RunDirectory, state: Mapping[str, Any]) -> bool:
     if not _is_intact(run.last) or not _has_best(run, state):
         return False
     return bool(verify_checkpoint(run.best)["epoch"] == results["epoch"])
-
-
-def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The routes at which two nested mappings differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = [*before, *(key for key in after if key not in before)]
-        return [each for key in keys for each in _differences(before.get(key), after.get(key), (*route, str(key)))]
-    return [] if before == after else [route]
 
 
 def resume(experiment: Experiment, run: RunDirectory) -> Logged:

@@ -327,7 +327,8 @@ class TensorBoardLog:
         done = self._experiment.training.epochs_done
         points = 2 + _CURVES * (self._experiment.config.train.epochs - done)
         points += sum(map(self.due, self._steps)) * len(self._plan.can_be_dead)
-        histograms = sum(number > done for number in self._histogram_epochs) * self._histogram_bytes()
+        planned = self._histogram_epochs
+        histograms = len(range(planned.start, done, planned.step)) * self._histogram_bytes() if planned else 0
         return self._budget.left() - points * _RECORD_BYTES - histograms
 
 

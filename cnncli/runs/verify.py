@@ -6,6 +6,7 @@ are those of the best weights.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import safetensors
 import torch
 
-from cnncli.config.config import read_config
+from cnncli.config.config import Config, changed_settings, read_config
 from cnncli.config.document import parse_document
 from cnncli.errors import CnncliError, DataError, RunError
 from cnncli.files import Extent
@@ -28,6 +29,7 @@ from cnncli.training.checkpoint import (
     has_checkpoint,
     load_state,
     read_logged,
+    read_manifest,
     read_preprocessing,
     verify_checkpoint,
 )
@@ -179,12 +181,17 @@ def _check_configs(run: RunDirectory, logged: LoggedValues, *, data_dir: Path, r
             text = file.read_text(encoding="utf-8")
             parse_document(text, name=name)
             if file == run.resolved:
-                read_config(str(file), data_dir=data_dir)
+                config = read_config(str(file), data_dir=data_dir)
+                changed = _changed_since_checkpoints(run, config)
         except DataError as error:
             yield _skipped(name, f"not validated without the data set: {error.message}")
             continue
         except (OSError, UnicodeDecodeError, CnncliError) as error:
             yield _problem(name, f"cannot be read: {error}", "restore it from a copy")
+            continue
+        if file == run.resolved and changed:
+            detail = f"it is not the config that the run was trained with: {', '.join(changed)}"
+            yield _problem(name, detail, "restore these settings")
             continue
         # It shows them as Markdown, indented by four blanks, and is written before a run is resumed with more epochs.
         shown = None if resumed and file == run.resolved else logged.texts.get(tag)
@@ -192,6 +199,15 @@ def _check_configs(run: RunDirectory, logged: LoggedValues, *, data_dir: Path, r
             yield _problem(name, "it is not the config that the event file holds", "restore it from a copy")
         else:
             yield _ok(name, "valid" if shown is None else "valid, and as in the event file")
+
+
+def _changed_since_checkpoints(run: RunDirectory, config: Config) -> list[str]:
+    """The settings in which a config differs from that in a checkpoint, where there is one."""
+    for path in (run.last, run.best):
+        with suppress(RunError):
+            if trained := read_manifest(path).get("config"):
+                return changed_settings(trained, config.resolved(), name=f"{path}/manifest.json")
+    return []
 
 
 def _check_metrics(

@@ -70,6 +70,7 @@ def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = N
         "cnncli": cnncli.__version__,
         "torch": torch.__version__,
         "preprocessing": preprocessing,
+        "config": training.config,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
         "run": None if logged is None else logged.as_record(),
     }

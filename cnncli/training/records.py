@@ -120,6 +120,7 @@ class ManifestRecord(Record):
     cnncli: str
     torch: str
     preprocessing: dict[str, Any] | None = None
+    config: str | None = None
     files: HashesRecord
     run: LoggedRecord | None = None
 

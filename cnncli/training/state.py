@@ -138,6 +138,7 @@ class Training:
         schedule: learning rate by step.
         ema: moving average of the weights, if there is one.
         preprocessing: of the images, stored with the weights; None for a model of something else.
+        config: the resolved config, stored with the weights; None for a training without one.
         epochs_done: complete epochs.
         step: optimizer steps since the beginning.
         step_in_epoch: those of the current epoch.
@@ -159,6 +160,7 @@ class Training:
     schedule: LearningRate
     ema: EmaWeights | None = None
     preprocessing: Preprocessing | None = None
+    config: str | None = None
     epochs_done: int = 0
     step: int = 0
     step_in_epoch: int = 0
