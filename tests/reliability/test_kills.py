@@ -1,6 +1,11 @@
 """Runs that are killed before any operation on their files, and resumed: every file is that of an uninterrupted run."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,9 +14,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cnncli.config.config import read_config
+from cnncli.sweep.limits import costs_of
+from cnncli.sweep.trial import Place, Task, train_trial
 from tests.reliability.conftest import Outcomes
-from tests.reliability.kill import kill_before, list_operations
-from tests.reliability.runs import differences, resume_in_child, runs_in, tiny_config, train_in_child
+from tests.reliability.kill import Attack, kill_before, list_operations
+from tests.reliability.runs import (
+    differences,
+    program_in_child,
+    resume_in_child,
+    runs_in,
+    tiny_config,
+    train_in_child,
+)
 
 SETTINGS = {
     "adamw": (),
@@ -148,6 +163,67 @@ def test_sigkill_while_the_playground_is_served(tmp_path: Path, outcomes: Outcom
     reference = trained(tmp_path, options=("--live",))
     for number in sample(len(reference.operations), 12):
         outcomes.add("SIGKILL: --live", kill_and_resume(reference, number))
+
+
+def train_two(*arguments: object) -> subprocess.Popen[bytes]:
+    """`torchrun` of `cnncli train` in two processes, which does not wait."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "cnncli", "train", "--device", "cpu", "--threads", "1", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_sigkill_of_one_of_two_processes(tmp_path: Path, outcomes: Outcomes) -> None:
+    """The one that writes, as soon as a file is there."""
+    config = tiny_config(tmp_path)
+    assert train_two(config, "--out", tmp_path / "reference").wait() == 0
+    (reference,) = runs_in(tmp_path / "reference")
+    for number, file in enumerate(("snapshots/1.safetensors", "metrics.jsonl")):
+        out = tmp_path / f"killed-{number}"
+        with train_two(config, "--out", out) as training:
+            while not list(out.glob(f"*/{file}")):
+                assert training.poll() is None
+                time.sleep(0.001)
+            (run,) = runs_in(out)
+            os.kill(int((run / "lock").read_text().split()[1]), signal.SIGKILL)
+            assert training.wait() != 0
+        assert train_two("--resume", run).wait() == 0
+        assert differences(run, reference) == [], file
+        outcomes.add("SIGKILL of one of two processes", "resumed, same files")
+
+
+def train_trial_in(folder: Path, attack: Attack) -> Attack:
+    """Instead of the program: the trial of a sweep, attacked."""
+
+    def run() -> None:
+        config = read_config(str(tiny_config(folder.parent)), data_dir=folder)
+        task = Task(number=0, values={}, config=config, costs=costs_of(config.network))
+        place = Place(folder=folder, data_dir=folder, device="cpu", threads=1, share=1, command=("cnncli", "sweep"))
+        attack()
+        for _ in train_trial(task, place, stop=lambda: False):
+            pass
+        raise SystemExit
+
+    return run
+
+
+@pytest.mark.slow
+def test_sigkill_of_a_trial_of_a_sweep(tmp_path: Path, outcomes: Outcomes) -> None:
+    """The sweep calls the same function again. A trial without a checkpoint starts in a new directory."""
+    reference, file, killed = tmp_path / "reference", tmp_path / "operations.txt", tmp_path / "killed"
+    reference.mkdir()
+    attack = train_trial_in(reference, list_operations(reference, file))
+    ended = program_in_child(folder=reference, attack=attack)
+    assert ended.code == 0, ended.output
+    for number in sample(len(file.read_text().splitlines()), 25):
+        shutil.rmtree(killed, ignore_errors=True)
+        killed.mkdir()
+        attack = train_trial_in(killed, kill_before(number, killed))
+        assert program_in_child(folder=killed, attack=attack).killed
+        ended = program_in_child(folder=killed, attack=train_trial_in(killed, lambda: None))
+        assert ended.code == 0, f"operation {number}: {ended.output}"
+        assert differences(killed / "trial-000", reference / "trial-000") == [], f"operation {number}"
+        outcomes.add("SIGKILL of a trial of a sweep", "resumed, same files")
 
 
 def sample(count: int, most: int) -> Iterator[int]:
