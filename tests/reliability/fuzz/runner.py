@@ -216,6 +216,7 @@ def names_the_place(case: Case, shown: str) -> bool:
 
 def _parts(word: str) -> tuple[str, ...]:
     """A word as messages may quote it: whole, up to a sign, or the last part of a path."""
+    word = word or repr(word)
     return (
         word,
         word[:2] if word[0:1] == "-" else word,
