@@ -1,6 +1,7 @@
-"""Atomic writes that survive a crash, symbolic links, file locks, and disk errors explained to the user."""
+"""Atomic writes that survive a crash, how far a file was, symbolic links, file locks, and disk errors explained."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -8,8 +9,9 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from cnncli.errors import DiskError, RunError
 
@@ -68,6 +70,60 @@ def replace_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object, indented, with `atomic_write`."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     replace_file(path, f"{text}\n".encode())
+
+
+def remove_unfinished(folder: Path, name: str = "*") -> None:
+    """Delete what `atomic_write` of a file in the folder has left when its process was killed.
+
+    Args:
+        folder: in which no other process writes the file.
+        name: of the file, or a pattern.
+
+    Raises:
+        DiskError: it cannot be deleted.
+    """
+    with disk_errors_explained(folder):
+        for path in folder.glob(f".{name}.*{UNFINISHED}"):
+            path.unlink()
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How far a file that is only appended to was at some time.
+
+    Attributes:
+        size: in bytes.
+        sha256: of these bytes, in hexadecimal digits.
+    """
+
+    size: int = 0
+    sha256: str = hashlib.sha256().hexdigest()
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The extent of a file now; a missing one is empty."""
+        content = path.read_bytes() if path.exists() else b""
+        return cls(len(content), hashlib.sha256(content).hexdigest())
+
+    def is_beginning_of(self, path: Path) -> bool:
+        """Whether the file begins with these bytes. Raises OSError if it cannot be read."""
+        with path.open("rb") as file:
+            content = file.read(self.size)
+        return len(content) == self.size and hashlib.sha256(content).hexdigest() == self.sha256
+
+    def cut(self, path: Path) -> bool:
+        """Remove what the file has after these bytes; whether there was anything.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
+        with disk_errors_explained(path):
+            if not path.exists() or path.stat().st_size <= self.size:
+                return False
+            with path.open("r+b") as file:
+                file.truncate(self.size)
+                os.fsync(file.fileno())
+        return True
 
 
 def create_directory(parent: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cnncli.config.config import Config, read_config
+from cnncli.config.config import Config, changed_settings, read_config
 from cnncli.config.network import Network, Node
 from cnncli.data.augment import Transform
 from cnncli.data.batches import ImageBatches, Normalization
@@ -442,6 +442,10 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
     config = read_config(str(run.find_config()), data_dir=data_dir)
     model = CnnModule(config.network).eval()
     manifest = load_weights(run.best, model, otherwise=run.last)
+    if (trained := manifest.get("config")) and (
+        changed := changed_settings(trained, config.resolved(), name=str(run.best))
+    ):
+        _log.warning(f"{run.resolved} is not the config that the run was trained with: {', '.join(changed)}")
     device = device or torch.device("cpu")
     set_deterministic(device)
     channels_last = use_channels_last(config.train.channels_last, device, bf16=use_bf16(config.train.precision, device))

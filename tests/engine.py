@@ -27,7 +27,7 @@ Numbers = npt.NDArray[np.float64]
 
 RUN_IN_PAGE = """
 async ([engine, runner, cases, text]) => {
-  const { Network } = new Function(`${engine}; return modules["engine/network.js"];`)();
+  const { Network } = new Function(engine)();
   const runCases = new Function(`${runner}; return runCases;`)();
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const results = runCases(Network, cases, new Float64Array(bytes.buffer));
@@ -97,7 +97,9 @@ def run_engine_in_page(cases: Sequence[EngineCase], page: Page) -> list[EngineRe
     """Run all cases in a page of a browser."""
     described, numbers = _packed(cases)
     runner = (JAVASCRIPT / "run-cases.js").read_text(encoding="utf-8").replace("export ", "")
-    sent = [bundle("engine/network.js"), runner, described, base64_text(numbers.tobytes())]
+    # The modules of a bundle are known only in its block, which ends it.
+    engine = bundle("engine/network.js").rstrip().removesuffix("}") + 'return modules["engine/network.js"]; }'
+    sent = [engine, runner, described, base64_text(numbers.tobytes())]
     return _unpacked(cases, np.frombuffer(base64.b64decode(page.evaluate(RUN_IN_PAGE, sent))))
 
 

@@ -11,7 +11,16 @@ import yaml
 from pydantic import Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
-from cnncli.config.document import Document, Problem, dotted, parse_document, parse_scalar, read_document, read_stdin
+from cnncli.config.document import (
+    Document,
+    Problem,
+    descend,
+    dotted,
+    parse_document,
+    parse_scalar,
+    read_document,
+    read_stdin,
+)
 from cnncli.config.log import LogSpec
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
@@ -174,6 +183,36 @@ def change_config(config: Config, assignments: Sequence[str], *, data_dir: Path,
     """The config with more overrides; see `read_config` and `override`."""
     changed = override(config.document, assignments, _CHOICES, option=option)
     return _validate(changed, name=config.name, data_dir=data_dir)
+
+
+MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("train", "on_nan"), ("log",))
+"""The fields that may change when a run is resumed."""
+
+
+def changed_settings(before: str, after: str, *, name: str) -> list[str]:
+    """The fields in which two resolved configs differ, without those of `MAY_CHANGE`: dotted paths.
+
+    Args:
+        before, after: what `Config.resolved` gave.
+        name: of the file for messages.
+
+    Raises:
+        ConfigError: one of them is not YAML.
+    """
+    old, new = (parse_document(each, name=name).data for each in (before, after))
+    if not isinstance(descend(old, ("data", "classes")), list):  # an older run names no classes; its weights must fit
+        for each in (old, new):
+            each.get("data", {}).pop("classes", None)
+    changed = [each for each in _differences(old, new) if not any(each[: len(may)] == may for may in MAY_CHANGE)]
+    return [dotted(route) for route in changed]
+
+
+def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The routes at which two nested mappings differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        keys = [*before, *(key for key in after if key not in before)]
+        return [each for key in keys for each in _differences(before.get(key), after.get(key), (*route, str(key)))]
+    return [] if before == after else [route]
 
 
 def _validate(document: Document, *, name: str, data_dir: Path) -> Config:

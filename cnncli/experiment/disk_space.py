@@ -127,9 +127,11 @@ def estimate_disk_use(experiment: Experiment, run: Path | None = None) -> DiskUs
 
     of_one = bytes_of(experiment.model.state_dict())
     kept = min(steps, int(log.weights * 1e6 / of_one)) * of_one
+    gradients = 4 * sum(parameter.numel() for parameter in experiment.model.parameters())
+    checkpoints = _CHECKPOINTS * _checkpoint_bytes(experiment) + 2 * gradients  # `last` within an epoch, twice
     events = _bytes_in(run, "events.out.tfevents.*")
     return DiskUse(
-        checkpoints=max(0, _CHECKPOINTS * _checkpoint_bytes(experiment) - _bytes_in(run, "checkpoints/*/*")),
+        checkpoints=max(0, checkpoints - _bytes_in(run, "checkpoints/*/*")),
         pictures=max(0, min(pictures + min(histograms, int(log.budget * 5e5)), int(log.budget * 1e6)) - events),
         weights=max(0, kept - _bytes_in(run, f"{WEIGHTS}/*")),
         snapshots=max(0, steps * sum(map(_snapshot, animated)) - _bytes_in(run, f"{SNAPSHOTS}/*")),

@@ -3,6 +3,7 @@
 Letters: P probes, O outputs, I inputs, (kh, kw) kernel, C channels, (H, W) map.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from cnncli.drawing.image import animation
 from cnncli.drawing.sheet import Drawing
 from cnncli.errors import RunError
 from cnncli.experiment.setup import Experiment
-from cnncli.files import disk_errors_explained, replace_file
+from cnncli.files import disk_errors_explained, remove_unfinished, replace_file
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import slugs
 from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
@@ -27,6 +28,8 @@ from cnncli.views.feature_maps import as_maps, feature_map_picture
 from cnncli.views.kernels import kernel_picture
 
 FOLDER = "snapshots"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +77,16 @@ class Snapshots:
         """The steps that have a file, ascending."""
         return sorted(int(path.stem) for path in self._folder.glob("*.safetensors") if path.stem.isdecimal())
 
-    def delete_after(self, step: int) -> None:
-        """Delete the files of later steps, which a resumed run takes again."""
+    def keep_only(self, steps: Collection[int]) -> None:
+        """Delete the files of other steps, which a resumed run takes again.
+
+        Raises:
+            DiskError: a file cannot be deleted.
+        """
+        remove_unfinished(self._folder)
         with disk_errors_explained(self._folder):
-            for later in self.steps():
-                if later > step:
-                    self._file(later).unlink(missing_ok=True)
+            for other in {*self.steps()} - {*steps}:
+                self._file(other).unlink()
 
     def add(self, step: int, snapshots: Mapping[str, Snapshot]) -> None:
         """Write the file of a step.
@@ -102,10 +109,14 @@ class Snapshots:
             layers: name of a snapshot -> its layer.
             image: the probe of the feature maps, (c, h, w), if there are any; see `feature_map_picture`.
 
-        Raises:
-            RunError: a file is damaged.
+        A damaged file is skipped, with a message.
         """
-        files = {step: self._read(step) for step in self.steps()}
+        files = {}
+        for step in self.steps():
+            try:
+                files[step] = self._read(step)
+            except RunError as error:
+                _log.warning(f"{error.message}: the animations lack this step")
         for name, layer in layers.items():
             of_layer = {step: snapshots[name] for step, snapshots in files.items() if name in snapshots}
             if of_layer:
@@ -126,9 +137,7 @@ class Snapshots:
                 for name in names
             }
         except (OSError, KeyError, safetensors.SafetensorError) as error:
-            raise RunError(
-                f"{path}: cannot be read: {error}", remedy="delete it; the animations will then lack this step"
-            ) from error
+            raise RunError(f"{path}: cannot be read: {error}") from error
 
 
 def _animate(layer: str, snapshots: Mapping[int, Snapshot], image: Tensor | None) -> bytes:

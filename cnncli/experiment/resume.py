@@ -2,20 +2,31 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from cnncli.config.config import Config
-from cnncli.config.document import descend, dotted, parse_document, read_document
+from cnncli.config.config import MAY_CHANGE, Config, changed_settings
 from cnncli.errors import RunError, UsageError
+from cnncli.experiment.pictures import Snapshots
 from cnncli.experiment.setup import Experiment
-from cnncli.training.checkpoint import load_state, save_checkpoint, verify_checkpoint
+from cnncli.files import disk_errors_explained, remove_unfinished
+from cnncli.runs.metrics import explain_change
+from cnncli.training.checkpoint import (
+    has_checkpoint,
+    load_to_resume,
+    read_manifest,
+    remove_leftovers,
+    save_checkpoint,
+    verify_checkpoint,
+)
+from cnncli.training.logged import CHANGED_EVENTS, EVENT_FILES, Logged
 from cnncli.training.run_directory import RunDirectory
+from cnncli.training.state import Training
+from cnncli.training.weight_history import WeightHistory
 
 _log = logging.getLogger(__name__)
-
-_MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("train", "on_nan"), ("log",))
-"""The fields of a config that may change when its run is resumed."""
 
 
 def check_resumable(config: Config, run: RunDirectory) -> None:
@@ -23,24 +34,12 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
 
     Raises:
         UsageError: names the fields that differ, or the epochs that the run has.
-        RunError: there is no checkpoint.
+        RunError: the checkpoint is missing, though the run has been trained further than its first one.
     """
-    after = parse_document(config.resolved(), name="").data
-    if run.resolved.is_file():
-        before = read_document(run.resolved).data
-    else:
-        before = after
-        _log.warning(f"{run.resolved} is missing: the settings cannot be compared with those of the training so far")
-    if not isinstance(named := descend(before, ("data", "classes")), list):
-        after["data"]["classes"] = named  # an older run names no classes; its weights and its data must fit
-    changed = [route for route in _differences(before, after) if not any(route[: len(m)] == m for m in _MAY_CHANGE)]
-    if changed:
-        raise UsageError(
-            f"{run.path} was trained with other settings: {', '.join(dotted(route) for route in changed)}",
-            remedy="a resumed run may change only train.epochs, train.early_stopping, train.on_nan, name and log; "
-            "restore the other settings, or start a new run without --resume",
-        )
-    state, _ = _load_newest(run)
+    _check_settings(config, run)
+    if _begins_again(run):
+        return
+    state, _, _ = _load_newest(run)
     done, complete = state["epochs_done"], run.is_complete()
     if config.train.epochs < done or (complete and config.train.epochs == done and _is_whole(run, state)):
         raise UsageError(
@@ -49,18 +48,60 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
         )
 
 
-def _load_newest(run: RunDirectory) -> tuple[dict[str, Any], RunError | None]:
-    """The state to resume from: that of `last` or, if it cannot be read, of `best`, and then why.
+def _check_settings(config: Config, run: RunDirectory) -> None:
+    """Check that a config changes no setting of the training so far, which the checkpoints repeat."""
+    before = _config_of_checkpoint(run)
+    if before is None:
+        _log.warning(f"{run.resolved} is missing: the settings cannot be compared with those of the training so far")
+        return
+    changed = changed_settings(before, config.resolved(), name=str(run.resolved))
+    if not changed:
+        return
+    allowed = ", ".join(".".join(route) for route in MAY_CHANGE)
+    if config.document.name == str(run.resolved):
+        in_file = changed_settings(before, run.config_texts()[run.resolved.name], name=str(run.resolved))
+        if in_file:
+            raise RunError(
+                f"{run.resolved} was edited: it is not the config that the run was trained with: {', '.join(in_file)}",
+                remedy=f"restore these settings; a resumed run may change only {allowed}, by --set",
+            )
+    raise UsageError(
+        f"{run.path} was trained with other settings: {', '.join(changed)}",
+        remedy=f"a resumed run may change only {allowed}; restore the other settings, or start a new run without "
+        "--resume",
+    )
+
+
+def _config_of_checkpoint(run: RunDirectory) -> str | None:
+    """The resolved config in the newest checkpoint; if that has none, in `resolved.yaml`; None without both."""
+    for path in (run.last, run.best):
+        with suppress(RunError):
+            if config := read_manifest(path).get("config"):
+                return str(config)
+    return run.config_texts().get(run.resolved.name)
+
+
+def _begins_again(run: RunDirectory) -> bool:
+    """Whether the run was ended before its first checkpoint, which is written after its first epoch at the latest."""
+    exists = has_checkpoint(run.last) or has_checkpoint(run.best)
+    return not exists and not run.is_complete() and len(run.metrics()) <= 1
+
+
+def _load_newest(run: RunDirectory) -> tuple[dict[str, Any], Logged, RunError | None]:
+    """What to resume from: `last` or, if it cannot be read, `best`, and then why.
+
+    Returns:
+        The state, what was logged, and the error.
 
     Raises:
         RunError: neither can be read.
     """
     try:
-        return load_state(run.last), None
+        return *load_to_resume(run.last), None
     except RunError as error:
         if not _is_intact(run.best):
             raise
-        return load_state(run.best), error
+        return *load_to_resume(run.best), error
 
 
 def _is_intact(path: Path) -> bool:
@@ -75,7 +116,7 @@ def _is_intact(path: Path) -> bool:
 def _has_best(run: RunDirectory, state: Mapping[str, Any]) -> bool:
     """Whether `best` holds what the state says: the weights of the best epoch, or none before the end of the first.
 
-    After a crash it may be newer than the state, which will be trained to the same weights again.
+    It may be newer than the state, if an older `last` was put back: the state will be trained to the same weights.
     """
     if not state["best_epoch"]:
         return True
@@ -83,6 +124,11 @@ def _has_best(run: RunDirectory, state: Mapping[str, Any]) -> bool:
         return False
     epoch: int = verify_checkpoint(run.best)["epoch"]
     return bool(epoch == state["best_epoch"] or epoch > state["epochs_done"])
+
+
+def _is_best(state: Mapping[str, Any]) -> bool:
+    """Whether a state holds the weights of the best epoch: it is that of its end."""
+    return bool(state["best_epoch"] == state["epochs_done"] and not state["step_in_epoch"])
 
 
 def _is_whole(run: RunDirectory, state: Mapping[str, Any]) -> bool:
@@ -96,28 +142,32 @@ def _is_whole(run: RunDirectory, state: Mapping[str, Any]) -> bool:
     return bool(verify_checkpoint(run.best)["epoch"] == results["epoch"])
 
 
-def _differences(before: object, after: object, route: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The routes at which two nested mappings differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        keys = [*before, *(key for key in after if key not in before)]
-        return [each for key in keys for each in _differences(before.get(key), after.get(key), (*route, str(key)))]
-    return [] if before == after else [route]
+def resume(experiment: Experiment, run: RunDirectory) -> Logged:
+    """Restore the training from the run's last checkpoint, or leave it as it is if there is none yet.
 
+    Nothing is written.
 
-def resume(experiment: Experiment, run: RunDirectory) -> None:
-    """Restore the training from the run's last checkpoint.
+    Returns:
+        What the run had logged then, for `restore_files`.
 
     Raises:
-        RunError: the data has changed; or the checkpoint is missing, damaged, or of another network.
+        RunError: the data has changed; the checkpoint is missing, damaged, or of another network; or a file to which
+            the run appends has changed since.
         UsageError: the run was ended by early stopping.
     """
+    training = experiment.training
+    if _begins_again(run):
+        _log.warning(f"{run.path} has no checkpoint yet: training begins again in it")
+        experiment.group.broadcast(training.state_dict())
+        return Logged()
     # With other files, the validation split would be drawn again and contain images that were trained on.
     if changed := run.changed_data(experiment.data_files):
         raise RunError(
             f"the data has changed since {run.path} was started: {', '.join(changed[:5])}",
             remedy="restore the data, or start a new run",
         )
-    state, problem = _load_newest(run)
+    state, logged, problem = _load_newest(run)
+    logged = _check_files(run, logged)
     if problem:
         _log.warning(f"{problem.message}: resuming from the best epoch, {state['epochs_done']}")
     stopping = experiment.config.train.early_stopping
@@ -127,21 +177,86 @@ def resume(experiment: Experiment, run: RunDirectory) -> None:
             f"{run.path} was stopped early after {state['epochs_done']} epochs",
             remedy="extend it with --set train.early_stopping=null, or with a larger patience",
         )
-    has_best, has_last = _has_best(run, state), _is_intact(run.last)
-    if not has_best:
+    if not _has_best(run, state) and not _is_best(state):
         metric = stopping.metric if stopping else "accuracy"
         state |= {"best_epoch": state["epochs_done"], "best_score": _score(run, state, metric=metric)}
-    training = experiment.training
-    training.load_state_dict(experiment.group.broadcast(state))
-    if not has_best:
         _log.warning(
             f"{run.best} does not hold the weights of the best epoch, which are lost: those of epoch "
-            f"{training.epochs_done} take their place"
+            f"{state['epochs_done']} take their place"
         )
-        save_checkpoint(run.best, training)
-    if not has_last:
-        save_checkpoint(run.last, training)
-    run.cut_metrics(training.epochs_done)
+    training.load_state_dict(experiment.group.broadcast(state))
+    return logged
+
+
+def _check_files(run: RunDirectory, logged: Logged) -> Logged:
+    """Refuse to resume from a checkpoint if a file to which the run appends has changed since.
+
+    Returns:
+        What was logged, without event files that have been deleted.
+    """
+    try:
+        metrics_changed = logged.metrics.size > 0 and not logged.metrics.is_beginning_of(run.metrics_file)
+        changed = [*logged.changed_event_files(run.path)]
+    except OSError as error:
+        raise RunError(
+            f"cannot read {error.filename}: {error.strerror}", remedy="restore the file from a copy, or train again"
+        ) from error
+    if metrics_changed:
+        raise RunError(
+            f"{run.metrics_file}: {explain_change(run.path, logged)}",
+            remedy="restore the file from a copy, or train again",
+        )
+    for name in changed:
+        raise RunError(
+            f"{run.path / name}: {CHANGED_EVENTS}",
+            remedy="restore the file from a copy; or delete it, to resume the run without what it shows in TensorBoard",
+        )
+    missing = logged.missing_event_files(run.path)
+    for name in missing:
+        _log.warning(f"{run.path / name} is missing: TensorBoard will not show what it held")
+    return replace(logged, events={name: extent for name, extent in logged.events.items() if name not in missing})
+
+
+def restore_files(run: RunDirectory, training: Training, logged: Logged, *, complete: bool) -> None:
+    """Bring the files of a run to where they were at the checkpoint from which it is resumed.
+
+    What was written later, and what a killed process has left, is deleted, and a checkpoint that is missing or damaged
+    is written again. Messages name them.
+
+    Args:
+        run: the run, which this process has locked.
+        training: as it was at the checkpoint.
+        logged: what was logged then.
+        complete: whether the run was complete. Then only the scores and animations of its end are replaced, like its
+            results, which needs no message.
+
+    Raises:
+        DiskError: a file cannot be written.
+    """
+    for checkpoint in (run.last, run.best):
+        remove_leftovers(checkpoint)
+    for name in ("*.json", "*.yaml"):
+        remove_unfinished(run.path, name)
+    cut = [run.metrics_file.name] if logged.metrics.cut(run.metrics_file) else []
+    with disk_errors_explained(run.path):
+        for path in sorted(run.path.glob(EVENT_FILES)):
+            extent = logged.events.get(path.name)
+            if extent is None:
+                path.unlink()
+                cut.append(path.name)
+            elif extent.cut(path):
+                cut.append(path.name)
+    Snapshots(run.path).keep_only(logged.pictures)
+    WeightHistory(run.path).keep_only(logged.pictures)
+    if cut and not complete:
+        _log.info(f"resuming after step {training.step}: what was logged later is written again ({', '.join(cut)})")
+    if not training.step:
+        return
+    if not _has_best(run, vars(training)):
+        _log.info(f"{run.best} is written again, from the checkpoint of step {training.step}")
+        save_checkpoint(run.best, training, logged=logged)
+    if not _is_intact(run.last):
+        save_checkpoint(run.last, training, logged=logged)
 
 
 def _score(run: RunDirectory, state: Mapping[str, Any], *, metric: Literal["accuracy", "loss"]) -> float | None:

@@ -297,6 +297,7 @@ def _training(
         preprocessing=Preprocessing(
             input_shape=network.input_shape, normalization=normalization, classes=config.classes
         ),
+        config=config.resolved(),
     )
 
 

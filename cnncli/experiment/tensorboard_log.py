@@ -12,10 +12,12 @@ from cnncli.config.config import Config
 from cnncli.drawing.image import png
 from cnncli.experiment.pictures import PicturePlan, Snapshots
 from cnncli.experiment.setup import DEAD_FILTER_IMAGES, Experiment
+from cnncli.files import Extent
 from cnncli.inspection.formatting import markdown
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule
-from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile
+from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile, event_bytes
+from cnncli.training.logged import Logged
 from cnncli.training.loop import Epoch
 from cnncli.training.scores import Evaluation
 from cnncli.training.weight_history import WeightHistory, bytes_of, steps_to_keep
@@ -84,7 +86,7 @@ class Budget:
 
     def left(self) -> int:
         """The bytes that are left; negative if the files are larger than the limit."""
-        return self.limit - sum(path.stat().st_size for path in self._run.glob("events.out.tfevents.*"))
+        return self.limit - event_bytes(self._run)
 
     def report(self, content: str, what: str) -> None:
         """Log that something is omitted, once for each kind of content."""
@@ -134,9 +136,10 @@ class TensorBoardLog:
         events: a new event file of the run.
         run: the run's directory.
         experiment: the experiment, in the state in which it starts or resumes.
+        logged: what the run has logged until then; nothing else is in its directory.
     """
 
-    def __init__(self, events: EventFile, run: Path, experiment: Experiment) -> None:
+    def __init__(self, events: EventFile, run: Path, experiment: Experiment, logged: Logged) -> None:
         config = experiment.config
         self._events = events
         self._experiment = experiment
@@ -144,24 +147,28 @@ class TensorBoardLog:
         self._numbered = config.network.numbered()
         self._plan = PicturePlan(experiment)
         self._snapshots = Snapshots(run)
-        self._snapshots.delete_after(experiment.training.step)
-        self._done = set(self._snapshots.steps())
+        self._earlier = logged
+        self._done = {*logged.pictures}
         self._steps = picture_steps(
             config.train.epochs * len(experiment.train), self._log.images, chosen=self._log.steps, done=self._done
         )
         self._history = WeightHistory(run)
-        self._history.delete_after(experiment.training.step)
         self._kept = self._plan_weights()
         self._budget = Budget(run, self._log.budget)
-        self._left_out: set[str] = set()  # tags
+        self._left_out = {*logged.omitted}  # tags
         self._histogram_epochs = histogram_epochs(config.train.epochs, self._histogram_bytes(), self._budget.limit // 2)
 
     def begin(
-        self, metadata: Mapping[str, Any], untrained: CnnModule, settings: Mapping[str, bool | float | str]
+        self,
+        given: str,
+        metadata: Mapping[str, Any],
+        untrained: CnnModule,
+        settings: Mapping[str, bool | float | str],
     ) -> None:
         """Write what does not change, and the pictures of step 0.
 
         Args:
+            given: the config as given.
             metadata: of the run, with the versions.
             untrained: the network at step 0.
             settings: more hyperparameters than those of `hparams`.
@@ -170,7 +177,7 @@ class TensorBoardLog:
         table = inspect_network(config.network, config.name)
         self._events.texts(
             {
-                "config": _as_code(config.document.text),
+                "config": _as_code(given),
                 "resolved_config": _as_code(config.resolved()),
                 "layers": markdown(table),
                 "versions": _as_code("\n".join(f"{name} {version}" for name, version in metadata["versions"].items())),
@@ -238,6 +245,15 @@ class TensorBoardLog:
                 self._events.pictures(step, {f"snapshots/{self._numbered[layer]}": gif})
             else:
                 self._budget.report("animations", f"are omitted, such as that of {layer}")
+
+    def logged(self, metrics: Extent) -> Logged:
+        """What the run has logged so far, with this extent of its metrics."""
+        return Logged(
+            metrics=metrics,
+            events={**self._earlier.events, self._events.path.name: self._events.extent()},
+            pictures=tuple(sorted(self._done)),
+            omitted=tuple(sorted(self._left_out)),
+        )
 
     def _plan_weights(self) -> tuple[int, ...]:
         """The steps with pictures whose weights are kept within the limit, those kept already included."""
@@ -311,7 +327,8 @@ class TensorBoardLog:
         done = self._experiment.training.epochs_done
         points = 2 + _CURVES * (self._experiment.config.train.epochs - done)
         points += sum(map(self.due, self._steps)) * len(self._plan.can_be_dead)
-        histograms = sum(number > done for number in self._histogram_epochs) * self._histogram_bytes()
+        planned = self._histogram_epochs
+        histograms = len(range(planned.start, done, planned.step)) * self._histogram_bytes() if planned else 0
         return self._budget.left() - points * _RECORD_BYTES - histograms
 
 

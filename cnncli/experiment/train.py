@@ -7,14 +7,16 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnncli.errors import CnncliError, DiskError, RunError
-from cnncli.experiment.resume import record_resumption, resume
+from cnncli.experiment.resume import record_resumption, restore_files, resume
 from cnncli.experiment.setup import Experiment
 from cnncli.module import CnnModule
 from cnncli.training.checkpoint import load_weights, save_checkpoint
 from cnncli.training.evaluate import evaluate
+from cnncli.training.logged import EVENT_FILES, Logged
 from cnncli.training.loop import Epoch, fit
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.process_group import StopRequest
@@ -104,7 +106,7 @@ def train_run(
         experiment: what to train.
         run: a new run or, with `resumed`, the one to resume.
         command: the command line, for the metadata.
-        resumed: start from the run's last checkpoint.
+        resumed: start from the run's last checkpoint or, if it has none yet, begin again.
         progress, stop: see `fit`.
         profile: see `Step`.
         test: evaluate the test images at the end. Otherwise the results have no `test` until `evaluate_test` adds it.
@@ -116,38 +118,43 @@ def train_run(
     """
     span = unmeasured if profile is None else profile.span
     with run.lock() as lock:
+        training = experiment.training
+        complete = resumed and run.is_complete()
+        logged = resume(experiment, run) if resumed else Logged()
         if resumed:
-            resume(experiment, run)
-        run.set_status("running")
+            run.set_status("running")
         with _failure_recorded(run, lock):
-            metadata = _metadata(experiment, command)
             if resumed:
+                restore_files(run, training, logged, complete=complete)
+            metadata = _metadata(experiment, command)
+            given = run.keep_config(experiment.config.document.text)
+            if training.step:
                 record_resumption(run, metadata)
             else:
-                run.write_config(experiment.config.document.text)
                 run.write_metadata(metadata)
             run.write_resolved(experiment.config.resolved())
+            if not resumed:
+                run.set_status("running")  # from here on it is a run, which can be resumed
             request = experiment.group.stop_request(stop)
             fit_until = partial(fit_experiment, experiment, build_step(experiment, profile), progress=progress)
-            resumed_at = experiment.training.step + 1 if resumed else None
-            untrained = None if resumed else _take_first_step(experiment, request, fit_until)
-            with _tensorboard_log(experiment, run, resumed_at=resumed_at) as log:
+            untrained = None if training.step else _take_first_step(experiment, request, fit_until)
+            with _tensorboard_log(experiment, run, logged) as log:
                 if untrained is not None:
                     with span("pictures"):
-                        log.begin(metadata, untrained, hparams or {})
+                        log.begin(given, metadata, untrained, hparams or {})
                     del untrained  # as large as the network
                 yield from _train_epochs(experiment, run, lock, log, request, fit_until, span)
                 lock.check()
                 if profile is not None:
                     profile.close()
-                if request.granted and experiment.training.epochs_done < experiment.config.train.epochs:
+                if request.granted and training.epochs_done < experiment.config.train.epochs:
                     run.set_status("interrupted")
                     return
                 with span("scores"):
                     epoch, scores = _evaluate_best(experiment, run, test=test)
                 lock.check()
                 with span("pictures"):
-                    log.end(experiment.training.step, scores.get("test"))
+                    log.end(training.step, scores.get("test"))
             records = {part: evaluation.as_record(experiment.config.classes) for part, evaluation in scores.items()}
             run.finish({"epoch": epoch, **records})
 
@@ -180,15 +187,13 @@ def _take_first_step(experiment: Experiment, request: StopRequest, fit_until: Fi
 
 
 @contextmanager
-def _tensorboard_log(
-    experiment: Experiment, run: RunDirectory, *, resumed_at: int | None
-) -> Iterator["TensorBoardLog"]:
-    """The log of a run, with a new event file; see `EventFile` for `resumed_at`."""
+def _tensorboard_log(experiment: Experiment, run: RunDirectory, logged: Logged) -> Iterator["TensorBoardLog"]:
+    """The log of a run, with a new event file after those that are logged."""
     from cnncli.experiment.tensorboard_log import TensorBoardLog
     from cnncli.tensorboard.event_file import EventFile
 
-    with EventFile(run.path, resumed_at=resumed_at) as events:
-        yield TensorBoardLog(events, run.path, experiment)
+    with EventFile(run.path) as events:
+        yield TensorBoardLog(events, run.path, experiment, logged)
 
 
 def _train_epochs(
@@ -202,9 +207,15 @@ def _train_epochs(
 ) -> Iterator[Epoch]:
     """Train, write each epoch before yielding it, and leave a checkpoint at the end.
 
-    At the steps that have pictures, `fit` is stopped and called again; other processes of a group wait meanwhile.
+    At the steps that have pictures, `fit` is stopped and called again; other processes of a group wait meanwhile. A
+    checkpoint is written after everything else of its step, because a resumed run deletes what came later; and `last`
+    before `best`, which can be written again from it.
     """
     training = experiment.training
+
+    def save(path: Path) -> None:
+        save_checkpoint(path, training, logged=log.logged(run.metrics_extent()))
+
     while not request.granted:
         lock.check()
         if log.due(training.step):
@@ -212,23 +223,22 @@ def _train_epochs(
                 log.draw(training.step)
             if training.step_in_epoch:
                 with span("checkpoints"):
-                    save_checkpoint(run.last, training)
+                    save(run.last)
         for epoch in fit_until(stop=lambda: request() or log.due(training.step)):
             lock.check()
-            # In this order, a crash loses at most one epoch; a resumed run cuts what it will write again.
             run.append_metrics(epoch.as_record())
             with span("pictures"):
                 log.epoch(epoch)
             with span("checkpoints"):
+                save(run.last)
                 if epoch.best:
-                    save_checkpoint(run.best, training)
-                save_checkpoint(run.last, training)
+                    save(run.best)
             yield epoch
         if not log.due(training.step):
             break
     if training.step_in_epoch:
         lock.check()
-        save_checkpoint(run.last, training)
+        save(run.last)
 
 
 def evaluate_test(run: "Run") -> dict[str, Any]:
@@ -244,7 +254,7 @@ def evaluate_test(run: "Run") -> dict[str, Any]:
         DataError: the data set is unavailable.
     """
     from cnncli.experiment.tensorboard_log import test_scalars
-    from cnncli.tensorboard.event_file import EventFile
+    from cnncli.tensorboard.event_file import DamagedRecordError, EventFile, LoggedValues, read_logged_values
 
     directory = RunDirectory.open(run.path)
     results = directory.results()
@@ -258,9 +268,16 @@ def evaluate_test(run: "Run") -> dict[str, Any]:
     evaluation = run.evaluate("test")
     results["test"] = evaluation.as_record(run.classes)
     with directory.lock():
-        with EventFile(run.path) as events:
-            last = max(line["step"] for line in directory.metrics())
-            events.scalars(last, test_scalars(evaluation))
+        logged = LoggedValues({}, {})
+        for path in sorted(run.path.glob(EVENT_FILES)):
+            with suppress(DamagedRecordError):  # what precedes counts
+                read_logged_values(path, logged)
+        last = max(line["step"] for line in directory.metrics())
+        # A process that was killed before it wrote the results may have written them.
+        missing = {tag: value for tag, value in test_scalars(evaluation).items() if tag not in logged.scalars}
+        if missing:
+            with EventFile(run.path) as events:
+                events.scalars(last, missing)
         directory.finish(results)
     return results
 

@@ -7,11 +7,9 @@ nothing that looks like a run. The next deletion completes it.
 import os
 import re
 import shutil
-import time
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,8 +32,6 @@ _PLACES: dict[Part, tuple[str, ...]] = {
 }
 _NAMES: dict[Part, str] = {"snapshots": "snapshots", "weights": "weights of steps", "last": "last checkpoint"}
 _SUFFIX = ".deleted"
-_STARTING_SECONDS = 60.0
-"""A run that is starting is written before its process holds the lock, and counts as interrupted until then."""
 _LEFTOVER = re.compile(rf"\..+\.[0-9a-f]{{32}}{re.escape(_SUFFIX)}")
 
 
@@ -143,7 +139,7 @@ def plan_deletions(
 def _select(runs: Sequence[RunSummary], selection: Selection, now: datetime) -> list[tuple[RunSummary, str]]:
     """The runs that meet all conditions, each with the reason."""
     states = selection.states
-    idle = [run for run in runs if not _is_in_use(run) and (run.status != "damaged" or "damaged" in states)]
+    idle = [run for run in runs if run.status != "running" and (run.status != "damaged" or "damaged" in states)]
     if selection.is_default:
         return [(run, f"{run.status} before its first checkpoint") for run in idle if _has_no_weights(run)]
     surplus = _surplus(runs, selection.keep) if selection.keep is not None else {run.path for run in runs}
@@ -156,16 +152,6 @@ def _select(runs: Sequence[RunSummary], selection: Selection, now: datetime) -> 
             more = f", not among the newest {selection.keep} of {run.config}" if selection.keep else ""
             chosen.append((run, f"{run.status}{days}{more}"))
     return chosen
-
-
-def _is_in_use(run: RunSummary) -> bool:
-    """Whether the run is being trained, or may be starting."""
-    if run.status != "interrupted":
-        return run.status == "running"
-    status = run.path / "status.json"
-    with suppress(OSError):  # it has just been deleted
-        return time.time() - status.stat().st_mtime < _STARTING_SECONDS and b'"running"' in status.read_bytes()
-    return True
 
 
 def _has_no_weights(run: RunSummary) -> bool:

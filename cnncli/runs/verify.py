@@ -6,6 +6,7 @@ are those of the best weights.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isclose
 from pathlib import Path
@@ -14,20 +15,25 @@ from typing import Any, Literal, TypeAlias, TypeVar
 import safetensors
 import torch
 
-from cnncli.config.config import read_config
+from cnncli.config.config import Config, changed_settings, read_config
 from cnncli.config.document import parse_document
 from cnncli.errors import CnncliError, DataError, RunError
+from cnncli.files import Extent
 from cnncli.inspection.columns import counted
 from cnncli.run import Split, load_run
+from cnncli.runs.metrics import explain_change, find_other_curve
 from cnncli.runs.summary import number_at, value_at
 from cnncli.tensorboard.event_file import DamagedRecordError, LoggedValues, read_logged_values
 from cnncli.training.checkpoint import (
     DamagedCheckpointError,
     has_checkpoint,
     load_state,
+    read_logged,
+    read_manifest,
     read_preprocessing,
     verify_checkpoint,
 )
+from cnncli.training.logged import CHANGED_EVENTS, EVENT_FILES, METRICS, Logged
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.run_directory import RunDirectory
 from cnncli.training.weight_history import WeightHistory
@@ -90,9 +96,10 @@ def verify_run(path: Path, *, data_dir: Path) -> Iterator[Check]:
     complete = state == "complete"
     metadata = yield from _check_metadata(run)
     resumed = bool(metadata.get("resumed"))
-    logged = yield from _check_event_files(run, may_be_cut_off=resumed or not complete)
+    before = _logged_at_last(run)
+    logged = yield from _check_event_files(run, before, complete=complete)
     yield from _check_configs(run, logged, data_dir=data_dir, resumed=resumed)
-    metrics = yield from _check_metrics(run, logged, complete=complete)
+    metrics = yield from _check_metrics(run, logged, before, complete=complete)
     best = yield from _check_checkpoint(run, run.best, metrics, complete=complete)
     yield from _check_checkpoint(run, run.last, metrics, complete=complete)
     yield from _check_snapshots(run)
@@ -130,16 +137,28 @@ def _check_metadata(run: RunDirectory) -> Checks[Mapping[str, Any]]:
     return metadata
 
 
-def _check_event_files(run: RunDirectory, *, may_be_cut_off: bool) -> Checks[LoggedValues]:
+def _logged_at_last(run: RunDirectory) -> Logged | None:
+    """What the run had logged at its last checkpoint; None if there is none or it cannot be read, which is checked."""
+    try:
+        return read_logged(run.last)
+    except RunError:
+        return None
+
+
+def _check_event_files(run: RunDirectory, before: Logged | None, *, complete: bool) -> Checks[LoggedValues]:
     logged = LoggedValues({}, {})
-    files = sorted(run.path.glob("events.out.tfevents.*"))
+    files = sorted(run.path.glob(EVENT_FILES))
     if not files:
-        yield _problem("events.out.tfevents.*", "there is no event file", "restore it from a copy, or train again")
+        yield _problem(EVENT_FILES, "there is no event file", "restore it from a copy, or train again")
+    elif before is not None:
+        for name in before.missing_event_files(run.path):
+            yield _problem(name, "it is missing", "restore it from a copy; TensorBoard shows the other files")
     for file in files:
         try:
             count = read_logged_values(file, logged)
+            as_before = before is None or before.events.get(file.name, Extent()).is_beginning_of(file)
         except DamagedRecordError as error:
-            if error.cut_off and may_be_cut_off:
+            if error.cut_off and not complete:
                 yield _ok(file.name, f"{error}, where the process was killed")
                 continue
             remedy = "TensorBoard shows what precedes this record; restore the file from a copy, or train again"
@@ -147,7 +166,10 @@ def _check_event_files(run: RunDirectory, *, may_be_cut_off: bool) -> Checks[Log
         except (OSError, ValueError) as error:  # protobuf's DecodeError is a ValueError
             yield _problem(file.name, f"cannot be read: {error}", "restore it from a copy, or train again")
         else:
-            yield _ok(file.name, f"{count:,} records")
+            if as_before:
+                yield _ok(file.name, f"{count:,} records")
+            else:
+                yield _problem(file.name, CHANGED_EVENTS, "restore it from a copy, or train again")
     return logged
 
 
@@ -159,12 +181,17 @@ def _check_configs(run: RunDirectory, logged: LoggedValues, *, data_dir: Path, r
             text = file.read_text(encoding="utf-8")
             parse_document(text, name=name)
             if file == run.resolved:
-                read_config(str(file), data_dir=data_dir)
+                config = read_config(str(file), data_dir=data_dir)
+                changed = _changed_since_checkpoints(run, config)
         except DataError as error:
             yield _skipped(name, f"not validated without the data set: {error.message}")
             continue
         except (OSError, UnicodeDecodeError, CnncliError) as error:
             yield _problem(name, f"cannot be read: {error}", "restore it from a copy")
+            continue
+        if file == run.resolved and changed:
+            detail = f"it is not the config that the run was trained with: {', '.join(changed)}"
+            yield _problem(name, detail, "restore these settings")
             continue
         # It shows them as Markdown, indented by four blanks, and is written before a run is resumed with more epochs.
         shown = None if resumed and file == run.resolved else logged.texts.get(tag)
@@ -174,16 +201,27 @@ def _check_configs(run: RunDirectory, logged: LoggedValues, *, data_dir: Path, r
             yield _ok(name, "valid" if shown is None else "valid, and as in the event file")
 
 
-def _check_metrics(run: RunDirectory, logged: LoggedValues, *, complete: bool) -> Checks[Sequence[Mapping[str, Any]]]:
-    """Every line is JSON, no epoch is missing, and the curves are those of the event files."""
-    name = "metrics.jsonl"
+def _changed_since_checkpoints(run: RunDirectory, config: Config) -> list[str]:
+    """The settings in which a config differs from that in a checkpoint, where there is one."""
+    for path in (run.last, run.best):
+        with suppress(RunError):
+            if trained := read_manifest(path).get("config"):
+                return changed_settings(trained, config.resolved(), name=f"{path}/manifest.json")
+    return []
+
+
+def _check_metrics(
+    run: RunDirectory, logged: LoggedValues, before: Logged | None, *, complete: bool
+) -> Checks[Sequence[Mapping[str, Any]]]:
+    """Every line is JSON, no epoch is missing, the curves are those of the event files, and nothing has changed."""
+    name = METRICS
     file = run.path / name
     try:
         lines = file.read_bytes().splitlines(keepends=True)
     except OSError:
         lines = []
     if not lines:
-        if complete:
+        if complete or (before is not None and before.metrics.size):
             yield _problem(name, "it is missing or empty", "restore it from a copy, or train again")
         else:
             yield _skipped(name, "no epoch yet")
@@ -196,28 +234,14 @@ def _check_metrics(run: RunDirectory, logged: LoggedValues, *, complete: bool) -
     except RunError as error:
         yield _problem(name, error.message.removeprefix(f"{file}: "), error.remedy or _AGAIN)
         return []
-    for record in metrics:
-        for tag, value in _curve_points(record):
-            point = logged.scalars.get(tag, {}).get(record["step"])
-            if point is not None and not _same_float32(value, point):
-                detail = f"epoch {record['epoch']}: {tag} is {value:.9g}, in the event file {point:.9g}"
-                yield _problem(name, detail, "restore it from a copy")
-                return metrics
+    fault = find_other_curve(metrics, logged.scalars)
+    if not fault and before is not None and not before.metrics.is_beginning_of(file):
+        fault = explain_change(run.path, before)
+    if fault:
+        yield _problem(name, fault, "restore it from a copy, or train again")
+        return metrics
     yield _ok(name, f"{counted(len(metrics), 'epoch')}, with the curves of the event files")
     return metrics
-
-
-def _curve_points(record: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """The tags of TensorBoard and the values of an epoch."""
-    points = [
-        (f"{key}/{split}", number_at(record, split, key)) for split in ("train", "val") for key in ("loss", "accuracy")
-    ]
-    points.append(("training/learning_rate", number_at(record, "learning_rate")))
-    return [(tag, value) for tag, value in points if value is not None]
-
-
-def _same_float32(value: float, rounded: float) -> bool:
-    return isclose(value, rounded, rel_tol=2**-22, abs_tol=1e-30)
 
 
 def _check_checkpoint(

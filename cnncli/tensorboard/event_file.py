@@ -4,6 +4,7 @@ Each record is written in the caller's thread, not by `SummaryWriter`: its backg
 disk is full, and the caller gets the error only some calls later.
 """
 
+import hashlib
 import os
 import re
 import socket
@@ -23,7 +24,6 @@ import torch.utils.tensorboard.summary
 from tensorboard.compat.proto.attr_value_pb2 import AttrValue  # type: ignore[import-untyped]  # generated, no stubs
 from tensorboard.compat.proto.event_pb2 import (  # type: ignore[import-untyped]  # generated, no stubs
     Event,
-    SessionLog,
     SourceMetadata,
 )
 from tensorboard.compat.proto.graph_pb2 import GraphDef  # type: ignore[import-untyped]  # generated, no stubs
@@ -33,7 +33,7 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto  # type: 
 from torch import Tensor
 
 from cnncli.drawing.image import png
-from cnncli.files import disk_errors_explained
+from cnncli.files import Extent, disk_errors_explained, sync_directory
 from cnncli.inspection.table import LayerTable, Row
 from cnncli.layers import Shape, format_size
 from cnncli.printable import printable
@@ -41,6 +41,7 @@ from cnncli.printable import printable
 HISTOGRAM_BINS = 64
 
 _INPUT = "input"
+_MICROSECOND = 1e-6
 _RGB = 3  # a colorspace of TensorBoard's image summary
 _summary: Any = torch.utils.tensorboard.summary  # its functions have no annotations
 
@@ -75,24 +76,26 @@ class EventFile:
     """Writes a new event file in `directory`, which is created if necessary.
 
     Every method returns after the operating system has taken its records, and raises `DiskError` if it refuses them.
-    The steps of one tag must increase.
+    The steps of one tag must increase, also those of several files in a directory: a resumed run first cuts off what it
+    writes again.
+
+    The times in a file, and its name, which contains its time, are later than those of earlier files, even if the clock
+    has been set back: TensorBoard reads the files of a directory in the order of their names.
 
     Args:
         directory: of the run.
-        resumed_at: the step at which a run is resumed: TensorBoard then drops what earlier files in the directory hold
-            for this step and later ones.
     """
 
-    def __init__(self, directory: Path, *, resumed_at: int | None = None) -> None:
-        # TensorBoard reads the files of a directory in the order of their names.
-        self.path = directory / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+    def __init__(self, directory: Path) -> None:
+        self._time = latest = _latest_time(directory)
+        moment = max(time.time(), latest + _MICROSECOND)
+        self.path = directory / f"events.out.tfevents.{moment:.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._size, self._sha256 = 0, hashlib.sha256()
         with disk_errors_explained(self.path):
             directory.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("xb")
-        source = SourceMetadata(writer="cnncli.tensorboard")
-        self._write(Event(file_version="brain.Event:2", source_metadata=source))
-        if resumed_at is not None:
-            self._write(Event(step=resumed_at, session_log=SessionLog(status=SessionLog.START)))
+            sync_directory(directory)
+        self._write(_header())
 
     def __enter__(self) -> Self:
         """The event file, which is open from the start."""
@@ -161,11 +164,45 @@ class EventFile:
         """The network for the "graphs" tab; see `graph_def`."""
         self._write(Event(graph_def=graph_def(table).SerializeToString()))
 
-    def _write(self, event: Event) -> None:
-        event.wall_time = time.time()
+    def extent(self) -> Extent:
+        """What has been written so far; it is on the disk when this returns."""
         with disk_errors_explained(self.path):
-            self._file.write(record(event.SerializeToString()))
+            os.fsync(self._file.fileno())
+        return Extent(self._size, self._sha256.hexdigest())
+
+    def _write(self, event: Event) -> None:
+        self._time = event.wall_time = max(time.time(), self._time)
+        content = record(event.SerializeToString())
+        with disk_errors_explained(self.path):
+            self._file.write(content)
             self._file.flush()
+        self._size += len(content)
+        self._sha256.update(content)
+
+
+def _header() -> Event:
+    """The first event of a file."""
+    return Event(file_version="brain.Event:2", source_metadata=SourceMetadata(writer="cnncli.tensorboard"))
+
+
+def event_bytes(directory: Path) -> int:
+    """The size of the event files in a directory as if all were in one file: only one header counts."""
+    sizes = [path.stat().st_size for path in directory.glob("events.out.tfevents.*")]
+    header = _header()
+    header.wall_time = 1.0
+    return sum(sizes) - max(0, len(sizes) - 1) * len(record(header.SerializeToString()))
+
+
+def _latest_time(directory: Path) -> float:
+    """The time of the last event in the files of a directory, or that in the name of a file, if it is later."""
+    latest = 0.0
+    for path in sorted(directory.glob("events.out.tfevents.*")):
+        if named := re.match(r"\d+(\.\d+)?", path.name.removeprefix("events.out.tfevents.")):
+            latest = max(latest, float(named[0]))
+        with suppress(OSError, ValueError):  # damaged: what precedes counts
+            for data in _records(path):
+                latest = max(latest, Event.FromString(data).wall_time)
+    return latest
 
 
 def _size(encoded: bytes) -> tuple[int, int]:
@@ -219,8 +256,7 @@ class LoggedPicture:
 def read_pictures(directory: Path) -> dict[str, list[LoggedPicture]]:
     """The pictures in the event files of a run: tag -> pictures, with ascending steps.
 
-    If the run was resumed, its earlier files are ignored from that step on. A truncated last record is ignored.
-    Subfolders are separate runs.
+    A truncated last record is ignored. Subfolders are separate runs.
     """
     from tensorboard.backend.event_processing.event_file_loader import (  # type: ignore[import-untyped]  # no stubs
         LegacyEventFileLoader,
@@ -229,21 +265,11 @@ def read_pictures(directory: Path) -> dict[str, list[LoggedPicture]]:
     pictures: dict[str, list[LoggedPicture]] = {}
     for path in sorted(directory.glob("events.out.tfevents.*")):
         for event in LegacyEventFileLoader(str(path)).Load():
-            if event.HasField("session_log") and event.session_log.status == SessionLog.START:
-                for kept in pictures.values():
-                    _remove_from(kept, event.step)
             for value in event.summary.value:
                 if value.HasField("image"):
-                    kept = pictures.setdefault(value.tag, [])
-                    _remove_from(kept, event.step)
-                    kept.append(LoggedPicture(event.step, value.image.encoded_image_string))
-    return {tag: kept for tag, kept in pictures.items() if kept}
-
-
-def _remove_from(pictures: list[LoggedPicture], step: int) -> None:
-    """Remove the pictures of `step` and later ones."""
-    while pictures and pictures[-1].step >= step:
-        pictures.pop()
+                    picture = LoggedPicture(event.step, value.image.encoded_image_string)
+                    pictures.setdefault(value.tag, []).append(picture)
+    return pictures
 
 
 class DamagedRecordError(ValueError):
@@ -285,10 +311,6 @@ def read_logged_values(path: Path, into: LoggedValues) -> int:
     for data in _records(path):
         event = Event.FromString(data)
         count += 1
-        if event.HasField("session_log") and event.session_log.status == SessionLog.START:
-            for points in into.scalars.values():
-                for step in [each for each in points if each >= event.step]:
-                    del points[step]
         for value in event.summary.value:
             if value.HasField("simple_value"):
                 into.scalars.setdefault(value.tag, {})[event.step] = value.simple_value

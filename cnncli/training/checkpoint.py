@@ -4,7 +4,8 @@
     ├── weights.safetensors   weights for inference: their moving average, if there is one; in its metadata the
     │                         preprocessing of the images
     ├── state.pt              what `Training.load_state_dict` takes
-    └── manifest.json         format, epoch, step, versions, preprocessing, SHA-256 of each file
+    └── manifest.json         format, epoch, step, versions, preprocessing, SHA-256 of each file; how far the files were
+                              to which the run appends
 
 A new checkpoint is written as `last.new`, then `last` is renamed to `last.old`, `last.new` to `last`, and `last.old` is
 deleted. `last` is read or, if it is missing or damaged, `last.old`, with a message.
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 import cnncli
 from cnncli.errors import RunError
 from cnncli.files import disk_errors_explained, sync_directory, write_file
+from cnncli.training.logged import Logged
 from cnncli.training.records import ManifestRecord, check_record, parse_json
 from cnncli.training.state import Training, check_state, load_weights_into
 
@@ -44,8 +46,13 @@ _STATE = "state.pt"
 _MANIFEST = "manifest.json"
 
 
-def save_checkpoint(path: Path, training: Training) -> None:
+def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = None) -> None:
     """Write a checkpoint, replacing the one at `path`.
+
+    Args:
+        path: its directory.
+        training: what is saved.
+        logged: how far the files of its run are, on the disk; a run can only be resumed with it.
 
     Raises:
         DiskError: it cannot be written; the previous one is still readable.
@@ -63,7 +70,9 @@ def save_checkpoint(path: Path, training: Training) -> None:
         "cnncli": cnncli.__version__,
         "torch": torch.__version__,
         "preprocessing": preprocessing,
+        "config": training.config,
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
+        "run": None if logged is None else logged.as_record(),
     }
     contents[_MANIFEST] = json.dumps(manifest, indent=2).encode()
     with disk_errors_explained(path):
@@ -116,8 +125,64 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def load_to_resume(path: Path) -> tuple[dict[str, Any], Logged]:
+    """The state in a checkpoint, and what its run had logged when it was written.
+
+    Raises:
+        RunError: there is no checkpoint, it is damaged, or it does not say what was logged.
+    """
+    state, manifest = _load(path, _STATE, _state)
+    return state, _logged(path, manifest)
+
+
+def read_logged(path: Path) -> Logged:
+    """What the run of a checkpoint had logged when it was written.
+
+    Raises:
+        RunError: there is no checkpoint, it is damaged, or it does not say it.
+    """
+    return _logged(path, read_manifest(path))
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what a process that was killed while it replaced the checkpoint has left beside it.
+
+    If the checkpoint is missing or damaged, and the one before is intact, this takes its place.
+
+    Raises:
+        DiskError: it cannot be deleted.
+    """
+    with disk_errors_explained(path):
+        for beside in (_new(path), _old(path)):
+            if not beside.exists():
+                continue
+            if beside == _old(path) and _is_intact(beside) and not _is_intact(path):
+                shutil.rmtree(path, ignore_errors=True)
+                beside.rename(path)
+            else:
+                shutil.rmtree(beside)
+
+
+def _is_intact(directory: Path) -> bool:
+    try:
+        _read(directory, _WEIGHTS, _weights)
+        _read(directory, _STATE, _state)
+    except RunError:
+        return False
+    return True
+
+
+def _logged(path: Path, manifest: Mapping[str, Any]) -> Logged:
+    if manifest.get("run") is None:
+        raise RunError(
+            f"{path}: {_MANIFEST} does not say how far metrics and event files were: it is of another version",
+            remedy="use the cnncli that wrote it, or train again",
+        )
+    return Logged.from_record(manifest["run"])
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint: `format`, `epoch`, `step`, `cnncli`, `torch`, `preprocessing`, `files`.
+    """The manifest of a checkpoint: `format`, `epoch`, `step`, `cnncli`, `torch`, `preprocessing`, `files`, `run`.
 
     Raises:
         RunError: there is no checkpoint, or its manifest cannot be read or has another format.

@@ -95,6 +95,22 @@ class HashesRecord(Record):
     state: _Sha256 = Field(alias="state.pt")
 
 
+class ExtentRecord(Record):
+    """How far a file was to which a run appends."""
+
+    size: Annotated[int, Field(ge=0, alias="bytes")]
+    sha256: _Sha256
+
+
+class LoggedRecord(Record):
+    """What a run had logged when a checkpoint of it was written; the names are those of event files in the run."""
+
+    metrics: ExtentRecord
+    events: dict[Annotated[str, Field(pattern=r"^events\.out\.tfevents\.[^/\\]+$")], ExtentRecord]
+    pictures: list[_Step]
+    omitted: list[str]
+
+
 class ManifestRecord(Record):
     """`manifest.json` of a checkpoint."""
 
@@ -104,7 +120,9 @@ class ManifestRecord(Record):
     cnncli: str
     torch: str
     preprocessing: dict[str, Any] | None = None
+    config: str | None = None
     files: HashesRecord
+    run: LoggedRecord | None = None
 
 
 def read_record(path: Path, kind: type[Record]) -> dict[str, Any]:

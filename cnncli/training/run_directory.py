@@ -14,6 +14,7 @@ from typing import Any
 
 from cnncli.errors import RunError
 from cnncli.files import (
+    Extent,
     create_directory,
     disk_errors_explained,
     find_link,
@@ -22,6 +23,7 @@ from cnncli.files import (
     replace_json,
     sync_directory,
 )
+from cnncli.training.logged import METRICS
 from cnncli.training.records import (
     MetadataRecord,
     Record,
@@ -41,9 +43,8 @@ _log = logging.getLogger(__name__)
 _CONFIG = "config.yaml"
 _STATUS = "status.json"
 _METADATA = "metadata.json"
-_METRICS = "metrics.jsonl"
 _RESULTS = "results.json"
-_PARTS = ("resolved.yaml", _METADATA, _METRICS, "checkpoints")
+_PARTS = ("resolved.yaml", _METADATA, METRICS, "checkpoints")
 _NEAR = 5
 
 
@@ -65,12 +66,12 @@ class RunDirectory:
     def create(cls, out: Path, name: str, now: datetime) -> "RunDirectory":
         """Make `<out>/<name>-<YYYYmmdd-HHMMSS>`, with `-2`, `-3`, ... appended if it exists.
 
+        It is a run once it has a status.
+
         Raises:
             DiskError: it cannot be written.
         """
-        run = cls(create_directory(out, f"{name}-{now:%Y%m%d-%H%M%S}"))
-        run.set_status("running")
-        return run
+        return cls(create_directory(out, f"{name}-{now:%Y%m%d-%H%M%S}"))
 
     @classmethod
     def create_at(cls, path: Path) -> "RunDirectory":
@@ -82,9 +83,7 @@ class RunDirectory:
         with disk_errors_explained(path):
             path.mkdir(parents=True)
             sync_directory(path.parent)
-        run = cls(path)
-        run.set_status("running")
-        return run
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> "RunDirectory":
@@ -117,6 +116,11 @@ class RunDirectory:
         """The config with its defaults and overrides."""
         return self.path / "resolved.yaml"
 
+    @property
+    def metrics_file(self) -> Path:
+        """The file with a line for each epoch."""
+        return self.path / METRICS
+
     def find_config(self) -> Path:
         """The path of the config with its defaults and overrides.
 
@@ -126,15 +130,13 @@ class RunDirectory:
         if self.resolved.is_file():
             return self.resolved
         missing = f"{self.path}: {self.resolved.name} is missing"
-        if self.last.exists() or self.best.exists():
-            raise RunError(
-                missing,
-                remedy="restore the file, or resume the run with the config that it was trained with: "
-                f"cnncli train CFG --resume {self.path}",
-            )
-        if self.metrics():
+        if self.metrics() and not self.last.exists() and not self.best.exists():
             raise RunError(f"{missing}, and so are the checkpoints", remedy="restore the files, or train again")
-        raise RunError(f"{self.path}: ended before its first step", remedy="train again, without --resume")
+        raise RunError(
+            missing,
+            remedy="restore the file, or resume the run with the config that it was trained with: "
+            f"cnncli train CFG --resume {self.path}",
+        )
 
     @property
     def trace(self) -> Path:
@@ -183,9 +185,17 @@ class RunDirectory:
                 raise RunError(f"{path}: it is not UTF-8 text", remedy="restore it from a copy") from error
         return texts
 
-    def write_config(self, text: str) -> None:
-        """Write the config as given."""
-        replace_file(self.path / _CONFIG, text.encode())
+    def keep_config(self, text: str) -> str:
+        """Write the config as given, unless the run has one; returns that of the run.
+
+        Raises:
+            DiskError: it cannot be written.
+            RunError: it cannot be read.
+        """
+        path = self.path / _CONFIG
+        if not path.exists():
+            replace_file(path, text.encode())
+        return self.config_texts()[_CONFIG]
 
     def write_resolved(self, text: str) -> None:
         """Write the config with its defaults and overrides."""
@@ -269,7 +279,7 @@ class RunDirectory:
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Append the line of an epoch and flush it to the disk."""
         line = json.dumps(record, allow_nan=False) + "\n"
-        path = self.path / _METRICS
+        path = self.metrics_file
         with disk_errors_explained(path), path.open("ab") as file:
             file.write(line.encode())
             file.flush()
@@ -277,12 +287,12 @@ class RunDirectory:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The records of all epochs so far; see `read_metrics`."""
-        return read_metrics(self.path / _METRICS)
+        return read_metrics(self.metrics_file)
 
-    def cut_metrics(self, epochs: int) -> None:
-        """Keep the first `epochs` epochs, before training resumes from the checkpoint after them."""
-        kept = [json.dumps(each) + "\n" for each in self.metrics() if each["epoch"] <= epochs]
-        replace_file(self.path / _METRICS, "".join(kept).encode())
+    def metrics_extent(self) -> Extent:
+        """How far the metrics are now."""
+        with disk_errors_explained(self.metrics_file):
+            return Extent.of(self.metrics_file)
 
     def _read(self, name: str, kind: type[Record], *, remedy: str) -> dict[str, Any]:
         path = self.path / name

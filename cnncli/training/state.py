@@ -48,6 +48,7 @@ class _StateRecord(Record):
     ema: dict[str, Tensor] | None
     optimizer_type: str
     optimizer: dict[str, Any]
+    gradients: dict[str, Tensor]
     sums: dict[str, Tensor | int]
     epochs_done: Whole
     step: Annotated[int, Field(ge=0, le=MOST_STEPS)]
@@ -137,6 +138,7 @@ class Training:
         schedule: learning rate by step.
         ema: moving average of the weights, if there is one.
         preprocessing: of the images, stored with the weights; None for a model of something else.
+        config: the resolved config, stored with the weights; None for a training without one.
         epochs_done: complete epochs.
         step: optimizer steps since the beginning.
         step_in_epoch: those of the current epoch.
@@ -158,6 +160,7 @@ class Training:
     schedule: LearningRate
     ema: EmaWeights | None = None
     preprocessing: Preprocessing | None = None
+    config: str | None = None
     epochs_done: int = 0
     step: int = 0
     step_in_epoch: int = 0
@@ -260,6 +263,7 @@ class Training:
             "ema": dict(self.ema.model.state_dict()) if self.ema else None,
             "optimizer_type": type(self.optimizer).__name__,
             "optimizer": self.optimizer.state_dict(),
+            "gradients": self._gradients(),
             "sums": {"loss": self.sums.loss, "correct": self.sums.correct, "images": self.sums.images},
             **{name: getattr(self, name) for name in _COUNTERS},
             "restore_point": self.restore_point if self.step_in_epoch else None,
@@ -289,6 +293,9 @@ class Training:
         sums = state["sums"]
         try:
             self.optimizer.load_state_dict(state["optimizer"])
+            for name, parameter in self.model.named_parameters():
+                gradient = state["gradients"].get(name)
+                parameter.grad = None if gradient is None else gradient.to(parameter.device).reshape_as(parameter)
             self.sums = Sums(sums["loss"].to(self.device), sums["correct"].to(self.device), sums["images"])
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise RunError(
@@ -298,3 +305,9 @@ class Training:
         for name in _COUNTERS:
             setattr(self, name, state[name])
         self.restore_point = state["restore_point"] if self.can_roll_back else None
+
+    def _gradients(self) -> dict[str, Tensor]:
+        """Those of the last step, by parameter, which are logged when the epoch ends; none between two epochs."""
+        if not self.step_in_epoch:
+            return {}
+        return {name: each.grad for name, each in self.model.named_parameters() if each.grad is not None}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cnncli.errors import RunError
-from cnncli.files import disk_errors_explained, replace_file
+from cnncli.files import disk_errors_explained, remove_unfinished, replace_file
 
 FOLDER = "weights"
 
@@ -45,16 +45,16 @@ class WeightHistory:
         """The size of all files."""
         return sum(self.file(step).stat().st_size for step in self.steps())
 
-    def delete_after(self, step: int) -> None:
-        """Delete the files of later steps, which a resumed run takes again.
+    def keep_only(self, steps: Collection[int]) -> None:
+        """Delete the files of other steps, which a resumed run takes again.
 
         Raises:
             DiskError: a file cannot be deleted.
         """
+        remove_unfinished(self.folder)
         with disk_errors_explained(self.folder):
-            for later in self.steps():
-                if later > step:
-                    self.file(later).unlink(missing_ok=True)
+            for other in {*self.steps()} - {*steps}:
+                self.file(other).unlink()
 
     def add(self, step: int, weights: Mapping[str, Tensor]) -> None:
         """Write the file of a step.

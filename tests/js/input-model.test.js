@@ -59,6 +59,17 @@ test("an empty pad is paper", () => {
   assert.deepEqual([bright.drawing.width, bright.drawing.height], [210, 280]);
 });
 
+test("a test image before anything was drawn is nothing to undo", () => {
+  const model = mnist();
+  const image = { pixels: new Uint8Array(784).fill(7), source: { kind: "test", number: 3 } };
+  model.showImage(image);
+  assert.ok(!model.canUndo);
+  model.undo();
+  assert.deepEqual(model.pixels(), image.pixels);
+  line(model, [100, 50], [150, 220]);
+  assert.ok(model.canUndo);
+});
+
 test("a test image: the pen begins anew, undo brings the drawing back", () => {
   const model = mnist();
   line(model, [100, 50], [150, 220]);

@@ -6,7 +6,6 @@ import { describeCurves } from "../../cnncli/report/assets/report/curves.js";
 import { classSymbols, nextPoint } from "../../cnncli/report/assets/report/embedding.js";
 import { describeRange } from "../../cnncli/report/assets/report/patches.js";
 import { enlargement } from "../../cnncli/report/assets/shared/sprite.js";
-import { shorten } from "../../cnncli/report/assets/shared/text.js";
 
 test("the most frequent confusions, the larger share of its class first", () => {
   const counts = [
@@ -42,13 +41,6 @@ test("a class without images has no confusions", () => {
     ),
     [],
   );
-});
-
-test("names are shortened in the middle", () => {
-  assert.equal(shorten("woodpecker", 10), "woodpecker");
-  assert.equal(shorten("woodpecker", 9), "wood…cker");
-  assert.equal(shorten("red cockaded woodpecker", 8), "red…ker");
-  assert.equal([...shorten("😀".repeat(9), 5)].length, 5);
 });
 
 test("augmentation is named only where there is some", () => {

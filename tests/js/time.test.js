@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { columnOf, constantFrom, keptStep } from "../../cnncli/report/assets/play/time.js";
+import { balancedColumns, columnOf, constantFrom, keptStep } from "../../cnncli/report/assets/play/time.js";
 
 test("the weights of a step are those kept last before it", () => {
   const steps = [0, 1, 4, 16].map((step) => ({ step }));
@@ -24,4 +24,17 @@ test("from when on the answer stays", () => {
   assert.equal(constantFrom([3, 7, 3, 7, 7]), 3);
   assert.equal(constantFrom([7, 7]), 0);
   assert.equal(constantFrom([7, 7, 1]), 2);
+});
+
+test("no row of the strip is much shorter than the others", () => {
+  for (let count = 1; count <= 40; count += 1) {
+    for (let most = 1; most <= 20; most += 1) {
+      const columns = balancedColumns(count, most);
+      const rows = Math.ceil(count / columns);
+      assert.ok(columns <= most, "they fit");
+      assert.equal(rows, Math.ceil(count / most), "there are no more rows than needed");
+      assert.ok(rows * columns - count < rows, `${count} in ${columns} columns: at most one is missing in each row`);
+    }
+  }
+  assert.equal(balancedColumns(10, 0), 1); // before there is any room
 });

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_file_loader import (  # type: ignore[import-untyped]  # no stubs
     LegacyEventFileLoader,
 )
+from tensorboard.compat.proto.graph_pb2 import GraphDef  # type: ignore[import-untyped]  # generated, no stubs
 
 from cnncli.cli.app import main
 from cnncli.config.config import read_config
@@ -204,7 +205,8 @@ def _events(run: Path) -> list[tuple[int, str, bytes]]:
     found = []
     for event in _read_events(run):
         if event.HasField("graph_def"):
-            found.append((event.step, "graph", event.graph_def))
+            graph = GraphDef.FromString(event.graph_def)  # protobuf writes maps in the order of a process
+            found.append((event.step, "graph", graph.SerializeToString(deterministic=True)))
         for value in event.summary.value:
             known = value.tag != "training/images_per_second" and not value.tag.startswith("_hparams_/session")
             found.append((event.step, value.tag, value.SerializeToString() if known else b""))

@@ -1,10 +1,13 @@
 """Damaged files of runs: every command that reads a run works or names the damage, and changes nothing else."""
 
+import hashlib
 import importlib
+import json
 import os
 import random
 import shutil
 import signal
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +16,10 @@ from typing import Any
 import pytest
 import torch
 
+from cnncli.errors import RunError
 from cnncli.training.checkpoint import load_state, verify_checkpoint
 from cnncli.training.run_directory import RunDirectory, Status
+from cnncli.training.step import Step
 from tests.reliability.conftest import Outcomes
 from tests.reliability.runs import Ended, program_in_child, resume_in_child, runs_in, tiny_config, train_in_child
 
@@ -120,22 +125,25 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"complete": complete, "interrupted": interrupted}
 
 
-def terminate_at_step(step: int) -> Callable[[], None]:
-    """An attack: SIGTERM during a step."""
+def at_step(step: int, do: Callable[[], object]) -> Callable[[], None]:
+    """An attack: do something during a step of the training."""
 
     def attack() -> None:
-        from cnncli.training.step import Step
-
         take, taken = Step.take, iter(range(1, 100))
 
-        def terminated(*arguments: Any) -> None:
+        def attacked(*arguments: Any) -> None:
             if next(taken) == step:
-                os.kill(os.getpid(), signal.SIGTERM)
+                do()
             take(*arguments)
 
-        Step.take = terminated  # type: ignore[method-assign, assignment]  # of this process only
+        Step.take = attacked  # type: ignore[method-assign, assignment]  # of this process only
 
     return attack
+
+
+def terminate_at_step(step: int) -> Callable[[], None]:
+    """An attack: SIGTERM during a step."""
+    return at_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def files_of(run: Path) -> list[str]:
@@ -247,6 +255,126 @@ def test_a_sample_of_damaged_files(runs: dict[str, Path], image: Path, tmp_path:
         Case("interrupted", "checkpoints/last/manifest.json", "empty"),
     ):
         outcomes.add(ATTACK.format("train --resume"), attack_resume(case, runs, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [("lr: 0.01", "lr: 0.02", "train.optimizer.adamw.lr"), ("seed: 0", "seed: 1", "train.seed")],
+)
+def test_a_config_that_was_edited_by_hand(
+    old: str, new: str, field: str, runs: dict[str, Path], tmp_path: Path, outcomes: Outcomes
+) -> None:
+    run = tmp_path / "runs" / "run"
+    shutil.copytree(runs["interrupted"], run)
+    text = (run / "resolved.yaml").read_text()
+    assert old in text
+    (run / "resolved.yaml").write_text(text.replace(old, new))
+    before = content_of(run)
+    for arguments, code, message in (
+        (
+            ("train", "--resume", run),
+            5,
+            f"resolved.yaml was edited: it is not the config that the run was trained with: {field}",
+        ),
+        (("runs", "verify", run), 5, f"it is not the config that the run was trained with: {field}"),
+        (("show", "kernels", run), 0, f"resolved.yaml is not the config that the run was trained with: {field}"),
+    ):
+        ended = program_in_child(*arguments, folder=tmp_path)
+        assert (ended.code, message in ended.output.replace("\n", " ")) == (code, True), ended.output
+        assert content_of(run) == before
+        outcomes.add("config of a run that was edited by hand", f"the field is named, exit code {code}")
+    (run / "resolved.yaml").write_text(text.replace("epochs: 2", "epochs: 3"))  # what --set may change
+    assert resume_in_child(run).code == 0
+
+
+def test_a_run_that_is_removed_or_renamed_during_its_training(tmp_path: Path, outcomes: Outcomes) -> None:
+    for what, attack in (("removed", shutil.rmtree), ("renamed", lambda run: run.rename(run.with_name("renamed")))):
+        out = tmp_path / what
+
+        def attacked(out: Path = out, attack: Callable[[Path], object] = attack) -> None:
+            attack(next(out.glob("tiny-*")))
+
+        ended = train_in_child(tiny_config(tmp_path), out, attack=at_step(5, attacked))
+        assert ended.code == 7, ended.output
+        message = ended.output.replace("\n", " ")
+        assert "the folder of the run was removed or renamed during the training" in message
+        assert "cnncli train --resume FOLDER" in message
+        assert not list(out.glob("tiny-*")), "nothing is created in its place"
+        outcomes.add("run that is removed or renamed during its training", f"{what}: noticed, exit code 7")
+    ended = resume_in_child(tmp_path / "renamed" / "renamed")
+    assert ended.code == 0, ended.output
+
+
+def test_a_lock_that_is_deleted_during_the_training(tmp_path: Path, outcomes: Outcomes) -> None:
+    out = tmp_path / "runs"
+
+    def attacked() -> None:
+        run = next(out.glob("tiny-*"))
+        (run / "lock").unlink()
+        with pytest.raises(RunError) as caught, RunDirectory(run).lock():
+            pass
+        (tmp_path / "refused").write_text(caught.value.message)
+
+    ended = train_in_child(tiny_config(tmp_path), out, attack=at_step(5, attacked))
+    assert ended.code == 0, ended.output
+    assert "lock was deleted during the training: it is locked again" in ended.output.replace("\n", " ")
+    (run,) = runs_in(out)
+    assert f"{run}: the run is in use by" in (tmp_path / "refused").read_text()
+    assert len(RunDirectory.open(run).metrics()) == 2
+    outcomes.add("lock that is deleted during the training", "a second process is refused, the first notices")
+
+
+def test_a_run_that_stopped_without_notice_is_reported_by_every_command(
+    runs: dict[str, Path], tmp_path: Path, outcomes: Outcomes
+) -> None:
+    run = tmp_path / "runs" / "run"
+    shutil.copytree(runs["interrupted"], run)
+    (run / "status.json").write_text('{"state": "running"}')
+    for command in ("list", "show", "verify"):
+        ended = program_in_child("runs", command, run, folder=tmp_path)
+        assert ended.code == 0, ended.output
+        assert "stopped without notice" in ended.output.replace("\n", " "), f"{command}: {ended.output}"
+        outcomes.add("status that says running without a process", "reported as stopped without notice")
+    ended = program_in_child("runs", "list", run.parent, "--json", folder=tmp_path)
+    (record,) = json.loads(ended.output)
+    assert (record["status"], record["reason"]) == ("interrupted", "stopped without notice")
+
+
+def with_nan(checkpoint: Path) -> None:
+    """Put a NaN into the weights, with the right hash."""
+    file = checkpoint / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-4:] = struct.pack("<f", float("nan"))
+    file.write_bytes(content)
+    manifest = json.loads((checkpoint / "manifest.json").read_bytes())
+    manifest["files"][file.name] = hashlib.sha256(content).hexdigest()
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=() if command == "predict" else pytest.mark.slow)
+        for command in ("eval", "predict", "explain", "show", "export", "play", "report", "runs compare", "runs verify")
+    ],
+)
+def test_weights_that_are_not_finite(
+    command: str, runs: dict[str, Path], image: Path, tmp_path: Path, outcomes: Outcomes
+) -> None:
+    run = tmp_path / "runs" / "run"
+    shutil.copytree(runs["complete"], run)
+    with_nan(run / "checkpoints" / "best")
+    warned = program_in_child(*COMMANDS[command](run, image), folder=tmp_path)
+    with_nan(run / "checkpoints" / "last")
+    refused = program_in_child(*COMMANDS[command](run, image), folder=tmp_path)
+    for ended in (warned, refused):
+        message = ended.output.replace("\n", " ")
+        assert f"{run / 'checkpoints' / 'best' / 'weights.safetensors'}" in message or command == "runs verify"
+        assert "has weights that are not finite" in message
+        assert "Traceback" not in message
+    assert warned.code == (5 if command == "runs verify" else 0)
+    assert refused.code == (0 if command in ("runs compare", "report") else 5)  # these show the rest
+    outcomes.add("weights that are not finite", "named, and others used where there are any", 2)
 
 
 @pytest.mark.slow

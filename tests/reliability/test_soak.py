@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnncli.training.run_directory import RunDirectory
 from tests.reliability.conftest import Outcomes
-from tests.reliability.runs import runs_in, tiny_config, train_in_child
+from tests.reliability.runs import program_in_child, runs_in, tiny_config
 
 # 18 images for training in batches of 9, and 6 for validation.
 SMALL = """\
@@ -65,7 +65,9 @@ def test_nothing_grows(epochs: int, tmp_path: Path, outcomes: Outcomes) -> None:
         RunDirectory.append_metrics = appended  # type: ignore[method-assign, assignment]
 
     out = tmp_path / "runs"
-    ended = train_in_child(config, out, "--data-dir", tmp_path, attack=attack)
+    out.mkdir()
+    arguments = ("train", config, "--out", out, "--threads", 1, "--data-dir", tmp_path)
+    ended = program_in_child(*arguments, folder=out, attack=attack, seconds=3600)
     assert ended.code == 0, ended.output
     (run,) = runs_in(out)
     assert len(RunDirectory.open(run).metrics()) == epochs

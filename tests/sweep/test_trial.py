@@ -98,12 +98,14 @@ def test_a_pruned_trial_is_a_run_that_can_be_resumed(task: Task, place: Place) -
 def test_a_run_without_a_checkpoint_is_started_again(task: Task, place: Place) -> None:
     run = RunDirectory.create_at(place.run_path(3))
     run.write_resolved(task.config.resolved())
+    run.set_status("running")
     assert train(task, place)[1].status == "complete"
 
 
 def test_a_run_with_other_settings_is_left_alone(task: Task, place: Place) -> None:
     run = RunDirectory.create_at(place.run_path(3))
     run.write_resolved(change_config(task.config, ["train.epochs=7"], data_dir=place.data_dir).resolved())
+    run.set_status("running")
     with pytest.raises(RunError, match="not of this sweep"):
         train(task, place)
     assert run.resolved.exists()

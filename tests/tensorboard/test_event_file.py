@@ -1,7 +1,9 @@
 """Event files, read back by TensorBoard's own reader, and records against TensorBoard's own writer."""
 
+import hashlib
 import io
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,10 @@ from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignor
 
 from cnncli.config.config import read_config
 from cnncli.errors import DiskError
+from cnncli.files import Extent
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
-from cnncli.tensorboard.event_file import EventFile, read_pictures, record, slugs
+from cnncli.tensorboard.event_file import EventFile, event_bytes, read_pictures, record, slugs
 
 
 def read(directory: Path) -> EventAccumulator:
@@ -158,17 +161,50 @@ def test_records_can_be_read_while_the_file_is_open(tmp_path: Path) -> None:
         assert read(tmp_path).Scalars("loss")[0].value == 1.0
 
 
-def test_a_resumed_run_replaces_the_steps_it_repeats(tmp_path: Path) -> None:
+def test_a_second_file_continues_the_first(tmp_path: Path) -> None:
     with EventFile(tmp_path) as events:
-        for step in range(4):
+        events.scalars(0, {"loss": 10.0})
+    with EventFile(tmp_path) as events:
+        events.scalars(1, {"loss": 11.0})
+    assert [(point.step, point.value) for point in read(tmp_path).Scalars("loss")] == [(0, 10), (1, 11)]
+
+
+@pytest.mark.parametrize("day", [0.0, -86_400.0, -1e9])
+def test_a_clock_that_is_set_back_does_not_change_the_order(
+    day: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two files, and within one: TensorBoard reads files in the order of their names, and draws curves by time."""
+    with EventFile(tmp_path) as events:
+        events.scalars(0, {"loss": 10.0})
+        now = time.time()
+        monkeypatch.setattr("time.time", lambda: now + day)
+        events.scalars(1, {"loss": 11.0})
+    for step in (2, 3):
+        with EventFile(tmp_path) as events:
             events.scalars(step, {"loss": 10.0 + step})
-    with EventFile(tmp_path, resumed_at=2) as events:
-        events.scalars(2, {"loss": 22.0})
-    assert [(point.step, point.value) for point in read(tmp_path).Scalars("loss")] == [
-        (0, 10),
-        (1, 11),
-        (2, 22),
-    ]
+    points = read(tmp_path).Scalars("loss")
+    assert [(point.step, point.value) for point in points] == [(0, 10), (1, 11), (2, 12), (3, 13)]
+    times = [point.wall_time for point in points]
+    assert times == sorted(times)
+
+
+def test_the_extent_is_that_of_the_file(tmp_path: Path) -> None:
+    with EventFile(tmp_path) as events:
+        for step in range(3):
+            events.scalars(step, {"loss": 1.0})
+            content = events.path.read_bytes()
+            assert events.extent() == Extent(len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_files_count_as_if_they_were_one(tmp_path: Path) -> None:
+    """So that a resumed run has the same room left in its budget."""
+    for folder, files in (("one", 1), ("three", 3)):
+        for first in range(0, 6, 6 // files):
+            with EventFile(tmp_path / folder) as events:
+                for step in range(first, first + 6 // files):
+                    events.scalars(step, {"loss": 1.0})
+    assert event_bytes(tmp_path / "one") == next((tmp_path / "one").iterdir()).stat().st_size
+    assert event_bytes(tmp_path / "three") == event_bytes(tmp_path / "one")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -242,19 +278,6 @@ def test_every_step_of_every_tag(tmp_path: Path) -> None:
     assert read == as_tensorboard_reads(tmp_path)
     assert len(read) == 2
     assert all([step for step, _ in kept] == list(range(12)) for kept in read.values())
-
-
-def test_steps_that_a_resumed_run_repeats_are_dropped(tmp_path: Path) -> None:
-    with EventFile(tmp_path) as events:
-        for step in (0, 5, 10):
-            events.pictures(step, {"kernels/01_conv1": picture(step)})
-        events.pictures(10, {"only/before": picture(1)})
-    with EventFile(tmp_path, resumed_at=6) as events:
-        events.pictures(8, {"kernels/01_conv1": picture(80)})
-    read = as_read(tmp_path)
-    assert read == as_tensorboard_reads(tmp_path)
-    assert [step for step, _ in read["kernels/01_conv1"]] == [0, 5, 8]
-    assert "only/before" not in read
 
 
 @pytest.mark.parametrize("cut", [1, 50])

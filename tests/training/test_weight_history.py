@@ -53,13 +53,15 @@ def test_the_size_is_not_underestimated(tmp_path: Path) -> None:
     assert history.file(3).stat().st_size <= bytes_of(weights) == 2 * (45 + 3) + 8 + 4 * 200
 
 
-def test_later_steps_are_deleted(tmp_path: Path) -> None:
+def test_other_steps_are_deleted(tmp_path: Path) -> None:
     history = WeightHistory(tmp_path)
     for step in (0, 2, 16, 128):
         history.add(step, WEIGHTS)
     (tmp_path / "weights" / "notes.txt").touch()
-    history.delete_after(16)
-    assert history.steps() == [0, 2, 16]
+    (tmp_path / "weights" / ".7.safetensors.0f.part").touch()
+    history.keep_only([0, 16, 64])
+    assert history.steps() == [0, 16]
+    assert {path.name for path in history.folder.iterdir()} == {"0.safetensors", "16.safetensors", "notes.txt"}
 
 
 def test_a_damaged_file_is_reported(tmp_path: Path) -> None:

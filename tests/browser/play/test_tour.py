@@ -57,6 +57,7 @@ def test_through_all_steps_by_keyboard(
     seen = []
     for number in range(1, 9):
         expect(page.locator(".tour-place")).to_have_text(f"Step {number} of 8")
+        expect(page.locator(".tour-step")).to_be_in_viewport(ratio=0.99)
         expect(page.locator("#tour-title")).to_be_focused()
         seen.append(page.locator("#tour-title").inner_text())
         assert "{" not in page.locator(".tour-text").inner_text()
@@ -73,6 +74,24 @@ def test_through_all_steps_by_keyboard(
     page.keyboard.press("End")
     expect(page.locator(".tour-entry").last).to_be_focused()
     expect(stops).to_have_count(1)
+
+
+def test_the_back_button_leads_to_the_step_before(
+    run: Path, exit_code_of: ExitCodeOf, opened: Callable[[Path, str], Page], tmp_path: Path
+) -> None:
+    path = tmp_path / "play.html"
+    assert exit_code_of("play", run, "--out", path) == 0
+    page = opened(path, "")
+    for number, button in ((1, "#tour-open"), (2, "#tour-next"), (3, "#tour-next")):
+        page.locator(button).click()
+        page.wait_for_function("number => location.hash.endsWith(`tour=${number}`)", arg=number)
+    for number in (2, 1):
+        page.go_back()
+        expect(page.locator(".tour-place")).to_have_text(f"Step {number} of 8")
+    page.go_back()
+    expect(page.locator("#tour-start")).to_be_visible()
+    page.go_forward()
+    expect(page.locator(".tour-place")).to_have_text("Step 1 of 8")
 
 
 def test_a_link_opens_a_step(

@@ -254,12 +254,26 @@ def test_choosing_by_form_and_keyboard(opened: Open) -> None:
     expect(page.locator("#unit-row")).to_be_hidden()
 
 
+# What the part says, and for each unit of a map of 4x4 whether it is drawn; its canvas has a pixel for each of them.
+DRAWN = """(unit) => {
+  const canvas = [...unit.querySelectorAll(".slide-map canvas.values")].at(-1);
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const [left, top] = [(canvas.width - 4) / 2, (canvas.height - 4) / 2];
+  const { data } = copy.getImageData(left, top, 4, 4);
+  return [unit.querySelector(".slide-formula").textContent, Array.from({ length: 16 }, (_, i) => data[4 * i + 3] > 0)];
+}"""
+
+
 def test_the_window_slides(opened: Open) -> None:
     page = opened(link("conv2", (5, 1, 3), 0))
     unit = page.locator("#unit")
     unit.get_by_label("Speed").select_option("2")
     unit.get_by_role("button", name="Slide").click()
     expect(unit.locator(".slide-formula")).to_contain_text("row 2, column")
+    text, drawn = unit.evaluate(DRAWN)
+    row, column = map(int, re.findall(r"\d+", text)[:2])
+    assert drawn == [place <= 4 * row + column for place in range(16)], "only what the window has reached is drawn"
     assert chosen(page)["row"] == 1, "the selected unit stays while the window slides"
     unit.get_by_label("Speed").select_option("32")
     expect(unit.get_by_role("button", name="Slide")).to_be_visible()  # at the end of the map

@@ -107,6 +107,7 @@ export class InputModel {
   }
 
   undo() {
+    if (!this.canUndo) return;
     if (this.source.kind !== "drawing") this.source = DRAWN;
     else this.drawing.undo();
     this.#prepare();
@@ -117,9 +118,9 @@ export class InputModel {
     this.#prepare();
   }
 
-  /** Whether there is something to undo: a stroke, or a picture in place of the drawing. */
+  /** Whether there is something to undo: a stroke, or a picture in place of a drawing. */
   get canUndo() {
-    return this.source.kind !== "drawing" || this.drawing.canUndo;
+    return this.source.kind === "drawing" ? this.drawing.canUndo : !this.drawing.isEmpty;
   }
 
   get isEmpty() {

@@ -70,5 +70,12 @@ export function followLink(app, link) {
   if (link.part !== undefined) changes.part = link.part;
   if (link.tour) changes.tour = link.tour - 1;
   state.set(changes);
-  if (link.part) document.getElementById(link.part)?.scrollIntoView({ block: "start" });
+  if (link.part) scrollToPart(link.part);
+}
+
+/** Scroll to a part, and again when the parts on the way have their real heights: out of sight they are estimated. */
+function scrollToPart(id) {
+  const scroll = () => document.getElementById(id)?.scrollIntoView({ block: "start" });
+  scroll();
+  requestAnimationFrame(() => requestAnimationFrame(scroll));
 }

@@ -3,12 +3,14 @@
 import { softmax } from "../engine/network.js";
 import { h, setText } from "../shared/dom.js";
 import { formatPercent } from "../shared/numbers.js";
+import { shorten } from "../shared/text.js";
 import { LOGITS_MESSAGES } from "./logits-messages.js";
 import { updatesInSight } from "./sight.js";
 import { oncePerFrame } from "./state.js";
 
 const MOST_CLASSES = 12; // more are sorted, and the first ones shown
 const FIRST_CLASSES = 10;
+const [ROW_LETTERS, HEADLINE_LETTERS] = [11, 13]; // of a name
 const QUIET = 900; // milliseconds without a new answer before it is announced
 
 /** A number with a fixed count of digits after the point, so that columns stay aligned and nothing moves. */
@@ -25,10 +27,11 @@ export function barOf(value, low, high) {
 /** The class with the largest logit. */
 const bestOf = (logits) => logits.reduce((most, each, i) => (each > logits[most] ? i : most), 0);
 
-/** Set a text that may be cut off, with all of it as title. */
-function setTitledText(element, text) {
-  setText(element, text);
-  if (element.title !== text) element.title = text;
+/** Set a text around a name, which is shortened to `most` letters; all of it is the title. */
+function setTitledText(element, name, most, textOf = (each) => each) {
+  setText(element, textOf(shorten(name, most)));
+  const whole = textOf(name);
+  if (element.title !== whole) element.title = whole;
 }
 
 /** The answer of a network and whether it is right, in two lines that keep their height whatever they say. */
@@ -44,6 +47,7 @@ class Headline {
     this.judged = h("p", { class: "truth" }, this.truth, point, this.verdict);
     const label = app.models[number].label;
     const isOne = app.models.length === 1;
+    this.letters = isOne ? HEADLINE_LETTERS : ROW_LETTERS;
     const name = isOne ? null : h("p", { class: "headline-name", title: label }, label);
     const answer = h("p", { class: "answer" }, this.name, this.share);
     this.element = h("div", { class: isOne ? "headline" : "headline narrow" }, name, answer, this.judged);
@@ -54,7 +58,7 @@ class Headline {
     const best = bestOf(logits);
     const allFinite = logits.every(Number.isFinite);
     this.name.classList.toggle("tie", !allFinite);
-    setTitledText(this.name, allFinite ? classes[best] : t("tie"));
+    setTitledText(this.name, allFinite ? classes[best] : t("tie"), allFinite ? this.letters : Number.POSITIVE_INFINITY);
     const share = allFinite ? formatPercent(softmax(logits)[best], 2) : "";
     setText(this.share, allFinite ? t("answer", { name: "", share }) : "");
     this.#showTruth(best);
@@ -66,7 +70,7 @@ class Headline {
     this.judged.classList.toggle("unknown", !isKnown);
     if (!isKnown) return;
     const right = label === best;
-    setTitledText(this.truth, this.t("truth", { name: this.classes[label] }));
+    setTitledText(this.truth, this.classes[label], this.letters, (name) => this.t("truth", { name }));
     this.verdict.classList.toggle("right", right);
     this.verdict.classList.toggle("wrong", !right);
     setText(this.verdict, `${right ? "✓" : "✗"} ${this.t(right ? "right" : "wrong")}`);
@@ -148,10 +152,12 @@ class LogitTable {
       const k = order[i];
       const { left, width } = barOf(logits[k], low, high);
       row.element.classList.toggle("best", k === best && finite);
-      setTitledText(row.name, classes[k]);
-      row.bar.style.transform = `translateX(${left}%) scaleX(${width / 100})`; // a width would need another layout
+      setTitledText(row.name, classes[k], ROW_LETTERS);
+      // Only painted anew: another width would lay out the table, and a transform would composite the page again.
+      row.bar.style.backgroundSize = `${width}% 100%`;
+      row.bar.style.backgroundPosition = `${width < 100 ? (100 * left) / (100 - width) : 0}% 0`;
       row.bar.classList.toggle("negative", logits[k] < 0);
-      row.zero.style.transform = `translateX(${zero}%)`;
+      row.zero.style.backgroundPosition = `${zero}% 0`;
       setText(row.logit, fixed(logits[k]));
       setText(row.share, formatPercent(shares[k], 2));
     });

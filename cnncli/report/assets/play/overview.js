@@ -322,7 +322,7 @@ class Overview {
       paint();
       mark();
     });
-    window.addEventListener("beforeprint", () => this.#paintAll(), { signal: state.signal });
+    window.addEventListener("beforeprint", () => this.#paintAll(), { capture: true, signal: state.signal });
     state.on(["folded"], () => {
       const focused = document.activeElement?.id;
       this.#layOut();

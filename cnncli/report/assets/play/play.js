@@ -18,6 +18,7 @@ import { Network } from "../engine/network.js";
 import { inflate, PageArrays } from "../shared/arrays.js";
 import { h, ignoreDisabled } from "../shared/dom.js";
 import { decodeBytes } from "../shared/numbers.js";
+import { enlargePrintedPixels } from "../shared/print.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
@@ -263,11 +264,15 @@ function keepEndInSight(column, signal) {
 function listenToLinks(app) {
   const { state } = app;
   let written = location.hash;
+  let writtenTour = state.get("tour");
   const write = () => {
     const hash = `#${formatLink(linkOf(state))}`;
     if (hash === written) return;
     written = hash;
-    history.replaceState(null, "", hash);
+    // The browser's back button leads to the step before.
+    if (state.get("tour") === writtenTour) history.replaceState(null, "", hash);
+    else history.pushState(null, "", hash);
+    writtenTour = state.get("tour");
   };
   let isDue = false;
   const writeSoon = () => {
@@ -281,7 +286,11 @@ function listenToLinks(app) {
   state.on(["unit", "source", "step", "model", "part", "tour"], writeSoon, { permanent: true });
   window.addEventListener("hashchange", () => {
     written = location.hash;
-    if (/=/.test(location.hash)) followLink(app, parseLink(location.hash));
+    if (location.hash && !/=/.test(location.hash)) return; // a part of the page
+    const link = parseLink(location.hash);
+    if (!link.tour) state.set({ tour: null });
+    followLink(app, link);
+    writtenTour = state.get("tour");
   });
 }
 
@@ -320,6 +329,7 @@ async function start() {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", rebuild);
   state.on(["pixels", "edits", "step", "newest"], () => compute(app), { permanent: true });
   listenToLinks(app);
+  enlargePrintedPixels();
   globalThis.cnncli = { ...app, run: (pixels) => runForTests(app, pixels) };
   await nextFrame();
   document.documentElement.dataset.ready = ""; // all parts have been drawn

@@ -26,7 +26,7 @@ export function updatesInSight(element, update, signal) {
     if (isInSight && isDue) inNextFrame();
   });
   observer.observe(element);
-  window.addEventListener("beforeprint", run, { signal });
+  window.addEventListener("beforeprint", run, { capture: true, signal });
   signal.addEventListener("abort", () => {
     observer.disconnect();
     clearTimeout(timer);

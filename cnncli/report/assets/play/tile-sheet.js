@@ -163,6 +163,12 @@ export class TileSheet {
     this.values.getContext("2d").putImageData(this.image, 0, 0);
   }
 
+  /** Erase the values of a rectangle of units in a tile. */
+  erase(slot, [first, last], [left, right]) {
+    const [column, row] = this.origin(slot);
+    this.values.getContext("2d").clearRect(column + left, row + first, right - left + 1, last - first + 1);
+  }
+
   /** x, y, width and height of a tile in pixels of the overlay. */
   tileBox(slot) {
     const { height, width } = this.layout;

@@ -4,11 +4,14 @@ import { largestOf, Network, softmax } from "../engine/network.js";
 import { h, svg } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
 import { toolbar } from "../shared/roving.js";
+import { shorten } from "../shared/text.js";
 import { oncePerFrame } from "./state.js";
 import { TIME_MESSAGES } from "./time-messages.js";
 
 const QUIET = 120; // milliseconds without a change of the image before the answers of all steps are computed
 const FRAME = 700; // milliseconds of a step while it plays
+const LETTERS = 5; // of the name of a class in the strip
+const NARROWEST = 48; // px of a step in the strip
 const CHART = { width: 1000, height: 100 };
 
 /** The last of the kept steps that is not after `step`, or the first one. Steps are ascending. */
@@ -32,6 +35,9 @@ export function columnOf(steps, step) {
 export function constantFrom(answers) {
   return answers.findLastIndex((each) => each !== answers.at(-1)) + 1;
 }
+
+/** The columns of a grid of `count` cells, of which `most` fit side by side: no row is much shorter than the others. */
+export const balancedColumns = (count, most) => Math.ceil(count / Math.ceil(count / Math.max(1, most)));
 
 /** An epoch, or a part of one, as text. */
 const formatEpoch = (epoch) => (Number.isInteger(epoch) ? String(epoch) : epoch.toFixed(epoch < 0.1 ? 2 : 1));
@@ -224,7 +230,7 @@ export function timePart(app) {
     answers = found;
     const last = found[final].best;
     for (const [i, { best, shares }] of found.entries()) {
-      cells[i].answer.textContent = classes[best];
+      cells[i].answer.textContent = shorten(classes[best], LETTERS);
       cells[i].element.classList.toggle("same", best === last);
       cells[i].bar.firstChild.style.width = `${100 * (shares[last] || 0)}%`;
       cells[i].share.textContent = formatPercent(shares[last], 0);
@@ -244,21 +250,26 @@ export function timePart(app) {
   state.on(["pixels", "edits"], () => stepAnswers.restart());
   stepAnswers.restart();
   showStep();
+  const items = cells.map((cell) => cell.element);
+  const strip = h("ol", { class: "time-strip", "aria-label": t("strip") }, items);
   const element = h(
     "div",
     { class: "time" },
     toolbar(t("controls"), "time-controls", playButton, backButton, readout),
     slider,
     sentence,
-    h(
-      "ol",
-      { class: "time-strip", "aria-label": t("strip") },
-      cells.map(({ element }) => element),
-    ),
+    strip,
     charts.map(({ element }) => element),
     h("p", { class: "intro" }, t("half")),
   );
-  element.style.setProperty("--steps", final + 1);
+  const arrange = () => {
+    const columns = balancedColumns(items.length, Math.floor(strip.clientWidth / NARROWEST));
+    element.style.setProperty("--columns", columns);
+    element.classList.toggle("one-row", columns === items.length);
+  };
+  const observer = new ResizeObserver(arrange);
+  observer.observe(strip);
+  state.signal.addEventListener("abort", () => observer.disconnect());
   return element;
 }
 

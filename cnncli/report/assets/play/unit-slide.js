@@ -201,9 +201,8 @@ export class UnitSlide {
     const size = height * width;
     sheet.paint(values.subarray(channel * size, (channel + 1) * size), rangeOf(values), view.palettes);
     if (this.sliding) {
-      const context = sheet.values.getContext("2d");
-      if (column + 1 < width) context.clearRect(...sheet.box(0, [row, row], [column + 1, width - 1]));
-      if (row + 1 < height) context.clearRect(...sheet.box(0, [row + 1, height - 1], [0, width - 1]));
+      if (column + 1 < width) sheet.erase(0, [row, row], [column + 1, width - 1]);
+      if (row + 1 < height) sheet.erase(0, [row + 1, height - 1], [0, width - 1]);
     }
     setText(caption, this.t("slideTo", { layer: view.unit.layer, channel }));
     sheet.clear();

@@ -3,9 +3,11 @@
 import { softmax } from "../engine/network.js";
 import { h, scrollable, setText, svg } from "../shared/dom.js";
 import { formatPercent } from "../shared/numbers.js";
+import { shorten } from "../shared/text.js";
 import { updatesInSight } from "./sight.js";
 
 const MOST_ROWS = 10;
+const LETTERS = 13; // of a name
 const [BAR_WIDTH, BAR_HEIGHT] = [120, 22];
 
 const formatLogit = (value) => value.toFixed(3).replace("-", "−");
@@ -87,7 +89,7 @@ export class EditedLogits {
     }
     this.rows.forEach(({ name, numbers, bars }, row) => {
       const i = order[row];
-      setText(name, classes[i]);
+      setText(name, shorten(classes[i], LETTERS));
       name.title = classes[i];
       numbers.forEach((cell, column) => {
         setText(cell, formatLogit([before[i], after[i], after[i] - before[i]][column]));

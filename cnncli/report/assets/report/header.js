@@ -22,18 +22,12 @@ function themeButton() {
   };
   const button = h("button", { type: "button", class: "theme", onclick: next });
   const isDark = () => theme === "dark" || (theme === "auto" && system.matches);
-  const paint = (dark) => {
-    document.documentElement.dataset.theme = dark ? "dark" : "light";
-  };
   function apply() {
-    paint(isDark());
+    document.documentElement.dataset.theme = isDark() ? "dark" : "light";
     button.textContent = `Theme: ${theme}`;
     window.dispatchEvent(new Event("themechange"));
   }
   system.addEventListener("change", apply);
-  // On paper the page is light. Nothing is built again: what is new would have missed the event.
-  window.addEventListener("beforeprint", () => paint(false));
-  window.addEventListener("afterprint", () => paint(isDark()));
   apply();
   return button;
 }

@@ -61,10 +61,11 @@ function layerPatches({ name, size, whole, filters, sprite }, classes, open) {
     fill();
   }
   // All filters are printed.
-  window.addEventListener("beforeprint", () => {
+  const openAll = () => {
     fill();
     details.open = true;
-  });
+  };
+  window.addEventListener("beforeprint", openAll, { capture: true });
   return details;
 }
 

@@ -2,6 +2,7 @@
 
 import { loadArrays } from "../shared/arrays.js";
 import { definitions, h, section } from "../shared/dom.js";
+import { enlargePrintedPixels } from "../shared/print.js";
 import { calibrationSection } from "./calibration.js";
 import { confusionSection } from "./confusion.js";
 import { curvesSection } from "./curves.js";
@@ -71,6 +72,7 @@ async function render(data) {
       h("nav", { "aria-label": "Sections" }, h("ul", {}, sections.map(link))),
       h("main", {}, sections),
     );
+  enlargePrintedPixels();
   document.documentElement.dataset.ready = "";
 }
 
