@@ -16,7 +16,7 @@ from cnncli.files import Extent
 from cnncli.inspection.formatting import markdown
 from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.module import CnnModule
-from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile, event_bytes
+from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile, event_bytes, extent_until
 from cnncli.training.logged import Logged
 from cnncli.training.loop import Epoch
 from cnncli.training.scores import Evaluation
@@ -146,14 +146,14 @@ class TensorBoardLog:
         self._log = config.log
         self._numbered = config.network.numbered()
         self._plan = PicturePlan(experiment)
+        self._run = run
         self._snapshots = Snapshots(run)
-        self._earlier = logged
-        self._done = {*logged.pictures}
-        self._steps = picture_steps(
-            config.train.epochs * len(experiment.train), self._log.images, chosen=self._log.steps, done=self._done
-        )
         self._history = WeightHistory(run)
-        self._kept = self._plan_weights()
+        self._earlier = logged
+        self._done: set[int]
+        self._steps: tuple[int, ...]
+        self._kept: tuple[int, ...]
+        self._plan_steps(logged.pictures)
         self._budget = Budget(run, self._log.budget)
         self._left_out = {*logged.omitted}  # tags
         self._histogram_epochs = histogram_epochs(config.train.epochs, self._histogram_bytes(), self._budget.limit // 2)
@@ -254,6 +254,34 @@ class TensorBoardLog:
             pictures=tuple(sorted(self._done)),
             omitted=tuple(sorted(self._left_out)),
         )
+
+    def logged_until(self, step: int, metrics: Extent) -> Logged:
+        """What the run had logged after a step, with this extent of its metrics."""
+        return Logged(
+            metrics=metrics,
+            events={name: extent_until(self._run / name, step) for name in self.logged(metrics).events},
+            pictures=tuple(each for each in sorted(self._done) if each <= step),
+            omitted=tuple(sorted(self._left_out)),
+        )
+
+    def return_to(self, logged: Logged) -> None:
+        """Delete what was logged since, because the training has returned to an earlier step."""
+        for name, extent in logged.events.items():
+            if name == self._events.path.name:
+                self._events.cut(extent)
+            else:
+                extent.cut(self._run / name)
+        self._snapshots.keep_only(logged.pictures)
+        self._history.keep_only(logged.pictures)
+        self._earlier = logged
+        self._plan_steps(logged.pictures)
+
+    def _plan_steps(self, done: Collection[int]) -> None:
+        """Choose the steps of pictures, and those of weights that are kept, given those that have pictures."""
+        self._done = {*done}
+        last = self._experiment.config.train.epochs * len(self._experiment.train)
+        self._steps = picture_steps(last, self._log.images, chosen=self._log.steps, done=self._done)
+        self._kept = self._plan_weights()
 
     def _plan_weights(self) -> tuple[int, ...]:
         """The steps with pictures whose weights are kept within the limit, those kept already included."""

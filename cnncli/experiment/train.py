@@ -37,7 +37,12 @@ Fit = Callable[..., Iterator[Epoch]]
 
 
 def fit_experiment(
-    experiment: Experiment, step: Step, *, stop: Callable[[], bool], progress: Progress | None = None
+    experiment: Experiment,
+    step: Step,
+    *,
+    stop: Callable[[], bool],
+    rolled_back: Callable[[], None] = lambda: None,
+    progress: Progress | None = None,
 ) -> Iterator[Epoch]:
     """Train as the config says; see `fit`."""
     stopping = experiment.config.train.early_stopping
@@ -51,6 +56,7 @@ def fit_experiment(
         metric=stopping.metric if stopping else "accuracy",
         progress=progress,
         stop=stop,
+        rolled_back=rolled_back,
     )
 
 
@@ -216,6 +222,12 @@ def _train_epochs(
     def save(path: Path) -> None:
         save_checkpoint(path, training, logged=log.logged(run.metrics_extent()))
 
+    def rolled_back() -> None:
+        lock.check()
+        logged = log.logged_until(training.step, run.metrics_extent())
+        save_checkpoint(run.last, training, logged=logged)  # first: one of a later step would not fit the event files
+        log.return_to(logged)
+
     while not request.granted:
         lock.check()
         if log.due(training.step):
@@ -224,7 +236,7 @@ def _train_epochs(
             if training.step_in_epoch:
                 with span("checkpoints"):
                     save(run.last)
-        for epoch in fit_until(stop=lambda: request() or log.due(training.step)):
+        for epoch in fit_until(stop=lambda: request() or log.due(training.step), rolled_back=rolled_back):
             lock.check()
             run.append_metrics(epoch.as_record())
             with span("pictures"):

@@ -170,6 +170,15 @@ class EventFile:
             os.fsync(self._file.fileno())
         return Extent(self._size, self._sha256.hexdigest())
 
+    def cut(self, extent: Extent) -> None:
+        """Remove what has been written after an earlier extent."""
+        with disk_errors_explained(self.path):
+            self._file.truncate(extent.size)
+            self._file.seek(extent.size)
+            self._sha256 = hashlib.sha256(self.path.read_bytes())
+        self._size = extent.size
+        assert self._sha256.hexdigest() == extent.sha256, "the file has changed"
+
     def _write(self, event: Event) -> None:
         self._time = event.wall_time = max(time.time(), self._time)
         content = record(event.SerializeToString())
@@ -191,6 +200,16 @@ def event_bytes(directory: Path) -> int:
     header = _header()
     header.wall_time = 1.0
     return sum(sizes) - max(0, len(sizes) - 1) * len(record(header.SerializeToString()))
+
+
+def extent_until(path: Path, step: int) -> Extent:
+    """How far an event file was after a step: up to its first record of a later one."""
+    size = 0
+    for data in _records(path):
+        if Event.FromString(data).step > step:
+            break
+        size += len(record(data))
+    return Extent(size, hashlib.sha256(path.read_bytes()[:size]).hexdigest())
 
 
 def _latest_time(directory: Path) -> float:

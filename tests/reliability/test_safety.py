@@ -20,7 +20,11 @@ from safetensors.torch import load_file, save_file
 
 import cnncli
 from cnncli.cli.messages import as_user_error
+from cnncli.config.datasets import known_dataset
+from cnncli.data.cifar import read_batches
+from cnncli.errors import DataError
 from cnncli.inspection.formatting import as_html, markdown
+from cnncli.tensorboard.server import Server
 from tests.reliability.conftest import Outcomes
 
 ExitCodeOf = Callable[..., int]
@@ -219,6 +223,9 @@ def test_pickles_in_files_of_data(
         content = pickled(Planted(mark))
         for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
             (batches / name).write_bytes(content)
+        with pytest.raises(DataError):  # without the checksums, which a file of the command below does not have
+            read_batches(known_dataset("cifar10"), [batches / "test_batch"])
+        assert not mark.exists(), form
         (tmp_path / "array.npy").write_bytes(content)
         (tmp_path / "picture.png").write_bytes(content)
         for command in (
@@ -320,10 +327,12 @@ def rename_class(run: Path, old: str, new: str) -> None:
     """Change the name of a class in the files of a run as an attacker would, so that the hashes agree."""
     for which in ("best", "last"):
         path = run / "checkpoints" / which / "weights.safetensors"
-        record = json.loads((path.with_name("manifest.json")).read_text())["preprocessing"]
-        classes = record["classes"]
+        manifest = path.with_name("manifest.json")
+        record = json.loads(manifest.read_text())
+        classes = record["preprocessing"]["classes"]
         classes[classes.index(old)] = new
-        save_file(load_file(path), path, {"preprocessing": json.dumps(record)})
+        manifest.write_text(json.dumps(record))
+        save_file(load_file(path), path, {"preprocessing": json.dumps(record["preprocessing"])})
         plant(path, path.read_bytes())
     resolved = run / "resolved.yaml"
     quoted = json.dumps(new, ensure_ascii=True)
@@ -333,10 +342,12 @@ def rename_class(run: Path, old: str, new: str) -> None:
     resolved.write_text("\n".join(lines) + "\n")
 
 
-NAMES = ("..", "/tmp/cnncli-escaped", "a/b", "a\0b", "-rf", "C:\\x", "~root", "$(touch x)", "a\nb")
+NAMES = ("..", "../../escaped", "/tmp/cnncli-escaped", "a/b", "a\0b", "-rf", "C:\\x", "~root", "$(touch x)", "a\nb")
 
 
-@pytest.mark.parametrize("name", ["../../escaped", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)])
+@pytest.mark.parametrize(
+    "name", ["/../../../../../escaped", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES)]
+)
 def test_names_of_classes_stay_inside_the_run(
     name: str, hostile: Path, tmp_path: Path, run_cnncli: Run, outcomes: Outcomes
 ) -> None:
@@ -359,6 +370,7 @@ def test_names_of_classes_stay_inside_the_run(
         ("train", "--resume", run, "--set", "train.epochs=2", "--data-dir", folder),
     ):
         code, err = run_cnncli(*command)
+        assert code == 0 or command[0] in ("train", "report"), err
         outcomes.add("name of a class that is a path", outcome_of(code, err))
         assert tree(tmp_path, without=run) == before, command
         assert not elsewhere.exists(), command
@@ -371,9 +383,10 @@ LAYERS = ("..", "../x", "a/b", "/x", "-x", "a\0b", "C:x", "a.b", "<b>", "a b", "
 def test_names_of_layers(name: str, tmp_path: Path, run_cnncli: Run, outcomes: Outcomes) -> None:
     layers = [{"conv": {"out_channels": 2, "kernel_size": 3, "name": name}}, "flatten", "logits"]
     config = tmp_path / "net.yaml"
-    config.write_text(json.dumps({"data": "digits", "model": {"layers": layers}}))
+    config.write_text(json.dumps({"data": {"name": "digits"}, "model": {"layers": layers}}))
     code, err = run_cnncli("train", config, "--out", tmp_path / "out")
     assert code == 3, err
+    assert "model.layers.0.conv: invalid name" in " ".join(err.split())
     assert not (tmp_path / "out").exists()
     outcomes.add("name of a layer that is no name", outcome_of(code, err))
 
@@ -381,10 +394,12 @@ def test_names_of_layers(name: str, tmp_path: Path, run_cnncli: Run, outcomes: O
 @pytest.mark.parametrize("name", ["..", "../x", "a/b", "/x", "-x", "a\0b", "C:\\x", ".hidden", "a b", "a\n", "x" * 300])
 def test_names_of_runs(name: str, tmp_path: Path, run_cnncli: Run, outcomes: Outcomes) -> None:
     config = tmp_path / "net.yaml"
-    config.write_text(json.dumps({"name": name, "data": "digits", "model": {"layers": ["flatten", "logits"]}}))
+    model = {"layers": ["flatten", "logits"]}
+    config.write_text(json.dumps({"name": name, "data": {"name": "digits"}, "model": model}))
     for command, expected in ((("train", config), 3), (("train", "quickstart", f"--name={name}"), 2)):
         code, err = run_cnncli(*command, "--out", tmp_path / "out")
         assert code == expected, err
+        assert re.search(r"\bname: |not a valid name", err), err
         assert not (tmp_path / "out").exists()
         outcomes.add("name of a run that is a path", outcome_of(code, err))
 
@@ -449,6 +464,31 @@ def test_pages_escape_names_and_texts(
     if command == "report":
         assert "<script>window.ran = 1</script>" in text
     outcomes.add("markup in names and texts of a page", "shown as text")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_tensorboard_escapes_names_and_texts(hostile: Path, browser: Browser, outcomes: Outcomes) -> None:
+    """The config is shown as it is written, and names of classes are in tags; requests go to TensorBoard only."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    requests: list[str] = []
+    problems: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    with Server(run_of(hostile).parent) as server:
+        address = server.wait_for_answer(lambda: False, runs=True)
+        assert address is not None
+        for tab, text in (("text", "<script>window.ran = 1</script>"), ("timeseries", "feature_maps")):
+            page.goto(f"{address}#{tab}")
+            page.reload()
+            page.get_by_text(text).first.wait_for()
+            assert page.evaluate("window.ran") is None
+            assert problems == []
+        assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
+        context.close()
+    outcomes.add("markup in names and texts of TensorBoard", "shown as text")
 
 
 MARKUP = "<img src=x onerror=alert(1)>|`[x](javascript:alert(1))"

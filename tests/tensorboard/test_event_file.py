@@ -26,7 +26,16 @@ from cnncli.errors import DiskError
 from cnncli.files import Extent
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import inspect_graph
-from cnncli.tensorboard.event_file import EventFile, event_bytes, read_pictures, record, slugs
+from cnncli.tensorboard.event_file import (
+    EventFile,
+    LoggedValues,
+    event_bytes,
+    extent_until,
+    read_logged_values,
+    read_pictures,
+    record,
+    slugs,
+)
 
 
 def read(directory: Path) -> EventAccumulator:
@@ -294,3 +303,21 @@ def test_a_subfolder_is_a_separate_run(tmp_path: Path) -> None:
     with EventFile(tmp_path / "show") as events:
         events.pictures(3, {"kernels/01_conv1": picture(3)})
     assert read_pictures(tmp_path) == {}
+
+
+def test_an_event_file_is_cut_where_it_was_after_a_step(tmp_path: Path) -> None:
+    with EventFile(tmp_path) as events:
+        events.texts({"about": "text"})
+        extents = []
+        for step in range(1, 4):
+            events.scalars(step, {"loss": 1 / step, "accuracy": 0.5})
+            extents.append(events.extent())
+        assert [extent_until(events.path, step) for step in (1, 2, 3, 9)] == [*extents, extents[-1]]
+        before = events.path.read_bytes()
+        events.cut(extents[0])
+        assert events.path.read_bytes() == before[: extents[0].size]
+        events.scalars(2, {"loss": 7.0})
+    values = LoggedValues({}, {})
+    read_logged_values(events.path, values)
+    assert values.scalars == {"loss": {1: 1.0, 2: 7.0}, "accuracy": {1: 0.5}}
+    assert values.texts == {"about": "text"}
