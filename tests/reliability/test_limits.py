@@ -95,7 +95,9 @@ def test_networks_larger_than_the_memory(
     """They are refused with the estimate and the machine's memory before the first weight is allocated."""
     file = tmp_path / "greedy.yaml"
     file.write_text(GREEDY, encoding="utf-8")
-    _refused(exit_code_of, [command[0], str(file), *command[1:]], 8, capsys, GREEDY_WEIGHTS, "this machine has")
+    parts = ("gradients", "optimizer", "activations of 1 image") if command[0] == "train" else ()
+    arguments = [command[0], str(file), *command[1:]]
+    _refused(exit_code_of, arguments, 8, capsys, GREEDY_WEIGHTS, "this machine has", *parts)
     outcomes.add("a network larger than the memory", "refused, exit 8")
 
 
