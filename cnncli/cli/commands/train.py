@@ -19,7 +19,7 @@ from cnncli.cli.imports import garbage_collector_off
 from cnncli.cli.messages import show_log
 from cnncli.cli.output import print_line
 from cnncli.cli.processes import in_process_group, process_group
-from cnncli.cli.stopping import catch_stop_signals, output_may_close
+from cnncli.cli.stopping import StopSignal, catch_stop_signals, output_may_close
 from cnncli.config.config import STDIN, Config, check_name, read_config
 from cnncli.errors import Stopped, UsageError
 from cnncli.inspection.table import inspect_network
@@ -155,12 +155,13 @@ def train(
                 profiled=profile,
                 live_port=(live_port or 0) if live else None,
             )
-        if display.for_people:
-            show_results(run.results())
-            show_rollbacks(experiment.training.rollbacks)
-            show_next(run.path, experiment.training.epochs_done, data=data_options, training=options)
-        elif quiet and not as_json:
-            print_line(run.path)
+        with output_may_close(StopSignal()):  # the run is complete, whether or not this can be read
+            if display.for_people:
+                show_results(run.results())
+                show_rollbacks(experiment.training.rollbacks)
+                show_next(run.path, experiment.training.epochs_done, data=data_options, training=options)
+            elif quiet and not as_json:
+                print_line(run.path)
 
 
 def _read(

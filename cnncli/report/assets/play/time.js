@@ -10,7 +10,7 @@ import { TIME_MESSAGES } from "./time-messages.js";
 
 const QUIET = 120; // milliseconds without a change of the image before the answers of all steps are computed
 const FRAME = 700; // milliseconds of a step while it plays
-const LETTERS = 5; // of the name of a class in the strip
+const LETTERS = 6; // of the name of a class in the strip
 const NARROWEST = 48; // px of a step in the strip
 const CHART = { width: 1000, height: 100 };
 
@@ -261,6 +261,10 @@ export function timePart(app) {
     strip,
     charts.map(({ element }) => element),
     h("p", { class: "intro" }, t("half")),
+  );
+  element.classList.toggle(
+    "long-names",
+    classes.some((name) => name.length > 3),
   );
   const arrange = () => {
     const columns = balancedColumns(items.length, Math.floor(strip.clientWidth / NARROWEST));

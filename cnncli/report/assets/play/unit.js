@@ -202,12 +202,13 @@ class UnitView {
     return this.t("fullName", { layer: this.nameOf(layer), unit: this.unitName(index) });
   }
 
-  /** The selected unit; without one, the middle of the first map of the first convolution, else of the first layer. */
+  /** The selected unit; without one, the middle of the first map of the first convolution, or layer with weights. */
   #unit() {
     const chosen = this.sliding ?? this.app.state.get("unit");
     if (chosen && this.shapeOf(chosen.layer)) return chosen;
-    const { layers } = this.model.data.model;
-    const { name } = layers.find(({ has_kernels: hasKernels }) => hasKernels) ?? layers[0];
+    const { layers, tensors } = this.model.data.model;
+    const hasWeights = (layer) => tensors.some((each) => each.layer === layer.name);
+    const { name } = layers.find(({ has_kernels: hasKernels }) => hasKernels) ?? layers.find(hasWeights) ?? layers[0];
     const [, height, width] = this.shapeOf(name);
     return unitOfIndex(name, height === undefined ? [0] : [0, height >> 1, width >> 1]);
   }
