@@ -45,7 +45,7 @@ def in_double(module: CnnModule) -> CnnModule:
     def interpolate(upsample: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         (x,) = inputs  # (N, C, H, W)
         pixels = torch.eye(x[0, 0].numel(), dtype=torch.float32).view(-1, 1, *x.shape[2:])
-        matrix = upsample.forward(pixels).flatten(1).double()  # (H W, H' W')
+        matrix: Tensor = upsample.forward(pixels).flatten(1).double()  # (H W, H' W')
         return (x.flatten(2) @ matrix).view_as(output)
 
     for each in module.double().modules():
