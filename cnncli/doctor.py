@@ -24,6 +24,7 @@ from cnncli.data.download import MATCHING_BUILDS
 from cnncli.data.idx import check_header
 from cnncli.data.verify import Checksums, find_file, missing_files, verify_files
 from cnncli.errors import CnncliError, DataError, DeviceError, DiskError, RunError, UsageError
+from cnncli.machine import machine_memory
 from cnncli.options import MAX_THREADS, device_problem
 from cnncli.runs.summary import summarize_all
 from cnncli.training.run_directory import STOPPED_WITHOUT_NOTICE
@@ -311,7 +312,7 @@ def _devices() -> Iterator[Device]:
     from cnncli.training.metadata import device_name
 
     cpu = torch.device("cpu")
-    yield Device(name="cpu", model=device_name(cpu), memory=_memory(), bf16=use_bf16("auto", cpu))
+    yield Device(name="cpu", model=device_name(cpu), memory=machine_memory(), bf16=use_bf16("auto", cpu))
     for name in ("cuda", "mps"):
         try:
             with warnings.catch_warnings(record=True) as caught:  # such as that the driver is too old
@@ -331,22 +332,6 @@ def _devices() -> Iterator[Device]:
             with torch.cuda.device(device):
                 bf16 = use_bf16("auto", device)
             yield Device(name=str(device), model=device_name(device), memory=memory, bf16=bf16)
-
-
-def _memory() -> int | None:
-    """Bytes of memory of the machine, or of the container that this process runs in; None where it is unknown."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(limit).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if text.isdecimal():
-            memory = min(memory, int(text))
-    return memory
 
 
 # Data sets and folders

@@ -8,7 +8,7 @@ MAX_LENGTH = 8192
 MAX_CHANNELS = 1_000_000
 """Channels or features that one layer may be given."""
 MAX_CLASSES = 100_000
-MAX_LAYERS = 10_000
+MAX_LAYERS = 5_000
 """Layers of a network, repeats included."""
 MAX_READS = 2**20
 """Positions that the units of all layers read along one axis: the cost of computing receptive fields."""

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.config.network import INPUT, Network, Node
+from cnncli.errors import DeviceError
+from cnncli.inspection.columns import size_in_bytes
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.memory import memory_of
+from cnncli.machine import machine_memory
 
 
 class CnnModule(nn.Module):
@@ -24,6 +29,7 @@ class CnnModule(nn.Module):
 
     def __init__(self, network: Network, *, portable: bool = False) -> None:
         super().__init__()
+        _require_memory(network)
         self.network = network
         self._steps: list[tuple[str, tuple[str, ...], nn.Module]] = []
         for node in network.nodes:
@@ -74,6 +80,21 @@ def seeded_module(network: Network, seed: int) -> CnnModule:
     """
     torch.manual_seed(seed)
     return CnnModule(network)
+
+
+def _require_memory(network: Network) -> None:
+    """Check that the weights fit in the memory of the machine, before the first is allocated.
+
+    Raises:
+        DeviceError: they are larger.
+    """
+    weights = memory_of(graph_of(network, ""), batch=1).weights
+    memory = machine_memory()
+    if weights is not None and memory is not None and weights > memory:
+        raise DeviceError(
+            f"the weights of the network need {size_in_bytes(weights)}, but this machine has {size_in_bytes(memory)}",
+            remedy="use fewer channels or features",
+        )
 
 
 def _place(root: nn.Module, name: str, module: nn.Module) -> None:

@@ -149,5 +149,6 @@ def check_hint_names(names: Collection[str]) -> None:
     for name in names:
         if name not in HINTS:
             raise UsageError(
-                f"unknown hint: {name}{did_you_mean(name, HINTS)}", remedy="cnncli inspect --help lists the hints"
+                f"unknown hint: {name or repr(name)}{did_you_mean(name, HINTS)}",
+                remedy="cnncli inspect --help lists the hints",
             )

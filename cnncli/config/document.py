@@ -40,6 +40,7 @@ _PLAIN_TAGS = {
     for tag in ("str", "int", "float", "bool", "null", "timestamp", "merge", "value", "seq", "map")
 }
 _MAX_DIGITS = 19
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, order=True)
@@ -283,6 +284,8 @@ class _Builder:
         if isinstance(node, yaml.MappingNode):
             return dict(self._items(node, route))
         assert isinstance(node, yaml.ScalarNode), "YAML has three types of nodes"
+        if _SURROGATE.search(node.value):
+            self.problems.append(Problem(route, "has a surrogate, which is half of a character and no text"))
         return parse_scalar(node.value) if node.style is None else node.value
 
     def _items(self, node: yaml.MappingNode, route: Route) -> Iterator[tuple[str, Any]]:
@@ -293,6 +296,10 @@ class _Builder:
                 self.problems.append(Problem((*route, "?"), "a key must be a string"))
                 continue
             name = str(key.value)
+            if _SURROGATE.search(name):
+                self.document.marks[(*route, "?")] = _mark(key)
+                self.problems.append(Problem((*route, "?"), "a key must be text, without surrogates"))
+                continue
             if name in seen:
                 self.document.marks[(*route, name)] = _mark(key)
                 line = _mark(seen[name]).line

@@ -14,7 +14,16 @@ Share = Annotated[float, Field(gt=0, le=1)]
 _WEIGHT_DECAY = "decay of the weights of convolutions and linear layers; not of norms and biases"
 
 
-class Sgd(Choice):
+class OptimizerSpec(Choice):
+    """An optimizer."""
+
+    @property
+    def states(self) -> int:
+        """Numbers that it keeps for each parameter."""
+        raise NotImplementedError(self.type)
+
+
+class Sgd(OptimizerSpec):
     """`torch.optim.SGD`: gradient descent with momentum, optionally Nesterov momentum."""
 
     type: Literal["sgd"] = "sgd"
@@ -25,6 +34,11 @@ class Sgd(Choice):
     nesterov: bool = False
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: the momentum."""
+        return int(self.momentum > 0)
+
     @field_validator("nesterov")
     @classmethod
     def _has_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
@@ -33,7 +47,7 @@ class Sgd(Choice):
         return nesterov
 
 
-class Adam(Choice):
+class Adam(OptimizerSpec):
     """`torch.optim.Adam` (Kingma and Ba, 2015); its weight decay is added to the gradient."""
 
     type: Literal["adam"] = "adam"
@@ -43,8 +57,13 @@ class Adam(Choice):
     betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: both moments."""
+        return 2
 
-class AdamW(Choice):
+
+class AdamW(OptimizerSpec):
     """`torch.optim.AdamW` (Loshchilov and Hutter, 2019): Adam with decoupled weight decay."""
 
     type: Literal["adamw"] = "adamw"
@@ -54,8 +73,13 @@ class AdamW(Choice):
     betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = Field(default=0.01, description=_WEIGHT_DECAY)
 
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: both moments."""
+        return 2
 
-class RmsProp(Choice):
+
+class RmsProp(OptimizerSpec):
     """`torch.optim.RMSprop` (Hinton's lecture 6, 2012)."""
 
     type: Literal["rmsprop"] = "rmsprop"
@@ -65,6 +89,11 @@ class RmsProp(Choice):
     alpha: Fraction01 = Field(default=0.99, description="decay of the running mean of squared gradients per step")
     momentum: Fraction01 = 0.0
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
+
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: the squared gradients, and the momentum if there is one."""
+        return 1 + int(self.momentum > 0)
 
 
 _WARMUP = "fraction of the training in which the learning rate rises linearly from near 0"

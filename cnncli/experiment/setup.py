@@ -24,9 +24,11 @@ from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet, stratified_split
 from cnncli.data.load import load_dataset
 from cnncli.data.preprocessing import Preprocessing
-from cnncli.errors import ConfigError
+from cnncli.errors import ConfigError, DeviceError
+from cnncli.inspection.training_memory import training_memory
 from cnncli.module import CnnModule, seeded_module
 from cnncli.training.device import (
+    device_memory,
     out_of_memory_explained,
     room_for_images,
     set_deterministic,
@@ -136,6 +138,7 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
         DeviceError: out of memory.
         UsageError: the processes of the group have different configs, data or precisions.
     """
+    require_memory(config, device, images=1)  # before the images are loaded
     dataset = _load(config, data_dir, device, group)
     kept, held_out = stratified_split(dataset.train.labels, config.data.validation, seed=config.train.seed)
     return prepare_split(config, dataset, kept, held_out, device=device, group=group)
@@ -164,6 +167,7 @@ def prepare_split(
         ConfigError, DeviceError, UsageError: see `prepare`.
     """
     spec = config.train
+    require_memory(config, device, images=len(kept))
     bf16 = use_bf16(spec.precision, device)
     group.check_same("precision", "bf16" if bf16 else "fp32")
     if spec.compile and group.size > 1:
@@ -203,6 +207,21 @@ def prepare_split(
             normalization=normalization,
             data_files=dataset.files,
             group=group,
+        )
+
+
+def require_memory(config: Config, device: torch.device, *, images: int) -> None:
+    """Check that a training fits in the memory, before anything is allocated.
+
+    Raises:
+        DeviceError: the weights, their gradients and states, and the activations of a batch are larger.
+    """
+    what = "this machine" if device.type != "cuda" else str(device)
+    needed = training_memory(config.network, config.train, images=images)
+    if problem := needed.exceeds(device_memory(device), what):
+        raise DeviceError(
+            f"{config.name}: {problem}",
+            remedy="use fewer channels or features, a smaller train.batch_size or a smaller data.size",
         )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from cnncli.errors import DeviceError, UsageError
+from cnncli.machine import machine_memory
 
 _WORTH_SHARING = 20_000_000
 """Multiply-accumulates of a forward pass that takes about a millisecond on one core."""
@@ -124,6 +125,13 @@ def keep_freed_memory() -> bool:
         return False
     library = ctypes.CDLL(None)
     return bool(library.mallopt(_M_MMAP_MAX, 0) and library.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM))
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Bytes of memory of a device: of the machine, where it has none of its own; None where it is unknown."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return machine_memory()
 
 
 def room_for_images(device: torch.device) -> int | None:

@@ -153,7 +153,7 @@ def test_a_second_sigkill_while_the_run_is_resumed(adamw: Trained, outcomes: Out
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", [each for each in SETTINGS if each != "adamw"])
 def test_sigkill_with_other_settings(setting: str, tmp_path: Path, outcomes: Outcomes) -> None:
-    reference = trained(tmp_path, *SETTINGS[setting])
+    reference = trained(tmp_path, *SETTINGS[setting], options=("--data-dir", str(tmp_path)))
     for number in sample(len(reference.operations), 30):
         outcomes.add(f"SIGKILL: {setting}", kill_and_resume(reference, number))
 

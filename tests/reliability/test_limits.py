@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cnncli.config.config import parse_config
+from cnncli.inspection.training_memory import training_memory
 from cnncli.limits import MAX_CONFIG_BYTES, MAX_LENGTH, MAX_READS
 from tests.conftest import ExitCodeOf
 from tests.reliability.conftest import Outcomes
@@ -25,6 +27,9 @@ def config(layers: str, data: str = "{name: digits}") -> str:
     return f"data: {data}\nmodel:\n  layers:\n{layers}\n  - flatten\n  - logits\n"
 
 
+GREEDY = "data: {name: digits}\nmodel: {layers: [flatten, {linear: 1000000}, {linear: 1000000}, logits]}\n"
+GREEDY_WEIGHTS = f"{4 * (65 * 10**6 + (10**6 + 1) * 10**6 + 10 * (10**6 + 1)) / 2**30:.1f} GB"
+"""Three linear layers with their biases, four bytes each."""
 SIZE_999 = "{name: digits, size: 999}"
 CONV = "  - conv: {out_channels: 4, kernel_size: 3, padding: same%s}"
 TOO_LARGE = {
@@ -37,7 +42,7 @@ TOO_LARGE = {
     "upsampled": (config("  - upsample: 8000"), LENGTH),
     "windows": (config("  - conv: {out_channels: 4, kernel_size: 8191, padding: 4095}", SIZE_999), READS),
     "strides": (config("\n".join([CONV % ", stride: 8191"] * 5)), "1,099,511,627,776"),
-    "layers": (config("  - repeat: {times: 1000000000000, layers: [relu]}"), "10,000 layers"),
+    "layers": (config("  - repeat: {times: 1000000000000, layers: [relu]}"), "5,000 layers"),
     "classes": (config(CONV % "", "{name: image-folder, path: x, size: 8, classes: 1000000000}"), "100,000"),
     "no name": (config("  - ''"), "unknown layer: ''"),
     "only a space": (config("  - ' '"), "unknown layer:"),
@@ -82,6 +87,63 @@ def test_options(case: str, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixt
     options, code, words = OPTIONS[case]
     _refused(exit_code_of, ["inspect", "lenet5", *options], code, capsys, options[0], words)
     outcomes.add("numbers beyond a limit in an option", f"refused, exit {code}")
+
+
+@pytest.mark.parametrize("command", [["train", "--out", "runs"], ["inspect", "--verify"]], ids=lambda each: each[0])
+def test_networks_larger_than_the_memory(
+    command: list[str], tmp_path: Path, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str], outcomes: Outcomes
+) -> None:
+    """They are refused with the estimate and the machine's memory before the first weight is allocated."""
+    file = tmp_path / "greedy.yaml"
+    file.write_text(GREEDY, encoding="utf-8")
+    parts = ("gradients", "optimizer", "activations of 1 image") if command[0] == "train" else ()
+    arguments = [command[0], str(file), *command[1:]]
+    _refused(exit_code_of, arguments, 8, capsys, GREEDY_WEIGHTS, "this machine has", *parts)
+    outcomes.add("a network larger than the memory", "refused, exit 8")
+
+
+def test_networks_larger_than_the_memory_can_be_described(
+    tmp_path: Path, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str], outcomes: Outcomes
+) -> None:
+    """Describing one is no failure: it says what a training would need."""
+    file = tmp_path / "greedy.yaml"
+    file.write_text(GREEDY, encoding="utf-8")
+    for name in ("validate", "inspect"):
+        assert exit_code_of(name, str(file)) == 0
+        assert "this machine has" in capsys.readouterr().err
+        outcomes.add("a network larger than the memory", "described, with a message")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "states"),
+    [
+        ("sgd", 1),
+        ("{sgd: {momentum: 0.0}}", 0),
+        ("adam", 2),
+        ("adamw", 2),
+        ("rmsprop", 1),
+        ("{rmsprop: {momentum: 0.9}}", 2),
+    ],
+)
+def test_estimated_memory_is_what_torch_allocates(optimizer: str, states: int) -> None:
+    """The numbers of torch's own optimizers after a step, and of its parameters, are the oracle."""
+    import torch
+
+    from cnncli.module import CnnModule
+    from cnncli.training.optimizer import build_optimizer
+
+    text = config("  - conv: {out_channels: 4, kernel_size: 3, norm: batch}") + f"train: {{optimizer: {optimizer}}}\n"
+    parsed = parse_config(text, name="x", data_dir=Path())
+    module = CnnModule(parsed.network)
+    built = build_optimizer(parsed.train.optimizer, module)
+    module(torch.rand(2, 1, 8, 8)).sum().backward()
+    built.step()
+    kept = [each for state in built.state.values() for each in state.values() if isinstance(each, torch.Tensor)]
+    parameters = sum(each.nbytes for each in module.parameters())
+    needed = training_memory(parsed.network, parsed.train, images=2)
+    assert needed.optimizer == sum(each.nbytes for each in kept if each.ndim) == states * parameters
+    assert needed.gradients == parameters
+    assert needed.weights == parameters + sum(each.nbytes for each in module.buffers())
 
 
 VGG16 = "\n".join(

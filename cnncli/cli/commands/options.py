@@ -94,7 +94,7 @@ def parse_position(text: str) -> tuple[int, ...]:
     """
     parts = text.split(",")
     if not all(part.strip().isdecimal() for part in parts):
-        raise UsageError(f"{text} is not a position", remedy="give row and column, such as 2,5")
+        raise UsageError(f"{text or repr(text)} is not a position", remedy="give row and column, such as 2,5")
     return tuple(int(part) for part in parts)
 
 

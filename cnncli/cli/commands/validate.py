@@ -6,10 +6,12 @@ import typer
 
 from cnncli.cli.commands.options import DebugOption
 from cnncli.cli.output import print_line
-from cnncli.cli.render.console import show_error
+from cnncli.cli.render.console import show_error, show_notice
 from cnncli.config.config import STDIN, read_config
 from cnncli.errors import CnncliError
 from cnncli.inspection.table import inspect_network
+from cnncli.inspection.training_memory import training_memory
+from cnncli.machine import machine_memory
 from cnncli.options import DATA_DIR, DataDirOption, SetOption
 
 
@@ -40,4 +42,7 @@ def validate(
         table = inspect_network(config.network, config.name)
         shown = config.document.name if name == STDIN else name
         print_line(f"{shown}: ok, {len(table)} layers, {table.params:,} parameters, {table.macs:,} MACs")
+        needed = training_memory(config.network, config.train, images=config.train.batch_size)
+        if problem := needed.exceeds(machine_memory()):
+            show_notice(f"{shown}: {problem}")
     raise typer.Exit(exit_code)
