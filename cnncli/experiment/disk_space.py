@@ -12,7 +12,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from cnncli.config.train import RmsProp, Sgd
 from cnncli.errors import DiskError
 from cnncli.experiment.pictures import FOLDER as SNAPSHOTS
 from cnncli.experiment.setup import Experiment
@@ -163,12 +162,8 @@ def _bytes_within_an_epoch(experiment: Experiment) -> int:
 
 
 def _state_bytes(experiment: Experiment) -> int:
-    """Weights, their moving average and the optimizer's moments."""
-    optimizer = experiment.config.train.optimizer
-    moments = 2  # of Adam
-    if isinstance(optimizer, Sgd | RmsProp):
-        moments = isinstance(optimizer, RmsProp) + (optimizer.momentum > 0)
-    copies = 1 + moments + (experiment.training.ema is not None)
+    """Weights, their moving average and what the optimizer keeps."""
+    copies = 1 + experiment.config.train.optimizer.states + (experiment.training.ema is not None)
     return copies * _tensor_bytes(experiment.model.state_dict().values())
 
 

@@ -28,7 +28,7 @@ def config(layers: str, data: str = "{name: digits}") -> str:
 
 
 GREEDY = "data: {name: digits}\nmodel: {layers: [flatten, {linear: 1000000}, {linear: 1000000}, logits]}\n"
-GREEDY_WEIGHTS = f"{4 * (65 * 10**6 + (10**6 + 1) * 10**6 + 10 * (10**6 + 1)) / 2**30:.1f} GB"
+GREEDY_WEIGHTS = f"{4 * (65 * 10**6 + (10**6 + 1) * 10**6 + 10 * (10**6 + 1)) / 2**40:.1f} TB"
 """Three linear layers with their biases, four bytes each."""
 SIZE_999 = "{name: digits, size: 999}"
 CONV = "  - conv: {out_channels: 4, kernel_size: 3, padding: same%s}"
