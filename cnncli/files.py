@@ -8,7 +8,7 @@ import re
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -157,27 +157,26 @@ def sync_directory(path: Path) -> None:
 
 
 def find_link(folder: Path) -> Path | None:
-    """A symbolic link in a folder or its subfolders, None if there is none. Hidden names are ignored.
+    """The first symbolic link, pipe, socket or device in a folder or its subfolders, None if there is none.
 
-    Folders that cannot be read have none.
+    Hidden names are ignored. Folders that cannot be read have none.
     """
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError:
-        return None
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path = folder / entry.name
-        if entry.is_symlink():
-            return path
-        if entry.is_dir(follow_symlinks=False) and (found := find_link(path)):
-            return found
+    folders = [folder]
+    while folders:
+        current = folders.pop()
+        with suppress(OSError), os.scandir(current) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(current / entry.name)
+                elif not entry.is_file(follow_symlinks=False):
+                    return current / entry.name
     return None
 
 
 def refuse_link(path: Path) -> None:
-    """Check that a path in a run is no symbolic link.
+    """Check that a path in a run is no symbolic link, and no pipe, socket or device, which may block its reader.
 
     Raises:
         RunError: it is one.
@@ -186,6 +185,11 @@ def refuse_link(path: Path) -> None:
         raise RunError(
             f"{path} is a symbolic link: nothing in a run is read or written through one",
             remedy="delete the link, or replace it by a copy of what it leads to",
+        )
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise RunError(
+            f"{path} is neither a file nor a folder: nothing in a run is a pipe, a socket or a device",
+            remedy="delete it, or replace it by a copy of the file",
         )
 
 

@@ -28,6 +28,7 @@ from cnncli.data.tta import Variant, variants
 from cnncli.errors import DataError, RunError, UsageError, did_you_mean
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, inspect_network
+from cnncli.layers import format_shape
 from cnncli.module import CnnModule, seeded_module
 from cnncli.options import preparation_options
 from cnncli.training.checkpoint import load_weights
@@ -455,7 +456,7 @@ def load_run(path: Path, *, data_dir: Path, device: torch.device | None = None) 
         model=model.to(device).to(memory_format=torch.channels_last if channels_last else torch.contiguous_format),
         epoch=int(manifest["epoch"]),
         step=int(manifest["step"]),
-        preprocessing=_preprocessing(run.best, manifest),
+        preprocessing=_preprocessing(run.best, manifest, config),
         load_splits=partial(_load_splits, run, config, data_dir, device),
         data_dir=data_dir,
         channels_last=channels_last,
@@ -478,12 +479,17 @@ def _load_splits(run: RunDirectory, config: Config, data_dir: Path, device: torc
     return splits
 
 
-def _preprocessing(checkpoint: Path, manifest: Mapping[str, Any]) -> Preprocessing | None:
+def _preprocessing(checkpoint: Path, manifest: Mapping[str, Any], config: Config) -> Preprocessing | None:
+    """The preprocessing in a manifest, which has been read strictly; its sizes are those of the network."""
     if (record := manifest.get("preprocessing")) is None:
         return None
-    try:
-        return Preprocessing.from_record(record)
-    except (KeyError, TypeError, ValueError) as error:
+    found, network = Preprocessing.from_record(record), config.network
+    normalization = found.normalization
+    channels = {found.input_shape[0], len(normalization.mean), len(normalization.std), network.input_shape[0]}
+    if len(channels) > 1 or found.input_shape != network.input_shape or len(found.classes) != network.classes:
         raise RunError(
-            f"{checkpoint}: cannot read the preprocessing in manifest.json ({error})", remedy="train again"
-        ) from error
+            f"{checkpoint}: the preprocessing in manifest.json is of another network: images of shape "
+            f"{format_shape(found.input_shape)}, {len(found.classes)} classes",
+            remedy="restore the checkpoint from a copy, or train again",
+        )
+    return found

@@ -275,9 +275,20 @@ def test_a_run_without_stored_normalization_computes_it(
     assert ["does not store its normalization" in message for message in caplog.messages] == [True]
 
 
-def test_a_preprocessing_that_cannot_be_read_is_an_error(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"cannot read the preprocessing in manifest\.json"):
-        cnncli.load_run(change_preprocessing(run, tmp_path, {"mean": [0.5]}))
+def test_a_preprocessing_that_cannot_be_read_is_damage(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last checkpoint is used instead."""
+    opened = cnncli.load_run(change_preprocessing(run, tmp_path, {"mean": [0.5]}))
+    assert opened.preprocessing == run.preprocessing
+    assert "best/manifest.json: the checkpoint is damaged: preprocessing.channels is missing" in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"classes": ["1"]}, {"size": [1, 1]}, {"std": [1.0, 1.0]}])
+def test_a_preprocessing_of_another_network_is_an_error(change: dict[str, object], run: Run, tmp_path: Path) -> None:
+    assert run.preprocessing is not None
+    with pytest.raises(RunError, match=r"the preprocessing in manifest\.json is of another network"):
+        cnncli.load_run(change_preprocessing(run, tmp_path, run.preprocessing.as_record() | change))
 
 
 def test_a_directory_that_is_no_run_is_an_error(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
             remedy="restore the data, or start a new run",
         )
     state, logged, problem = _load_newest(run)
+    _check_step(run.best if problem else run.last, state, steps=len(experiment.train))
     logged = _check_files(run, logged)
     if problem:
         _log.warning(f"{problem.message}: resuming from the best epoch, {state['epochs_done']}")
@@ -186,6 +187,17 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
         )
     training.load_state_dict(experiment.group.broadcast(state))
     return logged
+
+
+def _check_step(checkpoint: Path, state: Mapping[str, Any], *, steps: int) -> None:
+    """Refuse a state whose step is not one of its epoch; an epoch has so many `steps`."""
+    done, within = state["epochs_done"], state["step_in_epoch"]
+    if within > steps or state["step"] != done * steps + within:
+        raise RunError(
+            f"{checkpoint / 'state.pt'}: it says step {state['step']} after {done} epochs of {steps} steps and "
+            f"{within} more",
+            remedy="restore the checkpoint from a copy, or train again",
+        )
 
 
 def _check_files(run: RunDirectory, logged: Logged) -> Logged:

@@ -253,17 +253,20 @@ def _check_checkpoint(
         if path.name == "best" and complete:
             yield _problem(name, "the checkpoint is missing", _resume(run))
         else:
-            yield _skipped(name, "there is no such checkpoint; without it the run cannot be resumed or extended")
+            yield _skipped(
+                name,
+                "there is no such checkpoint; a resumed run uses the other one, or begins again",
+            )
         return {}
     try:
         manifest = verify_checkpoint(path)
+        fault = _fault_of_manifest(path, manifest, metrics, complete=complete)
     except DamagedCheckpointError as error:
         yield _problem(error.file.relative_to(run.path).as_posix(), error.problem, error.remedy or _AGAIN)
         return {}
     except RunError as error:  # it is of another version
         yield _problem(f"{name}/manifest.json", error.message, error.remedy or _AGAIN)
         return {}
-    fault = _fault_of_manifest(path, manifest, metrics, complete=complete)
     if fault:
         yield _problem(f"{name}/manifest.json", fault, _resume(run))
     else:
@@ -282,11 +285,13 @@ def _fault_of_manifest(
     epoch, step = manifest["epoch"], manifest["step"]
     if read_preprocessing(path) != manifest.get("preprocessing"):
         return "its preprocessing is not that of weights.safetensors"
-    within_epoch = load_state(path)["step_in_epoch"] != 0
+    within_epoch = load_state(path)["step_in_epoch"]
     if metrics and path.name == "last" and complete and epoch != len(metrics):
         return f"it says epoch {epoch}, but there are {len(metrics)}"
-    if metrics and 1 <= epoch <= len(metrics) and not within_epoch and metrics[epoch - 1]["step"] != step:
-        return f"it says step {step}, but epoch {epoch} ends at step {metrics[epoch - 1]['step']}"
+    if metrics and epoch <= len(metrics):
+        end = metrics[epoch - 1]["step"] if epoch else 0
+        if step != end + within_epoch:
+            return f"it says step {step}, but epoch {epoch} ends at step {end}, and it is {within_epoch} steps further"
     return None
 
 

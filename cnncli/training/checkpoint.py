@@ -16,7 +16,6 @@ import io
 import json
 import logging
 import shutil
-import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
@@ -190,14 +189,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return _first_intact(path, _read_manifest)
 
 
-def read_preprocessing(path: Path) -> Any:  # noqa: ANN401  JSON
+def read_preprocessing(path: Path) -> dict[str, Any] | None:
     """The preprocessing in the metadata of a file of weights; None if there is none.
 
     Raises:
         RunError: there is no checkpoint, or it is damaged.
     """
-    header, _ = _load(path, _WEIGHTS, _header)
-    return json.loads(header.get("__metadata__", {}).get("preprocessing", "null"))
+    preprocessing, _ = _load(path, _WEIGHTS, _preprocessing)
+    return preprocessing
 
 
 def verify_checkpoint(path: Path) -> dict[str, Any]:
@@ -332,18 +331,19 @@ def _weights(content: bytes, manifest: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors in a file of weights. Raises ValueError if it is damaged, or if a number is not finite."""
     try:
         weights: dict[str, Tensor] = safetensors.torch.load(content)
-    except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        bad = [name for name, each in weights.items() if each.is_floating_point() and not each.isfinite().all()]
+    except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:  # also of a type without isfinite
         raise ValueError(f"it is no file of weights ({error})") from error
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{name} has weights that are not finite")
+    if bad:
+        raise ValueError(f"{bad[0]} has weights that are not finite")
     return weights
 
 
-def _header(content: bytes, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The header of a file of weights. Raises ValueError if it is damaged."""
-    (length,) = struct.unpack_from("<Q", content)
-    return parse_json(content[8 : 8 + length])
+def _preprocessing(content: bytes, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The preprocessing in the header of a file of weights. Raises ValueError if it is damaged."""
+    length = int.from_bytes(content[:8], "little")
+    text = parse_json(content[8 : 8 + length]).get("__metadata__", {}).get("preprocessing")
+    return None if text is None else parse_json(text.encode())
 
 
 def _state(content: bytes, manifest: Mapping[str, Any]) -> dict[str, Any]:

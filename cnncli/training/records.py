@@ -111,6 +111,16 @@ class LoggedRecord(Record):
     omitted: list[str]
 
 
+class PreprocessingRecord(Record):
+    """What prepares an image; see `cnncli.data.preprocessing.Preprocessing`."""
+
+    channels: Annotated[int, Field(ge=1)]
+    size: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
+    mean: list[float]
+    std: list[Annotated[float, Field(gt=0)]]
+    classes: Annotated[list[str], Field(min_length=1)]
+
+
 class ManifestRecord(Record):
     """`manifest.json` of a checkpoint."""
 
@@ -119,7 +129,7 @@ class ManifestRecord(Record):
     step: _Step
     cnncli: str
     torch: str
-    preprocessing: dict[str, Any] | None = None
+    preprocessing: PreprocessingRecord | None = None
     config: str | None = None
     files: HashesRecord
     run: LoggedRecord | None = None

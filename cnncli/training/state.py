@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import Annotated, Any
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from torch import Tensor, nn
 
 from cnncli.data.preprocessing import Preprocessing
@@ -39,6 +39,25 @@ class _RollbackRecord(Record):
     reason: str
 
 
+def _check_scalar(tensor: Tensor) -> Tensor:
+    if tensor.ndim:
+        raise ValueError("must be a scalar")
+    return tensor
+
+
+_Scalar = Annotated[Tensor, AfterValidator(_check_scalar)]
+
+
+class _SumsRecord(Record):
+    """`Sums` as a state has it."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    loss: _Scalar
+    correct: _Scalar
+    images: Whole
+
+
 class _StateRecord(Record):
     """What `Training.state_dict` gives."""
 
@@ -49,7 +68,7 @@ class _StateRecord(Record):
     optimizer_type: str
     optimizer: dict[str, Any]
     gradients: dict[str, Tensor]
-    sums: dict[str, Tensor | int]
+    sums: _SumsRecord
     epochs_done: Whole
     step: Annotated[int, Field(ge=0, le=MOST_STEPS)]
     step_in_epoch: Whole
@@ -292,7 +311,7 @@ class Training:
             load_weights_into(self.ema.model, state["ema"], source="the checkpoint")
         sums = state["sums"]
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
+            self._load_optimizer(state["optimizer"])
             for name, parameter in self.model.named_parameters():
                 gradient = state["gradients"].get(name)
                 parameter.grad = None if gradient is None else gradient.to(parameter.device).reshape_as(parameter)
@@ -305,6 +324,27 @@ class Training:
         for name in _COUNTERS:
             setattr(self, name, state[name])
         self.restore_point = state["restore_point"] if self.can_roll_back else None
+        try:
+            self.restore_rng()
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise RunError(
+                f"the checkpoint: it has no state of the random number generator ({error})", remedy="train again"
+            ) from error
+
+    def _load_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Restore the optimizer. Its settings stay those of the config, except the learning rate of the last step."""
+        own, given = self.optimizer.param_groups, state["param_groups"]
+        if len(own) != len(given):
+            raise ValueError(f"it has {len(given)} groups of parameters instead of {len(own)}")
+        groups = [
+            {**theirs, **{name: value for name, value in ours.items() if name not in ("params", "lr")}}
+            for ours, theirs in zip(own, given, strict=True)
+        ]
+        self.optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+                    raise ValueError(f"{name} has shape {[*value.shape]} instead of {[*parameter.shape]}")
 
     def _gradients(self) -> dict[str, Tensor]:
         """Those of the last step, by parameter, which are logged when the epoch ends; none between two epochs."""

@@ -340,6 +340,27 @@ def test_a_run_that_stopped_without_notice_is_reported_by_every_command(
     assert (record["status"], record["reason"]) == ("interrupted", "stopped without notice")
 
 
+def test_a_state_of_another_step(runs: dict[str, Path], tmp_path: Path, outcomes: Outcomes) -> None:
+    """Hashes and manifest agree with it; the epochs of the run do not."""
+    run = tmp_path / "runs" / "run"
+    shutil.copytree(runs["interrupted"], run)
+    last = run / "checkpoints" / "last"
+    torch.save(torch.load(last / "state.pt", weights_only=True) | {"step": 5}, last / "state.pt")
+    manifest = json.loads((last / "manifest.json").read_bytes()) | {"step": 5}
+    manifest["files"]["state.pt"] = hashlib.sha256((last / "state.pt").read_bytes()).hexdigest()
+    (last / "manifest.json").write_text(json.dumps(manifest))
+    before = content_of(run)
+    for arguments, message in (
+        (("train", "--resume", run), "it says step 5 after 1 epochs of 3 steps and 1 more"),
+        (("runs", "verify", run), "it says step 5, but epoch 1 ends at step 3, and it is 1 steps further"),
+    ):
+        ended = program_in_child(*arguments, folder=tmp_path)
+        assert ended.code == 5, ended.output
+        assert message in " ".join(ended.output.split())
+        assert content_of(run) == before
+        outcomes.add("state of another step", "refused, names the step")
+
+
 def with_nan(checkpoint: Path) -> None:
     """Put a NaN into the weights, with the right hash."""
     file = checkpoint / "weights.safetensors"

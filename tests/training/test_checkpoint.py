@@ -217,6 +217,7 @@ def test_damage_is_detected(name: str, damage: str, trained: Training, tmp_path:
         ({"step": 10**12}, "step must be less than or equal to 100000000000"),
         ({"step": "3"}, "step must be a valid integer"),
         ({"epoch": True}, "epoch must be a valid integer"),
+        ({"preprocessing": {"channels": 1}}, "preprocessing.size is missing"),
     ],
 )
 def test_a_damaged_manifest(change: str | dict[str, Any], problem: str, trained: Training, tmp_path: Path) -> None:
@@ -258,6 +259,8 @@ def test_junk_with_the_right_hash_is_damage(content: bytes, trained: Training, t
         ({"model": 5}, "model must be a valid dictionary"),
         ({"optimizer": None}, "optimizer must be a valid dictionary"),
         ({"best_score": "high"}, "best_score must be a valid number"),
+        ({"sums": {"loss": torch.zeros(3), "correct": torch.zeros(()), "images": 1}}, "sums.loss .*must be a scalar"),
+        ({"sums": {"loss": torch.zeros(()), "correct": torch.zeros(()), "images": -1}}, "sums.images must be greater"),
     ],
 )
 def test_a_state_with_other_values_is_damage(
@@ -281,6 +284,41 @@ def test_a_state_whose_optimizer_does_not_fit_is_refused(trained: Training, make
     state["optimizer"] = {"state": {}, "param_groups": []}
     with pytest.raises(RunError, match="the state of the optimizer does not fit"):
         make_training(ema=0.9).load_state_dict(state)
+
+
+def test_states_of_the_optimizer_of_other_shapes_are_refused(trained: Training, make_training: Make) -> None:
+    state = trained.state_dict()
+    state["optimizer"]["state"][0]["exp_avg"] = torch.zeros(7)
+    with pytest.raises(RunError, match=r"exp_avg has shape \[7\] instead of \[4, 1, 3, 3\]"):
+        make_training(ema=0.9).load_state_dict(state)
+
+
+def test_the_settings_of_the_optimizer_are_those_of_the_config(trained: Training, make_training: Make) -> None:
+    state = trained.state_dict()
+    state["optimizer"]["param_groups"][0] |= {"betas": 3, "lr": 0.125}
+    other = make_training(ema=0.9)
+    other.load_state_dict(state)
+    assert other.optimizer.param_groups[0]["betas"] == trained.optimizer.defaults["betas"]
+    assert other.optimizer.param_groups[0]["lr"] == 0.125, "that of the last step"
+
+
+@pytest.mark.parametrize("state", [{}, {"cpu": torch.zeros(3, dtype=torch.uint8)}, {"cpu": torch.zeros(5056)}])
+def test_random_numbers_that_cannot_be_restored_are_refused(
+    state: dict[str, Any], trained: Training, make_training: Make
+) -> None:
+    with pytest.raises(RunError, match="it has no state of the random number generator"):
+        make_training(ema=0.9).load_state_dict(trained.state_dict() | {"rng_state": state})
+
+
+def test_weights_of_a_type_that_no_network_has_are_refused(trained: Training, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last", trained)
+    content = safetensors.torch.save({"conv1.weight": torch.zeros(4).to(torch.float8_e4m3fn)})
+    (tmp_path / "last" / "weights.safetensors").write_bytes(content)
+    manifest = json.loads((tmp_path / "last" / "manifest.json").read_text())
+    manifest["files"]["weights.safetensors"] = hashlib.sha256(content).hexdigest()
+    (tmp_path / "last" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match=r"weights\.safetensors: the checkpoint is damaged: it is no file of weights"):
+        load_weights(tmp_path / "last", trained.model)
 
 
 def test_weights_that_are_not_finite_are_refused(trained: Training, tmp_path: Path) -> None:

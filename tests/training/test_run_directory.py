@@ -350,6 +350,28 @@ def test_nothing_in_a_run_may_be_a_link(run: RunDirectory, tmp_path: Path) -> No
     assert victim.read_text() == "text"
 
 
+def test_nothing_in_a_run_may_be_a_pipe(run: RunDirectory) -> None:
+    """Whoever opens one waits until somebody writes to it."""
+    (run.path / "show").mkdir()
+    os.mkfifo(run.path / "show" / "log")
+    with pytest.raises(RunError, match="show/log is neither a file nor a folder"):
+        RunDirectory.open(run.path)
+
+
+def test_folders_in_a_run_may_be_deep(run: RunDirectory) -> None:
+    folder = run.path
+    for _ in range(1200):
+        folder = folder / "a"
+        folder.mkdir()
+    (folder / "link").symlink_to("nowhere")
+    with pytest.raises(RunError, match="a/link is a symbolic link"):
+        RunDirectory.open(run.path)
+    (folder / "link").unlink()
+    while folder != run.path:  # pytest could not delete so many
+        folder.rmdir()
+        folder = folder.parent
+
+
 def test_a_run_without_a_status_is_a_damaged_run(run: RunDirectory) -> None:
     (run.path / "status.json").unlink()
     with pytest.raises(RunError, match="not a run directory"):
