@@ -12,9 +12,9 @@ import torch
 import cnncli
 from cnncli.config.config import read_config
 from cnncli.errors import DiskError
-from cnncli.experiment import train
 from cnncli.experiment.disk_space import DiskUse, check_disk_space, estimate_disk_use, free_bytes
 from cnncli.experiment.setup import Experiment, prepare
+from cnncli.training.checkpoint import save_checkpoint
 
 FEW = {"log.steps": [], "log.probes": 2, "train.epochs": 2}
 
@@ -60,13 +60,12 @@ def test_a_run_takes_no_more_than_estimated(overrides: dict[str, object], tmp_pa
 def test_checkpoints_within_an_epoch(on_nan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are larger, most of all those to which a training can be rolled back."""
     sizes: list[int] = []
-    save = train.save_checkpoint
 
     def saved(path: Path, *arguments: object, **settings: object) -> None:
-        save(path, *arguments, **settings)  # type: ignore[arg-type]
+        save_checkpoint(path, *arguments, **settings)  # type: ignore[arg-type]
         sizes.append(size_of(path))
 
-    monkeypatch.setattr(train, "save_checkpoint", saved)
+    monkeypatch.setattr("cnncli.experiment.train.save_checkpoint", saved)
     overrides = FEW | {"log.steps": [5], "log.images": 3, "train.epochs": 1, "train.on_nan": on_nan}
     cnncli.train("quickstart", out=tmp_path / "runs", data_dir=tmp_path, overrides=overrides)
     use = estimate_disk_use(prepared(overrides, tmp_path))
