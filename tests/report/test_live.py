@@ -297,6 +297,18 @@ def test_a_long_curve_is_merged(trained: Trained, monkeypatch: pytest.MonkeyPatc
     assert status["points"][-1][0] == 39
 
 
+def test_the_curve_of_a_training_that_returns_to_an_earlier_step(trained: Trained) -> None:
+    sums = Sums.zero(torch.device("cpu"))
+    for step in (1, 2, 3, 4, 2, 3):
+        sums = sums.plus(torch.tensor(float(step)), torch.tensor(0), 1)
+        trained.step = step
+        trained.progress.write(step, sums)
+        trained.live.sample()
+    status = next(trained.live.statuses())
+    assert status is not None
+    assert [step for step, _ in status["points"]] == [1, 2, 3]
+
+
 def test_epochs_are_told_once(ask: Ask, trained: Trained) -> None:
     record = {"epoch": 1, "step": 9, "train": {"loss": 0.5, "accuracy": 0.8}, "val": None}
     events = events_of(ask("events/1"))

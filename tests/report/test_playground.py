@@ -79,6 +79,16 @@ def test_the_page_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.
         np.testing.assert_array_equal(weights[start : start + size], expected)
 
 
+def test_the_accuracy_is_that_of_the_weights(run: Path, exit_code_of: ExitCodeOf, tmp_path: Path) -> None:
+    """Results of another epoch are not shown."""
+    shutil.copytree(run, tmp_path / "other")
+    results = json.loads((run / "results.json").read_text())
+    results["epoch"] += 1
+    (tmp_path / "other" / "results.json").write_text(json.dumps(results))
+    assert exit_code_of("play", tmp_path / "other", "--data-dir", tmp_path) == 0
+    assert data_of(tmp_path / "other" / "play.html")["models"][0]["accuracy"] is None
+
+
 def test_the_page_without_the_weights_of_earlier_steps_is_small(run: Path, exit_code_of: ExitCodeOf) -> None:
     shutil.rmtree(run / "weights")
     assert exit_code_of("play", run) == 0
