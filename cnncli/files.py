@@ -225,4 +225,9 @@ def disk_errors_explained(path: Path, *, option: str = "--out") -> Iterator[None
             remedy = f"free some space on the disk that holds {path.parent}, or choose another with {option}"
         else:
             remedy = f"check that {path.parent} is writable, or choose another place with {option}"
-        raise DiskError(f"{path}: cannot be written: {error.strerror or error}", remedy=remedy) from error
+        reason = error.strerror or str(error)
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            file = next((each for each in (path, *path.parents) if each.is_file()), None)
+            reason = f"{file} is a file" if file else reason
+            remedy = f"choose another place with {option}" if file else remedy
+        raise DiskError(f"{path}: cannot be written: {reason}", remedy=remedy) from error

@@ -128,3 +128,13 @@ def test_no_space_left_on_a_device(capsys: pytest.CaptureFixture[str]) -> None:
 def test_other_errors_are_not_a_full_disk(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(error) == 1
     assert "this is a bug" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", [".", "a", "a/b"])
+def test_a_file_in_place_of_a_folder(folder: str, tmp_path: Path) -> None:
+    """`--out` names a file, or something below one: the message says which file."""
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(DiskError, match=f"cannot be written: {file} is a file") as caught, disk_errors_explained(file):
+        (file / folder).mkdir(parents=True)
+    assert caught.value.remedy == "choose another place with --out"

@@ -57,12 +57,12 @@ def find_config(config: str) -> Path:
     """
     path = Path(config)
     bundled = bundled_configs()
-    if path.is_file():
-        return path
-    if config in bundled:
+    if config in bundled and not path.is_file():
         return bundled[config]
     if path.is_dir():
         raise ConfigError(f"{config} is a directory", remedy="name a .yaml file in it")
+    if path.exists():  # also a pipe, which is what a shell passes for <(command)
+        return path
     beside = islice(path.parent.glob("*.yaml"), _MAX_COMPARED) if path.parent.is_dir() else ()
     names = [*bundled, *map(str, beside)]
     raise ConfigError(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from time import monotonic
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ _UNSUPPORTED_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats that Pillow lists but leaves to other programs, or cannot read."""
 _MAX_SIDE = 65_535
 """Pixels along one side, as in JPEG; resizing one that is longer takes minutes. Pillow limits their product."""
+MAX_IMAGE_BYTES = 2**30
+"""Of an image file: uncompressed, those pixels with 16-bit colors and transparency need less."""
 _SERIAL_SECONDS = 0.5 if sys.platform == "linux" else 5.0
 """Seconds of decoding before worker processes start. A forked worker starts at once, a spawned one imports torch."""
 _CHUNK_IMAGES, _CHUNK_BYTES = 16, 2**22
@@ -69,10 +72,17 @@ def pillow_errors() -> Iterator[None]:
         raise UnreadableImageError(str(error) or type(error).__name__) from None
 
 
+def read_image(file: BinaryIO) -> bytes:
+    """The content of an image file. A file that never ends, such as `/dev/zero`, is read to the limit only."""
+    return file.read(MAX_IMAGE_BYTES + 1)
+
+
 def open_image(content: bytes) -> Image.Image:
     """The image in the content of a file; its pixels are decoded when they are first used."""
     if not content:
         raise UnreadableImageError("empty")
+    if len(content) > MAX_IMAGE_BYTES:
+        raise UnreadableImageError(f"more than {MAX_IMAGE_BYTES:,} bytes")
     image = Image.open(io.BytesIO(content))
     if max(image.size) > _MAX_SIDE:
         raise UnreadableImageError(f"{image.width} x {image.height} pixels; a side may have {_MAX_SIDE:,}")
@@ -109,7 +119,8 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
         UnreadableImageError: the file is damaged, is not an image, or has too many pixels.
     """
     with pillow_errors():
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = read_image(file)
         with open_image(content) as image:
             array = fit_image(image, channels=channels, size=size)
     return array, hashlib.sha256(content).digest()

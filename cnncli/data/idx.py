@@ -12,6 +12,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from cnncli.errors import DataError
 _REMEDY = "delete the file and run again to download it, or replace it with an undamaged copy"
 _MAX_COMPRESSION = 1032
 """The highest compression ratio of the deflate format (zlib's documentation)."""
+_BLOCK = 2**20
 
 
 def read_images_and_labels(facts: KnownDataset, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -86,7 +88,7 @@ def _read_gzipped(path: Path, axes: tuple[int | None, ...]) -> NDArray[np.uint8]
         if expected > _MAX_COMPRESSION * path.stat().st_size:
             _check_size(path, path.stat().st_size, shape)  # rather than allocate that much
         content = bytearray(file.read(expected))
-        extra = len(file.read())
+        extra = sum(map(len, iter(partial(file.read, _BLOCK), b"")))  # compressed, it may be much
     _check_size(path, len(content) + extra, shape)
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import Framing, Shape, known_dataset
 from cnncli.data.batches import Normalization
-from cnncli.data.decode import UnreadableImageError, decoder_warnings, fit_image, open_image, pillow_errors
+from cnncli.data.decode import UnreadableImageError, decoder_warnings, fit_image, open_image, pillow_errors, read_image
 from cnncli.data.framing import NEGLIGIBLE, Border, Gray, border_mask, place, separate_ink
 from cnncli.data.images import convert_channels, resize
 from cnncli.errors import DataError, UsageError
@@ -226,7 +226,10 @@ def _decoded(image: str | Path | bytes | Image.Image) -> tuple[Image.Image, list
     """
     with pillow_errors():
         if not isinstance(image, Image.Image):
-            image = open_image(image if isinstance(image, bytes) else Path(image).read_bytes())
+            if not isinstance(image, bytes):
+                with Path(image).open("rb") as file:
+                    image = read_image(file)
+            image = open_image(image)
         if 0 in image.size:
             raise UnreadableImageError("no pixels")
         rotated = image.getexif().get(_ORIENTATION, 1) != 1

@@ -5,14 +5,17 @@ The sizes of pictures are those of the bundled configs: a picture for TensorBoar
 """
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from cnncli.config.train import RmsProp, Sgd
+from torch import Tensor
+
 from cnncli.errors import DiskError
 from cnncli.experiment.pictures import FOLDER as SNAPSHOTS
 from cnncli.experiment.setup import Experiment
+from cnncli.inspection.columns import size_in_bytes
 from cnncli.training.weight_history import FOLDER as WEIGHTS
 from cnncli.training.weight_history import bytes_of
 
@@ -61,13 +64,8 @@ class DiskUse:
 
     def __str__(self) -> str:
         """For people: `14.2 MB (checkpoints 3.0 MB, pictures 9.1 MB, ...)`, without parts below one percent."""
-        parts = [f"{name} {format_bytes(size)}" for name, size in vars(self).items() if size > self.total / 100]
-        return f"{format_bytes(self.total)} ({', '.join(parts)})"
-
-
-def format_bytes(size: int) -> str:
-    """A size for people: `14.2 MB`."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+        parts = [f"{name} {size_in_bytes(size)}" for name, size in vars(self).items() if size > self.total / 100]
+        return f"{size_in_bytes(self.total)} ({', '.join(parts)})"
 
 
 def check_disk_space(experiment: Experiment, folder: Path, run: Path | None = None) -> None:
@@ -85,10 +83,12 @@ def check_disk_space(experiment: Experiment, folder: Path, run: Path | None = No
     if free is None or use.total <= free:
         return
     saved = {"images=0": use.pictures + use.weights + use.snapshots, "weights=0": use.weights}
-    options = [f"--set log.{each} saves {format_bytes(size)}" for each, size in saved.items() if size > use.total / 100]
-    remedy = f"free {format_bytes(use.total - free)} on this disk" + ("" if run else ", or choose another with --out")
+    options = [
+        f"--set log.{each} saves {size_in_bytes(size)}" for each, size in saved.items() if size > use.total / 100
+    ]
+    remedy = f"free {size_in_bytes(use.total - free)} on this disk" + ("" if run else ", or choose another with --out")
     raise DiskError(
-        f"{run or folder}: {format_bytes(free)} are free, but the run may write {use}",
+        f"{run or folder}: {size_in_bytes(free)} are free, but the run may write {use}",
         remedy="\n  ".join([remedy, *(["or write less:", *options] if options else [])]),
     )
 
@@ -127,8 +127,8 @@ def estimate_disk_use(experiment: Experiment, run: Path | None = None) -> DiskUs
 
     of_one = bytes_of(experiment.model.state_dict())
     kept = min(steps, int(log.weights * 1e6 / of_one)) * of_one
-    gradients = 4 * sum(parameter.numel() for parameter in experiment.model.parameters())
-    checkpoints = _CHECKPOINTS * _checkpoint_bytes(experiment) + 2 * gradients  # `last` within an epoch, twice
+    checkpoints = _CHECKPOINTS * _checkpoint_bytes(experiment)
+    checkpoints += 2 * _bytes_within_an_epoch(experiment)  # of `last`, and of the one that is being written
     events = _bytes_in(run, "events.out.tfevents.*")
     return DiskUse(
         checkpoints=max(0, checkpoints - _bytes_in(run, "checkpoints/*/*")),
@@ -150,15 +150,25 @@ def _snapshot(values: int) -> int:
 
 
 def _checkpoint_bytes(experiment: Experiment) -> int:
-    """A checkpoint: weights for inference; weights, their moving average and the optimizer's moments to resume from."""
-    state = experiment.model.state_dict()
-    optimizer = experiment.config.train.optimizer
-    moments = 2  # of Adam
-    if isinstance(optimizer, Sgd | RmsProp):
-        moments = isinstance(optimizer, RmsProp) + (optimizer.momentum > 0)
-    copies = 2 + moments + (experiment.training.ema is not None)
-    tensors: int = sum(each.numel() * each.element_size() for each in state.values()) + len(state) * _TENSOR
-    return copies * tensors + _STATE
+    """A checkpoint: weights for inference, and the state to resume from."""
+    weights = experiment.model.state_dict()
+    return _tensor_bytes(weights.values()) + _state_bytes(experiment) + _STATE
+
+
+def _bytes_within_an_epoch(experiment: Experiment) -> int:
+    """What a checkpoint within an epoch has besides: gradients, and the state that a rollback restores."""
+    restored = _state_bytes(experiment) if experiment.training.can_roll_back else 0
+    return _tensor_bytes(experiment.model.parameters()) + restored
+
+
+def _state_bytes(experiment: Experiment) -> int:
+    """Weights, their moving average and what the optimizer keeps."""
+    copies = 1 + experiment.config.train.optimizer.states + (experiment.training.ema is not None)
+    return copies * _tensor_bytes(experiment.model.state_dict().values())
+
+
+def _tensor_bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(each.numel() * each.element_size() + _TENSOR for each in tensors)
 
 
 def _bytes_in(run: Path | None, pattern: str) -> int:

@@ -49,7 +49,7 @@ def size_in_bytes(number: int | None) -> str:
     """A number of bytes with its unit, such as `18.4 kB`."""
     if number is None:
         return UNKNOWN
-    for unit, power in (("GB", 30), ("MB", 20), ("kB", 10)):
+    for unit, power in (("TB", 40), ("GB", 30), ("MB", 20), ("kB", 10)):
         if number >= 1 << power:
             return f"{number / (1 << power):.1f} {unit}"
     return f"{number} B"

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,15 @@ def test_an_unexpected_axis_is_reported(tmp_path: Path) -> None:
     write_idx(tmp_path / "images", np.zeros((2, 27, 28)))
     with pytest.raises(DataError, match="axis 1 has length 27, expected 28"):
         read_idx(tmp_path / "images", (None, 28, 28))
+
+
+def test_what_follows_the_images_takes_no_memory(tmp_path: Path) -> None:
+    """64 MB of zeros after the last image are 300 kB, compressed."""
+    path = tmp_path / "labels.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(struct.pack(">BBBBI", 0, 0, 8, 1, 3) + bytes(3 + 2**26))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="too long: the header gives 3 = 3 bytes, the file has 67,108,867"):
+        read_idx(path, (None,))
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()

@@ -392,3 +392,10 @@ def test_a_bright_edge_is_no_background() -> None:
     image = np.zeros((28, 28), dtype=np.uint8)
     image[:9] = 255
     assert prepared(image, preparation_for("image-folder", path="nights", size=28, channels=1, mean=0.1))[1] == []
+
+
+def test_a_file_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read to the limit, which is lowered here."""
+    monkeypatch.setattr("cnncli.data.decode.MAX_IMAGE_BYTES", 1000)
+    with pytest.raises(DataError, match="/dev/zero: more than 1,000 bytes"):
+        MNIST.prepare("/dev/zero")

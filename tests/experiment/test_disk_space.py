@@ -1,6 +1,7 @@
 """What a run will write is estimated before it begins, and compared with the free space."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,9 @@ import torch
 import cnncli
 from cnncli.config.config import read_config
 from cnncli.errors import DiskError
-from cnncli.experiment.disk_space import DiskUse, check_disk_space, estimate_disk_use, format_bytes, free_bytes
+from cnncli.experiment.disk_space import DiskUse, check_disk_space, estimate_disk_use, free_bytes
 from cnncli.experiment.setup import Experiment, prepare
+from cnncli.training.checkpoint import save_checkpoint
 
 FEW = {"log.steps": [], "log.probes": 2, "train.epochs": 2}
 
@@ -54,6 +56,23 @@ def test_a_run_takes_no_more_than_estimated(overrides: dict[str, object], tmp_pa
     assert again.pictures <= 0.5 * use.pictures
 
 
+@pytest.mark.parametrize("on_nan", ["stop", "rollback"])
+def test_checkpoints_within_an_epoch(on_nan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are larger, most of all those to which a training can be rolled back."""
+    sizes: list[int] = []
+
+    def saved(path: Path, *arguments: object, **settings: object) -> None:
+        save_checkpoint(path, *arguments, **settings)  # type: ignore[arg-type]
+        sizes.append(size_of(path))
+
+    monkeypatch.setattr("cnncli.experiment.train.save_checkpoint", saved)
+    overrides = FEW | {"log.steps": [5], "log.images": 3, "train.epochs": 1, "train.on_nan": on_nan}
+    cnncli.train("quickstart", out=tmp_path / "runs", data_dir=tmp_path, overrides=overrides)
+    use = estimate_disk_use(prepared(overrides, tmp_path))
+    assert max(sizes) > 1.15 * min(sizes)
+    assert 0.7 * use.checkpoints < 2 * max(sizes) + min(sizes) <= use.checkpoints
+
+
 def limit_free_space(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
 
@@ -68,9 +87,9 @@ def test_too_little_space_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     with pytest.raises(DiskError) as refused:
         cnncli.train("quickstart", out=tmp_path / "runs", data_dir=tmp_path, overrides=FEW)
     assert not (tmp_path / "runs").exists()
-    assert f"{format_bytes(use.total - 400_000)} are free, but the run may write {use}" in refused.value.message
+    assert re.search(r": [\d.]+ kB are free, but the run may write [\d.]+ kB \(checkpoints ", refused.value.message)
     assert refused.value.remedy is not None
-    assert "free 0.4 MB on this disk, or choose another with --out" in refused.value.remedy
+    assert "free 390.6 kB on this disk, or choose another with --out" in refused.value.remedy
     assert "--set log.images=0 saves" in refused.value.remedy
     with pytest.raises(DiskError, match="but the run may write") as refused:
         check_disk_space(experiment, tmp_path, run=tmp_path)
@@ -99,6 +118,5 @@ def test_free_space_is_that_of_the_first_folder_that_exists(tmp_path: Path, monk
 
 
 def test_sizes_for_people() -> None:
-    use = DiskUse(checkpoints=3_000_000, pictures=9_100_000, weights=0, snapshots=1_000, others=2_000_000_000)
+    use = DiskUse(checkpoints=3_000_000, pictures=9_100_000, weights=0, snapshots=1_000, others=2**31)
     assert str(use) == "2.0 GB (others 2.0 GB)"
-    assert format_bytes(14_249_999) == "14.2 MB"

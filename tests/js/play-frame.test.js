@@ -42,6 +42,7 @@ test("texts in two languages", () => {
   assert.equal(translator("zh")(messages)("a", { x: 1, y: 2 }), "2 中的 1");
   assert.equal(translator("zh")(messages)("b"), "only here");
   assert.equal(translator("en")(messages)("a", { x: 1 }), "1 of {y}");
+  assert.equal(translator("zh")(messages)("colon"), "：");
   assert.throws(() => translator("en")(messages)("c"), /no text c/);
 });
 

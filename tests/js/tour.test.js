@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseLink } from "../../cnncli/report/assets/play/link.js";
-import { TOUR_MESSAGES } from "../../cnncli/report/assets/play/tour-messages.js";
 import { tourSteps } from "../../cnncli/report/assets/play/tour-steps.js";
 
 const CONV = {
@@ -54,12 +53,4 @@ test("a step about a layer that the network lacks is left out", () => {
   ]);
   const identity = { name: "dropout1", shape: [6, 10, 8], operations: [] };
   assert.equal(tourSteps(network([identity, LOGITS]), FIELDS, {}).length, 2);
-});
-
-test("every text exists in both languages with the same values", () => {
-  const names = (text) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
-  assert.deepEqual(Object.keys(TOUR_MESSAGES.zh), Object.keys(TOUR_MESSAGES.en));
-  for (const [key, text] of Object.entries(TOUR_MESSAGES.en)) {
-    assert.deepEqual([...new Set(names(TOUR_MESSAGES.zh[key]))], [...new Set(names(text))], key);
-  }
 });

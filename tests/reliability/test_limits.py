@@ -1,6 +1,7 @@
 """Numbers, files and paths far beyond what anyone trains: refused at once, with the limit, and without the memory."""
 
 import json
+import os
 import resource
 import struct
 import time
@@ -27,7 +28,7 @@ def config(layers: str, data: str = "{name: digits}") -> str:
 
 
 GREEDY = "data: {name: digits}\nmodel: {layers: [flatten, {linear: 1000000}, {linear: 1000000}, logits]}\n"
-GREEDY_WEIGHTS = f"{4 * (65 * 10**6 + (10**6 + 1) * 10**6 + 10 * (10**6 + 1)) / 2**30:.1f} GB"
+GREEDY_WEIGHTS = f"{4 * (65 * 10**6 + (10**6 + 1) * 10**6 + 10 * (10**6 + 1)) / 2**40:.1f} TB"
 """Three linear layers with their biases, four bytes each."""
 SIZE_999 = "{name: digits, size: 999}"
 CONV = "  - conv: {out_channels: 4, kernel_size: 3, padding: same%s}"
@@ -254,6 +255,29 @@ def test_images_larger_than_the_memory(size: tuple[int, int], tmp_path: Path, ou
     assert time.process_time() - began < SECONDS
     assert _memory() - before < _MAX_GROWTH / 20
     outcomes.add("a PNG file that declares more pixels than the memory", "refused")
+
+
+def test_images_that_never_end(monkeypatch: pytest.MonkeyPatch, outcomes: Outcomes) -> None:
+    """As `cnncli predict RUN /dev/zero`; the limit is lowered to read less here."""
+    from cnncli.data import decode
+
+    monkeypatch.setattr(decode, "MAX_IMAGE_BYTES", 1000)
+    with pytest.raises(decode.UnreadableImageError, match="more than 1,000 bytes"):
+        decode.decode(Path("/dev/zero"), channels=1, size=(28, 28))
+    outcomes.add("an image that never ends", "refused")
+
+
+def test_configs_that_are_no_regular_files(
+    tmp_path: Path, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str], outcomes: Outcomes
+) -> None:
+    """A pipe, as a shell makes of `<(command)`, is read; a file that never ends is refused."""
+    reading, writing = os.pipe()
+    os.write(writing, config(CONV % "").encode())
+    os.close(writing)
+    assert exit_code_of("validate", f"/dev/fd/{reading}") == 0
+    os.close(reading)
+    _refused(exit_code_of, ["validate", "/dev/zero"], 3, capsys, "/dev/zero", f"{MAX_CONFIG_BYTES:,} bytes")
+    outcomes.add("a config that never ends", "refused, exit 3")
 
 
 def _refused(

@@ -110,14 +110,14 @@ def predict(
 
 def _find_sources(arguments: Sequence[str]) -> Iterator[Source]:
     """The images that arguments name: each once, those of a folder sorted."""
-    from cnncli.data.decode import image_suffixes
+    from cnncli.data.decode import image_suffixes, read_image
     from cnncli.data.image_folder import visible_files
 
     suffixes = image_suffixes()
     for argument in dict.fromkeys(arguments):
         path = Path(argument)
         if argument == _STDIN:
-            yield Source("stdin", sys.stdin.buffer.read())
+            yield Source("stdin", read_image(sys.stdin.buffer))
         elif path.is_dir():
             try:
                 found = [each for each in visible_files(path) if each.suffix.lower() in suffixes]

@@ -19,9 +19,9 @@ from rich.text import Text
 
 from cnncli.cli.render.console import messages, out
 from cnncli.cli.render.table import show_table
-from cnncli.experiment.disk_space import estimate_disk_use, format_bytes, free_bytes
+from cnncli.experiment.disk_space import estimate_disk_use, free_bytes
 from cnncli.experiment.setup import Experiment
-from cnncli.inspection.columns import counted
+from cnncli.inspection.columns import counted, size_in_bytes
 from cnncli.inspection.table import inspect_network
 from cnncli.training.loop import Epoch
 from cnncli.training.profile import Profile
@@ -170,7 +170,7 @@ def show_dry_run(experiment: Experiment, folder: Path, run: Path | None) -> None
     """Print the layers, and what a training run would do and write; see `check_disk_space` for the paths."""
     config = experiment.config
     left = free_bytes(run or folder)
-    free = "" if left is None else f"; {format_bytes(left)} are free"
+    free = "" if left is None else f"; {size_in_bytes(left)} are free"
     show_table(inspect_network(config.network, config.name))
     out().print(
         Text(

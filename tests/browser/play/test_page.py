@@ -203,6 +203,8 @@ def test_a_link_opens_a_unit_and_an_image(lenet: Path, open_page: Open) -> None:
 
 def test_units_by_keyboard(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
+    sheet = page.locator('figure[data-layer="input"] [role="application"]')
+    expect(sheet).to_have_attribute("aria-label", re.compile("^input, 1 x 28 x 28. "))
     page.locator('#network [role="application"][tabindex="0"]').focus()
     focused = "() => document.activeElement.closest('figure')?.dataset.layer"
     assert page.evaluate(focused) == "conv1"

@@ -72,13 +72,13 @@ def page(what_if_run: Path, browser: Browser) -> Iterator[Page]:
 def shown_logits(page: Page, column: int) -> list[float]:
     """The logits before (1) or after (2) the edits."""
     cells = page.locator(f".edited-logits tbody td:nth-child({column + 1})").all_inner_texts()
-    return [float(text.replace("−", "-")) for text in cells]  # noqa: RUF001  the minus sign of the page
+    return [float(text) for text in cells]
 
 
 def expect_logits(page: Page, column: int, expected: Tensor) -> None:
     """Wait until the page shows these logits, with three digits after the point."""
     rows = page.locator(".edited-logits tbody tr")
-    text = f"{float(expected[0]):.3f}".replace("-", "−")  # noqa: RUF001
+    text = f"{float(expected[0]):.3f}"
     expect(rows.first.locator("td").nth(column - 1)).to_have_text(text)
     np.testing.assert_allclose(shown_logits(page, column), expected.numpy(), atol=6e-4)
 
@@ -317,8 +317,14 @@ def test_edits_outlast_a_change_of_language_and_nothing_is_wider_than_a_phone(pa
     expect(page.locator(".what-if-list li")).to_have_count(1)
     page.set_viewport_size({"width": 390, "height": 800})
     page.evaluate("cnncli.state.set({language: 'zh'})")
+    page.locator("#what-if .edited-logits").evaluate("table => { table.style.width = '500px'; }")
+    expect(page.locator("#what-if .scroll-hint")).to_have_text("左右滚动可查看所有列 →")
     expect(page.locator(".what-if-list li span")).to_have_text(re.compile("卷积核 0"))
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    # Pictures of a row begin at one height, although only one has a long caption.
+    heights = "(boxes) => boxes.slice(0, 2).map((each) => each.getBoundingClientRect().top)"
+    image, gradient = page.locator("#attribution .pixel-box").evaluate_all(heights)
+    assert image == gradient
     for part in ("what-if", "attribution", "patches"):
         assert "{" not in page.locator(f"#{part}").inner_text()
         small = page.evaluate(

@@ -235,7 +235,7 @@ class Attribution {
       .filter(([, { found }]) => found)
       .map(([method, { found }]) => `${this.t(method)} ${formatNumber(found.map[at])}`);
     const parts = [`${this.t("level")} ${levels.join(", ")}`, ...values];
-    this.readout.textContent = `${this.t("pixel", { row, column })}: ${parts.join(" · ")}`;
+    this.readout.textContent = `${this.t("pixel", { row, column })}${this.t("colon")}${parts.join(" · ")}`;
   }
 
   move(event) {

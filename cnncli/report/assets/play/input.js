@@ -155,7 +155,7 @@ class InputPart {
     model.showPicture(image, file.name || this.t("clipboard"));
     this.#push();
     const steps = model.steps.map((step) => stepText(step, this.t)).join(", ");
-    this.app.announce(`${model.source.name}: ${steps}`);
+    this.app.announce(`${model.source.name}${this.t("colon")}${steps}`);
   }
 
   // The state

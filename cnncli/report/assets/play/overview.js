@@ -200,7 +200,7 @@ class Overview {
     const sheet = new TileSheet(layout);
     const layer = this.receptiveFields.layers.get(name);
     const type = layer?.type ?? "";
-    const label = this.t("sheet", { layer: isInput ? this.t("input") : name, type, shape: shape.join(" x ") });
+    const label = this.t(isInput ? "inputSheet" : "sheet", { layer: name, type, shape: shape.join(" x ") });
     const box = h(
       "div",
       { class: "sheet-box", role: "application", tabindex: "-1", "aria-label": label + this.t("keys") },
@@ -478,14 +478,14 @@ class Overview {
     const [, height, width] = this.receptiveFields.shapes.get("input");
     if (layer === "input") {
       const levels = this.#levels(row, column);
-      const text = `${t("pixelTitle", { row, column })}: ${t("level", { value: levels })}`;
+      const text = `${t("pixelTitle", { row, column })}${t("colon")}${t("level", { value: levels })}`;
       return [text, ` · ${t("seenBy")}`];
     }
     const shape = this.receptiveFields.shapes.get(layer);
     const values = this.#valuesOf(layer);
     const position = row === null ? channel : (channel * shape[1] + row) * shape[2] + column;
     const title = t(row === null ? "featureTitle" : "unitTitle", { layer, channel, row, column });
-    const value = values ? `: ${t("value", { value: formatNumber(values[position]) })}` : "";
+    const value = values ? `${t("colon")}${t("value", { value: formatNumber(values[position]) })}` : "";
     const same = unitBeforeFlatten(this.model.network, layer, channel) ?? unit;
     const region = this.receptiveFields.receptiveField(same.layer, [same.row ?? 0, same.column ?? 0], "input");
     return [title + value, ` · ${this.#regionText(region, [height, width])}`];

@@ -102,7 +102,7 @@ export class UnitSlide {
     const still = this.stillness.matches;
     this.playButton.hidden = this.speedLabel.hidden = still;
     this.note.hidden = !still;
-    setText(this.formula, `${this.t("positionOf", view.unit)}: ${formulaOf(view)}`);
+    setText(this.formula, `${this.t("positionOf", view.unit)}${this.t("colon")}${formulaOf(view)}`);
     const channel = this.#shownChannel();
     this.#paintFrom(x, channel);
     this.#paintKernel(channel);

@@ -42,7 +42,7 @@ class UnitView {
     this.stages = new UnitStages(this.t);
     this.command = new UnitCommand(app, this.t);
     [this.output, this.verdict] = [h("b", { class: "unit-value" }), h("span", {})];
-    this.result = h("p", { class: "unit-result" }, `${this.t("result")}: `, this.output, " ", this.verdict);
+    this.result = h("p", { class: "unit-result" }, this.t("result"), this.t("colon"), this.output, " ", this.verdict);
     this.pixel = h("p", { class: "formula" });
     this.pixelBox = h("div", { class: "unit-pixel" }, h("p", { class: "intro" }, this.t("pixelIntro")), this.pixel);
     this.stages.element.append(this.result);
@@ -267,7 +267,7 @@ class UnitView {
     const value = numberAt({ shape, values: network.normalize(pixels) }, index);
     const { mean, std } = network.model.normalization;
     const [center, deviation] = [mean, std].map((each) => fixedNumber(each[index[0]], 4));
-    this.#entitle(`${this.fullName("input", index)}: `, String(Math.round(level)));
+    this.#entitle(this.fullName("input", index) + this.t("colon"), String(Math.round(level)));
     setText(this.summary, "");
     this.pixel.textContent = `(${Math.round(level)} / 255 - ${center}) / ${deviation} = ${fixedNumber(value, 4)}`;
   }
@@ -306,13 +306,13 @@ class UnitView {
       originOf: (layer, each) => originOf(network, layer, each),
     };
     const value = fixedNumber(trace.stages.at(-1).value, decimals);
-    this.#entitle(`${this.fullName(unit.layer, index)}: `, value);
-    const inputs = trace.inputs.map(({ name, shape: each }) => `${this.nameOf(name)} (${each.join(" × ")})`);
+    this.#entitle(this.fullName(unit.layer, index) + this.t("colon"), value);
+    const inputs = trace.inputs.map(({ name, shape: each }) => `${this.nameOf(name)} (${each.join("x")})`);
     const summary = t("summary", {
       layer: unit.layer,
       type: this.#typeOf(spec),
       inputs: inputs.join(t("and")),
-      shape: shape.join(" × "),
+      shape: shape.join("x"),
     });
     setText(this.summary, summary);
     for (const part of this.parts) if (everywhere || this.inSight.has(part.element)) part.update(view, settled);

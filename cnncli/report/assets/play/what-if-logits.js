@@ -10,7 +10,7 @@ const MOST_ROWS = 10;
 const LETTERS = 13; // of a name
 const [BAR_WIDTH, BAR_HEIGHT] = [120, 22];
 
-const formatLogit = (value) => value.toFixed(3).replace("-", "−");
+const formatLogit = (value) => value.toFixed(3);
 
 /** The position of the largest number. */
 const largest = (values) => values.indexOf(values.reduce((a, b) => Math.max(a, b)));
@@ -27,7 +27,8 @@ export class EditedLogits {
     const table = h("table", { class: "numbers edited-logits" }, h("thead", {}, h("tr", {}, heads, bars)), this.body);
     this.answers = h("p", { class: "what-if-answers" });
     this.rest = h("p", { class: "muted" });
-    this.element = h("div", {}, h("h3", {}, t("logits")), this.answers, scrollable(t("logits"), table), this.rest);
+    const scrolled = scrollable(t("logits"), table, t("scroll"));
+    this.element = h("div", {}, h("h3", {}, t("logits")), this.answers, scrolled, this.rest);
     this.before = null;
     this.rows = [];
     const { state } = app;

@@ -335,7 +335,7 @@ class WhatIf {
     const tensor = tensors.find((each) => each.name === name);
     if (!tensor) return null;
     const options = tensors.map((each) =>
-      h("option", { value: each.name, selected: each === tensor }, `${each.name} (${each.shape.join(" × ")})`),
+      h("option", { value: each.name, selected: each === tensor }, `${each.name} (${each.shape.join("x")})`),
     );
     const select = h(
       "select",
@@ -441,7 +441,7 @@ class WhatIf {
     const several = this.app.models.length > 1;
     const items = this.edits.map((edit) => {
       const { name } = this.app.models[edit.model ?? 0].data;
-      const text = several ? `${name}: ${this.describe(edit)}` : this.describe(edit);
+      const text = several ? `${name}${this.t("colon")}${this.describe(edit)}` : this.describe(edit);
       const onclick = () => {
         this.change(withoutEdit(this.edits, editKey(edit)));
         this.heading.focus({ preventScroll: true });

@@ -39,9 +39,9 @@ export function section(id, heading, intro, ...content) {
 
 /**
  * A box that scrolls on its own where its content is too wide or too high for it. Only then is it a tab stop, so that
- * it can be scrolled by keyboard, and only then does it say so.
+ * it can be scrolled by keyboard, and only then does it say so, with `wideHint` where it is too wide.
  */
-export function scrollable(label, content) {
+export function scrollable(label, content, wideHint = "Scroll sideways to see all columns →") {
   const hint = h("p", { class: "scroll-hint", hidden: true });
   const box = h("div", { class: "scrollable" }, content);
   const update = () => {
@@ -53,7 +53,7 @@ export function scrollable(label, content) {
       else box.removeAttribute(name);
     }
     hint.hidden = !wide;
-    hint.textContent = wide ? "Scroll sideways to see all columns →" : "";
+    hint.textContent = wide ? wideHint : "";
   };
   const observer = new ResizeObserver(update);
   observer.observe(box);
