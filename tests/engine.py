@@ -8,13 +8,12 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from playwright.sync_api import Page
 from torch import Tensor
 
 from cnncli.data.batches import Normalization
@@ -39,6 +38,13 @@ async ([engine, runner, cases, text]) => {
   return reader.result.slice(reader.result.indexOf(",") + 1);
 }
 """
+
+
+class Evaluates(Protocol):
+    """A page of a browser."""
+
+    def evaluate(self, function: str, argument: Any = None, /) -> Any:
+        """What a JavaScript function returns for an argument."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,7 +99,7 @@ def run_engine(cases: Sequence[EngineCase], folder: Path) -> list[EngineResult]:
     return _unpacked(cases, np.fromfile(folder / "results.f64"))
 
 
-def run_engine_in_page(cases: Sequence[EngineCase], page: Page) -> list[EngineResult]:
+def run_engine_in_page(cases: Sequence[EngineCase], page: Evaluates) -> list[EngineResult]:
     """Run all cases in a page of a browser."""
     described, numbers = _packed(cases)
     runner = (JAVASCRIPT / "run-cases.js").read_text(encoding="utf-8").replace("export ", "")
