@@ -5,6 +5,7 @@ import os
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite, prod
@@ -99,16 +100,19 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def _runs_below(folder: Path) -> Iterator[Path]:
-    try:
-        entries = [each for each in os.scandir(folder) if each.is_dir() and not each.name.startswith(".")]
-    except OSError:  # not readable: not one of our folders
-        return
-    for entry in entries:
-        path = folder / entry.name
-        if is_run_directory(path):
-            yield path
-        elif not entry.is_symlink():
-            yield from _runs_below(path)
+    folders = [folder]
+    while folders:
+        current = folders.pop()
+        try:
+            entries = [each for each in os.scandir(current) if each.is_dir() and not each.name.startswith(".")]
+        except OSError:  # not readable: not one of our folders
+            continue
+        for entry in entries:
+            path = current / entry.name
+            if is_run_directory(path):
+                yield path
+            elif not entry.is_symlink():
+                folders.append(path)
 
 
 def summarize(path: Path, *, folder: Path) -> RunSummary:
@@ -205,14 +209,17 @@ def files_of(path: Path) -> list[tuple[str, int]]:
     Returns:
         The path of each file in the run, with slashes, and its size.
     """
-    found = []
-    for parent, _, names in os.walk(path, onerror=None):
-        for name in names:
-            file = Path(parent, name)
-            try:
-                found.append((file.relative_to(path).as_posix(), file.lstat().st_size))
-            except FileNotFoundError:  # a run that is training has replaced it
-                continue
+    found, folders = [], [path]
+    while folders:  # os.walk calls itself for every folder, which may be nested too deeply
+        folder = folders.pop()
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                file = folder / entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(file)
+                    continue
+                with suppress(FileNotFoundError):  # a run that is training has replaced it
+                    found.append((file.relative_to(path).as_posix(), entry.stat(follow_symlinks=False).st_size))
     return sorted(found)
 
 

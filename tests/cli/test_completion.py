@@ -103,8 +103,9 @@ def test_layers_of_a_run(option: str, runs: list[str], complete: Complete) -> No
     assert complete(f"cnncli {option.format(runs[0])} c") == ["conv1", "conv2"]
 
 
-def test_a_name_with_a_space_is_left_to_the_shell(complete: Complete) -> None:
+def test_a_name_that_needs_quotes_is_left_to_the_shell(complete: Complete) -> None:
     Path("my net.yaml").write_text("")
+    Path("mine\x1b[31m.yaml").write_text("")
     Path("mine[1].yaml").write_text("")
     assert complete("cnncli train m") == [*(each for each in BUNDLED if each.startswith("m")), "mine[1].yaml"]
     assert complete("cnncli train mine[1]") == ["mine[1].yaml"]

@@ -52,11 +52,16 @@ def test_the_second_signal_has_its_default_effect(first: signal.Signals) -> None
 
 @pytest.mark.parametrize("first", ALL)
 def test_a_terminal_that_is_closed_may_say_so_twice(first: signal.Signals) -> None:
-    with catch_stop_signals(lambda: None) as stop:
+    announced: list[str] = []
+    running = set(threading.enumerate())
+    with catch_stop_signals(lambda: announced.append("yes")) as stop:
         signal.raise_signal(first)
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
     assert stop.number == first
+    for thread in set(threading.enumerate()) - running:
+        thread.join(timeout=10)
+    assert announced == ["yes"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from cnncli.config.config import read_config
 from cnncli.errors import RunError, UsageError
 from cnncli.experiment.setup import prepare
-from cnncli.training.checkpoint import read_manifest
+from cnncli.training.checkpoint import read_manifest, save_checkpoint
 from cnncli.training.run_directory import RunDirectory
 
 Train = Callable[..., RunDirectory]
@@ -96,6 +97,53 @@ def test_without_its_last_checkpoint_a_run_is_resumed_from_the_best(train: Train
     assert [each["epoch"] for each in run.metrics()] == [1, 2, 3]
     for name in ("checkpoints/last/weights.safetensors", "results.json"):
         assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_an_older_last_checkpoint_keeps_the_newer_best_one(train: Train, tmp_path: Path) -> None:
+    """The same steps again give the same weights: nothing is lost, and no message says so."""
+    run = train(tmp_path, TINY, stop_at=4)
+    shutil.copytree(run.last, tmp_path / "older")
+    train(tmp_path, TINY, run=run)
+    results = run.results()
+    assert results["epoch"] == 3
+    shutil.rmtree(run.last)
+    shutil.copytree(tmp_path / "older", run.last)
+    messages: list[str] = []
+    train(tmp_path, TINY, run=run, log=messages.append)
+    assert not any("best" in message for message in messages), messages
+    assert run.results() == results
+
+
+def test_what_a_killed_process_has_left_is_deleted(train: Train, tmp_path: Path) -> None:
+    """Also if the resumed process, with other settings of `log`, does not write these files again."""
+    run = train(tmp_path, TINY, stop_at=4)
+    for folder in ("snapshots", "weights"):
+        shutil.copy(run.path / folder / "1.safetensors", run.path / folder / "5.safetensors")
+    (run.path / "weights" / ".5.safetensors.0.part").touch()
+    (run.path / ".status.json.0.part").touch()
+    shutil.copytree(run.last, run.last.with_name("last.new"))
+    train(tmp_path, TINY, run=run)
+    for folder in ("snapshots", "weights"):
+        assert sorted(path.name for path in (run.path / folder).iterdir()) == [
+            f"{step}.safetensors" for step in (0, 1, 2, 4, 8, 9)
+        ]
+    assert sorted(path.name for path in run.last.parent.iterdir()) == ["best", "last"]
+    assert not list(run.path.glob(".*"))
+
+
+def test_the_last_checkpoint_is_written_before_the_best_one(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`best` can be written again from `last`; a `last` without its epoch would be trained again, perhaps otherwise."""
+    written: list[str] = []
+
+    def save(path: Path, *arguments: Any, **settings: Any) -> None:
+        written.append(path.name)
+        save_checkpoint(path, *arguments, **settings)
+
+    monkeypatch.setattr("cnncli.experiment.train.save_checkpoint", save)
+    train(tmp_path, TINY, "train.epochs=1", "log.images=0")
+    assert written == ["last", "best"]
 
 
 def test_without_its_resolved_config_a_run_is_resumed_with_the_config_given(train: Train, tmp_path: Path) -> None:

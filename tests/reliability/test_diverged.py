@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cnncli.experiment.tensorboard_log import TensorBoardLog
+from cnncli.training.logged import Logged
 from cnncli.training.step import Step
 from tests.reliability.conftest import Outcomes
 from tests.reliability.runs import differences, program_in_child, resume_in_child, runs_in, tiny_config, train_in_child
@@ -163,6 +165,28 @@ def test_stopped_and_resumed(
     assert ended.code == 0, ended.output
     assert differences(run, whole) == []
     outcomes.add("SIGINT around a rollback", "resumed, same files")
+
+
+def killed_after_files_were_cut() -> None:
+    """An attack: the process is killed when what was logged since the restore point has been deleted."""
+    return_to = TensorBoardLog.return_to
+
+    def return_and_die(self: TensorBoardLog, logged: Logged) -> None:
+        return_to(self, logged)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(TensorBoardLog, "return_to", return_and_die)  # noqa: B010  mypy allows no assignment to a method
+
+
+def test_killed_when_files_were_cut(config: Path, whole: Path, tmp_path: Path, outcomes: Outcomes) -> None:
+    """The checkpoint was replaced before: that of a later step would not fit the event files."""
+    ended = train_in_child(config, tmp_path, attack=killed_after_files_were_cut)
+    assert ended.killed, ended.output
+    (run,) = runs_in(tmp_path)
+    ended = resume_in_child(run)
+    assert ended.code == 0, ended.output
+    assert differences(run, whole) == []
+    outcomes.add(ROLLED_BACK, "resumed, same files")
 
 
 def test_stop_and_then_rollback(config: Path, tmp_path: Path, outcomes: Outcomes) -> None:

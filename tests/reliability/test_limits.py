@@ -158,6 +158,7 @@ LEGITIMATE = {
                             "{name: mnist, size: 224}"), 121),
     "1,000 layers": (config(f"  - repeat: {{times: 1000, layers: [{CONV[4:] % ''}]}}"), 2001),
     "19 strides of 2": (config("\n".join([CONV % ", stride: 2"] * 19)), 2**20 - 1),
+    "30 strides of 2": (config("\n".join([CONV % ", stride: 2"] * 30)), 8),
 }  # fmt: skip
 
 
@@ -165,7 +166,10 @@ LEGITIMATE = {
 def test_large_networks_stay_possible(
     case: str, tmp_path: Path, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Their receptive fields are computed: 212 of VGG-16 is published, others are `1 + sum of (k - 1) * jump`."""
+    """Their receptive fields are computed: 212 of VGG-16 is published, others are `1 + sum of (k - 1) * jump`.
+
+    Beyond 2^20 pixels, padding is not counted: the image has 8.
+    """
     text, size = LEGITIMATE[case]
     file = tmp_path / "large.yaml"
     file.write_text(text, encoding="utf-8")

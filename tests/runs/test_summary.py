@@ -11,7 +11,7 @@ import safetensors.torch
 
 from cnncli.errors import RunError
 from cnncli.module import CnnModule
-from cnncli.runs.summary import find_runs, summarize, summarize_all
+from cnncli.runs.summary import find_runs, size_of, summarize, summarize_all
 from cnncli.training.run_directory import RunDirectory
 from tests.networks import network_of
 
@@ -156,3 +156,19 @@ def test_without_an_event_file_the_config_tells_the_time(make_run: MakeRun, fold
     next(path.glob("events*")).unlink()
     os.utime(path / "config.yaml", (1_600_000_000, 1_600_000_000))
     assert summarize(path, folder=folder).started == datetime.fromtimestamp(1_600_000_000).astimezone()
+
+
+def test_folders_may_be_nested_more_deeply_than_functions(tmp_path: Path) -> None:
+    deepest = tmp_path
+    for _ in range(1200):
+        deepest = deepest / "a"
+        deepest.mkdir()
+    (deepest / "status.json").write_text("{}")
+    try:
+        assert find_runs(tmp_path) == [deepest]
+        assert size_of(tmp_path) == 2
+    finally:  # pytest could not delete so many
+        (deepest / "status.json").unlink()
+        while deepest != tmp_path:
+            deepest.rmdir()
+            deepest = deepest.parent

@@ -18,7 +18,15 @@ from torch import nn
 from cnncli.config.train import AdamW, Sgd
 from cnncli.data.batches import Batches
 from cnncli.errors import DiskError, RunError
-from cnncli.training.checkpoint import has_checkpoint, load_state, load_weights, read_manifest, save_checkpoint
+from cnncli.training.checkpoint import (
+    has_checkpoint,
+    load_state,
+    load_weights,
+    read_manifest,
+    remove_leftovers,
+    save_checkpoint,
+    verify_checkpoint,
+)
 from cnncli.training.loop import fit
 from cnncli.training.state import Training
 from cnncli.training.step import Step
@@ -346,6 +354,16 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(
     assert f"using {tmp_path / 'last.old'} instead" in caplog.text
     if damage != "flip":
         load_weights(tmp_path / "last", make_training().model)
+
+
+def test_a_damaged_checkpoint_is_not_deleted_before_another_takes_its_place(trained: Training, tmp_path: Path) -> None:
+    """A second kill, before the next checkpoint, loses nothing."""
+    save_checkpoint(tmp_path / "last", trained)
+    shutil.copytree(tmp_path / "last", tmp_path / "last.old")
+    (tmp_path / "last" / "state.pt").write_bytes(b"")
+    remove_leftovers(tmp_path / "last")
+    assert verify_checkpoint(tmp_path / "last")["step"] == 3
+    assert [each.name for each in tmp_path.iterdir()] == ["last"]
 
 
 def test_other_weights_are_used_for_damaged_ones(
