@@ -13,7 +13,6 @@ from pathlib import Path
 from torch import Tensor
 
 from cnncli.errors import DiskError
-from cnncli.experiment.pictures import FOLDER as SNAPSHOTS
 from cnncli.experiment.setup import Experiment
 from cnncli.inspection.columns import size_in_bytes
 from cnncli.training.weight_history import FOLDER as WEIGHTS
@@ -134,7 +133,7 @@ def estimate_disk_use(experiment: Experiment, run: Path | None = None) -> DiskUs
         checkpoints=max(0, checkpoints - _bytes_in(run, "checkpoints/*/*")),
         pictures=max(0, min(pictures + min(histograms, int(log.budget * 5e5)), int(log.budget * 1e6)) - events),
         weights=max(0, kept - _bytes_in(run, f"{WEIGHTS}/*")),
-        snapshots=max(0, steps * sum(map(_snapshot, animated)) - _bytes_in(run, f"{SNAPSHOTS}/*")),
+        snapshots=max(0, steps * sum(map(_snapshot, animated)) - _bytes_in(run, "snapshots/*")),
         others=_FIXED + epochs * _EPOCH,
     )
 

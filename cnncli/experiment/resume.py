@@ -9,10 +9,8 @@ from typing import Any, Literal
 
 from cnncli.config.config import MAY_CHANGE, Config, changed_settings
 from cnncli.errors import RunError, UsageError
-from cnncli.experiment.pictures import Snapshots
 from cnncli.experiment.setup import Experiment
 from cnncli.files import disk_errors_explained, remove_unfinished
-from cnncli.runs.metrics import explain_change
 from cnncli.training.checkpoint import (
     has_checkpoint,
     load_to_resume,
@@ -214,6 +212,8 @@ def _check_files(run: RunDirectory, logged: Logged) -> Logged:
             f"cannot read {error.filename}: {error.strerror}", remedy="restore the file from a copy, or train again"
         ) from error
     if metrics_changed:
+        from cnncli.runs.metrics import explain_change  # imports what reads event files, which no new run needs
+
         raise RunError(
             f"{run.metrics_file}: {explain_change(run.path, logged)}",
             remedy="restore the file from a copy, or train again",
@@ -245,6 +245,8 @@ def restore_files(run: RunDirectory, training: Training, logged: Logged, *, comp
     Raises:
         DiskError: a file cannot be written.
     """
+    from cnncli.experiment.pictures import Snapshots  # takes longer than the first step of a training
+
     for checkpoint in (run.last, run.best):
         remove_leftovers(checkpoint)
     for name in ("*.json", "*.yaml"):

@@ -94,7 +94,11 @@ class EventFile:
         with disk_errors_explained(self.path):
             directory.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("xb")
-            sync_directory(directory)
+            try:
+                sync_directory(directory)
+            except OSError:
+                self._file.close()
+                raise
         self._write(_header())
 
     def __enter__(self) -> Self:

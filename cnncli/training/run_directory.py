@@ -248,6 +248,8 @@ class RunDirectory:
 
     def is_complete(self) -> bool:
         """Whether the run is complete; a run whose status is damaged is not, with a message."""
+        if not (self.path / _STATUS).exists():  # its training is about to begin
+            return False
         try:
             return self.status().state == "complete"
         except RunError as error:

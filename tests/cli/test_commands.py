@@ -179,7 +179,13 @@ def test_init_overwrites_only_with_force(run_cnncli: Cnncli) -> None:
     assert run_cnncli("validate", "mine.yaml")[0] == 0
 
 
-def test_init_without_permission_to_write_is_exit_7(run_cnncli: Cnncli) -> None:
-    code, out, err = run_cnncli("init", "nowhere/mine")
+def test_init_creates_the_folder(run_cnncli: Cnncli) -> None:
+    assert run_cnncli("init", "lectures/first/mine")[0] == 0
+    assert run_cnncli("validate", "lectures/first/mine.yaml")[0] == 0
+
+
+def test_init_where_nothing_can_be_written_is_exit_7(run_cnncli: Cnncli) -> None:
+    Path("file").write_text("")
+    code, out, err = run_cnncli("init", "file/mine")
     assert (code, out) == (7, "")
-    assert "nowhere/mine.yaml: cannot be written: No such file or directory" in err
+    assert "cannot be written" in err

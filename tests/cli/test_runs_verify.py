@@ -74,7 +74,7 @@ def test_a_changed_byte_in_any_file_is_noticed(trained: Path, tmp_path: Path, qu
     ("file", "old", "new", "detail"),
     [
         ("config.yaml", "conv: 4", "conv: 5", "not the config that the event file holds"),
-        ("resolved.yaml", "seed: 0", "seed: 1", "not the config that the event file holds"),
+        ("resolved.yaml", "seed: 0", "seed: 1", "not the config that the run was trained with: train.seed"),
         ("metrics.jsonl", '"epoch": 2', '"epoch": 3', "line 2: it is epoch 3"),
         ("metrics.jsonl", '"step": 18', '"step": 9', "line 2: step 9"),
         ("metrics.jsonl", '"val": {', '"vla": {', "line 1: val is missing"),

@@ -80,7 +80,7 @@ def test_problems_are_listed_in_the_order_of_the_file() -> None:
         ("a: {b: 1\n", "not YAML"),
         ("- 1\n", "a config must be a mapping"),
         ("", "a config must be a mapping"),
-        ("a: " + "[" * 5000, "nested too deeply"),
+        ("a: " + "[" * 5000, "nested more than 64 deep"),
     ],
 )
 def test_invalid_yaml(text: str, message: str) -> None:

@@ -2,6 +2,8 @@
 
 import errno
 import io
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,7 +106,8 @@ def test_a_picture_of_the_same_name_is_replaced(opened: Run) -> None:
 
 def test_a_full_disk_leaves_no_half_picture(opened: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("cnncli.files.os.fsync", full)
     with pytest.raises(DiskError, match=r"one\.png: cannot be written: No space left") as caught:

@@ -26,9 +26,9 @@ class SafeConsole(Console):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
-def out(*, piped_width: int = _PIPED_WIDTH) -> Console:
-    """The console for results; `piped_width` characters wide if the output is not a terminal."""
-    return SafeConsole(width=None if sys.stdout.isatty() else piped_width, highlight=False, emoji=False)
+def out(*, piped_width: int | None = None) -> Console:
+    """The console for results; `piped_width` characters wide (default 200) if the output is not a terminal."""
+    return SafeConsole(width=None if sys.stdout.isatty() else piped_width or _PIPED_WIDTH, highlight=False, emoji=False)
 
 
 def messages() -> Console:
