@@ -59,6 +59,7 @@ def test_importing_it_loads_nothing() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_mypy_accepts_the_examples(tmp_path: Path) -> None:
     (tmp_path / "examples.py").write_text(EXAMPLES, encoding="utf-8")
     for page in [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")]:

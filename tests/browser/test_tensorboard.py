@@ -121,6 +121,7 @@ def test_the_groups_and_curves(page: Page, address: str) -> None:
         ("loss", ["loss/train", "loss/val"]),
     ],
 )
+@pytest.mark.slow
 def test_a_tag_filter_shows_its_cards(group: str, tags: list[str], page: Page, address: str) -> None:
     page.goto(f"{address}?tagFilter={group}#timeseries")
     titles = page.locator("card-view tb-truncated-path")
@@ -133,6 +134,7 @@ def test_a_tag_filter_shows_its_cards(group: str, tags: list[str], page: Page, a
         assert widths == [304] * len(tags)
 
 
+@pytest.mark.slow
 def test_the_link_to_the_kernels_shows_each_once(page: Page, address: str) -> None:
     """`cnncli show` has drawn conv2 again, in a run of its own."""
     page.goto(links(address)["kernels"])
@@ -142,6 +144,7 @@ def test_the_link_to_the_kernels_shows_each_once(page: Page, address: str) -> No
     wait_for_pictures(page, "image-card img", 2)
 
 
+@pytest.mark.slow
 def test_the_link_to_show_has_pictures_only(page: Page, address: str) -> None:
     page.goto(links(address)["show"])
     expect(page.locator("image-card")).to_have_count(1, timeout=1000 * WAIT)
@@ -149,6 +152,7 @@ def test_the_link_to_show_has_pictures_only(page: Page, address: str) -> None:
     expect(page.locator("scalar-card")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_images_dashboard(page: Page, address: str) -> None:
     page.goto(f"{address}#images&tagFilter=kernels")
     cards = page.locator("tf-category-paginated-view").first.locator("tf-image-loader")
@@ -160,6 +164,7 @@ def test_the_images_dashboard(page: Page, address: str) -> None:
     assert tags_and_runs == [["kernels/01_conv1", ""], ["kernels/03_conv2", ""], ["kernels/03_conv2", "show"]]
 
 
+@pytest.mark.slow
 def test_the_tabs_are_documented(page: Page, address: str) -> None:
     page.goto(address)
     tabs = page.locator("[role=tab]:visible")
@@ -170,6 +175,7 @@ def test_the_tabs_are_documented(page: Page, address: str) -> None:
     assert [name for name in tabs.all_inner_texts() if name] == [name.upper() for name in documented]
 
 
+@pytest.mark.slow
 def test_the_graph_shows_all_layers(page: Page, address: str) -> None:
     page.goto(f"{address}#graphs")
     nodes = page.locator("tf-graph-scene g.node")

@@ -80,6 +80,7 @@ def test_every_bundled_config(name: str) -> None:
     check(read_config(name, data_dir=Path("data")).network)
 
 
+@pytest.mark.slow
 def test_random_networks() -> None:
     """Every layer kind turns up, and about one draw in three fits together."""
     draws = random.Random(0)

@@ -152,6 +152,7 @@ def test_the_script_is_for_the_program(environment: dict[str, str]) -> None:
     assert done.stdout.endswith("complete -o default -F _cnncli_completion cnncli\n")
 
 
+@pytest.mark.slow
 def test_a_real_bash(environment: dict[str, str], folder: Path) -> None:
     program = folder / "bin" / "cnncli"
     program.parent.mkdir()

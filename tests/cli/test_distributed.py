@@ -188,6 +188,7 @@ def assert_the_same(run: RunDirectory, single: RunDirectory, *, atol: float = 1e
 # Results
 
 
+@pytest.mark.slow
 def test_every_layer_and_a_process_without_images(torchrun: Torchrun, run_cnncli: Cnncli) -> None:
     Path("every.yaml").write_text(EVERY_LAYER, encoding="utf-8")
     # train.compile is ignored; otherwise `Step` would refuse it.
@@ -325,6 +326,7 @@ def test_a_closed_output_stops_all_processes(config: Path, torchrun: Torchrun) -
     assert only_run(Path("runs")).status().state == "interrupted"
 
 
+@pytest.mark.slow
 def test_the_others_do_not_wait_after_an_error_of_process_0(single: RunDirectory, two_machines: TwoMachines) -> None:
     codes, err = two_machines("-m", "cnncli", "train", "--resume", single.path, *FLAGS)
     assert codes == [2, 2], err

@@ -408,6 +408,7 @@ class PeakAnonymous:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports anonymous memory")
+@pytest.mark.slow
 def test_training_on_a_folder_takes_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """288 MiB of pixels, in less than half of that."""
     side, count, bound = 512, 384, 128 * 2**20

@@ -52,6 +52,7 @@ def test_the_report_in_the_run(run: Path, exit_code_of: ExitCodeOf, capfd: pytes
     assert data["augmentation"] == []
 
 
+@pytest.mark.slow
 def test_without_weights_of_steps_the_report_has_the_logged_pictures(
     run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]
 ) -> None:
