@@ -103,7 +103,7 @@ def test_beside_a_training(
 
 @pytest.mark.parametrize("repetition", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in range(1, 10))])
 def test_two_resumes(repetition: int, config: Path, tmp_path: Path, outcomes: Outcomes) -> None:
-    """One of them trains, and the other one is refused."""
+    """One of them trains. The other one is refused or, if it gets the lock afterwards, finds nothing left to train."""
     out = tmp_path / "runs"
     ended = train_in_child(config, out)
     assert ended.code == 0, ended.output
@@ -116,7 +116,7 @@ def test_two_resumes(repetition: int, config: Path, tmp_path: Path, outcomes: Ou
         both = [*pool.map(lambda folder: program_in_child(*arguments, folder=folder), folders)]
     first, second = sorted(both, key=lambda ended: ended.code)
     assert first.code == 0, first.output
-    assert (second.code, "in use by process" in second.output) in ((5, True), (2, False)), second.output
+    assert (second.code, "in use by process" in second.output) in ((5, True), (2, False), (0, False)), second.output
     assert "Traceback" not in second.output
 
     expected = tmp_path / "expected"

@@ -111,7 +111,9 @@ def test_pointing_moves_nothing(odd: Path, open_page: Open) -> None:
     page = open_page(odd)
     places = "() => [...document.querySelectorAll('figure, section, .logits tr')].map(e => e.getBoundingClientRect().y)"
     page.locator("#network").scroll_into_view_if_needed()
-    before = page.evaluate(places)
+    before: list[float] = []
+    while before != (before := page.evaluate(places)):  # panels out of sight are filled later
+        page.wait_for_timeout(600)
     for layer, size in (("input", (20, 16)), ("conv1", (20, 16)), ("conv2", (6, 4))):
         for row, column in ((0, 0), (size[0] - 1, size[1] - 1)):
             sheet = page.locator(f'figure[data-layer="{layer}"] .sheet')
