@@ -238,7 +238,7 @@ class Training:
             "reason": reason,
         }
         rollbacks = [*self.rollbacks, rollback]
-        self.load_state_dict(copy.deepcopy(point))  # the optimizer goes on with the tensors that it is given
+        self.load_state_dict(copy.deepcopy(point))  # the optimizer keeps and changes the tensors that it is given
         self.rollbacks, self.restore_point = rollbacks, point
         return True
 

@@ -91,38 +91,20 @@ def test_files_hold_every_step_once(whole: Path) -> None:
         assert sorted(int(path.stem) for path in (whole / folder).iterdir()) == drawn
 
 
-def killed_after(step: int, count: int) -> Callable[[], None]:
-    """An attack: the process is killed before it takes a step for the `count`-th time."""
+def signaled_in(step: int, count: int, number: int) -> Callable[[], None]:
+    """An attack: a signal at the beginning of a step, when it is taken the `count`-th time."""
 
     def attack() -> None:
         take, taken = Step.take, [0]
 
-        def take_or_die(self: Step, *arguments: object) -> None:
+        def take_after_signal(self: Step, *arguments: object) -> None:
             if self.training.step + 1 == step:
                 taken[0] += 1
                 if taken[0] == count:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    os.kill(os.getpid(), number)
             take(self, *arguments)  # type: ignore[arg-type]  # passed on
 
-        setattr(Step, "take", take_or_die)  # noqa: B010  mypy allows no assignment to a method
-
-    return attack
-
-
-def interrupted_after(step: int, count: int) -> Callable[[], None]:
-    """An attack: SIGINT within a step that is taken for the `count`-th time."""
-
-    def attack() -> None:
-        take, taken = Step.take, [0]
-
-        def take_and_interrupt(self: Step, *arguments: object) -> None:
-            if self.training.step + 1 == step:
-                taken[0] += 1
-                if taken[0] == count:
-                    os.kill(os.getpid(), signal.SIGINT)
-            take(self, *arguments)  # type: ignore[arg-type]  # passed on
-
-        setattr(Step, "take", take_and_interrupt)  # noqa: B010  mypy allows no assignment to a method
+        setattr(Step, "take", take_after_signal)  # noqa: B010  mypy allows no assignment to a method
 
     return attack
 
@@ -144,7 +126,7 @@ def test_killed_and_resumed(
     step: int, count: int, config: Path, whole: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
     """The process dies before the `count`-th time that it takes a step."""
-    ended = train_in_child(config, tmp_path, attack=killed_after(step, count))
+    ended = train_in_child(config, tmp_path, attack=signaled_in(step, count, signal.SIGKILL))
     assert ended.killed, ended.output
     (run,) = runs_in(tmp_path)
     ended = resume_in_child(run)
@@ -158,7 +140,7 @@ def test_stopped_and_resumed(
     step: int, count: int, config: Path, whole: Path, tmp_path: Path, outcomes: Outcomes
 ) -> None:
     """The checkpoint is of a step within the epoch; the training returns to the epoch's beginning nevertheless."""
-    ended = train_in_child(config, tmp_path, attack=interrupted_after(step, count))
+    ended = train_in_child(config, tmp_path, attack=signaled_in(step, count, signal.SIGINT))
     assert ended.code == 130, ended.output
     (run,) = runs_in(tmp_path)
     ended = resume_in_child(run)
