@@ -1,4 +1,4 @@
-"""Atomic writes that survive a crash, how far a file was, symbolic links, file locks, and disk errors explained."""
+"""Atomic writes that survive a crash, how far a file was, links, file locks, and disk errors explained."""
 
 import errno
 import hashlib
@@ -72,6 +72,18 @@ def replace_json(path: Path, value: Mapping[str, Any]) -> None:
     replace_file(path, f"{text}\n".encode())
 
 
+def own_copy(path: Path) -> None:
+    """Replace a file that has other names by a copy of it, before something is written into it.
+
+    `cp -al` copies a run with hard links: both would change.
+
+    Raises:
+        DiskError: the copy cannot be written.
+    """
+    if path.exists() and path.stat().st_nlink > 1:
+        replace_file(path, path.read_bytes())
+
+
 def remove_unfinished(folder: Path, name: str = "*") -> None:
     """Delete what `atomic_write` of a file in the folder has left when its process was killed.
 
@@ -120,6 +132,7 @@ class Extent:
         with disk_errors_explained(path):
             if not path.exists() or path.stat().st_size <= self.size:
                 return False
+            own_copy(path)
             with path.open("r+b") as file:
                 file.truncate(self.size)
                 os.fsync(file.fileno())

@@ -95,6 +95,8 @@ class RunLock:
             except BlockingIOError:
                 return False
         try:
+            if self._path.exists() and self._path.stat().st_nlink > 1:
+                self._path.unlink()  # another name of it, which `cp -al` makes, would be locked and written, too
             self._lock.acquire()
         except Timeout:
             return False

@@ -105,13 +105,36 @@ def test_networks_larger_than_the_memory(
 def test_networks_larger_than_the_memory_can_be_described(
     tmp_path: Path, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str], outcomes: Outcomes
 ) -> None:
-    """Describing one is no failure: it says what a training would need."""
+    """Describing one is no failure: it says what a training would need; `inspect` in its table, in every form."""
     file = tmp_path / "greedy.yaml"
     file.write_text(GREEDY, encoding="utf-8")
-    for name in ("validate", "inspect"):
-        assert exit_code_of(name, str(file)) == 0
-        assert "this machine has" in capsys.readouterr().err
-        outcomes.add("a network larger than the memory", "described, with a message")
+    assert exit_code_of("validate", file) == 0
+    assert "this machine has" in capsys.readouterr().err
+    assert exit_code_of("inspect", file) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "training needs at least" in printed
+    assert "this machine has" in printed
+    assert exit_code_of("inspect", file, "--json") == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert note in printed
+    outcomes.add("a network larger than the memory", "described, with a message", 3)
+
+
+def test_memory_in_the_table_is_weights_gradients_and_activations(
+    monkeypatch: pytest.MonkeyPatch, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """LeNet-5: 61,706 weights and gradients of 4 bytes are 493,648 bytes, to which the activations come."""
+    monkeypatch.setattr("cnncli.cli.commands.inspect.machine_memory", lambda: 500_000)
+    assert exit_code_of("inspect", "lenet5", "--json") == 0
+    table = json.loads(capsys.readouterr().out)
+    total = 493_648 + table["totals"]["memory"]["training"]
+    (note,) = table["notes"]
+    assert note.startswith(
+        f"training needs at least {total / 1024:.1f} kB, but this machine has {500_000 / 1024:.1f} kB"
+    )
+    monkeypatch.setattr("cnncli.cli.commands.inspect.machine_memory", lambda: total)
+    assert exit_code_of("inspect", "lenet5", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
 
 
 @pytest.mark.parametrize(
