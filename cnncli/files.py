@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -24,6 +25,19 @@ _DISK_FULL_MESSAGE = re.compile(
     rf"\(os error ({'|'.join(map(str, _DISK_FULL))})\)|\d+ requested and \d+ written"
     r"|PytorchStreamWriter failed writing|inline_container\.cc.* unexpected pos \d+"
 )
+
+
+def open_to_read(path: Path) -> BufferedReader:
+    """Open a file; a pipe that nobody writes into is empty, rather than waited for.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if sys.platform == "win32" or not path.is_fifo():
+        return path.open("rb")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)  # for what a writer writes
+    return open(descriptor, "rb")  # noqa: PTH123  the caller closes it; pathlib opens no descriptors
 
 
 def write_file(path: Path, content: bytes) -> None:
