@@ -227,11 +227,11 @@ def is_locked(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, blocking=False):
+        with FileLock(path, blocking=False, fallback_to_soft=False):
             return False
     except Timeout:
         return True
-    except OSError:  # a read-only folder: no process can hold a lock in it
+    except OSError:  # a read-only folder, or a disk without locks: no process can hold one
         return False
 
 
