@@ -122,6 +122,31 @@ def test_networks_larger_than_the_memory_can_be_described(
     outcomes.add("a network larger than the memory", "described, with a message", 3)
 
 
+def test_images_that_do_not_fit_in_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    exit_code_of: ExitCodeOf,
+    capsys: pytest.CaptureFixture[str],
+    outcomes: Outcomes,
+) -> None:
+    """1,797 digits of 8,000 x 8,000 pixels are 107.1 GB; the machine has 64 GB here, and the network fits."""
+    monkeypatch.setattr("cnncli.data.load.machine_memory", lambda: 2**36)
+    monkeypatch.setattr("cnncli.training.device.machine_memory", lambda: 2**50)
+    arguments = [
+        "train",
+        "quickstart",
+        "--set",
+        "data.size=8000",
+        "--set",
+        "train.batch_size=1",
+        "--out",
+        str(tmp_path),
+    ]
+    _refused(exit_code_of, arguments, 8, capsys, "1,797 images of 1x8000x8000 need 107.1 GB", "64.0 GB", "data.size")
+    assert not [*tmp_path.iterdir()]
+    outcomes.add("images larger than the memory", "refused, exit 8")
+
+
 def test_memory_in_the_table_is_weights_gradients_and_activations(
     monkeypatch: pytest.MonkeyPatch, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str]
 ) -> None:
