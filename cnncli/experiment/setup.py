@@ -6,7 +6,7 @@ Letters for shapes: N images, P probe images, C channels, H height, W width.
 import copy
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet, stratified_split
 from cnncli.data.load import load_dataset
+from cnncli.data.mixing import Mixing
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError, DeviceError
 from cnncli.inspection.training_memory import training_memory
@@ -47,6 +48,8 @@ _log = logging.getLogger(__name__)
 
 DEAD_FILTER_IMAGES = 1000
 """A filter counts as dead if it is 0 on at least this many held-out images, or on all where there are fewer."""
+_LISTED = 5
+"""Names of classes in a message."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +189,12 @@ def prepare_split(
             images,
             batch_size=spec.batch_size,
             augment=_augmentation(config.data.augment),
+            mixing=_mixing(config.data.augment, len(config.classes)),
             shuffle=True,
+            balanced=spec.sampling == "balanced",
             indices=kept,
         )
+        _name_small_classes(train.labels, config.classes)
         validation = unshuffled(images, indices=held_out) if len(held_out) else None
         unseen, positions = (images, held_out) if validation else (test, torch.arange(len(test)))
         # Every n-th image, because folders list their images class by class.
@@ -250,6 +256,16 @@ def _to_device(images: ImageSet, device: torch.device) -> ImageSet:
     return moved
 
 
+def _name_small_classes(labels: Tensor, classes: Sequence[str]) -> None:
+    """Name the classes that have at most one image among those that are trained on."""
+    counts = torch.bincount(labels, minlength=len(classes)).tolist()
+    for few, what in ((0, "no training images"), (1, "only one training image")):
+        names = [name for name, count in zip(classes, counts, strict=True) if count == few]
+        if names:
+            listed = ", ".join(names[:_LISTED]) + ", ..." * (len(names) > _LISTED)
+            _log.warning(f"{what} of class {listed}" if len(names) == 1 else f"{what} of each of the classes {listed}")
+
+
 def _check_last_batch(network: Network, images: int, batch_size: int) -> None:
     """Refuse a batch with one value per channel before a batch norm: torch would raise in the middle of an epoch."""
     if (images % batch_size or batch_size) != 1:
@@ -276,6 +292,16 @@ def _augmentation(spec: AugmentSpec) -> Augmentation:
         erase_probability=spec.erase.probability,
         erase_area=spec.erase.area,
         noise=spec.noise,
+    )
+
+
+def _mixing(spec: AugmentSpec, classes: int) -> Mixing:
+    return Mixing(
+        classes=classes,
+        mixup_alpha=spec.mixup.alpha,
+        mixup_probability=spec.mixup.probability,
+        cutmix_alpha=spec.cutmix.alpha,
+        cutmix_probability=spec.cutmix.probability,
     )
 
 

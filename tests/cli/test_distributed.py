@@ -37,9 +37,10 @@ FLAGS = ("--threads", 1)
 # 1,151 training images: 104 batches of 11 and one of 7, which two processes cannot split evenly.
 CONFIG = """\
 name: shared
-data: {name: digits, size: 8, validation: 287, augment: {shift: 1, noise: 0.1, erase: {probability: 0.3}}}
+data: {name: digits, size: 8, validation: 287, augment: {shift: 1, noise: 0.1, erase: 0.3, mixup: 0.5}}
 model: {layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, flatten, {dropout: 0.2}, logits]}
-train: {epochs: 3, batch_size: 11, optimizer: {sgd: {lr: 1e-2, momentum: 0}}, schedule: one_cycle, ema: 0.99}
+train: {epochs: 3, batch_size: 11, optimizer: {sgd: {lr: 1e-2, momentum: 0}}, schedule: one_cycle, ema: 0.99,
+        loss: focal, class_weights: {"3": 2}}
 log: {images: 3, graph: false, probes: 1}
 """
 # Every type of layer. The last batch is a single image, so one of the two processes gets none.

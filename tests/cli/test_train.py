@@ -80,7 +80,7 @@ def test_results(trained: Path) -> None:
     results = read_json(trained / "results.json")
     assert list(results) == ["epoch", "train", "val", "test"]
     for part in ("train", "val", "test"):
-        assert list(results[part]) == ["loss", "accuracy", "per_class"]
+        assert list(results[part]) == ["loss", "accuracy", "balanced_accuracy", "macro_f1", "per_class"]
         assert list(results[part]["per_class"]) == list("0123456789")
     best = max(metrics_of(trained), key=lambda line: float(line["val"]["accuracy"]))
     assert results["epoch"] == best["epoch"]
