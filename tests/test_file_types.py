@@ -24,7 +24,7 @@ def _save_legacy(path: Path) -> None:
 def _save_script(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated
-        torch.jit.script(nn.ReLU()).save(path)
+        torch.jit.script(nn.ReLU()).save(path)  # type: ignore[no-untyped-call]  # torch does not annotate it
 
 
 def _save_zip(path: Path, *names: str) -> None:
