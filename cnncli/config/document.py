@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import yaml
 
 from cnncli.errors import ConfigError
+from cnncli.files import open_to_read
 from cnncli.limits import MAX_CONFIG_BYTES, MAX_DEPTH, MAX_VALUES
 
 _log = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ def read_document(path: Path, kind: Kind = CONFIG) -> Document:
         ConfigError: the file cannot be read, or is not strict YAML.
     """
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"{kind.noun.split()[-1]} not found: {path}", remedy=kind.remedy) from None

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cnncli.config.augment import AugmentSpec
 from cnncli.config.config import Config
-from cnncli.config.data import AugmentSpec
 from cnncli.config.document import Problem, Route, descend
 from cnncli.config.network import Network
 from cnncli.data.augment import Augmentation
