@@ -17,6 +17,7 @@ import yaml
 
 from cnncli.errors import ConfigError
 from cnncli.file_types import PREFIX, FileType, file_type, type_of_bytes
+from cnncli.files import open_to_read
 from cnncli.limits import MAX_CONFIG_BYTES, MAX_DEPTH, MAX_VALUES
 
 _log = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ def read_document(path: Path, kind: Kind = CONFIG) -> Document:
         ConfigError: the file cannot be read, or is not strict YAML.
     """
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)
         type = file_type(path) if path.is_file() else type_of_bytes(raw[:PREFIX])  # a pipe can be read only once
     except FileNotFoundError:

@@ -1,9 +1,9 @@
 """`cnncli inspect`: shapes, costs and receptive fields of every layer."""
 
 import json
-import logging
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -24,15 +24,13 @@ from cnncli.cli.commands.options import (
 from cnncli.cli.output import print_line
 from cnncli.errors import ConfigError, UsageError
 from cnncli.file_types import FileType
-from cnncli.inspection.columns import size_in_bytes
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.hints import HINTS
 from cnncli.inspection.table import LayerTable, inspect_graph
+from cnncli.inspection.training_memory import least_memory
 from cnncli.layers.base import Unknown
 from cnncli.machine import machine_memory
 from cnncli.options import DATA_DIR, DataDirOption, SetOption
-
-_log = logging.getLogger(__name__)
 
 
 class Format(StrEnum):
@@ -101,9 +99,8 @@ def inspect(
         _print_tensors(Path(target), tensors, form, options=[name for name, value in options.items() if value])
         return
     graph = find_target(target, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
-    table = inspect_graph(graph, batch=batch, ignore=ignore)
+    table = _with_memory_note(inspect_graph(graph, batch=batch, ignore=ignore))
     _print(table, form, wide=wide)
-    _note_memory(table)
     if verify:
         _verify(target, graph, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
     if strict:
@@ -153,14 +150,11 @@ def _print_tensors(path: Path, type: FileType, form: Format, *, options: list[st
             print_line(tensor_markdown(table))
 
 
-def _note_memory(table: LayerTable) -> None:
-    """Say on stderr that a training, with its weights, gradients and activations, does not fit in the memory."""
-    memory = machine_memory()
-    needed = 2 * (table.memory.weights or 0) + (table.memory.training or 0)
-    if memory is not None and needed > memory:
-        _log.warning(
-            f"training needs more than {size_in_bytes(needed)}, but this machine has {size_in_bytes(memory)} of memory"
-        )
+def _with_memory_note(table: LayerTable) -> LayerTable:
+    """The table with a note if this machine has less memory than a training needs with any optimizer."""
+    needed = least_memory(table.memory, parameters=table.trainable)
+    problem = needed.exceeds(machine_memory())
+    return replace(table, notes=(*table.notes, problem)) if problem else table
 
 
 def refuse_unknown(table: LayerTable) -> None:
