@@ -185,7 +185,7 @@ def test_init_creates_the_folder(run_cnncli: Cnncli) -> None:
 
 
 @pytest.mark.parametrize("name", ["folder/", ".", "..", ""])
-def test_init_needs_the_name_of_a_file(name: str, run_cnncli: Cnncli, tmp_path: Path) -> None:
+def test_init_needs_the_name_of_a_file(name: str, run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("init", name)
     assert (code, out) == (2, "")
     assert "names no file" in err
