@@ -1,5 +1,6 @@
 """The `data:` section: data set, image size and splits."""
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,7 +57,7 @@ def _auto_or_two_numbers(value: object) -> object:
         return value
     if isinstance(value, list | tuple) and len(value) == 2:
         numbers = [float(each) for each in value if isinstance(each, int | float) and not isinstance(each, bool)]
-        if len(numbers) == 2 and numbers[0] < numbers[1]:  # also false for .nan
+        if len(numbers) == 2 and all(map(isfinite, numbers)) and numbers[0] < numbers[1]:
             return tuple(numbers)
     raise PydanticCustomError("range", "must be auto or [lowest, highest], found {found}", {"found": str(value)})
 

@@ -196,7 +196,7 @@ def test_layouts_of_image_folders(tmp_path: Path) -> None:
         ([3, 3], "must be auto or [lowest, highest], found [3, 3]"),
         ([4, 3], "[lowest, highest]"),
         ([0, float("nan")], "[lowest, highest]"),
-        ([0, float("inf")], "finite"),
+        ([0, float("inf")], "[lowest, highest]"),
         ([0, True], "[lowest, highest]"),
         ([0, 1, 2], "[lowest, highest]"),
         ("12 bit", "[lowest, highest], found 12 bit"),
