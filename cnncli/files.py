@@ -1,4 +1,4 @@
-"""Atomic writes that survive a crash, how far a file was, symbolic links, file locks, and disk errors explained."""
+"""Atomic writes that survive a crash, how far a file was, links, file locks, and disk errors explained."""
 
 import errno
 import hashlib
@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -24,6 +25,19 @@ _DISK_FULL_MESSAGE = re.compile(
     rf"\(os error ({'|'.join(map(str, _DISK_FULL))})\)|\d+ requested and \d+ written"
     r"|PytorchStreamWriter failed writing|inline_container\.cc.* unexpected pos \d+"
 )
+
+
+def open_to_read(path: Path) -> BufferedReader:
+    """Open a file; a pipe that nobody writes into is empty, rather than waited for.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if sys.platform == "win32" or not path.is_fifo():
+        return path.open("rb")
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)  # for what a writer writes
+    return open(descriptor, "rb")  # noqa: PTH123  the caller closes it; pathlib opens no descriptors
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -70,6 +84,18 @@ def replace_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object, indented, with `atomic_write`."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     replace_file(path, f"{text}\n".encode())
+
+
+def own_copy(path: Path) -> None:
+    """Replace a file that has other names by a copy of it, before something is written into it.
+
+    `cp -al` copies a run with hard links: both would change.
+
+    Raises:
+        DiskError: the copy cannot be written.
+    """
+    if path.exists() and path.stat().st_nlink > 1:
+        replace_file(path, path.read_bytes())
 
 
 def remove_unfinished(folder: Path, name: str = "*") -> None:
@@ -120,6 +146,7 @@ class Extent:
         with disk_errors_explained(path):
             if not path.exists() or path.stat().st_size <= self.size:
                 return False
+            own_copy(path)
             with path.open("r+b") as file:
                 file.truncate(self.size)
                 os.fsync(file.fileno())
@@ -200,11 +227,11 @@ def is_locked(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        with FileLock(path, blocking=False):
+        with FileLock(path, blocking=False, fallback_to_soft=False):
             return False
     except Timeout:
         return True
-    except OSError:  # a read-only folder: no process can hold a lock in it
+    except OSError:  # a read-only folder, or a disk without locks: no process can hold one
         return False
 
 

@@ -1,6 +1,6 @@
-"""Limits on what a config may ask for, so that a mistyped number is refused before it costs time or memory.
+"""Limits on what a config or a path may ask for, so that a mistake is refused before it costs time or memory.
 
-They are far above what people train; `docs/config.md` lists them.
+They are far above what people use; `docs/config.md` lists those of configs.
 """
 
 MAX_LENGTH = 8192
@@ -19,3 +19,5 @@ MAX_VALUES = 100_000
 """Values in a config, those of aliases included."""
 MAX_DEPTH = 64
 """Mappings and lists inside each other in a config."""
+MAX_FOLDERS = 20_000
+"""Folders that are no runs, in a folder where runs are looked for."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cnncli.config.datasets import KnownDataset
 from cnncli.errors import DataError
+from cnncli.files import open_to_read
 
 _REMEDY = "delete the file and run again to download it, or replace it with an undamaged copy"
 _ALLOWED = {
@@ -43,7 +44,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 def _read_batch(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             batch = _ArraysOnly(file, encoding="bytes").load()
         images = np.asarray(batch[b"data"])
         labels = np.asarray(batch[b"labels"], dtype=np.uint8)

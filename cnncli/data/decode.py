@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cnncli.errors import DataError
+from cnncli.files import open_to_read
 from cnncli.signals import leave_to_parent
 
 DECODER_VERSION = 1
@@ -119,7 +120,7 @@ def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray
         UnreadableImageError: the file is damaged, is not an image, or has too many pixels.
     """
     with pillow_errors():
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             content = read_image(file)
         with open_image(content) as image:
             array = fit_image(image, channels=channels, size=size)

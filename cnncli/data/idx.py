@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cnncli.config.datasets import KnownDataset
 from cnncli.errors import DataError
+from cnncli.files import open_to_read
 
 _REMEDY = "delete the file and run again to download it, or replace it with an undamaged copy"
 _MAX_COMPRESSION = 1032
@@ -67,7 +68,7 @@ def check_header(path: Path, axes: tuple[int | None, ...]) -> None:
     """Check the header of an IDX file and, unless it is gzipped, its size, without reading it; see `read_idx`."""
     start = 4 + 4 * len(axes)
     packed = path.suffix == ".gz"
-    with gzip.open(path) if packed else path.open("rb") as file:
+    with open_to_read(path) as raw, gzip.open(raw) if packed else raw as file:
         shape = _parse_header(file.read(start), path, axes)
     if not packed:
         _check_size(path, path.stat().st_size - start, shape)
@@ -75,14 +76,14 @@ def check_header(path: Path, axes: tuple[int | None, ...]) -> None:
 
 def _read_plain(path: Path, axes: tuple[int | None, ...]) -> NDArray[np.uint8]:
     start = 4 + 4 * len(axes)
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         shape = _parse_header(file.read(start), path, axes)
     _check_size(path, path.stat().st_size - start, shape)
     return np.fromfile(path, dtype=np.uint8, offset=start).reshape(shape)
 
 
 def _read_gzipped(path: Path, axes: tuple[int | None, ...]) -> NDArray[np.uint8]:
-    with gzip.open(path) as file:
+    with open_to_read(path) as raw, gzip.open(raw) as file:
         shape = _parse_header(file.read(4 + 4 * len(axes)), path, axes)
         expected = math.prod(shape)
         if expected > _MAX_COMPRESSION * path.stat().st_size:

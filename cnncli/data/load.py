@@ -1,6 +1,7 @@
 """The data set that a config describes, at the size and with the channels of the network's input."""
 
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 from cnncli.config.data import DataSpec, folder_path, input_shape, relabel_path
@@ -9,7 +10,9 @@ from cnncli.data.digits import load_digits
 from cnncli.data.images import Dataset, ImageSet, convert_channels, resize
 from cnncli.data.known import load_known
 from cnncli.data.relabel import read_corrections, relabel
-from cnncli.errors import DataError
+from cnncli.errors import DataError, DeviceError
+from cnncli.inspection.columns import size_in_bytes
+from cnncli.machine import machine_memory
 
 
 def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Dataset:
@@ -25,6 +28,7 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Da
 
     Raises:
         DataError: the data set is missing or damaged, or the file of corrected labels does not fit it.
+        DeviceError: its images, at this size, need more memory than the machine has.
         DiskError: it cannot be stored.
     """
     try:
@@ -47,8 +51,10 @@ def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
             folder_path(spec, data_dir),
             channels=channels,
             size=(height, width),
+            validation=spec.validation,
             test=spec.test,
             classes=spec.classes,
+            skip_unreadable=spec.skip_unreadable,
             data_dir=data_dir,
         )
     if spec.name == "digits":
@@ -57,12 +63,26 @@ def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
         facts = known_dataset(spec.name, spec.split)
         dataset = load_known(facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts), allow_download=download)
 
+    _require_memory(dataset, (channels, height, width))
+
     def convert(part: ImageSet) -> ImageSet:
         # Resized with as few channels as possible: color is removed before, and added after.
         gray = convert_channels(part.images, min(channels, part.images.shape[1]))
         return replace(part, images=convert_channels(resize(gray, (height, width)), channels))
 
     return replace(dataset, train=convert(dataset.train), test=convert(dataset.test))
+
+
+def _require_memory(dataset: Dataset, shape: tuple[int, int, int]) -> None:
+    """Check, before anything is allocated, that the images fit in the memory when they have another shape."""
+    count, memory = len(dataset.train) + len(dataset.test), machine_memory()
+    needed = count * prod(shape)
+    if memory is not None and needed > memory:
+        raise DeviceError(
+            f"{dataset.name}: {count:,} images of {'x'.join(map(str, shape))} need {size_in_bytes(needed)}, "
+            f"but this machine has {size_in_bytes(memory)}",
+            remedy="make data.size smaller",
+        )
 
 
 def _digits_flags(spec: DataSpec, facts: KnownDataset) -> str:

@@ -21,6 +21,7 @@ from cnncli.data.decode import UnreadableImageError, decoder_warnings, fit_image
 from cnncli.data.framing import NEGLIGIBLE, Border, Gray, border_mask, place, separate_ink
 from cnncli.data.images import convert_channels, resize
 from cnncli.errors import DataError, UsageError
+from cnncli.files import open_to_read
 
 ImageLike: TypeAlias = "str | Path | bytes | Image.Image | npt.NDArray[Any]"
 Invert: TypeAlias = Literal["auto", "yes", "no"]
@@ -227,7 +228,7 @@ def _decoded(image: str | Path | bytes | Image.Image) -> tuple[Image.Image, list
     with pillow_errors():
         if not isinstance(image, Image.Image):
             if not isinstance(image, bytes):
-                with Path(image).open("rb") as file:
+                with open_to_read(Path(image)) as file:
                     image = read_image(file)
             image = open_image(image)
         if 0 in image.size:

@@ -19,7 +19,7 @@ from pathlib import Path
 from cnncli.config.datasets import Part
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.errors import DataError, did_you_mean
-from cnncli.files import replace_file
+from cnncli.files import open_to_read, replace_file
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ def read_corrections(path: Path, dataset: Dataset) -> Corrections:
         DataError: the file is missing or no such file, or lines do not fit the data set; the message lists them.
     """
     try:
-        content = path.read_bytes()
+        with open_to_read(path) as file:
+            content = file.read()
     except FileNotFoundError:
         raise DataError(
             f"data.relabel: file not found: {path}",

@@ -16,7 +16,7 @@ from cnncli.config.datasets import KnownDataset
 from cnncli.data.cifar import read_batches
 from cnncli.data.idx import read_images_and_labels
 from cnncli.errors import DataError, DiskError
-from cnncli.files import replace_file
+from cnncli.files import open_to_read, replace_file
 
 CHECKSUM_CACHE = ".cnncli-verified.json"
 """In the data directory: the size, modification time and MD5 of every file that was verified."""
@@ -72,7 +72,7 @@ class Checksums:
         cached = self._cache.get(key)
         if isinstance(cached, dict) and facts.items() <= cached.items() and isinstance(cached.get("md5"), str):
             return str(cached["md5"])
-        with gzip.open(path) if unpacked else path.open("rb") as file:
+        with open_to_read(path) as raw, gzip.open(raw) if unpacked else raw as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         self._cache[key] = {**facts, "md5": digest}
         self._changed = True

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -20,9 +18,9 @@ from cnncli.drawing.image import animation
 from cnncli.drawing.sheet import Drawing
 from cnncli.errors import RunError
 from cnncli.experiment.setup import Experiment
-from cnncli.files import disk_errors_explained, remove_unfinished, replace_file
 from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import slugs
+from cnncli.training.step_files import StepFiles
 from cnncli.views.dead_filters import can_be_dead, dead_channels, dead_in_pictures
 from cnncli.views.feature_maps import as_maps, feature_map_picture
 from cnncli.views.kernels import kernel_picture
@@ -63,7 +61,7 @@ class Snapshot:
         return values
 
 
-class Snapshots:
+class Snapshots(StepFiles):
     """The snapshots of a run, one file for each step with pictures.
 
     Args:
@@ -71,22 +69,7 @@ class Snapshots:
     """
 
     def __init__(self, run: Path) -> None:
-        self._folder = run / FOLDER
-
-    def steps(self) -> list[int]:
-        """The steps that have a file, ascending."""
-        return sorted(int(path.stem) for path in self._folder.glob("*.safetensors") if path.stem.isdecimal())
-
-    def keep_only(self, steps: Collection[int]) -> None:
-        """Delete the files of other steps, which a resumed run takes again.
-
-        Raises:
-            DiskError: a file cannot be deleted.
-        """
-        remove_unfinished(self._folder)
-        with disk_errors_explained(self._folder):
-            for other in {*self.steps()} - {*steps}:
-                self._file(other).unlink()
+        super().__init__(run / FOLDER)
 
     def add(self, step: int, snapshots: Mapping[str, Snapshot]) -> None:
         """Write the file of a step.
@@ -98,9 +81,7 @@ class Snapshots:
         for name, snapshot in snapshots.items():
             tensors[f"{name}:shown"], tensors[f"{name}:extent"] = snapshot.shown, snapshot.extent
             tensors[f"{name}:shape"] = torch.tensor(snapshot.shape)
-        with disk_errors_explained(self._folder):
-            self._folder.mkdir(exist_ok=True)
-        replace_file(self._file(step), safetensors.torch.save(tensors))
+        self.write(step, tensors)
 
     def animations(self, layers: Mapping[str, str], *, image: Tensor | None) -> Iterator[tuple[str, bytes]]:
         """Each layer and its GIF, with a frame for each step.
@@ -114,7 +95,7 @@ class Snapshots:
         files = {}
         for step in self.steps():
             try:
-                files[step] = self._read(step)
+                files[step] = self._snapshots(step)
             except RunError as error:
                 _log.warning(f"{error.message}: the animations lack this step")
         for name, layer in layers.items():
@@ -122,22 +103,18 @@ class Snapshots:
             if of_layer:
                 yield layer, _animate(layer, of_layer, image)
 
-    def _file(self, step: int) -> Path:
-        return self._folder / f"{step}.safetensors"
-
-    def _read(self, step: int) -> dict[str, Snapshot]:
-        path = self._file(step)
+    def _snapshots(self, step: int) -> dict[str, Snapshot]:
+        tensors = self.read(step)
+        names = [key.removesuffix(":shown") for key in tensors if key.endswith(":shown")]
         try:
-            tensors = safetensors.torch.load(path.read_bytes())
-            names = [key.removesuffix(":shown") for key in tensors if key.endswith(":shown")]
             return {
                 name: Snapshot(
                     tensors[f"{name}:shown"], tuple(tensors[f"{name}:shape"].tolist()), tensors[f"{name}:extent"]
                 )
                 for name in names
             }
-        except (OSError, KeyError, safetensors.SafetensorError) as error:
-            raise RunError(f"{path}: cannot be read: {error}") from error
+        except KeyError as error:
+            raise RunError(f"{self.file(step)}: has no tensor {error}") from error
 
 
 def _animate(layer: str, snapshots: Mapping[int, Snapshot], image: Tensor | None) -> bytes:

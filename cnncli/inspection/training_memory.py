@@ -6,7 +6,7 @@ from cnncli.config.network import Network
 from cnncli.config.train import TrainSpec
 from cnncli.inspection.columns import counted, size_in_bytes
 from cnncli.inspection.graph import graph_of
-from cnncli.inspection.memory import memory_of
+from cnncli.inspection.memory import Memory, memory_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,24 +36,41 @@ class TrainingMemory:
         """What to say if there is less memory than that; empty if there is enough, or its size is unknown."""
         if memory is None or self.total <= memory:
             return ""
-        images = counted(self.batch, "image")
+        parts = {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "optimizer": self.optimizer,
+            f"activations of {counted(self.batch, 'image')}": self.activations,
+        }
         return (
             f"training needs at least {size_in_bytes(self.total)}, but {what} has {size_in_bytes(memory)}: "
-            f"weights {size_in_bytes(self.weights)}, gradients {size_in_bytes(self.gradients)}, "
-            f"optimizer {size_in_bytes(self.optimizer)}, activations of {images} {size_in_bytes(self.activations)}"
+            + ", ".join(f"{part} {size_in_bytes(size)}" for part, size in parts.items() if size)
         )
 
 
 def training_memory(network: Network, train: TrainSpec, *, images: int) -> TrainingMemory:
     """The memory for training a network on this many images."""
-    batch = min(train.batch_size, images)
-    memory = memory_of(graph_of(network, ""), batch)
-    assert memory.weights is not None, "a config's layers have known sizes"
-    parameters = 4 * sum(node.description.params for node in network.nodes)
+    return least_memory(
+        memory_of(graph_of(network, ""), min(train.batch_size, images)),
+        parameters=sum(node.description.params for node in network.nodes),
+        states=train.optimizer.states,
+        averaged=train.ema is not None,
+    )
+
+
+def least_memory(memory: Memory, *, parameters: int, states: int = 0, averaged: bool = False) -> TrainingMemory:
+    """The memory for training with any optimizer.
+
+    Args:
+        memory: of the weights, and of the activations of a batch; what is unknown counts as nothing.
+        parameters: the number of those that are trained.
+        states: numbers that the optimizer keeps for each of them.
+        averaged: whether a moving average of the weights is kept.
+    """
     return TrainingMemory(
-        weights=memory.weights * (1 if train.ema is None else 2),
-        gradients=parameters,
-        optimizer=parameters * train.optimizer.states,
+        weights=(memory.weights or 0) * (2 if averaged else 1),
+        gradients=4 * parameters,
+        optimizer=4 * parameters * states,
         activations=memory.training or 0,
-        batch=batch,
+        batch=memory.batch,
     )

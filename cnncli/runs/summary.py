@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from cnncli.errors import RunError
+from cnncli.limits import MAX_FOLDERS
 from cnncli.training.records import State
 from cnncli.training.run_directory import RunDirectory, is_run_directory
 
@@ -89,7 +90,7 @@ def find_runs(folder: Path) -> list[Path]:
         folder: a folder of runs, or one run.
 
     Raises:
-        RunError: there is no such folder.
+        RunError: there is no such folder, or it has more than `MAX_FOLDERS` folders that are no runs.
     """
     if not folder.is_dir():
         raise RunError(
@@ -100,7 +101,7 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def _runs_below(folder: Path) -> Iterator[Path]:
-    folders = [folder]
+    folders, others = [folder], 0
     while folders:
         current = folders.pop()
         try:
@@ -113,6 +114,12 @@ def _runs_below(folder: Path) -> Iterator[Path]:
                 yield path
             elif not entry.is_symlink():
                 folders.append(path)
+                others += 1
+        if others > MAX_FOLDERS:
+            raise RunError(
+                f"{folder}: more than {MAX_FOLDERS:,} folders in it are no runs",
+                remedy="give the folder in which the runs are",
+            )
 
 
 def summarize(path: Path, *, folder: Path) -> RunSummary:

@@ -12,7 +12,6 @@ from math import isclose
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-import safetensors
 import torch
 
 from cnncli.config.config import Config, changed_settings, read_config
@@ -36,6 +35,7 @@ from cnncli.training.checkpoint import (
 from cnncli.training.logged import CHANGED_EVENTS, EVENT_FILES, METRICS, Logged
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.run_directory import RunDirectory
+from cnncli.training.step_files import StepFiles
 from cnncli.training.weight_history import WeightHistory
 
 _AGAIN = "train again"
@@ -102,8 +102,8 @@ def verify_run(path: Path, *, data_dir: Path) -> Iterator[Check]:
     metrics = yield from _check_metrics(run, logged, before, complete=complete)
     best = yield from _check_checkpoint(run, run.best, metrics, complete=complete)
     yield from _check_checkpoint(run, run.last, metrics, complete=complete)
-    yield from _check_snapshots(run)
-    yield from _check_weight_history(run)
+    yield from _check_step_files(StepFiles(run.path / "snapshots"))
+    yield from _check_step_files(WeightHistory(run.path))
     if not complete:
         yield _skipped("results.json", "only a complete run has results")
         return
@@ -295,36 +295,19 @@ def _fault_of_manifest(
     return None
 
 
-def _check_snapshots(run: RunDirectory) -> Checks[None]:
-    files = sorted((run.path / "snapshots").glob("*.safetensors"))
+def _check_step_files(files: StepFiles) -> Checks[None]:
+    """The files of steps of the training have the hashes in their headers."""
     damaged = False
-    for file in files:
+    for step in files.steps():
         try:
-            with safetensors.safe_open(file, framework="pt") as opened:
-                opened.keys()
-        except (OSError, safetensors.SafetensorError) as error:
-            damaged = True
-            subject = file.relative_to(run.path).as_posix()
-            yield _problem(
-                subject, f"cannot be read: {error}", "delete it; the animations of a resumed run lack this step"
-            )
-    if files and not damaged:
-        yield _ok("snapshots", f"{counted(len(files), 'file')} can be read; they have no checksums")
-
-
-def _check_weight_history(run: RunDirectory) -> Checks[None]:
-    """The weights kept from steps of the training have the hashes in their headers."""
-    history = WeightHistory(run.path)
-    damaged = False
-    for step in history.steps():
-        try:
-            history.read(step)
+            files.read(step)
         except RunError as error:
             damaged = True
-            problem = error.message.removeprefix(f"{history.file(step)}: ")
-            yield _problem(history.file(step).relative_to(run.path).as_posix(), problem, error.remedy or _AGAIN)
-    if history.steps() and not damaged:
-        yield _ok("weights", f"{counted(len(history.steps()), 'file')}, unchanged")
+            problem = error.message.removeprefix(f"{files.file(step)}: ")
+            subject = f"{files.folder.name}/{files.file(step).name}"
+            yield _problem(subject, problem, error.remedy or _AGAIN)
+    if files.steps() and not damaged:
+        yield _ok(files.folder.name, f"{counted(len(files.steps()), 'file')}, unchanged")
 
 
 def _check_results(

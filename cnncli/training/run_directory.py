@@ -18,6 +18,7 @@ from cnncli.files import (
     create_directory,
     disk_errors_explained,
     find_link,
+    own_copy,
     refuse_link,
     replace_file,
     replace_json,
@@ -282,6 +283,7 @@ class RunDirectory:
         """Append the line of an epoch and flush it to the disk."""
         line = json.dumps(record, allow_nan=False) + "\n"
         path = self.metrics_file
+        own_copy(path)
         with disk_errors_explained(path), path.open("ab") as file:
             file.write(line.encode())
             file.flush()

@@ -1,5 +1,6 @@
 """The lock of a run directory: one process trains in it, and notices when the directory is taken from it."""
 
+import errno
 import logging
 import os
 import sys
@@ -14,6 +15,8 @@ NAME = "lock"
 
 _log = logging.getLogger(__name__)
 
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a network disk without locks answers."""
 _RETRY_SECONDS = 0.5
 """Another process that only looks at the lock holds it for less."""
 
@@ -23,7 +26,8 @@ class RunLock:
 
     The operating system locks the directory itself and the file `lock` in it, so that deleting the file lets nobody in.
     Where directories cannot be locked, as on Windows and some network disks, only the file is locked. Both locks are
-    released when the process ends, also when it is killed. The file names the process, where others can read it.
+    released when the process ends, also when it is killed. The file names the process, where others can read it. On a
+    disk without locks there is a warning instead.
 
     Args:
         run: the run's directory, which may be reached through a link.
@@ -34,7 +38,7 @@ class RunLock:
 
         self._run = run
         self._path = run / NAME
-        self._lock = FileLock(self._path, blocking=False)
+        self._lock = FileLock(self._path, blocking=False, fallback_to_soft=False)
         self._descriptor: int | None = None
         self._identities: tuple[tuple[int, int], tuple[int, int]] | None = None
 
@@ -95,9 +99,15 @@ class RunLock:
             except BlockingIOError:
                 return False
         try:
+            if self._path.exists() and self._path.stat().st_nlink > 1:
+                self._path.unlink()  # another name of it, which `cp -al` makes, would be locked and written, too
             self._lock.acquire()
         except Timeout:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _log.warning(f"{self._run}: this disk has no file locks: train in this folder with one process at a time")
         finally:
             if not self._lock.is_locked and self._descriptor is not None:
                 os.close(self._descriptor)

@@ -142,9 +142,10 @@ def test_a_forward_that_needs_numbers(net: str) -> None:
         (["{net}:broken", "--input", "1x6x8"], ConfigError, "failed: RuntimeError: no such weights"),
         (["{net}:Net", "--input", "3x6x8"], ConfigError, "does not run on an input of 3x6x8"),
         (["{net}:Net", "--input", "1x6x8", "--kwargs", '{"depth": 3}'], ConfigError, "unexpected keyword argument"),
+        (["{net}:Net", "--input", "1x6x8", "--kwargs", f'{{"width": {2**63 - 1}}}'], ConfigError, "overflow"),
         (["no/such/file.py:Net", "--input", "1x6x8"], UsageError, "file not found"),
         (["no_such_package.nets:Net", "--input", "1x6x8"], UsageError, "no module named no_such_package"),
-        (["torchvision:resnet17"], UsageError, "has no resnet17"),
+        (["torchvision:resnet17"], UsageError, "has no model resnet17"),
     ],
 )
 def test_models_that_cannot_be_loaded(

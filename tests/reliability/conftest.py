@@ -77,6 +77,26 @@ def outcomes(pytestconfig: pytest.Config) -> Outcomes:
 
 
 @pytest.fixture(scope="session")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A config that trains in a fraction of a second."""
+    from tests.reliability.runs import tiny_config  # not on Windows, where nothing here is run
+
+    return tiny_config(tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture(scope="session")
+def reference(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of `config` that nothing has attacked, for reading only."""
+    from tests.reliability.runs import runs_in, train_in_child
+
+    out = tmp_path_factory.mktemp("reference")
+    ended = train_in_child(config, out)
+    assert ended.code == 0, ended.output
+    (run,) = runs_in(out)
+    return run
+
+
+@pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image file of 8x8 pixels."""
     path = tmp_path_factory.mktemp("image") / "digit.png"

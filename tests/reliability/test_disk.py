@@ -18,28 +18,13 @@ import pytest
 from cnncli.experiment import disk_space
 from cnncli.training.checkpoint import load_state, read_manifest
 from tests.reliability.conftest import Outcomes
-from tests.reliability.runs import Ended, differences, program_in_child, runs_in, tiny_config, train_in_child
+from tests.reliability.runs import Ended, differences, program_in_child, runs_in
 
 CASES = 20
 LEAST = 64_000
 """Bytes of the smallest disk."""
 
 Mount = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_config(tmp_path_factory.mktemp("config"))
-
-
-@pytest.fixture(scope="module")
-def reference(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run on a disk with space, for reading only."""
-    out = tmp_path_factory.mktemp("reference")
-    ended = train_in_child(config, out)
-    assert ended.code == 0, ended.output
-    (run,) = runs_in(out)
-    return run
 
 
 @pytest.fixture

@@ -6,13 +6,15 @@ import resource
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cnncli.config.config import parse_config
 from cnncli.inspection.training_memory import training_memory
-from cnncli.limits import MAX_CONFIG_BYTES, MAX_LENGTH, MAX_READS
+from cnncli.limits import MAX_CONFIG_BYTES, MAX_FOLDERS, MAX_LENGTH, MAX_READS
 from tests.conftest import ExitCodeOf
 from tests.reliability.conftest import Outcomes
 
@@ -105,13 +107,61 @@ def test_networks_larger_than_the_memory(
 def test_networks_larger_than_the_memory_can_be_described(
     tmp_path: Path, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str], outcomes: Outcomes
 ) -> None:
-    """Describing one is no failure: it says what a training would need."""
+    """Describing one is no failure: it says what a training would need; `inspect` in its table, in every form."""
     file = tmp_path / "greedy.yaml"
     file.write_text(GREEDY, encoding="utf-8")
-    for name in ("validate", "inspect"):
-        assert exit_code_of(name, str(file)) == 0
-        assert "this machine has" in capsys.readouterr().err
-        outcomes.add("a network larger than the memory", "described, with a message")
+    assert exit_code_of("validate", file) == 0
+    assert "this machine has" in capsys.readouterr().err
+    assert exit_code_of("inspect", file) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "training needs at least" in printed
+    assert "this machine has" in printed
+    assert exit_code_of("inspect", file, "--json") == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert note in printed
+    outcomes.add("a network larger than the memory", "described, with a message", 3)
+
+
+def test_images_that_do_not_fit_in_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    exit_code_of: ExitCodeOf,
+    capsys: pytest.CaptureFixture[str],
+    outcomes: Outcomes,
+) -> None:
+    """1,797 digits of 8,000 x 8,000 pixels are 107.1 GB; the machine has 64 GB here, and the network fits."""
+    monkeypatch.setattr("cnncli.data.load.machine_memory", lambda: 2**36)
+    monkeypatch.setattr("cnncli.training.device.machine_memory", lambda: 2**50)
+    arguments = [
+        "train",
+        "quickstart",
+        "--set",
+        "data.size=8000",
+        "--set",
+        "train.batch_size=1",
+        "--out",
+        str(tmp_path),
+    ]
+    _refused(exit_code_of, arguments, 8, capsys, "1,797 images of 1x8000x8000 need 107.1 GB", "64.0 GB", "data.size")
+    assert not [*tmp_path.iterdir()]
+    outcomes.add("images larger than the memory", "refused, exit 8")
+
+
+def test_memory_in_the_table_is_weights_gradients_and_activations(
+    monkeypatch: pytest.MonkeyPatch, exit_code_of: ExitCodeOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """LeNet-5: 61,706 weights and gradients of 4 bytes are 493,648 bytes, to which the activations come."""
+    monkeypatch.setattr("cnncli.cli.commands.inspect.machine_memory", lambda: 500_000)
+    assert exit_code_of("inspect", "lenet5", "--json") == 0
+    table = json.loads(capsys.readouterr().out)
+    total = 493_648 + table["totals"]["memory"]["training"]
+    (note,) = table["notes"]
+    assert note.startswith(
+        f"training needs at least {total / 1024:.1f} kB, but this machine has {500_000 / 1024:.1f} kB"
+    )
+    monkeypatch.setattr("cnncli.cli.commands.inspect.machine_memory", lambda: total)
+    assert exit_code_of("inspect", "lenet5", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
 
 
 @pytest.mark.parametrize(
@@ -282,6 +332,91 @@ def test_configs_that_are_no_regular_files(
     os.close(reading)
     _refused(exit_code_of, ["validate", "/dev/zero"], 3, capsys, "/dev/zero", f"{MAX_CONFIG_BYTES:,} bytes")
     outcomes.add("a config that never ends", "refused, exit 3")
+
+
+def _pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def _config_pipe(folder: Path) -> list[object]:
+    return ["validate", _pipe(folder / "config.yaml")]
+
+
+def _image_pipe(folder: Path) -> list[object]:
+    """A folder of images, of which one is a pipe."""
+    for name in ("a", "b"):
+        (folder / "images" / name).mkdir(parents=True)
+        for value in range(12):
+            Image.new("L", (8, 8), 20 * value).save(folder / "images" / name / f"{value}.png")
+    _pipe(folder / "images" / "a" / "pipe.png")
+    (folder / "config.yaml").write_text(
+        config(CONV % "", f"{{name: image-folder, path: {folder / 'images'}, size: 8}}")
+    )
+    return ["train", folder / "config.yaml", "--out", folder / "runs", "--quiet"]
+
+
+def _idx_pipe(folder: Path) -> list[object]:
+    """A data directory in which the training images of MNIST are a pipe."""
+    (folder / "mnist").mkdir()
+    for name in ("train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / "mnist" / f"{name}-ubyte").write_bytes(b"")
+    _pipe(folder / "mnist" / "train-images-idx3-ubyte")
+    return ["train", "quickstart", "--set", "data.name=mnist", "--data-dir", folder, "--out", folder / "runs"]
+
+
+def _labels_pipe(folder: Path) -> list[object]:
+    labels = _pipe(folder / "labels.csv")
+    return ["train", "quickstart", "--set", f"data.relabel={labels}", "--out", folder / "runs", "--quiet"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+@pytest.mark.parametrize(
+    ("prepare", "code", "name"),
+    [
+        (_config_pipe, 3, "config.yaml"),
+        (_image_pipe, 4, "pipe.png"),
+        (_idx_pipe, 4, "train-images-idx3-ubyte"),
+        (_labels_pipe, 4, "labels.csv"),
+    ],
+)
+def test_pipes_that_nobody_writes_into(
+    prepare: Callable[[Path], list[object]],
+    code: int,
+    name: str,
+    tmp_path: Path,
+    exit_code_of: ExitCodeOf,
+    capsys: pytest.CaptureFixture[str],
+    outcomes: Outcomes,
+) -> None:
+    """They are empty files; a shell's `<(command)` is read, which the test of configs shows."""
+    _refused(exit_code_of, list(map(str, prepare(tmp_path))), code, capsys, name)
+    outcomes.add("a pipe that nobody writes into", f"refused, exit {code}")
+
+
+@pytest.fixture(scope="module")
+def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of folders in which there is no run."""
+    folder = tmp_path_factory.mktemp("large")
+    for number in range(MAX_FOLDERS + 1):
+        (folder / f"{number}").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["show"], ["report"], ["runs", "list"], ["runs", "prune", "--keep", "1"], ["tensorboard"]],
+    ids=" ".join,
+)
+def test_large_folders_that_are_no_runs(
+    arguments: list[str],
+    large_folder: Path,
+    exit_code_of: ExitCodeOf,
+    capsys: pytest.CaptureFixture[str],
+    outcomes: Outcomes,
+) -> None:
+    _refused(exit_code_of, [*arguments, str(large_folder)], 5, capsys, str(large_folder), "run")
+    outcomes.add("a large folder instead of a run", "refused, exit 5")
 
 
 def _refused(

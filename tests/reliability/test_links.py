@@ -1,5 +1,6 @@
-"""Symbolic links in a run: no command reads or writes through one, and the message names it."""
+"""Links in a run: no command reads or writes through a symbolic one, which is named; hard ones are taken apart."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -86,6 +87,25 @@ def test_a_sample_of_links(run: Path, image: Path, tmp_path: Path, outcomes: Out
 def test_every_link(command: str, run: Path, image: Path, tmp_path: Path, outcomes: Outcomes) -> None:
     for name in LINKS:
         outcomes.add(ATTACK, attack(command, name, run, image, tmp_path))
+
+
+def test_a_copy_by_hard_links_is_resumed_alone(run: Path, tmp_path: Path, outcomes: Outcomes) -> None:
+    """`cp -al` makes one; the run that was copied, and a file of another program, keep their content."""
+    copy, other = tmp_path / "runs" / "copy", tmp_path / "other.txt"
+    shutil.copytree(run, tmp_path / "run")
+    shutil.copytree(tmp_path / "run", copy, copy_function=os.link)
+    (copy / "lock").unlink(missing_ok=True)
+    other.write_text("text of another program")
+    os.link(other, copy / "lock")
+    with (copy / "metrics.jsonl").open("a") as metrics:  # in both: it is cut off when the run is resumed
+        metrics.write("{")
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in (*files, other)}
+    ended = program_in_child("train", "--resume", copy, "--set", "train.epochs=2", folder=tmp_path)
+    assert ended.code == 0, ended.output
+    assert len((copy / "metrics.jsonl").read_text().splitlines()) == 2
+    assert {path: path.read_bytes() for path in before} == before
+    outcomes.add("hard link in a run", "resumed, and the other name is unchanged", 2)
 
 
 def test_tensorboard_is_not_started_on_a_run_with_a_link(tmp_path: Path, outcomes: Outcomes) -> None:

@@ -14,7 +14,7 @@ import pytest
 from cnncli.training.run_directory import RunDirectory
 from tests.reliability.conftest import Outcomes
 from tests.reliability.moments import Place, before_call
-from tests.reliability.runs import differences, program_in_child, resume_in_child, runs_in, tiny_config, train_in_child
+from tests.reliability.runs import differences, program_in_child, resume_in_child, runs_in, train_in_child
 
 MOMENTS: dict[str, Place] = {
     "starting": ("cnncli.cli.render.training.TrainingDisplay", "start", 1),
@@ -45,21 +45,6 @@ COMMANDS = {
 WRITTEN = ("show/", "export/", "report.html", "play.html", "eval")
 """What these commands add to a run."""
 FEW = [("replacing a checkpoint", "show"), ("starting", "runs prune"), ("drawing", "train --resume")]
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_config(tmp_path_factory.mktemp("config"))
-
-
-@pytest.fixture(scope="module")
-def reference(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run without another command, for reading only."""
-    out = tmp_path_factory.mktemp("reference")
-    ended = train_in_child(config, out)
-    assert ended.code == 0, ended.output
-    (run,) = runs_in(out)
-    return run
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Run directories: creation, status after crashes, metrics and the lock."""
 
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from cnncli.errors import DiskError, RunError
 from cnncli.files import replace_json
 from cnncli.training.run_directory import RunDirectory, Status
+from cnncli.training.run_lock import is_training
 
 NOON = datetime(2025, 3, 1, 12, 0, 5)
 
@@ -256,6 +258,23 @@ def test_only_one_process_holds_the_lock(run: RunDirectory) -> None:
         pass
     with run.lock():
         pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks otherwise")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_without_locks(
+    number: int, run: RunDirectory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a warning, and the run is trained."""
+
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with run.lock() as lock:
+        lock.check()
+        assert not is_training(run.path)
+    assert "this disk has no file locks" in caplog.text
 
 
 def test_the_lock_of_a_killed_process_is_released(run: RunDirectory) -> None:

@@ -42,9 +42,9 @@ def tensorboard(
 
       cnncli tensorboard /data/experiments --host 0.0.0.0 --port 8080
     """
-    has_runs = check_runs(runs)
     for run in find_runs(runs):
         RunDirectory(run).check_links()
+    has_runs = check_runs(runs)
     with catch_stop_signals(lambda: None) as stop, Server(runs, host=host, port=port) as server:
         address = server.wait_for_answer(stop, runs=has_runs)
         if address is None:

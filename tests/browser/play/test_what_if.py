@@ -317,7 +317,8 @@ def test_edits_outlast_a_change_of_language_and_nothing_is_wider_than_a_phone(pa
     expect(page.locator(".what-if-list li")).to_have_count(1)
     page.set_viewport_size({"width": 390, "height": 800})
     page.evaluate("cnncli.state.set({language: 'zh'})")
-    page.locator("#what-if .edited-logits").evaluate("table => { table.style.width = '500px'; }")
+    # A rule, as the table is made anew in the other language.
+    page.evaluate("document.styleSheets[0].insertRule('.edited-logits { width: 500px !important; }')")
     expect(page.locator("#what-if .scroll-hint")).to_have_text("左右滚动可查看所有列 →")
     expect(page.locator(".what-if-list li span")).to_have_text(re.compile("卷积核 0"))
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -8,6 +8,7 @@ import { oncePerFrame } from "./state.js";
 
 const ENDED = ["complete", "interrupted", "failed", "lost"];
 const MOST_POINTS = 1200; // of the loss curve; beyond it, every second one is dropped
+const SHARE = 0.05; // of the time that the page may compute and draw, which it takes from a training on the same machine
 const LOST = 15_000; // milliseconds without a word from the training after an error
 const CHART = { width: 1000, height: 100 };
 
@@ -39,34 +40,49 @@ export function startLive(app) {
   if (!data.live) return;
   const page = crypto.getRandomValues(new Uint32Array(1))[0];
   const events = new EventSource(`events/${page}`);
+  let latest = null; // what the training has said, which the page shows when it is due
+  let due = 0;
   let isFetching = false;
   let lostTimer = null;
 
-  /** Fetch weights until they are the newest there are; a page that nobody sees waits for the last ones. */
+  /** Show what the training has said, and its newest weights. */
+  function follow() {
+    if (latest.state === "training" && performance.now() < due) return; // the next message comes soon
+    state.set({ training: latest });
+    followWeights();
+  }
+
+  /** Fetch the newest weights, unless the page has them; a page that nobody sees waits for the last ones. */
   async function followWeights() {
-    const { weights, state: told } = state.get("training");
+    const { weights, state: told } = latest;
     const isLast = ENDED.includes(told);
     const isNewer = isLast ? state.get("newest") !== told : weights > state.get("newest") && !document.hidden;
     if (isFetching || !isNewer) return;
     isFetching = true;
     let isFetched = true;
     try {
+      const began = performance.now();
       const answer = await fetch(`weights/${page}`);
       if (!answer.ok) throw new Error(answer.statusText);
       arrays.set("weights/0", new Float32Array(await answer.arrayBuffer()));
+      const shown = resultShown(state);
       // The last weights may be those of an earlier step: they are the best.
       state.set({ newest: isLast ? told : Number(answer.headers.get("X-Step")) });
+      await shown;
+      const ended = performance.now();
+      due = ended + (ended - began) / SHARE;
     } catch {
       isFetched = false;
       lose(); // the events tell when it answers again
     }
     isFetching = false;
-    if (isFetched) followWeights();
+    if (isFetched) follow();
   }
   function lose() {
     lostTimer ??= setTimeout(() => {
       events.close();
-      state.set({ training: { ...state.get("training"), state: "lost" } });
+      latest = { ...latest, state: "lost" };
+      state.set({ training: latest });
     }, LOST);
   }
   events.addEventListener("message", ({ data: text }) => {
@@ -74,13 +90,25 @@ export function startLive(app) {
     lostTimer = null;
     const status = JSON.parse(text);
     // After a new connection the first message has the whole curve again.
-    const before = status.first ? null : state.get("training");
-    state.set({ training: afterStatus(before, status) });
+    latest = afterStatus(status.first ? null : latest, status);
     if (ENDED.includes(status.state)) events.close();
-    followWeights();
+    follow();
   });
   events.addEventListener("error", lose);
-  document.addEventListener("visibilitychange", () => state.get("training") && followWeights());
+  document.addEventListener("visibilitychange", () => latest && follow());
+}
+
+/** Resolves when the page shows the next result; at once where nobody sees it. */
+function resultShown(state) {
+  if (document.hidden) return Promise.resolve();
+  return new Promise((resolve) => {
+    const listener = ({ detail }) => {
+      if (!detail.keys.has("result")) return;
+      state.removeEventListener("change", listener);
+      requestAnimationFrame(() => requestAnimationFrame(resolve)); // drawn in the first one
+    };
+    state.addEventListener("change", listener);
+  });
 }
 
 export function livePart(app) {
