@@ -184,6 +184,12 @@ def prepare_split(
         _check_last_batch(config.network, len(kept), spec.batch_size)
         normalize = config.data.normalize
         normalization = Normalization.of(images, kept) if normalize else Normalization.none(images.images.shape[1])
+        preprocessing = Preprocessing(
+            input_shape=config.network.input_shape,
+            normalization=normalization,
+            classes=config.classes,
+            range=dataset.range,
+        )
         batches = partial(
             ImageBatches, normalization=normalization, channels_last=channels_last, seed=spec.seed, device=device
         )
@@ -206,7 +212,7 @@ def prepare_split(
             config=config,
             device=device,
             bf16=bf16,
-            training=_training(config, normalization, len(train), device, channels_last=channels_last),
+            training=_training(config, preprocessing, len(train), device, channels_last=channels_last),
             train=train,
             train_unchanged=unshuffled(images, indices=kept),
             validation=validation,
@@ -309,7 +315,7 @@ def _mixing(spec: AugmentSpec, classes: int) -> Mixing:
 
 
 def _training(
-    config: Config, normalization: Normalization, steps_per_epoch: int, device: torch.device, *, channels_last: bool
+    config: Config, preprocessing: Preprocessing, steps_per_epoch: int, device: torch.device, *, channels_last: bool
 ) -> Training:
     set_deterministic(device)
     network, spec = config.network, config.train
@@ -323,9 +329,7 @@ def _training(
         ),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
         can_roll_back=spec.on_nan == "rollback",
-        preprocessing=Preprocessing(
-            input_shape=network.input_shape, normalization=normalization, classes=config.classes
-        ),
+        preprocessing=preprocessing,
         config=config.resolved(),
     )
 

@@ -124,6 +124,7 @@ class PreprocessingRecord(Record):
     mean: list[float]
     std: list[Annotated[float, Field(gt=0)]]
     classes: Annotated[list[str], Field(min_length=1)]
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
 
 
 class ManifestRecord(Record):
