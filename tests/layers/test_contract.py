@@ -271,6 +271,7 @@ def test_defaults_of_fields(type_: str) -> None:
         name: each for (own, name), each in OWN_DEFAULTS.items() if own == type_
     }
     expected |= {"type": type_, "name": None, "norm": None, "activation": None}
+    expected |= dict.fromkeys(("freeze", "lr_scale", "weight_decay", *(["init"] if "init" not in expected else [])))
     for name, field in layer.model_fields.items():
         default = inspect.Parameter.empty if field.is_required() else field.default
         assert one_number(default) == expected[name], name
