@@ -87,7 +87,7 @@ def test_a_layer_with_constant_outputs_is_not_scaled(tmp_path: Path, caplog: pyt
     before = model.get_parameter("conv1.conv.weight").clone()
     with caplog.at_level(logging.WARNING):
         scale_to_unit_variance(model, torch.zeros(3, 1, 8, 8), ["conv1"])
-    assert "conv1: all its outputs for the first batch are equal" in caplog.text
+    assert "conv1: its outputs for the first batch are all equal" in caplog.text
     assert torch.equal(model.get_parameter("conv1.conv.weight"), before)
 
 
