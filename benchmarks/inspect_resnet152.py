@@ -15,7 +15,8 @@ import torch
 import torchvision
 
 from benchmarks.measure import Comparison, Contender, Missing, Numbers, Settings, compare
-from cnncli.capture.graph import graph_of_module, load_graph
+from cnncli.capture.graph import graph_of_module
+from cnncli.capture.model import load_graph
 from cnncli.inspection.table import inspect_graph
 
 SHAPE = (3, 224, 224)

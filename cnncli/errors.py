@@ -14,7 +14,7 @@ CnncliError          1   and bugs of cnncli itself
 Bugs of cnncli are `assert`s and ordinary exceptions, never one of these.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class CnncliError(Exception):
@@ -93,6 +93,12 @@ class Stopped(CnncliError):  # noqa: N818  nothing went wrong: the user asked fo
 
 
 _MAX_LISTED = 40
+
+
+def shorten(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and the number of the others, for a message."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from cnncli.config.config import Config, changed_settings, read_config
 from cnncli.config.network import Network, Node
 from cnncli.data.augment import Transform
 from cnncli.data.batches import ImageBatches, Normalization
-from cnncli.data.images import ImageSet, stratified_split
+from cnncli.data.images import ImageSet
 from cnncli.data.labeled import load_labeled
 from cnncli.data.load import load_dataset
 from cnncli.data.preparation import Fit, ImageLike, Invert, Preparation, PreparedImage, split_images
@@ -225,11 +225,6 @@ class Run:
             if split not in self.splits:
                 raise UsageError(f"{self.path} has no split {split}", remedy=f"one of {', '.join(self.splits)}")
             return self.splits[split]
-        if split == "val":
-            raise UsageError(
-                "another data set has no split val: validation images are a part of the training images of a run",
-                remedy="use the split test or train",
-            )
         images = load_labeled(
             str(data),
             split,
@@ -471,7 +466,7 @@ def _load_splits(run: RunDirectory, config: Config, data_dir: Path, device: torc
             f"the data has changed since this run was trained ({', '.join(changed[:5])}): test images may be numbered "
             "differently, and some may have been trained on"
         )
-    kept, held_out = stratified_split(dataset.train.labels, config.data.validation, seed=config.train.seed)
+    kept, held_out = dataset.hold_out(config.data.validation, seed=config.train.seed)
     splits: dict[Split, tuple[ImageSet, Tensor | None]] = {"train": (dataset.train, kept)}
     if len(held_out):
         splits["val"] = (dataset.train, held_out)

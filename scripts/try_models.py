@@ -14,7 +14,8 @@ import torch
 import torchvision
 from torchvision import models
 
-from cnncli.capture.graph import graph_of_module, load_graph
+from cnncli.capture.graph import graph_of_module
+from cnncli.capture.model import load_graph
 from cnncli.capture.verify import verify_module
 from cnncli.inspection.table import LayerTable, inspect_graph
 

@@ -45,8 +45,9 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 import cnncli
 from cnncli import errors
 from cnncli.cli.app import LazyCommand, app, main
+from cnncli.config.augment import AugmentSpec, ElasticSpec, EraseSpec
 from cnncli.config.config import ConfigFields, read_config
-from cnncli.config.data import AugmentSpec, DataSpec, ElasticSpec, EraseSpec
+from cnncli.config.data import DataSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.document import parse_document
 from cnncli.config.log import LogSpec, ProbesSpec

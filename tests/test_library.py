@@ -187,7 +187,7 @@ def test_a_notebook_shows_an_html_table() -> None:
         (3, {}, UsageError, "cannot inspect an object of type int"),
         ("lenet6", {}, ConfigError, "config not found: lenet6. Did you mean lenet5?"),
         ("lenet5", {"ignore": ["critcal"]}, UsageError, "critcal"),
-        ("net.onnx", {}, UsageError, "ONNX files are not supported yet"),
+        ("net.onnx", {}, ConfigError, "config not found: net.onnx"),
     ],
 )
 def test_invalid_arguments(target: object, options: dict[str, object], error: type[Exception], message: str) -> None:

@@ -92,7 +92,6 @@ def fold_config(target: Target, recipe: str | None, *, seed: int, epochs: int | 
         **data.model_dump(mode="json", exclude_defaults=True),
         **prepared.model_dump(mode="json", include={"normalize", "augment"}),
         "size": data.size or prepared.size,
-        "validation": 0,
     }
     assignments = [
         f"data={json.dumps(fields)}",

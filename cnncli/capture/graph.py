@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from cnncli.capture.layout import UnsupportedOp, units, without_batch
-from cnncli.capture.load import first_line, input_shape_of, load_module
+from cnncli.capture.load import first_line
 from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, Operation, Recorder, Value
 from cnncli.capture.rows import Row, rows_of
@@ -36,46 +36,35 @@ class Capture:
     notes: tuple[str, ...]
 
 
-def load_graph(target: str, *, input_shape: tuple[int, ...] | None, kwargs: dict[str, Any]) -> Graph:
-    """The graph of `torchvision:resnet50`, `package.module:Factory` or `path/to/file.py:Factory`.
-
-    This runs the code that is named.
-
-    Args:
-        target: the model.
-        input_shape: (C, positions ...) of one image; optional for torchvision's models.
-        kwargs: arguments of the factory.
-
-    Raises:
-        UsageError: the model does not exist.
-        ConfigError: it cannot be created, or does not run on such an input.
-    """
-    module = load_module(target, kwargs=kwargs, device=META)
-    shape = input_shape_of(target, input_shape)
-    try:
-        return graph_of_module(module, shape, target)
-    except ConfigError:
-        if not _is_on_meta(module):
-            raise
-    return graph_of_module(load_module(target, kwargs=kwargs, device=CPU), shape, target)
-
-
-def graph_of_module(module: nn.Module, input_shape: tuple[int, ...], name: str) -> Graph:
+def graph_of_module(
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    name: str,
+    *,
+    device: torch.device = META,
+    batch: int = BATCH,
+) -> Graph:
     """The graph of a module in evaluation mode.
 
     Args:
         module: with parameters on any device. It is not changed, and its training mode is restored.
         input_shape: (C, positions ...) of one image.
         name: of the graph.
+        device, batch: see `capture`.
 
     Raises:
         ConfigError: the module does not run on such an input.
     """
-    return graph_of_capture(module, capture(module, input_shape), input_shape, name)
+    return graph_of_capture(module, capture(module, input_shape, device=device, batch=batch), input_shape, name)
 
 
 def capture(
-    module: nn.Module, input_shape: tuple[int, ...], *, scopes: Collection[str] = (), device: torch.device = META
+    module: nn.Module,
+    input_shape: tuple[int, ...],
+    *,
+    scopes: Collection[str] = (),
+    device: torch.device = META,
+    batch: int = BATCH,
 ) -> Capture:
     """The rows of a module.
 
@@ -83,13 +72,16 @@ def capture(
         module, input_shape: see `graph_of_module`.
         scopes: submodules that become one row each.
         device: `meta`, to run without numbers, or the device of the parameters.
+        batch: the number of images that it is run on, for a module that takes no other.
     """
     with evaluation_mode(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _capture(module, input_shape, scopes, device)
+        return _capture(module, input_shape, scopes, device, batch)
 
 
-def _capture(module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device) -> Capture:
+def _capture(
+    module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device, batch: int
+) -> Capture:
     if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
         raise ConfigError(
             "the model has lazy layers, whose shapes are not known yet",
@@ -97,13 +89,13 @@ def _capture(module: nn.Module, shape: tuple[int, ...], scopes: Collection[str],
         )
     notes: tuple[str, ...] = ()
     try:
-        value, operations = _record(module, shape, device)
+        value, operations = _record(module, shape, device, batch)
     except (Exception, SystemExit) as error:  # a forward may raise anything, and on `meta` also if it looks at numbers
-        if device != META or _is_on_meta(module):
+        if device != META or is_on_meta(module):
             raise _does_not_run(shape, error) from error
         notes = (f"was run on zeros, and may behave differently on images: without numbers, {first_line(error)}",)
         try:
-            value, operations = _record(module, shape, CPU)
+            value, operations = _record(module, shape, CPU, batch)
         except (Exception, SystemExit) as fatal:
             raise _does_not_run(shape, fatal) from fatal
     rows = rows_of(module, value, operations, scopes=scopes)
@@ -112,15 +104,18 @@ def _capture(module: nn.Module, shape: tuple[int, ...], scopes: Collection[str],
     return Capture(rows, (*notes, *_note_unused(module, rows)))
 
 
-def _is_on_meta(module: nn.Module) -> bool:
+def is_on_meta(module: nn.Module) -> bool:
+    """Whether a module has tensors without numbers."""
     return any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers()))
 
 
-def _record(module: nn.Module, shape: tuple[int, ...], device: torch.device) -> tuple[Value, list[Operation]]:
-    module, state = _trial_copy(module, device)
+def _record(
+    module: nn.Module, shape: tuple[int, ...], device: torch.device, batch: int
+) -> tuple[Value, list[Operation]]:
+    module, state = trial_copy(module, device)
     recorder = Recorder(module, state)
     dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
-    example = torch.zeros(BATCH, *shape, device=device, dtype=dtype)
+    example = torch.zeros(batch, *shape, device=device, dtype=dtype)
 
     def forward(images: Tensor) -> object:
         on_other_device = any(tensor is not state[name] for name, tensor in module.named_parameters())
@@ -129,13 +124,15 @@ def _record(module: nn.Module, shape: tuple[int, ...], device: torch.device) -> 
     return recorder.run(forward, example), recorder.operations
 
 
-def _trial_copy(module: nn.Module, device: torch.device) -> tuple[nn.Module, dict[str, Tensor]]:
+def trial_copy(module: nn.Module, device: torch.device) -> tuple[nn.Module, dict[str, Tensor]]:
     """A copy of a module to run, so that what a forward pass keeps (anchors, grids, masks) is not kept in the original.
 
     Returns:
         The copy, and its parameters and buffers by name: on `meta` without numbers, else those of the original. The
         original if it cannot be copied; then its parameters are not those in the dictionary.
     """
+    if isinstance(module, torch.jit.ScriptModule):  # its state is not Python's, and it keeps nothing but buffers
+        return module, {**dict(module.named_parameters()), **dict(module.named_buffers())}
     named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     moved: dict[int, Any] = {}  # a tensor with two names stays one tensor
     for _, tensor in named:

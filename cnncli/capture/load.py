@@ -1,7 +1,11 @@
-"""Models in code: import a module or file, find a name in it, and create the model. This runs other people's code."""
+"""Models in code: import a module or file, find a name in it, and create the model. This runs other people's code.
+
+`torchvision:NAME` and `timm:NAME` are models of these libraries by the names under which they are registered there.
+"""
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import warnings
 from collections.abc import Callable
@@ -14,15 +18,17 @@ from torch import nn
 
 from cnncli.errors import CnncliError, ConfigError, UsageError, did_you_mean
 
-_TORCHVISION = "torchvision"
+_TORCHVISION, _TIMM = "torchvision", "timm"
+_USUAL_INPUT = (3, 224, 224)
+"""What torchvision's networks are made for."""
 
 
 def load_module(target: str, *, kwargs: dict[str, Any], device: torch.device) -> nn.Module:
     """Create a model.
 
     Args:
-        target: `torchvision:resnet50`, `package.module:Factory` or `path/to/file.py:Factory`. The name may be that of
-            a class, of a function that returns a module, or of a module.
+        target: `torchvision:resnet50`, `timm:resnet50`, `package.module:Factory` or `path/to/file.py:Factory`. The name
+            may be that of a class, of a function or a method of a class that returns a module, or of a module.
         kwargs: arguments of the class or function.
         device: where to create tensors; fast on `meta`. A model that cannot be created there is created on the CPU.
 
@@ -34,7 +40,7 @@ def load_module(target: str, *, kwargs: dict[str, Any], device: torch.device) ->
     if not colon or not place or not name:
         raise UsageError(
             f"{target} does not name a model",
-            remedy="write torchvision:resnet50, package.module:Factory or path/to/file.py:Factory",
+            remedy="write torchvision:resnet50, timm:resnet50, package.module:Factory or path/to/file.py:Factory",
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -43,9 +49,11 @@ def load_module(target: str, *, kwargs: dict[str, Any], device: torch.device) ->
 
 
 def _find(target: str, place: str, name: str) -> Any:
-    """The object of a name in a module or a file."""
+    """The object of a name in a library, a module or a file."""
     if place == _TORCHVISION:
-        place = "torchvision.models"
+        return _find_in_torchvision(target, name)
+    if place == _TIMM:
+        return _find_in_timm(name)
     try:
         module = _run_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     except CnncliError:
@@ -59,6 +67,11 @@ def _find(target: str, place: str, name: str) -> Any:
         raise ConfigError(
             f"importing {place} failed: {first_line(error)}", remedy="correct it; --debug shows the traceback"
         ) from error
+    return _attribute(target, module, place, name)
+
+
+def _attribute(target: str, module: ModuleType, place: str, name: str) -> Any:
+    """The object of a dotted name in a module."""
     value: Any = module
     for part in name.split("."):
         if not hasattr(value, part):
@@ -72,6 +85,37 @@ def _find(target: str, place: str, name: str) -> Any:
             f"{target} is not a model, but of type {type(value).__name__}", remedy="name a class or a function"
         )
     return value
+
+
+def _find_in_torchvision(target: str, name: str) -> Any:
+    """A class or function of `torchvision.models`, or a model of its submodules (segmentation, detection, video)."""
+    from torchvision import models
+
+    if not hasattr(models, name.partition(".")[0]) and name not in models.list_models():
+        known = [each for each in models.list_models() if not each.startswith("quantized")]
+        near = did_you_mean(name, known)
+        raise UsageError(f"torchvision has no model {name}{near}", remedy="name a model of torchvision.models")
+    if not hasattr(models, name.partition(".")[0]):
+        factory = models.get_model_builder(name)
+        if "weights_backbone" in inspect.signature(factory).parameters:
+            return lambda **kwargs: factory(**{"weights_backbone": None} | kwargs)  # else it downloads weights
+        return factory
+    return _attribute(target, models, "torchvision.models", name)
+
+
+def _find_in_timm(name: str) -> Callable[..., object]:
+    """The factory of a model of timm."""
+    try:
+        timm = importlib.import_module(_TIMM)
+    except ModuleNotFoundError as error:
+        if error.name != _TIMM:
+            raise ConfigError(f"importing timm failed: {first_line(error)}", remedy="pip install -U timm") from error
+        raise UsageError("timm is not installed", remedy="pip install timm") from error
+    if not timm.is_model(name.partition(".")[0]):  # after the dot, the name of pretrained weights
+        raise UsageError(
+            f"timm has no model {name}{did_you_mean(name, timm.list_models())}", remedy="name a model of timm"
+        )
+    return lambda **kwargs: timm.create_model(name, **kwargs)
 
 
 def _run_file(path: Path) -> ModuleType:
@@ -114,17 +158,26 @@ def _create(target: str, factory: Callable[..., object], kwargs: dict[str, Any],
     return model
 
 
-def input_shape_of(target: str, shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The shape of an image: `shape`, or the usual one of torchvision's models.
+def input_shape_of(target: str, model: nn.Module, shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of an image: `shape`, or the one that torchvision or timm made the model for.
 
     Raises:
         UsageError: there is neither.
     """
-    if shape is None and target.partition(":")[0] == _TORCHVISION:
-        shape = (3, 224, 224)
+    library = target.partition(":")[0]
+    if shape is None and library == _TORCHVISION:
+        shape = _USUAL_INPUT
+    if shape is None and library == _TIMM:
+        settings = getattr(model, "pretrained_cfg", None) or {}
+        shape = tuple(settings.get("input_size", ())) or None
     if shape is None:
         raise UsageError("the input shape of this model is unknown", remedy="give it: --input 3x224x224")
     return shape
+
+
+def is_library(target: str) -> bool:
+    """Whether a target names a model of torchvision or timm, rather than code of one's own."""
+    return target.partition(":")[0] in (_TORCHVISION, _TIMM)
 
 
 def first_line(error: BaseException) -> str:

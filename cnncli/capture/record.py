@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 BATCH = 2
-"""Images in the batch that a module runs on: more than one, so that the batch axis is recognizable."""
+"""Images in the batch that a module runs on, if it takes any number: more than one, as torch then runs one operator."""
 DETACH = "detach"
 """An operator without a number: torch inserts it or not, depending on who holds references to a tensor."""
 PRODUCTS = ("convolution", "mm", "addmm", "bmm", "baddbmm")
@@ -39,7 +39,7 @@ class Call:
         pointwise: whether torch declares it to be elementwise.
         arguments: by their names in ATen.
         result: what it returned.
-        path: the module it ran in, as in `named_modules`.
+        path: the module it ran in, as in `named_modules`; empty in TorchScript, which does not say it.
     """
 
     name: str
@@ -126,6 +126,8 @@ def _signature(func: Any) -> tuple[str, bool, dict[str, Any]]:
     schema = func._schema
     name = schema.name.partition("::")[2]
     defaults = {each.name: each.default_value for each in schema.arguments}
+    if name == "_convolution":  # in TorchScript of a traced module
+        name = "convolution"
     return name.removesuffix("_") if schema.is_mutable else name, torch.Tag.pointwise in func.tags, defaults
 
 
@@ -243,6 +245,7 @@ class Recorder:
 
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
         self._module = module
+        self._scripted = isinstance(module, torch.jit.ScriptModule)
         self._values: dict[int, Value] = {}
         self._sharing: dict[int, list[Tensor]] = {}  # storage -> tensors in it, kept alive so that no id is reused
         self._writes: dict[int, list[tuple[Value, bool]]] = {}  # tensor -> see `_note_write`
@@ -298,6 +301,7 @@ class Recorder:
         dynamic = any(value.dynamic for value in inputs)
         state = frozenset[str]() if dynamic else frozenset[str]().union(*(value.state for value in inputs))
         outputs = tuple(self._add(tensor, dynamic=dynamic, state=state) for tensor in tensors)
+        path = _owner(inputs) if self._scripted else call.path
         self.operations.append(
             Operation(
                 number=number,
@@ -305,7 +309,7 @@ class Recorder:
                 pointwise=call.pointwise,
                 arguments=read,
                 outputs=outputs,
-                path=call.path,
+                path=path,
                 fresh=fresh,
             )
         )
@@ -350,6 +354,11 @@ class Recorder:
         if isinstance(argument, Tensor):
             return self._current(argument, path)
         return [self._resolve(each, path) for each in argument] if isinstance(argument, list | tuple) else argument
+
+
+def _owner(inputs: Iterable[Value]) -> str:
+    """The module of the first parameter among some values; TorchScript does not say which modules are running."""
+    return next((sorted(value.state)[0].rpartition(".")[0] for value in inputs if value.state), "")
 
 
 def _is_read(call: Call, argument: str) -> bool:

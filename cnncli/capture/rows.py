@@ -21,7 +21,7 @@ from cnncli.capture.layout import (
     without_batch,
 )
 from cnncli.capture.mixing import LEFT_AND_RIGHT, matmul
-from cnncli.capture.record import BATCH, PRODUCTS, Operation, Value
+from cnncli.capture.record import PRODUCTS, Operation, Value
 from cnncli.capture.rules import COPIES, RULES, effect_of
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
@@ -122,6 +122,7 @@ class _Rows:
     def __init__(self, module: nn.Module, example: Value, operations: list[Operation], scopes: Collection[str]) -> None:
         self._modules = dict(module.named_modules())
         self._scopes = scopes
+        self._batch = example.shape[0]
         self._context = Context(len(example.shape) - 2, {example: layout_of_input(example.shape)})
         self._row_of: dict[Value, Row | None] = {example: None}
         self._constant: dict[Value, Row] = {}
@@ -178,7 +179,7 @@ class _Rows:
                 layout=effect.layout,
                 computed_by=operation,
                 parts=[_part(operation, effect, constant_shape=shape)],
-                macs=_constant_macs(operation),
+                macs=_constant_macs(operation, self._batch),
                 groups=operation.arguments.get("groups", 1),
                 constant_shape=shape,
             )
@@ -374,10 +375,10 @@ def _has_kernel_of_each_image(operation: Operation, context: Context) -> bool:
     return any(factor.of is Role.BATCH for factor in context.layouts[weight][0])
 
 
-def _constant_macs(operation: Operation) -> int:
+def _constant_macs(operation: Operation, batch: int) -> int:
     """Multiply-accumulates of a product of constants, computed once, or for each image if it has their number."""
     if operation.name == "convolution":
-        images = BATCH if operation.outputs[0].shape[0] == BATCH else 1
+        images = batch if operation.outputs[0].shape[0] == batch else 1
         return conv_macs(operation, images)
     left = operation.arguments[LEFT_AND_RIGHT[operation.name][0]]
     return operation.outputs[0].numel * int(left.shape[-1])

@@ -4,16 +4,20 @@
 |---|---|
 | `lenet5`, `path/to/config.yaml` | of a bundled config, or of a config |
 | `runs/lenet5-20260131-120000` | of the config of a run |
-| `torchvision:NAME`, `package.module:Factory`, `path/file.py:Factory` | of a model in code, which is run |
+| `torchvision:NAME`, `timm:NAME`, `package.module:Factory`, `path/file.py:Factory` | of a model in code, which is run |
+| `model.pt`, `model.pt2` | in a file of TorchScript or torch.export |
 """
 
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cnncli.config.config import Config, read_config
-from cnncli.errors import RunError, UsageError, did_you_mean
+from cnncli.config.config import Config, bundled_configs, read_config
+from cnncli.errors import ConfigError, RunError, UsageError, did_you_mean
+from cnncli.file_types import FileType, file_type
 from cnncli.files import refuse_link
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.hints import HINTS
@@ -29,17 +33,19 @@ def find_graph(
     *,
     input_shape: Sequence[int] | None = None,
     kwargs: Mapping[str, Any],
+    part: str = "",
     assignments: Sequence[str] = (),
     data_dir: Path = Path("data"),
 ) -> Graph:
-    """The graph of a target. torch is imported for models in code only.
+    """The graph of a target. torch is imported for models in code and in files only.
 
     Args:
         target: see the module.
         input_shape: (C, H, W) of one image, instead of that of the config's data set; required for a model in code,
-            except torchvision's. A batch axis of 1 is dropped, with a message. One number is the size of a square image
-            of a config or a torchvision model.
+            except those of torchvision and timm. A batch axis of 1 is dropped, with a message. One number is the size
+            of a square image of a config or a model of these libraries.
         kwargs: arguments of a model in code.
+        part: the path of a submodule of a model in code, to take in its place.
         assignments: changes to a config, each `path=value`.
         data_dir: where the image folder of a config is.
 
@@ -48,22 +54,26 @@ def find_graph(
         ConfigError: the config is invalid, or the model cannot be created or does not run.
         RunError: a directory is not a run.
     """
-    if is_code(target):
+    if is_code(target) or is_saved(target):
         if assignments:
             raise UsageError(
-                f"--set changes a config, but {target} is a model in code", remedy="use --kwargs for its arguments"
+                f"--set changes a config, but {target} is a model in torch", remedy="use --kwargs for arguments of code"
             )
-        from cnncli.capture.graph import load_graph
+        if kwargs and not is_code(target):
+            raise UsageError(
+                f"--kwargs gives arguments to a model in code, but {target} is a file", remedy="omit --kwargs"
+            )
+        from cnncli.capture.load import is_library
+        from cnncli.capture.model import load_graph
 
-        shape = None if input_shape is None else _code_shape(target, tuple(input_shape))
-        if not target.startswith("torchvision:"):
+        if is_code(target) and not is_library(target):
             _log.info(f"{target}: this runs the code of {target.rpartition(':')[0]} with your permissions")
-        return load_graph(target, input_shape=shape, kwargs=dict(kwargs))
-    if kwargs:
-        raise UsageError(
-            f"--kwargs gives arguments to a model in code, but {target} is a config",
-            remedy="use --set to change a config",
-        )
+        return load_graph(target, input_shape=code_shape(target, input_shape), kwargs=kwargs, part=part)
+    for option, value in (("--kwargs", kwargs), ("--module", part)):
+        if value:
+            raise UsageError(
+                f"{option} is for a model in code, but {target} is a config", remedy="use --set to change a config"
+            )
     config = find_config(target, input_shape=input_shape, assignments=assignments, data_dir=data_dir)
     return graph_of(config.network, config.name)
 
@@ -79,20 +89,46 @@ def find_config(
 def is_code(target: str) -> bool:
     """Whether a target is a model in code rather than a config or a run."""
     module, colon, factory = target.rpartition(":")
-    return bool(colon and module) and factory.isidentifier() and not Path(target).exists()
+    names = factory.split(".")
+    return bool(colon and module) and all(map(str.isidentifier, names)) and not Path(target).exists()
+
+
+def is_saved(target: str) -> bool:
+    """Whether a target is a file of TorchScript or torch.export."""
+    type = _type_of(target)
+    return type is not None and type.holds == "network"
+
+
+def holds_tensors(target: str) -> FileType | None:
+    """The type of a file that holds tensors without a network; None if the target is anything else."""
+    type = _type_of(target)
+    return type if type is not None and type.holds == "tensors" else None
+
+
+def _type_of(target: str) -> FileType | None:
+    path = Path(target)
+    try:
+        return file_type(path) if path.is_file() else None
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be read: {error.strerror}") from None
 
 
 def _config_path(target: str) -> str:
     """The config of a target."""
     path = Path(target)
-    if path.suffix == ".onnx":
-        raise UsageError(f"ONNX files are not supported yet: {target}", remedy="inspect the model in code instead")
+    if holds_tensors(target):
+        raise UsageError(
+            f"{target} holds tensors alone: in which order layers are computed is not in it",
+            remedy=f"cnncli inspect {target} prints the tensors; for a network, name the code that creates it",
+        )
     if path.suffix == ".py":
         raise UsageError(
             f"{target} is code, not a config",
             remedy=f"name a class or function that creates the model: {target}:NAME",
         )
     if not path.is_dir():
+        if not path.exists() and target not in bundled_configs() and target in _names_in_torchvision():
+            raise ConfigError(f"config not found: {target}", remedy=f"torchvision's model is torchvision:{target}")
         return target
     refuse_link(path / _RESOLVED)
     if not (path / _RESOLVED).is_file():
@@ -101,6 +137,17 @@ def _config_path(target: str) -> str:
             remedy="name a run or a config",
         )
     return str(path / _RESOLVED)
+
+
+def _names_in_torchvision() -> set[str]:
+    """The names of torchvision's models, read from its files: importing it takes seconds."""
+    package = find_spec("torchvision")
+    if package is None or package.origin is None:
+        return set()
+    names: set[str] = set()
+    for file in (Path(package.origin).parent / "models").rglob("[a-z]*.py"):
+        names.update(re.findall(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", file.read_text("utf-8"), re.MULTILINE))
+    return names
 
 
 def _shape_assignments(input_shape: Sequence[int]) -> list[str]:
@@ -120,11 +167,16 @@ def _shape_assignments(input_shape: Sequence[int]) -> list[str]:
     return [f"data.size=[{height}, {width}]", f"data.channels={channels}"]
 
 
-def _code_shape(target: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one input of a model in code."""
+def code_shape(target: str, input_shape: Sequence[int] | None) -> tuple[int, ...] | None:
+    """The shape of one input of a model in torch, from the shape that was given for it."""
+    from cnncli.capture.load import is_library
+
+    if input_shape is None:
+        return None
+    shape = tuple(input_shape)
     match shape:
         case [size]:
-            if not target.startswith("torchvision:"):
+            if not is_library(target):
                 raise UsageError(
                     f"the shape of an input of {target} is unknown: {size} is only the size of an image",
                     remedy=f"give all axes without the batch: 3x{size}x{size}",

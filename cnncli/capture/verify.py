@@ -103,24 +103,25 @@ def verify_network(network: Network, module: nn.Module) -> list[Mismatch]:
     return [*_parameters(graph, counted), *_macs(graph, module), *_outputs(graph, run)]
 
 
-def verify_module(module: nn.Module, graph: Graph) -> list[Mismatch]:
+def verify_module(module: nn.Module, graph: Graph, *, batch: int | None = None) -> list[Mismatch]:
     """Run a module on the CPU and compare every row of its graph with it; returns the differences.
 
     Args:
         module: with numbers, on the CPU; its training mode is restored.
         graph: from `graph_of_module`.
+        batch: the only number of images that the module takes; None: any.
     """
     with evaluation_mode(module), without_autocast():
-        rows = {row.name: row for row in capture(module, graph.input_shape, device=CPU).rows}
+        rows = {row.name: row for row in capture(module, graph.input_shape, device=CPU, batch=batch or BATCH).rows}
         names = {node.name for node in graph.nodes}
         if names != set(rows):
             return [Mismatch("the model", "rows", f"{sorted(names - set(rows))}", f"{sorted(set(rows) - names)}")]
         try:
-            counted = _count_parameters(module, rows, graph.input_shape)
+            counted = _count_parameters(module, rows, (batch or BATCH, *graph.input_shape))
             return [
                 *_parameters(graph, counted),
-                *_macs(graph, module),
-                *_outputs(graph, lambda images: dict(_run(module, rows, images))),
+                *_macs(graph, module, batch=batch or 1),
+                *_outputs(graph, lambda images: dict(_run(module, rows, images)), batch=batch),
             ]
         except _OtherOperations as where:
             return [Mismatch(str(where), "rows", "the operations on an input of zeros", "others on random numbers")]
@@ -145,10 +146,10 @@ def _run(module: nn.Module, rows: Mapping[str, Row], images: Tensor) -> list[tup
     return outputs
 
 
-def _count_parameters(module: nn.Module, rows: Mapping[str, Row], shape: Shape) -> dict[str, int]:
+def _count_parameters(module: nn.Module, rows: Mapping[str, Row], shape: tuple[int, ...]) -> dict[str, int]:
     """Parameters by the first row that each of them reaches, which is found by setting it to NaN."""
     counted = dict.fromkeys(rows, 0)
-    images = torch.ones(BATCH, *shape)
+    images = torch.ones(shape)
     for parameter in module.parameters():
         kept = parameter.detach().clone()
         with torch.no_grad():
@@ -167,17 +168,17 @@ def _parameters(graph: Graph, counted: Mapping[str, int]) -> Iterator[Mismatch]:
             yield Mismatch(node.name, "params", f"{node.params}", f"{counted[node.name]}")
 
 
-def _macs(graph: Graph, module: nn.Module) -> Iterator[Mismatch]:
+def _macs(graph: Graph, module: nn.Module, *, batch: int = 1) -> Iterator[Mismatch]:
     """A difference in the multiply-accumulates of the whole network, as torch counts them, if all rows know theirs."""
     known = [node.macs for node in graph.nodes if node.macs is not None]
     if len(known) < len(graph.nodes):
         return
-    image = torch.zeros(1, *graph.input_shape)
+    images = torch.zeros(batch, *graph.input_shape)
     # Without fused attention, which torch does not count.
     with evaluation_mode(module), calls_reported(module, lambda call: None), _FlopCounter() as counter:
-        module(image)
-    if 2 * sum(known) != counter.flops:
-        yield Mismatch("the model", "MACs", f"{sum(known):,}", f"{counter.flops // 2:,}")
+        module(images)
+    if 2 * sum(known) * batch != counter.flops:
+        yield Mismatch("the model", "MACs", f"{sum(known):,}", f"{counter.flops // (2 * batch):,}")
 
 
 class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -200,14 +201,14 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         return result
 
 
-def _outputs(graph: Graph, run: Run) -> Iterator[Mismatch]:
+def _outputs(graph: Graph, run: Run, *, batch: int | None = None) -> Iterator[Mismatch]:
     """Differences in shapes and receptive fields; unknown receptive fields are not compared."""
     fields, uncertain = receptive_fields(graph), behind_comparisons(graph)
     shapes: dict[str, Shape] = {}
     masks: list[dict[str, list[int]]] = []  # axis -> row -> for each unit a bit mask of the pixels that reach it
     for axis in range(len(graph.input_shape) - 1):
         masks.append({})
-        for positions, images in _probes(graph.input_shape, axis):
+        for positions, images in _probes(graph.input_shape, axis, batch):
             for name, output in run(images).items():
                 if not has_batch(output.layout):
                     continue  # the images are mixed
@@ -231,15 +232,15 @@ def _outputs(graph: Graph, run: Run) -> Iterator[Mismatch]:
             yield from _compare_masks(node.name, axis, expected, actual)
 
 
-def _probes(shape: Shape, axis: int) -> Iterator[tuple[list[int], Tensor]]:
+def _probes(shape: Shape, axis: int, batch: int | None) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of images (P, C, positions ...); image i is NaN at the i-th of the given positions along an axis."""
     size = shape[1 + axis]
-    most = max(BATCH, BATCH_PIXELS // prod(shape))
+    most = batch or max(BATCH, BATCH_PIXELS // prod(shape))
     generator = torch.Generator().manual_seed(0)
     for first in range(0, size, most):
         positions = list(range(first, min(first + most, size)))
-        # torch runs other operators for a single image than for a batch.
-        positions *= BATCH if len(positions) == 1 else 1
+        # Of a single position more than one image: torch runs other operators for one image than for a batch.
+        positions = [*positions, *positions[-1:] * ((batch or min(BATCH, most)) - len(positions))]
         images = torch.randn(len(positions), *shape, generator=generator)
         for position, image in zip(positions, images, strict=True):
             image.select(1 + axis, position).fill_(torch.nan)

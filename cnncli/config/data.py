@@ -1,7 +1,5 @@
-"""The `data:` section: data set, image size, splits and augmentation."""
+"""The `data:` section: data set, image size and splits."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,108 +7,11 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from cnncli.config.augment import AugmentSpec
 from cnncli.config.datasets import DatasetName, EmnistSplit, known_dataset
-from cnncli.errors import DataError
+from cnncli.config.image_folder import folder_layout
 from cnncli.fields import Fraction01, Pair, Spec, Whole
 from cnncli.limits import MAX_CLASSES
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderLayout:
-    """The layout of an image folder.
-
-    Attributes:
-        classes: names of the class folders: those declared, in their order, else all of them, sorted.
-        train: the folder with the class folders.
-        test: the folder with the class folders of the test images, if there is one.
-        ignored: names of folders other than `train/` and `test/`, which are not read.
-        unselected: names of class folders that are not among the declared ones, which are not read.
-    """
-
-    classes: tuple[str, ...]
-    train: Path
-    test: Path | None
-    ignored: tuple[str, ...] = ()
-    unselected: tuple[str, ...] = ()
-
-
-def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> FolderLayout:
-    """Find out whether a folder has `train/` (and `test/`) with class folders, or class folders only.
-
-    A `train/` with images and no folders is a class.
-
-    Args:
-        root: the image folder.
-        classes: the declared number of classes, or the names of those to read, if any.
-
-    Raises:
-        DataError: `root` is missing, not a folder, or has no class folders, another number of them, or not those named.
-    """
-    unknown = "; to inspect the network without them, set data.classes to the number or the names of the classes"
-    try:
-        top = class_folders(root)
-        divided = "train" in top and bool(class_folders(root / "train"))
-        train = root / "train" if divided else root
-        names = class_folders(train)
-    except FileNotFoundError:
-        raise DataError(
-            f"data.path: folder not found: {root}",
-            remedy="put the images there, or choose another data directory with --data-dir or $CNNCLI_DATA"
-            + (unknown if classes is None else ""),
-        ) from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise DataError(
-            f"data.path: {root} cannot be read as a folder: {getattr(error, 'strerror', None) or error}",
-            remedy="data.path must be a folder with one folder of images per class",
-        ) from None
-    if len(names) < 2:
-        found = f"only the class folder {names[0]}" if names else "no class folders"
-        raise DataError(
-            f"data.path: {train} has {found}",
-            remedy=f"create one folder per class, at least two, such as {train / 'cat'} and {train / 'dog'}",
-        )
-    if undecodable := next((name for name in names if not _is_text(name)), None):
-        raise DataError(
-            f"data.path: the name of the class folder {train / undecodable} is not UTF-8 text",
-            remedy="rename the folder: the names of its classes are written to files of text",
-        )
-    if isinstance(classes, int) and len(names) != classes:
-        raise DataError(
-            f"data.classes: {classes} classes declared, but {train} has {len(names)}: {_some(names)}",
-            remedy=f"set data.classes={len(names)}, remove it, or fix the folders",
-        )
-    selected = names if classes is None or isinstance(classes, int) else tuple(classes)
-    if missing := tuple(name for name in selected if name not in names):
-        raise DataError(
-            f"data.classes: {train} has no folder {_some(missing)}; it has {_some(names)}",
-            remedy="restore the folders, or name others in data.classes",
-        )
-    return FolderLayout(
-        classes=selected,
-        train=train,
-        test=root / "test" if divided and "test" in top else None,
-        ignored=tuple(name for name in top if name not in ("train", "test")) if divided else (),
-        unselected=tuple(name for name in names if name not in selected),
-    )
-
-
-def class_folders(root: Path) -> tuple[str, ...]:
-    """Names of the folders in a folder, sorted, without hidden ones and those that macOS adds to archives."""
-    hidden = (".", "__MACOSX")
-    return tuple(sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith(hidden)))
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name is text; Python represents bytes that are not UTF-8 by lone surrogates."""
-    return not any("\ud800" <= each <= "\udfff" for each in name)
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Angle = Annotated[float, Field(ge=0, lt=90, allow_inf_nan=False)]
 
 
 def _count_or_fraction(value: object) -> object:
@@ -142,77 +43,11 @@ def _count_or_names(value: object) -> object:
     )
 
 
-def _principal(name: str) -> BeforeValidator:
-    """Accept a number alone as one field of a section: `elastic: 2` is `elastic: {alpha: 2}`."""
-
-    def open_number(value: object) -> object:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return {name: value} if number else value
-
-    return BeforeValidator(open_number)
-
-
 Share = Annotated[Whole | Fraction01, BeforeValidator(_count_or_fraction)]
 Classes = Annotated[
     Annotated[int, Field(ge=2, le=MAX_CLASSES)] | Annotated[tuple[str, ...], Field(min_length=2)],
     BeforeValidator(_count_or_names),
 ]
-
-
-class ElasticSpec(Spec):
-    """Smooth random displacement of the pixels (Simard, Steinkraus and Platt, ICDAR 2003)."""
-
-    alpha: NotNegative = Field(
-        default=0.0, description="displacement along each axis in pixels, root mean square; 0 is off"
-    )
-    sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=4.0,
-        description="smoothness: standard deviation, in pixels, of the Gaussian that blurs the displacements",
-    )
-
-
-class EraseSpec(Spec):
-    """A black rectangle on some images (Zhong et al., "Random Erasing Data Augmentation", AAAI 2020)."""
-
-    probability: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="fraction of the images; 0 is off"
-    )
-    area: Annotated[float, Field(gt=0, le=1)] = Field(default=0.25, description="maximum fraction of an image's area")
-
-
-class AugmentSpec(Spec):
-    """Random augmentation of training images, new for every image and epoch; off by default.
-
-    Pixels from outside the image are black.
-    """
-
-    shift: NotNegative = Field(default=0.0, description="maximum along each axis, in pixels of the resized image")
-    rotate: Annotated[float, Field(ge=0, le=180)] = Field(
-        default=0.0, description="maximum angle in degrees, in both directions"
-    )
-    scale: Fraction01 = Field(default=0.0, description="0.1 is a factor from 0.9 to 1.1")
-    shear: Angle = Field(default=0.0, description="maximum angle in degrees, in both directions")
-    flip: Literal["none", "horizontal", "vertical", "both"] = Field(
-        default="none", description="mirrored with probability 1/2"
-    )
-    elastic: Annotated[ElasticSpec, _principal("alpha")] = ElasticSpec()
-    erase: Annotated[EraseSpec, _principal("probability")] = EraseSpec()
-    noise: NotNegative = Field(default=0.0, description="standard deviation of Gaussian noise, where white is 1")
-
-    @property
-    def active(self) -> tuple[str, ...]:
-        """The names of the augmentations that are on, such as `shift`."""
-        on = {
-            "shift": self.shift > 0,
-            "rotate": self.rotate > 0,
-            "scale": self.scale > 0,
-            "shear": self.shear > 0,
-            "flip": self.flip != "none",
-            "elastic": self.elastic.alpha > 0,
-            "erase": self.erase.probability > 0,
-            "noise": self.noise > 0,
-        }
-        return tuple(name for name, is_on in on.items() if is_on)
 
 
 class DataSpec(Spec):
@@ -224,7 +59,9 @@ class DataSpec(Spec):
         default=None, description="1: gray, 3: RGB; default: as stored, 3 for folders"
     )
     validation: Share = Field(
-        default=0.1, description="training images held out for validation: a count or a fraction; 0 is none"
+        default=0.1,
+        description="training images held out for validation: a count or a fraction; 0 is none; an image-folder with "
+        "val/ has its own",
     )
     test: Share | None = Field(
         default=None,
@@ -239,6 +76,9 @@ class DataSpec(Spec):
         description="image-folder only: number of classes, or names of the class folders to read, in order; needed to "
         "inspect without the folder",
     )
+    skip_unreadable: bool = Field(
+        default=False, description="image-folder only: skip images that cannot be read, with a message"
+    )
     relabel: str | None = Field(
         default=None,
         min_length=1,
@@ -247,11 +87,11 @@ class DataSpec(Spec):
     normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
     augment: AugmentSpec = AugmentSpec()
 
-    @field_validator("split", "test", "path", "classes")
+    @field_validator("split", "test", "path", "classes", "skip_unreadable")
     @classmethod
     def _belongs_to_the_set(cls, value: object, info: ValidationInfo) -> object:
         owner = "emnist" if info.field_name == "split" else "image-folder"
-        if value is not None and info.data.get("name", owner) != owner:
+        if value is not None and value is not False and info.data.get("name", owner) != owner:
             raise PydanticCustomError(
                 "other_set",
                 "{field} is only for {owner}; remove it for {name}",
@@ -289,8 +129,8 @@ def input_shape(spec: DataSpec) -> tuple[int, int, int]:
 def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
     """Names of the classes in the order of their labels.
 
-    Those of an image folder are `classes` if these are names, without a look at the folder; else the sorted names of
-    its folders or, if it is missing, the numbers from 0 to `classes` - 1.
+    Those of an image folder are `classes` if these are names, without a look at the folder; else the names of its
+    folders in natural order or, if it is missing, the numbers from 0 to `classes` - 1.
 
     Raises:
         DataError: the image folder is missing and `classes` is not given, or it has another number of classes.

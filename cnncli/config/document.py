@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import yaml
 
 from cnncli.errors import ConfigError
+from cnncli.file_types import PREFIX, FileType, file_type, type_of_bytes
 from cnncli.files import open_to_read
 from cnncli.limits import MAX_CONFIG_BYTES, MAX_DEPTH, MAX_VALUES
 
@@ -172,11 +173,12 @@ def read_document(path: Path, kind: Kind = CONFIG) -> Document:
     try:
         with open_to_read(path) as file:
             raw = file.read(MAX_CONFIG_BYTES + 1)
+        type = file_type(path) if path.is_file() else type_of_bytes(raw[:PREFIX])  # a pipe can be read only once
     except FileNotFoundError:
         raise ConfigError(f"{kind.noun.split()[-1]} not found: {path}", remedy=kind.remedy) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    return _parse_bytes(raw, name=str(path), kind=kind)
+    return _parse_bytes(raw, type, name=str(path), kind=kind)
 
 
 _STDIN = "<stdin>"
@@ -194,7 +196,7 @@ def read_stdin() -> Document:
             f"{_STDIN} is empty, but a config is expected there",
             remedy="give a config in place of -, or pipe one into the command: cnncli inspect - < my.yaml",
         )
-    return _parse_bytes(raw, name=_STDIN, kind=CONFIG)
+    return _parse_bytes(raw, type_of_bytes(raw[:PREFIX]), name=_STDIN, kind=CONFIG)
 
 
 @functools.lru_cache(maxsize=1)  # a stream can be read only once
@@ -205,7 +207,9 @@ def _content(stream: TextIO) -> bytes:
     return stream.buffer.read(MAX_CONFIG_BYTES + 1)
 
 
-def _parse_bytes(raw: bytes, *, name: str, kind: Kind) -> Document:
+def _parse_bytes(raw: bytes, type: FileType | None, *, name: str, kind: Kind) -> Document:
+    if type is not None:
+        raise ConfigError(f"{name} is {type.what}, not {kind.noun}", remedy=type.remedy)
     if len(raw) > MAX_CONFIG_BYTES:
         raise ConfigError(
             f"{name} has more than {MAX_CONFIG_BYTES:,} bytes, the limit of {kind.noun}",

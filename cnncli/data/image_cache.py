@@ -10,10 +10,10 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL
@@ -35,7 +35,8 @@ _OPTION = "--data-dir or $CNNCLI_DATA"
 class CachedImages:
     """The pixels of a list of image files at one shape, valid as long as no file changes.
 
-    The cache has three files: the pixels (`.uint8`), the sums over each image (`.sums`), and metadata (`.json`).
+    The cache has four files: the pixels (`.uint8`), the sums over each image (`.sums`), the SHA-256 digest of each file
+    (`.digests`), and metadata (`.json`).
 
     Args:
         data_dir: the data directory.
@@ -46,8 +47,9 @@ class CachedImages:
 
     Attributes:
         path: the file of pixels.
-        size: its size in bytes.
+        size: its size in bytes if all images can be read.
         checksum: of the decoded files; None if they have not been decoded yet.
+        unreadable: why an image cannot be read, by its position; its pixels are not in the cache.
     """
 
     def __init__(self, data_dir: Path, root: Path, paths: Sequence[Path], shape: tuple[int, ...], state: str) -> None:
@@ -55,14 +57,30 @@ class CachedImages:
         self._shape = shape
         self.path = data_dir / FOLDER / f"{fingerprint(root, paths, shape)}.uint8"
         self.size = math.prod(shape)
-        self._sums = self.path.with_suffix(".sums")
-        self._sums_shape = (*shape[:2], 2)
         self.checksum: str | None = None
-        if _has_size(self.path, self.size) and _has_size(self._sums, 8 * math.prod(self._sums_shape)):
-            self.checksum = _read_metadata(self.path.with_suffix(".json")).get("checksum")
-            if self.checksum is not None:
-                with suppress(DiskError):  # the folder may be read-only
-                    self._write_metadata()
+        self.unreadable: Mapping[int, str] = {}
+        metadata = _read_metadata(self.path.with_suffix(".json"))
+        with suppress(KeyError, TypeError, ValueError):  # damaged
+            self.unreadable = {int(position): str(problem) for position, problem in metadata["unreadable"]}
+            if all(_has_size(path, size) for path, size in self._files().items()):
+                self.checksum = str(metadata["checksum"])
+        if self.checksum is not None:
+            with suppress(DiskError):  # the folder may be read-only
+                self._write_metadata()
+
+    @property
+    def count(self) -> int:
+        """The number of images that can be read."""
+        return self._shape[0] - len(self.unreadable)
+
+    def _files(self) -> dict[Path, int]:
+        """The files without the metadata, with their sizes."""
+        per_image = {
+            ".uint8": math.prod(self._shape[1:]),
+            ".sums": 16 * self._shape[1],
+            ".digests": hashlib.sha256().digest_size,
+        }
+        return {self.path.with_suffix(suffix): size * self.count for suffix, size in per_image.items()}
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
@@ -82,28 +100,43 @@ class CachedImages:
                 # Written, not mapped: on a full disk, writing to a mapped file would kill the process.
                 yield lambda pixels: _write(file, pixels)
                 assert self.checksum is not None, "complete() comes last"
-                assert file.tell() == self.size, (file.tell(), self._shape)
+                assert file.tell() == self._files()[self.path], (file.tell(), self._shape, self.unreadable)
         except DiskError as error:
             # Windows cannot replace a file that another process, which decoded the same images, has mapped.
             if not (isinstance(error.__cause__, PermissionError) and _has_size(self.path, self.size)):
                 raise
 
-    def complete(self, checksum: str, sums: NDArray[np.int64]) -> None:
-        """Finish writing, given the checksum of the decoded files and the sums (N, C, 2) of the images."""
-        assert sums.shape == self._sums_shape, (sums.shape, self._shape)
-        self.checksum = checksum
-        with atomic_write(self._sums, option=_OPTION) as file:
-            file.write(sums.astype("<i8").tobytes())
+    def complete(
+        self,
+        checksum: str,
+        sums: NDArray[np.int64],
+        digests: NDArray[np.uint8],
+        unreadable: Mapping[int, str],
+    ) -> None:
+        """Finish writing.
+
+        Args:
+            checksum: of the files.
+            sums: of the images that can be read, (N, C, 2).
+            digests: SHA-256 of their files, (N, 32).
+            unreadable: see the attribute.
+        """
+        self.checksum, self.unreadable = checksum, unreadable
+        assert len(sums) == len(digests) == self.count, (sums.shape, digests.shape, self._shape)
+        for suffix, content in ((".sums", sums.astype("<i8").tobytes()), (".digests", digests.tobytes())):
+            with atomic_write(self.path.with_suffix(suffix), option=_OPTION) as file:
+                file.write(content)
         self._write_metadata()
 
-    def open(self) -> tuple[Tensor, Tensor]:
-        """The pixels, uint8 (N, C, H, W), mapped and read-only, and the sums, int64 (N, C, 2)."""
+    def open(self) -> tuple[Tensor, NDArray[np.int64], NDArray[np.uint8]]:
+        """The pixels, uint8 (N, C, H, W), mapped and read-only; the sums, (N, C, 2); and the digests, (N, 32)."""
         # Not mapped copy-on-write: Linux refuses to map more than the memory that way.
-        pixels = np.memmap(self.path, dtype=np.uint8, mode="r", shape=self._shape)
-        sums = np.fromfile(self._sums, dtype="<i8").reshape(self._sums_shape)
+        pixels = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.count, *self._shape[1:]))
+        sums = np.fromfile(self.path.with_suffix(".sums"), dtype="<i8").reshape(self.count, self._shape[1], 2)
+        digests = np.fromfile(self.path.with_suffix(".digests"), dtype=np.uint8).reshape(self.count, -1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return torch.from_numpy(pixels), torch.from_numpy(sums)
+            return torch.from_numpy(pixels), sums, digests
 
     def _prepare_folder(self) -> None:
         """Create the folder, remove abandoned files, and check now, not after minutes, that there is room."""
@@ -124,7 +157,8 @@ class CachedImages:
 
     def _write_metadata(self) -> None:
         path = self.path.with_suffix(".json")
-        metadata = self._metadata | {"checksum": str(self.checksum)}
+        unreadable = [list(each) for each in self.unreadable.items()]
+        metadata = {**self._metadata, "checksum": str(self.checksum), "unreadable": unreadable}
         if _read_metadata(path) != metadata:
             with atomic_write(path, option=_OPTION) as file:
                 file.write(json.dumps(metadata).encode())
@@ -185,7 +219,7 @@ def _has_size(path: Path, size: int) -> bool:
     return path.exists() and path.stat().st_size == size
 
 
-def _read_metadata(path: Path) -> dict[str, str]:
+def _read_metadata(path: Path) -> dict[str, Any]:
     """The content of a metadata file; empty if it is missing or damaged."""
     try:
         metadata = json.loads(path.read_text(encoding="utf-8"))
@@ -195,7 +229,7 @@ def _read_metadata(path: Path) -> dict[str, str]:
 
 
 def _remove(metadata: Path) -> int:
-    """Remove the three files of a cache; returns the bytes of pixels. A run that has them mapped is not affected."""
+    """Remove the files of a cache; returns the bytes of pixels. A run that has them mapped is not affected."""
     pixels = metadata.with_suffix(".uint8")
     size = 0
     try:
@@ -204,7 +238,8 @@ def _remove(metadata: Path) -> int:
             pixels.unlink()
         elif not _is_abandoned(metadata):  # another process may be about to write them
             return 0
-        pixels.with_suffix(".sums").unlink(missing_ok=True)
+        for suffix in (".sums", ".digests"):
+            metadata.with_suffix(suffix).unlink(missing_ok=True)
         metadata.unlink()
     except OSError:  # removed by another process, or, on Windows, in use
         return 0

@@ -3,6 +3,7 @@
 N: images, C: channels, H, W: height and width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,6 +81,7 @@ class Dataset:
         train: images for training and validation.
         test: images for testing.
         files: checksum (`md5:...` or `sha256:...`) of each file, or of all images of a folder.
+        validation: how many of the last images of `train` the data set itself has for validation.
     """
 
     name: str
@@ -87,6 +89,17 @@ class Dataset:
     train: ImageSet
     test: ImageSet
     files: dict[str, str]
+    validation: int = 0
+
+    def hold_out(self, held_out: int | float, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Indices of the images of `train` to train on, and of those for validation.
+
+        The latter are those that the data set has for validation, else a sample; see `stratified_split`.
+        """
+        if self.validation:
+            indices = torch.arange(len(self.train))
+            return indices[: -self.validation], indices[-self.validation :]
+        return stratified_split(self.train.labels, held_out, seed=seed)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -169,6 +182,12 @@ def stratified_split(
     for label, quota in enumerate(_quotas(np.bincount(shuffled_labels).tolist(), count)):
         is_held_out[shuffled[shuffled_labels == label][:quota]] = True
     return torch.from_numpy(np.flatnonzero(~is_held_out)), torch.from_numpy(np.flatnonzero(is_held_out))
+
+
+def classes_without(labels: Tensor, among: Tensor, classes: Sequence[str]) -> list[str]:
+    """The names of the classes that are among the labels `among`, int64 (N,), but not among `labels`, int64 (M,)."""
+    present = set(labels.tolist())
+    return [classes[label] for label in sorted(set(among.tolist()) - present)]
 
 
 def _quotas(sizes: list[int], count: int) -> list[int]:

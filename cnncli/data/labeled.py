@@ -2,29 +2,33 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 
-from cnncli.config.data import DataSpec, class_folders
-from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, Part, known_dataset
+from cnncli.config.data import DataSpec
+from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
+from cnncli.config.image_folder import FolderPart, class_folders, part_folders
 from cnncli.data.images import ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, UsageError, did_you_mean
 
 _NAMES = tuple(name for name in get_args(DatasetName) if name != "image-folder")
+LabeledSplit = Literal["train", "val", "test"]
+_PARTS: dict[LabeledSplit, FolderPart] = {"train": "train", "val": "validation", "test": "test"}
 _EMNIST = {f"emnist/{split}": split for split in EMNIST_SPLITS}
 
 
 def load_labeled(
-    data: str, part: Part, *, classes: Sequence[str], input_shape: tuple[int, ...], data_dir: Path
+    data: str, split: LabeledSplit, *, classes: Sequence[str], input_shape: tuple[int, ...], data_dir: Path
 ) -> ImageSet:
     """Load images as a network takes them.
 
     Args:
         data: the name of a standard data set, `emnist/SPLIT` for a split of EMNIST, or an image folder: a path with
-            one folder of images for each class, possibly inside `train/` and `test/`.
-        part: which images of a data set; an image folder without `train/` and `test/` has all its images in `test`.
+            one folder of images for each class, possibly inside folders of training, validation and test images.
+        split: which images; an image folder without such folders has all its images in `test`, and only an image folder
+            has `val`.
         classes: names of the classes, in the order of the network's outputs. Images of some of them are enough.
         input_shape: (C, H, W).
         data_dir: the data directory.
@@ -45,21 +49,26 @@ def load_labeled(
             "size": [height, width],
             "channels": channels,
         })  # fmt: skip
+        if split == "val":
+            raise UsageError(
+                f"--data: {data} has no split val: validation images are a part of the training images of a run",
+                remedy="use the split test or train",
+            )
         _check_classes(data, known_dataset(spec.name, spec.split).classes, classes)
         dataset = load_dataset(spec, data_dir=data_dir)
-        images = dataset.train if part == "train" else dataset.test
+        images = dataset.train if split == "train" else dataset.test
         positions = torch.tensor([classes.index(name) for name in dataset.classes])
         return ImageSet(images=images.images, labels=positions[images.labels])
 
     from cnncli.data.image_folder import read_class_folders  # imports Pillow, which no other data set needs
 
-    root = _folder(data, part)
+    root = _folder(data, split)
     folders = _folder_of_each(root, classes)
     return read_class_folders(root, folders=folders, channels=channels, size=(height, width), data_dir=data_dir)
 
 
-def _folder(data: str, part: Part) -> Path:
-    """The folder that contains the class folders of a part."""
+def _folder(data: str, split: LabeledSplit) -> Path:
+    """The folder that contains the class folders of a split."""
     root = Path(data).expanduser()
     if not root.is_dir():
         near = did_you_mean(data, (*_NAMES, *_EMNIST) if data.startswith("emnist/") else _NAMES)
@@ -67,14 +76,17 @@ def _folder(data: str, part: Part) -> Path:
             f"--data: {data} is not a folder" if root.exists() else f"--data: no data set or folder {data}{near}",
             remedy="give a folder with one folder of images per class, or the name of a data set",
         )
-    divided = [name for name in ("train", "test") if (root / name).is_dir() and class_folders(root / name)]
-    if part in divided:
-        return root / part
-    if divided:
-        raise UsageError(f"--data: {root} has no folder {part}", remedy=f"--split {divided[0]}")
-    if part != "test":
+    folders = {name: root / folder for name, part in _PARTS.items() if (folder := part_folders(root).get(part))}
+    if split in folders:
+        return folders[split]
+    if folders:
         raise UsageError(
-            f"--data: {root} has no folders train and test, so it has no split {part}",
+            f"--data: {root} has no folder of {_PARTS[split]} images",
+            remedy=" or ".join(f"--split {name}" for name in folders),
+        )
+    if split != "test":
+        raise UsageError(
+            f"--data: {root} has no folders such as train and test, so it has no split {split}",
             remedy="omit --split: all its images are used",
         )
     return root

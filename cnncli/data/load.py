@@ -51,8 +51,10 @@ def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
             folder_path(spec, data_dir),
             channels=channels,
             size=(height, width),
+            validation=spec.validation,
             test=spec.test,
             classes=spec.classes,
+            skip_unreadable=spec.skip_unreadable,
             data_dir=data_dir,
         )
     if spec.name == "digits":

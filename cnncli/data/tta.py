@@ -8,7 +8,7 @@ from itertools import product
 
 from torch import Generator, Tensor
 
-from cnncli.config.data import AugmentSpec
+from cnncli.config.augment import AugmentSpec
 
 
 @dataclass(frozen=True, kw_only=True)

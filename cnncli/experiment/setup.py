@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from cnncli.config.augment import AugmentSpec
 from cnncli.config.config import Config
-from cnncli.config.data import AugmentSpec
 from cnncli.config.document import Problem, Route, descend
 from cnncli.config.network import Network
 from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
-from cnncli.data.images import Dataset, ImageSet, stratified_split
+from cnncli.data.images import Dataset, ImageSet, classes_without
 from cnncli.data.load import load_dataset
 from cnncli.data.preprocessing import Preprocessing
-from cnncli.errors import ConfigError, DeviceError
+from cnncli.errors import ConfigError, DeviceError, shorten
 from cnncli.experiment.initial_weights import initial_model
 from cnncli.inspection.training_memory import training_memory
 from cnncli.module import CnnModule
@@ -141,7 +141,10 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
     """
     require_memory(config, device, images=1)  # before the images are loaded
     dataset = _load(config, data_dir, device, group)
-    kept, held_out = stratified_split(dataset.train.labels, config.data.validation, seed=config.train.seed)
+    kept, held_out = dataset.hold_out(config.data.validation, seed=config.train.seed)
+    labels = dataset.train.labels
+    if len(held_out) and (absent := classes_without(labels[held_out], labels, dataset.classes)):
+        _log.warning(f"no validation images of {shorten(absent)}: too few images to hold one out")
     return prepare_split(config, dataset, kept, held_out, device=device, group=group)
 
 

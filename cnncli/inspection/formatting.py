@@ -58,9 +58,9 @@ def table_lines(
     return [
         [(table.model, "bold")],
         *align(headings, rows, numeric=[column.numeric for column in shown], footer=total, width=width),
-        *(line for text in (*_memory_lines(table), *notes(table)) for line in _wrap([(text, "")], prose_width)),
-        *(line for text in _unknown_lines(table) for line in _wrap([(text, "yellow")], prose_width)),
-        *_wrap([(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")], prose_width),
+        *(line for text in (*_memory_lines(table), *notes(table)) for line in wrap([(text, "")], prose_width)),
+        *(line for text in _unknown_lines(table) for line in wrap([(text, "yellow")], prose_width)),
+        *wrap([(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")], prose_width),
     ]
 
 
@@ -73,14 +73,14 @@ def hint_lines(table: LayerTable, *, width: int | None = None) -> list[Line]:
         return []
     lines: list[Line] = [[("hints", "bold")]]
     for name, hints in by_name.items():
-        lines += _wrap([(name, "bold cyan"), (f" {_grouped(hints)}", "")], width)
+        lines += wrap([(name, "bold cyan"), (f" {_grouped(hints)}", "")], width)
         suggestions = dict.fromkeys(hint.consider for hint in hints if hint.consider)
         for suggestion in list(suggestions)[:2]:
-            lines += _wrap([(f"  consider {suggestion}", "green")], width)
-    return [*lines, *_wrap([("docs/hints explains each hint; --ignore NAME hides it", "dim")], width)]
+            lines += wrap([(f"  consider {suggestion}", "green")], width)
+    return [*lines, *wrap([("docs/hints explains each hint; --ignore NAME hides it", "dim")], width)]
 
 
-def _wrap(line: Line, width: int | None) -> list[Line]:
+def wrap(line: Line, width: int | None) -> list[Line]:
     """A line of prose as lines of at most `width` characters; all but the last span stay on the first one."""
     *first, (text, style) = line
     indent = len(text) - len(text.lstrip())
@@ -178,15 +178,16 @@ def markdown(table: LayerTable, *, wide: bool = False) -> str:
     """The table as Markdown, with the notes below it."""
     shown = columns(wide=wide)
     lines = [
-        _markdown_row(column.heading for column in shown),
-        _markdown_row("---:" if column.numeric else "---" for column in shown),
-        *(_markdown_row(column.cell(row) for column in shown) for row in table),
-        _markdown_row(column.total(table) for column in shown),
+        markdown_row(column.heading for column in shown),
+        markdown_row("---:" if column.numeric else "---" for column in shown),
+        *(markdown_row(column.cell(row) for column in shown) for row in table),
+        markdown_row(column.total(table) for column in shown),
     ]
     return "\n".join([*lines, "", *(f"- {_escaped(note)}" for note in notes(table))])
 
 
-def _markdown_row(cells: Iterable[str]) -> str:
+def markdown_row(cells: Iterable[str]) -> str:
+    """A row of a table in Markdown."""
     return "| " + " | ".join(map(_escaped, cells)) + " |"
 
 

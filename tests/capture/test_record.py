@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
 from torch import Tensor, nn
 
-from cnncli.capture.graph import graph_of_module, load_graph
+from cnncli.capture.graph import graph_of_module
+from cnncli.capture.model import load_graph
 from cnncli.capture.verify import verify_module
 from cnncli.errors import ConfigError
 from cnncli.inspection.graph import Graph

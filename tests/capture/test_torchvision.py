@@ -7,7 +7,8 @@ from torch import nn
 from torchvision.models.maxvit import MaxVit
 from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformer, SwinTransformerBlockV2
 
-from cnncli.capture.graph import graph_of_module, load_graph
+from cnncli.capture.graph import graph_of_module
+from cnncli.capture.model import load_graph
 from cnncli.capture.verify import verify_module
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, Row, inspect_graph

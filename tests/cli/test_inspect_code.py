@@ -145,7 +145,7 @@ def test_a_forward_that_needs_numbers(net: str) -> None:
         (["{net}:Net", "--input", "1x6x8", "--kwargs", f'{{"width": {2**63 - 1}}}'], ConfigError, "overflow"),
         (["no/such/file.py:Net", "--input", "1x6x8"], UsageError, "file not found"),
         (["no_such_package.nets:Net", "--input", "1x6x8"], UsageError, "no module named no_such_package"),
-        (["torchvision:resnet17"], UsageError, "has no resnet17"),
+        (["torchvision:resnet17"], UsageError, "has no model resnet17"),
     ],
 )
 def test_models_that_cannot_be_loaded(

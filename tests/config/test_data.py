@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 import cnncli
 from cnncli.config.config import read_config
-from cnncli.config.data import DataSpec, class_names, folder_layout, input_shape
+from cnncli.config.data import DataSpec, class_names, input_shape
+from cnncli.config.image_folder import folder_layout
 from cnncli.config.problems import problems_of
 from cnncli.errors import DataError
 
@@ -50,6 +51,7 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
         ({"name": "emnist", "split": "all"}, ("split",), "byclass"),
         ({"name": "mnist", "path": "x"}, ("path",), "path is only for image-folder; remove it for mnist"),
         ({"name": "mnist", "test": 0.2}, ("test",), "test is only for image-folder"),
+        ({"name": "mnist", "skip_unreadable": True}, ("skip_unreadable",), "skip_unreadable is only for image-folder"),
         ({"name": "mnist", "classes": 10}, ("classes",), "classes is only for image-folder"),
         ({"name": "mnist", "classes": ["a", "b"]}, ("classes",), "classes is only for image-folder"),
         ({"name": "image-folder", "classes": 1}, ("classes",), "a whole number from 2 to 100,000, or a list"),

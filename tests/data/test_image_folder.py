@@ -34,7 +34,7 @@ def test_train_and_test_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert loaded.train.images[:, 0, 0, 0].tolist() == [10, 11, 20]
     assert loaded.train.labels.tolist() == [0, 0, 1]
     assert loaded.test.images[:, 0, 0, 0].tolist() == [110, 111, 120]
-    assert caplog.messages == ["image-folder: ignoring extra: only train and test are read"]
+    assert caplog.messages == ["image-folder: ignoring extra: not training, validation or test images"]
     assert all(each.startswith("sha256:") for each in loaded.files.values())
 
 

@@ -63,10 +63,14 @@ def test_the_parts_of_a_divided_folder(make: Make) -> None:
     root = make(train__cat=[1, 2], train__emu=[3], test__emu=[4])
     assert load(root, "train").images[:, 0, 0, 0].tolist() == [3, 1, 2]
     assert load(root).images[:, 0, 0, 0].tolist() == [4]
+    root = make("other", Training__cat=[1, 2], Valid__emu=[5], TEST__emu=[4])
+    assert load(root, "train").images[:, 0, 0, 0].tolist() == [1, 2]
+    assert load(root, "val").images[:, 0, 0, 0].tolist() == [5]
+    assert load(root, "test").images[:, 0, 0, 0].tolist() == [4]
 
 
 def test_a_part_that_a_folder_lacks_is_an_error(make: Make) -> None:
-    with pytest.raises(UsageError, match="no folder test"):
+    with pytest.raises(UsageError, match="no folder of test images"):
         load(make("divided", train__cat=[1]))
     with pytest.raises(UsageError, match="no split train"):
         load(make(cat=[1]), "train")

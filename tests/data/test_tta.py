@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cnncli.config.data import AugmentSpec
+from cnncli.config.augment import AugmentSpec
 from cnncli.data.tta import Variant, shifted, variants
 
 IMAGE = torch.arange(1, 7).view(1, 1, 2, 3)  # [[1, 2, 3], [4, 5, 6]]

@@ -1,5 +1,6 @@
 """An experiment built from a config, before it is trained."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cnncli.data.digits import load_digits
 from cnncli.errors import ConfigError
 from cnncli.experiment import setup
 from cnncli.experiment.setup import Experiment, prepare
+from tests.data.folders import Folder, pets, write_folder
 
 CPU = torch.device("cpu")
 
@@ -37,6 +39,27 @@ def test_training_validation_and_test_images_do_not_overlap(tmp_path: Path) -> N
     both = torch.cat((parts["train"], parts["val"])).mul(255).round().flatten(1).tolist()
     assert sorted(both) == sorted(digits.train.images.flatten(1).tolist())
     assert torch.allclose(parts["test"], digits.test.images / 255)
+
+
+def test_classes_without_validation_images_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    experiment(tmp_path, "data.validation=8")
+    (message,) = (each for each in caplog.messages if "no validation images" in each)
+    assert re.search(r"no validation images of \d, \d: too few", message)
+    caplog.clear()
+    experiment(tmp_path, "data.validation=10")
+    assert not [each for each in caplog.messages if "no validation images" in each]
+
+
+def test_validation_images_of_a_folder_are_those_in_it(tmp_path: Path) -> None:
+    write_folder(tmp_path / "pets", Folder(files=pets("train", "val", "test", each=4)))
+    folder = "data={name: image-folder, path: pets, size: 8, channels: 1, validation: 0.5}"
+    prepared = experiment(tmp_path, folder)
+    assert prepared.validation is not None
+    assert prepared.train.image_count == 8
+    (_, labels), *_ = prepared.validation.epoch(1)
+    assert labels.tolist() == [0] * 4 + [1] * 4
+    assert prepared.validation.image_set.paths is not None
+    assert {path.split("/")[0] for path in prepared.validation.image_set.paths[8:]} == {"val"}
 
 
 def test_probes_are_the_first_test_image_of_each_class(tmp_path: Path) -> None:

@@ -10,18 +10,20 @@ from typing import Annotated
 
 import typer
 
-from cnncli.capture.target import check_hint_names
+from cnncli.capture.target import check_hint_names, holds_tensors
 from cnncli.cli.commands.options import (
     DebugOption,
     InputOption,
     KwargsOption,
+    ModuleOption,
     TargetArgument,
     find_target,
     parse_kwargs,
     parse_shape,
 )
 from cnncli.cli.output import print_line
-from cnncli.errors import ConfigError
+from cnncli.errors import ConfigError, UsageError
+from cnncli.file_types import FileType
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.hints import HINTS
 from cnncli.inspection.table import LayerTable, inspect_graph
@@ -59,6 +61,7 @@ def inspect(
     target: TargetArgument,
     shape: InputOption = None,
     kwargs: KwargsOption = None,
+    part: ModuleOption = "",
     assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
     form: FormatOption = Format.TABLE,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
@@ -82,14 +85,24 @@ def inspect(
 
       cnncli inspect torchvision:resnet50 --input 3x64x64 --verify
 
+      cnncli inspect torchvision:fasterrcnn_resnet50_fpn --module backbone
+
+      cnncli inspect weights.safetensors
+
       cnncli inspect resnet-mnist --json | jq .totals
     """
     check_hint_names(ignore)
-    graph = find_target(target, shape=shape, kwargs=kwargs, assignments=assignments, data_dir=data_dir)
+    form = Format.JSON if as_json else form
+    tensors = holds_tensors(target)
+    if tensors is not None:
+        options = {"--input": shape, "--kwargs": kwargs, "--module": part, "--set": assignments, "--verify": verify}
+        _print_tensors(Path(target), tensors, form, options=[name for name, value in options.items() if value])
+        return
+    graph = find_target(target, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
     table = _with_memory_note(inspect_graph(graph, batch=batch, ignore=ignore))
-    _print(table, Format.JSON if as_json else form, wide=wide)
+    _print(table, form, wide=wide)
     if verify:
-        _verify(target, graph, shape=shape, kwargs=kwargs, assignments=assignments, data_dir=data_dir)
+        _verify(target, graph, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
     if strict:
         refuse_unknown(table)
 
@@ -116,6 +129,27 @@ def _print(table: LayerTable, form: Format, *, wide: bool) -> None:
             print_line(markdown(table, wide=wide))
 
 
+def _print_tensors(path: Path, type: FileType, form: Format, *, options: list[str]) -> None:
+    """Print the tensors of a file that holds no network."""
+    from cnncli.capture.tensors import read_tensors
+    from cnncli.inspection.tensors import tensor_markdown, tensors_as_csv, tensors_as_json
+
+    if options:
+        raise UsageError(f"{path} holds tensors alone, and no network for {options[0]}", remedy=f"omit {options[0]}")
+    table = read_tensors(path, type)
+    match form:
+        case Format.TABLE:
+            from cnncli.cli.render.table import show_tensors
+
+            show_tensors(table)
+        case Format.JSON:
+            typer.echo(json.dumps(tensors_as_json(table), indent=2))
+        case Format.CSV:
+            print_line(tensors_as_csv(table), newline=False)
+        case Format.MARKDOWN:
+            print_line(tensor_markdown(table))
+
+
 def _with_memory_note(table: LayerTable) -> LayerTable:
     """The table with a note if this machine has less memory than a training needs with any optimizer."""
     needed = least_memory(table.memory, parameters=table.trainable)
@@ -138,20 +172,33 @@ def refuse_unknown(table: LayerTable) -> None:
 
 
 def _verify(
-    target: str, graph: Graph, *, shape: str | None, kwargs: str | None, assignments: list[str], data_dir: Path
+    target: str,
+    graph: Graph,
+    *,
+    shape: str | None,
+    kwargs: str | None,
+    part: str,
+    assignments: list[str],
+    data_dir: Path,
 ) -> None:
     """Print on stderr which rows differ from the network itself, and exit with 1 if any does."""
     import torch
 
-    from cnncli.capture.load import load_module
-    from cnncli.capture.target import find_config, is_code
+    from cnncli.capture.model import load_model
+    from cnncli.capture.target import find_config, is_code, is_saved
     from cnncli.capture.verify import verify_module, verify_network
     from cnncli.module import CnnModule
 
-    if is_code(target):
+    if is_code(target) or is_saved(target):
         with redirect_stdout(sys.stderr):
-            module = load_module(target, kwargs=parse_kwargs(kwargs), device=torch.device("cpu"))
-            mismatches = verify_module(module, graph)
+            model = load_model(
+                target,
+                input_shape=graph.input_shape,
+                kwargs=parse_kwargs(kwargs),
+                part=part,
+                device=torch.device("cpu"),
+            )
+            mismatches = verify_module(model.module, graph, batch=model.batch)
     else:
         config = find_config(target, input_shape=parse_shape(shape), assignments=assignments, data_dir=data_dir)
         mismatches = verify_network(config.network, CnnModule(config.network))

@@ -22,9 +22,10 @@ TargetArgument = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="A config, the name of a bundled one, - for a config on stdin, a run directory, or a model in code: "
-        "torchvision:NAME, package.module:Factory or path/file.py:Factory, where Factory is a class or function that "
-        "returns a module. A model in code is imported and built, which runs its code.",
+        help="A config, the name of a bundled one, - for a config on stdin, a run directory, a file of TorchScript or "
+        "torch.export, or a model in code: torchvision:NAME, timm:NAME, package.module:Factory or "
+        "path/file.py:Factory, where Factory is a class, function or class method that returns a module. A model in "
+        "code is imported and built, which runs its code.",
     ),
 ]
 InputOption = Annotated[
@@ -39,6 +40,15 @@ KwargsOption = Annotated[
     str | None,
     typer.Option("--kwargs", metavar="JSON", help="""Arguments of the factory, such as '{"num_classes": 10}'."""),
 ]
+ModuleOption = Annotated[
+    str,
+    typer.Option(
+        "--module",
+        metavar="PATH",
+        help="Take a submodule of a model in code, such as backbone or layer4.0; --input is then its input. Default: "
+        "the input that it gets in the model, if that of the model is known.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 _MAX_DIGITS = 19
 
@@ -46,7 +56,13 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def find_target(
-    target: str, *, shape: str | None, kwargs: str | None = None, assignments: Sequence[str] = (), data_dir: Path
+    target: str,
+    *,
+    shape: str | None,
+    kwargs: str | None = None,
+    part: str = "",
+    assignments: Sequence[str] = (),
+    data_dir: Path,
 ) -> "Graph":
     """The graph of a `TargetArgument`, given the other options as typed.
 
@@ -60,6 +76,7 @@ def find_target(
             target,
             input_shape=parse_shape(shape),
             kwargs=parse_kwargs(kwargs),
+            part=part,
             assignments=assignments,
             data_dir=data_dir,
         )

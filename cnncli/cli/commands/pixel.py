@@ -10,6 +10,7 @@ from cnncli.cli.commands.options import (
     InputOption,
     JsonOption,
     KwargsOption,
+    ModuleOption,
     TargetArgument,
     find_target,
     parse_position,
@@ -25,6 +26,7 @@ def pixel(
     layer: Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Show only this layer.")] = None,
     shape: InputOption = None,
     kwargs: KwargsOption = None,
+    part: ModuleOption = "",
     assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
     as_json: JsonOption = False,
     data_dir: DataDirOption = DATA_DIR,
@@ -39,7 +41,7 @@ def pixel(
       cnncli pixel lenet5 3,3 --layer conv2 --json
     """
     place = parse_position(position)
-    graph = find_target(target, shape=shape, kwargs=kwargs, assignments=assignments, data_dir=data_dir)
+    graph = find_target(target, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
     table = inspect_graph(graph)
     layers = dependent_units(table, place)
     if layer is not None:

@@ -11,6 +11,7 @@ from cnncli.cli.commands.options import (
     InputOption,
     JsonOption,
     KwargsOption,
+    ModuleOption,
     TargetArgument,
     find_target,
     parse_position,
@@ -31,6 +32,7 @@ def unit(
     units: Annotated[list[str], typer.Argument(metavar="ROW,COLUMN...", help="Units of the layer, counted from 0.")],
     shape: InputOption = None,
     kwargs: KwargsOption = None,
+    part: ModuleOption = "",
     assignments: SetOption = [],  # noqa: B006  typer reads the default, nothing changes it
     picture: PictureOption = None,
     as_json: JsonOption = False,
@@ -48,7 +50,7 @@ def unit(
       cnncli unit torchvision:resnet18 layer2.0.conv1 5,5 --json
     """
     positions = [parse_position(text) for text in units]
-    graph = find_target(target, shape=shape, kwargs=kwargs, assignments=assignments, data_dir=data_dir)
+    graph = find_target(target, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
     table = inspect_graph(graph)
     nested = [nested_receptive_fields(table, layer, position) for position in positions]
     if as_json:

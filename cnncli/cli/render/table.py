@@ -9,6 +9,7 @@ from cnncli.inspection.columns import size_in_bytes
 from cnncli.inspection.differences import COMPARED, Change, compare
 from cnncli.inspection.formatting import INCOMPLETE, Line, Span, align, hint_lines, table_lines
 from cnncli.inspection.table import LayerTable
+from cnncli.inspection.tensors import TensorTable, tensor_lines
 from cnncli.layers import format_size
 from cnncli.training.scores import Evaluation, evaluation_lines
 
@@ -21,6 +22,11 @@ def show_table(table: LayerTable, *, wide: bool = False) -> None:
 def show_hints(table: LayerTable) -> None:
     """Print the hints, one paragraph per name."""
     show_lines(hint_lines(table, width=_prose_width()))
+
+
+def show_tensors(table: TensorTable) -> None:
+    """Print the tensors of a file."""
+    show_lines(tensor_lines(table, width=out().width, prose_width=_prose_width()))
 
 
 def show_evaluation(evaluation: Evaluation, *, title: str) -> None:
