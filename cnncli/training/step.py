@@ -177,7 +177,7 @@ class Step:
         training = self.training
         self.rng_before = torch.get_rng_state()
         for parameters in training.optimizer.param_groups:
-            parameters["lr"] = training.learning_rate(training.step) * parameters["lr_scale"]
+            parameters["lr"] = training.learning_rate(training.step) * parameters.get("lr_scale", 1.0)
         loss, logits = self._forward_and_backward(images, labels, batch_size)
         loss, correct = self.group.reduce(loss.detach(), (logits.detach().argmax(dim=1) == labels).sum())
         with self.span("optimizer"):

@@ -318,7 +318,7 @@ def attributes(module: nn.Module) -> dict[str, object]:
     return options | {name: tuple(each.shape) for name, each in module.state_dict().items()}
 
 
-@pytest.mark.parametrize("type_", [type_ for type_, each in LAYERS.items() if "init" in each.model_fields])
+@pytest.mark.parametrize("type_", ["scale", "prelu"])
 def test_initial_values(type_: str) -> None:
     """All parameters of a new module equal the field `init`, in an example whose `init` is not the default."""
     given = set()
