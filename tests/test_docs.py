@@ -45,12 +45,13 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 import cnncli
 from cnncli import errors
 from cnncli.cli.app import LazyCommand, app, main
-from cnncli.config.augment import AugmentSpec, ElasticSpec, EraseSpec
+from cnncli.config.augment import AugmentSpec, ElasticSpec, EraseSpec, MixSpec
 from cnncli.config.config import ConfigFields, read_config
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.document import parse_document
 from cnncli.config.log import LogSpec, ProbesSpec
+from cnncli.config.loss import Focal
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.fields import Choice, Spec
@@ -106,6 +107,8 @@ FIELDS: dict[str, type[BaseModel]] = {
     "augment": AugmentSpec,
     "elastic": ElasticSpec,
     "erase": EraseSpec,
+    "mixup": MixSpec,
+    "cutmix": MixSpec,
     "model": ModelFields,
     "repeat": RepeatFields,
     "residual": ResidualFields,
@@ -113,6 +116,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "blocks": BlockFields,
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
+    "focal": Focal,
     "log": LogSpec,
     "probes": ProbesSpec,
     "Trained and frozen weights": InheritedFields,

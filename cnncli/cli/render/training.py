@@ -186,7 +186,7 @@ def show_dry_run(experiment: Experiment, folder: Path, run: Path | None) -> None
 
 
 def show_results(results: Mapping[str, Any]) -> None:
-    """Print loss and accuracy of every split, and the accuracy of each class.
+    """Print loss, accuracies and macro F1 of every split, and the accuracy of each class.
 
     Args:
         results: as in results.json.
@@ -194,7 +194,9 @@ def show_results(results: Mapping[str, Any]) -> None:
     parts = {part: results[part] for part in ("train", "val", "test") if part in results}
     table = _table("", *parts)
     table.add_row("loss", *(f"{score['loss']:.4f}" for score in parts.values()))
-    table.add_row("accuracy", *(_percent(score["accuracy"]) for score in parts.values()))
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        title = name.replace("_f1", " F1").replace("_", " ")
+        table.add_row(title, *(_percent(score[name]) for score in parts.values()))
     table.add_section()
     for name in results["test"]["per_class"]:
         table.add_row(Text(name), *(_percent(score["per_class"][name]) for score in parts.values()))
