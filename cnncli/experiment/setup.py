@@ -319,7 +319,7 @@ def _training(
     config: Config, preprocessing: Preprocessing, train: ImageBatches, device: torch.device, *, channels_last: bool
 ) -> Training:
     set_deterministic(device)
-    network, spec = config.network, config.train
+    spec = config.train
     model = initial_model(config, train).to(device)
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
