@@ -31,6 +31,7 @@ from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
 from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
+from cnncli.layers.init import INITS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -143,7 +144,7 @@ class Config:
         return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-_CHOICES: dict[str, type[Choice]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES, **LOSSES}
+_CHOICES: dict[str, type[Choice]] = {**SCHEDULES, **INITS, **LAYERS, **OPTIMIZERS, **LOSSES}
 
 
 def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ()) -> Config:
@@ -235,6 +236,9 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
         network = lay_out(blueprint, input_shape(data), len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
+        elif not layer_problems and not _is_trained_from_the_start(network):
+            problem = "every layer is frozen in the first epoch; leave one that is trained"
+            layer_problems.append(Problem(("model", "layers"), problem, at_key=True))
     if fields is not None and network is not None and not layer_problems:
         problems += _unknown_layers(fields.log, network)
     if fields is not None and classes:
@@ -251,6 +255,11 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
         network=network,
         classes=classes,
     )
+
+
+def _is_trained_from_the_start(network: Network) -> bool:
+    """Whether some weight is trained in the first epoch."""
+    return any(not tuning.frozen_epochs for node in network.nodes for tuning in node.layer.tunings())
 
 
 def _data_alone(data: dict[str, Any]) -> DataSpec | None:

@@ -26,8 +26,9 @@ from cnncli.data.load import load_dataset
 from cnncli.data.mixing import Mixing
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError, DeviceError, shorten
+from cnncli.experiment.initial_weights import initial_model
 from cnncli.inspection.training_memory import training_memory
-from cnncli.module import CnnModule, seeded_module
+from cnncli.module import CnnModule
 from cnncli.training.device import (
     device_memory,
     out_of_memory_explained,
@@ -212,7 +213,7 @@ def prepare_split(
             config=config,
             device=device,
             bf16=bf16,
-            training=_training(config, preprocessing, len(train), device, channels_last=channels_last),
+            training=_training(config, preprocessing, train, device, channels_last=channels_last),
             train=train,
             train_unchanged=unshuffled(images, indices=kept),
             validation=validation,
@@ -330,18 +331,16 @@ def _mixing(spec: AugmentSpec, classes: int) -> Mixing:
 
 
 def _training(
-    config: Config, preprocessing: Preprocessing, steps_per_epoch: int, device: torch.device, *, channels_last: bool
+    config: Config, preprocessing: Preprocessing, train: ImageBatches, device: torch.device, *, channels_last: bool
 ) -> Training:
     set_deterministic(device)
-    network, spec = config.network, config.train
-    model = seeded_module(network, spec.seed).to(device)
+    spec = config.train
+    model = initial_model(config, train).to(device)
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
         model=model,
         optimizer=build_optimizer(spec.optimizer, model),
-        schedule=build_schedule(
-            spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
-        ),
+        schedule=build_schedule(spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=len(train)),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
         can_roll_back=spec.on_nan == "rollback",
         preprocessing=preprocessing,

@@ -164,6 +164,7 @@ def _run_steps(step: Step, train: Batches, progress: Progress, stop: Callable[[]
     """Take the remaining steps of an epoch; whether `stop` ended it before."""
     training = step.training
     seconds_before, began = training.seconds, perf_counter()
+    step.begin_epoch()
     training.model.train()
     stopped = False
     batches = train.epoch(training.epochs_done + 1, training.step_in_epoch, step.group.shard)

@@ -153,8 +153,16 @@ class Step:
         self._clip_norm = clip_norm
         self._bf16 = bf16
         self._profile = profile
+        training.freeze()
         self._uncompiled: Forward = group.replicate(training.model)
         self._forward: Forward = torch.compile(training.model) if compiled else self._uncompiled
+
+    def begin_epoch(self) -> None:
+        """Freeze and unfreeze layers for the epoch to come."""
+        if self.training.freeze() and self.group.size > 1:
+            # Gradients are averaged of those parameters that are trained when the replica is made.
+            del self._uncompiled, self._forward
+            self._uncompiled = self._forward = self.group.replicate(self.training.model)
 
     def take(self, images: Tensor, targets: Tensor, batch_size: int) -> None:
         """Take one step on the shard of this process.
@@ -170,7 +178,7 @@ class Step:
         training = self.training
         self.rng_before = torch.get_rng_state()
         for parameters in training.optimizer.param_groups:
-            parameters["lr"] = training.learning_rate(training.step)
+            parameters["lr"] = training.learning_rate(training.step) * parameters.get("lr_scale", 1.0)
         loss, logits = self._forward_and_backward(images, targets, batch_size)
         labels = targets.argmax(dim=1) if targets.is_floating_point() else targets
         loss, correct = self.group.reduce(loss.detach(), (logits.detach().argmax(dim=1) == labels).sum())

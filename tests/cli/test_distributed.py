@@ -43,14 +43,15 @@ train: {epochs: 3, batch_size: 11, optimizer: {sgd: {lr: 1e-2, momentum: 0}}, sc
         class_weights: {"3": 2}}
 log: {images: 3, graph: false, probes: 1}
 """
-# Every type of layer. The last batch is a single image, so one of the two processes gets none.
+# Every type of layer, some of them frozen. The last batch is a single image, so one of the two processes gets none.
 EVERY_LAYER = """\
 name: every-layer
 data: {name: digits, size: 8, validation: 287, augment: {rotate: 10, flip: horizontal, elastic: {alpha: 0.5}}}
 model:
   layers:
-    - conv: {out_channels: 4, kernel_size: 3, padding: same, norm: batch, activation: relu}
+    - conv: {out_channels: 4, kernel_size: 3, padding: same, norm: batch, activation: relu, init: lsuv}
     - residual:
+        freeze: {epochs: 1}
         main: [{conv: {out_channels: 8, kernel_size: 3, padding: same, norm: {group: 2}, activation: silu}}]
         shortcut: auto
         activation: relu
@@ -60,13 +61,13 @@ model:
         paths:
           - [{conv: {out_channels: 4, kernel_size: 1, norm: layer}}]
           - [{avg_pool: {kernel_size: 3, stride: 1, padding: 1}}]
-    - conv_transpose: {out_channels: 6, kernel_size: 2, stride: 2, norm: batch}
+    - conv_transpose: {out_channels: 6, kernel_size: 2, stride: 2, norm: batch, freeze: true}
     - upsample: {scale_factor: 2}
     - dropout2d: 0.1
     - adaptive_avg_pool: 3
     - adaptive_max_pool: 2
     - flatten
-    - linear: {out_features: 16, norm: layer, activation: gelu}
+    - linear: {out_features: 16, norm: layer, activation: gelu, lr_scale: 0.5, weight_decay: 0.01}
     - dropout: 0.2
     - logits
 train: {epochs: 2, batch_size: 230, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0, label_smoothing: 0.1,

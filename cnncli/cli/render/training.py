@@ -67,10 +67,12 @@ class TrainingDisplay:
         config = experiment.config
         inspection = inspect_network(config.network, config.name)
         validation = experiment.validation
+        frozen = inspection.params - inspection.trainable
+        trained = f" ({inspection.trainable:,} of them trained)" if frozen else ""
         held_out = "" if validation is None else f", {validation.image_count:,} validation"
         self.notice(
             f"{config.name}: {len(inspection.rows)} layers, "
-            f"{inspection.params:,} parameters, {inspection.macs:,} MACs\n"
+            f"{inspection.params:,} parameters{trained}, {inspection.macs:,} MACs\n"
             f"{config.data.name}: {experiment.train.image_count:,} training{held_out} "
             f"and {experiment.test.image_count:,} test images\n"
             f"{_where(experiment)}: {counted(config.train.epochs, 'epoch')} of "
