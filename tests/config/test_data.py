@@ -188,3 +188,34 @@ def test_layouts_of_image_folders(tmp_path: Path) -> None:
     single = make_folders(tmp_path / "c", "cat")
     with pytest.raises(DataError, match="only the class folder cat"):
         folder_layout(single)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([3, 3], "must be auto or [lowest, highest], found [3, 3]"),
+        ([4, 3], "[lowest, highest]"),
+        ([0, float("nan")], "[lowest, highest]"),
+        ([0, float("inf")], "[lowest, highest]"),
+        ([0, True], "[lowest, highest]"),
+        ([0, 1, 2], "[lowest, highest]"),
+        ("12 bit", "[lowest, highest], found 12 bit"),
+        (255, "found 255"),
+    ],
+)
+def test_invalid_ranges(given: object, message: str) -> None:
+    fields = {"name": "image-folder", "path": "x", "size": 8, "range": given}
+    with pytest.raises(ValidationError) as caught:
+        read(**fields)
+    problems = problems_of(caught.value, DataSpec, fields)
+    assert problems[0].route[:1] == ("range",)
+    assert message in problems[0].message
+
+
+def test_ranges() -> None:
+    spec = read(name="image-folder", path="x", size=8, range=[-1, 4095])
+    assert spec.range == (-1.0, 4095.0)
+    assert read(**spec.model_dump(mode="json")) == spec
+    assert read(name="mnist", range="auto").range == "auto"
+    with pytest.raises(ValidationError, match="range is only for image-folder"):
+        read(name="mnist", range=[0, 1])
