@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnncli.config.train import Adagrad, Adam, AdamW, Muon, NAdam, Optimizer, RmsProp, Sgd
+from cnncli.config.train import Adam, AdamW, Muon, NAdam, Optimizer, RmsProp, Sgd
 from cnncli.data.batches import WHOLE, Batches, Shard
 from cnncli.errors import DivergedError
 from cnncli.training.loop import Epoch, fit
@@ -100,9 +100,7 @@ def scores(epochs: list[Epoch]) -> list[tuple[Any, ...]]:
     return [(each.number, each.step, each.train, each.validation, each.learning_rate, each.best) for each in epochs]
 
 
-@pytest.mark.parametrize(
-    "optimizer", [Sgd(lr=0.1), Adam(lr=0.1), AdamW(lr=0.1), RmsProp(lr=0.1), NAdam(lr=0.1), Adagrad(lr=0.1)]
-)
+@pytest.mark.parametrize("optimizer", [Sgd(lr=0.1), Adam(lr=0.1), AdamW(lr=0.1), RmsProp(lr=0.1), NAdam(lr=0.1)])
 @pytest.mark.parametrize(("failing", "times"), [(2, 1), (5, 1), (5, 3), (9, 1)])
 def test_the_bits_of_a_learning_rate_halved_by_hand(
     optimizer: Optimizer, failing: int, times: int, guard: str, train: Batches, validation: Batches
