@@ -1,6 +1,6 @@
 """The `data.augment:` section: random augmentation of the training images."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.functional_validators import BeforeValidator
@@ -11,14 +11,16 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Angle = Annotated[float, Field(ge=0, lt=90, allow_inf_nan=False)]
 
 
-def _principal(name: str) -> BeforeValidator:
+def _principal(section: type[Spec], name: str) -> BeforeValidator:
     """Accept a number alone as one field of a section: `elastic: 2` is `elastic: {alpha: 2}`."""
 
     def open_number(value: object) -> object:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return {name: value} if number else value
 
-    return BeforeValidator(open_number)
+    field = section.model_fields[name]
+    alone: Any = Annotated[(field.annotation, *field.metadata)]
+    return BeforeValidator(open_number, json_schema_input_type=section | alone)
 
 
 class ElasticSpec(Spec):
@@ -57,8 +59,8 @@ class AugmentSpec(Spec):
     flip: Literal["none", "horizontal", "vertical", "both"] = Field(
         default="none", description="mirrored with probability 1/2"
     )
-    elastic: Annotated[ElasticSpec, _principal("alpha")] = ElasticSpec()
-    erase: Annotated[EraseSpec, _principal("probability")] = EraseSpec()
+    elastic: Annotated[ElasticSpec, _principal(ElasticSpec, "alpha")] = ElasticSpec()
+    erase: Annotated[EraseSpec, _principal(EraseSpec, "probability")] = EraseSpec()
     noise: NotNegative = Field(default=0.0, description="standard deviation of Gaussian noise, where white is 1")
 
     @property

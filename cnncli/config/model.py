@@ -116,7 +116,8 @@ class Block:
 Item = Single | Residual | Branch | Block
 Sequence = tuple[Item, ...]
 
-_STRUCTURES = ("repeat", "residual", "branch")
+STRUCTURES = ("repeat", "residual", "branch")
+"""What a list of layers may contain besides layers and blocks."""
 _OTHER_NAMES = {
     "dense": "use linear",
     "fc": "use linear",
@@ -192,7 +193,7 @@ class _Reader:
         """Check and keep the definitions of `model.blocks`."""
         for name, body in blocks.items():
             place = Place(("model", "blocks", name))
-            if name in LAYERS or name in _STRUCTURES:
+            if name in LAYERS or name in STRUCTURES:
                 self.report(place, f"{name} is a layer type; give the block another name", at_key=True)
                 continue
             if not name.isidentifier():
@@ -248,7 +249,7 @@ class _Reader:
         if name.lower() in _OTHER_NAMES:
             return f"; {_OTHER_NAMES[name.lower()]}"
         first, space, _ = name.strip().partition(" ")
-        known = [*LAYERS, *_STRUCTURES, *self.blocks]
+        known = [*LAYERS, *STRUCTURES, *self.blocks]
         if space and first in known:
             return f"; put a colon and a space after {first}"
         return did_you_mean(name, known)
