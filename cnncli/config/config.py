@@ -287,6 +287,13 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
         yield Problem(route, "needs validation images, but data.validation is 0; set it to 0.1, for example")
+    channels, augment = input_shape(fields.data)[0], fields.data.augment
+    for name in ("saturation", "hue"):
+        if channels == 1 and getattr(augment, name):
+            yield Problem(("data", "augment", name), "gray images have no color; remove it, or set data.channels to 3")
+    if isinstance(augment.fill, tuple) and len(augment.fill) != channels:
+        values = "value" if channels == 1 else "values"
+        yield Problem(("data", "augment", "fill"), f"must have {channels} {values}, one for each channel")
 
 
 def _unknown_layers(log: LogSpec, network: Network) -> Iterator[Problem]:
