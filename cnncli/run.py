@@ -19,7 +19,7 @@ from cnncli.config.config import Config, changed_settings, read_config
 from cnncli.config.network import Network, Node
 from cnncli.data.augment import Transform
 from cnncli.data.batches import ImageBatches, Normalization
-from cnncli.data.images import ImageSet
+from cnncli.data.images import ImageSet, PixelRange
 from cnncli.data.labeled import load_labeled
 from cnncli.data.load import load_dataset
 from cnncli.data.preparation import Fit, ImageLike, Invert, Preparation, PreparedImage, split_images
@@ -230,6 +230,7 @@ class Run:
             split,
             classes=self.classes,
             input_shape=self.network.input_shape,
+            range=self.pixel_range,
             data_dir=self.data_dir,
         )
         return images, None
@@ -344,6 +345,13 @@ class Run:
         _log.warning(f"{self.path} does not store its normalization: it is computed from the training images")
         return Normalization.of(images, kept)
 
+    @property
+    def pixel_range(self) -> PixelRange | None:
+        """The values that become black and white, of pixels of more than 8 bits, as when the network was trained."""
+        if self.preprocessing is not None:
+            return self.preprocessing.range
+        return None if self.config.data.range == "auto" else self.config.data.range
+
     @cached_property
     def preparation(self) -> Preparation:
         """How images are prepared for the network.
@@ -351,7 +359,7 @@ class Run:
         Raises:
             DataError: the run does not store its normalization, and the data set is unavailable.
         """
-        return Preparation.of(self.config.data, self.network.input_shape, self.normalization)
+        return Preparation.of(self.config.data, self.network.input_shape, self.normalization, range=self.pixel_range)
 
     @cached_property
     def predictions(self) -> Predictions:

@@ -1,5 +1,6 @@
 """The `data:` section: data set, image size and splits."""
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,6 +51,24 @@ Classes = Annotated[
 ]
 
 
+def _auto_or_two_numbers(value: object) -> object:
+    """`auto`, or a list of two numbers, the lower one first."""
+    if value == "auto":
+        return value
+    if isinstance(value, list | tuple) and len(value) == 2:
+        numbers = [float(each) for each in value if isinstance(each, int | float) and not isinstance(each, bool)]
+        if len(numbers) == 2 and all(map(isfinite, numbers)) and numbers[0] < numbers[1]:
+            return tuple(numbers)
+    raise PydanticCustomError("range", "must be auto or [lowest, highest], found {found}", {"found": str(value)})
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Range = Annotated[
+    Literal["auto"] | tuple[Finite, Finite],
+    BeforeValidator(_auto_or_two_numbers, json_schema_input_type=Literal["auto"] | tuple[Finite, Finite]),
+]
+
+
 class DataSpec(Spec):
     """The data set and how its images are prepared."""
 
@@ -79,6 +98,11 @@ class DataSpec(Spec):
     skip_unreadable: bool = Field(
         default=False, description="image-folder only: skip images that cannot be read, with a message"
     )
+    range: Range = Field(
+        default="auto",
+        description="image-folder only: values that become black and white, of pixels of more than 8 bits; auto: the "
+        "lowest and highest value of the training images",
+    )
     relabel: str | None = Field(
         default=None,
         min_length=1,
@@ -87,11 +111,11 @@ class DataSpec(Spec):
     normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
     augment: AugmentSpec = AugmentSpec()
 
-    @field_validator("split", "test", "path", "classes", "skip_unreadable")
+    @field_validator("split", "test", "path", "classes", "skip_unreadable", "range")
     @classmethod
     def _belongs_to_the_set(cls, value: object, info: ValidationInfo) -> object:
         owner = "emnist" if info.field_name == "split" else "image-folder"
-        if value is not None and value is not False and info.data.get("name", owner) != owner:
+        if value not in (None, "auto") and value is not False and info.data.get("name", owner) != owner:
             raise PydanticCustomError(
                 "other_set",
                 "{field} is only for {owner}; remove it for {name}",

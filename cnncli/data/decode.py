@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from cnncli.data.images import PixelRange
 from cnncli.errors import DataError
-from cnncli.files import open_to_read
 from cnncli.signals import leave_to_parent
 
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 """Increment this when `decode` produces different pixels for the same file; cached pixels are then decoded again."""
 
 _UNSUPPORTED_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -39,6 +39,8 @@ _MAX_SIDE = 65_535
 """Pixels along one side, as in JPEG; resizing one that is longer takes minutes. Pillow limits their product."""
 MAX_IMAGE_BYTES = 2**30
 """Of an image file: uncompressed, those pixels with 16-bit colors and transparency need less."""
+_DEPTHS = (8, 10, 12, 14, 16)
+"""Bits per pixel of cameras, scanners and files."""
 _SERIAL_SECONDS = 0.5 if sys.platform == "linux" else 5.0
 """Seconds of decoding before worker processes start. A forked worker starts at once, a spawned one imports torch."""
 _CHUNK_IMAGES, _CHUNK_BYTES = 16, 2**22
@@ -102,52 +104,115 @@ def decoder_warnings() -> Iterator[None]:
         yield
 
 
-def decode(path: Path, *, channels: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], bytes]:
+@dataclass(frozen=True, kw_only=True)
+class DecodedImage:
+    """An image file, decoded.
+
+    Attributes:
+        pixels: uint8 (C, H, W).
+        digest: SHA-256 digest of the file.
+        range: lowest and highest value of the pixels in the file, if they are integers of more than 8 bits or
+            floating point; otherwise None.
+        has_16_bit_colors: whether only the upper 8 bits of its colors were read, which is what Pillow reads.
+    """
+
+    pixels: NDArray[np.uint8]
+    digest: bytes
+    range: PixelRange | None
+    has_16_bit_colors: bool
+
+
+def decode(path: Path, *, channels: int, size: tuple[int, int], range: PixelRange | None = None) -> DecodedImage:
     """Decode an image, apply its EXIF orientation, and convert and resize it.
 
-    Transparent pixels are composited on white, 16-bit pixels are reduced to their high byte, and of an animation the
-    first frame is used.
+    Transparent pixels are composited on white, and of an animation the first frame is used. Gray pixels that are
+    integers of more than 8 bits or floating point are scaled.
 
     Args:
         path: an image in any format that Pillow reads.
         channels: 1 (gray) or 3 (RGB).
         size: (height, width); the aspect ratio is not kept.
-
-    Returns:
-        uint8 (channels, height, width), and the SHA-256 digest of the file.
+        range: the values that become black and white, where pixels are scaled; None for `usual_range`.
 
     Raises:
-        UnreadableImageError: the file is damaged, is not an image, or has too many pixels.
+        UnreadableImageError: the file is damaged, is not an image, has too many pixels, or pixels that are not finite.
     """
     with pillow_errors():
-        with open_to_read(path) as file:
+        with path.open("rb") as file:
             content = read_image(file)
         with open_image(content) as image:
-            array = fit_image(image, channels=channels, size=size)
-    return array, hashlib.sha256(content).digest()
+            reduced = has_16_bit_colors(image)
+            turned = upright(image)
+            own = pixel_range(turned)
+            pixels = fit_image(
+                turned if own is None else scale_to_8_bits(turned, range or usual_range(turned.mode, own)),
+                channels,
+                size,
+            )
+    return DecodedImage(pixels=pixels, digest=hashlib.sha256(content).digest(), range=own, has_16_bit_colors=reduced)
 
 
-def fit_image(image: Image.Image, *, channels: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The pixels of an image after the conversions of `decode`, uint8 (channels, height, width)."""
+def upright(image: Image.Image) -> Image.Image:
+    """The image rotated as its EXIF orientation says; CIE L*a*b*, which Pillow converts to nothing else, as RGB."""
+    image = ImageOps.exif_transpose(image)
+    return image.convert("RGB") if image.mode == "LAB" else image
+
+
+def has_16_bit_colors(image: Image.Image) -> bool:
+    """Whether the file has 16 bits per color, of which Pillow reads the upper 8. To be asked before it is decoded."""
+    arguments = (each.args for each in getattr(image, "tile", ()))
+    raw_modes = (each if isinstance(each, str) else str((*(each or ()), "")[0]) for each in arguments)
+    return not image.mode.startswith(("I", "F")) and any(";16" in mode for mode in raw_modes)
+
+
+def pixel_range(image: Image.Image) -> PixelRange | None:
+    """Lowest and highest value of the pixels, if they are integers of more than 8 bits or floating point.
+
+    Raises:
+        UnreadableImageError: some are not finite.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return None
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())
+    if not (math.isfinite(low) and math.isfinite(high)):  # NaN spreads to both
+        raise UnreadableImageError("pixels that are not finite")
+    return low, high
+
+
+def usual_range(mode: str, own: PixelRange) -> PixelRange:
+    """The range to scale an image with that stands for itself: the smallest usual depth that holds its pixels.
+
+    Pixels of a camera with 12 bits, in a file with 16, are divided by 4095 / 255.
+
+    Args:
+        mode: of the image.
+        own: its lowest and highest value, which are used if no usual range holds them.
+    """
+    low, high = own
+    tops = (1.0, 255.0) if mode == "F" else tuple(2.0**bits - 1 for bits in _DEPTHS)
+    return next(((0.0, top) for top in tops if low >= 0 and high <= top), own)
+
+
+def scale_to_8_bits(image: Image.Image, range: PixelRange) -> Image.Image:
+    """The image in mode `L`: values from the first of the range to the second become 0..255, others are clipped."""
+    low, high = range
+    values = np.asarray(image).astype(np.float64)
+    values -= low  # in place: an image may have 89 million pixels
+    values *= 255 / ((high - low) or 1)
+    np.clip(values, 0, 255, out=values)
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
+
+
+def fit_image(image: Image.Image, channels: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The pixels of an upright image of 8 bits after the conversions of `decode`, uint8 (channels, height, width)."""
     height, width = size
-    pixels = _to_8_bits(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
-    resized = pixels.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized).reshape(height, width, channels).transpose(2, 0, 1)
-
-
-def _to_8_bits(image: Image.Image, mode: str) -> Image.Image:
-    """The image in mode `L` or `RGB`, without transparency."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.size and (values.min() < 0 or values.max() > 0xFFFF):
-            raise UnreadableImageError("pixels of more than 16 bits")
-        image = Image.fromarray((values >> 8).astype(np.uint8))  # Pillow's own conversion clips at 255
-    elif image.mode == "F":
-        raise UnreadableImageError("floating-point pixels of unknown range")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
+    converted = image.convert("L" if channels == 1 else "RGB")
+    resized = converted.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -159,22 +224,34 @@ class Chunk:
         sums: int64 (M, C, 2): for each channel the sum of the pixels and the sum of their squares.
         digests: SHA-256 digest of each file; empty where it cannot be read.
         problems: why an image cannot be read; None where it can.
+        range: lowest and highest value of the pixels that are scaled, of all these images; None if there are none.
+        reduced: how many images have 16-bit colors; see `DecodedImage`.
     """
 
     pixels: NDArray[np.uint8]
     sums: NDArray[np.int64]
     digests: list[bytes]
     problems: list[str | None]
+    range: PixelRange | None
+    reduced: int
+
+
+def joined(ranges: Iterable[PixelRange | None]) -> PixelRange | None:
+    """The smallest range that contains all."""
+    found = [each for each in ranges if each is not None]
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
 @contextmanager
-def decoding(paths: Sequence[Path], *, channels: int, size: tuple[int, int]) -> Iterator[Iterator[Chunk]]:
+def decoding(
+    paths: Sequence[Path], *, channels: int, size: tuple[int, int], range: PixelRange | None = None
+) -> Iterator[Iterator[Chunk]]:
     """Decode images in order, in as many processes as there are cores.
 
     Processes rather than threads: the smaller the images, the larger the share of Python code, which holds the lock.
 
     Args:
-        paths, channels, size: see `decode`.
+        paths, channels, size, range: see `decode`.
 
     Yields:
         The chunks, of which only a few per core are in memory at a time. The processes end with the context.
@@ -183,7 +260,7 @@ def decoding(paths: Sequence[Path], *, channels: int, size: tuple[int, int]) -> 
         DataError: a process was killed; if an image did it, the message names that image.
     """
     workers = _usable_cores()
-    images = _Chunks(paths, channels, size, workers)
+    images = _Chunks(paths, channels, size, range, workers)
     chunks = _decoded(images, workers)
     try:
         yield chunks
@@ -239,8 +316,11 @@ def _exit_after_parent() -> None:
 class _Chunks(Dataset[Chunk]):
     """The images of a folder in chunks, decoded by whichever process asks for one."""
 
-    def __init__(self, paths: Sequence[Path], channels: int, size: tuple[int, int], workers: int) -> None:
+    def __init__(
+        self, paths: Sequence[Path], channels: int, size: tuple[int, int], range: PixelRange | None, workers: int
+    ) -> None:
         self._paths = paths
+        self._range = range
         self._shape = (channels, *size)
         self._per_chunk = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // math.prod(self._shape)))
         # Of each worker its process and the position of the image that it is decoding, or -1.
@@ -255,23 +335,30 @@ class _Chunks(Dataset[Chunk]):
         paths = self._paths[start : start + self._per_chunk]
         pixels = np.zeros((len(paths), *self._shape), dtype=np.uint8)
         sums = np.zeros((len(paths), self._shape[0], 2), dtype=np.int64)
-        chunk = Chunk(pixels, sums, digests=[], problems=[])
+        digests: list[bytes] = []
+        problems: list[str | None] = []
+        ranges: list[PixelRange | None] = []
+        reduced = 0
         with decoder_warnings():
             for place, path in enumerate(paths):
                 if worker is not None:
                     self._current[worker.id] = torch.tensor([os.getpid(), start + place])
-                digest, problem = b"", None
                 try:
-                    pixels[place], digest = decode(path, channels=self._shape[0], size=self._shape[1:])
+                    image = decode(path, channels=self._shape[0], size=self._shape[1:], range=self._range)
                 except UnreadableImageError as error:
-                    problem = str(error)
-                chunk.digests.append(digest)
-                chunk.problems.append(problem)
-                values = pixels[place].astype(np.uint32)
+                    digests.append(b"")
+                    problems.append(str(error))
+                    continue
+                pixels[place] = image.pixels
+                digests.append(image.digest)
+                problems.append(None)
+                ranges.append(image.range)
+                reduced += image.has_16_bit_colors
+                values = image.pixels.astype(np.uint32)
                 sums[place, :, 0], sums[place, :, 1] = values.sum(axis=(1, 2)), (values * values).sum(axis=(1, 2))
         if worker is not None:
             self._current[worker.id] = -1
-        return chunk
+        return Chunk(pixels, sums, digests, problems, joined(ranges), reduced)
 
     def crash(self, message: str) -> DataError:
         """The error that names the image a worker was decoding when it was killed, given the message from torch."""

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cnncli.data.decode import DECODER_VERSION
+from cnncli.data.images import PixelRange
 from cnncli.errors import DiskError
 from cnncli.files import UNFINISHED, atomic_write
 
@@ -30,6 +32,63 @@ FOLDER = ".cnncli-cache"
 _ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which an unfinished file, or metadata without pixels, must be from a process that was killed."""
 _OPTION = "--data-dir or $CNNCLI_DATA"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedFacts:
+    """What is known of decoded image files.
+
+    Attributes:
+        checksum: one of all files and their names.
+        unreadable: why an image cannot be read, by its position in the list of files.
+        range: lowest and highest value of the pixels that were scaled; None if there are none.
+        reduced: how many images have 16-bit colors, of which the upper 8 were read.
+    """
+
+    checksum: str
+    unreadable: Mapping[int, str]
+    range: PixelRange | None
+    reduced: int
+
+    def as_record(self) -> dict[str, Any]:
+        """As JSON stores it."""
+        return {**asdict(self), "unreadable": [list(each) for each in self.unreadable.items()]}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "DecodedFacts":
+        """The inverse of `as_record`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not such a record.
+        """
+        low_high = record["range"]
+        return cls(
+            checksum=str(record["checksum"]),
+            unreadable={int(position): str(problem) for position, problem in record["unreadable"]},
+            range=None if low_high is None else (float(low_high[0]), float(low_high[1])),
+            reduced=int(record["reduced"]),
+        )
+
+
+class PixelFile:
+    """A file to which the pixels of images are appended.
+
+    Args:
+        file: the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, pixels: NDArray[np.uint8]) -> None:
+        """Append images, uint8 (M, C, H, W)."""
+        self._file.write(np.ascontiguousarray(pixels).data)
+        self._file.flush()  # a full disk is an error now, not after the sums have been written
+
+    def restart(self) -> None:
+        """Remove all that was written."""
+        self._file.seek(0)
+        self._file.truncate()
 
 
 class CachedImages:
@@ -44,52 +103,56 @@ class CachedImages:
         paths: the files.
         shape: (N, C, H, W).
         state: `fingerprint` of all images of the folder, of which these may be a part.
+        range: with which pixels of more than 8 bits are scaled; None for that of all these images.
 
     Attributes:
         path: the file of pixels.
         size: its size in bytes if all images can be read.
-        checksum: of the decoded files; None if they have not been decoded yet.
-        unreadable: why an image cannot be read, by its position; its pixels are not in the cache.
+        facts: what is known of the images; None if they have not been decoded yet. The pixels of those that cannot be
+            read are not in the cache.
     """
 
-    def __init__(self, data_dir: Path, root: Path, paths: Sequence[Path], shape: tuple[int, ...], state: str) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        root: Path,
+        paths: Sequence[Path],
+        shape: tuple[int, ...],
+        state: str,
+        *,
+        range: PixelRange | None = None,
+    ) -> None:
         self._metadata = {"root": str(root.resolve()), "state": state}
         self._shape = shape
-        self.path = data_dir / FOLDER / f"{fingerprint(root, paths, shape)}.uint8"
+        self.path = data_dir / FOLDER / f"{fingerprint(root, paths, shape, range)}.uint8"
         self.size = math.prod(shape)
-        self.checksum: str | None = None
-        self.unreadable: Mapping[int, str] = {}
-        metadata = _read_metadata(self.path.with_suffix(".json"))
-        with suppress(KeyError, TypeError, ValueError):  # damaged
-            self.unreadable = {int(position): str(problem) for position, problem in metadata["unreadable"]}
-            if all(_has_size(path, size) for path, size in self._files().items()):
-                self.checksum = str(metadata["checksum"])
-        if self.checksum is not None:
+        self.facts: DecodedFacts | None = None
+        with suppress(KeyError, TypeError, ValueError, IndexError):  # damaged
+            facts = DecodedFacts.from_record(_read_metadata(self.path.with_suffix(".json")))
+            if all(_has_size(path, size) for path, size in self._files(facts).items()):
+                self.facts = facts
+        if self.facts is not None:
             with suppress(DiskError):  # the folder may be read-only
-                self._write_metadata()
+                self._write_metadata(self.facts)
 
-    @property
-    def count(self) -> int:
+    def _count(self, facts: DecodedFacts) -> int:
         """The number of images that can be read."""
-        return self._shape[0] - len(self.unreadable)
+        return self._shape[0] - len(facts.unreadable)
 
-    def _files(self) -> dict[Path, int]:
+    def _files(self, facts: DecodedFacts) -> dict[Path, int]:
         """The files without the metadata, with their sizes."""
         per_image = {
             ".uint8": math.prod(self._shape[1:]),
             ".sums": 16 * self._shape[1],
             ".digests": hashlib.sha256().digest_size,
         }
-        return {self.path.with_suffix(suffix): size * self.count for suffix, size in per_image.items()}
+        return {self.path.with_suffix(suffix): size * self._count(facts) for suffix, size in per_image.items()}
 
     @contextmanager
-    def writing(self) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    def writing(self) -> Iterator[PixelFile]:
         """Write the pixels. Call `complete` at the end of the context.
 
         Two processes may do this at the same time.
-
-        Yields:
-            A function that takes the next images, uint8 (M, C, H, W).
 
         Raises:
             DiskError: there is no room for the pixels.
@@ -98,42 +161,37 @@ class CachedImages:
         try:
             with atomic_write(self.path, option=_OPTION) as file:
                 # Written, not mapped: on a full disk, writing to a mapped file would kill the process.
-                yield lambda pixels: _write(file, pixels)
-                assert self.checksum is not None, "complete() comes last"
-                assert file.tell() == self._files()[self.path], (file.tell(), self._shape, self.unreadable)
+                yield PixelFile(file)
+                assert self.facts is not None, "complete() comes last"
+                assert file.tell() == self._files(self.facts)[self.path], (file.tell(), self._shape, self.facts)
         except DiskError as error:
             # Windows cannot replace a file that another process, which decoded the same images, has mapped.
             if not (isinstance(error.__cause__, PermissionError) and _has_size(self.path, self.size)):
                 raise
 
-    def complete(
-        self,
-        checksum: str,
-        sums: NDArray[np.int64],
-        digests: NDArray[np.uint8],
-        unreadable: Mapping[int, str],
-    ) -> None:
+    def complete(self, facts: DecodedFacts, *, sums: NDArray[np.int64], digests: NDArray[np.uint8]) -> None:
         """Finish writing.
 
         Args:
-            checksum: of the files.
+            facts: see the attribute.
             sums: of the images that can be read, (N, C, 2).
             digests: SHA-256 of their files, (N, 32).
-            unreadable: see the attribute.
         """
-        self.checksum, self.unreadable = checksum, unreadable
-        assert len(sums) == len(digests) == self.count, (sums.shape, digests.shape, self._shape)
+        assert len(sums) == len(digests) == self._count(facts), (sums.shape, digests.shape, self._shape)
+        self.facts = facts
         for suffix, content in ((".sums", sums.astype("<i8").tobytes()), (".digests", digests.tobytes())):
             with atomic_write(self.path.with_suffix(suffix), option=_OPTION) as file:
                 file.write(content)
-        self._write_metadata()
+        self._write_metadata(facts)
 
     def open(self) -> tuple[Tensor, NDArray[np.int64], NDArray[np.uint8]]:
         """The pixels, uint8 (N, C, H, W), mapped and read-only; the sums, (N, C, 2); and the digests, (N, 32)."""
+        assert self.facts is not None, "decoded"
+        count = self._count(self.facts)
         # Not mapped copy-on-write: Linux refuses to map more than the memory that way.
-        pixels = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(self.count, *self._shape[1:]))
-        sums = np.fromfile(self.path.with_suffix(".sums"), dtype="<i8").reshape(self.count, self._shape[1], 2)
-        digests = np.fromfile(self.path.with_suffix(".digests"), dtype=np.uint8).reshape(self.count, -1)
+        pixels = np.memmap(self.path, dtype=np.uint8, mode="r", shape=(count, *self._shape[1:]))
+        sums = np.fromfile(self.path.with_suffix(".sums"), dtype="<i8").reshape(count, self._shape[1], 2)
+        digests = np.fromfile(self.path.with_suffix(".digests"), dtype=np.uint8).reshape(count, -1)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return torch.from_numpy(pixels), sums, digests
@@ -155,23 +213,22 @@ class CachedImages:
                 remedy=f"free some space, set a smaller data.size, or choose another data directory with {_OPTION}",
             )
 
-    def _write_metadata(self) -> None:
+    def _write_metadata(self, facts: DecodedFacts) -> None:
         path = self.path.with_suffix(".json")
-        unreadable = [list(each) for each in self.unreadable.items()]
-        metadata = {**self._metadata, "checksum": str(self.checksum), "unreadable": unreadable}
-        if _read_metadata(path) != metadata:
+        content = json.dumps(self._metadata | facts.as_record())
+        if _read_metadata(path) != json.loads(content):
             with atomic_write(path, option=_OPTION) as file:
-                file.write(json.dumps(metadata).encode())
+                file.write(content.encode())
 
 
-def fingerprint(root: Path, paths: Sequence[Path], shape: tuple[int, ...] = ()) -> str:
+def fingerprint(root: Path, paths: Sequence[Path], shape: tuple[int, ...] = (), range: PixelRange | None = None) -> str:
     """A key that changes when a file changes, or when its decoding changes.
 
     A file counts as unchanged while its path below `root`, its size and its modification time are the same. The key
-    also depends on how files are decoded (`DECODER_VERSION`, the version of Pillow, the shape), and on `root`, because
-    two data sets may have files of the same names, sizes and times.
+    also depends on how files are decoded (`DECODER_VERSION`, the version of Pillow, shape and range), and on `root`,
+    because two data sets may have files of the same names, sizes and times.
     """
-    key = hashlib.sha256(ascii((DECODER_VERSION, PIL.__version__, shape, os.fspath(root.resolve()))).encode())
+    key = hashlib.sha256(ascii((DECODER_VERSION, PIL.__version__, shape, range, os.fspath(root.resolve()))).encode())
     prefix = len(os.fspath(root))
     for path in map(os.fspath, paths):
         status: tuple[int, int] | None = None  # decoding reports what is wrong with the file
@@ -197,11 +254,6 @@ def remove_outdated(data_dir: Path, root: Path, state: Callable[[], str]) -> int
     all_metadata = {path: _read_metadata(path) for path in (data_dir / FOLDER).glob("*.json")}
     ours = {path: each for path, each in all_metadata.items() if each.get("root") == str(root.resolve())}
     return sum(_remove(path) for path, each in ours.items() if each.get("state") != state())
-
-
-def _write(file: BinaryIO, pixels: NDArray[np.uint8]) -> None:
-    file.write(np.ascontiguousarray(pixels).data)
-    file.flush()  # a full disk is an error now, not after the sums have been written
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -8,8 +8,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnncli.data.decode import decoding
-from cnncli.data.image_cache import CachedImages, fingerprint, remove_outdated
-from cnncli.data.images import Dataset, ImageSet
+from cnncli.data.decode import decoding, joined
+from cnncli.data.image_cache import CachedImages, DecodedFacts, PixelFile, fingerprint, remove_outdated
+from cnncli.data.images import Dataset, ImageSet, PixelRange
 from cnncli.errors import DataError, shorten
 from cnncli.inspection.columns import counted
 
@@ -86,20 +86,40 @@ class Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How image files are read.
+
+    Attributes:
+        name: of the data set, for messages.
+        channels: 1 (gray) or 3 (RGB).
+        size: (height, width).
+        range: the values that become black and white, of pixels of more than 8 bits; None for the lowest and highest
+            value of the training images.
+        skip_unreadable: whether to skip images that cannot be read, with a message.
+        data_dir: where pixels are cached if they do not fit in memory.
+    """
+
+    name: str
+    channels: int
+    size: tuple[int, int]
+    range: PixelRange | None
+    skip_unreadable: bool
+    data_dir: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecodedImages:
     """Image files, decoded.
 
     Attributes:
         images: those that can be read, (N, C, H, W).
-        checksum: one of all files and their names.
+        facts: what is known of all of them.
         digests: SHA-256 of the files of `images`, uint8 (N, 32).
-        unreadable: why an image cannot be read, by its position in the listing.
     """
 
     images: ImageSet
-    checksum: str
+    facts: DecodedFacts
     digests: NDArray[np.uint8]
-    unreadable: Mapping[int, str]
 
 
 class UnreadableImagesError(Exception):
@@ -114,26 +134,13 @@ class UnreadableImagesError(Exception):
         self.names = names
 
 
-def read_parts(
-    parts: Parts,
-    *,
-    name: str,
-    classes: tuple[str, ...],
-    channels: int,
-    size: tuple[int, int],
-    skip_unreadable: bool,
-    data_dir: Path,
-) -> Dataset:
+def read_parts(parts: Parts, reading: Reading, *, classes: tuple[str, ...]) -> Dataset:
     """Read a data set, and report images that are in several parts.
 
     Args:
         parts: the images; all have the same root.
-        name: of the data set, for messages too.
+        reading: how.
         classes: the names of the classes.
-        channels: 1 (gray) or 3 (RGB).
-        size: (height, width).
-        skip_unreadable: whether to skip images that cannot be read, with a message.
-        data_dir: where pixels are cached if they do not fit in memory.
 
     Raises:
         DataError: images are unreadable; those of all parts are named.
@@ -141,60 +148,55 @@ def read_parts(
     """
     train = parts.train if parts.validation is None else parts.train + parts.validation
     everything = train + parts.test
-    training, testing = _read_all(
-        [train, parts.test],
-        everything,
-        channels=channels,
-        size=size,
-        skip=skip_unreadable,
-        name=name,
-        data_dir=data_dir,
-    )
-    clean_cache(everything, data_dir=data_dir)
-    own = sum(position not in training.unreadable for position in range(len(parts.train.paths), len(train.paths)))
-    _report_shared(training, testing, own_validation=own, what=name)
+    (training, testing), range_used = _read_all([train, parts.test], everything, reading)
+    clean_cache(everything, data_dir=reading.data_dir)
+    unreadable = training.facts.unreadable
+    own = sum(position not in unreadable for position in range(len(parts.train.paths), len(train.paths)))
+    _report_shared(training, testing, own_validation=own, what=reading.name)
     return Dataset(
-        name=name,
+        name=reading.name,
         classes=classes,
         train=training.images,
         test=testing.images,
         validation=own,
-        files={"train": training.checksum, "test": testing.checksum},
+        range=range_used,
+        files={"train": training.facts.checksum, "test": testing.facts.checksum},
     )
 
 
-def read_listing(listing: Listing, *, channels: int, size: tuple[int, int], data_dir: Path) -> ImageSet:
+def read_listing(listing: Listing, reading: Reading) -> ImageSet:
     """Read images that are all images of their folder.
 
     Raises:
         DataError: images are unreadable.
         DiskError: there is no room for the pixels.
     """
-    (decoded,) = _read_all(
-        [listing], listing, channels=channels, size=size, skip=False, name="image-folder", data_dir=data_dir
-    )
-    clean_cache(listing, data_dir=data_dir)
+    (decoded,), _ = _read_all([listing], listing, reading)
+    clean_cache(listing, data_dir=reading.data_dir)
     return decoded.images
 
 
 def _read_all(
-    listings: Sequence[Listing],
-    folder: Listing,
-    *,
-    channels: int,
-    size: tuple[int, int],
-    skip: bool,
-    name: str,
-    data_dir: Path,
-) -> list[DecodedImages]:
-    """Read the parts of a folder. The images that cannot be read are reported for all parts at once."""
+    listings: Sequence[Listing], folder: Listing, reading: Reading
+) -> tuple[list[DecodedImages], PixelRange | None]:
+    """Read the parts of a folder, the training images first.
+
+    The images that cannot be read are reported for all parts at once.
+
+    Returns:
+        The images of each part, and the range with which pixels of more than 8 bits are scaled; None if there are none.
+    """
     found: list[DecodedImages] = []
     unreadable: list[str] = []
+    scaling = reading
     for listing in listings:
         try:
-            found.append(read_images(listing, folder, channels=channels, size=size, skip=skip, data_dir=data_dir))
+            decoded = read_images(listing, folder, scaling)
         except UnreadableImagesError as error:
             unreadable += error.names
+        else:
+            found.append(decoded)
+            scaling = replace(scaling, range=scaling.range or decoded.facts.range)
     total = len(folder.paths)
     if unreadable:
         raise DataError(
@@ -203,60 +205,74 @@ def _read_all(
             remedy="repair or delete them, or skip them with data.skip_unreadable",
         )
     if skipped := [
-        name for listing, each in zip(listings, found, strict=True) for name in _explained(listing, each.unreadable)
+        explained
+        for listing, each in zip(listings, found, strict=True)
+        for explained in _explained(listing, each.facts.unreadable)
     ]:
         _log.warning(
-            f"{name}: {len(skipped):,} of {total:,} images cannot be read and are skipped: "
+            f"{reading.name}: {len(skipped):,} of {total:,} images cannot be read and are skipped: "
             f"{shorten(skipped, _MAX_UNREADABLE)}"
         )
-    return found
+    _report_depth([each.facts for each in found], reading, scaling.range)
+    return found, scaling.range
 
 
-def read_images(
-    listing: Listing, folder: Listing, *, channels: int, size: tuple[int, int], skip: bool = False, data_dir: Path
-) -> DecodedImages:
+def _report_depth(facts: Sequence[DecodedFacts], reading: Reading, used: PixelRange | None) -> None:
+    """Say how pixels of more than 8 bits became 8 bits."""
+    if reduced := sum(each.reduced for each in facts):
+        _log.warning(
+            f"{reading.name}: {counted(reduced, 'image')} with 16 bits per color: only the upper 8 bits are read; "
+            "convert them to 8 bits to choose which"
+        )
+    measured = joined(each.range for each in facts)
+    if measured is None or used is None:
+        return
+    if reading.range is None:
+        low, high = used
+        _log.info(
+            f"{reading.name}: pixels of more than 8 bits are scaled from {low:g}..{high:g}, the range of the training "
+            "images, to 0..255; data.range sets another"
+        )
+    elif measured[0] < used[0] or measured[1] > used[1]:
+        _log.warning(
+            f"{reading.name}: pixels from {measured[0]:g} to {measured[1]:g} are clipped to data.range "
+            f"{used[0]:g}..{used[1]:g}"
+        )
+
+
+def read_images(listing: Listing, folder: Listing, reading: Reading) -> DecodedImages:
     """Read images into memory or, if they are many, into a cached file.
 
     Args:
         listing: the images.
         folder: all images of the folder, of which these may be a part.
-        channels: 1 (gray) or 3 (RGB).
-        size: (height, width).
-        skip: whether to skip images that cannot be read.
-        data_dir: where pixels are cached.
+        reading: how. Without a range, pixels of more than 8 bits are scaled from their lowest to their highest value.
 
     Raises:
-        UnreadableImagesError: there are some, and `skip` is false.
+        UnreadableImagesError: there are some, and they are not to be skipped.
         DiskError: there is no room for the pixels.
     """
-    shape = (len(listing.paths), channels, *size)
+    shape = (len(listing.paths), reading.channels, *reading.size)
     if math.prod(shape) <= _MAX_IN_MEMORY:
-        pixels = np.empty(shape, dtype=np.uint8)
-        done = 0
-
-        def keep(decoded: NDArray[np.uint8]) -> None:
-            nonlocal done
-            pixels[done : done + len(decoded)] = decoded
-            done += len(decoded)
-
-        result = _decode(listing, channels, size, keep, skip=skip)
-        return _decoded_images(listing, torch.from_numpy(pixels[:done]), result)
-    cache = CachedImages(data_dir, listing.root, listing.paths, shape, folder.state)
-    if cache.checksum is None:
+        memory = _PixelMemory(shape)
+        facts, sums, digests = _decode(listing, reading, memory)
+        return _decoded_images(listing, memory.pixels, facts, sums, digests)
+    cache = CachedImages(reading.data_dir, listing.root, listing.paths, shape, folder.state, range=reading.range)
+    if cache.facts is None:
         _log.info(
-            f"image-folder: decoding {len(listing.paths):,} images of {listing.root} once, into {cache.path} "
+            f"{reading.name}: decoding {len(listing.paths):,} images of {listing.root} once, into {cache.path} "
             f"({_gigabytes(cache.size)})"
         )
-        with cache.writing() as write:
-            result = _decode(listing, channels, size, write, skip=skip)
-            cache.complete(result.checksum, result.sums, result.digests, result.unreadable)
+        with cache.writing() as file:
+            facts, sums, digests = _decode(listing, reading, file)
+            cache.complete(facts, sums=sums, digests=digests)
     else:
-        if cache.unreadable and not skip:
-            raise UnreadableImagesError(_explained(listing, cache.unreadable))
-        _log.info(f"image-folder: reading {cache.count:,} decoded images from {cache.path}")
-    images, sums, digests = cache.open()
-    assert cache.checksum is not None, "complete"
-    return _decoded_images(listing, images, _Decoding(cache.checksum, sums, digests, cache.unreadable))
+        facts = cache.facts
+        if facts.unreadable and not reading.skip_unreadable:
+            raise UnreadableImagesError(_explained(listing, facts.unreadable))
+        _log.info(f"{reading.name}: reading {len(listing.paths):,} decoded images from {cache.path}")
+    pixels, sums, digests = cache.open()
+    return _decoded_images(listing, pixels, facts, sums, digests)
 
 
 def clean_cache(folder: Listing, *, data_dir: Path) -> None:
@@ -265,55 +281,80 @@ def clean_cache(folder: Listing, *, data_dir: Path) -> None:
         _log.info(f"image-folder: removed {_gigabytes(removed)} decoded before {folder.root} changed")
 
 
-@dataclass(frozen=True)
-class _Decoding:
-    """What is known of decoded images besides their pixels.
-
-    Attributes:
-        checksum, digests, unreadable: see `DecodedImages`.
-        sums: of each image that can be read, int64 (N, C, 2), as in `Chunk`.
-    """
-
-    checksum: str
-    sums: NDArray[np.int64]
-    digests: NDArray[np.uint8]
-    unreadable: Mapping[int, str]
-
-
-def _decoded_images(listing: Listing, pixels: torch.Tensor, result: _Decoding) -> DecodedImages:
-    if result.unreadable:
-        listing = listing.subset([i for i in range(len(listing.paths)) if i not in result.unreadable])
+def _decoded_images(
+    listing: Listing, pixels: torch.Tensor, facts: DecodedFacts, sums: NDArray[np.int64], digests: NDArray[np.uint8]
+) -> DecodedImages:
+    if facts.unreadable:
+        listing = listing.subset([i for i in range(len(listing.paths)) if i not in facts.unreadable])
     images = ImageSet(
         images=pixels,
         labels=torch.tensor(listing.labels, dtype=torch.int64),
-        sums=torch.from_numpy(result.sums),
+        sums=torch.from_numpy(sums),
         paths=listing.names,
     )
-    return DecodedImages(images=images, checksum=result.checksum, digests=result.digests, unreadable=result.unreadable)
+    return DecodedImages(images=images, facts=facts, digests=digests)
+
+
+class _PixelMemory:
+    """Memory for the pixels of images, like `PixelFile`.
+
+    Args:
+        shape: (N, C, H, W) of the most images there may be.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._pixels = np.empty(shape, dtype=np.uint8)
+        self._count = 0
+
+    def write(self, pixels: NDArray[np.uint8]) -> None:
+        self._pixels[self._count : self._count + len(pixels)] = pixels
+        self._count += len(pixels)
+
+    def restart(self) -> None:
+        self._count = 0
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """The images, (N, C, H, W)."""
+        return torch.from_numpy(self._pixels[: self._count])
 
 
 def _decode(
-    listing: Listing,
-    channels: int,
-    size: tuple[int, int],
-    write: Callable[[NDArray[np.uint8]], None],
-    *,
-    skip: bool,
-) -> _Decoding:
-    """Decode all images in order, and pass the pixels of those that can be read to `write`.
+    listing: Listing, reading: Reading, file: PixelFile | _PixelMemory
+) -> tuple[DecodedFacts, NDArray[np.int64], NDArray[np.uint8]]:
+    """Decode all images in order, and write the pixels of those that can be read to `file`.
+
+    They are decoded twice if there are pixels of more than 8 bits whose range has to be found first.
+
+    Returns:
+        What is known of them; the sums of those that can be read, int64 (N, C, 2), as in `Chunk`; and the SHA-256 of
+        their files, uint8 (N, 32).
 
     Raises:
-        UnreadableImagesError: there are some, and `skip` is false.
+        UnreadableImagesError: there are some, and they are not to be skipped.
     """
-    total, position = len(listing.paths), 0
+    result = _decode_once(listing, reading, file)
+    measured = result[0].range
+    if reading.range is None and measured is not None:
+        file.restart()
+        result = _decode_once(listing, replace(reading, range=measured), file)
+    return result
+
+
+def _decode_once(
+    listing: Listing, reading: Reading, file: PixelFile | _PixelMemory
+) -> tuple[DecodedFacts, NDArray[np.int64], NDArray[np.uint8]]:
+    """See `_decode`; without a range, each image of more than 8 bits is scaled by its own."""
+    total, position, reduced = len(listing.paths), 0, 0
     checksum = hashlib.sha256()
-    sums: list[NDArray[np.int64]] = [np.empty((0, channels, 2), dtype=np.int64)]
+    sums: list[NDArray[np.int64]] = [np.empty((0, reading.channels, 2), dtype=np.int64)]
     digests: list[bytes] = []
     unreadable: dict[int, str] = {}
+    measured: PixelRange | None = None
     started = time.monotonic()
     next_message = started + _FIRST_PROGRESS
     names = iter(listing.names)
-    with decoding(listing.paths, channels=channels, size=size) as chunks:
+    with decoding(listing.paths, channels=reading.channels, size=reading.size, range=reading.range) as chunks:
         for chunk in chunks:
             readable = []
             for place, (digest, problem) in enumerate(zip(chunk.digests, chunk.problems, strict=True)):
@@ -325,19 +366,20 @@ def _decode(
                     unreadable[position + place] = problem
             position += len(chunk.pixels)
             all_readable = len(readable) == len(chunk.pixels)
-            write(chunk.pixels if all_readable else chunk.pixels[readable])
+            file.write(chunk.pixels if all_readable else chunk.pixels[readable])
             sums.append(chunk.sums[readable])
+            measured = joined((measured, chunk.range))
+            reduced += chunk.reduced
             now = time.monotonic()
             if now > next_message:
                 next_message = now + _PROGRESS_EVERY
-                _log.info(_progress(position, total, now - started, len(unreadable)))
-    if unreadable and not skip:
+                _log.info(_progress(reading.name, position, total, now - started, len(unreadable)))
+    if unreadable and not reading.skip_unreadable:
         raise UnreadableImagesError(_explained(listing, unreadable))
-    return _Decoding(
-        checksum=f"sha256:{checksum.hexdigest()}",
-        sums=np.concatenate(sums),
-        digests=np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _DIGEST_BYTES),
-        unreadable=unreadable,
+    return (
+        DecodedFacts(checksum=f"sha256:{checksum.hexdigest()}", unreadable=unreadable, range=measured, reduced=reduced),
+        np.concatenate(sums),
+        np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _DIGEST_BYTES),
     )
 
 
@@ -346,9 +388,9 @@ def _explained(listing: Listing, unreadable: Mapping[int, str]) -> list[str]:
     return [f"{names[position]} ({problem})" for position, problem in unreadable.items()]
 
 
-def _progress(done: int, total: int, seconds: float, unreadable: int) -> str:
+def _progress(name: str, done: int, total: int, seconds: float, unreadable: int) -> str:
     minutes, rest = divmod(round((total - done) * seconds / done), 60)
-    text = f"image-folder: {done:,} of {total:,} images decoded, {done / seconds:,.0f}/s, {minutes}:{rest:02} left"
+    text = f"{name}: {done:,} of {total:,} images decoded, {done / seconds:,.0f}/s, {minutes}:{rest:02} left"
     return text + (f"; {unreadable:,} cannot be read" if unreadable else "")
 
 

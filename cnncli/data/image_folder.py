@@ -12,7 +12,7 @@ import torch
 
 from cnncli.config.image_folder import class_folders, folder_layout
 from cnncli.data.decode import image_suffixes
-from cnncli.data.image_files import Listing, Parts, read_listing, read_parts
+from cnncli.data.image_files import Listing, Parts, Reading, read_listing, read_parts
 from cnncli.data.images import Dataset, ImageSet, classes_without, stratified_split
 from cnncli.errors import DataError, shorten
 
@@ -25,28 +25,22 @@ _TEST_SEED = 0
 
 def load_image_folder(
     root: Path,
+    reading: Reading,
     *,
-    channels: int,
-    size: tuple[int, int],
     validation: int | float,
     test: int | float | None,
     classes: int | Sequence[str] | None,
-    skip_unreadable: bool,
-    data_dir: Path,
 ) -> Dataset:
     """Read all images of a folder, resized to one size.
 
     Args:
         root: a folder of class folders, or of folders of training and optionally validation and test images, which
             contain class folders; see `folder_layout`.
-        channels: 1 (gray) or 3 (RGB).
-        size: (height, width).
+        reading: how images are read.
         validation: 0 if the folder of validation images is not to be read.
         test: number or fraction of images to hold out for testing if there are no test images; None for a fifth.
         classes: the expected number of classes, or the names of those to read, in the order of their labels; None for
             all.
-        skip_unreadable: whether to skip images that cannot be read, with a message.
-        data_dir: where pixels are cached if they do not fit in memory.
 
     Raises:
         DataError: the folder or a class is missing, a class has no training images, or images are unreadable.
@@ -75,32 +69,21 @@ def load_image_folder(
         # Split before reading, so that nothing is copied.
         train, tested = _hold_out_test(train, _TEST_FRACTION if test is None else test, layout.classes)
 
-    dataset = read_parts(
-        Parts(train=train, validation=own_validation, test=tested),
-        name="image-folder",
-        classes=layout.classes,
-        channels=channels,
-        size=size,
-        skip_unreadable=skip_unreadable,
-        data_dir=data_dir,
-    )
-    if skip_unreadable:
+    parts = Parts(train=train, validation=own_validation, test=tested)
+    dataset = read_parts(parts, reading, classes=layout.classes)
+    if reading.skip_unreadable:
         readable = dataset.train.labels[: len(dataset.train) - dataset.validation]
         _check_empty_classes(layout.train, readable.tolist(), layout.classes)
     return dataset
 
 
-def read_class_folders(
-    root: Path, *, folders: Sequence[str], channels: int, size: tuple[int, int], data_dir: Path
-) -> ImageSet:
+def read_class_folders(root: Path, reading: Reading, *, folders: Sequence[str]) -> ImageSet:
     """All images in some class folders of a folder, resized to one size.
 
     Args:
         root: contains the class folders.
+        reading: how images are read.
         folders: their names, in the order of the labels; there may be none of a class.
-        channels: 1 (gray) or 3 (RGB).
-        size: (height, width).
-        data_dir: where pixels are cached if they do not fit in memory.
 
     Raises:
         DataError: there are no images, or some are unreadable.
@@ -109,7 +92,7 @@ def read_class_folders(
     listing = _list_images(root, root, folders)
     if not listing.paths:
         raise DataError(f"{root}: no images in {shorten(folders)}", remedy="put images there, or choose another folder")
-    return read_listing(listing, channels=channels, size=size, data_dir=data_dir)
+    return read_listing(listing, reading)
 
 
 def _has_own_test(folder: Path, held_out: int | float | None) -> bool:

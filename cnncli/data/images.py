@@ -5,6 +5,7 @@ N: images, C: channels, H, W: height and width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from cnncli.errors import DataError
 
 _CHUNK = 2**22
 """Pixels converted at once, which bounds the memory for floating-point copies."""
+
+PixelRange: TypeAlias = tuple[float, float]
+"""The values that become black (0) and white (255), of pixels that are not stored in 8 bits."""
 
 # ITU-R 601-2 luma in units of 1/65536, rounded so that the weights add up to one.
 _RED, _GREEN, _BLUE = 19595, 38470, 7471
@@ -82,6 +86,7 @@ class Dataset:
         test: images for testing.
         files: checksum (`md5:...` or `sha256:...`) of each file, or of all images of a folder.
         validation: how many of the last images of `train` the data set itself has for validation.
+        range: with which pixels of more than 8 bits were scaled; None if there are none.
     """
 
     name: str
@@ -90,6 +95,7 @@ class Dataset:
     test: ImageSet
     files: dict[str, str]
     validation: int = 0
+    range: PixelRange | None = None
 
     def hold_out(self, held_out: int | float, *, seed: int) -> tuple[Tensor, Tensor]:
         """Indices of the images of `train` to train on, and of those for validation.

@@ -9,7 +9,7 @@ import torch
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.image_folder import FolderPart, class_folders, part_folders
-from cnncli.data.images import ImageSet
+from cnncli.data.images import ImageSet, PixelRange
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, UsageError, did_you_mean
 
@@ -20,7 +20,13 @@ _EMNIST = {f"emnist/{split}": split for split in EMNIST_SPLITS}
 
 
 def load_labeled(
-    data: str, split: LabeledSplit, *, classes: Sequence[str], input_shape: tuple[int, ...], data_dir: Path
+    data: str,
+    split: LabeledSplit,
+    *,
+    classes: Sequence[str],
+    input_shape: tuple[int, ...],
+    range: PixelRange | None = None,
+    data_dir: Path,
 ) -> ImageSet:
     """Load images as a network takes them.
 
@@ -31,6 +37,7 @@ def load_labeled(
             has `val`.
         classes: names of the classes, in the order of the network's outputs. Images of some of them are enough.
         input_shape: (C, H, W).
+        range: with which pixels of more than 8 bits are scaled; None for that of the images.
         data_dir: the data directory.
 
     Returns:
@@ -60,11 +67,15 @@ def load_labeled(
         positions = torch.tensor([classes.index(name) for name in dataset.classes])
         return ImageSet(images=images.images, labels=positions[images.labels])
 
-    from cnncli.data.image_folder import read_class_folders  # imports Pillow, which no other data set needs
+    from cnncli.data.image_files import Reading  # imports Pillow, which no other data set needs
+    from cnncli.data.image_folder import read_class_folders
 
     root = _folder(data, split)
     folders = _folder_of_each(root, classes)
-    return read_class_folders(root, folders=folders, channels=channels, size=(height, width), data_dir=data_dir)
+    reading = Reading(
+        name=data, channels=channels, size=(height, width), range=range, skip_unreadable=False, data_dir=data_dir
+    )
+    return read_class_folders(root, reading, folders=folders)
 
 
 def _folder(data: str, split: LabeledSplit) -> Path:

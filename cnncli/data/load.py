@@ -45,17 +45,19 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Da
 def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
     channels, height, width = input_shape(spec)
     if spec.name == "image-folder":
-        from cnncli.data.image_folder import load_image_folder  # imports Pillow, which no other data set needs
+        from cnncli.data.image_files import Reading  # imports Pillow, which no other data set needs
+        from cnncli.data.image_folder import load_image_folder
 
-        return load_image_folder(
-            folder_path(spec, data_dir),
+        reading = Reading(
+            name=spec.name,
             channels=channels,
             size=(height, width),
-            validation=spec.validation,
-            test=spec.test,
-            classes=spec.classes,
+            range=None if spec.range == "auto" else spec.range,
             skip_unreadable=spec.skip_unreadable,
             data_dir=data_dir,
+        )
+        return load_image_folder(
+            folder_path(spec, data_dir), reading, validation=spec.validation, test=spec.test, classes=spec.classes
         )
     if spec.name == "digits":
         dataset = load_digits()

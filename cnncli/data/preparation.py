@@ -12,14 +12,26 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import Framing, Shape, known_dataset
 from cnncli.data.batches import Normalization
-from cnncli.data.decode import UnreadableImageError, decoder_warnings, fit_image, open_image, pillow_errors, read_image
+from cnncli.data.decode import (
+    UnreadableImageError,
+    decoder_warnings,
+    fit_image,
+    has_16_bit_colors,
+    open_image,
+    pillow_errors,
+    pixel_range,
+    read_image,
+    scale_to_8_bits,
+    upright,
+    usual_range,
+)
 from cnncli.data.framing import NEGLIGIBLE, Border, Gray, border_mask, place, separate_ink
-from cnncli.data.images import convert_channels, resize
+from cnncli.data.images import PixelRange, convert_channels, resize
 from cnncli.errors import DataError, UsageError
 from cnncli.files import open_to_read
 
@@ -39,8 +51,6 @@ _ALL_AROUND = 0.75
 """Fraction of the border of an image for a folder that must be bright, or dark, to be a background."""
 _MAX_SIDE = 1024
 """Images are reduced by a whole factor before their ink is found, so that no side is longer."""
-_DEPTHS = (8, 10, 12, 14, 16)
-"""Bits per pixel of cameras, scanners and files."""
 
 
 def split_images(images: "ImageLike | Sequence[ImageLike]") -> list[ImageLike]:
@@ -81,6 +91,8 @@ class Preparation:
         framing: how the makers of the data set placed what an image shows; None if they did not.
         background: of the images of the data set; None if they have none in common.
         dataset: the name of the data set, as people write it; None for an image folder.
+        range: the values that become black and white, of pixels of more than 8 bits; None for those of the smallest
+            usual depth.
     """
 
     input_shape: Shape
@@ -88,22 +100,32 @@ class Preparation:
     framing: Framing | None
     background: Background | None
     dataset: str | None = None
+    range: PixelRange | None = None
 
     @classmethod
-    def of(cls, spec: DataSpec, shape: tuple[int, ...], normalization: Normalization) -> "Preparation":
+    def of(
+        cls,
+        spec: DataSpec,
+        shape: tuple[int, ...],
+        normalization: Normalization,
+        *,
+        range: PixelRange | None = None,
+    ) -> "Preparation":
         """The preparation for a network that was trained on a data set.
 
         Args:
             spec: the `data:` section of its config.
             shape: (C, H, W) of its input.
             normalization: of its training images, whose mean tells the background of an image folder.
+            range: of the data set; see `Preprocessing`.
         """
         channels, height, width = shape
         shape = (channels, height, width)
         if spec.name == "image-folder":
-            return cls(input_shape=shape, stored=None, framing=None, background=_usual_background(spec, normalization))
+            background = _usual_background(spec, normalization)
+            return cls(input_shape=shape, stored=None, framing=None, background=background, range=range)
         facts = known_dataset(spec.name, spec.split)
-        background: Background | None = None if facts.framing is None else "dark"
+        background = None if facts.framing is None else "dark"
         return cls(
             input_shape=shape,
             stored=facts.native,
@@ -132,7 +154,8 @@ class Preparation:
 
         Args:
             image: a path, the bytes of an image file, a PIL image, or an array (H, W) or (H, W, C) with 1, 3 or 4
-                channels: uint8, or floating point from 0 (black) to 1 (white).
+                channels: uint8, or floating point from 0 (black) to 1 (white). If the data set has a range, numbers of
+                other types than uint8 are scaled by it.
             name: of the image in errors; by default its path.
             invert: with `auto`, an image is inverted if its border is bright and the images of the data set have dark
                 backgrounds, or the other way round.
@@ -144,7 +167,7 @@ class Preparation:
             UsageError: the object or the array is not an image.
         """
         if isinstance(image, np.ndarray):
-            image = _from_array(image)
+            image = _from_array(image, self.range)
         if not isinstance(image, str | bytes | Path | Image.Image):
             raise UsageError(
                 f"an object of type {type(image).__name__} is not an image",
@@ -160,11 +183,12 @@ class Preparation:
     def _prepare(self, image: Image.Image, steps: list[str], invert: Invert, fit: Fit) -> PreparedImage:
         """An upright image, prepared; what was done is appended to the steps."""
         channels, *size = self.input_shape
+        image = _to_8_bits(image, self.range, steps)
         if self.stored is None:
-            pixels = fit_image(image, channels=channels, size=(size[0], size[1])).copy()
+            pixels = fit_image(image, channels, (size[0], size[1])).copy()
             image = image.convert("RGB")
         else:
-            image = _opaque(_to_8_bits(image, steps), steps, as_ink=self.background is not None)
+            image = _opaque(image, steps, as_ink=self.background is not None)
             pixels = _channels_first(image.convert("L" if 1 in (channels, self.stored[0]) else "RGB"))
         if channels == 1 and _is_colored(image):
             steps.append("converted to gray")
@@ -220,7 +244,7 @@ class Preparation:
 
 
 def _decoded(image: str | Path | bytes | Image.Image) -> tuple[Image.Image, list[str]]:
-    """An image decoded and upright, and whether it was rotated for that.
+    """An image decoded and upright, and what was done for that.
 
     Raises:
         UnreadableImageError: it cannot be read or decoded.
@@ -233,11 +257,10 @@ def _decoded(image: str | Path | bytes | Image.Image) -> tuple[Image.Image, list
             image = open_image(image)
         if 0 in image.size:
             raise UnreadableImageError("no pixels")
-        rotated = image.getexif().get(_ORIENTATION, 1) != 1
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode == "LAB":
-            upright = upright.convert("RGB")  # Pillow converts it to nothing else
-        return upright, ["rotated as EXIF says"] if rotated else []
+        steps = ["upper 8 of 16 bits per color"] if has_16_bit_colors(image) else []
+        if image.getexif().get(_ORIENTATION, 1) != 1:
+            steps.append("rotated as EXIF says")
+        return upright(image), steps
 
 
 def _usual_background(spec: DataSpec, normalization: Normalization) -> Background | None:
@@ -248,25 +271,18 @@ def _usual_background(spec: DataSpec, normalization: Normalization) -> Backgroun
     return "dark" if mean < _DARK else "bright" if mean > _BRIGHT else None
 
 
-def _to_8_bits(image: Image.Image, steps: list[str]) -> Image.Image:
+def _to_8_bits(image: Image.Image, range: PixelRange | None, steps: list[str]) -> Image.Image:
     """An image whose pixels are integers of more bits, or floating point, scaled to 0..255; others unchanged.
 
-    Integers are scaled by the range of the smallest usual depth that holds them: pixels of a camera with 12 bits, in a
-    file with 16, are divided by 4095 / 255.
+    Without a range, `usual_range` is used.
     """
-    if not image.mode.startswith(("I", "F")):
+    own = pixel_range(image)
+    if own is None:
         return image
-    values = np.asarray(image).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise UnreadableImageError("pixels that are not finite")
-    low, high = float(values.min()), float(values.max())
-    tops = (1.0, 255.0) if image.mode == "F" else tuple(2.0**bits - 1 for bits in _DEPTHS)
-    black, white = next(((0.0, top) for top in tops if low >= 0 and high <= top), (low, high))
-    if (black, white) != (0, 255):
-        steps.append(f"scaled from {black:g}..{white:g}")
-    values -= black  # in place: an image may have 89 million pixels
-    values *= 255 / ((white - black) or 1)
-    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
+    used = range or usual_range(image.mode, own)
+    if used != (0, 255):
+        steps.append(f"scaled from {used[0]:g}..{used[1]:g}")
+    return scale_to_8_bits(image, used)
 
 
 def _opaque(image: Image.Image, steps: list[str], *, as_ink: bool) -> Image.Image:
@@ -332,7 +348,7 @@ def _padded(pixels: Pixels, size: tuple[int, int], steps: list[str]) -> Pixels:
     return canvas
 
 
-def _from_array(array: npt.NDArray[Any]) -> Image.Image:
+def _from_array(array: npt.NDArray[Any], range: PixelRange | None) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (3, 4)):
@@ -340,6 +356,8 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
             f"an array of shape {array.shape} is not an image",
             remedy="give (H, W), (H, W, C), (N, H, W) or (N, H, W, C)",
         )
+    if range is not None and array.dtype != np.uint8 and array.ndim == 2 and np.issubdtype(array.dtype, np.number):
+        return Image.fromarray(array.astype(np.float32))
     if np.issubdtype(array.dtype, np.floating) and array.min() >= 0 and array.max() <= 1:
         array = np.rint(array * 255).astype(np.uint8)
     if array.dtype != np.uint8:

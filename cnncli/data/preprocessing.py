@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnncli.data.batches import Normalization
+from cnncli.data.images import PixelRange
 
 RESAMPLING = "bilinear, antialiased"
 """How images are resized; see `cnncli.data.images.resize`."""
@@ -18,11 +19,13 @@ class Preprocessing:
         input_shape: (C, H, W).
         normalization: of the training images.
         classes: names of the classes, in the order of the logits.
+        range: the values that become black and white, of pixels of more than 8 bits; None if the data set has none.
     """
 
     input_shape: tuple[int, ...]
     normalization: Normalization
     classes: tuple[str, ...]
+    range: PixelRange | None = None
 
     def as_record(self) -> dict[str, Any]:
         """As JSON stores it; numbers are float64 and keep all digits."""
@@ -34,6 +37,7 @@ class Preprocessing:
             "mean": list(self.normalization.mean),
             "std": list(self.normalization.std),
             "classes": list(self.classes),
+            "range": None if self.range is None else list(self.range),
         }
 
     @classmethod
@@ -49,4 +53,5 @@ class Preprocessing:
             input_shape=(int(record["channels"]), height, width),
             normalization=Normalization(mean=mean, std=std),
             classes=tuple(map(str, record["classes"])),
+            range=None if (found := record.get("range")) is None else (float(found[0]), float(found[1])),
         )

@@ -11,7 +11,7 @@ import subprocess
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import TypeAlias
@@ -67,6 +67,7 @@ def runs(text: str) -> Sequence[tuple[FontFile | None, str]]:
     return [(file, "".join(letter for _, letter in part)) for file, part in groupby(letters, itemgetter(0))]
 
 
+@lru_cache(maxsize=4096)
 def text_length(text: str, size: int) -> float:
     """The width of a text in a size, px."""
     return sum(font(size, file).getlength(part) for file, part in runs(text))

@@ -6,7 +6,7 @@ Letters for shapes: N images, P probe images, C channels, H height, W width.
 import copy
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,12 @@ from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet, classes_without
 from cnncli.data.load import load_dataset
+from cnncli.data.mixing import Mixing
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError, DeviceError, shorten
+from cnncli.experiment.initial_weights import initial_model
 from cnncli.inspection.training_memory import training_memory
-from cnncli.module import CnnModule, seeded_module
+from cnncli.module import CnnModule
 from cnncli.training.device import (
     device_memory,
     out_of_memory_explained,
@@ -47,6 +49,8 @@ _log = logging.getLogger(__name__)
 
 DEAD_FILTER_IMAGES = 1000
 """A filter counts as dead if it is 0 on at least this many held-out images, or on all where there are fewer."""
+_LISTED = 5
+"""Names of classes in a message."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,12 @@ def prepare_split(
         _check_last_batch(config.network, len(kept), spec.batch_size)
         normalize = config.data.normalize
         normalization = Normalization.of(images, kept) if normalize else Normalization.none(images.images.shape[1])
+        preprocessing = Preprocessing(
+            input_shape=config.network.input_shape,
+            normalization=normalization,
+            classes=config.classes,
+            range=dataset.range,
+        )
         batches = partial(
             ImageBatches, normalization=normalization, channels_last=channels_last, seed=spec.seed, device=device
         )
@@ -189,9 +199,12 @@ def prepare_split(
             images,
             batch_size=spec.batch_size,
             augment=_augmentation(config.data.augment),
+            mixing=_mixing(config.data.augment, len(config.classes)),
             shuffle=True,
+            balanced=spec.sampling == "balanced",
             indices=kept,
         )
+        _name_small_classes(train.labels, config.classes)
         validation = unshuffled(images, indices=held_out) if len(held_out) else None
         unseen, positions = (images, held_out) if validation else (test, torch.arange(len(test)))
         # Every n-th image, because folders list their images class by class.
@@ -200,7 +213,7 @@ def prepare_split(
             config=config,
             device=device,
             bf16=bf16,
-            training=_training(config, normalization, len(train), device, channels_last=channels_last),
+            training=_training(config, preprocessing, train, device, channels_last=channels_last),
             train=train,
             train_unchanged=unshuffled(images, indices=kept),
             validation=validation,
@@ -253,6 +266,16 @@ def _to_device(images: ImageSet, device: torch.device) -> ImageSet:
     return moved
 
 
+def _name_small_classes(labels: Tensor, classes: Sequence[str]) -> None:
+    """Name the classes that have at most one image among those that are trained on."""
+    counts = torch.bincount(labels, minlength=len(classes)).tolist()
+    for few, what in ((0, "no training images"), (1, "only one training image")):
+        names = [name for name, count in zip(classes, counts, strict=True) if count == few]
+        if names:
+            listed = ", ".join(names[:_LISTED]) + ", ..." * (len(names) > _LISTED)
+            _log.warning(f"{what} of class {listed}" if len(names) == 1 else f"{what} of each of the classes {listed}")
+
+
 def _check_last_batch(network: Network, images: int, batch_size: int) -> None:
     """Refuse a batch with one value per channel before a batch norm: torch would raise in the middle of an epoch."""
     if (images % batch_size or batch_size) != 1:
@@ -276,30 +299,51 @@ def _augmentation(spec: AugmentSpec) -> Augmentation:
         flip_vertical=spec.flip in ("vertical", "both"),
         elastic_alpha=spec.elastic.alpha,
         elastic_sigma=spec.elastic.sigma,
+        crop_area=spec.crop.area,
+        crop_ratio=spec.crop.ratio,
+        rand_magnitude=spec.rand_augment.magnitude,
+        rand_operations=spec.rand_augment.operations,
+        brightness=spec.brightness,
+        contrast=spec.contrast,
+        saturation=spec.saturation,
+        hue=spec.hue,
+        gamma=spec.gamma,
+        blur_sigma=spec.blur.sigma,
+        blur_probability=spec.blur.probability,
+        cutout_size=spec.cutout.size,
+        cutout_probability=spec.cutout.probability,
+        fill=spec.fill_values,
+        border=spec.border,
         erase_probability=spec.erase.probability,
         erase_area=spec.erase.area,
         noise=spec.noise,
     )
 
 
+def _mixing(spec: AugmentSpec, classes: int) -> Mixing:
+    return Mixing(
+        classes=classes,
+        mixup_alpha=spec.mixup.alpha,
+        mixup_probability=spec.mixup.probability,
+        cutmix_alpha=spec.cutmix.alpha,
+        cutmix_probability=spec.cutmix.probability,
+    )
+
+
 def _training(
-    config: Config, normalization: Normalization, steps_per_epoch: int, device: torch.device, *, channels_last: bool
+    config: Config, preprocessing: Preprocessing, train: ImageBatches, device: torch.device, *, channels_last: bool
 ) -> Training:
     set_deterministic(device)
-    network, spec = config.network, config.train
-    model = seeded_module(network, spec.seed).to(device)
+    spec = config.train
+    model = initial_model(config, train).to(device)
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
         model=model,
         optimizer=build_optimizer(spec.optimizer, model),
-        schedule=build_schedule(
-            spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
-        ),
+        schedule=build_schedule(spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=len(train)),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
         can_roll_back=spec.on_nan == "rollback",
-        preprocessing=Preprocessing(
-            input_shape=network.input_shape, normalization=normalization, classes=config.classes
-        ),
+        preprocessing=preprocessing,
         config=config.resolved(),
     )
 

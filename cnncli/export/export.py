@@ -159,7 +159,10 @@ def metadata_of(run: Run, kind: Input) -> dict[str, str]:
     `preprocessing`, JSON as in the checkpoints of a run, with the classes; `config`, YAML with all defaults.
     """
     preprocessing = Preprocessing(
-        input_shape=run.network.input_shape, normalization=run.normalization, classes=run.classes
+        input_shape=run.network.input_shape,
+        normalization=run.normalization,
+        classes=run.classes,
+        range=run.pixel_range,
     )
     return {
         "cnncli": __version__,

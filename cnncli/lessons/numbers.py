@@ -196,7 +196,7 @@ def _from_image(path: Path, option: str, *, color: bool) -> Values:
     _check_count(width * height, option, f"{path} has {width} x {height} pixels,")
     channels = 3 if color and mode not in ("1", "L", "LA", "I", "I;16", "F") else 1
     try:
-        pixels, _ = decode(path, channels=channels, size=(height, width))
+        pixels = decode(path, channels=channels, size=(height, width)).pixels
     except UnreadableImageError as error:
         raise _unusable(option, f"{path}: {error}") from None
     values = pixels.astype(np.float64)

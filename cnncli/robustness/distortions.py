@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from cnncli.data.augment import affine_matrices, sampling_grid
+from cnncli.data.geometry import affine_matrices, sampling_grid
 from cnncli.data.tta import shifted
 
 _USUAL_SIZE = 28
@@ -35,7 +35,7 @@ class Changed:
     is_identity: bool = False
 
     def __call__(
-        self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice = slice(None)
+        self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice | Tensor = slice(None)
     ) -> Tensor:
         """See `Transform`."""
         return self.change(images, generator)

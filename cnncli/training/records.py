@@ -37,10 +37,15 @@ class StatusRecord(Record):
 
 
 class ScoreRecord(Record):
-    """Loss and accuracy of an epoch on a split; a loss that was not finite is null."""
+    """Loss and accuracy of an epoch on a split; a loss that was not finite is null.
+
+    Macro-averaged scores are those of evaluated images.
+    """
 
     loss: float | None
     accuracy: _Fraction
+    balanced_accuracy: _Fraction | None = None
+    macro_f1: _Fraction | None = None
 
 
 class EpochRecord(Record):
@@ -119,6 +124,7 @@ class PreprocessingRecord(Record):
     mean: list[float]
     std: list[Annotated[float, Field(gt=0)]]
     classes: Annotated[list[str], Field(min_length=1)]
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
 
 
 class ManifestRecord(Record):

@@ -184,6 +184,14 @@ def test_init_creates_the_folder(run_cnncli: Cnncli) -> None:
     assert run_cnncli("validate", "lectures/first/mine.yaml")[0] == 0
 
 
+@pytest.mark.parametrize("name", ["folder/", ".", "..", ""])
+def test_init_needs_the_name_of_a_file(name: str, run_cnncli: Cnncli) -> None:
+    code, out, err = run_cnncli("init", name)
+    assert (code, out) == (2, "")
+    assert "names no file" in err
+    assert f"cnncli init {Path(name, 'mynet')}" in err
+
+
 def test_init_where_nothing_can_be_written_is_exit_7(run_cnncli: Cnncli) -> None:
     Path("file").write_text("")
     code, out, err = run_cnncli("init", "file/mine")

@@ -4,9 +4,11 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from cnncli.data import decode as decode_module
@@ -190,7 +193,7 @@ def test_chunks_of_large_images_are_short(tmp_path: Path) -> None:
 
 
 def pixel(path: Path, channels: int) -> list[int]:
-    return [int(value) for value in decode(path, channels=channels, size=(3, 5))[0][:, 1, 2]]
+    return [int(value) for value in decode(path, channels=channels, size=(3, 5)).pixels[:, 1, 2]]
 
 
 def test_modes_are_converted(tmp_path: Path) -> None:
@@ -228,15 +231,69 @@ def test_orientation_and_size_equal_pillow(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be rotated clockwise
     image.save(tmp_path / "turned.png", exif=exif)
-    ours, _ = decode(tmp_path / "turned.png", channels=3, size=(10, 8))
+    ours = decode(tmp_path / "turned.png", channels=3, size=(10, 8)).pixels
     theirs = image.transpose(Image.Transpose.ROTATE_270).resize((8, 10), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(ours, np.asarray(theirs).transpose(2, 0, 1))
 
 
-def test_floating_point_images_are_refused(tmp_path: Path) -> None:
-    Image.new("F", (4, 4), 0.5).save(tmp_path / "float.tif")
-    with pytest.raises(UnreadableImageError, match="floating-point"):
-        decode(tmp_path / "float.tif", channels=1, size=(4, 4))
+def save_16_bit_png(path: Path, samples: NDArray[np.uint16]) -> None:
+    """Write a PNG of 16 bits per sample (H, W, 3), which Pillow does not write."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width, _ = samples.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+DEPTHS: dict[str, tuple[NDArray[Any], tuple[float, float]]] = {
+    "12 bits.png": (np.array([[0, 1000], [2000, 4095]], dtype=np.uint16), (0, 4095)),
+    "8 bits in 16.png": (np.array([[0, 100], [200, 243]], dtype=np.uint16), (0, 255)),
+    "16 bits.tif": (np.array([[5, 1000], [2000, 65535]], dtype=np.uint16), (0, 65535)),
+    "32 bits.tif": (np.array([[-5, 1000], [2000, 70000]], dtype=np.int32), (-5, 70000)),
+    "fraction.tif": (np.array([[0, 0.25], [0.5, 0.75]], dtype=np.float32), (0, 1)),
+    "any float.tif": (np.array([[-1, 0], [3, 7]], dtype=np.float32), (-1, 7)),
+}
+
+
+@pytest.mark.parametrize("name", DEPTHS)
+def test_more_than_8_bits_are_scaled(name: str, tmp_path: Path) -> None:
+    """By a range, outside of which pixels are clipped; an image that stands for itself by that of a usual depth."""
+    values, usual = DEPTHS[name]
+    Image.fromarray(values).save(tmp_path / name)
+    for given, (low, high) in ((None, usual), ((100.0, 2500.0), (100, 2500)), ((0.0, 0.5), (0, 0.5))):
+        found = decode(tmp_path / name, channels=1, size=(2, 2), range=given)
+        expected = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * 255
+        np.testing.assert_allclose(found.pixels[0], expected, atol=0.5)
+        assert found.range == (values.min(), values.max())
+        assert not found.has_16_bit_colors
+
+
+def test_constant_and_infinite_pixels(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 2), 7, dtype=np.uint16)).save(tmp_path / "constant.png")
+    found = decode(tmp_path / "constant.png", channels=1, size=(2, 2), range=(7, 7))
+    assert found.pixels.max() == 0
+    for number in (float("nan"), float("inf")):
+        Image.fromarray(np.array([[0, number]], dtype=np.float32)).save(tmp_path / "infinite.tif")
+        with pytest.raises(UnreadableImageError, match="not finite"):
+            decode(tmp_path / "infinite.tif", channels=1, size=(1, 2))
+
+
+def test_colors_of_16_bits_are_noticed(tmp_path: Path) -> None:
+    save_16_bit_png(tmp_path / "deep.png", np.full((2, 3, 3), 0x8045, dtype=np.uint16))
+    found = decode(tmp_path / "deep.png", channels=3, size=(2, 3))
+    assert found.has_16_bit_colors
+    assert found.pixels.tolist() == [[[0x80] * 3] * 2] * 3
+
+
+def test_lab_is_converted_by_way_of_rgb(tmp_path: Path) -> None:
+    """The L*a*b* of sRGB (200, 100, 50), D50, is (54.2, 38.2, 46.2) by the formulas of the CIE."""
+    Image.new("LAB", (6, 4), (round(54.2 * 2.55), 128 + 38, 128 + 46)).save(tmp_path / "lab.tif")
+    assert np.abs(np.subtract(pixel(tmp_path / "lab.tif", 3), (200, 100, 50))).max() <= 4
+    assert abs(pixel(tmp_path / "lab.tif", 1)[0] - 124) <= 4
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

@@ -19,7 +19,7 @@ from cnncli.config.data import DataSpec
 from cnncli.data import decode as decode_module
 from cnncli.data import image_cache, image_files
 from cnncli.data.decode import decode
-from cnncli.data.image_cache import FOLDER, CachedImages
+from cnncli.data.image_cache import FOLDER, CachedImages, DecodedFacts
 from cnncli.data.images import Dataset
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, DiskError
@@ -326,17 +326,18 @@ def test_two_processes_may_decode_at_once(tmp_path: Path) -> None:
     file.touch()
     pixels = np.arange(24, dtype=np.uint8).reshape(1, 1, 4, 6)
     sums, digests = np.array([[[276, 4324]]]), np.zeros((1, 32), dtype=np.uint8)
+    facts = DecodedFacts(checksum="sha256:x", unreadable={}, range=(0.5, 7.0), reduced=0)
     first, second = (CachedImages(tmp_path, tmp_path, [file], pixels.shape, "now") for _ in range(2))
     with first.writing() as write_first:
-        write_first(pixels[:, :, :2])
+        write_first.write(pixels[:, :, :2])
         with second.writing() as write_second:
-            write_second(pixels)
-            second.complete("sha256:x", sums, digests, {})
+            write_second.write(pixels)
+            second.complete(facts, sums=sums, digests=digests)
         assert torch.equal(second.open()[0], torch.from_numpy(pixels))
-        write_first(pixels[:, :, 2:])
-        first.complete("sha256:x", sums, digests, {})
+        write_first.write(pixels[:, :, 2:])
+        first.complete(facts, sums=sums, digests=digests)
     assert torch.equal(first.open()[0], torch.from_numpy(pixels))
-    assert CachedImages(tmp_path, tmp_path, [file], pixels.shape, "now").checksum == "sha256:x"
+    assert CachedImages(tmp_path, tmp_path, [file], pixels.shape, "now").facts == facts
 
 
 def test_missing_room_is_reported_before_decoding(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,6 +368,7 @@ def test_more_can_be_mapped_than_there_is_memory(tmp_path: Path) -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     shape = (memory // 10**6, 1, 1000, 2000)  # twice as much
     cache = CachedImages(tmp_path, tmp_path, [file], shape, "now")
+    cache.facts = DecodedFacts(checksum="", unreadable={}, range=None, reduced=0)
     cache.path.parent.mkdir()
     cache.path.touch()
     os.truncate(cache.path, cache.size)  # sparse: takes no room on the disk

@@ -370,7 +370,7 @@ def test_images_for_a_folder_are_decoded_like_those_in_it(photo: Path, mean: flo
     preparation = preparation_for("image-folder", path="photos", size=12, mean=mean)
     result = preparation.prepare(photo, fit=fit)  # type: ignore[arg-type]  # one of the two
     assert result.pixels.flags.writeable
-    np.testing.assert_array_equal(result.pixels, decode(photo, channels=3, size=(12, 12))[0])
+    np.testing.assert_array_equal(result.pixels, decode(photo, channels=3, size=(12, 12)).pixels)
     assert result.steps == ("resized from 30x20", "stretched")
 
 

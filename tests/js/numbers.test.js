@@ -13,5 +13,8 @@ test("numbers as text", () => {
   assert.equal(formatNumber(Infinity), "Infinity");
   assert.equal(formatPercent(0.98765), "98.8 %");
   assert.equal(formatPercent(0.98765, 2), "98.77 %");
+  assert.equal(formatPercent(0.99996, 2), "> 99.99 %");
+  assert.equal(formatPercent(0.996, 0), "> 99 %");
+  assert.equal(formatPercent(1, 2), "100.00 %");
   assert.equal(formatCount(1234567), "1,234,567");
 });

@@ -31,6 +31,8 @@ def init(
     if name == _STDOUT:
         typer.echo(starter, nl=False)
         return
+    if Path(name).name in ("", "..") or name.endswith(("/", "\\")):
+        raise UsageError(f"{name!r} names no file", remedy=f"name one: cnncli init {Path(name, 'mynet')}")
     path = Path(name if name.endswith(".yaml") else f"{name}.yaml")
     if path.exists() and not force:
         raise UsageError(f"{path} already exists", remedy="choose another name, or overwrite it with --force")

@@ -216,7 +216,7 @@ export function timePart(app) {
     const i = position();
     slider.value = i;
     const answered = answers
-      ? `${t("colon")}${t("answer", { name: classes[answers[i].best], share: formatPercent(answers[i].shares[answers[i].best]) })}`
+      ? `${t("colon")}${t("answer", { name: classes[answers[i].best], share: formatPercent(answers[i].shares[answers[i].best], 2) })}`
       : "";
     readout.textContent = nameOf(i);
     slider.setAttribute("aria-valuetext", nameOf(i) + answered);

@@ -102,7 +102,9 @@ export class EditedLogits {
     });
     const named = [before, after].map((logits, which) => {
       const label = answers[which];
-      return label < 0 ? "—" : this.t("answer", { name: classes[label], share: formatPercent(softmax(logits)[label]) });
+      return label < 0
+        ? "—"
+        : this.t("answer", { name: classes[label], share: formatPercent(softmax(logits)[label], 2) });
     });
     this.answers.textContent = this.t("answers", { before: named[0], after: named[1] });
     this.rest.textContent =

@@ -6,7 +6,12 @@ export function formatNumber(value) {
   return Number.isFinite(value) ? String(Number(value.toPrecision(3))) : String(value);
 }
 
-export const formatPercent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+/** A share in percent. Only a share of 1 is 100 %: a softmax, for one, never is. */
+export function formatPercent(share, digits = 1) {
+  const text = (100 * share).toFixed(digits);
+  if (share < 1 && Number(text) === 100) return `> ${(100 - 10 ** -digits).toFixed(digits)} %`;
+  return `${text} %`;
+}
 
 /** A whole number with thousands separators. */
 export const formatCount = (count) => count.toLocaleString("en-US");
