@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
 from cnncli.config.document import (
@@ -29,7 +29,7 @@ from cnncli.config.overrides import override
 from cnncli.config.problems import SYNONYMS, fields_below, problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
 from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
-from cnncli.fields import Choice, Spec
+from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYERS
 from cnncli.layers.init import INITS
 
@@ -97,7 +97,19 @@ def check_name(name: str) -> None:
 class ConfigFields(Spec):
     """The keys of a config. `model` is validated separately, after its blocks are expanded."""
 
-    version: Literal[1] = 1
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["data", "train"],
+                "properties": {
+                    "data": {"required": ["validation"], "properties": {"validation": {"const": 0}}},
+                    "train": given("early_stopping"),
+                },
+            }
+        }
+    )
+
+    version: Annotated[Literal[1], NoBool] = 1
     name: Annotated[str, Field(pattern=_NAME, max_length=_MAX_NAME)] | None = None
     data: DataSpec
     model: dict[str, Any]
@@ -282,6 +294,13 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
         yield Problem(route, "needs validation images, but data.validation is 0; set it to 0.1, for example")
+    channels, augment = input_shape(fields.data)[0], fields.data.augment
+    for name in ("saturation", "hue"):
+        if channels == 1 and getattr(augment, name):
+            yield Problem(("data", "augment", name), "gray images have no color; remove it, or set data.channels to 3")
+    if isinstance(augment.fill, tuple) and len(augment.fill) != channels:
+        values = "value" if channels == 1 else "values"
+        yield Problem(("data", "augment", "fill"), f"must have {channels} {values}, one for each channel")
 
 
 def _unknown_layers(log: LogSpec, network: Network) -> Iterator[Problem]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from cnncli.config.init_from import InitFromChoice
@@ -26,6 +26,15 @@ class OptimizerSpec(Choice):
 
 class Sgd(OptimizerSpec):
     """`torch.optim.SGD`: gradient descent with momentum, optionally Nesterov momentum."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["nesterov", "momentum"],
+                "properties": {"nesterov": {"const": True}, "momentum": {"const": 0}},
+            }
+        }
+    )
 
     type: Literal["sgd"] = "sgd"
     principal = "lr"
