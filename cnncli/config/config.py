@@ -137,6 +137,12 @@ class Config:
     network: Network
     classes: tuple[str, ...]
 
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the initial weights follow from the config and its seed, without other weights and without images."""
+        measured = any(node.layer.init_needs_images for node in self.network.nodes)
+        return self.train.init_from is None and not measured
+
     def resolved(self) -> str:
         """The config as YAML, with overrides and all defaults; reading it gives the same config.
 
@@ -253,6 +259,7 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
             layer_problems.append(Problem(("model", "layers"), problem, at_key=True))
     if fields is not None and network is not None and not layer_problems:
         problems += _unknown_layers(fields.log, network)
+        problems += _unknown_skipped(fields.train, network)
     if fields is not None and classes:
         problems += _unknown_classes(fields, classes)
     document.raise_problems([*problems, *layer_problems])
@@ -313,6 +320,16 @@ def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[P
         if name not in classes:
             route = ("train", "class_weights", name)
             yield Problem(route, f"unknown class: {name}{did_you_mean(name, classes)}", at_key=True)
+
+
+def _unknown_skipped(train: TrainSpec, network: Network) -> Iterator[Problem]:
+    """Layers and blocks in `train.init_from.skip` that the network does not have."""
+    names = [node.name for node in network.nodes]
+    blocks = {".".join(parts[:i]) for parts in (name.split(".") for name in names) for i in range(1, len(parts))}
+    for i, name in enumerate(train.init_from.skip if train.init_from else ()):
+        if name not in {*names, *blocks}:
+            route = ("train", "init_from", "skip", i)
+            yield Problem(route, f"unknown layer: {name}{did_you_mean(name, [*names, *sorted(blocks)])}")
 
 
 def _as_name(stem: str) -> str:
