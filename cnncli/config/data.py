@@ -1,17 +1,18 @@
 """The `data:` section: data set, image size and splits."""
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from cnncli.config.augment import AugmentSpec
 from cnncli.config.datasets import DatasetName, EmnistSplit, known_dataset
 from cnncli.config.image_folder import folder_layout
-from cnncli.fields import Fraction01, Pair, Spec, Whole
+from cnncli.fields import Fraction01, NoBool, Pair, Spec, Whole, given
 from cnncli.limits import MAX_CLASSES
 
 
@@ -45,8 +46,12 @@ def _count_or_names(value: object) -> object:
 
 
 Share = Annotated[Whole | Fraction01, BeforeValidator(_count_or_fraction)]
+_ClassNames = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=2, json_schema_extra={"uniqueItems": True}),
+]
 Classes = Annotated[
-    Annotated[int, Field(ge=2, le=MAX_CLASSES)] | Annotated[tuple[str, ...], Field(min_length=2)],
+    Annotated[int, Field(ge=2, le=MAX_CLASSES)] | _ClassNames,
     BeforeValidator(_count_or_names),
 ]
 
@@ -69,12 +74,44 @@ Range = Annotated[
 ]
 
 
+_ONLY_FOR: dict[str, tuple[DatasetName, ...]] = {
+    "test": ("image-folder",),
+    "split": ("emnist",),
+    "path": ("image-folder",),
+    "skip_unreadable": ("image-folder",),
+    "range": ("image-folder",),
+}
+"""The data sets for which a field may have another value than its default."""
+_REQUIRED: dict[DatasetName, tuple[str, ...]] = {"image-folder": ("path", "size")}
+"""The fields that a data set requires."""
+
+
+def _dependencies(schema: dict[str, Any]) -> None:
+    """Add to the JSON Schema of `DataSpec` what `_ONLY_FOR` and `_REQUIRED` say."""
+
+    def where_name_is(names: Sequence[str]) -> dict[str, Any]:
+        return {"required": ["name"], "properties": {"name": {"enum": [*names]}}}
+
+    fields = schema["properties"]
+    only = [
+        {"if": where_name_is(names), "else": {"properties": {field: {"enum": [fields[field]["default"]]}}}}
+        for field, names in _ONLY_FOR.items()
+    ]
+    required = [{"if": where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
+    schema["allOf"] = [*only, *required]
+    named = {"if": where_name_is(["image-folder"]), "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
+    schema["allOf"].append(named)
+    fields["test"]["not"] = {"const": 0}
+
+
 class DataSpec(Spec):
     """The data set and how its images are prepared."""
 
+    model_config = ConfigDict(json_schema_extra=_dependencies)
+
     name: DatasetName = Field(description="name of a data set; digits needs no files")
     size: Pair | None = Field(default=None, description="images are resized to this; default: size as stored")
-    channels: Literal[1, 3] | None = Field(
+    channels: Annotated[Literal[1, 3] | None, NoBool] = Field(
         default=None, description="1: gray, 3: RGB; default: as stored, 3 for folders"
     )
     validation: Share = Field(
@@ -92,8 +129,8 @@ class DataSpec(Spec):
     )
     classes: Classes | None = Field(
         default=None,
-        description="image-folder only: number of classes, or names of the class folders to read, in order; needed to "
-        "inspect without the folder",
+        description="names of the classes to use, in the order of their labels; default: all. For an image-folder also "
+        "their number, to inspect without the folder",
     )
     skip_unreadable: bool = Field(
         default=False, description="image-folder only: skip images that cannot be read, with a message"
@@ -111,15 +148,26 @@ class DataSpec(Spec):
     normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
     augment: AugmentSpec = AugmentSpec()
 
-    @field_validator("split", "test", "path", "classes", "skip_unreadable", "range")
+    @field_validator(*_ONLY_FOR)
     @classmethod
     def _belongs_to_the_set(cls, value: object, info: ValidationInfo) -> object:
-        owner = "emnist" if info.field_name == "split" else "image-folder"
-        if value not in (None, "auto") and value is not False and info.data.get("name", owner) != owner:
+        assert info.field_name is not None, "validates fields"
+        owners = _ONLY_FOR[info.field_name]
+        name = info.data.get("name", owners[0])
+        if value != cls.model_fields[info.field_name].default and name not in owners:
             raise PydanticCustomError(
                 "other_set",
-                "{field} is only for {owner}; remove it for {name}",
-                {"field": info.field_name, "owner": owner, "name": info.data["name"]},
+                "{field} is only for {owners}; remove it for {name}",
+                {"field": info.field_name, "owners": " and ".join(owners), "name": name},
+            )
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _number_is_for_folders(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, int) and (name := info.data.get("name", "image-folder")) != "image-folder":
+            raise PydanticCustomError(
+                "class_names", "must be a list of classes of {name}, found {found}", {"name": name, "found": value}
             )
         return value
 
@@ -133,10 +181,12 @@ class DataSpec(Spec):
         return value
 
     @model_validator(mode="after")
-    def _folder_is_described(self) -> "DataSpec":
-        missing = [name for name in ("path", "size") if getattr(self, name) is None]
-        if self.name == "image-folder" and missing:
-            raise PydanticCustomError("folder", "image-folder requires {fields}", {"fields": " and ".join(missing)})
+    def _has_what_it_requires(self) -> "DataSpec":
+        missing = [name for name in _REQUIRED.get(self.name, ()) if getattr(self, name) is None]
+        if missing:
+            raise PydanticCustomError(
+                "required", "{name} requires {fields}", {"name": self.name, "fields": " and ".join(missing)}
+            )
         return self
 
 
@@ -153,16 +203,16 @@ def input_shape(spec: DataSpec) -> tuple[int, int, int]:
 def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
     """Names of the classes in the order of their labels.
 
-    Those of an image folder are `classes` if these are names, without a look at the folder; else the names of its
-    folders in natural order or, if it is missing, the numbers from 0 to `classes` - 1.
+    They are `classes` if these are names, of an image folder without a look at it. Else those of an image folder are
+    the names of its folders in natural order or, if it is missing, the numbers from 0 to `classes` - 1.
 
     Raises:
         DataError: the image folder is missing and `classes` is not given, or it has another number of classes.
     """
-    if spec.name != "image-folder":
-        return known_dataset(spec.name, spec.split).classes
     if isinstance(spec.classes, tuple):
         return spec.classes
+    if spec.name != "image-folder":
+        return known_dataset(spec.name, spec.split).classes
     root = folder_path(spec, data_dir)
     if spec.classes is not None and _is_absent(root):
         return tuple(map(str, range(spec.classes)))
