@@ -28,7 +28,7 @@ from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
 from cnncli.config.problems import SYNONYMS, fields_below, problems_of
-from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
+from cnncli.config.train import OPTIMIZERS, SCHEDULES, Plateau, TrainSpec
 from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYERS
@@ -296,6 +296,9 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
         yield Problem(route, "needs validation images, but data.validation is 0; set it to 0.1, for example")
+    if isinstance(fields.train.schedule, Plateau) and not fields.data.validation:
+        route = ("train", "schedule")
+        yield Problem(route, "plateau needs validation images, but data.validation is 0; set it to 0.1, for example")
     channels, augment = input_shape(fields.data)[0], fields.data.augment
     for name in ("saturation", "hue"):
         if channels == 1 and getattr(augment, name):

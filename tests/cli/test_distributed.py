@@ -70,8 +70,8 @@ model:
     - linear: {out_features: 16, norm: layer, activation: gelu, lr_scale: 0.5, weight_decay: 0.01}
     - dropout: 0.2
     - logits
-train: {epochs: 2, batch_size: 230, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0, label_smoothing: 0.1,
-        loss: focal, sampling: balanced}
+train: {epochs: 2, batch_size: 230, accumulate: 2, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0,
+        label_smoothing: 0.1, loss: focal, sampling: balanced}
 log: {images: 0, graph: false}
 """
 # Makes one of the processes differ from the other, or fail before its tenth step: `python broken.py HOW ARGUMENTS`.
