@@ -4,6 +4,7 @@ Letters for shapes: N images, C channels, H height, W width, F features.
 """
 
 from collections.abc import Collection
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from cnncli.errors import DeviceError
 from cnncli.inspection.columns import size_in_bytes
 from cnncli.inspection.graph import graph_of
 from cnncli.inspection.memory import memory_of
+from cnncli.layers.tuning import Tuning
 from cnncli.machine import machine_memory
 
 
@@ -38,6 +40,7 @@ class CnnModule(nn.Module):
             _place(self, node.name, module)
             self._steps.append((node.name, node.inputs, module))
         self._last_use = {name: i for i, (_, inputs, _) in enumerate(self._steps) for name in inputs}
+        self._frozen_norms: list[nn.Module] = []
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, C, H, W)."""
@@ -62,6 +65,39 @@ class CnnModule(nn.Module):
                 break
         return values
 
+    def tunings(self) -> dict[str, Tuning]:
+        """Name -> how it is trained, of every parameter."""
+        return {
+            f"{node.name}.{name}": node.layer.tuning(name)
+            for node in self.network.nodes
+            for name, _ in self.layer(node).named_parameters()
+        }
+
+    def freeze(self, epochs_done: int) -> bool:
+        """Freeze the layers that the config freezes in the epoch after `epochs_done` ones, and no others.
+
+        The weights of a frozen layer get no gradient. Its batch norm uses its running statistics in training mode, too,
+        and does not change them.
+
+        Returns:
+            Whether other parameters are trained from now on.
+        """
+        tunings, changed = self.tunings(), False
+        for name, parameter in self.named_parameters():
+            trained = tunings[name].frozen_epochs <= epochs_done
+            changed = changed or parameter.requires_grad != trained
+            parameter.requires_grad_(trained)
+        norms = (each for each in self.modules() if isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d))
+        self._frozen_norms = [each for each in norms if not each.weight.requires_grad]
+        return changed
+
+    def train(self, mode: bool = True) -> Self:
+        """See `torch.nn.Module.train`; the batch norms of frozen layers stay in evaluation mode."""
+        super().train(mode)
+        for norm in self._frozen_norms:
+            norm.eval()
+        return self
+
     def layer(self, node: Node) -> nn.Module:
         """The module of a node."""
         return self.get_submodule(node.name)
@@ -74,12 +110,15 @@ class CnnModule(nn.Module):
 
 
 def seeded_module(network: Network, seed: int) -> CnnModule:
-    """A module with the weights that a seed means: built on the CPU, so that they are the same on every device.
+    """A module with the initial weights that a seed means: built on the CPU, so that they are the same on every device.
 
     The CPU's random numbers go on from there.
     """
     torch.manual_seed(seed)
-    return CnnModule(network)
+    model = CnnModule(network)
+    for node in network.nodes:
+        node.layer.initialize(model.layer(node))
+    return model
 
 
 def _require_memory(network: Network) -> None:

@@ -45,16 +45,19 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 import cnncli
 from cnncli import errors
 from cnncli.cli.app import LazyCommand, app, main
-from cnncli.config.augment import AugmentSpec, ElasticSpec, EraseSpec
+from cnncli.config.augment import AugmentSpec, ElasticSpec, EraseSpec, MixSpec
 from cnncli.config.config import ConfigFields, read_config
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.document import parse_document
 from cnncli.config.log import LogSpec, ProbesSpec
+from cnncli.config.loss import Focal
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
+from cnncli.layers.init import INITS
+from cnncli.layers.tuning import InheritedFields, TrainedFields
 from cnncli.signals import FROM_TERMINAL, SIGPIPE
 from cnncli.tensorboard.server import links
 from cnncli.training.records import State
@@ -104,6 +107,8 @@ FIELDS: dict[str, type[BaseModel]] = {
     "augment": AugmentSpec,
     "elastic": ElasticSpec,
     "erase": EraseSpec,
+    "mixup": MixSpec,
+    "cutmix": MixSpec,
     "model": ModelFields,
     "repeat": RepeatFields,
     "residual": ResidualFields,
@@ -111,8 +116,12 @@ FIELDS: dict[str, type[BaseModel]] = {
     "blocks": BlockFields,
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
+    "focal": Focal,
     "log": LogSpec,
     "probes": ProbesSpec,
+    "Trained and frozen weights": InheritedFields,
+    **{name: each for name, each in INITS.items() if len(each.model_fields) > 1},
+    "constant` initial weights": INITS["constant"],  # there is a schedule of this name
     **LAYERS,
     **OPTIMIZERS,
     **SCHEDULES,
@@ -444,6 +453,8 @@ def test_table_of_fields(heading: str) -> None:
     rows = table(section(text_of("docs/config.md"), heading), "field")
     is_choice = issubclass(model, Choice)
     named_below = {"type", "name"} if is_choice or model in (ResidualFields, BranchFields) else set()
+    if issubclass(model, TrainedFields) and model is not InheritedFields:
+        named_below |= set(InheritedFields.model_fields)
     assert [coded(row[0])[0] for row in rows] == unordered(
         [name for name in model.model_fields if name not in named_below], rows
     )
@@ -468,8 +479,14 @@ def test_every_layer_is_there() -> None:
     listed = [coded(row[0])[0] for title in ("activation", "norm") for row in table(page, title)]
     assert set(LAYERS) - {*listed, *(heading.strip("`") for heading in headings(page))} == set()
     fields = {row[0].strip("`"): coded(row[2]) for row in table(page, "activation")}
-    own = {word: [name for name in LAYERS[word].model_fields if name not in ("type", "name")] for word in fields}
+    common = {"type", "name", *InheritedFields.model_fields}
+    own = {word: [name for name in LAYERS[word].model_fields if name not in common] for word in fields}
     assert fields == own
+
+
+def test_every_init_is_there() -> None:
+    rows = {coded(row[0])[0]: coded(row[2]) for row in table(text_of("docs/config.md"), "init")}
+    assert rows == {name: [each for each in init.model_fields if each != "type"] for name, init in INITS.items()}
 
 
 def test_table_of_data_sets() -> None:

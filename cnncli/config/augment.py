@@ -1,6 +1,6 @@
 """The `data.augment:` section: random augmentation of the training images."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.functional_validators import BeforeValidator
@@ -8,17 +8,23 @@ from pydantic.functional_validators import BeforeValidator
 from cnncli.fields import Fraction01, Spec
 
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 Angle = Annotated[float, Field(ge=0, lt=90, allow_inf_nan=False)]
 
 
-def _principal(name: str) -> BeforeValidator:
-    """Accept a number alone as one field of a section: `elastic: 2` is `elastic: {alpha: 2}`."""
+def _principal(name: str, accepted: Any) -> BeforeValidator:  # noqa: ANN401  a type
+    """Accept a number alone as one field of a section: `elastic: 2` is `elastic: {alpha: 2}`.
+
+    Args:
+        name: of the field.
+        accepted: the type of the section or that of the field, for the JSON Schema.
+    """
 
     def open_number(value: object) -> object:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return {name: value} if number else value
 
-    return BeforeValidator(open_number)
+    return BeforeValidator(open_number, json_schema_input_type=accepted)
 
 
 class ElasticSpec(Spec):
@@ -36,10 +42,17 @@ class ElasticSpec(Spec):
 class EraseSpec(Spec):
     """A black rectangle on some images (Zhong et al., "Random Erasing Data Augmentation", AAAI 2020)."""
 
-    probability: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="fraction of the images; 0 is off"
-    )
+    probability: Probability = Field(default=0.0, description="fraction of the images; 0 is off")
     area: Annotated[float, Field(gt=0, le=1)] = Field(default=0.25, description="maximum fraction of an image's area")
+
+
+class MixSpec(Spec):
+    """Mixes each image, and its label, with another image of the batch."""
+
+    alpha: NotNegative = Field(
+        default=0.0, description="the share of the image is drawn from Beta(alpha, alpha); 0 is off"
+    )
+    probability: Probability = Field(default=1.0, description="fraction of the images")
 
 
 class AugmentSpec(Spec):
@@ -57,9 +70,12 @@ class AugmentSpec(Spec):
     flip: Literal["none", "horizontal", "vertical", "both"] = Field(
         default="none", description="mirrored with probability 1/2"
     )
-    elastic: Annotated[ElasticSpec, _principal("alpha")] = ElasticSpec()
-    erase: Annotated[EraseSpec, _principal("probability")] = EraseSpec()
+    elastic: Annotated[ElasticSpec, _principal("alpha", ElasticSpec | NotNegative)] = ElasticSpec()
+    erase: Annotated[EraseSpec, _principal("probability", EraseSpec | Probability)] = EraseSpec()
     noise: NotNegative = Field(default=0.0, description="standard deviation of Gaussian noise, where white is 1")
+
+    mixup: Annotated[MixSpec, _principal("alpha", MixSpec | NotNegative)] = MixSpec()
+    cutmix: Annotated[MixSpec, _principal("alpha", MixSpec | NotNegative)] = MixSpec()
 
     @property
     def active(self) -> tuple[str, ...]:
@@ -73,5 +89,7 @@ class AugmentSpec(Spec):
             "elastic": self.elastic.alpha > 0,
             "erase": self.erase.probability > 0,
             "noise": self.noise > 0,
+            "mixup": self.mixup.alpha > 0,
+            "cutmix": self.cutmix.alpha > 0,
         }
         return tuple(name for name, is_on in on.items() if is_on)

@@ -22,6 +22,7 @@ from cnncli.config.document import (
     read_stdin,
 )
 from cnncli.config.log import LogSpec
+from cnncli.config.loss import LOSSES
 from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
@@ -30,6 +31,7 @@ from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
 from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYERS
+from cnncli.layers.init import INITS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -142,7 +144,7 @@ class Config:
         return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-_CHOICES: dict[str, type[Choice]] = {**LAYERS, **OPTIMIZERS, **SCHEDULES}
+_CHOICES: dict[str, type[Choice]] = {**SCHEDULES, **INITS, **LAYERS, **OPTIMIZERS, **LOSSES}
 
 
 def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ()) -> Config:
@@ -234,8 +236,13 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
         network = lay_out(blueprint, input_shape(data), len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
+        elif not layer_problems and not _is_trained_from_the_start(network):
+            problem = "every layer is frozen in the first epoch; leave one that is trained"
+            layer_problems.append(Problem(("model", "layers"), problem, at_key=True))
     if fields is not None and network is not None and not layer_problems:
         problems += _unknown_layers(fields.log, network)
+    if fields is not None and classes:
+        problems += _unknown_classes(fields, classes)
     document.raise_problems([*problems, *layer_problems])
     assert fields is not None, "a config without problems has fields"
     assert network is not None, "a config without problems has a network"
@@ -248,6 +255,11 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
         network=network,
         classes=classes,
     )
+
+
+def _is_trained_from_the_start(network: Network) -> bool:
+    """Whether some weight is trained in the first epoch."""
+    return any(not tuning.frozen_epochs for node in network.nodes for tuning in node.layer.tunings())
 
 
 def _data_alone(data: dict[str, Any]) -> DataSpec | None:
@@ -271,6 +283,17 @@ def _unknown_layers(log: LogSpec, network: Network) -> Iterator[Problem]:
     for i, name in enumerate(log.layers or ()):
         if name not in names:
             yield Problem(("log", "layers", i), f"unknown layer: {name}{did_you_mean(name, names)}")
+
+
+def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[Problem]:
+    """Names in `train.class_weights` that are not classes; those of an image folder may be unknown without it."""
+    weights, count = fields.train.class_weights, fields.data.classes
+    if isinstance(count, int) and list(classes) == [*map(str, range(count))]:
+        return
+    for name in weights if isinstance(weights, dict) else ():
+        if name not in classes:
+            route = ("train", "class_weights", name)
+            yield Problem(route, f"unknown class: {name}{did_you_mean(name, classes)}", at_key=True)
 
 
 def _as_name(stem: str) -> str:

@@ -4,6 +4,7 @@ Shapes are not known here; `network` adds them.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ from cnncli.errors import did_you_mean, nearest
 from cnncli.fields import Spec, open_body
 from cnncli.layers import LAYERS, Activation, Layer
 from cnncli.layers.activation import ActivationChoice
+from cnncli.layers.tuning import InheritedFields
 from cnncli.limits import MAX_LAYERS
 
 
@@ -34,14 +36,14 @@ class BlockFields(Spec):
     layers: list[Any]
 
 
-class RepeatFields(Spec):
+class RepeatFields(InheritedFields):
     """The keys of `repeat:`."""
 
     times: int
     layers: list[Any]
 
 
-class ResidualFields(Spec):
+class ResidualFields(InheritedFields):
     """The keys of `residual:`."""
 
     main: list[Any]
@@ -50,7 +52,7 @@ class ResidualFields(Spec):
     name: str | None = None
 
 
-class BranchFields(Spec):
+class BranchFields(InheritedFields):
     """The keys of `branch:`."""
 
     merge: Literal["concat", "add"]
@@ -84,12 +86,17 @@ class Single:
 
 @dataclass(frozen=True)
 class Residual:
-    """The sum of a main path and a shortcut around it."""
+    """The sum of a main path and a shortcut around it.
+
+    Attributes:
+        inherited: how the weights of an automatic shortcut are trained.
+    """
 
     main: "Sequence"
     shortcut: "Sequence | Literal['auto', 'identity']"
     activation: Activation | None
     name: str | None
+    inherited: InheritedFields
     place: Place
 
 
@@ -116,6 +123,9 @@ class Block:
 Item = Single | Residual | Branch | Block
 Sequence = tuple[Item, ...]
 
+_INHERITED = tuple(InheritedFields.model_fields)
+_USE_FIELDS = {"name", *_INHERITED}
+"""The fields of every use of a block, besides its parameters."""
 _STRUCTURES = ("repeat", "residual", "branch")
 _OTHER_NAMES = {
     "dense": "use linear",
@@ -145,12 +155,17 @@ def read_blueprint(document: Document, problems: list[Problem]) -> Sequence:
 
 @dataclass
 class _Reader:
-    """Reads lists of layers, and collects problems instead of stopping at the first."""
+    """Reads lists of layers, and collects problems instead of stopping at the first.
+
+    Attributes:
+        inherited: those of `InheritedFields` that the structures around the current layer set.
+    """
 
     problems: list[Problem]
     defaults: dict[str, dict[str, Any]] = field(default_factory=dict)
     blocks: dict[str, BlockFields] = field(default_factory=dict)
     invalid_blocks: set[str] = field(default_factory=set)
+    inherited: dict[str, Any] = field(default_factory=dict)
     count: int = 0
 
     def report(self, place: Place, message: str, *, at_key: bool = False) -> None:
@@ -165,6 +180,15 @@ class _Reader:
             for problem in problems_of(error, model, value, place.route):
                 self.report(Place(problem.route, place.uses), problem.message, at_key=problem.at_key)
             return None
+
+    @contextmanager
+    def inside(self, fields: InheritedFields) -> Iterator[None]:
+        """Read the layers of a structure, which inherit some of its fields."""
+        outer = self.inherited
+        given = {name: getattr(fields, name) for name in InheritedFields.model_fields}
+        self.inherited = outer | {name: value for name, value in given.items() if value is not None}
+        yield
+        self.inherited = outer
 
     def read_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Check and keep `model.defaults`: fields for every layer of a type."""
@@ -203,9 +227,9 @@ class _Reader:
                 self.invalid_blocks.add(name)
                 continue
             self.blocks[name] = fields
-            if "name" in fields.params:
+            for reserved in _USE_FIELDS & fields.params.keys():
                 self.report(
-                    place.inside("params", "name"), "name is reserved for the name of the block's use", at_key=True
+                    place.inside("params", reserved), f"{reserved} is a field of every use of a block", at_key=True
                 )
 
     def sequence(self, items: list[Any], place: Place) -> Sequence:
@@ -257,7 +281,8 @@ class _Reader:
         """Read one layer, with the defaults of its type."""
         layer_type = LAYERS[name]
         try:
-            fields = {**self.defaults.get(name, {}), **open_body(body, layer_type)}
+            inherited = {key: value for key, value in self.inherited.items() if key in layer_type.model_fields}
+            fields = {**self.defaults.get(name, {}), **inherited, **open_body(body, layer_type)}
             yield Single(layer_type.model_validate(fields), place)
         except PydanticCustomError as error:
             self.report(place, choice_message(error))
@@ -276,7 +301,9 @@ class _Reader:
             return
         for _ in range(fields.times):
             before = len(self.problems)
-            yield from self.sequence(fields.layers, place.inside("layers"))
+            with self.inside(fields):
+                items = self.sequence(fields.layers, place.inside("layers"))
+            yield from items
             if len(self.problems) > before:
                 return
 
@@ -285,13 +312,13 @@ class _Reader:
         fields = self.validated(ResidualFields, {"main": body} if isinstance(body, list) else body, place)
         if fields is None:
             return
-        main = self.sequence(fields.main, place if isinstance(body, list) else place.inside("main"))
-        shortcut = fields.shortcut
-        if isinstance(shortcut, list):
-            path = self.sequence(shortcut, place.inside("shortcut"))
-            yield Residual(main, path, fields.activation, fields.name, place)
-        else:
-            yield Residual(main, shortcut, fields.activation, fields.name, place)
+        with self.inside(fields):
+            main = self.sequence(fields.main, place if isinstance(body, list) else place.inside("main"))
+            shortcut = fields.shortcut
+            path = self.sequence(shortcut, place.inside("shortcut")) if isinstance(shortcut, list) else shortcut
+            inherited = InheritedFields(**self.inherited)
+        activation = fields.activation and fields.activation.inheriting(inherited)
+        yield Residual(main, path, activation, fields.name, inherited, place)
 
     def branch(self, body: Any, place: Place) -> Iterator[Branch]:  # noqa: ANN401  plain YAML data
         """Read `branch: {merge, paths}`."""
@@ -301,7 +328,8 @@ class _Reader:
         if len(fields.paths) < 2:
             self.report(place.inside("paths"), "a branch needs at least two paths")
             return
-        paths = tuple(self.sequence(path, place.inside("paths", i)) for i, path in enumerate(fields.paths))
+        with self.inside(fields):
+            paths = tuple(self.sequence(path, place.inside("paths", i)) for i, path in enumerate(fields.paths))
         yield Branch(paths, fields.merge, fields.name, place)
 
     def block(self, name: str, body: Any, place: Place) -> Iterator[Block]:  # noqa: ANN401  plain YAML data
@@ -316,19 +344,22 @@ class _Reader:
         elif not isinstance(body, dict):
             body = {next(iter(definition.params), ""): body}
         values = self.arguments(name, definition, body, place)
-        if values is None:
+        use = self.validated(InheritedFields, {key: body[key] for key in _INHERITED if key in body}, place)
+        if values is None or use is None:
             return
         inside = Place(route, (*place.uses, place.route))
         layers = self.substitute(definition.layers, values, inside)
         given = body.get("name")
-        yield Block(name, self.sequence(layers, inside), None if given is None else str(given), place)
+        with self.inside(use):
+            items = self.sequence(layers, inside)
+        yield Block(name, items, None if given is None else str(given), place)
 
     def arguments(
         self, block: str, definition: BlockFields, given: dict[str, Any], place: Place
     ) -> dict[str, Any] | None:
         """The value of every parameter of a block, or None if one is unknown or missing."""
         params = definition.params
-        unknown = [name for name in given if name not in params and name != "name"]
+        unknown = [name for name in given if name not in params and name not in _USE_FIELDS]
         meant = {nearest(name, params) for name in unknown}
         missing = [name for name, default in params.items() if default == "required" and name not in {*given, *meant}]
         for name in unknown:

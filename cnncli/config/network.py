@@ -37,7 +37,7 @@ RESERVED = frozenset({
     "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
     "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
     "training", "type", "xpu", "zero_grad", INPUT,
-    "kernels", "layer", "network", "outputs",
+    "freeze", "kernels", "layer", "network", "outputs", "tunings",
 })  # fmt: skip
 """Names no layer can have: attributes of the module of a network."""
 
@@ -255,6 +255,7 @@ class _Layout:
             kernel_size=(1, 1),
             stride=(strides[0] or 1, strides[1] or 1),
         ).model_copy(update={"norm": _last_norm(item.main) or BatchNorm()})
+        conv = conv.inheriting(item.inherited)
         return self.single(conv, self.claim(f"{inside.prefix}shortcut", item.place), flow, item.place)
 
     def join(self, layer: Join, name: str, flows: list[_Flow | None], place: Place) -> _Flow | None:
@@ -303,7 +304,5 @@ def _stride(before: int, after: int) -> int | None:
 
 def _last_norm(items: Sequence) -> Layer | None:
     """The norm of the last convolution of a path."""
-    norms = [
-        item.layer.followers().get("norm") for item in items if isinstance(item, Single) and item.layer.has_kernels
-    ]
+    norms = [getattr(item.layer, "norm", None) for item in items if isinstance(item, Single) and item.layer.has_kernels]
     return norms[-1] if norms else None

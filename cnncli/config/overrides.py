@@ -20,7 +20,8 @@ def override(
     Args:
         document: the config as read.
         assignments: such as `model.layers.0.conv.out_channels=8`; the value is strict YAML.
-        choices: layers, optimizers and schedules by name, to expand `conv: 32` into its fields if one of them is set.
+        choices: layers, optimizers, schedules and losses by name, to expand `conv: 32` into its fields if one of them
+            is set.
         option: of the command line, for error messages.
 
     Raises:

@@ -13,6 +13,7 @@ from cnncli.config.config import ConfigFields
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.fields import Choice
 from cnncli.layers import LAYERS
+from cnncli.layers.tuning import InheritedFields
 
 JsonSchema = dict[str, Any]
 
@@ -32,6 +33,9 @@ def config_schema() -> JsonSchema:
         definitions[layer.__name__].pop("required", None)  # model.defaults may set it
         for field in definitions[layer.__name__]["properties"].values():
             _allow_parameter(field)
+    for structure in (RepeatFields, ResidualFields, BranchFields):
+        for name in InheritedFields.model_fields:
+            _allow_parameter(definitions[structure.__name__]["properties"][name])
     _nest_layers(definitions)
     config = definitions.pop("ConfigFields")
     config["properties"]["model"] = {"$ref": "#/$defs/ModelFields"}

@@ -1,13 +1,13 @@
-"""The `train:` section: epochs, optimizer, learning-rate schedule, early stopping, precision."""
+"""The `train:` section: epochs, loss, optimizer, learning-rate schedule, early stopping, precision."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from cnncli.config.loss import ClassWeights, CrossEntropy, LossChoice, NonNegativeFloat, PositiveFloat
 from cnncli.fields import Choice, Fraction01, Listed, OneOf, Positive, Spec, Whole
 
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -137,11 +137,15 @@ class OneCycle(Choice):
     final: Share = Field(default=4e-6, description="learning rate of the last step, as a fraction of lr")
 
 
+Metric = Literal["accuracy", "loss", "balanced_accuracy", "macro_f1"]
+"""What the best epoch is chosen by."""
+
+
 class EarlyStopping(Spec):
     """Stops the training when the validation metric no longer improves."""
 
     patience: Positive = Field(description="epochs without improvement after which training stops")
-    metric: Literal["accuracy", "loss"] = "accuracy"
+    metric: Metric = "accuracy"
 
 
 Optimizer = Sgd | Adam | AdamW | RmsProp
@@ -166,6 +170,16 @@ class TrainSpec(Spec):
     )
     optimizer: OptimizerChoice = AdamW()
     schedule: ScheduleChoice = Constant()
+    loss: LossChoice = CrossEntropy()
+    class_weights: ClassWeights | None = Field(
+        default=None,
+        description="factors of the loss by class name, 1 for others; auto: inversely proportional to the number of "
+        "training images of the class",
+    )
+    sampling: Literal["shuffle", "balanced"] = Field(
+        default="shuffle",
+        description="the images of an epoch: each once, or the same number of each class",
+    )
     label_smoothing: Fraction01 = Field(
         default=0.0, description="fraction of the target distributed evenly over all classes"
     )
@@ -187,3 +201,12 @@ class TrainSpec(Spec):
     channels_last: Literal["auto"] | bool = Field(
         default="auto", description="images in memory as (N, H, W, C); auto: where that is faster"
     )
+
+    @model_validator(mode="after")
+    def _balanced_once(self) -> "TrainSpec":
+        if self.class_weights == "auto" and self.sampling == "balanced":
+            raise PydanticCustomError(
+                "balanced_twice",
+                "class_weights: auto and sampling: balanced both balance the classes; remove one of them",
+            )
+        return self

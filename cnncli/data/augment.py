@@ -23,7 +23,9 @@ class Transform(Protocol):
         """Whether it changes nothing."""
         ...
 
-    def __call__(self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice = _ALL) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice | Tensor = _ALL
+    ) -> Tensor:
         """Change a batch, or a part of it; see `Augmentation`."""
         ...
 
@@ -71,14 +73,16 @@ class Augmentation:
     def _flips(self) -> bool:
         return self.flip_horizontal or self.flip_vertical
 
-    def __call__(self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice = _ALL) -> Tensor:
+    def __call__(
+        self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice | Tensor = _ALL
+    ) -> Tensor:
         """Augment a batch.
 
         Args:
             images: float (N, C, H, W) from 0 (black) to 1 (white).
             generator: on the CPU.
-            batch, part: if `images` are only a part of a batch, the size of the batch and which part; they are
-                augmented exactly as in the whole batch.
+            batch, part: if `images` are only a part of a batch, the size of the batch, and which part or the positions
+                in it; they are augmented exactly as in the whole batch.
 
         Returns:
             float (N, C, H, W) from 0 to 1.
@@ -189,7 +193,7 @@ def _pixel_centers(count: int, like: Tensor) -> Tensor:
 
 
 def displacement(
-    count: int, height: int, width: int, *, sigma: float, generator: Generator, part: slice = _ALL
+    count: int, height: int, width: int, *, sigma: float, generator: Generator, part: slice | Tensor = _ALL
 ) -> Tensor:
     """Smooth random displacements: white noise blurred by a Gaussian, with a root mean square of one.
 

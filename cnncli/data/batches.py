@@ -3,7 +3,7 @@
 Order and augmentation depend on nothing but seed, epoch and step, so that a resumed run trains on the same batches as
 an uninterrupted one.
 
-N: images, C: channels, H, W: height and width.
+N: images, C: channels, H, W: height and width, K: classes.
 """
 
 import math
@@ -17,10 +17,11 @@ from torch import Generator, Tensor
 
 from cnncli.data.augment import Transform
 from cnncli.data.images import ImageSet
+from cnncli.data.mixing import Mixing
 
 _CHUNK_BYTES = 2**22
 """Bytes of pixels summed at once."""
-_ORDER, _AUGMENTATION = 0, 1
+_ORDER, _AUGMENTATION, _MIXING = 0, 1, 2
 """Streams of random numbers."""
 
 
@@ -106,7 +107,10 @@ class Batches(Protocol):
         ...
 
     def epoch(self, number: int, start_step: int = 0, shard: Shard = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch from a step on: images float32 (N, C, H, W), labels int64 (N,)."""
+        """The batches of an epoch from a step on: images float32 (N, C, H, W), and their targets.
+
+        The targets are the labels, int64 (N,); or the shares of the classes, float32 (N, K), if images are mixed.
+        """
         ...
 
 
@@ -118,7 +122,9 @@ class ImageBatches:
         batch_size: images per batch; the last batch may have fewer.
         normalization: applied last.
         augment: applied before, such as an `Augmentation`; free if None or the identity.
+        mixing: applied to the images of a batch and their labels, if any.
         shuffle: a new order every epoch.
+        balanced: an epoch has the same number of images of each class, drawn anew; requires `shuffle`.
         channels_last: the memory format of the batches.
         seed: of order and augmentation.
         indices: of the images to use, int64 (M,); None for all. For images that are many, or mapped from a file, this
@@ -134,7 +140,9 @@ class ImageBatches:
         batch_size: int,
         normalization: Normalization,
         augment: Transform | None = None,
+        mixing: Mixing | None = None,
         shuffle: bool,
+        balanced: bool = False,
         channels_last: bool,
         seed: int,
         indices: Tensor | None = None,
@@ -148,7 +156,9 @@ class ImageBatches:
         self._indices = None if indices is None else indices.to(image_set.labels.device)
         self._batch_size = batch_size
         self._augment = None if augment is None or augment.is_identity else augment
+        self._mixing = None if mixing is None or mixing.is_identity else mixing
         self._shuffle = shuffle
+        self._balanced = balanced
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._seed = seed
         # Pixels to normalize are 0..255, or 0..1 after augmentation.
@@ -163,6 +173,11 @@ class ImageBatches:
     def image_set(self) -> ImageSet:
         """All images; `indices` selects some of them."""
         return self._set
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of the images that are used, int64 (M,)."""
+        return self._set.labels if self._indices is None else self._set.labels[self._indices]
 
     @property
     def image_count(self) -> int:
@@ -182,28 +197,53 @@ class ImageBatches:
             shard: which part of each batch to compute. Its images are the same as in the whole batch.
 
         Yields:
-            float32 images (N, C, H, W) and int64 labels (N,).
+            float32 images (N, C, H, W); and int64 labels (N,) or, with `mixing`, float32 shares of the classes (N, K).
         """
         order = self._order(number)
         for step in range(start_step, len(self)):
-            first, part = step * self._batch_size, shard.of(self.images_in(step))
-            chosen = slice(first + part.start, first + part.stop)
-            if order is None:
-                pixels, labels = self._set.images[chosen], self._set.labels[chosen]
+            part = shard.of(self.images_in(step))
+            if self._mixing is None:
+                yield self._batch(order, number, step, part)
             else:
-                pixels = self._set.images.index_select(0, order[chosen])
-                labels = self._set.labels.index_select(0, order[chosen])
-            yield self._prepare(_transfer(pixels, self._device), number, step, part), _transfer(labels, self._device)
+                yield self._mixed_batch(self._mixing, order, number, step, part)
+
+    def _batch(self, order: Tensor | None, epoch: int, step: int, part: slice | Tensor) -> tuple[Tensor, Tensor]:
+        """Prepared images and labels: a part of the batch of a step, or those at positions (N,) in it."""
+        first = step * self._batch_size
+        chosen = slice(first + part.start, first + part.stop) if isinstance(part, slice) else first + part
+        if order is not None:
+            chosen = order[chosen]
+        if isinstance(chosen, slice):
+            pixels, labels = self._set.images[chosen], self._set.labels[chosen]
+        else:
+            pixels, labels = self._set.images.index_select(0, chosen), self._set.labels.index_select(0, chosen)
+        return self._prepare(_transfer(pixels, self._device), epoch, step, part), _transfer(labels, self._device)
+
+    def _mixed_batch(
+        self, mixing: Mixing, order: Tensor | None, epoch: int, step: int, part: slice
+    ) -> tuple[Tensor, Tensor]:
+        """The images of a part of a batch, each mixed with the image before it in the batch, and their targets."""
+        count, (height, width) = self.images_in(step), self._set.images.shape[2:]
+        generator = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(_MIXING, epoch, step)))
+        mix = mixing.draw(count, height, width, generator)
+        images, labels = self._batch(order, epoch, step, torch.arange(part.start - 1, part.stop) % count)
+        mixed = mix.images(images[1:], images[:-1], part)
+        targets = mix.targets(labels[1:], labels[:-1], part, mixing.classes)
+        return mixed.contiguous(memory_format=self._format), targets
 
     def _order(self, epoch: int) -> Tensor | None:
         """Indices of the images in the order of an epoch, int64 (M,); None for all images in their own order."""
         if not self._shuffle:
             return self._indices
-        order = torch.randperm(self._count, generator=_generator(self._seed, _ORDER, epoch))
+        generator = _generator(self._seed, _ORDER, epoch)
+        if self._balanced:
+            order = balanced_order(self.labels.cpu(), generator)
+        else:
+            order = torch.randperm(self._count, generator=generator)
         order = order.to(self._set.labels.device)
         return order if self._indices is None else self._indices[order]
 
-    def _prepare(self, pixels: Tensor, epoch: int, step: int, part: slice) -> Tensor:
+    def _prepare(self, pixels: Tensor, epoch: int, step: int, part: slice | Tensor) -> Tensor:
         """Augment and normalize uint8 images (N, C, H, W), which are a part of the batch of a step."""
         images = pixels.to(torch.float32)
         if self._augment is not None:
@@ -211,6 +251,32 @@ class ImageBatches:
             images = self._augment(images.div_(255), generator, batch=self.images_in(step), part=part)
         # In place, and before the memory format changes: several times faster than afterward.
         return images.mul_(self._factor).add_(self._offset).contiguous(memory_format=self._format)
+
+
+def balanced_order(labels: Tensor, generator: Generator) -> Tensor:
+    """As many images as there are, in random order, with the same number of each class that has any.
+
+    The images of a class are used equally often: some once more than the others, or some once and the others not.
+
+    Args:
+        labels: int64 (M,).
+        generator: on the CPU.
+
+    Returns:
+        int64 (M,), positions in `labels`.
+    """
+    by_class = [torch.nonzero(labels == k)[:, 0] for k in range(int(labels.max()) + 1)]
+    present = [positions for positions in by_class if len(positions)]
+    quota, rest = divmod(len(labels), len(present))
+    favored = set(torch.randperm(len(present), generator=generator)[:rest].tolist())
+    chosen = []
+    for k, positions in enumerate(present):
+        wanted = quota + (k in favored)
+        rounds = -(-wanted // len(positions))
+        drawn = [positions[torch.randperm(len(positions), generator=generator)] for _ in range(rounds)]
+        chosen.append(torch.cat(drawn)[:wanted])
+    order = torch.cat(chosen)
+    return order[torch.randperm(len(order), generator=generator)]
 
 
 def _transfer(tensor: Tensor, device: torch.device) -> Tensor:

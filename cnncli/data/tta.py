@@ -31,7 +31,7 @@ class Variant:
         return self == Variant()
 
     def __call__(
-        self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice = slice(None)
+        self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice | Tensor = slice(None)
     ) -> Tensor:
         """The variant of each image (N, C, H, W). Nothing is random; see `Transform`."""
         if self.flip_horizontal:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cnncli.config.config import MAY_CHANGE, Config, changed_settings
+from cnncli.config.train import Metric
 from cnncli.errors import RunError, UsageError
 from cnncli.experiment.setup import Experiment
 from cnncli.files import disk_errors_explained, remove_unfinished
@@ -273,13 +274,14 @@ def restore_files(run: RunDirectory, training: Training, logged: Logged, *, comp
         save_checkpoint(run.last, training, logged=logged)
 
 
-def _score(run: RunDirectory, state: Mapping[str, Any], *, metric: Literal["accuracy", "loss"]) -> float | None:
+def _score(run: RunDirectory, state: Mapping[str, Any], *, metric: Metric) -> float | None:
     """The score of the last epoch, as `Training.finish_epoch` takes it; None within an epoch, and if it is unknown."""
     records = run.metrics()[: state["epochs_done"]]
     if state["step_in_epoch"] or len(records) < state["epochs_done"]:
         return None
     score = records[-1]["val"] or records[-1]["train"]
-    return score["accuracy"] if metric == "accuracy" else -score["loss"] if score["loss"] is not None else None
+    value: float | None = score.get(metric)
+    return -value if metric == "loss" and value is not None else value
 
 
 def record_resumption(run: RunDirectory, metadata: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ Letters for shapes: N images, P probe images, C channels, H height, W width.
 import copy
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,12 @@ from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet, classes_without
 from cnncli.data.load import load_dataset
+from cnncli.data.mixing import Mixing
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError, DeviceError, shorten
+from cnncli.experiment.initial_weights import initial_model
 from cnncli.inspection.training_memory import training_memory
-from cnncli.module import CnnModule, seeded_module
+from cnncli.module import CnnModule
 from cnncli.training.device import (
     device_memory,
     out_of_memory_explained,
@@ -47,6 +49,8 @@ _log = logging.getLogger(__name__)
 
 DEAD_FILTER_IMAGES = 1000
 """A filter counts as dead if it is 0 on at least this many held-out images, or on all where there are fewer."""
+_LISTED = 5
+"""Names of classes in a message."""
 
 
 @dataclass(frozen=True)
@@ -195,9 +199,12 @@ def prepare_split(
             images,
             batch_size=spec.batch_size,
             augment=_augmentation(config.data.augment),
+            mixing=_mixing(config.data.augment, len(config.classes)),
             shuffle=True,
+            balanced=spec.sampling == "balanced",
             indices=kept,
         )
+        _name_small_classes(train.labels, config.classes)
         validation = unshuffled(images, indices=held_out) if len(held_out) else None
         unseen, positions = (images, held_out) if validation else (test, torch.arange(len(test)))
         # Every n-th image, because folders list their images class by class.
@@ -206,7 +213,7 @@ def prepare_split(
             config=config,
             device=device,
             bf16=bf16,
-            training=_training(config, preprocessing, len(train), device, channels_last=channels_last),
+            training=_training(config, preprocessing, train, device, channels_last=channels_last),
             train=train,
             train_unchanged=unshuffled(images, indices=kept),
             validation=validation,
@@ -259,6 +266,16 @@ def _to_device(images: ImageSet, device: torch.device) -> ImageSet:
     return moved
 
 
+def _name_small_classes(labels: Tensor, classes: Sequence[str]) -> None:
+    """Name the classes that have at most one image among those that are trained on."""
+    counts = torch.bincount(labels, minlength=len(classes)).tolist()
+    for few, what in ((0, "no training images"), (1, "only one training image")):
+        names = [name for name, count in zip(classes, counts, strict=True) if count == few]
+        if names:
+            listed = ", ".join(names[:_LISTED]) + ", ..." * (len(names) > _LISTED)
+            _log.warning(f"{what} of class {listed}" if len(names) == 1 else f"{what} of each of the classes {listed}")
+
+
 def _check_last_batch(network: Network, images: int, batch_size: int) -> None:
     """Refuse a batch with one value per channel before a batch norm: torch would raise in the middle of an epoch."""
     if (images % batch_size or batch_size) != 1:
@@ -288,19 +305,27 @@ def _augmentation(spec: AugmentSpec) -> Augmentation:
     )
 
 
+def _mixing(spec: AugmentSpec, classes: int) -> Mixing:
+    return Mixing(
+        classes=classes,
+        mixup_alpha=spec.mixup.alpha,
+        mixup_probability=spec.mixup.probability,
+        cutmix_alpha=spec.cutmix.alpha,
+        cutmix_probability=spec.cutmix.probability,
+    )
+
+
 def _training(
-    config: Config, preprocessing: Preprocessing, steps_per_epoch: int, device: torch.device, *, channels_last: bool
+    config: Config, preprocessing: Preprocessing, train: ImageBatches, device: torch.device, *, channels_last: bool
 ) -> Training:
     set_deterministic(device)
-    network, spec = config.network, config.train
-    model = seeded_module(network, spec.seed).to(device)
+    spec = config.train
+    model = initial_model(config, train).to(device)
     model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
         model=model,
         optimizer=build_optimizer(spec.optimizer, model),
-        schedule=build_schedule(
-            spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
-        ),
+        schedule=build_schedule(spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=len(train)),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
         can_roll_back=spec.on_nan == "rollback",
         preprocessing=preprocessing,

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from cnncli.errors import CnncliError, DiskError, RunError
 from cnncli.experiment.resume import record_resumption, restore_files, resume
 from cnncli.experiment.setup import Experiment
@@ -18,6 +20,7 @@ from cnncli.training.checkpoint import load_weights, save_checkpoint
 from cnncli.training.evaluate import evaluate
 from cnncli.training.logged import EVENT_FILES, Logged
 from cnncli.training.loop import Epoch, fit
+from cnncli.training.loss import Loss, class_weights
 from cnncli.training.metadata import collect_metadata
 from cnncli.training.process_group import StopRequest
 from cnncli.training.profile import Profile, Span, unmeasured
@@ -62,10 +65,14 @@ def fit_experiment(
 
 def build_step(experiment: Experiment, profile: Profile | None = None) -> Step:
     """The training step that the config describes."""
-    spec = experiment.config.train
+    spec, classes = experiment.config.train, experiment.config.classes
+    counts = torch.bincount(experiment.train.labels, minlength=len(classes))
+    weights = class_weights(spec.class_weights, counts, classes)
+    if weights is not None:
+        weights = weights.to(experiment.device, torch.float32)
     return Step(
         experiment.training,
-        label_smoothing=spec.label_smoothing,
+        loss=Loss(choice=spec.loss, label_smoothing=spec.label_smoothing, class_weights=weights),
         clip_norm=spec.clip_norm,
         bf16=experiment.bf16,
         compiled=spec.compile and experiment.group.size == 1,

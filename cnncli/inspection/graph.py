@@ -89,6 +89,7 @@ def graph_of(network: Network, name: str) -> Graph:
             reads=node.description.reads,
             statistics=node.description.statistics,
             params=node.description.params,
+            trainable=node.description.params - node.description.frozen,
             macs=node.description.macs,
             buffer_bytes=node.description.buffer_bytes,
             groups=node.description.groups,

@@ -77,25 +77,35 @@ def _output_bytes(part: Part) -> int:
 def _saved_bytes(graph: Graph) -> int:
     """Bytes that autograd saves for one image."""
     sizes = {"input": _input_bytes(graph)}  # of every tensor, by the part that allocates it
-    saved = {"input"}
+    saved: set[str] = set()
     memory = {"input": ["input"]}  # output -> the tensors that hold it
     extra = 0
+    has_gradient = {"input": False}  # output -> whether the backward pass reaches it
     for node in graph.nodes:
         tensors = [tensor for name in node.inputs for tensor in memory[name]]
+        reached = any(has_gradient[name] for name in node.inputs)
         for number, part in enumerate(_parts(node)):
             assert part.saved is not None, part
-            if Saved.INPUT in part.saved:
+            reached = reached or (_is_trained(node) if part.trained is None else part.trained)
+            saves = part.saved if reached else Saved.NOTHING
+            if Saved.INPUT in saves:
                 saved.update(tensors)
-            extra += part.saved_bytes + part.index_bytes
+            extra += (part.saved_bytes + part.index_bytes) * reached
             if part.alias:
                 continue
             made = f"{node.name}#{number}"
             tensors = [*tensors, made] if part.aside else [made]
             sizes[made] = _output_bytes(part)
-            if Saved.OUTPUT in part.saved:
+            if Saved.OUTPUT in saves:
                 saved.add(made)
         memory[node.name] = tensors
+        has_gradient[node.name] = reached
     return sum(sizes[tensor] for tensor in saved) + extra
+
+
+def _is_trained(node: GraphNode) -> bool:
+    """Whether training changes a parameter of the node."""
+    return (node.params if node.trainable is None else node.trainable) != 0
 
 
 def _peak_bytes(graph: Graph) -> int:

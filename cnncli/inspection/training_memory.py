@@ -15,8 +15,8 @@ class TrainingMemory:
 
     Attributes:
         weights: parameters and buffers, with those of the moving average.
-        gradients: of the parameters.
-        optimizer: what the optimizer keeps for each parameter.
+        gradients: of the parameters that are trained.
+        optimizer: what the optimizer keeps for each of them.
         activations: what autograd saves for a batch.
         batch: images per batch.
     """
@@ -52,7 +52,7 @@ def training_memory(network: Network, train: TrainSpec, *, images: int) -> Train
     """The memory for training a network on this many images."""
     return least_memory(
         memory_of(graph_of(network, ""), min(train.batch_size, images)),
-        parameters=sum(node.description.params for node in network.nodes),
+        parameters=sum(node.description.params - node.description.frozen for node in network.nodes),
         states=train.optimizer.states,
         averaged=train.ema is not None,
     )

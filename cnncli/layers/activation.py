@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from cnncli.fields import Channels, OneOf
-from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError
+from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, WeightedLayer
 from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Activated, Term, Trace, Unit
 
@@ -97,7 +97,7 @@ class LeakyRelu(Activation):
         return x if x > 0 else self.negative_slope * x
 
 
-class Prelu(Activation):
+class Prelu(Activation, WeightedLayer):
     """`x` where positive, else a learned slope times `x` (He et al., 2015)."""
 
     type: Literal["prelu"] = "prelu"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 from cnncli.fields import Choice
 from cnncli.layers.operation import Operation, Role
+from cnncli.layers.tuning import InheritedFields, TrainedFields, Tuning
 from cnncli.layers.unit import Stage, Trace, Unit
 from cnncli.windows import Window
 
@@ -59,6 +60,7 @@ class Part:
         alias: whether its output shares the memory of its input in training.
         inplace: whether it writes over its input, or is a view of it.
         aside: whether it works on some of the numbers before it while the others are read as well.
+        trained: whether training changes weights of it; None: as for the layer as a whole.
     """
 
     type: str
@@ -70,6 +72,7 @@ class Part:
     alias: bool = False
     inplace: bool = False
     aside: bool = False
+    trained: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ class Description:
         reads: one window per spatial axis, or `Reach`.
         statistics: whether a norm takes mean and variance over the whole map, so that every unit depends not only
             on what it reads, but on everything that any unit reads.
-        params: trainable parameters.
+        params: parameters.
+        frozen: those of them that training never changes.
         macs: multiply-accumulates of convolution and linear layers for one image, bias not counted.
         buffer_bytes: what is saved with the weights but not learned (running means and variances).
         kernels: of a convolution.
@@ -116,6 +120,7 @@ class Description:
     reads: Reads = Reach.SAME
     statistics: bool = False
     params: int = 0
+    frozen: int = 0
     macs: int = 0
     buffer_bytes: int = 0
     kernels: Kernels | None = None
@@ -131,10 +136,11 @@ class Description:
             self,
             statistics=self.statistics or other.statistics,
             params=self.params + other.params,
+            frozen=self.frozen + other.frozen,
             macs=self.macs + other.macs,
             buffer_bytes=self.buffer_bytes + other.buffer_bytes,
             parts=self.parts + other.parts,
-            notes=self.notes + other.notes,
+            notes=tuple(dict.fromkeys(self.notes + other.notes)),
         )
 
 
@@ -206,7 +212,33 @@ class Layer(Choice):
     def followers(self) -> "dict[str, Layer]":
         """The `norm` and the `activation` that are given on the layer, in the order of computation."""
         given = {name: getattr(self, name, None) for name in ("norm", "activation")}
-        return {name: layer for name, layer in given.items() if layer is not None}
+        return {name: layer.inheriting(self) for name, layer in given.items() if layer is not None}
+
+    def tuning(self, parameter: str) -> Tuning:
+        """How a parameter of its module is trained.
+
+        Args:
+            parameter: its name in the module, such as `conv.weight` or `norm.bias`.
+        """
+        role, dot, _ = parameter.partition(".")
+        tuning = (self.followers().get(role, self) if dot else self)._tuning()
+        assert tuning is not None, f"{self.type} has no parameter {parameter}"
+        return tuning
+
+    def tunings(self) -> list[Tuning]:
+        """How its parameters and those of its followers are trained; empty without parameters."""
+        each = (layer._tuning() for layer in (self, *self.followers().values()))
+        return [tuning for tuning in each if tuning is not None]
+
+    def _tuning(self) -> Tuning | None:
+        """How the parameters of the layer without its followers are trained; None if it has none."""
+        return None
+
+    def inheriting(self, outer: "Layer | InheritedFields") -> Self:
+        """The layer with those `InheritedFields` that it has and does not set taken from what is around it."""
+        own = [name for name in InheritedFields.model_fields if getattr(self, name, self) is None]
+        taken = {name: value for name in own if (value := getattr(outer, name, None)) is not None}
+        return self.model_copy(update=taken) if taken else self
 
     def describe(self, shape: Shape) -> Description:
         """The effect of the layer, its norm and its activation on an input of shape `(C, H, W)` or `(F,)`.
@@ -218,6 +250,9 @@ class Layer(Choice):
 
     def _with_followers(self, own: Description) -> Description:
         total = own if own.parts else replace(own, parts=(self._part(own.shape),))
+        if (tuning := self._tuning()) is not None:
+            frozen = own.params if tuning.never_trained else 0
+            total = replace(total, frozen=frozen, notes=(*total.notes, *tuning.notes()))
         for follower in self.followers().values():
             total = total.followed_by(follower.describe(total.shape))
         return total
@@ -228,7 +263,20 @@ class Layer(Choice):
 
     def _part(self, shape: Shape, *, saved_bytes: int = 0, index_bytes: int = 0, alias: bool = False) -> Part:
         """The layer as one operation with an output of this shape; see `Part`."""
-        return Part(self.type, prod(shape), self.saved, saved_bytes=saved_bytes, index_bytes=index_bytes, alias=alias)
+        tuning = self._tuning()
+        return Part(
+            self.type,
+            prod(shape),
+            self._saved(),
+            saved_bytes=saved_bytes,
+            index_bytes=index_bytes,
+            alias=alias,
+            trained=tuning is not None and not tuning.never_trained,
+        )
+
+    def _saved(self) -> Saved | None:
+        """What autograd saves for its gradient, with the fields as they are."""
+        return self.saved
 
     def build(self, shape: Shape) -> "nn.Module":
         """The torch module of the layer and its followers, for batches of inputs of this shape."""
@@ -241,6 +289,18 @@ class Layer(Choice):
     def build_portable(self, shape: Shape) -> "nn.Module":
         """The same module as `build`, with the same weights, in operators that ONNX has as well."""
         return self.build(shape)
+
+    @property
+    def init_needs_images(self) -> bool:
+        """Whether its initial weights also depend on the first images of the training."""
+        return False
+
+    def initialize(self, module: "nn.Module") -> None:
+        """Set the weights of its module as the layer says; what it does not say stays as torch initialized it."""
+
+    def core_of(self, module: "nn.Module") -> "nn.Module":
+        """The part of the module of a layer with kernels or a matrix that has these, without what follows."""
+        raise NotImplementedError(self.type)
 
     def build_followers(self, shape: Shape) -> "dict[str, nn.Module]":
         """The modules of the followers for an output of this shape, by name: `norm`, `activation`."""
@@ -307,6 +367,13 @@ class Layer(Choice):
             unit: the index of the number in the maps.
         """
         raise NotImplementedError(self.type)
+
+
+class WeightedLayer(Layer, TrainedFields):
+    """A layer with weights."""
+
+    def _tuning(self) -> Tuning:
+        return Tuning(self.frozen_epochs, self.lr_scale or 1.0)
 
 
 def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:

@@ -12,7 +12,6 @@ from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.base import (
     Description,
     Kernels,
-    Layer,
     Part,
     Saved,
     Shape,
@@ -24,6 +23,7 @@ from cnncli.layers.base import (
 from cnncli.layers.norm import NormChoice
 from cnncli.layers.operation import Number, Operation
 from cnncli.layers.unit import Biased, Combined, Patch, Stage, Trace, Unit, positions
+from cnncli.layers.weighted_sum import WeightedSum
 from cnncli.windows import Sliding, Transposed, Window
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 Padding = Literal["same", "valid"] | PairFromZero
 
 
-class _Convolution(Layer):
+class _Convolution(WeightedSum):
     """Fields of both convolutions; names and meanings as in `torch.nn.Conv2d`."""
 
     principal = "out_channels"
+    core = "conv"
     has_kernels = True
     saved = Saved.INPUT
 
@@ -55,6 +56,10 @@ class _Convolution(Layer):
 
     def before_norm(self) -> Self:
         return self.model_copy(update={"bias": False}) if self.bias is None and self.activation is None else self
+
+    def _fill(self, weight: "Tensor") -> None:
+        assert self.init is not None
+        self.init.fill(weight, self.groups)
 
     def windows(self) -> tuple[Window, Window]:
         """The windows over height and width."""
@@ -77,6 +82,8 @@ class _Convolution(Layer):
         kernels = Kernels(
             self.out_channels, in_channels // self.groups, *self.kernel_size, biases, transposed=transposed
         )
+        if self.init is not None:
+            self.init.check((kernels.count, kernels.depth, kernels.height, kernels.width))
         return Description(
             shape=out,
             reads=windows,
@@ -153,7 +160,7 @@ class Conv(_Convolution):
         parts = [self._part(description.shape)]
         if self._pads_apart:
             padded = (size + sum(pads) for size, pads in zip(shape[1:], self.pads(), strict=True))
-            parts.insert(0, Part("pad", shape[0] * prod(padded), Saved.NOTHING))
+            parts.insert(0, Part("pad", shape[0] * prod(padded), Saved.NOTHING, trained=False))
         return replace(description, parts=tuple(parts))
 
     def build(self, shape: Shape) -> "nn.Module":
@@ -231,6 +238,13 @@ class ConvTranspose(_Convolution):
             self.dilation,
         )
         return chain({"conv": conv, **self.build_followers((self.out_channels, *shape[1:]))})
+
+    def _fill(self, weight: "Tensor") -> None:
+        groups, (inputs, maps, *size) = self.groups, weight.shape
+        kernels = weight.new_empty(groups * maps, inputs // groups, *size)
+        super()._fill(kernels)
+        by_group = kernels.reshape(groups, maps, inputs // groups, *size)
+        weight.copy_(by_group.transpose(1, 2).reshape_as(weight))
 
     def kernels_of(self, module: "nn.Module") -> "Tensor":
         """See `Layer.kernels_of`; torch keeps them as (I, O / groups, kh, kw)."""

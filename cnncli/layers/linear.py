@@ -11,6 +11,7 @@ from cnncli.layers.base import Description, Layer, Reach, Saved, Shape, image, v
 from cnncli.layers.norm import NormChoice
 from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Trace, Unit, passed_on, weighted_sum
+from cnncli.layers.weighted_sum import WeightedSum
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,12 +38,27 @@ class Flatten(Layer):
         return (Operation(name="flatten", shape=self._describe(shapes[0]).shape),)
 
 
-class Linear(Layer):
+class _Product(WeightedSum):
+    """A product with a matrix."""
+
+    saved = Saved.INPUT
+
+    def _saved(self) -> Saved | None:
+        return Saved.NOTHING if self._tuning().never_trained else self.saved
+
+    def _fully_connected(self, features: int, outputs: int, *, bias: bool) -> Description:
+        if self.init is not None:
+            self.init.check((outputs, features))
+        weights = features * outputs
+        return Description(shape=(outputs,), reads=Reach.ALL, params=weights + (outputs if bias else 0), macs=weights)
+
+
+class Linear(_Product):
     """`torch.nn.Linear`: every output is a weighted sum of all inputs; (F,) to (out_features,)."""
 
     type: Literal["linear"] = "linear"
+    core = "linear"
     principal = "out_features"
-    saved = Saved.INPUT
 
     out_features: Channels
     bias: bool = True
@@ -50,7 +66,7 @@ class Linear(Layer):
     activation: ActivationChoice = None
 
     def _describe(self, shape: Shape) -> Description:
-        return _fully_connected(vector(shape, self), self.out_features, bias=self.bias)
+        return self._fully_connected(vector(shape, self), self.out_features, bias=self.bias)
 
     def build(self, shape: Shape) -> "nn.Module":
         from torch import nn
@@ -64,15 +80,14 @@ class Linear(Layer):
         return weighted_sum(inputs[0], weights["linear.weight"], weights.get("linear.bias"), unit)
 
     def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
-        return _product(self.out_features, "linear.", bias=self.bias)
+        return _operation(self.out_features, "linear.", bias=self.bias)
 
 
-class Logits(Layer):
+class Logits(_Product):
     """The linear layer with one output per class: (F,) to (classes,). The data set gives the number of classes."""
 
     type: Literal["logits"] = "logits"
     gives_logits = True
-    saved = Saved.INPUT
 
     bias: bool = True
 
@@ -85,7 +100,7 @@ class Logits(Layer):
 
     def _describe(self, shape: Shape) -> Description:
         assert self._classes, "for_classes() comes first"
-        return _fully_connected(vector(shape, self), self._classes, bias=self.bias)
+        return self._fully_connected(vector(shape, self), self._classes, bias=self.bias)
 
     def build(self, shape: Shape) -> "nn.Module":
         from torch import nn
@@ -96,14 +111,9 @@ class Logits(Layer):
         return weighted_sum(inputs[0], weights["weight"], weights.get("bias"), unit)
 
     def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
-        return _product(self._classes, "", bias=self.bias)
+        return _operation(self._classes, "", bias=self.bias)
 
 
-def _product(outputs: int, prefix: str, *, bias: bool) -> tuple[Operation, ...]:
+def _operation(outputs: int, prefix: str, *, bias: bool) -> tuple[Operation, ...]:
     tensors = {name: f"{prefix}{name}" for name in ("weight", *(["bias"] if bias else []))}
     return (Operation(name="linear", shape=(outputs,), tensors=tensors),)
-
-
-def _fully_connected(features: int, outputs: int, *, bias: bool) -> Description:
-    weights = features * outputs
-    return Description(shape=(outputs,), reads=Reach.ALL, params=weights + (outputs if bias else 0), macs=weights)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from cnncli.fields import Channels, OneOf
-from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, format_shape, image
+from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, WeightedLayer, format_shape, image
 from cnncli.layers.operation import Operation
 from cnncli.layers.unit import EPSILON, Combined, Normalized, Scaling, Term, Trace, Unit
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Norm(Layer):
+class Norm(WeightedLayer):
     """A layer that subtracts a mean, divides by a standard deviation, and has a weight and a bias per channel."""
 
     is_norm = True
@@ -65,7 +65,7 @@ class BatchNorm(Norm):
 
     @property
     def takes_batch_statistics(self) -> bool:
-        return True
+        return not self._tuning().never_trained
 
     def _describe(self, shape: Shape) -> Description:
         # float32 mean and variance per channel, and an int64 count of batches
@@ -170,7 +170,7 @@ class LocalResponseNorm(Layer):
         return (Operation(name=self.type, shape=shapes[0], numbers=numbers),)
 
 
-class Scale(Layer):
+class Scale(WeightedLayer):
     """Multiplies each channel by a learned factor, like the layer scale of CaiT (Touvron et al., 2021) and ConvNeXt."""
 
     type: Literal["scale"] = "scale"
@@ -180,6 +180,9 @@ class Scale(Layer):
     saved = Saved.INPUT
 
     init: float = Field(default=1.0, description="initial value of the factors")
+
+    def _saved(self) -> Saved | None:
+        return Saved.NOTHING if self._tuning().never_trained else self.saved
 
     def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape, params=shape[0])

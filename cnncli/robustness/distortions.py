@@ -35,7 +35,7 @@ class Changed:
     is_identity: bool = False
 
     def __call__(
-        self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice = slice(None)
+        self, images: Tensor, generator: Generator, *, batch: int | None = None, part: slice | Tensor = slice(None)
     ) -> Tensor:
         """See `Transform`."""
         return self.change(images, generator)

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from cnncli.config.train import Metric
 from cnncli.data.batches import Batches
 from cnncli.errors import DivergedError
 from cnncli.training.device import out_of_memory_explained
@@ -75,7 +76,9 @@ class Epoch:
 
 
 def _score_record(score: Score) -> dict[str, float | None]:
-    return {"loss": score.loss if isfinite(score.loss) else None, "accuracy": score.accuracy}
+    record = {"loss": score.loss if isfinite(score.loss) else None, "accuracy": score.accuracy}
+    macro = {"balanced_accuracy": score.balanced_accuracy, "macro_f1": score.macro_f1}
+    return record | {name: value for name, value in macro.items() if value is not None}
 
 
 def fit(
@@ -86,7 +89,7 @@ def fit(
     classes: int,
     epochs: int,
     patience: int | None = None,
-    metric: Literal["accuracy", "loss"] = "accuracy",
+    metric: Metric = "accuracy",
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
     rolled_back: Callable[[], None] = lambda: None,
@@ -161,12 +164,13 @@ def _run_steps(step: Step, train: Batches, progress: Progress, stop: Callable[[]
     """Take the remaining steps of an epoch; whether `stop` ended it before."""
     training = step.training
     seconds_before, began = training.seconds, perf_counter()
+    step.begin_epoch()
     training.model.train()
     stopped = False
     batches = train.epoch(training.epochs_done + 1, training.step_in_epoch, step.group.shard)
     try:
-        for images, labels in _measured(batches, step.span):
-            step.take(images, labels, train.images_in(training.step_in_epoch))
+        for images, targets in _measured(batches, step.span):
+            step.take(images, targets, train.images_in(training.step_in_epoch))
             progress.write(training.step_in_epoch, training.sums)
             if stopped := stop():
                 break
@@ -198,7 +202,7 @@ def _finish_epoch(
     *,
     classes: int,
     patience: int | None,
-    metric: Literal["accuracy", "loss"],
+    metric: Metric,
 ) -> Epoch:
     """Score an epoch after its last step."""
     training, began = step.training, perf_counter()
@@ -207,12 +211,13 @@ def _finish_epoch(
     if validation is not None:
         with step.span("validation"):
             evaluation = evaluate(training.inference_model, validation, classes, step.group)
-        validated = Score(evaluation.loss, evaluation.accuracy)
+        validated = Score(evaluation.loss, evaluation.accuracy, evaluation.balanced_accuracy, evaluation.macro_f1)
         if training.can_roll_back and not isfinite(validated.loss):  # no state to return to later
             raise _NonFinite(training.step, "the loss of the validation images", depends_on_rate=True)
     score = validated or trained
     train_seconds, images = training.seconds, training.sums.images
-    best = training.finish_epoch(score.accuracy if metric == "accuracy" else -score.loss)
+    value = getattr(score, metric)
+    best = training.finish_epoch(-value if metric == "loss" else value)
     return Epoch(
         number=training.epochs_done,
         step=training.step,
@@ -235,10 +240,10 @@ def _explained(step: Step, train: Batches, bad_step: int) -> _NonFinite:
     """What was not finite in a step: its batch is run again to find the layer."""
     training = step.training
     within_epoch = bad_step - 1 - (training.step - training.step_in_epoch)
-    images, labels = next(iter(train.epoch(training.epochs_done + 1, within_epoch)))
+    images, targets = next(iter(train.epoch(training.epochs_done + 1, within_epoch)))
     torch.set_rng_state(step.rng_before)  # so that dropout on the CPU drops the same numbers again
     with torch.enable_grad():
-        layer = find_nonfinite_layer(training.model, images, lambda x: step.loss(training.model, x, labels)[0])
+        layer = find_nonfinite_layer(training.model, images, lambda x: step.loss(training.model, x, targets)[0])
     what = layer or "the loss or the gradient (of no layer, when the batch was run again)"
     restored = training.restore_point["step"] if training.restore_point else 0
     return _NonFinite(bad_step, what, depends_on_rate=bad_step > restored + 1)

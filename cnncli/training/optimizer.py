@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from cnncli.config.train import Adam, AdamW, Constant, Cosine, OneCycle, Optimizer, RmsProp, Schedule, Sgd, StepDecay
+from cnncli.layers.tuning import Tuning
+from cnncli.module import CnnModule
 
 _OptimizerT = TypeVar("_OptimizerT", bound=torch.optim.Optimizer)
 
@@ -23,11 +25,7 @@ _WRAPPED = ("add_param_group", "zero_grad", "step", "state_dict", "load_state_di
 
 def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of a config, over the parameters of a model that is already on its device."""
-    decayed, others = split_by_decay(model)
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": choice.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = parameter_groups(model, choice.weight_decay)
     fused = next(model.parameters()).device.type in ("cpu", "cuda")  # one kernel for all weights
     match choice:
         case Sgd():
@@ -46,14 +44,28 @@ def build_optimizer(choice: Optimizer, model: nn.Module) -> torch.optim.Optimize
             assert_never(choice)
 
 
-def split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters with weight decay, and those without.
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The parameters that are trained, in groups of one `weight_decay` and one `lr_scale`, the factor of the rate.
 
     Kernels of convolutions and matrices of linear layers have two axes or more. Biases and the scale and shift of norms
     have one: weight decay would not regularize them, only make the network worse.
+
+    Args:
+        model: a `CnnModule`, whose layers may have other settings; or another module.
+        weight_decay: of kernels and matrices.
     """
-    parameters = list(model.parameters())
-    return [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
+    tunings = model.tunings() if isinstance(model, CnnModule) else {}
+    groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        tuning, decays = tunings.get(name, Tuning()), parameter.ndim >= 2
+        if tuning.never_trained:
+            continue
+        own = weight_decay if tuning.weight_decay is None else tuning.weight_decay
+        groups.setdefault((decays, own if decays else 0.0, tuning.lr_scale), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "lr_scale": scale}
+        for (_, decay, scale), parameters in groups.items()
+    ]
 
 
 def without_compiler(optimizer: type[_OptimizerT]) -> type[_OptimizerT]:

@@ -10,10 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss per image, and the fraction of images classified correctly."""
+    """Mean loss per image, and the fraction of images classified correctly.
+
+    Of images that were evaluated, also the macro-averaged scores; see `Evaluation`.
+    """
 
     loss: float
     accuracy: float
+    balanced_accuracy: float | None = None
+    macro_f1: float | None = None
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,15 @@ class StatusRecord(Record):
 
 
 class ScoreRecord(Record):
-    """Loss and accuracy of an epoch on a split; a loss that was not finite is null."""
+    """Loss and accuracy of an epoch on a split; a loss that was not finite is null.
+
+    Macro-averaged scores are those of evaluated images.
+    """
 
     loss: float | None
     accuracy: _Fraction
+    balanced_accuracy: _Fraction | None = None
+    macro_f1: _Fraction | None = None
 
 
 class EpochRecord(Record):

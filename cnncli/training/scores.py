@@ -3,11 +3,11 @@
 Letters: K classes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite, sqrt
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import Any
 
 from cnncli.inspection.formatting import Line, Span, align, plain
@@ -99,6 +99,16 @@ class Evaluation:
         return wilson_interval(self.correct, self.images)
 
     @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the recalls of the classes, without classes that have no images."""
+        return _mean(each.recall for each in self.class_scores)
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 of the classes, without classes that have neither images nor predictions."""
+        return _mean(each.f1 for each in self.class_scores)
+
+    @property
     def per_class(self) -> tuple[float | None, ...]:
         """The accuracy on the images of each class; None for a class without images."""
         return tuple(each.recall for each in self.class_scores)
@@ -132,10 +142,12 @@ class Evaluation:
         return str(k) if self.classes is None else self.classes[k]
 
     def as_record(self, classes: Sequence[str]) -> dict[str, Any]:
-        """The record in results.json: loss, accuracy, and the accuracy of each class by name."""
+        """The record in results.json: loss, accuracies, macro F1, and the accuracy of each class by name."""
         return {
             "loss": self.loss,
             "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
             "per_class": dict(zip(classes, self.per_class, strict=True)),
         }
 
@@ -145,6 +157,8 @@ class Evaluation:
             "images": self.images,
             "accuracy": self.accuracy,
             "accuracy_interval": list(self.accuracy_interval),
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
             "loss": self.loss if isfinite(self.loss) else None,
             "ece": self.ece,
             "per_class": [
@@ -159,6 +173,10 @@ class Evaluation:
             ],
             "confusion": [list(row) for row in self.confusion],
         }
+
+
+def _mean(scores: Iterable[float | None]) -> float:
+    return fmean(each for each in scores if each is not None)
 
 
 def _ratio(part: int, whole: int) -> float | None:
@@ -195,6 +213,7 @@ def evaluation_lines(evaluation: Evaluation, *, width: int | None = None) -> Ite
     """
     low, high = evaluation.accuracy_interval
     yield [("accuracy ", ""), (f"{evaluation.accuracy:.2%}", "bold"), (f", 95% interval {low:.2%} to {high:.2%}", "")]
+    yield [(f"balanced accuracy {evaluation.balanced_accuracy:.2%}, macro F1 {evaluation.macro_f1:.2%}", "")]
     ece = "" if evaluation.ece is None else f", expected calibration error {evaluation.ece:.2%}"
     yield [(f"loss {evaluation.loss:.4f}{ece}", "")]
     yield [(f"{evaluation.correct:,} of {evaluation.images:,} images are classified correctly", "")]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import RunError
 from cnncli.fields import Whole
+from cnncli.module import CnnModule
 from cnncli.training.optimizer import LearningRate
 from cnncli.training.progress import Sums
 from cnncli.training.records import MOST_STEPS, Record, check_record
@@ -209,6 +210,10 @@ class Training:
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0: that of the schedule, halved by each rollback."""
         return self.schedule(step) * ROLLBACK_FACTOR ** len(self.rollbacks)
+
+    def freeze(self) -> bool:
+        """Freeze and unfreeze the layers of a `CnnModule` for the current epoch; whether that changes any."""
+        return isinstance(self.model, CnnModule) and self.model.freeze(self.epochs_done)
 
     def set_restore_point(self) -> None:
         """Keep a copy of the state, to which `roll_back` returns."""

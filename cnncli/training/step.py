@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from cnncli.training.device import is_out_of_memory
+from cnncli.training.loss import CROSS_ENTROPY, Loss
 from cnncli.training.process_group import ALONE, ProcessGroup
 from cnncli.training.profile import Profile, Span, unmeasured
 from cnncli.training.state import Training
@@ -119,7 +119,7 @@ class Step:
 
     Args:
         training: what is trained; its counters and sums advance with every step.
-        label_smoothing: share of the target distributed evenly over all classes (Szegedy et al., 2016).
+        loss: the loss to minimize.
         clip_norm: the largest norm of the gradient.
         bf16: whether convolutions and linear layers compute in bfloat16; weights, loss and gradients stay float32.
         compiled: whether to run the model through `torch.compile`; only with one process.
@@ -136,7 +136,7 @@ class Step:
         self,
         training: Training,
         *,
-        label_smoothing: float = 0.0,
+        loss: Loss = CROSS_ENTROPY,
         clip_norm: float | None = None,
         bf16: bool = False,
         compiled: bool = False,
@@ -149,18 +149,27 @@ class Step:
         self.span: Span = unmeasured if profile is None else profile.span
         self.guard = FiniteGuard(training.optimizer, deferred=can_defer_checks(training.optimizer))
         self.rng_before = torch.get_rng_state()
-        self._label_smoothing = label_smoothing
+        self._loss = loss
         self._clip_norm = clip_norm
         self._bf16 = bf16
         self._profile = profile
+        training.freeze()
         self._uncompiled: Forward = group.replicate(training.model)
         self._forward: Forward = torch.compile(training.model) if compiled else self._uncompiled
 
-    def take(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
-        """Take one step on images (N, C, H, W) and labels (N,), the shard of this process.
+    def begin_epoch(self) -> None:
+        """Freeze and unfreeze layers for the epoch to come."""
+        if self.training.freeze() and self.group.size > 1:
+            # Gradients are averaged of those parameters that are trained when the replica is made.
+            del self._uncompiled, self._forward
+            self._uncompiled = self._forward = self.group.replicate(self.training.model)
+
+    def take(self, images: Tensor, targets: Tensor, batch_size: int) -> None:
+        """Take one step on the shard of this process.
 
         Args:
-            images, labels: the shard.
+            images: (N, C, H, W).
+            targets: labels (N,); or the share of each class (N, K), of which the larger one counts as the label.
             batch_size: images in the whole batch.
 
         Raises:
@@ -169,8 +178,9 @@ class Step:
         training = self.training
         self.rng_before = torch.get_rng_state()
         for parameters in training.optimizer.param_groups:
-            parameters["lr"] = training.learning_rate(training.step)
-        loss, logits = self._forward_and_backward(images, labels, batch_size)
+            parameters["lr"] = training.learning_rate(training.step) * parameters.get("lr_scale", 1.0)
+        loss, logits = self._forward_and_backward(images, targets, batch_size)
+        labels = targets.argmax(dim=1) if targets.is_floating_point() else targets
         loss, correct = self.group.reduce(loss.detach(), (logits.detach().argmax(dim=1) == labels).sum())
         with self.span("optimizer"):
             self.guard.step(loss, clip_norm=self._clip_norm, number=training.step + 1)
@@ -184,7 +194,7 @@ class Step:
             self._profile.step()
 
     def loss(
-        self, forward: Forward, images: Tensor, labels: Tensor, weight: float | None = None
+        self, forward: Forward, images: Tensor, targets: Tensor, weight: float | None = None
     ) -> tuple[Tensor, Tensor]:
         """The loss to minimize, a float32 scalar, and the logits (N, classes) in float32.
 
@@ -194,13 +204,12 @@ class Step:
             logits = forward(images)
         logits = logits.float()
         if weight is None:
-            return F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing), logits
-        losses = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing, reduction="sum")
-        return losses * weight, logits
+            return self._loss(logits, targets), logits
+        return self._loss(logits, targets, reduction="sum") * weight, logits
 
-    def _forward_and_backward(self, images: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    def _forward_and_backward(self, images: Tensor, targets: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
         try:
-            return self._gradients(images, labels, batch_size)
+            return self._gradients(images, targets, batch_size)
         except Exception as error:
             # Compilers fail in many ways, and late: at the first call, at the first backward pass, at the first batch
             # of another size. An error that is not the compiler's occurs again without it.
@@ -209,12 +218,12 @@ class Step:
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             _log.warning(f"torch.compile failed ({first_line}); training continues without it")
             self._forward = self._uncompiled
-            return self._gradients(images, labels, batch_size)
+            return self._gradients(images, targets, batch_size)
 
-    def _gradients(self, images: Tensor, labels: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    def _gradients(self, images: Tensor, targets: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
         self.training.optimizer.zero_grad(set_to_none=True)
         with self.span("forward"), self.group.sync_batch(batch_size):
-            loss, logits = self.loss(self._forward, images, labels, self.group.loss_weight(batch_size))
+            loss, logits = self.loss(self._forward, images, targets, self.group.loss_weight(batch_size))
         with self.span("backward"):
             torch.autograd.backward(loss)
         return loss, logits

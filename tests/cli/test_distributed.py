@@ -37,19 +37,21 @@ FLAGS = ("--threads", 1)
 # 1,151 training images: 104 batches of 11 and one of 7, which two processes cannot split evenly.
 CONFIG = """\
 name: shared
-data: {name: digits, size: 8, validation: 287, augment: {shift: 1, noise: 0.1, erase: {probability: 0.3}}}
+data: {name: digits, size: 8, validation: 287, augment: {shift: 1, noise: 0.1, erase: 0.3, mixup: 0.5}}
 model: {layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, flatten, {dropout: 0.2}, logits]}
-train: {epochs: 3, batch_size: 11, optimizer: {sgd: {lr: 1e-2, momentum: 0}}, schedule: one_cycle, ema: 0.99}
+train: {epochs: 3, batch_size: 11, optimizer: {sgd: {lr: 1e-2, momentum: 0}}, schedule: one_cycle, ema: 0.99,
+        class_weights: {"3": 2}}
 log: {images: 3, graph: false, probes: 1}
 """
-# Every type of layer. The last batch is a single image, so one of the two processes gets none.
+# Every type of layer, some of them frozen. The last batch is a single image, so one of the two processes gets none.
 EVERY_LAYER = """\
 name: every-layer
 data: {name: digits, size: 8, validation: 287, augment: {rotate: 10, flip: horizontal, elastic: {alpha: 0.5}}}
 model:
   layers:
-    - conv: {out_channels: 4, kernel_size: 3, padding: same, norm: batch, activation: relu}
+    - conv: {out_channels: 4, kernel_size: 3, padding: same, norm: batch, activation: relu, init: lsuv}
     - residual:
+        freeze: {epochs: 1}
         main: [{conv: {out_channels: 8, kernel_size: 3, padding: same, norm: {group: 2}, activation: silu}}]
         shortcut: auto
         activation: relu
@@ -59,16 +61,17 @@ model:
         paths:
           - [{conv: {out_channels: 4, kernel_size: 1, norm: layer}}]
           - [{avg_pool: {kernel_size: 3, stride: 1, padding: 1}}]
-    - conv_transpose: {out_channels: 6, kernel_size: 2, stride: 2, norm: batch}
+    - conv_transpose: {out_channels: 6, kernel_size: 2, stride: 2, norm: batch, freeze: true}
     - upsample: {scale_factor: 2}
     - dropout2d: 0.1
     - adaptive_avg_pool: 3
     - adaptive_max_pool: 2
     - flatten
-    - linear: {out_features: 16, norm: layer, activation: gelu}
+    - linear: {out_features: 16, norm: layer, activation: gelu, lr_scale: 0.5, weight_decay: 0.01}
     - dropout: 0.2
     - logits
-train: {epochs: 2, batch_size: 230, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0, label_smoothing: 0.1}
+train: {epochs: 2, batch_size: 230, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0, label_smoothing: 0.1,
+        loss: focal, sampling: balanced}
 log: {images: 0, graph: false}
 """
 # Makes one of the processes differ from the other, or fail before its tenth step: `python broken.py HOW ARGUMENTS`.
@@ -252,6 +255,10 @@ def test_an_interrupted_run_is_resumed(
 # Errors
 
 
+def sets(*assignments: str) -> list[str]:
+    return [word for each in assignments for word in ("--set", each)]
+
+
 def errors_in(err: str) -> list[str]:
     return [line for line in err.splitlines() if line.lower().startswith("error:")]
 
@@ -267,7 +274,7 @@ def exit_codes_in(err: str) -> list[int]:
         (("nowhere.yaml",), 3, "error: config not found: nowhere.yaml"),
         (("shared.yaml", "--epochs", "3"), 2, "no such option: --epochs"),
         (
-            ("shared.yaml", "--set", "train.optimizer.sgd.lr=1e30", "--set", "log.steps=[1]"),
+            ("shared.yaml", *sets("train.optimizer.sgd.lr=1e30", "log.steps=[1]", "data.augment.mixup=0")),
             6,
             "error: training diverged at step 2",
         ),

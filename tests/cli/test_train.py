@@ -68,7 +68,8 @@ def test_metrics(trained: Path) -> None:
     for line in lines:
         keys = ["epoch", "step", "train", "val", "learning_rate", "rollbacks", "seconds", "images_per_second"]
         assert list(line) == keys
-        assert list(line["train"]) == list(line["val"]) == ["loss", "accuracy"]
+        assert list(line["train"]) == ["loss", "accuracy"]
+        assert list(line["val"]) == ["loss", "accuracy", "balanced_accuracy", "macro_f1"]
         assert 0 <= line["train"]["accuracy"] <= 1
         assert line["learning_rate"] == 1e-2
         assert line["seconds"] > 0
@@ -80,7 +81,7 @@ def test_results(trained: Path) -> None:
     results = read_json(trained / "results.json")
     assert list(results) == ["epoch", "train", "val", "test"]
     for part in ("train", "val", "test"):
-        assert list(results[part]) == ["loss", "accuracy", "per_class"]
+        assert list(results[part]) == ["loss", "accuracy", "balanced_accuracy", "macro_f1", "per_class"]
         assert list(results[part]["per_class"]) == list("0123456789")
     best = max(metrics_of(trained), key=lambda line: float(line["val"]["accuracy"]))
     assert results["epoch"] == best["epoch"]

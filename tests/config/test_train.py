@@ -64,7 +64,14 @@ def test_early_stopping() -> None:
 
 def test_round_trip() -> None:
     spec = TrainSpec.model_validate(
-        {"optimizer": {"sgd": 0.1}, "schedule": {"step": 2}, "early_stopping": {"patience": 2}, "ema": 0.99}
+        {
+            "optimizer": {"sgd": 0.1},
+            "schedule": {"step": 2},
+            "early_stopping": {"patience": 2},
+            "ema": 0.99,
+            "loss": {"focal": 1},
+            "class_weights": {"cat": 2, "3": 0.5},
+        }
     )
     assert TrainSpec.model_validate(spec.model_dump(mode="json")) == spec
 
@@ -82,6 +89,11 @@ def test_round_trip() -> None:
         ({"optimizer": {"adam": {"lr": "fast"}}}, "optimizer.adam.lr", "must be a number"),
         ({"schedule": {"cosine": {"warmup": 1.0}}}, "schedule.cosine.warmup", "must be less than 1"),
         ({"schedule": "step"}, "schedule", "every is required"),
+        ({"loss": "hinge"}, "loss", "unknown loss: hinge. Choose one of: bce, cross_entropy, focal"),
+        ({"loss": {"focal": {"gamma": -1}}}, "loss.focal.gamma", "must be greater than or equal to 0"),
+        ({"class_weights": "balanced"}, "class_weights", "must be auto, or a mapping of class names to weights"),
+        ({"class_weights": {"cat": 0}}, "class_weights.cat", "must be greater than 0"),
+        ({"class_weights": "auto", "sampling": "balanced"}, "", "both balance the classes; remove one of them"),
         ({"ema": 1}, "ema", "must be less than 1"),
         ({"clip_norm": 0}, "clip_norm", "must be greater than 0"),
         ({"precision": "fp16"}, "precision", "Did you mean bf16"),

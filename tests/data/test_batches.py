@@ -1,5 +1,6 @@
 """ImageBatches: order, normalization, resuming."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -9,8 +10,9 @@ import pytest
 import torch
 
 from cnncli.data.augment import Augmentation
-from cnncli.data.batches import ImageBatches, Normalization, Shard, _transfer
+from cnncli.data.batches import ImageBatches, Normalization, Shard, _transfer, balanced_order
 from cnncli.data.images import ImageSet
+from cnncli.data.mixing import Mixing
 
 
 def numbered(count: int, channels: int = 1) -> ImageSet:
@@ -34,6 +36,8 @@ def batches(
     normalization: Normalization | None = None,
     channels_last: bool = False,
     indices: torch.Tensor | None = None,
+    mixing: Mixing | None = None,
+    balanced: bool = False,
 ) -> ImageBatches:
     return ImageBatches(
         image_set,
@@ -44,6 +48,8 @@ def batches(
         channels_last=channels_last,
         seed=seed,
         indices=indices,
+        mixing=mixing,
+        balanced=balanced,
     )
 
 
@@ -252,12 +258,59 @@ EVERYTHING = Augmentation(
 
 
 @pytest.mark.parametrize("augment", [None, EVERYTHING, Augmentation(flip_horizontal=True, erase_probability=0.5)])
+@pytest.mark.parametrize("mixing", [None, Mixing(classes=9, mixup_alpha=1.0, cutmix_alpha=1.0)])
 @pytest.mark.parametrize("size", [2, 3])
-def test_shards_are_parts_of_the_batch(augment: Augmentation | None, size: int) -> None:
+def test_shards_are_parts_of_the_batch(augment: Augmentation | None, mixing: Mixing | None, size: int) -> None:
     """ImageBatches of 4, 4 and 1 images; the last one leaves a shard empty."""
-    loader = batches(noise(9, channels=3), augment=augment)
+    loader = batches(noise(9, channels=3), augment=augment, mixing=mixing)
     assert [loader.images_in(step) for step in range(3)] == [4, 4, 1]
     shares = [list(loader.epoch(3, shard=Shard(rank, size))) for rank in range(size)]
     for step, (whole, labels) in enumerate(loader.epoch(3)):
         assert torch.equal(torch.cat([share[step][1] for share in shares]), labels)
         torch.testing.assert_close(torch.cat([share[step][0] for share in shares]), whole)
+
+
+def test_images_are_mixed_with_their_neighbors() -> None:
+    """Images of class k have the value k: the mean of a mixed image shows how it was mixed, as does its target."""
+    images = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 1, 6, 6) * 50
+    image_set = ImageSet(images=images.contiguous(), labels=torch.arange(4))
+    loader = batches(image_set, mixing=Mixing(classes=4, mixup_alpha=1.0, cutmix_alpha=1.0))
+    seen = []
+    for epoch in range(1, 6):
+        ((mixed, targets),) = loader.epoch(epoch)
+        assert targets.sum(dim=1).tolist() == pytest.approx([1] * 4)
+        values = torch.arange(4) * 50 / 255
+        torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), targets @ values)
+        labels = order(batches(image_set), epoch)
+        for i, target in enumerate(targets):
+            assert {*target.nonzero()[:, 0].tolist()} <= {labels[i], labels[i - 1]}
+        seen.append(targets)
+    assert len({each.amax().item() for each in seen}) == 5
+
+
+def test_balanced_epochs() -> None:
+    """Of 8, 3 and 1 images, 4 of each class: every image of a small class is used, equally often."""
+    labels = torch.tensor([0] * 8 + [2] * 3 + [3])
+    image_set = ImageSet(images=noise(12).images, labels=labels)
+    loader = batches(image_set, balanced=True)
+    epochs = []
+    for epoch in range(1, 5):
+        positions = loader._order(epoch)
+        assert positions is not None
+        epochs.append(tuple(positions.tolist()))
+        counts = Counter(epochs[-1])
+        assert Counter(labels[positions].tolist()) == {0: 4, 2: 4, 3: 4}
+        assert all(counts[image] <= 1 for image in range(8))
+        assert sorted(counts[image] for image in range(8, 11)) == [1, 1, 2]
+        assert order(loader, epoch) == labels[positions].tolist()
+    assert len(set(epochs)) == 4
+    assert {image for epoch in epochs for image in epoch} >= {*range(8, 12)}
+
+
+def test_the_rest_of_a_balanced_epoch_goes_to_different_classes() -> None:
+    labels = torch.tensor([0] * 9 + [1] * 2)
+    found = [
+        Counter(labels[balanced_order(labels, torch.Generator().manual_seed(seed))].tolist()) for seed in range(20)
+    ]
+    assert {tuple(sorted(each.values())) for each in found} == {(5, 6)}
+    assert len({each[0] for each in found}) == 2

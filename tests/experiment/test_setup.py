@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
@@ -160,3 +161,20 @@ def test_dead_filters_are_detected_with_images_of_all_classes(validation: str, e
     held_out = experiment(tmp_path, "data.size=8", f"data.validation={validation}").held_out
     assert held_out.image_count == expected
     assert len({int(label) for _, labels in held_out.epoch(1) for label in labels}) == 10
+
+
+def test_classes_with_no_or_one_training_image_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder with 3 and 2 images, of which one class has only one in the training part."""
+    for name, count in (("cat", 12), ("dog", 2), ("emu", 12)):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("L", (8, 8), 20 * i).save(tmp_path / "pets" / name / f"{i}.png")
+    settings = ("data={name: image-folder, path: pets, size: 8, channels: 1, validation: 0, test: 14}",)
+    experiment(tmp_path, *settings)
+    assert "only one training image of class dog" in caplog.messages
+
+
+def test_class_weights_must_name_classes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment(tmp_path, "train.class_weights={'3': 2, ten: 1}")
+    assert "train.class_weights.ten: unknown class: ten" in caught.value.message

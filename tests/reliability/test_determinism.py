@@ -19,7 +19,7 @@ from tests.reliability.runs import content_of, program_in_child, runs_in, tiny_c
 
 RANDOM = """\
 name: random
-data: {name: digits, size: 8, validation: 0.2, augment: {shift: 1, rotate: 10, noise: 0.1, erase: {probability: 0.3}}}
+data: {name: digits, size: 8, validation: 0.2, augment: {shift: 1, noise: 0.1, erase: 0.3, cutmix: 1}}
 model:
   layers:
     - conv: {out_channels: 4, kernel_size: 3, norm: batch_norm, activation: relu}
@@ -32,6 +32,8 @@ train:
   batch_size: 256
   optimizer: {adamw: {lr: 1e-2}}
   schedule: one_cycle
+  loss: bce
+  sampling: balanced
   label_smoothing: 0.1
   clip_norm: 1
   ema: 0.9

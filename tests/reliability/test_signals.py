@@ -36,7 +36,7 @@ BEFORE_THE_RUN: dict[str, Place] = {
     "reading the config": ("cnncli.cli.commands.train", "read_config", 1),
     "loading the data": ("cnncli.experiment.setup", "load_dataset", 1),
     "decoding an image": ("cnncli.data.decode", "decode", 3),
-    "building the network": ("cnncli.experiment.setup", "seeded_module", 1),
+    "building the network": ("cnncli.experiment.setup", "initial_model", 1),
 }
 DURING_THE_RUN: dict[str, Place] = {
     "making the run directory": ("cnncli.training.run_directory.RunDirectory", "create", 1),

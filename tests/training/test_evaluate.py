@@ -48,7 +48,7 @@ def test_numbers_worked_by_hand(make_batches: Callable[..., Any]) -> None:
 def test_record_has_the_names_of_the_classes(make_batches: Callable[..., Any]) -> None:
     record = evaluate(Pixels(), batches(make_batches), 3).as_record(["cat", "dog", "emu"])
     assert record["per_class"] == {"cat": 2 / 3, "dog": 1 / 2, "emu": None}
-    assert set(record) == {"loss", "accuracy", "per_class"}
+    assert set(record) == {"loss", "accuracy", "balanced_accuracy", "macro_f1", "per_class"}
 
 
 @pytest.mark.parametrize("training", [True, False])

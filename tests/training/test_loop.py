@@ -4,18 +4,19 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
-from cnncli.config.train import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnncli.config.train import Adam, AdamW, Metric, Optimizer, RmsProp, Sgd
 from cnncli.data.batches import Batches
 from cnncli.training.checkpoint import load_state, save_checkpoint
 from cnncli.training.evaluate import evaluate
 from cnncli.training.loop import Epoch, fit
+from cnncli.training.loss import Loss
 from cnncli.training.progress import Progress
 from cnncli.training.state import Training
 from cnncli.training.step import Step
@@ -50,7 +51,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
     stop_at: int,
 ) -> None:
     """Three epochs of three steps, stopped in the middle of an epoch or after its last step."""
-    step_of = partial(Step, clip_norm=1.0, label_smoothing=0.1)
+    step_of = partial(Step, clip_norm=1.0, loss=Loss(label_smoothing=0.1))
     whole = make_training(optimizer=optimizer, ema=ema)
     expected = list(fit(step_of(whole), train, validation, classes=3, epochs=3))
 
@@ -94,7 +95,11 @@ def test_the_first_step_equals_one_in_plain_torch(make_batches: Callable[..., An
     plain.load_state_dict(ours.state_dict())
     training = Training(model=ours, optimizer=torch.optim.SGD(ours.parameters(), lr=99), schedule=lambda step: 0.5)
     (epoch,) = fit(
-        Step(training, label_smoothing=0.2, clip_norm=0.01), make_batches(images, labels, 4), None, classes=2, epochs=1
+        Step(training, loss=Loss(label_smoothing=0.2), clip_norm=0.01),
+        make_batches(images, labels, 4),
+        None,
+        classes=2,
+        epochs=1,
     )
 
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.5)
@@ -129,13 +134,13 @@ def test_validation_uses_the_moving_average(make_training: Make, train: Batches,
     assert last.validation.loss != evaluate(training.model, validation, 3).loss
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+@pytest.mark.parametrize("metric", get_args(Metric))
 def test_early_stopping(
     make_training: Make,
     train: Batches,
     validation: Batches,
     monkeypatch: pytest.MonkeyPatch,
-    metric: Literal["accuracy", "loss"],
+    metric: Metric,
 ) -> None:
     """Scores that rise, rise, stay and fall: with a patience of 2 the fourth epoch is the last.
 
@@ -145,8 +150,9 @@ def test_early_stopping(
 
     class Scored:
         def __init__(self) -> None:
-            self.accuracy = next(scores)
-            self.loss = 1 - self.accuracy
+            self.accuracy = self.balanced_accuracy = self.macro_f1 = self.loss = 0.5
+            score = next(scores)
+            setattr(self, metric, 1 - score if metric == "loss" else score)
 
     monkeypatch.setattr("cnncli.training.loop.evaluate", lambda *_: Scored())
     training = make_training(epochs=5)
@@ -269,5 +275,6 @@ def test_records_have_the_keys_of_metrics(make_training: Make, train: Batches, v
         *("rollbacks", "seconds", "images_per_second"),
     ]
     assert (record["epoch"], record["step"]) == (2, 6)
-    assert set(record["train"]) == set(record["val"]) == {"loss", "accuracy"}
+    assert set(record["train"]) == {"loss", "accuracy"}
+    assert set(record["val"]) == {"loss", "accuracy", "balanced_accuracy", "macro_f1"}
     assert all(later.step > earlier.step for earlier, later in pairwise([first, second]))

@@ -1,12 +1,18 @@
 """Scores against scikit-learn, an interval against its definition, and how an evaluation prints."""
 
+import warnings
 from math import inf, sqrt
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+)
 
 from cnncli.inspection.formatting import plain
 from cnncli.training.scores import Evaluation, evaluation_lines, wilson_interval
@@ -29,6 +35,20 @@ def test_scores_of_each_class_are_those_of_scikit_learn() -> None:
     for k, scores in enumerate(found):
         assert (scores.precision, scores.recall, scores.f1) == pytest.approx([row[k] for row in expected[:3]])
         assert scores.support == expected[3][k]
+
+
+def test_macro_averages_are_those_of_scikit_learn() -> None:
+    """Class 5 has no images, but predictions; class 6 has neither."""
+    generator = np.random.default_rng(4)
+    labels = generator.choice(5, 300, p=[0.7, 0.2, 0.06, 0.03, 0.01])
+    predicted = np.where(generator.random(300) < 0.7, labels, generator.integers(0, 6, 300))
+    confusion = confusion_matrix(labels, predicted, labels=range(7))
+    found = Evaluation(loss=0.0, confusion=tuple(map(tuple, confusion.tolist())))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a predicted class without images
+        assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert found.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert found.balanced_accuracy < found.accuracy - 0.01
 
 
 def test_what_would_divide_by_zero_is_none() -> None:
@@ -79,17 +99,18 @@ def test_json_has_null_for_what_is_no_number() -> None:
 def test_it_prints_as_a_table() -> None:
     lines = str(evaluation()).splitlines()
     assert lines[0] == "accuracy 53.33%, 95% interval 30.12% to 75.19%"
-    assert lines[1] == "loss 0.5000, expected calibration error 12.50%"
-    assert lines[4].split() == ["class", "precision", "recall", "F1", "support"]
-    assert lines[6].split() == ["cat", "71.43%", "83.33%", "76.92%", "6"]
-    assert lines[8].split() == ["emu", "0.00%", "0.00%", "4"]
+    assert lines[1] == "balanced accuracy 47.78%, macro F1 41.03%"  # recalls 5/6, 3/5 and 0; F1 10/13, 6/13 and 0
+    assert lines[2] == "loss 0.5000, expected calibration error 12.50%"
+    assert lines[5].split() == ["class", "precision", "recall", "F1", "support"]
+    assert lines[7].split() == ["cat", "71.43%", "83.33%", "76.92%", "6"]
+    assert lines[9].split() == ["emu", "0.00%", "0.00%", "4"]
     assert lines[-3] == "  emu predicted as [red]dog: 4 of 4 (100.0%)"
     assert repr(evaluation()) == "<Evaluation of 15 images: accuracy 53.33%, loss 0.5000>"
 
 
 def test_the_table_fits_into_40_columns() -> None:
     lines = [plain(line) for line in evaluation_lines(evaluation(), width=40)]
-    table = lines[4:10]
+    table = lines[5:11]
     assert max(map(len, table)) <= 40
     assert table[0].split() == ["class", "prec.", "recall", "F1", "support"]
     assert table[2].split() == ["cat", "71.4%", "83.3%", "76.9%", "6"]

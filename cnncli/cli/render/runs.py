@@ -239,10 +239,15 @@ def _list(record: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _result_lines(results: Mapping[str, Any]) -> list[Line]:
-    """Loss and accuracy of each split, and the accuracy of each class."""
+    """Loss, accuracies and macro F1 of each split, and the accuracy of each class."""
     splits = [split for split in ("train", "val", "test") if split in results]
     classes = list(_mapping(_mapping(results, "test"), "per_class"))
-    rows = [("loss", ["loss"], ".4f"), ("accuracy", ["accuracy"], ".2%")]
+    rows = [
+        ("loss", ["loss"], ".4f"),
+        ("accuracy", ["accuracy"], ".2%"),
+        ("balanced accuracy", ["balanced_accuracy"], ".2%"),
+        ("macro F1", ["macro_f1"], ".2%"),
+    ]
     rows += [(name, ["per_class", name], ".2%") for name in classes]
     cells: list[list[Span]] = [
         [(name, ""), *((_number(value_at(results, split, *keys), form), "") for split in splits)]

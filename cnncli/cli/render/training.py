@@ -67,10 +67,12 @@ class TrainingDisplay:
         config = experiment.config
         inspection = inspect_network(config.network, config.name)
         validation = experiment.validation
+        frozen = inspection.params - inspection.trainable
+        trained = f" ({inspection.trainable:,} of them trained)" if frozen else ""
         held_out = "" if validation is None else f", {validation.image_count:,} validation"
         self.notice(
             f"{config.name}: {len(inspection.rows)} layers, "
-            f"{inspection.params:,} parameters, {inspection.macs:,} MACs\n"
+            f"{inspection.params:,} parameters{trained}, {inspection.macs:,} MACs\n"
             f"{config.data.name}: {experiment.train.image_count:,} training{held_out} "
             f"and {experiment.test.image_count:,} test images\n"
             f"{_where(experiment)}: {counted(config.train.epochs, 'epoch')} of "
@@ -184,7 +186,7 @@ def show_dry_run(experiment: Experiment, folder: Path, run: Path | None) -> None
 
 
 def show_results(results: Mapping[str, Any]) -> None:
-    """Print loss and accuracy of every split, and the accuracy of each class.
+    """Print loss, accuracies and macro F1 of every split, and the accuracy of each class.
 
     Args:
         results: as in results.json.
@@ -192,7 +194,9 @@ def show_results(results: Mapping[str, Any]) -> None:
     parts = {part: results[part] for part in ("train", "val", "test") if part in results}
     table = _table("", *parts)
     table.add_row("loss", *(f"{score['loss']:.4f}" for score in parts.values()))
-    table.add_row("accuracy", *(_percent(score["accuracy"]) for score in parts.values()))
+    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
+        title = name.replace("_f1", " F1").replace("_", " ")
+        table.add_row(title, *(_percent(score[name]) for score in parts.values()))
     table.add_section()
     for name in results["test"]["per_class"]:
         table.add_row(Text(name), *(_percent(score["per_class"][name]) for score in parts.values()))

@@ -47,8 +47,15 @@ export function header({ head: run, metrics, metadata, epoch }) {
   const accuracies = ["test", "val", "train"]
     .filter((split) => measured[split])
     .map((split) => [`${split} accuracy`, formatPercent(measured[split].accuracy, 2)]);
+  const macro = [
+    ["test balanced accuracy", run.results?.test?.balanced_accuracy],
+    ["test macro F1", run.results?.test?.macro_f1],
+  ]
+    .filter(([, score]) => score !== undefined)
+    .map(([name, score]) => [name, formatPercent(score, 2)]);
   const facts = [
     ...accuracies,
+    ...macro,
     ["parameters", formatCount(run.params)],
     ["MACs per image", formatCount(run.macs)],
     ["epochs", `${metrics.length} of ${run.epochs}`],
