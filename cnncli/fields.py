@@ -46,7 +46,13 @@ def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _bool_as_text(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
 Listed = BeforeValidator(_as_tuple)
+NoBool = BeforeValidator(_bool_as_text)
+"""For a `Literal` with 0 or 1, which Python takes `false` and `true` for."""
 Pair = Annotated[
     tuple[Length, Length], BeforeValidator(_both_axes, json_schema_input_type=Length | tuple[Length, Length])
 ]
@@ -54,6 +60,11 @@ PairFromZero = Annotated[
     tuple[LengthFromZero, LengthFromZero],
     BeforeValidator(_both_axes, json_schema_input_type=LengthFromZero | tuple[LengthFromZero, LengthFromZero]),
 ]
+
+
+def given(*names: str) -> dict[str, Any]:
+    """A JSON Schema of mappings in which all these fields have a value other than null."""
+    return {"required": [*names], "properties": {name: {"not": {"type": "null"}} for name in names}}
 
 
 class Spec(BaseModel):
@@ -175,10 +186,11 @@ class OneOf:
         bare = [name for name, each in self.types.items() if not each.has_required_fields()]
         fields = {name: handler(each.__pydantic_core_schema__) for name, each in self.types.items()}
         for name, each in self.types.items():
-            handler.resolve_ref_schema(fields[name])["properties"].pop("type", None)
-            if each.principal is not None:
-                scalar = handler.resolve_ref_schema(fields[name])["properties"][each.principal]
-                fields[name] = {"anyOf": [fields[name], scalar]}
+            of_type = handler.resolve_ref_schema(fields[name])
+            of_type["properties"].pop("type", None)
+            alone = [] if each.principal is None else [of_type["properties"][each.principal]]
+            empty = [] if each.has_required_fields() else [{"type": "null"}]
+            fields[name] = {"anyOf": [fields[name], *alone, *empty]}
         one_key = {
             "type": "object",
             "properties": fields,

@@ -45,11 +45,21 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 import cnncli
 from cnncli import errors
 from cnncli.cli.app import LazyCommand, app, main
-from cnncli.config.augment import AugmentSpec, ElasticSpec, EraseSpec, MixSpec
+from cnncli.config.augment import (
+    AugmentSpec,
+    BlurSpec,
+    CropSpec,
+    CutoutSpec,
+    ElasticSpec,
+    EraseSpec,
+    MixSpec,
+    RandAugmentSpec,
+)
 from cnncli.config.config import ConfigFields, read_config
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.document import parse_document
+from cnncli.config.init_from import InitFrom
 from cnncli.config.log import LogSpec, ProbesSpec
 from cnncli.config.loss import Focal
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
@@ -107,6 +117,10 @@ FIELDS: dict[str, type[BaseModel]] = {
     "augment": AugmentSpec,
     "elastic": ElasticSpec,
     "erase": EraseSpec,
+    "crop": CropSpec,
+    "rand_augment": RandAugmentSpec,
+    "blur": BlurSpec,
+    "cutout": CutoutSpec,
     "mixup": MixSpec,
     "cutmix": MixSpec,
     "model": ModelFields,
@@ -116,6 +130,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "blocks": BlockFields,
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
+    "init_from": InitFrom,
     "focal": Focal,
     "log": LogSpec,
     "probes": ProbesSpec,

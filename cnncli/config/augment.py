@@ -5,10 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.functional_validators import BeforeValidator
 
-from cnncli.fields import Fraction01, Spec
+from cnncli.fields import Fraction01, LengthFromZero, Listed, Spec
+from cnncli.limits import MAX_LENGTH
 
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Magnitude = Annotated[float, Field(ge=0, le=30)]
+MAX_BLUR = 50.0
 Angle = Annotated[float, Field(ge=0, lt=90, allow_inf_nan=False)]
 
 
@@ -40,10 +43,44 @@ class ElasticSpec(Spec):
 
 
 class EraseSpec(Spec):
-    """A black rectangle on some images (Zhong et al., "Random Erasing Data Augmentation", AAAI 2020)."""
+    """A filled rectangle on some images (Zhong et al., "Random Erasing Data Augmentation", AAAI 2020)."""
 
     probability: Probability = Field(default=0.0, description="fraction of the images; 0 is off")
     area: Annotated[float, Field(gt=0, le=1)] = Field(default=0.25, description="maximum fraction of an image's area")
+
+
+class CropSpec(Spec):
+    """A random part of the image, resized to the size of the image."""
+
+    area: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="the smallest fraction of the image's area; 1 is off"
+    )
+    ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        default=1.3333, description="the largest ratio of width to height, or of height to width"
+    )
+
+
+class BlurSpec(Spec):
+    """A Gaussian blur."""
+
+    sigma: Annotated[float, Field(ge=0, le=MAX_BLUR)] = Field(
+        default=0.0, description="the largest standard deviation, in pixels; 0 is off"
+    )
+    probability: Probability = Field(default=1.0, description="fraction of the images")
+
+
+class CutoutSpec(Spec):
+    """A filled square (DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks", 2017)."""
+
+    size: Annotated[int, Field(ge=0, le=MAX_LENGTH)] = Field(default=0, description="side in pixels; 0 is off")
+    probability: Probability = Field(default=1.0, description="fraction of the images")
+
+
+class RandAugmentSpec(Spec):
+    """Random operations of one strength on each image (Cubuk et al., "RandAugment", 2020)."""
+
+    magnitude: Magnitude = Field(default=0.0, description="strength, up to 30; 0 is off")
+    operations: Annotated[int, Field(gt=0, le=14)] = Field(default=2, description="operations on each image")
 
 
 class MixSpec(Spec):
@@ -58,9 +95,10 @@ class MixSpec(Spec):
 class AugmentSpec(Spec):
     """Random augmentation of training images, new for every image and epoch; off by default.
 
-    Pixels from outside the image are black.
+    Pixels from outside the image have the value `fill`, unless `border` says otherwise.
     """
 
+    crop: Annotated[CropSpec, _principal("area", CropSpec | Annotated[float, Field(gt=0, le=1)])] = CropSpec()
     shift: NotNegative = Field(default=0.0, description="maximum along each axis, in pixels of the resized image")
     rotate: Annotated[float, Field(ge=0, le=180)] = Field(
         default=0.0, description="maximum angle in degrees, in both directions"
@@ -72,15 +110,38 @@ class AugmentSpec(Spec):
     )
     elastic: Annotated[ElasticSpec, _principal("alpha", ElasticSpec | NotNegative)] = ElasticSpec()
     erase: Annotated[EraseSpec, _principal("probability", EraseSpec | Probability)] = EraseSpec()
+    rand_augment: Annotated[RandAugmentSpec, _principal("magnitude", RandAugmentSpec | Magnitude)] = RandAugmentSpec()
+    brightness: Fraction01 = Field(default=0.0, description="0.2 is a factor from 0.8 to 1.2")
+    contrast: Fraction01 = Field(default=0.0, description="a factor, like brightness, of the difference from the mean")
+    saturation: Fraction01 = Field(default=0.0, description="a factor, like brightness, of the difference from gray")
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.0, description="maximum turn of the color circle in both directions, as a fraction of it"
+    )
+    gamma: NotNegative = Field(default=0.0, description="0.5 is an exponent from 1 / 1.5 to 1.5")
+    blur: Annotated[BlurSpec, _principal("sigma", BlurSpec | Annotated[float, Field(ge=0, le=MAX_BLUR)])] = BlurSpec()
+    cutout: Annotated[CutoutSpec, _principal("size", CutoutSpec | LengthFromZero)] = CutoutSpec()
     noise: NotNegative = Field(default=0.0, description="standard deviation of Gaussian noise, where white is 1")
 
     mixup: Annotated[MixSpec, _principal("alpha", MixSpec | NotNegative)] = MixSpec()
+    fill: Annotated[
+        Probability | Annotated[tuple[Probability, ...], Listed],
+        Field(description="value of pixels from outside and of erased ones: 0 black, 1 white; or a list by channel"),
+    ] = 0.0
+    border: Literal["fill", "edge", "reflect"] = Field(
+        default="fill", description="pixels from outside: fill, the nearest of the image, or the image mirrored"
+    )
     cutmix: Annotated[MixSpec, _principal("alpha", MixSpec | NotNegative)] = MixSpec()
+
+    @property
+    def fill_values(self) -> tuple[float, ...]:
+        """`fill`: one number, or one for each channel."""
+        return self.fill if isinstance(self.fill, tuple) else (self.fill,)
 
     @property
     def active(self) -> tuple[str, ...]:
         """The names of the augmentations that are on, such as `shift`."""
         on = {
+            "crop": self.crop.area < 1,
             "shift": self.shift > 0,
             "rotate": self.rotate > 0,
             "scale": self.scale > 0,
@@ -88,6 +149,14 @@ class AugmentSpec(Spec):
             "flip": self.flip != "none",
             "elastic": self.elastic.alpha > 0,
             "erase": self.erase.probability > 0,
+            "rand_augment": self.rand_augment.magnitude > 0,
+            "brightness": self.brightness > 0,
+            "contrast": self.contrast > 0,
+            "saturation": self.saturation > 0,
+            "hue": self.hue > 0,
+            "gamma": self.gamma > 0,
+            "blur": self.blur.sigma > 0,
+            "cutout": self.cutout.size > 0,
             "noise": self.noise > 0,
             "mixup": self.mixup.alpha > 0,
             "cutmix": self.cutmix.alpha > 0,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
 from cnncli.config.document import (
@@ -29,7 +29,7 @@ from cnncli.config.overrides import override
 from cnncli.config.problems import SYNONYMS, fields_below, problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
 from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
-from cnncli.fields import Choice, Spec
+from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYERS
 from cnncli.layers.init import INITS
 
@@ -97,7 +97,19 @@ def check_name(name: str) -> None:
 class ConfigFields(Spec):
     """The keys of a config. `model` is validated separately, after its blocks are expanded."""
 
-    version: Literal[1] = 1
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["data", "train"],
+                "properties": {
+                    "data": {"required": ["validation"], "properties": {"validation": {"const": 0}}},
+                    "train": given("early_stopping"),
+                },
+            }
+        }
+    )
+
+    version: Annotated[Literal[1], NoBool] = 1
     name: Annotated[str, Field(pattern=_NAME, max_length=_MAX_NAME)] | None = None
     data: DataSpec
     model: dict[str, Any]
@@ -124,6 +136,12 @@ class Config:
     log: LogSpec
     network: Network
     classes: tuple[str, ...]
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the initial weights follow from the config and its seed, without other weights and without images."""
+        measured = any(node.layer.init_needs_images for node in self.network.nodes)
+        return self.train.init_from is None and not measured
 
     def resolved(self) -> str:
         """The config as YAML, with overrides and all defaults; reading it gives the same config.
@@ -241,6 +259,7 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
             layer_problems.append(Problem(("model", "layers"), problem, at_key=True))
     if fields is not None and network is not None and not layer_problems:
         problems += _unknown_layers(fields.log, network)
+        problems += _unknown_skipped(fields.train, network)
     if fields is not None and classes:
         problems += _unknown_classes(fields, classes)
     document.raise_problems([*problems, *layer_problems])
@@ -275,6 +294,13 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
         yield Problem(route, "needs validation images, but data.validation is 0; set it to 0.1, for example")
+    channels, augment = input_shape(fields.data)[0], fields.data.augment
+    for name in ("saturation", "hue"):
+        if channels == 1 and getattr(augment, name):
+            yield Problem(("data", "augment", name), "gray images have no color; remove it, or set data.channels to 3")
+    if isinstance(augment.fill, tuple) and len(augment.fill) != channels:
+        values = "value" if channels == 1 else "values"
+        yield Problem(("data", "augment", "fill"), f"must have {channels} {values}, one for each channel")
 
 
 def _unknown_layers(log: LogSpec, network: Network) -> Iterator[Problem]:
@@ -294,6 +320,16 @@ def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[P
         if name not in classes:
             route = ("train", "class_weights", name)
             yield Problem(route, f"unknown class: {name}{did_you_mean(name, classes)}", at_key=True)
+
+
+def _unknown_skipped(train: TrainSpec, network: Network) -> Iterator[Problem]:
+    """Layers and blocks in `train.init_from.skip` that the network does not have."""
+    names = [node.name for node in network.nodes]
+    blocks = {".".join(parts[:i]) for parts in (name.split(".") for name in names) for i in range(1, len(parts))}
+    for i, name in enumerate(train.init_from.skip if train.init_from else ()):
+        if name not in {*names, *blocks}:
+            route = ("train", "init_from", "skip", i)
+            yield Problem(route, f"unknown layer: {name}{did_you_mean(name, [*names, *sorted(blocks)])}")
 
 
 def _as_name(stem: str) -> str:

@@ -1,17 +1,18 @@
 """The `data:` section: data set, image size and splits."""
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from cnncli.config.augment import AugmentSpec
 from cnncli.config.datasets import DatasetName, EmnistSplit, known_dataset
 from cnncli.config.image_folder import folder_layout
-from cnncli.fields import Fraction01, Pair, Spec, Whole
+from cnncli.fields import Fraction01, NoBool, Pair, Spec, Whole, given
 from cnncli.limits import MAX_CLASSES
 
 
@@ -45,8 +46,12 @@ def _count_or_names(value: object) -> object:
 
 
 Share = Annotated[Whole | Fraction01, BeforeValidator(_count_or_fraction)]
+_ClassNames = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=2, json_schema_extra={"uniqueItems": True}),
+]
 Classes = Annotated[
-    Annotated[int, Field(ge=2, le=MAX_CLASSES)] | Annotated[tuple[str, ...], Field(min_length=2)],
+    Annotated[int, Field(ge=2, le=MAX_CLASSES)] | _ClassNames,
     BeforeValidator(_count_or_names),
 ]
 
@@ -69,12 +74,43 @@ Range = Annotated[
 ]
 
 
+_ONLY_FOR: dict[str, tuple[DatasetName, ...]] = {
+    "test": ("image-folder",),
+    "split": ("emnist",),
+    "path": ("image-folder",),
+    "classes": ("image-folder",),
+    "skip_unreadable": ("image-folder",),
+    "range": ("image-folder",),
+}
+"""The data sets for which a field may have another value than its default."""
+_REQUIRED: dict[DatasetName, tuple[str, ...]] = {"image-folder": ("path", "size")}
+"""The fields that a data set requires."""
+
+
+def _dependencies(schema: dict[str, Any]) -> None:
+    """Add to the JSON Schema of `DataSpec` what `_ONLY_FOR` and `_REQUIRED` say."""
+
+    def where_name_is(names: Sequence[str]) -> dict[str, Any]:
+        return {"required": ["name"], "properties": {"name": {"enum": [*names]}}}
+
+    fields = schema["properties"]
+    only = [
+        {"if": where_name_is(names), "else": {"properties": {field: {"enum": [fields[field]["default"]]}}}}
+        for field, names in _ONLY_FOR.items()
+    ]
+    required = [{"if": where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
+    schema["allOf"] = [*only, *required]
+    fields["test"]["not"] = {"const": 0}
+
+
 class DataSpec(Spec):
     """The data set and how its images are prepared."""
 
+    model_config = ConfigDict(json_schema_extra=_dependencies)
+
     name: DatasetName = Field(description="name of a data set; digits needs no files")
     size: Pair | None = Field(default=None, description="images are resized to this; default: size as stored")
-    channels: Literal[1, 3] | None = Field(
+    channels: Annotated[Literal[1, 3] | None, NoBool] = Field(
         default=None, description="1: gray, 3: RGB; default: as stored, 3 for folders"
     )
     validation: Share = Field(
@@ -111,15 +147,17 @@ class DataSpec(Spec):
     normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
     augment: AugmentSpec = AugmentSpec()
 
-    @field_validator("split", "test", "path", "classes", "skip_unreadable", "range")
+    @field_validator(*_ONLY_FOR)
     @classmethod
     def _belongs_to_the_set(cls, value: object, info: ValidationInfo) -> object:
-        owner = "emnist" if info.field_name == "split" else "image-folder"
-        if value not in (None, "auto") and value is not False and info.data.get("name", owner) != owner:
+        assert info.field_name is not None, "validates fields"
+        owners = _ONLY_FOR[info.field_name]
+        name = info.data.get("name", owners[0])
+        if value != cls.model_fields[info.field_name].default and name not in owners:
             raise PydanticCustomError(
                 "other_set",
-                "{field} is only for {owner}; remove it for {name}",
-                {"field": info.field_name, "owner": owner, "name": info.data["name"]},
+                "{field} is only for {owners}; remove it for {name}",
+                {"field": info.field_name, "owners": " and ".join(owners), "name": name},
             )
         return value
 
@@ -133,10 +171,12 @@ class DataSpec(Spec):
         return value
 
     @model_validator(mode="after")
-    def _folder_is_described(self) -> "DataSpec":
-        missing = [name for name in ("path", "size") if getattr(self, name) is None]
-        if self.name == "image-folder" and missing:
-            raise PydanticCustomError("folder", "image-folder requires {fields}", {"fields": " and ".join(missing)})
+    def _has_what_it_requires(self) -> "DataSpec":
+        missing = [name for name in _REQUIRED.get(self.name, ()) if getattr(self, name) is None]
+        if missing:
+            raise PydanticCustomError(
+                "required", "{name} requires {fields}", {"name": self.name, "fields": " and ".join(missing)}
+            )
         return self
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic.functional_validators import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from cnncli.fields import Listed, Spec, Whole
+from cnncli.fields import Listed, NoBool, Spec, Whole
 
 Numbers = Annotated[tuple[Whole, ...], Listed]
 
@@ -37,7 +37,7 @@ Probes = Annotated[
 class LogSpec(Spec):
     """What is logged, for which layers, and how often."""
 
-    images: Literal[0, 2, 3, 4, 5, 6, 7, 8, 9, 10] = Field(
+    images: Annotated[Literal[0, 2, 3, 4, 5, 6, 7, 8, 9, 10], NoBool] = Field(
         default=10,
         description="maximum number of steps with pictures; TensorBoard keeps 10; 0 is none",
     )

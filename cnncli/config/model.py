@@ -126,7 +126,8 @@ Sequence = tuple[Item, ...]
 _INHERITED = tuple(InheritedFields.model_fields)
 _USE_FIELDS = {"name", *_INHERITED}
 """The fields of every use of a block, besides its parameters."""
-_STRUCTURES = ("repeat", "residual", "branch")
+STRUCTURES = ("repeat", "residual", "branch")
+"""What a list of layers may contain besides layers and blocks."""
 _OTHER_NAMES = {
     "dense": "use linear",
     "fc": "use linear",
@@ -216,7 +217,7 @@ class _Reader:
         """Check and keep the definitions of `model.blocks`."""
         for name, body in blocks.items():
             place = Place(("model", "blocks", name))
-            if name in LAYERS or name in _STRUCTURES:
+            if name in LAYERS or name in STRUCTURES:
                 self.report(place, f"{name} is a layer type; give the block another name", at_key=True)
                 continue
             if not name.isidentifier():
@@ -272,7 +273,7 @@ class _Reader:
         if name.lower() in _OTHER_NAMES:
             return f"; {_OTHER_NAMES[name.lower()]}"
         first, space, _ = name.strip().partition(" ")
-        known = [*LAYERS, *_STRUCTURES, *self.blocks]
+        known = [*LAYERS, *STRUCTURES, *self.blocks]
         if space and first in known:
             return f"; put a colon and a space after {first}"
         return did_you_mean(name, known)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from cnncli.config.init_from import InitFromChoice
 from cnncli.config.loss import ClassWeights, CrossEntropy, LossChoice, NonNegativeFloat, PositiveFloat
 from cnncli.fields import Choice, Fraction01, Listed, OneOf, Positive, Spec, Whole
 
@@ -25,6 +26,15 @@ class OptimizerSpec(Choice):
 
 class Sgd(OptimizerSpec):
     """`torch.optim.SGD`: gradient descent with momentum, optionally Nesterov momentum."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["nesterov", "momentum"],
+                "properties": {"nesterov": {"const": True}, "momentum": {"const": 0}},
+            }
+        }
+    )
 
     type: Literal["sgd"] = "sgd"
     principal = "lr"
@@ -167,6 +177,9 @@ class TrainSpec(Spec):
         default=0,
         lt=2**63,
         description="seed of the initial weights, the validation split, the order of the images and the augmentation",
+    )
+    init_from: InitFromChoice | None = Field(
+        default=None, description="a run or a file of weights to start from, by the names of the layers"
     )
     optimizer: OptimizerChoice = AdamW()
     schedule: ScheduleChoice = Constant()

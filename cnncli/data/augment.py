@@ -5,12 +5,17 @@ Random numbers are drawn on the CPU and transferred, so that every device produc
 N: images, C: channels, H, W: height and width.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional
+
+from cnncli.data import color
+from cnncli.data.geometry import affine_matrices, displacement, sampling_grid
+from cnncli.data.rand_augment import rand_augment
 
 _ALL = slice(None)
 
@@ -32,9 +37,11 @@ class Transform(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Augments a batch when called; everything is off by default. Pixels from outside an image are black.
+    """Augments a batch when called; everything is off by default. The order is that of the attributes.
 
     Attributes:
+        crop_area: the smallest fraction of the image that is cropped, and resized to the size of the image; 1 is off.
+        crop_ratio: the largest ratio of width to height of the cropped part, or of height to width.
         shift: the largest shift along each axis, in pixels.
         rotate: the largest rotation in either direction, in degrees.
         scale: 0.1 for a factor from 0.9 to 1.1.
@@ -42,11 +49,24 @@ class Augmentation:
         flip_horizontal, flip_vertical: mirror half of the images left to right, top to bottom.
         elastic_alpha: root-mean-square displacement along each axis, in pixels.
         elastic_sigma: standard deviation, in pixels, of the Gaussian that smooths the displacement.
-        erase_probability: the fraction of images in which a rectangle is made black.
+        rand_magnitude, rand_operations: strength, 0 is off, and number of the operations of RandAugment.
+        brightness, contrast, saturation: 0.2 for a factor from 0.8 to 1.2.
+        hue: the largest turn in either direction, as a fraction of the color circle; only of RGB images.
+        gamma: 0.5 for an exponent from 1 / 1.5 to 1.5.
+        blur_sigma: the largest standard deviation of a Gaussian blur, in pixels.
+        blur_probability: the fraction of images that are blurred.
+        erase_probability: the fraction of images in which a rectangle is filled.
         erase_area: the largest fraction of the image that the rectangle covers.
+        cutout_size: the side of a filled square, in pixels; its center is anywhere in the image.
+        cutout_probability: the fraction of images that get one.
         noise: standard deviation of Gaussian noise, where white is 1.
+        fill: the value of pixels from outside the image, and of erased ones; one number, or one for each channel.
+        border: where pixels from outside the image come from: `fill`, the nearest `edge`, or the image mirrored at its
+            border, `reflect`.
     """
 
+    crop_area: float = 1.0
+    crop_ratio: float = 1.3333
     shift: float = 0.0
     rotate: float = 0.0
     scale: float = 0.0
@@ -55,19 +75,45 @@ class Augmentation:
     flip_vertical: bool = False
     elastic_alpha: float = 0.0
     elastic_sigma: float = 4.0
+    rand_magnitude: float = 0.0
+    rand_operations: int = 2
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    gamma: float = 0.0
+    blur_sigma: float = 0.0
+    blur_probability: float = 1.0
     erase_probability: float = 0.0
     erase_area: float = 0.25
+    cutout_size: int = 0
+    cutout_probability: float = 1.0
     noise: float = 0.0
+    fill: tuple[float, ...] = (0.0,)
+    border: Literal["fill", "edge", "reflect"] = "fill"
 
     @property
     def is_identity(self) -> bool:
         """Whether everything is off."""
-        return not (self._resamples or self._flips or self.erase_probability or self.noise)
+        return not any(
+            (
+                *(self._resamples, self._flips, self.rand_magnitude, self._changes_colors, self.blur_sigma),
+                *(self.erase_probability, self.cutout_size, self.noise),
+            )
+        )
 
     @property
     def _resamples(self) -> bool:
         """Whether pixels are interpolated between those of the original."""
-        return any((self.shift, self.rotate, self.scale, self.shear, self.elastic_alpha))
+        return self._crops or any((self.shift, self.rotate, self.scale, self.shear, self.elastic_alpha))
+
+    @property
+    def _crops(self) -> bool:
+        return self.crop_area < 1
+
+    @property
+    def _changes_colors(self) -> bool:
+        return any((self.brightness, self.contrast, self.saturation, self.hue, self.gamma))
 
     @property
     def _flips(self) -> bool:
@@ -90,22 +136,53 @@ class Augmentation:
         count = len(images) if batch is None else batch
         height, width = images.shape[2:]
         if self._resamples:
-            matrices = self._matrices(count, generator)[part]
-            grid = sampling_grid(matrices.to(images), height, width)
+            matrices = self._matrices(count, generator)
+            if self._crops:
+                matrices = _after(matrices, self._crop_matrices(count, height, width, generator))
+            grid = sampling_grid(matrices[part].to(images), height, width)
             if self.elastic_alpha > 0:
                 offsets = displacement(count, height, width, sigma=self.elastic_sigma, generator=generator, part=part)
                 pixels = torch.tensor([2 / width, 2 / height])
                 grid = grid + (self.elastic_alpha * pixels * offsets).to(images)
-            images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            images = self._resample(images, grid)
         elif self._flips:
             images = self._flip(images, torch.rand(count, 2, generator=generator)[part] < 0.5)
+        if self.rand_magnitude > 0:
+            images = rand_augment(
+                images,
+                generator,
+                operations=self.rand_operations,
+                magnitude=self.rand_magnitude,
+                resample=self._resample,
+                batch=count,
+                part=part,
+            )
+        if self._changes_colors:
+            images = self._change_colors(images, torch.rand(count, 5, generator=generator)[part] * 2 - 1)
+        if self.blur_sigma > 0:
+            images = self._blur(images, torch.rand(count, 2, generator=generator)[part])
         if self.erase_probability > 0:
             erased = self._erasures(count, height, width, generator)[part]
-            images = images.masked_fill(erased.to(images.device), 0.0)
+            images = torch.where(erased.to(images.device), self._filling(images), images)
+        if self.cutout_size > 0:
+            cut = self._cutouts(height, width, torch.rand(count, 3, generator=generator)[part])
+            images = torch.where(cut.to(images.device), self._filling(images), images)
         if self.noise > 0:
             noise = torch.randn(count, *images.shape[1:], generator=generator)[part]
             images = (images + self.noise * noise.to(images)).clamp_(0, 1)
         return images
+
+    def _filling(self, images: Tensor) -> Tensor:
+        """The fill value, (1, 1 or C, 1, 1)."""
+        return torch.tensor(self.fill, device=images.device, dtype=images.dtype).view(1, -1, 1, 1)
+
+    def _resample(self, images: Tensor, grid: Tensor) -> Tensor:
+        """Images (N, C, H, W) at the positions of a grid (N, H, W, 2)."""
+        mode = {"fill": "zeros", "edge": "border", "reflect": "reflection"}[self.border]
+        if self.border != "fill" or not any(self.fill):
+            return functional.grid_sample(images, grid, mode="bilinear", padding_mode=mode, align_corners=False)
+        fill = self._filling(images)
+        return functional.grid_sample(images - fill, grid, mode="bilinear", align_corners=False) + fill
 
     def _matrices(self, count: int, generator: Generator) -> Tensor:
         """Random affine matrices, (N, 2, 3)."""
@@ -122,6 +199,22 @@ class Augmentation:
             scale=(1 + self.scale * size).unsqueeze(1) * torch.stack(mirror, dim=1),
         )
 
+    def _crop_matrices(self, count: int, height: int, width: int, generator: Generator) -> Tensor:
+        """Affine matrices, (N, 2, 3), that enlarge a random part to the size of the image.
+
+        Area and logarithm of the ratio are uniform. A part that would be wider or higher than the image is as wide or
+        high as the image.
+        """
+        area, ratio, right, down = torch.rand(count, 4, generator=generator).unbind(dim=1)
+        area = self.crop_area + (1 - self.crop_area) * area
+        aspect = torch.exp(math.log(self.crop_ratio) * (2 * ratio - 1) / 2)  # the square root of width / height
+        side = (area * (height * width)).sqrt()
+        part = torch.stack(((side * aspect).clamp_max(width), (side / aspect).clamp_max(height)), dim=1)  # (N, 2)
+        size = torch.tensor([width, height])
+        scale = size / part
+        center = (torch.stack((right, down), dim=1) - 0.5) * (size - part)  # of the part, from that of the image
+        return affine_matrices(shift=-center * scale, rotate=torch.zeros(count), shear=torch.zeros(count), scale=scale)
+
     def _flip(self, images: Tensor, flipped: Tensor) -> Tensor:
         """Mirror images left to right and top to bottom where bool (N, 2) is true, without interpolation."""
         for flip, axis, enabled in ((0, 3, self.flip_horizontal), (1, 2, self.flip_vertical)):
@@ -129,6 +222,40 @@ class Augmentation:
                 chosen = flipped[:, flip].view(-1, 1, 1, 1).to(images.device)
                 images = torch.where(chosen, images.flip(axis), images)
         return images
+
+    def _change_colors(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """Change brightness, contrast, saturation, hue and gamma by numbers (N, 5) from -1 to 1."""
+        for i, (change, most) in enumerate(
+            (
+                (color.brightness, self.brightness),
+                (color.contrast, self.contrast),
+                (color.saturation, self.saturation),
+            )
+        ):
+            if most > 0:
+                images = change(images, 1 + most * uniform[:, i])
+        if self.hue > 0:
+            images = color.hue(images, self.hue * uniform[:, 3])
+        if self.gamma > 0:
+            images = color.gamma(images, (1 + self.gamma) ** uniform[:, 4])
+        return images
+
+    def _blur(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """Blur where the first of two numbers (N, 2) from 0 to 1 says so, by a deviation that the second sets."""
+        blurred = color.gaussian_blur(
+            images, (self.blur_sigma * uniform[:, 1]).clamp_min(1e-3), math.ceil(3 * self.blur_sigma)
+        )
+        chosen = (uniform[:, 0] < self.blur_probability).view(-1, 1, 1, 1).to(images.device)
+        return torch.where(chosen, blurred, images)
+
+    def _cutouts(self, height: int, width: int, uniform: Tensor) -> Tensor:
+        """Masks, bool (N, 1, H, W), of squares, from numbers (N, 3) from 0 to 1: whether, row and column."""
+        inside = (uniform[:, 0] < self.cutout_probability).view(-1, 1, 1, 1)
+        for axis, length in ((1, height), (2, width)):
+            start = (uniform[:, axis] * length).floor().view(-1, 1, 1, 1) - self.cutout_size // 2
+            position = torch.arange(length).view(1, 1, *((-1, 1) if axis == 1 else (1, -1)))
+            inside = inside & (position >= start) & (position < start + self.cutout_size)
+        return inside
 
     def _erasures(self, count: int, height: int, width: int, generator: Generator) -> Tensor:
         """Masks, bool (N, 1, H, W), of rectangles of random area, aspect ratio (1:2 to 2:1) and position."""
@@ -145,75 +272,7 @@ class Augmentation:
         return inside & (chosen < self.erase_probability).view(-1, 1, 1, 1)
 
 
-def affine_matrices(*, shift: Tensor, rotate: Tensor, shear: Tensor, scale: Tensor) -> Tensor:
-    """Affine maps that scale, then shear, then rotate, then shift an image about its center; x to the right, y down.
-
-    Args:
-        shift: (N, 2) pixels to the right and down.
-        rotate: (N,) degrees, clockwise on the screen.
-        shear: (N,) degrees by which vertical lines tilt.
-        scale: (N, 2) factors along x and y; negative factors mirror.
-
-    Returns:
-        (N, 2, 3): maps positions in the original, relative to its center, to positions in the result.
-    """
-    angle, slope = torch.deg2rad(rotate), torch.tan(torch.deg2rad(shear))
-    cos, sin = angle.cos(), angle.sin()
-    rotation = torch.stack((cos, -sin, sin, cos), dim=1).view(-1, 2, 2)
-    one, zero = torch.ones_like(slope), torch.zeros_like(slope)
-    shearing = torch.stack((one, -slope, zero, one), dim=1).view(-1, 2, 2)
-    return torch.cat((rotation @ shearing * scale.unsqueeze(1), shift.unsqueeze(2)), dim=2)
-
-
-def sampling_grid(matrices: Tensor, height: int, width: int) -> Tensor:
-    """The position in the original of each pixel of the result.
-
-    Equal to `functional.affine_grid`, but adds a row and a column instead of multiplying a matrix for each pixel, which
-    is ten times faster on the CPU.
-
-    Args:
-        matrices: (N, 2, 3), from `affine_matrices`.
-        height, width: of the images.
-
-    Returns:
-        (N, H, W, 2): x and y for `grid_sample`, where the image extends from -1 to 1.
-    """
-    inverse = torch.linalg.inv(matrices[:, :, :2])  # (N, 2, 2)
-    start = -inverse @ matrices[:, :, 2:]  # (N, 2, 1)
-    half = matrices.new_tensor([width / 2, height / 2])
-    theta = torch.cat((inverse * half / half.unsqueeze(1), start / half.unsqueeze(1)), dim=2)  # (N, 2, 3)
-    along_x = theta[:, :, :1] * _pixel_centers(width, theta)  # (N, 2, W)
-    along_y = theta[:, :, 1:2] * _pixel_centers(height, theta) + theta[:, :, 2:]  # (N, 2, H)
-    return (along_x.unsqueeze(2) + along_y.unsqueeze(3)).permute(0, 2, 3, 1)
-
-
-def _pixel_centers(count: int, like: Tensor) -> Tensor:
-    """Positions of the pixels along an axis that extends from -1 to 1."""
-    return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1
-
-
-def displacement(
-    count: int, height: int, width: int, *, sigma: float, generator: Generator, part: slice | Tensor = _ALL
-) -> Tensor:
-    """Smooth random displacements: white noise blurred by a Gaussian, with a root mean square of one.
-
-    Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks Applied to Visual Document
-    Analysis", ICDAR 2003. The blur wraps around, so that center and border move equally.
-
-    Returns:
-        (N, H, W, 2): displacements along x and y, for a part of `count` images.
-    """
-    noise = torch.randn(count, 2, height, width, generator=generator)[part]
-    smooth = _circular_blur(height, sigma) @ noise @ _circular_blur(width, sigma)
-    return smooth.permute(0, 2, 3, 1)
-
-
-def _circular_blur(length: int, sigma: float) -> Tensor:
-    """A symmetric matrix (length, length) that blurs along one axis and preserves the variance of white noise."""
-    distance = torch.arange(length)
-    distance = torch.minimum(distance, length - distance)
-    weights = torch.exp(-0.5 * (distance / sigma) ** 2)
-    weights = weights / weights.norm()
-    rows = torch.arange(length)
-    matrix: Tensor = weights[(rows.unsqueeze(0) - rows.unsqueeze(1)) % length]
-    return matrix
+def _after(second: Tensor, first: Tensor) -> Tensor:
+    """The affine map (N, 2, 3) that is one map after another."""
+    linear = second[:, :, :2] @ first[:, :, :2]
+    return torch.cat((linear, second[:, :, :2] @ first[:, :, 2:] + second[:, :, 2:]), dim=2)

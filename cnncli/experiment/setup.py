@@ -26,7 +26,7 @@ from cnncli.data.load import load_dataset
 from cnncli.data.mixing import Mixing
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError, DeviceError, shorten
-from cnncli.experiment.initial_weights import initial_model
+from cnncli.experiment.initial_weights import LoadedWeights, initial_model
 from cnncli.inspection.training_memory import training_memory
 from cnncli.module import CnnModule
 from cnncli.training.device import (
@@ -88,6 +88,7 @@ class Experiment:
         probes: for the feature maps.
         normalization: mean and standard deviation of the training images.
         data_files: checksum of each file of the data set.
+        loaded: what the network got from another one; None in a resumed run, which has its own weights.
         group: the processes that train it together.
     """
 
@@ -103,6 +104,7 @@ class Experiment:
     probes: Probes
     normalization: Normalization
     data_files: dict[str, str]
+    loaded: LoadedWeights | None = None
     group: ProcessGroup = ALONE
 
     @property
@@ -133,10 +135,25 @@ class Experiment:
         )
 
 
-def prepare(config: Config, *, data_dir: Path, device: torch.device, group: ProcessGroup = ALONE) -> Experiment:
+def prepare(
+    config: Config,
+    *,
+    data_dir: Path,
+    device: torch.device,
+    group: ProcessGroup = ALONE,
+    load_initial: bool = True,
+) -> Experiment:
     """Load the data, and build the network and its training.
 
+    Args:
+        config: the config.
+        data_dir: the folder with the data sets.
+        device: where to compute.
+        group: see `Experiment`.
+        load_initial: see `initial_model`.
+
     Raises:
+        RunError: `train.init_from` cannot be read, or none of its weights fits.
         DataError: the data set is unavailable, damaged, or too small for the validation split.
         ConfigError: the last batch is too small for `batch_norm`, or a probe is not one of the test images.
         DeviceError: out of memory.
@@ -148,7 +165,7 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
     labels = dataset.train.labels
     if len(held_out) and (absent := classes_without(labels[held_out], labels, dataset.classes)):
         _log.warning(f"no validation images of {shorten(absent)}: too few images to hold one out")
-    return prepare_split(config, dataset, kept, held_out, device=device, group=group)
+    return prepare_split(config, dataset, kept, held_out, device=device, group=group, load_initial=load_initial)
 
 
 def prepare_split(
@@ -159,6 +176,7 @@ def prepare_split(
     *,
     device: torch.device,
     group: ProcessGroup = ALONE,
+    load_initial: bool = True,
 ) -> Experiment:
     """Build the network and its training on a data set, whatever `data.validation` says.
 
@@ -169,9 +187,10 @@ def prepare_split(
         held_out: indices of those for validation, int64; may be empty.
         device: where to compute.
         group: see `Experiment`.
+        load_initial: see `initial_model`.
 
     Raises:
-        ConfigError, DeviceError, UsageError: see `prepare`.
+        ConfigError, DeviceError, RunError, UsageError: see `prepare`.
     """
     spec = config.train
     require_memory(config, device, images=len(kept))
@@ -209,11 +228,16 @@ def prepare_split(
         unseen, positions = (images, held_out) if validation else (test, torch.arange(len(test)))
         # Every n-th image, because folders list their images class by class.
         positions = positions[:: max(1, len(positions) // DEAD_FILTER_IMAGES)]
+        set_deterministic(device)
+        model, loaded = initial_model(config, train, load=load_initial)
+        group.check_same("weights", loaded.sha256 if loaded else "")
+        if loaded:
+            _log.info(str(loaded))
         return Experiment(
             config=config,
             device=device,
             bf16=bf16,
-            training=_training(config, preprocessing, train, device, channels_last=channels_last),
+            training=_training(config, preprocessing, model, len(train), device, channels_last=channels_last),
             train=train,
             train_unchanged=unshuffled(images, indices=kept),
             validation=validation,
@@ -222,6 +246,7 @@ def prepare_split(
             probes=_probes(test, config, unshuffled),
             normalization=normalization,
             data_files=dataset.files,
+            loaded=loaded,
             group=group,
         )
 
@@ -299,6 +324,21 @@ def _augmentation(spec: AugmentSpec) -> Augmentation:
         flip_vertical=spec.flip in ("vertical", "both"),
         elastic_alpha=spec.elastic.alpha,
         elastic_sigma=spec.elastic.sigma,
+        crop_area=spec.crop.area,
+        crop_ratio=spec.crop.ratio,
+        rand_magnitude=spec.rand_augment.magnitude,
+        rand_operations=spec.rand_augment.operations,
+        brightness=spec.brightness,
+        contrast=spec.contrast,
+        saturation=spec.saturation,
+        hue=spec.hue,
+        gamma=spec.gamma,
+        blur_sigma=spec.blur.sigma,
+        blur_probability=spec.blur.probability,
+        cutout_size=spec.cutout.size,
+        cutout_probability=spec.cutout.probability,
+        fill=spec.fill_values,
+        border=spec.border,
         erase_probability=spec.erase.probability,
         erase_area=spec.erase.area,
         noise=spec.noise,
@@ -316,16 +356,22 @@ def _mixing(spec: AugmentSpec, classes: int) -> Mixing:
 
 
 def _training(
-    config: Config, preprocessing: Preprocessing, train: ImageBatches, device: torch.device, *, channels_last: bool
+    config: Config,
+    preprocessing: Preprocessing,
+    model: CnnModule,
+    steps_per_epoch: int,
+    device: torch.device,
+    *,
+    channels_last: bool,
 ) -> Training:
-    set_deterministic(device)
     spec = config.train
-    model = initial_model(config, train).to(device)
-    model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    model.to(device).to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
         model=model,
         optimizer=build_optimizer(spec.optimizer, model),
-        schedule=build_schedule(spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=len(train)),
+        schedule=build_schedule(
+            spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
+        ),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
         can_roll_back=spec.on_nan == "rollback",
         preprocessing=preprocessing,

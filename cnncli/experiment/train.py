@@ -178,6 +178,7 @@ def _metadata(experiment: Experiment, command: Sequence[str]) -> dict[str, Any]:
         bf16=experiment.bf16,
         processes=experiment.group.size,
         data_files=experiment.data_files,
+        init_from=experiment.loaded.as_record() if experiment.loaded else None,
         command=command,
     )
 

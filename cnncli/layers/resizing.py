@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
-from cnncli.fields import Channels, Length, Pair
+from pydantic import ConfigDict
+
+from cnncli.fields import Channels, Length, Pair, given
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, image
 from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Combined, Term, Trace, Unit, passed_on
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 class Upsample(Layer):
     """`torch.nn.Upsample`: (C, H, W) to (C, H', W'), by a whole `scale_factor` or to a `size`."""
+
+    model_config = ConfigDict(json_schema_extra={"not": given("scale_factor", "size")})
 
     type: Literal["upsample"] = "upsample"
     principal = "scale_factor"

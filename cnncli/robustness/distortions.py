@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from cnncli.data.augment import affine_matrices, sampling_grid
+from cnncli.data.geometry import affine_matrices, sampling_grid
 from cnncli.data.tta import shifted
 
 _USUAL_SIZE = 28

@@ -1,7 +1,7 @@
 """What the browser tests of several pages share: a small network to train, and pages whose requests are recorded."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page, ViewportSize
 
 ExitCodeOf = Callable[..., int]
 Open = Callable[..., Page]
+Scheme = Literal["light", "dark"]
+Motion = Literal["no-preference", "reduce"]
 
 LENET = """\
 name: lenet
@@ -42,9 +44,39 @@ def train(folder: Path, config: str, exit_code_of: ExitCodeOf, *options: object)
     return run
 
 
+class Tabs:
+    """Pages of a browser that tests use one after the other: a new one costs a second of CPU time.
+
+    Args:
+        browser: in which they are opened.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._idle: list[Page] = []
+
+    @contextmanager
+    def open(
+        self, viewport: ViewportSize, *, color_scheme: Scheme = "light", reduced_motion: Motion = "no-preference"
+    ) -> Iterator[Page]:
+        """An empty page for a test, without anything that the test before stored or emulated."""
+        page = self._idle.pop() if self._idle else self._browser.new_page()
+        page.set_viewport_size(viewport)
+        page.emulate_media(media="null", color_scheme=color_scheme, reduced_motion=reduced_motion)
+        yield page
+        page.evaluate("localStorage.clear()")
+        page.mouse.move(-1, -1)
+        page.goto("about:blank")
+        self._idle.append(page)
+
+    def open_own(self, **options: Any) -> AbstractContextManager[Page]:
+        """An empty page of a context with other options, such as those of a phone."""
+        return closing(self._browser.new_page(**options))
+
+
 @contextmanager
 def recorded_pages(
-    browser: Browser,
+    tabs: Tabs,
     file: str,
     *,
     viewport: ViewportSize,
@@ -54,7 +86,7 @@ def recorded_pages(
     """A function that opens a file of a folder; at the end, its pages must have requested and logged nothing.
 
     Args:
-        browser: in which every page gets its own context.
+        tabs: the pages of the browser.
         file: the name of the file.
         viewport: of pages that are opened without another one.
         schemes: of the addresses that a page may use besides its own.
@@ -63,24 +95,28 @@ def recorded_pages(
     requests: list[str] = []
     messages: list[str] = []
     urls: list[str] = []
-    contexts = []
+    listeners: dict[str, Callable[[Any], None]] = {
+        "request": lambda request: requests.append(request.url),
+        "console": lambda message: messages.append(message.text),
+        "pageerror": lambda error: messages.append(str(error)),
+    }
 
-    def open_(folder: Path, *, link: str = "", **options: Any) -> Page:
-        context = browser.new_context(**{"viewport": viewport, **options})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        urls.append((folder / file).resolve().as_uri())
-        page.goto(urls[-1] + link)
-        page.wait_for_selector(READY, state=ready)
-        return page
+    with ExitStack() as opened:
 
-    yield open_
-    for context in contexts:
-        context.close()
+        def open_(folder: Path, *, link: str = "", **options: Any) -> Page:
+            options = {"viewport": viewport, **options}
+            own = options.keys() - {"viewport", "color_scheme", "reduced_motion"}
+            page = opened.enter_context(tabs.open_own(**options) if own else tabs.open(**options))
+            page.set_default_timeout(30_000)
+            for event, listener in listeners.items():
+                page.on(event, listener)  # type: ignore[call-overload]  # one overload for each event
+                opened.callback(page.remove_listener, event, listener)
+            urls.append((folder / file).resolve().as_uri())
+            page.goto(urls[-1] + link)
+            page.wait_for_selector(READY, state=ready)
+            return page
+
+        yield open_
     assert {url.partition("#")[0] for url in requests if not url.startswith(schemes)} == set(urls)
     assert messages == []
 

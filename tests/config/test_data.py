@@ -9,11 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 import cnncli
-from cnncli.config.config import read_config
+from cnncli.config.config import parse_config, read_config
 from cnncli.config.data import DataSpec, class_names, input_shape
 from cnncli.config.image_folder import folder_layout
 from cnncli.config.problems import problems_of
-from cnncli.errors import DataError
+from cnncli.errors import ConfigError, DataError
 
 
 def read(**fields: object) -> DataSpec:
@@ -219,3 +219,30 @@ def test_ranges() -> None:
     assert read(name="mnist", range="auto").range == "auto"
     with pytest.raises(ValidationError, match="range is only for image-folder"):
         read(name="mnist", range=[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ("hue=0.1", "data.augment.hue: gray images have no color; remove it, or set data.channels to 3"),
+        ("saturation=0.1", "data.augment.saturation: gray images have no color"),
+        ("fill=[1, 1, 1]", "data.augment.fill: must have 1 value, one for each channel"),
+        ("fill=2", "data.augment.fill: must be less than or equal to 1"),
+        ("blur=51", "data.augment.blur: must be less than or equal to 50"),
+        ("rand_augment=31", "data.augment.rand_augment: must be less than or equal to 30"),
+        ("border=wrap", "data.augment.border: must be one of fill, edge, reflect"),
+    ],
+)
+def test_augmentations_that_are_refused(field: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config("quickstart", data_dir=tmp_path, assignments=[f"data.augment.{field}"])
+    assert problem in caught.value.message
+
+
+def test_augmentations_of_color_images(tmp_path: Path) -> None:
+    assignments = ["data.channels=3", "data.augment={hue: 0.1, fill: [1, 0.5, 0], crop: 0.5, cutout: 3, border: edge}"]
+    config = read_config("quickstart", data_dir=tmp_path, assignments=assignments)
+    assert config.data.augment.fill_values == (1, 0.5, 0)
+    assert config.data.augment.active == ("crop", "hue", "cutout")
+    again = parse_config(config.resolved(), name="resolved", data_dir=tmp_path)
+    assert again.data.augment == config.data.augment

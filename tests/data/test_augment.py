@@ -1,6 +1,7 @@
 """Augmentation, against torchvision's affine maps and values computed by hand."""
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -8,11 +9,13 @@ from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine
 
-from cnncli.data.augment import Augmentation, affine_matrices, displacement, sampling_grid
+from cnncli.data.augment import Augmentation
+from cnncli.data.geometry import affine_matrices, displacement, sampling_grid
 
 EVERYTHING = Augmentation(
     shift=2, rotate=20, scale=0.2, shear=10, flip_horizontal=True, flip_vertical=True, elastic_alpha=1.0,
-    erase_probability=0.5, noise=0.1,
+    erase_probability=0.5, noise=0.1, crop_area=0.5, rand_magnitude=10, brightness=0.2, contrast=0.2, saturation=0.2,
+    hue=0.1, gamma=0.2, blur_sigma=1, cutout_size=3,
 )  # fmt: skip
 
 
@@ -164,3 +167,89 @@ def test_everything_off_is_the_identity() -> None:
     assert Augmentation().is_identity
     assert Augmentation()(images, generator()) is images
     assert not EVERYTHING.is_identity
+
+
+@pytest.mark.parametrize(("border", "expected"), [("fill", 1.0), ("edge", 0.2), ("reflect", 0.2)])
+def test_pixels_from_outside(border: Literal["fill", "edge", "reflect"], expected: float) -> None:
+    """A dark image on white, shifted: white comes in, or the image goes on."""
+    varied = Augmentation(shift=4, fill=(1.0,), border=border)(torch.full((50, 1, 8, 8), 0.2), generator())
+    assert varied.max().item() == pytest.approx(expected, abs=1e-5)
+    assert varied.min().item() == pytest.approx(0.2, abs=1e-5)
+
+
+def test_a_mirrored_border() -> None:
+    """A ramp shifted by 2 pixels: the first columns are its own, backward."""
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8) / 8
+    grid = sampling_grid(
+        affine_matrices(
+            shift=torch.tensor([[2.0, 0.0]]), rotate=torch.zeros(1), shear=torch.zeros(1), scale=torch.ones(1, 2)
+        ),
+        8,
+        8,
+    )
+    row = Augmentation(border="reflect")._resample(ramp, grid)[0, 0, 0] * 8
+    assert row.tolist() == pytest.approx([1, 0, 0, 1, 2, 3, 4, 5])
+
+
+def test_fill_by_channel_and_in_erased_pixels() -> None:
+    fill = (0.25, 0.5, 0.75)
+    varied = Augmentation(cutout_size=4, fill=fill)(torch.ones(30, 3, 8, 8), generator())
+    filled = (varied < 1).all(dim=1)
+    for channel, value in enumerate(fill):
+        assert {*varied[:, channel][filled].tolist()} == {value}
+
+
+def test_cutouts_are_squares_around_a_pixel_of_the_image() -> None:
+    varied = Augmentation(cutout_size=4, cutout_probability=0.5)(torch.ones(4000, 1, 10, 10), generator())
+    black = varied[:, 0] == 0
+    rows, columns = black.any(dim=2).sum(dim=1), black.any(dim=1).sum(dim=1)
+    assert torch.equal(rows * columns, black.flatten(1).sum(dim=1))
+    has = rows > 0
+    assert has.float().mean().item() == pytest.approx(0.5, abs=0.03)
+    # Centers in rows 0 to 9 leave 2, 3, 4, 4, 4, 4, 4, 4, 4 and 3 rows.
+    assert rows[has].float().mean().item() == pytest.approx(3.6, abs=0.05)
+    assert [rows.max().item(), columns.max().item(), rows[has].min().item()] == [4, 4, 2]
+
+
+def test_crops_show_a_part_of_the_image() -> None:
+    """Two ramps tell where each pixel comes from; area and ratio are within their limits, and uniform."""
+    height, width = 24, 36
+    rows = ((torch.arange(height) + 0.5) / height).view(-1, 1).expand(height, width)
+    columns = ((torch.arange(width) + 0.5) / width).expand(height, width)
+    image = torch.stack((rows, columns)).expand(3000, 2, height, width)
+    varied = Augmentation(crop_area=0.3, crop_ratio=1.5, border="edge")(image, generator())
+    # From the middle half of each axis, which is within the image, to the whole part.
+    high = (varied[:, 0, 18, 0] - varied[:, 0, 6, 0]) * 2 * height
+    wide = (varied[:, 1, 0, 27] - varied[:, 1, 0, 9]) * 2 * width
+    area, ratio = high * wide / (height * width), wide / high
+    assert 0.29 < area.min() < 0.32
+    assert area.max() < 1.01
+    square = Augmentation(crop_area=0.3, crop_ratio=1.0)(image[..., :24], generator())
+    area_of_squares = ((square[:, 0, 18, 0] - square[:, 0, 6, 0]) * 2) ** 2
+    assert area_of_squares.mean().item() == pytest.approx(0.65, abs=0.01)
+    assert area_of_squares.var().item() == pytest.approx(0.7**2 / 12, rel=0.05)
+    inside = area < 0.6  # where no side is as long as that of the image
+    assert ratio[inside].log().abs().max().item() == pytest.approx(math.log(1.5), abs=0.03)
+    assert ratio[inside].log().mean().abs() < 0.03
+    middle = varied[:, :, 11:13, 17:19].mean(dim=(2, 3)) * torch.tensor([height, width])
+    assert (middle[:, 0] > high / 2 - 0.1).all()
+    assert (middle[:, 0] < height - high / 2 + 0.1).all()
+    assert middle[:, 1].std() > 2
+
+
+def test_color_changes_use_their_own_numbers() -> None:
+    """Each factor lies between its limits and differs between images; gamma is as often below as above 1."""
+    images = torch.full((1000, 1, 2, 2), 0.5)
+    bright = Augmentation(brightness=0.4)(images, generator())[:, 0, 0, 0] / 0.5
+    assert (bright.min().item(), bright.max().item()) == pytest.approx((0.6, 1.4), abs=0.01)
+    exponent = Augmentation(gamma=1.0)(images, generator())[:, 0, 0, 0].log2().neg()
+    assert (exponent.min().item(), exponent.max().item()) == pytest.approx((0.5, 2), abs=0.02)
+    assert (exponent < 1).float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_blurred_images() -> None:
+    images = torch.rand(200, 1, 12, 12, generator=generator())
+    varied = Augmentation(blur_sigma=1.0, blur_probability=0.5)(images, generator())
+    same = (varied == images).flatten(1).all(dim=1)
+    assert 70 < same.sum() < 130
+    assert varied[~same].flatten(1).std(dim=1).min() < 0.12 < images.flatten(1).std(dim=1).min()

@@ -253,7 +253,20 @@ def test_shards_cover_a_batch_evenly(count: int, size: int) -> None:
 
 
 EVERYTHING = Augmentation(
-    shift=2, rotate=20, scale=0.2, elastic_alpha=1.0, erase_probability=0.5, noise=0.1, flip_vertical=True
+    shift=2,
+    rotate=20,
+    scale=0.2,
+    elastic_alpha=1.0,
+    erase_probability=0.5,
+    noise=0.1,
+    flip_vertical=True,
+    crop_area=0.5,
+    rand_magnitude=10,
+    brightness=0.2,
+    hue=0.1,
+    blur_sigma=1,
+    cutout_size=3,
+    fill=(1.0, 0.5, 0.0),
 )
 
 

@@ -19,7 +19,7 @@ from tests.reliability.runs import content_of, program_in_child, runs_in, tiny_c
 
 RANDOM = """\
 name: random
-data: {name: digits, size: 8, validation: 0.2, augment: {shift: 1, noise: 0.1, erase: 0.3, cutmix: 1}}
+data: {name: digits, size: 8, validation: 0.2, augment: {crop: 0.8, rand_augment: 5, blur: 0.5, noise: 0.1, cutmix: 1}}
 model:
   layers:
     - conv: {out_channels: 4, kernel_size: 3, norm: batch_norm, activation: relu}

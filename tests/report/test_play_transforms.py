@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cnncli.data.augment import affine_matrices, sampling_grid
+from cnncli.data.geometry import affine_matrices, sampling_grid
 from cnncli.robustness.distortions import Contrast, Distortion, Rotation, Scale, Shift
 
 PROGRAM = Path(__file__).parents[1] / "js" / "transform-images.js"

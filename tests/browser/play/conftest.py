@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
-from tests.browser.pages import LENET, ExitCodeOf, Open, recorded_pages, train
+from tests.browser.pages import LENET, ExitCodeOf, Open, Tabs, recorded_pages, train
 
 ODD = """\
 name: odd
@@ -54,11 +53,11 @@ def pair(lenet: Path, exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
+def open_page(tabs: Tabs) -> Iterator[Open]:
     """Opens `play.html` in a folder; when the test ends, it must have made no request and logged nothing."""
     # The worker's script is a Blob of the page.
     with recorded_pages(
-        browser,
+        tabs,
         "play.html",
         viewport={"width": 1400, "height": 950},
         schemes=("data:", "blob:"),

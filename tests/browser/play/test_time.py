@@ -1,18 +1,17 @@
 """The slider over the training, against torch with the weights of the same step."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from cnncli.run import Run, load_run
+from tests.browser.pages import ExitCodeOf, Open
 
 pytestmark = pytest.mark.browser
 
-ExitCodeOf = Callable[..., int]
 SETTINGS = ("data.name=digits", "train.epochs=2", "data.validation=0.2")
 
 
@@ -28,18 +27,9 @@ def run(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> R
 
 
 @pytest.fixture
-def page(run: Run, browser: Browser) -> Iterator[Page]:
-    """The playground; when the test ends, it must have logged nothing."""
-    messages: list[str] = []
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    page = context.new_page()
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.goto((run.path / "play.html").resolve().as_uri())
-    page.wait_for_selector("html[data-ready]")
-    yield page
-    context.close()
-    assert messages == []
+def page(run: Run, open_page: Open) -> Page:
+    """The playground."""
+    return open_page(run.path)
 
 
 @torch.inference_mode()

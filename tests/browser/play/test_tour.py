@@ -1,14 +1,14 @@
 """The tour on the page: steps by mouse and keyboard, links into it, and a teacher's own."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import expect
+
+from tests.browser.pages import ExitCodeOf, Open
 
 pytestmark = pytest.mark.browser
 
-ExitCodeOf = Callable[..., int]
 OWN = """\
 title: A tour in two steps
 steps:
@@ -33,26 +33,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, exit_code_of: ExitCodeOf) -> P
     return made
 
 
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[[Path, str], Page]]:
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-
-    def open_page(path: Path, link: str = "") -> Page:
-        page = context.new_page()
-        page.goto(f"{path.as_uri()}{link}")
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    yield open_page
-    context.close()
-
-
-def test_through_all_steps_by_keyboard(
-    run: Path, exit_code_of: ExitCodeOf, opened: Callable[[Path, str], Page], tmp_path: Path
-) -> None:
+def test_through_all_steps_by_keyboard(run: Path, exit_code_of: ExitCodeOf, open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "play.html"
     assert exit_code_of("play", run, "--out", path) == 0
-    page = opened(path, "")
+    page = open_page(tmp_path)
     page.locator("#tour-open").click()
     seen = []
     for number in range(1, 9):
@@ -77,11 +61,11 @@ def test_through_all_steps_by_keyboard(
 
 
 def test_the_back_button_leads_to_the_step_before(
-    run: Path, exit_code_of: ExitCodeOf, opened: Callable[[Path, str], Page], tmp_path: Path
+    run: Path, exit_code_of: ExitCodeOf, open_page: Open, tmp_path: Path
 ) -> None:
     path = tmp_path / "play.html"
     assert exit_code_of("play", run, "--out", path) == 0
-    page = opened(path, "")
+    page = open_page(tmp_path)
     for number, button in ((1, "#tour-open"), (2, "#tour-next"), (3, "#tour-next")):
         page.locator(button).click()
         page.wait_for_function("number => location.hash.endsWith(`tour=${number}`)", arg=number)
@@ -94,12 +78,10 @@ def test_the_back_button_leads_to_the_step_before(
     expect(page.locator(".tour-place")).to_have_text("Step 1 of 8")
 
 
-def test_a_link_opens_a_step(
-    run: Path, exit_code_of: ExitCodeOf, opened: Callable[[Path, str], Page], tmp_path: Path
-) -> None:
+def test_a_link_opens_a_step(run: Path, exit_code_of: ExitCodeOf, open_page: Open, tmp_path: Path) -> None:
     path = tmp_path / "play.html"
     assert exit_code_of("play", run, "--out", path, "--lang", "zh") == 0
-    page = opened(path, "#tour=2")
+    page = open_page(tmp_path, link="#tour=2")
     expect(page.locator(".tour-place")).to_have_text("第 2 步\uff0c共 8 步")
     unit = page.evaluate("cnncli.state.get('unit')")
     assert (unit["layer"], unit["channel"]) == ("conv1", 0)
@@ -107,13 +89,11 @@ def test_a_link_opens_a_step(
     expect(page.locator(".tour-place")).to_have_text("Step 2 of 8")
 
 
-def test_a_tour_of_ones_own(
-    run: Path, exit_code_of: ExitCodeOf, opened: Callable[[Path, str], Page], tmp_path: Path
-) -> None:
+def test_a_tour_of_ones_own(run: Path, exit_code_of: ExitCodeOf, open_page: Open, tmp_path: Path) -> None:
     tour, path = tmp_path / "tour.yaml", tmp_path / "play.html"
     tour.write_text(OWN, encoding="utf-8")
     assert exit_code_of("play", run, "--out", path, "--tour", tour) == 0
-    page = opened(path, "#tour=1")
+    page = open_page(tmp_path, link="#tour=1")
     expect(page.locator(".tour-text")).to_have_text("<b>Look</b> at this pool & its map.")
     assert page.evaluate("cnncli.state.get('unit')") == {"layer": "max_pool1", "channel": 1, "row": 2, "column": 3}
     assert page.evaluate("cnncli.state.get('source').number") == 250

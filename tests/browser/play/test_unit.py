@@ -2,22 +2,19 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from cnncli.layers.unit import Unit
 from cnncli.lessons.notation import format_fixed
 from cnncli.lessons.unit import compute_unit
 from cnncli.run import Run, load_run
+from tests.browser.pages import ExitCodeOf, Open
 
 pytestmark = pytest.mark.browser
-
-ExitCodeOf = Callable[..., int]
-Open = Callable[..., Page]
 
 CONFIG = """\
 name: unit
@@ -59,24 +56,13 @@ def run(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> R
 
 
 @pytest.fixture
-def opened(run: Run, browser: Browser) -> Iterator[Open]:
-    """Open the playground at a link; when the test ends, it must have logged nothing."""
-    messages: list[str] = []
-    contexts = []
+def opened(run: Run, open_page: Open) -> Open:
+    """Open the playground at a link."""
 
-    def open_page(link: str = "", *, width: int = 1400, **options: Any) -> Page:
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, **options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.goto(f"{(run.path / 'play.html').resolve().as_uri()}#{link}")
-        page.wait_for_selector("html[data-ready]")
-        return page
+    def open_(link: str = "", *, width: int = 1400, **options: Any) -> Page:
+        return open_page(run.path, link=f"#{link}", viewport={"width": width, "height": 900}, **options)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert messages == []
+    return open_
 
 
 def link(layer: str, index: tuple[int, ...], image: int) -> str:

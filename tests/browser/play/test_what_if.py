@@ -1,22 +1,21 @@
 """The panels that change the network by hand, show what an answer depends on, and what excites a filter."""
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from torch import Tensor, nn
 
 from cnncli.run import Run, load_run
 from cnncli.views.saliency import Saliency
+from tests.browser.pages import ExitCodeOf, Open
 
 pytestmark = pytest.mark.browser
 
-ExitCodeOf = Callable[..., int]
 METHODS: dict[str, Literal["gradient", "integrated", "occlusion"]] = {
     "gradient": "gradient",
     "integrated gradients": "integrated",
@@ -53,20 +52,8 @@ def loaded(what_if_run: Path) -> Run:
 
 
 @pytest.fixture
-def page(what_if_run: Path, browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    opened = context.new_page()
-    messages: list[str] = []
-    opened.on("console", lambda message: messages.append(message.text))
-    opened.on("pageerror", lambda error: messages.append(str(error)))
-    opened.on(
-        "request", lambda request: None if request.url[:5] in ("file:", "blob:") else messages.append(request.url)
-    )
-    opened.goto((what_if_run / "play.html").as_uri())
-    opened.wait_for_selector("html[data-ready]")
-    yield opened
-    context.close()
-    assert messages == []
+def page(what_if_run: Path, open_page: Open) -> Page:
+    return open_page(what_if_run)
 
 
 def shown_logits(page: Page, column: int) -> list[float]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
-from tests.browser.pages import LENET, ExitCodeOf, Open, recorded_pages, train
+from tests.browser.pages import LENET, ExitCodeOf, Open, Tabs, recorded_pages, train
 
 ODD = """\
 name: odd
@@ -110,9 +110,9 @@ def interrupted(lenet: Path, exit_code_of: ExitCodeOf, tmp_path_factory: pytest.
 
 
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
+def open_page(tabs: Tabs) -> Iterator[Open]:
     """Opens the report of a run; when the test ends, it must have made no request and logged nothing."""
     with recorded_pages(
-        browser, "report.html", viewport={"width": 1280, "height": 900}, schemes=("data:",), ready="visible"
+        tabs, "report.html", viewport={"width": 1280, "height": 900}, schemes=("data:",), ready="visible"
     ) as open_:
         yield open_
