@@ -25,6 +25,7 @@ from cnncli.data.cifar import read_batches
 from cnncli.errors import DataError
 from cnncli.inspection.formatting import as_html, markdown
 from cnncli.tensorboard.server import Server
+from tests.manifests import write_manifest
 from tests.reliability.conftest import Outcomes
 
 ExitCodeOf = Callable[..., int]
@@ -146,7 +147,7 @@ def plant(path: Path, content: bytes) -> None:
         record = json.loads(manifest.read_text())
         if path.name in record["files"]:
             record["files"][path.name] = hashlib.sha256(content).hexdigest()
-            manifest.write_text(json.dumps(record))
+            write_manifest(manifest, record)
 
 
 def outcome_of(code: int, err: str) -> str:
@@ -331,7 +332,7 @@ def rename_class(run: Path, old: str, new: str) -> None:
         record = json.loads(manifest.read_text())
         classes = record["preprocessing"]["classes"]
         classes[classes.index(old)] = new
-        manifest.write_text(json.dumps(record))
+        write_manifest(manifest, record)
         save_file(load_file(path), path, {"preprocessing": json.dumps(record["preprocessing"])})
         plant(path, path.read_bytes())
     resolved = run / "resolved.yaml"
