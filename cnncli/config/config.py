@@ -11,6 +11,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
+from cnncli.config.datasets import known_dataset
 from cnncli.config.document import (
     Document,
     Problem,
@@ -27,7 +28,7 @@ from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
 from cnncli.config.problems import SYNONYMS, fields_below, problems_of
-from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
+from cnncli.config.train import OPTIMIZERS, SCHEDULES, Plateau, TrainSpec
 from cnncli.errors import ConfigError, DataError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYERS
@@ -266,6 +267,7 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
         problems += _unknown_skipped(fields.train, network)
     if fields is not None and classes:
         problems += _unknown_classes(fields, classes)
+        problems += _classes_of_no_image(fields.data)
     document.raise_problems([*problems, *layer_problems])
     assert fields is not None, "a config without problems has fields"
     assert network is not None, "a config without problems has a network"
@@ -298,6 +300,9 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
         yield Problem(route, "needs validation images, but data.validation is 0; set it to 0.1, for example")
+    if isinstance(fields.train.schedule, Plateau) and not fields.data.validation:
+        route = ("train", "schedule")
+        yield Problem(route, "plateau needs validation images, but data.validation is 0; set it to 0.1, for example")
     channels, augment = input_shape(fields.data)[0], fields.data.augment
     for name in ("saturation", "hue"):
         if channels == 1 and getattr(augment, name):
@@ -324,6 +329,16 @@ def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[P
         if name not in classes:
             route = ("train", "class_weights", name)
             yield Problem(route, f"unknown class: {name}{did_you_mean(name, classes)}", at_key=True)
+
+
+def _classes_of_no_image(data: DataSpec) -> Iterator[Problem]:
+    """Names in `data.classes` that the data set does not have; those of an image folder are checked when it is read."""
+    if data.name == "image-folder" or not isinstance(data.classes, tuple):
+        return
+    known = known_dataset(data.name, data.split).classes
+    for i, name in enumerate(data.classes):
+        if name not in known:
+            yield Problem(("data", "classes", i), f"no class of {data.name}: {name}{did_you_mean(name, known)}")
 
 
 def _unknown_skipped(train: TrainSpec, network: Network) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from cnncli.config.augment import AugmentSpec
 from cnncli.config.config import Config
 from cnncli.config.document import Problem, Route, descend
 from cnncli.config.network import Network
+from cnncli.config.train import Plateau, TrainSpec
 from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet, classes_without
@@ -201,7 +202,7 @@ def prepare_split(
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
         images, test = (_to_device(part, device) for part in (dataset.train, dataset.test))
-        _check_last_batch(config.network, len(kept), spec.batch_size)
+        _check_batches(config.network, spec, len(kept))
         normalize = config.data.normalize
         normalization = Normalization.of(images, kept) if normalize else Normalization.none(images.images.shape[1])
         preprocessing = Preprocessing(
@@ -301,17 +302,24 @@ def _name_small_classes(labels: Tensor, classes: Sequence[str]) -> None:
             _log.warning(f"{what} of class {listed}" if len(names) == 1 else f"{what} of each of the classes {listed}")
 
 
-def _check_last_batch(network: Network, images: int, batch_size: int) -> None:
+def _check_batches(network: Network, spec: TrainSpec, images: int) -> None:
     """Refuse a batch with one value per channel before a batch norm: torch would raise in the middle of an epoch."""
-    if (images % batch_size or batch_size) != 1:
+    last, parts = images % spec.batch_size or spec.batch_size, spec.accumulate
+    if last != 1 and (parts == 1 or min(last, spec.batch_size) // parts > 1):
         return
     for node in network.nodes:
-        if node.layer.takes_batch_statistics and all(size == 1 for size in node.shape[1:]):
+        if not (node.layer.takes_batch_statistics and all(size == 1 for size in node.shape[1:])):
+            continue
+        cannot = f"{node.name} cannot compute a variance from one value per channel"
+        if last == 1:
             raise ConfigError(
-                f"train.batch_size: {batch_size} leaves a last batch of one image of {images:,}, but {node.name} "
-                "cannot compute a variance from one value per channel",
-                remedy=f"--set train.batch_size={batch_size + 1}, or another size that does not leave one image",
+                f"train.batch_size: {spec.batch_size} leaves a last batch of one image of {images:,}, but {cannot}",
+                remedy=f"--set train.batch_size={spec.batch_size + 1}, or another size that does not leave one image",
             )
+        raise ConfigError(
+            f"train.accumulate: {parts} parts of a batch of {last} images leave a part of one image, but {cannot}",
+            remedy="set train.accumulate to a smaller number, or choose another train.batch_size",
+        )
 
 
 def _augmentation(spec: AugmentSpec) -> Augmentation:
@@ -373,6 +381,7 @@ def _training(
             spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
         ),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
+        plateau=spec.schedule if isinstance(spec.schedule, Plateau) else None,
         can_roll_back=spec.on_nan == "rollback",
         preprocessing=preprocessing,
         config=config.resolved(),

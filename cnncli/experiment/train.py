@@ -76,6 +76,7 @@ def build_step(experiment: Experiment, profile: Profile | None = None) -> Step:
         clip_norm=spec.clip_norm,
         bf16=experiment.bf16,
         compiled=spec.compile and experiment.group.size == 1,
+        accumulate=spec.accumulate,
         profile=profile,
         group=experiment.group,
     )
