@@ -29,7 +29,7 @@ from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
 from cnncli.config.problems import SYNONYMS, fields_below, problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, Plateau, TrainSpec
-from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
+from cnncli.errors import ConfigError, DataError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYERS
 from cnncli.layers.init import INITS
@@ -251,7 +251,11 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
     blueprint = read_blueprint(document, layer_problems)
     data = fields.data if fields else _data_alone(document.data)
     if data is not None and blueprint and not layer_problems:
-        classes = class_names(data, data_dir)
+        try:
+            classes = class_names(data, data_dir)
+        except DataError as error:  # of the folder
+            place = document.place(("data", "path"))
+            raise DataError(f"{place} {error.message}", remedy=error.remedy) from None
         network = lay_out(blueprint, input_shape(data), len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
