@@ -11,6 +11,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
+from cnncli.config.datasets import OWN_DATA
 from cnncli.config.document import (
     Document,
     Problem,
@@ -140,11 +141,12 @@ class Config:
     def resolved(self) -> str:
         """The config as YAML, with overrides and all defaults; reading it gives the same config.
 
-        It names the classes of an image folder, so that it can be read without the folder.
+        It has the classes, the size and the channels of own data, so that it can be read without them.
         """
         data = self.data.model_dump(mode="json")
-        if self.data.name == "image-folder":
-            data["classes"] = list(self.classes)
+        if self.data.name in OWN_DATA:
+            channels, *size = self.network.input_shape
+            data |= {"classes": list(self.classes), "size": size, "channels": channels}
         sections = {
             "version": 1,
             "name": self.name,
@@ -238,14 +240,14 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
     classes: tuple[str, ...] = ()
     try:
         fields = ConfigFields.model_validate(document.data)
-        problems += _contradictions(fields)
+        problems += _contradictions(fields, data_dir)
     except ValidationError as error:
         problems += problems_of(error, ConfigFields, document.data)
     blueprint = read_blueprint(document, layer_problems)
     data = fields.data if fields else _data_alone(document.data)
     if data is not None and blueprint and not layer_problems:
         classes = class_names(data, data_dir)
-        network = lay_out(blueprint, input_shape(data), len(classes), layer_problems)
+        network = lay_out(blueprint, input_shape(data, data_dir), len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
         elif not layer_problems and not _is_trained_from_the_start(network):
@@ -282,12 +284,12 @@ def _data_alone(data: dict[str, Any]) -> DataSpec | None:
         return None
 
 
-def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
+def _contradictions(fields: ConfigFields, data_dir: Path) -> Iterator[Problem]:
     """Contradictions between sections that are valid by themselves."""
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
         yield Problem(route, "needs validation images, but data.validation is 0; set it to 0.1, for example")
-    channels, augment = input_shape(fields.data)[0], fields.data.augment
+    channels, augment = input_shape(fields.data, data_dir)[0], fields.data.augment
     for name in ("saturation", "hue"):
         if channels == 1 and getattr(augment, name):
             yield Problem(("data", "augment", name), "gray images have no color; remove it, or set data.channels to 3")
