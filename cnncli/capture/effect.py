@@ -1,7 +1,7 @@
 """The effect of one operation: the layout of its output, and which positions of its input a unit reads."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from math import prod
 from typing import Any
@@ -32,6 +32,10 @@ class Effect:
         view: whether it only rearranges numbers.
         groups: of a convolution.
         by_constant: whether it multiplies or divides by a constant, so that its gradient needs no input.
+        instead: what a unit of its layer reads, because it hides a part from it; None: what it did before.
+        zeros: the known zeros that `reads` or `instead` leave out, as `spread_nan` takes them.
+        upper_bound: see `GraphNode`.
+        note: what a reader should know.
     """
 
     type: str
@@ -43,6 +47,23 @@ class Effect:
     view: bool = False
     groups: int = 1
     by_constant: bool = False
+    instead: Reads | None = None
+    zeros: Tensor | None = None
+    upper_bound: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of positions with positions in an attention, by which one of them reads the others.
+
+    Attributes:
+        keys: the positions that are read, which the last axis of the scores counts.
+        visible: bool (rows, keys): which keys a row reads; None: all.
+    """
+
+    keys: Factors
+    visible: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +74,13 @@ class Context:
         axes: the number of axes of positions of the input.
         layouts: of every value that depends on the input.
         complete: the values whose every number depends on the whole input.
+        scores: values whose last two axes are positions and the positions that they read.
     """
 
     axes: int
     layouts: dict[Value, Layout] = field(default_factory=dict)
     complete: set[Value] = field(default_factory=set)
+    scores: dict[Value, Scores] = field(default_factory=dict)
 
     def layout(self, value: object) -> Layout:
         """The layout of a value.
@@ -132,16 +155,14 @@ def _indices(pieces: Mapping[int, int]) -> Iterator[dict[int, int]]:
 
 
 def probe_window(operate: Callable[[Tensor], Tensor], size: int, expected: Sequence[Window]) -> Window:
-    """The window of an operation along one axis, measured with NaN: torch's own rounding and borders.
+    """The window of a linear operation along one axis, by its own weights: with torch's rounding and borders.
 
     Args:
         operate: the operation, (N, 1, size) to (N, 1, units).
         size: positions before it.
         expected: likely windows; the first one that reads the same positions is returned.
     """
-    probes = torch.zeros(size, 1, size)
-    probes[range(size), 0, range(size)] = torch.nan
-    reached = operate(probes)[:, 0].isnan()  # (position, unit)
+    reached = operate(torch.eye(size)[:, None])[:, 0] != 0  # (position, unit)
     actual = Gathered(tuple(tuple(column.nonzero().flatten().tolist()) for column in reached.T))
     for window in expected:
         units = window.output_size(size)
@@ -175,13 +196,7 @@ def _compose_windows(first: Window, then: Window) -> Window | None:
         return None
     if not isinstance(then, Sliding) or then.ceil_mode:
         return None
-    return Sliding(
-        kernel=then.kernel,
-        stride=then.stride,
-        dilation=then.dilation,
-        before=first.before + then.before,
-        after=first.after + then.after,
-    )
+    return replace(then, before=first.before + then.before, after=first.after + then.after)
 
 
 def per_axis(value: Any, count: int) -> tuple[int, ...]:

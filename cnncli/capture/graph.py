@@ -30,10 +30,17 @@ META, CPU = torch.device("meta"), torch.device("cpu")
 
 @dataclass(frozen=True)
 class Capture:
-    """The rows of a module, and notes about the module as a whole."""
+    """The rows of a module.
+
+    Attributes:
+        rows: in the order of computation.
+        notes: about the module as a whole.
+        zeros: for operations by number, what they multiply by known zeros, as `spread_nan` takes it.
+    """
 
     rows: list[Row]
     notes: tuple[str, ...]
+    zeros: Mapping[int, Tensor]
 
 
 def graph_of_module(
@@ -98,10 +105,10 @@ def _capture(
             value, operations = _record(module, shape, CPU, batch)
         except (Exception, SystemExit) as fatal:
             raise _does_not_run(shape, fatal) from fatal
-    rows = rows_of(module, value, operations, scopes=scopes)
+    rows, zeros = rows_of(module, value, operations, scopes=scopes)
     if not rows:
         notes += ("no output depends on the input",)
-    return Capture(rows, (*notes, *_note_unused(module, rows)))
+    return Capture(rows, (*notes, *_note_unused(module, rows)), zeros)
 
 
 def is_on_meta(module: nn.Module) -> bool:
@@ -112,8 +119,9 @@ def is_on_meta(module: nn.Module) -> bool:
 def _record(
     module: nn.Module, shape: tuple[int, ...], device: torch.device, batch: int
 ) -> tuple[Value, list[Operation]]:
+    buffers = dict(module.named_buffers(remove_duplicate=False))
     module, state = trial_copy(module, device)
-    recorder = Recorder(module, state)
+    recorder = Recorder(module, state, buffers)
     dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
     example = torch.zeros(batch, *shape, device=device, dtype=dtype)
 
@@ -121,7 +129,10 @@ def _record(
         on_other_device = any(tensor is not state[name] for name, tensor in module.named_parameters())
         return torch.func.functional_call(module, state, (images,)) if on_other_device else module(images)
 
-    return recorder.run(forward, example), recorder.operations
+    value = recorder.run(forward, example)
+    if recorder.constants.missing:
+        raise ValueError("a mask among its buffers has no numbers on the meta device")
+    return value, recorder.operations
 
 
 def trial_copy(module: nn.Module, device: torch.device) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -208,5 +219,9 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         parts=tuple(row.parts),
         view=all(part.inplace for part in row.parts),
         units=tuple(sizes.get(axis, 1) for axis in range(axes)),
-        notes=("shares weights with an earlier row, where they are counted",) if row.shares else (),
+        upper_bound=row.upper_bound,
+        notes=(
+            *(("shares weights with an earlier row, where they are counted",) if row.shares else ()),
+            *dict.fromkeys(row.notes),
+        ),
     )

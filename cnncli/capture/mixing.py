@@ -1,9 +1,13 @@
 """Rules for operators that combine numbers along whole axes: norms, softmax, reductions, matrix products."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
-from cnncli.capture.effect import Context, Effect
+import torch
+from torch import Tensor
+
+from cnncli.capture.effect import Context, Effect, Scores
 from cnncli.capture.layout import (
     Factor,
     Factors,
@@ -19,7 +23,8 @@ from cnncli.capture.layout import (
 )
 from cnncli.capture.record import Operation, Value
 from cnncli.layers import Reach
-from cnncli.windows import Adaptive, Window
+from cnncli.layers.base import Reads
+from cnncli.windows import Adaptive, Gathered, Window
 
 LEFT_AND_RIGHT = {
     "mm": ("self", "mat2"),
@@ -104,21 +109,96 @@ def matmul(operation: Operation, context: Context) -> Effect:
     layouts = [context.layouts.get(value, _constant(value)) for value in (left, right)]
     over = [layouts[0][-1], layouts[1][-2]]
     rows, columns = layouts[0][-2], layouts[1][-1]
+    keys: Factors = ()
     if axes_of(rows).keys() & axes_of(columns):
         # Positions by positions, as in attention: a row with all its columns counts as one unit.
         over.append(columns)
-        columns = free(shape[-1])
+        keys, columns = columns, free(shape[-1])
     batches = [most_specific(pair) for pair in zip(layouts[0][:-2], layouts[1][:-2], strict=True)]
     after = (*batches, rows, columns)
     assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
     both = left.dynamic and right.dynamic
     images = max(batch_size(layout) for layout in layouts) if any(map(has_batch, layouts)) else None
-    return Effect(
+    effect = Effect(
         type="matmul" if both else "linear",
         layout=after,
         reads=context.reads_along(layouts, after, over),
         macs=None if images is None else operation.outputs[0].numel * left.shape[-1] // images,
     )
+    if keys:
+        context.scores[operation.outputs[0]] = Scores(keys)
+        return masked(operation, effect, context)
+    scores = context.scores.get(left)
+    if scores is None or scores.visible is None:
+        return effect
+    reads = _visible_positions(rows, layouts[1][-2], scores.visible, context)
+    if reads is None:
+        return effect
+    return replace(effect, reads=reads, zeros=~scores.visible, upper_bound=len(scores.keys) > 1)
+
+
+def follow_scores(operation: Operation, effect: Effect, context: Context) -> Effect:
+    """Note for the output of an operator that it has the scores of its input, with what its mask hides."""
+    output = operation.outputs[0] if operation.outputs else None
+    source = next((value for value in operation.inputs if value.dynamic and value in context.scores), None)
+    if output is None or source is None or output.shape[-2:] != source.shape[-2:] or output in context.scores:
+        return effect
+    over_keys = effect.type == "softmax" and operation.arguments["dim"] % len(output.shape) == len(output.shape) - 1
+    if not (effect.minor and effect.reads is Reach.SAME and (effect.type != "softmax" or over_keys)):
+        return effect
+    context.scores[output] = context.scores[source]
+    return masked(operation, effect, context)
+
+
+def masked(operation: Operation, effect: Effect, context: Context) -> Effect:
+    """The effect of an operator on scores, with what its mask hides."""
+    if operation.zeros is None:
+        return effect
+    output = operation.outputs[0]
+    scores = context.scores[output]
+    # Visible in one head or window is visible.
+    visible = (~operation.zeros).expand(output.shape).flatten(0, -3).any(0)
+    if scores.visible is not None:
+        visible &= scores.visible
+    context.scores[output] = replace(scores, visible=visible)
+    reads = _visible_positions(effect.layout[-2], scores.keys, visible, context)
+    if reads is None:
+        context.scores[output] = scores
+        return effect
+    if effect.type == "matmul":
+        return replace(effect, reads=reads, zeros=operation.zeros, upper_bound=len(scores.keys) > 1)
+    return replace(effect, instead=reads, zeros=operation.zeros, upper_bound=len(scores.keys) > 1)
+
+
+_MAX_KEYS = 2048
+"""Masks of more positions are not followed: whether they are closed costs their third power."""
+
+
+def _visible_positions(rows: Factors, keys: Factors, visible: Tensor, context: Context) -> Reads | None:
+    """What rows of scores read: their own position, and those that a mask leaves; None if no windows say it.
+
+    A unit along one axis reads what any row at that position of the axis reads. Rows and keys are the same positions,
+    and what a visible key reads must be visible too (as in a causal mask): a product reads the scores as well.
+    """
+    large = [factor for factor in keys if factor.size > 1]
+    if large != [factor for factor in rows if factor.size > 1] or len(visible) > _MAX_KEYS:
+        return None
+    if any(not isinstance(factor.of, int) or factor.whole for factor in large):
+        return None
+    own = visible | torch.eye(len(visible), dtype=torch.bool)
+    if not torch.equal((own.float() @ own.float()) > 0, own):
+        return None
+    windows: dict[int, Window] = {}
+    inner = len(visible)
+    for factor in large:
+        assert isinstance(factor.of, int)
+        inner //= factor.size
+        index = torch.arange(len(visible)) // inner % factor.size  # of each position along this axis
+        read: list[set[int]] = [set() for _ in range(factor.size)]
+        for row in range(len(visible)):
+            read[int(index[row])].update(index[own[row]].tolist())
+        windows[factor.of] = Gathered(tuple(tuple(sorted(each)) for each in read))
+    return context.reads(windows)
 
 
 def _constant(value: Value) -> Layout:

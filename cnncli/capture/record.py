@@ -7,7 +7,7 @@ composite ones (linear, instance norm, attention). docs/receptive-fields.md, "Mo
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from math import prod
 from typing import Any, ClassVar, TypeVar
@@ -18,6 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from cnncli.capture.constants import Constants, known_zeros
 
 BATCH = 2
 """Images in the batch that a module runs on, if it takes any number: more than one, as torch then runs one operator."""
@@ -39,6 +41,7 @@ class Call:
         pointwise: whether torch declares it to be elementwise.
         arguments: by their names in ATen.
         result: what it returned.
+        run: calls the operator itself, with `args` and `kwargs`; None if it stands for several.
         path: the module it ran in, as in `named_modules`; empty in TorchScript, which does not say it.
     """
 
@@ -47,16 +50,27 @@ class Call:
     arguments: Mapping[str, Any]
     result: Any
     path: str
+    run: Callable[..., Any] | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+Evaluate = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+"""Calls an operator of ATen with its arguments."""
 
 
 @contextmanager
-def calls_reported(module: nn.Module, report: Callable[[Call], None]) -> Iterator[None]:
+def calls_reported(
+    module: nn.Module, report: Callable[[Call], None], evaluate: Evaluate | None = None
+) -> Iterator[None]:
     """Pass every operator that runs in the context to `report`, in the same order for every run of a module.
+
+    Those that are reported are called through `evaluate`, which may change how they treat some numbers.
 
     A module without submodules that returns its input counts as the operator `identity`, or `dropout` if it is one.
     """
     paths = {id(each): path for path, each in module.named_modules()}
-    operators = _Operators(report)
+    operators = _Operators(report, evaluate)
 
     def enter(entered: nn.Module, args: Any) -> None:
         operators.stack.append(paths.get(id(entered), operators.stack[-1]))
@@ -87,10 +101,10 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         stack: paths of the modules that are running.
     """
 
-    def __init__(self, report: Callable[[Call], None]) -> None:
+    def __init__(self, report: Callable[[Call], None], evaluate: Evaluate | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.stack = [""]
-        self._report = report
+        self._report, self._evaluate = report, evaluate
         self._silent = False
 
     def report_whole(
@@ -114,9 +128,10 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
             # Only its shape: torch's own computation of it takes as long as the rest of a network.
             result = (torch.empty_like(args[0]), args[0].new_empty(0), args[0].new_empty(0))
         else:
-            result = func(*args, **(kwargs or {}))
+            evaluate = None if self._silent else self._evaluate
+            result = func(*args, **(kwargs or {})) if evaluate is None else evaluate(func, args, kwargs or {})
         if not self._silent:
-            self._report(Call(name, pointwise, arguments, result, self.stack[-1]))
+            self._report(Call(name, pointwise, arguments, result, self.stack[-1], func, args, kwargs or {}))
         return result
 
 
@@ -192,6 +207,8 @@ class Operation:
         arguments: by their names in ATen, with a `Value` in place of every tensor.
         outputs: the tensors that it returned.
         fresh: whether its outputs have their own memory: it is no view, and not in place.
+        zeros: of a convolution, the positions of its kernel at which all weights are known to be 0; of an operator that
+            masks scores, where the mask hides them. None if there are none.
     """
 
     number: int | None
@@ -201,6 +218,7 @@ class Operation:
     outputs: tuple[Value, ...]
     path: str
     fresh: bool = True
+    zeros: Tensor | None = None
 
     @property
     def inputs(self) -> list[Value]:
@@ -241,9 +259,10 @@ class Recorder:
     Args:
         module: in evaluation mode.
         state: its parameters and buffers by name, as used in the run.
+        buffers: the buffers by name, with their numbers if they have any.
     """
 
-    def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    def __init__(self, module: nn.Module, state: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         self._module = module
         self._scripted = isinstance(module, torch.jit.ScriptModule)
         self._values: dict[int, Value] = {}
@@ -252,6 +271,8 @@ class Recorder:
         self._views: set[Value] = set()
         self._exported: list[Value] = []
         self._count = 0
+        numbers = {id(state[name]): None if buffer.is_meta else buffer for name, buffer in buffers.items()}
+        self.constants = Constants(numbers, [tensor for name, tensor in state.items() if name not in buffers])
         self.operations: list[Operation] = []
         for name, tensor in state.items():
             if id(tensor) not in self._values:
@@ -300,6 +321,11 @@ class Recorder:
         fresh = all(tensor.untyped_storage()._cdata not in self._sharing for tensor in tensors)
         dynamic = any(value.dynamic for value in inputs)
         state = frozenset[str]() if dynamic else frozenset[str]().union(*(value.state for value in inputs))
+        if not dynamic and call.run is not None:
+            self.constants.follow(call.name, call.run, call.args, call.kwargs, tensors)
+        constant = {key for key, value in read.items() if not isinstance(value, Value) or not value.dynamic}
+        arguments = {key: value for key, value in call.arguments.items() if key in constant}
+        zeros = known_zeros(call.name, arguments, call.result, self.constants) if dynamic else None
         outputs = tuple(self._add(tensor, dynamic=dynamic, state=state) for tensor in tensors)
         path = _owner(inputs) if self._scripted else call.path
         self.operations.append(
@@ -311,6 +337,7 @@ class Recorder:
                 outputs=outputs,
                 path=path,
                 fresh=fresh,
+                zeros=zeros,
             )
         )
         if not fresh and not written:
@@ -333,6 +360,7 @@ class Recorder:
         value = self._values.get(id(tensor))
         if value is None:
             value = self._add(tensor, dynamic=False)
+            self.constants.created(tensor)
             return self._replace(tensor, "outside", {"exported": self._exported}, path) if self._exported else value
         writes = self._writes.pop(id(tensor), None)
         if writes is None:

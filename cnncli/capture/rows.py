@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import prod
 
-from torch import nn
+from torch import Tensor, nn
 
 from cnncli.capture.effect import Context, Effect, compose
 from cnncli.capture.layout import (
@@ -72,6 +72,7 @@ class Row:
         state: names of the parameters and buffers that it is the first to use.
         shares: whether it uses parameters that an earlier row uses too.
         constant_shape: of the output, if it does not depend on the input.
+        upper_bound, notes: see `GraphNode`.
     """
 
     name: str
@@ -91,12 +92,14 @@ class Row:
     state: set[str] = field(default_factory=set)
     shares: bool = False
     constant_shape: tuple[int, ...] | None = None
+    upper_bound: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
 def rows_of(
     module: nn.Module, example: Value, operations: list[Operation], *, scopes: Collection[str] = ()
-) -> list[Row]:
-    """The rows of a recorded module.
+) -> tuple[list[Row], dict[int, Tensor]]:
+    """The rows of a recorded module, and for operations by number what they multiply by known zeros.
 
     Elementwise operations and norms belong to the layer before them, zero padding to the convolution after it.
 
@@ -113,7 +116,7 @@ def rows_of(
         elif operation.outputs:
             rows.add_constant(operation)
     rows.assign_names()
-    return rows.rows
+    return rows.rows, rows.zeros
 
 
 class _Rows:
@@ -129,6 +132,7 @@ class _Rows:
         self._uses = Counter(value for operation in operations for value in set(operation.inputs))
         self._counted: set[str] = set()
         self.rows: list[Row] = []
+        self.zeros: dict[int, Tensor] = {}
 
     def add(self, operation: Operation) -> None:
         """Add the next operation to an existing row, or to a new one."""
@@ -144,6 +148,10 @@ class _Rows:
             row = self._start_row(operation, effect, sources, scope)
         else:
             self._join_row(row, operation, effect, sources)
+        row.upper_bound |= effect.upper_bound
+        row.notes += [effect.note] if effect.note else []
+        if operation.number is not None and effect.zeros is not None:
+            self.zeros[operation.number] = effect.zeros
         for value in operation.outputs:
             self._row_of[value] = row
             # Outputs of another rank are indices or statistics, whose layout does not matter.
@@ -223,6 +231,8 @@ class _Rows:
         """Add an operation to a row."""
         reads = compose(row.reads, effect.reads)
         row.reads = Unknown("its operations together have no single window") if reads is None else reads
+        if effect.instead is not None and row.first == "matmul":
+            row.reads = effect.instead
         row.statistics |= effect.statistics
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
         others = dict.fromkeys(self._row_of[value] for value in sources)

@@ -118,4 +118,4 @@ def effect_of(operation: Operation, context: Context) -> Effect:
     effect = rule(operation, context)
     if not has_batch(effect.layout) and any(has_batch(context.layouts[v]) for v in operation.inputs if v.dynamic):
         raise UnsupportedOp("splits the batch, or mixes its images")
-    return effect
+    return mixing.follow_scores(operation, effect, context)

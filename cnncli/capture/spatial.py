@@ -56,12 +56,37 @@ def convolution(operation: Operation, context: Context) -> Effect:
             return Transposed(
                 kernel=kernel[i], stride=stride[i], dilation=dilation[i], padding=padding[i], output_padding=extra[i]
             )
-        return Sliding(kernel=kernel[i], stride=stride[i], dilation=dilation[i], before=padding[i], after=padding[i])
+        return Sliding(
+            kernel=kernel[i],
+            stride=stride[i],
+            dilation=dilation[i],
+            before=padding[i],
+            after=padding[i],
+            used=used[i],
+        )
 
+    used = _used_taps(operation.zeros, len(kernel))
     effect = _slide(operation, context, "conv_transpose" if a["transposed"] else "conv", window)
     layout = context.layout(a["input"])
     macs = conv_macs(operation, batch_size(layout)) if has_batch(layout) else None
-    return replace(effect, macs=macs, groups=a["groups"])
+    effect = replace(effect, macs=macs, groups=a["groups"])
+    if operation.zeros is None:
+        return effect
+    counts = [size if each is None else len(each) for each, size in zip(used, kernel, strict=True)]
+    read = int((~operation.zeros).sum())
+    note = f"at {prod(kernel) - read} of the {prod(kernel)} positions of its kernel all weights are 0, by a mask"
+    return replace(effect, zeros=operation.zeros, upper_bound=read < prod(counts), note=note)
+
+
+def _used_taps(zeros: Tensor | None, axes: int) -> list[tuple[int, ...] | None]:
+    """Along each axis of a kernel the positions whose weights are not all 0; None: all."""
+    if zeros is None:
+        return [None] * axes
+    used: list[tuple[int, ...] | None] = []
+    for axis in range(axes):
+        some = (~zeros).movedim(axis, 0).reshape(zeros.shape[axis], -1).any(1)
+        used.append(None if some.all() else tuple(some.nonzero().flatten().tolist()))
+    return used
 
 
 def conv_macs(operation: Operation, images: int) -> int:

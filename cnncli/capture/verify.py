@@ -9,7 +9,6 @@ P: probes in a batch, C: channels.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
 from math import prod
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch.utils.flop_counter import flop_registry
 from cnncli.capture.graph import CPU, capture
 from cnncli.capture.layout import Factor, Layout, Role, has_batch, layout_of_input
 from cnncli.capture.mode import evaluation_mode, keep_outputs, without_autocast
+from cnncli.capture.nan import NanProbe, spread_nan
 from cnncli.capture.record import BATCH, DETACH, Call, calls_reported
 from cnncli.capture.rows import Row
 from cnncli.config.network import Network
@@ -76,10 +76,15 @@ class _OtherOperations(Exception):  # noqa: N818  a result, not an error
 
 
 def behind_comparisons(graph: Graph) -> frozenset[str]:
-    """The rows that compare numbers, or depend on rows that do, where NaN may be lost."""
+    """The rows that compare numbers, or whose rows and columns depend on each other, and those that depend on them.
+
+    NaN may be lost in a comparison; and of a mask that hides the rows below and, in its own row, the columns to the
+    right, the table says what is read along each axis alone.
+    """
     names: set[str] = set()
     for node in graph.nodes:
-        if not names.isdisjoint(node.inputs) or any(part.type in _COMPARISONS for part in node.parts):
+        compares = node.upper_bound or any(part.type in _COMPARISONS for part in node.parts)
+        if compares or not names.isdisjoint(node.inputs):
             names.add(node.name)
     return frozenset(names)
 
@@ -95,7 +100,7 @@ def verify_network(network: Network, module: nn.Module) -> list[Mismatch]:
     layers = {node.name: module.get_submodule(node.name) for node in network.nodes}
 
     def run(images: Tensor) -> dict[str, _Output]:
-        with evaluation_mode(module), torch.no_grad(), keep_outputs(layers) as outputs:
+        with evaluation_mode(module), torch.no_grad(), keep_outputs(layers) as outputs, NanProbe():  # type: ignore[no-untyped-call]  # torch does not annotate it
             module(images)
         return {name: _Output(output, layout_of_input(output.shape)) for name, output in outputs.items()}
 
@@ -112,41 +117,51 @@ def verify_module(module: nn.Module, graph: Graph, *, batch: int | None = None) 
         batch: the only number of images that the module takes; None: any.
     """
     with evaluation_mode(module), without_autocast():
-        rows = {row.name: row for row in capture(module, graph.input_shape, device=CPU, batch=batch or BATCH).rows}
+        captured = capture(module, graph.input_shape, device=CPU, batch=batch or BATCH)
+        rows = {row.name: row for row in captured.rows}
         names = {node.name for node in graph.nodes}
         if names != set(rows):
             return [Mismatch("the model", "rows", f"{sorted(names - set(rows))}", f"{sorted(set(rows) - names)}")]
         try:
-            counted = _count_parameters(module, rows, (batch or BATCH, *graph.input_shape))
+            counted = _count_parameters(module, rows, captured.zeros, (batch or BATCH, *graph.input_shape))
             return [
                 *_parameters(graph, counted),
                 *_macs(graph, module, batch=batch or 1),
-                *_outputs(graph, lambda images: dict(_run(module, rows, images)), batch=batch),
+                *_outputs(graph, lambda images: dict(_run(module, rows, captured.zeros, images)), batch=batch),
             ]
         except _OtherOperations as where:
             return [Mismatch(str(where), "rows", "the operations on an input of zeros", "others on random numbers")]
 
 
-def _run(module: nn.Module, rows: Mapping[str, Row], images: Tensor) -> list[tuple[str, _Output]]:
+def _run(
+    module: nn.Module, rows: Mapping[str, Row], zeros: Mapping[int, Tensor], images: Tensor
+) -> list[tuple[str, _Output]]:
     """The outputs of rows, in the order of computation: which of their elements are NaN."""
     by_number = {row.computed_by.number: row for row in rows.values() if row.computed_by.number is not None}
     outputs: list[tuple[str, _Output]] = []
-    numbers = count()
+    number = 0  # of the next operator
 
     def keep(call: Call) -> None:
-        row = None if call.name == DETACH else by_number.get(next(numbers))
+        nonlocal number
+        row = None if call.name == DETACH else by_number.get(number)
+        number += call.name != DETACH
         if row is not None:
             if call.name != row.computed_by.name:
                 raise _OtherOperations(row.name)
             tensor = call.result if isinstance(call.result, Tensor) else call.result[0]
             outputs.append((row.name, _Output(tensor.isnan(), row.layout)))
 
-    with calls_reported(module, keep):
+    def evaluate(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return spread_nan(run, args, kwargs, zeros.get(number))
+
+    with calls_reported(module, keep, evaluate):
         module(images)
     return outputs
 
 
-def _count_parameters(module: nn.Module, rows: Mapping[str, Row], shape: tuple[int, ...]) -> dict[str, int]:
+def _count_parameters(
+    module: nn.Module, rows: Mapping[str, Row], zeros: Mapping[int, Tensor], shape: tuple[int, ...]
+) -> dict[str, int]:
     """Parameters by the first row that each of them reaches, which is found by setting it to NaN."""
     counted = dict.fromkeys(rows, 0)
     images = torch.ones(shape)
@@ -154,8 +169,9 @@ def _count_parameters(module: nn.Module, rows: Mapping[str, Row], shape: tuple[i
         kept = parameter.detach().clone()
         with torch.no_grad():
             parameter.fill_(torch.nan)
-            first = next((name for name, output in _run(module, rows, images) if output.value.any()), None)
+            reached = {name for name, output in _run(module, rows, zeros, images) if output.value.any()}
             parameter.copy_(kept)
+        first = next((name for name in rows if name in reached), None)
         if first is not None:
             counted[first] += parameter.numel()
     return counted

@@ -82,7 +82,6 @@ _ONLY_FOR: dict[str, tuple[DatasetName, ...]] = {
     "split": ("emnist",),
     "path": OWN_DATA,
     "columns": ("csv",),
-    "classes": OWN_DATA,
     "skip_unreadable": ("image-folder", "csv"),
     "range": OWN_DATA,
 }
@@ -114,6 +113,8 @@ def _dependencies(schema: dict[str, Any]) -> None:
     ]
     required = [{"if": where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
     schema["allOf"] = [*only, *required]
+    named = {"if": where_name_is(OWN_DATA), "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
+    schema["allOf"].append(named)
     fields["test"]["not"] = {"const": 0}
 
 
@@ -156,8 +157,8 @@ class DataSpec(Spec):
     columns: ColumnsSpec = Field(default=ColumnsSpec(), description="csv only: the names of its columns")
     classes: Classes | None = Field(
         default=None,
-        description="own data only: number of classes, or names of those to read, in order; needed to inspect without "
-        "the data",
+        description="names of the classes to use, in the order of their labels; default: all. For own data also their "
+        "number, to inspect without the data",
     )
     skip_unreadable: bool = Field(
         default=False, description="image-folder and csv only: skip images that cannot be read, with a message"
@@ -189,6 +190,15 @@ class DataSpec(Spec):
                 "other_set",
                 "{field} is only for {owners}; remove it for {name}",
                 {"field": info.field_name, "owners": ", ".join(owners), "name": name},
+            )
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _number_is_for_folders(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, int) and (name := info.data.get("name", OWN_DATA[0])) not in OWN_DATA:
+            raise PydanticCustomError(
+                "class_names", "must be a list of classes of {name}, found {found}", {"name": name, "found": value}
             )
         return value
 
@@ -235,16 +245,16 @@ def input_shape(spec: DataSpec, data_dir: Path | None = None) -> tuple[int, int,
 def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
     """Names of the classes in the order of their labels.
 
-    Those of own data are `classes` if these are names, without a look at the data; else what the data say, in natural
-    order, or, if they are missing, the numbers from 0 to `classes` - 1.
+    They are `classes` if these are names, of own data without a look at them. Else those of own data are what the data
+    say, in natural order, or, if they are missing, the numbers from 0 to `classes` - 1.
 
     Raises:
         DataError: the data are missing and `classes` is not given, or they have another number of classes.
     """
-    if spec.name not in OWN_DATA:
-        return known_dataset(spec.name, spec.split).classes
     if isinstance(spec.classes, tuple):
         return spec.classes
+    if spec.name not in OWN_DATA:
+        return known_dataset(spec.name, spec.split).classes
     path = own_path(spec, data_dir)
     if spec.classes is not None and _is_absent(path):
         return tuple(map(str, range(spec.classes)))

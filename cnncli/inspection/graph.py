@@ -30,6 +30,8 @@ class GraphNode:
         parts: the operations it consists of, in order: `conv`, `batch_norm`, `relu`.
         view: whether its output in inference shares the memory of its input.
         units: positions along each axis of the input, where the shape does not say them (tokens, channels last).
+        upper_bound: whether rows and columns that a unit reads depend on each other (a mask), so that fewer may be read
+            than `reads` says for each alone.
         notes: what a reader should know.
     """
 
@@ -49,6 +51,7 @@ class GraphNode:
     view: bool = False
     statistics: bool = False
     units: tuple[int, ...] | None = None
+    upper_bound: bool = False
     notes: tuple[str, ...] = ()
 
 

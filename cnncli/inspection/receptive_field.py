@@ -141,14 +141,17 @@ def summarize(fields: ReceptiveFields, input_size: tuple[int, ...]) -> Receptive
     smallest = _over_paths([axis.smallest_paths for axis in fields.axes], min)
     largest = _over_paths([axis.largest_paths for axis in fields.axes], max)
     if fields.is_global:
+        seen = [interval for axis in fields.axes if (interval := axis.interval(0)) is not None]
+        known = len(seen) == len(fields.axes)
+        size = tuple(last - first + 1 for first, last in seen) if known else (0,) * len(input_size)
         return ReceptiveField(
-            size=input_size,
+            size=size,
             jump=None,
-            start=(0,) * len(input_size),
-            end=tuple(n - 1 for n in input_size),
-            center=tuple(Fraction(n - 1, 2) for n in input_size),
-            smallest_path=smallest or input_size,
-            largest_path=input_size,
+            start=tuple(first for first, _ in seen) if known else None,
+            end=tuple(last for _, last in seen) if known else None,
+            center=tuple(Fraction(first + last, 2) for first, last in seen) if known else None,
+            smallest_path=smallest or size,
+            largest_path=size,
             used=None,
             local=largest,
             is_global=True,

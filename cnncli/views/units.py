@@ -261,7 +261,7 @@ def _span(receptive_field: UnitReceptiveField, axis: int, most_padding: int) -> 
     if receptive_field.clipped is None:  # nothing is seen: one pixel of padding stands for all of it
         return (-1, -1), torch.zeros(1, dtype=torch.bool)
     first, last = receptive_field.clipped[axis]
-    # At its edges, interpolation reads a neighbor with weight 0: seen, but not in the closed form.
+    # Interpolation may read a neighbor with the weight of a rounding error: seen, but not in the closed form.
     outer = (receptive_field.unclipped or receptive_field.clipped)[axis]
     span = max(min(first, outer[0]), first - most_padding), min(max(last, outer[1]), last + most_padding)
     pixels = torch.arange(span[0], span[1] + 1)

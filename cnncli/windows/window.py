@@ -1,7 +1,7 @@
 """Windows along one axis: the input positions that each unit of a convolution, pool or resampling reads."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor, gcd
@@ -40,7 +40,11 @@ class Window(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Sliding(Window):
-    """The window of a convolution or a pool: unit i reads `i * stride - before + dilation * j`, j = 0 .. kernel - 1."""
+    """The window of a convolution or a pool: unit i reads `i * stride - before + dilation * j`, j = 0 .. kernel - 1.
+
+    Attributes:
+        used: the j whose weights are not known to be 0, in increasing order; None: all.
+    """
 
     kernel: int
     stride: int = 1
@@ -48,6 +52,7 @@ class Sliding(Window):
     before: int = 0
     after: int = 0
     ceil_mode: bool = False
+    used: tuple[int, ...] | None = None
 
     @property
     def span(self) -> int:
@@ -62,8 +67,10 @@ class Sliding(Window):
         units = -(-room // self.stride) + 1
         return units - 1 if (units - 1) * self.stride >= size + self.before else units
 
-    def reads(self, unit: int, size: int) -> range:
+    def reads(self, unit: int, size: int) -> Sequence[int]:
         first = unit * self.stride - self.before
+        if self.used is not None:
+            return [first + self.dilation * j for j in self.used]
         return range(first, first + self.span, self.dilation)
 
     def total_reads(self, size: int) -> int:
@@ -154,7 +161,7 @@ class Resampled(Window):
 
     With r input positions per unit, unit i lies at `floor(i r)` (nearest), `floor((i + 1/2) r)` (nearest-exact) or
     `(i + 1/2) r - 1/2` (linear, cubic; with `align_corners` at `i (n - 1) / (m - 1)`). Linear reads the two positions
-    around that point and cubic the four, even if one of them has weight 0.
+    around that point and cubic the four, except those with weight 0: at a position itself, only that one is read.
 
     Attributes:
         units: size of the output.
@@ -190,9 +197,10 @@ class Resampled(Window):
     def reads(self, unit: int, size: int) -> Iterable[int]:
         """See `Window`; beyond an edge, the position at the edge.
 
-        Points are rounded to float32 once, as in torch's kernels, which can change the nearest position.
+        Points are rounded to float32 once, as in torch's kernels, which can change the nearest position, or give a
+        neighbor a weight near 1e-8 instead of 0.
         """
-        if self.units == size and self.mode != "cubic":
+        if self.units == size:
             return (unit,)
         ratio, half = _float32(float(self._ratio(size))), 0.0 if self.mode == "nearest" or self.align_corners else 0.5
         offset = half if self.mode in ("linear", "cubic") else 0.0
@@ -205,7 +213,7 @@ class Resampled(Window):
         return 4 * self.units if self.mode == "cubic" else 2 * self.units
 
     def taps(self, unit: int, size: int) -> Iterable[int]:
-        if self.units == size and self.mode != "cubic":
+        if self.units == size:
             return (unit,)
         return self._neighbors(self._point(unit, size))
 
@@ -214,6 +222,8 @@ class Resampled(Window):
         first = floor(point)
         match self.mode:
             case "nearest" | "nearest-exact":
+                return (first,)
+            case _ if point == first:  # the others have weight 0
                 return (first,)
             case "linear":
                 return (first, first + 1)

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cnncli.capture.graph import graph_of_module
 from cnncli.inspection.graph import Graph
 from cnncli.inspection.receptive_field import ReceptiveFields, receptive_fields
+from tests.nan_probe import zero_weights_stop_nan
 
 IMAGE, LINE, VOLUME = (4, 12, 10), (4, 13), (4, 6, 5, 7)
 
@@ -95,7 +96,7 @@ def probe(module: nn.Module, shape: tuple[int, ...], axis: int) -> list[int]:
     images = torch.randn(shape[axis], *shape, generator=torch.Generator().manual_seed(1))
     for position, image in enumerate(images):
         image.select(axis, position).fill_(float("nan"))
-    with torch.no_grad():
+    with torch.no_grad(), zero_weights_stop_nan():
         touched = module.eval()(images).isnan()
     touched = touched.movedim(axis + 1, 1).flatten(2).any(2) if touched.ndim > 2 else touched.any(1)[:, None]
     return [sum(1 << p for p in range(len(images)) if touched[p, unit]) for unit in range(touched.shape[1])]

@@ -14,6 +14,7 @@ from cnncli.layers import Reach
 from cnncli.layers.base import Unknown
 from cnncli.module import CnnModule
 from cnncli.windows import Sliding
+from tests.nan_probe import zero_weights_stop_nan
 
 ODD = """\
 data: {name: digits, size: 21}
@@ -50,7 +51,7 @@ def probed(network: Network, source: str, axis: int) -> dict[str, list[int]]:
         values[source] = planted
         for node in network.nodes:
             if node.name != source:
-                with torch.no_grad():
+                with torch.no_grad(), zero_weights_stop_nan():
                     values[node.name] = model.layer(node)(*(values[name] for name in node.inputs))
         for node in network.nodes:
             value = values[node.name].isnan()

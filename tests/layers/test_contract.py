@@ -29,6 +29,7 @@ from cnncli.layers import LAYERS, Join, Layer
 from cnncli.layers.unit import Combined, Unit
 from cnncli.module import CnnModule
 from tests.engine import EngineCase, EngineResult, data_of, relative_difference, run_engine
+from tests.nan_probe import zero_weights_stop_nan
 from tests.networks import network_of, randomize
 
 SHAPE = (4, 11, 9)
@@ -375,7 +376,7 @@ def probe(module: nn.Module, shape: tuple[int, ...], axis: int) -> list[set[int]
     for position in range(shape[axis]):
         image = torch.randn(1, *shape, dtype=torch.float64)
         image.select(axis + 1, position).fill_(float("nan"))
-        with torch.no_grad():
+        with torch.no_grad(), zero_weights_stop_nan():
             output = module(image)[0]
         wrong = output.isnan().movedim(axis, 0).flatten(1).any(1) if output.ndim == 3 else output.isnan().any()[None]
         seen = seen or [set() for _ in range(len(wrong))]

@@ -24,6 +24,7 @@ from cnncli.inspection.graph import graph_of
 from cnncli.module import CnnModule
 from cnncli.report.network import network_data
 from tests.engine import data_of, find_node
+from tests.nan_probe import zero_weights_stop_nan
 from tests.networks import network_of
 
 SCRIPT = Path(__file__).parents[1] / "js" / "receptive-field-masks.js"
@@ -69,12 +70,13 @@ def nan_outputs(model: CnnModule, source: str, axis: int) -> dict[str, Tensor]:
     for position in range(shape[axis]):
         poisoned[position].select(axis, position).fill_(float("nan"))
     names = [node.name for node in model.network.nodes]
-    if source == INPUT:
-        outputs = model.outputs(poisoned, names)
-    else:
-        replace = model.get_submodule(source).register_forward_hook(lambda module, inputs, output: poisoned)
-        outputs = model.outputs(torch.zeros(shape[axis], *model.network.input_shape), names)
-        replace.remove()
+    with zero_weights_stop_nan():
+        if source == INPUT:
+            outputs = model.outputs(poisoned, names)
+        else:
+            replace = model.get_submodule(source).register_forward_hook(lambda module, inputs, output: poisoned)
+            outputs = model.outputs(torch.zeros(shape[axis], *model.network.input_shape), names)
+            replace.remove()
     found = {}
     for node in model.network.nodes:
         wrong = outputs[node.name].isnan()

@@ -15,6 +15,7 @@ from cnncli.inspection.graph import graph_of
 from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.module import CnnModule
 from cnncli.views.units import Patch, crop_patch, images_at_once, top_activations
+from tests.nan_probe import zero_weights_stop_nan
 
 Build = Callable[..., CnnModule]
 
@@ -191,7 +192,7 @@ def check(model: CnnModule, places: list[tuple[int, int]] | list[tuple[()]]) -> 
             probes[probe][0, row, columns.start : columns.stop] = torch.nan
         for probe, column in ((4, columns.start), (5, columns.stop - 1)):
             probes[probe][0, rows.start : rows.stop, column] = torch.nan
-        with torch.no_grad():
+        with torch.no_grad(), zero_weights_stop_nan():
             values = model(torch.stack(probes))[(slice(None), slice(None), *place)]  # (probe, channel)
         assert torch.equal(values[0], values[1]), place
         assert values[2:].isnan().any(1).all(), place  # the channels of a concat have one field together

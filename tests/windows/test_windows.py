@@ -28,20 +28,27 @@ def chain(size: int, *windows: Window) -> AxisReceptiveField:
 
 
 def positions_read(operate: torch.nn.Module, size: int) -> list[set[int]]:
-    """The positions that each unit reads, found with NaN; maps are (size, 1, size, 1)."""
-    maps = torch.zeros(size, 1, size, 1)
-    maps[range(size), 0, range(size), 0] = torch.nan
-    return [set(column.nonzero().flatten().tolist()) for column in operate(maps)[:, 0, :, 0].isnan().T]
+    """The positions that each unit reads, found with ones in a linear operation; maps are (size, 1, size, 1)."""
+    maps = torch.eye(size)[:, None, :, None]
+    return [set(column.nonzero().flatten().tolist()) for column in operate(maps)[:, 0, :, 0].T]
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 13, 28])
 @pytest.mark.parametrize("units", [1, 2, 3, 11, 28, 37])
 @pytest.mark.parametrize(
-    ("mode", "align_corners"), [("nearest", False), ("nearest-exact", False), ("linear", False), ("linear", True)]
+    ("mode", "align_corners"),
+    [
+        ("nearest", False),
+        ("nearest-exact", False),
+        ("linear", False),
+        ("linear", True),
+        ("cubic", False),
+        ("cubic", True),
+    ],
 )
 def test_resampling_is_torchs(size: int, units: int, mode: str, align_corners: bool) -> None:
-    options = {"align_corners": align_corners} if mode == "linear" else {}
-    name = {"linear": "bilinear"}.get(mode, mode)
+    options = {"align_corners": align_corners} if mode in ("linear", "cubic") else {}
+    name = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
 
     class Interpolate(torch.nn.Module):
         def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -49,6 +56,16 @@ def test_resampling_is_torchs(size: int, units: int, mode: str, align_corners: b
 
     window = Resampled(units=units, mode=mode, align_corners=align_corners)  # type: ignore[arg-type]  # a parameter
     assert [set(window.reads(unit, size)) for unit in range(units)] == positions_read(Interpolate(), size)
+
+
+def test_interpolation_at_a_position_reads_that_one_alone() -> None:
+    """5 to 9 positions with `align_corners`: unit 2 i lies at position i, where its neighbors have the weight 0."""
+    for mode, between in (("linear", (1, 2)), ("cubic", (0, 1, 2, 3))):
+        window = Resampled(units=9, mode=mode, align_corners=True)  # type: ignore[arg-type]  # a parameter
+        assert [tuple(window.reads(unit, 5)) for unit in (2, 3)] == [(1,), between]
+        form = chain(5, window).closed_form
+        assert form is not None
+        assert [pattern.size for pattern in form.patterns] == [1, len(between)]
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])

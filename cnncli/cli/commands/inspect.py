@@ -223,8 +223,8 @@ def _verified(graph: Graph) -> list[str]:
     lines = [f"verified: shape, parameters and receptive field of {every}{counted(verified, 'row')}"]
     if partial:
         lines.append(
-            f"verified in part: {counted(len(partial), 'row')} after a comparison, which NaN does not pass; no unit "
-            "sees more than the table says"
+            f"verified in part: {counted(len(partial), 'row')} after a comparison or a mask; no unit sees more than "
+            "the table says"
         )
     if unknown:
         lines.append(f"not verified: {counted(len(unknown), 'row')} with unknown values")

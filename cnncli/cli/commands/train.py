@@ -128,6 +128,7 @@ def train(
             show_results,
             show_rollbacks,
         )
+        from cnncli.experiment.resume import begins_again
         from cnncli.experiment.setup import prepare
         from cnncli.training.device import keep_freed_memory, resolve_device, useful_threads
 
@@ -136,7 +137,13 @@ def train(
         with show_log(display.notice):
             torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
             run = _resumable(resume, read) if resume and group.is_first else None
-            experiment = prepare(read, data_dir=data_dir, device=group.connect(resolve_device(device)), group=group)
+            experiment = prepare(
+                read,
+                data_dir=data_dir,
+                device=group.connect(resolve_device(device)),
+                group=group,
+                load_initial=resume is None or (run is not None and begins_again(run)),
+            )
             if dry_run:
                 if group.is_first:
                     show_dry_run(experiment, out, run.path if run else None)
