@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
+from cnncli.config.augment import AugmentSpec
 from cnncli.config.data import DataSpec, class_names, input_shape
 from cnncli.config.datasets import OWN_DATA, known_dataset
 from cnncli.config.document import (
@@ -29,7 +30,7 @@ from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
 from cnncli.config.problems import SYNONYMS, fields_below, problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, Plateau, TrainSpec
-from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
+from cnncli.errors import ConfigError, DataError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYERS
 from cnncli.layers.init import INITS
@@ -246,14 +247,20 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
     classes: tuple[str, ...] = ()
     try:
         fields = ConfigFields.model_validate(document.data)
-        problems += _contradictions(fields, data_dir)
+        problems += _contradictions(fields)
     except ValidationError as error:
         problems += problems_of(error, ConfigFields, document.data)
     blueprint = read_blueprint(document, layer_problems)
     data = fields.data if fields else _data_alone(document.data)
     if data is not None and blueprint and not layer_problems:
-        classes = class_names(data, data_dir)
-        network = lay_out(blueprint, input_shape(data, data_dir), len(classes), layer_problems)
+        try:
+            classes, shape = class_names(data, data_dir), input_shape(data, data_dir)
+        except DataError as error:  # of the folder, or the file
+            place = document.place(("data", "path"))
+            raise DataError(f"{place} {error.message}", remedy=error.remedy) from None
+        if fields is not None:
+            problems += _wrong_colors(data.augment, shape[0])
+        network = lay_out(blueprint, shape, len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
         elif not layer_problems and not _is_trained_from_the_start(network):
@@ -292,7 +299,7 @@ def _data_alone(data: dict[str, Any]) -> DataSpec | None:
         return None
 
 
-def _contradictions(fields: ConfigFields, data_dir: Path) -> Iterator[Problem]:
+def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     """Contradictions between sections that are valid by themselves."""
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
@@ -300,7 +307,10 @@ def _contradictions(fields: ConfigFields, data_dir: Path) -> Iterator[Problem]:
     if isinstance(fields.train.schedule, Plateau) and not fields.data.validation:
         route = ("train", "schedule")
         yield Problem(route, "plateau needs validation images, but data.validation is 0; set it to 0.1, for example")
-    channels, augment = input_shape(fields.data, data_dir)[0], fields.data.augment
+
+
+def _wrong_colors(augment: AugmentSpec, channels: int) -> Iterator[Problem]:
+    """Augmentation that images of so many channels cannot have."""
     for name in ("saturation", "hue"):
         if channels == 1 and getattr(augment, name):
             yield Problem(("data", "augment", name), "gray images have no color; remove it, or set data.channels to 3")

@@ -147,6 +147,7 @@ class ManifestRecord(Record):
     config: str | None = None
     files: HashesRecord
     run: LoggedRecord | None = None
+    sha256: _Sha256
 
 
 def read_record(path: Path, kind: type[Record]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import random
 import re
 from collections.abc import Iterator
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -51,7 +50,7 @@ def parser_problems(config: dict[str, Any]) -> list[Problem]:
     document = parse_document(json.dumps(config), name="test")
     problems: list[Problem] = []
     try:
-        problems += _contradictions(ConfigFields.model_validate(document.data), Path("nowhere"))
+        problems += _contradictions(ConfigFields.model_validate(document.data))
     except ValidationError as error:
         problems += problems_of(error, ConfigFields, document.data)
     read_blueprint(document, problems)
