@@ -277,7 +277,7 @@ const value = (row) => {
 const order = (a, b) => (typeof a === typeof b ? (a < b ? -1 : +(a > b)) : typeof a === 'number' ? 1 : -1);
 body.append(...[...body.rows].sort((a, b) => (down ? -1 : 1) * order(value(a), value(b))));
 """
-_SORTING = f' title="sort" style="cursor: pointer" onclick="{html.escape(" ".join(_SORT.split()))}"'
+_SORTING = f' title="sort" onclick="{html.escape(" ".join(_SORT.split()))}"'
 """Attributes of a heading: a click sorts by its column, the largest first; by the first column as computed."""
 
 
@@ -287,7 +287,7 @@ def as_html(table: LayerTable) -> str:
 
     def line(cells: Iterable[str], tag: str = "td", attributes: Iterable[str] = ()) -> str:
         tagged = (
-            f'<{tag} align="{"right" if column.numeric else "left"}"{extra}>{html.escape(cell)}</{tag}>'
+            f'<{tag} style="text-align: {"right" if column.numeric else "left"}"{extra}>{html.escape(cell)}</{tag}>'
             for column, cell, extra in zip(shown, cells, attributes or [""] * len(shown), strict=True)
         )
         return f"<tr>{''.join(tagged)}</tr>"

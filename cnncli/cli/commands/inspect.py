@@ -76,11 +76,18 @@ OnlyOption = Annotated[
     list[str], typer.Option("--only", metavar="GLOB", help="Show layers of such names, as 'layer3.*'. Repeatable.")
 ]
 SortOption = Annotated[
-    SortKey | None, typer.Option("--sort", help="Show the largest first: params, macs, memory (of the output), rf.")
+    SortKey | None,
+    typer.Option(
+        "--sort", case_sensitive=False, help="Show the largest first: params, macs, memory (of the output), rf."
+    ),
 ]
 ByOption = Annotated[
     By | None,
-    typer.Option("--by", help="Show what the layers of each type or module cost together; --depth is that of modules."),
+    typer.Option(
+        "--by",
+        case_sensitive=False,
+        help="Show what the layers of each type or module cost together; --depth is that of modules.",
+    ),
 ]
 BitsOption = Annotated[
     int | None,
