@@ -298,8 +298,15 @@ class Run:
         return WeightHistory(self.path).read(step)
 
     def untrained(self) -> CnnModule:
-        """The network before its first step, in eval mode."""
-        return seeded_module(self.network, self.config.train.seed).to(self.device).eval()
+        """The network before its first step, in eval mode.
+
+        Initial weights that do not follow from the config, such as those of another network, are taken from the weights
+        that the run has kept. If it has kept none, those of the seed take their place.
+        """
+        model = seeded_module(self.network, self.config.train.seed)
+        if not self.config.has_random_weights and 0 in self.weight_steps:
+            model.load_state_dict(self.weights_at(0))
+        return model.to(self.device).eval()
 
     def offline(self) -> "Run":
         """The run, without downloads: a missing data set is a DataError when images are needed."""

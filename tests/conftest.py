@@ -74,6 +74,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         find_chromium()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Files of tests need not outlast a power cut: waiting for the disk would take longer than a training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which takes only open files, too
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for `--data-dir` with links to the real MNIST and Fashion-MNIST: nothing is written beside those."""

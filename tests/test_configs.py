@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
@@ -55,10 +54,10 @@ def readme_rows() -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def schema() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(json.dumps(config_schema()))
+def schema() -> jsonschema.Draft202012Validator:
+    found = json.loads(json.dumps(config_schema()))
     jsonschema.Draft202012Validator.check_schema(found)
-    return found
+    return jsonschema.Draft202012Validator(found)
 
 
 @pytest.fixture(autouse=True)
@@ -78,12 +77,12 @@ def test_its_name_is_that_of_its_file(path: Path) -> None:
 
 
 @every_config
-def test_the_schema_accepts_it(path: Path, schema: dict[str, Any]) -> None:
-    jsonschema.validate(read_document(path).data, schema)
+def test_the_schema_accepts_it(path: Path, schema: jsonschema.Draft202012Validator) -> None:
+    schema.validate(read_document(path).data)
 
 
-def test_the_schema_accepts_the_starter(schema: dict[str, Any]) -> None:
-    jsonschema.validate(read_document(STARTER).data, schema)
+def test_the_schema_accepts_the_starter(schema: jsonschema.Draft202012Validator) -> None:
+    schema.validate(read_document(STARTER).data)
     read(STARTER)
 
 

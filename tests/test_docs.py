@@ -59,6 +59,7 @@ from cnncli.config.config import ConfigFields, read_config
 from cnncli.config.data import DataSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.document import parse_document
+from cnncli.config.init_from import InitFrom
 from cnncli.config.log import LogSpec, ProbesSpec
 from cnncli.config.loss import Focal
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
@@ -129,6 +130,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "blocks": BlockFields,
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
+    "init_from": InitFrom,
     "focal": Focal,
     "log": LogSpec,
     "probes": ProbesSpec,

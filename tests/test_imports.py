@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import cnncli
 
 PACKAGE = Path(cnncli.__file__).parent
@@ -18,10 +16,11 @@ HEAVY = {"torch", "torchvision", "tensorboard"}
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-package = importlib.import_module(sys.argv[1])
-for module in pkgutil.walk_packages(getattr(package, "__path__", []), package.__name__ + "."):
-    importlib.import_module(module.name)
-print("loaded:", *sys.modules)
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(getattr(package, "__path__", []), name + "."):
+        importlib.import_module(module.name)
+    print("loaded:", *sys.modules)
 """
 
 RUN_COMMAND = """
@@ -32,6 +31,19 @@ main()
 """
 
 
+RUN_COMMANDS = """
+import shlex, sys
+from cnncli.cli.app import main
+commands = sys.argv[1:]
+for command in commands:
+    sys.argv = ["cnncli", *shlex.split(command)]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, command
+    print("\\nloaded:", *sys.modules)
+"""
+
 RUN_TO_THE_FIRST_STEP = f"""
 import sys
 from cnncli.training.progress import Progress
@@ -40,33 +52,39 @@ Progress.write = lambda *_: sys.exit(0)  # it is called after every step
 """
 
 
-def loaded_modules(program: str, *arguments: str) -> set[str]:
-    """The names in `sys.modules` of a new Python process after a program, which must succeed."""
+def all_loaded(program: str, *arguments: str) -> list[set[str]]:
+    """The names in `sys.modules` of a new Python process, each time that the program prints them; it must succeed."""
     command = [sys.executable, "-W", "ignore", "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    loaded = done.stdout.splitlines()[-1].split()
-    assert loaded[0] == "loaded:"
-    return {*loaded[1:]}
+    return [{*line.split()[1:]} for line in done.stdout.splitlines() if line.startswith("loaded: ")]
 
 
-def loaded_packages(program: str, *arguments: str) -> set[str]:
-    """The top-level packages among `loaded_modules`."""
-    return {name.partition(".")[0] for name in loaded_modules(program, *arguments)}
+def loaded_modules(program: str, *arguments: str) -> set[str]:
+    """The names at the end of the program."""
+    return all_loaded(program, *arguments)[-1]
 
 
-@pytest.mark.parametrize(
-    "package", ["errors", "files", "windows", "fields", "config", "inspection", "library", "cli.app"]
-)
-def test_describing_a_network_does_not_import_torch(package: str) -> None:
-    loaded = loaded_packages(IMPORT_ALL, f"cnncli.{package}")
-    assert "cnncli" in loaded
-    assert not loaded & HEAVY
+def packages_of(modules: set[str]) -> set[str]:
+    """The top-level packages."""
+    return {name.partition(".")[0] for name in modules}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def first_with_heavy_imports(program: str, names: list[str]) -> str | None:
+    """The first of the packages or commands after which one of `HEAVY` is loaded, if there is one."""
+    loaded = all_loaded(program, *names)
+    assert len(loaded) == len(names)
+    assert all("cnncli" in modules for modules in loaded)
+    return next((name for name, modules in zip(names, loaded, strict=True) if packages_of(modules) & HEAVY), None)
+
+
+def test_describing_a_network_does_not_import_torch() -> None:
+    names = ("errors", "files", "windows", "fields", "config", "inspection", "library", "cli.app")
+    assert first_with_heavy_imports(IMPORT_ALL, [f"cnncli.{name}" for name in names]) is None
+
+
+def test_commands_about_configs_do_not_import_torch() -> None:
+    commands = [
         "--help",
         "train --help",
         "sweep --help",
@@ -85,16 +103,13 @@ def test_describing_a_network_does_not_import_torch(package: str) -> None:
         "show feature-maps --help",
         "export --help",
         "predict --help",
-    ],
-)
-def test_commands_about_configs_do_not_import_torch(command: str) -> None:
-    loaded = loaded_packages(RUN_COMMAND, *command.split())
-    assert "cnncli" in loaded
-    assert not loaded & HEAVY
+    ]
+    assert first_with_heavy_imports(RUN_COMMANDS, commands) is None
 
 
 def test_an_import_of_torch_is_noticed() -> None:
-    assert loaded_packages(IMPORT_ALL, "cnncli.module") & HEAVY == {"torch"}
+    names = ["cnncli.config", "cnncli.module", "cnncli.files"]
+    assert first_with_heavy_imports(IMPORT_ALL, names) == "cnncli.module"
 
 
 def test_the_first_training_step_imports_only_what_it_needs(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
 from cnncli.config.data import DataSpec, class_names, input_shape
+from cnncli.config.datasets import known_dataset
 from cnncli.config.document import (
     Document,
     Problem,
@@ -27,8 +28,8 @@ from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
 from cnncli.config.problems import SYNONYMS, fields_below, problems_of
-from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
-from cnncli.errors import ConfigError, UsageError, did_you_mean, nearest
+from cnncli.config.train import OPTIMIZERS, SCHEDULES, Plateau, TrainSpec
+from cnncli.errors import ConfigError, DataError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYERS
 from cnncli.layers.init import INITS
@@ -137,6 +138,12 @@ class Config:
     network: Network
     classes: tuple[str, ...]
 
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the initial weights follow from the config and its seed, without other weights and without images."""
+        measured = any(node.layer.init_needs_images for node in self.network.nodes)
+        return self.train.init_from is None and not measured
+
     def resolved(self) -> str:
         """The config as YAML, with overrides and all defaults; reading it gives the same config.
 
@@ -244,7 +251,11 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
     blueprint = read_blueprint(document, layer_problems)
     data = fields.data if fields else _data_alone(document.data)
     if data is not None and blueprint and not layer_problems:
-        classes = class_names(data, data_dir)
+        try:
+            classes = class_names(data, data_dir)
+        except DataError as error:  # of the folder
+            place = document.place(("data", "path"))
+            raise DataError(f"{place} {error.message}", remedy=error.remedy) from None
         network = lay_out(blueprint, input_shape(data), len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
@@ -253,8 +264,10 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
             layer_problems.append(Problem(("model", "layers"), problem, at_key=True))
     if fields is not None and network is not None and not layer_problems:
         problems += _unknown_layers(fields.log, network)
+        problems += _unknown_skipped(fields.train, network)
     if fields is not None and classes:
         problems += _unknown_classes(fields, classes)
+        problems += _classes_of_no_image(fields.data)
     document.raise_problems([*problems, *layer_problems])
     assert fields is not None, "a config without problems has fields"
     assert network is not None, "a config without problems has a network"
@@ -287,6 +300,9 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     if fields.train.early_stopping and not fields.data.validation:
         route = ("train", "early_stopping")
         yield Problem(route, "needs validation images, but data.validation is 0; set it to 0.1, for example")
+    if isinstance(fields.train.schedule, Plateau) and not fields.data.validation:
+        route = ("train", "schedule")
+        yield Problem(route, "plateau needs validation images, but data.validation is 0; set it to 0.1, for example")
     channels, augment = input_shape(fields.data)[0], fields.data.augment
     for name in ("saturation", "hue"):
         if channels == 1 and getattr(augment, name):
@@ -313,6 +329,26 @@ def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[P
         if name not in classes:
             route = ("train", "class_weights", name)
             yield Problem(route, f"unknown class: {name}{did_you_mean(name, classes)}", at_key=True)
+
+
+def _classes_of_no_image(data: DataSpec) -> Iterator[Problem]:
+    """Names in `data.classes` that the data set does not have; those of an image folder are checked when it is read."""
+    if data.name == "image-folder" or not isinstance(data.classes, tuple):
+        return
+    known = known_dataset(data.name, data.split).classes
+    for i, name in enumerate(data.classes):
+        if name not in known:
+            yield Problem(("data", "classes", i), f"no class of {data.name}: {name}{did_you_mean(name, known)}")
+
+
+def _unknown_skipped(train: TrainSpec, network: Network) -> Iterator[Problem]:
+    """Layers and blocks in `train.init_from.skip` that the network does not have."""
+    names = [node.name for node in network.nodes]
+    blocks = {".".join(parts[:i]) for parts in (name.split(".") for name in names) for i in range(1, len(parts))}
+    for i, name in enumerate(train.init_from.skip if train.init_from else ()):
+        if name not in {*names, *blocks}:
+            route = ("train", "init_from", "skip", i)
+            yield Problem(route, f"unknown layer: {name}{did_you_mean(name, [*names, *sorted(blocks)])}")
 
 
 def _as_name(stem: str) -> str:

@@ -78,7 +78,6 @@ _ONLY_FOR: dict[str, tuple[DatasetName, ...]] = {
     "test": ("image-folder",),
     "split": ("emnist",),
     "path": ("image-folder",),
-    "classes": ("image-folder",),
     "skip_unreadable": ("image-folder",),
     "range": ("image-folder",),
 }
@@ -100,6 +99,8 @@ def _dependencies(schema: dict[str, Any]) -> None:
     ]
     required = [{"if": where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
     schema["allOf"] = [*only, *required]
+    named = {"if": where_name_is(["image-folder"]), "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
+    schema["allOf"].append(named)
     fields["test"]["not"] = {"const": 0}
 
 
@@ -128,8 +129,8 @@ class DataSpec(Spec):
     )
     classes: Classes | None = Field(
         default=None,
-        description="image-folder only: number of classes, or names of the class folders to read, in order; needed to "
-        "inspect without the folder",
+        description="names of the classes to use, in the order of their labels; default: all. For an image-folder also "
+        "their number, to inspect without the folder",
     )
     skip_unreadable: bool = Field(
         default=False, description="image-folder only: skip images that cannot be read, with a message"
@@ -158,6 +159,15 @@ class DataSpec(Spec):
                 "other_set",
                 "{field} is only for {owners}; remove it for {name}",
                 {"field": info.field_name, "owners": " and ".join(owners), "name": name},
+            )
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _number_is_for_folders(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, int) and (name := info.data.get("name", "image-folder")) != "image-folder":
+            raise PydanticCustomError(
+                "class_names", "must be a list of classes of {name}, found {found}", {"name": name, "found": value}
             )
         return value
 
@@ -193,16 +203,16 @@ def input_shape(spec: DataSpec) -> tuple[int, int, int]:
 def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
     """Names of the classes in the order of their labels.
 
-    Those of an image folder are `classes` if these are names, without a look at the folder; else the names of its
-    folders in natural order or, if it is missing, the numbers from 0 to `classes` - 1.
+    They are `classes` if these are names, of an image folder without a look at it. Else those of an image folder are
+    the names of its folders in natural order or, if it is missing, the numbers from 0 to `classes` - 1.
 
     Raises:
         DataError: the image folder is missing and `classes` is not given, or it has another number of classes.
     """
-    if spec.name != "image-folder":
-        return known_dataset(spec.name, spec.split).classes
     if isinstance(spec.classes, tuple):
         return spec.classes
+    if spec.name != "image-folder":
+        return known_dataset(spec.name, spec.split).classes
     root = folder_path(spec, data_dir)
     if spec.classes is not None and _is_absent(root):
         return tuple(map(str, range(spec.classes)))

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from cnncli.config.arithmetic import evaluate, has_parameter
 from cnncli.config.document import Document, Problem, Route
 from cnncli.config.problems import choice_message, problems_of
 from cnncli.errors import did_you_mean, nearest
@@ -371,14 +372,15 @@ class _Reader:
         return None if unknown or missing else {name: given.get(name, default) for name, default in params.items()}
 
     def substitute(self, data: Any, values: Mapping[str, Any], place: Place) -> Any:  # noqa: ANN401  plain YAML data
-        """The data with every scalar `$x` replaced by the value of the parameter x."""
+        """The data with every scalar `$x` replaced by the value of the parameter x, and `$x * 2` by twice that."""
         if isinstance(data, dict):
             return {key: self.substitute(value, values, place.inside(key)) for key, value in data.items()}
         if isinstance(data, list):
             return [self.substitute(value, values, place.inside(i)) for i, value in enumerate(data)]
-        if not isinstance(data, str) or not data.startswith("$"):
+        if not isinstance(data, str) or not has_parameter(data):
             return data
-        if data[1:] not in values:
-            self.report(place, f"unknown parameter {data}{did_you_mean(data[1:], values)}")
+        try:
+            return evaluate(data, values)
+        except ValueError as error:
+            self.report(place, str(error))
             return next(iter(values.values()), None)
-        return values[data[1:]]

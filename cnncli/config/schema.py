@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from cnncli.config.arithmetic import PARAMETER_PATTERN
 from cnncli.config.config import ConfigFields
 from cnncli.config.model import STRUCTURES, BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.fields import Choice
@@ -25,7 +26,7 @@ _WITH_BLOCKS = "with_blocks."
 _DESCRIPTION = ("title", "description", "default")
 _LARGE = 1000
 """Characters of a value's schema above which fields share it."""
-_PARAMETER: JsonSchema = {"type": "string", "pattern": r"^\$[A-Za-z_][A-Za-z0-9_]*$"}
+_PARAMETER: JsonSchema = {"type": "string", "allOf": [{"pattern": r"\$"}, {"pattern": PARAMETER_PATTERN}]}
 _STRUCTURES: tuple[type[BaseModel], ...] = (RepeatFields, ResidualFields, BranchFields)
 
 

@@ -1,15 +1,20 @@
 """The `train:` section: epochs, loss, optimizer, learning-rate schedule, early stopping, precision."""
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from cnncli.config.init_from import InitFromChoice
 from cnncli.config.loss import ClassWeights, CrossEntropy, LossChoice, NonNegativeFloat, PositiveFloat
 from cnncli.fields import Choice, Fraction01, Listed, OneOf, Positive, Spec, Whole
 
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+Metric = Literal["accuracy", "loss", "balanced_accuracy", "macro_f1"]
+"""A score of the validation images."""
 
 _WEIGHT_DECAY = "decay of the weights of convolutions and linear layers; not of norms and biases"
 
@@ -105,6 +110,89 @@ class RmsProp(OptimizerSpec):
         return 1 + int(self.momentum > 0)
 
 
+class NAdam(OptimizerSpec):
+    """`torch.optim.NAdam` (Dozat, 2016): Adam with Nesterov momentum."""
+
+    type: Literal["nadam"] = "nadam"
+    principal = "lr"
+
+    lr: PositiveFloat = 2e-3
+    betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
+
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: both moments."""
+        return 2
+
+
+class RAdam(OptimizerSpec):
+    """`torch.optim.RAdam` (Liu et al., 2020): Adam without the large first steps."""
+
+    type: Literal["radam"] = "radam"
+    principal = "lr"
+
+    lr: PositiveFloat = 1e-3
+    betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
+
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: both moments."""
+        return 2
+
+
+class Adagrad(OptimizerSpec):
+    """`torch.optim.Adagrad` (Duchi, Hazan and Singer, 2011)."""
+
+    type: Literal["adagrad"] = "adagrad"
+    principal = "lr"
+
+    lr: PositiveFloat = 0.01
+    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
+
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: the sum of squared gradients."""
+        return 1
+
+
+class Adadelta(OptimizerSpec):
+    """`torch.optim.Adadelta` (Zeiler, 2012)."""
+
+    type: Literal["adadelta"] = "adadelta"
+    principal = "lr"
+
+    lr: PositiveFloat = 1.0
+    rho: Fraction01 = Field(default=0.9, description="decay of the running means of squares per step")
+    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
+
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: the squares of gradients and of changes."""
+        return 2
+
+
+class Muon(OptimizerSpec):
+    """`torch.optim.Muon` (Jordan, 2024) for kernels and matrices, `AdamW` with the same rate for other weights.
+
+    A kernel is the matrix of its filters. Steps are as large as those of AdamW (Liu et al., 2025).
+    """
+
+    type: Literal["muon"] = "muon"
+    principal = "lr"
+
+    lr: PositiveFloat = 1e-3
+    momentum: Fraction01 = 0.95
+    nesterov: bool = True
+    weight_decay: NonNegativeFloat = Field(default=0.01, description=_WEIGHT_DECAY)
+
+    @property
+    def states(self) -> int:
+        """See `OptimizerSpec`: the momentum; the few other weights have one more."""
+        return 1
+
+
 _WARMUP = "fraction of the training in which the learning rate rises linearly from near 0"
 
 
@@ -146,8 +234,87 @@ class OneCycle(Choice):
     final: Share = Field(default=4e-6, description="learning rate of the last step, as a fraction of lr")
 
 
-Metric = Literal["accuracy", "loss", "balanced_accuracy", "macro_f1"]
-"""What the best epoch is chosen by."""
+class MultiStep(Choice):
+    """The learning rate is multiplied by `factor` after each of some epochs."""
+
+    type: Literal["multistep"] = "multistep"
+    principal = "epochs"
+
+    epochs: Annotated[tuple[Positive, ...], Listed, Field(min_length=1)] = Field(
+        description="a list of epochs, ascending"
+    )
+    factor: Share = 0.1
+    warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
+
+    @field_validator("epochs")
+    @classmethod
+    def _ascend(cls, epochs: tuple[int, ...]) -> tuple[int, ...]:
+        if any(after <= before for before, after in pairwise(epochs)):
+            raise ValueError("must ascend")
+        return epochs
+
+
+class Piecewise(Choice):
+    """Straight lines between given points."""
+
+    type: Literal["piecewise"] = "piecewise"
+    principal = "points"
+
+    points: Annotated[
+        tuple[Annotated[tuple[NonNegativeFloat, NonNegativeFloat], Listed], ...], Listed, Field(min_length=1)
+    ] = Field(description="a list of [epoch, fraction of lr], from epoch 0 on, ascending; constant before and after")
+
+    @field_validator("points")
+    @classmethod
+    def _ascend(cls, points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+        if any(after <= before for (before, _), (after, _) in pairwise(points)):
+            raise ValueError("the epochs must ascend")
+        return points
+
+
+class Exponential(Choice):
+    """The learning rate is multiplied by `factor` over each epoch, a little after every step."""
+
+    type: Literal["exponential"] = "exponential"
+    principal = "factor"
+
+    factor: Share = 0.95
+    warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
+
+
+class Polynomial(Choice):
+    """From `lr` to `final` times `lr`, as a power of the remaining part of the training; `power: 1` is a line."""
+
+    type: Literal["polynomial"] = "polynomial"
+    principal = "power"
+
+    power: PositiveFloat = 1.0
+    final: Fraction01 = Field(default=0.0, description="learning rate at the end, as a fraction of lr")
+    warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
+
+
+class Cyclic(Choice):
+    """Up and down along straight lines between `low` times `lr` and `lr` (Smith, 2017)."""
+
+    type: Literal["cyclic"] = "cyclic"
+    principal = "every"
+
+    every: PositiveFloat = Field(description="epochs of a cycle, up and down")
+    low: Fraction01 = Field(default=0.1, description="the lowest learning rate, as a fraction of lr")
+    decay: Share = Field(default=1.0, description="factor of the height of the peaks after each cycle")
+
+
+class Plateau(Choice):
+    """The learning rate is multiplied by `factor` when the validation metric has not improved for some epochs."""
+
+    type: Literal["plateau"] = "plateau"
+    principal = "patience"
+
+    patience: Positive = Field(default=5, description="epochs without improvement after which it is multiplied")
+    factor: OpenFraction = 0.5
+    metric: Metric = "loss"
+    lowest: Fraction01 = Field(default=0.0, description="the lowest learning rate, as a fraction of lr")
+    warmup: Fraction01 = Field(default=0.0, description=_WARMUP)
 
 
 class EarlyStopping(Spec):
@@ -157,11 +324,13 @@ class EarlyStopping(Spec):
     metric: Metric = "accuracy"
 
 
-Optimizer = Sgd | Adam | AdamW | RmsProp
-Schedule = Constant | StepDecay | Cosine | OneCycle
+Optimizer = Sgd | Adam | AdamW | NAdam | RAdam | RmsProp | Adagrad | Adadelta | Muon
+Schedule = (
+    Constant | StepDecay | MultiStep | Piecewise | Exponential | Polynomial | Cosine | OneCycle | Cyclic | Plateau
+)
 
-OPTIMIZERS: dict[str, type[Choice]] = {each.type_name(): each for each in (Sgd, Adam, AdamW, RmsProp)}
-SCHEDULES: dict[str, type[Choice]] = {each.type_name(): each for each in (Constant, StepDecay, Cosine, OneCycle)}
+OPTIMIZERS: dict[str, type[Choice]] = {each.type_name(): each for each in get_args(Optimizer)}
+SCHEDULES: dict[str, type[Choice]] = {each.type_name(): each for each in get_args(Schedule)}
 
 OptimizerChoice = Annotated[Optimizer, OneOf("optimizer", *OPTIMIZERS.values())]
 ScheduleChoice = Annotated[Schedule, OneOf("schedule", *SCHEDULES.values())]
@@ -172,10 +341,16 @@ class TrainSpec(Spec):
 
     epochs: Positive = 10
     batch_size: Positive = 128
+    accumulate: Positive = Field(
+        default=1, description="parts of a batch whose gradients are computed one after another and added"
+    )
     seed: Whole = Field(
         default=0,
         lt=2**63,
         description="seed of the initial weights, the validation split, the order of the images and the augmentation",
+    )
+    init_from: InitFromChoice | None = Field(
+        default=None, description="a run or a file of weights to start from, by the names of the layers"
     )
     optimizer: OptimizerChoice = AdamW()
     schedule: ScheduleChoice = Constant()

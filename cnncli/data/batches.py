@@ -79,14 +79,28 @@ class Shard:
     Attributes:
         rank: the number of the process, from 0.
         size: the number of processes.
+        parts: a batch is computed in so many parts, one after another, and each is divided among the processes.
     """
 
     rank: int = 0
     size: int = 1
+    parts: int = 1
 
     def of(self, count: int) -> slice:
         """Its part of `count` images. The parts differ by at most one image, and are empty if there are too few."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def of_batch(self, count: int) -> slice | Tensor:
+        """Its positions in a batch of `count` images, in the order of the parts."""
+        if self.size == 1 or self.parts == 1:
+            return self.of(count)
+        positions = [torch.arange(count)[part][self.of(part.stop - part.start)] for part in self.parts_of(count)]
+        return torch.cat(positions)
+
+    def parts_of(self, count: int) -> list[slice]:
+        """The parts of a batch of `count` images that are not empty."""
+        parts = [Shard(number, self.parts).of(count) for number in range(self.parts)]
+        return [part for part in parts if part.start < part.stop]
 
 
 WHOLE = Shard()
@@ -201,7 +215,7 @@ class ImageBatches:
         """
         order = self._order(number)
         for step in range(start_step, len(self)):
-            part = shard.of(self.images_in(step))
+            part = shard.of_batch(self.images_in(step))
             if self._mixing is None:
                 yield self._batch(order, number, step, part)
             else:
@@ -220,15 +234,18 @@ class ImageBatches:
         return self._prepare(_transfer(pixels, self._device), epoch, step, part), _transfer(labels, self._device)
 
     def _mixed_batch(
-        self, mixing: Mixing, order: Tensor | None, epoch: int, step: int, part: slice
+        self, mixing: Mixing, order: Tensor | None, epoch: int, step: int, part: slice | Tensor
     ) -> tuple[Tensor, Tensor]:
         """The images of a part of a batch, each mixed with the image before it in the batch, and their targets."""
         count, (height, width) = self.images_in(step), self._set.images.shape[2:]
         generator = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(_MIXING, epoch, step)))
         mix = mixing.draw(count, height, width, generator)
-        images, labels = self._batch(order, epoch, step, torch.arange(part.start - 1, part.stop) % count)
-        mixed = mix.images(images[1:], images[:-1], part)
-        targets = mix.targets(labels[1:], labels[:-1], part, mixing.classes)
+        positions = torch.arange(count)[part]
+        needed, where = np.unique(torch.cat((positions, (positions - 1) % count)).numpy(), return_inverse=True)
+        images, labels = self._batch(order, epoch, step, torch.from_numpy(needed))
+        own, others = torch.from_numpy(where).to(self._device).tensor_split(2)
+        mixed = mix.images(images[own], images[others], positions)
+        targets = mix.targets(labels[own], labels[others], positions, mixing.classes)
         return mixed.contiguous(memory_format=self._format), targets
 
     def _order(self, epoch: int) -> Tensor | None:

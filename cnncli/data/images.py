@@ -97,6 +97,19 @@ class Dataset:
     validation: int = 0
     range: PixelRange | None = None
 
+    def with_classes(self, classes: tuple[str, ...]) -> "Dataset":
+        """The images of some of the classes, whose labels follow the order of `classes`."""
+        positions = torch.full((len(self.classes),), -1)
+        positions[[self.classes.index(name) for name in classes]] = torch.arange(len(classes))
+
+        def of(part: ImageSet) -> ImageSet:
+            labels = positions[part.labels]
+            chosen = (labels >= 0).nonzero().flatten()
+            return replace(part.subset(chosen), labels=labels[chosen])
+
+        assert not self.validation, "known data sets have no validation images of their own"
+        return replace(self, classes=classes, train=of(self.train), test=of(self.test))
+
     def hold_out(self, held_out: int | float, *, seed: int) -> tuple[Tensor, Tensor]:
         """Indices of the images of `train` to train on, and of those for validation.
 

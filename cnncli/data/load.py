@@ -65,6 +65,8 @@ def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
         facts = known_dataset(spec.name, spec.split)
         dataset = load_known(facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts), allow_download=download)
 
+    if isinstance(spec.classes, tuple):
+        dataset = dataset.with_classes(spec.classes)
     _require_memory(dataset, (channels, height, width))
 
     def convert(part: ImageSet) -> ImageSet:
@@ -100,6 +102,8 @@ def _digits_flags(spec: DataSpec, facts: KnownDataset) -> str:
         values.append("data.split=null")
     if spec.relabel is not None:
         values.append("data.relabel=null")
+    if isinstance(spec.classes, tuple) and not {*spec.classes} <= {*digits.classes}:
+        values.append("data.classes=null")
     if isinstance(spec.validation, int) and spec.validation >= digits.counts[0]:
         values.append("data.validation=0.1")
     return " ".join(f"--set {value}" for value in values)

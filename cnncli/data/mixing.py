@@ -34,20 +34,22 @@ class Mix:
     left: npt.NDArray[np.int64]
     right: npt.NDArray[np.int64]
 
-    def images(self, own: Tensor, others: Tensor, part: slice) -> Tensor:
-        """Mix images (N, C, H, W), which are a part of the batch."""
-        weight = torch.from_numpy(1 - self.weight[part]).to(own).view(-1, 1, 1, 1)
+    def images(self, own: Tensor, others: Tensor, positions: Tensor) -> Tensor:
+        """Mix images (N, C, H, W), which are at some positions (N,) in the batch."""
+        weight = torch.from_numpy(1 - self.weight[positions.numpy()]).to(own).view(-1, 1, 1, 1)
         mixed = torch.lerp(own, others, weight)
         inside = torch.ones(1, dtype=torch.bool, device=own.device)
         for axis, start, end in ((2, self.top, self.bottom), (3, self.left, self.right)):
             position = torch.arange(own.shape[axis], device=own.device).view(1, 1, *((-1, 1) if axis == 2 else (1, -1)))
-            first, last = (torch.from_numpy(each[part]).to(own.device).view(-1, 1, 1, 1) for each in (start, end))
+            first, last = (
+                torch.from_numpy(each[positions.numpy()]).to(own.device).view(-1, 1, 1, 1) for each in (start, end)
+            )
             inside = inside & (position >= first) & (position < last)
         return torch.where(inside, others, mixed)
 
-    def targets(self, own: Tensor, others: Tensor, part: slice, classes: int) -> Tensor:
+    def targets(self, own: Tensor, others: Tensor, positions: Tensor, classes: int) -> Tensor:
         """The shares of the classes, float (N, K), from labels int64 (N,)."""
-        share = torch.from_numpy(self.share[part]).to(own.device, torch.float32).view(-1, 1)
+        share = torch.from_numpy(self.share[positions.numpy()]).to(own.device, torch.float32).view(-1, 1)
         mine, theirs = (functional.one_hot(labels, classes).float() for labels in (own, others))
         return torch.lerp(theirs, mine, share)
 

@@ -36,7 +36,7 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
         RunError: the checkpoint is missing, though the run has been trained further than its first one.
     """
     _check_settings(config, run)
-    if _begins_again(run):
+    if begins_again(run):
         return
     state, _, _ = _load_newest(run)
     done, complete = state["epochs_done"], run.is_complete()
@@ -80,7 +80,7 @@ def _config_of_checkpoint(run: RunDirectory) -> str | None:
     return run.config_texts().get(run.resolved.name)
 
 
-def _begins_again(run: RunDirectory) -> bool:
+def begins_again(run: RunDirectory) -> bool:
     """Whether the run was ended before its first checkpoint, which is written after its first epoch at the latest."""
     exists = has_checkpoint(run.last) or has_checkpoint(run.best)
     return not exists and not run.is_complete() and len(run.metrics()) <= 1
@@ -155,7 +155,8 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
         UsageError: the run was ended by early stopping.
     """
     training = experiment.training
-    if _begins_again(run):
+    if begins_again(run):
+        _check_initial_weights(experiment, run)
         _log.warning(f"{run.path} has no checkpoint yet: training begins again in it")
         experiment.group.broadcast(training.state_dict())
         return Logged()
@@ -186,6 +187,19 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
         )
     training.load_state_dict(experiment.group.broadcast(state))
     return logged
+
+
+def _check_initial_weights(experiment: Experiment, run: RunDirectory) -> None:
+    """Refuse to begin again from other weights than those that the run began from."""
+    try:
+        before = run.metadata().get("init_from")
+    except RunError:  # it was ended before its metadata was written
+        return
+    if before and experiment.loaded and before["sha256"] != experiment.loaded.sha256:
+        raise RunError(
+            f"the weights in {experiment.loaded.path} have changed since {run.path} was started",
+            remedy="restore them, or start a new run",
+        )
 
 
 def _check_step(checkpoint: Path, state: Mapping[str, Any], *, steps: int) -> None:

@@ -19,6 +19,7 @@ from cnncli.config.augment import AugmentSpec
 from cnncli.config.config import Config
 from cnncli.config.document import Problem, Route, descend
 from cnncli.config.network import Network
+from cnncli.config.train import Plateau, TrainSpec
 from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
 from cnncli.data.images import Dataset, ImageSet, classes_without
@@ -26,7 +27,7 @@ from cnncli.data.load import load_dataset
 from cnncli.data.mixing import Mixing
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import ConfigError, DeviceError, shorten
-from cnncli.experiment.initial_weights import initial_model
+from cnncli.experiment.initial_weights import LoadedWeights, initial_model
 from cnncli.inspection.training_memory import training_memory
 from cnncli.module import CnnModule
 from cnncli.training.device import (
@@ -88,6 +89,7 @@ class Experiment:
         probes: for the feature maps.
         normalization: mean and standard deviation of the training images.
         data_files: checksum of each file of the data set.
+        loaded: what the network got from another one; None in a resumed run, which has its own weights.
         group: the processes that train it together.
     """
 
@@ -103,6 +105,7 @@ class Experiment:
     probes: Probes
     normalization: Normalization
     data_files: dict[str, str]
+    loaded: LoadedWeights | None = None
     group: ProcessGroup = ALONE
 
     @property
@@ -133,10 +136,25 @@ class Experiment:
         )
 
 
-def prepare(config: Config, *, data_dir: Path, device: torch.device, group: ProcessGroup = ALONE) -> Experiment:
+def prepare(
+    config: Config,
+    *,
+    data_dir: Path,
+    device: torch.device,
+    group: ProcessGroup = ALONE,
+    load_initial: bool = True,
+) -> Experiment:
     """Load the data, and build the network and its training.
 
+    Args:
+        config: the config.
+        data_dir: the folder with the data sets.
+        device: where to compute.
+        group: see `Experiment`.
+        load_initial: see `initial_model`.
+
     Raises:
+        RunError: `train.init_from` cannot be read, or none of its weights fits.
         DataError: the data set is unavailable, damaged, or too small for the validation split.
         ConfigError: the last batch is too small for `batch_norm`, or a probe is not one of the test images.
         DeviceError: out of memory.
@@ -148,7 +166,7 @@ def prepare(config: Config, *, data_dir: Path, device: torch.device, group: Proc
     labels = dataset.train.labels
     if len(held_out) and (absent := classes_without(labels[held_out], labels, dataset.classes)):
         _log.warning(f"no validation images of {shorten(absent)}: too few images to hold one out")
-    return prepare_split(config, dataset, kept, held_out, device=device, group=group)
+    return prepare_split(config, dataset, kept, held_out, device=device, group=group, load_initial=load_initial)
 
 
 def prepare_split(
@@ -159,6 +177,7 @@ def prepare_split(
     *,
     device: torch.device,
     group: ProcessGroup = ALONE,
+    load_initial: bool = True,
 ) -> Experiment:
     """Build the network and its training on a data set, whatever `data.validation` says.
 
@@ -169,9 +188,10 @@ def prepare_split(
         held_out: indices of those for validation, int64; may be empty.
         device: where to compute.
         group: see `Experiment`.
+        load_initial: see `initial_model`.
 
     Raises:
-        ConfigError, DeviceError, UsageError: see `prepare`.
+        ConfigError, DeviceError, RunError, UsageError: see `prepare`.
     """
     spec = config.train
     require_memory(config, device, images=len(kept))
@@ -182,7 +202,7 @@ def prepare_split(
     channels_last = use_channels_last(spec.channels_last, device, bf16=bf16)
     with out_of_memory_explained(device):
         images, test = (_to_device(part, device) for part in (dataset.train, dataset.test))
-        _check_last_batch(config.network, len(kept), spec.batch_size)
+        _check_batches(config.network, spec, len(kept))
         normalize = config.data.normalize
         normalization = Normalization.of(images, kept) if normalize else Normalization.none(images.images.shape[1])
         preprocessing = Preprocessing(
@@ -209,11 +229,16 @@ def prepare_split(
         unseen, positions = (images, held_out) if validation else (test, torch.arange(len(test)))
         # Every n-th image, because folders list their images class by class.
         positions = positions[:: max(1, len(positions) // DEAD_FILTER_IMAGES)]
+        set_deterministic(device)
+        model, loaded = initial_model(config, train, load=load_initial)
+        group.check_same("weights", loaded.sha256 if loaded else "")
+        if loaded:
+            _log.info(str(loaded))
         return Experiment(
             config=config,
             device=device,
             bf16=bf16,
-            training=_training(config, preprocessing, train, device, channels_last=channels_last),
+            training=_training(config, preprocessing, model, len(train), device, channels_last=channels_last),
             train=train,
             train_unchanged=unshuffled(images, indices=kept),
             validation=validation,
@@ -222,6 +247,7 @@ def prepare_split(
             probes=_probes(test, config, unshuffled),
             normalization=normalization,
             data_files=dataset.files,
+            loaded=loaded,
             group=group,
         )
 
@@ -276,17 +302,24 @@ def _name_small_classes(labels: Tensor, classes: Sequence[str]) -> None:
             _log.warning(f"{what} of class {listed}" if len(names) == 1 else f"{what} of each of the classes {listed}")
 
 
-def _check_last_batch(network: Network, images: int, batch_size: int) -> None:
+def _check_batches(network: Network, spec: TrainSpec, images: int) -> None:
     """Refuse a batch with one value per channel before a batch norm: torch would raise in the middle of an epoch."""
-    if (images % batch_size or batch_size) != 1:
+    last, parts = images % spec.batch_size or spec.batch_size, spec.accumulate
+    if last != 1 and (parts == 1 or min(last, spec.batch_size) // parts > 1):
         return
     for node in network.nodes:
-        if node.layer.takes_batch_statistics and all(size == 1 for size in node.shape[1:]):
+        if not (node.layer.takes_batch_statistics and all(size == 1 for size in node.shape[1:])):
+            continue
+        cannot = f"{node.name} cannot compute a variance from one value per channel"
+        if last == 1:
             raise ConfigError(
-                f"train.batch_size: {batch_size} leaves a last batch of one image of {images:,}, but {node.name} "
-                "cannot compute a variance from one value per channel",
-                remedy=f"--set train.batch_size={batch_size + 1}, or another size that does not leave one image",
+                f"train.batch_size: {spec.batch_size} leaves a last batch of one image of {images:,}, but {cannot}",
+                remedy=f"--set train.batch_size={spec.batch_size + 1}, or another size that does not leave one image",
             )
+        raise ConfigError(
+            f"train.accumulate: {parts} parts of a batch of {last} images leave a part of one image, but {cannot}",
+            remedy="set train.accumulate to a smaller number, or choose another train.batch_size",
+        )
 
 
 def _augmentation(spec: AugmentSpec) -> Augmentation:
@@ -331,17 +364,24 @@ def _mixing(spec: AugmentSpec, classes: int) -> Mixing:
 
 
 def _training(
-    config: Config, preprocessing: Preprocessing, train: ImageBatches, device: torch.device, *, channels_last: bool
+    config: Config,
+    preprocessing: Preprocessing,
+    model: CnnModule,
+    steps_per_epoch: int,
+    device: torch.device,
+    *,
+    channels_last: bool,
 ) -> Training:
-    set_deterministic(device)
     spec = config.train
-    model = initial_model(config, train).to(device)
-    model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    model.to(device).to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     return Training(
         model=model,
         optimizer=build_optimizer(spec.optimizer, model),
-        schedule=build_schedule(spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=len(train)),
+        schedule=build_schedule(
+            spec.schedule, lr=spec.optimizer.lr, epochs=spec.epochs, steps_per_epoch=steps_per_epoch
+        ),
         ema=None if spec.ema is None else EmaWeights(model, decay=spec.ema),
+        plateau=spec.schedule if isinstance(spec.schedule, Plateau) else None,
         can_roll_back=spec.on_nan == "rollback",
         preprocessing=preprocessing,
         config=config.resolved(),

@@ -76,6 +76,7 @@ def build_step(experiment: Experiment, profile: Profile | None = None) -> Step:
         clip_norm=spec.clip_norm,
         bf16=experiment.bf16,
         compiled=spec.compile and experiment.group.size == 1,
+        accumulate=spec.accumulate,
         profile=profile,
         group=experiment.group,
     )
@@ -178,6 +179,7 @@ def _metadata(experiment: Experiment, command: Sequence[str]) -> dict[str, Any]:
         bf16=experiment.bf16,
         processes=experiment.group.size,
         data_files=experiment.data_files,
+        init_from=experiment.loaded.as_record() if experiment.loaded else None,
         command=command,
     )
 

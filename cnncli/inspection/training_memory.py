@@ -1,6 +1,7 @@
 """The least memory that training a network needs, and whether a machine has it."""
 
 from dataclasses import dataclass
+from math import ceil
 
 from cnncli.config.network import Network
 from cnncli.config.train import TrainSpec
@@ -51,7 +52,7 @@ class TrainingMemory:
 def training_memory(network: Network, train: TrainSpec, *, images: int) -> TrainingMemory:
     """The memory for training a network on this many images."""
     return least_memory(
-        memory_of(graph_of(network, ""), min(train.batch_size, images)),
+        memory_of(graph_of(network, ""), ceil(min(train.batch_size, images) / train.accumulate)),
         parameters=sum(node.description.params - node.description.frozen for node in network.nodes),
         states=train.optimizer.states,
         averaged=train.ema is not None,

@@ -24,6 +24,7 @@ from cnncli.runs.details import RunDetails, read_details
 from cnncli.runs.summary import number_at
 from cnncli.training.checkpoint import load_weights
 from cnncli.training.run_directory import RunDirectory
+from cnncli.training.weight_history import WeightHistory
 
 MARKS = ascii_uppercase
 """The letters that stand for the runs."""
@@ -235,10 +236,17 @@ def _distance(old: Mapping[str, Tensor] | None, new: Mapping[str, Tensor] | None
     return float(torch.sqrt(difference) / length) if length > 0 else None
 
 
-def _initial(details: RunDetails) -> CnnModule:
-    """The network of a run before its first step."""
+def _initial(details: RunDetails) -> CnnModule | None:
+    """The network of a run before its first step; None if its weights were not random and it has not kept them."""
     assert details.config is not None
-    return seeded_module(details.config.network, details.config.train.seed)
+    model = seeded_module(details.config.network, details.config.train.seed)
+    if details.config.has_random_weights:
+        return model
+    kept = WeightHistory(details.summary.path)
+    if 0 not in kept.steps():
+        return None
+    model.load_state_dict(kept.read(0))
+    return model
 
 
 def _trained(details: RunDetails, problems: list[str]) -> CnnModule | None:

@@ -61,8 +61,8 @@ class RunDetails:
 
     @property
     def test_images(self) -> int | None:
-        """The number of test images; None for an image folder, which is not read."""
-        if self.config is None or self.config.data.name == "image-folder":
+        """The number of test images; None for an image folder or some classes of a data set, which are not read."""
+        if self.config is None or self.config.data.name == "image-folder" or self.config.data.classes is not None:
             return None
         counts = known_dataset(self.config.data.name, self.config.data.split).counts
         return None if counts is None else counts[1]

@@ -119,6 +119,7 @@ def train_trial(task: Task, place: Place, *, stop: Callable[[], bool]) -> Genera
     import torch
 
     from cnncli.experiment.disk_space import check_disk_space
+    from cnncli.experiment.resume import begins_again
     from cnncli.experiment.setup import prepare
     from cnncli.experiment.train import train_run
     from cnncli.training.checkpoint import read_manifest
@@ -142,7 +143,8 @@ def train_trial(task: Task, place: Place, *, stop: Callable[[], bool]) -> Genera
         if complete:
             return _outcome(run, "complete")
     try:
-        experiment = prepare(task.config, data_dir=place.data_dir, device=device)
+        load_initial = not resumed or begins_again(run)
+        experiment = prepare(task.config, data_dir=place.data_dir, device=device, load_initial=load_initial)
         check_disk_space(experiment, place.folder, run.path if resumed else None)
         training = train_run(
             experiment,

@@ -4,8 +4,8 @@
     ├── weights.safetensors   weights for inference: their moving average, if there is one; in its metadata the
     │                         preprocessing of the images
     ├── state.pt              what `Training.load_state_dict` takes
-    └── manifest.json         format, epoch, step, versions, preprocessing, SHA-256 of each file; how far the files were
-                              to which the run appends
+    └── manifest.json         format, epoch, step, versions, preprocessing, config, SHA-256 of each file and of the
+                              manifest itself; how far the files were to which the run appends
 
 A new checkpoint is written as `last.new`, then `last` is renamed to `last.old`, `last.new` to `last`, and `last.old` is
 deleted. `last` is read or, if it is missing or damaged, `last.old`, with a message.
@@ -40,9 +40,10 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_WEIGHTS = "weights.safetensors"
+WEIGHTS = "weights.safetensors"
 _STATE = "state.pt"
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
+_CHANGED = "it has changed since it was written (its SHA-256 differs)"
 
 
 def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = None) -> None:
@@ -59,7 +60,7 @@ def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = N
     preprocessing = None if training.preprocessing is None else training.preprocessing.as_record()
     header = None if preprocessing is None else {"preprocessing": json.dumps(preprocessing)}
     contents = {
-        _WEIGHTS: safetensors.torch.save(_plain(training.inference_model.state_dict()), header),
+        WEIGHTS: safetensors.torch.save(_plain(training.inference_model.state_dict()), header),
         _STATE: _torch_bytes(training.state_dict()),
     }
     manifest = {
@@ -73,7 +74,7 @@ def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = N
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
         "run": None if logged is None else logged.as_record(),
     }
-    contents[_MANIFEST] = json.dumps(manifest, indent=2).encode()
+    contents[MANIFEST] = json.dumps(manifest | {"sha256": manifest_hash(manifest)}, indent=2).encode()
     with disk_errors_explained(path):
         try:
             _write_directory(_new(path), contents)
@@ -81,6 +82,12 @@ def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = N
             shutil.rmtree(_new(path), ignore_errors=True)  # free the space on a full disk
             raise
         _swap_in(path)
+
+
+def manifest_hash(manifest: Mapping[str, Any]) -> str:
+    """The SHA-256 hash of what a manifest says, except its own, which is in `sha256`."""
+    said = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def load_weights(path: Path, model: nn.Module, *, otherwise: Path | None = None) -> dict[str, Any]:
@@ -98,12 +105,12 @@ def load_weights(path: Path, model: nn.Module, *, otherwise: Path | None = None)
         RunError: there is no checkpoint, it is damaged, or its weights do not fit the model.
     """
     try:
-        weights, manifest = _load(path, _WEIGHTS, _weights)
+        weights, manifest = _load(path, WEIGHTS, _weights)
     except DamagedCheckpointError as error:
         if otherwise is None:
             raise
         try:
-            weights, manifest = _load(otherwise, _WEIGHTS, _weights)
+            weights, manifest = _load(otherwise, WEIGHTS, _weights)
         except RunError:
             raise error from None
         _log.warning(
@@ -112,6 +119,15 @@ def load_weights(path: Path, model: nn.Module, *, otherwise: Path | None = None)
         )
     load_weights_into(model, weights, source=str(path))
     return manifest
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights of a checkpoint by name, on the CPU, and its manifest.
+
+    Raises:
+        RunError: there is no checkpoint, or it is damaged.
+    """
+    return _load(path, WEIGHTS, _weights)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -164,7 +180,7 @@ def remove_leftovers(path: Path) -> None:
 
 def _is_intact(directory: Path) -> bool:
     try:
-        _read(directory, _WEIGHTS, _weights)
+        _read(directory, WEIGHTS, _weights)
         _read(directory, _STATE, _state)
     except RunError:
         return False
@@ -174,7 +190,7 @@ def _is_intact(directory: Path) -> bool:
 def _logged(path: Path, manifest: Mapping[str, Any]) -> Logged:
     if manifest.get("run") is None:
         raise RunError(
-            f"{path}: {_MANIFEST} does not say how far metrics and event files were: it is of another version",
+            f"{path}: {MANIFEST} does not say how far metrics and event files were: it is of another version",
             remedy="use the cnncli that wrote it, or train again",
         )
     return Logged.from_record(manifest["run"])
@@ -195,7 +211,7 @@ def read_preprocessing(path: Path) -> dict[str, Any] | None:
     Raises:
         RunError: there is no checkpoint, or it is damaged.
     """
-    preprocessing, _ = _load(path, _WEIGHTS, _preprocessing)
+    preprocessing, _ = _load(path, WEIGHTS, _preprocessing)
     return preprocessing
 
 
@@ -207,7 +223,7 @@ def verify_checkpoint(path: Path) -> dict[str, Any]:
     """
     _check_exists(path)
     directory = path if path.exists() else _old(path)
-    _read(directory, _WEIGHTS, _weights)
+    _read(directory, WEIGHTS, _weights)
     _, manifest = _read(directory, _STATE, _state)
     return manifest
 
@@ -294,21 +310,23 @@ def _read(directory: Path, name: str, parse: Callable[[bytes, Mapping[str, Any]]
     try:
         content = (directory / name).read_bytes()
         if hashlib.sha256(content).hexdigest() != manifest["files"][name]:
-            raise ValueError("it has changed since it was written (its SHA-256 differs)")  # noqa: TRY301  see below
+            raise ValueError(_CHANGED)  # noqa: TRY301  the same damage as what `parse` raises
         return parse(content, manifest), manifest
     except (OSError, ValueError) as error:
         with suppress(DamagedCheckpointError):
             if _read_manifest(directory) != manifest:
                 return _read(directory, name, parse)
-        raise _damaged(directory / (_MANIFEST if isinstance(error, _ManifestError) else name), error) from error
+        raise _damaged(directory / (MANIFEST if isinstance(error, _ManifestError) else name), error) from error
 
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
-    path = directory / _MANIFEST
+    path = directory / MANIFEST
     try:
         manifest = parse_json(path.read_bytes())
         _check_format(path, manifest)
         check_record(manifest, ManifestRecord)
+        if manifest["sha256"] != manifest_hash(manifest):
+            raise ValueError(_CHANGED)  # noqa: TRY301  the same damage as what is no manifest
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
     return manifest

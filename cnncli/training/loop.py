@@ -10,6 +10,7 @@ Between two epochs, the caller does everything else, such as writing a checkpoin
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from time import perf_counter
 from typing import Any
@@ -167,7 +168,7 @@ def _run_steps(step: Step, train: Batches, progress: Progress, stop: Callable[[]
     step.begin_epoch()
     training.model.train()
     stopped = False
-    batches = train.epoch(training.epochs_done + 1, training.step_in_epoch, step.group.shard)
+    batches = train.epoch(training.epochs_done + 1, training.step_in_epoch, step.shard)
     try:
         for images, targets in _measured(batches, step.span):
             step.take(images, targets, train.images_in(training.step_in_epoch))
@@ -216,20 +217,28 @@ def _finish_epoch(
             raise _NonFinite(training.step, "the loss of the validation images", depends_on_rate=True)
     score = validated or trained
     train_seconds, images = training.seconds, training.sums.images
-    value = getattr(score, metric)
-    best = training.finish_epoch(-value if metric == "loss" else value)
+    rate = training.learning_rate(training.step - 1)
+    best = training.finish_epoch(_as_score(score, metric))
+    if training.plateau is not None:
+        training.reduce_on_plateau(_as_score(score, training.plateau.metric))
     return Epoch(
         number=training.epochs_done,
         step=training.step,
         train=trained,
         validation=validated,
-        learning_rate=training.learning_rate(training.step - 1),
+        learning_rate=rate,
         rollbacks=tuple(each for each in training.rollbacks if each["epoch"] == training.epochs_done),
         seconds=train_seconds + perf_counter() - began,
         images_per_second=images / train_seconds,
         best=best,
         stopped_early=_out_of_patience(training, patience),
     )
+
+
+def _as_score(score: Score, metric: Metric) -> float:
+    """The metric, negative if lower is better."""
+    value: float = getattr(score, metric)
+    return -value if metric == "loss" else value
 
 
 def _out_of_patience(training: Training, patience: int | None) -> bool:
@@ -243,10 +252,18 @@ def _explained(step: Step, train: Batches, bad_step: int) -> _NonFinite:
     images, targets = next(iter(train.epoch(training.epochs_done + 1, within_epoch)))
     torch.set_rng_state(step.rng_before)  # so that dropout on the CPU drops the same numbers again
     with torch.enable_grad():
-        layer = find_nonfinite_layer(training.model, images, lambda x: step.loss(training.model, x, targets)[0])
+        layers = (
+            find_nonfinite_layer(training.model, images[part], partial(_loss_of, step, targets=targets[part]))
+            for part in step.shard.parts_of(len(images))
+        )
+        layer = next((each for each in layers if each), None)
     what = layer or "the loss or the gradient (of no layer, when the batch was run again)"
     restored = training.restore_point["step"] if training.restore_point else 0
     return _NonFinite(bad_step, what, depends_on_rate=bad_step > restored + 1)
+
+
+def _loss_of(step: Step, images: Tensor, targets: Tensor) -> Tensor:
+    return step.loss(step.training.model, images, targets)[0]
 
 
 def _roll_back(step: Step, found: _NonFinite, *, saved_step: int) -> None:

@@ -23,6 +23,7 @@ def collect_metadata(
     bf16: bool = False,
     processes: int = 1,
     data_files: Mapping[str, str],
+    init_from: Mapping[str, Any] | None = None,
     command: Sequence[str],
 ) -> dict[str, Any]:
     """The content of metadata.json: versions, platform, device, precision, threads, processes, commit, data, command.
@@ -32,6 +33,7 @@ def collect_metadata(
         bf16: whether convolutions and linear layers compute in bfloat16.
         processes: how many train together.
         data_files: checksum of each data file by name.
+        init_from: the weights of another network that it starts from.
         command: the arguments of the command line, the program first.
     """
     return {
@@ -43,6 +45,7 @@ def collect_metadata(
         "processes": processes,
         "git_commit": _git_commit(Path.cwd()),
         "data": dict(data_files),
+        "init_from": None if init_from is None else dict(init_from),
         "command": list(command),
     }
 

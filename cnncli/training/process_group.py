@@ -191,6 +191,10 @@ class ProcessGroup:
         with self.peer_errors_explained():
             return DistributedDataParallel(model, gradient_as_bucket_view=True, **buffers)
 
+    def gradients_kept(self, replica: object) -> AbstractContextManager[object]:
+        """Inside, gradients of a replica are added up in each process, and averaged only by the next backward pass."""
+        return replica.no_sync() if isinstance(replica, DistributedDataParallel) else nullcontext()
+
     def loss_weight(self, images: int) -> float | None:
         """Factor of the summed loss of a shard of a batch of `images`; None where the loss is a plain mean.
 

@@ -80,6 +80,13 @@ class DeviceRecord(Record):
     name: str
 
 
+class InitFromRecord(Record):
+    """The weights of another network that a run started from."""
+
+    path: str
+    sha256: _Sha256
+
+
 class MetadataRecord(Record):
     """`metadata.json`."""
 
@@ -89,6 +96,7 @@ class MetadataRecord(Record):
     threads: Annotated[int, Field(ge=1)]
     processes: Annotated[int, Field(ge=1)] = 1
     data: dict[str, str]
+    init_from: InitFromRecord | None = None
     command: list[str]
     resumed: "list[MetadataRecord]" = Field(default_factory=list)
 
@@ -139,6 +147,7 @@ class ManifestRecord(Record):
     config: str | None = None
     files: HashesRecord
     run: LoggedRecord | None = None
+    sha256: _Sha256
 
 
 def read_record(path: Path, kind: type[Record]) -> dict[str, Any]:

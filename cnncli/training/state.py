@@ -11,6 +11,7 @@ import torch
 from pydantic import AfterValidator, ConfigDict, Field
 from torch import Tensor, nn
 
+from cnncli.config.train import Plateau
 from cnncli.data.preprocessing import Preprocessing
 from cnncli.errors import RunError
 from cnncli.fields import Whole
@@ -22,6 +23,7 @@ from cnncli.training.records import MOST_STEPS, Record, check_record
 _COUNTERS = (
     *("epochs_done", "step", "step_in_epoch", "seconds"),
     *("best_score", "best_epoch", "epochs_without_improvement", "rng_state", "rollbacks"),
+    *("plateau_factor", "plateau_best", "plateau_epochs"),
 )
 """Attributes of `Training` that a checkpoint stores as they are."""
 MOST_ROLLBACKS = 3
@@ -79,6 +81,9 @@ class _StateRecord(Record):
     epochs_without_improvement: Whole
     rng_state: dict[str, Tensor] | None
     rollbacks: Annotated[list[_RollbackRecord], Field(max_length=MOST_ROLLBACKS)]
+    plateau_factor: Annotated[float, Field(ge=0, le=1)]
+    plateau_best: Annotated[float, Field(allow_inf_nan=True)] | None
+    plateau_epochs: Whole
     restore_point: "_StateRecord | None"
 
 
@@ -171,6 +176,10 @@ class Training:
         can_roll_back: whether a training that diverges returns to `restore_point`.
         rollbacks: those so far, each with `epoch` and `step` of what was not finite, the step `restored`, the `factor`
             of the learning rate since then, and the `reason`.
+        plateau: when the learning rate is reduced, if it is.
+        plateau_factor: of the learning rate, by these reductions.
+        plateau_best: the best score for `plateau` so far, None before the first.
+        plateau_epochs: since then, or since the last reduction.
         restore_point: the state at the beginning of the epoch, if it `can_roll_back`. Checkpoints within the epoch have
             it too: a resumed training returns to the same step.
     """
@@ -192,6 +201,10 @@ class Training:
     rng_state: dict[str, Tensor] | None = None
     can_roll_back: bool = False
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    plateau: Plateau | None = None
+    plateau_factor: float = 1.0
+    plateau_best: float | None = None
+    plateau_epochs: int = 0
     restore_point: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -208,8 +221,8 @@ class Training:
         return self.ema.model if self.ema else self.model
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0: that of the schedule, halved by each rollback."""
-        return self.schedule(step) * ROLLBACK_FACTOR ** len(self.rollbacks)
+        """The learning rate of a step, counted from 0: that of the schedule, reduced by plateaus and rollbacks."""
+        return self.schedule(step) * self.plateau_factor * ROLLBACK_FACTOR ** len(self.rollbacks)
 
     def freeze(self) -> bool:
         """Freeze and unfreeze the layers of a `CnnModule` for the current epoch; whether that changes any."""
@@ -261,6 +274,18 @@ class Training:
         if best:
             self.best_score, self.best_epoch = score, self.epochs_done
         return best
+
+    def reduce_on_plateau(self, score: float) -> None:
+        """Reduce the learning rate if the score (higher is better) has not improved for as many epochs as allowed."""
+        if self.plateau is None:
+            return
+        if self.plateau_best is None or isnan(self.plateau_best) or score > self.plateau_best:
+            self.plateau_best, self.plateau_epochs = score, 0
+            return
+        self.plateau_epochs += 1
+        if self.plateau_epochs >= self.plateau.patience:
+            self.plateau_factor = max(self.plateau.lowest, self.plateau_factor * self.plateau.factor)
+            self.plateau_epochs = 0
 
     def save_rng(self) -> None:
         """Store the states of the random number generators that dropout uses."""

@@ -4,7 +4,9 @@ Letters for shapes: N images of this process, C channels, H height, W width.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -123,11 +125,13 @@ class Step:
         clip_norm: the largest norm of the gradient.
         bf16: whether convolutions and linear layers compute in bfloat16; weights, loss and gradients stay float32.
         compiled: whether to run the model through `torch.compile`; only with one process.
+        accumulate: the gradient of a batch is the sum of those of so many parts, computed one after another.
         profile: measures the parts of a step.
         group: the processes that take each step together.
 
     Attributes:
         guard: takes the optimizer steps.
+        shard: what this process computes of each batch.
         span: names what time is spent on, for the profile.
         rng_before: state of the CPU's random number generator before the last step.
     """
@@ -140,12 +144,14 @@ class Step:
         clip_norm: float | None = None,
         bf16: bool = False,
         compiled: bool = False,
+        accumulate: int = 1,
         profile: Profile | None = None,
         group: ProcessGroup = ALONE,
     ) -> None:
         assert group.size == 1 or not compiled, "a process whose compiler fails would wait for the others forever"
         self.training = training
         self.group = group
+        self.shard = replace(group.shard, parts=accumulate)
         self.span: Span = unmeasured if profile is None else profile.span
         self.guard = FiniteGuard(training.optimizer, deferred=can_defer_checks(training.optimizer))
         self.rng_before = torch.get_rng_state()
@@ -222,8 +228,35 @@ class Step:
 
     def _gradients(self, images: Tensor, targets: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
         self.training.optimizer.zero_grad(set_to_none=True)
-        with self.span("forward"), self.group.sync_batch(batch_size):
-            loss, logits = self.loss(self._forward, images, targets, self.group.loss_weight(batch_size))
-        with self.span("backward"):
-            torch.autograd.backward(loss)
-        return loss, logits
+        parts = list(self.parts(images, targets, batch_size))
+        weight = self.group.loss_weight(batch_size)
+        if len(parts) > 1 and weight is None:
+            weight = 1 / batch_size
+        losses, all_logits = [], []
+        for number, (some, their_targets, count) in enumerate(parts, 1):
+            with self.group.gradients_kept(self._forward) if number < len(parts) else nullcontext():
+                with self.span("forward"), self.group.sync_batch(count):
+                    loss, logits = self.loss(self._forward, some, their_targets, weight)
+                with self.span("backward"):
+                    torch.autograd.backward(loss)
+            losses.append(loss.detach())
+            all_logits.append(logits.detach())
+        return (losses[0], all_logits[0]) if len(parts) == 1 else (torch.stack(losses).sum(), torch.cat(all_logits))
+
+    def parts(self, images: Tensor, targets: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """The parts of a batch that are computed one after another.
+
+        Args:
+            images, targets: the shard of this process.
+            batch_size: images in the whole batch.
+
+        Yields:
+            The images and targets of this process, and the number of images of the part in all processes.
+        """
+        start = 0
+        for part in self.shard.parts_of(batch_size):
+            count = part.stop - part.start
+            own = self.group.shard.of(count)
+            end = start + own.stop - own.start
+            yield images[start:end], targets[start:end], count
+            start = end

@@ -18,12 +18,12 @@ from safetensors.torch import load_file
 Cnncli = Callable[..., tuple[int, str, str]]
 Start = Callable[..., subprocess.Popen[str]]
 
-# Dropout and augmentation draw random numbers at every step; 1,150 images in batches of 4 give a page time to ask.
+# Dropout and augmentation draw random numbers at every step; 1,150 images in batches of 8 give a page time to ask.
 CONFIG = """\
 name: long
 data: {name: digits, size: 8, validation: 0.2, augment: {shift: 1, noise: 0.1}}
 model: {layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, flatten, {dropout: 0.2}, logits]}
-train: {epochs: 3, batch_size: 4, optimizer: {sgd: {lr: 1e-2, momentum: 0.9}}, schedule: one_cycle, ema: 0.99}
+train: {epochs: 2, batch_size: 8, optimizer: {sgd: {lr: 1e-2, momentum: 0.9}}, schedule: one_cycle, ema: 0.99}
 log: {images: 2, graph: false}
 """
 
@@ -140,7 +140,7 @@ def test_ctrl_c_during_a_pause(folder: Path, start_cnncli: Start) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert [json.loads(line)["epoch"] for line in out.splitlines()] in ([], [1], [1, 2])
+    assert [json.loads(line)["epoch"] for line in out.splitlines()] in ([], [1])
     manifest = json.loads((run_in(folder / "runs") / "checkpoints" / "last" / "manifest.json").read_text())
     assert manifest["step"] == paused["step"]
 

@@ -6,7 +6,20 @@ import pytest
 from pydantic import ValidationError
 
 from cnncli.config.problems import problems_of
-from cnncli.config.train import AdamW, Constant, Cosine, EarlyStopping, OneCycle, RmsProp, Sgd, StepDecay, TrainSpec
+from cnncli.config.train import (
+    AdamW,
+    Constant,
+    Cosine,
+    EarlyStopping,
+    MultiStep,
+    OneCycle,
+    Piecewise,
+    Plateau,
+    RmsProp,
+    Sgd,
+    StepDecay,
+    TrainSpec,
+)
 
 
 def problems(section: dict[str, Any]) -> list[tuple[str, str]]:
@@ -45,6 +58,9 @@ def test_optimizer_forms(written: object, meant: object) -> None:
     [
         ("one_cycle", OneCycle(warmup=0.3, start=0.04, final=4e-6)),
         ({"step": 3}, StepDecay(every=3, factor=0.1)),
+        ({"multistep": [3, 5]}, MultiStep(epochs=(3, 5), factor=0.1)),
+        ({"piecewise": [[0, 0.1], [2.5, 1]]}, Piecewise(points=((0.0, 0.1), (2.5, 1.0)))),
+        ({"plateau": 3}, Plateau(patience=3)),
         ({"cosine": {"final": 0.01, "warmup": 0.1}}, Cosine(final=0.01, warmup=0.1)),
     ],
 )
@@ -94,6 +110,10 @@ def test_round_trip() -> None:
         ({"class_weights": "balanced"}, "class_weights", "must be auto, or a mapping of class names to weights"),
         ({"class_weights": {"cat": 0}}, "class_weights.cat", "must be greater than 0"),
         ({"class_weights": "auto", "sampling": "balanced"}, "", "both balance the classes; remove one of them"),
+        ({"schedule": {"multistep": [3, 2]}}, "schedule.multistep", "must ascend"),
+        ({"schedule": {"piecewise": [[0, 1], [0, 2]]}}, "schedule.piecewise", "the epochs must ascend"),
+        ({"schedule": {"plateau": {"factor": 1}}}, "schedule.plateau.factor", "must be less than 1"),
+        ({"accumulate": 0}, "accumulate", "must be greater than 0"),
         ({"ema": 1}, "ema", "must be less than 1"),
         ({"clip_norm": 0}, "clip_norm", "must be greater than 0"),
         ({"precision": "fp16"}, "precision", "Did you mean bf16"),

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from cnncli.data.mixing import Mix, Mixing
 
 COUNT, CLASSES = 40, 3
-WHOLE = slice(0, COUNT)
+WHOLE = torch.arange(COUNT)
 
 
 def batch() -> tuple[Tensor, Tensor]:

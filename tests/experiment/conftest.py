@@ -17,7 +17,7 @@ from cnncli.cli.messages import show_log
 from cnncli.config.config import read_config
 from cnncli.data.digits import load_digits
 from cnncli.data.images import stratified_split
-from cnncli.experiment.resume import check_resumable
+from cnncli.experiment.resume import begins_again, check_resumable
 from cnncli.experiment.setup import prepare
 from cnncli.experiment.train import train_run
 from cnncli.training.progress import Progress
@@ -79,7 +79,8 @@ def train() -> Train:
         config = read_config(str(path), data_dir=folder, assignments=assignments)
         if run is not None:
             check_resumable(config, run)
-        experiment = prepare(config, data_dir=folder, device=torch.device("cpu"))
+        load_initial = run is None or begins_again(run)
+        experiment = prepare(config, data_dir=folder, device=torch.device("cpu"), load_initial=load_initial)
         directory = run or RunDirectory.create(folder / "runs", config.name, datetime.now(UTC))
 
         def stop() -> bool:

@@ -81,6 +81,14 @@ def test_the_seed_decides_the_weights(tmp_path: Path) -> None:
     assert not torch.equal(first, other)
 
 
+def test_a_part_of_one_image_is_refused_before_batch_norm(tmp_path: Path) -> None:
+    """1,294 images in batches of 432 leave 430, of which 400 parts have one image or two."""
+    layers = "model.layers=[flatten, {linear: {out_features: 8, norm: batch}}, logits]"
+    with pytest.raises(ConfigError, match="400 parts of a batch of 430 images leave a part of one image"):
+        experiment(tmp_path, layers, "train.batch_size=432", "train.accumulate=400")
+    experiment(tmp_path, layers, "train.batch_size=432", "train.accumulate=200")
+
+
 @pytest.mark.parametrize(
     ("layers", "refused"),
     [
@@ -178,3 +186,9 @@ def test_class_weights_must_name_classes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         experiment(tmp_path, "train.class_weights={'3': 2, ten: 1}")
     assert "train.class_weights.ten: unknown class: ten" in caught.value.message
+
+
+def test_a_plateau_needs_validation_images(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.schedule: plateau needs validation images"):
+        experiment(tmp_path, "train.schedule=plateau", "data.validation=0")
+    assert experiment(tmp_path, "train.schedule={plateau: 3}").training.plateau is not None

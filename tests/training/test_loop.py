@@ -11,7 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
-from cnncli.config.train import Adam, AdamW, Metric, Optimizer, RmsProp, Sgd
+from cnncli.config.train import (
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Metric,
+    Muon,
+    NAdam,
+    Optimizer,
+    Plateau,
+    RAdam,
+    RmsProp,
+    Sgd,
+)
 from cnncli.data.batches import Batches
 from cnncli.training.checkpoint import load_state, save_checkpoint
 from cnncli.training.evaluate import evaluate
@@ -40,7 +53,13 @@ def all_tensors(training: Training) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 8])
 @pytest.mark.parametrize("ema", [None, 0.9])
-@pytest.mark.parametrize("optimizer", [Sgd(lr=0.1), Adam(lr=0.01), AdamW(lr=0.01), RmsProp(lr=0.01)])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        *(Sgd(lr=0.1), Adam(lr=0.01), AdamW(lr=0.01), RmsProp(lr=0.01), NAdam(lr=0.01), RAdam(lr=0.01), Muon(lr=0.01)),
+        *(Adagrad(lr=0.01), Adadelta(lr=0.1)),
+    ],
+)
 def test_a_resumed_run_ends_with_the_same_bits(
     make_training: Make,
     train: Batches,
@@ -278,3 +297,53 @@ def test_records_have_the_keys_of_metrics(make_training: Make, train: Batches, v
     assert set(record["train"]) == {"loss", "accuracy"}
     assert set(record["val"]) == {"loss", "accuracy", "balanced_accuracy", "macro_f1"}
     assert all(later.step > earlier.step for earlier, later in pairwise([first, second]))
+
+
+def test_a_plateau_survives_a_resumption(
+    make_training: Make, train: Batches, validation: Batches, tmp_path: Path
+) -> None:
+    """A schedule that depends on the scores so far continues with them: with a patience of one, it falls often."""
+
+    def start() -> Training:
+        training = make_training(optimizer=Sgd(lr=0.5))
+        training.schedule, training.plateau = lambda step: 0.5, Plateau(patience=1, metric="accuracy")
+        return training
+
+    whole = start()
+    expected = list(fit(Step(whole), train, validation, classes=3, epochs=6))
+    cut = start()
+    before = list(fit(Step(cut), train, validation, classes=3, epochs=6, stop=stop_after(11)))
+    save_checkpoint(tmp_path / "last", cut)
+    resumed = start()
+    resumed.load_state_dict(load_state(tmp_path / "last"))
+    after = list(fit(Step(resumed), train, validation, classes=3, epochs=6))
+    rates = [epoch.learning_rate for epoch in expected]
+    assert rates[0] == 0.5
+    assert len(set(rates)) > 2
+    assert [epoch.learning_rate for epoch in before + after] == rates
+    for name, tensor in all_tensors(whole).items():
+        assert torch.equal(tensor, all_tensors(resumed)[name]), name
+
+
+def without_norm(make_training: Make) -> Training:
+    """Batch norm depends on the parts of a batch, and so does the order in which dropout draws."""
+    training = make_training()
+    training.model.norm1, training.model.drop1 = nn.Identity(), nn.Identity()
+    training.optimizer = torch.optim.SGD(training.model.parameters(), lr=0.1)
+    return training
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8, 100])
+def test_accumulated_gradients_are_those_of_the_whole_batch(make_training: Make, train: Batches, parts: int) -> None:
+    """Batches of 8, 8 and 4 images, in parts that may differ by an image."""
+    whole, divided = without_norm(make_training), without_norm(make_training)
+    sizes: list[int] = []
+    divided.model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    (expected,) = fit(Step(whole, clip_norm=1.0), train, None, classes=3, epochs=1)
+    (epoch,) = fit(Step(divided, clip_norm=1.0, accumulate=parts), train, None, classes=3, epochs=1)
+    assert sum(sizes) == 20
+    assert len(sizes) == sum(min(parts, size) for size in (8, 8, 4))
+    assert epoch.train.loss == pytest.approx(expected.train.loss, rel=1e-6)
+    assert epoch.train.accuracy == expected.train.accuracy
+    for name, tensor in all_tensors(whole).items():
+        torch.testing.assert_close(all_tensors(divided)[name], tensor, msg=name)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnncli.config.train import Adam, AdamW, Optimizer, RmsProp, Sgd
+from cnncli.config.train import Adam, AdamW, Muon, NAdam, Optimizer, RmsProp, Sgd
 from cnncli.data.batches import WHOLE, Batches, Shard
 from cnncli.errors import DivergedError
 from cnncli.training.loop import Epoch, fit
@@ -100,7 +100,7 @@ def scores(epochs: list[Epoch]) -> list[tuple[Any, ...]]:
     return [(each.number, each.step, each.train, each.validation, each.learning_rate, each.best) for each in epochs]
 
 
-@pytest.mark.parametrize("optimizer", [Sgd(lr=0.1), Adam(lr=0.1), AdamW(lr=0.1), RmsProp(lr=0.1)])
+@pytest.mark.parametrize("optimizer", [Sgd(lr=0.1), Adam(lr=0.1), AdamW(lr=0.1), RmsProp(lr=0.1), NAdam(lr=0.1)])
 @pytest.mark.parametrize(("failing", "times"), [(2, 1), (5, 1), (5, 3), (9, 1)])
 def test_the_bits_of_a_learning_rate_halved_by_hand(
     optimizer: Optimizer, failing: int, times: int, guard: str, train: Batches, validation: Batches
@@ -284,3 +284,13 @@ def test_early_stopping_counts_on_after_a_rollback(train: Batches, validation: B
     assert [each.number for each in epochs] == [1, 2, 3][: len(epochs)]
     assert training.epochs_done == len(epochs)
     assert len(training.rollbacks) == 1
+
+
+def test_a_rollback_restores_the_momentum_of_muon(train: Batches, validation: Batches) -> None:
+    """It is not fused, so no guard is deferred."""
+    expected = start(optimizer=Muon(lr=0.1), schedule=lambda step: 0.05)
+    run(expected, train, validation)
+    found = start(steps=(5,), limit=0.06, optimizer=Muon(lr=0.1), schedule=lambda step: 0.1 if step > 2 else 0.05)
+    run(found, train, validation)
+    assert len(found.rollbacks) == 1
+    same(expected, found)

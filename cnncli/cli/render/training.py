@@ -18,8 +18,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from cnncli.cli.render.console import messages, out
+from cnncli.cli.render.runs import show_charts
 from cnncli.cli.render.table import show_table
 from cnncli.experiment.disk_space import estimate_disk_use, free_bytes
+from cnncli.experiment.find_lr import RangeTest
 from cnncli.experiment.setup import Experiment
 from cnncli.inspection.columns import counted, size_in_bytes
 from cnncli.inspection.table import inspect_network
@@ -183,6 +185,17 @@ def show_dry_run(experiment: Experiment, folder: Path, run: Path | None) -> None
         ),
         soft_wrap=True,
     )
+
+
+def show_range_test(test: RangeTest, picture: Path) -> None:
+    """Print a learning-rate range test as a plot and a table, with its suggestion."""
+    show_charts([test.chart()])
+    table = _table("", "learning rate", "loss", "smoothed")
+    best = test.learning_rates[test.best]
+    for rate, loss, smoothed in sorted({*test.rows(12), (best, test.losses[test.best], test.smoothed[test.best])}):
+        table.add_row("lowest" if rate == best else "", f"{rate:.2g}", f"{loss:.4f}", f"{smoothed:.4f}")
+    out().print(table)
+    out().print(Text(f"{test.explanation()}\npicture: {picture}"), soft_wrap=True)
 
 
 def show_results(results: Mapping[str, Any]) -> None:
