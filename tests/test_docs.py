@@ -56,7 +56,7 @@ from cnncli.config.augment import (
     RandAugmentSpec,
 )
 from cnncli.config.config import ConfigFields, read_config
-from cnncli.config.data import DataSpec
+from cnncli.config.data import ColumnsSpec, DataSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.document import parse_document
 from cnncli.config.init_from import InitFrom
@@ -114,6 +114,7 @@ IN_FULL = "cnncli train configs/quickstart.yaml"
 FIELDS: dict[str, type[BaseModel]] = {
     "The file": ConfigFields,
     "data": DataSpec,
+    "columns": ColumnsSpec,
     "augment": AugmentSpec,
     "elastic": ElasticSpec,
     "erase": EraseSpec,
