@@ -93,6 +93,8 @@ def type_of_bytes(start: bytes) -> FileType | None:
         return FileType("a WebP image", _IMAGE_REMEDY)
     if start[_TAR_MAGIC] == b"ustar":
         return FileType("a tar archive")
+    if start.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return FileType("an HTML page", "open it in a browser; give a YAML config here")
     if _is_onnx(start):
         return ONNX
     if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):

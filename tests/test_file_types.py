@@ -57,6 +57,7 @@ WRITERS = {
     "a BMP image": [lambda path: Image.new("L", (4, 4)).save(path, "BMP")],
     "a TIFF image": [lambda path: Image.new("L", (4, 4)).save(path, "TIFF")],
     "a WebP image": [lambda path: Image.new("L", (4, 4)).save(path, "WEBP")],
+    "an HTML page": [lambda path: path.write_text("<!DOCTYPE html>\n<title>a</title>")],
     "a binary file": [lambda path: path.write_bytes(b"abc\0\1\2")],
 }
 

@@ -23,6 +23,7 @@ from cnncli.data.digits import load_digits
 from cnncli.data.images import stratified_split
 from cnncli.errors import ConfigError, DataError, RunError, UsageError
 from cnncli.run import Run
+from tests.manifests import write_manifest
 
 FOLDER = """\
 name: folder
@@ -263,7 +264,7 @@ def change_preprocessing(run: Run, tmp_path: Path, preprocessing: object) -> Pat
     shutil.copytree(run.path, path)
     manifest = path / "checkpoints" / "best" / "manifest.json"
     record = json.loads(manifest.read_text(encoding="utf-8"))
-    manifest.write_text(json.dumps({**record, "preprocessing": preprocessing}), encoding="utf-8")
+    write_manifest(manifest, record | {"preprocessing": preprocessing})
     return path
 
 

@@ -8,12 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-DatasetName = Literal["digits", "mnist", "fashion-mnist", "kmnist", "emnist", "cifar10", "image-folder"]
+DatasetName = Literal[
+    "digits", "mnist", "fashion-mnist", "kmnist", "emnist", "cifar10", "image-folder", "csv", "npz", "idx"
+]
 EmnistSplit = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 Part = Literal["train", "test"]
 
 DEFAULT_EMNIST_SPLIT: EmnistSplit = "balanced"
 EMNIST_SPLITS: tuple[EmnistSplit, ...] = get_args(EmnistSplit)
+
+OWN_DATA: tuple[DatasetName, ...] = ("image-folder", "csv", "npz", "idx")
+"""People's own images, which `data.path` names."""
+STANDARD_DATA: tuple[DatasetName, ...] = tuple(name for name in get_args(DatasetName) if name not in OWN_DATA)
+"""Data sets with a fixed content."""
 
 Shape = tuple[int, int, int]
 """(channels, height, width)."""
@@ -231,6 +238,6 @@ _KNOWN: dict[str, KnownDataset] = {
 
 
 def known_dataset(name: DatasetName, split: EmnistSplit | None = None) -> KnownDataset:
-    """The facts about a data set other than `image-folder`; `split` is for `emnist` only."""
-    assert name != "image-folder", "an image folder has no fixed content"
+    """The facts about one of `STANDARD_DATA`; `split` is for `emnist` only."""
+    assert name not in OWN_DATA, name
     return _KNOWN[f"emnist/{split or DEFAULT_EMNIST_SPLIT}" if name == "emnist" else name]

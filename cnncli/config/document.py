@@ -99,6 +99,14 @@ class Document:
         if messages:
             raise ConfigError("\n".join(messages))
 
+    def place(self, route: Route) -> str:
+        """Where a value comes from: `file:line:column`, or the option that has set it."""
+        known = self._known(route)
+        if known in self.overridden:
+            return f"{self.overridden[known]}:"
+        mark = self._mark(route, at_key=False)
+        return f"{self.name}:{mark.line}:{mark.column}"
+
     def _known(self, route: Route) -> Route:
         """The longest part of `route` that is in the file or was set by `--set`."""
         while route and route not in self.marks and route not in self.overridden:

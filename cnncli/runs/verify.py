@@ -148,11 +148,11 @@ def _logged_at_last(run: RunDirectory) -> Logged | None:
 def _check_event_files(run: RunDirectory, before: Logged | None, *, complete: bool) -> Checks[LoggedValues]:
     logged = LoggedValues({}, {})
     files = sorted(run.path.glob(EVENT_FILES))
-    if not files:
+    missing = [] if before is None else before.missing_event_files(run.path)
+    for name in missing:
+        yield _problem(name, "it is missing", "restore it from a copy; TensorBoard shows the other files")
+    if not files and not missing:
         yield _problem(EVENT_FILES, "there is no event file", "restore it from a copy, or train again")
-    elif before is not None:
-        for name in before.missing_event_files(run.path):
-            yield _problem(name, "it is missing", "restore it from a copy; TensorBoard shows the other files")
     for file in files:
         try:
             count = read_logged_values(file, logged)

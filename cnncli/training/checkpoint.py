@@ -4,8 +4,8 @@
     ├── weights.safetensors   weights for inference: their moving average, if there is one; in its metadata the
     │                         preprocessing of the images
     ├── state.pt              what `Training.load_state_dict` takes
-    └── manifest.json         format, epoch, step, versions, preprocessing, SHA-256 of each file; how far the files were
-                              to which the run appends
+    └── manifest.json         format, epoch, step, versions, preprocessing, config, SHA-256 of each file and of the
+                              manifest itself; how far the files were to which the run appends
 
 A new checkpoint is written as `last.new`, then `last` is renamed to `last.old`, `last.new` to `last`, and `last.old` is
 deleted. `last` is read or, if it is missing or damaged, `last.old`, with a message.
@@ -43,6 +43,7 @@ _log = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
 _STATE = "state.pt"
 MANIFEST = "manifest.json"
+_CHANGED = "it has changed since it was written (its SHA-256 differs)"
 
 
 def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = None) -> None:
@@ -73,7 +74,7 @@ def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = N
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()},
         "run": None if logged is None else logged.as_record(),
     }
-    contents[MANIFEST] = json.dumps(manifest, indent=2).encode()
+    contents[MANIFEST] = json.dumps(manifest | {"sha256": manifest_hash(manifest)}, indent=2).encode()
     with disk_errors_explained(path):
         try:
             _write_directory(_new(path), contents)
@@ -81,6 +82,12 @@ def save_checkpoint(path: Path, training: Training, *, logged: Logged | None = N
             shutil.rmtree(_new(path), ignore_errors=True)  # free the space on a full disk
             raise
         _swap_in(path)
+
+
+def manifest_hash(manifest: Mapping[str, Any]) -> str:
+    """The SHA-256 hash of what a manifest says, except its own, which is in `sha256`."""
+    said = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def load_weights(path: Path, model: nn.Module, *, otherwise: Path | None = None) -> dict[str, Any]:
@@ -303,7 +310,7 @@ def _read(directory: Path, name: str, parse: Callable[[bytes, Mapping[str, Any]]
     try:
         content = (directory / name).read_bytes()
         if hashlib.sha256(content).hexdigest() != manifest["files"][name]:
-            raise ValueError("it has changed since it was written (its SHA-256 differs)")  # noqa: TRY301  see below
+            raise ValueError(_CHANGED)  # noqa: TRY301  the same damage as what `parse` raises
         return parse(content, manifest), manifest
     except (OSError, ValueError) as error:
         with suppress(DamagedCheckpointError):
@@ -318,6 +325,8 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
         manifest = parse_json(path.read_bytes())
         _check_format(path, manifest)
         check_record(manifest, ManifestRecord)
+        if manifest["sha256"] != manifest_hash(manifest):
+            raise ValueError(_CHANGED)  # noqa: TRY301  the same damage as what is no manifest
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from error
     return manifest

@@ -99,6 +99,8 @@ class MetadataRecord(Record):
     init_from: InitFromRecord | None = None
     command: list[str]
     resumed: "list[MetadataRecord]" = Field(default_factory=list)
+    step: _Step = 0
+    changed: list[str] = Field(default_factory=list)
 
 
 class HashesRecord(Record):
@@ -147,6 +149,7 @@ class ManifestRecord(Record):
     config: str | None = None
     files: HashesRecord
     run: LoggedRecord | None = None
+    sha256: _Sha256
 
 
 def read_record(path: Path, kind: type[Record]) -> dict[str, Any]:

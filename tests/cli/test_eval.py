@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from cnncli.data.digits import load_digits
 from cnncli.run import load_run
+from tests.manifests import write_manifest
 
 Cnncli = Callable[..., tuple[int, str, str]]
 Evaluated = Callable[..., Any]
@@ -92,7 +93,7 @@ def test_a_folder_is_matched_by_name(trained: Path, evaluated: Evaluated, tmp_pa
     manifest = run / "checkpoints" / "best" / "manifest.json"
     record = json.loads(manifest.read_text())
     record["preprocessing"]["classes"] = words
-    manifest.write_text(json.dumps(record))
+    write_manifest(manifest, record)
     folder = write_folder(tmp_path / "words", words)
     expected, found = evaluated(run), evaluated(run, "--data", folder)
     assert found["data"] == str(folder)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from cnncli.data.digits import load_digits
 from cnncli.run import load_run
+from tests.manifests import write_manifest
 
 Cnncli = Callable[..., tuple[int, str, str]]
 
@@ -179,7 +180,7 @@ def test_probabilities_that_are_not_finite_are_null(run_cnncli: Cnncli, trained:
     manifest = weights.with_name("manifest.json")
     record = json.loads(manifest.read_text())
     record["files"][weights.name] = hashlib.sha256(weights.read_bytes()).hexdigest()
-    manifest.write_text(json.dumps(record))
+    write_manifest(manifest, record)
     code, out, _ = run_cnncli("predict", run, "mine/0.png", "--json")
     assert code == 0
     assert records(out)[0]["probability"] is None

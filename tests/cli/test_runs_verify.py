@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_file_loader import (  # type: ig
 
 from cnncli.runs.verify import Check, verify_run
 from cnncli.tensorboard.event_file import LoggedValues, read_logged_values
+from tests.manifests import write_manifest
 
 Cnncli = Callable[..., tuple[int, str, str]]
 
@@ -81,8 +82,8 @@ def test_a_changed_byte_in_any_file_is_noticed(trained: Path, tmp_path: Path, qu
         ("metrics.jsonl", '"accuracy": 0', '"accuracy": 3', "accuracy must be less than or equal to 1"),
         ("results.json", '"epoch": ', '"epoch": 1', "the best checkpoint epoch"),
         ("results.json", '"test"', '"tset"', "no scores for test"),
-        ("checkpoints/last/manifest.json", '"epoch": 3', '"epoch": 2', "state.pt epoch 3"),
         ("checkpoints/best/manifest.json", '"mean"', '"nean"', "preprocessing"),
+        ("checkpoints/last/manifest.json", '"epoch": 3', '"epoch": 2', "has changed since it was written"),
         ("checkpoints/last/manifest.json", '"format": 1', '"format": 9', "format 9"),
         ("metadata.json", '"threads"', '"treads"', "threads"),
     ],
@@ -146,6 +147,12 @@ def test_another_machine_gets_a_tolerance(run: Path) -> None:
     assert "because of another platform" in checks["val accuracy"].detail
 
 
+def test_a_manifest_with_the_right_hash_must_agree_with_the_state(run: Path) -> None:
+    manifest = run / "checkpoints" / "last" / "manifest.json"
+    write_manifest(manifest, json.loads(manifest.read_text()) | {"epoch": 2})
+    assert "state.pt epoch 3" in problems(run)["checkpoints/last/manifest.json"].detail
+
+
 def test_other_weights_with_the_right_hash_have_another_accuracy(run: Path) -> None:
     best = run / "checkpoints" / "best"
     manifest = json.loads((best / "manifest.json").read_text())
@@ -153,7 +160,7 @@ def test_other_weights_with_the_right_hash_have_another_accuracy(run: Path) -> N
     content[-40:] = bytes(40)
     (best / "weights.safetensors").write_bytes(content)
     manifest["files"]["weights.safetensors"] = hashlib.sha256(content).hexdigest()
-    (best / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(best / "manifest.json", manifest)
     assert "test accuracy" in problems(run)
 
 

@@ -60,7 +60,8 @@ def parser_problems(config: dict[str, Any]) -> list[Problem]:
 def is_beyond_the_schema(problem: Problem) -> bool:
     *_, place, layer = (None, None, *problem.route)
     missing = "is required, here or in model.defaults" in problem.message and isinstance(place, int) and layer in LAYERS
-    return missing or re.match(r"block \w+ requires|unknown parameter of block", problem.message) is not None
+    others = r"block \w+ requires|unknown parameter of block|more than 5,000 layers|must ascend"
+    return missing or re.match(others, problem.message) is not None
 
 
 def compare(config: dict[str, Any], schema: jsonschema.Draft202012Validator) -> str:

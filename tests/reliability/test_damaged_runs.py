@@ -20,6 +20,7 @@ from cnncli.errors import RunError
 from cnncli.training.checkpoint import load_state, verify_checkpoint
 from cnncli.training.run_directory import RunDirectory, Status
 from cnncli.training.step import Step
+from tests.manifests import write_manifest
 from tests.reliability.conftest import Outcomes
 from tests.reliability.runs import Ended, program_in_child, resume_in_child, runs_in, tiny_config, train_in_child
 
@@ -348,7 +349,7 @@ def test_a_state_of_another_step(runs: dict[str, Path], tmp_path: Path, outcomes
     torch.save(torch.load(last / "state.pt", weights_only=True) | {"step": 5}, last / "state.pt")
     manifest = json.loads((last / "manifest.json").read_bytes()) | {"step": 5}
     manifest["files"]["state.pt"] = hashlib.sha256((last / "state.pt").read_bytes()).hexdigest()
-    (last / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(last / "manifest.json", manifest)
     before = content_of(run)
     for arguments, message in (
         (("train", "--resume", run), "it says step 5 after 1 epochs of 3 steps and 1 more"),
@@ -369,7 +370,7 @@ def with_nan(checkpoint: Path) -> None:
     file.write_bytes(content)
     manifest = json.loads((checkpoint / "manifest.json").read_bytes())
     manifest["files"][file.name] = hashlib.sha256(content).hexdigest()
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(checkpoint / "manifest.json", manifest)
 
 
 @pytest.mark.parametrize(

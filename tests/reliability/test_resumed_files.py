@@ -95,7 +95,7 @@ def test_damaged_event_files_are_refused_by_name(
     else:
         file.write_bytes(content if damage == "a bit changed" else content[: len(content) // 3])
     problems = [each.subject for each in verify_run(run, data_dir=tmp_path) if each.outcome == "problem"]
-    assert ("events.out.tfevents.*" if damage == "deleted" else file.name) in problems
+    assert file.name in problems
     ended = resume_in_child(run, *ONE_MORE)
     assert str(file) in ended.output
     assert ended.code == (0 if damage == "deleted" else 5), ended.output
@@ -151,7 +151,7 @@ def test_the_clock_set_back_a_day_changes_no_order(complete: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "number", [37, *(pytest.param(each, marks=pytest.mark.slow) for each in range(28, 60, 4))]
+    "number", [37, *(pytest.param(each, marks=pytest.mark.slow) for each in range(32, 60, 4))]
 )  # operation 31 gives the run its status; its first checkpoint comes after about 70
 def test_a_run_without_a_checkpoint_begins_again(number: int, tmp_path: Path, outcomes: Outcomes) -> None:
     config = tiny_config(tmp_path, "log.images=0", "train.epochs=1")

@@ -21,6 +21,7 @@ from cnncli.module import CnnModule
 from cnncli.report.page import PLAY_PAGE, document
 from cnncli.report.playground import check_comparable
 from cnncli.run import Run, load_run
+from tests.manifests import write_manifest
 from tests.networks import network_of
 from tests.report.test_page import NASTY, Reader
 
@@ -200,7 +201,7 @@ def test_networks_with_other_classes_cannot_be_compared(
     manifest = other / "checkpoints" / "best" / "manifest.json"
     record = json.loads(manifest.read_text())
     record["preprocessing"]["classes"] = [f"other {k}" for k in range(10)]
-    manifest.write_text(json.dumps(record))
+    write_manifest(manifest, record)
     assert exit_code_of("play", run, other) == 2
     assert "have different classes" in capfd.readouterr().err.replace("\n", " ")
 

@@ -30,6 +30,7 @@ from cnncli.training.checkpoint import (
 from cnncli.training.loop import fit
 from cnncli.training.state import Training
 from cnncli.training.step import Step
+from tests.manifests import write_manifest
 
 Make = Callable[..., Training]
 
@@ -242,7 +243,7 @@ def replace_state(checkpoint: Path, content: bytes) -> None:
     (checkpoint / "state.pt").write_bytes(content)
     manifest = json.loads((checkpoint / "manifest.json").read_text())
     manifest["files"]["state.pt"] = hashlib.sha256(content).hexdigest()
-    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(checkpoint / "manifest.json", manifest)
 
 
 def saved(state: Any) -> bytes:
@@ -324,7 +325,7 @@ def test_weights_of_a_type_that_no_network_has_are_refused(trained: Training, tm
     (tmp_path / "last" / "weights.safetensors").write_bytes(content)
     manifest = json.loads((tmp_path / "last" / "manifest.json").read_text())
     manifest["files"]["weights.safetensors"] = hashlib.sha256(content).hexdigest()
-    (tmp_path / "last" / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(tmp_path / "last" / "manifest.json", manifest)
     with pytest.raises(RunError, match=r"weights\.safetensors: the checkpoint is damaged: it is no file of weights"):
         load_weights(tmp_path / "last", trained.model)
 

@@ -26,6 +26,7 @@ from cnncli.drawing.sheet import Drawing
 from cnncli.module import CnnModule
 from cnncli.run import Run
 from cnncli.views import activation_maximization, patches, saliency
+from tests.manifests import write_manifest
 from tests.networks import network_of, randomize, run_of_model
 
 Pixels = npt.NDArray[np.uint8]
@@ -152,7 +153,7 @@ def plant(run: Path) -> Plant:
         path.write_bytes(content)
         manifest: dict[str, Any] = json.loads((best / "manifest.json").read_text())
         manifest["files"]["weights.safetensors"] = hashlib.sha256(content).hexdigest()
-        (best / "manifest.json").write_text(json.dumps(manifest))
+        write_manifest(best / "manifest.json", manifest)
         return run
 
     return put
