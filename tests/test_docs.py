@@ -420,7 +420,12 @@ def commands_of(command: object) -> list[Any]:
 def test_options_in_code_spans_exist(page: Path) -> None:
     program = typer.main.get_command(app)
     listed = [program, *commands_of(program)]
-    known = {option for command in listed for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for command in listed
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     named = {found for span in code_spans(page) for found in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
     assert named - known - OTHER_OPTIONS == set()
 

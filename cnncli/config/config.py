@@ -212,6 +212,11 @@ MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("tra
 """The fields that may change when a run is resumed."""
 
 
+def needs_force(field: str) -> bool:
+    """Whether a field may change when a run is resumed by force: the learning rate, and the schedule."""
+    return bool(re.fullmatch(r"train\.schedule(\..+)?|train\.optimizer\.[^.]+\.lr", field))
+
+
 def changed_settings(before: str, after: str, *, name: str) -> list[str]:
     """The fields in which two resolved configs differ, without those of `MAY_CHANGE`: dotted paths.
 

@@ -239,16 +239,19 @@ def _percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{fraction:.2%}"
 
 
-def show_next(run: Path, epochs: int, *, data: Sequence[str], training: Sequence[str]) -> None:
+def show_next(run: Path, experiment: Experiment, *, data: Sequence[str], training: Sequence[str]) -> None:
     """Print the commands to use next.
 
     Args:
         run: the run directory.
-        epochs: how many it has.
+        experiment: its training, at the end.
         data: the option of the data directory, which must be repeated.
         training: the other options that a training run must repeat.
     """
-    extended = ["--set", f"train.epochs={2 * epochs}"]
+    spec, done = experiment.config.train, experiment.training.epochs_done
+    extended = ["--set", f"train.epochs={2 * done}"] if done >= spec.epochs else []
+    if spec.early_stopping and experiment.training.epochs_without_improvement >= spec.early_stopping.patience:
+        extended += ["--set", "train.early_stopping=null"]
     commands = [
         ["tensorboard", str(run.parent)],
         ["show", str(run), *data],
