@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cnncli.config.config import STDIN, Config, bundled_configs, find_config, read_config
 from cnncli.config.data import DataSpec, input_shape
-from cnncli.config.datasets import OWN_DATA, STANDARD_DATA, known_dataset
+from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.errors import ConfigError, UsageError, did_you_mean
 from cnncli.files import refuse_link
 
@@ -114,6 +114,6 @@ def _read_recipe(recipe: str, assignments: Sequence[str], *, target: Target, dat
 
 def _stored_size(data: DataSpec, data_dir: Path) -> tuple[int, ...]:
     """Height and width of the images as stored; those of own data have the size that they are read in."""
-    if data.name in OWN_DATA:
+    if data.name not in STANDARD_DATA:
         return input_shape(data, data_dir)[1:]
     return known_dataset(data.name, data.split).native[1:]

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from cnncli.config.augment import AugmentSpec
 from cnncli.config.data import DataSpec, class_names, input_shape
-from cnncli.config.datasets import OWN_DATA, known_dataset
+from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.config.document import (
     Document,
     Problem,
@@ -151,7 +151,7 @@ class Config:
         It has the classes, the size and the channels of own data, so that it can be read without them.
         """
         data = self.data.model_dump(mode="json")
-        if self.data.name in OWN_DATA:
+        if self.data.name not in STANDARD_DATA:
             channels, *size = self.network.input_shape
             data |= {"classes": list(self.classes), "size": size, "channels": channels}
         sections = {
@@ -345,7 +345,7 @@ def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[P
 
 def _classes_of_no_image(data: DataSpec) -> Iterator[Problem]:
     """Names in `data.classes` that the data set does not have; those of own data are checked when they are read."""
-    if data.name in OWN_DATA or not isinstance(data.classes, tuple):
+    if data.name not in STANDARD_DATA or not isinstance(data.classes, tuple):
         return
     known = known_dataset(data.name, data.split).classes
     for i, name in enumerate(data.classes):
