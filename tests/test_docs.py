@@ -56,7 +56,7 @@ from cnncli.config.augment import (
     RandAugmentSpec,
 )
 from cnncli.config.config import ConfigFields, read_config
-from cnncli.config.data import DataSpec
+from cnncli.config.data import ColumnsSpec, DataSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.document import parse_document
 from cnncli.config.init_from import InitFrom
@@ -114,6 +114,7 @@ IN_FULL = "cnncli train configs/quickstart.yaml"
 FIELDS: dict[str, type[BaseModel]] = {
     "The file": ConfigFields,
     "data": DataSpec,
+    "columns": ColumnsSpec,
     "augment": AugmentSpec,
     "elastic": ElasticSpec,
     "erase": EraseSpec,
@@ -419,7 +420,12 @@ def commands_of(command: object) -> list[Any]:
 def test_options_in_code_spans_exist(page: Path) -> None:
     program = typer.main.get_command(app)
     listed = [program, *commands_of(program)]
-    known = {option for command in listed for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for command in listed
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     named = {found for span in code_spans(page) for found in re.findall(r"(?<![\w-])--[a-z][\w-]*", span)}
     assert named - known - OTHER_OPTIONS == set()
 

@@ -4,11 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from cnncli.config.config import STDIN, Config, bundled_configs, find_config, read_config
-from cnncli.config.data import DataSpec
-from cnncli.config.datasets import DatasetName, known_dataset
+from cnncli.config.data import DataSpec, input_shape
+from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.errors import ConfigError, UsageError, did_you_mean
 from cnncli.files import refuse_link
 
@@ -46,7 +45,7 @@ def find_target(text: str, *, data_dir: Path) -> Target:
         ConfigError, DataError: see `read_config`.
         RunError: the config of a run is a symbolic link.
     """
-    names = [name for name in get_args(DatasetName) if name != "image-folder"]
+    names = list(STANDARD_DATA)
     if text in names:
         return Target(name=text, data=DataSpec.model_validate({"name": text}))
     path = Path(text)
@@ -86,10 +85,10 @@ def fold_config(target: Target, recipe: str | None, *, seed: int, epochs: int | 
         DataError: the image folder is missing.
     """
     data = target.data
-    recipe = recipe or (SMALL_RECIPE if min(_stored_size(data)) < _SMALL else RECIPE)
+    recipe = recipe or (SMALL_RECIPE if min(_stored_size(data, data_dir)) < _SMALL else RECIPE)
     prepared = read_config(recipe, data_dir=data_dir).data
     fields = {
-        **data.model_dump(mode="json", exclude_defaults=True),
+        **data.model_dump(mode="json", exclude_defaults=True, exclude={"limit"}),
         **prepared.model_dump(mode="json", include={"normalize", "augment"}),
         "size": data.size or prepared.size,
     }
@@ -113,9 +112,8 @@ def _read_recipe(recipe: str, assignments: Sequence[str], *, target: Target, dat
         ) from None
 
 
-def _stored_size(data: DataSpec) -> tuple[int, ...]:
-    """Height and width of the images as stored; those of an image folder have the size that they are read in."""
-    if data.name == "image-folder":
-        assert data.size is not None, "checked by DataSpec"
-        return data.size
+def _stored_size(data: DataSpec, data_dir: Path) -> tuple[int, ...]:
+    """Height and width of the images as stored; those of own data have the size that they are read in."""
+    if data.name not in STANDARD_DATA:
+        return input_shape(data, data_dir)[1:]
     return known_dataset(data.name, data.split).native[1:]

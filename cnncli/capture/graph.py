@@ -6,9 +6,11 @@ runs on the CPU, and the graph has a note. docs/receptive-fields.md explains why
 """
 
 import copy
+import traceback
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,11 +20,11 @@ from torch.nn.parameter import is_lazy
 from cnncli.capture.layout import UnsupportedOp, units, without_batch
 from cnncli.capture.load import first_line
 from cnncli.capture.mode import evaluation_mode
-from cnncli.capture.record import BATCH, Operation, Recorder, Value
+from cnncli.capture.record import BATCH, Operation, Recorder, Running, Value
 from cnncli.capture.rows import Row, rows_of
 from cnncli.config.network import INPUT
 from cnncli.errors import ConfigError
-from cnncli.inspection.graph import Graph, GraphNode
+from cnncli.inspection.graph import Graph, GraphNode, ModelError
 from cnncli.layers import format_size
 
 META, CPU = torch.device("meta"), torch.device("cpu")
@@ -36,11 +38,13 @@ class Capture:
         rows: in the order of computation.
         notes: about the module as a whole.
         zeros: for operations by number, what they multiply by known zeros, as `spread_nan` takes it.
+        row_of: for operations by number, the row that they belong to.
     """
 
     rows: list[Row]
     notes: tuple[str, ...]
     zeros: Mapping[int, Tensor]
+    row_of: Mapping[int, Row]
 
 
 def graph_of_module(
@@ -96,19 +100,20 @@ def _capture(
         )
     notes: tuple[str, ...] = ()
     try:
-        value, operations = _record(module, shape, device, batch)
-    except (Exception, SystemExit) as error:  # a forward may raise anything, and on `meta` also if it looks at numbers
+        recorded = _record(module, shape, device, batch)
+    except _ForwardError as failed:  # on `meta` also if the module looks at numbers
         if device != META or is_on_meta(module):
-            raise _does_not_run(shape, error) from error
-        notes = (f"was run on zeros, and may behave differently on images: without numbers, {first_line(error)}",)
+            raise _does_not_run(module, shape, failed) from failed.error
+        error = first_line(failed.error)
+        notes = (f"was run on zeros, and may behave differently on images: without numbers, {error}",)
         try:
-            value, operations = _record(module, shape, CPU, batch)
-        except (Exception, SystemExit) as fatal:
-            raise _does_not_run(shape, fatal) from fatal
-    rows, zeros = rows_of(module, value, operations, scopes=scopes)
+            recorded = _record(module, shape, CPU, batch)
+        except _ForwardError as fatal:
+            raise _does_not_run(module, shape, fatal) from fatal.error
+    rows, zeros, row_of = rows_of(module, recorded.example, recorded.operations, scopes=scopes)
     if not rows:
         notes += ("no output depends on the input",)
-    return Capture(rows, (*notes, *_note_unused(module, rows)), zeros)
+    return Capture(rows, (*notes, *_note_unused(module, rows)), zeros, row_of)
 
 
 def is_on_meta(module: nn.Module) -> bool:
@@ -116,23 +121,46 @@ def is_on_meta(module: nn.Module) -> bool:
     return any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers()))
 
 
-def _record(
-    module: nn.Module, shape: tuple[int, ...], device: torch.device, batch: int
-) -> tuple[Value, list[Operation]]:
+@dataclass(frozen=True)
+class _Recorded:
+    """The operations of a run, and the value of its input."""
+
+    example: Value
+    operations: list[Operation]
+
+
+class _ForwardError(Exception):
+    """A run that failed.
+
+    Attributes:
+        error: what the module raised.
+        recorded: the operations before.
+        running: the modules that were running.
+    """
+
+    def __init__(self, error: BaseException, recorded: _Recorded, running: Running) -> None:
+        super().__init__(error)
+        self.error, self.recorded, self.running = error, recorded, running
+
+
+def _record(module: nn.Module, shape: tuple[int, ...], device: torch.device, batch: int) -> _Recorded:
     buffers = dict(module.named_buffers(remove_duplicate=False))
     module, state = trial_copy(module, device)
     recorder = Recorder(module, state, buffers)
     dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
-    example = torch.zeros(batch, *shape, device=device, dtype=dtype)
+    example = recorder.start(torch.zeros(batch, *shape, device=device, dtype=dtype))
 
     def forward(images: Tensor) -> object:
         on_other_device = any(tensor is not state[name] for name, tensor in module.named_parameters())
         return torch.func.functional_call(module, state, (images,)) if on_other_device else module(images)
 
-    value = recorder.run(forward, example)
-    if recorder.constants.missing:
-        raise ValueError("a mask among its buffers has no numbers on the meta device")
-    return value, recorder.operations
+    try:
+        recorder.run(forward)
+        if recorder.constants.missing:
+            raise ValueError("a mask among its buffers has no numbers on the meta device")  # noqa: TRY301  as the module
+    except (Exception, SystemExit) as error:  # a forward may raise anything
+        raise _ForwardError(error, _Recorded(example, recorder.operations), recorder.running) from error
+    return _Recorded(example, recorder.operations)
 
 
 def trial_copy(module: nn.Module, device: torch.device) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -162,13 +190,41 @@ def _on_meta(tensor: Tensor) -> Tensor:
     return nn.Parameter(empty, requires_grad=tensor.requires_grad) if is_parameter else empty
 
 
-def _does_not_run(shape: tuple[int, ...], error: BaseException) -> ConfigError:
+def _does_not_run(module: nn.Module, shape: tuple[int, ...], failed: _ForwardError) -> ModelError:
+    """The error of a module that does not run: where it failed, what met there, and the rows before."""
     remedy = "give the shape of one image, e.g. --input 3x224x224, and the model's arguments with --kwargs"
-    if isinstance(error, TypeError) and "forward() missing" in str(error):
+    if isinstance(failed.error, TypeError) and "forward() missing" in str(failed.error):
         remedy = "wrap it in a module whose forward takes one batch of images"
-    return ConfigError(
-        f"the model does not run on an input of {format_size(shape)}: {first_line(error)}", remedy=remedy
-    )
+    where = [*_failing_module(module, failed.running), *_failing_line(failed.error)]
+    try:
+        rows, _, _ = rows_of(module, failed.recorded.example, failed.recorded.operations)
+    except (AssertionError, KeyError, IndexError, UnsupportedOp):  # they may end in the middle of a layer
+        rows = []
+    message = f"the model does not run on an input of {format_size(shape)}: {first_line(failed.error)}"
+    graph = graph_of_capture(module, Capture(rows, (), {}, {}), shape, "up to the error") if rows else None
+    return ModelError(message, remedy="\n".join([*where, remedy]), graph=graph)
+
+
+def _failing_module(module: nn.Module, running: Running) -> list[str]:
+    """The innermost module that was running, with the shapes of its input."""
+    path = running.stack[-1]
+    shapes = running.entered.get(path, [])
+    if not path or not shapes:
+        return []
+    kind = type(module.get_submodule(path)).__name__
+    batch = shapes[0][0] if shapes[0] else 1
+    return [f"in {path} ({kind}), called with {' and '.join(map(format_size, shapes))}, a batch of {batch}"]
+
+
+def _failing_line(error: BaseException) -> list[str]:
+    """The last line of the user's code that was running, with its place."""
+    own = (Path(torch.__file__).parent, Path(__file__).parents[1])
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.line and not any(Path(frame.filename).is_relative_to(folder) for folder in own)
+    ]
+    return [f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}"] if frames else []
 
 
 def _note_unused(module: nn.Module, rows: list[Row]) -> tuple[str, ...]:

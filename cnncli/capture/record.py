@@ -59,10 +59,23 @@ Evaluate = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 """Calls an operator of ATen with its arguments."""
 
 
+@dataclass(frozen=True)
+class Running:
+    """The modules that are running, or were when an error ended a run.
+
+    Attributes:
+        stack: their paths, the innermost last; the first is that of the whole.
+        entered: the shapes of the tensors that each module, by path, was called with last.
+    """
+
+    stack: list[str]
+    entered: dict[str, list[tuple[int, ...]]]
+
+
 @contextmanager
 def calls_reported(
     module: nn.Module, report: Callable[[Call], None], evaluate: Evaluate | None = None
-) -> Iterator[None]:
+) -> Iterator["Running"]:
     """Pass every operator that runs in the context to `report`, in the same order for every run of a module.
 
     Those that are reported are called through `evaluate`, which may change how they treat some numbers.
@@ -74,6 +87,7 @@ def calls_reported(
 
     def enter(entered: nn.Module, args: Any) -> None:
         operators.stack.append(paths.get(id(entered), operators.stack[-1]))
+        operators.entered[operators.stack[-1]] = [tuple(each.shape) for each in args if isinstance(each, Tensor)]
 
     def leave(left: nn.Module, args: Any, output: Any) -> None:
         if args and output is args[0] and isinstance(output, Tensor) and not any(left.children()):
@@ -91,19 +105,20 @@ def calls_reported(
         contexts.enter_context(sdpa_kernel(SDPBackend.MATH))  # attention as matrix products on every machine
         contexts.enter_context(operators)
         contexts.enter_context(_CompositeFunctions(operators))
-        yield
+        yield Running(operators.stack, operators.entered)
 
 
 class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does not annotate it
     """Reports every operator of ATen.
 
     Attributes:
-        stack: paths of the modules that are running.
+        stack, entered: see `Running`.
     """
 
     def __init__(self, report: Callable[[Call], None], evaluate: Evaluate | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.stack = [""]
+        self.entered: dict[str, list[tuple[int, ...]]] = {}
         self._report, self._evaluate = report, evaluate
         self._silent = False
 
@@ -274,17 +289,21 @@ class Recorder:
         numbers = {id(state[name]): None if buffer.is_meta else buffer for name, buffer in buffers.items()}
         self.constants = Constants(numbers, [tensor for name, tensor in state.items() if name not in buffers])
         self.operations: list[Operation] = []
+        self.running = Running([""], {})
         for name, tensor in state.items():
             if id(tensor) not in self._values:
                 self._add(tensor, dynamic=False, state=frozenset({name}))
 
-    def run(self, forward: Callable[[Tensor], object], example: Tensor) -> Value:
-        """Call `forward(example)`, which runs the module; returns the value of the example."""
-        value = self._add(example, dynamic=True)
-        with calls_reported(self._module, self._record):
-            result = forward(example)
+    def start(self, example: Tensor) -> Value:
+        """The value of the input for which the module will run."""
+        self._example = example
+        return self._add(example, dynamic=True)
+
+    def run(self, forward: Callable[[Tensor], object]) -> None:
+        """Call `forward` on the input, which runs the module."""
+        with calls_reported(self._module, self._record) as self.running:
+            result = forward(self._example)
         self._drop_unread([self._current(tensor, path="") for tensor in _tensors(result)])
-        return value
 
     def _drop_unread(self, outputs: list[Value]) -> None:
         """Drop what nothing reads and costs nothing: views, overwritten values, a mean that is only printed."""

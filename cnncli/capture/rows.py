@@ -26,8 +26,9 @@ from cnncli.capture.rules import COPIES, RULES, effect_of
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import reads_everything
-from cnncli.layers import LAYERS, Add, Concat, Layer, Reach
+from cnncli.layers import LAYERS, Add, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
+from cnncli.layers.join import Concat
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
@@ -98,8 +99,8 @@ class Row:
 
 def rows_of(
     module: nn.Module, example: Value, operations: list[Operation], *, scopes: Collection[str] = ()
-) -> tuple[list[Row], dict[int, Tensor]]:
-    """The rows of a recorded module, and for operations by number what they multiply by known zeros.
+) -> tuple[list[Row], dict[int, Tensor], dict[int, Row]]:
+    """The rows of a recorded module; for operations by number what they multiply by known zeros, and their rows.
 
     Elementwise operations and norms belong to the layer before them, zero padding to the convolution after it.
 
@@ -116,7 +117,7 @@ def rows_of(
         elif operation.outputs:
             rows.add_constant(operation)
     rows.assign_names()
-    return rows.rows, rows.zeros
+    return rows.rows, rows.zeros, rows.row_of
 
 
 class _Rows:
@@ -133,6 +134,7 @@ class _Rows:
         self._counted: set[str] = set()
         self.rows: list[Row] = []
         self.zeros: dict[int, Tensor] = {}
+        self.row_of: dict[int, Row] = {}
 
     def add(self, operation: Operation) -> None:
         """Add the next operation to an existing row, or to a new one."""
@@ -150,8 +152,10 @@ class _Rows:
             self._join_row(row, operation, effect, sources)
         row.upper_bound |= effect.upper_bound
         row.notes += [effect.note] if effect.note else []
-        if operation.number is not None and effect.zeros is not None:
-            self.zeros[operation.number] = effect.zeros
+        if operation.number is not None:
+            self.row_of[operation.number] = row
+            if effect.zeros is not None:
+                self.zeros[operation.number] = effect.zeros
         for value in operation.outputs:
             self._row_of[value] = row
             # Outputs of another rank are indices or statistics, whose layout does not matter.
@@ -192,6 +196,8 @@ class _Rows:
                 constant_shape=shape,
             )
             self.rows.append(row)
+            if operation.number is not None:
+                self.row_of[operation.number] = row
             self._count_parameters(row, operation)
         if row is not None:
             self._constant.update(dict.fromkeys(operation.outputs, row))
@@ -285,6 +291,8 @@ class _Rows:
             groups=effect.groups,
         )
         self.rows.append(row)
+        if before is not None and before not in self.rows:
+            self.row_of |= {number: row for number, each in self.row_of.items() if each is before}
         return row
 
     def _is_leaf(self, path: str) -> bool:

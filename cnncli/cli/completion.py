@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import typer
 
@@ -62,9 +62,9 @@ def configs(context: typer.Context, incomplete: str) -> Iterator[str]:
 
 def data_sets(context: typer.Context, incomplete: str) -> Iterator[str]:
     """The names of data sets."""
-    from cnncli.config.datasets import DatasetName
+    from cnncli.config.datasets import STANDARD_DATA
 
-    yield from (name for name in get_args(DatasetName) if name != "image-folder")
+    yield from STANDARD_DATA
 
 
 def audited(context: typer.Context, incomplete: str) -> Iterator[str]:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
+from cnncli.config.augment import AugmentSpec
 from cnncli.config.data import DataSpec, class_names, input_shape
-from cnncli.config.datasets import known_dataset
+from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.config.document import (
     Document,
     Problem,
@@ -147,11 +148,12 @@ class Config:
     def resolved(self) -> str:
         """The config as YAML, with overrides and all defaults; reading it gives the same config.
 
-        It names the classes of an image folder, so that it can be read without the folder.
+        It has the classes, the size and the channels of own data, so that it can be read without them.
         """
         data = self.data.model_dump(mode="json")
-        if self.data.name == "image-folder":
-            data["classes"] = list(self.classes)
+        if self.data.name not in STANDARD_DATA:
+            channels, *size = self.network.input_shape
+            data |= {"classes": list(self.classes), "size": size, "channels": channels}
         sections = {
             "version": 1,
             "name": self.name,
@@ -210,6 +212,11 @@ MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("tra
 """The fields that may change when a run is resumed."""
 
 
+def needs_force(field: str) -> bool:
+    """Whether a field may change when a run is resumed by force: the learning rate, and the schedule."""
+    return bool(re.fullmatch(r"train\.schedule(\..+)?|train\.optimizer\.[^.]+\.lr", field))
+
+
 def changed_settings(before: str, after: str, *, name: str) -> list[str]:
     """The fields in which two resolved configs differ, without those of `MAY_CHANGE`: dotted paths.
 
@@ -252,11 +259,13 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
     data = fields.data if fields else _data_alone(document.data)
     if data is not None and blueprint and not layer_problems:
         try:
-            classes = class_names(data, data_dir)
-        except DataError as error:  # of the folder
+            classes, shape = class_names(data, data_dir), input_shape(data, data_dir)
+        except DataError as error:  # of the folder, or the file
             place = document.place(("data", "path"))
             raise DataError(f"{place} {error.message}", remedy=error.remedy) from None
-        network = lay_out(blueprint, input_shape(data), len(classes), layer_problems)
+        if fields is not None:
+            problems += _wrong_colors(data.augment, shape[0])
+        network = lay_out(blueprint, shape, len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
         elif not layer_problems and not _is_trained_from_the_start(network):
@@ -303,7 +312,10 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
     if isinstance(fields.train.schedule, Plateau) and not fields.data.validation:
         route = ("train", "schedule")
         yield Problem(route, "plateau needs validation images, but data.validation is 0; set it to 0.1, for example")
-    channels, augment = input_shape(fields.data)[0], fields.data.augment
+
+
+def _wrong_colors(augment: AugmentSpec, channels: int) -> Iterator[Problem]:
+    """Augmentation that images of so many channels cannot have."""
     for name in ("saturation", "hue"):
         if channels == 1 and getattr(augment, name):
             yield Problem(("data", "augment", name), "gray images have no color; remove it, or set data.channels to 3")
@@ -332,8 +344,8 @@ def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[P
 
 
 def _classes_of_no_image(data: DataSpec) -> Iterator[Problem]:
-    """Names in `data.classes` that the data set does not have; those of an image folder are checked when it is read."""
-    if data.name == "image-folder" or not isinstance(data.classes, tuple):
+    """Names in `data.classes` that the data set does not have; those of own data are checked when they are read."""
+    if data.name not in STANDARD_DATA or not isinstance(data.classes, tuple):
         return
     known = known_dataset(data.name, data.split).classes
     for i, name in enumerate(data.classes):

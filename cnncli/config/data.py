@@ -1,18 +1,30 @@
 """The `data:` section: data set, image size and splits."""
 
+import re
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic.functional_validators import BeforeValidator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic.functional_validators import BeforeValidator, WrapValidator
 from pydantic_core import PydanticCustomError
 
+from cnncli.config.arrays import array_parts, class_count, stored_shape
 from cnncli.config.augment import AugmentSpec
-from cnncli.config.datasets import DatasetName, EmnistSplit, known_dataset
+from cnncli.config.datasets import OWN_DATA, STANDARD_DATA, TORCHVISION, DatasetName, EmnistSplit, known_dataset
 from cnncli.config.image_folder import folder_layout
-from cnncli.fields import Fraction01, NoBool, Pair, Spec, Whole, given
+from cnncli.config.table import read_table, table_classes
+from cnncli.errors import DataError, shorten
+from cnncli.fields import Fraction01, Listed, NoBool, Pair, Spec, Whole, given
 from cnncli.limits import MAX_CLASSES
 
 
@@ -74,15 +86,26 @@ Range = Annotated[
 ]
 
 
-_ONLY_FOR: dict[str, tuple[DatasetName, ...]] = {
-    "test": ("image-folder",),
+_TORCHVISION_SETS = f"{TORCHVISION}NAME"
+"""Stands for all of torchvision's data sets."""
+_TORCHVISION_PATTERN = f"^{TORCHVISION}[A-Za-z0-9_]+$"
+_ONLY_FOR: dict[str, tuple[str, ...]] = {
+    "test": (*OWN_DATA, _TORCHVISION_SETS),
     "split": ("emnist",),
-    "path": ("image-folder",),
-    "skip_unreadable": ("image-folder",),
-    "range": ("image-folder",),
+    "path": OWN_DATA,
+    "columns": ("csv",),
+    "skip_unreadable": ("image-folder", "csv"),
+    "range": OWN_DATA,
+    "arguments": (_TORCHVISION_SETS,),
 }
 """The data sets for which a field may have another value than its default."""
-_REQUIRED: dict[DatasetName, tuple[str, ...]] = {"image-folder": ("path", "size")}
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "image-folder": ("path", "size"),
+    "csv": ("path", "size"),
+    _TORCHVISION_SETS: ("size", "classes"),
+    "npz": ("path",),
+    "idx": ("path",),
+}
 """The fields that a data set requires."""
 
 
@@ -90,18 +113,52 @@ def _dependencies(schema: dict[str, Any]) -> None:
     """Add to the JSON Schema of `DataSpec` what `_ONLY_FOR` and `_REQUIRED` say."""
 
     def where_name_is(names: Sequence[str]) -> dict[str, Any]:
-        return {"required": ["name"], "properties": {"name": {"enum": [*names]}}}
+        pattern = [{"pattern": _TORCHVISION_PATTERN, "type": "string"}] if _TORCHVISION_SETS in names else []
+        return {"required": ["name"], "properties": {"name": {"anyOf": [{"enum": [*names]}, *pattern]}}}
 
     fields = schema["properties"]
-    only = [
-        {"if": where_name_is(names), "else": {"properties": {field: {"enum": [fields[field]["default"]]}}}}
-        for field, names in _ONLY_FOR.items()
-    ]
+    only = []
+    for field, names in _ONLY_FOR.items():
+        unset = [fields[field]["default"], *([{}] if field == "columns" else [])]
+        only.append({"if": where_name_is(names), "else": {"properties": {field: {"enum": unset}}}})
     required = [{"if": where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
-    schema["allOf"] = [*only, *required]
-    named = {"if": where_name_is(["image-folder"]), "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
-    schema["allOf"].append(named)
+    own = where_name_is((*OWN_DATA, _TORCHVISION_SETS))
+    named = {"if": own, "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
+    schema["allOf"] = [*only, *required, named]
     fields["test"]["not"] = {"const": 0}
+
+
+def _kind(name: str) -> str:
+    """The name in `_ONLY_FOR` and `_REQUIRED` of a data set."""
+    return _TORCHVISION_SETS if name.startswith(TORCHVISION) else name
+
+
+def _or_torchvision(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    return value if isinstance(value, str) and re.fullmatch(_TORCHVISION_PATTERN, value) else check(value)
+
+
+Name = Annotated[
+    DatasetName,
+    WrapValidator(
+        _or_torchvision, json_schema_input_type=DatasetName | Annotated[str, Field(pattern=_TORCHVISION_PATTERN)]
+    ),
+    PlainSerializer(str),
+]
+"""Of a data set; `torchvision:NAME` too, which `DatasetName` does not list."""
+Argument = bool | int | float | str | Annotated[tuple[int, ...], Listed]
+
+
+class ColumnsSpec(Spec):
+    """The names of the columns of a table; by default the usual ones, see `cnncli.config.table`."""
+
+    path: str | None = Field(default=None, min_length=1, description="of the paths of the images")
+    label: str | None = Field(default=None, min_length=1, description="of the names of the classes")
+    split: str | None = Field(default=None, min_length=1, description="of train, val and test")
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The names that are given."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
 class DataSpec(Spec):
@@ -109,7 +166,7 @@ class DataSpec(Spec):
 
     model_config = ConfigDict(json_schema_extra=_dependencies)
 
-    name: DatasetName = Field(description="name of a data set; digits needs no files")
+    name: Name = Field(description="name of a data set; digits needs no files")
     size: Pair | None = Field(default=None, description="images are resized to this; default: size as stored")
     channels: Annotated[Literal[1, 3] | None, NoBool] = Field(
         default=None, description="1: gray, 3: RGB; default: as stored, 3 for folders"
@@ -121,29 +178,36 @@ class DataSpec(Spec):
     )
     test: Share | None = Field(
         default=None,
-        description="image-folder without test/ only: images held out for testing, count or fraction; default: 0.2",
+        description="own data without test images only: images held out for testing, count or fraction; default: 0.2",
     )
     split: EmnistSplit | None = Field(default=None, description="emnist only; default: balanced")
     path: str | None = Field(
-        default=None, min_length=1, description="image-folder only: the folder, relative to the data directory"
+        default=None, min_length=1, description="own data only: the file or folder, relative to the data directory"
     )
+    arguments: dict[str, Argument] = Field(
+        default={}, description="torchvision:NAME only: arguments of its class, except those that choose the part"
+    )
+    columns: ColumnsSpec = Field(default=ColumnsSpec(), description="csv only: the names of its columns")
     classes: Classes | None = Field(
         default=None,
-        description="names of the classes to use, in the order of their labels; default: all. For an image-folder also "
-        "their number, to inspect without the folder",
+        description="names of the classes to use, in the order of their labels; default: all. For own data also their "
+        "number, to inspect without the data",
     )
     skip_unreadable: bool = Field(
-        default=False, description="image-folder only: skip images that cannot be read, with a message"
+        default=False, description="image-folder and csv only: skip images that cannot be read, with a message"
     )
     range: Range = Field(
         default="auto",
-        description="image-folder only: values that become black and white, of pixels of more than 8 bits; auto: the "
+        description="own data only: values that become black and white, of pixels of more than 8 bits; auto: the "
         "lowest and highest value of the training images",
     )
     relabel: str | None = Field(
         default=None,
         min_length=1,
         description="CSV file of corrected labels, as cnncli audit writes it, relative to the data directory",
+    )
+    limit: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="maximum number of training images per class, for learning curves; default: all"
     )
     normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
     augment: AugmentSpec = AugmentSpec()
@@ -154,18 +218,18 @@ class DataSpec(Spec):
         assert info.field_name is not None, "validates fields"
         owners = _ONLY_FOR[info.field_name]
         name = info.data.get("name", owners[0])
-        if value != cls.model_fields[info.field_name].default and name not in owners:
+        if value != cls.model_fields[info.field_name].default and _kind(name) not in owners:
             raise PydanticCustomError(
                 "other_set",
                 "{field} is only for {owners}; remove it for {name}",
-                {"field": info.field_name, "owners": " and ".join(owners), "name": name},
+                {"field": info.field_name, "owners": ", ".join(owners), "name": name},
             )
         return value
 
     @field_validator("classes")
     @classmethod
     def _number_is_for_folders(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, int) and (name := info.data.get("name", "image-folder")) != "image-folder":
+        if isinstance(value, int) and (name := info.data.get("name", OWN_DATA[0])) in STANDARD_DATA:
             raise PydanticCustomError(
                 "class_names", "must be a list of classes of {name}, found {found}", {"name": name, "found": value}
             )
@@ -182,7 +246,7 @@ class DataSpec(Spec):
 
     @model_validator(mode="after")
     def _has_what_it_requires(self) -> "DataSpec":
-        missing = [name for name in _REQUIRED.get(self.name, ()) if getattr(self, name) is None]
+        missing = [name for name in _REQUIRED.get(_kind(self.name), ()) if getattr(self, name) is None]
         if missing:
             raise PydanticCustomError(
                 "required", "{name} requires {fields}", {"name": self.name, "fields": " and ".join(missing)}
@@ -190,12 +254,23 @@ class DataSpec(Spec):
         return self
 
 
-def input_shape(spec: DataSpec) -> tuple[int, int, int]:
-    """`(C, H, W)` of the images as the network receives them."""
-    if spec.name == "image-folder":
-        assert spec.size is not None, "checked by DataSpec"
-        return (spec.channels or 3, *spec.size)
-    channels, *size = known_dataset(spec.name, spec.split).native
+def input_shape(spec: DataSpec, data_dir: Path | None = None) -> tuple[int, int, int]:
+    """`(C, H, W)` of the images as the network receives them.
+
+    Args:
+        spec: the section.
+        data_dir: the data directory, in which array files are looked up unless size and channels are given.
+
+    Raises:
+        DataError: an array file is needed, and missing or damaged.
+    """
+    if spec.name not in STANDARD_DATA:
+        if spec.size is not None and (spec.channels is not None or spec.name not in ("npz", "idx")):
+            return (spec.channels or 3, *spec.size)
+        path = own_path(spec, Path() if data_dir is None else data_dir)
+        channels, *size = stored_shape(array_parts(path)["train"].shape, path)
+    else:
+        channels, *size = known_dataset(spec.name, spec.split).native
     height, width = spec.size or size
     return (spec.channels or channels, height, width)
 
@@ -203,24 +278,39 @@ def input_shape(spec: DataSpec) -> tuple[int, int, int]:
 def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
     """Names of the classes in the order of their labels.
 
-    They are `classes` if these are names, of an image folder without a look at it. Else those of an image folder are
-    the names of its folders in natural order or, if it is missing, the numbers from 0 to `classes` - 1.
+    They are `classes` if these are names, of own data without a look at them. Else those of own data are what the data
+    say, in natural order, or, if they are missing, the numbers from 0 to `classes` - 1.
 
     Raises:
-        DataError: the image folder is missing and `classes` is not given, or it has another number of classes.
+        DataError: the data are missing and `classes` is not given, or they have another number of classes.
     """
     if isinstance(spec.classes, tuple):
         return spec.classes
-    if spec.name != "image-folder":
+    if spec.name in STANDARD_DATA:
         return known_dataset(spec.name, spec.split).classes
-    root = folder_path(spec, data_dir)
-    if spec.classes is not None and _is_absent(root):
+    if spec.name.startswith(TORCHVISION):
+        assert spec.classes is not None, "checked by DataSpec"
         return tuple(map(str, range(spec.classes)))
-    return folder_layout(root, classes=spec.classes).classes
+    path = own_path(spec, data_dir)
+    if spec.classes is not None and _is_absent(path):
+        return tuple(map(str, range(spec.classes)))
+    if spec.name == "image-folder":
+        return folder_layout(path, classes=spec.classes).classes
+    if spec.name == "csv":
+        found = table_classes(read_table(path, spec.columns.given))
+    else:
+        found = tuple(map(str, range(class_count(array_parts(path)["train"]))))
+    if len(found) < 2 or (spec.classes is not None and spec.classes != len(found)):
+        declared = "" if spec.classes is None else f"{spec.classes} classes declared, but "
+        raise DataError(
+            f"data.classes: {declared}{path} has {len(found)}: {shorten(found)}",
+            remedy="correct data.classes or the labels; there must be two classes at least",
+        )
+    return found
 
 
-def folder_path(spec: DataSpec, data_dir: Path) -> Path:
-    """The path of an image folder: relative to the data directory, or absolute."""
+def own_path(spec: DataSpec, data_dir: Path) -> Path:
+    """The path of own data: relative to the data directory, or absolute."""
     assert spec.path is not None, "checked by DataSpec"
     return data_dir / Path(spec.path).expanduser()
 

@@ -240,7 +240,7 @@ class MultiStep(Choice):
     type: Literal["multistep"] = "multistep"
     principal = "epochs"
 
-    epochs: Annotated[tuple[Positive, ...], Listed, Field(min_length=1)] = Field(
+    epochs: Annotated[tuple[Positive, ...], Field(min_length=1), Listed] = Field(
         description="a list of epochs, ascending"
     )
     factor: Share = 0.1

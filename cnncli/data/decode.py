@@ -28,6 +28,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cnncli.data.images import PixelRange
 from cnncli.errors import DataError
+from cnncli.files import open_to_read
 from cnncli.signals import leave_to_parent
 
 DECODER_VERSION = 2
@@ -138,7 +139,7 @@ def decode(path: Path, *, channels: int, size: tuple[int, int], range: PixelRang
         UnreadableImageError: the file is damaged, is not an image, has too many pixels, or pixels that are not finite.
     """
     with pillow_errors():
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             content = read_image(file)
         with open_image(content) as image:
             reduced = has_16_bit_colors(image)

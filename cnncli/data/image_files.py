@@ -55,8 +55,9 @@ class Listing:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The paths relative to the root, with `/`."""
-        return tuple(path.relative_to(self.root).as_posix() for path in self.paths)
+        """The paths relative to the root, with `/`; whole if they are elsewhere."""
+        root = self.root
+        return tuple((p.relative_to(root) if p.is_relative_to(root) else p).as_posix() for p in self.paths)
 
     def subset(self, positions: Sequence[int]) -> "Listing":
         """The images at some positions."""

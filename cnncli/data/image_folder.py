@@ -13,14 +13,10 @@ import torch
 from cnncli.config.image_folder import class_folders, folder_layout
 from cnncli.data.decode import image_suffixes
 from cnncli.data.image_files import Listing, Parts, Reading, read_listing, read_parts
-from cnncli.data.images import Dataset, ImageSet, classes_without, stratified_split
+from cnncli.data.images import Dataset, ImageSet, hold_out_test
 from cnncli.errors import DataError, shorten
 
 _log = logging.getLogger(__name__)
-
-_TEST_FRACTION = 0.2
-_TEST_SEED = 0
-"""Constant, so that the test images do not depend on the seed of the training."""
 
 
 def load_image_folder(
@@ -67,7 +63,8 @@ def load_image_folder(
         tested = _list_part(root, layout.test, layout.classes, known)
     else:
         # Split before reading, so that nothing is copied.
-        train, tested = _hold_out_test(train, _TEST_FRACTION if test is None else test, layout.classes)
+        kept, held_out = hold_out_test(torch.tensor(train.labels), test, layout.classes, name=reading.name)
+        train, tested = train.subset(kept.tolist()), train.subset(held_out.tolist())
 
     parts = Parts(train=train, validation=own_validation, test=tested)
     dataset = read_parts(parts, reading, classes=layout.classes)
@@ -115,16 +112,6 @@ def _has_own_test(folder: Path, held_out: int | float | None) -> bool:
         )
     _log.info(f"image-folder: ignoring {folder.name}: no class folders, so its images have no labels")
     return False
-
-
-def _hold_out_test(listing: Listing, held_out: int | float, classes: Sequence[str]) -> tuple[Listing, Listing]:
-    """The images to train on and those held out for testing."""
-    labels = torch.tensor(listing.labels)
-    kept, tested = stratified_split(labels, held_out, seed=_TEST_SEED, field="data.test")
-    _log.info(f"image-folder: no test folder; {len(tested):,} images are held out for testing")
-    if absent := classes_without(labels[tested], labels, classes):
-        _log.warning(f"image-folder: no test images of {shorten(absent)}: too few images to hold one out")
-    return listing.subset(kept.tolist()), listing.subset(tested.tolist())
 
 
 def _list_part(root: Path, folder: Path, classes: Sequence[str], known: Sequence[str]) -> Listing:

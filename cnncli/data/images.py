@@ -3,6 +3,7 @@
 N: images, C: channels, H, W: height and width.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from cnncli.errors import DataError
+from cnncli.errors import DataError, shorten
+
+_log = logging.getLogger(__name__)
 
 _CHUNK = 2**22
 """Pixels converted at once, which bounds the memory for floating-point copies."""
@@ -201,6 +204,49 @@ def stratified_split(
     for label, quota in enumerate(_quotas(np.bincount(shuffled_labels).tolist(), count)):
         is_held_out[shuffled[shuffled_labels == label][:quota]] = True
     return torch.from_numpy(np.flatnonzero(~is_held_out)), torch.from_numpy(np.flatnonzero(is_held_out))
+
+
+_TEST_FRACTION = 0.2
+_TEST_SEED = 0
+"""Constant, so that the test images do not depend on the seed of the training."""
+
+
+def hold_out_test(
+    labels: Tensor, held_out: int | float | None, classes: Sequence[str], *, name: str
+) -> tuple[Tensor, Tensor]:
+    """Indices of the images to train on and of those to test on, of a data set without test images; says so.
+
+    Args:
+        labels: int64 (N,).
+        held_out: a number or a fraction; None for a fifth.
+        classes: the names of the classes.
+        name: of the data set, for messages.
+
+    Raises:
+        DataError: see `stratified_split`.
+    """
+    share = _TEST_FRACTION if held_out is None else held_out
+    kept, tested = stratified_split(labels, share, seed=_TEST_SEED, field="data.test")
+    _log.info(f"{name}: no test images of its own; {len(tested):,} images are held out for testing")
+    if absent := classes_without(labels[tested], labels, classes):
+        _log.warning(f"{name}: no test images of {shorten(absent)}: too few images to hold one out")
+    return kept, tested
+
+
+def limit_per_class(dataset: Dataset, most: int) -> Dataset:
+    """The data set with at most so many training images of each class.
+
+    Test images, and validation images of its own, stay. The training images are chosen at random, the same every time;
+    those of a smaller limit are among those of a larger one.
+    """
+    count = len(dataset.train) - dataset.validation
+    labels = dataset.train.labels[:count].cpu().numpy()
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(_TEST_SEED)).numpy()
+    kept = np.concatenate([order[labels[order] == label][:most] for label in range(len(dataset.classes))])
+    indices = np.concatenate([np.sort(kept), np.arange(count, len(dataset.train))])
+    if len(indices) < len(dataset.train):
+        _log.info(f"data.limit: {len(kept):,} of {count:,} training images are used")
+    return replace(dataset, train=dataset.train.subset(torch.from_numpy(indices)))
 
 
 def classes_without(labels: Tensor, among: Tensor, classes: Sequence[str]) -> list[str]:

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from cnncli.config.data import DataSpec
-from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
+from cnncli.config.datasets import EMNIST_SPLITS, STANDARD_DATA, known_dataset
 from cnncli.config.image_folder import FolderPart, class_folders, part_folders
 from cnncli.data.images import ImageSet, PixelRange
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError, UsageError, did_you_mean
 
-_NAMES = tuple(name for name in get_args(DatasetName) if name != "image-folder")
+_NAMES = STANDARD_DATA
 LabeledSplit = Literal["train", "val", "test"]
 _PARTS: dict[LabeledSplit, FolderPart] = {"train": "train", "val": "validation", "test": "test"}
 _EMNIST = {f"emnist/{split}": split for split in EMNIST_SPLITS}

@@ -4,10 +4,11 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from cnncli.config.data import DataSpec, folder_path, input_shape, relabel_path
-from cnncli.config.datasets import KnownDataset, known_dataset
+from cnncli.config.data import DataSpec, class_names, input_shape, own_path, relabel_path
+from cnncli.config.datasets import STANDARD_DATA, TORCHVISION, KnownDataset, known_dataset
+from cnncli.data.arrays import load_arrays
 from cnncli.data.digits import load_digits
-from cnncli.data.images import Dataset, ImageSet, convert_channels, resize
+from cnncli.data.images import Dataset, ImageSet, convert_channels, limit_per_class, resize
 from cnncli.data.known import load_known
 from cnncli.data.relabel import read_corrections, relabel
 from cnncli.errors import DataError, DeviceError
@@ -34,7 +35,8 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Da
     try:
         dataset = _load(spec, data_dir, download=download)
         path = relabel_path(spec, data_dir)
-        return dataset if path is None else relabel(dataset, read_corrections(path, dataset))
+        labeled = dataset if path is None else relabel(dataset, read_corrections(path, dataset))
+        return labeled if spec.limit is None else limit_per_class(labeled, spec.limit)
     except OSError as error:
         raise DataError(
             f"{error.filename or data_dir}: cannot be read ({error.strerror or error})",
@@ -43,29 +45,75 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Da
 
 
 def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
-    channels, height, width = input_shape(spec)
-    if spec.name == "image-folder":
+    channels, height, width = input_shape(spec, data_dir)
+    scale = None if spec.range == "auto" else spec.range
+    if spec.name in ("image-folder", "csv"):
         from cnncli.data.image_files import Reading  # imports Pillow, which no other data set needs
         from cnncli.data.image_folder import load_image_folder
+        from cnncli.data.image_table import load_image_table
 
         reading = Reading(
             name=spec.name,
             channels=channels,
             size=(height, width),
-            range=None if spec.range == "auto" else spec.range,
+            range=scale,
             skip_unreadable=spec.skip_unreadable,
             data_dir=data_dir,
         )
-        return load_image_folder(
-            folder_path(spec, data_dir), reading, validation=spec.validation, test=spec.test, classes=spec.classes
+        path, validation, test = own_path(spec, data_dir), spec.validation, spec.test
+        if spec.name == "image-folder":
+            return load_image_folder(path, reading, validation=validation, test=test, classes=spec.classes)
+        names = class_names(spec, data_dir)
+        return load_image_table(
+            path, reading, columns=spec.columns.given, validation=validation, test=test, classes=names
         )
-    if spec.name == "digits":
+    if spec.name.startswith(TORCHVISION):
+        from cnncli.data.torchvision_sets import load_torchvision  # imports Pillow, too
+
+        return load_torchvision(
+            spec.name.removeprefix(TORCHVISION),
+            name=spec.name,
+            classes=class_names(spec, data_dir),
+            shape=(channels, height, width),
+            arguments=spec.arguments,
+            validation=spec.validation,
+            test=spec.test,
+            data_dir=data_dir,
+            download=download,
+        )
+    if spec.name in ("npz", "idx"):
+        dataset = load_arrays(
+            own_path(spec, data_dir),
+            name=spec.name,
+            classes=class_names(spec, data_dir),
+            validation=spec.validation,
+            test=spec.test,
+            range=scale,
+        )
+    elif spec.name == "digits":
         dataset = load_digits()
     else:
         facts = known_dataset(spec.name, spec.split)
-        dataset = load_known(facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts), allow_download=download)
+        if facts.format == "torchvision":
+            from cnncli.data.torchvision_sets import load_torchvision  # imports Pillow, too
 
-    if isinstance(spec.classes, tuple):
+            dataset = load_torchvision(
+                facts.torchvision_class,
+                name=spec.name,
+                classes=facts.classes,
+                shape=facts.native,
+                arguments={"image_size": facts.native} if spec.name == "fakedata" else {},
+                validation=spec.validation,
+                test=spec.test,
+                data_dir=data_dir,
+                download=download,
+            )
+        else:
+            dataset = load_known(
+                facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts), allow_download=download
+            )
+
+    if isinstance(spec.classes, tuple) and spec.name in STANDARD_DATA:
         dataset = dataset.with_classes(spec.classes)
     _require_memory(dataset, (channels, height, width))
 

@@ -1,4 +1,4 @@
-"""What a chart of curves over epochs shows: values and axes, for pictures and for the terminal."""
+"""What a chart of curves, usually over epochs, shows: values and axes, for pictures and for the terminal."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,11 +28,15 @@ class Chart:
         title: what is drawn.
         curves: at least one of them has a value.
         percent: whether the values are fractions, to be written as percentages.
+        x_title: what the positions of the values are.
+        x_labels: positions, from 1, with their labels; None for numbers of epochs.
     """
 
     title: str
     curves: tuple[Curve, ...]
     percent: bool = False
+    x_title: str = "epoch"
+    x_labels: tuple[tuple[int, str], ...] | None = None
 
     @property
     def epochs(self) -> int:
@@ -47,6 +51,12 @@ class Chart:
             low, high = low - 0.005, high + 0.005
         step = next(each for each in _round_steps((high - low) / most) if ceil(high / each) - floor(low / each) < most)
         return [number * step for number in range(floor(low / step), ceil(high / step) + 1)]
+
+    def x_ticks(self, most: int) -> list[tuple[int, str]]:
+        """Positions with their labels; about `most` of them, if they are epochs."""
+        if self.x_labels is not None:
+            return list(self.x_labels)
+        return [(epoch, str(epoch)) for epoch in epoch_ticks(self.epochs, most)]
 
     def format(self, value: float, *, step: float) -> str:
         """A value of the axis, with the digits that tell it from one that is `step` away."""

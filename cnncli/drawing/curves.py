@@ -5,7 +5,7 @@ from math import ceil
 
 from cnncli.drawing.canvas import Canvas
 from cnncli.drawing.categories import color_of, draw_marker
-from cnncli.drawing.chart import Chart, epoch_ticks, segments
+from cnncli.drawing.chart import Chart, segments
 from cnncli.drawing.color import Color
 from cnncli.drawing.text import fit_name
 
@@ -69,10 +69,10 @@ def _draw_chart(canvas: Canvas, chart: Chart, top: float) -> None:
         label = chart.format(tick, step=ticks[1] - ticks[0])
         canvas.anchored(left - 8, y_of(tick), label, anchor="end", size=_TEXT)
     canvas.polyline([(left, lower), (right, lower)], color=_AXIS, width=1)
-    for epoch in epoch_ticks(chart.epochs, 10):
+    for epoch, label in chart.x_ticks(10):
         canvas.polyline([(x_of(epoch), lower), (x_of(epoch), lower + 4)], color=_AXIS, width=1)
-        canvas.anchored(x_of(epoch), lower + 13, str(epoch), anchor="middle", size=_TEXT)
-    canvas.anchored((left + right) / 2, lower + 31, "epoch", anchor="middle", size=_TEXT)
+        canvas.anchored(x_of(epoch), lower + 13, label, anchor="middle", size=_TEXT)
+    canvas.anchored((left + right) / 2, lower + 31, chart.x_title, anchor="middle", size=_TEXT)
     for i, curve in enumerate(chart.curves):
         for part in segments(curve.values):
             if len(part) > 1:

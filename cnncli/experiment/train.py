@@ -144,7 +144,7 @@ def train_run(
             metadata = _metadata(experiment, command)
             given = run.keep_config(experiment.config.document.text)
             if training.step:
-                record_resumption(run, metadata)
+                record_resumption(run, metadata, experiment.config, step=training.step)
             else:
                 run.write_metadata(metadata)
             run.write_resolved(experiment.config.resolved())

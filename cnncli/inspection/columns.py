@@ -1,9 +1,11 @@
 """The columns of the layer table, and the text of their cells."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
+from statistics import median, quantiles
 from typing import Literal
 
 from cnncli.inspection.table import LayerTable, Row
@@ -25,6 +27,9 @@ class Column:
         numeric: whether it is aligned right and never wrapped.
         wide: whether only the wide table has it.
         compared: whether `cnncli diff` compares it.
+        optional: whether it may be left out where the table is too wide; the last of these first.
+        latency: whether only a table with measured times has it.
+        number: what rows are sorted by, if not by the text.
     """
 
     heading: str
@@ -34,6 +39,16 @@ class Column:
     numeric: bool = True
     wide: bool = False
     compared: bool = False
+    optional: bool = False
+    latency: bool = False
+    number: Callable[[Row], float | None] | None = None
+
+    def sort(self, row: Row) -> str:
+        """What rows are sorted by: a number, or the text of the cell; empty if unknown."""
+        if self.number is None:
+            return re.sub(r"[^\w.]", "-", self.cell(row))
+        value = self.number(row)
+        return "" if value is None else f"{value:.12g}"
 
     def exact_cell(self, row: Row) -> str:
         """The text of a row with all digits of its numbers."""
@@ -41,8 +56,14 @@ class Column:
 
 
 def columns(*, wide: bool) -> tuple[Column, ...]:
-    """The columns of the normal or the wide table."""
-    return tuple(column for column in _COLUMNS if wide or not column.wide)
+    """The columns of the normal or the wide table, without measured times."""
+    return tuple(column for column in _COLUMNS if (wide or not column.wide) and not column.latency)
+
+
+def columns_of(table: LayerTable, *, wide: bool = False) -> tuple[Column, ...]:
+    """The columns that are shown of a table: with measured times if it has any."""
+    measured = any(row.latency for row in table)
+    return tuple(column for column in _COLUMNS if (wide or not column.wide) and (measured or not column.latency))
 
 
 def size_in_bytes(number: int | None) -> str:
@@ -106,7 +127,8 @@ def _exact_count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}" if number else ""
 
 
-def _receptive_field(row: Row) -> str:
+def receptive_field_text(row: Row) -> str:
+    """The size of a receptive field: `5`, `all`, or `?`."""
     receptive_field = row.known_receptive_field
     if receptive_field is None:
         return UNKNOWN
@@ -147,6 +169,26 @@ def _smallest_path(row: Row) -> str:
     return per_axis(receptive_field.smallest_path)
 
 
+def _milliseconds(seconds: tuple[float, ...]) -> str:
+    """The median of measured times and half the distance between their quartiles."""
+    if not seconds:
+        return ""
+    return f"{1000 * median(seconds):.3f} ±{1000 * half_spread(seconds):.3f}"
+
+
+def half_spread(values: Sequence[float]) -> float:
+    """Half the distance between the first and the third quartile; 0 of a single value."""
+    if len(values) < 2:
+        return 0.0
+    first, _, third = quantiles(values, n=4, method="inclusive")
+    return (third - first) / 2
+
+
+def total_latency(rows: Iterable[Row]) -> tuple[float, ...]:
+    """The sums over rows, run by run."""
+    return tuple(map(sum, zip(*(row.latency for row in rows if row.latency), strict=True)))
+
+
 def _trainable(row: Row) -> str:
     if row.params is None or row.trainable is None:
         return UNKNOWN
@@ -155,16 +197,18 @@ def _trainable(row: Row) -> str:
 
 _COLUMNS = (
     Column(heading="layer", cell=lambda row: row.name, total=lambda _: "total", numeric=False),
-    Column(heading="type", cell=lambda row: row.type, numeric=False, compared=True),
-    Column(heading="k/s/p/d", cell=lambda row: window_text(row.windows), numeric=False, compared=True),
+    Column(heading="type", cell=lambda row: row.type, numeric=False, compared=True, optional=True),
+    Column(heading="k/s/p/d", cell=lambda row: window_text(row.windows), numeric=False, compared=True, optional=True),
     Column(
         heading="output",
         cell=lambda row: UNKNOWN if row.output_shape is None else format_size(row.output_shape),
+        number=lambda row: None if row.output_shape is None else prod(row.output_shape),
         compared=True,
     ),
     Column(
         heading="params",
         cell=lambda row: _count(row.params),
+        number=lambda row: row.params,
         exact=lambda row: _exact_count(row.params),
         total=lambda table: _count(table.params),
         compared=True,
@@ -172,30 +216,61 @@ _COLUMNS = (
     Column(
         heading="MACs",
         cell=lambda row: _count(row.macs),
+        number=lambda row: row.macs,
         exact=lambda row: _exact_count(row.macs),
         total=lambda table: _count(table.macs),
         compared=True,
     ),
-    Column(heading="RF", cell=_receptive_field, compared=True),
-    Column(heading="jump", cell=_jump, compared=True),
-    Column(heading="%", cell=lambda row: UNKNOWN if row.coverage is None else f"{100 * float(row.coverage):.1f}"),
-    Column(heading="start", cell=lambda row: _of_unit_0(row, "start"), wide=True),
-    Column(heading="center", cell=lambda row: _of_unit_0(row, "center"), wide=True),
-    Column(heading="padding", cell=_padding_seen, wide=True),
-    Column(heading="smallest", cell=_smallest_path, wide=True),
-    Column(heading="groups", cell=lambda row: str(row.groups) if row.groups > 1 else "", wide=True),
-    Column(heading="activation", cell=lambda row: size_in_bytes(row.activation_bytes), wide=True),
+    Column(
+        heading="ms",
+        cell=lambda row: _milliseconds(row.latency),
+        total=lambda table: _milliseconds(total_latency(table.rows)),
+        latency=True,
+        number=lambda row: median(row.latency) if row.latency else None,
+    ),
+    Column(
+        heading="RF",
+        cell=receptive_field_text,
+        compared=True,
+        number=lambda row: None if row.known_receptive_field is None else prod(row.known_receptive_field.size),
+    ),
+    Column(
+        heading="jump",
+        cell=_jump,
+        compared=True,
+        optional=True,
+        number=lambda row: float(max(jump)) if (f := row.known_receptive_field) and (jump := f.jump) else None,
+    ),
+    Column(
+        heading="%",
+        cell=lambda row: UNKNOWN if row.coverage is None else f"{100 * float(row.coverage):.1f}",
+        number=lambda row: None if row.coverage is None else float(row.coverage),
+        optional=True,
+    ),
+    Column(heading="start", cell=lambda row: _of_unit_0(row, "start"), wide=True, optional=True),
+    Column(heading="center", cell=lambda row: _of_unit_0(row, "center"), wide=True, optional=True),
+    Column(heading="padding", cell=_padding_seen, wide=True, optional=True),
+    Column(heading="smallest", cell=_smallest_path, wide=True, optional=True),
+    Column(heading="groups", cell=lambda row: str(row.groups) if row.groups > 1 else "", wide=True, optional=True),
+    Column(heading="activation", cell=lambda row: size_in_bytes(row.activation_bytes), wide=True, optional=True),
     Column(
         heading="FLOPs",
         cell=lambda row: _count(None if row.macs is None else 2 * row.macs),
         total=lambda table: _count(2 * table.macs),
         wide=True,
+        optional=True,
     ),
     Column(
         heading="trained/frozen",
         cell=_trainable,
         total=lambda table: f"{table.trainable:,}/{table.params - table.trainable:,}",
         wide=True,
+        optional=True,
     ),
-    Column(heading="hint", cell=lambda row: ", ".join(dict.fromkeys(hint.name for hint in row.hints)), numeric=False),
+    Column(
+        heading="hint",
+        cell=lambda row: ", ".join(dict.fromkeys(hint.name for hint in row.hints)),
+        numeric=False,
+        optional=True,
+    ),
 )

@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from cnncli.inspection.columns import columns, counted, size_in_bytes
+from cnncli.inspection.columns import Column, columns_of, counted, size_in_bytes
 from cnncli.inspection.hints import HINTS, Hint
 from cnncli.inspection.table import LayerTable
 from cnncli.layers import format_size
@@ -22,6 +22,8 @@ _LEGEND = (
 _WIDE_LEGEND = "; FLOPs: 2 x MACs; start, center: of unit 0; padding: pixels by which its RF extends beyond the image"
 _MIN_TEXT_WIDTH = 8
 """Columns of text are wrapped, but to no fewer characters than this."""
+_MIN_NAME_WIDTH = 24
+"""Nor are the names of layers, which only their ends may tell apart."""
 
 Span = tuple[str, str]
 Line = list[Span]
@@ -38,30 +40,66 @@ def plain(line: Line) -> str:
 
 
 def table_lines(
-    table: LayerTable, *, wide: bool = False, width: int | None = None, prose_width: int | None = None
+    table: LayerTable,
+    *,
+    wide: bool = False,
+    tree: bool = True,
+    width: int | None = None,
+    prose_width: int | None = None,
 ) -> list[Line]:
     """The table with memory, notes and legend below it.
 
     Args:
         table: the layers.
         wide: whether to show all columns.
-        width: characters in a row, if cells are to be wrapped.
+        tree: whether to show names as a tree, which needs rows in the order of computation.
+        width: characters in a row; columns are narrowed, and as a last resort left out.
         prose_width: characters in the other lines, if they are to be wrapped.
     """
-    shown = columns(wide=wide)
-    rows: list[list[Span]] = [[("input", ""), ("", ""), ("", ""), (format_size(table.input_shape), "")]]
-    for row, (scopes, name) in zip(table, as_tree([row.name for row in table]), strict=True):
+    every = columns_of(table, wide=wide)
+    names = as_tree([row.name for row in table]) if tree else [([], row.name) for row in table]
+    cells: list[list[str]] = [
+        [name, *(column.cell(row) for column in every[1:])] for row, (_, name) in zip(table, names, strict=True)
+    ]
+    total = [(column.total(table), "") for column in every]
+    shown, left_out = _fitting(every, [*cells, [text for text, _ in total]], width)
+    picked = [i for i, column in enumerate(every) if column in shown]
+    first = {"layer": "input", "output": format_size(table.input_shape)}
+    rows: list[list[Span]] = [[(first.get(column.heading, ""), "") for column in shown]]
+    for (scopes, _), texts in zip(names, cells, strict=True):
         rows += [[(scope, "dim")] for scope in scopes]
-        rows.append([(name, ""), *((column.cell(row), "") for column in shown[1:])])
-    total = [(column.total(table), "") for column in shown]
+        rows.append([(texts[i], "") for i in picked])
     headings = [column.heading for column in shown]
     return [
         [(table.model, "bold")],
-        *align(headings, rows, numeric=[column.numeric for column in shown], footer=total, width=width),
+        *align(
+            headings,
+            rows,
+            numeric=[column.numeric for column in shown],
+            footer=[total[i] for i in picked],
+            width=width,
+            least=[_MIN_NAME_WIDTH],
+        ),
+        *(wrap([(f"left out, for the width: {', '.join(left_out)}", "dim")], prose_width) if left_out else []),
         *(line for text in (*_memory_lines(table), *notes(table)) for line in wrap([(text, "")], prose_width)),
         *(line for text in _unknown_lines(table) for line in wrap([(text, "yellow")], prose_width)),
         *wrap([(_LEGEND + (_WIDE_LEGEND if wide else ""), "dim")], prose_width),
     ]
+
+
+def _fitting(
+    shown: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None
+) -> tuple[list[Column], list[str]]:
+    """The columns that fit into `width` characters at their smallest, and the headings of those that do not."""
+    least = {}
+    for i, column in enumerate(shown):
+        longest = max(len(column.heading), *(len(row[i]) for row in rows))
+        least[column] = longest if column.numeric else min(longest, _MIN_NAME_WIDTH if i == 0 else _MIN_TEXT_WIDTH)
+    kept = list(shown)
+    for column in reversed([column for column in shown if column.optional]):
+        if width is not None and sum(least[each] + 2 for each in kept) - 2 > width:
+            kept.remove(column)
+    return kept, [column.heading for column in shown if column not in kept]
 
 
 def hint_lines(table: LayerTable, *, width: int | None = None) -> list[Line]:
@@ -113,11 +151,12 @@ def align(
     numeric: Sequence[bool],
     footer: Sequence[Span] = (),
     width: int | None = None,
+    least: Sequence[int] = (),
 ) -> list[Line]:
     """Rows of cells as aligned lines under bold headings and a rule.
 
-    Numbers are never wrapped. Text is wrapped if that makes the table fit into `width`; if it does not fit even so,
-    nothing is wrapped.
+    Numbers are never wrapped. Text is wrapped between words if that makes the table fit into `width`, and longer words
+    are shortened; if it does not fit even so, nothing is wrapped.
 
     Args:
         headings: of the columns.
@@ -125,12 +164,15 @@ def align(
         numeric: for each column whether it is aligned right and never wrapped.
         footer: a last row, after a blank line.
         width: characters in a line.
+        least: of the first columns, how far they may be narrowed; of all others 8.
     """
     body = [*rows, footer]
     widths = [
         max(len(heading), *(len(row[i][0]) for row in body if i < len(row))) for i, heading in enumerate(headings)
     ]
-    widths = _fitted(widths, numeric, width)
+    words = [max((_longest_word(row[i][0]) for row in body if i < len(row)), default=0) for i in range(len(widths))]
+    limits = [*least, *[_MIN_TEXT_WIDTH] * (len(widths) - len(least))]
+    widths = _fitted(widths, numeric, width, words, limits)
     lines = [
         *_row_lines([(heading, "bold") for heading in headings], widths, numeric),
         [("─" * (sum(widths) + 2 * (len(widths) - 1)), "")],
@@ -140,15 +182,28 @@ def align(
     return [*lines, [], *_row_lines(footer, widths, numeric)] if footer else lines
 
 
-def _fitted(widths: list[int], numeric: Sequence[bool], width: int | None) -> list[int]:
-    """Widths with text columns narrowed, the widest first, so that a line fits; unchanged if that is impossible."""
+def _longest_word(text: str) -> int:
+    """The length of what wrapping leaves whole."""
+    return max(map(len, re.findall(r"[^\s-]+-?", text)), default=0)
+
+
+def _fitted(
+    widths: list[int], numeric: Sequence[bool], width: int | None, words: Sequence[int], least: Sequence[int]
+) -> list[int]:
+    """Widths with text columns narrowed so that a line fits, the widest first; unchanged if that is impossible.
+
+    They are narrowed to their longest words, if that is not enough to `least`, and at last all to the same minimum.
+    """
     if width is None:
         return widths
     room = width - sum(widths) - 2 * (len(widths) - 1)
     fitted = list(widths)
     while room < 0:
-        wide = [i for i, each in enumerate(fitted) if not numeric[i] and each > _MIN_TEXT_WIDTH]
-        if not wide:
+        for limits in (words, least, [0] * len(widths)):
+            wide = [i for i, each in enumerate(fitted) if not numeric[i] and each > max(limits[i], _MIN_TEXT_WIDTH)]
+            if wide:
+                break
+        else:
             return widths
         fitted[max(wide, key=lambda i: fitted[i])] -= 1
         room += 1
@@ -158,8 +213,7 @@ def _fitted(widths: list[int], numeric: Sequence[bool], width: int | None) -> li
 def _row_lines(row: Sequence[Span], widths: Sequence[int], numeric: Sequence[bool]) -> list[Line]:
     """One row as lines: several if text is wrapped."""
     wrapped = [
-        [text] if numeric[i] or len(text) <= widths[i] else textwrap.wrap(text, widths[i])
-        for i, (text, _) in enumerate(row)
+        [text] if numeric[i] or len(text) <= widths[i] else _words(text, widths[i]) for i, (text, _) in enumerate(row)
     ]
     lines: list[Line] = []
     for number in range(max(map(len, wrapped), default=0)):
@@ -174,9 +228,25 @@ def _row_lines(row: Sequence[Span], widths: Sequence[int], numeric: Sequence[boo
     return lines
 
 
+def _words(text: str, width: int) -> list[str]:
+    """A cell as lines between its words, of which longer ones are shortened; the indent of a tree stays."""
+    words = text.lstrip()
+    indent = " " * min(len(text) - len(words), width // 2)
+    parts = textwrap.wrap(words, width - len(indent), break_long_words=False)
+    return [indent + _shortened(part, width - len(indent)) for part in parts]
+
+
+def _shortened(word: str, width: int) -> str:
+    """A word with an ellipsis in the middle: its end tells it from its neighbors, its beginning what it is."""
+    if len(word) <= width:
+        return word
+    last = width // 2
+    return f"{word[: width - 1 - last]}…{word[-last:] if last else ''}"
+
+
 def markdown(table: LayerTable, *, wide: bool = False) -> str:
     """The table as Markdown, with the notes below it."""
-    shown = columns(wide=wide)
+    shown = columns_of(table, wide=wide)
     lines = [
         markdown_row(column.heading for column in shown),
         markdown_row("---:" if column.numeric else "---" for column in shown),
@@ -196,17 +266,40 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\|<>&`\[\]*])", r"\\\1", text)
 
 
-def as_html(table: LayerTable) -> str:
-    """The table as an HTML fragment, with notes and hints below it."""
-    shown = columns(wide=False)
+_SORT = """
+const table = this.closest('table'), body = table.tBodies[0], i = this.cellIndex;
+const down = i > 0 && table.dataset.sorted !== 'down' + i;
+table.dataset.sorted = (down ? 'down' : 'up') + i;
+const value = (row) => {
+  const text = row.cells[i].dataset.sort;
+  return text === '' || isNaN(text) ? text : +text;
+};
+const order = (a, b) => (typeof a === typeof b ? (a < b ? -1 : +(a > b)) : typeof a === 'number' ? 1 : -1);
+body.append(...[...body.rows].sort((a, b) => (down ? -1 : 1) * order(value(a), value(b))));
+"""
+_SORTING = f' title="sort" onclick="{html.escape(" ".join(_SORT.split()))}"'
+"""Attributes of a heading: a click sorts by its column, the largest first; by the first column as computed."""
 
-    def row(cells: Iterable[str], tag: str = "td") -> str:
+
+def as_html(table: LayerTable) -> str:
+    """The table as an HTML fragment, with notes and hints below it; a click on a heading sorts it, without requests."""
+    shown = columns_of(table)
+
+    def line(cells: Iterable[str], tag: str = "td", attributes: Iterable[str] = ()) -> str:
         tagged = (
-            f'<{tag} style="text-align: {"right" if column.numeric else "left"}">{html.escape(cell)}</{tag}>'
-            for column, cell in zip(shown, cells, strict=True)
+            f'<{tag} style="text-align: {"right" if column.numeric else "left"}"{extra}>{html.escape(cell)}</{tag}>'
+            for column, cell, extra in zip(shown, cells, attributes or [""] * len(shown), strict=True)
         )
         return f"<tr>{''.join(tagged)}</tr>"
 
+    headings = line((column.heading for column in shown), "th", [_SORTING] * len(shown))
+    lines = [
+        line(
+            (column.cell(row) for column in shown),
+            attributes=[f' data-sort="{number if i == 0 else column.sort(row)}"' for i, column in enumerate(shown)],
+        )
+        for number, row in enumerate(table)
+    ]
     notes_and_hints = [
         *_memory_lines(table),
         *notes(table),
@@ -216,11 +309,11 @@ def as_html(table: LayerTable) -> str:
     return "\n".join([
         "<table>",
         f"<caption>{html.escape(table.model)}, input {format_size(table.input_shape)}</caption>",
-        f"<thead>{row((column.heading for column in shown), 'th')}</thead>",
+        f"<thead>{headings}</thead>",
         "<tbody>",
-        *(row(column.cell(each) for column in shown) for each in table),
+        *lines,
         "</tbody>",
-        f"<tfoot>{row((column.total(table) for column in shown), 'th')}</tfoot>",
+        f"<tfoot>{line((column.total(table) for column in shown), 'th')}</tfoot>",
         "</table>",
         f"<ul>{''.join(f'<li>{html.escape(line.strip())}</li>' for line in notes_and_hints)}</ul>",
     ])  # fmt: skip
@@ -241,6 +334,11 @@ def _memory_lines(table: LayerTable) -> Iterator[str]:
         f"memory: weights {size_in_bytes(memory.weights)}; activations for {counted(memory.batch, 'image')}: "
         f"{size_in_bytes(memory.training)} in training, {size_in_bytes(memory.inference)} at the peak of inference"
     )
+    if (tiny := table.quantized) is not None:
+        yield (
+            f"with numbers of {counted(tiny.bits, 'bit')}: weights {size_in_bytes(tiny.weights)}, activations at the "
+            f"peak of inference {size_in_bytes(tiny.inference)}"
+        )
     if not table.complete:
         yield INCOMPLETE
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cnncli.config.network import Network
+from cnncli.errors import ConfigError
 from cnncli.layers import Reach, Shape
 from cnncli.layers.base import Part, Reads
 from cnncli.windows import Adaptive
@@ -63,6 +64,19 @@ class Graph:
     input_shape: Shape
     nodes: tuple[GraphNode, ...]
     notes: tuple[str, ...] = ()
+
+
+class ModelError(ConfigError):
+    """A model in code whose forward pass failed.
+
+    Args:
+        message, remedy: see `CnncliError`.
+        graph: the layers that were computed before; None if they are unknown.
+    """
+
+    def __init__(self, message: str, *, remedy: str | None = None, graph: Graph | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.graph = graph
 
 
 def constant_nodes(graph: Graph) -> frozenset[str]:

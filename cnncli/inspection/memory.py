@@ -6,7 +6,7 @@ or position), and the rounding of the allocator. The mask of a dropout has one b
 torch uses four.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from cnncli.inspection.graph import Graph, GraphNode
@@ -47,6 +47,39 @@ def memory_of(graph: Graph, batch: int) -> Memory:
         training=batch * _saved_bytes(graph) if known else None,
         inference=batch * _peak_bytes(graph),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedMemory:
+    """Bytes for one image if every number has the same bits, as on tiny devices; None where a shape is unknown.
+
+    Attributes:
+        bits: of a number.
+        weights: parameters; buffers of norms are merged into them before a network is quantized.
+        inference: the most numbers that live at once, in bytes.
+    """
+
+    bits: int
+    weights: int | None
+    inference: int | None
+
+
+def quantized_memory(graph: Graph, bits: int) -> QuantizedMemory:
+    """The memory of one inference with numbers of `bits` bits."""
+    params = [node.params for node in graph.nodes]
+    weights = None if None in params else -(-sum(each or 0 for each in params) * bits // 8)
+    if any(part.numbers is None for node in graph.nodes for part in _parts(node)):
+        return QuantizedMemory(bits=bits, weights=weights, inference=None)
+    single = tuple(
+        replace(
+            node,
+            item_bytes=1,
+            parts=tuple(replace(part, item_bytes=1, index_bytes=0, saved_bytes=0) for part in _parts(node)),
+        )
+        for node in graph.nodes
+    )
+    numbers = _peak_bytes(replace(graph, nodes=single))
+    return QuantizedMemory(bits=bits, weights=weights, inference=-(-numbers * bits // 8))
 
 
 def _weight_bytes(node: GraphNode) -> int:

@@ -4,8 +4,10 @@ import csv
 import io
 from dataclasses import asdict
 from fractions import Fraction
+from statistics import median
 from typing import Any
 
+from cnncli.inspection.columns import half_spread
 from cnncli.inspection.table import LayerTable, Row
 from cnncli.windows import Sliding, Transposed, Window
 
@@ -27,6 +29,7 @@ def as_json(table: LayerTable) -> dict[str, Any]:
             "macs": table.macs if macs_known else None,
             "flops": 2 * table.macs if macs_known else None,
             "memory": asdict(table.memory),
+            **({} if table.quantized is None else {"quantized_memory": asdict(table.quantized)}),
         },
         "notes": list(table.notes),
         "hints": [asdict(hint) for hint in table.hints],
@@ -46,12 +49,17 @@ def _row(row: Row) -> dict[str, Any]:
         "macs": row.macs,
         "flops": None if row.macs is None else 2 * row.macs,
         "activation_bytes": row.activation_bytes,
+        **({"latency_ms": _latency(row)} if row.latency else {}),
         "receptive_field": _receptive_field(row),
         "coverage": None if row.coverage is None else float(row.coverage),
         "unknown": row.unknown,
         "notes": list(row.notes),
         "hints": [hint.name for hint in row.hints],
     }
+
+
+def _latency(row: Row) -> dict[str, float]:
+    return {"median": 1000 * median(row.latency), "half_spread": 1000 * half_spread(row.latency)}
 
 
 def _receptive_field(row: Row) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from cnncli.config.network import Network
 from cnncli.errors import UsageError, did_you_mean
 from cnncli.inspection.graph import Graph, GraphNode, graph_of
 from cnncli.inspection.hints import Hint, Subject, find_hints
-from cnncli.inspection.memory import Memory, memory_of, output_bytes
+from cnncli.inspection.memory import Memory, QuantizedMemory, memory_of, output_bytes, quantized_memory
 from cnncli.inspection.receptive_field import (
     ReceptiveField,
     ReceptiveFields,
@@ -42,6 +42,8 @@ class Row:
         unknown: why something about the layer is unknown, else None.
         notes: remarks on the numbers.
         hints: conclusions from the numbers.
+        latency: measured seconds, one for each run; empty if not measured.
+        members: the names of the layers that the row stands for, if it is a group.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Row:
     unknown: str | None
     notes: tuple[str, ...]
     hints: tuple[Hint, ...]
+    latency: tuple[float, ...] = ()
+    members: tuple[str, ...] = ()
 
     @property
     def receptive_field(self) -> ReceptiveField:
@@ -86,6 +90,7 @@ class LayerTable:
         memory: bytes for weights, training and inference.
         receptive_fields: exact receptive fields of all units, by layer; `input` too.
         notes: remarks on the network as a whole.
+        quantized: bytes for weights and inference with numbers of fewer bits, if asked for.
     """
 
     model: str
@@ -94,6 +99,7 @@ class LayerTable:
     memory: Memory
     receptive_fields: Mapping[str, ReceptiveFields | Unknown] = field(repr=False)
     notes: tuple[str, ...] = ()
+    quantized: QuantizedMemory | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -155,13 +161,14 @@ class LayerTable:
         return tuple(hint for row in self.rows for hint in row.hints)
 
 
-def inspect_graph(graph: Graph, *, batch: int = 1, ignore: Collection[str] = ()) -> LayerTable:
+def inspect_graph(graph: Graph, *, batch: int = 1, ignore: Collection[str] = (), bits: int | None = None) -> LayerTable:
     """Compute the layer table of a graph.
 
     Args:
         graph: the network.
         batch: images per batch, for the memory.
         ignore: names of hints to leave out.
+        bits: of a number, for `LayerTable.quantized`.
     """
     fields = receptive_fields(graph)
     size = graph.input_shape[1:]
@@ -180,6 +187,7 @@ def inspect_graph(graph: Graph, *, batch: int = 1, ignore: Collection[str] = ())
         memory=memory_of(graph, batch),
         receptive_fields=fields,
         notes=graph.notes,
+        quantized=None if bits is None else quantized_memory(graph, bits),
     )
 
 

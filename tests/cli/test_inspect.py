@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 import cnncli
 from cnncli.cli.app import app
 from cnncli.cli.commands.inspect import refuse_unknown
+from cnncli.cli.render.table import show_inspection
 from cnncli.config.config import bundled_configs
 from cnncli.errors import CnncliError, ConfigError, RunError, UsageError
 from cnncli.inspection.formatting import Line, hint_lines, table_lines
@@ -36,7 +37,7 @@ def test_the_table_fits_100_columns(config: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("cnncli.cli.render.console._PIPED_WIDTH", 100)
     table, _, _ = printed(config).partition("memory:")
     assert max(map(len, table.splitlines())) <= 100
-    assert "…" not in table
+    assert not any("…" in line.partition("  ")[0] for line in table.splitlines()), "names are whole"
     for heading in ("layer", "type", "k/s/p/d", "output", "params", "MACs", "RF", "jump", "%", "hint"):
         assert heading in table
 
@@ -143,9 +144,11 @@ def test_unknown_rows_have_reasons_and_strict_refuses_them(capsys: pytest.Captur
 
 
 def test_numbers_are_complete_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cnncli.cli.render.console._PIPED_WIDTH", 40)
-    table = printed("lenet5", "--wide")
-    for number in ("16x10x10", "240,000", "480,000", "2,416/0", "61,706/0"):
+    monkeypatch.setattr("cnncli.cli.render.console._PIPED_WIDTH", 50)
+    table, left_out, _ = printed("lenet5", "--wide").partition("left out, for the width:")
+    assert max(map(len, table.splitlines())) <= 50
+    assert left_out
+    for number in ("16x10x10", "240,000", "2,416", "61,706", "416,520"):
         assert number in table
 
 
@@ -163,3 +166,67 @@ def test_legend_and_hints_are_wrapped_between_words() -> None:
     below = table_lines(table, prose_width=60)[-6:]
     assert max(sum(len(text) for text, _ in line) for line in below) <= 60
     assert words_of(below)[-10:] == words_of([legend])[-10:]
+
+
+def test_the_parts_of_a_network_and_its_largest_layers() -> None:
+    arguments = ("resnet-mnist", "--json", "--only", "*conv*", "--sort", "macs")
+    layers = json.loads(printed(*arguments))["layers"]
+    assert all("conv" in layer["name"] for layer in layers)
+    assert [layer["macs"] for layer in layers] == sorted((layer["macs"] for layer in layers), reverse=True)
+    whole = json.loads(printed("resnet-mnist", "--json"))["totals"]
+    assert json.loads(printed("resnet-mnist", "--json", "--depth", "1"))["totals"] == whole
+    groups = json.loads(printed("resnet-mnist", "--by", "type", "--json"))["groups"]
+    assert sum(group["params"] for group in groups) == whole["params"]
+    assert "█" in printed("resnet-mnist", "--by", "module")
+    error = run("resnet-mnist", "--by", "type", "--format", "csv").exception
+    assert isinstance(error, UsageError)
+
+
+def test_the_largest_layers_have_their_whole_names() -> None:
+    names = [row["name"] for row in json.loads(printed("resnet-mnist", "--json"))["layers"]]
+    lines = printed("resnet-mnist", "--sort", "params").splitlines()
+    assert {line.partition(" ")[0] for line in lines} >= set(names)
+
+
+def test_memory_with_fewer_bits() -> None:
+    """LeNet-5 holds most numbers while the tanh of conv1 runs: its 6x28x28 inputs and outputs, and the image."""
+    text = printed("lenet5", "--bits", "8")
+    assert "with numbers of 8 bits: weights 60.3 kB" in text  # 61,706 parameters
+    totals = json.loads(printed("lenet5", "--json", "--bits", "4"))["totals"]
+    assert totals["quantized_memory"] == {"bits": 4, "weights": 61_706 // 2, "inference": (784 + 2 * 4704) // 2}
+    assert "quantized_memory" not in json.loads(printed("lenet5", "--json"))["totals"]
+
+
+def test_measured_times() -> None:
+    result = run("lenet5", "--latency", "2", "--json")
+    layers = json.loads(result.stdout)["layers"]
+    assert all(layer["latency_ms"]["median"] > 0 for layer in layers)
+    assert "ms" in printed("lenet5", "--latency", "1").splitlines()[1].split()
+
+
+def test_long_tables_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = printed("resnet-mnist")
+    assert printed("resnet-mnist", "--no-fold") == whole
+    monkeypatch.setattr("cnncli.cli.commands.inspect.LONG", 5)
+    folded = printed("torchvision:resnet18", "--input", "32")
+    assert "as layer1.0" in folded
+    assert len(folded.splitlines()) < len(printed("torchvision:resnet18", "--input", "32", "--no-fold").splitlines())
+    layers = json.loads(printed("torchvision:resnet18", "--input", "32", "--json"))["layers"]
+    assert not any(layer["type"].startswith("as ") for layer in layers), "JSON has every layer unless asked"
+
+
+def test_a_pager_on_a_terminal_where_the_table_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None if it fits, and none if the output is not a terminal."""
+    from rich.console import Console
+
+    paged: list[str] = []
+    monkeypatch.setattr("rich.pager.SystemPager.show", lambda self, content: paged.append(content))
+    for height, expected in ((10, 1), (100, 0)):
+        terminal = Console(file=io.StringIO(), force_terminal=True, width=90, height=height, color_system=None)
+        monkeypatch.setattr("cnncli.cli.render.table.out", lambda terminal=terminal: terminal)
+        show_inspection(cnncli.inspect("lenet5"), wide=False, tree=True)
+        assert len(paged) == expected
+        assert ("logits1" in paged.pop()) if expected else ("logits1" in terminal.file.getvalue())  # type: ignore[attr-defined]
+    monkeypatch.setattr("cnncli.cli.render.table.out", lambda: Console(file=io.StringIO(), width=90, height=10))
+    show_inspection(cnncli.inspect("lenet5"), wide=False, tree=True)
+    assert paged == []

@@ -152,7 +152,7 @@ def test_models_that_cannot_be_loaded(
     net: str, arguments: list[str], error_type: type[CnncliError], message: str
 ) -> None:
     error = refused(*(each.replace("{net}", net) for each in arguments))
-    assert type(error) is error_type
+    assert isinstance(error, error_type)
     assert message in error.message
 
 
@@ -170,3 +170,28 @@ def test_mismatches_are_printed_and_exit_with_1(monkeypatch: pytest.MonkeyPatch)
     result = run("lenet5", "--verify")
     assert result.exit_code == 1
     assert "conv1: params: 156 in the table, 157 in the network" in result.stderr
+
+
+def test_a_forward_that_fails_shows_the_layers_before_and_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "nets.py"
+    path.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(100, 10)\n"
+        "    def forward(self, images):\n"
+        "        maps = self.conv(images)\n"
+        "        return self.fc(maps.flatten(1))\n"
+    )
+    result = run(f"{path}:Net", "--input", "1x28x28")
+    assert [line.split()[0] for line in result.stdout.splitlines()[3:6]] == ["input", "conv", "flatten"]
+    error = result.exception
+    assert isinstance(error, ConfigError)
+    assert "mat1 and mat2 shapes cannot be multiplied (2x2704 and 100x10)" in error.message
+    assert error.remedy is not None
+    assert error.remedy.splitlines()[:2] == [
+        "in fc (Linear), called with 2x2704, a batch of 2",
+        f"{path}:8: return self.fc(maps.flatten(1))",
+    ]
+    assert run(f"{path}:Net", "--input", "1x28x28", "--json").stdout == ""

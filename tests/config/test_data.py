@@ -49,7 +49,11 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
         ({"name": "minst"}, ("name",), "Did you mean mnist?"),
         ({"name": "mnist", "split": "letters"}, ("split",), "split is only for emnist; remove it for mnist"),
         ({"name": "emnist", "split": "all"}, ("split",), "byclass"),
-        ({"name": "mnist", "path": "x"}, ("path",), "path is only for image-folder; remove it for mnist"),
+        (
+            {"name": "mnist", "path": "x"},
+            ("path",),
+            "path is only for image-folder, csv, npz, idx; remove it for mnist",
+        ),
         ({"name": "mnist", "test": 0.2}, ("test",), "test is only for image-folder"),
         ({"name": "mnist", "skip_unreadable": True}, ("skip_unreadable",), "skip_unreadable is only for image-folder"),
         ({"name": "mnist", "classes": 10}, ("classes",), "must be a list of classes of mnist, found 10"),

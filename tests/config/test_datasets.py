@@ -1,11 +1,9 @@
 """Facts about the known data sets against torchvision."""
 
-from typing import get_args
-
 import pytest
 from torchvision import datasets
 
-from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, EmnistSplit, known_dataset
+from cnncli.config.datasets import EMNIST_SPLITS, STANDARD_DATA, DatasetName, EmnistSplit, known_dataset
 
 MNIST_LIKE: list[tuple[DatasetName, type[datasets.MNIST]]] = [
     ("mnist", datasets.MNIST),
@@ -31,9 +29,9 @@ def test_class_names_are_those_of_torchvision() -> None:
     assert known_dataset("kmnist").classes == tuple(datasets.KMNIST.classes)
 
 
-def test_cifar_files_are_those_of_torchvision() -> None:
-    facts = known_dataset("cifar10")
-    theirs = datasets.CIFAR10
+@pytest.mark.parametrize(("name", "theirs"), [("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)])
+def test_cifar_files_are_those_of_torchvision(name: DatasetName, theirs: type[datasets.CIFAR10]) -> None:
+    facts = known_dataset(name)
     assert dict(facts.md5) == dict([*theirs.train_list, *theirs.test_list])
     assert facts.files["train"] == tuple(name for name, _ in theirs.train_list)
     assert facts.folder == theirs.base_folder
@@ -53,8 +51,7 @@ def test_emnist_splits_are_those_of_torchvision(split: EmnistSplit, count: int) 
 
 
 def test_every_data_set_has_facts() -> None:
-    for name in get_args(DatasetName):
-        if name != "image-folder":
-            assert known_dataset(name).classes
+    for name in STANDARD_DATA:
+        assert known_dataset(name).classes
     assert tuple(datasets.EMNIST.splits) == EMNIST_SPLITS
     assert known_dataset("emnist").name == "emnist (balanced)"

@@ -53,16 +53,17 @@ def pets(*parts: str, each: int = 3) -> dict[str, Content]:
 
 
 FOLDERS: dict[str, Folder] = {
-    "classes only": Folder(
-        files=images("cat", "dog"), counts=(8, 0, 2), says=("no test folder; 2 images are held out",)
-    ),
+    "classes only": Folder(files=images("cat", "dog"), counts=(8, 0, 2), says=("2 images are held out for testing",)),
     "train and test": Folder(files=pets("train", "test"), counts=(6, 0, 6)),
     "Train and Test": Folder(files=pets("Train", "Test"), counts=(6, 0, 6)),
     "training and testing": Folder(files=pets("training", "testing"), counts=(6, 0, 6)),
     "TRAIN and VAL": Folder(
         files=pets("TRAIN", "VAL", each=5),
         counts=(8, 10, 2),
-        says=("10 validation images from VAL, in place of data.validation", "no test folder; 2 images are held out"),
+        says=(
+            "10 validation images from VAL, in place of data.validation",
+            "2 images are held out for testing",
+        ),
     ),
     "train, val and test": Folder(
         files=pets("train", "val", "test"), counts=(6, 6, 6), says=("6 validation images from val",)

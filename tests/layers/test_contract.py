@@ -127,6 +127,20 @@ JOINS = {
         "{residual: {main: [{conv: {out_channels: 6, kernel_size: 3, stride: 2, padding: same}}]}}",
         "{branch: {merge: add, paths: [[identity], [{conv: {out_channels: 4, kernel_size: 3, padding: same}}]]}}",
     ],
+    "multiply": [
+        "{branch: {merge: multiply, paths: [[identity], [global_avg_pool, {linear: {out_features: 4, activation: "
+        "sigmoid}}]]}}",
+        "{branch: {merge: multiply, paths: [[{conv: {out_channels: 1, kernel_size: 3, padding: same}}], [identity], "
+        "[{adaptive_avg_pool: 1}]]}}",
+        "{branch: {merge: multiply, paths: [[{adaptive_max_pool: [1, 9]}], [{adaptive_avg_pool: [11, 1]}]]}}",
+    ],
+    "max": [
+        "{branch: {merge: max, paths: [[identity], [tanh]]}}",
+        "{branch: {merge: max, paths: [[identity], [{conv: {out_channels: 4, kernel_size: 1}}], [{scale: -1}]]}}",
+    ],
+    "mean": [
+        "{branch: {merge: mean, paths: [[identity], [{max_pool: {kernel_size: 3, stride: 1, padding: 1}}], [relu]]}}",
+    ],
     "concat": [
         "{branch: {merge: concat, paths: [[{conv: {out_channels: 3, kernel_size: 1}}], [identity], "
         "[{avg_pool: {kernel_size: 3, stride: 1, padding: same}}]]}}",

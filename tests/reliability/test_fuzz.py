@@ -79,8 +79,9 @@ def test_planted_hangs(run: Path) -> None:
     assert results[2].outcome == "done"
 
 
-def test_failures_are_minimized(run: Path) -> None:
+def test_failures_are_minimized(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the failure does not need is left out."""
+    monkeypatch.setattr("tests.reliability.fuzz.minimize._MOST_RUNS", 50)
     case = module("x = 1; os.kill(os.getpid(), signal.SIGKILL); y = 2")
     case = replace(case, arguments=(*case.arguments, "--wide"))
     smaller = minimize(case, "the process ended with 9", run)

@@ -3,10 +3,10 @@
 import json
 import sys
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,15 +22,25 @@ from cnncli.cli.commands.options import (
     parse_shape,
 )
 from cnncli.cli.output import print_line
+from cnncli.cli.render.console import show_notice
 from cnncli.errors import ConfigError, UsageError
 from cnncli.file_types import FileType
-from cnncli.inspection.graph import Graph
+from cnncli.inspection.arrangement import By, SortKey, folded, grouped, shares_as_json, sorted_by
+from cnncli.inspection.arrangement import only as select
+from cnncli.inspection.graph import Graph, ModelError
 from cnncli.inspection.hints import HINTS
 from cnncli.inspection.table import LayerTable, inspect_graph
 from cnncli.inspection.training_memory import least_memory
 from cnncli.layers.base import Unknown
 from cnncli.machine import machine_memory
 from cnncli.options import DATA_DIR, DataDirOption, SetOption
+
+if TYPE_CHECKING:
+    from cnncli.capture.model import Model
+    from cnncli.config.config import Config
+
+LONG = 60
+"""Rows of a table from which on repeated blocks are folded."""
 
 
 class Format(StrEnum):
@@ -52,6 +62,52 @@ IgnoreOption = Annotated[
     list[str], typer.Option("--ignore", metavar="HINT", help=f"Hide a hint: {', '.join(HINTS)}. Repeatable.")
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 3 if anything is unknown.")]
+DepthOption = Annotated[
+    int | None,
+    typer.Option("--depth", min=1, metavar="N", help="One row for each module N levels deep, with its sums."),
+]
+FoldOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--fold/--no-fold",
+        help=f"Show blocks that repeat as one row. Default: in tables of more than {LONG} rows.",
+    ),
+]
+OnlyOption = Annotated[
+    list[str], typer.Option("--only", metavar="GLOB", help="Show layers of such names, as 'layer3.*'. Repeatable.")
+]
+SortOption = Annotated[
+    SortKey | None,
+    typer.Option(
+        "--sort", case_sensitive=False, help="Show the largest first: params, macs, memory (of the output), rf."
+    ),
+]
+ByOption = Annotated[
+    By | None,
+    typer.Option(
+        "--by",
+        case_sensitive=False,
+        help="Show what the layers of each type or module cost together; --depth is that of modules.",
+    ),
+]
+BitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--bits", min=1, max=64, metavar="N", help="Also the memory with numbers of N bits, as 8 on tiny devices."
+    ),
+]
+LatencyOption = Annotated[
+    int | None,
+    typer.Option(
+        "--latency",
+        min=1,
+        metavar="N",
+        help="Also run the network N times here, on the GPU if any, and time each layer.",
+    ),
+]
+GraphOption = Annotated[
+    Path | None, typer.Option("--graph", metavar="SVG", help="Also draw the rows of the table into a file.")
+]
 VerifyOption = Annotated[
     bool, typer.Option("--verify", help="Build the network and compare every row with it; exit with 1 if one differs.")
 ]
@@ -66,7 +122,15 @@ def inspect(
     form: FormatOption = Format.TABLE,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
     wide: WideOption = False,
+    depth: DepthOption = None,
+    fold: FoldOption = None,
+    only: OnlyOption = [],  # noqa: B006  likewise
+    sort: SortOption = None,
+    by: ByOption = None,
     batch: BatchOption = 1,
+    bits: BitsOption = None,
+    latency: LatencyOption = None,
+    drawing: GraphOption = None,
     ignore: IgnoreOption = [],  # noqa: B006  likewise
     strict: StrictOption = False,
     verify: VerifyOption = False,
@@ -89,6 +153,10 @@ def inspect(
 
       cnncli inspect weights.safetensors
 
+      cnncli inspect torchvision:resnet152 --depth 1
+
+      cnncli inspect torchvision:mobilenet_v2 --by type
+
       cnncli inspect resnet-mnist --json | jq .totals
     """
     check_hint_names(ignore)
@@ -98,23 +166,135 @@ def inspect(
         options = {"--input": shape, "--kwargs": kwargs, "--module": part, "--set": assignments, "--verify": verify}
         _print_tensors(Path(target), tensors, form, options=[name for name, value in options.items() if value])
         return
-    graph = find_target(target, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
-    table = _with_memory_note(inspect_graph(graph, batch=batch, ignore=ignore))
-    _print(table, form, wide=wide)
+    source = _Source(target, shape, kwargs, part, assignments, data_dir)
+    graph = source.graph(form)
+    table = _with_memory_note(inspect_graph(graph, batch=batch, ignore=ignore, bits=bits))
+    if latency is not None:
+        table = _measured(table, source, graph, runs=latency, batch=batch)
+    table = select(table, only) if only else table
+    if by is not None:
+        _print_shares(table, by, depth or 1, form)
+    else:
+        shown = grouped(table, depth) if depth is not None else table
+        shown = sorted_by(shown, sort) if sort is not None else shown
+        if fold if fold is not None else (form is Format.TABLE and sort is None and len(shown) > LONG):
+            shown = folded(shown)
+        _print(shown, form, wide=wide, tree=sort is None)
+    if drawing is not None:
+        _draw(drawing, grouped(table, depth) if depth is not None else table, fold=fold is not False)
     if verify:
-        _verify(target, graph, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
+        _verify(source, graph)
     if strict:
         refuse_unknown(table)
 
 
-def _print(table: LayerTable, form: Format, *, wide: bool) -> None:
+def _draw(path: Path, table: LayerTable, *, fold: bool) -> None:
+    from cnncli.drawing.network import write_network
+
+    write_network(path, folded(table) if fold else table)
+    show_notice(f"wrote {path}")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A target and the options that say which network it is, as typed."""
+
+    target: str
+    shape: str | None
+    kwargs: str | None
+    part: str
+    assignments: list[str]
+    data_dir: Path
+
+    def graph(self, form: Format) -> Graph:
+        """The network. Of a model that fails, the layers before are printed first, unless that would be no table."""
+        try:
+            return find_target(
+                self.target,
+                shape=self.shape,
+                kwargs=self.kwargs,
+                part=self.part,
+                assignments=self.assignments,
+                data_dir=self.data_dir,
+            )
+        except ModelError as error:
+            if error.graph is not None and form is Format.TABLE:
+                from cnncli.cli.render.table import show_table
+
+                show_table(inspect_graph(error.graph, ignore=HINTS))
+            raise
+
+    def config(self) -> "Config | None":
+        """The config of a target that has one."""
+        from cnncli.capture.target import find_config, is_code, is_saved
+
+        if is_code(self.target) or is_saved(self.target):
+            return None
+        return find_config(
+            self.target,
+            input_shape=parse_shape(self.shape),
+            assignments=self.assignments,
+            data_dir=self.data_dir,
+        )
+
+    def model(self, graph: Graph) -> "Model":
+        """The model of a target that is code or a file, with numbers, on the CPU."""
+        import torch
+
+        from cnncli.capture.model import load_model
+
+        return load_model(
+            self.target,
+            input_shape=graph.input_shape,
+            kwargs=parse_kwargs(self.kwargs),
+            part=self.part,
+            device=torch.device("cpu"),
+        )
+
+
+def _measured(table: LayerTable, source: _Source, graph: Graph, *, runs: int, batch: int) -> LayerTable:
+    """The table with the measured time of each layer."""
+    from cnncli.capture.latency import measure_latency, with_latency
+    from cnncli.module import CnnModule
+    from cnncli.training.device import resolve_device
+
+    device = resolve_device("auto")
+    with redirect_stdout(sys.stderr):
+        config = source.config()
+        if config is not None:
+            names = [node.name for node in config.network.nodes]
+            latency = measure_latency(
+                CnnModule(config.network), graph.input_shape, runs=runs, batch=batch, device=device, scopes=names
+            )
+        else:
+            model = source.model(graph)
+            batch = model.batch or batch
+            latency = measure_latency(
+                model.module, graph.input_shape, runs=runs, batch=batch, device=device, fixed_batch=model.batch
+            )
+    return with_latency(table, latency, batch=batch, device=device)
+
+
+def _print_shares(table: LayerTable, by: By, depth: int, form: Format) -> None:
+    """Print what types or modules cost together, as a table or as JSON."""
+    match form:
+        case Format.TABLE:
+            from cnncli.cli.render.table import show_shares
+
+            show_shares(table, by, depth)
+        case Format.JSON:
+            typer.echo(json.dumps(shares_as_json(table, by, depth), indent=2))
+        case _:
+            raise UsageError(f"--by has no format {form}", remedy="use --format table or --json")
+
+
+def _print(table: LayerTable, form: Format, *, wide: bool, tree: bool = True) -> None:
     """Print the table; modules that only one format needs are imported only for it."""
     match form:
         case Format.TABLE:
-            from cnncli.cli.render.table import show_hints, show_table
+            from cnncli.cli.render.table import show_inspection
 
-            show_table(table, wide=wide)
-            show_hints(table)
+            show_inspection(table, wide=wide, tree=tree)
         case Format.JSON:
             from cnncli.inspection.serialization import as_json
 
@@ -171,37 +351,18 @@ def refuse_unknown(table: LayerTable) -> None:
         )
 
 
-def _verify(
-    target: str,
-    graph: Graph,
-    *,
-    shape: str | None,
-    kwargs: str | None,
-    part: str,
-    assignments: list[str],
-    data_dir: Path,
-) -> None:
+def _verify(source: _Source, graph: Graph) -> None:
     """Print on stderr which rows differ from the network itself, and exit with 1 if any does."""
-    import torch
-
-    from cnncli.capture.model import load_model
-    from cnncli.capture.target import find_config, is_code, is_saved
     from cnncli.capture.verify import verify_module, verify_network
     from cnncli.module import CnnModule
 
-    if is_code(target) or is_saved(target):
-        with redirect_stdout(sys.stderr):
-            model = load_model(
-                target,
-                input_shape=graph.input_shape,
-                kwargs=parse_kwargs(kwargs),
-                part=part,
-                device=torch.device("cpu"),
-            )
-            mismatches = verify_module(model.module, graph, batch=model.batch)
-    else:
-        config = find_config(target, input_shape=parse_shape(shape), assignments=assignments, data_dir=data_dir)
+    config = source.config()
+    if config is not None:
         mismatches = verify_network(config.network, CnnModule(config.network))
+    else:
+        with redirect_stdout(sys.stderr):
+            model = source.model(graph)
+            mismatches = verify_module(model.module, graph, batch=model.batch)
     for mismatch in mismatches:
         print_line(mismatch, err=True)
     if mismatches:

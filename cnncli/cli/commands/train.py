@@ -53,6 +53,13 @@ EpochsAsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Check config, data and device and print the layers, without training.")
 ]
+FindLrOption = Annotated[
+    bool,
+    typer.Option(
+        "--find-lr",
+        help="Learning-rate range test: train some steps with a rising learning rate, suggest one, and leave no run.",
+    ),
+]
 ProfileOption = Annotated[
     bool,
     typer.Option(
@@ -70,6 +77,9 @@ LivePortOption = Annotated[
 ResumeOption = Annotated[
     Path | None, typer.Option("--resume", metavar="RUN", help="Resume or extend the run in this directory.")
 ]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="With --resume, allow another learning rate and schedule from there on.")
+]
 
 
 def train(
@@ -84,10 +94,12 @@ def train(
     quiet: QuietOption = False,
     as_json: EpochsAsJsonOption = False,
     dry_run: DryRunOption = False,
+    find_lr: FindLrOption = False,
     profile: ProfileOption = False,
     live: LiveOption = False,
     live_port: LivePortOption = None,
     resume: ResumeOption = None,
+    force: ForceOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Train a network and write its kernels and feature maps to TensorBoard event files.
@@ -99,6 +111,8 @@ def train(
       cnncli train my.yaml --set train.epochs=3 --set data.name=digits
 
       cnncli init - | cnncli train -
+
+      cnncli train lenet5 --find-lr
 
       cnncli train lenet5 --live
 
@@ -113,8 +127,12 @@ def train(
             "--out is for a new run: a resumed run stays in its directory",
             remedy="omit --out, or copy the run and resume the copy",
         )
+    if force and resume is None:
+        raise UsageError("--force is for --resume: a new run may have any settings", remedy="omit --force")
     if live_port is not None and not live:
         raise UsageError("--live-port is the port of --live", remedy="add --live, or omit --live-port")
+    if find_lr:
+        _check_range_test(resume=resume is not None, dry_run=dry_run, profile=profile, live=live)
     read = _read(config, resume, assignments, name, data_dir)
     # Importing torch takes seconds: errors in the config have been reported by now.
     with garbage_collector_off():
@@ -136,7 +154,7 @@ def train(
         display = TrainingDisplay(output_mode(quiet=quiet, as_json=as_json) if group.is_first else "quiet")
         with show_log(display.notice):
             torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
-            run = _resumable(resume, read) if resume and group.is_first else None
+            run = _resumable(resume, read, force=force) if resume and group.is_first else None
             experiment = prepare(
                 read,
                 data_dir=data_dir,
@@ -149,6 +167,9 @@ def train(
                     show_dry_run(experiment, out, run.path if run else None)
                 return
             keep_freed_memory()
+            if find_lr:
+                _find_lr(experiment, out, quiet=quiet, as_json=as_json)
+                return
             if not group.is_first:
                 _train_worker(experiment, resumed=resume is not None)
                 return
@@ -166,9 +187,43 @@ def train(
             if display.for_people:
                 show_results(run.results())
                 show_rollbacks(experiment.training.rollbacks)
-                show_next(run.path, experiment.training.epochs_done, data=data_options, training=options)
+                show_next(run.path, experiment, data=data_options, training=options)
             elif quiet and not as_json:
                 print_line(run.path)
+
+
+def _check_range_test(**options: bool) -> None:
+    """Refuse options that have no effect with `--find-lr`."""
+    for name, is_on in options.items():
+        if is_on:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--find-lr trains no run: {option} has no effect", remedy=f"omit {option}")
+    if in_process_group():
+        raise UsageError("--find-lr uses one process", remedy="run it without torchrun")
+
+
+def _find_lr(experiment: "Experiment", out: Path, *, quiet: bool, as_json: bool) -> None:
+    """Print a learning-rate range test, and save its picture in the folder of the runs."""
+    from cnncli.cli.render.training import show_range_test
+    from cnncli.drawing.curves import SCALE, draw_curves
+    from cnncli.drawing.image import png
+    from cnncli.experiment.find_lr import find_learning_rate
+    from cnncli.files import disk_errors_explained, replace_file
+
+    with catch_stop_signals(lambda: None) as stop:
+        test = find_learning_rate(experiment, stop=stop)
+    if stop():
+        raise Stopped("stopped before the end of the range test", number=stop.number or signal.SIGINT)
+    picture = out / f"{experiment.config.name}-find-lr.png"
+    with disk_errors_explained(picture):
+        out.mkdir(parents=True, exist_ok=True)
+        replace_file(picture, png(draw_curves([test.chart()]).enlarged(SCALE)))
+    if as_json:
+        print_line(json.dumps({**test.as_record(), "picture": str(picture)}, allow_nan=False))
+    elif quiet:
+        print_line(f"{test.suggestion:.2g}")
+    else:
+        show_range_test(test, picture)
 
 
 def _read(
@@ -196,13 +251,13 @@ def _macs_per_step(read: Config) -> int:
     return inspect_network(read.network, read.name).macs * read.train.batch_size
 
 
-def _resumable(resume: Path, read: Config) -> "RunDirectory":
+def _resumable(resume: Path, read: Config, *, force: bool) -> "RunDirectory":
     """The run directory, after checking that the run can be resumed with the config."""
     from cnncli.experiment.resume import check_resumable
     from cnncli.training.run_directory import RunDirectory
 
     run = RunDirectory.open(resume)
-    check_resumable(read, run)
+    check_resumable(read, run, force=force)
     return run
 
 

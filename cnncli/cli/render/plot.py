@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from cnncli.drawing.chart import Chart, epoch_ticks, segments
+from cnncli.drawing.chart import Chart, segments
 from cnncli.inspection.formatting import Line
 
 STYLES = ("cyan", "yellow", "magenta", "green", "blue", "red")
@@ -81,7 +81,7 @@ def plot_lines(chart: Chart, *, width: int, colors: bool, encoding: str) -> list
         text = chart.format(labels[number], step=step) if number in labels else ""
         lines.append([(f"{text:>{margin}} {axis[1] if text else axis[0]}", "dim"), *row])
     lines.append([(" " * (margin + 1) + axis[2] * (columns + 1), "dim")])
-    lines.append([(" " * (margin + 2) + _epoch_axis(chart.epochs, columns), "dim")])
+    lines.append([(" " * (margin + 2) + _x_axis(chart, columns), "dim")])
     return [*lines, *_legend(chart, margin + 1, width=width, sign=None if not braille else "━")]
 
 
@@ -155,12 +155,12 @@ def _letter_rows(chart: Chart, ticks: Sequence[float], columns: int) -> list[Lin
     return [[("".join(cells.get((y, x), " ") for x in range(columns)), "")] for y in range(_HEIGHT)]
 
 
-def _epoch_axis(epochs: int, columns: int) -> str:
-    """The numbers of epochs, each below its position."""
+def _x_axis(chart: Chart, columns: int) -> str:
+    """The labels of the axis, each below its position."""
     text = [" "] * columns
-    free_from = 0
-    for epoch in epoch_ticks(epochs, max(2, columns // 8)):
-        label = f"epoch {epoch}" if epoch == 1 else str(epoch)
+    free_from, epochs = 0, chart.epochs
+    for epoch, number in chart.x_ticks(max(2, columns // 8)):
+        label = f"{chart.x_title} {number}" if epoch == 1 else number
         middle = (epoch - 1) / (epochs - 1) * (columns - 1) if epochs > 1 else columns / 2
         start = max(0, min(columns - len(label), round(middle) - (len(label) - 1) // 2))
         if epochs > 1 and epoch == 1:

@@ -1,10 +1,13 @@
 """The layer table in the terminal, and the differences between two."""
 
+import os
 from collections.abc import Iterable
 
+from rich.console import Console
 from rich.text import Text
 
 from cnncli.cli.render.console import out
+from cnncli.inspection.arrangement import By, share_lines
 from cnncli.inspection.columns import size_in_bytes
 from cnncli.inspection.differences import COMPARED, Change, compare
 from cnncli.inspection.formatting import INCOMPLETE, Line, Span, align, hint_lines, table_lines
@@ -22,6 +25,29 @@ def show_table(table: LayerTable, *, wide: bool = False) -> None:
 def show_hints(table: LayerTable) -> None:
     """Print the hints, one paragraph per name."""
     show_lines(hint_lines(table, width=_prose_width()))
+
+
+def show_inspection(table: LayerTable, *, wide: bool, tree: bool) -> None:
+    """Print the layer table and the hints, through a pager if they are longer than the terminal."""
+    width, prose_width = out().width, _prose_width()
+    lines = table_lines(table, wide=wide, tree=tree, width=width, prose_width=prose_width)
+    _show_paged([*lines, *hint_lines(table, width=prose_width)])
+
+
+def show_shares(table: LayerTable, by: By, depth: int) -> None:
+    """Print what types or modules cost together."""
+    _show_paged(share_lines(table, by, depth, width=out().width))
+
+
+def _show_paged(lines: list[Line]) -> None:
+    """Print lines; on a terminal that they do not fit on, through `$PAGER` or `less`."""
+    console = out()
+    if not console.is_terminal or len(lines) < console.height:
+        show_lines(lines)
+        return
+    os.environ.setdefault("LESS", "FRX")  # as git: colors, and no pager if the lines fit after all
+    with console.pager(styles=console.color_system is not None):
+        _print_lines(console, lines)
 
 
 def show_tensors(table: TensorTable) -> None:
@@ -44,7 +70,10 @@ def _prose_width() -> int | None:
 
 def show_lines(lines: Iterable[Line]) -> None:
     """Print lines with their styles."""
-    console = out()
+    _print_lines(out(), lines)
+
+
+def _print_lines(console: Console, lines: Iterable[Line]) -> None:
     for line in lines:
         spans = [(_encodable(text, console.encoding), style) for text, style in line]
         console.print(Text.assemble(*spans), soft_wrap=True)
@@ -60,7 +89,7 @@ def _encodable(text: str, encoding: str) -> str:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        return text.replace("─", "-").encode(encoding, "replace").decode(encoding)
+        return text.replace("─", "-").replace("…", "~").replace("█", "#").encode(encoding, "replace").decode(encoding)
     return text
 
 

@@ -18,8 +18,10 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from cnncli.cli.render.console import messages, out
+from cnncli.cli.render.runs import show_charts
 from cnncli.cli.render.table import show_table
 from cnncli.experiment.disk_space import estimate_disk_use, free_bytes
+from cnncli.experiment.find_lr import RangeTest
 from cnncli.experiment.setup import Experiment
 from cnncli.inspection.columns import counted, size_in_bytes
 from cnncli.inspection.table import inspect_network
@@ -185,6 +187,17 @@ def show_dry_run(experiment: Experiment, folder: Path, run: Path | None) -> None
     )
 
 
+def show_range_test(test: RangeTest, picture: Path) -> None:
+    """Print a learning-rate range test as a plot and a table, with its suggestion."""
+    show_charts([test.chart()])
+    table = _table("", "learning rate", "loss", "smoothed")
+    best = test.learning_rates[test.best]
+    for rate, loss, smoothed in sorted({*test.rows(12), (best, test.losses[test.best], test.smoothed[test.best])}):
+        table.add_row("lowest" if rate == best else "", f"{rate:.2g}", f"{loss:.4f}", f"{smoothed:.4f}")
+    out().print(table)
+    out().print(Text(f"{test.explanation()}\npicture: {picture}"), soft_wrap=True)
+
+
 def show_results(results: Mapping[str, Any]) -> None:
     """Print loss, accuracies and macro F1 of every split, and the accuracy of each class.
 
@@ -226,16 +239,19 @@ def _percent(fraction: float | None) -> str:
     return "" if fraction is None else f"{fraction:.2%}"
 
 
-def show_next(run: Path, epochs: int, *, data: Sequence[str], training: Sequence[str]) -> None:
+def show_next(run: Path, experiment: Experiment, *, data: Sequence[str], training: Sequence[str]) -> None:
     """Print the commands to use next.
 
     Args:
         run: the run directory.
-        epochs: how many it has.
+        experiment: its training, at the end.
         data: the option of the data directory, which must be repeated.
         training: the other options that a training run must repeat.
     """
-    extended = ["--set", f"train.epochs={2 * epochs}"]
+    spec, done = experiment.config.train, experiment.training.epochs_done
+    extended = ["--set", f"train.epochs={2 * done}"] if done >= spec.epochs else []
+    if spec.early_stopping and experiment.training.epochs_without_improvement >= spec.early_stopping.patience:
+        extended += ["--set", "train.early_stopping=null"]
     commands = [
         ["tensorboard", str(run.parent)],
         ["show", str(run), *data],

@@ -148,4 +148,5 @@ def import_everything() -> None:
             importlib.import_module(module.name)
     for name in ("cnncli.run", "cnncli.experiment.train", "cnncli.capture.graph", "cnncli.runs.verify", "yaml"):
         importlib.import_module(name)
+    cnncli.inspect(torch.nn.Flatten(), input_shape=(1, 2, 2))  # torch imports half of itself when it first traces
     gc.freeze()
