@@ -94,7 +94,7 @@ def fold_config(target: Target, recipe: str | None, *, seed: int, epochs: int | 
     recipe = recipe or (SMALL_RECIPE if min(_stored_size(data, data_dir)) < _SMALL else RECIPE)
     prepared = read_config(recipe, data_dir=data_dir).data
     fields = {
-        **data.model_dump(mode="json", exclude_defaults=True, exclude={"limit"}),
+        **data.model_dump(mode="json", exclude_defaults=True, exclude={"limit", "label_noise"}),
         **prepared.model_dump(mode="json", include={"normalize", "augment"}),
         "size": data.size or prepared.size,
     }
