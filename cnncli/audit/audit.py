@@ -17,7 +17,7 @@ from cnncli.audit.folds import OutOfSample, predict_out_of_sample
 from cnncli.audit.target import Target
 from cnncli.config.config import Config, change_config
 from cnncli.config.data import DataSpec, relabel_path
-from cnncli.config.datasets import OWN_DATA, Part
+from cnncli.config.datasets import STANDARD_DATA, Part
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.data.load import load_dataset
 from cnncli.data.relabel import Corrections, read_corrections, relabel
@@ -261,7 +261,7 @@ def _train_long_enough(config: Config, images: int, folds: int, data_dir: Path) 
 
 def _as_stored(data: DataSpec, prepared: Dataset, data_dir: Path) -> Dataset:
     """The data set with its images in the size and channels that they are stored in; own images as prepared."""
-    if data.name in OWN_DATA:
+    if data.name not in STANDARD_DATA:
         return prepared
     stored = load_dataset(DataSpec(name=data.name, split=data.split), data_dir=data_dir)
 

@@ -26,8 +26,9 @@ from cnncli.capture.rules import COPIES, RULES, effect_of
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import reads_everything
-from cnncli.layers import LAYERS, Add, Concat, Layer, Reach
+from cnncli.layers import LAYERS, Add, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
+from cnncli.layers.join import Concat
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
-from cnncli.config.augment import AugmentSpec
-from cnncli.config.data import DataSpec, class_names, input_shape
-from cnncli.config.datasets import OWN_DATA, known_dataset
+from cnncli.config.data import DataSpec, NormalizeSpec, class_names, input_shape
+from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.config.document import (
     Document,
     Problem,
@@ -151,7 +150,7 @@ class Config:
         It has the classes, the size and the channels of own data, so that it can be read without them.
         """
         data = self.data.model_dump(mode="json")
-        if self.data.name in OWN_DATA:
+        if self.data.name not in STANDARD_DATA:
             channels, *size = self.network.input_shape
             data |= {"classes": list(self.classes), "size": size, "channels": channels}
         sections = {
@@ -212,6 +211,11 @@ MAY_CHANGE = (("name",), ("train", "epochs"), ("train", "early_stopping"), ("tra
 """The fields that may change when a run is resumed."""
 
 
+def needs_force(field: str) -> bool:
+    """Whether a field may change when a run is resumed by force: the learning rate, and the schedule."""
+    return bool(re.fullmatch(r"train\.schedule(\..+)?|train\.optimizer\.[^.]+\.lr", field))
+
+
 def changed_settings(before: str, after: str, *, name: str) -> list[str]:
     """The fields in which two resolved configs differ, without those of `MAY_CHANGE`: dotted paths.
 
@@ -259,7 +263,7 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
             place = document.place(("data", "path"))
             raise DataError(f"{place} {error.message}", remedy=error.remedy) from None
         if fields is not None:
-            problems += _wrong_colors(data.augment, shape[0])
+            problems += _wrong_channels(data, shape[0])
         network = lay_out(blueprint, shape, len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
@@ -309,11 +313,19 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
         yield Problem(route, "plateau needs validation images, but data.validation is 0; set it to 0.1, for example")
 
 
-def _wrong_colors(augment: AugmentSpec, channels: int) -> Iterator[Problem]:
-    """Augmentation that images of so many channels cannot have."""
+def _wrong_channels(data: DataSpec, channels: int) -> Iterator[Problem]:
+    """Augmentation and normalization that images of so many channels cannot have."""
+    augment, normalize = data.augment, data.normalize
     for name in ("saturation", "hue"):
         if channels == 1 and getattr(augment, name):
             yield Problem(("data", "augment", name), "gray images have no color; remove it, or set data.channels to 3")
+    if isinstance(normalize, NormalizeSpec):
+        for name in ("mean", "std"):
+            if (count := len(getattr(normalize, name))) not in (1, channels):
+                route = ("data", "normalize", name)
+                yield Problem(
+                    route, f"{name} must be one number, or one for each of {channels} channels, found {count}"
+                )
     if isinstance(augment.fill, tuple) and len(augment.fill) != channels:
         values = "value" if channels == 1 else "values"
         yield Problem(("data", "augment", "fill"), f"must have {channels} {values}, one for each channel")
@@ -340,7 +352,7 @@ def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[P
 
 def _classes_of_no_image(data: DataSpec) -> Iterator[Problem]:
     """Names in `data.classes` that the data set does not have; those of own data are checked when they are read."""
-    if data.name in OWN_DATA or not isinstance(data.classes, tuple):
+    if data.name not in STANDARD_DATA or not isinstance(data.classes, tuple):
         return
     known = known_dataset(data.name, data.split).classes
     for i, name in enumerate(data.classes):

@@ -1,21 +1,32 @@
 """The `data:` section: data set, image size and splits."""
 
+import re
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic.functional_validators import BeforeValidator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic.functional_validators import BeforeValidator, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from cnncli.config.arrays import array_parts, class_count, stored_shape
 from cnncli.config.augment import AugmentSpec
-from cnncli.config.datasets import OWN_DATA, DatasetName, EmnistSplit, known_dataset
+from cnncli.config.datasets import OWN_DATA, STANDARD_DATA, TORCHVISION, DatasetName, EmnistSplit, known_dataset
 from cnncli.config.image_folder import folder_layout
 from cnncli.config.table import read_table, table_classes
 from cnncli.errors import DataError, shorten
-from cnncli.fields import Fraction01, NoBool, Pair, Spec, Whole, given
+from cnncli.fields import Fraction01, Listed, NoBool, Pair, Spec, Whole, given
 from cnncli.limits import MAX_CLASSES
 
 
@@ -77,18 +88,23 @@ Range = Annotated[
 ]
 
 
-_ONLY_FOR: dict[str, tuple[DatasetName, ...]] = {
-    "test": OWN_DATA,
+_TORCHVISION_SETS = f"{TORCHVISION}NAME"
+"""Stands for all of torchvision's data sets."""
+_TORCHVISION_PATTERN = f"^{TORCHVISION}[A-Za-z0-9_]+$"
+_ONLY_FOR: dict[str, tuple[str, ...]] = {
+    "test": (*OWN_DATA, _TORCHVISION_SETS),
     "split": ("emnist",),
     "path": OWN_DATA,
     "columns": ("csv",),
     "skip_unreadable": ("image-folder", "csv"),
     "range": OWN_DATA,
+    "arguments": (_TORCHVISION_SETS,),
 }
 """The data sets for which a field may have another value than its default."""
-_REQUIRED: dict[DatasetName, tuple[str, ...]] = {
+_REQUIRED: dict[str, tuple[str, ...]] = {
     "image-folder": ("path", "size"),
     "csv": ("path", "size"),
+    _TORCHVISION_SETS: ("size", "classes"),
     "npz": ("path",),
     "idx": ("path",),
 }
@@ -99,23 +115,39 @@ def _dependencies(schema: dict[str, Any]) -> None:
     """Add to the JSON Schema of `DataSpec` what `_ONLY_FOR` and `_REQUIRED` say."""
 
     def where_name_is(names: Sequence[str]) -> dict[str, Any]:
-        return {"required": ["name"], "properties": {"name": {"enum": [*names]}}}
+        pattern = [{"pattern": _TORCHVISION_PATTERN, "type": "string"}] if _TORCHVISION_SETS in names else []
+        return {"required": ["name"], "properties": {"name": {"anyOf": [{"enum": [*names]}, *pattern]}}}
 
     fields = schema["properties"]
-    only = [
-        {
-            "if": where_name_is(names),
-            "else": {
-                "properties": {field: {"enum": [fields[field]["default"], *([{}] if field == "columns" else [])]}}
-            },
-        }
-        for field, names in _ONLY_FOR.items()
-    ]
+    only = []
+    for field, names in _ONLY_FOR.items():
+        unset = [fields[field]["default"], *([{}] if field == "columns" else [])]
+        only.append({"if": where_name_is(names), "else": {"properties": {field: {"enum": unset}}}})
     required = [{"if": where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
-    schema["allOf"] = [*only, *required]
-    named = {"if": where_name_is(OWN_DATA), "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
-    schema["allOf"].append(named)
+    own = where_name_is((*OWN_DATA, _TORCHVISION_SETS))
+    named = {"if": own, "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
+    schema["allOf"] = [*only, *required, named]
     fields["test"]["not"] = {"const": 0}
+
+
+def _kind(name: str) -> str:
+    """The name in `_ONLY_FOR` and `_REQUIRED` of a data set."""
+    return _TORCHVISION_SETS if name.startswith(TORCHVISION) else name
+
+
+def _or_torchvision(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    return value if isinstance(value, str) and re.fullmatch(_TORCHVISION_PATTERN, value) else check(value)
+
+
+Name = Annotated[
+    DatasetName,
+    WrapValidator(
+        _or_torchvision, json_schema_input_type=DatasetName | Annotated[str, Field(pattern=_TORCHVISION_PATTERN)]
+    ),
+    PlainSerializer(str),
+]
+"""Of a data set; `torchvision:NAME` too, which `DatasetName` does not list."""
+Argument = bool | int | float | str | Annotated[tuple[int, ...], Listed]
 
 
 class ColumnsSpec(Spec):
@@ -131,12 +163,42 @@ class ColumnsSpec(Spec):
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
+def _one_or_more(value: object) -> object:
+    """A number alone is that of every channel."""
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class NormalizeSpec(Spec):
+    """The mean and standard deviation that pixels from 0 (black) to 1 (white) are normalized with."""
+
+    mean: Annotated[
+        tuple[float, ...], Listed, BeforeValidator(_one_or_more, json_schema_input_type=float | list[float])
+    ] = Field(description="a number, or a list of one for each channel")
+    std: Annotated[
+        tuple[PositiveFloat, ...],
+        Listed,
+        BeforeValidator(_one_or_more, json_schema_input_type=PositiveFloat | list[PositiveFloat]),
+    ] = Field(description="likewise, more than 0")
+
+
+def _form_of_normalize(value: object) -> str:
+    return "numbers" if isinstance(value, dict | NormalizeSpec) else "switch"
+
+
+Normalize = Annotated[
+    Annotated[bool, Tag("switch")] | Annotated[NormalizeSpec, Tag("numbers")], Discriminator(_form_of_normalize)
+]
+
+
 class DataSpec(Spec):
     """The data set and how its images are prepared."""
 
     model_config = ConfigDict(json_schema_extra=_dependencies)
 
-    name: DatasetName = Field(description="name of a data set; digits needs no files")
+    name: Name = Field(description="name of a data set; digits needs no files")
     size: Pair | None = Field(default=None, description="images are resized to this; default: size as stored")
     channels: Annotated[Literal[1, 3] | None, NoBool] = Field(
         default=None, description="1: gray, 3: RGB; default: as stored, 3 for folders"
@@ -153,6 +215,9 @@ class DataSpec(Spec):
     split: EmnistSplit | None = Field(default=None, description="emnist only; default: balanced")
     path: str | None = Field(
         default=None, min_length=1, description="own data only: the file or folder, relative to the data directory"
+    )
+    arguments: dict[str, Argument] = Field(
+        default={}, description="torchvision:NAME only: arguments of its class, except those that choose the part"
     )
     columns: ColumnsSpec = Field(default=ColumnsSpec(), description="csv only: the names of its columns")
     classes: Classes | None = Field(
@@ -176,7 +241,14 @@ class DataSpec(Spec):
     limit: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="maximum number of training images per class, for learning curves; default: all"
     )
-    normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
+    label_noise: Fraction01 = Field(
+        default=0.0, description="fraction of the training images that get a wrong label, at random, for experiments"
+    )
+    normalize: Normalize = Field(
+        default=True,
+        description="normalize each channel to mean 0 and standard deviation 1 over the training images, or by given "
+        "numbers",
+    )
     augment: AugmentSpec = AugmentSpec()
 
     @field_validator(*_ONLY_FOR)
@@ -185,7 +257,7 @@ class DataSpec(Spec):
         assert info.field_name is not None, "validates fields"
         owners = _ONLY_FOR[info.field_name]
         name = info.data.get("name", owners[0])
-        if value != cls.model_fields[info.field_name].default and name not in owners:
+        if value != cls.model_fields[info.field_name].default and _kind(name) not in owners:
             raise PydanticCustomError(
                 "other_set",
                 "{field} is only for {owners}; remove it for {name}",
@@ -196,7 +268,7 @@ class DataSpec(Spec):
     @field_validator("classes")
     @classmethod
     def _number_is_for_folders(cls, value: object, info: ValidationInfo) -> object:
-        if isinstance(value, int) and (name := info.data.get("name", OWN_DATA[0])) not in OWN_DATA:
+        if isinstance(value, int) and (name := info.data.get("name", OWN_DATA[0])) in STANDARD_DATA:
             raise PydanticCustomError(
                 "class_names", "must be a list of classes of {name}, found {found}", {"name": name, "found": value}
             )
@@ -213,7 +285,7 @@ class DataSpec(Spec):
 
     @model_validator(mode="after")
     def _has_what_it_requires(self) -> "DataSpec":
-        missing = [name for name in _REQUIRED.get(self.name, ()) if getattr(self, name) is None]
+        missing = [name for name in _REQUIRED.get(_kind(self.name), ()) if getattr(self, name) is None]
         if missing:
             raise PydanticCustomError(
                 "required", "{name} requires {fields}", {"name": self.name, "fields": " and ".join(missing)}
@@ -231,8 +303,8 @@ def input_shape(spec: DataSpec, data_dir: Path | None = None) -> tuple[int, int,
     Raises:
         DataError: an array file is needed, and missing or damaged.
     """
-    if spec.name in OWN_DATA:
-        if spec.size is not None and (spec.channels is not None or spec.name in ("image-folder", "csv")):
+    if spec.name not in STANDARD_DATA:
+        if spec.size is not None and (spec.channels is not None or spec.name not in ("npz", "idx")):
             return (spec.channels or 3, *spec.size)
         path = own_path(spec, Path() if data_dir is None else data_dir)
         channels, *size = stored_shape(array_parts(path)["train"].shape, path)
@@ -253,8 +325,11 @@ def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
     """
     if isinstance(spec.classes, tuple):
         return spec.classes
-    if spec.name not in OWN_DATA:
+    if spec.name in STANDARD_DATA:
         return known_dataset(spec.name, spec.split).classes
+    if spec.name.startswith(TORCHVISION):
+        assert spec.classes is not None, "checked by DataSpec"
+        return tuple(map(str, range(spec.classes)))
     path = own_path(spec, data_dir)
     if spec.classes is not None and _is_absent(path):
         return tuple(map(str, range(spec.classes)))

@@ -9,7 +9,21 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 DatasetName = Literal[
-    "digits", "mnist", "fashion-mnist", "kmnist", "emnist", "cifar10", "image-folder", "csv", "npz", "idx"
+    "digits",
+    "mnist",
+    "fashion-mnist",
+    "kmnist",
+    "emnist",
+    "cifar10",
+    "cifar100",
+    "svhn",
+    "stl10",
+    "usps",
+    "fakedata",
+    "image-folder",
+    "csv",
+    "npz",
+    "idx",
 ]
 EmnistSplit = Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"]
 Part = Literal["train", "test"]
@@ -21,6 +35,9 @@ OWN_DATA: tuple[DatasetName, ...] = ("image-folder", "csv", "npz", "idx")
 """People's own images, which `data.path` names."""
 STANDARD_DATA: tuple[DatasetName, ...] = tuple(name for name in get_args(DatasetName) if name not in OWN_DATA)
 """Data sets with a fixed content."""
+
+TORCHVISION = "torchvision:"
+"""Prefix of the name of a class of `torchvision.datasets`, as in `torchvision:Flowers102`."""
 
 Shape = tuple[int, int, int]
 """(channels, height, width)."""
@@ -54,7 +71,7 @@ class KnownDataset:
         split: of EMNIST.
         torchvision_class: the class of `torchvision.datasets` that downloads it; empty for the embedded set.
         folder: of its files, below the data directory.
-        format: of its files.
+        format: of its files; `torchvision` if torchvision reads them.
         files: file names of each part: IDX images and labels, or pickled batches.
         md5: known checksums of files, compressed (`.gz`) or not.
         archive: path below the data directory of the archive with all files, if there is one.
@@ -70,7 +87,7 @@ class KnownDataset:
     split: EmnistSplit | None = None
     torchvision_class: str = ""
     folder: str = ""
-    format: Literal["idx", "cifar"] = "idx"
+    format: Literal["idx", "cifar", "torchvision"] = "idx"
     files: Mapping[Part, tuple[str, ...]] = field(default_factory=dict)
     md5: Mapping[str, str] = field(default_factory=dict)
     archive: str | None = None
@@ -188,6 +205,147 @@ _CIFAR10 = KnownDataset(
     archive="cifar-10-python.tar.gz",
 )
 
+_CIFAR100 = KnownDataset(
+    name="cifar100",
+    native=(3, 32, 32),
+    classes=tuple(
+        [
+            "apple",
+            "aquarium_fish",
+            "baby",
+            "bear",
+            "beaver",
+            "bed",
+            "bee",
+            "beetle",
+            "bicycle",
+            "bottle",
+            "bowl",
+            "boy",
+            "bridge",
+            "bus",
+            "butterfly",
+            "camel",
+            "can",
+            "castle",
+            "caterpillar",
+            "cattle",
+            "chair",
+            "chimpanzee",
+            "clock",
+            "cloud",
+            "cockroach",
+            "couch",
+            "crab",
+            "crocodile",
+            "cup",
+            "dinosaur",
+            "dolphin",
+            "elephant",
+            "flatfish",
+            "forest",
+            "fox",
+            "girl",
+            "hamster",
+            "house",
+            "kangaroo",
+            "keyboard",
+            "lamp",
+            "lawn_mower",
+            "leopard",
+            "lion",
+            "lizard",
+            "lobster",
+            "man",
+            "maple_tree",
+            "motorcycle",
+            "mountain",
+            "mouse",
+            "mushroom",
+            "oak_tree",
+            "orange",
+            "orchid",
+            "otter",
+            "palm_tree",
+            "pear",
+            "pickup_truck",
+            "pine_tree",
+            "plain",
+            "plate",
+            "poppy",
+            "porcupine",
+            "possum",
+            "rabbit",
+            "raccoon",
+            "ray",
+            "road",
+            "rocket",
+            "rose",
+            "sea",
+            "seal",
+            "shark",
+            "shrew",
+            "skunk",
+            "skyscraper",
+            "snail",
+            "snake",
+            "spider",
+            "squirrel",
+            "streetcar",
+            "sunflower",
+            "sweet_pepper",
+            "table",
+            "tank",
+            "telephone",
+            "television",
+            "tiger",
+            "tractor",
+            "train",
+            "trout",
+            "tulip",
+            "turtle",
+            "wardrobe",
+            "whale",
+            "willow_tree",
+            "wolf",
+            "woman",
+            "worm",
+        ]
+    ),
+    counts=(50_000, 10_000),
+    torchvision_class="CIFAR100",
+    folder="cifar-100-python",
+    format="cifar",
+    files={"train": ("train",), "test": ("test",)},
+    md5={"train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    archive="cifar-100-python.tar.gz",
+)
+
+
+def _read_by_torchvision(
+    name: str, torchvision_class: str, *, native: Shape, classes: tuple[str, ...], counts: tuple[int, int]
+) -> KnownDataset:
+    return KnownDataset(
+        name=name,
+        native=native,
+        classes=classes,
+        counts=counts,
+        torchvision_class=torchvision_class,
+        format="torchvision",
+    )
+
+
+_SVHN = _read_by_torchvision("svhn", "SVHN", native=(3, 32, 32), classes=_TEN, counts=(73_257, 26_032))
+_STL10 = _read_by_torchvision(
+    "stl10",
+    "STL10",
+    native=(3, 96, 96),
+    classes=("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
+    counts=(5_000, 8_000),
+)
+_USPS = _read_by_torchvision("usps", "USPS", native=(1, 16, 16), classes=_TEN, counts=(7_291, 2_007))
+_FAKEDATA = _read_by_torchvision("fakedata", "FakeData", native=(3, 32, 32), classes=_TEN, counts=(1_000, 1_000))
+
 # In the merged splits, lower-case letters that look like their capitals share a class with them.
 _UNMERGED = "abdefghnqrt"
 _EMNIST_CLASSES: dict[EmnistSplit, str] = {
@@ -231,8 +389,9 @@ def _emnist(split: EmnistSplit) -> KnownDataset:
     )
 
 
+_PLAIN = (_DIGITS, _MNIST, _FASHION, _KMNIST, _CIFAR10, _CIFAR100, _SVHN, _STL10, _USPS, _FAKEDATA)
 _KNOWN: dict[str, KnownDataset] = {
-    **{each.name: each for each in (_DIGITS, _MNIST, _FASHION, _KMNIST, _CIFAR10)},
+    **{each.name: each for each in _PLAIN},
     **{f"emnist/{split}": _emnist(split) for split in EMNIST_SPLITS},
 }
 

@@ -16,7 +16,7 @@ from cnncli.config.document import Document, Problem, Route
 from cnncli.config.problems import choice_message, problems_of
 from cnncli.errors import did_you_mean, nearest
 from cnncli.fields import Spec, open_body
-from cnncli.layers import LAYERS, Activation, Layer
+from cnncli.layers import LAYERS, Activation, Layer, Merge
 from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.tuning import InheritedFields
 from cnncli.limits import MAX_LAYERS
@@ -56,7 +56,7 @@ class ResidualFields(InheritedFields):
 class BranchFields(InheritedFields):
     """The keys of `branch:`."""
 
-    merge: Literal["concat", "add"]
+    merge: Merge
     paths: list[list[Any]]
     name: str | None = None
 
@@ -103,10 +103,10 @@ class Residual:
 
 @dataclass(frozen=True)
 class Branch:
-    """Several paths from one input, added or concatenated."""
+    """Several paths from one input, which are joined."""
 
     paths: tuple["Sequence", ...]
-    merge: Literal["concat", "add"]
+    merge: Merge
     name: str | None
     place: Place
 

@@ -11,9 +11,9 @@ from fractions import Fraction
 from cnncli.config.document import Problem, Route
 from cnncli.config.model import Block, Branch, Item, Place, Residual, Sequence, Single
 from cnncli.layers import (
+    MERGES,
     Add,
     BatchNorm,
-    Concat,
     Conv,
     Description,
     Join,
@@ -217,7 +217,7 @@ class _Layout:
     def branch(self, item: Branch, flow: _Flow | None, scope: _Scope) -> _Flow | None:
         inside = self.scope("branch", item.name, scope, item.place)
         ends = [self.sequence(path, flow, _Scope(f"{inside.prefix}path{i}.")) for i, path in enumerate(item.paths, 1)]
-        join = Concat() if item.merge == "concat" else Add()
+        join = MERGES[item.merge]()
         return self.join(join, self.claim(f"{inside.prefix}{item.merge}", item.place), ends, item.place)
 
     def residual(self, item: Residual, flow: _Flow | None, scope: _Scope) -> _Flow | None:
@@ -271,7 +271,9 @@ class _Layout:
             ]
             self.report(place, f"{name.rpartition('.')[0]}: {error}", also)
             return None
-        return known[0].after(self.add(name, layer, known, description, place))
+        # Of paths that are repeated along an axis, one that is not sets the distance of the positions.
+        main = next((flow for flow in known if flow.shape[1:] == description.shape[1:]), known[0])
+        return main.after(self.add(name, layer, known, description, place))
 
     def scope(self, stem: str, given: str | None, scope: _Scope, place: Place) -> _Scope:
         return _Scope(f"{self.name(stem, given, scope, place)}.")

@@ -47,13 +47,13 @@ def _read_batch(path: Path, shape: tuple[int, int, int]) -> tuple[NDArray[np.uin
         with open_to_read(path) as file:
             batch = _ArraysOnly(file, encoding="bytes").load()
         images = np.asarray(batch[b"data"])
-        labels = np.asarray(batch[b"labels"], dtype=np.uint8)
+        labels = np.asarray(batch[b"labels" if b"labels" in batch else b"fine_labels"], dtype=np.uint8)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error})", remedy="replace it with a readable file"
         ) from None
     except Exception as error:  # a damaged pickle can raise anything
-        raise DataError(f"{path}: not a CIFAR-10 batch ({type(error).__name__}: {error})", remedy=_REMEDY) from None
+        raise DataError(f"{path}: not a CIFAR batch ({type(error).__name__}: {error})", remedy=_REMEDY) from None
     if images.dtype != np.uint8 or images.shape != (len(labels), np.prod(shape)) or labels.ndim != 1:
-        raise DataError(f"{path}: not a CIFAR-10 batch (images are {images.dtype} {images.shape})", remedy=_REMEDY)
+        raise DataError(f"{path}: not a CIFAR batch (images are {images.dtype} {images.shape})", remedy=_REMEDY)
     return images.reshape(-1, *shape), labels

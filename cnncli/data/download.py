@@ -32,7 +32,7 @@ MATCHING_BUILDS = (
 )
 """The remedy if torchvision cannot be imported: a CPU build of one does not work with a CUDA build of the other."""
 _ARCHIVES = (".gz", ".zip")
-_FAILURES = (OSError, RuntimeError, ValueError, EOFError, HTTPException, zipfile.BadZipFile, tarfile.TarError)
+FAILURES = (OSError, RuntimeError, ValueError, EOFError, HTTPException, zipfile.BadZipFile, tarfile.TarError)
 
 
 class DownloadError(Exception):
@@ -49,7 +49,7 @@ def download(facts: KnownDataset, data_dir: Path) -> None:
         DataError: torchvision cannot be imported.
         DiskError: the data directory is full or not writable.
     """
-    datasets = _torchvision_datasets(facts)
+    datasets = import_torchvision_datasets(facts.name)
     folder = data_dir / facts.folder
     with disk_errors_explained(folder, option="--data-dir or $CNNCLI_DATA"):
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -57,20 +57,20 @@ def download(facts: KnownDataset, data_dir: Path) -> None:
             temporary = Path(name)
             _copy_archive(facts, data_dir, temporary)
             _log.info(f"{facts.name}: downloading to {folder}")
-            with _timeout(), _quiet_without_terminal():
+            with timeout(), quiet_without_terminal():
                 _fetch(datasets, facts, temporary)
             folder.mkdir(parents=True, exist_ok=True)
             _move_files(temporary / facts.folder, folder)
 
 
-def _torchvision_datasets(facts: KnownDataset) -> Any:  # noqa: ANN401  torchvision has no type stubs
+def import_torchvision_datasets(name: str) -> Any:  # noqa: ANN401  torchvision has no type stubs
     """`torchvision.datasets`, imported only when needed: it takes a second, and may not match the installed torch."""
     try:
         return importlib.import_module("torchvision.datasets")
     except (ImportError, RuntimeError, OSError, AttributeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise DataError(
-            f"{facts.name}: downloading needs torchvision, which cannot be imported: {reason}",
+            f"{name}: downloading needs torchvision, which cannot be imported: {reason}",
             remedy=f"{MATCHING_BUILDS}\nFiles that are already there, and --set data.name=digits, need no torchvision",
         ) from None
 
@@ -87,7 +87,7 @@ def _fetch(datasets: Any, facts: KnownDataset, root: Path) -> None:  # noqa: ANN
     split = {"split": facts.split} if facts.split else {}
     try:
         source(root=str(root), train=True, download=True, **split)
-    except _FAILURES as error:
+    except FAILURES as error:
         if isinstance(error, OSError) and (is_disk_full(error) or error.errno in (errno.EACCES, errno.EROFS)):
             raise
         # If there are several mirrors, torchvision names those that it tried.
@@ -103,7 +103,8 @@ def _move_files(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _timeout() -> Iterator[None]:
+def timeout() -> Iterator[None]:
+    """Let connections fail that deliver nothing for a while."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
     try:
@@ -113,7 +114,7 @@ def _timeout() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_without_terminal() -> Iterator[None]:
+def quiet_without_terminal() -> Iterator[None]:
     """Show torchvision's progress bar on terminals only, and never write to stdout."""
     errors: TextIO = sys.stderr if sys.stderr.isatty() else io.StringIO()
     with redirect_stdout(errors), redirect_stderr(errors):

@@ -5,7 +5,7 @@ from math import prod
 from pathlib import Path
 
 from cnncli.config.data import DataSpec, class_names, input_shape, own_path, relabel_path
-from cnncli.config.datasets import STANDARD_DATA, KnownDataset, known_dataset
+from cnncli.config.datasets import STANDARD_DATA, TORCHVISION, KnownDataset, known_dataset
 from cnncli.data.arrays import load_arrays
 from cnncli.data.digits import load_digits
 from cnncli.data.images import Dataset, ImageSet, convert_channels, limit_per_class, resize
@@ -67,6 +67,20 @@ def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
         return load_image_table(
             path, reading, columns=spec.columns.given, validation=validation, test=test, classes=names
         )
+    if spec.name.startswith(TORCHVISION):
+        from cnncli.data.torchvision_sets import load_torchvision  # imports Pillow, too
+
+        return load_torchvision(
+            spec.name.removeprefix(TORCHVISION),
+            name=spec.name,
+            classes=class_names(spec, data_dir),
+            shape=(channels, height, width),
+            arguments=spec.arguments,
+            validation=spec.validation,
+            test=spec.test,
+            data_dir=data_dir,
+            download=download,
+        )
     if spec.name in ("npz", "idx"):
         dataset = load_arrays(
             own_path(spec, data_dir),
@@ -80,7 +94,24 @@ def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
         dataset = load_digits()
     else:
         facts = known_dataset(spec.name, spec.split)
-        dataset = load_known(facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts), allow_download=download)
+        if facts.format == "torchvision":
+            from cnncli.data.torchvision_sets import load_torchvision  # imports Pillow, too
+
+            dataset = load_torchvision(
+                facts.torchvision_class,
+                name=spec.name,
+                classes=facts.classes,
+                shape=facts.native,
+                arguments={"image_size": facts.native} if spec.name == "fakedata" else {},
+                validation=spec.validation,
+                test=spec.test,
+                data_dir=data_dir,
+                download=download,
+            )
+        else:
+            dataset = load_known(
+                facts, data_dir=data_dir, digits_flags=_digits_flags(spec, facts), allow_download=download
+            )
 
     if isinstance(spec.classes, tuple) and spec.name in STANDARD_DATA:
         dataset = dataset.with_classes(spec.classes)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from cnncli.config.data import DataSpec
-from cnncli.config.datasets import OWN_DATA, Framing, Shape, known_dataset
+from cnncli.config.datasets import STANDARD_DATA, Framing, Shape, known_dataset
 from cnncli.data.batches import Normalization
 from cnncli.data.decode import (
     UnreadableImageError,
@@ -121,7 +121,7 @@ class Preparation:
         """
         channels, height, width = shape
         shape = (channels, height, width)
-        if spec.name in OWN_DATA:
+        if spec.name not in STANDARD_DATA:
             background = _usual_background(spec, normalization)
             return cls(input_shape=shape, stored=None, framing=None, background=background, range=range)
         facts = known_dataset(spec.name, spec.split)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cnncli.config.config import MAY_CHANGE, Config, changed_settings
-from cnncli.config.train import Metric
+from cnncli.config.config import MAY_CHANGE, Config, changed_settings, needs_force
+from cnncli.config.document import parse_document
+from cnncli.config.train import Metric, TrainSpec
 from cnncli.errors import RunError, UsageError
 from cnncli.experiment.setup import Experiment
 from cnncli.files import disk_errors_explained, remove_unfinished
@@ -21,6 +22,7 @@ from cnncli.training.checkpoint import (
     verify_checkpoint,
 )
 from cnncli.training.logged import CHANGED_EVENTS, EVENT_FILES, Logged
+from cnncli.training.optimizer import build_schedule
 from cnncli.training.run_directory import RunDirectory
 from cnncli.training.state import Training
 from cnncli.training.weight_history import WeightHistory
@@ -28,14 +30,19 @@ from cnncli.training.weight_history import WeightHistory
 _log = logging.getLogger(__name__)
 
 
-def check_resumable(config: Config, run: RunDirectory) -> None:
+def check_resumable(config: Config, run: RunDirectory, *, force: bool = False) -> None:
     """Refuse to resume a run with a config that changes the training so far or leaves nothing to train.
+
+    Args:
+        config: to resume with.
+        run: to resume.
+        force: allow another learning rate and another schedule.
 
     Raises:
         UsageError: names the fields that differ, or the epochs that the run has.
         RunError: the checkpoint is missing, though the run has been trained further than its first one.
     """
-    _check_settings(config, run)
+    _check_settings(config, run, force=force)
     if begins_again(run):
         return
     state, _, _ = _load_newest(run)
@@ -47,23 +54,28 @@ def check_resumable(config: Config, run: RunDirectory) -> None:
         )
 
 
-def _check_settings(config: Config, run: RunDirectory) -> None:
+def _check_settings(config: Config, run: RunDirectory, *, force: bool) -> None:
     """Check that a config changes no setting of the training so far, which the checkpoints repeat."""
     before = _config_of_checkpoint(run)
     if before is None:
         _log.warning(f"{run.resolved} is missing: the settings cannot be compared with those of the training so far")
         return
     changed = changed_settings(before, config.resolved(), name=str(run.resolved))
-    if not changed:
+    forced = [field for field in changed if needs_force(field)]
+    if not changed or (force and forced == changed):
         return
     allowed = ", ".join(".".join(route) for route in MAY_CHANGE)
+    go_on = "to go on with the new one from here, add --force; the change is noted in metadata.json"
     if config.document.name == str(run.resolved):
         in_file = changed_settings(before, run.config_texts()[run.resolved.name], name=str(run.resolved))
         if in_file:
             raise RunError(
                 f"{run.resolved} was edited: it is not the config that the run was trained with: {', '.join(in_file)}",
-                remedy=f"restore these settings; a resumed run may change only {allowed}, by --set",
+                remedy=f"restore these settings; a resumed run may change only {allowed}, by --set"
+                + (f"; {go_on}" if forced == changed else ""),
             )
+    if forced == changed:
+        raise UsageError(f"{run.path} was trained with another {' and '.join(forced)}", remedy=go_on)
     raise UsageError(
         f"{run.path} was trained with other settings: {', '.join(changed)}",
         remedy=f"a resumed run may change only {allowed}; restore the other settings, or start a new run without "
@@ -186,7 +198,31 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
             f"{state['epochs_done']} take their place"
         )
     training.load_state_dict(experiment.group.broadcast(state))
+    _announce_jump(experiment, run)
     return logged
+
+
+_JUMP = 2.0
+"""A learning rate that is multiplied by more than that from one step to the next is announced."""
+
+
+def _announce_jump(experiment: Experiment, run: RunDirectory) -> None:
+    """Say that the learning rate jumps up where the training is resumed, as with more epochs of a falling schedule."""
+    training, text = experiment.training, _config_of_checkpoint(run)
+    if not training.step or text is None:
+        return
+    old = TrainSpec.model_validate(parse_document(text, name=str(run.resolved)).data["train"])
+    schedule = build_schedule(
+        old.schedule, lr=old.optimizer.lr, epochs=old.epochs, steps_per_epoch=len(experiment.train)
+    )
+    before, after = (rate(step) for rate, step in ((schedule, training.step - 1), (training.schedule, training.step)))
+    if after > _JUMP * before:
+        epochs = experiment.config.train.epochs
+        _log.warning(
+            f"the learning rate jumps from {before:.2g} to {after:.2g} at step {training.step}: the schedule "
+            f"{experiment.config.train.schedule.type} now covers {epochs} epochs instead of {old.epochs}; to avoid it, "
+            "choose another with --set train.schedule and --force"
+        )
 
 
 def _check_initial_weights(experiment: Experiment, run: RunDirectory) -> None:
@@ -298,8 +334,20 @@ def _score(run: RunDirectory, state: Mapping[str, Any], *, metric: Metric) -> fl
     return -value if metric == "loss" and value is not None else value
 
 
-def record_resumption(run: RunDirectory, metadata: dict[str, Any]) -> None:
-    """Add to the run's metadata what it is resumed with, and warn of what prevents bit-identical results."""
+def record_resumption(run: RunDirectory, metadata: dict[str, Any], config: Config, *, step: int) -> None:
+    """Add to the run's metadata what it is resumed with, and warn of what prevents bit-identical results.
+
+    Args:
+        run: before its `resolved.yaml` is replaced.
+        metadata: of the resumption.
+        config: that it is resumed with.
+        step: from which it is resumed.
+    """
+    before = _config_of_checkpoint(run)
+    changed = changed_settings(before, config.resolved(), name=str(run.resolved)) if before else []
+    if changed:
+        _log.info(f"from step {step} on with another {' and '.join(changed)}")
+    metadata = {**metadata, "step": step, "changed": changed}
     first = run.metadata()
     for name, before, now in (
         ("torch", first["versions"].get("torch"), metadata["versions"]["torch"]),

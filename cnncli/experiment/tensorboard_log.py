@@ -37,15 +37,16 @@ def picture_steps(
         last: the last step of the training.
         most: the largest number of steps: 0 for none, otherwise 2 or more. TensorBoard keeps ten pictures of a tag.
         chosen: the steps between the first and the last.
-        done: steps of the run that have pictures. New steps come after them and fill the remaining places; the last
-            step is always included.
+        done: steps of the run that have pictures. New steps come after them and fill half of the remaining places, so
+            that the run can be extended again; the last step is included while there is a place.
     """
     if not most:
         return ()
     between = _powers(last, most - 3 if most > 3 else most - 2) if chosen is None else chosen
     after = max(done, default=-1)
     new = sorted({step for step in (0, *between, last) if after < step <= last})
-    return (*sorted(done), *new[-max(1, most - len(done)) :])
+    places = max(0, most - len(done))
+    return (*sorted(done), *new[len(new) - min(len(new), (places + 1) // 2 if done else places) :])
 
 
 def _powers(last: int, most: int) -> list[int]:
@@ -203,6 +204,11 @@ class TensorBoardLog:
         """Whether pictures are still to be drawn after a step."""
         return step in self._steps and step not in self._done
 
+    @property
+    def _has_place(self) -> bool:
+        """Whether another step can have pictures."""
+        return len(self._done) < self._log.images
+
     def draw(self, step: int, model: CnnModule | None = None) -> None:
         """Draw and write the pictures after a step, of the network as it is now or of the given one."""
         model = model or self._experiment.model
@@ -221,7 +227,7 @@ class TensorBoardLog:
             if score is not None:
                 values |= {f"loss/{part}": score.loss, f"accuracy/{part}": score.accuracy}
         self._events.scalars(epoch.step, values)
-        if epoch.stopped_early and self._steps and epoch.step not in self._done:
+        if epoch.stopped_early and self._has_place and epoch.step not in self._done:
             self._steps = (epoch.step,)
             if len(self._history.steps()) < len(self._kept):  # the planned last step leaves its place
                 self._kept = (*self._kept, epoch.step)
@@ -281,6 +287,11 @@ class TensorBoardLog:
         self._done = {*done}
         last = self._experiment.config.train.epochs * len(self._experiment.train)
         self._steps = picture_steps(last, self._log.images, chosen=self._log.steps, done=self._done)
+        if self._steps and last not in self._steps:
+            _log.info(
+                f"log.images: the run has pictures of {len(self._done)} steps already, so TensorBoard gets none of the "
+                "new ones; cnncli show draws them"
+            )
         self._kept = self._plan_weights()
 
     def _plan_weights(self) -> tuple[int, ...]:

@@ -136,6 +136,7 @@ def train_run(
         complete = resumed and run.is_complete()
         logged = resume(experiment, run) if resumed else Logged()
         if resumed:
+            run.check_files()
             run.set_status("running")
         with _failure_recorded(run, lock):
             if resumed:
@@ -143,7 +144,7 @@ def train_run(
             metadata = _metadata(experiment, command)
             given = run.keep_config(experiment.config.document.text)
             if training.step:
-                record_resumption(run, metadata)
+                record_resumption(run, metadata, experiment.config, step=training.step)
             else:
                 run.write_metadata(metadata)
             run.write_resolved(experiment.config.resolved())

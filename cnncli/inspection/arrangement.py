@@ -43,11 +43,12 @@ def _prefix(name: str, depth: int) -> str:
 def _sum(layers: Sequence[Row], *, name: str, type: str) -> Row:
     """A row for several layers."""
     unknown = next((layer.unknown for layer in layers if layer.unknown), None)
+    members = tuple(member for layer in layers for member in layer.members or (layer.name,))
     return replace(
         layers[-1],
         name=name,
         type=type,
-        inputs=layers[0].inputs,
+        inputs=tuple(dict.fromkeys(each for layer in layers for each in layer.inputs if each not in members)),
         windows=(),
         groups=1,
         params=_total(layers, lambda row: row.params),
@@ -56,6 +57,7 @@ def _sum(layers: Sequence[Row], *, name: str, type: str) -> Row:
         activation_bytes=_total(layers, lambda row: row.activation_bytes),
         unknown=unknown,
         latency=total_latency(layers),
+        members=members,
         notes=layers[-1].notes,
         hints=tuple(hint for layer in layers for hint in layer.hints),
     )

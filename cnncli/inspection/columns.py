@@ -127,7 +127,8 @@ def _exact_count(number: int | None) -> str:
     return UNKNOWN if number is None else f"{number:,}" if number else ""
 
 
-def _receptive_field(row: Row) -> str:
+def receptive_field_text(row: Row) -> str:
+    """The size of a receptive field: `5`, `all`, or `?`."""
     receptive_field = row.known_receptive_field
     if receptive_field is None:
         return UNKNOWN
@@ -229,7 +230,7 @@ _COLUMNS = (
     ),
     Column(
         heading="RF",
-        cell=_receptive_field,
+        cell=receptive_field_text,
         compared=True,
         number=lambda row: None if row.known_receptive_field is None else prod(row.known_receptive_field.size),
     ),

@@ -43,6 +43,7 @@ class Row:
         notes: remarks on the numbers.
         hints: conclusions from the numbers.
         latency: measured seconds, one for each run; empty if not measured.
+        members: the names of the layers that the row stands for, if it is a group.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Row:
     notes: tuple[str, ...]
     hints: tuple[Hint, ...]
     latency: tuple[float, ...] = ()
+    members: tuple[str, ...] = ()
 
     @property
     def receptive_field(self) -> ReceptiveField:

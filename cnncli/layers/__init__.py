@@ -4,7 +4,7 @@ from cnncli.layers import activation, convolution, dropout, linear, norm, poolin
 from cnncli.layers.activation import Activation
 from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape, format_size, per_axis
 from cnncli.layers.convolution import Conv
-from cnncli.layers.join import Add, Concat, Join
+from cnncli.layers.join import MERGES, Add, Join, Merge
 from cnncli.layers.norm import BatchNorm
 
 _TYPES: tuple[type[Layer], ...] = (
@@ -52,14 +52,15 @@ LAYERS: dict[str, type[Layer]] = {each.type_name(): each for each in _TYPES}
 
 __all__ = [
     "LAYERS",
+    "MERGES",
     "Activation",
     "Add",
     "BatchNorm",
-    "Concat",
     "Conv",
     "Description",
     "Join",
     "Layer",
+    "Merge",
     "Reach",
     "Shape",
     "ShapeError",

@@ -49,6 +49,40 @@ class ConcatPaths(nn.Module):
         return torch.cat(paths, dim=1)
 
 
+class MultiplyPaths(nn.Module):
+    """The product of paths, of which some may have a size of 1, or be vectors."""
+
+    def forward(self, *paths: Tensor) -> Tensor:
+        """Multiply paths (N, C or 1, H or 1, W or 1) or (N, C)."""
+        axes = max(path.ndim for path in paths)
+        first, *others = (path.view(*path.shape, *[1] * (axes - path.ndim)) for path in paths)
+        for path in others:
+            first = first * path
+        return first
+
+
+class MaxPaths(nn.Module):
+    """The largest of paths."""
+
+    def forward(self, *paths: Tensor) -> Tensor:
+        """The largest of paths of one shape (N, C, H, W) or (N, F)."""
+        largest = paths[0]
+        for path in paths[1:]:
+            largest = torch.maximum(largest, path)
+        return largest
+
+
+class MeanPaths(nn.Module):
+    """The mean of paths."""
+
+    def forward(self, *paths: Tensor) -> Tensor:
+        """The mean of paths of one shape (N, C, H, W) or (N, F)."""
+        total = paths[0]
+        for path in paths[1:]:
+            total = total + path
+        return total / len(paths)
+
+
 class BinMeans(nn.Module):
     """`nn.AdaptiveAvgPool2d` for one input size, as a product with a matrix per axis: (N, C, H, W) to (N, C, H', W').
 

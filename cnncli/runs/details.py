@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cnncli.config.config import Config, read_config
-from cnncli.config.datasets import OWN_DATA, known_dataset
+from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.config.document import read_document
 from cnncli.drawing.chart import Chart, Curve
 from cnncli.errors import CnncliError
@@ -62,7 +62,7 @@ class RunDetails:
     @property
     def test_images(self) -> int | None:
         """The number of test images; None for own images or some classes of a data set, which are not read."""
-        if self.config is None or self.config.data.name in OWN_DATA or self.config.data.classes is not None:
+        if self.config is None or self.config.data.name not in STANDARD_DATA or self.config.data.classes is not None:
             return None
         counts = known_dataset(self.config.data.name, self.config.data.split).counts
         return None if counts is None else counts[1]

@@ -99,6 +99,8 @@ class MetadataRecord(Record):
     init_from: InitFromRecord | None = None
     command: list[str]
     resumed: "list[MetadataRecord]" = Field(default_factory=list)
+    step: _Step = 0
+    changed: list[str] = Field(default_factory=list)
 
 
 class HashesRecord(Record):

@@ -353,6 +353,8 @@ class Training:
             ) from error
         for name in _COUNTERS:
             setattr(self, name, state[name])
+        if self.plateau is None:  # another schedule since
+            self.plateau_factor = 1.0
         self.restore_point = state["restore_point"] if self.can_roll_back else None
         try:
             self.restore_rng()

@@ -29,9 +29,9 @@ def test_class_names_are_those_of_torchvision() -> None:
     assert known_dataset("kmnist").classes == tuple(datasets.KMNIST.classes)
 
 
-def test_cifar_files_are_those_of_torchvision() -> None:
-    facts = known_dataset("cifar10")
-    theirs = datasets.CIFAR10
+@pytest.mark.parametrize(("name", "theirs"), [("cifar10", datasets.CIFAR10), ("cifar100", datasets.CIFAR100)])
+def test_cifar_files_are_those_of_torchvision(name: DatasetName, theirs: type[datasets.CIFAR10]) -> None:
+    facts = known_dataset(name)
     assert dict(facts.md5) == dict([*theirs.train_list, *theirs.test_list])
     assert facts.files["train"] == tuple(name for name, _ in theirs.train_list)
     assert facts.folder == theirs.base_folder

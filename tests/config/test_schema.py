@@ -61,7 +61,8 @@ def is_beyond_the_schema(problem: Problem) -> bool:
     *_, place, layer = (None, None, *problem.route)
     missing = "is required, here or in model.defaults" in problem.message and isinstance(place, int) and layer in LAYERS
     others = r"block \w+ requires|unknown parameter of block|more than 5,000 layers|must ascend"
-    return missing or re.match(others, problem.message) is not None
+    equal = r"must be auto or \[lowest, highest\], found \[(\d+), \1\]"
+    return missing or re.match(f"{others}|{equal}", problem.message) is not None
 
 
 def compare(config: dict[str, Any], schema: jsonschema.Draft202012Validator) -> str:
@@ -78,6 +79,7 @@ SECTIONS: tuple[tuple[str, type[Spec], dict[str, Any]], ...] = (
     ("data", DataSpec, {"name": "digits"}),
     ("data", DataSpec, {"name": "emnist"}),
     ("data", DataSpec, {"name": "image-folder", "path": "x", "size": 8}),
+    ("data", DataSpec, {"name": "torchvision:DTD", "classes": 47, "size": 8}),
     ("data.augment", AugmentSpec, {}),
     ("data.augment.elastic", ElasticSpec, {}),
     ("data.augment.erase", EraseSpec, {}),

@@ -252,7 +252,7 @@ def test_existing_files_need_no_torchvision(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, cwd=Path(known.__file__).parents[2])
 
 
-def cifar_batch(path: Path, labels: list[int], seed: int) -> None:
+def cifar_batch(path: Path, labels: list[int], seed: int, key: bytes) -> None:
     """Write a pickle opcode by opcode, as Python 2 wrote the real files: its strings are neither bytes nor str."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (len(labels), 3072), dtype=np.uint8).tobytes()
@@ -261,18 +261,24 @@ def cifar_batch(path: Path, labels: list[int], seed: int) -> None:
     shape = b"(K" + bytes([len(labels)]) + b"M\x00\x0ct"
     state = b"(K\x01" + shape + kind + b"\x89T" + struct.pack("<I", len(pixels)) + pixels + b"tb"
     listed = b"](" + b"".join(b"K" + bytes([label]) for label in labels) + b"e"
-    path.write_bytes(b"\x80\x02}(U\x04data" + array + state + b"U\x06labels" + listed + b"u.")
+    path.write_bytes(b"\x80\x02}(U\x04data" + array + state + b"U" + bytes([len(key)]) + key + listed + b"u.")
 
 
-def test_cifar_equals_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = replace(known_dataset("cifar10"), md5={}, counts=None)
+@pytest.mark.parametrize(
+    ("name", "key", "reader"),
+    [("cifar10", b"labels", datasets.CIFAR10), ("cifar100", b"fine_labels", datasets.CIFAR100)],
+)
+def test_cifar_equals_torchvision(
+    name: DatasetName, key: bytes, reader: type[datasets.CIFAR10], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = replace(known_dataset(name), md5={}, counts=None)
     names = [*facts.files["train"], *facts.files["test"]]
-    for number, name in enumerate(names):
-        cifar_batch(tmp_path / facts.folder / name, [number, 9 - number], number)
+    for number, file in enumerate(names):
+        cifar_batch(tmp_path / facts.folder / file, [number, 9 - number], number, key)
     ours = load_known(facts, data_dir=tmp_path, digits_flags="")
-    monkeypatch.setattr(datasets.CIFAR10, "_check_integrity", lambda _: True)
-    monkeypatch.setattr(datasets.CIFAR10, "_load_meta", lambda _: None)
-    theirs = datasets.CIFAR10(str(tmp_path), train=True)
+    monkeypatch.setattr(reader, "_check_integrity", lambda _: True)
+    monkeypatch.setattr(reader, "_load_meta", lambda _: None)
+    theirs = reader(str(tmp_path), train=True)
     np.testing.assert_array_equal(ours.train.images.numpy(), theirs.data.transpose(0, 3, 1, 2))
     assert ours.train.labels.tolist() == theirs.targets
     assert len(ours.test) == 2
@@ -287,7 +293,7 @@ class Harmful:
     ("content", "message"),
     [
         (b"", "EOFError"),
-        (b"not a pickle", "not a CIFAR-10 batch"),
+        (b"not a pickle", "not a CIFAR batch"),
         (pickle.dumps(Harmful()), "it refers to builtins.print"),
         (
             pickle.dumps({b"data": np.zeros((2, 7), np.uint8), b"labels": [0, 1]}),

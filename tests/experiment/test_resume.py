@@ -169,7 +169,7 @@ def test_a_run_with_nothing_left_to_train_is_refused(train: Train, tmp_path: Pat
     [
         ("train.batch_size=256", "train.batch_size"),
         ("train.seed=1", "train.seed"),
-        ("train.optimizer.adamw.lr=0.1", "train.optimizer.adamw.lr"),
+        ("train.optimizer.adamw.betas=[0.8, 0.9]", "train.optimizer.adamw.betas"),
         ("data.size=16", "data.size"),
     ],
 )

@@ -90,7 +90,7 @@ EXAMPLES: dict[str, list[str]] = {
     "channel_shuffle": ["2"],
     "pixel_shuffle": ["2"],
     "pixel_unshuffle": ["3"],
-    "batch_norm": [""],
+    "batch_norm": ["", "{eps: 0.1, momentum: 0.5}"],
     "group_norm": ["1", "2", "4"],
     "layer_norm": [""],
     "local_response_norm": ["3", "{size: 2, alpha: 0.5, beta: 0.6, k: 2}", "{size: 5, alpha: 1.5}"],
@@ -126,6 +126,20 @@ JOINS = {
     "add": [
         "{residual: {main: [{conv: {out_channels: 6, kernel_size: 3, stride: 2, padding: same}}]}}",
         "{branch: {merge: add, paths: [[identity], [{conv: {out_channels: 4, kernel_size: 3, padding: same}}]]}}",
+    ],
+    "multiply": [
+        "{branch: {merge: multiply, paths: [[identity], [global_avg_pool, {linear: {out_features: 4, activation: "
+        "sigmoid}}]]}}",
+        "{branch: {merge: multiply, paths: [[{conv: {out_channels: 1, kernel_size: 3, padding: same}}], [identity], "
+        "[{adaptive_avg_pool: 1}]]}}",
+        "{branch: {merge: multiply, paths: [[{adaptive_max_pool: [1, 9]}], [{adaptive_avg_pool: [11, 1]}]]}}",
+    ],
+    "max": [
+        "{branch: {merge: max, paths: [[identity], [tanh]]}}",
+        "{branch: {merge: max, paths: [[identity], [{conv: {out_channels: 4, kernel_size: 1}}], [{scale: -1}]]}}",
+    ],
+    "mean": [
+        "{branch: {merge: mean, paths: [[identity], [{max_pool: {kernel_size: 3, stride: 1, padding: 1}}], [relu]]}}",
     ],
     "concat": [
         "{branch: {merge: concat, paths: [[{conv: {out_channels: 3, kernel_size: 1}}], [identity], "
@@ -715,3 +729,10 @@ def test_a_type_that_does_not_say_what_is_saved_makes_the_memory_unknown(monkeyp
     monkeypatch.setattr(LAYERS["relu"], "saved", None)
     case = Case("conv", "{conv: {out_channels: 2, kernel_size: 3, activation: relu}}")
     assert memory_of(graph_of(case.network, "test"), BATCH).training is None
+
+
+def test_settings_of_batch_norm_are_torchs() -> None:
+    for shape, kind in (((4, 3, 3), nn.BatchNorm2d), ((4,), nn.BatchNorm1d)):
+        module = LAYERS["batch_norm"].model_validate({"momentum": 0.5, "eps": 0.1}).build(shape)
+        assert isinstance(module, kind)
+        assert (module.momentum, module.eps) == (0.5, 0.1)

@@ -130,6 +130,7 @@ def compare_stage(stage: Stage, answer: Json, largest: float, case: str) -> None
                 "passed on": "passed",
                 "weighted mean": "weighted",
                 "times the factor of its channel": "scaled",
+                "times the other paths": "scaled",
             }
             expected = kinds.get(how) or ("mean" if how.startswith("sum / ") else "divided")
             assert answer["kind"] == expected, case

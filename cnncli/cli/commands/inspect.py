@@ -22,6 +22,7 @@ from cnncli.cli.commands.options import (
     parse_shape,
 )
 from cnncli.cli.output import print_line
+from cnncli.cli.render.console import show_notice
 from cnncli.errors import ConfigError, UsageError
 from cnncli.file_types import FileType
 from cnncli.inspection.arrangement import By, SortKey, folded, grouped, shares_as_json, sorted_by
@@ -104,6 +105,9 @@ LatencyOption = Annotated[
         help="Also run the network N times here, on the GPU if any, and time each layer.",
     ),
 ]
+GraphOption = Annotated[
+    Path | None, typer.Option("--graph", metavar="SVG", help="Also draw the rows of the table into a file.")
+]
 VerifyOption = Annotated[
     bool, typer.Option("--verify", help="Build the network and compare every row with it; exit with 1 if one differs.")
 ]
@@ -126,6 +130,7 @@ def inspect(
     batch: BatchOption = 1,
     bits: BitsOption = None,
     latency: LatencyOption = None,
+    drawing: GraphOption = None,
     ignore: IgnoreOption = [],  # noqa: B006  likewise
     strict: StrictOption = False,
     verify: VerifyOption = False,
@@ -175,10 +180,19 @@ def inspect(
         if fold if fold is not None else (form is Format.TABLE and sort is None and len(shown) > LONG):
             shown = folded(shown)
         _print(shown, form, wide=wide, tree=sort is None)
+    if drawing is not None:
+        _draw(drawing, grouped(table, depth) if depth is not None else table, fold=fold is not False)
     if verify:
         _verify(source, graph)
     if strict:
         refuse_unknown(table)
+
+
+def _draw(path: Path, table: LayerTable, *, fold: bool) -> None:
+    from cnncli.drawing.network import write_network
+
+    write_network(path, folded(table) if fold else table)
+    show_notice(f"wrote {path}")
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,9 @@ LivePortOption = Annotated[
 ResumeOption = Annotated[
     Path | None, typer.Option("--resume", metavar="RUN", help="Resume or extend the run in this directory.")
 ]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="With --resume, allow another learning rate and schedule from there on.")
+]
 
 
 def train(
@@ -96,6 +99,7 @@ def train(
     live: LiveOption = False,
     live_port: LivePortOption = None,
     resume: ResumeOption = None,
+    force: ForceOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Train a network and write its kernels and feature maps to TensorBoard event files.
@@ -123,6 +127,8 @@ def train(
             "--out is for a new run: a resumed run stays in its directory",
             remedy="omit --out, or copy the run and resume the copy",
         )
+    if force and resume is None:
+        raise UsageError("--force is for --resume: a new run may have any settings", remedy="omit --force")
     if live_port is not None and not live:
         raise UsageError("--live-port is the port of --live", remedy="add --live, or omit --live-port")
     if find_lr:
@@ -134,6 +140,7 @@ def train(
 
         from cnncli.cli.render.training import (
             TrainingDisplay,
+            dry_run_record,
             output_mode,
             show_dry_run,
             show_next,
@@ -148,7 +155,7 @@ def train(
         display = TrainingDisplay(output_mode(quiet=quiet, as_json=as_json) if group.is_first else "quiet")
         with show_log(display.notice):
             torch.set_num_threads(threads or useful_threads(_macs_per_step(read) // group.size))
-            run = _resumable(resume, read) if resume and group.is_first else None
+            run = _resumable(resume, read, force=force) if resume and group.is_first else None
             experiment = prepare(
                 read,
                 data_dir=data_dir,
@@ -158,7 +165,11 @@ def train(
             )
             if dry_run:
                 if group.is_first:
-                    show_dry_run(experiment, out, run.path if run else None)
+                    resumed = run.path if run else None
+                    if as_json:
+                        print_line(json.dumps(dry_run_record(experiment, out, resumed), allow_nan=False))
+                    elif not quiet:
+                        show_dry_run(experiment, out, resumed)
                 return
             keep_freed_memory()
             if find_lr:
@@ -181,7 +192,7 @@ def train(
             if display.for_people:
                 show_results(run.results())
                 show_rollbacks(experiment.training.rollbacks)
-                show_next(run.path, experiment.training.epochs_done, data=data_options, training=options)
+                show_next(run.path, experiment, data=data_options, training=options)
             elif quiet and not as_json:
                 print_line(run.path)
 
@@ -245,13 +256,13 @@ def _macs_per_step(read: Config) -> int:
     return inspect_network(read.network, read.name).macs * read.train.batch_size
 
 
-def _resumable(resume: Path, read: Config) -> "RunDirectory":
+def _resumable(resume: Path, read: Config, *, force: bool) -> "RunDirectory":
     """The run directory, after checking that the run can be resumed with the config."""
     from cnncli.experiment.resume import check_resumable
     from cnncli.training.run_directory import RunDirectory
 
     run = RunDirectory.open(resume)
-    check_resumable(read, run)
+    check_resumable(read, run, force=force)
     return run
 
 

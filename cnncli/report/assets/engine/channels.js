@@ -37,6 +37,7 @@ const READS = {
     return [range(channel * r * r, (channel + 1) * r * r)];
   },
   pixel_unshuffle: ({ downscale_factor: r }, _shapes, channel) => [[Math.floor(channel / (r * r))]],
+  multiply: (_op, shapes, channel) => shapes.map(([count]) => [count > 1 ? channel : 0]),
   concat(_op, shapes, channel) {
     let first = 0;
     return shapes.map(([count]) => {

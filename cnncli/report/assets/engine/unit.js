@@ -214,6 +214,35 @@ const UNIT_TRACES = {
     const value = totalOf(terms.map(({ product }) => product));
     return { patches: [], terms, stages: [{ kind: "sum", of: "paths", value }] };
   },
+
+  multiply(_op, inputs, _tensors, index) {
+    const places = inputs.map(({ shape }) => shape.map((size, axis) => (size > 1 ? index[axis] : 0)));
+    const [before, ...others] = inputs.map((each, source) => numberAt(each, places[source]));
+    const factor = others.reduce((product, each) => product * each, 1);
+    const value = before * factor;
+    return {
+      patches: [],
+      terms: [termOf(0, places[0], before, factor)],
+      stages: [{ kind: "scaled", before, factor, value }],
+    };
+  },
+
+  max(_op, inputs, _tensors, index) {
+    const numbers = inputs.map((each) => numberAt(each, index));
+    const value = Math.max(...numbers);
+    return {
+      patches: [],
+      terms: [termOf(numbers.indexOf(value), index, value, 1)],
+      stages: [{ kind: "largest", value }],
+    };
+  },
+
+  mean(_op, inputs, _tensors, index) {
+    const terms = inputs.map((each, source) => termOf(source, index, numberAt(each, index), 1 / inputs.length));
+    const total = totalOf(terms.map((each) => each.value));
+    const divisor = inputs.length;
+    return { patches: [], terms, stages: [{ kind: "mean", total, divisor, value: total / divisor }] };
+  },
 };
 
 // Windows
