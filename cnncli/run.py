@@ -347,10 +347,9 @@ class Run:
         if self.preprocessing is not None:
             return self.preprocessing.normalization
         images, kept = self.splits["train"]
-        if not self.config.data.normalize:
-            return Normalization.none(images.images.shape[1])
-        _log.warning(f"{self.path} does not store its normalization: it is computed from the training images")
-        return Normalization.of(images, kept)
+        if self.config.data.normalize is True:
+            _log.warning(f"{self.path} does not store its normalization: it is computed from the training images")
+        return Normalization.as_configured(self.config.data.normalize, images, kept)
 
     @property
     def pixel_range(self) -> PixelRange | None:

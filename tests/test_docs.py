@@ -56,7 +56,7 @@ from cnncli.config.augment import (
     RandAugmentSpec,
 )
 from cnncli.config.config import ConfigFields, read_config
-from cnncli.config.data import ColumnsSpec, DataSpec
+from cnncli.config.data import ColumnsSpec, DataSpec, NormalizeSpec
 from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, known_dataset
 from cnncli.config.document import parse_document
 from cnncli.config.init_from import InitFrom
@@ -115,6 +115,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "The file": ConfigFields,
     "data": DataSpec,
     "columns": ColumnsSpec,
+    "normalize": NormalizeSpec,
     "augment": AugmentSpec,
     "elastic": ElasticSpec,
     "erase": EraseSpec,

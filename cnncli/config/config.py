@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, ValidationError
 
-from cnncli.config.augment import AugmentSpec
-from cnncli.config.data import DataSpec, class_names, input_shape
+from cnncli.config.data import DataSpec, NormalizeSpec, class_names, input_shape
 from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.config.document import (
     Document,
@@ -264,7 +263,7 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
             place = document.place(("data", "path"))
             raise DataError(f"{place} {error.message}", remedy=error.remedy) from None
         if fields is not None:
-            problems += _wrong_colors(data.augment, shape[0])
+            problems += _wrong_channels(data, shape[0])
         network = lay_out(blueprint, shape, len(classes), layer_problems)
         if not layer_problems and not any(node.description.params for node in network.nodes):
             layer_problems.append(Problem(("model", "layers"), "no layer has weights; add logits", at_key=True))
@@ -314,11 +313,19 @@ def _contradictions(fields: ConfigFields) -> Iterator[Problem]:
         yield Problem(route, "plateau needs validation images, but data.validation is 0; set it to 0.1, for example")
 
 
-def _wrong_colors(augment: AugmentSpec, channels: int) -> Iterator[Problem]:
-    """Augmentation that images of so many channels cannot have."""
+def _wrong_channels(data: DataSpec, channels: int) -> Iterator[Problem]:
+    """Augmentation and normalization that images of so many channels cannot have."""
+    augment, normalize = data.augment, data.normalize
     for name in ("saturation", "hue"):
         if channels == 1 and getattr(augment, name):
             yield Problem(("data", "augment", name), "gray images have no color; remove it, or set data.channels to 3")
+    if isinstance(normalize, NormalizeSpec):
+        for name in ("mean", "std"):
+            if (count := len(getattr(normalize, name))) not in (1, channels):
+                route = ("data", "normalize", name)
+                yield Problem(
+                    route, f"{name} must be one number, or one for each of {channels} channels, found {count}"
+                )
     if isinstance(augment.fill, tuple) and len(augment.fill) != channels:
         values = "value" if channels == 1 else "values"
         yield Problem(("data", "augment", "fill"), f"must have {channels} {values}, one for each channel")

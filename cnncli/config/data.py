@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
+    Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
@@ -161,6 +163,36 @@ class ColumnsSpec(Spec):
         return {name: value for name, value in self.model_dump().items() if value is not None}
 
 
+def _one_or_more(value: object) -> object:
+    """A number alone is that of every channel."""
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class NormalizeSpec(Spec):
+    """The mean and standard deviation that pixels from 0 (black) to 1 (white) are normalized with."""
+
+    mean: Annotated[
+        tuple[float, ...], Listed, BeforeValidator(_one_or_more, json_schema_input_type=float | list[float])
+    ] = Field(description="a number, or a list of one for each channel")
+    std: Annotated[
+        tuple[PositiveFloat, ...],
+        Listed,
+        BeforeValidator(_one_or_more, json_schema_input_type=PositiveFloat | list[PositiveFloat]),
+    ] = Field(description="likewise, more than 0")
+
+
+def _form_of_normalize(value: object) -> str:
+    return "numbers" if isinstance(value, dict | NormalizeSpec) else "switch"
+
+
+Normalize = Annotated[
+    Annotated[bool, Tag("switch")] | Annotated[NormalizeSpec, Tag("numbers")], Discriminator(_form_of_normalize)
+]
+
+
 class DataSpec(Spec):
     """The data set and how its images are prepared."""
 
@@ -209,7 +241,14 @@ class DataSpec(Spec):
     limit: Annotated[int, Field(gt=0)] | None = Field(
         default=None, description="maximum number of training images per class, for learning curves; default: all"
     )
-    normalize: bool = Field(default=True, description="normalize each channel to mean 0 and standard deviation 1")
+    label_noise: Fraction01 = Field(
+        default=0.0, description="fraction of the training images that get a wrong label, at random, for experiments"
+    )
+    normalize: Normalize = Field(
+        default=True,
+        description="normalize each channel to mean 0 and standard deviation 1 over the training images, or by given "
+        "numbers",
+    )
     augment: AugmentSpec = AugmentSpec()
 
     @field_validator(*_ONLY_FOR)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from cnncli.config.data import NormalizeSpec
 from cnncli.data.augment import Transform
 from cnncli.data.images import ImageSet
 from cnncli.data.mixing import Mixing
@@ -46,6 +47,17 @@ class Normalization:
             means.append(total / (255 * count))
             stds.append(math.sqrt((count * squares - total**2) / (255 * count) ** 2) or 1.0)
         return cls(mean=tuple(means), std=tuple(stds))
+
+    @classmethod
+    def as_configured(
+        cls, normalize: bool | NormalizeSpec, image_set: ImageSet, indices: Tensor | None = None
+    ) -> "Normalization":
+        """What `data.normalize` says: none, that of the images at `indices` (M,), or the given numbers."""
+        channels = image_set.images.shape[1]
+        if isinstance(normalize, bool):
+            return cls.of(image_set, indices) if normalize else cls.none(channels)
+        mean, std = (each * channels if len(each) == 1 else each for each in (normalize.mean, normalize.std))
+        return cls(mean=mean, std=std)
 
     @classmethod
     def none(cls, channels: int) -> "Normalization":

@@ -23,6 +23,9 @@ _CHUNK = 2**22
 PixelRange: TypeAlias = tuple[float, float]
 """The values that become black (0) and white (255), of pixels that are not stored in 8 bits."""
 
+_LABEL_NOISE = (3,)
+"""Stream of random numbers, besides those of `cnncli.data.batches`."""
+
 # ITU-R 601-2 luma in units of 1/65536, rounded so that the weights add up to one.
 _RED, _GREEN, _BLUE = 19595, 38470, 7471
 
@@ -253,6 +256,28 @@ def classes_without(labels: Tensor, among: Tensor, classes: Sequence[str]) -> li
     """The names of the classes that are among the labels `among`, int64 (N,), but not among `labels`, int64 (M,)."""
     present = set(labels.tolist())
     return [classes[label] for label in sorted(set(among.tolist()) - present)]
+
+
+def noisy_labels(labels: Tensor, indices: Tensor, share: float, classes: int, *, seed: int) -> Tensor:
+    """Labels of which some are wrong, each of the other classes with the same probability.
+
+    Args:
+        labels: int64 (N,).
+        indices: int64 (M,), of the images of which some get a wrong label.
+        share: how many of them, a fraction.
+        classes: number of classes.
+        seed: the same seed gives the same labels.
+
+    Returns:
+        int64 (N,); `labels` itself for a share of 0.
+    """
+    count = round(share * len(indices))
+    if not count:
+        return labels
+    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=_LABEL_NOISE))
+    chosen = indices[torch.from_numpy(generator.permutation(len(indices))[:count])].to(labels.device)
+    offsets = torch.from_numpy(generator.integers(1, classes, count)).to(labels.device)
+    return labels.index_copy(0, chosen, (labels[chosen] + offsets) % classes)
 
 
 def _quotas(sizes: list[int], count: int) -> list[int]:

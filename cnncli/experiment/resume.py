@@ -65,18 +65,17 @@ def _check_settings(config: Config, run: RunDirectory, *, force: bool) -> None:
     if not changed or (force and forced == changed):
         return
     allowed = ", ".join(".".join(route) for route in MAY_CHANGE)
-    if forced == changed:
-        raise UsageError(
-            f"{run.path} was trained with another {' and '.join(forced)}",
-            remedy="to go on with the new one from here, add --force; the change is noted in metadata.json",
-        )
+    go_on = "to go on with the new one from here, add --force; the change is noted in metadata.json"
     if config.document.name == str(run.resolved):
         in_file = changed_settings(before, run.config_texts()[run.resolved.name], name=str(run.resolved))
         if in_file:
             raise RunError(
                 f"{run.resolved} was edited: it is not the config that the run was trained with: {', '.join(in_file)}",
-                remedy=f"restore these settings; a resumed run may change only {allowed}, by --set",
+                remedy=f"restore these settings; a resumed run may change only {allowed}, by --set"
+                + (f"; {go_on}" if forced == changed else ""),
             )
+    if forced == changed:
+        raise UsageError(f"{run.path} was trained with another {' and '.join(forced)}", remedy=go_on)
     raise UsageError(
         f"{run.path} was trained with other settings: {', '.join(changed)}",
         remedy=f"a resumed run may change only {allowed}; restore the other settings, or start a new run without "

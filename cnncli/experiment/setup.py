@@ -7,7 +7,7 @@ import copy
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from cnncli.config.network import Network
 from cnncli.config.train import Plateau, TrainSpec
 from cnncli.data.augment import Augmentation
 from cnncli.data.batches import ImageBatches, Normalization
-from cnncli.data.images import Dataset, ImageSet, classes_without
+from cnncli.data.images import Dataset, ImageSet, classes_without, noisy_labels
 from cnncli.data.load import load_dataset
 from cnncli.data.mixing import Mixing
 from cnncli.data.preprocessing import Preprocessing
@@ -203,8 +203,7 @@ def prepare_split(
     with out_of_memory_explained(device):
         images, test = (_to_device(part, device) for part in (dataset.train, dataset.test))
         _check_batches(config.network, spec, len(kept))
-        normalize = config.data.normalize
-        normalization = Normalization.of(images, kept) if normalize else Normalization.none(images.images.shape[1])
+        normalization = Normalization.as_configured(config.data.normalize, images, kept)
         preprocessing = Preprocessing(
             input_shape=config.network.input_shape,
             normalization=normalization,
@@ -215,10 +214,11 @@ def prepare_split(
             ImageBatches, normalization=normalization, channels_last=channels_last, seed=spec.seed, device=device
         )
         unshuffled = partial(batches, batch_size=evaluation_batch_size(config.network, device), shuffle=False)
+        noise = config.data.label_noise
         train = batches(
-            images,
+            replace(images, labels=noisy_labels(images.labels, kept, noise, len(config.classes), seed=spec.seed)),
             batch_size=spec.batch_size,
-            augment=_augmentation(config.data.augment),
+            augment=build_augmentation(config.data.augment),
             mixing=_mixing(config.data.augment, len(config.classes)),
             shuffle=True,
             balanced=spec.sampling == "balanced",
@@ -322,7 +322,8 @@ def _check_batches(network: Network, spec: TrainSpec, images: int) -> None:
         )
 
 
-def _augmentation(spec: AugmentSpec) -> Augmentation:
+def build_augmentation(spec: AugmentSpec) -> Augmentation:
+    """The augmentation that a section describes."""
     return Augmentation(
         shift=spec.shift,
         rotate=spec.rotate,

@@ -136,6 +136,7 @@ def train_run(
         complete = resumed and run.is_complete()
         logged = resume(experiment, run) if resumed else Logged()
         if resumed:
+            run.check_files()
             run.set_status("running")
         with _failure_recorded(run, lock):
             if resumed:

@@ -167,6 +167,17 @@ class RunDirectory:
         if link := find_link(self.path):
             refuse_link(link)
 
+    def check_files(self) -> None:
+        """Check that what a training replaces in the run can be replaced, and that its configs can be read.
+
+        Raises:
+            RunError: names what is in the way, or is damaged.
+        """
+        for path in (self.metrics_file, *(self.path / name for name in (_STATUS, _METADATA, _RESULTS))):
+            if path.is_dir():
+                raise RunError(f"{path} is a folder, where a run has a file", remedy="move it, or delete it")
+        self.config_texts()
+
     def config_texts(self) -> dict[str, str]:
         """The config as given and the resolved one, by the names of their files; what is missing is left out.
 

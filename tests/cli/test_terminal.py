@@ -21,7 +21,10 @@ LONG = ("--set", "train.batch_size=4", "--set", "train.epochs=20", "--set", "log
 
 
 class Screen:
-    """A simulated terminal of any size, with the control sequences of a progress display.
+    """A simulated terminal of any height, with the control sequences of a progress display.
+
+    Args:
+        columns: after which a line is wrapped; None for never.
 
     Attributes:
         rows: their text.
@@ -29,7 +32,8 @@ class Screen:
         painted: the text of every row when the cursor left it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, columns: int | None = None) -> None:
+        self._columns = columns
         self.rows = [""]
         self.cursor_shown = True
         self.painted: list[str] = []
@@ -50,6 +54,10 @@ class Screen:
 
     def _put(self, character: str) -> None:
         assert character.isprintable(), f"{character!r} is not printable"
+        if self._x == self._columns:
+            self.painted.append(self.rows[self._y])
+            self._x, self._y = 0, self._y + 1
+            self.rows += [""] * (self._y - len(self.rows) + 1)
         row = self.rows[self._y]
         self.rows[self._y] = row[: self._x].ljust(self._x) + character + row[self._x + 1 :]
         self._x += 1
@@ -138,3 +146,22 @@ def test_a_terminal_that_becomes_narrower(spawn: Spawn) -> None:
     assert "Traceback" not in text
     screen.feed(re.sub(r"\x1b\[\d*A", "", text))  # where the cursor goes, only the terminal knows after a resize
     assert 20 < max(len(row) for row in screen.painted if row.startswith("epoch ")) <= 40
+
+
+@pytest.mark.parametrize("columns", [40, 60])
+def test_an_epoch_is_one_line_and_the_message_of_ctrl_c_stays(columns: int, spawn: Spawn) -> None:
+    child = spawn("train", "tiny.yaml", "--threads", 1, *LONG, "--set", "data.validation=0.9", columns=columns)
+    screen = Screen(columns)
+    screen.feed(output_until(child, r" 2/20 "))
+    child.sendintr()
+    screen.feed(output_until(child, pexpect.EOF))
+    assert exit_code(child) == 130
+    (heading,) = [row for row in screen.rows if "train loss" in row]
+    (first,) = [row for row in screen.rows if re.match(r"\s*1/20 ", row)]
+    assert len(heading.rstrip()) == len(first.rstrip()) <= columns
+    shown = {40: ["epoch", "train", "loss", "val", "loss", "accuracy"]}
+    assert columns not in shown or heading.split() == shown[columns]
+    assert len(first.split()) == (4 if columns == 40 else 6)
+    text = " ".join(" ".join(screen.rows).split())
+    assert "stopping after this step, with a checkpoint; press Ctrl-C again to stop immediately" in text
+    assert "resume with: cnncli train --resume" in text

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import cnncli
 from cnncli.config.config import parse_config, read_config
-from cnncli.config.data import DataSpec, class_names, input_shape
+from cnncli.config.data import DataSpec, NormalizeSpec, class_names, input_shape
 from cnncli.config.image_folder import folder_layout
 from cnncli.config.problems import problems_of
 from cnncli.errors import ConfigError, DataError
@@ -233,6 +233,7 @@ def test_ranges() -> None:
         ("fill=2", "data.augment.fill: must be less than or equal to 1"),
         ("blur=51", "data.augment.blur: must be less than or equal to 50"),
         ("rand_augment=31", "data.augment.rand_augment: must be less than or equal to 30"),
+        ("mixup=-1", "data.augment.mixup: must be greater than or equal to 0"),
         ("border=wrap", "data.augment.border: must be one of fill, edge, reflect"),
     ],
 )
@@ -249,3 +250,28 @@ def test_augmentations_of_color_images(tmp_path: Path) -> None:
     assert config.data.augment.active == ("crop", "hue", "cutout")
     again = parse_config(config.resolved(), name="resolved", data_dir=tmp_path)
     assert again.data.augment == config.data.augment
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("5", "data.normalize: must be true or false, found 5"),
+        ("{mean: 0.1}", "data.normalize: std is required"),
+        ("{mean: 0.1, std: 0}", "must be greater than 0"),
+        (
+            "{mean: [0.1, 0.2], std: 1}",
+            "mean must be one number, or one for each of 1 channels, found 2",
+        ),
+    ],
+)
+def test_normalizations_that_are_refused(value: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config("quickstart", data_dir=tmp_path, assignments=[f"data.normalize={value}"])
+    assert problem in caught.value.message
+
+
+def test_a_given_normalization_survives_in_the_resolved_config(tmp_path: Path) -> None:
+    assignments = ["data.channels=3", "data.normalize={mean: [0.4, 0.5, 0.6], std: 0.2}"]
+    config = read_config("quickstart", data_dir=tmp_path, assignments=assignments)
+    assert config.data.normalize == NormalizeSpec(mean=(0.4, 0.5, 0.6), std=(0.2,))
+    assert parse_config(config.resolved(), name="resolved", data_dir=tmp_path).data == config.data

@@ -192,3 +192,28 @@ def test_a_plateau_needs_validation_images(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"train\.schedule: plateau needs validation images"):
         experiment(tmp_path, "train.schedule=plateau", "data.validation=0")
     assert experiment(tmp_path, "train.schedule={plateau: 3}").training.plateau is not None
+
+
+def test_pixels_are_normalized_by_given_numbers(tmp_path: Path) -> None:
+    given = experiment(tmp_path, "data.size=8", "data.augment={}", "data.normalize={mean: 0.25, std: 0.5}")
+    plain = experiment(tmp_path, "data.size=8", "data.augment={}", "data.normalize=false")
+    (ours, _), (pixels, _) = next(given.test.epoch(1)), next(plain.test.epoch(1))
+    torch.testing.assert_close(ours, (pixels - 0.25) / 0.5)
+    assert given.training.preprocessing is not None
+    assert given.training.preprocessing.normalization.mean == (0.25,)
+    color = experiment(tmp_path, "data.channels=3", "data.normalize={mean: 0.25, std: [0.5, 0.6, 0.7]}")
+    assert (color.normalization.mean, color.normalization.std) == ((0.25,) * 3, (0.5, 0.6, 0.7))
+
+
+def test_label_noise_is_in_the_training_batches_only(tmp_path: Path) -> None:
+    """A quarter of 1,294 labels, each replaced by one of nine others."""
+    noisy, clean = experiment(tmp_path, "data.label_noise=0.25"), experiment(tmp_path)
+    assert noisy.validation is not None
+    assert clean.validation is not None
+    wrong = noisy.train.labels != clean.train.labels
+    assert wrong.sum() == round(0.25 * 1294)
+    assert torch.equal(noisy.train_unchanged.labels, clean.train_unchanged.labels)
+    assert torch.equal(noisy.validation.labels, clean.validation.labels)
+    offsets = (noisy.train.labels - clean.train.labels)[wrong] % 10
+    assert torch.bincount(offsets, minlength=10)[1:].min() > 15
+    assert torch.equal(experiment(tmp_path, "data.label_noise=0.25").train.labels, noisy.train.labels)

@@ -140,6 +140,7 @@ def train(
 
         from cnncli.cli.render.training import (
             TrainingDisplay,
+            dry_run_record,
             output_mode,
             show_dry_run,
             show_next,
@@ -164,7 +165,11 @@ def train(
             )
             if dry_run:
                 if group.is_first:
-                    show_dry_run(experiment, out, run.path if run else None)
+                    resumed = run.path if run else None
+                    if as_json:
+                        print_line(json.dumps(dry_run_record(experiment, out, resumed), allow_nan=False))
+                    elif not quiet:
+                        show_dry_run(experiment, out, resumed)
                 return
             keep_freed_memory()
             if find_lr:

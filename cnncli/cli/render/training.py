@@ -24,7 +24,9 @@ from cnncli.experiment.disk_space import estimate_disk_use, free_bytes
 from cnncli.experiment.find_lr import RangeTest
 from cnncli.experiment.setup import Experiment
 from cnncli.inspection.columns import counted, size_in_bytes
+from cnncli.inspection.serialization import as_json
 from cnncli.inspection.table import inspect_network
+from cnncli.inspection.training_memory import training_memory
 from cnncli.training.loop import Epoch
 from cnncli.training.profile import Profile
 from cnncli.training.progress import Progress, Reading
@@ -44,6 +46,7 @@ class TrainingDisplay:
         self.progress = Progress()
         self._mode = mode
         self._console = messages()
+        self._is_live = False
 
     @property
     def for_people(self) -> bool:
@@ -62,7 +65,11 @@ class TrainingDisplay:
             refresh_per_second=_REFRESHES_PER_SECOND,
             transient=True,
         ):
-            yield
+            self._is_live = True
+            try:
+                yield
+            finally:
+                self._is_live = False
 
     def start(self, experiment: Experiment, run: Path) -> None:
         """Show what is trained, on which data and device, and the run directory."""
@@ -79,7 +86,7 @@ class TrainingDisplay:
             f"and {experiment.test.image_count:,} test images\n"
             f"{_where(experiment)}: {counted(config.train.epochs, 'epoch')} of "
             f"{counted(len(experiment.train), 'step')}, run in {run}\n"
-            f"{_header()}"
+            f"{_header(self._console.width)}"
         )
 
     def epoch(self, epoch: Epoch) -> None:
@@ -87,12 +94,13 @@ class TrainingDisplay:
         if self._mode == "json":
             typer.echo(json.dumps(epoch.as_record()))
         elif self.for_people:
-            self.notice(_epoch_line(epoch, self.progress.read().epochs))
+            self.notice(_epoch_line(epoch, self.progress.read().epochs, self._console.width))
 
     def notice(self, text: str) -> None:
         """Show a message above the live line."""
         if self.for_people:
-            self._console.print(Text(text), soft_wrap=True)
+            # The live display counts lines: it would overwrite a line that the terminal wraps.
+            self._console.print(Text(text), soft_wrap=not self._is_live)
 
 
 def output_mode(*, quiet: bool, as_json: bool) -> OutputMode:
@@ -113,13 +121,27 @@ def _where(experiment: Experiment) -> str:
 _COLUMNS = ("epoch", "train loss", "accuracy", "val loss", "accuracy", "images/s", "seconds")
 
 
-def _header() -> str:
-    """The heading of the epochs."""
-    return "  ".join(f"{column:>8}" for column in _COLUMNS)
+_DISPENSABLE = (5, 6, 2, 1)
+"""The columns that are omitted from narrow terminals, the first of them first."""
 
 
-def _epoch_line(epoch: Epoch, epochs: int) -> str:
-    """The line of an epoch, 77 columns wide with usual numbers."""
+def _shown_columns(width: int) -> list[int]:
+    """The columns that fit in a terminal."""
+    shown = list(range(len(_COLUMNS)))
+    for column in _DISPENSABLE:
+        if sum(max(8, len(_COLUMNS[i])) + 2 for i in shown) - 2 <= width:
+            break
+        shown.remove(column)
+    return shown
+
+
+def _header(width: int) -> str:
+    """The heading of the epochs, in a terminal of a width."""
+    return "  ".join(f"{_COLUMNS[i]:>8}" for i in _shown_columns(width))
+
+
+def _epoch_line(epoch: Epoch, epochs: int, width: int) -> str:
+    """The line of an epoch: 70 characters with usual numbers, without some columns in a narrower terminal."""
     validation = epoch.validation
     cells = (
         f"{epoch.number}/{epochs}",
@@ -130,8 +152,10 @@ def _epoch_line(epoch: Epoch, epochs: int) -> str:
         f"{epoch.images_per_second:,.0f}",
         f"{epoch.seconds:.1f}",
     )
-    line = "  ".join(f"{cell:>{max(8, len(column))}}" for cell, column in zip(cells, _COLUMNS, strict=True))
-    return line + ("  stopped early" if epoch.stopped_early else "")
+    line = "  ".join(f"{cells[i]:>{max(8, len(_COLUMNS[i]))}}" for i in _shown_columns(width))
+    if not epoch.stopped_early:
+        return line
+    return f"{line}  stopped early" if len(line) + 15 <= width else f"{line}\nstopped early"
 
 
 def _live_line(reading: Reading, console: Console) -> Group | Table:
@@ -185,6 +209,25 @@ def show_dry_run(experiment: Experiment, folder: Path, run: Path | None) -> None
         ),
         soft_wrap=True,
     )
+
+
+def dry_run_record(experiment: Experiment, folder: Path, run: Path | None) -> dict[str, Any]:
+    """What `show_dry_run` prints as JSON values; sizes are in bytes."""
+    config = experiment.config
+    disk_use = estimate_disk_use(experiment, run)
+    parts = {"train": experiment.train, "val": experiment.validation, "test": experiment.test}
+    return {
+        "name": config.name,
+        "data": config.data.name,
+        "images": {part: batches.image_count for part, batches in parts.items() if batches is not None},
+        "device": experiment.device.type,
+        "epochs": config.train.epochs,
+        "steps_per_epoch": len(experiment.train),
+        "memory": training_memory(config.network, config.train, images=experiment.train.image_count).total,
+        "disk": {**vars(disk_use), "total": disk_use.total},
+        "disk_free": free_bytes(run or folder),
+        "network": as_json(inspect_network(config.network, config.name)),
+    }
 
 
 def show_range_test(test: RangeTest, picture: Path) -> None:

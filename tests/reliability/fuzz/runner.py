@@ -211,7 +211,7 @@ def names_the_place(case: Case, shown: str) -> bool:
     """Whether a message says what it is about: a file, an option with its value, or an argument."""
     words = [*case.arguments[1:], *case.files, RUN, *(["<stdin>"] if "-" in case.arguments else [])]
     names = [name for word in words for name in _parts(word) if name.strip("-./")]
-    return bool(shown.strip()) and any(printable(name)[:40] in shown for name in names)
+    return bool(shown.strip()) and any(printable(name).replace("\n", "\\x0a")[:40] in shown for name in names)
 
 
 def _parts(word: str) -> tuple[str, ...]:
@@ -219,7 +219,7 @@ def _parts(word: str) -> tuple[str, ...]:
     word = word or repr(word)
     return (
         word,
-        word[:2] if word[0:1] == "-" and word[:2].isprintable() else word,
+        word[:2] if word[0:1] == "-" else word,
         word.partition("=")[0],
         word.partition(",")[0],
         Path(word).name,
