@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import settings
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from cnncli.cli.app import main
+from tests.browser.pages import Tabs
 
 ExitCodeOf = Callable[..., int]
 Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
@@ -112,12 +113,10 @@ def browser(chromium: Path) -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """Shared by the pages of a module, so that TensorBoard's files are loaded once."""
-    opened = browser.new_context()
-    yield opened
-    opened.close()
+@pytest.fixture(scope="session")
+def tabs(browser: Browser) -> Tabs:
+    """Pages that are used again; they are closed with the browser."""
+    return Tabs(browser)
 
 
 @pytest.fixture(scope="session")

@@ -36,8 +36,8 @@ def find_target(text: str, *, data_dir: Path) -> Target:
     """The data set that an argument names.
 
     Args:
-        text: the name of a data set, an image folder, or a config, a run directory or `-` for a config on standard
-            input, whose `data` section is read.
+        text: the name of a data set, an image folder, a table (`.csv`) or arrays (`.npz`), or a config, a run directory
+            or `-` for a config on standard input, whose `data` section is read.
         data_dir: the data directory.
 
     Raises:
@@ -49,6 +49,12 @@ def find_target(text: str, *, data_dir: Path) -> Target:
     if text in names:
         return Target(name=text, data=DataSpec.model_validate({"name": text}))
     path = Path(text)
+    if path.is_file() and path.suffix.lower() in (".csv", ".npz"):
+        kind = path.suffix.lower().removeprefix(".")
+        size = {"size": _FOLDER_SIZE} if kind == "csv" else {}
+        return Target(
+            name=path.stem, data=DataSpec.model_validate({"name": kind, "path": str(path.absolute()), **size})
+        )
     resolved = path / "resolved.yaml"
     refuse_link(resolved)
     if path.is_dir() and not resolved.is_file():

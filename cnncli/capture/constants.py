@@ -164,6 +164,22 @@ def known_zeros(name: str, constant: Mapping[str, Any], result: Any, constants: 
     return zeros if zeros is not None and zeros.any() else None
 
 
+def known_index(name: str, constant: Mapping[str, Any], constants: Constants) -> tuple[int, ...] | None:
+    """The positions that `index_select`, or an index with a list along one axis, picks; None if they are unknown."""
+    if name not in ("index_select", "index"):
+        return None
+    given = constant.get("index" if name == "index_select" else "indices")
+    tensors = [given] if isinstance(given, Tensor) else [each for each in given or () if isinstance(each, Tensor)]
+    if len(tensors) != 1 or tensors[0].ndim != 1:
+        return None
+    numbers = constants.numbers_of(tensors[0])
+    if numbers is None:
+        constants.missing |= tensors[0].is_meta  # a list of numbers becomes a tensor without numbers there
+        return None
+    positions = numbers.nonzero().flatten() if numbers.dtype == torch.bool else numbers
+    return tuple(int(each) for each in positions.tolist())
+
+
 def _may_mask(tensor: Tensor, result: Tensor) -> bool:
     """Whether a tensor has a number for each of the scores of positions with positions."""
     return tensor.ndim > 1 and tensor.shape[-2:] == result.shape[-2:] and min(tensor.shape[-2:]) > 1

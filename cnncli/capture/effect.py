@@ -34,6 +34,7 @@ class Effect:
         by_constant: whether it multiplies or divides by a constant, so that its gradient needs no input.
         instead: what a unit of its layer reads, because it hides a part from it; None: what it did before.
         zeros: the known zeros that `reads` or `instead` leave out, as `spread_nan` takes them.
+        placed: of a concatenation along positions, for each input where its positions are.
         upper_bound: see `GraphNode`.
         note: what a reader should know.
     """
@@ -49,6 +50,7 @@ class Effect:
     by_constant: bool = False
     instead: Reads | None = None
     zeros: Tensor | None = None
+    placed: tuple[tuple[Value, tuple[Window, ...]], ...] = ()
     upper_bound: bool = False
     note: str = ""
 

@@ -157,7 +157,7 @@ def _record(module: nn.Module, shape: tuple[int, ...], device: torch.device, bat
     try:
         recorder.run(forward)
         if recorder.constants.missing:
-            raise ValueError("a mask among its buffers has no numbers on the meta device")  # noqa: TRY301  as the module
+            raise ValueError("a mask or an index has no numbers on the meta device")  # noqa: TRY301  as the module
     except (Exception, SystemExit) as error:  # a forward may raise anything
         raise _ForwardError(error, _Recorded(example, recorder.operations), recorder.running) from error
     return _Recorded(example, recorder.operations)
@@ -275,6 +275,7 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         parts=tuple(row.parts),
         view=all(part.inplace for part in row.parts),
         units=tuple(sizes.get(axis, 1) for axis in range(axes)),
+        placed=tuple((INPUT if each is None else each.name, windows) for each, windows in row.placed),
         upper_bound=row.upper_bound,
         notes=(
             *(("shares weights with an earlier row, where they are counted",) if row.shares else ()),

@@ -91,6 +91,11 @@ def reduction(operation: Operation, context: Context) -> Effect:
         )
     windows: dict[int, Window] = {}
     factors_after: list[Factors] = list(layout)
+    if any(len(axes_of(layout[dim])) > 1 for dim in over):  # of a flattened map no axis remains
+        after = tuple(() if dim in over else factors for dim, factors in enumerate(layout))
+        return Effect(
+            type=type, layout=after, reads=context.reads_along([layout], after, [layout[dim] for dim in over])
+        )
     for dim in over:
         axis = input_axis(layout[dim])
         if axis is None:
@@ -203,3 +208,117 @@ def _visible_positions(rows: Factors, keys: Factors, visible: Tensor, context: C
 
 def _constant(value: Value) -> Layout:
     return tuple(free(size) for size in value.shape)
+
+
+def scan(operation: Operation, context: Context) -> Effect:
+    """`cumsum` and similar: a unit reads the positions up to its own."""
+    a = operation.arguments
+    layout = context.layout(a["self"])
+    dim = a["dim"] % len(layout)
+    axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
+    if axis is None:
+        return Effect(type=operation.name, layout=layout, minor=True)
+    window = Gathered(tuple(tuple(range(unit + 1)) for unit in range(a["self"].shape[dim])))
+    return Effect(type=operation.name, layout=layout, reads=context.reads({axis: window}))
+
+
+def transform(operation: Operation, context: Context) -> Effect:
+    """Fourier transforms: every number depends on all along some axes, of which the last may change its size."""
+    a = operation.arguments
+    before = context.layout(a["self"])
+    dims = {dim % len(before) for dim in a["dim"]}
+    if any(factor.of is Role.BATCH for dim in dims for factor in before[dim]):
+        raise UnsupportedOp("mixes the images of a batch")
+    after = list(before)
+    for dim in dims:
+        size = operation.outputs[0].shape[dim]
+        if size != a["self"].shape[dim]:
+            axis = input_axis(before[dim]) if axes_of(before[dim]) else None
+            after[dim] = free(size) if axis is None else (Factor(size, axis),)
+    reads = context.reads_along([before], tuple(after), [before[dim] for dim in dims])
+    return Effect(type=operation.name.strip("_"), layout=tuple(after), reads=reads)
+
+
+def order(operation: Operation, context: Context) -> Effect:
+    """`sort`, `topk` and similar: every number depends on all along one axis."""
+    a = operation.arguments
+    before = context.layout(a["self"])
+    dim = a["dim"] % len(before)
+    if any(factor.of is Role.BATCH for factor in before[dim]):
+        raise UnsupportedOp("mixes the images of a batch")
+    shape = operation.outputs[0].shape
+    same = len(shape) == len(before) and shape[dim] == a["self"].shape[dim]
+    kept: tuple[Factors, ...] = (before[dim],) if same else (free(shape[dim]),) if len(shape) == len(before) else ()
+    after = (*before[:dim], *kept, *before[dim + 1 :])
+    return Effect(type=operation.name, layout=after, reads=context.reads_along([before], after, [before[dim]]))
+
+
+def gather(operation: Operation, context: Context) -> Effect:
+    """Numbers along one axis at places that may depend on the input: each of them may be read."""
+    a = operation.arguments
+    source, index = a["self"], a["index"]
+    layouts = [context.layouts[value] for value in (source, index) if value.dynamic]
+    dim = a["dim"] % len(source.shape)
+    shape = operation.outputs[0].shape
+    if not source.dynamic or any(n != m for i, (n, m) in enumerate(zip(source.shape, shape, strict=True)) if i != dim):
+        raise UnsupportedOp("gathers from a part of a map")
+    others = {tuple(f for i, f in enumerate(layout) if i != dim and axes_of(f)) for layout in layouts}
+    others.discard(())
+    if len(others) > 1:
+        raise UnsupportedOp("combines maps whose axes do not correspond")
+    at = context.layouts[index][dim] if index.dynamic and axes_of(context.layouts[index][dim]) else free(shape[dim])
+    before = layouts[0]
+    after = (*before[:dim], at, *before[dim + 1 :])
+    return Effect(type="gather", layout=after, reads=context.reads_along(layouts, after, [before[dim]]))
+
+
+def recurrent(operation: Operation, context: Context) -> Effect:
+    """LSTM, GRU and RNN along one axis of positions: a unit reads those up to its own, or all in both directions."""
+    layout, sequence, bidirectional = _recurrent(operation, context)
+    value = operation.arguments["0"]
+    after = [layout[0], layout[1], free(operation.outputs[0].shape[2])]
+    features = layout[2]
+    if axes_of(features) or has_batch((layout[sequence],)):
+        raise UnsupportedOp("runs over images, or positions as features")
+    assert isinstance(value, Value)
+    macs = _recurrent_macs(operation) // batch_size(layout) if has_batch(layout) else None
+    axis = input_axis(layout[sequence]) if axes_of(layout[sequence]) else None
+    if axis is None:
+        return Effect(type=operation.name, layout=tuple(after), macs=macs)
+    count = value.shape[sequence]
+    everything = tuple(range(count))
+    window = Gathered(tuple(everything if bidirectional else everything[: unit + 1] for unit in range(count)))
+    return Effect(type=operation.name, layout=tuple(after), reads=context.reads({axis: window}), macs=macs)
+
+
+def _recurrent(operation: Operation, context: Context) -> tuple[Layout, int, bool]:
+    """The layout of the input, which of its axes is the sequence, and whether the layer runs in both directions.
+
+    The arguments of `torch.lstm` and its like are the input, states, weights, has_biases, num_layers, dropout, train,
+    bidirectional, batch_first.
+    """
+    a = operation.arguments
+    layout = context.layout(a["0"])
+    if len(layout) != 3 or not isinstance(a.get("8"), bool):
+        raise UnsupportedOp("is a recurrent layer over a packed or single sequence")
+    return layout, 1 if a["8"] else 0, bool(a["7"])
+
+
+def _recurrent_macs(operation: Operation) -> int:
+    """Multiply-accumulates for the batch: each weight matrix is used once at each position."""
+    a = operation.arguments
+    positions: int = prod(a["0"].shape[:2])
+    return positions * sum(int(weight.numel) for weight in a["2"] if len(weight.shape) == 2)
+
+
+def last_state(operation: Operation, context: Context) -> Effect:
+    """The state of a recurrent layer after its last position: it reads what any position reads."""
+    output = operation.arguments["self"]
+    layout = context.layout(output)
+    state = operation.outputs[0]
+    batch = [factors for factors in layout[:2] if any(factor.of is Role.BATCH for factor in factors)]
+    sequence = [factors for factors in layout[:2] if factors not in batch]
+    if len(batch) != 1:
+        raise UnsupportedOp("is a recurrent layer over a packed or single sequence")
+    after = (free(state.shape[0]), batch[0], free(state.shape[2]))
+    return Effect(type="state", layout=after, reads=context.reads_along([layout], after, sequence))

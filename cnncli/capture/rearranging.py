@@ -1,5 +1,7 @@
 """Rules for operators that only rearrange numbers: views, slices, concatenations."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from cnncli.capture.effect import Context, Effect
@@ -17,7 +19,7 @@ from cnncli.capture.layout import (
 )
 from cnncli.capture.record import Operation, Value
 from cnncli.layers import Reach
-from cnncli.windows import Gathered, Sliding, Window
+from cnncli.windows import Gathered, Sliding, Transposed, Window
 
 
 def _view(layout: Layout) -> Effect:
@@ -151,9 +153,35 @@ def concat(operation: Operation, context: Context) -> Effect:
     if not has_positions:
         return Effect(type="concat", layout=(*base[:dim], free(shape[dim]), *base[dim + 1 :]))
     if len(dynamic) > 1:
-        raise UnsupportedOp("concatenates maps along positions")
+        return _joined_positions(values, dim, context)
     before = sum(value.shape[dim] for value in values[: values.index(dynamic[0])])
     return _extend(base, dim, before=before, size=shape[dim], context=context)
+
+
+def _joined_positions(values: Sequence[Value], dim: int, context: Context) -> Effect:
+    """Maps, and constants, one after the other along an axis of positions."""
+    maps = [value for value in values if value.dynamic]
+    axes = {input_axis(context.layouts[value][dim]) for value in maps}
+    axis = axes.pop()
+    if axes or axis is None:
+        raise UnsupportedOp("concatenates maps along different axes")
+    layout = context.layouts[maps[0]]
+    if any(units(context.layouts[value]).keys() != units(layout).keys() for value in maps):
+        raise UnsupportedOp("concatenates a map with one whose positions were reduced")
+    total = sum(value.shape[dim] for value in values)
+    placed: list[tuple[Value, tuple[Window, ...]]] = []
+    start = 0
+    for value in values:
+        size = value.shape[dim]
+        if value.dynamic:
+            window = Gathered(tuple((i - start,) if start <= i < start + size else () for i in range(total)))
+            others = units(context.layouts[value])
+            windows = (window if each == axis else Sliding(kernel=1) for each in range(context.axes))
+            assert axis in others, others
+            placed.append((value, tuple(windows)))
+        start += size
+    after = (*layout[:dim], (Factor(total, axis),), *layout[dim + 1 :])
+    return Effect(type="concat", layout=after, placed=tuple(placed))
 
 
 def _extend(layout: Layout, dim: int, *, before: int, size: int, context: Context) -> Effect:
@@ -187,3 +215,89 @@ def unfold(operation: Operation, context: Context) -> Effect:
         grid.append(Factor(window.output_size(size), axis))
     after = (layout[0], free(operation.outputs[0].shape[1]), tuple(grid))
     return Effect(type="unfold", layout=after, reads=context.reads(windows))
+
+
+def pick(operation: Operation, context: Context) -> Effect:
+    """`index_select`, or an index with a list: constant positions along one axis, in any order."""
+    a = operation.arguments
+    value: Value = a["self"]
+    if operation.name == "index_select":
+        dim = a["dim"] % len(value.shape)
+    else:
+        dim = next(i for i, each in enumerate(a["indices"]) if each is not None)
+    if operation.index is None:
+        raise UnsupportedOp("picks positions that are not known")
+    layout = context.layout(value)
+    axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
+    size = value.shape[dim]
+    factors = free(len(operation.index)) if axis is None else (Factor(len(operation.index), axis),)
+    after = (*layout[:dim], factors, *layout[dim + 1 :])
+    if axis is None:
+        return Effect(type="slice", layout=after, minor=True)
+    return Effect(
+        type="slice",
+        layout=after,
+        reads=context.reads({axis: Gathered(tuple((each % size,) for each in operation.index))}),
+    )
+
+
+def rotate(operation: Operation, context: Context) -> Effect:
+    """`rot90`: two axes are exchanged, and one or both read backwards."""
+    a = operation.arguments
+    value: Value = a["self"]
+    turns = a["k"] % 4
+    first, second = (dim % len(value.shape) for dim in a["dims"])
+    layout = list(context.layout(value))
+    # One turn is a transposition after the second axis has been reversed, three after the first.
+    backwards = {0: (), 1: (second,), 2: (first, second), 3: (first,)}[turns]
+    windows: dict[int, Window] = {}
+    for dim in backwards:
+        axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
+        if axis is not None:
+            windows[axis] = Gathered(tuple((each,) for each in reversed(range(value.shape[dim]))))
+    if turns % 2:
+        layout[first], layout[second] = layout[second], layout[first]
+    return Effect(type="rot90", layout=tuple(layout), reads=context.reads(windows))
+
+
+def unfold_axis(operation: Operation, context: Context) -> Effect:
+    """`Tensor.unfold`: windows along one axis, whose positions become a new last axis."""
+    a = operation.arguments
+    value: Value = a["self"]
+    dim = a["dimension"] % len(value.shape)
+    layout = context.layout(value)
+    axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
+    count = operation.outputs[0].shape[dim]
+    factors = free(count) if axis is None else (Factor(count, axis),)
+    after = (*layout[:dim], factors, *layout[dim + 1 :], free(a["size"]))
+    if axis is None:
+        return _view(after)
+    window = Sliding(kernel=a["size"], stride=a["step"])
+    return Effect(type="unfold", layout=after, reads=context.reads({axis: window}))
+
+
+def fold(operation: Operation, context: Context) -> Effect:
+    """`torch.nn.Fold`: columns (N, C * kernel, positions) added up where their patches lie."""
+    a = operation.arguments
+    layout = context.layout(a["self"])
+    grid = [factor for factor in layout[-1] if isinstance(factor.of, int)]
+    if len(grid) != len(a["output_size"]) or any(factor.whole for factor in grid) or len(grid) < len(layout[-1]):
+        raise UnsupportedOp("adds up patches whose positions are not a grid")
+    windows: dict[int, Window] = {}
+    after: list[tuple[Factor, ...]] = []
+    for i, (factor, size) in enumerate(zip(grid, a["output_size"], strict=True)):
+        kernel, stride, pad, dilation = (a[name][i] for name in ("kernel_size", "stride", "padding", "dilation"))
+        window = Transposed(kernel=kernel, stride=stride, padding=pad, dilation=dilation)
+        extra = size - window.output_size(factor.size)
+        assert isinstance(factor.of, int)
+        windows[factor.of] = replace(window, output_padding=extra)
+        after.append((Factor(size, factor.of),))
+    channels = free(operation.outputs[0].shape[1])
+    # Patches that are folded as they were unfolded depend on less, number by number.
+    return Effect(type="fold", layout=(layout[0], channels, *after), reads=context.reads(windows), upper_bound=True)
+
+
+def with_parts(operation: Operation, context: Context) -> Effect:
+    """Complex numbers as pairs of real ones on a new last axis, and back."""
+    layout = context.layout(operation.arguments["self"])
+    return _view((*layout, free(2)) if operation.name == "view_as_real" else layout[:-1])

@@ -19,7 +19,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cnncli.capture.constants import Constants, known_zeros
+from cnncli.capture.constants import Constants, known_index, known_zeros
 
 BATCH = 2
 """Images in the batch that a module runs on, if it takes any number: more than one, as torch then runs one operator."""
@@ -181,12 +181,21 @@ class _CompositeFunctions(TorchFunctionMode):
             if given.get("mode") == "circular":
                 arguments = {"self": given["input"], "padding": given["pad"]}
                 return self._operators.report_whole("circular_pad", arguments, call)
+        elif func is Tensor.__getitem__:
+            args = (args[0], _with_indices(args[1]))
         elif func in self._RECURRENT:
             arguments = {str(number): argument for number, argument in enumerate(args)}
             return self._operators.report_whole(self._RECURRENT[func], arguments, call)
         elif getattr(func, "__name__", "") in _EXPORTS and args and isinstance(args[0], Tensor):
             self._operators.report_whole(EXPORT, {"self": args[0]}, lambda: None)
         return call()
+
+
+def _with_indices(index: Any) -> Any:
+    """An index whose lists are tensors on the CPU: torch would make them on the device of the map, without numbers."""
+    if isinstance(index, list) and index and all(isinstance(each, int) for each in index):
+        return torch.tensor(index)
+    return tuple(map(_with_indices, index)) if isinstance(index, tuple) else index
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +231,8 @@ class Operation:
         arguments: by their names in ATen, with a `Value` in place of every tensor.
         outputs: the tensors that it returned.
         fresh: whether its outputs have their own memory: it is no view, and not in place.
+        index: of an operator that picks positions, the constant numbers of these; None if they are unknown.
+        part: which of its outputs this is, if an operator with several is represented as several operations.
         zeros: of a convolution, the positions of its kernel at which all weights are known to be 0; of an operator that
             masks scores, where the mask hides them. None if there are none.
     """
@@ -233,6 +244,8 @@ class Operation:
     outputs: tuple[Value, ...]
     path: str
     fresh: bool = True
+    index: tuple[int, ...] | None = None
+    part: int = 0
     zeros: Tensor | None = None
 
     @property
@@ -356,6 +369,7 @@ class Recorder:
                 outputs=outputs,
                 path=path,
                 fresh=fresh,
+                index=known_index(call.name, arguments, self.constants) if dynamic else None,
                 zeros=zeros,
             )
         )

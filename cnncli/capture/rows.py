@@ -21,6 +21,7 @@ from cnncli.capture.layout import (
     without_batch,
 )
 from cnncli.capture.mixing import LEFT_AND_RIGHT, matmul
+from cnncli.capture.outputs import parts_of
 from cnncli.capture.record import PRODUCTS, Operation, Value
 from cnncli.capture.rules import COPIES, RULES, effect_of
 from cnncli.capture.spatial import conv_macs
@@ -29,6 +30,7 @@ from cnncli.inspection.graph import reads_everything
 from cnncli.layers import LAYERS, Add, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
 from cnncli.layers.join import Concat
+from cnncli.windows import Window
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
@@ -74,6 +76,7 @@ class Row:
         shares: whether it uses parameters that an earlier row uses too.
         constant_shape: of the output, if it does not depend on the input.
         upper_bound, notes: see `GraphNode`.
+        placed: windows that some inputs are read through, see `GraphNode.placed`.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Row:
     constant_shape: tuple[int, ...] | None = None
     upper_bound: bool = False
     notes: list[str] = field(default_factory=list)
+    placed: list[tuple["Row | None", tuple[Window, ...]]] = field(default_factory=list)
 
 
 def rows_of(
@@ -137,7 +141,11 @@ class _Rows:
         self.row_of: dict[int, Row] = {}
 
     def add(self, operation: Operation) -> None:
-        """Add the next operation to an existing row, or to a new one."""
+        """Add the next operation to an existing row or to a new one; outputs that read differently to one each."""
+        for part in parts_of(operation, self._context, self._uses):
+            self._add(part)
+
+    def _add(self, operation: Operation) -> None:
         sources = list(dict.fromkeys(value for value in operation.inputs if value.dynamic))
         effect = self._effect(operation, sources)
         scope = self._scope(operation.path)
@@ -148,6 +156,7 @@ class _Rows:
                 self._context.layouts[operation.outputs[0]] = effect.layout
                 return
             row = self._start_row(operation, effect, sources, scope)
+            row.placed = [(self._row_of[value], reads) for value, reads in effect.placed]
         else:
             self._join_row(row, operation, effect, sources)
         row.upper_bound |= effect.upper_bound

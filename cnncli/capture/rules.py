@@ -6,6 +6,7 @@ from math import prod
 from cnncli.capture import mixing, rearranging, spatial
 from cnncli.capture.effect import Context, Effect, Rule
 from cnncli.capture.layout import UnsupportedOp, axes_of, broadcast, free, has_batch
+from cnncli.capture.outputs import LAST_STATE, RECURRENT
 from cnncli.capture.record import Operation
 
 
@@ -99,6 +100,17 @@ _TABLE: list[tuple[Rule, str]] = [
     (mixing.reduction, "mean sum amax amin var std prod logsumexp max min argmax argmin any all var_mean std_mean"),
     (mixing.reduction, "linalg_vector_norm"),
     (mixing.matmul, "mm addmm bmm baddbmm"),
+    (mixing.scan, "cumsum cumprod cummax cummin logcumsumexp _cummax_helper _cummin_helper"),
+    (mixing.transform, "_fft_c2c _fft_r2c _fft_c2r"),
+    (mixing.order, "sort topk kthvalue median nanmedian mode"),
+    (mixing.gather, "gather"),
+    (mixing.recurrent, " ".join(RECURRENT)),
+    (mixing.last_state, LAST_STATE),
+    (rearranging.pick, "index_select index"),
+    (rearranging.rotate, "rot90"),
+    (rearranging.unfold_axis, "unfold"),
+    (rearranging.fold, "col2im"),
+    (rearranging.with_parts, "view_as_real view_as_complex"),
 ]
 RULES: dict[str, Rule] = {name: rule for rule, names in _TABLE for name in names.split()}
 """The rule of each operator of ATen; operators that ATen tags as pointwise need none."""

@@ -9,8 +9,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cnncli.capture.effect import Context, Effect, Rule, per_axis, probe_window
-from cnncli.capture.layout import Factor, Factors, UnsupportedOp, batch_size, free, has_batch, input_axis, units
+from cnncli.capture.effect import SAME, Context, Effect, Rule, per_axis, probe_window
+from cnncli.capture.layout import (
+    Factor,
+    Factors,
+    Layout,
+    Role,
+    UnsupportedOp,
+    batch_size,
+    free,
+    has_batch,
+    input_axis,
+    units,
+)
 from cnncli.capture.record import Operation, Value
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 from cnncli.windows.window import Interpolation
@@ -22,10 +33,25 @@ def _slide(operation: Operation, context: Context, type: str, window: Callable[[
     count = len(shape) - 2
     result: list[Factors] = list(layout)
     windows: dict[int, Window] = {}
-    if result[1:2] and input_axis(result[1]) is not None:
+    mixes = type in ("conv", "conv_transpose") and operation.arguments["groups"] == 1
+    blocks = _blocks(layout, count) if mixes else {}
+    if blocks:
+        layout = (layout[0], free(operation.inputs[0].shape[1]), *layout[2:])
+    if layout[1:2] and input_axis(layout[1]) is not None:
         raise UnsupportedOp("slides over an axis that is not an axis of the input")
     result[1] = free(shape[1])
     for i in range(count):
+        large = [factor for factor in layout[2 + i] if factor.size > 1]
+        if len(large) > 1 and window(i, 1) == SAME:  # at each of the positions that are merged
+            result[2 + i] = layout[2 + i]
+            continue
+        regrouped = (*blocks[i], 1) if i in blocks else _merged(layout[2 + i])
+        if regrouped is not None:
+            of, step, repeats = regrouped
+            size = operation.inputs[0].shape[2 + i]
+            windows[of] = _regrouped(window(i, size), size, step, repeats)
+            result[2 + i] = (Factor(shape[2 + i], of),)
+            continue
         axis = input_axis(layout[2 + i])
         lost = all(factor.size == 1 for factor in layout[2 + i]) and i not in units(layout)
         if axis is None and lost and count == context.axes:
@@ -38,6 +64,55 @@ def _slide(operation: Operation, context: Context, type: str, window: Callable[[
         assert windows[axis].output_size(size) == shape[2 + i], f"{operation.name}: {windows[axis]} over {size}"
         result[2 + i] = (Factor(shape[2 + i], axis),)
     return Effect(type=type, layout=tuple(result), reads=context.reads(windows))
+
+
+def _blocks(layout: Layout, count: int) -> dict[int, tuple[int, int]]:
+    """Space to depth: spatial dimensions that count blocks of positions, whose insides are among the channels.
+
+    Returns:
+        Dimension -> the axis of the input and the positions in a block; empty unless that describes all channels.
+    """
+    inside: dict[int, int] = {}
+    for factor in layout[1]:
+        if isinstance(factor.of, int):
+            inside[factor.of] = inside.get(factor.of, 1) * factor.size
+        elif factor.of is not Role.FREE:
+            return {}
+    blocks: dict[int, tuple[int, int]] = {}
+    for i in range(count):
+        large = [factor for factor in layout[2 + i] if factor.size > 1]
+        if len(large) == 1 and isinstance(large[0].of, int) and large[0].whole == large[0].size * large[0].step:
+            if inside.pop(large[0].of, 1) != large[0].step:
+                return {}
+            blocks[i] = (large[0].of, large[0].step)
+    return {} if any(size > 1 for size in inside.values()) else blocks
+
+
+def _merged(factors: Factors) -> tuple[int, int, int] | None:
+    """Depth to space, or repeated positions: an axis of the input, 1, and how often each position occurs; else None."""
+    large = [factor for factor in factors if factor.size > 1]
+    if len(large) < 2 or not isinstance(large[0].of, int) or large[0].whole:
+        return None
+    if any(factor.of is not Role.FREE for factor in large[1:]):
+        return None
+    return large[0].of, 1, prod(factor.size for factor in large[1:])
+
+
+def _regrouped(window: Window, size: int, step: int, repeats: int) -> Window:
+    """A window over `size` blocks of `step` positions, or over positions that each occur `repeats` times."""
+    if isinstance(window, Sliding) and repeats == 1 and window.dilation == 1 and window.used is None:
+        return replace(
+            window,
+            kernel=window.kernel * step,
+            stride=window.stride * step,
+            before=window.before * step,
+            after=window.after * step,
+        )
+    reads = []
+    for unit in range(window.output_size(size)):
+        inside = [each for each in window.reads(unit, size) if 0 <= each < size]
+        reads.append(tuple(sorted({each // repeats * step + j for each in inside for j in range(step)})))
+    return Gathered(tuple(reads))
 
 
 def convolution(operation: Operation, context: Context) -> Effect:

@@ -7,7 +7,9 @@ lost only in comparisons. After a comparison, only units that depend on more tha
 P: probes in a batch, C: channels.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -21,6 +23,7 @@ from cnncli.capture.graph import CPU, capture
 from cnncli.capture.layout import Factor, Layout, Role, has_batch, layout_of_input
 from cnncli.capture.mode import evaluation_mode, keep_outputs, without_autocast
 from cnncli.capture.nan import NanProbe, spread_nan
+from cnncli.capture.outputs import RECURRENT
 from cnncli.capture.record import BATCH, DETACH, Call, calls_reported
 from cnncli.capture.rows import Row
 from cnncli.config.network import Network
@@ -35,8 +38,9 @@ BATCH_PIXELS = 1 << 19
 _COMPARISONS = frozenset({
     "eq", "ne", "gt", "ge", "lt", "le", "sign", "sgn", "heaviside", "isnan", "isfinite", "isinf", "argmax", "argmin",
     "logical_not", "logical_and", "logical_or", "logical_xor", "fmax", "fmin", "nan_to_num",
+    "sort", "topk", "kthvalue", "median", "nanmedian", "mode", "gather", "cummax", "cummin",
 })  # fmt: skip
-"""Operators whose output is never NaN."""
+"""Operators whose output is never NaN, or not all that depends on NaN is."""
 
 
 @dataclass(frozen=True)
@@ -137,18 +141,22 @@ def _run(
     module: nn.Module, rows: Mapping[str, Row], zeros: Mapping[int, Tensor], images: Tensor
 ) -> list[tuple[str, _Output]]:
     """The outputs of rows, in the order of computation: which of their elements are NaN."""
-    by_number = {row.computed_by.number: row for row in rows.values() if row.computed_by.number is not None}
+    by_number: dict[int, list[Row]] = {}
+    for row in rows.values():
+        if row.computed_by.number is not None:
+            by_number.setdefault(row.computed_by.number, []).append(row)
     outputs: list[tuple[str, _Output]] = []
     number = 0  # of the next operator
 
     def keep(call: Call) -> None:
         nonlocal number
-        row = None if call.name == DETACH else by_number.get(number)
+        found = [] if call.name == DETACH else by_number.get(number, [])
         number += call.name != DETACH
-        if row is not None:
-            if call.name != row.computed_by.name:
+        for row in found:
+            operation = row.computed_by
+            if call.name != operation.name and operation.part == 0 and len(found) == 1:
                 raise _OtherOperations(row.name)
-            tensor = call.result if isinstance(call.result, Tensor) else call.result[0]
+            tensor = call.result if isinstance(call.result, Tensor) else call.result[operation.part]
             outputs.append((row.name, _Output(tensor.isnan(), row.layout)))
 
     def evaluate(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -190,8 +198,15 @@ def _macs(graph: Graph, module: nn.Module, *, batch: int = 1) -> Iterator[Mismat
     if len(known) < len(graph.nodes):
         return
     images = torch.zeros(batch, *graph.input_shape)
-    # Without fused attention, which torch does not count.
-    with evaluation_mode(module), calls_reported(module, lambda call: None), _FlopCounter() as counter:
+    # Without fused attention and recurrent layers, which torch does not count.
+    recurrent = any(node.type in RECURRENT for node in graph.nodes)
+    with ExitStack() as contexts:
+        if recurrent:
+            contexts.enter_context(warnings.catch_warnings(action="ignore"))  # of TF32, which is not changed
+            contexts.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        contexts.enter_context(evaluation_mode(module))
+        contexts.enter_context(calls_reported(module, lambda call: None))
+        counter = contexts.enter_context(_FlopCounter())
         module(images)
     if 2 * sum(known) * batch != counter.flops:
         yield Mismatch("the model", "MACs", f"{sum(known):,}", f"{counter.flops // (2 * batch):,}")

@@ -218,7 +218,7 @@ def prepare_split(
         train = batches(
             replace(images, labels=noisy_labels(images.labels, kept, noise, len(config.classes), seed=spec.seed)),
             batch_size=spec.batch_size,
-            augment=_augmentation(config.data.augment),
+            augment=build_augmentation(config.data.augment),
             mixing=_mixing(config.data.augment, len(config.classes)),
             shuffle=True,
             balanced=spec.sampling == "balanced",
@@ -322,7 +322,8 @@ def _check_batches(network: Network, spec: TrainSpec, images: int) -> None:
         )
 
 
-def _augmentation(spec: AugmentSpec) -> Augmentation:
+def build_augmentation(spec: AugmentSpec) -> Augmentation:
+    """The augmentation that a section describes."""
     return Augmentation(
         shift=spec.shift,
         rotate=spec.rotate,

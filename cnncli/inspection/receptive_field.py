@@ -9,7 +9,7 @@ from cnncli.config.network import INPUT
 from cnncli.inspection.graph import Graph, GraphNode, constant_nodes, reads_everything
 from cnncli.layers import Reach, per_axis
 from cnncli.layers.base import Unknown
-from cnncli.windows import AxisReceptiveField, Bounds, ClosedForm
+from cnncli.windows import AxisReceptiveField, Bounds, ClosedForm, Window
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,18 @@ def receptive_fields(graph: Graph) -> dict[str, ReceptiveFields | Unknown]:
     )
     for node in graph.nodes:
         inputs = [fields[name] for name in node.inputs if name not in constant]
+        if node.placed:
+            inputs = [_placed(fields[name], windows) for name, windows in node.placed]
         fields[node.name] = _through(node, inputs, bounds) if inputs else nothing
     return fields
+
+
+def _placed(fields: ReceptiveFields | Unknown, windows: tuple[Window, ...]) -> ReceptiveFields | Unknown:
+    """The receptive fields of an input at the positions where it is concatenated with others."""
+    if isinstance(fields, Unknown):
+        return fields
+    axes = tuple(axis.through(window) for axis, window in zip(fields.axes, windows, strict=True))
+    return ReceptiveFields(axes, fields.is_global)
 
 
 def _through(node: GraphNode, inputs: list[ReceptiveFields | Unknown], bounds: Bounds) -> ReceptiveFields | Unknown:

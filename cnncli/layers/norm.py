@@ -33,7 +33,12 @@ class Norm(WeightedLayer):
 
     def _numbers(self) -> dict[str, float]:
         """What it is computed with besides its tensors."""
-        return {"eps": EPSILON}
+        return {"eps": self._eps}
+
+    @property
+    def _eps(self) -> float:
+        """What is added to the variance."""
+        return EPSILON
 
     def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float, float]:
         """Mean and variance of the numbers among which the unit is normalized, in inference."""
@@ -48,7 +53,7 @@ class Norm(WeightedLayer):
         assert maps is not None, "a norm needs what it normalizes"
         mean, variance = self._statistics(maps, weights, unit)
         weight, bias = (weights[name][unit.channel].item() for name in ("weight", "bias"))
-        scaling = Scaling(mean, variance, weight, bias)
+        scaling = Scaling(mean, variance, weight, bias, self._eps)
         return Normalized(before, scaling, scaling(before))
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
@@ -63,6 +68,13 @@ class BatchNorm(Norm):
     type: Literal["batch_norm"] = "batch_norm"
     tensors = ("weight", "bias", "running_mean", "running_var")
 
+    momentum: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.1, description="share of a batch in the running mean and variance after its step"
+    )
+    eps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=EPSILON, description="added to the variance"
+    )
+
     @property
     def takes_batch_statistics(self) -> bool:
         return not self._tuning().never_trained
@@ -74,7 +86,12 @@ class BatchNorm(Norm):
     def build(self, shape: Shape) -> "nn.Module":
         from torch import nn
 
-        return nn.BatchNorm2d(shape[0]) if len(shape) == 3 else nn.BatchNorm1d(shape[0])
+        kind = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
+        return kind(shape[0], eps=self.eps, momentum=self.momentum)
+
+    @property
+    def _eps(self) -> float:
+        return self.eps
 
     def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float, float]:
         return weights["running_mean"][unit.channel].item(), weights["running_var"][unit.channel].item()

@@ -124,17 +124,18 @@ class Biased:
 
 @dataclass(frozen=True)
 class Scaling:
-    """`(x - mean) / sqrt(variance + EPSILON) * weight + bias`."""
+    """`(x - mean) / sqrt(variance + eps) * weight + bias`."""
 
     mean: float
     variance: float
     weight: float
     bias: float
+    eps: float = EPSILON
 
     @property
     def factor(self) -> float:
         """By how much the result grows when x grows by one and mean and variance stay."""
-        return self.weight / math.sqrt(self.variance + EPSILON)
+        return self.weight / math.sqrt(self.variance + self.eps)
 
     def __call__(self, x: float) -> float:
         """The result for x."""

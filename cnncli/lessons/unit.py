@@ -14,7 +14,7 @@ import typer
 
 from cnncli.errors import UsageError
 from cnncli.layers import format_shape, format_size
-from cnncli.layers.unit import EPSILON, Activated, Biased, Combined, Normalized, Patch, Term, Trace, Unit
+from cnncli.layers.unit import Activated, Biased, Combined, Normalized, Patch, Term, Trace, Unit
 from cnncli.lessons.notation import decimals_for, format_fixed, grid, operand
 from cnncli.lessons.numbers import read_position
 from cnncli.lessons.page import (
@@ -323,7 +323,7 @@ def _describe_stages(computed: ComputedUnit) -> Iterator[tuple[str, str]]:
                 mean, variance, weight, shift = (
                     operand(format_fixed(each, _MAX_DECIMALS)) for each in (s.mean, s.variance, s.weight, s.bias)
                 )
-                normalized = f"({fixed(stage.before)} - {mean}) / sqrt({variance} + {EPSILON:.5f})"
+                normalized = f"({fixed(stage.before)} - {mean}) / sqrt({variance} + {s.eps:.5f})"
                 yield "after the norm", f"norm: {normalized} x {weight} + {shift} = {fixed(stage.value)}"
             case Activated():
                 yield "after the activation", f"{stage.type}({fixed(stage.before)}) = {fixed(stage.value)}"

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import Error as PlaywrightError
 
 from cnncli.cli.app import main
 from cnncli.tensorboard.server import links
+from tests.browser.pages import Tabs
 
 pytestmark = pytest.mark.browser
 
@@ -68,16 +70,24 @@ def wait_for_address(server: subprocess.Popen[bytes], output_file: Path) -> str:
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
+def page(tabs: Tabs) -> Iterator[Page]:
     """A page; an error in it fails the test."""
-    page = context.new_page()
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.set_default_timeout(1000 * WAIT)
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield page
-    page.close()
+
+    def note_error(error: PlaywrightError) -> None:
+        errors.append(str(error))
+
+    def note_message(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(message.text)
+
+    with tabs.open({"width": 1280, "height": 900}) as page:
+        page.set_default_timeout(1000 * WAIT)
+        page.on("pageerror", note_error)
+        page.on("console", note_message)
+        yield page
+        page.remove_listener("pageerror", note_error)
+        page.remove_listener("console", note_message)
     assert errors == []
 
 

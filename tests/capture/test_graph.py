@@ -81,11 +81,11 @@ class FirstImage(nn.Module):
 
 
 class HalfGlobal(nn.Module):
-    """Sorts local and global channels: only the result for the global ones is known."""
+    """Normalizes local and global channels: only the result for the global ones is known."""
 
     def forward(self, images: Tensor) -> Tensor:
         everywhere = images.mean((2, 3))[:, :, None, None].expand_as(images)
-        return torch.cat([images, everywhere], 1).sort(dim=2)[0]
+        return torch.cat([images, everywhere], 1).renorm(2, 2, 1)
 
 
 class Split(nn.Module):
@@ -227,7 +227,7 @@ def test_a_norm_before_anything_is_a_row() -> None:
     [
         (Overwritten(), "a part of it was overwritten", 0),
         (Dynamic(), "kernel depends on the input", None),
-        (HalfGlobal(), "the operator sort is not supported", None),
+        (HalfGlobal(), "the operator renorm is not supported", None),
         (Folded(), "mixes its images", None),
         (FirstImage(), "splits the batch", 0),
     ],
@@ -251,11 +251,12 @@ def test_without_a_batch_axis_shape_and_cost_are_unknown(module: nn.Module) -> N
 
 
 def test_the_cost_of_a_convolution_is_known_after_an_unsupported_view() -> None:
-    """Blocks of 2 x 2 positions to channels, by a view and a permutation: only the receptive field is lost."""
-    layers = nn.Sequential(nn.Unflatten(2, (4, 2)), nn.Unflatten(4, (4, 2)), Blocks(), nn.Conv2d(12, 5, 3, bias=False))
+    """Blocks of 2 x 2 positions to groups of channels: only the receptive field is lost."""
+    conv = nn.Conv2d(12, 4, 3, groups=2, bias=False)
+    layers = nn.Sequential(nn.Unflatten(2, (4, 2)), nn.Unflatten(4, (4, 2)), Blocks(), conv)
     node = graph_of(layers).nodes[-1]
     assert isinstance(node.reads, Unknown)
-    assert (node.type, node.shape, node.macs) == ("conv", (5, 2, 2), 12 * 5 * 9 * 4)
+    assert (node.type, node.shape, node.macs) == ("conv", (4, 2, 2), 6 * 4 * 9 * 4)
 
 
 def test_tokens_and_attention() -> None:

@@ -10,13 +10,14 @@ import pexpect
 import pytest
 
 from cnncli.config.config import bundled_configs
+from cnncli.config.datasets import STANDARD_DATA
 from cnncli.inspection.hints import HINTS
 from cnncli.views import VIEWS
 
 Cnncli = Callable[..., tuple[int, str, str]]
 Complete = Callable[[str], list[str]]
 
-DATA_SETS = ["digits", "mnist", "fashion-mnist", "kmnist", "emnist", "cifar10"]
+DATA_SETS = STANDARD_DATA
 BUNDLED = list(bundled_configs())
 LAYERS = ["conv1", "avg_pool1", "conv2", "avg_pool2", "flatten1", "linear1", "linear2", "logits1"]
 
@@ -71,7 +72,7 @@ def runs(trained: Path, folder: Path) -> list[str]:
         ("cnncli pixel tiny.yaml 1,1 --layer c", ["conv1", "conv2"]),
         ("cnncli explain receptive-field lenet5 --layer l", ["linear1", "linear2", "logits1"]),
         ("cnncli explain kern", ["kernel"]),
-        ("cnncli eval runs/a --data c", ["cifar10"]),
+        ("cnncli eval runs/a --data c", ["cifar10", "cifar100"]),
         ("cnncli audit ", [*DATA_SETS, *BUNDLED, "tiny.yaml"]),
         ("cnncli help tr", ["train"]),
         ("cnncli help show conf", ["confusion"]),

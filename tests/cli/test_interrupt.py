@@ -99,7 +99,11 @@ def uninterrupted(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFac
     return run
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    # tests/reliability/test_signals.py sends SIGTERM to forked processes, at chosen moments
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_a_stopped_run_is_resumed(
     number: signal.Signals, code: int, config: Path, start_cnncli: Start, run_cnncli: Cnncli, uninterrupted: Path
 ) -> None:

@@ -90,7 +90,7 @@ EXAMPLES: dict[str, list[str]] = {
     "channel_shuffle": ["2"],
     "pixel_shuffle": ["2"],
     "pixel_unshuffle": ["3"],
-    "batch_norm": [""],
+    "batch_norm": ["", "{eps: 0.1, momentum: 0.5}"],
     "group_norm": ["1", "2", "4"],
     "layer_norm": [""],
     "local_response_norm": ["3", "{size: 2, alpha: 0.5, beta: 0.6, k: 2}", "{size: 5, alpha: 1.5}"],
@@ -729,3 +729,10 @@ def test_a_type_that_does_not_say_what_is_saved_makes_the_memory_unknown(monkeyp
     monkeypatch.setattr(LAYERS["relu"], "saved", None)
     case = Case("conv", "{conv: {out_channels: 2, kernel_size: 3, activation: relu}}")
     assert memory_of(graph_of(case.network, "test"), BATCH).training is None
+
+
+def test_settings_of_batch_norm_are_torchs() -> None:
+    for shape, kind in (((4, 3, 3), nn.BatchNorm2d), ((4,), nn.BatchNorm1d)):
+        module = LAYERS["batch_norm"].model_validate({"momentum": 0.5, "eps": 0.1}).build(shape)
+        assert isinstance(module, kind)
+        assert (module.momentum, module.eps) == (0.5, 0.1)

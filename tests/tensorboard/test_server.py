@@ -15,12 +15,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
     EventAccumulator,
 )
 
 from cnncli.tensorboard.event_file import EventFile
+from tests.browser.pages import Tabs
 
 STEPS = 15
 """More than the ten pictures that TensorBoard keeps by default."""
@@ -146,12 +147,10 @@ def test_only_this_machine_can_connect(addresses: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    page = context.new_page()
-    page.set_viewport_size({"width": 1280, "height": 1600})
-    page.set_default_timeout(WAIT)
-    yield page
-    page.close()
+def page(tabs: Tabs) -> Iterator[Page]:
+    with tabs.open({"width": 1280, "height": 1600}) as page:
+        page.set_default_timeout(WAIT)
+        yield page
 
 
 def sizes_of(images: Locator, count: int) -> list[list[int]]:

@@ -273,14 +273,14 @@ PICTURES: dict[str, Callable[[], FilePayload]] = {
 }
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_a_picture_is_prepared_as_predict_prepares_it(name: str, page: Page, lenet_run: Run) -> None:
-    file = PICTURES[name]()
-    page.locator("#picture-file").set_input_files(file)
-    expect(page.locator("#given")).to_contain_text(file["name"])
-    expected = lenet_run.preparation.prepare(file["buffer"])
-    assert np.abs(seen(page).astype(int) - expected.pixels).max() <= 2
-    assert steps(page) == (", ".join(expected.steps) or "28x28, as stored")
+def test_a_picture_is_prepared_as_predict_prepares_it(page: Page, lenet_run: Run) -> None:
+    for name, make in PICTURES.items():
+        file = make()
+        page.locator("#picture-file").set_input_files(file)
+        expect(page.locator("#given")).to_contain_text(file["name"])
+        expected = lenet_run.preparation.prepare(file["buffer"])
+        assert np.abs(seen(page).astype(int) - expected.pixels).max() <= 2, name
+        assert steps(page) == (", ".join(expected.steps) or "28x28, as stored"), name
 
 
 # Files that a script puts into the clipboard or drops.
@@ -297,13 +297,14 @@ TRANSFER = """([kind, base64, name]) => {
 }"""
 
 
-@pytest.mark.parametrize("kind", ["paste", "drop"])
-def test_a_picture_may_be_pasted_and_dropped(kind: str, page: Page, lenet_run: Run) -> None:
-    file = as_file(sheet(200, 150, 10), "seven.png")
-    assert page.evaluate(TRANSFER, [kind, base64.b64encode(file["buffer"]).decode(), "seven.png"])
-    expect(page.locator("#given")).to_have_text("seven.png, 200x150")
-    expected = lenet_run.preparation.prepare(file["buffer"])
-    assert np.abs(seen(page).astype(int) - expected.pixels).max() <= 2
+def test_a_picture_may_be_pasted_and_dropped(page: Page, lenet_run: Run) -> None:
+    for kind in ("paste", "drop"):
+        name = f"seven-{kind}.png"
+        file = as_file(sheet(200, 150, 10 if kind == "paste" else 20), name)
+        assert page.evaluate(TRANSFER, [kind, base64.b64encode(file["buffer"]).decode(), name])
+        expect(page.locator("#given")).to_have_text(f"{name}, 200x150")
+        expected = lenet_run.preparation.prepare(file["buffer"])
+        assert np.abs(seen(page).astype(int) - expected.pixels).max() <= 2, kind
 
 
 def test_a_file_that_is_no_picture(page: Page) -> None:

@@ -18,8 +18,8 @@ from cnncli.run import load_run
 
 pytestmark = pytest.mark.browser
 
-# Batches of 2 make an epoch of 575 steps, which takes longer than the test needs.
-SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=2", "train.epochs=1")
+# Batches of 4 make an epoch of 288 steps, which takes longer than the test needs.
+SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=4", "train.epochs=1")
 SETS = [word for setting in SETTINGS for word in ("--set", setting)]
 
 

@@ -69,21 +69,20 @@ def outlined(page: Page, layer: str, channel: int, rows: tuple[int, int], column
     return found
 
 
-@pytest.mark.parametrize("unit", [(0, 0), (2, 3), (4, 4)])
-def test_the_receptive_field_is_outlined_where_inspect_says(
-    unit: tuple[int, int], lenet: Path, open_page: Open
-) -> None:
+def test_the_receptive_field_is_outlined_where_inspect_says(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
-    point_at(page, "avg_pool2", 7, *unit)
-    expect(page.locator(".unit-line")).to_contain_text(f"avg_pool2, channel 7, row {unit[0]}, column {unit[1]}")
-    clipped = unit_receptive_field(inspect(lenet), "avg_pool2", unit).clipped
-    assert clipped is not None
-    (top, bottom), (left, right) = clipped
-    text = f"sees rows {top} to {bottom}, columns {left} to {right} of the input"
-    expect(page.locator(".unit-line")).to_contain_text(text)
-    found = outlined(page, "input", 0, *clipped)
-    assert found == {"border": [True] * 4, "inside": 0}
-    assert not any(outlined(page, "input", 0, (top + 3, bottom - 3), (left + 3, right - 3))["border"])
+    for unit in ((0, 0), (2, 3), (4, 4)):
+        point_at(page, "avg_pool2", 7, *unit)
+        expect(page.locator(".unit-line")).to_contain_text(f"avg_pool2, channel 7, row {unit[0]}, column {unit[1]}")
+        clipped = unit_receptive_field(inspect(lenet), "avg_pool2", unit).clipped
+        assert clipped is not None
+        (top, bottom), (left, right) = clipped
+        text = f"sees rows {top} to {bottom}, columns {left} to {right} of the input"
+        expect(page.locator(".unit-line")).to_contain_text(text)
+        found = outlined(page, "input", 0, *clipped)
+        assert found == {"border": [True] * 4, "inside": 0}, unit
+        inner = outlined(page, "input", 0, (top + 3, bottom - 3), (left + 3, right - 3))
+        assert not any(inner["border"]), unit
 
 
 def test_only_the_channels_that_a_unit_reads_are_outlined(lenet: Path, open_page: Open) -> None:
@@ -151,11 +150,11 @@ def test_the_page_computes_what_torch_computes(lenet: Path, open_page: Open) -> 
     np.testing.assert_allclose(found["logits"], outputs["logits1"][0].numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("pixels", ["undefined", "[]", "new Array(783).fill(0)", "new Array(784).fill(NaN)"])
-def test_other_pixels_are_refused(pixels: str, lenet: Path, open_page: Open) -> None:
+def test_other_pixels_are_refused(lenet: Path, open_page: Open) -> None:
     page = open_page(lenet)
-    with pytest.raises(PlaywrightError, match="1 x 28 x 28 = 784 numbers from 0 to 255"):
-        page.evaluate(f"cnncli.run({pixels}).logits")
+    for pixels in ("undefined", "[]", "new Array(783).fill(0)", "new Array(784).fill(NaN)"):
+        with pytest.raises(PlaywrightError, match="1 x 28 x 28 = 784 numbers from 0 to 255"):
+            page.evaluate(f"cnncli.run({pixels}).logits")
 
 
 def test_another_normalization_makes_the_badge_red(lenet: Path, tmp_path: Path, open_page: Open) -> None:

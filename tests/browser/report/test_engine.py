@@ -102,6 +102,7 @@ def test_a_worker_answers_runs_and_tasks(browser: Browser) -> None:
     assert answers[4]["error"] == "no layer conv7"
 
 
+@pytest.mark.slow  # the contract test of the layer types runs the same cases in node
 def test_every_layer_type(browser: Browser) -> None:
     """All cases of the contract of layer types: the values of every layer."""
     modules = [in_single(case) for case in CASES]
