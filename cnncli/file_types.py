@@ -118,7 +118,7 @@ def _zip_type(path: Path) -> FileType:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):  # a name that is no text is a ValueError
         return FileType("a damaged zip archive", "copy or download it again")
     inside = {name.partition("/")[2] for name in names}  # files of torch are in one folder
     if "archive_format" in inside or "models/model.json" in inside:

@@ -1,7 +1,9 @@
 """Networks in files of torch: TorchScript, and programs of `torch.export` (.pt2)."""
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,15 +44,29 @@ def load_saved(path: Path, type: FileType) -> SavedModule:
                 return _exported(path)
             module: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]  # torch does not annotate it
             return SavedModule(module)
-    except (RuntimeError, ValueError, KeyError, OSError, EOFError, NotImplementedError) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
         raise ConfigError(
             f"{path} is {type.what} that cannot be read: {first_line(error)}",
             remedy="save it again, with this version of torch; operators of other packages must be imported first",
         ) from error
 
 
+@contextmanager
+def _silenced(logger: str) -> Iterator[None]:
+    """Log nothing there."""
+    log = logging.getLogger(logger)
+    was, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = was
+
+
 def _exported(path: Path) -> SavedModule:
-    program = torch.export.load(path)
+    with _silenced("torch.export"):  # it logs a traceback for a damaged file
+        program = torch.export.load(path)
     names = program.graph_signature.user_inputs
     values = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     if len(values) != 1 or not isinstance(values[0], torch.Tensor):

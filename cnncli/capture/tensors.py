@@ -43,7 +43,8 @@ def _read_pickled(path: Path, type: FileType) -> TensorTable:
     import torch
 
     try:
-        content = torch.load(path, map_location="meta", weights_only=True)
+        with path.open("rb") as file:  # of a path, torch also looks at the extension
+            content = torch.load(file, map_location="meta", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
         inside = f"an object of {wanted[1]}" if wanted else "more than tensors"
@@ -52,7 +53,7 @@ def _read_pickled(path: Path, type: FileType) -> TensorTable:
             remedy="inspect the model by the code that creates it (path/file.py:Factory), or save "
             "torch.save(model.state_dict(), FILE)",
         ) from None
-    except (RuntimeError, ValueError, KeyError, EOFError, OSError, AttributeError, TypeError) as error:
+    except Exception as error:  # a damaged file may raise anything
         raise ConfigError(
             f"{path} is {type.what} that cannot be read: {str(error).splitlines()[0] if str(error) else error!r}",
             remedy=_AGAIN,

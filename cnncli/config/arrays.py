@@ -12,13 +12,15 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from cnncli.config.image_folder import PART_NAMES, FolderPart
 from cnncli.errors import DataError, shorten
+from cnncli.files import open_to_read
 
 NPZ_NAMES: Mapping[FolderPart, tuple[tuple[str, str], ...]] = {
     "train": (("train_images", "train_labels"), ("x_train", "y_train")),
@@ -98,7 +100,11 @@ def class_count(part: ArrayPart) -> int:
     """
     try:
         if part.names:
-            with zipfile.ZipFile(part.labels) as archive, archive.open(f"{part.names[1]}.npy") as file:
+            with (
+                open_to_read(part.labels) as opened,
+                zipfile.ZipFile(opened) as archive,
+                archive.open(f"{part.names[1]}.npy") as file,
+            ):
                 descr, shape = _npy_header(file)
                 content = file.read()
             kind = descr[1:2]
@@ -124,7 +130,7 @@ def class_count(part: ArrayPart) -> int:
 
 def _npz_parts(path: Path) -> dict[FolderPart, ArrayPart]:
     parts: dict[FolderPart, ArrayPart] = {}
-    with zipfile.ZipFile(path) as archive:
+    with open_to_read(path) as opened, zipfile.ZipFile(opened) as archive:
         found = {name.removesuffix(".npy") for name in archive.namelist()}
         for part, pairs in NPZ_NAMES.items():
             for names in pairs:
@@ -174,5 +180,7 @@ def _idx_parts(folder: Path) -> dict[FolderPart, ArrayPart]:
     return parts
 
 
-def _opened(path: Path) -> "BinaryIO | gzip.GzipFile":
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+@contextmanager
+def _opened(path: Path) -> Iterator["BinaryIO | gzip.GzipFile"]:
+    with open_to_read(path) as file:
+        yield gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file

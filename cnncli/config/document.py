@@ -234,7 +234,7 @@ def parse_document(text: str, *, name: str, kind: Kind = CONFIG) -> Document:
     """Parse YAML text; see `read_document`."""
     document = Document(name=name, text=text, data=None)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Mark(mark.line + 1, mark.column + 1) if mark else Mark(1, 1)
@@ -242,8 +242,8 @@ def parse_document(text: str, *, name: str, kind: Kind = CONFIG) -> Document:
         raise ConfigError("\n".join(document.quote(place, f"not YAML: {context}{error.problem}"))) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: not YAML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: nested more than {MAX_DEPTH} deep") from None
+    except _TooDeepError as error:
+        raise ConfigError(f"{name}:{error.line}: nested more than {MAX_DEPTH} deep") from None
     builder = _Builder(document)
     data = builder.value(node, ()) if node else None
     document.raise_problems(builder.problems)
@@ -261,6 +261,29 @@ def parse_scalar(text: str) -> str | int | float | bool | None:
     if _NUMBER.fullmatch(text) and len(text) <= 2 * _MAX_DIGITS:
         return float(text)
     return text
+
+
+class _TooDeepError(Exception):
+    """Nodes are nested more deeply than any config, in a line."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """Ends at nodes far too deep: the time that PyYAML takes grows with the square of the depth, up to its crash."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401  as in PyYAML
+        self._depth += 1
+        if self._depth > 2 * MAX_DEPTH:  # a mistake below that is described better by its kind
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs say nothing of it
+            raise _TooDeepError(event.start_mark.line + 1)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Builder:

@@ -82,7 +82,7 @@ def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> 
                 f"move them to {train}" if parts else f"set data.path to {train / names[0]}"
             )
         raise DataError(f"data.path: {train} has {found}", remedy=remedy)
-    if undecodable := next((name for name in names if not _is_text(name)), None):
+    if undecodable := next((name for name in names if not is_text(name)), None):
         raise DataError(
             f"data.path: the name of the class folder {train / undecodable} is not UTF-8 text",
             remedy="rename the folder: the names of its classes are written to files of text",
@@ -170,6 +170,6 @@ def _named_like_parts(top: Sequence[str]) -> dict[str, FolderPart]:
     return loose if len(loose) == len(top) else exact
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Whether a file name is text; Python represents bytes that are not UTF-8 by lone surrogates."""
     return not any("\ud800" <= each <= "\udfff" for each in name)

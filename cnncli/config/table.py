@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnncli.config.image_folder import PART_NAMES, FolderPart, natural_key
+from cnncli.config.image_folder import PART_NAMES, FolderPart, is_text, natural_key
 from cnncli.errors import DataError, did_you_mean, shorten
+from cnncli.files import open_to_read
 
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "file", "file_name", "filename", "filepath", "image", "image_path"),
@@ -47,7 +48,8 @@ def read_table(path: Path, columns: Mapping[str, str]) -> list[TableRow]:
         DataError: the file is missing, is no table, has no such columns, or some rows cannot be understood.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+        with open_to_read(path) as file:
+            text = file.read().decode("utf-8-sig", errors="surrogateescape")  # as Python has names of files
     except FileNotFoundError:
         raise DataError(
             f"data.path: file not found: {path}",
@@ -121,6 +123,8 @@ def _row(fields: Mapping[str, str | None], names: Mapping[str, str], line: int) 
     for what in ("path", "label"):
         if not values[what]:
             return None, f"no {what}"
+    if not is_text(values["label"]):
+        return None, f"the label is not UTF-8 text: {values['label']}"
     part = None
     if "split" in values:
         part = _PART_OF.get(values["split"].casefold())

@@ -20,6 +20,7 @@ from cnncli.config.image_folder import FolderPart
 from cnncli.data.idx import read_idx
 from cnncli.data.images import Dataset, ImageSet, PixelRange, classes_without, hold_out_test
 from cnncli.errors import DataError, shorten
+from cnncli.files import open_to_read
 from cnncli.inspection.columns import counted
 
 _log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def _read(part: ArrayPart, classes: Sequence[str]) -> tuple[NDArray[Any], Labels
     stored_shape(part.shape, part.images)  # before anything is read
     if part.names:
         try:
-            with np.load(part.images, allow_pickle=False) as arrays:
+            with open_to_read(part.images) as file, np.load(file, allow_pickle=False) as arrays:
                 images, labels = (arrays[name] for name in part.names)
         except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, MemoryError) as error:
             raise DataError(
@@ -174,6 +175,6 @@ def _checksums(parts: Iterable[ArrayPart]) -> dict[str, str]:
     files = sorted({path for part in parts for path in (part.images, part.labels)})
     found = {}
     for path in files:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             found[path.name] = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     return found

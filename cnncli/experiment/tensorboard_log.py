@@ -37,16 +37,20 @@ def picture_steps(
         last: the last step of the training.
         most: the largest number of steps: 0 for none, otherwise 2 or more. TensorBoard keeps ten pictures of a tag.
         chosen: the steps between the first and the last.
-        done: steps of the run that have pictures. New steps come after them and fill half of the remaining places, so
-            that the run can be extended again; the last step is included while there is a place.
+        done: steps of the run that have pictures. New steps come after them. In a run that was extended, they fill
+            half of the remaining places, so that it can be extended again; the last step is included while there is a
+            place.
     """
     if not most:
         return ()
     between = _powers(last, most - 3 if most > 3 else most - 2) if chosen is None else chosen
     after = max(done, default=-1)
-    new = sorted({step for step in (0, *between, last) if after < step <= last})
+    planned = {0, *between, last}
+    new = sorted(step for step in planned if after < step <= last)
     places = max(0, most - len(done))
-    return (*sorted(done), *new[len(new) - min(len(new), (places + 1) // 2 if done else places) :])
+    if not planned.issuperset(done):
+        places = (places + 1) // 2
+    return (*sorted(done), *new[max(0, len(new) - places) :])
 
 
 def _powers(last: int, most: int) -> list[int]:

@@ -16,7 +16,7 @@ from cnncli.config.network import Network
 from cnncli.data.batches import Batches
 from cnncli.training.calibration import Bins, bin_predictions
 from cnncli.training.process_group import ALONE, ProcessGroup
-from cnncli.training.scores import Evaluation
+from cnncli.training.scores import TOP, Evaluation
 
 _AT_ONCE_ON_CPU = 4 * 2**20
 """Bytes of the largest output of a layer: more does not fit the caches and is up to three times slower."""
@@ -46,13 +46,26 @@ def evaluate(model: nn.Module, batches: Batches, classes: int, group: ProcessGro
     device = next(model.parameters()).device
     loss = _zero_loss(device)
     counts = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+    top = torch.zeros((), dtype=torch.int64, device=device)
     with evaluation_mode(model), torch.inference_mode():
         for images, labels in batches.epoch(1, shard=group.shard):
             logits: Tensor = model(images)  # (N, classes)
             loss += F.cross_entropy(logits, labels, reduction="sum")
             counts += confusion_counts(labels, logits.argmax(dim=1), classes)
-        loss, counts = group.all_reduce(loss), group.all_reduce(counts)
-    return Evaluation(loss=float(loss) / int(counts.sum()), confusion=_rows(counts))
+            top += count_in_top(logits, labels)
+        loss, counts, top = (group.all_reduce(each) for each in (loss, counts, top))
+    return Evaluation(loss=float(loss) / int(counts.sum()), confusion=_rows(counts), in_top=int(top))
+
+
+def count_in_top(scores: Tensor, labels: Tensor) -> Tensor:
+    """The number of images for whose class fewer than `TOP` others have a higher score, int64.
+
+    Args:
+        scores: (N, classes).
+        labels: int64 (N,).
+    """
+    higher = scores > scores.gather(1, labels.unsqueeze(1))
+    return (higher.sum(dim=1) < TOP).sum()
 
 
 def _zero_loss(device: torch.device) -> Tensor:
@@ -92,12 +105,14 @@ class Predictions:
         predicted: int64 (N,), the class of the largest logit.
         probabilities: float64 (N, K), the softmax of the logits.
         loss: mean cross-entropy in nats, the same number as that of `evaluate`.
+        in_top: see `Evaluation`.
     """
 
     labels: Labels
     predicted: Labels
     probabilities: Probabilities
     loss: float
+    in_top: int | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -139,6 +154,7 @@ class Predictions:
             loss=self.loss,
             confusion=tuple(map(tuple, self.confusion.tolist())),
             ece=self.calibration.expected_error,
+            in_top=self.in_top,
             classes=tuple(classes),
         )
 
@@ -169,6 +185,7 @@ def predictions_of(logits: Tensor, labels: Tensor, *, loss: float) -> Prediction
         predicted=exact.argmax(dim=1).numpy(),
         probabilities=exact.softmax(dim=1).numpy(),
         loss=loss,
+        in_top=int(count_in_top(exact, labels.cpu())),
     )
 
 
@@ -179,4 +196,10 @@ def mean_predictions(each: Sequence[Predictions]) -> Predictions:
     probabilities = np.mean([other.probabilities for other in each], axis=0)
     with np.errstate(divide="ignore"):  # the loss is infinite where the class of an image has probability 0
         loss = -float(np.log(probabilities[np.arange(len(labels)), labels]).mean())
-    return Predictions(labels=labels, predicted=probabilities.argmax(axis=1), probabilities=probabilities, loss=loss)
+    return Predictions(
+        labels=labels,
+        predicted=probabilities.argmax(axis=1),
+        probabilities=probabilities,
+        loss=loss,
+        in_top=int(count_in_top(torch.from_numpy(probabilities), torch.from_numpy(labels))),
+    )

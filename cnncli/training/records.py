@@ -61,6 +61,7 @@ class EpochRecord(Record):
 class ClassScoresRecord(ScoreRecord):
     """The scores of the best weights on a split; the accuracy of a class without images is null."""
 
+    top5_accuracy: _Fraction | None = None
     per_class: dict[str, _Fraction | None]
 
 

@@ -14,6 +14,8 @@ from cnncli.inspection.formatting import Line, Span, align, plain
 
 CONFIDENCE = 0.95
 """Of the interval around the accuracy."""
+TOP = 5
+"""Of the top-5 accuracy."""
 WORST = 5
 """Number of pairs of classes that are listed."""
 
@@ -60,12 +62,14 @@ class Evaluation:
         confusion: `confusion[label][predicted]`, numbers of images.
         ece: the expected calibration error, see `cnncli.training.calibration.Bins`; None where it is not computed, as
             in training.
+        in_top: the number of images whose label has one of the `TOP` largest logits; None where it is not computed.
         classes: K names; None where only numbers are needed, as in training.
     """
 
     loss: float
     confusion: tuple[tuple[int, ...], ...]
     ece: float | None = None
+    in_top: int | None = None
     classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -97,6 +101,11 @@ class Evaluation:
     def accuracy_interval(self) -> tuple[float, float]:
         """The 95 % interval of the accuracy, see `wilson_interval`."""
         return wilson_interval(self.correct, self.images)
+
+    @property
+    def top5_accuracy(self) -> float | None:
+        """The fraction of images whose label has one of the five largest logits; None with five classes or fewer."""
+        return None if self.in_top is None or len(self.confusion) <= TOP else self.in_top / self.images
 
     @property
     def balanced_accuracy(self) -> float:
@@ -148,6 +157,7 @@ class Evaluation:
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
             "macro_f1": self.macro_f1,
+            "top5_accuracy": self.top5_accuracy,
             "per_class": dict(zip(classes, self.per_class, strict=True)),
         }
 
@@ -159,6 +169,7 @@ class Evaluation:
             "accuracy_interval": list(self.accuracy_interval),
             "balanced_accuracy": self.balanced_accuracy,
             "macro_f1": self.macro_f1,
+            "top5_accuracy": self.top5_accuracy,
             "loss": self.loss if isfinite(self.loss) else None,
             "ece": self.ece,
             "per_class": [
@@ -214,6 +225,8 @@ def evaluation_lines(evaluation: Evaluation, *, width: int | None = None) -> Ite
     low, high = evaluation.accuracy_interval
     yield [("accuracy ", ""), (f"{evaluation.accuracy:.2%}", "bold"), (f", 95% interval {low:.2%} to {high:.2%}", "")]
     yield [(f"balanced accuracy {evaluation.balanced_accuracy:.2%}, macro F1 {evaluation.macro_f1:.2%}", "")]
+    if evaluation.top5_accuracy is not None:
+        yield [(f"top-{TOP} accuracy {evaluation.top5_accuracy:.2%}", "")]
     ece = "" if evaluation.ece is None else f", expected calibration error {evaluation.ece:.2%}"
     yield [(f"loss {evaluation.loss:.4f}{ece}", "")]
     yield [(f"{evaluation.correct:,} of {evaluation.images:,} images are classified correctly", "")]

@@ -217,7 +217,6 @@ def test_the_recipe_has_the_images_of_the_target(folder: Path) -> None:
         target = find_target(data, data_dir=folder)
         config = fold_config(target, recipe, seed=3, epochs=None, data_dir=folder)
         assert config.train.seed == 3
-        assert config.data.validation == 0
         return f"{target.name} {config.name} {'x'.join(map(str, config.network.input_shape))} {len(config.classes)}"
 
     assert config_for("digits") == "digits quickstart 1x16x16 10"

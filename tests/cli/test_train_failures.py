@@ -76,7 +76,7 @@ def test_a_damaged_image_is_exit_4(run_cnncli: Cnncli) -> None:
     data = "--set", "data={name: image-folder, path: pictures, size: 8, validation: 0}"
     code, out, err = run_cnncli("train", "tiny.yaml", *data)
     assert (code, out) == (4, "")
-    assert "data/pictures/train: 2 of 2 images cannot be read: a/1.png" in err
+    assert "data/pictures: 4 of 4 images cannot be read: train/a/1.png (not an image), train/b/1.png" in err
     assert "Traceback" not in err
     assert not Path("runs").exists()
 

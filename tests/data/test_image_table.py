@@ -13,7 +13,7 @@ from tests.data.folders import Folder, write_folder
 
 
 def load(folder: Path, table: str, **fields: object) -> Dataset:
-    (folder / "set" / "labels.csv").write_text(table, encoding="utf-8")
+    (folder / "set" / "labels.csv").write_text(table, encoding="utf-8", errors="surrogateescape")
     spec = {"name": "csv", "path": "set/labels.csv", "size": (4, 6), "channels": 1, **fields}
     return load_dataset(DataSpec.model_validate(spec), data_dir=folder)
 
@@ -71,6 +71,7 @@ def test_absolute_paths(folder: Path) -> None:
         ("path,label\nimages/0.png,a\nimages/0.png,b\n", r"labels.csv:3 images/0.png is there already, on line 2"),
         ("path,label,split\nimages/0.png,a,dev\n,b,test\n", r":2 unknown split: dev; train, val or test\n.*:3 no path"),
         ("path,label\nimages/0.png\n", "more or fewer values"),
+        ("path,label\nimages/0.png,\udce1\n", "labels.csv:2 the label is not UTF-8 text"),
         ("path,label\nimages/0.png,a\nimages/1.png,a\n", "data.classes: .* has 1: a"),
         (
             "path,label\nimages/0.png,a\nimages/x.png,b\nimages/1.png,b\nimages/2.png,a\n",

@@ -35,6 +35,15 @@ def test_an_extended_run_keeps_to_ten_steps() -> None:
     assert picture_steps(422 * 80, 10, done=longest) == longest
 
 
+def test_an_interrupted_run_draws_what_it_would_have_drawn() -> None:
+    whole = picture_steps(27, 10, chosen=(1, 10, 12, 13, 15, 20))
+    for count in range(len(whole) + 1):
+        assert picture_steps(27, 10, chosen=(1, 10, 12, 13, 15, 20), done=whole[:count]) == whole
+    extended = picture_steps(60, 10, done=picture_steps(27, 10))
+    for count in range(len(picture_steps(27, 10)), len(extended) + 1):
+        assert picture_steps(60, 10, done=extended[:count]) == extended
+
+
 @given(last=st.integers(1, 10**6), most=st.integers(2, 10), share=st.floats(0, 1), more=st.integers(1, 10**6))
 def test_steps_increase_from_the_first_to_the_last(last: int, most: int, share: float, more: int) -> None:
     steps = picture_steps(last, most)

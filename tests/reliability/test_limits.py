@@ -7,6 +7,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -365,6 +366,11 @@ def _idx_pipe(folder: Path) -> list[object]:
     return ["train", "quickstart", "--set", "data.name=mnist", "--data-dir", folder, "--out", folder / "runs"]
 
 
+def _own_data_pipe(folder: Path, name: str) -> list[object]:
+    (folder / "config.yaml").write_text(config(CONV % "", f"{{name: {name}, path: {_pipe(folder / 'data')}, size: 8}}"))
+    return ["validate", folder / "config.yaml"]
+
+
 def _labels_pipe(folder: Path) -> list[object]:
     labels = _pipe(folder / "labels.csv")
     return ["train", "quickstart", "--set", f"data.relabel={labels}", "--out", folder / "runs", "--quiet"]
@@ -378,6 +384,8 @@ def _labels_pipe(folder: Path) -> list[object]:
         (_image_pipe, 4, "pipe.png"),
         (_idx_pipe, 4, "train-images-idx3-ubyte"),
         (_labels_pipe, 4, "labels.csv"),
+        (partial(_own_data_pipe, name="csv"), 4, "data"),
+        (partial(_own_data_pipe, name="npz"), 4, "data"),
     ],
 )
 def test_pipes_that_nobody_writes_into(

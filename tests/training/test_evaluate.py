@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import top_k_accuracy_score
 from torch import nn
 
 from cnncli.config.config import read_config
-from cnncli.training.evaluate import evaluate, evaluation_batch_size
+from cnncli.training.evaluate import evaluate, evaluation_batch_size, mean_predictions, predictions_of
 
 
 class Pixels(nn.Module):
@@ -45,10 +46,25 @@ def test_numbers_worked_by_hand(make_batches: Callable[..., Any]) -> None:
     assert result.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 0))
 
 
+def test_top_5_accuracy_equals_scikit_learns(make_batches: Callable[..., Any]) -> None:
+    """Over nine classes, by `evaluate` and from stored logits."""
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.rand(40, 9, generator=generator), torch.randint(9, (40,), generator=generator)
+    expected = top_k_accuracy_score(labels.numpy(), logits.numpy(), k=5, labels=range(9))
+    model = Pixels()
+    found = evaluate(model, make_batches(logits.view(40, 1, 3, 3), labels, 7, shuffle=False), 9)
+    assert found.top5_accuracy == expected
+    predictions = predictions_of(logits, labels, loss=1.0)
+    assert predictions.evaluation("abcdefghi").top5_accuracy == expected
+    assert mean_predictions([predictions, predictions]).evaluation("abcdefghi").top5_accuracy == expected
+    assert 0.3 < expected < 0.9
+    assert evaluate(Pixels(), batches(make_batches), 3).top5_accuracy is None, "of three classes"
+
+
 def test_record_has_the_names_of_the_classes(make_batches: Callable[..., Any]) -> None:
     record = evaluate(Pixels(), batches(make_batches), 3).as_record(["cat", "dog", "emu"])
     assert record["per_class"] == {"cat": 2 / 3, "dog": 1 / 2, "emu": None}
-    assert set(record) == {"loss", "accuracy", "balanced_accuracy", "macro_f1", "per_class"}
+    assert set(record) == {"loss", "accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "per_class"}
 
 
 @pytest.mark.parametrize("training", [True, False])

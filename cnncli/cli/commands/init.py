@@ -16,6 +16,15 @@ _STDOUT = "-"
 
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="NAME.yaml is written; - writes to stdout.")] = _STDOUT,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DATA",
+            help="Your own images: a folder with one folder of images per class, a .csv or .npz file, or IDX files. "
+            "Size, channels, classes and network fit them.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     debug: DebugOption = False,
 ) -> None:
@@ -26,8 +35,15 @@ def init(
       cnncli init mynet && cnncli train mynet.yaml
 
       cnncli init - | cnncli inspect -
+
+      cnncli init pets --from photos/pets
     """
-    starter = files("cnncli.cli").joinpath("starter.yaml").read_text(encoding="utf-8")
+    if source is None:
+        starter = files("cnncli.cli").joinpath("starter.yaml").read_text(encoding="utf-8")
+    else:
+        from cnncli.data.starter import look_at, starter_config  # imports torch and Pillow
+
+        starter = starter_config(look_at(source))
     if name == _STDOUT:
         typer.echo(starter, nl=False)
         return

@@ -250,9 +250,15 @@ def show_results(results: Mapping[str, Any]) -> None:
     parts = {part: results[part] for part in ("train", "val", "test") if part in results}
     table = _table("", *parts)
     table.add_row("loss", *(f"{score['loss']:.4f}" for score in parts.values()))
-    for name in ("accuracy", "balanced_accuracy", "macro_f1"):
-        title = name.replace("_f1", " F1").replace("_", " ")
-        table.add_row(title, *(_percent(score[name]) for score in parts.values()))
+    titles = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy",
+        "macro_f1": "macro F1",
+        "top5_accuracy": "top-5 accuracy",
+    }
+    for name, title in titles.items():
+        if all(score[name] is not None for score in parts.values()):
+            table.add_row(title, *(_percent(score[name]) for score in parts.values()))
     table.add_section()
     for name in results["test"]["per_class"]:
         table.add_row(Text(name), *(_percent(score["per_class"][name]) for score in parts.values()))

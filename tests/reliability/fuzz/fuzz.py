@@ -20,20 +20,30 @@ import cnncli.cli.render
 from cnncli.cli.app import main
 from tests.reliability.fuzz.case import Case, Generator
 from tests.reliability.fuzz.configs import bundled_case, grammar_case, override_case, target_case
-from tests.reliability.fuzz.inputs import folder_case, idx_case, image_case, run_case
+from tests.reliability.fuzz.inputs import (
+    folder_case,
+    idx_case,
+    image_case,
+    network_file_case,
+    npz_case,
+    run_case,
+    table_case,
+)
 from tests.reliability.fuzz.minimize import minimize
 from tests.reliability.fuzz.runner import run_cases
 
 GENERATORS: dict[str, tuple[float, Callable[[Path], Generator]]] = {
-    "grammar": (25, lambda _: grammar_case),
-    "bundled": (30, lambda _: bundled_case),
+    "grammar": (20, lambda _: grammar_case),
+    "bundled": (29, lambda _: bundled_case),
     "set": (20, lambda _: override_case),
     "target": (8, lambda _: target_case),
     "image": (10, lambda _: image_case),
     "folder": (2, lambda _: folder_case),
     "idx": (3, lambda _: idx_case),
     "run": (2, lambda run: partial(run_case, run=run)),
-    # Inputs that the tool gets later (ONNX, npz, csv of images) have their generators here.
+    "table": (2, lambda _: table_case),
+    "npz": (2, lambda _: npz_case),
+    "network": (2, lambda _: network_file_case),
 }
 """Kind -> its share of the cases, and its generator, given a trained run."""
 _BATCH = 200

@@ -90,6 +90,112 @@ def idx_case(r: random.Random) -> Case:
     return Case("IDX files", ("eval", RUN, "--data", "mnist", "--data-dir", "d"), files, run=True)
 
 
+TRAIN = ("train", "c.yaml", "--data-dir", ".", "--out", "out", "--quiet", "--threads", "1")
+TRAINED = """\
+data: {DATA, validation: 0.25}
+model: {layers: [{conv: {out_channels: 2, kernel_size: 3}}, global_avg_pool, logits]}
+train: {epochs: 1}
+log: {images: 0}
+"""
+
+
+def table_case(r: random.Random) -> Case:
+    """A table of images, and images, some of which are damaged."""
+    files: dict[str, bytes | None] = {}
+    lines = [r.choice(("file_name,label,split", "path,class", "image;target", "file\tcategory", "a,b", ""))]
+    separator = next((each for each in ",;\t" if each in lines[0]), ",")
+    for number in range(r.choice((0, 1, 16))):
+        name = f"i{number}.png"
+        files[name] = _damaged_image(r) if chance(r, 0.05) else _image("PNG", "L", 8)
+        label = r.choice(("cat", "dog")) if chance(r, 0.95) else str(value(r))
+        cells = [name if chance(r, 0.97) else str(value(r)), label, r.choice(("train", "val", "test"))]
+        lines.append(separator.join(cells[: lines[0].count(separator) + 1]))
+    text = "\n".join(lines).encode(errors="surrogatepass")
+    files["t.csv"] = mutate_bytes(r, text) if chance(r, 0.5) else text
+    files["c.yaml"] = TRAINED.replace("DATA", "name: csv, path: t.csv, size: 8").encode()
+    return Case("tables of images", TRAIN, files)
+
+
+@functools.cache
+def _arrays(names: tuple[str, ...], shape: tuple[int, ...], kind: str) -> bytes:
+    generator = np.random.default_rng(0)
+    file = io.BytesIO()
+    arrays = {
+        name: (
+            generator.random(shape[:1]) * 3
+            if "label" in name or name.startswith("y")
+            else generator.random(shape) * 255
+        )
+        for name in names
+    }
+    np.savez(file, allow_pickle=True, **{name: array.astype(kind) for name, array in arrays.items()})
+    return file.getvalue()
+
+
+def npz_case(r: random.Random) -> Case:
+    """An archive of arrays with the usual names or others, of usual shapes and types or others, perhaps damaged."""
+    names = r.choice(
+        (
+            ("train_images", "train_labels", "val_images", "val_labels", "test_images", "test_labels"),
+            *(("x_train", "y_train", "x_test", "y_test"), ("x_train", "y_train"), ("x", "y"), ("train_images",), ()),
+        )
+    )
+    shape = r.choice(
+        ((24, 8, 8), (24, 8, 8, 3), (24, 3, 8, 8), (24,), (0, 8, 8), (1, 8, 8), (24, 8, 8, 3, 1), (24, 1, 1))
+    )
+    content = _arrays(
+        names, shape, r.choice(("uint8", "uint16", "float32", "bool", "int64", "U3", "object", "complex64"))
+    )
+    files: dict[str, bytes | None] = {
+        "d.npz": mutate_bytes(r, content) if chance(r, 0.4) else content,
+        "c.yaml": TRAINED.replace("DATA", "name: npz, path: d.npz").encode(),
+    }
+    return Case("arrays", TRAIN, files)
+
+
+@functools.cache
+def _network_file(kind: str) -> bytes:
+    """A small network, or its tensors, as torch or safetensors writes them."""
+    import warnings
+
+    import safetensors.torch
+    import torch
+
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 3))
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        match kind:
+            case "safetensors":
+                return safetensors.torch.save(module.state_dict())
+            case "state dict":
+                torch.save(module.state_dict(), file)
+            case "module":
+                torch.save(module, file)
+            case "legacy":
+                torch.save(module.state_dict(), file, _use_new_zipfile_serialization=False)
+            case "TorchScript":
+                torch.jit.save(torch.jit.script(module), file)
+            case "exported":
+                torch.export.save(torch.export.export(module.eval(), (torch.zeros(1, 1, 8, 8),)), file)
+    return file.getvalue()
+
+
+def network_file_case(r: random.Random) -> Case:
+    """A file with a network or with tensors, usually damaged, and a command that reads such a file."""
+    kind = r.choice(("safetensors", "state dict", "module", "legacy", "TorchScript", "exported"))
+    content = _network_file(kind)
+    suffix = r.choice((".pt", ".pth", ".safetensors", ".pt2", ".yaml", ""))
+    files: dict[str, bytes | None] = {f"net{suffix}": mutate_bytes(r, content) if chance(r, 0.9) else content}
+    words: tuple[str, ...] = ("inspect", f"net{suffix}", *r.choice(((), ("--input", "1x8x8"), ("--json",))))
+    if chance(r, 0.3):
+        files["c.yaml"] = (
+            TRAINED.replace("DATA", "name: digits").replace("epochs: 1", f"init_from: net{suffix}").encode()
+        )
+        words = ("train", "c.yaml", "--dry-run", "--out", "out")
+    return Case("files of networks", words, files)
+
+
 COMMANDS = (
     *(("runs", "show", RUN), ("runs", "list", "."), ("runs", "verify", RUN), ("runs", "compare", RUN, RUN)),
     *(("inspect", RUN), ("predict", RUN, "i.png"), ("show", "kernels", RUN), ("eval", RUN)),

@@ -50,8 +50,9 @@ export function header({ head: run, metrics, metadata, epoch }) {
   const macro = [
     ["test balanced accuracy", run.results?.test?.balanced_accuracy],
     ["test macro F1", run.results?.test?.macro_f1],
+    ["test top-5 accuracy", run.results?.test?.top5_accuracy],
   ]
-    .filter(([, score]) => score !== undefined)
+    .filter(([, score]) => (score ?? null) !== null)
     .map(([name, score]) => [name, formatPercent(score, 2)]);
   const facts = [
     ...accuracies,
