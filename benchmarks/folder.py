@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader
 from benchmarks.measure import Comparison, Contender, Numbers, Settings, Setups, compare, in_processes
 from benchmarks.ours import epochs_of, live_display
 from cnncli.config.config import Config, read_config
-from cnncli.data import image_folder as image_files
+from cnncli.data import image_files
 from cnncli.data.image_cache import FOLDER
 from cnncli.experiment.setup import prepare
 from cnncli.module import seeded_module
