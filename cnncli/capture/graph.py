@@ -231,6 +231,8 @@ def _note_unused(module: nn.Module, rows: list[Row]) -> tuple[str, ...]:
     """A note about parameters that belong to no row, if there are any."""
     used = {name for row in rows for name in row.state}
     unused = {name: parameter.numel() for name, parameter in module.named_parameters() if name not in used}
+    if isinstance(module, torch.jit.ScriptModule) and not any(True for _ in module.parameters()):
+        return ("a frozen module: its weights are constants, and not counted as parameters",)
     if not unused:
         return ()
     names = ", ".join(list(unused)[:3]) + (f" and {len(unused) - 3} more" if len(unused) > 3 else "")

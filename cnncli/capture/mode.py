@@ -10,8 +10,10 @@ from torch import Tensor, nn
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Put a module into evaluation mode, and each of its submodules back into its own mode afterward."""
-    modes = [(each, each.training) for each in module.modules()]
-    module.eval()
+    # A frozen module of TorchScript has no mode: it is for evaluation alone.
+    modes = [(each, each.training) for each in module.modules() if hasattr(each, "training")]
+    if hasattr(module, "training"):
+        module.eval()
     try:
         yield
     finally:

@@ -68,7 +68,7 @@ def find_graph(
 
         if is_code(target) and not is_library(target):
             _log.info(f"{target}: this runs the code of {target.rpartition(':')[0]} with your permissions")
-        return load_graph(target, input_shape=code_shape(target, input_shape), kwargs=kwargs, part=part)
+        return load_graph(target, input_shape=code_shape(target, input_shape, part), kwargs=kwargs, part=part)
     for option, value in (("--kwargs", kwargs), ("--module", part)):
         if value:
             raise UsageError(
@@ -167,14 +167,16 @@ def _shape_assignments(input_shape: Sequence[int]) -> list[str]:
     return [f"data.size=[{height}, {width}]", f"data.channels={channels}"]
 
 
-def code_shape(target: str, input_shape: Sequence[int] | None) -> tuple[int, ...] | None:
-    """The shape of one input of a model in torch, from the shape that was given for it."""
+def code_shape(target: str, input_shape: Sequence[int] | None, part: str = "") -> tuple[int, ...] | None:
+    """The shape of one input of a model in torch or of a part of it, from the shape that was given for it."""
     from cnncli.capture.load import is_library
 
     if input_shape is None:
         return None
     shape = tuple(input_shape)
     match shape:
+        case [_] if part:  # the features of a linear layer
+            return shape
         case [size]:
             if not is_library(target):
                 raise UsageError(

@@ -112,6 +112,19 @@ def test_torchscript(way: str, net: Net, expected: list[dict[str, object]], tmp_
     assert "is not in the file" in str(refused(path))
 
 
+def test_a_frozen_module(tmp_path: Path) -> None:
+    """It has neither parameters nor a mode."""
+    path = tmp_path / "frozen.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
+        script = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).eval())
+        torch.jit.freeze(script).save(path)
+    result = json.loads(run(path, "--input", "1x6x7", "--json").stdout)
+    [row] = result["layers"]
+    assert (row["output_shape"], row["receptive_field"]["size"], row["macs"]) == ([2, 4, 5], [3, 3], 2 * 9 * 20)
+    assert result["notes"] == ["a frozen module: its weights are constants, and not counted as parameters"]
+
+
 def tensors(path: Path) -> dict[str, dict[str, object]]:
     return {each["name"]: each for each in json.loads(run(path, "--json").stdout)["tensors"]}
 
@@ -229,6 +242,8 @@ def test_a_part_of_a_model() -> None:
     assert layers[1]["receptive_field"]["size"] == [7, 7]  # type: ignore[index]  # 3 + 2 * (3 - 1), of its own input
     smaller = rows("torchvision:resnet18", "--module", "layer2.0", "--input", "64x8x8")
     assert smaller[0]["output_shape"] == [128, 4, 4]
+    [head] = rows("torchvision:resnet18", "--module", "fc", "--input", "512")
+    assert (head["output_shape"], head["params"]) == ([1000], 513_000)
     assert "Did you mean layer2" in str(refused("torchvision:resnet18", "--module", "layer22"))
     assert "--module" in str(refused("lenet5", "--module", "conv1"))
 

@@ -106,6 +106,8 @@ def test_an_extended_run_keeps_its_earlier_steps(
     complete: RunDirectory, network: str, train: Train, tmp_path: Path
 ) -> None:
     run = train(tmp_path, network)
-    train(tmp_path, network, "train.epochs=6", run=run)
+    messages: list[str] = []
+    train(tmp_path, network, "train.epochs=6", run=run, log=messages.append)
+    assert all("the learning rate jumps" in each for each in messages)
     assert WeightHistory(run.path).steps() == [0, 1, 2, 4, 8, 16, 24, 32, 36]
     assert files_of(complete).items() <= files_of(run).items()
