@@ -22,6 +22,8 @@ from cnncli.config.image_folder import PART_NAMES, FolderPart
 from cnncli.errors import DataError, shorten
 from cnncli.files import open_to_read
 
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError, SyntaxError)
+"""What the readers of zip, gzip and NumPy's files raise for damaged ones."""
 NPZ_NAMES: Mapping[FolderPart, tuple[tuple[str, str], ...]] = {
     "train": (("train_images", "train_labels"), ("x_train", "y_train")),
     "validation": (("val_images", "val_labels"), ("x_val", "y_val")),
@@ -63,7 +65,7 @@ def array_parts(path: Path) -> dict[FolderPart, ArrayPart]:
             remedy="put it there, or choose another data directory with --data-dir or $CNNCLI_DATA; to inspect the "
             "network without it, set data.size, data.channels and data.classes",
         ) from None
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, struct.error, SyntaxError) as error:
+    except (*UNREADABLE, struct.error) as error:
         raise DataError(f"data.path: {path} cannot be read: {error}", remedy="replace it with an intact copy") from None
     if "train" not in parts:
         files = "files such as train-images-idx3-ubyte and train-labels-idx1-ubyte"
@@ -124,7 +126,7 @@ def class_count(part: ArrayPart) -> int:
         with _opened(part.labels) as file:
             file.read(8)
             return max(file.read(), default=0) + 1
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, SyntaxError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{part.labels}: cannot be read: {error}", remedy="replace it with an intact copy") from None
 
 

@@ -124,10 +124,17 @@ def class_folders(root: Path) -> tuple[str, ...]:
     return tuple(sorted(names, key=natural_key))
 
 
-def natural_key(name: str) -> tuple[list[str | int], str]:
+def natural_key(name: str) -> tuple[list[str | tuple[int, str]], str]:
     """A sort key that compares the numbers in names as numbers: `2` before `10`."""
     pieces = re.split(r"([0-9]+)", name)  # text and digits, in turn
-    return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], name
+    keys = [_digits_key(piece) if place % 2 else piece for place, piece in enumerate(pieces)]
+    return keys, name
+
+
+def _digits_key(digits: str) -> tuple[int, str]:
+    """Orders numbers of any length by their value."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def _parts(root: Path, top: Sequence[str]) -> dict[FolderPart, str]:

@@ -5,8 +5,6 @@ N: images, C: channels, H, W: height and width.
 
 import hashlib
 import logging
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnncli.config.arrays import ArrayPart, array_parts, stored_shape
+from cnncli.config.arrays import UNREADABLE, ArrayPart, array_parts, stored_shape
 from cnncli.config.image_folder import FolderPart
 from cnncli.data.idx import read_idx
 from cnncli.data.images import Dataset, ImageSet, PixelRange, classes_without, hold_out_test
@@ -93,7 +91,7 @@ def _read(part: ArrayPart, classes: Sequence[str]) -> tuple[NDArray[Any], Labels
         try:
             with open_to_read(part.images) as file, np.load(file, allow_pickle=False) as arrays:
                 images, labels = (arrays[name] for name in part.names)
-        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile, MemoryError) as error:
+        except (*UNREADABLE, MemoryError) as error:
             raise DataError(
                 f"{part.images}: cannot be read: {error}", remedy="replace it with an intact copy"
             ) from None

@@ -6,6 +6,7 @@ import pytest
 
 from cnncli.config.config import read_config
 from cnncli.config.data import DataSpec, class_names
+from cnncli.config.image_folder import natural_key
 from cnncli.data.images import Dataset
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError
@@ -100,3 +101,9 @@ def test_a_run_can_be_read_without_its_table(folder: Path) -> None:
     again = read_config(str(folder / "resolved.yaml"), data_dir=folder / "elsewhere")
     assert (again.classes, again.network) == (("2", "10", "emu"), config.network)
     assert class_names(DataSpec(name="csv", path="x", size=(8, 8), classes=3), folder) == ("0", "1", "2")
+
+
+def test_natural_order() -> None:
+    """By hand; Python refuses to read a number of 5,000 digits."""
+    ordered = ["0", "1", "02", "2", "10", "1" * 5000, "a9", "a10", "b"]
+    assert sorted(reversed(ordered), key=natural_key) == ordered
