@@ -50,9 +50,9 @@ def write_file(path: Path, content: bytes) -> None:
 
 def is_device(path: Path) -> bool:
     """Whether a path leads to a device, a pipe or a socket, or is in `/dev`, where names lead to any output."""
-    return (path.exists() and not path.is_file() and not path.is_dir()) or Path(os.path.abspath(path)).parts[1:2] == (
-        "dev",
-    )
+    if path.absolute().parts[1:2] == ("dev",):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextmanager

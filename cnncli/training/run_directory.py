@@ -351,7 +351,7 @@ def _runs_in(path: Path) -> list[Path]:
 
 def run_of_file(path: Path) -> Path | None:
     """The run that a file is a part of, which no output may replace; pictures, pages and exports are none."""
-    whole = Path(os.path.abspath(path))
+    whole = path.resolve()
     for run in whole.parents:
         if is_run_directory(run):
             first = whole.relative_to(run).parts[0]
