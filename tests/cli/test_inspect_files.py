@@ -168,8 +168,10 @@ def test_a_damaged_exported_program(
     assert not [record for record in caplog.records if record.exc_info]
 
 
-def test_a_file_with_a_network_runs_and_a_message_says_so(exported: Path) -> None:
-    assert f"{exported}: this runs the program in the file with your permissions" in run(exported).stderr
+def test_a_file_with_a_network_runs_and_a_message_says_so(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="cnncli")
+    run(exported)
+    assert f"{exported}: this runs the program in the file with your permissions" in caplog.messages
 
 
 def test_an_exported_program_for_any_size(net: Net, expected: list[dict[str, object]], tmp_path: Path) -> None:
@@ -326,6 +328,11 @@ def test_names_of_tensors_are_printable_and_aligned(tmp_path: Path) -> None:
 def test_an_empty_file(name: str, tmp_path: Path) -> None:
     (tmp_path / name).touch()
     assert str(refused(tmp_path / name)) == f"{tmp_path / name} is empty"
+
+
+def test_a_whole_number_that_is_too_large() -> None:
+    error = refused("lenet5", "--set", "train.epochs=99999999999999999999999999")
+    assert "train.epochs: must be a whole number below 2**63, found 1e+26" in str(error)
 
 
 def test_an_empty_target() -> None:
