@@ -15,6 +15,8 @@ MAX_READS = 2**20
 MAX_JUMP = 2**40
 """Input pixels from one unit of a layer to the next: the product of the strides."""
 MAX_CONFIG_BYTES = 2**18
+MAX_TABLE_BYTES = 2**28
+"""Of a CSV file."""
 MAX_VALUES = 100_000
 """Values in a config, those of aliases included."""
 MAX_DEPTH = 64
