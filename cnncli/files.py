@@ -61,11 +61,19 @@ def write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def is_device(path: Path) -> bool:
+    """Whether a path leads to a device, a pipe or a socket, or is in `/dev`, where names lead to any output."""
+    if path.absolute().parts[1:2] == ("dev",):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @contextmanager
 def atomic_write(path: Path, *, option: str = "--out") -> Iterator[BinaryIO]:
     """Open a file for writing; after a crash at any time `path` has either its old or all of its new content.
 
-    Several processes may write the same file: the last one to finish wins.
+    Several processes may write the same file: the last one to finish wins. A device or a pipe, such as `/dev/null`, is
+    written into, and stays what it is.
 
     Args:
         path: the file.
@@ -74,6 +82,10 @@ def atomic_write(path: Path, *, option: str = "--out") -> Iterator[BinaryIO]:
     Raises:
         DiskError: the file cannot be written.
     """
+    if is_device(path):
+        with disk_errors_explained(path, option=option), path.open("wb") as file:
+            yield file
+        return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     with disk_errors_explained(path, option=option):
         try:

@@ -17,6 +17,7 @@ from cnncli.cli.commands.options import (
     KwargsOption,
     ModuleOption,
     TargetArgument,
+    check_output,
     find_target,
     parse_kwargs,
     parse_shape,
@@ -160,6 +161,7 @@ def inspect(
       cnncli inspect resnet-mnist --json | jq .totals
     """
     check_hint_names(ignore)
+    check_output(drawing, ".svg", option="--graph")
     form = Format.JSON if as_json else form
     tensors = holds_tensors(target)
     if tensors is not None:
