@@ -158,7 +158,7 @@ GOOD = {"descr": "|u1", "fortran_order": False, "shape": (9, 6, 6)}
 )
 @pytest.mark.parametrize("name", ["train_images", "train_labels"])
 def test_a_header_of_something_else_is_refused(header: str, name: str, tmp_path: Path) -> None:
-    arrays = {"train_images": pixels(9, 6, 6), "train_labels": np.arange(9) % 3}
+    arrays: Arrays = {"train_images": pixels(9, 6, 6), "train_labels": np.arange(9) % 3}
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         for each, values in arrays.items():
             with archive.open(f"{each}.npy", "w") as file:
