@@ -105,7 +105,7 @@ def stored_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
             pass
         case _:
             raise DataError(
-                f"{path}: an array of shape ({', '.join(map(str, shape))}) has no gray or RGB images",
+                f"{path}: an array of shape {shape} has no gray or RGB images",
                 remedy="give arrays (N, H, W), (N, H, W, C) or (N, C, H, W), with one or three channels",
             )
     if not height or not width:
@@ -170,7 +170,7 @@ def _npz_parts(path: Path) -> dict[FolderPart, ArrayPart]:
                         size = prod(shape) * int(descr[2:])
                         parts[part] = ArrayPart(images=path, labels=path, names=names, shape=shape, size=size)
         if not parts:
-            raise ValueError(f"it has the arrays {shorten(sorted(found))}")
+            raise ValueError(f"it has no images in its arrays {shorten(sorted(found))}")
     return parts
 
 

@@ -112,7 +112,10 @@ def _read(part: ArrayPart, classes: Sequence[str]) -> tuple[NDArray[Any], Labels
             ) from None
         where = f"{part.images}: {part.names[1]}"
     else:
-        images, labels = read_idx(part.images, (None,) * len(part.shape)), read_idx(part.labels, (None,))
+        try:
+            images, labels = read_idx(part.images, (None,) * len(part.shape)), read_idx(part.labels, (None,))
+        except DataError as error:  # its remedy is for files that were downloaded
+            raise DataError(error.message, remedy="replace it with an intact copy") from None
         where = str(part.labels)
     if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(labels):
         raise DataError(

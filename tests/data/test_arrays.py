@@ -126,7 +126,7 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes(whole[:900] + bytes(300) + whole[1200:])
     for name, message in {
         "nowhere.npz": "data.path: not found: .*nowhere.npz",
-        "other.npz": "it has the arrays a",
+        "other.npz": "it has no images in its arrays a",
         "no.npz": "no.npz cannot be read: ",
         "cut.npz": "cut.npz: cannot be read: Bad CRC-32",
     }.items():
@@ -263,3 +263,13 @@ def test_a_limit_per_class_takes_some_training_images(tmp_path: Path, caplog: py
     assert rows[0] < rows[1] < rows[2]
     assert torch.equal(few.train.images[-3:], every.train.images[-3:])
     assert "data.limit: 6 of 22 training images are used" in caplog.messages
+
+
+def test_a_damaged_idx_file_of_people_is_not_downloaded_again(tmp_path: Path) -> None:
+    write_idx(tmp_path / "letters" / "train-images", pixels(9, 6, 6))
+    write_idx(tmp_path / "letters" / "train-labels", np.arange(9, dtype=np.uint8) % 3)
+    with (tmp_path / "letters" / "train-images").open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(DataError, match="truncated") as caught:
+        load_dataset(spec_of("idx", "letters"), data_dir=tmp_path)
+    assert caught.value.remedy == "replace it with an intact copy"
