@@ -40,6 +40,19 @@ def open_to_read(path: Path) -> BufferedReader:
     return open(descriptor, "rb")  # noqa: PTH123  the caller closes it; pathlib opens no descriptors
 
 
+def read_at_most(path: Path, limit: int) -> bytes:
+    """The content of a file, which may be a device that never ends.
+
+    Raises:
+        OSError: it cannot be read, or has more than `limit` bytes.
+    """
+    with open_to_read(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"more than {limit:,} bytes")
+    return content
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:
@@ -48,11 +61,19 @@ def write_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def is_device(path: Path) -> bool:
+    """Whether a path leads to a device, a pipe or a socket, or is in `/dev`, where names lead to any output."""
+    if path.absolute().parts[1:2] == ("dev",):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @contextmanager
 def atomic_write(path: Path, *, option: str = "--out") -> Iterator[BinaryIO]:
     """Open a file for writing; after a crash at any time `path` has either its old or all of its new content.
 
-    Several processes may write the same file: the last one to finish wins.
+    Several processes may write the same file: the last one to finish wins. A device or a pipe, such as `/dev/null`, is
+    written into, and stays what it is.
 
     Args:
         path: the file.
@@ -61,6 +82,10 @@ def atomic_write(path: Path, *, option: str = "--out") -> Iterator[BinaryIO]:
     Raises:
         DiskError: the file cannot be written.
     """
+    if is_device(path):
+        with disk_errors_explained(path, option=option), path.open("wb") as file:
+            yield file
+        return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     with disk_errors_explained(path, option=option):
         try:

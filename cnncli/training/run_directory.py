@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from cnncli.files import (
     replace_json,
     sync_directory,
 )
-from cnncli.training.logged import METRICS
+from cnncli.training.logged import EVENT_FILES, METRICS
 from cnncli.training.records import (
     MetadataRecord,
     Record,
@@ -45,6 +46,10 @@ _CONFIG = "config.yaml"
 _STATUS = "status.json"
 _METADATA = "metadata.json"
 _RESULTS = "results.json"
+_OWN = (
+    *(_STATUS, _METADATA, _RESULTS, _CONFIG, "resolved.yaml", METRICS, "lock"),
+    *("checkpoints", "snapshots", "weights"),
+)
 _PARTS = ("resolved.yaml", _METADATA, METRICS, "checkpoints")
 _NEAR = 5
 
@@ -342,6 +347,16 @@ def _runs_in(path: Path) -> list[Path]:
         folders = (Path(each.path) for each in islice(entries, _MAX_ENTRIES) if each.is_dir())
         runs = [each for each in islice(folders, _MAX_SEARCHED) if is_run_directory(each)]
     return sorted(runs, key=lambda each: each.stat().st_mtime, reverse=True)
+
+
+def run_of_file(path: Path) -> Path | None:
+    """The run that a file is a part of, which no output may replace; pictures, pages and exports are none."""
+    whole = path.resolve()
+    for run in whole.parents:
+        if is_run_directory(run):
+            first = whole.relative_to(run).parts[0]
+            return run if first in _OWN or fnmatch(first, EVENT_FILES) else None
+    return None
 
 
 def is_run_directory(path: Path) -> bool:

@@ -59,7 +59,7 @@ def test_the_sheet_shows_classes_and_augmentation(run_cnncli: Cnncli, folder: Pa
         assert with_variants.height > without.height
     code, _, said = run_cnncli("data", "digits", "--out", "sheet.jpg")
     assert code == 2
-    assert "ends in .png" in said
+    assert "not a .png file" in said
 
 
 def test_tables_and_arrays(run_cnncli: Cnncli, folder: Path) -> None:

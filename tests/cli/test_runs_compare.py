@@ -111,7 +111,7 @@ def test_a_run_without_validation_or_epochs(pair: tuple[Path, Path], run_cnncli:
 def test_wrong_arguments(pair: tuple[Path, Path], run_cnncli: Cnncli) -> None:
     for arguments, code, message in [
         ((pair[0],), 2, "takes 2 to 26 runs, not 1"),
-        ((*pair, "--plot", "x.pdf"), 2, "not a .png or .svg file"),
+        ((*pair, "--plot", "x.pdf"), 2, "not a .svg or .png file"),
         ((pair[0], "nowhere"), 5, "does not exist"),
         ((*pair, "--plot", "nowhere/x.svg"), 7, "cannot be written"),
     ]:

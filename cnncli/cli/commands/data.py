@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DebugOption, JsonOption
-from cnncli.errors import UsageError
+from cnncli.cli.commands.options import DebugOption, JsonOption, check_output
 from cnncli.options import DATA_DIR, DataDirOption
 
 DataArgument = Annotated[
@@ -42,8 +41,7 @@ def data(
 
       cnncli data my.yaml --out my-images.png
     """
-    if out is not None and out.suffix.lower() != ".png":
-        raise UsageError(f"--out {out}: not a PNG file", remedy="give a name that ends in .png")
+    check_output(out, ".png")
     from cnncli.audit.target import find_target
 
     target = find_target(data, data_dir=data_dir)

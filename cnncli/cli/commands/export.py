@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cnncli.cli.commands.options import DebugOption, JsonOption
+from cnncli.cli.commands.options import DebugOption, JsonOption, check_output
 from cnncli.cli.output import print_line
 from cnncli.cli.render.console import show_notice
 from cnncli.export import IMAGES, FormatName
@@ -66,6 +66,7 @@ def export(
     from cnncli.export.export import export_run
     from cnncli.run import load_run
 
+    check_output(out)
     written = export_run(
         load_run(run, data_dir=data_dir), format, out=out, with_preprocessing=with_preprocessing, images=images
     )

@@ -17,6 +17,7 @@ from cnncli.cli.commands.options import (
     KwargsOption,
     ModuleOption,
     TargetArgument,
+    check_output,
     find_target,
     parse_kwargs,
     parse_shape,
@@ -57,7 +58,9 @@ WideOption = Annotated[
     bool,
     typer.Option("--wide", help="Show more columns: start, center, padding, smallest path, groups, memory, FLOPs."),
 ]
-BatchOption = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Batch size for the memory estimate.")]
+BatchOption = Annotated[
+    int, typer.Option("--batch", min=1, max=10**6, metavar="N", help="Batch size for the memory estimate.")
+]
 IgnoreOption = Annotated[
     list[str], typer.Option("--ignore", metavar="HINT", help=f"Hide a hint: {', '.join(HINTS)}. Repeatable.")
 ]
@@ -101,6 +104,7 @@ LatencyOption = Annotated[
     typer.Option(
         "--latency",
         min=1,
+        max=10_000,
         metavar="N",
         help="Also run the network N times here, on the GPU if any, and time each layer.",
     ),
@@ -160,6 +164,7 @@ def inspect(
       cnncli inspect resnet-mnist --json | jq .totals
     """
     check_hint_names(ignore)
+    check_output(drawing, ".svg", option="--graph")
     form = Format.JSON if as_json else form
     tensors = holds_tensors(target)
     if tensors is not None:

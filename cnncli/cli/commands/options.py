@@ -55,6 +55,31 @@ _MAX_DIGITS = 19
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
+def check_output(path: Path | None, *suffixes: str, option: str = "--out") -> None:
+    """Refuse an output that would replace a file of another type, or a part of a run. Devices can be written.
+
+    Args:
+        path: of the output, if there is one.
+        suffixes: extensions that it may have, in lower case; without any, all.
+        option: which names the output.
+
+    Raises:
+        UsageError: the file has another extension, or is a part of a run.
+    """
+    from cnncli.files import is_device
+    from cnncli.training.run_directory import run_of_file
+
+    if path is None or is_device(path):
+        return
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UsageError(
+            f"{option} {path}: not a {' or '.join(suffixes)} file",
+            remedy=f"for example {option} {path.stem or 'output'}{suffixes[0]}",
+        )
+    if run := run_of_file(path):
+        raise UsageError(f"{option} {path}: a part of the run {run}", remedy="choose another file")
+
+
 def find_target(
     target: str,
     *,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.commands.options import DebugOption, check_output
 from cnncli.cli.output import print_line
 from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 
@@ -50,6 +50,7 @@ def play(
     from cnncli.report.playground import write_playground
 
     runs = [run] if other is None else [run, other]
+    check_output(out, ".html", ".htm")
     path = write_playground(runs, out=out, data_dir=data_dir, language=lang, tour=tour)
     print_line(path)
     if open:

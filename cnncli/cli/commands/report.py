@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cnncli.cli.commands.options import DebugOption
+from cnncli.cli.commands.options import DebugOption, check_output
 from cnncli.cli.output import print_line
 from cnncli.options import DATA_DIR, DataDirOption, RunArgument
 
@@ -31,4 +31,5 @@ def report(
     """
     from cnncli.report.report import write_report
 
+    check_output(out, ".html", ".htm")
     print_line(write_report(run, out=out, data_dir=data_dir))

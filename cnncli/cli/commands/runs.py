@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cnncli.cli.app import PanelGroup, command_group
-from cnncli.cli.commands.options import DebugOption, JsonOption
+from cnncli.cli.commands.options import DebugOption, JsonOption, check_output
 from cnncli.cli.imports import garbage_collector_off
 from cnncli.errors import RunError, UsageError, did_you_mean, nearest
 from cnncli.options import DATA_DIR, RUNS_DIR, DataDirOption, RunArgument, RunsArgument
@@ -155,8 +155,7 @@ def compare(
 
       cnncli runs compare runs/lenet5-* --plot curves.svg
     """
-    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
-        raise UsageError(f"--plot {plot}: not a .png or .svg file", remedy="for example --plot curves.svg")
+    check_output(plot, ".svg", ".png", option="--plot")
     with garbage_collector_off():
         from cnncli.runs.compare import compare_runs
 

@@ -13,6 +13,7 @@ from cnncli.cli.commands.options import (
     KwargsOption,
     ModuleOption,
     TargetArgument,
+    check_output,
     find_target,
     parse_position,
 )
@@ -49,6 +50,7 @@ def unit(
 
       cnncli unit torchvision:resnet18 layer2.0.conv1 5,5 --json
     """
+    check_output(picture, ".png", option="--picture")
     positions = [parse_position(text) for text in units]
     graph = find_target(target, shape=shape, kwargs=kwargs, part=part, assignments=assignments, data_dir=data_dir)
     table = inspect_graph(graph)
