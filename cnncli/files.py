@@ -40,6 +40,19 @@ def open_to_read(path: Path) -> BufferedReader:
     return open(descriptor, "rb")  # noqa: PTH123  the caller closes it; pathlib opens no descriptors
 
 
+def read_at_most(path: Path, limit: int) -> bytes:
+    """The content of a file, which may be a device that never ends.
+
+    Raises:
+        OSError: it cannot be read, or has more than `limit` bytes.
+    """
+    with open_to_read(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"more than {limit:,} bytes")
+    return content
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Write a file and wait until it is on the disk."""
     with path.open("wb") as file:

@@ -5,7 +5,7 @@
 | `lenet5`, `path/to/config.yaml` | of a bundled config, or of a config |
 | `runs/lenet5-20260131-120000` | of the config of a run |
 | `torchvision:NAME`, `timm:NAME`, `package.module:Factory`, `path/file.py:Factory` | of a model in code, which is run |
-| `model.pt`, `model.pt2` | in a file of TorchScript or torch.export |
+| `model.pt`, `model.pt2` | in a file of TorchScript or torch.export, which is run |
 """
 
 import logging
@@ -68,6 +68,8 @@ def find_graph(
 
         if is_code(target) and not is_library(target):
             _log.info(f"{target}: this runs the code of {target.rpartition(':')[0]} with your permissions")
+        elif is_saved(target):
+            _log.info(f"{target}: this runs the program in the file with your permissions")
         return load_graph(target, input_shape=code_shape(target, input_shape, part), kwargs=kwargs, part=part)
     for option, value in (("--kwargs", kwargs), ("--module", part)):
         if value:
@@ -116,6 +118,8 @@ def _type_of(target: str) -> FileType | None:
 def _config_path(target: str) -> str:
     """The config of a target."""
     path = Path(target)
+    if not target:
+        raise UsageError("the name of the config is empty", remedy="give a YAML config, or the name of a bundled one")
     if holds_tensors(target):
         raise UsageError(
             f"{target} holds tensors alone: in which order layers are computed is not in it",

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
@@ -43,7 +44,8 @@ def _read_pickled(path: Path, type: FileType) -> TensorTable:
     import torch
 
     try:
-        with path.open("rb") as file:  # of a path, torch also looks at the extension
+        with path.open("rb") as file, warnings.catch_warnings():  # of a path, torch also looks at the extension
+            warnings.simplefilter("ignore")  # quantized tensors are deprecated
             content = torch.load(file, map_location="meta", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))

@@ -3,16 +3,33 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from cnncli.fields import Fraction01, LengthFromZero, Listed, Spec
-from cnncli.limits import MAX_LENGTH
+from cnncli.limits import MAX_LENGTH, MAX_STRENGTH
 
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Strength = Annotated[float, Field(ge=0, le=MAX_STRENGTH)]
+Pixels = Annotated[float, Field(ge=0, le=MAX_LENGTH)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Magnitude = Annotated[float, Field(ge=0, le=30)]
 MAX_BLUR = 50.0
+MIN_MIX, MAX_MIX = 1e-3, 100.0
 Angle = Annotated[float, Field(ge=0, lt=90, allow_inf_nan=False)]
+
+
+def _zero_or_enough(alpha: float) -> float:
+    """A parameter of the beta distribution, which is drawn from in 32 bits."""
+    if 0 < alpha < MIN_MIX:
+        raise PydanticCustomError("mix", f"must be 0 or at least {MIN_MIX:g}, found {{found}}", {"found": f"{alpha:g}"})
+    return alpha
+
+
+MixAlpha = Annotated[
+    float,
+    Field(ge=0, le=MAX_MIX, json_schema_extra={"not": {"exclusiveMinimum": 0, "exclusiveMaximum": MIN_MIX}}),
+    AfterValidator(_zero_or_enough),
+]
 
 
 def _principal(name: str, accepted: Any) -> BeforeValidator:  # noqa: ANN401  a type
@@ -33,10 +50,8 @@ def _principal(name: str, accepted: Any) -> BeforeValidator:  # noqa: ANN401  a 
 class ElasticSpec(Spec):
     """Smooth random displacement of the pixels (Simard, Steinkraus and Platt, ICDAR 2003)."""
 
-    alpha: NotNegative = Field(
-        default=0.0, description="displacement along each axis in pixels, root mean square; 0 is off"
-    )
-    sigma: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+    alpha: Pixels = Field(default=0.0, description="displacement along each axis in pixels, root mean square; 0 is off")
+    sigma: Annotated[float, Field(gt=0, le=MAX_STRENGTH)] = Field(
         default=4.0,
         description="smoothness: standard deviation, in pixels, of the Gaussian that blurs the displacements",
     )
@@ -55,7 +70,7 @@ class CropSpec(Spec):
     area: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="the smallest fraction of the image's area; 1 is off"
     )
-    ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+    ratio: Annotated[float, Field(ge=1, le=MAX_STRENGTH)] = Field(
         default=1.3333, description="the largest ratio of width to height, or of height to width"
     )
 
@@ -86,8 +101,9 @@ class RandAugmentSpec(Spec):
 class MixSpec(Spec):
     """Mixes each image, and its label, with another image of the batch."""
 
-    alpha: NotNegative = Field(
-        default=0.0, description="the share of the image is drawn from Beta(alpha, alpha); 0 is off"
+    alpha: MixAlpha = Field(
+        default=0.0,
+        description="the share of the image is drawn from Beta(alpha, alpha); 0 is off, else 0.001 to 100",
     )
     probability: Probability = Field(default=1.0, description="fraction of the images")
 
@@ -99,7 +115,7 @@ class AugmentSpec(Spec):
     """
 
     crop: Annotated[CropSpec, _principal("area", CropSpec | Annotated[float, Field(gt=0, le=1)])] = CropSpec()
-    shift: NotNegative = Field(default=0.0, description="maximum along each axis, in pixels of the resized image")
+    shift: Pixels = Field(default=0.0, description="maximum along each axis, in pixels of the resized image")
     rotate: Annotated[float, Field(ge=0, le=180)] = Field(
         default=0.0, description="maximum angle in degrees, in both directions"
     )
@@ -108,7 +124,7 @@ class AugmentSpec(Spec):
     flip: Literal["none", "horizontal", "vertical", "both"] = Field(
         default="none", description="mirrored with probability 1/2"
     )
-    elastic: Annotated[ElasticSpec, _principal("alpha", ElasticSpec | NotNegative)] = ElasticSpec()
+    elastic: Annotated[ElasticSpec, _principal("alpha", ElasticSpec | Pixels)] = ElasticSpec()
     erase: Annotated[EraseSpec, _principal("probability", EraseSpec | Probability)] = EraseSpec()
     rand_augment: Annotated[RandAugmentSpec, _principal("magnitude", RandAugmentSpec | Magnitude)] = RandAugmentSpec()
     brightness: Fraction01 = Field(default=0.0, description="0.2 is a factor from 0.8 to 1.2")
@@ -117,12 +133,12 @@ class AugmentSpec(Spec):
     hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
         default=0.0, description="maximum turn of the color circle in both directions, as a fraction of it"
     )
-    gamma: NotNegative = Field(default=0.0, description="0.5 is an exponent from 1 / 1.5 to 1.5")
+    gamma: Strength = Field(default=0.0, description="0.5 is an exponent from 1 / 1.5 to 1.5")
     blur: Annotated[BlurSpec, _principal("sigma", BlurSpec | Annotated[float, Field(ge=0, le=MAX_BLUR)])] = BlurSpec()
     cutout: Annotated[CutoutSpec, _principal("size", CutoutSpec | LengthFromZero)] = CutoutSpec()
-    noise: NotNegative = Field(default=0.0, description="standard deviation of Gaussian noise, where white is 1")
+    noise: Strength = Field(default=0.0, description="standard deviation of Gaussian noise, where white is 1")
 
-    mixup: Annotated[MixSpec, _principal("alpha", MixSpec | NotNegative)] = MixSpec()
+    mixup: Annotated[MixSpec, _principal("alpha", MixSpec | MixAlpha)] = MixSpec()
     fill: Annotated[
         Probability | Annotated[tuple[Probability, ...], Listed],
         Field(description="value of pixels from outside and of erased ones: 0 black, 1 white; or a list by channel"),
@@ -130,7 +146,7 @@ class AugmentSpec(Spec):
     border: Literal["fill", "edge", "reflect"] = Field(
         default="fill", description="pixels from outside: fill, the nearest of the image, or the image mirrored"
     )
-    cutmix: Annotated[MixSpec, _principal("alpha", MixSpec | NotNegative)] = MixSpec()
+    cutmix: Annotated[MixSpec, _principal("alpha", MixSpec | MixAlpha)] = MixSpec()
 
     @property
     def fill_values(self) -> tuple[float, ...]:

@@ -27,7 +27,7 @@ from cnncli.config.image_folder import folder_layout
 from cnncli.config.table import read_table, table_classes
 from cnncli.errors import DataError, shorten
 from cnncli.fields import Fraction01, Listed, NoBool, Pair, Spec, Whole, given
-from cnncli.limits import MAX_CLASSES
+from cnncli.limits import MAX_CLASSES, MAX_PIXEL_SCALE
 
 
 def _count_or_fraction(value: object) -> object:
@@ -168,20 +168,21 @@ def _one_or_more(value: object) -> object:
     return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Mean = Annotated[float, Field(ge=-MAX_PIXEL_SCALE, le=MAX_PIXEL_SCALE)]
+Std = Annotated[float, Field(ge=1 / MAX_PIXEL_SCALE, le=MAX_PIXEL_SCALE)]
 
 
 class NormalizeSpec(Spec):
     """The mean and standard deviation that pixels from 0 (black) to 1 (white) are normalized with."""
 
     mean: Annotated[
-        tuple[float, ...], Listed, BeforeValidator(_one_or_more, json_schema_input_type=float | list[float])
+        tuple[Mean, ...], Listed, BeforeValidator(_one_or_more, json_schema_input_type=Mean | list[Mean])
     ] = Field(description="a number, or a list of one for each channel")
     std: Annotated[
-        tuple[PositiveFloat, ...],
+        tuple[Std, ...],
         Listed,
-        BeforeValidator(_one_or_more, json_schema_input_type=PositiveFloat | list[PositiveFloat]),
-    ] = Field(description="likewise, more than 0")
+        BeforeValidator(_one_or_more, json_schema_input_type=Std | list[Std]),
+    ] = Field(description="likewise, at least 1e-6")
 
 
 def _form_of_normalize(value: object) -> str:

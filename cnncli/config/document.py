@@ -247,6 +247,8 @@ def parse_document(text: str, *, name: str, kind: Kind = CONFIG) -> Document:
     builder = _Builder(document)
     data = builder.value(node, ()) if node else None
     document.raise_problems(builder.problems)
+    if not text.strip():
+        raise ConfigError(f"{name} is empty", remedy=kind.remedy)
     if not isinstance(data, dict):
         raise ConfigError(f"{name}: {kind.noun} must be a mapping with the keys {kind.keys}")
     return replace(document, data=data)

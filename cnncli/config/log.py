@@ -7,6 +7,7 @@ from pydantic.functional_validators import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from cnncli.fields import Listed, NoBool, Spec, Whole
+from cnncli.limits import MAX_EVENT_MEGABYTES
 
 Numbers = Annotated[tuple[Whole, ...], Listed]
 
@@ -51,10 +52,10 @@ class LogSpec(Spec):
     probes: Probes = Field(
         default=ProbesSpec(), description="test images whose feature maps are shown: a number of classes, or a list"
     )
-    budget: Annotated[float, Field(gt=0)] = Field(
+    budget: Annotated[float, Field(gt=0, le=MAX_EVENT_MEGABYTES)] = Field(
         default=50.0, description="maximum size of the event files in MB; content that does not fit is omitted"
     )
-    weights: Annotated[float, Field(ge=0)] = Field(
+    weights: Annotated[float, Field(ge=0, le=MAX_EVENT_MEGABYTES)] = Field(
         default=20.0,
         description="maximum size in MB of the weights kept at the steps with pictures; fewer steps if they do not fit",
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag
 
 from cnncli.fields import Choice, OneOf
+from cnncli.limits import MAX_GAMMA
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -22,7 +23,7 @@ class Focal(Choice):
     type: Literal["focal"] = "focal"
     principal = "gamma"
 
-    gamma: NonNegativeFloat = Field(
+    gamma: Annotated[float, Field(ge=0, le=MAX_GAMMA)] = Field(
         default=2.0, description="with probability p of the class, the loss is multiplied by (1 - p)^gamma"
     )
 

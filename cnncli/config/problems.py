@@ -123,6 +123,8 @@ def _finding(details: ErrorDetails, model: type[Spec], value: object) -> _Findin
             return _Finding(f"must have at most {context['max_length']} entries, found {context['actual_length']}")
         case "value_error":
             return _Finding(str(context.get("error", message)))
+        case "int_type" | "int_from_float" if isinstance(details["input"], float) and details["input"] >= 2**63:
+            return _Finding("must be a whole number below 2**63", found)
         case known if known in _MESSAGES:
             return _Finding(_MESSAGES[known], found)
     if message.startswith("Input should be"):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cnncli.config.image_folder import PART_NAMES, FolderPart, is_text, natural_key
 from cnncli.errors import DataError, did_you_mean, shorten
-from cnncli.files import open_to_read
+from cnncli.files import read_at_most
+from cnncli.limits import MAX_TABLE_BYTES
 
 COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "file", "file_name", "filename", "filepath", "image", "image_path"),
@@ -48,8 +49,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> list[TableRow]:
         DataError: the file is missing, is no table, has no such columns, or some rows cannot be understood.
     """
     try:
-        with open_to_read(path) as file:
-            text = file.read().decode("utf-8-sig", errors="surrogateescape")  # as Python has names of files
+        content = read_at_most(path, MAX_TABLE_BYTES)
     except FileNotFoundError:
         raise DataError(
             f"data.path: file not found: {path}",
@@ -60,6 +60,7 @@ def read_table(path: Path, columns: Mapping[str, str]) -> list[TableRow]:
         raise DataError(
             f"data.path: {path} cannot be read: {error.strerror or error}", remedy="data.path must be a CSV file"
         ) from None
+    text = content.decode("utf-8-sig", errors="surrogateescape")  # as Python has names of files
     header = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     rows: list[TableRow] = []

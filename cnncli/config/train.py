@@ -9,9 +9,11 @@ from pydantic_core import PydanticCustomError
 from cnncli.config.init_from import InitFromChoice
 from cnncli.config.loss import ClassWeights, CrossEntropy, LossChoice, NonNegativeFloat, PositiveFloat
 from cnncli.fields import Choice, Fraction01, Listed, OneOf, Positive, Spec, Whole
+from cnncli.limits import MAX_LEARNING_RATE
 
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+LearningRate = Annotated[float, Field(gt=0, le=MAX_LEARNING_RATE)]
 
 Metric = Literal["accuracy", "loss", "balanced_accuracy", "macro_f1"]
 """A score of the validation images."""
@@ -43,7 +45,7 @@ class Sgd(OptimizerSpec):
     type: Literal["sgd"] = "sgd"
     principal = "lr"
 
-    lr: PositiveFloat = 0.01
+    lr: LearningRate = 0.01
     momentum: Fraction01 = 0.9
     nesterov: bool = False
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
@@ -67,7 +69,7 @@ class Adam(OptimizerSpec):
     type: Literal["adam"] = "adam"
     principal = "lr"
 
-    lr: PositiveFloat = 1e-3
+    lr: LearningRate = 1e-3
     betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
@@ -83,7 +85,7 @@ class AdamW(OptimizerSpec):
     type: Literal["adamw"] = "adamw"
     principal = "lr"
 
-    lr: PositiveFloat = 1e-3
+    lr: LearningRate = 1e-3
     betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = Field(default=0.01, description=_WEIGHT_DECAY)
 
@@ -99,7 +101,7 @@ class RmsProp(OptimizerSpec):
     type: Literal["rmsprop"] = "rmsprop"
     principal = "lr"
 
-    lr: PositiveFloat = 1e-3
+    lr: LearningRate = 1e-3
     alpha: Fraction01 = Field(default=0.99, description="decay of the running mean of squared gradients per step")
     momentum: Fraction01 = 0.0
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
@@ -116,7 +118,7 @@ class NAdam(OptimizerSpec):
     type: Literal["nadam"] = "nadam"
     principal = "lr"
 
-    lr: PositiveFloat = 2e-3
+    lr: LearningRate = 2e-3
     betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
@@ -132,7 +134,7 @@ class RAdam(OptimizerSpec):
     type: Literal["radam"] = "radam"
     principal = "lr"
 
-    lr: PositiveFloat = 1e-3
+    lr: LearningRate = 1e-3
     betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
@@ -148,7 +150,7 @@ class Adagrad(OptimizerSpec):
     type: Literal["adagrad"] = "adagrad"
     principal = "lr"
 
-    lr: PositiveFloat = 0.01
+    lr: LearningRate = 0.01
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
     @property
@@ -163,7 +165,7 @@ class Adadelta(OptimizerSpec):
     type: Literal["adadelta"] = "adadelta"
     principal = "lr"
 
-    lr: PositiveFloat = 1.0
+    lr: LearningRate = 1.0
     rho: Fraction01 = Field(default=0.9, description="decay of the running means of squares per step")
     weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
 
@@ -182,7 +184,7 @@ class Muon(OptimizerSpec):
     type: Literal["muon"] = "muon"
     principal = "lr"
 
-    lr: PositiveFloat = 1e-3
+    lr: LearningRate = 1e-3
     momentum: Fraction01 = 0.95
     nesterov: bool = True
     weight_decay: NonNegativeFloat = Field(default=0.01, description=_WEIGHT_DECAY)

@@ -17,11 +17,15 @@ from cnncli.config.arrays import UNREADABLE, ArrayPart, array_parts, stored_shap
 from cnncli.config.image_folder import FolderPart
 from cnncli.data.idx import read_idx
 from cnncli.data.images import Dataset, ImageSet, PixelRange, classes_without, hold_out_test
-from cnncli.errors import DataError, shorten
+from cnncli.errors import DataError, DeviceError, shorten
 from cnncli.files import open_to_read
-from cnncli.inspection.columns import counted
+from cnncli.inspection.columns import counted, size_in_bytes
+from cnncli.machine import machine_memory
 
 _log = logging.getLogger(__name__)
+
+_COPIES = 3
+"""Of the images, which are in memory together while parts are made of them."""
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -49,6 +53,7 @@ def load_arrays(
 
     Raises:
         DataError: it is missing or damaged, images are neither gray nor RGB, or labels are not those of the classes.
+        DeviceError: the images need more memory than the machine has.
     """
     found = array_parts(path)
     if "validation" in found and not validation:
@@ -56,6 +61,7 @@ def load_arrays(
         del found["validation"]
     if "test" in found and test is not None:
         raise DataError(f"data.test: {path} has its own test images", remedy="remove data.test from the config")
+    _check_memory(found.values(), name)
     read = {part: _read(each, classes) for part, each in found.items()}
     train, used = _to_8_bits({part: images for part, (images, _) in read.items()}, range, name)
     labels = {part: each for part, (_, each) in read.items()}
@@ -84,6 +90,15 @@ def load_arrays(
     )
 
 
+def _check_memory(parts: Iterable[ArrayPart], name: str) -> None:
+    needed, memory = _COPIES * sum(part.size for part in parts), machine_memory()
+    if memory is not None and needed > memory:
+        raise DeviceError(
+            f"{name}: the images need {size_in_bytes(needed)}, but this machine has {size_in_bytes(memory)}",
+            remedy="store fewer or smaller images",
+        )
+
+
 def _read(part: ArrayPart, classes: Sequence[str]) -> tuple[NDArray[Any], Labels]:
     """Images as stored, and labels, int64 (N,)."""
     stored_shape(part.shape, part.images)  # before anything is read
@@ -97,7 +112,10 @@ def _read(part: ArrayPart, classes: Sequence[str]) -> tuple[NDArray[Any], Labels
             ) from None
         where = f"{part.images}: {part.names[1]}"
     else:
-        images, labels = read_idx(part.images, (None,) * len(part.shape)), read_idx(part.labels, (None,))
+        try:
+            images, labels = read_idx(part.images, (None,) * len(part.shape)), read_idx(part.labels, (None,))
+        except DataError as error:  # its remedy is for files that were downloaded
+            raise DataError(error.message, remedy="replace it with an intact copy") from None
         where = str(part.labels)
     if not np.issubdtype(labels.dtype, np.integer) or labels.size != len(labels):
         raise DataError(
@@ -124,7 +142,7 @@ def _to_8_bits(
     deep = {part: images for part, images in parts.items() if images.dtype != np.uint8}
     first = deep.get("train", next(iter(deep.values())))
     low, high = given or (float(first.min()), float(first.max()))
-    if not all(np.issubdtype(each.dtype, np.number) and np.isfinite(each).all() for each in deep.values()):
+    if not all(np.isfinite(each).all() for each in deep.values()):
         raise DataError(f"{name}: pixels that are no finite numbers", remedy="repair the file")
     if given is None:
         _log.info(

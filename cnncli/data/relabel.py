@@ -19,7 +19,8 @@ from pathlib import Path
 from cnncli.config.datasets import Part
 from cnncli.data.images import Dataset, ImageSet
 from cnncli.errors import DataError, did_you_mean
-from cnncli.files import open_to_read, replace_file
+from cnncli.files import read_at_most, replace_file
+from cnncli.limits import MAX_TABLE_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -54,12 +55,15 @@ def read_corrections(path: Path, dataset: Dataset) -> Corrections:
         DataError: the file is missing or no such file, or lines do not fit the data set; the message lists them.
     """
     try:
-        with open_to_read(path) as file:
-            content = file.read()
+        content = read_at_most(path, MAX_TABLE_BYTES)
     except FileNotFoundError:
         raise DataError(
             f"data.relabel: file not found: {path}",
             remedy="give a path relative to the data directory (--data-dir, $CNNCLI_DATA), or an absolute one",
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"data.relabel: {path} cannot be read: {error.strerror or error}", remedy="data.relabel must be a CSV file"
         ) from None
     reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline=""), strict=True)
     labels: dict[tuple[Part, int], int] = {}

@@ -6,7 +6,8 @@ N: images, C: channels, H, W: height and width.
 import hashlib
 import inspect
 import logging
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def load_torchvision(
         allowed = [each for each in inspect.signature(kind).parameters if each not in _OURS]
         raise DataError(
             f"data.arguments: {class_name} takes no {shorten(wrong)}{did_you_mean(wrong[0], allowed)}",
-            remedy=f"its arguments are {', '.join(allowed) or 'none'}",
+            remedy="remove it, or correct its name" if allowed else "remove data.arguments",
         )
     parts = _parts(kind, given, name, data_dir, download=download)
     if not validation:
@@ -113,8 +114,9 @@ def _find_class(class_name: str, name: str) -> type[Any]:
     datasets = import_torchvision_datasets(name)
     if class_name in NATIVE:
         raise DataError(f"data.name: {name} has a name of its own", remedy=f"use data.name: {NATIVE[class_name]}")
-    kinds = {each: getattr(datasets, each) for each in datasets.__all__}
-    known = [each for each, kind in kinds.items() if inspect.isclass(kind) and issubclass(kind, datasets.VisionDataset)]
+    base = datasets.VisionDataset
+    kinds = {each: kind for each in datasets.__all__ if (kind := getattr(datasets, each)) is not base}
+    known = [each for each, kind in kinds.items() if inspect.isclass(kind) and issubclass(kind, base)]
     if class_name not in known:
         raise DataError(
             f"data.name: torchvision has no data set {class_name}{did_you_mean(class_name, known)}",
@@ -171,7 +173,7 @@ def _unavailable(name: str, data_dir: Path, error: Exception, *, download: bool)
 
 def _read(source: Any, where: str, classes: tuple[str, ...], shape: Shape) -> ImageSet:  # noqa: ANN401  a data set of torchvision
     channels, height, width = shape
-    count, memory = len(source), machine_memory()
+    count, memory = _of_source(len, source, where), machine_memory()
     if memory is not None and count * prod(shape) > memory:
         raise DeviceError(
             f"{where}: {count:,} images need {size_in_bytes(count * prod(shape))}, but this machine has "
@@ -181,7 +183,7 @@ def _read(source: Any, where: str, classes: tuple[str, ...], shape: Shape) -> Im
     images = np.empty((count, *shape), dtype=np.uint8)
     labels = np.empty(count, dtype=np.int64)
     for index in range(count):
-        image, label = source[index]
+        image, label = _of_source(operator.getitem, source, where, index)
         if not isinstance(image, Image.Image):
             raise DataError(f"{where}: it has no images but {type(image).__name__}", remedy="choose another data set")
         if isinstance(label, tuple | list | dict) or (isinstance(label, torch.Tensor) and label.numel() != 1):
@@ -193,13 +195,23 @@ def _read(source: Any, where: str, classes: tuple[str, ...], shape: Shape) -> Im
         own = pixel_range(turned)
         gray = turned if own is None else scale_to_8_bits(turned, usual_range(turned.mode, own))
         images[index] = fit_image(gray, channels, (height, width))
-        labels[index] = int(label)
-    if count and not 0 <= labels.min() <= labels.max() < len(classes):
-        raise DataError(
-            f"{where}: labels from {labels.min()} to {labels.max()}, but there are {len(classes)} classes",
-            remedy="correct data.classes",
-        )
+        number = int(label)
+        if not 0 <= number < len(classes):
+            raise DataError(
+                f"{where}: an image has the label {number:,}, but there are {len(classes):,} classes",
+                remedy="correct data.classes",
+            )
+        labels[index] = number
     return ImageSet(images=torch.from_numpy(images), labels=torch.from_numpy(labels))
+
+
+def _of_source(function: Callable[..., Any], source: Any, where: str, *arguments: object) -> Any:  # noqa: ANN401  of torchvision
+    """What a function says of a data set of torchvision, whose class may notice wrong arguments only here."""
+    try:
+        return function(source, *arguments)
+    except (*FAILURES, ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{where}: cannot be read: {reason}", remedy="correct data.arguments or its files") from None
 
 
 def _checksum(images: ImageSet) -> str:

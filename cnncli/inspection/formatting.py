@@ -12,6 +12,7 @@ from cnncli.inspection.columns import Column, columns_of, counted, size_in_bytes
 from cnncli.inspection.hints import HINTS, Hint
 from cnncli.inspection.table import LayerTable
 from cnncli.layers import format_size
+from cnncli.printable import printable
 
 INCOMPLETE = "totals exclude layers whose cost is unknown"
 _LEGEND = (
@@ -160,12 +161,13 @@ def align(
 
     Args:
         headings: of the columns.
-        rows: cells with their styles; a row may end early.
+        rows: cells with their styles, of which control characters are shown as escapes; a row may end early.
         numeric: for each column whether it is aligned right and never wrapped.
         footer: a last row, after a blank line.
         width: characters in a line.
         least: of the first columns, how far they may be narrowed; of all others 8.
     """
+    rows = [[(printable(text).replace("\n", r"\n"), style) for text, style in row] for row in rows]
     body = [*rows, footer]
     widths = [
         max(len(heading), *(len(row[i][0]) for row in body if i < len(row))) for i, heading in enumerate(headings)
@@ -233,10 +235,10 @@ def _words(text: str, width: int) -> list[str]:
     words = text.lstrip()
     indent = " " * min(len(text) - len(words), width // 2)
     parts = textwrap.wrap(words, width - len(indent), break_long_words=False)
-    return [indent + _shortened(part, width - len(indent)) for part in parts]
+    return [indent + shortened(part, width - len(indent)) for part in parts]
 
 
-def _shortened(word: str, width: int) -> str:
+def shortened(word: str, width: int) -> str:
     """A word with an ellipsis in the middle: its end tells it from its neighbors, its beginning what it is."""
     if len(word) <= width:
         return word

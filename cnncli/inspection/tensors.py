@@ -6,14 +6,15 @@ The table as JSON and CSV has the keys of `TensorEntry`; its text is drawn by `t
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from math import prod
 from typing import Any
 
 from cnncli.inspection.columns import counted, size_in_bytes
-from cnncli.inspection.formatting import Line, align, markdown_row, wrap
+from cnncli.inspection.formatting import Line, align, markdown_row, shortened, wrap
 from cnncli.layers import format_size
 from cnncli.layers.base import Shape
 
@@ -23,6 +24,14 @@ _NOTES = (
     "creates the network for MACs and receptive fields",
     "layers are guessed from names and shapes; a transposed convolution looks like a convolution",
 )
+MAX_ROWS = 1000
+"""Tensors that a terminal is shown; other formats have all."""
+_MAX_NAME = 120
+"""Characters of a name in a terminal."""
+_MAX_NOTE = 1000
+"""Characters of a note in a terminal."""
+_MAX_LISTED = 20
+"""Tensors with shared memory, and other things in the file, that the notes name."""
 _HEADINGS = ("tensor", "type", "shape", "numbers", "bytes", "layer")
 _NUMERIC = (False, False, True, True, True, False)
 
@@ -78,9 +87,9 @@ class TensorTable:
     @property
     def notes(self) -> tuple[str, ...]:
         """Remarks on the file."""
-        others = (f"it also holds {', '.join(self.others)}",) if self.others else ()
-        shared = tuple(
-            f"{each.name} is {each.shared_with}, and counted there" for each in self.entries if each.shared_with
+        others = (f"it also holds {', '.join(_listed(self.others))}",) if self.others else ()
+        shared = _listed(
+            [f"{each.name} is {each.shared_with}, and counted there" for each in self.entries if each.shared_with]
         )
         return (*shared, *others, *_NOTES)
 
@@ -124,13 +133,22 @@ def _layer(shapes: Mapping[str, Shape]) -> str:
     return ""
 
 
+def _listed(texts: Sequence[str]) -> list[str]:
+    """The first of them, and how many more there are."""
+    more = len(texts) - _MAX_LISTED
+    return [*texts[:_MAX_LISTED], *([f"and {more:,} more"] if more > 0 else [])]
+
+
 def tensor_lines(table: TensorTable, *, width: int | None = None, prose_width: int | None = None) -> list[Line]:
-    """The table as lines of styled text; for the arguments see `table_lines`."""
-    rows = [[(cell, "") for cell in cells] for cells in _cells(table)]
+    """The table as lines of styled text, of the first `MAX_ROWS` tensors; for the arguments see `table_lines`."""
+    rows = [[(shortened(cell, _MAX_NAME), "") for cell in cells] for cells in islice(_cells(table), MAX_ROWS)]
+    more = len(table.entries) - MAX_ROWS
+    if more > 0:
+        rows.append([(f"and {more:,} more, which --json prints", "")])
     return [
         [(table.file, "bold")],
         *align(_HEADINGS, rows, numeric=_NUMERIC, footer=[(cell, "") for cell in _total(table)], width=width),
-        *(line for note in table.notes for line in wrap([(note, "")], prose_width)),
+        *(line for note in table.notes for line in wrap([(shortened(note, _MAX_NOTE), "")], prose_width)),
     ]
 
 

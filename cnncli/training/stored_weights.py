@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from cnncli.errors import RunError
-from cnncli.file_types import PICKLED, SAFETENSORS, file_type
+from cnncli.file_types import PICKLED, SAFETENSORS, FileType, file_type
+from cnncli.machine import machine_memory
 from cnncli.training.checkpoint import MANIFEST, WEIGHTS, read_weights
 from cnncli.training.run_directory import RunDirectory
 
@@ -67,20 +69,17 @@ def read_stored_weights(path: Path) -> StoredWeights:
             tensors=tensors,
         )
     try:
-        type, content = file_type(path), path.read_bytes()
-    except FileNotFoundError:
-        raise RunError(f"train.init_from: {path} does not exist", remedy=_EXPECTED) from None
+        type = _type_of(path)
+        content = path.read_bytes()
     except OSError as error:
         raise RunError(f"train.init_from: cannot read {path}: {error.strerror}", remedy=_EXPECTED) from None
     if type is SAFETENSORS:
         tensors, classes = _safetensors(path, content)
-    elif type is PICKLED:
-        tensors, classes = _pickled(path, content), None
     else:
-        what = "a text file" if type is None else type.what
-        raise RunError(f"train.init_from: {path} is {what}, not a file of weights", remedy=_EXPECTED)
-    if bad := [name for name, each in tensors.items() if each.is_floating_point() and not each.isfinite().all()]:
-        raise RunError(f"{path}: {bad[0]} has weights that are not finite", remedy="give other weights")
+        tensors, classes = _pickled(path, content), None
+    for name, tensor in tensors.items():
+        if problem := _problem(tensor):
+            raise RunError(f"{path}: {name} {problem}", remedy="give other weights")
     return StoredWeights(
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -89,6 +88,44 @@ def read_stored_weights(path: Path) -> StoredWeights:
         tensors=tensors,
         ordered=type is PICKLED,
     )
+
+
+def _type_of(path: Path) -> FileType:
+    """Whether a file is `SAFETENSORS` or `PICKLED`. Raises RunError if it is something else, or too large to read."""
+    if not path.exists():
+        raise RunError(f"train.init_from: {path} does not exist", remedy=_EXPECTED)
+    if not path.is_file():
+        raise RunError(f"train.init_from: {path} is a pipe or a device, not a file of weights", remedy=_EXPECTED)
+    size, memory = path.stat().st_size, machine_memory()
+    if size == 0:
+        raise RunError(f"train.init_from: {path} is empty", remedy=_EXPECTED)
+    type = file_type(path)
+    if type not in (SAFETENSORS, PICKLED):
+        what = "a text file" if type is None else type.what
+        raise RunError(f"train.init_from: {path} is {what}, not a file of weights", remedy=_EXPECTED)
+    if memory is not None and size > memory:
+        raise RunError(
+            f"train.init_from: {path} has {size:,} bytes, and this machine {memory:,} bytes of memory",
+            remedy="give a smaller file",
+        )
+    return type
+
+
+def _problem(tensor: Tensor) -> str | None:
+    """Why a tensor cannot be a weight, None if it can."""
+    if tensor.is_meta:
+        return "has a shape, but no numbers: it was saved on the device meta"
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        return "is a sparse or quantized tensor, not a plain one"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"repeats its numbers to the shape {list(tensor.shape)}: save a copy, tensor.contiguous()"
+    if not tensor.is_floating_point():
+        return None
+    try:
+        finite = bool(tensor.float().isfinite().all())  # float8 has no `isfinite`
+    except RuntimeError as error:
+        return f"cannot be converted to float32: {str(error).splitlines()[0]}"
+    return None if finite else "has weights that are not finite"
 
 
 def _safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
@@ -106,7 +143,9 @@ def _safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], tuple[s
 
 def _pickled(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
-        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # quantized tensors are deprecated
+            loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise RunError(f"{path} holds more than tensors, and reading it would run code", remedy=_EXPECTED) from None
     except Exception as error:  # a damaged file may raise anything

@@ -72,7 +72,9 @@ class ActivationMaximization(View):
 
     layers: Layers = ()
     filters: Filters = ()
-    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Steps of gradient ascent.")] = STEPS
+    steps: Annotated[
+        int, typer.Option("--steps", min=1, max=100_000, metavar="N", help="Steps of gradient ascent.")
+    ] = STEPS
 
     @classmethod
     def overview(cls, run: Run) -> Self:

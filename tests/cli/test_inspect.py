@@ -204,6 +204,11 @@ def test_measured_times() -> None:
     assert "ms" in printed("lenet5", "--latency", "1").splitlines()[1].split()
 
 
+@pytest.mark.parametrize("arguments", [("--latency", "10001"), ("--batch", "1000001")])
+def test_numbers_that_nobody_means(arguments: tuple[str, str]) -> None:
+    assert run("lenet5", *arguments).exit_code == 2
+
+
 def test_long_tables_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = printed("resnet-mnist")
     assert printed("resnet-mnist", "--no-fold") == whole

@@ -1,8 +1,11 @@
 """`cnncli inspect` of files of torch and safetensors, of libraries' models by name, and of parts of models."""
 
+import io
 import json
+import os
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,6 +90,88 @@ def test_an_exported_program_for_one_image_has_the_rows_of_the_module(
     assert "of all 5 rows" in result.stderr
     error = refused(path, "--input", "1x9x9")
     assert str(error) == f"{path} takes inputs of 1x9x11, not 1x9x9"
+
+
+class Planted:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A convolution, for reading only."""
+    path = tmp_path_factory.mktemp("exported") / "net.pt2"
+    torch.export.save(torch.export.export(nn.Conv2d(1, 2, 3), (torch.zeros(1, 1, 8, 8),)), path)
+    return path
+
+
+def changed(archive: Path, path: Path, change: Callable[[str, bytes], bytes], *more: tuple[str, bytes]) -> Path:
+    """A copy of a zip archive in which the content of each entry is `change(name, content)`."""
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(path, "w") as copy:
+        for name in source.namelist():
+            copy.writestr(name, change(name, source.read(name)))
+        for name, content in more:
+            copy.writestr(f"{source.namelist()[0].partition('/')[0]}/{name}", content)
+    return path
+
+
+@pytest.mark.parametrize("place", ["data/sample_inputs/model.pt", "data/weights/model.pt", "data/constants/model.pt"])
+def test_a_pickled_object_in_an_exported_program_is_not_loaded(place: str, exported: Path, tmp_path: Path) -> None:
+    """Weights and constants in one pickled file are an older format, which torch reads if such an entry exists."""
+    buffer = io.BytesIO()
+    torch.save(((Planted(tmp_path / "ran"),), {}), buffer)
+    more = [] if "sample" in place else [(place, buffer.getvalue())]
+    path = changed(
+        exported,
+        tmp_path / "evil.pt2",
+        lambda name, content: buffer.getvalue() if name.endswith(place) else content,
+        *more,
+    )
+    assert "reading it would run code" in str(refused(path))
+    assert not (tmp_path / "ran").exists()
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["data/constants/opaque_obj_0", "data/AOTInductor/model/net.so"])
+def test_code_in_an_exported_program_is_refused(name: str, exported: Path, tmp_path: Path) -> None:
+    path = changed(exported, tmp_path / "code.pt2", lambda _, content: content, (name, b""))
+    assert f"{name}), which would run" in str(refused(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"major"', b'"mojor"'),
+        (b'"p_weight"', rb'"p_\u001b[31mweight"'),
+        (b"torch.ops.aten.conv2d.default", b"os.system"),
+        (b'"as_int": 8', b'"as_int": -8'),
+        (b"{", b"[" * 20_000),
+    ],
+)
+def test_a_damaged_exported_program(
+    old: bytes, new: bytes, exported: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def change(name: str, content: bytes) -> bytes:
+        if not name.endswith("models/model.json"):
+            return content
+        assert old in content
+        return content.replace(old, new)
+
+    error = refused(changed(exported, tmp_path / "damaged.pt2", change))
+    assert error.exit_code == ConfigError.exit_code
+    assert "damaged.pt2 is a program of torch.export that" in str(error)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_file_with_a_network_runs_and_a_message_says_so(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="cnncli")
+    run(exported)
+    assert f"{exported}: this runs the program in the file with your permissions" in caplog.messages
 
 
 def test_an_exported_program_for_any_size(net: Net, expected: list[dict[str, object]], tmp_path: Path) -> None:
@@ -216,6 +301,43 @@ def test_a_damaged_file(write: Callable[[object, Path], None], net: Net, tmp_pat
     write(net.state_dict(), path)
     path.write_bytes(path.read_bytes()[:-100])
     assert refused(path).exit_code == ConfigError.exit_code
+
+
+def test_very_many_tensors(tmp_path: Path) -> None:
+    """A terminal gets the first 1,000 and the totals of all."""
+    path = tmp_path / "many.safetensors"
+    save_file({f"layer{i:04}.{'x' * 5000 if i == 0 else ''}": torch.zeros(3) for i in range(1234)}, path)
+    text = run(path).stdout
+    assert "and 234 more" in text
+    assert "1234 tensors" in text.replace(",", "")
+    assert "3,702" in text
+    assert "x" * 150 not in text
+    assert "layer0999" in text
+    assert "layer1000" not in text
+    assert len(tensors(path)) == 1234
+
+
+def test_names_of_tensors_are_printable_and_aligned(tmp_path: Path) -> None:
+    path = tmp_path / "names.safetensors"
+    save_file({"\x1b[31mred\u202e\n.weight": torch.zeros(2)}, path)
+    lines = run(path).stdout.splitlines()
+    assert lines[3].startswith(r"\x1b[31mred\u202e\n.weight  float32")
+
+
+@pytest.mark.parametrize("name", ["zero.pt", "zero.safetensors"])
+def test_an_empty_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert str(refused(tmp_path / name)) == f"{tmp_path / name} is empty"
+
+
+def test_a_whole_number_that_is_too_large() -> None:
+    error = run("lenet5", "--set", "train.epochs=99999999999999999999999999").exception
+    assert isinstance(error, ConfigError)
+    assert "train.epochs: must be a whole number below 2**63, found 1e+26" in str(error)
+
+
+def test_an_empty_target() -> None:
+    assert isinstance(refused(""), UsageError)
 
 
 def test_a_model_of_torchvision_without_its_prefix() -> None:

@@ -350,6 +350,7 @@ def test_fewer_steps_reach_less(run_cnncli: Cnncli, run: Path) -> None:
         (("saliency", "1", "--layer", "logits1"), "the output of logits1 is a vector"),
         (("activation-maximization", "--layer", "logits1", "--filter", "10"), "logits1 has filters 0 to 9"),
         (("activation-maximization", "--steps", "0"), "--steps"),
+        (("activation-maximization", "--steps", "100001"), "--steps"),
     ],
 )
 def test_arguments_that_do_not_fit(run_cnncli: Cnncli, run: Path, arguments: tuple[str, ...], message: str) -> None:

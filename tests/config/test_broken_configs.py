@@ -74,6 +74,32 @@ def test_messages_about_a_single_field(assignment: str, message: str, tmp_path: 
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("field", "most", "more"),
+    [
+        ("data.augment.shift", 8192, 8193),
+        ("data.augment.noise", 1000, 1e308),
+        ("data.augment.gamma", 1000, 1e4),
+        ("data.augment.crop.ratio", 1000, 1e4),
+        ("data.augment.elastic.alpha", 8192, 1e308),
+        ("data.augment.elastic.sigma", 1000, 1e4),
+        ("data.augment.mixup.alpha", 100, 1e300),
+        ("data.augment.mixup.alpha", 0, -1),
+        ("data.augment.cutmix.alpha", 0.001, 0.0009),
+        ("data.normalize", "{mean: -1e6, std: 1e6}", "{mean: -1e7, std: 1}"),
+        ("data.normalize", "{mean: 1e6, std: 1e-6}", "{mean: 0, std: 1e-7}"),
+        ("train.optimizer.adamw.lr", 1e30, 1e31),
+        ("train.loss", "{focal: 100}", "{focal: 101}"),
+        ("log.budget", 1e6, 2e6),
+        ("log.weights", 1e6, 2e6),
+    ],
+)
+def test_numbers_that_nobody_means(field: str, most: object, more: object, tmp_path: Path) -> None:
+    read_config("lenet5", data_dir=tmp_path, assignments=[f"{field}={most}"])
+    with pytest.raises(ConfigError, match=r"must be (0 or at least|less than|greater than)"):
+        read_config("lenet5", data_dir=tmp_path, assignments=[f"{field}={more}"])
+
+
 def write(tmp_path: Path, text: str) -> str:
     config = tmp_path / "c.yaml"
     config.write_text(text, encoding="utf-8")

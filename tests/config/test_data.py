@@ -257,7 +257,7 @@ def test_augmentations_of_color_images(tmp_path: Path) -> None:
     [
         ("5", "data.normalize: must be true or false, found 5"),
         ("{mean: 0.1}", "data.normalize: std is required"),
-        ("{mean: 0.1, std: 0}", "must be greater than 0"),
+        ("{mean: 0.1, std: 0}", "must be greater than or equal to 0.000001"),
         (
             "{mean: [0.1, 0.2], std: 1}",
             "mean must be one number, or one for each of 1 channels, found 2",

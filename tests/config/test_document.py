@@ -79,7 +79,8 @@ def test_problems_are_listed_in_the_order_of_the_file() -> None:
         ("a: 1\n---\nb: 2\n", "not YAML"),
         ("a: {b: 1\n", "not YAML"),
         ("- 1\n", "a config must be a mapping"),
-        ("", "a config must be a mapping"),
+        ("", "c.yaml is empty"),
+        ("# nothing\n", "a config must be a mapping"),
         ("a: " + "[" * 5000, "nested more than 64 deep"),
     ],
 )

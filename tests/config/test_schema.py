@@ -35,7 +35,7 @@ VALUES: tuple[Any, ...] = (
     *({}, {"x": 1}, {"name": "x"}, {"classes": 3}, {"images": [1]}, {"alpha": 2}, {"probability": 0.5}),
     *({"patience": 2}, {"sgd": 0.1}, {"sgd": None}, {"sgd": {"momentum": 0, "nesterov": True}}, {"step": 2}),
     *({"step": {}}, {"cosine": {}}, {"group": 2}, {"leaky_relu": 0.1}, {"leaky_relu": {"negative_slope": 0.1}}),
-    *({"relu": None}, {"relu": 1}),
+    *({"relu": None}, {"relu": 1}, 1e-4, 1e40, {"mean": 1e7, "std": 1}, {"mean": 0, "std": 1e-7}, {"focal": 200}),
 )  # fmt: skip
 
 

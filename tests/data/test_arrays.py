@@ -1,7 +1,9 @@
 """Data sets in NPZ and IDX files, as MedMNIST, Keras and people write them."""
 
 import gzip
+import re
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import cnncli.data.arrays as arrays_module
 from cnncli.config.config import read_config
 from cnncli.config.data import DataSpec, class_names, input_shape
 from cnncli.data.images import Dataset
 from cnncli.data.load import load_dataset
-from cnncli.errors import DataError
+from cnncli.errors import DataError, DeviceError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -92,9 +95,9 @@ def test_images_in_two_parts_are_counted(tmp_path: Path, caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     ("change", "fields", "message"),
     [
-        ({"train_images": pixels(9, 28, 28, 28)}, {}, "images of shape 28x28x28 are neither gray nor RGB"),
+        ({"train_images": pixels(9, 28, 28, 28)}, {}, r"an array of shape \(9, 28, 28, 28\) has no gray or RGB images"),
         ({"train_labels": np.zeros((9, 14), dtype=np.uint8)}, {}, "train_labels has labels of type .u1 and shape"),
-        ({"train_labels": np.full(9, 0.5)}, {"classes": ["a", "b"]}, "labels of type float64"),
+        ({"train_labels": np.full(9, 0.5)}, {"classes": ["a", "b"]}, "labels of type <f8"),
         ({"train_labels": np.array([-1] * 9)}, {}, "negative labels"),
         ({"train_labels": np.arange(8)}, {}, "8 labels for 9 images"),
         ({"test_labels": np.full(5, 7)}, {}, "test_labels: labels from 7 to 7, but there are 3 classes"),
@@ -102,6 +105,12 @@ def test_images_in_two_parts_are_counted(tmp_path: Path, caplog: pytest.LogCaptu
         ({}, {"classes": ["a", "b", "c", "d"]}, "no training images of d"),
         ({}, {"test": 3}, "has its own test images"),
         ({"train_labels": np.array([None] * 9)}, {}, "labels of type .O"),
+        ({"train_labels": np.full(9, 2**40)}, {}, "has the label 1,099,511,627,776"),
+        ({"train_images": pixels(9, 28, 28).astype(complex)}, {}, "train_images has pixels of type <c16"),
+        ({"train_images": np.zeros((9, 28, 28), "datetime64[s]")}, {}, "train_images has pixels of type <M8"),
+        ({"train_images": pixels(9, 0, 28)}, {}, "images of 0x28 pixels"),
+        ({"train_images": np.uint8(3)}, {}, "header of train_images is not that of a plain array"),
+        ({"train_images": np.full((9, 28, 28), np.inf)}, {}, "pixels that are no finite numbers"),
     ],
 )
 def test_what_is_no_data_set(change: Arrays, fields: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -117,12 +126,87 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes(whole[:900] + bytes(300) + whole[1200:])
     for name, message in {
         "nowhere.npz": "data.path: not found: .*nowhere.npz",
-        "other.npz": "it has the arrays a",
+        "other.npz": "it has no images in its arrays a",
         "no.npz": "no.npz cannot be read: ",
         "cut.npz": "cut.npz: cannot be read: Bad CRC-32",
     }.items():
         with pytest.raises(DataError, match=message):
             load_dataset(spec_of("npz", name), data_dir=tmp_path)
+
+
+GOOD = {"descr": "|u1", "fortran_order": False, "shape": (9, 6, 6)}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[1, 2]",
+        "{[]: 1}",
+        "{1 + 'a': 2}",
+        "(" * 3000,
+        "-" * 9000 + "1",
+        "{'descr': '|u1', 'fortran_order': False}",
+        str({**GOOD, "shape": 9}),
+        str({**GOOD, "shape": ()}),
+        str({**GOOD, "shape": ("9", 6, 6)}),
+        str({**GOOD, "shape": (-9, -6, 6)}),
+        str({**GOOD, "shape": (2**62, 6, 6)}),
+        str({**GOOD, "shape": (9, 6, 7)}),
+        str({**GOOD, "descr": ["|u1"]}),
+        str(GOOD) + " " * 20_000,
+    ],
+)
+@pytest.mark.parametrize("name", ["train_images", "train_labels"])
+def test_a_header_of_something_else_is_refused(header: str, name: str, tmp_path: Path) -> None:
+    arrays: Arrays = {"train_images": pixels(9, 6, 6), "train_labels": np.arange(9) % 3}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for each, values in arrays.items():
+            with archive.open(f"{each}.npy", "w") as file:
+                if each == name:
+                    file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
+                    file.write(values.tobytes())
+                else:
+                    np.lib.format.write_array(file, values)
+    with pytest.raises(DataError, match=rf"a.npz(: | cannot be read: ).*{name}"):
+        load_dataset(spec_of("npz", "a.npz"), data_dir=tmp_path)
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    arrays = medmnist(6, 6)
+    for part in ("train", "val", "test"):
+        arrays[f"{part}_images"] = arrays[f"{part}_images"] > 100
+    found = load(tmp_path, arrays)
+    np.testing.assert_array_equal(found.test.images[:, 0].numpy(), arrays["test_images"] * np.uint8(255))
+
+
+@pytest.mark.parametrize(("local", "central", "value"), [(6, 8, 1), (8, 10, 99)], ids=["encrypted", "method"])
+def test_archives_that_zip_cannot_open(local: int, central: int, value: int, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **medmnist(6, 6))  # type: ignore[arg-type]  # see above
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    for mark, offset in ((b"PK\3\4", local), (b"PK\1\2", central)):
+        for found in re.finditer(re.escape(mark), content):
+            content[found.start() + offset] = value
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz cannot be read: .*(encrypted|not supported)"):
+        load_dataset(spec_of("npz", "a.npz"), data_dir=tmp_path)
+
+
+def test_a_device_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="it is no regular file"):
+        load_dataset(spec_of("npz", "a.npz"), data_dir=tmp_path)
+
+
+def test_more_images_than_are_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cnncli.config.arrays._MAX_IMAGES", 8)
+    with pytest.raises(DataError, match=r"a\.npz declares 9 images"):
+        load(tmp_path, medmnist(6, 6))
+
+
+def test_images_that_do_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays_module, "machine_memory", lambda: 1000)
+    with pytest.raises(DeviceError, match=r"the images need 1\.9 kB, but this machine has 1000 B"):
+        load(tmp_path, medmnist(6, 6))
 
 
 def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
@@ -179,3 +263,13 @@ def test_a_limit_per_class_takes_some_training_images(tmp_path: Path, caplog: py
     assert rows[0] < rows[1] < rows[2]
     assert torch.equal(few.train.images[-3:], every.train.images[-3:])
     assert "data.limit: 6 of 22 training images are used" in caplog.messages
+
+
+def test_a_damaged_idx_file_of_people_is_not_downloaded_again(tmp_path: Path) -> None:
+    write_idx(tmp_path / "letters" / "train-images", pixels(9, 6, 6))
+    write_idx(tmp_path / "letters" / "train-labels", np.arange(9, dtype=np.uint8) % 3)
+    with (tmp_path / "letters" / "train-images").open("r+b") as file:
+        file.truncate(100)
+    with pytest.raises(DataError, match="truncated") as caught:
+        load_dataset(spec_of("idx", "letters"), data_dir=tmp_path)
+    assert caught.value.remedy == "replace it with an intact copy"

@@ -7,6 +7,7 @@ import pytest
 from cnncli.config.config import read_config
 from cnncli.config.data import DataSpec, class_names
 from cnncli.config.image_folder import natural_key
+from cnncli.config.table import read_table
 from cnncli.data.images import Dataset
 from cnncli.data.load import load_dataset
 from cnncli.errors import DataError
@@ -84,6 +85,12 @@ def test_absolute_paths(folder: Path) -> None:
 def test_what_is_no_table(table: str, message: str, folder: Path) -> None:
     with pytest.raises(DataError, match=message):
         load(folder, table)
+
+
+def test_a_table_that_never_ends(folder: Path) -> None:
+    (folder / "endless.csv").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"endless\.csv cannot be read: more than .* bytes"):
+        read_table(folder / "endless.csv", {})
 
 
 def test_an_unknown_column_is_named(folder: Path) -> None:

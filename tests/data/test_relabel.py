@@ -141,8 +141,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.relabel: file not found: .*labels\.csv"):
         load_dataset(DIGITS, data_dir=tmp_path)
     (tmp_path / "labels.csv").mkdir()
-    with pytest.raises(DataError, match=r"labels\.csv: cannot be read"):
+    with pytest.raises(DataError, match=r"labels\.csv cannot be read: Is a directory"):
         load_dataset(DIGITS, data_dir=tmp_path)
+    for path, reason in (("/proc/self/mem", "Input/output error"), ("/dev/zero", "more than .* bytes")):
+        with pytest.raises(DataError, match=f"data.relabel: {path} cannot be read: {reason}"):
+            load_dataset(DataSpec(name="digits", relabel=path), data_dir=tmp_path)
 
 
 def test_bytes_that_are_not_text(tmp_path: Path) -> None:

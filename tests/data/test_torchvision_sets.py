@@ -86,17 +86,31 @@ def test_splits_are_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     assert load(tmp_path, **FLOWERS).files == found.files
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": -1}, "train: cannot be read: __len__"),
+        ({"image_size": "x"}, "train: cannot be read: .*size"),
+        ({"num_classes": 10**12}, "train: an image has the label .* but there are 3 classes"),
+    ],
+)
+def test_arguments_that_torchvision_accepts_at_first(arguments: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        load(tmp_path, name="torchvision:FakeData", size=8, classes=3, arguments=arguments)
+
+
 @pytest.mark.usefixtures("flowers")
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"arguments": {"kin": "one"}}, "Flowers102 takes no kin. Did you mean kind?\n.*its arguments are kind"),
+        ({"arguments": {"kin": "one"}}, "Flowers102 takes no kin. Did you mean kind?\n.*correct its name"),
         ({"arguments": {"root": "/"}}, "takes no root"),
         ({"arguments": {"kind": "both"}}, "the target of an image is not one class but tuple"),
-        ({"classes": 2}, "labels from 0 to 2, but there are 2 classes"),
+        ({"classes": 2}, "an image has the label 2, but there are 2 classes"),
         ({"classes": 4}, "no training images of 3"),
         ({"test": 2}, "has its own test images"),
         ({"name": "torchvision:Flower102"}, "torchvision has no data set Flower102. Did you mean Flowers102?"),
+        ({"name": "torchvision:VisionDataset"}, "torchvision has no data set VisionDataset"),
         ({"name": "torchvision:MNIST"}, "has a name of its own\n.*use data.name: mnist"),
         ({"name": "torchvision:wrap"}, "torchvision has no data set wrap"),
         ({"name": "torchvision:EuroSAT"}, "cannot be read from .*: Dataset not found"),

@@ -1,6 +1,8 @@
 """`train.init_from`: what a network gets from another one, and runs that start from it."""
 
+import json
 import logging
+import os
 import pickle
 import shutil
 from collections import OrderedDict
@@ -276,3 +278,51 @@ def test_a_run_without_checkpoint_begins_again_only_from_the_same_weights(
     file.write_bytes(same)
     train(tmp_path, text, f"train.init_from={file}", run=run, log=lambda message: None)
     assert run.status().state == "complete"
+
+
+EMPTY_SPARSE = torch.sparse_coo_tensor(
+    torch.zeros(2, 0, dtype=torch.int64), torch.zeros(0), (10**9, 10**9), check_invariants=True
+)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (torch.zeros(2, device="meta"), "device meta"),
+        (EMPTY_SPARSE, "sparse"),
+        (torch.zeros(1).expand(2**40), "repeats its numbers"),
+        (torch.tensor([float("nan")]).to(torch.float8_e4m3fn), "not finite"),
+    ],
+)
+def test_tensors_that_are_no_weights(tensor: Tensor, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"conv.weight": tensor}, path)
+    with pytest.raises(RunError, match=f"weights.pt: conv.weight .*{reason}"):
+        read_stored_weights(path)
+
+
+def test_numbers_of_eight_bits_are_weights(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file({"conv.weight": torch.ones(3).to(torch.float8_e4m3fn)}, path)
+    assert read_stored_weights(path).tensors["conv.weight"].float().tolist() == [1, 1, 1]
+
+
+def test_a_tensor_of_too_many_axes(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [1] * 1000, "data_offsets": [0, 4]}}).encode()
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(RunError, match="64 dims"):
+        read_stored_weights(path)
+
+
+def test_only_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe would be waited for, and a device may never end."""
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "empty.pt").touch()
+    torch.save({"a": torch.zeros(1000)}, tmp_path / "large.pt")
+    monkeypatch.setattr("cnncli.training.stored_weights.machine_memory", lambda: 2000)
+    for name, reason in (("pipe.pt", "is a pipe or a device"), ("empty.pt", "is empty"), ("large.pt", "of memory")):
+        with pytest.raises(RunError, match=f"{name} .*{reason}"):
+            read_stored_weights(tmp_path / name)
+    with pytest.raises(RunError, match="is a pipe or a device"):
+        read_stored_weights(Path("/dev/zero"))

@@ -58,7 +58,9 @@ WideOption = Annotated[
     bool,
     typer.Option("--wide", help="Show more columns: start, center, padding, smallest path, groups, memory, FLOPs."),
 ]
-BatchOption = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Batch size for the memory estimate.")]
+BatchOption = Annotated[
+    int, typer.Option("--batch", min=1, max=10**6, metavar="N", help="Batch size for the memory estimate.")
+]
 IgnoreOption = Annotated[
     list[str], typer.Option("--ignore", metavar="HINT", help=f"Hide a hint: {', '.join(HINTS)}. Repeatable.")
 ]
@@ -102,6 +104,7 @@ LatencyOption = Annotated[
     typer.Option(
         "--latency",
         min=1,
+        max=10_000,
         metavar="N",
         help="Also run the network N times here, on the GPU if any, and time each layer.",
     ),

@@ -14,6 +14,7 @@ from cnncli.inspection.formatting import INCOMPLETE, Line, Span, align, hint_lin
 from cnncli.inspection.table import LayerTable
 from cnncli.inspection.tensors import TensorTable, tensor_lines
 from cnncli.layers import format_size
+from cnncli.printable import printable
 from cnncli.training.scores import Evaluation, evaluation_lines
 
 
@@ -80,12 +81,8 @@ def _print_lines(console: Console, lines: Iterable[Line]) -> None:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """The text, with a hyphen for the line of a table and `?` for other characters that the output cannot show.
-
-    Control characters, which a file name may have, are not shown either.
-    """
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() or each == "\n" else "?" for each in text)
+    """The text, with a hyphen for the line of a table and `?` for other characters that the output cannot show."""
+    text = printable(text)
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
