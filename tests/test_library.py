@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import cnncli
 import cnncli.library
@@ -106,13 +107,13 @@ def test_a_module_is_measured_and_left_as_it_was() -> None:
 
 
 def test_an_unknown_receptive_field_is_an_error_with_its_reason() -> None:
-    class Sorted(nn.Module):
+    class Sampled(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return images.sort(dim=2)[0]
+            return functional.grid_sample(images, torch.zeros(len(images), 4, 4, 2), align_corners=False)
 
-    (row,) = cnncli.inspect(Sorted(), input_shape=(1, 4, 4))
+    row = cnncli.inspect(Sampled(), input_shape=(1, 4, 4)).rows[-1]
     assert row.known_receptive_field is None
-    with pytest.raises(UsageError, match="the receptive field of sort is unknown") as caught:
+    with pytest.raises(UsageError, match="the receptive field of grid_sampler_2d is unknown") as caught:
         row.receptive_field  # noqa: B018
     assert caught.value.remedy == row.unknown
 

@@ -143,7 +143,7 @@ COMMANDS = {
         "schema": "Print the JSON Schema of configs, for completion and checks in editors.",
     },
     "Train": {
-        "data": "Summarize a data set: images of each class and split, size, statistics, duplicates.",
+        "data": "Summarize a data set: images of each class and split, size, mean and standard deviation, duplicates.",
         "audit": "Find labels that look wrong, and duplicates, in a data set.",
         "train": "Train a network and write its kernels and feature maps to TensorBoard event files.",
         "sweep": "Train a config many times with other values of its fields, and find the best.",

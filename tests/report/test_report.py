@@ -169,5 +169,6 @@ def test_errors(
 
 
 def test_an_unwritable_report(run: Path, exit_code_of: ExitCodeOf, capfd: pytest.CaptureFixture[str]) -> None:
-    assert exit_code_of("report", run, "--out", run / "metadata.json" / "page.html") == 7
+    (run / "report.html").touch()
+    assert exit_code_of("report", run, "--out", run / "report.html" / "page.html") == 7
     assert "cannot be written" in capfd.readouterr().err.replace("\n", " ")
