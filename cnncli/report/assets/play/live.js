@@ -8,7 +8,7 @@ import { oncePerFrame } from "./state.js";
 
 const ENDED = ["complete", "interrupted", "failed", "lost"];
 const MOST_POINTS = 1200; // of the loss curve; beyond it, every second one is dropped
-const SHARE = 0.05; // of the time that the page may compute and draw, which it takes from a training on the same machine
+const INTERVAL = 2000; // milliseconds from one picture of the training to the next: each takes time from it
 const LOST = 15_000; // milliseconds without a word from the training after an error
 const CHART = { width: 1000, height: 100 };
 
@@ -47,7 +47,9 @@ export function startLive(app) {
 
   /** Show what the training has said, and its newest weights. */
   function follow() {
-    if (latest.state === "training" && performance.now() < due) return; // the next message comes soon
+    const now = performance.now();
+    if (latest.state === "training" && now < due) return; // the next message comes soon
+    due = now + INTERVAL;
     state.set({ training: latest });
     followWeights();
   }
@@ -61,16 +63,11 @@ export function startLive(app) {
     isFetching = true;
     let isFetched = true;
     try {
-      const began = performance.now();
       const answer = await fetch(`weights/${page}`);
       if (!answer.ok) throw new Error(answer.statusText);
       arrays.set("weights/0", new Float32Array(await answer.arrayBuffer()));
-      const shown = resultShown(state);
       // The last weights may be those of an earlier step: they are the best.
       state.set({ newest: isLast ? told : Number(answer.headers.get("X-Step")) });
-      await shown;
-      const ended = performance.now();
-      due = ended + (ended - began) / SHARE;
     } catch {
       isFetched = false;
       lose(); // the events tell when it answers again
@@ -96,19 +93,6 @@ export function startLive(app) {
   });
   events.addEventListener("error", lose);
   document.addEventListener("visibilitychange", () => latest && follow());
-}
-
-/** Resolves when the page shows the next result; at once where nobody sees it. */
-function resultShown(state) {
-  if (document.hidden) return Promise.resolve();
-  return new Promise((resolve) => {
-    const listener = ({ detail }) => {
-      if (!detail.keys.has("result")) return;
-      state.removeEventListener("change", listener);
-      requestAnimationFrame(() => requestAnimationFrame(resolve)); // drawn in the first one
-    };
-    state.addEventListener("change", listener);
-  });
 }
 
 export function livePart(app) {
