@@ -75,6 +75,11 @@ def test_the_page_of_a_training(training: tuple[subprocess.Popen[str], str], pag
     process, _ = training
     part = page.locator("#live")
     page.wait_for_function("() => cnncli.state.get('newest') > 3")
+    page.wait_for_timeout(3000)
+    fetched, milliseconds = page.evaluate(
+        "[performance.getEntriesByType('resource').filter(({ name }) => /weights/.test(name)).length, performance.now()]"
+    )
+    assert fetched <= 2 + milliseconds / 2000, "every two seconds"
     part.get_by_role("button", name="Pause").click()
     expect(part.locator(".live-state")).to_have_text("paused")
     page.wait_for_function("() => cnncli.state.get('newest') === cnncli.state.get('training').step")

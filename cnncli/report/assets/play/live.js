@@ -48,7 +48,7 @@ export function startLive(app) {
   /** Show what the training has said, and its newest weights. */
   function follow() {
     const now = performance.now();
-    if (latest.state === "training" && now < due) return; // the next message comes soon
+    if (latest.state === "running" && now < due) return; // the next message comes soon
     due = now + INTERVAL;
     state.set({ training: latest });
     followWeights();
