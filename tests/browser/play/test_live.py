@@ -19,7 +19,7 @@ from cnncli.run import load_run
 pytestmark = pytest.mark.browser
 
 # Batches of 4 make an epoch of 288 steps, which takes longer than the test needs.
-SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=4", "train.epochs=1")
+SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=4", "train.epochs=10")
 SETS = [word for setting in SETTINGS for word in ("--set", setting)]
 
 
@@ -75,10 +75,9 @@ def test_the_page_of_a_training(training: tuple[subprocess.Popen[str], str], pag
     process, _ = training
     part = page.locator("#live")
     page.wait_for_function("() => cnncli.state.get('newest') > 3")
-    page.wait_for_timeout(3000)
-    fetched, milliseconds = page.evaluate(
-        "[performance.getEntriesByType('resource').filter(({ name }) => /weights/.test(name)).length, performance.now()]"
-    )
+    page.wait_for_timeout(2500)
+    requests = "performance.getEntriesByType('resource').filter(({ name }) => /weights/.test(name))"
+    fetched, milliseconds = page.evaluate(f"[{requests}.length, performance.now()]")
     assert fetched <= 2 + milliseconds / 2000, "every two seconds"
     part.get_by_role("button", name="Pause").click()
     expect(part.locator(".live-state")).to_have_text("paused")
