@@ -166,7 +166,7 @@ def test_values_of_other_types_do_not_end_in_a_traceback(value: object, runs: Pa
 def test_a_name_with_control_characters(runs: Path, run_cnncli: Cnncli) -> None:
     (runs / "odd [red]name").rename(runs / "odd\x1b[31mname")
     _, out, _ = run_cnncli("runs")
-    assert "odd?[31mname" in out
+    assert "odd\\x1b[31mname" in out
     assert "\x1b" not in out
 
 

@@ -17,9 +17,15 @@ const status = (values) => ({
 /** A page that follows a training, and a function that tells it a status. */
 function followedPage(t) {
   let hear = null;
+  let now = 0;
+  t.mock.method(performance, "now", () => now);
   class Events {
     addEventListener(name, listener) {
-      if (name === "message") hear = (told) => listener({ data: JSON.stringify(told) });
+      if (name !== "message") return;
+      hear = (told, milliseconds = 2000) => {
+        now += milliseconds;
+        listener({ data: JSON.stringify(told) });
+      };
     }
     close() {}
   }
@@ -33,6 +39,19 @@ function followedPage(t) {
   startLive({ state, arrays: new Map(), data: { live: true } });
   return { state, hear };
 }
+
+test("a training is shown every two seconds, and at once when it pauses", (t) => {
+  const { state, hear } = followedPage(t);
+  const shown = () => state.get("training").step;
+  hear(status({ first: true, step: 1 }));
+  assert.equal(shown(), 1);
+  hear(status({ step: 2 }), 1900);
+  assert.equal(shown(), 1);
+  hear(status({ step: 3 }), 100);
+  assert.equal(shown(), 3);
+  hear(status({ step: 4, state: "paused" }), 10);
+  assert.equal(shown(), 4);
+});
 
 test("points and epochs are added to those before", () => {
   const one = afterStatus(null, status({ points: [[1, 2]], metrics: [{ epoch: 1 }] }));
