@@ -63,10 +63,9 @@ class Sgd(OptimizerSpec):
         return nesterov
 
 
-class Adam(OptimizerSpec):
-    """`torch.optim.Adam` (Kingma and Ba, 2015); its weight decay is added to the gradient."""
+class AdamFamily(OptimizerSpec):
+    """Adam and its variants, which keep two moments of the gradient."""
 
-    type: Literal["adam"] = "adam"
     principal = "lr"
 
     lr: LearningRate = 1e-3
@@ -79,20 +78,18 @@ class Adam(OptimizerSpec):
         return 2
 
 
-class AdamW(OptimizerSpec):
+class Adam(AdamFamily):
+    """`torch.optim.Adam` (Kingma and Ba, 2015); its weight decay is added to the gradient."""
+
+    type: Literal["adam"] = "adam"
+
+
+class AdamW(AdamFamily):
     """`torch.optim.AdamW` (Loshchilov and Hutter, 2019): Adam with decoupled weight decay."""
 
     type: Literal["adamw"] = "adamw"
-    principal = "lr"
 
-    lr: LearningRate = 1e-3
-    betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = Field(default=0.01, description=_WEIGHT_DECAY)
-
-    @property
-    def states(self) -> int:
-        """See `OptimizerSpec`: both moments."""
-        return 2
 
 
 class RmsProp(OptimizerSpec):
@@ -112,36 +109,18 @@ class RmsProp(OptimizerSpec):
         return 1 + int(self.momentum > 0)
 
 
-class NAdam(OptimizerSpec):
+class NAdam(AdamFamily):
     """`torch.optim.NAdam` (Dozat, 2016): Adam with Nesterov momentum."""
 
     type: Literal["nadam"] = "nadam"
-    principal = "lr"
 
     lr: LearningRate = 2e-3
-    betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
-    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
-
-    @property
-    def states(self) -> int:
-        """See `OptimizerSpec`: both moments."""
-        return 2
 
 
-class RAdam(OptimizerSpec):
+class RAdam(AdamFamily):
     """`torch.optim.RAdam` (Liu et al., 2020): Adam without the large first steps."""
 
     type: Literal["radam"] = "radam"
-    principal = "lr"
-
-    lr: LearningRate = 1e-3
-    betas: Annotated[tuple[Fraction01, Fraction01], Listed] = (0.9, 0.999)
-    weight_decay: NonNegativeFloat = Field(default=0.0, description=_WEIGHT_DECAY)
-
-    @property
-    def states(self) -> int:
-        """See `OptimizerSpec`: both moments."""
-        return 2
 
 
 class Adagrad(OptimizerSpec):

@@ -176,6 +176,8 @@ def _network_file(kind: str) -> bytes:
                 torch.save(module.state_dict(), file, _use_new_zipfile_serialization=False)
             case "TorchScript":
                 torch.jit.save(torch.jit.script(module), file)
+            case "onnx":
+                file.write(b'\x08\x08\x12\x07pytorch\x1a\x052.0.0:\x10\n\x08\n\x01x\x12\x01y"\x04Relu')
             case "exported":
                 torch.export.save(torch.export.export(module.eval(), (torch.zeros(1, 1, 8, 8),)), file)
     return file.getvalue()
@@ -183,9 +185,9 @@ def _network_file(kind: str) -> bytes:
 
 def network_file_case(r: random.Random) -> Case:
     """A file with a network or with tensors, usually damaged, and a command that reads such a file."""
-    kind = r.choice(("safetensors", "state dict", "module", "legacy", "TorchScript", "exported"))
+    kind = r.choice(("safetensors", "state dict", "module", "legacy", "TorchScript", "exported", "onnx"))
     content = _network_file(kind)
-    suffix = r.choice((".pt", ".pth", ".safetensors", ".pt2", ".yaml", ""))
+    suffix = r.choice((".pt", ".pth", ".safetensors", ".pt2", ".onnx", ".yaml", ""))
     files: dict[str, bytes | None] = {f"net{suffix}": mutate_bytes(r, content) if chance(r, 0.9) else content}
     words: tuple[str, ...] = ("inspect", f"net{suffix}", *r.choice(((), ("--input", "1x8x8"), ("--json",))))
     if chance(r, 0.3):
