@@ -50,8 +50,6 @@ _log = logging.getLogger(__name__)
 
 DEAD_FILTER_IMAGES = 1000
 """A filter counts as dead if it is 0 on at least this many held-out images, or on all where there are fewer."""
-_LISTED = 5
-"""Names of classes in a message."""
 
 
 @dataclass(frozen=True)
@@ -298,14 +296,14 @@ def _name_small_classes(labels: Tensor, classes: Sequence[str]) -> None:
     for few, what in ((0, "no training images"), (1, "only one training image")):
         names = [name for name, count in zip(classes, counts, strict=True) if count == few]
         if names:
-            listed = ", ".join(names[:_LISTED]) + ", ..." * (len(names) > _LISTED)
-            _log.warning(f"{what} of class {listed}" if len(names) == 1 else f"{what} of each of the classes {listed}")
+            which = "class" if len(names) == 1 else "each of the classes"
+            _log.warning(f"{what} of {which} {shorten(names)}")
 
 
 def _check_batches(network: Network, spec: TrainSpec, images: int) -> None:
     """Refuse a batch with one value per channel before a batch norm: torch would raise in the middle of an epoch."""
     last, parts = images % spec.batch_size or spec.batch_size, spec.accumulate
-    if last != 1 and (parts == 1 or min(last, spec.batch_size) // parts > 1):
+    if last != 1 and (parts == 1 or last // parts > 1):
         return
     for node in network.nodes:
         if not (node.layer.takes_batch_statistics and all(size == 1 for size in node.shape[1:])):
