@@ -88,6 +88,27 @@ def pieces_of(factors: Iterable[Factor]) -> Pieces:
     return result
 
 
+def canonical(layout: Layout) -> Layout:
+    """The layout with the pieces of each axis numbered without gaps, where others have been reduced."""
+    pieces = {axis: found for axis, found in pieces_of(chain.from_iterable(layout)).items() if found}
+    steps: dict[tuple[int, int], tuple[int, int]] = {}
+    for axis, sizes in pieces.items():
+        step, whole = 1, prod(sizes.values()) if len(sizes) > 1 else 0
+        for old in sorted(sizes):
+            steps[axis, old] = step, whole
+            step *= sizes[old]
+
+    def renumbered(factor: Factor) -> Factor:
+        if factor.grid:
+            return replace(factor, grid=tuple(map(renumbered, factor.grid)))
+        if not isinstance(factor.of, int):
+            return factor
+        step, whole = steps[factor.of, factor.step] if factor.size > 1 else (1, 0)
+        return factor if (factor.step, factor.whole) == (step, whole) else replace(factor, step=step, whole=whole)
+
+    return tuple(tuple(map(renumbered, factors)) for factors in layout)
+
+
 def units(layout: Layout) -> dict[int, int]:
     """Axis of the input -> the number of units a tensor has along it. Axes that were reduced are missing."""
     return {axis: prod(pieces.values()) for axis, pieces in pieces_of(chain.from_iterable(layout)).items()}
@@ -203,17 +224,26 @@ def broadcast(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
     Raises:
         UnsupportedOp: positions of one tensor would be combined with other positions of another.
     """
+    if not corresponds(layouts):
+        raise UnsupportedOp("combines maps whose axes do not correspond")
     result: list[Factors] = []
     for axis in range(-len(shape), 0):
         here = [layout[axis] for layout in layouts if len(layout) >= -axis]
         positions = [factors for factors in here if axes_of(factors)]
-        if len({tuple(f for f in factors if f.size > 1) for factors in positions}) > 1:
-            raise UnsupportedOp("combines maps whose axes do not correspond")
         size = shape[axis]
         full = [factors for factors in here if prod(f.size for f in factors) == size]
         result.append(positions[0] if positions else most_specific(full) if full else free(size))
     units(tuple(result))  # raises if an axis occurs twice
     return tuple(result)
+
+
+def corresponds(layouts: Sequence[Layout]) -> bool:
+    """Whether the axes of tensors that are broadcast count the same positions where they count any."""
+    for axis in range(-max(map(len, layouts)), 0):
+        here = [layout[axis] for layout in layouts if len(layout) >= -axis]
+        if len({tuple(f for f in factors if f.size > 1) for factors in here if axes_of(factors)}) > 1:
+            return False
+    return True
 
 
 def most_specific(candidates: Sequence[Factors]) -> Factors:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnncli.capture.effect import Context, Effect, Scores
+from cnncli.capture.joining import Operand, join, same_positions
 from cnncli.capture.layout import (
     Factor,
     Factors,
@@ -123,11 +124,19 @@ def matmul(operation: Operation, context: Context) -> Effect:
     after = (*batches, rows, columns)
     assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
     both = left.dynamic and right.dynamic
+    placed: tuple[tuple[Value, Reads], ...] = ()
+    if both and not same_positions(layouts):
+        operands = [
+            Operand(left, (*layouts[0][:-2], rows, ()), (layouts[0][-1],)),
+            Operand(right, (*layouts[1][:-2], (), () if keys else columns), tuple(over[1:])),
+        ]
+        after, placed = join(operands, shape, context)
     images = max(batch_size(layout) for layout in layouts) if any(map(has_batch, layouts)) else None
     effect = Effect(
         type="matmul" if both else "linear",
         layout=after,
-        reads=context.reads_along(layouts, after, over),
+        reads=Reach.SAME if placed else context.reads_along(layouts, after, over),
+        placed=placed,
         macs=None if images is None else operation.outputs[0].numel * left.shape[-1] // images,
     )
     if keys:

@@ -30,7 +30,6 @@ from cnncli.inspection.graph import reads_everything
 from cnncli.layers import LAYERS, Add, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
 from cnncli.layers.join import Concat
-from cnncli.windows import Window
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
@@ -76,7 +75,7 @@ class Row:
         shares: whether it uses parameters that an earlier row uses too.
         constant_shape: of the output, if it does not depend on the input.
         upper_bound, notes: see `GraphNode`.
-        placed: windows that some inputs are read through, see `GraphNode.placed`.
+        placed: what is read of each input, see `GraphNode.placed`.
     """
 
     name: str
@@ -98,7 +97,7 @@ class Row:
     constant_shape: tuple[int, ...] | None = None
     upper_bound: bool = False
     notes: list[str] = field(default_factory=list)
-    placed: list[tuple["Row | None", tuple[Window, ...]]] = field(default_factory=list)
+    placed: list[tuple["Row | None", Reads]] = field(default_factory=list)
 
 
 def rows_of(
@@ -172,7 +171,8 @@ class _Rows:
             self._context.layouts[value] = effect.layout if same_rank else tuple(map(free, value.shape))
         of_sources = all if effect.type == "concat" else any
         inherited = effect.reads is Reach.SAME and of_sources(each in self._context.complete for each in sources)
-        if inherited or effect.statistics or reads_everything(effect.reads):
+        reads = [effect.reads, *(each for _, each in effect.placed)]
+        if inherited or effect.statistics or any(map(reads_everything, reads)):
             self._context.complete.update(operation.outputs)
         self._count_parameters(row, operation)
 

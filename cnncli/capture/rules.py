@@ -5,7 +5,8 @@ from math import prod
 
 from cnncli.capture import mixing, rearranging, spatial
 from cnncli.capture.effect import Context, Effect, Rule
-from cnncli.capture.layout import UnsupportedOp, axes_of, broadcast, free, has_batch
+from cnncli.capture.joining import join_elementwise, same_positions
+from cnncli.capture.layout import UnsupportedOp, axes_of, broadcast, canonical, corresponds, free, has_batch
 from cnncli.capture.outputs import LAST_STATE, RECURRENT
 from cnncli.capture.record import Operation
 
@@ -13,7 +14,13 @@ from cnncli.capture.record import Operation
 def elementwise(operation: Operation, context: Context) -> Effect:
     """Elementwise operators of one tensor, or of several that are broadcast."""
     dynamic = [value for value in operation.inputs if value.dynamic]
-    layout = broadcast([context.layout(value) for value in dynamic], operation.outputs[0].shape)
+    layouts = [context.layout(value) for value in dynamic]
+    if len(dynamic) > 1 and not (same_positions(layouts) and corresponds(layouts)):
+        layout, placed = join_elementwise(dynamic, operation.outputs[0].shape, context)
+        if placed:
+            return Effect(type=operation.name, layout=layout, placed=placed)
+    else:
+        layout = broadcast(layouts, operation.outputs[0].shape)
     by_constant = operation.name in ("mul", "div") and len(dynamic) == 1 and not any(v.state for v in operation.inputs)
     return Effect(type=operation.name, layout=layout, minor=True, by_constant=by_constant)
 
@@ -128,6 +135,7 @@ def effect_of(operation: Operation, context: Context) -> Effect:
     if rule is None:
         raise UnsupportedOp(f"the operator {operation.name} is not supported")
     effect = rule(operation, context)
+    effect = replace(effect, layout=canonical(effect.layout))
     if not has_batch(effect.layout) and any(has_batch(context.layouts[v]) for v in operation.inputs if v.dynamic):
         raise UnsupportedOp("splits the batch, or mixes its images")
     return mixing.follow_scores(operation, effect, context)
