@@ -223,7 +223,7 @@ def _index(position: int, pieces: dict[int, int]) -> dict[int, int]:
 
 def simplest(positions: tuple[tuple[int, ...], ...], size: int) -> Window | None:
     """A window that reads these of `size` positions, one that repeats if there is one; None if it is `SAME`."""
-    kernel = len(positions[0])
+    kernel = max(1, len(positions[0]))
     likely = [SAME, Sliding(kernel=kernel, stride=kernel), Resampled(units=len(positions))]
     for window in likely:
         if window.output_size(size) == len(positions) and all(

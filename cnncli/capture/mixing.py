@@ -22,6 +22,7 @@ from cnncli.capture.layout import (
     input_axis,
     most_specific,
 )
+from cnncli.capture.moving import through_windows
 from cnncli.capture.record import Operation, Value
 from cnncli.layers import Reach
 from cnncli.layers.base import Reads
@@ -92,7 +93,8 @@ def reduction(operation: Operation, context: Context) -> Effect:
         )
     windows: dict[int, Window] = {}
     factors_after: list[Factors] = list(layout)
-    if any(len(axes_of(layout[dim])) > 1 for dim in over):  # of a flattened map no axis remains
+    # Of a flattened map, and of a piece, no axis remains.
+    if any(len(axes_of(layout[dim])) > 1 or any(factor.whole for factor in layout[dim]) for dim in over):
         after = tuple(() if dim in over else factors for dim, factors in enumerate(layout))
         return Effect(
             type=type, layout=after, reads=context.reads_along([layout], after, [layout[dim] for dim in over])
@@ -224,11 +226,11 @@ def scan(operation: Operation, context: Context) -> Effect:
     a = operation.arguments
     layout = context.layout(a["self"])
     dim = a["dim"] % len(layout)
-    axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
-    if axis is None:
+    if not axes_of(layout[dim]):
         return Effect(type=operation.name, layout=layout, minor=True)
     window = Gathered(tuple(tuple(range(unit + 1)) for unit in range(a["self"].shape[dim])))
-    return Effect(type=operation.name, layout=layout, reads=context.reads({axis: window}))
+    after, reads = through_windows(layout, {dim: window}, context)
+    return Effect(type=operation.name, layout=after, reads=reads)
 
 
 def transform(operation: Operation, context: Context) -> Effect:
@@ -291,13 +293,13 @@ def recurrent(operation: Operation, context: Context) -> Effect:
         raise UnsupportedOp("runs over images, or positions as features")
     assert isinstance(value, Value)
     macs = _recurrent_macs(operation) // batch_size(layout) if has_batch(layout) else None
-    axis = input_axis(layout[sequence]) if axes_of(layout[sequence]) else None
-    if axis is None:
+    if not axes_of(layout[sequence]):
         return Effect(type=operation.name, layout=tuple(after), macs=macs)
     count = value.shape[sequence]
     everything = tuple(range(count))
     window = Gathered(tuple(everything if bidirectional else everything[: unit + 1] for unit in range(count)))
-    return Effect(type=operation.name, layout=tuple(after), reads=context.reads({axis: window}), macs=macs)
+    scanned, reads = through_windows(tuple(after), {sequence: window}, context)
+    return Effect(type=operation.name, layout=scanned, reads=reads, macs=macs)
 
 
 def _recurrent(operation: Operation, context: Context) -> tuple[Layout, int, bool]:

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnncli.capture.constants import Constants, known_index, known_zeros
+from cnncli.capture.regions import Region, region_of
 
 BATCH = 2
 """Images in the batch that a module runs on, if it takes any number: more than one, as torch then runs one operator."""
@@ -233,6 +234,7 @@ class Operation:
         fresh: whether its outputs have their own memory: it is no view, and not in place.
         index: of an operator that picks positions, the constant numbers of these; None if they are unknown.
         part: which of its outputs this is, if an operator with several is represented as several operations.
+        called: the name of that operator; empty if it is this operation.
         zeros: of a convolution, the positions of its kernel at which all weights are known to be 0; of an operator that
             masks scores, where the mask hides them. None if there are none.
     """
@@ -246,6 +248,7 @@ class Operation:
     fresh: bool = True
     index: tuple[int, ...] | None = None
     part: int = 0
+    called: str = ""
     zeros: Tensor | None = None
 
     @property
@@ -295,7 +298,7 @@ class Recorder:
         self._scripted = isinstance(module, torch.jit.ScriptModule)
         self._values: dict[int, Value] = {}
         self._sharing: dict[int, list[Tensor]] = {}  # storage -> tensors in it, kept alive so that no id is reused
-        self._writes: dict[int, list[tuple[Value, bool]]] = {}  # tensor -> see `_note_write`
+        self._writes: dict[int, list[tuple[Value, Region | None]]] = {}  # tensor -> see `_note_write`
         self._views: set[Value] = set()
         self._exported: list[Value] = []
         self._count = 0
@@ -381,11 +384,11 @@ class Recorder:
                 self._note_write(tensor)
 
     def _note_write(self, tensor: Tensor) -> None:
-        """Note for the other tensors in its memory the value written there, and whether axes are aligned."""
+        """Note for the other tensors in its memory the value written there, and which part of them it is."""
         value = self._values[id(tensor)]
         for other in self._sharing[tensor.untyped_storage()._cdata]:
             if other is not tensor and (value.dynamic or self._values[id(other)].dynamic):
-                self._writes.setdefault(id(other), []).append((value, _is_aligned(tensor, other)))
+                self._writes.setdefault(id(other), []).append((value, region_of(tensor, other)))
         self._writes.pop(id(tensor), None)
 
     def _current(self, tensor: Tensor, path: str) -> Value:
@@ -398,8 +401,8 @@ class Recorder:
         writes = self._writes.pop(id(tensor), None)
         if writes is None:
             return value
-        written, aligned = [each for each, _ in writes], all(aligned for _, aligned in writes)
-        return self._replace(tensor, "overwritten", {"self": value, "written": written, "aligned": aligned}, path)
+        written, regions = [each for each, _ in writes], [region for _, region in writes]
+        return self._replace(tensor, "overwritten", {"self": value, "written": written, "regions": regions}, path)
 
     def _replace(self, tensor: Tensor, name: str, arguments: Mapping[str, Any], path: str) -> Value:
         """Give a tensor a new value and record it as an operation, although no operator has run."""
@@ -427,14 +430,6 @@ def _is_read(call: Call, argument: str) -> bool:
     if call.name in _SHAPE_ONLY:
         return False
     return argument != "self" or (call.name != "copy" and call.name not in _FILLS)
-
-
-def _is_aligned(part: Tensor, whole: Tensor) -> bool:
-    """Whether a view has the axes of a tensor in the same order, each of them whole or sliced."""
-    if part.ndim != whole.ndim:
-        return False
-    axes = zip(part.shape, whole.shape, part.stride(), whole.stride(), strict=True)
-    return all(size != full or step == stride for size, full, step, stride in axes)
 
 
 def _tensors(result: object) -> list[Tensor]:

@@ -154,7 +154,7 @@ def _run(
         number += call.name != DETACH
         for row in found:
             operation = row.computed_by
-            if call.name != operation.name and operation.part == 0 and len(found) == 1:
+            if call.name != (operation.called or operation.name):
                 raise _OtherOperations(row.name)
             tensor = call.result if isinstance(call.result, Tensor) else call.result[operation.part]
             outputs.append((row.name, _Output(tensor.isnan(), row.layout)))
