@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from cnncli.capture.effect import SAME, Context
-from cnncli.capture.layout import Factor, Factors, Layout, Role, UnsupportedOp, canonical, pieces_of, units
+from cnncli.capture.layout import Factor, Factors, Layout, Role, UnsupportedOp, canonical, has_batch, pieces_of, units
 from cnncli.capture.record import Value
 from cnncli.layers import Reach
 from cnncli.layers.base import Reads
@@ -86,7 +86,8 @@ def _shared(candidates: Sequence[Factors], size: int) -> tuple[Factors, dict[int
         return (max(present, key=_specific) if present else (Factor(size, Role.FREE),)), {}
     factors, first = max(positioned, key=lambda each: _specific(each[0]))
     same = all(_sizes(found) == _sizes(first) for _, found in positioned)
-    mixed = any(each.of is Role.FREE and each.size > 1 for each in factors)
+    # Blocks of positions among channels; a batch may consist of windows and heads.
+    mixed = any(each.of is Role.FREE and each.size > 1 for each in factors) and not has_batch((factors,))
     if same and (len(positioned) == len(present) or not mixed):
         return factors, first
     if not same and not all(any(each.of is Role.FREE and each.size > 1 for each in own) for own, _ in positioned):
@@ -139,12 +140,18 @@ def _order(operands: Sequence[Operand], kept: dict[Place, Factor]) -> dict[int, 
             own = [pieces[step] for step in sorted(pieces, reverse=True) if pieces[step][0][:2] in kept]
             if len(own) > len(order.get(axis, [])):
                 order[axis] = own
-    for operand in operands:
-        for axis, pieces in _keys(operand.dims).items():
-            for key, size in pieces.values():
-                if key[:2] in kept and (key, size) not in order[axis]:
-                    raise UnsupportedOp(f"axis {axis} of the input would occur twice")
+    for axis, pieces in order.items():
+        found = {piece for operand in operands for piece in _keys(operand.dims).get(axis, {}).values()}
+        if others := [piece for piece in found if piece[0][:2] in kept and piece not in pieces]:
+            # No tensor has all of them, such as windows of a map and positions in another one: outer axes come first.
+            order[axis] = sorted([*pieces, *others], key=lambda piece: (piece[0][0], -piece[0][1], piece[0][2]))
+            if prod(size for _, size in order[axis]) > _MAX_UNITS:
+                raise UnsupportedOp("combines every position with every other one")
     return order
+
+
+_MAX_UNITS = 1 << 14
+"""More units along an axis, which are pairs of positions, are not followed."""
 
 
 def _renumbered(layout: Sequence[Factors], order: dict[int, list[tuple[Key, int]]]) -> Layout:

@@ -72,6 +72,32 @@ def through_windows(
     return renumbered(tuple(after)), context.reads(result)
 
 
+def along_rows(before: Layout, dim: int, window: Window, context: Context) -> tuple[Layout, Reads, bool]:
+    """What units read through a window over a flattened map, and their layout, with all of them along its slowest axis.
+
+    Along the other axes a unit counts as one that reads every position, if it is only a part; then it is not exact.
+
+    Raises:
+        UnsupportedOp: the axis is not a flattened map.
+    """
+    grid = [factor for factor in before[dim] if factor.size > 1]
+    if any(not isinstance(factor.of, int) or factor.whole for factor in grid):
+        raise UnsupportedOp("works on positions that a reshape has merged with others")
+    size, inner = prod(factor.size for factor in grid), prod(factor.size for factor in grid[1:])
+    rows: list[tuple[int, ...]] = []
+    exact = True
+    for unit in range(window.output_size(size)):
+        inside = [each for each in window.reads(unit, size) if 0 <= each < size]
+        exact = exact and len({each % inner for each in inside}) == inner
+        rows.append(tuple(sorted({each // inner for each in inside})))
+    windows: dict[int, Window] = {factor.of: Adaptive(units=1) for factor in grid[1:] if isinstance(factor.of, int)}
+    slowest = grid[0].of
+    assert isinstance(slowest, int), grid
+    windows[slowest] = simplest(tuple(rows), grid[0].size) or Sliding(kernel=1)
+    after = (*before[:dim], (Factor(len(rows), slowest),), *before[dim + 1 :])
+    return renumbered(after), context.reads(windows), exact
+
+
 def _positions(factors: Factors, pieces: Mapping[int, Mapping[int, int]]) -> Factor | None:
     """The factor of an axis of a tensor that counts positions; None if there is none."""
     large = [each for each in factors if each.size > 1 and each.of not in (Role.FREE, Role.BATCH)]

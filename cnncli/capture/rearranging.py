@@ -113,7 +113,7 @@ def slice_axis(operation: Operation, context: Context) -> Effect:
     layout = context.layout(value)
     removes_axis = operation.name in ("select", "unbind")
     size, count = value.shape[dim], 1 if removes_axis else operation.outputs[0].shape[dim]
-    if not axes_of(layout[dim]) or count == size:
+    if not axes_of(layout[dim]) or count in (0, size):
         same = operation.outputs[0].shape == value.shape
         kept = () if removes_axis else (layout[dim] if same else free(count),)
         return Effect(type="slice", layout=layout[:dim] + kept + layout[dim + 1 :], minor=True, view=True)
@@ -180,6 +180,8 @@ def concat(operation: Operation, context: Context) -> Effect:
     shape = operation.outputs[0].shape
     dim = a["dim"] % len(shape)
     values = [value for value in a["tensors"] if value.numel]  # `cat` skips empty tensors
+    if len(values) == 1 and operation.name == "cat":
+        return Effect(type="concat", layout=context.layout(values[0]), minor=True)
     dynamic = [value for value in values if value.dynamic]
     layouts = [context.layouts[value] for value in dynamic]
     if operation.name != "stack" and any(axes_of(layout[dim]) for layout in layouts):
@@ -206,7 +208,7 @@ def _along_positions(values: Sequence[Value], dim: int, shape: Sequence[int], co
         if all(not any(pieces_of(f for fs in context.layouts[value] for f in fs).values()) for value in others):
             before = sum(value.shape[dim] for value in values[: values.index(positioned[0])])
             if not others or len([factor for factor in base[dim] if factor.size > 1]) > 1:
-                return _extend(positioned[0], dim, before=before, size=shape[dim], aware=bool(others), context=context)
+                return extend(positioned[0], dim, before=before, size=shape[dim], aware=bool(others), context=context)
     return _joined_positions(values, dim, context)
 
 
@@ -237,7 +239,7 @@ def _joined_positions(values: Sequence[Value], dim: int, context: Context) -> Ef
     return Effect(type="concat", layout=after, placed=tuple(placed))
 
 
-def _extend(value: Value, dim: int, *, before: int, size: int, aware: bool, context: Context) -> Effect:
+def extend(value: Value, dim: int, *, before: int, size: int, context: Context, aware: bool = False) -> Effect:
     """Tokens without a position before and after a map along its positions.
 
     Args:
@@ -245,8 +247,8 @@ def _extend(value: Value, dim: int, *, before: int, size: int, aware: bool, cont
         dim: along which axis.
         before: the number of tokens before it.
         size: of all.
-        aware: whether the tokens depend on the whole input; otherwise they are constants.
         context: of the values known so far.
+        aware: whether the tokens depend on the whole input; otherwise they are constants.
     """
     layout = context.layouts[value]
     large = [factor for factor in layout[dim] if factor.size > 1]

@@ -166,9 +166,7 @@ class _Rows:
                 self.zeros[operation.number] = effect.zeros
         for value in operation.outputs:
             self._row_of[value] = row
-            # Outputs of another rank are indices or statistics, whose layout does not matter.
-            same_rank = len(value.shape) == len(effect.layout)
-            self._context.layouts[value] = effect.layout if same_rank else tuple(map(free, value.shape))
+            self._context.layouts[value] = _fitted(effect.layout, value.shape)
         of_sources = all if effect.type == "concat" else any
         inherited = effect.reads is Reach.SAME and of_sources(each in self._context.complete for each in sources)
         reads = [effect.reads, *(each for _, each in effect.placed)]
@@ -375,6 +373,19 @@ def _part(
         alias=type in ("flatten", "identity"),
         inplace=not operation.fresh,
         aside=aside,
+    )
+
+
+def _fitted(layout: Layout, shape: tuple[int, ...]) -> Layout:
+    """The layout of one of several outputs, whose channels may be others.
+
+    Outputs of another rank are indices or statistics, whose layout does not matter.
+    """
+    if len(layout) != len(shape):
+        return tuple(map(free, shape))
+    return tuple(
+        factors if prod(factor.size for factor in factors) == size else free(size)
+        for factors, size in zip(layout, shape, strict=True)
     )
 
 

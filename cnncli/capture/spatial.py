@@ -14,6 +14,7 @@ from cnncli.capture.effect import SAME, Context, Effect, Rule, per_axis, probe_w
 from cnncli.capture.layout import (
     Factor,
     Factors,
+    Layout,
     Role,
     UnsupportedOp,
     axes_of,
@@ -23,7 +24,8 @@ from cnncli.capture.layout import (
     pieces_of,
     units,
 )
-from cnncli.capture.moving import through_windows
+from cnncli.capture.moving import along_rows, through_windows
+from cnncli.capture.rearranging import extend
 from cnncli.capture.record import Operation, Value
 from cnncli.layers import Reach
 from cnncli.layers.base import Reads
@@ -51,9 +53,23 @@ def _slide(
             layout[2 + i] = (Factor(1, i),)  # a single position, whose axis was lost in a pool, is known by its place
     windows = {2 + i: window(i, value.shape[2 + i]) for i in range(count)}
     channels = _channels(layout[1], shape[1], groups)
+    merged = [dim for dim in windows if len(pieces_of(layout[dim])) > 1 and windows[dim] != SAME]
+    if len(merged) == 1 and channels is not None and not pieces_of(layout[1]):
+        return _slide_over_rows(type, tuple(layout), windows, merged[0], channels, context)
     moved = {dim: each for dim, each in windows.items() if each != SAME or not axes_of(layout[dim])}
     after, reads = through_windows(tuple(layout), moved, context, without={} if channels is None else {1: channels})
     return Effect(type=type, layout=after, reads=reads)
+
+
+def _slide_over_rows(
+    type: str, layout: Layout, windows: dict[int, Window], dim: int, channels: Factors, context: Context
+) -> Effect:
+    """The effect of an operation that slides over a flattened map: units are counted along its slowest axis."""
+    after, reads, exact = along_rows(layout, dim, windows[dim], context)
+    if any(window.output_size(1) != 1 for other, window in windows.items() if other != dim):
+        raise UnsupportedOp("works on positions that a reshape has merged with others")
+    note = "" if exact else "it slides over a flattened map: the table gives the whole rows that a unit reads a part of"
+    return Effect(type=type, layout=(after[0], channels, *after[2:]), reads=reads, upper_bound=not exact, note=note)
 
 
 def _channels(before: Factors, count: int, groups: int) -> Factors | None:
@@ -228,6 +244,11 @@ def constant_pad(operation: Operation, context: Context) -> Effect:
     before = context.layout(a["self"])
     pads = [(0, 0)] * (len(before) - len(a["pad"]) // 2) + list(zip(a["pad"][::2], a["pad"][1::2], strict=True))[::-1]
     windows = {i: Padded(before=first, after=last) for i, (first, last) in enumerate(pads) if (first, last) != (0, 0)}
+    if len(windows) == 1:
+        ((dim, window),) = windows.items()
+        if len(pieces_of(before[dim])) > 1 and min(window.before, window.after) >= 0:  # tokens without a position
+            size = operation.outputs[0].shape[dim]
+            return replace(extend(a["self"], dim, before=window.before, size=size, context=context), type="pad")
     layout, reads = through_windows(before, windows, context)
     return Effect(type="pad", layout=layout, reads=reads)
 
