@@ -43,9 +43,13 @@ def batch_norm(operation: Operation, context: Context) -> Effect:
     layout = context.layout(a["input"])
     if not a.get("training", False):
         return Effect(type="batch_norm", layout=layout, minor=True)
-    if not any(factor.of is Role.BATCH for factor in layout[1]):
-        raise UnsupportedOp("normalizes over the images of a batch, because it has no running statistics")
-    return _normalized("instance_norm", layout, layout[2:], context)
+    if any(factor.of is Role.BATCH for factor in layout[1]):
+        return _normalized("instance_norm", layout, layout[2:], context)
+    # The statistics are those of all images of the batch, and with one image those of its map.
+    return replace(
+        _normalized("batch_norm", layout, (layout[0], *layout[2:]), context),
+        note="it has no running statistics, and takes those of the batch: its units depend on all images in it",
+    )
 
 
 def group_norm(operation: Operation, context: Context) -> Effect:
@@ -151,6 +155,25 @@ def matmul(operation: Operation, context: Context) -> Effect:
     if reads is None:
         return effect
     return replace(effect, reads=reads, zeros=~scores.visible, upper_bound=len(scores.keys) > 1)
+
+
+def bilinear(operation: Operation, context: Context) -> Effect:
+    """`torch.nn.Bilinear`: every weight is multiplied with a number of each of two tensors."""
+    a = operation.arguments
+    values = [value for value in (a["i1"], a["i3"]) if value.dynamic]
+    shape = operation.outputs[0].shape
+    if len(a["i2"].shape) != 3 or a["i2"].dynamic or a["sumdim"] != [2, 3]:
+        raise UnsupportedOp("the operator _trilinear is not supported in this form")
+    layouts = [context.layout(value) for value in values]
+    operands = [Operand(value, (layout[0], ()), (layout[1],)) for value, layout in zip(values, layouts, strict=True)]
+    after, placed = join(operands, shape, context)
+    images = batch_size(after) if has_batch(after) else None
+    return Effect(
+        type="bilinear",
+        layout=after,
+        placed=placed,
+        macs=None if images is None else shape[0] * a["i2"].numel // images,
+    )
 
 
 def follow_scores(operation: Operation, effect: Effect, context: Context) -> Effect:

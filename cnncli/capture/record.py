@@ -8,7 +8,7 @@ composite ones (linear, instance norm, attention). docs/receptive-fields.md, "Mo
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from math import prod
 from typing import Any, ClassVar, TypeVar
 
@@ -116,12 +116,14 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         stack, entered: see `Running`.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self, report: Callable[[Call], None], evaluate: Evaluate | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.stack = [""]
         self.entered: dict[str, list[tuple[int, ...]]] = {}
         self._report, self._evaluate = report, evaluate
-        self._silent = False
+        self._silent = self._in_branch = False
 
     def report_whole(
         self, name: str, arguments: Mapping[str, Any], call: Callable[[], Any], *, pointwise: bool = False
@@ -138,6 +140,13 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func is torch.ops.higher_order.cond:
+            return self._run_both(*args)
+        if self._in_branch and not self._silent:
+            with self:  # composite operators have not been decomposed there
+                parts = func.decompose(*args, **(kwargs or {}))
+            if parts is not NotImplemented:
+                return parts
         name, pointwise, defaults = _signature(func)
         arguments = defaults | dict(zip(defaults, args, strict=False)) | (kwargs or {})
         if func is torch.ops.aten.native_batch_norm.default and args[0].is_meta and not arguments["training"]:
@@ -149,6 +158,26 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         if not self._silent:
             self._report(Call(name, pointwise, arguments, result, self.stack[-1], func, args, kwargs or {}))
         return result
+
+    def _run_both(
+        self, condition: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], operands: Any
+    ) -> Any:
+        """Run both branches of `torch.cond`, and report an operator `cond` for each result, which reads both."""
+        self._in_branch = True
+        try:
+            with self:
+                results = [branch(*operands) for branch in (if_true, if_false)]
+        finally:
+            self._in_branch = False
+        single = isinstance(results[0], Tensor)
+        pairs = [tuple(results)] if single else list(zip(*results, strict=True))
+        joined: list[Any] = []
+        for one, other in pairs:
+            chosen, rest = (one, other) if one.is_meta or condition else (other, one)
+            # The other result times 0 passes on its NaN.
+            arguments = {"self": one, "other": other}
+            joined.append(self.report_whole("cond", arguments, partial(torch.add, chosen, rest, alpha=0)))
+        return joined[0] if single else tuple(joined)
 
 
 @cache

@@ -24,6 +24,7 @@ from cnncli.capture.mixing import LEFT_AND_RIGHT, matmul
 from cnncli.capture.outputs import parts_of
 from cnncli.capture.record import PRODUCTS, Operation, Value
 from cnncli.capture.rules import COPIES, RULES, effect_of
+from cnncli.capture.sampling import sampled_macs
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import reads_everything
@@ -427,4 +428,6 @@ def _known_macs(operation: Operation, after: Layout) -> int | None:
     if operation.name == "convolution":
         known = has_batch(after) and not operation.arguments["weight"].dynamic
         return conv_macs(operation, batch_size(after)) if known else None
+    if operation.name == "deform_conv2d":
+        return sampled_macs(operation, batch_size(after)) if has_batch(after) else None
     return 0 if operation.name in RULES and RULES[operation.name] is not matmul else None

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cnncli.capture import mixing, rearranging, spatial
+from cnncli.capture import mixing, rearranging, sampling, spatial
 from cnncli.capture.effect import Context, Effect, Rule
 from cnncli.capture.joining import join_elementwise, same_positions, simplest
 from cnncli.capture.layout import (
@@ -139,7 +139,7 @@ COPIES = ("_to_copy", "clone", "detach", "alias", "lift_fresh")
 _TABLE: list[tuple[Rule, str]] = [
     # Elementwise, but not tagged so in ATen.
     (elementwise, "hardswish prelu _prelu_kernel log_sigmoid_forward copy rrelu_with_noise native_dropout dropout"),
-    (elementwise, "channel_shuffle floor_divide"),
+    (elementwise, "channel_shuffle floor_divide cond"),
     (glu, "glu"),
     (copy, " ".join(COPIES)),
     (copy, "identity"),
@@ -175,6 +175,9 @@ _TABLE: list[tuple[Rule, str]] = [
     (mixing.reduction, "mean sum amax amin var std prod logsumexp max min argmax argmin any all var_mean std_mean"),
     (mixing.reduction, "linalg_vector_norm"),
     (mixing.matmul, "mm addmm bmm baddbmm"),
+    (mixing.bilinear, "_trilinear"),
+    (sampling.sample, "grid_sampler_2d grid_sampler_3d deform_conv2d"),
+    (sampling.affine_grid, "affine_grid_generator"),
     (mixing.scan, "cumsum cumprod cummax cummin logcumsumexp _cummax_helper _cummin_helper"),
     (mixing.transform, "_fft_c2c _fft_r2c _fft_c2r"),
     (mixing.order, "sort topk kthvalue median nanmedian mode"),
