@@ -140,11 +140,11 @@ def _order(operands: Sequence[Operand], kept: dict[Place, Factor]) -> dict[int, 
             own = [pieces[step] for step in sorted(pieces, reverse=True) if pieces[step][0][:2] in kept]
             if len(own) > len(order.get(axis, [])):
                 order[axis] = own
-    for axis, pieces in order.items():
+    for axis, first in order.items():
         found = {piece for operand in operands for piece in _keys(operand.dims).get(axis, {}).values()}
-        if others := [piece for piece in found if piece[0][:2] in kept and piece not in pieces]:
+        if others := [piece for piece in found if piece[0][:2] in kept and piece not in first]:
             # No tensor has all of them, such as windows of a map and positions in another one: outer axes come first.
-            order[axis] = sorted([*pieces, *others], key=lambda piece: (piece[0][0], -piece[0][1], piece[0][2]))
+            order[axis] = sorted([*first, *others], key=lambda piece: (piece[0][0], -piece[0][1], piece[0][2]))
             if prod(size for _, size in order[axis]) > _MAX_UNITS:
                 raise UnsupportedOp("combines every position with every other one")
     return order

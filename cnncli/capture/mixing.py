@@ -131,7 +131,8 @@ def matmul(operation: Operation, context: Context) -> Effect:
     assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
     both = left.dynamic and right.dynamic
     placed: tuple[tuple[Value, Reads], ...] = ()
-    if both and not same_positions(layouts):
+    reads = context.reads_along(layouts, after, over) if same_positions(layouts) else None
+    if both and reads not in (Reach.SAME, Reach.ALL):  # in windows, each tensor is read in its own way
         operands = [
             Operand(left, (*layouts[0][:-2], rows, ()), (layouts[0][-1],)),
             Operand(right, (*layouts[1][:-2], (), () if keys else columns), tuple(over[1:])),
@@ -141,7 +142,7 @@ def matmul(operation: Operation, context: Context) -> Effect:
     effect = Effect(
         type="matmul" if both else "linear",
         layout=after,
-        reads=Reach.SAME if placed else context.reads_along(layouts, after, over),
+        reads=Reach.SAME if placed or reads is None else reads,
         placed=placed,
         macs=None if images is None else operation.outputs[0].numel * left.shape[-1] // images,
     )
@@ -154,7 +155,7 @@ def matmul(operation: Operation, context: Context) -> Effect:
     reads = _visible_positions(rows, layouts[1][-2], scores.visible, context)
     if reads is None:
         return effect
-    return replace(effect, reads=reads, zeros=~scores.visible, upper_bound=len(scores.keys) > 1)
+    return replace(effect, reads=reads, placed=(), zeros=~scores.visible, upper_bound=len(scores.keys) > 1)
 
 
 def bilinear(operation: Operation, context: Context) -> Effect:
@@ -205,7 +206,7 @@ def masked(operation: Operation, effect: Effect, context: Context) -> Effect:
         context.scores[output] = scores
         return effect
     if effect.type == "matmul":
-        return replace(effect, reads=reads, zeros=operation.zeros, upper_bound=len(scores.keys) > 1)
+        return replace(effect, reads=reads, placed=(), zeros=operation.zeros, upper_bound=len(scores.keys) > 1)
     return replace(effect, instead=reads, zeros=operation.zeros, upper_bound=len(scores.keys) > 1)
 
 

@@ -188,9 +188,10 @@ def concat(operation: Operation, context: Context) -> Effect:
         return _along_positions(values, dim, shape, context)
     dims = [(*layout[:dim], (), *layout[dim + (operation.name != "stack") :]) for layout in layouts]
     others = (*shape[:dim], 1, *shape[dim + 1 :])
+    placed: tuple[tuple[Value, Reads], ...] = ()
     if same_positions(layouts) and corresponds(dims):
         base = max(dims, key=lambda layout: len(units(layout)))
-        layout, placed = broadcast([base], others), ()
+        layout = broadcast([base], others)
     else:
         layout, placed = join(
             [Operand(value, each) for value, each in zip(dynamic, dims, strict=True)], others, context

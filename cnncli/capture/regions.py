@@ -20,13 +20,14 @@ class Region:
 
 def region_of(part: Tensor, whole: Tensor) -> Region | None:
     """The part of `whole` that a tensor in its memory is; None if no slices of its axes are."""
-    offset = part.storage_offset() - whole.storage_offset()
-    order = sorted(range(whole.ndim), key=lambda axis: (-whole.stride(axis), whole.shape[axis] == 1))
+    offset = int(part.storage_offset()) - int(whole.storage_offset())
+    steps = [int(whole.stride(axis)) for axis in range(whole.ndim)]
+    order = sorted(range(whole.ndim), key=lambda axis: (-steps[axis], whole.shape[axis] == 1))
     ranges: dict[int, range] = {}
     axes: dict[int, int | None] = {}
     rest = list(range(part.ndim))
     for axis in order:
-        step, size = whole.stride(axis), whole.shape[axis]
+        step, size = steps[axis], whole.shape[axis]
         start, offset = divmod(offset, step) if step and size > 1 else (0, offset)
         own = next((each for each in rest if _lies_along(part, each, step, size, start)), None)
         if own is None:

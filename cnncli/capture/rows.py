@@ -246,7 +246,7 @@ class _Rows:
         reads = compose(row.reads, effect.reads)
         row.reads = Unknown("its operations together have no single window") if reads is None else reads
         if effect.instead is not None and row.first == "matmul":
-            row.reads = effect.instead
+            row.reads, row.placed = effect.instead, []
         row.statistics |= effect.statistics
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
         others = dict.fromkeys(self._row_of[value] for value in sources)

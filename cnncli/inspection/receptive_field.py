@@ -271,6 +271,9 @@ def receptive_fields_from(graph: Graph, layer: str) -> dict[str, ReceptiveFields
                 replace(
                     node,
                     inputs=tuple(INPUT if name == layer else name for name in inputs),
+                    placed=tuple(
+                        (INPUT if name == layer else name, reads) for name, reads in node.placed if name in dependent
+                    ),
                     reads=Unknown("it is broadcast over the positions of another input") if broadcast else node.reads,
                 )
             )
