@@ -63,6 +63,7 @@ class DepthwiseConv(_Depthwise):
     """A convolution of each channel by itself: `conv` with a group for each input channel."""
 
     type: Literal["depthwise_conv"] = "depthwise_conv"
+    other_names = ("DepthwiseConv2D",)
     principal = "kernel_size"
 
     def layers(self, shape: Shape) -> Mapping[str, Conv]:
@@ -73,6 +74,7 @@ class SeparableConv(_Depthwise):
     """A depthwise convolution and a convolution of 1x1 (Chollet, Xception, 2016; Howard et al., MobileNet, 2017)."""
 
     type: Literal["separable_conv"] = "separable_conv"
+    other_names = ("SeparableConv2D",)
     principal = "out_channels"
 
     out_channels: Channels
