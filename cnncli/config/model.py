@@ -15,9 +15,9 @@ from cnncli.config.arithmetic import evaluate, has_parameter
 from cnncli.config.document import Document, Problem, Route
 from cnncli.config.problems import choice_message, problems_of
 from cnncli.errors import did_you_mean, nearest
-from cnncli.fields import Spec, open_body
+from cnncli.fields import Spec, named_elsewhere, open_body
 from cnncli.layers import LAYERS, Activation, Layer, Merge
-from cnncli.layers.activation import ActivationChoice
+from cnncli.layers.activation import CRELU_REMARK, ActivationChoice
 from cnncli.layers.tuning import InheritedFields
 from cnncli.limits import MAX_LAYERS
 
@@ -129,13 +129,11 @@ _USE_FIELDS = {"name", *_INHERITED}
 """The fields of every use of a block, besides its parameters."""
 STRUCTURES = ("repeat", "residual", "branch")
 """What a list of layers may contain besides layers and blocks."""
-_OTHER_NAMES = {
-    "dense": "use linear",
-    "fc": "use linear",
-    "fully_connected": "use linear",
+_REMARKS = {
     "softmax": "use logits, the loss includes the softmax",
+    "crelu": CRELU_REMARK,
 }
-"""Names of layers in other tools."""
+"""What to say about layers of other tools that are not a layer type here."""
 _FieldsT = TypeVar("_FieldsT", bound=Spec)
 
 
@@ -197,7 +195,7 @@ class _Reader:
         for name, body in defaults.items():
             place = Place(("model", "defaults", name))
             if name not in LAYERS:
-                self.report(place, f"unknown layer: {name}{did_you_mean(name, LAYERS)}", at_key=True)
+                self.report(place, f"unknown layer: {name}{self.suggestion(name)}", at_key=True)
                 continue
             try:
                 fields = open_body(body, LAYERS[name])
@@ -267,12 +265,17 @@ class _Reader:
         elif name in LAYERS:
             yield from self.single(name, body, place)
         elif name not in self.invalid_blocks:
-            self.report(place, f"unknown layer: {name or repr(name)}{self.suggestion(name)}", at_key=True)
+            self.report(place, f"unknown layer: {name or repr(name)}{self.suggestion(name, body)}", at_key=True)
 
-    def suggestion(self, name: str) -> str:
+    def suggestion(self, name: str, body: object = None) -> str:
         """The end of the message about an unknown layer: what was probably meant."""
-        if name.lower() in _OTHER_NAMES:
-            return f"; {_OTHER_NAMES[name.lower()]}"
+        if name.lower() in _REMARKS:
+            return f"; {_REMARKS[name.lower()]}"
+        if name in ("activation", "norm") and isinstance(body, str):
+            full = body if body in LAYERS else f"{body}_{name}"
+            return f". Did you mean {full}?" if full in LAYERS else did_you_mean(body, LAYERS)
+        if meant := named_elsewhere(name, LAYERS):
+            return f". Did you mean {meant}?"
         first, space, _ = name.strip().partition(" ")
         known = [*LAYERS, *STRUCTURES, *self.blocks]
         if space and first in known:

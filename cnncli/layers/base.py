@@ -186,6 +186,10 @@ class Layer(Choice):
     saved: ClassVar[Saved | None] = None
     """What autograd saves for its gradient; None: unknown, and with it the memory that training needs."""
 
+    @classmethod
+    def names_elsewhere(cls) -> tuple[str, ...]:
+        return (*([cls.torch_class] if cls.torch_class else []), *cls.other_names)
+
     @property
     def has_feature_maps(self) -> bool:
         """Whether its output is drawn while a network trains: convolutions and pools."""

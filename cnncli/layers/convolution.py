@@ -119,6 +119,7 @@ class Conv(_Convolution):
     """`torch.nn.Conv2d`: one kernel of depth `in_channels / groups` for each of its `out_channels` feature maps."""
 
     type: Literal["conv"] = "conv"
+    other_names = ("Conv2d", "convolution")
     padding: Padding = (0, 0)
 
     def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -203,6 +204,7 @@ class ConvTranspose(_Convolution):
     """`torch.nn.ConvTranspose2d`: every input position adds the kernel to the output, `stride` apart."""
 
     type: Literal["conv_transpose"] = "conv_transpose"
+    other_names = ("ConvTranspose2d", "Conv2DTranspose", "deconv", "deconvolution", "transposed_conv")
     padding: PairFromZero = (0, 0)
     output_padding: PairFromZero = (0, 0)
 
