@@ -87,7 +87,7 @@ def window_text(windows: tuple[Window, ...]) -> str:
 
 def repeated_padding(windows: tuple[Window, ...]) -> str:
     """How the padding repeats pixels of the map: `reflect`, `replicate` or `circular`; empty if it is constant."""
-    modes = {window.padding_mode for window in windows if isinstance(window, Sliding)}
+    modes: set[str] = {window.padding_mode for window in windows if isinstance(window, Sliding)}
     modes |= {window.mode for window in windows if isinstance(window, Padded)}
     return next(iter(modes - {"zeros", "constant"}), "")
 

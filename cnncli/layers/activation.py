@@ -412,7 +412,8 @@ class Softmax(Layer):
         return nn.Softmax(dim=1)
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
-        channels = inputs[0][(slice(None), *unit.index[1:])].tolist()
+        (x,) = inputs
+        channels = [x[channel, *unit.index[1:]].item() for channel in range(len(x))]
         before, largest = channels[unit.channel], max(channels)
         value = math.exp(before - largest) / sum(math.exp(each - largest) for each in channels)
         return Trace((), (Term(unit, before, 1.0),), (Activated(self.type, before, value),))

@@ -87,7 +87,7 @@ class SeparableConv(_Depthwise):
         # Without an activation in between, the bias of the second convolution does what one of the first would do.
         bias = False if self.depthwise_activation is None else self.bias
         depthwise = self._depthwise(shape, bias=bias, norm=self.depthwise_norm, activation=self.depthwise_activation)
-        of_one_pixel = {"kernel_size": (1, 1), "stride": (1, 1), "dilation": (1, 1)}
+        of_one_pixel: dict[str, Any] = {"kernel_size": (1, 1), "stride": (1, 1), "dilation": (1, 1)}
         of_one_pixel |= {"padding": (0, 0), "padding_mode": "zeros"}
         pointwise = Conv(out_channels=self.out_channels, kernel_size=(1, 1))
         return {"depthwise": depthwise, "pointwise": pointwise.model_copy(update=self._given() | of_one_pixel)}

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from cnncli.module import CnnModule
+from cnncli.windows import PaddingMode
 from tests.networks import lay_out_text, network_of
 
 
@@ -28,7 +29,7 @@ def test_same_padding_is_torchs() -> None:
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_padding_that_repeats_pixels_is_torchs(mode: str) -> None:
+def test_padding_that_repeats_pixels_is_torchs(mode: PaddingMode) -> None:
     """Also with an even kernel and `same`, where a module pads before the convolution."""
     for kernel_size, padding in ("3", "2"), ("[4, 3]", "same"):
         options = f"kernel_size: {kernel_size}, padding: {padding}, padding_mode: {mode}"
