@@ -139,7 +139,9 @@ FIELDS: dict[str, type[BaseModel]] = {
     "Trained and frozen weights": InheritedFields,
     **{name: each for name, each in INITS.items() if len(each.model_fields) > 1},
     "constant` initial weights": INITS["constant"],  # there is a schedule of this name
-    **LAYER_CHOICES,
+    **{
+        "crop` layer" if name == "crop" else name: each for name, each in LAYER_CHOICES.items()
+    },  # `crop` is in `augment`, too
     **OPTIMIZERS,
     **SCHEDULES,
 }

@@ -1,6 +1,6 @@
 """The layer types, one class each: config fields, and everything else that depends on the type."""
 
-from cnncli.layers import activation, convolution, dropout, linear, norm, pooling, resizing, short_forms
+from cnncli.layers import activation, convolution, dropout, linear, norm, padding, pooling, resizing, short_forms
 from cnncli.layers.activation import Activation
 from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape, format_size, per_axis
 from cnncli.layers.convolution import Conv
@@ -17,6 +17,8 @@ _TYPES: tuple[type[Layer], ...] = (
     pooling.AdaptiveMaxPool,
     pooling.GlobalAvgPool,
     pooling.GlobalMaxPool,
+    padding.Pad,
+    padding.Crop,
     resizing.Upsample,
     resizing.ChannelShuffle,
     resizing.PixelShuffle,

@@ -87,6 +87,16 @@ EXAMPLES: dict[str, list[str]] = {
     "adaptive_max_pool": ["1", "3", "[5, 4]"],
     "global_avg_pool": [""],
     "global_max_pool": [""],
+    "pad": [
+        "2",
+        "{padding: [[0, 1], [2, 3]], value: -0.5}",
+        "{padding: [0, 2], channels: 3}",
+        "{channels: [0, 2]}",
+        "{padding: [[10, 3], [0, 8]], mode: reflect}",
+        "{padding: [[12, 0], 1], mode: replicate}",
+        "{padding: [[2, 11], 3], mode: circular}",
+    ],
+    "crop": ["1", "[[0, 10], [3, 4]]", "{size: [6, 9]}"],
     "upsample": [
         "2",
         "{scale_factor: [3, 2], mode: bilinear}",
@@ -176,6 +186,8 @@ TORCH_CLASSES = {
     "conv_transpose": nn.ConvTranspose2d,
     "max_pool": nn.MaxPool2d,
     "avg_pool": nn.AvgPool2d,
+    "pad": None,
+    "crop": None,
     "global_avg_pool": nn.AdaptiveAvgPool2d,
     "global_max_pool": nn.AdaptiveMaxPool2d,
     "upsample": nn.Upsample,
@@ -194,6 +206,12 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("conv", "bias"): None,  # torch's True, unless a norm follows
     ("conv_transpose", "bias"): None,
     ("scale", "init"): 1.0,  # torch has no such module; 1 changes nothing
+    ("pad", "padding"): (0, 0),  # torch's function pads any axes
+    ("pad", "channels"): 0,
+    ("pad", "mode"): "constant",
+    ("pad", "value"): 0.0,
+    ("crop", "cropping"): None,
+    ("crop", "size"): None,
 }
 """Defaults that are not torch's."""
 
@@ -581,6 +599,9 @@ EXPORTED_BY_DEFAULT = {
     "{adaptive_avg_pool: [4, 9]}",
     "{adaptive_max_pool: [5, 4]}",
     "{upsample: {size: [7, 20], mode: bilinear}}",
+    "{pad: {padding: [0, 2], channels: 3}}",
+    "{pad: {padding: [[2, 11], 3], mode: circular}}",
+    "{crop: [[0, 10], [3, 4]]}",
 }
 """Layers that need several operators of ONNX, or that it pads in its own way; the slow test exports all cases."""
 

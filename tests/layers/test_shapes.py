@@ -5,6 +5,7 @@ import pytest
 from cnncli.layers import Layer, ShapeError
 from cnncli.layers.activation import Hardtanh, Prelu
 from cnncli.layers.norm import GroupNorm, LocalResponseNorm
+from cnncli.layers.padding import Crop, Pad
 from cnncli.layers.resizing import ChannelShuffle, PixelShuffle, PixelUnshuffle
 
 
@@ -16,6 +17,11 @@ from cnncli.layers.resizing import ChannelShuffle, PixelShuffle, PixelUnshuffle
         (GroupNorm(num_groups=3), (4, 8, 8), "3 does not divide the 4 channels; use a divisor of 4"),
         (GroupNorm(num_groups=4), (4, 1, 1), "one number in each group of 4 x 1 x 1"),
         (LocalResponseNorm(size=3), (4,), "local_response_norm needs an image"),
+        (Pad(mode="reflect", padding=((0, 0), (8, 0))), (4, 9, 8), "padding of 8 needs more than 8 pixels"),
+        (Pad(), (4,), "pad needs an image"),
+        (Crop(), (4, 8, 8), "crop needs either cropping or size; give one of them"),
+        (Crop(cropping=((0, 0), (3, 5))), (4, 9, 8), "cropping leaves nothing of a width of 8; leave out less"),
+        (Crop(size=(10, 1)), (4, 9, 8), "size: 10 is more than the height of its input, 9; lower it, or use pad"),
         (ChannelShuffle(groups=3), (4, 8, 8), "groups: 3 does not divide the 4 channels; use a divisor of 4"),
         (PixelShuffle(upscale_factor=3), (4, 8, 8), "9 does not divide the 4 channels"),
         (PixelUnshuffle(downscale_factor=3), (4, 9, 8), "downscale_factor: 3 does not divide the width 8"),

@@ -25,6 +25,7 @@ from cnncli.layers.activation import (
     Threshold,
 )
 from cnncli.layers.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, Norm
+from cnncli.layers.padding import Crop, Pad
 from cnncli.layers.resizing import PixelShuffle
 from cnncli.layers.unit import Normalized, Scaling, Unit
 
@@ -78,6 +79,22 @@ def test_neighboring_channels_by_hand() -> None:
     maps = torch.tensor([1.0, 2, 3]).view(3, 1, 1)
     trace = LocalResponseNorm(size=2, alpha=2, beta=1, k=1).trace([maps], {}, Unit((1, 0, 0)))
     assert trace.value == pytest.approx(2 / (1 + 2 * (1 + 4) / 2))  # channels 0 and 1
+
+
+def test_padding_by_hand() -> None:
+    row = torch.tensor([1.0, 2, 3]).view(1, 1, 3)
+    padded = {
+        mode: [Pad(padding=((0, 0), (2, 1)), mode=mode).trace([row], {}, Unit((0, 0, i))).value for i in range(6)]
+        for mode in ("constant", "reflect", "replicate", "circular")
+    }
+    assert padded == {
+        "constant": [0, 0, 1, 2, 3, 0],
+        "reflect": [3, 2, 1, 2, 3, 2],
+        "replicate": [1, 1, 1, 2, 3, 3],
+        "circular": [2, 3, 1, 2, 3, 1],
+    }
+    assert Pad(channels=(1, 0), value=7).trace([row], {}, Unit((0, 0, 0))).value == 7
+    assert Crop(size=(1, 2)).trace([row], {}, Unit((0, 0, 1))).value == 2
 
 
 def test_pixels_from_channels_by_hand() -> None:

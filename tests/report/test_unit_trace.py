@@ -15,7 +15,7 @@ from torch import Tensor
 from cnncli.capture.mode import keep_outputs
 from cnncli.config.network import INPUT
 from cnncli.data.batches import Normalization
-from cnncli.layers.unit import Activated, Biased, Combined, Normalized, Patch, Stage, Term, Trace, Unit
+from cnncli.layers.unit import Activated, Biased, Combined, Constant, Normalized, Patch, Stage, Term, Trace, Unit
 from cnncli.report.model_data import model_data
 from tests.layers.test_contract import CASES, Case
 
@@ -138,6 +138,8 @@ def compare_stage(stage: Stage, answer: Json, largest: float, case: str) -> None
                 assert f"sum / {answer['divisor']}" == how, case
             if expected == "divided":
                 assert f"divided by {answer['divisor']:.6g}" == how, case
+        case Constant():
+            assert answer["kind"] == "constant", case
         case Biased():
             assert (answer["kind"], answer["bias"]) == ("bias", near(stage.bias, 1)), case
         case Normalized(scaling=s):

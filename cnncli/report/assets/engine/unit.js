@@ -27,7 +27,8 @@ export function numberAt({ shape, values }, index) {
  *   it is multiplied by. Of a max pool only the largest.
  * - `stages`: the numbers on the way, {kind, value, ...}, the last one the unit's own. The kinds are `sum` (of
  *   `channels`, `products` or `paths`), `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`, `bias`, `norm`,
- *   `activation`, and `edit`: the factor of a channel that was edited.
+ *   `activation`, `constant` (a number of the layer itself, as in padding), and `edit`: the factor of a channel that was
+ *   edited.
  *
  * @param values layer -> its output for the image, of all layers that this one reads.
  * @param input the normalized image.
@@ -79,12 +80,18 @@ function passedOn(inputs, { source, index }) {
   return { patches: [], terms: [termOf(source, index, value, 1)], stages: [{ kind: "passed", value }] };
 }
 
+/** The trace of a unit that reads nothing. */
+const constant = (value) => ({ patches: [], terms: [], stages: [{ kind: "constant", value }] });
+
 // Operations that only move numbers
 
 /** The {source, index} of the number that is a unit of an operation, where it is only moved; else null. */
 function moveOf(op, shapes, index) {
   const { source } = OPERATIONS[op.name];
-  if (source) return { source: 0, index: source(op, ...index, shapes[0]) };
+  if (source) {
+    const place = source(op, ...index, shapes[0]);
+    return place && { source: 0, index: place };
+  }
   return REARRANGED[op.name]?.(op, shapes, index) ?? null;
 }
 
@@ -199,6 +206,8 @@ const UNIT_TRACES = {
     const value = totalOf(terms.map(({ product }) => product));
     return { patches: [], terms, stages: [{ kind: terms.length === 1 ? "passed" : "weighted", value }] };
   },
+
+  pad: ({ value }) => constant(value), // other units are moved
 
   local_response_norm({ size, alpha, beta, k }, [x], _tensors, [channel, row, column]) {
     const first = channel - Math.floor(size / 2);

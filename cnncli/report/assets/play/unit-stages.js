@@ -24,6 +24,7 @@ const STAGE_NAMES = {
   bias: () => "stageNameBias",
   norm: () => "stageNameNorm",
   activation: () => "stageNameActivation",
+  constant: () => "stageNameConstant",
   edit: () => "stageNameEdit",
 };
 
