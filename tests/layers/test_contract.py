@@ -83,6 +83,19 @@ EXAMPLES: dict[str, list[str]] = {
         "{kernel_size: 3, stride: 2, padding: 1, ceil_mode: true}",
         "{kernel_size: 4, stride: 3, padding: 2, ceil_mode: true}",
     ],
+    "lp_pool": [
+        "{norm_type: 2, kernel_size: 2}",
+        "{norm_type: 4, kernel_size: [2, 3], stride: [1, 2]}",
+        "{norm_type: 2, kernel_size: [3, 4], stride: 2, ceil_mode: true}",
+        "{norm_type: 1, kernel_size: 3}",
+    ],
+    "blur_pool": [
+        "",
+        "{kernel_size: [4, 1], stride: [1, 2]}",
+        "{kernel_size: [5, 2], stride: 3, padding_mode: circular}",
+        "{kernel_size: 7, stride: 1, padding_mode: replicate}",
+        "{padding_mode: zeros}",
+    ],
     "adaptive_avg_pool": ["1", "3", "[4, 9]", "[14, 2]"],
     "adaptive_max_pool": ["1", "3", "[5, 4]"],
     "global_avg_pool": [""],
@@ -107,6 +120,7 @@ EXAMPLES: dict[str, list[str]] = {
     "channel_shuffle": ["2"],
     "pixel_shuffle": ["2"],
     "pixel_unshuffle": ["3"],
+    "coordinates": [""],
     "batch_norm": ["", "{eps: 0.1, momentum: 0.5}"],
     "group_norm": ["1", "2", "4"],
     "layer_norm": [""],
@@ -186,8 +200,10 @@ TORCH_CLASSES = {
     "conv_transpose": nn.ConvTranspose2d,
     "max_pool": nn.MaxPool2d,
     "avg_pool": nn.AvgPool2d,
+    "blur_pool": None,
     "pad": None,
     "crop": None,
+    "coordinates": None,
     "global_avg_pool": nn.AdaptiveAvgPool2d,
     "global_max_pool": nn.AdaptiveMaxPool2d,
     "upsample": nn.Upsample,
@@ -210,6 +226,9 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("pad", "channels"): 0,
     ("pad", "mode"): "constant",
     ("pad", "value"): 0.0,
+    ("blur_pool", "kernel_size"): 3,
+    ("blur_pool", "stride"): 2,
+    ("blur_pool", "padding_mode"): "reflect",
     ("crop", "cropping"): None,
     ("crop", "size"): None,
 }
@@ -602,6 +621,9 @@ EXPORTED_BY_DEFAULT = {
     "{pad: {padding: [0, 2], channels: 3}}",
     "{pad: {padding: [[2, 11], 3], mode: circular}}",
     "{crop: [[0, 10], [3, 4]]}",
+    "{lp_pool: {norm_type: 2, kernel_size: [3, 4], stride: 2, ceil_mode: true}}",
+    "{blur_pool: {kernel_size: [5, 2], stride: 3, padding_mode: circular}}",
+    "coordinates",
 }
 """Layers that need several operators of ONNX, or that it pads in its own way; the slow test exports all cases."""
 

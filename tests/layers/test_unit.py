@@ -24,8 +24,10 @@ from cnncli.layers.activation import (
     Tanhshrink,
     Threshold,
 )
+from cnncli.layers.coordinates import Coordinates
 from cnncli.layers.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, Norm
 from cnncli.layers.padding import Crop, Pad
+from cnncli.layers.pooling import BlurPool, LpPool
 from cnncli.layers.resizing import PixelShuffle
 from cnncli.layers.unit import Normalized, Scaling, Unit
 
@@ -95,6 +97,24 @@ def test_padding_by_hand() -> None:
     }
     assert Pad(channels=(1, 0), value=7).trace([row], {}, Unit((0, 0, 0))).value == 7
     assert Crop(size=(1, 2)).trace([row], {}, Unit((0, 0, 1))).value == 2
+
+
+def test_pools_by_hand() -> None:
+    maps = torch.tensor([[3.0, 4, 0], [0, 0, 8]]).view(1, 2, 3)
+    two = (2, 2)
+    assert LpPool(norm_type=2, kernel_size=two).trace([maps], {}, Unit((0, 0, 0))).value == 5
+    # The last window has one of two columns: as if it were there twice.
+    last = LpPool(norm_type=2, kernel_size=two, stride=two, ceil_mode=True).trace([maps], {}, Unit((0, 0, 1)))
+    assert last.value == pytest.approx((2 * 64) ** 0.5)
+    row = torch.tensor([4.0, 8, 0]).view(1, 1, 3)
+    values = [BlurPool(kernel_size=(1, 3)).trace([row], {}, Unit((0, 0, i))).value for i in (0, 1)]
+    assert values == [(8 + 2 * 4 + 8) / 4, (8 + 0 + 8) / 4]
+
+
+def test_coordinates_by_hand() -> None:
+    maps = torch.zeros(1, 1, 5)
+    values = [Coordinates().trace([maps], {}, Unit((channel, 0, i))).value for channel in (1, 2) for i in (0, 1, 4)]
+    assert values == [0, 0, 0, -1, -0.5, 1]
 
 
 def test_pixels_from_channels_by_hand() -> None:
