@@ -438,10 +438,11 @@ class _Layout:
                 return None
             if full in self.names or full == INPUT:
                 return full
-        known = [
-            each.removeprefix(prefix) for prefix in scope.prefixes for each in self.names if each.startswith(prefix)
-        ]
-        self.unknown.append(_UnknownName(name, place, scope.prefixes, tuple(dict.fromkeys(known))))
+        known = (
+            next(each.removeprefix(prefix) for prefix in scope.prefixes if each.startswith(prefix))
+            for each in self.names
+        )
+        self.unknown.append(_UnknownName(name, place, scope.prefixes, tuple(known)))
         return None
 
     def report_unknown_names(self) -> None:
