@@ -22,6 +22,7 @@ from cnncli.layers import (
     Layer,
     Shape,
     ShapeError,
+    ShortForm,
     format_shape,
 )
 from cnncli.limits import MAX_LAYERS
@@ -192,6 +193,10 @@ class _Scope:
         return tuple("".join(f"{part}." for part in parts[:count]) for count in range(len(parts), -1, -1))
 
 
+_Structure = Block | Branch | Residual | Single
+"""What has layers inside; a `Single` is a short form of several layers."""
+
+
 @dataclass(frozen=True)
 class _Copy:
     """The layers of `original` again, with its weights, as `name`."""
@@ -227,7 +232,7 @@ class _Layout:
     Attributes:
         names: where each name has been given: of layers, and of blocks and other structures, also unfinished ones.
         outputs: by name, those of layers and finished structures.
-        structures: the finished blocks, residuals and branches by name.
+        structures: the finished blocks, residuals, branches and short forms by name.
         copy: the structure whose layers are laid out again, if one is.
     """
 
@@ -236,7 +241,7 @@ class _Layout:
     nodes: dict[str, Node] = field(default_factory=dict)
     names: dict[str, Place] = field(default_factory=dict)
     outputs: dict[str, _Flow] = field(default_factory=dict)
-    structures: dict[str, Block | Branch | Residual] = field(default_factory=dict)
+    structures: dict[str, _Structure] = field(default_factory=dict)
     unknown: list[_UnknownName] = field(default_factory=list)
     copy: _Copy | None = None
     bounds: Bounds = field(default_factory=Bounds)
@@ -259,18 +264,27 @@ class _Layout:
         match item:
             case Single():
                 name = self.name(item.layer.type, item.layer.name, scope, item.place)
+                if isinstance(item.layer, ShortForm):
+                    return self.structure(item, flow, name)
                 return flow and self.single(item.layer, name, flow, item.place)
             case Skip():
                 return self.skip(item, flow, scope)
             case Reuse():
                 return self.reuse(item, flow, scope)
-        stem = {Branch: "branch", Residual: "residual"}.get(type(item)) or item.block
-        return self.structure(item, flow, self.name(stem, item.name, scope, item.place))
+            case Block():
+                return self.structure(item, flow, self.name(item.block, item.name, scope, item.place))
+            case Branch():
+                return self.structure(item, flow, self.name("branch", item.name, scope, item.place))
+            case Residual():
+                return self.structure(item, flow, self.name("residual", item.name, scope, item.place))
 
-    def structure(self, item: Block | Branch | Residual, flow: _Flow | None, name: str) -> _Flow | None:
+    def structure(self, item: _Structure, flow: _Flow | None, name: str) -> _Flow | None:
         """Lay out a structure whose name has been given."""
         inside = _Scope(f"{name}.")
         match item:
+            case Single():
+                assert isinstance(item.layer, ShortForm), "other layers are no structures"
+                end = flow and self.short_form(item.layer, name, flow, item.place)
             case Block():
                 end = self.sequence(item.items, flow, inside)
             case Branch():
@@ -287,16 +301,32 @@ class _Layout:
         try:
             description = layer.describe(flow.shape)
         except ShapeError as error:
-            cause = flow.channels_by if error.about_channels else flow.sized_by
-            source = "the image" if flow.name == INPUT else flow.name
-            also = [] if cause is None else [(cause.place.route, f"{cause.name} outputs {format_shape(cause.shape)}")]
-            self.report(place, f"{name} receives {format_shape(flow.shape)} from {source}: {error}", also)
+            self.report_shape(error, name, flow, place)
             return None
         reads = description.reads
         if isinstance(reads, tuple) and (excess := self.bounds.excess(reads, flow.shape[1:], flow.jumps)):
             self.report(place, f"{name} receives {format_shape(flow.shape)}: {excess}")
             return None
         return self.add(name, layer, (flow,), description, place)
+
+    def short_form(self, form: ShortForm, name: str, flow: _Flow, place: Place) -> _Flow | None:
+        """The layers that a short form stands for; several of them are called as in a block `name`."""
+        try:
+            layers = form.layers(flow.shape)
+        except ShapeError as error:
+            self.report_shape(error, name, flow, place)
+            return None
+        end: _Flow | None = flow
+        for part, layer in layers.items():
+            end = end and self.single(layer, self.claim(f"{name}.{part}", place) if part else name, end, place)
+        return end
+
+    def report_shape(self, error: ShapeError, name: str, flow: _Flow, place: Place) -> None:
+        """Report that a layer cannot take its input, with the layer that determined what does not fit."""
+        cause = flow.channels_by if error.about_channels else flow.sized_by
+        source = "the image" if flow.name == INPUT else flow.name
+        also = [] if cause is None else [(cause.place.route, f"{cause.name} outputs {format_shape(cause.shape)}")]
+        self.report(place, f"{name} receives {format_shape(flow.shape)} from {source}: {error}", also)
 
     def add(
         self,
@@ -384,7 +414,7 @@ class _Layout:
         return self.single(conv, self.claim(f"{inside.prefix}shortcut", item.place), flow, item.place)
 
     def skip(self, item: Skip, flow: _Flow | None, scope: _Scope) -> _Flow | None:
-        source = flow and self.find(item.source, item.place.inside("from"), scope)
+        source = None if flow is None else self.find(item.source, item.place.inside("from"), scope)
         name = self.name("skip", item.name, scope, item.place)
         start = self.outputs.get(source or "")
         if flow is None or start is None:
@@ -395,7 +425,7 @@ class _Layout:
         return self.join(MERGES[item.merge](), name, [flow, start], item.place, skip_from=start.name)
 
     def reuse(self, item: Reuse, flow: _Flow | None, scope: _Scope) -> _Flow | None:
-        original = flow and self.find(item.layer, item.place.inside("layer"), scope)
+        original = None if flow is None else self.find(item.layer, item.place.inside("layer"), scope)
         name = self.name("reuse", item.name, scope, item.place)
         if flow is None or original is None:
             return None
@@ -403,7 +433,7 @@ class _Layout:
         if structure is None:
             nodes = [node for node in (self.nodes.get(original),) if node is not None]
         else:
-            nodes = [node for node in self.nodes.values() if node.name.startswith(f"{original}.")]
+            nodes = [node for node in self.nodes.values() if f"{node.name}.".startswith(f"{original}.")]
         if not any(node.description.params for node in nodes):
             self.report(item.place, f"{original} has no weights to reuse; write its layers again")
             return None

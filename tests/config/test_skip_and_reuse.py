@@ -193,3 +193,18 @@ def test_reused_layers_count_as_layers() -> None:
     branch = "{branch: {merge: add, name: b%d, paths: [[{reuse: %s}], [{reuse: %s}]]}}"
     layers = ["{conv: 1}", *(branch % (i, *2 * ["conv1" if not i else f"b{i - 1}"]) for i in range(40))]
     assert {*problems(f"[{', '.join(layers)}]")} == {f"more than {MAX_LAYERS:,} layers, reused ones included"}
+
+
+def test_short_forms_are_reused_and_joined_like_blocks() -> None:
+    layers = (
+        "[{conv: 4}, {separable_conv: {out_channels: 4, kernel_size: 3, padding: same}}, "
+        "{depthwise_conv: {kernel_size: 3, padding: same}}, {skip: {from: separable_conv1, merge: add}}, "
+        "{reuse: separable_conv1}, {reuse: depthwise_conv1}]"
+    )
+    nodes = network(layers).nodes
+    assert nodes[4].inputs == ("depthwise_conv1", nodes[2].name)
+    assert [(node.name, node.reuses) for node in nodes[5:]] == [
+        ("reuse1.depthwise", "separable_conv1.depthwise"),
+        ("reuse1.pointwise", "separable_conv1.pointwise"),
+        ("reuse2", "depthwise_conv1"),
+    ]
