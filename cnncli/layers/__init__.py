@@ -42,6 +42,7 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.Hardswish,
     dropout.Dropout,
     dropout.Dropout2d,
+    dropout.DropPath,
     dropout.Identity,
     linear.Flatten,
     linear.Linear,

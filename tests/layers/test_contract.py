@@ -111,6 +111,7 @@ EXAMPLES: dict[str, list[str]] = {
     "hardswish": [""],
     "dropout": ["0.3", "0"],
     "dropout2d": ["0.3", "0"],
+    "drop_path": ["0.3", "0"],
     "identity": [""],
     "flatten": [""],
     "linear": [
@@ -167,6 +168,7 @@ TORCH_CLASSES = {
     "group_norm": nn.GroupNorm,
     "layer_norm": nn.LayerNorm,
     "scale": None,
+    "drop_path": None,
     "prelu": nn.PReLU,
     "linear": nn.Linear,
     "logits": nn.Linear,
@@ -177,10 +179,11 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("conv", "bias"): None,  # torch's True, unless a norm follows
     ("conv_transpose", "bias"): None,
     ("scale", "init"): 1.0,  # torch has no such module; 1 changes nothing
+    ("drop_path", "p"): 0.5,  # as of the other dropouts
 }
 """Defaults that are not torch's."""
 
-VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "dropout", "identity")
+VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "dropout", "drop_path", "identity")
 """Types that take vectors as well as maps, besides activations."""
 
 
