@@ -380,7 +380,7 @@ class WeightedLayer(Layer, TrainedFields):
         return Tuning(self.frozen_epochs, self.lr_scale or 1.0)
 
 
-def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
+def image(shape: Shape, layer: Choice) -> tuple[int, int, int]:
     """`(C, H, W)`.
 
     Raises:
@@ -395,7 +395,7 @@ def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def vector(shape: Shape, layer: Layer) -> int:
+def vector(shape: Shape, layer: Choice) -> int:
     """`F`.
 
     Raises:
