@@ -101,6 +101,9 @@ def lay_out(blueprint: Sequence, input_shape: Shape, classes: int, problems: lis
             f"the network ends with {last.name} of shape {format_shape(end.shape)}, but there are {classes} classes; "
             + remedy,
         )
+    elif end is not None and layout.nodes[-1].layer.is_softmax:
+        last = layout.nodes[-1]
+        layout.report(last.place, f"the network ends with {last.name}; remove it, the loss contains the softmax")
     nodes = tuple(_without_redundant_bias(layout.nodes))
     return Network(input_shape=input_shape, classes=classes, nodes=nodes)
 
