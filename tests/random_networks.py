@@ -17,13 +17,14 @@ channels = st.sampled_from([2, 4])
 
 @st.composite
 def conv(draw: st.DrawFn) -> str:
-    """Dilation, asymmetric kernels, strides and padding, `same`, even kernels."""
+    """Dilation, asymmetric kernels, strides and padding, `same`, even kernels, padding that repeats pixels."""
     stride = draw(st.one_of(st.just([1, 1]), pair))
     padding = draw(st.one_of(st.just("same"), st.tuples(st.integers(0, 3), st.integers(0, 3)).map(list)))
     dilation = draw(st.one_of(st.just([1, 1]), pair))
+    mode = draw(st.sampled_from(["zeros", "zeros", "zeros", "reflect", "replicate", "circular"]))
     return (
         f"{{conv: {{out_channels: {draw(channels)}, kernel_size: {draw(kernel)}, stride: {stride}, "
-        f"padding: {padding}, dilation: {dilation}, activation: relu}}}}"
+        f"padding: {padding}, padding_mode: {mode}, dilation: {dilation}, activation: relu}}}}"
     )
 
 

@@ -171,10 +171,7 @@ _USE_FIELDS = {"name", *_INHERITED}
 """The fields of every use of a block, besides its parameters."""
 STRUCTURES = ("repeat", "residual", "branch", "skip", "reuse")
 """What a list of layers may contain besides layers and blocks."""
-_REMARKS = {
-    "softmax": "use logits, the loss includes the softmax",
-    "crelu": CRELU_REMARK,
-}
+_REMARKS = {"crelu": CRELU_REMARK}
 """What to say about layers of other tools that are not a layer type here."""
 _FieldsT = TypeVar("_FieldsT", bound=Spec)
 

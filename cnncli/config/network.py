@@ -108,14 +108,16 @@ def lay_out(blueprint: Sequence, input_shape: Shape, classes: int, problems: lis
     layout.outputs[INPUT] = image
     end = layout.sequence(blueprint, image, _Scope())
     layout.report_unknown_names()
-    if end is not None and end.shape != (classes,):
-        last = list(layout.nodes.values())[-1]
+    last = None if end is None else layout.nodes.get(end.name)
+    if end is not None and last is not None and end.shape != (classes,):
         remedy = "end the layers with logits" if len(end.shape) == 1 else "end the layers with flatten and logits"
         layout.report(
             last.place,
             f"the network ends with {last.name} of shape {format_shape(end.shape)}, but there are {classes} classes; "
             + remedy,
         )
+    elif last is not None and last.layer.is_softmax:
+        layout.report(last.place, f"the network ends with {last.name}; remove it, the loss contains the softmax")
     nodes = tuple(_with_weights_counted_once(_without_redundant_bias(list(layout.nodes.values()))))
     return Network(input_shape=input_shape, classes=classes, nodes=nodes)
 

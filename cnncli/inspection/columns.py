@@ -80,8 +80,20 @@ def size_in_bytes(number: int | None) -> str:
 def window_text(windows: tuple[Window, ...]) -> str:
     """Kernel, stride, padding and dilation; `up2` is a transposed stride, `to 7` an output size.
 
-    `cut 2+0` crops positions at the ends, `picks` gathers them in another order; `1` leaves an axis as it is.
+    `cut 2+0` crops positions at the ends, `picks` gathers them in another order; `1` leaves an axis as it is. At the
+    end stands what is repeated in the padding: `3/1/1/1 reflect`.
     """
+    return " ".join(filter(None, [_windows_text(windows), repeated_padding(windows)]))
+
+
+def repeated_padding(windows: tuple[Window, ...]) -> str:
+    """How the padding repeats pixels of the map: `reflect`, `replicate` or `circular`; empty if it is constant."""
+    modes: set[str] = {window.padding_mode for window in windows if isinstance(window, Sliding)}
+    modes |= {window.mode for window in windows if isinstance(window, Padded)}
+    return next(iter(modes - {"zeros", "constant"}), "")
+
+
+def _windows_text(windows: tuple[Window, ...]) -> str:
     parts = [_window_parts(window) for window in windows]
     if len({len(part) for part in parts}) > 1:
         return " x ".join(

@@ -7,7 +7,7 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
-from cnncli.inspection.columns import half_spread
+from cnncli.inspection.columns import half_spread, repeated_padding
 from cnncli.inspection.table import LayerTable, Row
 from cnncli.windows import Sliding, Transposed, Window
 
@@ -82,13 +82,17 @@ def _receptive_field(row: Row) -> dict[str, Any] | None:
 
 
 def _windows(windows: tuple[Window, ...]) -> dict[str, Any]:
-    """Kernel, stride, padding (before and after, if they differ) and dilation per axis; null if an axis has none."""
+    """Kernel, stride, padding (before and after, if they differ) and dilation per axis, and what is in the padding.
+
+    They are null if an axis has none.
+    """
     sliding = [window for window in windows if isinstance(window, Sliding | Transposed)]
-    values = {
+    values: dict[str, Any] = {
         "kernel_size": [window.kernel for window in sliding],
         "stride": [window.stride for window in sliding],
         "padding": [_padding(window) for window in sliding],
         "dilation": [window.dilation for window in sliding],
+        "padding_mode": repeated_padding(windows) or "zeros",
     }
     return values if windows and len(sliding) == len(windows) else dict.fromkeys(values)
 

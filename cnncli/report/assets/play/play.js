@@ -333,10 +333,10 @@ async function start() {
   startLive(app);
 }
 
-/** Resolves when the next frame has been drawn. */
+/** Resolves when the next frame has been drawn: a timer that is started in a frame comes after its layout and paint. */
 function nextFrame() {
   return new Promise((resolve) => {
-    requestAnimationFrame(() => requestAnimationFrame(resolve));
+    requestAnimationFrame(() => setTimeout(resolve));
   });
 }
 
