@@ -67,6 +67,7 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.Softmax,
     dropout.Dropout,
     dropout.Dropout2d,
+    dropout.DropPath,
     dropout.Identity,
     linear.Flatten,
     linear.Linear,
