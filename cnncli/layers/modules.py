@@ -175,7 +175,7 @@ class AppendCoordinates(nn.Module):
             torch.linspace(-1 if size > 1 else 0, 1, size, dtype=maps.dtype, device=maps.device) for size in self.size
         )
         each = (rows[:, None].expand(self.size), columns.expand(self.size))
-        return torch.cat([maps, torch.stack(each).expand(len(maps), -1, -1, -1)], dim=1)
+        return torch.cat([maps, torch.stack(each).expand(maps.shape[0], -1, -1, -1)], dim=1)
 
 
 def chain(parts: dict[str, nn.Module]) -> nn.Sequential:
