@@ -65,7 +65,7 @@ from cnncli.config.loss import Focal
 from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.fields import Choice, Spec
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 from cnncli.layers.init import INITS
 from cnncli.layers.tuning import InheritedFields, TrainedFields
 from cnncli.signals import FROM_TERMINAL, SIGPIPE
@@ -139,7 +139,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "Trained and frozen weights": InheritedFields,
     **{name: each for name, each in INITS.items() if len(each.model_fields) > 1},
     "constant` initial weights": INITS["constant"],  # there is a schedule of this name
-    **LAYERS,
+    **LAYER_CHOICES,
     **OPTIMIZERS,
     **SCHEDULES,
 }
@@ -499,10 +499,10 @@ def unordered(names: list[str], rows: list[list[str]]) -> list[str]:
 def test_every_layer_is_there() -> None:
     page = text_of("docs/config.md")
     listed = [coded(row[0])[0] for title in ("activation", "norm") for row in table(page, title)]
-    assert set(LAYERS) - {*listed, *(heading.strip("`") for heading in headings(page))} == set()
+    assert set(LAYER_CHOICES) - {*listed, *(heading.strip("`") for heading in headings(page))} == set()
     fields = {row[0].strip("`"): coded(row[2]) for row in table(page, "activation")}
     common = {"type", "name", *InheritedFields.model_fields}
-    own = {word: [name for name in LAYERS[word].model_fields if name not in common] for word in fields}
+    own = {word: [name for name in LAYER_CHOICES[word].model_fields if name not in common] for word in fields}
     assert fields == own
 
 

@@ -15,9 +15,9 @@ from cnncli.config.arithmetic import evaluate, has_parameter
 from cnncli.config.document import Document, Problem, Route
 from cnncli.config.problems import choice_message, problems_of
 from cnncli.errors import did_you_mean, nearest
-from cnncli.fields import Spec, open_body
-from cnncli.layers import LAYERS, Activation, Layer, Merge
-from cnncli.layers.activation import ActivationChoice
+from cnncli.fields import Spec, named_elsewhere, open_body
+from cnncli.layers import LAYER_CHOICES, Activation, Layer, Merge, ShortForm
+from cnncli.layers.activation import CRELU_REMARK, ActivationChoice
 from cnncli.layers.tuning import InheritedFields
 from cnncli.limits import MAX_LAYERS
 
@@ -79,9 +79,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Single:
-    """One layer."""
+    """One layer, or what stands for one or several."""
 
-    layer: Layer
+    layer: Layer | ShortForm
     place: Place
 
 
@@ -129,13 +129,11 @@ _USE_FIELDS = {"name", *_INHERITED}
 """The fields of every use of a block, besides its parameters."""
 STRUCTURES = ("repeat", "residual", "branch")
 """What a list of layers may contain besides layers and blocks."""
-_OTHER_NAMES = {
-    "dense": "use linear",
-    "fc": "use linear",
-    "fully_connected": "use linear",
+_REMARKS = {
     "softmax": "use logits, the loss includes the softmax",
+    "crelu": CRELU_REMARK,
 }
-"""Names of layers in other tools."""
+"""What to say about layers of other tools that are not a layer type here."""
 _FieldsT = TypeVar("_FieldsT", bound=Spec)
 
 
@@ -196,17 +194,17 @@ class _Reader:
         """Check and keep `model.defaults`: fields for every layer of a type."""
         for name, body in defaults.items():
             place = Place(("model", "defaults", name))
-            if name not in LAYERS:
-                self.report(place, f"unknown layer: {name}{did_you_mean(name, LAYERS)}", at_key=True)
+            if name not in LAYER_CHOICES:
+                self.report(place, f"unknown layer: {name}{self.suggestion(name)}", at_key=True)
                 continue
             try:
-                fields = open_body(body, LAYERS[name])
-                LAYERS[name].model_validate(fields)
+                fields = open_body(body, LAYER_CHOICES[name])
+                LAYER_CHOICES[name].model_validate(fields)
             except PydanticCustomError as error:
                 self.report(place, choice_message(error))
                 continue
             except ValidationError as error:
-                wrong = [p for p in problems_of(error, LAYERS[name], fields, place.route) if not p.missing]
+                wrong = [p for p in problems_of(error, LAYER_CHOICES[name], fields, place.route) if not p.missing]
                 self.problems += wrong
                 routes = {problem.route for problem in wrong}
                 fields = {key: value for key, value in fields.items() if (*place.route, key) not in routes}
@@ -218,7 +216,7 @@ class _Reader:
         """Check and keep the definitions of `model.blocks`."""
         for name, body in blocks.items():
             place = Place(("model", "blocks", name))
-            if name in LAYERS or name in STRUCTURES:
+            if name in LAYER_CHOICES or name in STRUCTURES:
                 self.report(place, f"{name} is a layer type; give the block another name", at_key=True)
                 continue
             if not name.isidentifier():
@@ -264,24 +262,29 @@ class _Reader:
             yield from self.branch(body, place)
         elif name in self.blocks:
             yield from self.block(name, body, place)
-        elif name in LAYERS:
+        elif name in LAYER_CHOICES:
             yield from self.single(name, body, place)
         elif name not in self.invalid_blocks:
-            self.report(place, f"unknown layer: {name or repr(name)}{self.suggestion(name)}", at_key=True)
+            self.report(place, f"unknown layer: {name or repr(name)}{self.suggestion(name, body)}", at_key=True)
 
-    def suggestion(self, name: str) -> str:
+    def suggestion(self, name: str, body: object = None) -> str:
         """The end of the message about an unknown layer: what was probably meant."""
-        if name.lower() in _OTHER_NAMES:
-            return f"; {_OTHER_NAMES[name.lower()]}"
+        if name.lower() in _REMARKS:
+            return f"; {_REMARKS[name.lower()]}"
+        if name in ("activation", "norm") and isinstance(body, str):
+            full = body if body in LAYER_CHOICES else f"{body}_{name}"
+            return f". Did you mean {full}?" if full in LAYER_CHOICES else did_you_mean(body, LAYER_CHOICES)
+        if meant := named_elsewhere(name, LAYER_CHOICES):
+            return f". Did you mean {meant}?"
         first, space, _ = name.strip().partition(" ")
-        known = [*LAYERS, *STRUCTURES, *self.blocks]
+        known = [*LAYER_CHOICES, *STRUCTURES, *self.blocks]
         if space and first in known:
             return f"; put a colon and a space after {first}"
         return did_you_mean(name, known)
 
     def single(self, name: str, body: Any, place: Place) -> Iterator[Single]:  # noqa: ANN401  plain YAML data
         """Read one layer, with the defaults of its type."""
-        layer_type = LAYERS[name]
+        layer_type = LAYER_CHOICES[name]
         try:
             inherited = {key: value for key, value in self.inherited.items() if key in layer_type.model_fields}
             fields = {**self.defaults.get(name, {}), **inherited, **open_body(body, layer_type)}

@@ -20,6 +20,7 @@ from cnncli.layers import (
     Layer,
     Shape,
     ShapeError,
+    ShortForm,
     format_shape,
 )
 from cnncli.windows import Bounds
@@ -177,6 +178,8 @@ class _Layout:
         match item:
             case Single():
                 name = self.name(item.layer.type, item.layer.name, scope, item.place)
+                if isinstance(item.layer, ShortForm):
+                    return flow and self.short_form(item.layer, name, flow, item.place)
                 return flow and self.single(item.layer, name, flow, item.place)
             case Block():
                 inside = self.scope(item.block, item.name, scope, item.place)
@@ -191,16 +194,32 @@ class _Layout:
         try:
             description = layer.describe(flow.shape)
         except ShapeError as error:
-            cause = flow.channels_by if error.about_channels else flow.sized_by
-            source = "the image" if flow.name == INPUT else flow.name
-            also = [] if cause is None else [(cause.place.route, f"{cause.name} outputs {format_shape(cause.shape)}")]
-            self.report(place, f"{name} receives {format_shape(flow.shape)} from {source}: {error}", also)
+            self.report_shape(error, name, flow, place)
             return None
         reads = description.reads
         if isinstance(reads, tuple) and (excess := self.bounds.excess(reads, flow.shape[1:], flow.jumps)):
             self.report(place, f"{name} receives {format_shape(flow.shape)}: {excess}")
             return None
         return flow.after(self.add(name, layer, (flow,), description, place))
+
+    def short_form(self, form: ShortForm, name: str, flow: _Flow, place: Place) -> _Flow | None:
+        """The layers that a short form stands for; several of them are called as in a block `name`."""
+        try:
+            layers = form.layers(flow.shape)
+        except ShapeError as error:
+            self.report_shape(error, name, flow, place)
+            return None
+        end: _Flow | None = flow
+        for part, layer in layers.items():
+            end = end and self.single(layer, self.claim(f"{name}.{part}", place) if part else name, end, place)
+        return end
+
+    def report_shape(self, error: ShapeError, name: str, flow: _Flow, place: Place) -> None:
+        """Report that a layer cannot take its input, with the layer that determined what does not fit."""
+        cause = flow.channels_by if error.about_channels else flow.sized_by
+        source = "the image" if flow.name == INPUT else flow.name
+        also = [] if cause is None else [(cause.place.route, f"{cause.name} outputs {format_shape(cause.shape)}")]
+        self.report(place, f"{name} receives {format_shape(flow.shape)} from {source}: {error}", also)
 
     def add(self, name: str, layer: Layer, flows: tuple[_Flow, ...], description: Description, place: Place) -> Node:
         node = Node(

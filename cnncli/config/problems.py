@@ -41,6 +41,10 @@ def choice_message(error: PydanticCustomError) -> str:
 
 
 def _suggestion(context: dict[str, Any]) -> str:
+    if context.get("remark"):
+        return f"; {context['remark']}"
+    if context.get("meant"):
+        return f". Did you mean {context['meant']}?"
     return did_you_mean(str(context.get("name", "")), context.get("choices", ()))
 
 

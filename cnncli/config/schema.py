@@ -16,7 +16,7 @@ from cnncli.config.arithmetic import PARAMETER_PATTERN
 from cnncli.config.config import ConfigFields
 from cnncli.config.model import STRUCTURES, BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
 from cnncli.fields import Choice
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 
 JsonSchema = dict[str, Any]
 
@@ -32,13 +32,13 @@ _STRUCTURES: tuple[type[BaseModel], ...] = (RepeatFields, ResidualFields, Branch
 
 def config_schema() -> JsonSchema:
     """The schema of a whole config (JSON Schema 2020-12)."""
-    models: list[type[BaseModel]] = [ConfigFields, *_STRUCTURES, BlockFields, ModelFields, *LAYERS.values()]
+    models: list[type[BaseModel]] = [ConfigFields, *_STRUCTURES, BlockFields, ModelFields, *LAYER_CHOICES.values()]
     _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     definitions: dict[str, JsonSchema] = schema["$defs"]
     config, model, block = (definitions.pop(each.__name__) for each in (ConfigFields, ModelFields, BlockFields))
-    for layer in LAYERS.values():
+    for layer in LAYER_CHOICES.values():
         definitions[layer.__name__].pop("required", None)  # model.defaults may set it
-    own = {each.__name__: definitions.pop(each.__name__) for each in (*LAYERS.values(), *_STRUCTURES)}
+    own = {each.__name__: definitions.pop(each.__name__) for each in (*LAYER_CHOICES.values(), *_STRUCTURES)}
     config["properties"]["model"] = _model(model, block)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -56,13 +56,13 @@ def config_schema() -> JsonSchema:
 
 def _model(model: JsonSchema, block: JsonSchema) -> JsonSchema:
     """The section `model`: its layers are those with blocks if it has any."""
-    taken = {"not": {"enum": [*LAYERS, *STRUCTURES]}}
+    taken = {"not": {"enum": [*LAYER_CHOICES, *STRUCTURES]}}
     block["properties"] = {
         "params": {"type": "object", "propertyNames": {"not": {"const": "name"}}},
         "layers": _layers(_WITH_BLOCKS),
     }
     named = {"type": "object", "required": ["name"]}
-    defaults = {name: {**_layer_value(layer, ""), "not": named} for name, layer in LAYERS.items()}
+    defaults = {name: {**_layer_value(layer, ""), "not": named} for name, layer in LAYER_CHOICES.items()}
     model["properties"] = {
         "defaults": {"type": "object", "properties": defaults, "additionalProperties": False},
         "blocks": {"type": "object", "propertyNames": taken, "additionalProperties": block},
@@ -109,9 +109,9 @@ def _layer(prefix: str) -> JsonSchema:
     refs = [_ref(each.__name__, prefix) for each in _STRUCTURES]
     structures = dict(zip(STRUCTURES, refs, strict=True))
     structures["residual"] = {"anyOf": [structures["residual"], _layers(prefix)]}
-    fields = {name: _layer_value(layer, prefix) for name, layer in LAYERS.items()}
+    fields = {name: _layer_value(layer, prefix) for name, layer in LAYER_CHOICES.items()}
     mapping = {"type": "object", "properties": {**fields, **structures}, "minProperties": 1, "maxProperties": 1}
-    names = {"enum": [*LAYERS]}  # model.defaults may set required fields
+    names = {"enum": [*LAYER_CHOICES]}  # model.defaults may set required fields
     if prefix:
         return {"anyOf": [names, mapping, {"type": "string", "description": "a block of this config"}]}
     return {"anyOf": [names, {**mapping, "additionalProperties": False}]}

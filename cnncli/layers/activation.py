@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+CRELU_REMARK = (
+    "it concatenates relu of x and of -x: use a branch with merge: concat and the paths [relu] and "
+    "[{scale: {init: -1, freeze: true}}, relu]"
+)
+"""For those who look for `crelu` (Shang et al., 2016)."""
+
+
 class Activation(Layer):
     """A function of one value."""
 
@@ -101,6 +108,7 @@ class Prelu(Activation, WeightedLayer):
     """`x` where positive, else a learned slope times `x` (He et al., 2015)."""
 
     type: Literal["prelu"] = "prelu"
+    other_names = ("PReLU",)
     principal = "num_parameters"
 
     num_parameters: Literal["channels"] | Channels = Field(
@@ -161,6 +169,7 @@ class Silu(Activation):
     """`x sigmoid(x)`, also called swish."""
 
     type: Literal["silu"] = "silu"
+    other_names = ("swish",)
     torch_class = "SiLU"
 
     def value(self, x: float) -> float:
@@ -242,6 +251,7 @@ class Hardsigmoid(Activation):
     """`min(max(x + 3, 0), 6) / 6` (Howard et al., MobileNetV3, 2019)."""
 
     type: Literal["hardsigmoid"] = "hardsigmoid"
+    other_names = ("hsigmoid", "h_sigmoid")
     torch_class = "Hardsigmoid"
     keeps_zero = False
     zero_on_half_line = True
@@ -254,6 +264,7 @@ class Hardswish(Activation):
     """`x min(max(x + 3, 0), 6) / 6` (Howard et al., MobileNetV3, 2019)."""
 
     type: Literal["hardswish"] = "hardswish"
+    other_names = ("hswish", "h_swish")
     torch_class = "Hardswish"
     zero_on_half_line = True
 
@@ -261,4 +272,7 @@ class Hardswish(Activation):
         return x * min(max(x + 3, 0.0), 6.0) / 6
 
 
-ActivationChoice = Annotated[Activation | None, OneOf("activation", *Activation.__subclasses__(), none=True)]
+ActivationChoice = Annotated[
+    Activation | None,
+    OneOf("activation", *Activation.__subclasses__(), none=True, remarks={"crelu": CRELU_REMARK}),
+]

@@ -186,6 +186,10 @@ class Layer(Choice):
     saved: ClassVar[Saved | None] = None
     """What autograd saves for its gradient; None: unknown, and with it the memory that training needs."""
 
+    @classmethod
+    def names_elsewhere(cls) -> tuple[str, ...]:
+        return (*([cls.torch_class] if cls.torch_class else []), *cls.other_names)
+
     @property
     def has_feature_maps(self) -> bool:
         """Whether its output is drawn while a network trains: convolutions and pools."""
@@ -376,7 +380,7 @@ class WeightedLayer(Layer, TrainedFields):
         return Tuning(self.frozen_epochs, self.lr_scale or 1.0)
 
 
-def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
+def image(shape: Shape, layer: Choice) -> tuple[int, int, int]:
     """`(C, H, W)`.
 
     Raises:
@@ -391,7 +395,7 @@ def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def vector(shape: Shape, layer: Layer) -> int:
+def vector(shape: Shape, layer: Choice) -> int:
     """`F`.
 
     Raises:

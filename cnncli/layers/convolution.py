@@ -23,7 +23,7 @@ from cnncli.layers.base import (
 from cnncli.layers.norm import NormChoice
 from cnncli.layers.operation import Number, Operation
 from cnncli.layers.unit import Biased, Combined, Patch, Stage, Trace, Unit, positions
-from cnncli.layers.weighted_sum import WeightedSum
+from cnncli.layers.weighted_sum import WeightedSum, WeightFields
 from cnncli.windows import Sliding, Transposed, Window
 
 if TYPE_CHECKING:
@@ -32,22 +32,25 @@ if TYPE_CHECKING:
 Padding = Literal["same", "valid"] | PairFromZero
 
 
-class _Convolution(WeightedSum):
-    """Fields of both convolutions; names and meanings as in `torch.nn.Conv2d`."""
+class KernelFields(WeightFields):
+    """Fields of all convolutions; names and meanings as in `torch.nn.Conv2d`."""
 
+    kernel_size: Pair
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    bias: bool | None = Field(default=None, description="default: true unless a norm follows")
+    norm: NormChoice = None
+    activation: ActivationChoice = None
+
+
+class _Convolution(WeightedSum, KernelFields):
     principal = "out_channels"
     core = "conv"
     has_kernels = True
     saved = Saved.INPUT
 
     out_channels: Channels
-    kernel_size: Pair
-    stride: Pair = (1, 1)
-    dilation: Pair = (1, 1)
     groups: Channels = 1
-    bias: bool | None = Field(default=None, description="default: true unless a norm follows")
-    norm: NormChoice = None
-    activation: ActivationChoice = None
 
     @property
     def has_bias(self) -> bool:
@@ -119,6 +122,7 @@ class Conv(_Convolution):
     """`torch.nn.Conv2d`: one kernel of depth `in_channels / groups` for each of its `out_channels` feature maps."""
 
     type: Literal["conv"] = "conv"
+    other_names = ("Conv2d", "convolution")
     padding: Padding = (0, 0)
 
     def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -203,6 +207,7 @@ class ConvTranspose(_Convolution):
     """`torch.nn.ConvTranspose2d`: every input position adds the kernel to the output, `stride` apart."""
 
     type: Literal["conv_transpose"] = "conv_transpose"
+    other_names = ("ConvTranspose2d", "Conv2DTranspose", "deconv", "deconvolution", "transposed_conv")
     padding: PairFromZero = (0, 0)
     output_padding: PairFromZero = (0, 0)
 

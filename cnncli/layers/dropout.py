@@ -53,6 +53,7 @@ class Dropout2d(_Dropping):
     """`torch.nn.Dropout2d`: in training, each whole channel is set to 0 with probability `p`."""
 
     type: Literal["dropout2d"] = "dropout2d"
+    other_names = ("SpatialDropout2D", "channel_dropout")
     torch_class = "Dropout2d"
 
     def _describe(self, shape: Shape) -> Description:

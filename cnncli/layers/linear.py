@@ -57,6 +57,7 @@ class Linear(_Product):
     """`torch.nn.Linear`: every output is a weighted sum of all inputs; (F,) to (out_features,)."""
 
     type: Literal["linear"] = "linear"
+    other_names = ("Linear", "Dense", "fc", "fully_connected", "affine")
     core = "linear"
     principal = "out_features"
 

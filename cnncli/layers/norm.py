@@ -66,6 +66,7 @@ class BatchNorm(Norm):
     """`torch.nn.BatchNorm2d` or `BatchNorm1d`: in inference, a fixed scale and shift per channel."""
 
     type: Literal["batch_norm"] = "batch_norm"
+    other_names = ("BatchNorm2d", "BatchNorm1d", "BatchNormalization", "bn")
     tensors = ("weight", "bias", "running_mean", "running_var")
 
     momentum: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -101,6 +102,7 @@ class GroupNorm(Norm):
     """`torch.nn.GroupNorm`: mean and variance of each group of channels over the whole map (Wu and He, 2018)."""
 
     type: Literal["group_norm"] = "group_norm"
+    other_names = ("GroupNorm", "gn")
     principal = "num_groups"
 
     num_groups: Channels
@@ -137,6 +139,7 @@ class LayerNorm(Norm):
     """`torch.nn.LayerNorm` over the channels of each position (as in ConvNeXt), or over the features of a vector."""
 
     type: Literal["layer_norm"] = "layer_norm"
+    other_names = ("LayerNorm", "LayerNormalization", "ln")
 
     def build(self, shape: Shape) -> "nn.Module":
         from torch import nn
@@ -156,6 +159,7 @@ class LocalResponseNorm(Layer):
     """
 
     type: Literal["local_response_norm"] = "local_response_norm"
+    other_names = ("lrn",)
     torch_class = "LocalResponseNorm"
     principal = "size"
     keeps_channels = True
@@ -191,6 +195,7 @@ class Scale(WeightedLayer):
     """Multiplies each channel by a learned factor, like the layer scale of CaiT (Touvron et al., 2021) and ConvNeXt."""
 
     type: Literal["scale"] = "scale"
+    other_names = ("layer_scale",)
     principal = "init"
     keeps_channels = True
     keeps_zero = True

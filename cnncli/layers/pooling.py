@@ -146,6 +146,7 @@ class MaxPool(_SlidingPool, _LargestPool):
     """`torch.nn.MaxPool2d`: the maximum of each window."""
 
     type: Literal["max_pool"] = "max_pool"
+    other_names = ("MaxPool2d", "MaxPooling2D")
     dilation: Pair = (1, 1)
 
     def _dilations(self) -> tuple[int, int]:
@@ -171,6 +172,7 @@ class AvgPool(_SlidingPool, _MeanPool):
     """`torch.nn.AvgPool2d`: the mean of each window; padding counts as zeros unless `count_include_pad` is off."""
 
     type: Literal["avg_pool"] = "avg_pool"
+    other_names = ("AvgPool2d", "AveragePooling2D", "mean_pool")
     count_include_pad: bool = True
 
     def build(self, shape: Shape) -> "nn.Module":
@@ -251,6 +253,7 @@ class GlobalAvgPool(_GlobalPool, _MeanPool):
     """The mean of each channel: (C, H, W) to (C,) (Lin, Chen and Yan, "Network in Network", 2013)."""
 
     type: Literal["global_avg_pool"] = "global_avg_pool"
+    other_names = ("GlobalAveragePooling2D", "gap")
     saved = Saved.NOTHING
 
     def build(self, shape: Shape) -> "nn.Module":
@@ -263,6 +266,7 @@ class GlobalMaxPool(_GlobalPool, _LargestPool):
     """The maximum of each channel: (C, H, W) to (C,)."""
 
     type: Literal["global_max_pool"] = "global_max_pool"
+    other_names = ("GlobalMaxPooling2D",)
 
     def build(self, shape: Shape) -> "nn.Module":
         from torch import nn

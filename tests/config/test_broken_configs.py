@@ -3,6 +3,7 @@
 Each message names the file, the line, the path and the problem, and, if a word is misspelled, a similar one.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,11 +108,34 @@ def write(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("{Conv2d: 4}", "unknown layer: Conv2d. Did you mean conv?"),
+        ("{nn.ConvTranspose2d: 4}", "unknown layer: nn.ConvTranspose2d. Did you mean conv_transpose?"),
+        ("{MaxPool2d: 2}", "unknown layer: MaxPool2d. Did you mean max_pool?"),
+        ("{lrn: 5}", "unknown layer: lrn. Did you mean local_response_norm?"),
+        ("bn", "unknown layer: bn. Did you mean batch_norm?"),
+        ("swish", "unknown layer: swish. Did you mean silu?"),
+        ("crelu", "unknown layer: crelu; it concatenates relu of x and of -x: use a branch with merge: concat"),
+        ("{activation: relu}", "unknown layer: activation. Did you mean relu?"),
+        ("{norm: batch}", "unknown layer: norm. Did you mean batch_norm?"),
+        ("{conv: {out_channels: 2, kernel_size: 1, activation: CReLU}}", "unknown activation: CReLU; it concatenates"),
+        ("{conv: {out_channels: 2, kernel_size: 1, activation: swish}}", "activation: swish. Did you mean silu?"),
+        ("{conv: {out_channels: 2, kernel_size: 1, norm: BatchNorm2d}}", "norm: BatchNorm2d. Did you mean batch"),
+    ],
+)
+def test_names_of_other_tools(layer: str, message: str, tmp_path: Path) -> None:
+    config = write(tmp_path, f"data: {{name: digits}}\nmodel: {{layers: [{layer}, flatten, logits]}}\n")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_config(config, data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (
             "data: {name: digits}\nmodel: {layers: [flatten, {dense: 10}, logits]}\n",
-            "unknown layer: dense; use linear",
+            "unknown layer: dense. Did you mean linear?",
         ),
         ("data: {name: digits}\nmodel: {layers: [conv 8, flatten, logits]}\n", "put a colon and a space after conv"),
         ("data: {name: DIGITS}\nmodel: {layers: [flatten, logits]}\n", "Did you mean digits?"),
