@@ -179,6 +179,8 @@ class Layer(Choice):
     is_activation: ClassVar[bool] = False
     gives_logits: ClassVar[bool] = False
     """Whether its outputs are the logits of the classes."""
+    is_softmax: ClassVar[bool] = False
+    """Whether its outputs are probabilities, which the loss does not expect: it contains a softmax."""
     keeps_channels: ClassVar[bool] = False
     """Whether each output channel is made from the input channel of the same number."""
     keeps_zero: ClassVar[bool] = False

@@ -11,6 +11,7 @@ from cnncli.layers.base import Shape, ShapeError, image
 from cnncli.layers.convolution import Conv, KernelFields, Padding
 from cnncli.layers.norm import NormChoice
 from cnncli.limits import MAX_CHANNELS
+from cnncli.windows import PaddingMode
 
 
 class ShortForm(Choice):
@@ -38,6 +39,7 @@ class _Depthwise(ShortForm, KernelFields):
     has_kernels = True
 
     padding: Padding = (0, 0)
+    padding_mode: PaddingMode = Field(default="zeros", description="what is in the padding")
     depth_multiplier: Channels = Field(default=1, description="output channels for each input channel")
 
     def _depthwise(self, shape: Shape, **changes: Any) -> Conv:  # noqa: ANN401  values of any field
@@ -85,6 +87,7 @@ class SeparableConv(_Depthwise):
         # Without an activation in between, the bias of the second convolution does what one of the first would do.
         bias = False if self.depthwise_activation is None else self.bias
         depthwise = self._depthwise(shape, bias=bias, norm=self.depthwise_norm, activation=self.depthwise_activation)
-        of_one_pixel = {"kernel_size": (1, 1), "stride": (1, 1), "dilation": (1, 1), "padding": (0, 0)}
+        of_one_pixel: dict[str, Any] = {"kernel_size": (1, 1), "stride": (1, 1), "dilation": (1, 1)}
+        of_one_pixel |= {"padding": (0, 0), "padding_mode": "zeros"}
         pointwise = Conv(out_channels=self.out_channels, kernel_size=(1, 1))
         return {"depthwise": depthwise, "pointwise": pointwise.model_copy(update=self._given() | of_one_pixel)}

@@ -6,7 +6,7 @@ from cnncli.config.network import Network
 from tests.networks import lay_out_text, network_of, network_of_text
 
 SHAPE = (4, 9, 8)
-OPTIONS = "kernel_size: [3, 2], stride: [2, 1], padding: 1, dilation: [1, 2]"
+OPTIONS = "kernel_size: [3, 2], stride: [2, 1], padding: 1, padding_mode: reflect, dilation: [1, 2]"
 
 
 def facts(network: Network) -> list[object]:
