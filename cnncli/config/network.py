@@ -115,7 +115,7 @@ def _without_redundant_bias(nodes: list[Node]) -> Iterator[Node]:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     for node in nodes:
-        if [reader.layer.is_norm for reader in readers.get(node.name, [])] == [True]:
+        if [reader.layer.replaces_bias for reader in readers.get(node.name, [])] == [True]:
             layer = node.layer.before_norm()
             if layer is not node.layer:
                 node = replace(node, layer=layer, description=layer.describe(node.input_shapes[0]))

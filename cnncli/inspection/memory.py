@@ -2,8 +2,9 @@
 
 The tensors that operations allocate are counted; an operation in place allocates none. Not counted are copies inside an
 operation (as of the factors of a batched matrix product), the statistics that norms save (two numbers for each channel
-or position), and the rounding of the allocator. The mask of a dropout has one byte per number, and log-sigmoid saves
-its input alone, as on CUDA; on the CPU torch uses four bytes for a mask, and saves exp(-|x|) as well.
+or position), and the rounding of the allocator. Dropout
+and RMS norm count as on CUDA. On the CPU, torch keeps four bytes per number for the mask of a dropout instead of one,
+and for an RMS norm its output before the weight besides its input.
 """
 
 from dataclasses import dataclass, replace
