@@ -145,6 +145,7 @@ JOINS = {
     "add": [
         "{residual: {main: [{conv: {out_channels: 6, kernel_size: 3, stride: 2, padding: same}}]}}",
         "{branch: {merge: add, paths: [[identity], [{conv: {out_channels: 4, kernel_size: 3, padding: same}}]]}}",
+        "{skip: {from: input, merge: add}}",
     ],
     "multiply": [
         "{branch: {merge: multiply, paths: [[identity], [global_avg_pool, {linear: {out_features: 4, activation: "
@@ -163,6 +164,7 @@ JOINS = {
     "concat": [
         "{branch: {merge: concat, paths: [[{conv: {out_channels: 3, kernel_size: 1}}], [identity], "
         "[{avg_pool: {kernel_size: 3, stride: 1, padding: same}}]]}}",
+        "{skip: {from: input, merge: concat}}",
     ],
 }
 HOSTS = {
