@@ -28,9 +28,10 @@ export function numberAt({ shape, values }, index) {
  * - `terms`: every value that it reads, {source, index, value, weight, product}: of which input, where in it, and what
  *   it is multiplied by. Of a max pool only the largest.
  * - `stages`: the numbers on the way, {kind, value, ...}, the last one the unit's own. The kinds are `sum` (of
- *   `channels`, `products`, `powers` or `paths`), `root`, `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`, `bias`, `norm`,
- *   `activation`, `constant` (a number of the layer itself, as in padding), and `edit`: the factor of a channel that was
- *   edited.
+ *   `channels`, `products`, `powers` or `paths`), `root`, `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`,
+ *   `bias`, `norm`, `activation`, `constant` (a number of the layer itself, as in padding), and `edit`: the factor of a
+ *   channel that was edited. `mean`, `weight` and `bias` of a norm are null where it has none; without a mean, its
+ *   `variance` is the mean of the squares.
  *
  * @param values layer -> its output for the image, of all layers that this one reads.
  * @param input the normalized image.
@@ -394,10 +395,10 @@ function stageOf(before, op, maps, tensors, index) {
     const [channel, row, column] = index;
     const position = index.length === 1 ? 0 : row * maps.shape[2] + column;
     const { mean, variance } = statistics(op, maps, tensors, channel, position);
-    const [weight, bias] = [tensors.weight[channel], tensors.bias[channel]];
-    const factor = weight / Math.sqrt(variance + op.eps);
+    const [weight, bias] = [tensors.weight, tensors.bias].map((each) => each?.[channel] ?? null);
+    const factor = (weight ?? 1) / Math.sqrt(variance + op.eps);
     const numbers = { mean, variance, eps: op.eps, weight, bias, factor };
-    return { kind: "norm", before, ...numbers, value: (before - mean) * factor + bias };
+    return { kind: "norm", before, ...numbers, value: (before - (mean ?? 0)) * factor + (bias ?? 0) };
   }
   return SCALED_STAGES[op.name](before, tensors, index);
 }
