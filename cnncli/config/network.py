@@ -132,7 +132,9 @@ def _without_redundant_bias(nodes: list[Node]) -> Iterator[Node]:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     with_bias = {
-        node.weights_of for node in nodes if [reader.layer.is_norm for reader in readers.get(node.name, [])] != [True]
+        node.weights_of
+        for node in nodes
+        if [reader.layer.replaces_bias for reader in readers.get(node.name, [])] != [True]
     }
     for node in nodes:
         if node.weights_of not in with_bias:

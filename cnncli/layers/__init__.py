@@ -24,6 +24,8 @@ _TYPES: tuple[type[Layer], ...] = (
     norm.BatchNorm,
     norm.GroupNorm,
     norm.LayerNorm,
+    norm.InstanceNorm,
+    norm.RmsNorm,
     norm.LocalResponseNorm,
     norm.Scale,
     activation.Relu,

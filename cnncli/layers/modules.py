@@ -7,12 +7,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of each position: (N, C, H, W) to the same."""
+class _OverChannels(nn.Module):
+    """A norm of vectors, applied to the channels of each position: (N, C, H, W) to the same."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """Normalize each position of maps (N, C, H, W) over C."""
-        return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        normalized: Tensor = super().forward(maps.permute(0, 2, 3, 1))
+        return normalized.permute(0, 3, 1, 2)
+
+
+class ChannelNorm(_OverChannels, nn.LayerNorm):
+    """Layer norm over the channels of each position."""
+
+
+class ChannelRmsNorm(_OverChannels, nn.RMSNorm):
+    """RMS norm over the channels of each position."""
 
 
 class ChannelScale(nn.Module):

@@ -124,22 +124,28 @@ class Biased:
 
 @dataclass(frozen=True)
 class Scaling:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias`."""
+    """`(x - mean) / sqrt(variance + eps) * weight + bias`.
 
-    mean: float
+    Attributes:
+        mean: None where none is subtracted; then `variance` is the mean of the squares.
+        weight: None where there is none.
+        bias: None where there is none.
+    """
+
+    mean: float | None
     variance: float
-    weight: float
-    bias: float
+    weight: float | None
+    bias: float | None
     eps: float = EPSILON
 
     @property
     def factor(self) -> float:
         """By how much the result grows when x grows by one and mean and variance stay."""
-        return self.weight / math.sqrt(self.variance + self.eps)
+        return (1 if self.weight is None else self.weight) / math.sqrt(self.variance + self.eps)
 
     def __call__(self, x: float) -> float:
         """The result for x."""
-        return (x - self.mean) * self.factor + self.bias
+        return (x - (self.mean or 0)) * self.factor + (self.bias or 0)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,8 @@ EXAMPLES: dict[str, list[str]] = {
     "batch_norm": ["", "{eps: 0.1, momentum: 0.5}"],
     "group_norm": ["1", "2", "4"],
     "layer_norm": [""],
+    "instance_norm": ["", "{eps: 0.1}", "{affine: true}"],
+    "rms_norm": ["", "0.1"],
     "local_response_norm": ["3", "{size: 2, alpha: 0.5, beta: 0.6, k: 2}", "{size: 5, alpha: 1.5}"],
     "scale": ["", "0.1"],
     "relu": [""],
@@ -185,6 +187,8 @@ TORCH_CLASSES = {
     "batch_norm": nn.BatchNorm2d,
     "group_norm": nn.GroupNorm,
     "layer_norm": nn.LayerNorm,
+    "instance_norm": nn.InstanceNorm2d,
+    "rms_norm": nn.RMSNorm,
     "scale": None,
     "drop_path": None,
     "prelu": nn.PReLU,
@@ -199,10 +203,21 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("conv_transpose", "bias"): None,
     ("scale", "init"): 1.0,  # torch has no such module; 1 changes nothing
     ("drop_path", "p"): 0.5,  # as of the other dropouts
+    ("rms_norm", "eps"): 1e-6,  # torch's None is the precision of the numbers, which differs with their type
 }
 """Defaults that are not torch's."""
 
-VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "softmax", "dropout", "drop_path", "identity")
+VECTORS_TOO = (
+    "batch_norm",
+    "group_norm",
+    "layer_norm",
+    "rms_norm",
+    "scale",
+    "softmax",
+    "dropout",
+    "drop_path",
+    "identity",
+)
 """Types that take vectors as well as maps, besides activations."""
 
 
@@ -277,8 +292,9 @@ def cases() -> Iterator[Case]:
             yield Case(type_, join)
     for host, template in HOSTS.items():
         for field in ("norm", "activation"):
-            for follower in followers(field).values() if takes(field, host) else ():
-                yield Case(host, template % follower, flat=host == "linear")
+            for type_, follower in followers(field).items() if takes(field, host) else ():
+                if (host, type_) != ("linear", "instance_norm"):  # it needs maps
+                    yield Case(host, template % follower, flat=host == "linear")
 
 
 CASES = list(cases())
@@ -344,9 +360,11 @@ def test_module_of_a_layer_without_options(type_: str) -> None:
         name for name, default in defaults_of(torch_class).items() if default is inspect.Parameter.empty
     }
     reference = torch_class(**{name: available[name] for name in needed})
-    assert attributes(built) == attributes(reference) | (
-        {"size": node.shape[1:], "scale_factor": None} if type_ == "upsample" else {}  # the size is computed
-    )
+    own: dict[str, dict[str, object]] = {
+        "upsample": {"size": node.shape[1:], "scale_factor": None},  # the size is computed
+        "rms_norm": {"eps": 1e-6},  # see `OWN_DEFAULTS`
+    }
+    assert attributes(built) == attributes(reference) | own.get(type_, {})
 
 
 def attributes(module: nn.Module) -> dict[str, object]:
@@ -445,6 +463,11 @@ def check_memory(case: Case) -> None:
         nonlocal uncounted
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             uncounted += 2 * 4 * part.num_features
+        elif isinstance(part, nn.InstanceNorm2d):
+            uncounted += 2 * 4 * BATCH * part.num_features
+        elif isinstance(part, nn.RMSNorm):
+            # One number for each position, and on a CPU the output before the weight.
+            uncounted += 4 * output.numel() // part.normalized_shape[0] + 4 * output.numel()
         elif isinstance(part, nn.GroupNorm):
             uncounted += 2 * 4 * BATCH * part.num_groups
         elif isinstance(part, nn.LayerNorm):
@@ -708,7 +731,9 @@ def test_facts_of_a_type(type_: str) -> None:
                 keeps = same and keeps_channels(fresh.layer(case.node), x)
                 observed["keeps_channels"].add(keeps)
                 observed["keeps_zero"].add(keeps and keeps_zero(layer, x))
-                observed["is_norm"].add(same and normalizes(layer, x))
+                is_norm = same and normalizes(layer, x)
+                observed["is_norm"].add(is_norm)
+                observed["replaces_bias"].add(is_norm and replaces_bias(layer, x))
     assert {name: getattr(LAYERS[type_], name) for name in observed} == {
         name: values == {True} for name, values in observed.items()
     }
@@ -732,13 +757,19 @@ def keeps_zero(layer: nn.Module, x: Tensor) -> bool:
 
 
 def normalizes(layer: nn.Module, x: Tensor) -> bool:
-    """Whether it has a weight and a bias per channel, and its output does not change with the scale of its input."""
-    shapes = {name: tuple(each.shape) for name, each in layer.named_parameters()}
-    if shapes != {"weight": (x.shape[1],), "bias": (x.shape[1],)}:
+    """Whether all its parameters are per channel, and its output does not change with the scale of its input."""
+    names = {name for name, _ in layer.named_parameters()}
+    if not names <= {"weight", "bias"} or any(each.shape != (x.shape[1],) for each in layer.parameters()):
         return False
     one, other = (layer.train()(factor * x) for factor in (100, 200))
     layer.eval()
     return torch.allclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def replaces_bias(layer: nn.Module, x: Tensor) -> bool:
+    """Whether it has a bias, or subtracts a number that is added to a channel."""
+    added = x + torch.arange(x.shape[1]).view(-1, *[1] * (x.ndim - 2))
+    return "bias" in dict(layer.named_parameters()) or torch.allclose(layer(added), layer(x))
 
 
 def choices(field: str) -> set[str]:

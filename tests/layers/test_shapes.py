@@ -4,7 +4,7 @@ import pytest
 
 from cnncli.layers import Layer, ShapeError
 from cnncli.layers.activation import Hardtanh, Prelu
-from cnncli.layers.norm import GroupNorm, LocalResponseNorm
+from cnncli.layers.norm import GroupNorm, InstanceNorm, LocalResponseNorm
 from cnncli.layers.resizing import ChannelShuffle, PixelShuffle, PixelUnshuffle
 
 
@@ -15,6 +15,8 @@ from cnncli.layers.resizing import ChannelShuffle, PixelShuffle, PixelUnshuffle
         (Hardtanh(min_val=2), (4,), "min_val: 2 must be less than max_val, 1; lower it"),
         (GroupNorm(num_groups=3), (4, 8, 8), "3 does not divide the 4 channels; use a divisor of 4"),
         (GroupNorm(num_groups=4), (4, 1, 1), "one number in each group of 4 x 1 x 1"),
+        (InstanceNorm(), (4,), "instance_norm needs an image"),
+        (InstanceNorm(), (4, 1, 1), "4 x 1 x 1 has one number in each channel"),
         (LocalResponseNorm(size=3), (4,), "local_response_norm needs an image"),
         (ChannelShuffle(groups=3), (4, 8, 8), "groups: 3 does not divide the 4 channels; use a divisor of 4"),
         (PixelShuffle(upscale_factor=3), (4, 8, 8), "9 does not divide the 4 channels"),

@@ -24,7 +24,7 @@ from cnncli.layers.activation import (
     Tanhshrink,
     Threshold,
 )
-from cnncli.layers.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, Norm
+from cnncli.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Norm, RmsNorm
 from cnncli.layers.resizing import PixelShuffle
 from cnncli.layers.unit import Normalized, Scaling, Unit
 
@@ -72,6 +72,16 @@ def test_norms_by_hand() -> None:
     assert scaling(GroupNorm(num_groups=2), maps, ones, 1, 0, 0).mean == 6
     assert scaling(LayerNorm(), maps, ones, 0, 0, 1).mean == 5
     assert scaling(BatchNorm(), maps, ones | running, 1, 0, 0)(5.0) == pytest.approx(1, abs=1e-5)
+
+
+def test_norms_without_weights_or_mean_by_hand() -> None:
+    maps = torch.tensor([[[1.0, 3]], [[5.0, 8]]], dtype=torch.float64)  # (2, 1, 2)
+    instance = scaling(InstanceNorm(eps=0.5), maps, {}, 1, 0, 0)
+    assert (instance.mean, instance.variance, instance.weight, instance.bias) == (6.5, 2.25, None, None)
+    assert instance(8) == pytest.approx(1.5 / 2.75**0.5)
+    rms = scaling(RmsNorm(eps=3), maps, {"weight": torch.tensor([1.0, 2])}, 1, 0, 0)
+    assert (rms.mean, rms.variance, rms.bias) == (None, 13, None)
+    assert rms(5) == 2 * 5 / 4
 
 
 def test_neighboring_channels_by_hand() -> None:

@@ -27,7 +27,8 @@ export function numberAt({ shape, values }, index) {
  *   it is multiplied by. Of a max pool only the largest.
  * - `stages`: the numbers on the way, {kind, value, ...}, the last one the unit's own. The kinds are `sum` (of
  *   `channels`, `products` or `paths`), `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`, `bias`, `norm`,
- *   `activation`, and `edit`: the factor of a channel that was edited.
+ *   `activation`, and `edit`: the factor of a channel that was edited. `mean`, `weight` and `bias` of a norm are null
+ *   where it has none; without a mean, its `variance` is the mean of the squares.
  *
  * @param values layer -> its output for the image, of all layers that this one reads.
  * @param input the normalized image.
@@ -364,10 +365,10 @@ function stageOf(before, op, maps, tensors, index) {
     const [channel, row, column] = index;
     const position = index.length === 1 ? 0 : row * maps.shape[2] + column;
     const { mean, variance } = statistics(op, maps, tensors, channel, position);
-    const [weight, bias] = [tensors.weight[channel], tensors.bias[channel]];
-    const factor = weight / Math.sqrt(variance + op.eps);
+    const [weight, bias] = [tensors.weight, tensors.bias].map((each) => each?.[channel] ?? null);
+    const factor = (weight ?? 1) / Math.sqrt(variance + op.eps);
     const numbers = { mean, variance, eps: op.eps, weight, bias, factor };
-    return { kind: "norm", before, ...numbers, value: (before - mean) * factor + bias };
+    return { kind: "norm", before, ...numbers, value: (before - (mean ?? 0)) * factor + (bias ?? 0) };
   }
   return SCALED_STAGES[op.name](before, tensors, index);
 }

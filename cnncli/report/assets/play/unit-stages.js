@@ -61,8 +61,10 @@ function arithmetic(stage, before, { trace, decimals, t }) {
       return `${fixed(before)} + ${operandText(fixed(stage.bias))}`;
     case "norm": {
       const { mean, variance, eps, weight, bias } = stage;
-      const deviation = `(${fixed(stage.before)} - ${small(mean)}) / √(${small(variance)} + ${eps.toFixed(5)})`;
-      return `${deviation} × ${small(weight)} + ${small(bias)}`;
+      const value = fixed(stage.before);
+      const centered = mean === null ? operandText(value) : `(${value} - ${small(mean)})`;
+      const scaled = `${centered} / √(${small(variance)} + ${eps.toFixed(12).replace(/0+$/, "")})`;
+      return scaled + (weight === null ? "" : ` × ${small(weight)}`) + (bias === null ? "" : ` + ${small(bias)}`);
     }
     case "activation":
       return `${stage.type}(${fixed(stage.before)})`;
@@ -121,12 +123,17 @@ export class UnitStages {
   }
 
   #normTable(stage) {
-    const names = ["mean", "variance", "weight", "bias"];
+    const names = ["mean", "variance", "weight", "bias"].filter((name) => stage[name] !== null);
     return h(
       "dl",
       { class: "norm-numbers" },
       names.map((name) =>
-        h("div", {}, h("dt", {}, this.t(name)), h("dd", {}, fixedNumber(stage[name], NORM_DECIMALS))),
+        h(
+          "div",
+          {},
+          h("dt", {}, this.t(name === "variance" && stage.mean === null ? "meanSquare" : name)),
+          h("dd", {}, fixedNumber(stage[name], NORM_DECIMALS)),
+        ),
       ),
     );
   }
