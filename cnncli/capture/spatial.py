@@ -56,7 +56,8 @@ def _slide(
     merged = [dim for dim in windows if len(pieces_of(layout[dim])) > 1 and windows[dim] != SAME]
     if len(merged) == 1 and channels is not None and not pieces_of(layout[1]):
         return _slide_over_rows(type, tuple(layout), windows, merged[0], channels, context)
-    moved = {dim: each for dim, each in windows.items() if each != SAME or not axes_of(layout[dim])}
+    at_each = [dim for dim in windows if sum(factor.size > 1 for factor in layout[dim]) > 1 and windows[dim] == SAME]
+    moved = {dim: each for dim, each in windows.items() if dim not in at_each}
     after, reads = through_windows(tuple(layout), moved, context, without={} if channels is None else {1: channels})
     return Effect(type=type, layout=after, reads=reads)
 

@@ -224,7 +224,7 @@ def test_a_norm_before_anything_is_a_row() -> None:
         (Overwritten(), "a part of it was overwritten", 0),
         (Dynamic(), "kernel depends on the input", None),
         (HalfGlobal(), "the operator renorm is not supported", None),
-        (BatchMean(), "mixes the images", None),
+        (BatchMean(), "mixes the images", 0),
         (FirstImage(), "splits the batch", 0),
     ],
 )
