@@ -1,6 +1,6 @@
 """The layer types, one class each: config fields, and everything else that depends on the type."""
 
-from cnncli.layers import activation, convolution, dropout, linear, norm, pooling, resizing, short_forms
+from cnncli.layers import activation, combining, convolution, dropout, linear, norm, pooling, resizing, short_forms
 from cnncli.layers.activation import Activation
 from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape, format_size, per_axis
 from cnncli.layers.convolution import Conv
@@ -51,6 +51,8 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.Hardsigmoid,
     activation.Hardswish,
     activation.Softmax,
+    combining.Glu,
+    combining.Maxout,
     dropout.Dropout,
     dropout.Dropout2d,
     dropout.DropPath,

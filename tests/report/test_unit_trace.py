@@ -131,6 +131,7 @@ def compare_stage(stage: Stage, answer: Json, largest: float, case: str) -> None
                 "weighted mean": "weighted",
                 "times the factor of its channel": "scaled",
                 "times the other paths": "scaled",
+                "times the sigmoid of its gate": "scaled",
             }
             expected = kinds.get(how) or ("mean" if how.startswith("sum / ") else "divided")
             assert answer["kind"] == expected, case
