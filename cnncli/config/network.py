@@ -41,7 +41,7 @@ RESERVED = frozenset({
     "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
     "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
     "training", "type", "xpu", "zero_grad", INPUT,
-    "freeze", "kernels", "layer", "network", "outputs", "tunings", "weights_of",
+    "freeze", "kernels", "layer", "network", "outputs", "tunings", "unfrozen_after", "weights_of",
 })  # fmt: skip
 """Names no layer can have: attributes of the module of a network."""
 

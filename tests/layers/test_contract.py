@@ -83,10 +83,33 @@ EXAMPLES: dict[str, list[str]] = {
         "{kernel_size: 3, stride: 2, padding: 1, ceil_mode: true}",
         "{kernel_size: 4, stride: 3, padding: 2, ceil_mode: true}",
     ],
+    "lp_pool": [
+        "{norm_type: 2, kernel_size: 2}",
+        "{norm_type: 4, kernel_size: [2, 3], stride: [1, 2]}",
+        "{norm_type: 2, kernel_size: [3, 4], stride: 2, ceil_mode: true}",
+        "{norm_type: 1, kernel_size: 3}",
+    ],
+    "blur_pool": [
+        "",
+        "{kernel_size: [4, 1], stride: [1, 2]}",
+        "{kernel_size: [5, 2], stride: 3, padding_mode: circular}",
+        "{kernel_size: 7, stride: 1, padding_mode: replicate}",
+        "{padding_mode: zeros}",
+    ],
     "adaptive_avg_pool": ["1", "3", "[4, 9]", "[14, 2]"],
     "adaptive_max_pool": ["1", "3", "[5, 4]"],
     "global_avg_pool": [""],
     "global_max_pool": [""],
+    "pad": [
+        "2",
+        "{padding: [[0, 1], [2, 3]], value: -0.5}",
+        "{padding: [0, 2], channels: 3}",
+        "{channels: [0, 2]}",
+        "{padding: [[10, 3], [0, 8]], mode: reflect}",
+        "{padding: [[12, 0], 1], mode: replicate}",
+        "{padding: [[2, 11], 3], mode: circular}",
+    ],
+    "crop": ["1", "[[0, 10], [3, 4]]", "{size: [6, 9]}"],
     "upsample": [
         "2",
         "{scale_factor: [3, 2], mode: bilinear}",
@@ -97,6 +120,7 @@ EXAMPLES: dict[str, list[str]] = {
     "channel_shuffle": ["2"],
     "pixel_shuffle": ["2"],
     "pixel_unshuffle": ["3"],
+    "coordinates": [""],
     "batch_norm": ["", "{eps: 0.1, momentum: 0.5}"],
     "group_norm": ["1", "2", "4"],
     "layer_norm": [""],
@@ -183,6 +207,10 @@ TORCH_CLASSES = {
     "conv_transpose": nn.ConvTranspose2d,
     "max_pool": nn.MaxPool2d,
     "avg_pool": nn.AvgPool2d,
+    "blur_pool": None,
+    "pad": None,
+    "crop": None,
+    "coordinates": None,
     "global_avg_pool": nn.AdaptiveAvgPool2d,
     "global_max_pool": nn.AdaptiveMaxPool2d,
     "upsample": nn.Upsample,
@@ -206,6 +234,15 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("conv", "bias"): None,  # torch's True, unless a norm follows
     ("conv_transpose", "bias"): None,
     ("scale", "init"): 1.0,  # torch has no such module; 1 changes nothing
+    ("pad", "padding"): (0, 0),  # torch's function pads any axes
+    ("pad", "channels"): 0,
+    ("pad", "mode"): "constant",
+    ("pad", "value"): 0.0,
+    ("blur_pool", "kernel_size"): 3,
+    ("blur_pool", "stride"): 2,
+    ("blur_pool", "padding_mode"): "reflect",
+    ("crop", "cropping"): None,
+    ("crop", "size"): None,
     ("drop_path", "p"): 0.5,  # as of the other dropouts
     ("maxout", "pieces"): inspect.Parameter.empty,
     ("rms_norm", "eps"): 1e-6,  # torch's None is the precision of the numbers, which differs with their type
@@ -607,6 +644,12 @@ EXPORTED_BY_DEFAULT = {
     "{adaptive_avg_pool: [4, 9]}",
     "{adaptive_max_pool: [5, 4]}",
     "{upsample: {size: [7, 20], mode: bilinear}}",
+    "{pad: {padding: [0, 2], channels: 3}}",
+    "{pad: {padding: [[2, 11], 3], mode: circular}}",
+    "{crop: [[0, 10], [3, 4]]}",
+    "{lp_pool: {norm_type: 2, kernel_size: [3, 4], stride: 2, ceil_mode: true}}",
+    "{blur_pool: {kernel_size: [5, 2], stride: 3, padding_mode: circular}}",
+    "coordinates",
 }
 """Layers that need several operators of ONNX, or that it pads in its own way; the slow test exports all cases."""
 
