@@ -42,7 +42,7 @@ settings.load_profile("cnncli")
 
 
 POSIX_ONLY = re.compile(
-    r"^import (pexpect|pty|resource)$|^from tests\.reliability\.runs import|signal\.SIG(HUP|KILL|QUIT|PIPE)",
+    r"^import (pexpect|pty|resource)$|^from tests\.(forked|reliability\.runs) import|signal\.SIG(HUP|KILL|QUIT|PIPE)",
     re.MULTILINE,
 )
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from cnncli.cli.processes import in_process_group
 from cnncli.training import process_group
 from cnncli.training.checkpoint import read_manifest
 from cnncli.training.run_directory import RunDirectory
+from tests.forked import Forked, run_program, run_script
 
 Cnncli = Callable[..., tuple[int, str, str]]
 Torchrun = Callable[..., subprocess.Popen[str]]
@@ -124,14 +126,14 @@ def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
 
 
 @pytest.fixture
-def two_processes(environment: dict[str, str]) -> Iterator[TwoProcesses]:
-    """Runs two processes as torchrun does, on one machine or on two; returns the exit codes and the combined stderr.
+def two_processes() -> Iterator[TwoProcesses]:
+    """Runs a function in two processes as torchrun does, on one machine or on two.
 
-    The store is that of a torchrun, or belongs to the first process.
+    Returns the exit codes and the combined stderr. The store is that of a torchrun, or belongs to the first process.
     """
     with ExitStack() as started:
 
-        def run(*command: object, machines: int = 2, own_store: bool = False) -> tuple[list[int], str]:
+        def run(program: Callable[[], object], *, machines: int = 2, own_store: bool = False) -> tuple[list[int], str]:
             store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
             common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": str(2 // machines)}
             common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
@@ -142,12 +144,8 @@ def two_processes(environment: dict[str, str]) -> Iterator[TwoProcesses]:
             processes = []
             for number in "01":
                 on_machine, machine = ("0", number) if machines == 2 else (number, "0")
-                own = environment | common | {"RANK": number, "LOCAL_RANK": on_machine, "GROUP_RANK": machine}
-                pipe, words = subprocess.PIPE, [sys.executable, *map(str, command)]
-                process = subprocess.Popen(words, env=own, stdout=pipe, stderr=pipe, text=True)
-                started.enter_context(process)
-                started.callback(process.kill)  # has no effect after its end
-                processes.append(process)
+                own = common | {"RANK": number, "LOCAL_RANK": on_machine, "GROUP_RANK": machine}
+                processes.append(started.enter_context(Forked(program, own)))
             written = [process.communicate(timeout=60)[1] for process in processes]
             return [process.returncode for process in processes], "".join(written)
 
@@ -284,7 +282,7 @@ def exit_codes_in(err: str) -> list[int]:
 def test_an_error_of_all_processes_is_printed_once(
     arguments: tuple[str, ...], code: int, message: str, config: Path, two_processes: TwoProcesses
 ) -> None:
-    codes, err = two_processes("-m", "cnncli", "train", *arguments, *FLAGS, machines=1)
+    codes, err = two_processes(partial(run_program, "train", *arguments, *FLAGS), machines=1)
     assert codes == [code, code]
     assert len(errors_in(err)) == 1
     assert err.count(message) == 1
@@ -334,7 +332,7 @@ def test_a_closed_output_stops_all_processes(config: Path, torchrun: Torchrun) -
 
 @pytest.mark.slow
 def test_the_others_do_not_wait_after_an_error_of_process_0(single: RunDirectory, two_processes: TwoProcesses) -> None:
-    codes, err = two_processes("-m", "cnncli", "train", "--resume", single.path, *FLAGS)
+    codes, err = two_processes(partial(run_program, "train", "--resume", single.path, *FLAGS))
     assert codes == [2, 2], err
     (error,) = errors_in(err)
     assert "already has 3 epochs and is complete" in error
@@ -345,7 +343,7 @@ def test_all_processes_must_have_the_same_device_and_precision(
     how: str, config: Path, two_processes: TwoProcesses, folder: Path
 ) -> None:
     (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
-    codes, err = two_processes("broken.py", how, "train", config, *FLAGS, "--dry-run")
+    codes, err = two_processes(partial(run_script, "broken.py", how, "train", config, *FLAGS, "--dry-run"))
     assert codes == [2, 2], err
     assert errors_in(err) == [f"error: the {how} of process 1 differs from that of process 0"]
 
@@ -353,8 +351,8 @@ def test_all_processes_must_have_the_same_device_and_precision(
 @pytest.mark.slow
 def test_process_0_leaves_last_if_it_holds_the_store(config: Path, two_processes: TwoProcesses, folder: Path) -> None:
     (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
-    compiled = ("--set", "train.compile=true")
-    codes, err = two_processes("broken.py", "late", "train", config, *FLAGS, *compiled, "--dry-run", own_store=True)
+    words = ("train", config, *FLAGS, "--set", "train.compile=true", "--dry-run")
+    codes, err = two_processes(partial(run_script, "broken.py", "late", *words), own_store=True)
     assert codes == [0, 0], err
     assert err.count("train.compile has no effect with several processes") == 1
 

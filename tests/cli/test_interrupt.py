@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,10 @@ from safetensors.torch import load_file
 
 from cnncli.training.checkpoint import read_manifest
 from cnncli.training.run_directory import RunDirectory
+from tests.forked import Forked
 
 Cnncli = Callable[..., tuple[int, str, str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 ExitCodeOf = Callable[..., int]
 
 RUNS = Path("my runs")
@@ -50,7 +50,7 @@ def config(folder: Path) -> Path:
     return path
 
 
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], object], process: Forked) -> None:
     """Wait until a condition holds while a process runs, and a little longer."""
     deadline = time.monotonic() + 60
     while not condition():

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import webbrowser
@@ -16,9 +15,10 @@ from cnncli.cli.commands import tensorboard as command
 from cnncli.errors import ServerError
 from cnncli.tensorboard import server as server_module
 from cnncli.tensorboard.event_file import EventFile
+from tests.forked import Forked
 
 Cnncli = Callable[..., tuple[int, str, str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 
 ANSWERS = """\
 import http.server, sys, threading
