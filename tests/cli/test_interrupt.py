@@ -153,7 +153,6 @@ def test_a_killed_run_is_resumed_from_its_last_epoch(
 def test_the_second_signal_stops_at_once(start_cnncli: Start) -> None:
     Path("slow.yaml").write_text(SLOW)
     process = start_cnncli("train", "slow.yaml", *FLAGS)
-    assert process.stderr is not None
     wait_for(lambda: [*RUNS.glob("*/metadata.json")], process)
     process.send_signal(signal.SIGINT)
     while "press Ctrl-C again to stop immediately" not in process.stderr.readline():

@@ -60,7 +60,6 @@ class Visitor:
 
 def visitor_of(process: Forked) -> tuple[Visitor, str]:
     """The visitor of a training that has just been started, and what it printed before the address."""
-    assert process.stderr is not None
     before = ""
     for line in process.stderr:
         if found := re.fullmatch(r"live: (http://127\.0\.0\.1:\d+/[\w-]+/)\n", line):

@@ -85,7 +85,6 @@ def test_a_signal_ends_the_real_one_with_all_its_processes(
     number: signal.Signals, runs: Path, start_cnncli: Start
 ) -> None:
     process = start_cnncli("tensorboard")  # over the folder `runs`
-    assert process.stderr is not None
     assert process.stderr.readline() == "Ctrl-C stops TensorBoard\n"
     started = descendants(process.pid)
     assert started

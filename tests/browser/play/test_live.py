@@ -1,20 +1,19 @@
 """The page of a training: it follows the weights, pauses, takes single steps, and draws meanwhile."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
-import cnncli
 from cnncli.config.config import read_config
 from cnncli.experiment.setup import Experiment, prepare
 from cnncli.experiment.train import build_step, fit_experiment
 from cnncli.run import load_run
+from tests.forked import Forked, run_program
 
 pytestmark = pytest.mark.browser
 
@@ -24,22 +23,17 @@ SETS = [word for setting in SETTINGS for word in ("--set", setting)]
 
 
 @pytest.fixture
-def training(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def training(tmp_path: Path) -> Iterator[tuple[Forked, str]]:
     """A training of LeNet-5 and the address of its page."""
-    command = [sys.executable, "-m", "cnncli", "train", "lenet5", "--live", "--quiet", "--threads", "1", *SETS]
-    package = Path(cnncli.__file__).parents[1]
-    with subprocess.Popen(
-        [*command, "--out", str(tmp_path)], cwd=package, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
+    words = ("train", "lenet5", "--live", "--quiet", "--threads", "1", *SETS, "--out", tmp_path)
+    with Forked(partial(run_program, *words)) as process:
         line = process.stderr.readline()
         assert line.startswith("live: "), line
         yield process, line.removeprefix("live: ").strip()
-        process.kill()
 
 
 @pytest.fixture
-def page(training: tuple[subprocess.Popen[str], str], browser: Browser) -> Iterator[Page]:
+def page(training: tuple[Forked, str], browser: Browser) -> Iterator[Page]:
     """Its page; it must have logged nothing and asked nobody else when the test ends."""
     _, address = training
     messages: list[str] = []
@@ -71,7 +65,7 @@ def logits_shown(page: Page, expected: list[float]) -> None:
     )
 
 
-def test_the_page_of_a_training(training: tuple[subprocess.Popen[str], str], page: Page, tmp_path: Path) -> None:
+def test_the_page_of_a_training(training: tuple[Forked, str], page: Page, tmp_path: Path) -> None:
     process, _ = training
     part = page.locator("#live")
     page.wait_for_function("() => cnncli.state.get('newest') > 3")
