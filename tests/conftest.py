@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from cnncli.cli.app import main
+from cnncli.cli.imports import garbage_collector_off
 from tests.browser.pages import Tabs
 
 ExitCodeOf = Callable[..., int]
@@ -52,6 +53,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if sys.platform != "win32" or collection_path.suffix != ".py" or collection_path == Path(__file__):
         return None
     return POSIX_ONLY.search(collection_path.read_text(encoding="utf-8")) is not None or None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Everything that is imported and collected stays: the garbage collector need not examine it, now or later."""
+    with garbage_collector_off():
+        return (yield)
 
 
 def find_real_data() -> Path:

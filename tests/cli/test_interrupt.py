@@ -132,6 +132,7 @@ def test_a_stopped_run_is_resumed(
     assert_same_result(run.path, uninterrupted)
 
 
+@pytest.mark.slow  # tests/reliability/test_kills.py kills at chosen moments
 def test_a_killed_run_is_resumed_from_its_last_epoch(
     config: Path, start_cnncli: Start, run_cnncli: Cnncli, uninterrupted: Path
 ) -> None:
