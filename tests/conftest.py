@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
@@ -20,6 +21,7 @@ from cnncli.cli.imports import garbage_collector_off
 from tests.browser.pages import Tabs
 
 ExitCodeOf = Callable[..., int]
+BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -125,6 +127,25 @@ def browser(chromium: Path) -> Iterator[Browser]:
 def tabs(browser: Browser) -> Tabs:
     """Pages that are used again; they are closed with the browser."""
     return Tabs(browser)
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """Make a folder that all processes of pytest-xdist share, for reading only: its name, what fills it -> its path."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def build(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, complete = shared / name, shared / f"{name}.complete"
+        with FileLock(f"{folder}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # a test of another process was stopped meanwhile
+                folder.mkdir()
+                fill(folder)
+                complete.touch()
+        return folder
+
+    return build
 
 
 @pytest.fixture(scope="session")
