@@ -239,7 +239,7 @@ def run_torchrun(arguments: list[str]) -> tuple[int, str]:
         return lambda *_: elastic_launch(replace(config, start_method="fork"), train)()
 
     def torchrun() -> None:
-        torch.distributed.run.elastic_launch = launch
+        pytest.MonkeyPatch().setattr(torch.distributed.run, "elastic_launch", launch)
         torch.distributed.run.main([*options, *words])
 
     with Forked(torchrun) as process:
