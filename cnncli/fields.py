@@ -42,6 +42,24 @@ def _both_axes(value: object) -> object:
     raise PydanticCustomError("pair", "must be one whole number or [height, width]")
 
 
+def _both_ends(value: object) -> object:
+    """One number applies to both ends of an axis; a list is `[before, after]`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(value)
+    raise PydanticCustomError("pair", "must be one whole number or [before, after]")
+
+
+def _all_sides(value: object) -> object:
+    """One number applies to all sides; a list is `[height, width]`, each a number or `[before, after]`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return ((value, value), (value, value))
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(value)
+    raise PydanticCustomError("pair", "must be one whole number, [height, width] or [[top, bottom], [left, right]]")
+
+
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -61,6 +79,14 @@ PairFromZero = Annotated[
     BeforeValidator(_both_axes, json_schema_input_type=LengthFromZero | tuple[LengthFromZero, LengthFromZero]),
 ]
 
+_ENDS_INPUT = LengthFromZero | tuple[LengthFromZero, LengthFromZero]
+Ends = Annotated[tuple[LengthFromZero, LengthFromZero], BeforeValidator(_both_ends, json_schema_input_type=_ENDS_INPUT)]
+"""(before, after) along an axis."""
+Sides = Annotated[
+    tuple[Ends, Ends], BeforeValidator(_all_sides, json_schema_input_type=LengthFromZero | tuple[Ends, Ends])
+]
+"""((top, bottom), (left, right))."""
+
 
 def given(*names: str) -> dict[str, Any]:
     """A JSON Schema of mappings in which all these fields have a value other than null."""
@@ -77,16 +103,22 @@ class Choice(Spec):
     """An alternative that a config selects by name, such as a layer or an optimizer.
 
     Subclasses define `type: Literal["name"] = "name"`, the name in the YAML. `principal` is the field that a scalar
-    sets.
+    sets. `other_names` are names of the type in other tools, for suggestions.
     """
 
     type: str
     principal: ClassVar[str | None] = None
+    other_names: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def type_name(cls) -> str:
         """The name that chooses this type in a config."""
         return str(cls.model_fields["type"].default)
+
+    @classmethod
+    def names_elsewhere(cls) -> tuple[str, ...]:
+        """Its names in other tools."""
+        return cls.other_names
 
     @classmethod
     def has_required_fields(cls) -> bool:
@@ -109,13 +141,22 @@ class Choice(Spec):
         return {name: fields} if fields else name
 
 
-def open_choice(value: object, types: Mapping[str, type[Choice]], what: str) -> tuple[str, dict[str, Any]]:
+def named_elsewhere(name: str, types: Mapping[str, type[Choice]]) -> str:
+    """The type that other tools call `name`, such as `Conv2d` or `nn.Conv2d`; empty if there is none."""
+    plain = name.rpartition(".")[2].lower()
+    return next((own for own, each in types.items() if plain in map(str.lower, each.names_elsewhere())), "")
+
+
+def open_choice(
+    value: object, types: Mapping[str, type[Choice]], what: str, remarks: Mapping[str, str] | None = None
+) -> tuple[str, dict[str, Any]]:
     """Split a choice in a config into its name and its fields.
 
     Args:
         value: `name`, `{name: {field: ...}}`, `{name: scalar}` or `{name: null}`.
         types: the types that may be chosen, by name.
         what: what is being chosen, for messages: `layer`, `optimizer`.
+        remarks: what to say about names that are none of these types.
 
     Raises:
         PydanticCustomError: `choice_form` for another form of value, `unknown_choice` for an unknown name.
@@ -130,9 +171,14 @@ def open_choice(value: object, types: Mapping[str, type[Choice]], what: str) -> 
             "choice_form", "must be a name or a mapping with one key, found {found}", {"found": found, "what": what}
         )
     if name not in types:
-        raise PydanticCustomError(
-            "unknown_choice", "unknown {what}: {name}", {"what": what, "name": str(name), "choices": sorted(types)}
-        )
+        context = {
+            "what": what,
+            "name": str(name),
+            "choices": sorted(types),
+            "meant": named_elsewhere(str(name), types),
+            "remark": (remarks or {}).get(str(name).lower(), ""),
+        }
+        raise PydanticCustomError("unknown_choice", "unknown {what}: {name}", context)
     return name, open_body(body, types[name])
 
 
@@ -156,13 +202,18 @@ class OneOf:
     """Annotation of a field that holds a choice: `Annotated[Sgd | AdamW, OneOf("optimizer", Sgd, AdamW)]`.
 
     `aliases` are further names, as in `OneOf("norm", BatchNorm, aliases={"batch": BatchNorm})`; with `none` the name
-    `none` chooses nothing.
+    `none` chooses nothing; `remarks` are what to say about names that are none of these types.
     """
 
     def __init__(
-        self, what: str, *types: type[Choice], aliases: Mapping[str, type[Choice]] | None = None, none: bool = False
+        self,
+        what: str,
+        *types: type[Choice],
+        aliases: Mapping[str, type[Choice]] | None = None,
+        none: bool = False,
+        remarks: Mapping[str, str] | None = None,
     ) -> None:
-        self.what, self.none = what, none
+        self.what, self.none, self.remarks = what, none, remarks
         self.types: dict[str, type[Choice]] = {each.type_name(): each for each in types} | dict(aliases or {})
 
     def _open(self, value: object) -> object:
@@ -170,7 +221,7 @@ class OneOf:
             return None
         if value is None or isinstance(value, Choice):
             return value
-        name, body = open_choice(value, self.types, self.what)
+        name, body = open_choice(value, self.types, self.what, self.remarks)
         return {"type": self.types[name].type_name(), **body}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:  # noqa: ANN401  pydantic's protocol

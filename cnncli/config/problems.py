@@ -41,6 +41,10 @@ def choice_message(error: PydanticCustomError) -> str:
 
 
 def _suggestion(context: dict[str, Any]) -> str:
+    if context.get("remark"):
+        return f"; {context['remark']}"
+    if context.get("meant"):
+        return f". Did you mean {context['meant']}?"
     return did_you_mean(str(context.get("name", "")), context.get("choices", ()))
 
 
@@ -160,7 +164,7 @@ def _unknown_field(details: ErrorDetails, model: type[Spec], value: object) -> t
         ]
         chosen: list[type[Spec]] = [each for each in models if issubclass(each, Choice) and each.type_name() == step]
         models = inside or chosen or models
-    fields = [field for each in models for field in each.model_fields if field != "type"]
+    fields = [info.alias or field for each in models for field, info in each.model_fields.items() if field != "type"]
     route = _route(tuple(loc), value)
     meant: list[Route] = [("model", str(name))] if not route and name in _MODEL else []
     meant += (

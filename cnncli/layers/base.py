@@ -175,16 +175,24 @@ class Layer(Choice):
     """Whether it is a convolution, transposed or not: each output channel has its own kernel."""
     is_pool: ClassVar[bool] = False
     is_norm: ClassVar[bool] = False
-    """Whether it normalizes and adds a bias per channel, so that a bias before it is useless."""
+    """Whether it normalizes, and may be the `norm` of another layer."""
+    replaces_bias: ClassVar[bool] = False
+    """Whether a bias before it is useless: it subtracts the bias with a mean, and may add its own."""
     is_activation: ClassVar[bool] = False
     gives_logits: ClassVar[bool] = False
     """Whether its outputs are the logits of the classes."""
+    is_softmax: ClassVar[bool] = False
+    """Whether its outputs are probabilities, which the loss does not expect: it contains a softmax."""
     keeps_channels: ClassVar[bool] = False
     """Whether each output channel is made from the input channel of the same number."""
     keeps_zero: ClassVar[bool] = False
     """Whether, in addition, a channel that is 0 everywhere stays 0 for any values of the fields."""
     saved: ClassVar[Saved | None] = None
     """What autograd saves for its gradient; None: unknown, and with it the memory that training needs."""
+
+    @classmethod
+    def names_elsewhere(cls) -> tuple[str, ...]:
+        return (*([cls.torch_class] if cls.torch_class else []), *cls.other_names)
 
     @property
     def has_feature_maps(self) -> bool:
@@ -234,6 +242,12 @@ class Layer(Choice):
         """How the parameters of the layer without its followers are trained; None if it has none."""
         return None
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether training changes parameters of the layer without its followers."""
+        tuning = self._tuning()
+        return tuning is not None and not tuning.never_trained
+
     def inheriting(self, outer: "Layer | InheritedFields") -> Self:
         """The layer with those `InheritedFields` that it has and does not set taken from what is around it."""
         own = [name for name in InheritedFields.model_fields if getattr(self, name, self) is None]
@@ -263,7 +277,6 @@ class Layer(Choice):
 
     def _part(self, shape: Shape, *, saved_bytes: int = 0, index_bytes: int = 0, alias: bool = False) -> Part:
         """The layer as one operation with an output of this shape; see `Part`."""
-        tuning = self._tuning()
         return Part(
             self.type,
             prod(shape),
@@ -271,7 +284,7 @@ class Layer(Choice):
             saved_bytes=saved_bytes,
             index_bytes=index_bytes,
             alias=alias,
-            trained=tuning is not None and not tuning.never_trained,
+            trained=self.is_trained,
         )
 
     def _saved(self) -> Saved | None:
@@ -372,11 +385,11 @@ class Layer(Choice):
 class WeightedLayer(Layer, TrainedFields):
     """A layer with weights."""
 
-    def _tuning(self) -> Tuning:
+    def _tuning(self) -> Tuning | None:
         return Tuning(self.frozen_epochs, self.lr_scale or 1.0)
 
 
-def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
+def image(shape: Shape, layer: Choice) -> tuple[int, int, int]:
     """`(C, H, W)`.
 
     Raises:
@@ -391,7 +404,7 @@ def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def vector(shape: Shape, layer: Layer) -> int:
+def vector(shape: Shape, layer: Choice) -> int:
     """`F`.
 
     Raises:

@@ -44,7 +44,7 @@ class _Product(WeightedSum):
     saved = Saved.INPUT
 
     def _saved(self) -> Saved | None:
-        return Saved.NOTHING if self._tuning().never_trained else self.saved
+        return self.saved if self.is_trained else Saved.NOTHING
 
     def _fully_connected(self, features: int, outputs: int, *, bias: bool) -> Description:
         if self.init is not None:
@@ -57,6 +57,7 @@ class Linear(_Product):
     """`torch.nn.Linear`: every output is a weighted sum of all inputs; (F,) to (out_features,)."""
 
     type: Literal["linear"] = "linear"
+    other_names = ("Linear", "Dense", "fc", "fully_connected", "affine")
     core = "linear"
     principal = "out_features"
 

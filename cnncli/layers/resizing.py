@@ -22,6 +22,7 @@ class Upsample(Layer):
     model_config = ConfigDict(json_schema_extra={"not": given("scale_factor", "size")})
 
     type: Literal["upsample"] = "upsample"
+    other_names = ("UpSampling2D", "interpolate", "Resize")
     principal = "scale_factor"
     keeps_channels = True
     keeps_zero = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ import typer
 
 from cnncli.errors import UsageError
 from cnncli.layers import format_shape, format_size
-from cnncli.layers.unit import Activated, Biased, Combined, Normalized, Patch, Term, Trace, Unit
+from cnncli.layers.unit import Activated, Biased, Combined, Constant, Normalized, Patch, Scaling, Term, Trace, Unit
 from cnncli.lessons.notation import decimals_for, format_fixed, grid, operand
 from cnncli.lessons.numbers import read_position
 from cnncli.lessons.page import (
@@ -161,7 +162,7 @@ def compute_unit(run: Run, image: InputImage, node: Node, unit: Unit) -> Compute
 
     from cnncli.capture.mode import keep_outputs
 
-    module = run.model.layer(node)
+    module = run.model.weights_of(node)
     with torch.inference_mode(), keep_outputs(dict(module.named_children())) as outputs:
         values = run.model.outputs(image.image[None], node.inputs)
         inputs = [values[name] for name in node.inputs]
@@ -245,6 +246,8 @@ def _boxed(image: InputImage, title: str, rows: Pair | None, columns: Pair | Non
 def _inputs(computed: ComputedUnit) -> list[Block]:
     """What the unit reads: a patch and a kernel for each channel, the patch of a pooling layer, or a list of terms."""
     patches, source, decimals = computed.trace.patches, computed.node.inputs[0], computed.decimals
+    if isinstance(computed.trace.stages[0], Constant):
+        return [Paragraph("This number does not depend on the input of the layer.")]
     if not patches:
         terms = sorted(computed.trace.terms, key=lambda term: -abs(term.amount))
         return [_terms_table(computed, terms, _MAX_TERMS)]
@@ -286,7 +289,14 @@ def _extent(patch: Patch) -> str:
     rows, columns = ([each for each in axis if each is not None] for axis in (patch.rows, patch.columns))
     if not rows or not columns:
         return ", padding only"
-    return f", rows {min(rows)} to {max(rows)}, columns {min(columns)} to {max(columns)}"
+    return f", rows {_span(rows)}, columns {_span(columns)}"
+
+
+def _span(positions: Sequence[int]) -> str:
+    """`0 to 2`; one by one where padding repeats positions: `1, 0, 1`."""
+    if all(first < second for first, second in pairwise(positions)):
+        return f"{positions[0]} to {positions[-1]}"
+    return ", ".join(map(str, positions))
 
 
 def _terms_table(computed: ComputedUnit, terms: Sequence[Term], most: int) -> Table:
@@ -320,14 +330,25 @@ def _describe_stages(computed: ComputedUnit) -> Iterator[tuple[str, str]]:
             case Biased():
                 yield "plus bias", f"bias: {fixed(before)} + {operand(fixed(stage.bias))} = {fixed(stage.value)}"
             case Normalized(scaling=s):
-                mean, variance, weight, shift = (
-                    operand(format_fixed(each, _MAX_DECIMALS)) for each in (s.mean, s.variance, s.weight, s.bias)
-                )
-                normalized = f"({fixed(stage.before)} - {mean}) / sqrt({variance} + {s.eps:.5f})"
-                yield "after the norm", f"norm: {normalized} x {weight} + {shift} = {fixed(stage.value)}"
+                yield "after the norm", f"norm: {_scaled(fixed(stage.before), s)} = {fixed(stage.value)}"
             case Activated():
                 yield "after the activation", f"{stage.type}({fixed(stage.before)}) = {fixed(stage.value)}"
+            case Constant():
+                yield stage.what, f"{stage.what} = {fixed(stage.value)}"
         before = stage.value
+
+
+def _scaled(value: str, scaling: Scaling) -> str:
+    """The arithmetic of a norm, without what it does not have."""
+
+    def number(value: float) -> str:
+        return operand(format_fixed(value, _MAX_DECIMALS))
+
+    centered = operand(value) if scaling.mean is None else f"({value} - {number(scaling.mean)})"
+    eps = f"{scaling.eps:.12f}".rstrip("0")
+    weight = "" if scaling.weight is None else f" x {number(scaling.weight)}"
+    bias = "" if scaling.bias is None else f" + {number(scaling.bias)}"
+    return f"{centered} / sqrt({number(scaling.variance)} + {eps}){weight}{bias}"
 
 
 def path_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:

@@ -3,6 +3,7 @@
 Each message names the file, the line, the path and the problem, and, if a word is misspelled, a similar one.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -107,11 +108,59 @@ def write(tmp_path: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("{Conv2d: 4}", "unknown layer: Conv2d. Did you mean conv?"),
+        ("{nn.ConvTranspose2d: 4}", "unknown layer: nn.ConvTranspose2d. Did you mean conv_transpose?"),
+        ("{MaxPool2d: 2}", "unknown layer: MaxPool2d. Did you mean max_pool?"),
+        ("{ReflectionPad2d: 1}", "unknown layer: ReflectionPad2d. Did you mean pad?"),
+        ("{lrn: 5}", "unknown layer: lrn. Did you mean local_response_norm?"),
+        ("bn", "unknown layer: bn. Did you mean batch_norm?"),
+        ("swish", "unknown layer: swish. Did you mean silu?"),
+        ("crelu", "unknown layer: crelu; it concatenates relu of x and of -x: use a branch with merge: concat"),
+        (
+            "{conv: {out_channels: 2, kernel_size: 1, activation: softmax}}",
+            "so it is a layer: write softmax after this",
+        ),
+        ("{activation: relu}", "unknown layer: activation. Did you mean relu?"),
+        ("{norm: batch}", "unknown layer: norm. Did you mean batch_norm?"),
+        ("{conv: {out_channels: 2, kernel_size: 1, activation: CReLU}}", "unknown activation: CReLU; it concatenates"),
+        ("{conv: {out_channels: 2, kernel_size: 1, activation: swish}}", "activation: swish. Did you mean silu?"),
+        ("{conv: {out_channels: 2, kernel_size: 1, norm: BatchNorm2d}}", "norm: BatchNorm2d. Did you mean batch"),
+    ],
+)
+def test_names_of_other_tools(layer: str, message: str, tmp_path: Path) -> None:
+    config = write(tmp_path, f"data: {{name: digits}}\nmodel: {{layers: [{layer}, flatten, logits]}}\n")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_config(config, data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (
             "data: {name: digits}\nmodel: {layers: [flatten, {dense: 10}, logits]}\n",
-            "unknown layer: dense; use linear",
+            "unknown layer: dense. Did you mean linear?",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [flatten, logits, softmax]}\n",
+            "the network ends with softmax1; remove it, the loss contains the softmax",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{pad: {mode: reflect, channels: 1}}, flatten, logits]}\n",
+            "model.layers.0.pad: channels needs mode: constant; remove it, or use two layers",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{pad: {mode: circular, value: 1}}, flatten, logits]}\n",
+            "value needs mode: constant",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{pad: [[1, 2], [3]]}, flatten, logits]}\n",
+            "model.layers.0.pad: must be one whole number or [before, after], found [3]",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{crop: {cropping: 1, size: 3}}, flatten, logits]}\n",
+            "model.layers.0.crop: give either cropping or size",
         ),
         ("data: {name: digits}\nmodel: {layers: [conv 8, flatten, logits]}\n", "put a colon and a space after conv"),
         ("data: {name: DIGITS}\nmodel: {layers: [flatten, logits]}\n", "Did you mean digits?"),

@@ -1,7 +1,7 @@
 """The page of a training: it follows the weights, pauses, takes single steps, and draws meanwhile."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,21 +12,37 @@ from playwright.sync_api import Browser, Page, expect
 from cnncli.config.config import read_config
 from cnncli.experiment.setup import Experiment, prepare
 from cnncli.experiment.train import build_step, fit_experiment
+from cnncli.report.live import LiveTraining
 from cnncli.run import load_run
 from tests.forked import Forked, run_program
 
 pytestmark = pytest.mark.browser
 
-# Batches of 4 make an epoch of 288 steps, which takes longer than the test needs.
-SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=4", "train.epochs=10")
+# Batches of 4 make an epoch of 288 steps.
+SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=4", "train.epochs=2")
 SETS = [word for setting in SETTINGS for word in ("--set", setting)]
+
+
+def train_slowly(*arguments: object) -> None:
+    """Run `cnncli train ARGUMENTS`, whose steps take longer than the test needs until its page pauses it."""
+    after_step, was_paused = LiveTraining.after_step, False
+
+    def after_slow_step(live: LiveTraining, stop: Callable[[], bool]) -> bool:
+        nonlocal was_paused
+        was_paused = was_paused or live.state != "running"
+        if not was_paused:
+            time.sleep(0.05)
+        return after_step(live, stop)
+
+    pytest.MonkeyPatch().setattr(LiveTraining, "after_step", after_slow_step)
+    run_program("train", *arguments)
 
 
 @pytest.fixture
 def training(tmp_path: Path) -> Iterator[tuple[Forked, str]]:
     """A training of LeNet-5 and the address of its page."""
-    words = ("train", "lenet5", "--live", "--quiet", "--threads", "1", *SETS, "--out", tmp_path)
-    with Forked(partial(run_program, *words)) as process:
+    words = ("lenet5", "--live", "--quiet", "--threads", "1", *SETS, "--out", tmp_path)
+    with Forked(partial(train_slowly, *words)) as process:
         line = process.stderr.readline()
         assert line.startswith("live: "), line
         yield process, line.removeprefix("live: ").strip()
@@ -73,8 +89,13 @@ def test_the_page_of_a_training(training: tuple[Forked, str], page: Page, tmp_pa
     requests = "performance.getEntriesByType('resource').filter(({ name }) => /weights/.test(name))"
     fetched, milliseconds = page.evaluate(f"[{requests}.length, performance.now()]")
     assert fetched <= 2 + milliseconds / 2000, "every two seconds"
+    # Maps that take time from the training wait for a pause.
+    page.locator("#attribution .attribution-maps").scroll_into_view_if_needed()
+    notes = page.locator("#attribution .map-note")
+    expect(notes.nth(2)).to_have_text("Follows when the training pauses.")
     part.get_by_role("button", name="Pause").click()
     expect(part.locator(".live-state")).to_have_text("paused")
+    expect(notes.nth(2)).to_contain_text("sum off by")
     page.wait_for_function("() => cnncli.state.get('newest') === cnncli.state.get('training').step")
     at = newest(page)
     expect(part.locator(".live-facts div", has_text="weights shown")).to_contain_text(f"step {at:,}")
