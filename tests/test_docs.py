@@ -151,7 +151,8 @@ FIELDS: dict[str, type[BaseModel]] = {
     "Trained and frozen weights": InheritedFields,
     **{name: each for name, each in INITS.items() if len(each.model_fields) > 1},
     "constant` initial weights": INITS["constant"],  # there is a schedule of this name
-    **LAYER_CHOICES,
+    # `augment` has a `crop`, too
+    **{"crop` layer" if name == "crop" else name: each for name, each in LAYER_CHOICES.items()},
     **OPTIMIZERS,
     **SCHEDULES,
 }
