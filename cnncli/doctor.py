@@ -458,7 +458,9 @@ def _environment_problems(torch: TorchFacts) -> Iterator[CnncliError]:
 
 def _folder_problems(folder: Folder) -> Iterator[CnncliError]:
     option = {"data": "--data-dir or CNNCLI_DATA", "runs": "--out or CNNCLI_OUT"}[folder.purpose]
-    if not folder.writable and folder.purpose == "runs":  # a data directory may be read-only
+    if folder.purpose == "data" and folder.path.exists() and not folder.path.is_dir():
+        yield UsageError(f"{folder.path} is not a folder", remedy=f"name a folder with {option}")
+    elif not folder.writable and folder.purpose == "runs":  # a data directory may be read-only
         yield DiskError(f"{folder.path}: no run can be written there", remedy=f"choose another folder with {option}")
     elif folder.writable and folder.free is not None and folder.free < _LITTLE_SPACE:
         yield DiskError(

@@ -62,10 +62,18 @@ from cnncli.config.document import parse_document
 from cnncli.config.init_from import InitFrom
 from cnncli.config.log import LogSpec, ProbesSpec
 from cnncli.config.loss import Focal
-from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
+from cnncli.config.model import (
+    BlockFields,
+    BranchFields,
+    ModelFields,
+    RepeatFields,
+    ResidualFields,
+    ReuseFields,
+    SkipFields,
+)
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.fields import Choice, Spec
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 from cnncli.layers.init import INITS
 from cnncli.layers.tuning import InheritedFields, TrainedFields
 from cnncli.signals import FROM_TERMINAL, SIGPIPE
@@ -129,6 +137,8 @@ FIELDS: dict[str, type[BaseModel]] = {
     "repeat": RepeatFields,
     "residual": ResidualFields,
     "branch": BranchFields,
+    "skip": SkipFields,
+    "reuse": ReuseFields,
     "blocks": BlockFields,
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
@@ -139,7 +149,7 @@ FIELDS: dict[str, type[BaseModel]] = {
     "Trained and frozen weights": InheritedFields,
     **{name: each for name, each in INITS.items() if len(each.model_fields) > 1},
     "constant` initial weights": INITS["constant"],  # there is a schedule of this name
-    **LAYERS,
+    **LAYER_CHOICES,
     **OPTIMIZERS,
     **SCHEDULES,
 }
@@ -474,19 +484,19 @@ def test_table_of_fields(heading: str) -> None:
     model = FIELDS[heading]
     rows = table(section(text_of("docs/config.md"), heading), "field")
     is_choice = issubclass(model, Choice)
-    named_below = {"type", "name"} if is_choice or model in (ResidualFields, BranchFields) else set()
+    structures = (ResidualFields, BranchFields, SkipFields, ReuseFields)
+    named_below = {"type", "name"} if is_choice or model in structures else set()
     if issubclass(model, TrainedFields) and model is not InheritedFields:
         named_below |= set(InheritedFields.model_fields)
-    assert [coded(row[0])[0] for row in rows] == unordered(
-        [name for name in model.model_fields if name not in named_below], rows
-    )
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    assert [coded(row[0])[0] for row in rows] == unordered([name for name in fields if name not in named_below], rows)
     for marked, default, _ in rows:
         name = coded(marked)[0]
         assert marked.endswith("*") == (is_choice and getattr(model, "principal", None) == name), name
-        if model.model_fields[name].is_required():
+        if fields[name].is_required():
             assert default == "required", name
         else:
-            expected = model.model_fields[name].get_default(call_default_factory=True)
+            expected = fields[name].get_default(call_default_factory=True)
             assert as_default(model, name, coded(default)[0]) == expected, name
 
 
@@ -499,10 +509,10 @@ def unordered(names: list[str], rows: list[list[str]]) -> list[str]:
 def test_every_layer_is_there() -> None:
     page = text_of("docs/config.md")
     listed = [coded(row[0])[0] for title in ("activation", "norm") for row in table(page, title)]
-    assert set(LAYERS) - {*listed, *(heading.strip("`") for heading in headings(page))} == set()
+    assert set(LAYER_CHOICES) - {*listed, *(heading.strip("`") for heading in headings(page))} == set()
     fields = {row[0].strip("`"): coded(row[2]) for row in table(page, "activation")}
     common = {"type", "name", *InheritedFields.model_fields}
-    own = {word: [name for name in LAYERS[word].model_fields if name not in common] for word in fields}
+    own = {word: [name for name in LAYER_CHOICES[word].model_fields if name not in common] for word in fields}
     assert fields == own
 
 

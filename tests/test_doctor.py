@@ -300,6 +300,14 @@ def test_a_folder_of_runs_that_is_a_file(tmp_path: Path) -> None:
     assert str(tmp_path / "runs") in problem.message
 
 
+def test_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "images.npz"
+    file.touch()
+    (problem,) = examine(data_dir=file, runs_dir=tmp_path).problems
+    assert (problem.message, problem.exit_code) == (f"{file} is not a folder", 2)
+    assert "CNNCLI_DATA" in str(problem.remedy)
+
+
 def test_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))

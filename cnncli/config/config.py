@@ -31,7 +31,7 @@ from cnncli.config.problems import SYNONYMS, fields_below, problems_of
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, Plateau, TrainSpec
 from cnncli.errors import ConfigError, DataError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, NoBool, Spec, given
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 from cnncli.layers.init import INITS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -164,7 +164,7 @@ class Config:
         return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-_CHOICES: dict[str, type[Choice]] = {**SCHEDULES, **INITS, **LAYERS, **OPTIMIZERS, **LOSSES}
+_CHOICES: dict[str, type[Choice]] = {**SCHEDULES, **INITS, **LAYER_CHOICES, **OPTIMIZERS, **LOSSES}
 
 
 def read_config(config: str, *, data_dir: Path, assignments: Sequence[str] = ()) -> Config:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from cnncli.config.arithmetic import evaluate, has_parameter
@@ -16,7 +16,7 @@ from cnncli.config.document import Document, Problem, Route
 from cnncli.config.problems import choice_message, problems_of
 from cnncli.errors import did_you_mean, nearest
 from cnncli.fields import Spec, named_elsewhere, open_body
-from cnncli.layers import LAYERS, Activation, Layer, Merge
+from cnncli.layers import LAYER_CHOICES, Activation, Layer, Merge, ShortForm
 from cnncli.layers.activation import CRELU_REMARK, ActivationChoice
 from cnncli.layers.tuning import InheritedFields
 from cnncli.limits import MAX_LAYERS
@@ -61,6 +61,21 @@ class BranchFields(InheritedFields):
     name: str | None = None
 
 
+class SkipFields(Spec):
+    """The keys of `skip:`."""
+
+    source: str = Field(alias="from")
+    merge: Merge
+    name: str | None = None
+
+
+class ReuseFields(Spec):
+    """The keys of `reuse:`."""
+
+    layer: str
+    name: str | None = None
+
+
 @dataclass(frozen=True)
 class Place:
     """A place in the config, and the uses of blocks that led to it, the innermost last."""
@@ -79,9 +94,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Single:
-    """One layer."""
+    """One layer, or what stands for one or several."""
 
-    layer: Layer
+    layer: Layer | ShortForm
     place: Place
 
 
@@ -121,18 +136,42 @@ class Block:
     place: Place
 
 
-Item = Single | Residual | Branch | Block
+@dataclass(frozen=True)
+class Skip:
+    """The output of the layer before it, joined with that of an earlier one.
+
+    Attributes:
+        source: the name of the earlier layer, block, residual or branch; `input` is the image.
+    """
+
+    source: str
+    merge: Merge
+    name: str | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """An earlier layer, or the layers of an earlier block, residual or branch, with the same weights.
+
+    Attributes:
+        layer: its name.
+    """
+
+    layer: str
+    name: str | None
+    place: Place
+
+
+Item = Single | Residual | Branch | Block | Skip | Reuse
 Sequence = tuple[Item, ...]
 
 _INHERITED = tuple(InheritedFields.model_fields)
 _USE_FIELDS = {"name", *_INHERITED}
 """The fields of every use of a block, besides its parameters."""
-STRUCTURES = ("repeat", "residual", "branch")
+STRUCTURES = ("repeat", "residual", "branch", "skip", "reuse")
 """What a list of layers may contain besides layers and blocks."""
-_REMARKS = {
-    "softmax": "use logits, the loss includes the softmax",
-    "crelu": CRELU_REMARK,
-}
+_REMARKS = {"crelu": CRELU_REMARK}
 """What to say about layers of other tools that are not a layer type here."""
 _FieldsT = TypeVar("_FieldsT", bound=Spec)
 
@@ -194,17 +233,17 @@ class _Reader:
         """Check and keep `model.defaults`: fields for every layer of a type."""
         for name, body in defaults.items():
             place = Place(("model", "defaults", name))
-            if name not in LAYERS:
+            if name not in LAYER_CHOICES:
                 self.report(place, f"unknown layer: {name}{self.suggestion(name)}", at_key=True)
                 continue
             try:
-                fields = open_body(body, LAYERS[name])
-                LAYERS[name].model_validate(fields)
+                fields = open_body(body, LAYER_CHOICES[name])
+                LAYER_CHOICES[name].model_validate(fields)
             except PydanticCustomError as error:
                 self.report(place, choice_message(error))
                 continue
             except ValidationError as error:
-                wrong = [p for p in problems_of(error, LAYERS[name], fields, place.route) if not p.missing]
+                wrong = [p for p in problems_of(error, LAYER_CHOICES[name], fields, place.route) if not p.missing]
                 self.problems += wrong
                 routes = {problem.route for problem in wrong}
                 fields = {key: value for key, value in fields.items() if (*place.route, key) not in routes}
@@ -216,7 +255,7 @@ class _Reader:
         """Check and keep the definitions of `model.blocks`."""
         for name, body in blocks.items():
             place = Place(("model", "blocks", name))
-            if name in LAYERS or name in STRUCTURES:
+            if name in LAYER_CHOICES or name in STRUCTURES:
                 self.report(place, f"{name} is a layer type; give the block another name", at_key=True)
                 continue
             if not name.isidentifier():
@@ -260,9 +299,13 @@ class _Reader:
             yield from self.residual(body, place)
         elif name == "branch":
             yield from self.branch(body, place)
+        elif name == "skip":
+            yield from self.skip(body, place)
+        elif name == "reuse":
+            yield from self.reuse(body, place)
         elif name in self.blocks:
             yield from self.block(name, body, place)
-        elif name in LAYERS:
+        elif name in LAYER_CHOICES:
             yield from self.single(name, body, place)
         elif name not in self.invalid_blocks:
             self.report(place, f"unknown layer: {name or repr(name)}{self.suggestion(name, body)}", at_key=True)
@@ -272,19 +315,19 @@ class _Reader:
         if name.lower() in _REMARKS:
             return f"; {_REMARKS[name.lower()]}"
         if name in ("activation", "norm") and isinstance(body, str):
-            full = body if body in LAYERS else f"{body}_{name}"
-            return f". Did you mean {full}?" if full in LAYERS else did_you_mean(body, LAYERS)
-        if meant := named_elsewhere(name, LAYERS):
+            full = body if body in LAYER_CHOICES else f"{body}_{name}"
+            return f". Did you mean {full}?" if full in LAYER_CHOICES else did_you_mean(body, LAYER_CHOICES)
+        if meant := named_elsewhere(name, LAYER_CHOICES):
             return f". Did you mean {meant}?"
         first, space, _ = name.strip().partition(" ")
-        known = [*LAYERS, *STRUCTURES, *self.blocks]
+        known = [*LAYER_CHOICES, *STRUCTURES, *self.blocks]
         if space and first in known:
             return f"; put a colon and a space after {first}"
         return did_you_mean(name, known)
 
     def single(self, name: str, body: Any, place: Place) -> Iterator[Single]:  # noqa: ANN401  plain YAML data
         """Read one layer, with the defaults of its type."""
-        layer_type = LAYERS[name]
+        layer_type = LAYER_CHOICES[name]
         try:
             inherited = {key: value for key, value in self.inherited.items() if key in layer_type.model_fields}
             fields = {**self.defaults.get(name, {}), **inherited, **open_body(body, layer_type)}
@@ -336,6 +379,18 @@ class _Reader:
         with self.inside(fields):
             paths = tuple(self.sequence(path, place.inside("paths", i)) for i, path in enumerate(fields.paths))
         yield Branch(paths, fields.merge, fields.name, place)
+
+    def skip(self, body: Any, place: Place) -> Iterator[Skip]:  # noqa: ANN401  plain YAML data
+        """Read `skip: {from, merge}`."""
+        fields = self.validated(SkipFields, {"from": body} if isinstance(body, str) else body, place)
+        if fields is not None:
+            yield Skip(fields.source, fields.merge, fields.name, place)
+
+    def reuse(self, body: Any, place: Place) -> Iterator[Reuse]:  # noqa: ANN401  plain YAML data
+        """Read `reuse: {layer, name}`; a string alone is the layer."""
+        fields = self.validated(ReuseFields, {"layer": body} if isinstance(body, str) else body, place)
+        if fields is not None:
+            yield Reuse(fields.layer, fields.name, place)
 
     def block(self, name: str, body: Any, place: Place) -> Iterator[Block]:  # noqa: ANN401  plain YAML data
         """Read one use of a block, with its arguments substituted."""

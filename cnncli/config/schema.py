@@ -14,9 +14,18 @@ from pydantic.json_schema import models_json_schema
 
 from cnncli.config.arithmetic import PARAMETER_PATTERN
 from cnncli.config.config import ConfigFields
-from cnncli.config.model import STRUCTURES, BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
+from cnncli.config.model import (
+    STRUCTURES,
+    BlockFields,
+    BranchFields,
+    ModelFields,
+    RepeatFields,
+    ResidualFields,
+    ReuseFields,
+    SkipFields,
+)
 from cnncli.fields import Choice
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 
 JsonSchema = dict[str, Any]
 
@@ -27,18 +36,18 @@ _DESCRIPTION = ("title", "description", "default")
 _LARGE = 1000
 """Characters of a value's schema above which fields share it."""
 _PARAMETER: JsonSchema = {"type": "string", "allOf": [{"pattern": r"\$"}, {"pattern": PARAMETER_PATTERN}]}
-_STRUCTURES: tuple[type[BaseModel], ...] = (RepeatFields, ResidualFields, BranchFields)
+_STRUCTURES: tuple[type[BaseModel], ...] = (RepeatFields, ResidualFields, BranchFields, SkipFields, ReuseFields)
 
 
 def config_schema() -> JsonSchema:
     """The schema of a whole config (JSON Schema 2020-12)."""
-    models: list[type[BaseModel]] = [ConfigFields, *_STRUCTURES, BlockFields, ModelFields, *LAYERS.values()]
+    models: list[type[BaseModel]] = [ConfigFields, *_STRUCTURES, BlockFields, ModelFields, *LAYER_CHOICES.values()]
     _, schema = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     definitions: dict[str, JsonSchema] = schema["$defs"]
     config, model, block = (definitions.pop(each.__name__) for each in (ConfigFields, ModelFields, BlockFields))
-    for layer in LAYERS.values():
+    for layer in LAYER_CHOICES.values():
         definitions[layer.__name__].pop("required", None)  # model.defaults may set it
-    own = {each.__name__: definitions.pop(each.__name__) for each in (*LAYERS.values(), *_STRUCTURES)}
+    own = {each.__name__: definitions.pop(each.__name__) for each in (*LAYER_CHOICES.values(), *_STRUCTURES)}
     config["properties"]["model"] = _model(model, block)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -56,13 +65,13 @@ def config_schema() -> JsonSchema:
 
 def _model(model: JsonSchema, block: JsonSchema) -> JsonSchema:
     """The section `model`: its layers are those with blocks if it has any."""
-    taken = {"not": {"enum": [*LAYERS, *STRUCTURES]}}
+    taken = {"not": {"enum": [*LAYER_CHOICES, *STRUCTURES]}}
     block["properties"] = {
         "params": {"type": "object", "propertyNames": {"not": {"const": "name"}}},
         "layers": _layers(_WITH_BLOCKS),
     }
     named = {"type": "object", "required": ["name"]}
-    defaults = {name: {**_layer_value(layer, ""), "not": named} for name, layer in LAYERS.items()}
+    defaults = {name: {**_layer_value(layer, ""), "not": named} for name, layer in LAYER_CHOICES.items()}
     model["properties"] = {
         "defaults": {"type": "object", "properties": defaults, "additionalProperties": False},
         "blocks": {"type": "object", "propertyNames": taken, "additionalProperties": block},
@@ -80,7 +89,8 @@ def _model(model: JsonSchema, block: JsonSchema) -> JsonSchema:
 def _definitions(own: Mapping[str, JsonSchema], prefix: str) -> dict[str, JsonSchema]:
     """The definitions of layers and structures for models with or without blocks."""
     found = {f"{prefix}{name}": {**each, "properties": dict(each["properties"])} for name, each in own.items()}
-    repeat, residual, branch = (found[f"{prefix}{each.__name__}"]["properties"] for each in _STRUCTURES)
+    structures = (RepeatFields, ResidualFields, BranchFields)
+    repeat, residual, branch = (found[f"{prefix}{each.__name__}"]["properties"] for each in structures)
     repeat["times"] = {"type": "integer", "minimum": 1}
     repeat["layers"] = residual["main"] = _layers(prefix)
     residual["shortcut"] = {"anyOf": [{"enum": ["auto", "identity"]}, _layers(prefix)], "default": "auto"}
@@ -109,9 +119,10 @@ def _layer(prefix: str) -> JsonSchema:
     refs = [_ref(each.__name__, prefix) for each in _STRUCTURES]
     structures = dict(zip(STRUCTURES, refs, strict=True))
     structures["residual"] = {"anyOf": [structures["residual"], _layers(prefix)]}
-    fields = {name: _layer_value(layer, prefix) for name, layer in LAYERS.items()}
+    structures["reuse"] = {"anyOf": [structures["reuse"], {"type": "string"}]}
+    fields = {name: _layer_value(layer, prefix) for name, layer in LAYER_CHOICES.items()}
     mapping = {"type": "object", "properties": {**fields, **structures}, "minProperties": 1, "maxProperties": 1}
-    names = {"enum": [*LAYERS]}  # model.defaults may set required fields
+    names = {"enum": [*LAYER_CHOICES]}  # model.defaults may set required fields
     if prefix:
         return {"anyOf": [names, mapping, {"type": "string", "description": "a block of this config"}]}
     return {"anyOf": [names, {**mapping, "additionalProperties": False}]}

@@ -93,7 +93,11 @@ def initial_model(config: Config, train: Batches, *, load: bool = True) -> tuple
         stored = read_stored_weights(Path(spec.path).expanduser())
         loaded = load_by_name(model, stored, spec.skip, config.classes)
     new = {node.name for node in config.network.nodes} - {*(loaded.loaded if loaded else ())}
-    measured = {node.name for node in config.network.nodes if node.layer.init_needs_images and node.name in new}
+    measured = {
+        node.name
+        for node in config.network.nodes
+        if node.layer.init_needs_images and node.name in new and node.reuses is None
+    }
     if measured:
         images, _ = next(iter(train.epoch(1)))
         scale_to_unit_variance(model, images.cpu().contiguous(), measured)
@@ -207,12 +211,13 @@ def scale_to_unit_variance(model: CnnModule, images: Tensor, layers: Collection[
                 )
                 return output
             core.get_parameter("weight").div_(deviation)
+            handles[name].remove()  # a layer that has the same weights again does not scale them again
             return output / deviation
 
         return hook
 
     cores = {node.name: node.layer.core_of(model.layer(node)) for node in model.network.nodes if node.name in layers}
-    handles = [core.register_forward_hook(divide(name)) for name, core in cores.items()]
+    handles = {name: core.register_forward_hook(divide(name)) for name, core in cores.items()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.freeze(0)
     model.eval()
@@ -222,7 +227,7 @@ def scale_to_unit_variance(model: CnnModule, images: Tensor, layers: Collection[
     try:
         model(images)
     finally:
-        for handle in handles:
+        for handle in handles.values():
             handle.remove()
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])

@@ -13,6 +13,7 @@ from cnncli.layers import format_size, per_axis
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 
 UNKNOWN = "?"
+_SHARED = "shared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +80,20 @@ def size_in_bytes(number: int | None) -> str:
 def window_text(windows: tuple[Window, ...]) -> str:
     """Kernel, stride, padding and dilation; `up2` is a transposed stride, `to 7` an output size.
 
-    `cut 2+0` crops positions at the ends, `picks` gathers them in another order; `1` leaves an axis as it is.
+    `cut 2+0` crops positions at the ends, `picks` gathers them in another order; `1` leaves an axis as it is. At the
+    end stands what is repeated in the padding: `3/1/1/1 reflect`.
     """
+    return " ".join(filter(None, [_windows_text(windows), repeated_padding(windows)]))
+
+
+def repeated_padding(windows: tuple[Window, ...]) -> str:
+    """How the padding repeats pixels of the map: `reflect`, `replicate` or `circular`; empty if it is constant."""
+    modes: set[str] = {window.padding_mode for window in windows if isinstance(window, Sliding)}
+    modes |= {window.mode for window in windows if isinstance(window, Padded)}
+    return next(iter(modes - {"zeros", "constant"}), "")
+
+
+def _windows_text(windows: tuple[Window, ...]) -> str:
     parts = [_window_parts(window) for window in windows]
     if len({len(part) for part in parts}) > 1:
         return " x ".join(
@@ -189,6 +202,11 @@ def total_latency(rows: Iterable[Row]) -> tuple[float, ...]:
     return tuple(map(sum, zip(*(row.latency for row in rows if row.latency), strict=True)))
 
 
+def _only_shares(row: Row) -> bool:
+    """Whether all of its parameters are counted in earlier rows."""
+    return row.shares_weights and row.params == 0
+
+
 def _trainable(row: Row) -> str:
     if row.params is None or row.trainable is None:
         return UNKNOWN
@@ -207,9 +225,9 @@ _COLUMNS = (
     ),
     Column(
         heading="params",
-        cell=lambda row: _count(row.params),
+        cell=lambda row: _SHARED if _only_shares(row) else _count(row.params),
         number=lambda row: row.params,
-        exact=lambda row: _exact_count(row.params),
+        exact=lambda row: _SHARED if _only_shares(row) else _exact_count(row.params),
         total=lambda table: _count(table.params),
         compared=True,
     ),

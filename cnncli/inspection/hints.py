@@ -106,9 +106,9 @@ def _before_global(subject: Subject) -> str:
 
 
 def _spans_input(subject: Subject, fields: ReceptiveFields, quantifier: Callable[[Iterable[bool]], bool]) -> bool:
-    """Whether any unit, or every unit, sees the first and the last pixel of each axis."""
+    """Whether any unit, or every unit, spans each axis from the first to the last pixel."""
     pairs = zip(fields.axes, subject.input_size, strict=True)
-    return all(quantifier(bool(mask & 1 and mask >> (size - 1)) for mask in axis.masks) for axis, size in pairs)
+    return all(quantifier(each == size for each in axis.sizes) for axis, size in pairs)
 
 
 def unread(subject: Subject) -> Iterator[Hint]:

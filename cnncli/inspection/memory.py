@@ -2,8 +2,8 @@
 
 The tensors that operations allocate are counted; an operation in place allocates none. Not counted are copies inside an
 operation (as of the factors of a batched matrix product), the statistics that norms save (two numbers for each channel
-or position), and the rounding of the allocator. The mask of a dropout has one byte per number, as on CUDA; on the CPU
-torch uses four.
+or position), and the rounding of the allocator. The mask of a dropout has one byte per number, and log-sigmoid saves
+its input alone, as on CUDA; on the CPU torch uses four bytes for a mask, and saves exp(-|x|) as well.
 """
 
 from dataclasses import dataclass, replace

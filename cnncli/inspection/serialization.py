@@ -7,7 +7,7 @@ from fractions import Fraction
 from statistics import median
 from typing import Any
 
-from cnncli.inspection.columns import half_spread
+from cnncli.inspection.columns import half_spread, repeated_padding
 from cnncli.inspection.table import LayerTable, Row
 from cnncli.windows import Sliding, Transposed, Window
 
@@ -46,6 +46,7 @@ def _row(row: Row) -> dict[str, Any]:
         "output_shape": None if row.output_shape is None else list(row.output_shape),
         "params": row.params,
         "trainable": row.trainable,
+        "shares_weights": row.shares_weights,
         "macs": row.macs,
         "flops": None if row.macs is None else 2 * row.macs,
         "activation_bytes": row.activation_bytes,
@@ -81,13 +82,17 @@ def _receptive_field(row: Row) -> dict[str, Any] | None:
 
 
 def _windows(windows: tuple[Window, ...]) -> dict[str, Any]:
-    """Kernel, stride, padding (before and after, if they differ) and dilation per axis; null if an axis has none."""
+    """Kernel, stride, padding (before and after, if they differ) and dilation per axis, and what is in the padding.
+
+    They are null if an axis has none.
+    """
     sliding = [window for window in windows if isinstance(window, Sliding | Transposed)]
-    values = {
+    values: dict[str, Any] = {
         "kernel_size": [window.kernel for window in sliding],
         "stride": [window.stride for window in sliding],
         "padding": [_padding(window) for window in sliding],
         "dilation": [window.dilation for window in sliding],
+        "padding_mode": repeated_padding(windows) or "zeros",
     }
     return values if windows and len(sliding) == len(windows) else dict.fromkeys(values)
 

@@ -23,6 +23,8 @@ class UnitReceptiveField:
         unclipped: with padding counted as pixels outside the image; None without a closed form, or if it is empty.
         clipped: inside the image; None if it is empty.
         padding: share of the unclipped rectangle outside the image; None if that is None.
+        pixels: for each axis the pixels that the unit reads: not all of those between, with dilation or padding that
+            repeats pixels of the other end.
     """
 
     layer: str
@@ -30,6 +32,7 @@ class UnitReceptiveField:
     unclipped: tuple[Interval, ...] | None
     clipped: tuple[Interval, ...] | None
     padding: Fraction | None
+    pixels: tuple[tuple[int, ...], ...]
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON: intervals as lists of two, the share as a float."""
@@ -39,6 +42,7 @@ class UnitReceptiveField:
             "unclipped": self.unclipped and [list(each) for each in self.unclipped],
             "clipped": self.clipped and [list(each) for each in self.clipped],
             "padding": None if self.padding is None else float(self.padding),
+            "pixels": [list(each) for each in self.pixels],
         }
 
 
@@ -64,6 +68,10 @@ def unit_receptive_field(table: LayerTable, layer: str, unit: tuple[int, ...]) -
         unclipped=unclipped,
         clipped=clipped if len(clipped) == len(counts) else None,
         padding=None if unclipped is None else _padding(unclipped, table.input_shape[1:]),
+        pixels=tuple(
+            tuple(pixel for pixel in range(mask.bit_length()) if mask >> pixel & 1)
+            for mask in (axis.masks[i] for axis, i in zip(axes, unit, strict=True))
+        ),
     )
 
 

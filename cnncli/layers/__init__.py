@@ -1,11 +1,12 @@
 """The layer types, one class each: config fields, and everything else that depends on the type."""
 
-from cnncli.layers import activation, convolution, dropout, linear, norm, pooling, resizing
+from cnncli.layers import activation, convolution, dropout, linear, norm, pooling, resizing, short_forms
 from cnncli.layers.activation import Activation
 from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape, format_size, per_axis
 from cnncli.layers.convolution import Conv
 from cnncli.layers.join import MERGES, Add, Join, Merge
 from cnncli.layers.norm import BatchNorm
+from cnncli.layers.short_forms import ShortForm
 
 _TYPES: tuple[type[Layer], ...] = (
     convolution.Conv,
@@ -30,17 +31,27 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.LeakyRelu,
     activation.Prelu,
     activation.Elu,
+    activation.Celu,
+    activation.Selu,
     activation.Gelu,
     activation.Silu,
     activation.Mish,
     activation.Softplus,
+    activation.Softsign,
+    activation.Softshrink,
+    activation.Hardshrink,
+    activation.Tanhshrink,
+    activation.Threshold,
     activation.Tanh,
     activation.Hardtanh,
     activation.Sigmoid,
+    activation.LogSigmoid,
     activation.Hardsigmoid,
     activation.Hardswish,
+    activation.Softmax,
     dropout.Dropout,
     dropout.Dropout2d,
+    dropout.DropPath,
     dropout.Identity,
     linear.Flatten,
     linear.Linear,
@@ -50,8 +61,17 @@ _TYPES: tuple[type[Layer], ...] = (
 LAYERS: dict[str, type[Layer]] = {each.type_name(): each for each in _TYPES}
 """The type as a config writes it -> the class."""
 
+SHORT_FORMS: dict[str, type[ShortForm]] = {
+    each.type_name(): each for each in (short_forms.DepthwiseConv, short_forms.SeparableConv)
+}
+"""The same for what stands for one or several layers."""
+
+LAYER_CHOICES: dict[str, type[Layer] | type[ShortForm]] = {**LAYERS, **SHORT_FORMS}
+"""What a list of layers may name besides structures and blocks."""
+
 __all__ = [
     "LAYERS",
+    "LAYER_CHOICES",
     "MERGES",
     "Activation",
     "Add",
@@ -64,6 +84,7 @@ __all__ = [
     "Reach",
     "Shape",
     "ShapeError",
+    "ShortForm",
     "format_shape",
     "format_size",
     "per_axis",

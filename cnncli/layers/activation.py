@@ -1,10 +1,11 @@
-"""Activation functions, applied to each value separately."""
+"""Activation functions, applied to each value separately, and softmax."""
 
 import math
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from cnncli.fields import Channels, OneOf
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, WeightedLayer
@@ -20,6 +21,7 @@ CRELU_REMARK = (
     "[{scale: {init: -1, freeze: true}}, relu]"
 )
 """For those who look for `crelu` (Shang et al., 2016)."""
+_REMARKS = {"crelu": CRELU_REMARK, "softmax": "it reads all channels, so it is a layer: write softmax after this one"}
 
 
 class Activation(Layer):
@@ -36,7 +38,7 @@ class Activation(Layer):
     def can_die(self) -> bool:
         return self.zero_on_half_line
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         """The activation of x."""
         raise NotImplementedError(self.type)
 
@@ -56,12 +58,19 @@ class Activation(Layer):
         return {each: getattr(self, each) for each in names}
 
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Activated:
-        return Activated(self.type, before, self.value(before))
+        return Activated(self.type, before, self.apply(before))
 
 
 def _sigmoid(x: float) -> float:
     # Of the two equal forms the one whose exponential cannot overflow.
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 
 class Relu(Activation):
@@ -72,7 +81,7 @@ class Relu(Activation):
     saved = Saved.OUTPUT
     zero_on_half_line = True
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return max(0.0, x)
 
 
@@ -83,7 +92,7 @@ class Relu6(Activation):
     torch_class = "ReLU6"
     zero_on_half_line = True
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return min(max(0.0, x), 6.0)
 
 
@@ -100,7 +109,7 @@ class LeakyRelu(Activation):
     def can_die(self) -> bool:
         return self.negative_slope == 0
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return x if x > 0 else self.negative_slope * x
 
 
@@ -151,8 +160,34 @@ class Elu(Activation):
 
     alpha: Annotated[float, Field(gt=0)] = 1.0
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return x if x > 0 else self.alpha * math.expm1(x)
+
+
+class Celu(Activation):
+    """`x` where positive, else `alpha (exp(x / alpha) - 1)` (Barron, 2017): `elu` with a continuous slope at 0."""
+
+    type: Literal["celu"] = "celu"
+    torch_class = "CELU"
+    principal = "alpha"
+
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+
+    def apply(self, x: float) -> float:
+        return x if x > 0 else self.alpha * math.expm1(x / self.alpha)
+
+
+class Selu(Activation):
+    """`scale x` where positive, else `scale alpha (exp(x) - 1)`, with fixed numbers (Klambauer et al., 2017).
+
+    They are such that values with mean 0 and variance 1 keep these from layer to layer.
+    """
+
+    type: Literal["selu"] = "selu"
+    torch_class = "SELU"
+
+    def apply(self, x: float) -> float:
+        return _SELU_SCALE * (x if x > 0 else _SELU_ALPHA * math.expm1(x))
 
 
 class Gelu(Activation):
@@ -161,7 +196,7 @@ class Gelu(Activation):
     type: Literal["gelu"] = "gelu"
     torch_class = "GELU"
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return x * (1 + math.erf(x / math.sqrt(2))) / 2
 
 
@@ -172,7 +207,7 @@ class Silu(Activation):
     other_names = ("swish",)
     torch_class = "SiLU"
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return x * _sigmoid(x)
 
 
@@ -182,8 +217,8 @@ class Mish(Activation):
     type: Literal["mish"] = "mish"
     torch_class = "Mish"
 
-    def value(self, x: float) -> float:
-        return x * math.tanh(x if x > 30 else math.log1p(math.exp(x)))
+    def apply(self, x: float) -> float:
+        return x * math.tanh(_softplus(x))
 
 
 class Softplus(Activation):
@@ -197,8 +232,81 @@ class Softplus(Activation):
     beta: Annotated[float, Field(gt=0)] = 1.0
     threshold: float = 20.0
 
-    def value(self, x: float) -> float:
-        return x if x * self.beta > self.threshold else math.log1p(math.exp(x * self.beta)) / self.beta
+    def apply(self, x: float) -> float:
+        return x if x * self.beta > self.threshold else _softplus(x * self.beta) / self.beta
+
+
+class Softsign(Activation):
+    """`x / (1 + |x|)`, between -1 and 1 (Turian et al., 2009)."""
+
+    type: Literal["softsign"] = "softsign"
+    torch_class = "Softsign"
+
+    def _describe(self, shape: Shape) -> Description:
+        divisors = 4 * prod(shape)
+        return Description(shape=shape, parts=(self._part(shape, saved_bytes=divisors),))
+
+    def apply(self, x: float) -> float:
+        return x / (1 + abs(x))
+
+
+class Softshrink(Activation):
+    """`x` moved towards 0 by `lambd`, and 0 where it is not larger in magnitude."""
+
+    type: Literal["softshrink"] = "softshrink"
+    torch_class = "Softshrink"
+    principal = "lambd"
+
+    lambd: NonNegativeFloat = 0.5
+
+    def apply(self, x: float) -> float:
+        return math.copysign(max(abs(x) - self.lambd, 0.0), x)
+
+
+class Hardshrink(Activation):
+    """`x`, but 0 where its magnitude is at most `lambd`."""
+
+    type: Literal["hardshrink"] = "hardshrink"
+    torch_class = "Hardshrink"
+    principal = "lambd"
+
+    lambd: NonNegativeFloat = 0.5
+
+    def apply(self, x: float) -> float:
+        return x if abs(x) > self.lambd else 0.0
+
+
+class Tanhshrink(Activation):
+    """`x - tanh(x)`."""
+
+    type: Literal["tanhshrink"] = "tanhshrink"
+    torch_class = "Tanhshrink"
+    saved = Saved.NOTHING
+
+    def _describe(self, shape: Shape) -> Description:
+        tanh = 4 * prod(shape)
+        return Description(shape=shape, parts=(self._part(shape, saved_bytes=tanh),))
+
+    def apply(self, x: float) -> float:
+        return x - math.tanh(x)
+
+
+class Threshold(Activation):
+    """`x` where it is above `threshold`, else `value`."""
+
+    type: Literal["threshold"] = "threshold"
+    torch_class = "Threshold"
+    keeps_zero = False
+
+    threshold: float
+    value: float
+
+    @property
+    def can_die(self) -> bool:
+        return self.value == 0
+
+    def apply(self, x: float) -> float:
+        return x if x > self.threshold else self.value
 
 
 class Tanh(Activation):
@@ -208,7 +316,7 @@ class Tanh(Activation):
     torch_class = "Tanh"
     saved = Saved.OUTPUT
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return math.tanh(x)
 
 
@@ -231,7 +339,7 @@ class Hardtanh(Activation):
             raise ShapeError(f"min_val: {self.min_val:g} must be less than max_val, {self.max_val:g}; lower it")
         return Description(shape=shape)
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return min(max(x, self.min_val), self.max_val)
 
 
@@ -243,8 +351,20 @@ class Sigmoid(Activation):
     keeps_zero = False
     saved = Saved.OUTPUT
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return _sigmoid(x)
+
+
+class LogSigmoid(Activation):
+    """`log(sigmoid(x))`, always below 0."""
+
+    type: Literal["logsigmoid"] = "logsigmoid"
+    torch_class = "LogSigmoid"
+    other_names = ("log_sigmoid",)
+    keeps_zero = False
+
+    def apply(self, x: float) -> float:
+        return -_softplus(-x)
 
 
 class Hardsigmoid(Activation):
@@ -256,7 +376,7 @@ class Hardsigmoid(Activation):
     keeps_zero = False
     zero_on_half_line = True
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return min(max(x + 3, 0.0), 6.0) / 6
 
 
@@ -268,11 +388,41 @@ class Hardswish(Activation):
     torch_class = "Hardswish"
     zero_on_half_line = True
 
-    def value(self, x: float) -> float:
+    def apply(self, x: float) -> float:
         return x * min(max(x + 3, 0.0), 6.0) / 6
+
+
+class Softmax(Layer):
+    """`torch.nn.Softmax` over the channels of each position, or over the features of a vector.
+
+    A unit depends on all channels, not on one number, so it is a layer and no `activation:`.
+    """
+
+    type: Literal["softmax"] = "softmax"
+    keeps_channels = True
+    saved = Saved.OUTPUT
+    is_softmax = True
+
+    def _describe(self, shape: Shape) -> Description:
+        return Description(shape=shape)
+
+    def build(self, shape: Shape) -> "nn.Module":
+        from torch import nn
+
+        return nn.Softmax(dim=1)
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        (x,) = inputs
+        channels = [x[channel, *unit.index[1:]].item() for channel in range(len(x))]
+        before, largest = channels[unit.channel], max(channels)
+        value = math.exp(before - largest) / sum(math.exp(each - largest) for each in channels)
+        return Trace((), (Term(unit, before, 1.0),), (Activated(self.type, before, value),))
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        return (Operation(name=self.type, shape=shapes[0]),)
 
 
 ActivationChoice = Annotated[
     Activation | None,
-    OneOf("activation", *Activation.__subclasses__(), none=True, remarks={"crelu": CRELU_REMARK}),
+    OneOf("activation", *Activation.__subclasses__(), none=True, remarks=_REMARKS),
 ]

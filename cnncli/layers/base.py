@@ -179,6 +179,8 @@ class Layer(Choice):
     is_activation: ClassVar[bool] = False
     gives_logits: ClassVar[bool] = False
     """Whether its outputs are the logits of the classes."""
+    is_softmax: ClassVar[bool] = False
+    """Whether its outputs are probabilities, which the loss does not expect: it contains a softmax."""
     keeps_channels: ClassVar[bool] = False
     """Whether each output channel is made from the input channel of the same number."""
     keeps_zero: ClassVar[bool] = False
@@ -380,7 +382,7 @@ class WeightedLayer(Layer, TrainedFields):
         return Tuning(self.frozen_epochs, self.lr_scale or 1.0)
 
 
-def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
+def image(shape: Shape, layer: Choice) -> tuple[int, int, int]:
     """`(C, H, W)`.
 
     Raises:
@@ -395,7 +397,7 @@ def image(shape: Shape, layer: Layer) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def vector(shape: Shape, layer: Layer) -> int:
+def vector(shape: Shape, layer: Choice) -> int:
     """`F`.
 
     Raises:

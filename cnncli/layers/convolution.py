@@ -12,7 +12,6 @@ from cnncli.layers.activation import ActivationChoice
 from cnncli.layers.base import (
     Description,
     Kernels,
-    Part,
     Saved,
     Shape,
     ShapeError,
@@ -22,9 +21,10 @@ from cnncli.layers.base import (
 )
 from cnncli.layers.norm import NormChoice
 from cnncli.layers.operation import Number, Operation
+from cnncli.layers.padding import Pads, check_padding, padding_module, padding_part
 from cnncli.layers.unit import Biased, Combined, Patch, Stage, Trace, Unit, positions
-from cnncli.layers.weighted_sum import WeightedSum
-from cnncli.windows import Sliding, Transposed, Window
+from cnncli.layers.weighted_sum import WeightedSum, WeightFields
+from cnncli.windows import PaddingMode, Sliding, Transposed, Window
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,22 +32,25 @@ if TYPE_CHECKING:
 Padding = Literal["same", "valid"] | PairFromZero
 
 
-class _Convolution(WeightedSum):
-    """Fields of both convolutions; names and meanings as in `torch.nn.Conv2d`."""
+class KernelFields(WeightFields):
+    """Fields of all convolutions; names and meanings as in `torch.nn.Conv2d`."""
 
+    kernel_size: Pair
+    stride: Pair = (1, 1)
+    dilation: Pair = (1, 1)
+    bias: bool | None = Field(default=None, description="default: true unless a norm follows")
+    norm: NormChoice = None
+    activation: ActivationChoice = None
+
+
+class _Convolution(WeightedSum, KernelFields):
     principal = "out_channels"
     core = "conv"
     has_kernels = True
     saved = Saved.INPUT
 
     out_channels: Channels
-    kernel_size: Pair
-    stride: Pair = (1, 1)
-    dilation: Pair = (1, 1)
     groups: Channels = 1
-    bias: bool | None = Field(default=None, description="default: true unless a norm follows")
-    norm: NormChoice = None
-    activation: ActivationChoice = None
 
     @property
     def has_bias(self) -> bool:
@@ -121,8 +124,9 @@ class Conv(_Convolution):
     type: Literal["conv"] = "conv"
     other_names = ("Conv2d", "convolution")
     padding: Padding = (0, 0)
+    padding_mode: PaddingMode = Field(default="zeros", description="what is in the padding")
 
-    def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def pads(self) -> Pads:
         """Padding (before, after) of each axis.
 
         `same` is `d (k - 1) / 2` on each side for odd kernels, whatever the stride; an even kernel gets one more after
@@ -146,22 +150,27 @@ class Conv(_Convolution):
 
     def windows(self) -> tuple[Window, Window]:
         over_height, over_width = (
-            Sliding(kernel=k, stride=s, dilation=d, before=before, after=after)
+            Sliding(kernel=k, stride=s, dilation=d, before=before, after=after, padding_mode=self._mode)
             for k, s, d, (before, after) in zip(self.kernel_size, self.stride, self.dilation, self.pads(), strict=True)
         )
         return over_height, over_width
 
     @property
-    def _pads_apart(self) -> bool:
-        """Whether zeros are added by an operation before the convolution, which itself pads both ends alike."""
+    def _mode(self) -> PaddingMode:
+        """What is in the padding, where there is some."""
+        return self.padding_mode if any(map(any, self.pads())) else "zeros"
+
+    @property
+    def _is_uneven(self) -> bool:
+        """Whether a module pads before the convolution, which itself pads both ends alike."""
         return any(before != after for before, after in self.pads())
 
     def _describe(self, shape: Shape) -> Description:
+        check_padding(self._mode, self.pads(), image(shape, self)[1:])
         description = self._slide(shape)
         parts = [self._part(description.shape)]
-        if self._pads_apart:
-            padded = (size + sum(pads) for size, pads in zip(shape[1:], self.pads(), strict=True))
-            parts.insert(0, Part("pad", shape[0] * prod(padded), Saved.NOTHING, trained=False))
+        if self._is_uneven or self._mode != "zeros":
+            parts.insert(0, padding_part(self._mode, self.pads(), shape))
         return replace(description, parts=tuple(parts))
 
     def build(self, shape: Shape) -> "nn.Module":
@@ -169,8 +178,8 @@ class Conv(_Convolution):
 
         from cnncli.layers.modules import chain
 
-        (top, bottom), (left, right) = self.pads()
-        padding = (0, 0) if self._pads_apart else (top, left)
+        (top, _), (left, _) = self.pads()
+        padding = (0, 0) if self._is_uneven else (top, left)
         conv = nn.Conv2d(
             shape[0],
             self.out_channels,
@@ -180,8 +189,9 @@ class Conv(_Convolution):
             self.dilation,
             self.groups,
             self.has_bias,
+            "zeros" if self._is_uneven else self._mode,
         )
-        pad: dict[str, nn.Module] = {"pad": nn.ZeroPad2d((left, right, top, bottom))} if self._pads_apart else {}
+        pad = {"pad": padding_module(self._mode, self.pads())} if self._is_uneven else {}
         return chain({**pad, "conv": conv, **self.build_followers((self.out_channels, *shape[1:]))})
 
     def kernels_of(self, module: "nn.Module") -> "Tensor":
@@ -189,7 +199,8 @@ class Conv(_Convolution):
 
     def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
         (top, _), (left, _) = self.pads()
-        return self._operation("convolution", self._describe(shapes[0]).shape, (top, left))
+        (operation,) = self._operation("convolution", self._describe(shapes[0]).shape, (top, left))
+        return (replace(operation, numbers={**operation.numbers, "padding_mode": self._mode}),)
 
     def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
         (x,), weight = inputs, weights["conv.weight"]  # (O, C / groups, kh, kw)

@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class WeightedSum(WeightedLayer, InheritedFields):
-    """A layer whose outputs are weighted sums of its inputs.
+class WeightFields(InheritedFields):
+    """Fields of layers with kernels or a matrix.
 
     Attributes:
         init: the initial weights; None: those of torch's module.
     """
 
+    init: InitChoice | None = Field(default=None, description="initial weights; default: those of torch")
+
+
+class WeightedSum(WeightedLayer, WeightFields):
+    """A layer whose outputs are weighted sums of its inputs."""
+
     core: ClassVar[str] = ""
     """The name, in the module of the layer, of the part that has the weights; empty where that is the module."""
-
-    init: InitChoice | None = Field(default=None, description="initial weights; default: those of torch")
 
     def _tuning(self) -> Tuning:
         return Tuning(self.frozen_epochs, self.lr_scale or 1.0, self.weight_decay)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -161,7 +162,7 @@ def compute_unit(run: Run, image: InputImage, node: Node, unit: Unit) -> Compute
 
     from cnncli.capture.mode import keep_outputs
 
-    module = run.model.layer(node)
+    module = run.model.weights_of(node)
     with torch.inference_mode(), keep_outputs(dict(module.named_children())) as outputs:
         values = run.model.outputs(image.image[None], node.inputs)
         inputs = [values[name] for name in node.inputs]
@@ -286,7 +287,14 @@ def _extent(patch: Patch) -> str:
     rows, columns = ([each for each in axis if each is not None] for axis in (patch.rows, patch.columns))
     if not rows or not columns:
         return ", padding only"
-    return f", rows {min(rows)} to {max(rows)}, columns {min(columns)} to {max(columns)}"
+    return f", rows {_span(rows)}, columns {_span(columns)}"
+
+
+def _span(positions: Sequence[int]) -> str:
+    """`0 to 2`; one by one where padding repeats positions: `1, 0, 1`."""
+    if all(first < second for first, second in pairwise(positions)):
+        return f"{positions[0]} to {positions[-1]}"
+    return ", ".join(map(str, positions))
 
 
 def _terms_table(computed: ComputedUnit, terms: Sequence[Term], most: int) -> Table:

@@ -18,7 +18,7 @@ from cnncli.drawing.curves import SCALE, draw_curves
 from cnncli.drawing.image import png
 from cnncli.errors import RunError, UsageError
 from cnncli.files import atomic_write
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 from cnncli.module import CnnModule, seeded_module
 from cnncli.runs.details import RunDetails, read_details
 from cnncli.runs.summary import number_at
@@ -173,7 +173,7 @@ def differing_settings(settings: Sequence[Mapping[str, Any]]) -> list[Setting]:
 
 def _differences(values: Mapping[str, Any], path: str) -> list[Setting]:
     """The differences between the values at a path, of the runs that have it."""
-    layer = LAYERS.get(path.rpartition(".")[2])
+    layer = LAYER_CHOICES.get(path.rpartition(".")[2])
     if layer is not None and layer.principal is not None:  # `conv: 8` is short for `conv: {out_channels: 8}`
         values = {mark: each if isinstance(each, Mapping) else {layer.principal: each} for mark, each in values.items()}
     if len({json.dumps(each, sort_keys=True) for each in values.values()}) == 1:  # 1 and true are not the same

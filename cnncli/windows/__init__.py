@@ -7,7 +7,7 @@ output unit reads. Composing windows gives the *receptive field* of each unit: t
 from cnncli.windows.bounds import Bounds
 from cnncli.windows.closed_form import ClosedForm, Pattern
 from cnncli.windows.receptive_field import AxisReceptiveField
-from cnncli.windows.window import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
+from cnncli.windows.window import Adaptive, Gathered, Padded, PaddingMode, Resampled, Sliding, Transposed, Window
 
 __all__ = [
     "Adaptive",
@@ -16,6 +16,7 @@ __all__ = [
     "ClosedForm",
     "Gathered",
     "Padded",
+    "PaddingMode",
     "Pattern",
     "Resampled",
     "Sliding",

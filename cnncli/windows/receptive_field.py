@@ -96,8 +96,14 @@ class AxisReceptiveField:
 
     @cached_property
     def sizes(self) -> list[int]:
-        """For each unit the pixels from the first to the last that it sees, inside the image."""
-        return [mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.masks]
+        """For each unit the pixels from the first to the last that it sees, inside the image.
+
+        Where circular padding continues at the other end of the image, as they follow each other there.
+        """
+        extents = [mask.bit_length() - (mask & -mask).bit_length() + 1 if mask else 0 for mask in self.masks]
+        if self.closed_form is None:
+            return extents
+        return [min(extent, self.closed_form.pattern(unit).size) for unit, extent in enumerate(extents)]
 
 
 @lru_cache(maxsize=64)  # height and width, and repeated layers, often have the same arguments

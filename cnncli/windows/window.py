@@ -8,6 +8,21 @@ from math import floor, gcd
 from struct import pack, unpack
 from typing import Literal
 
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+"""What stands in the padding: zeros, or pixels of the map again, as in `torch.nn.Conv2d`."""
+
+
+def _repeated(position: int, size: int, mode: str) -> int:
+    """The position inside the input that a padded position repeats; with zeros (or any constant), the position."""
+    match mode:
+        case "reflect":  # about the first or last position
+            return size - 1 - abs(size - 1 - abs(position))
+        case "replicate":
+            return min(max(position, 0), size - 1)
+        case "circular":
+            return position % size
+    return position
+
 
 class Window(ABC):
     """The input positions that each output unit reads, along one axis."""
@@ -18,7 +33,7 @@ class Window(ABC):
 
     @abstractmethod
     def reads(self, unit: int, size: int) -> Iterable[int]:
-        """Input positions that a unit reads, in increasing order; those outside 0 .. size - 1 are padding."""
+        """Input positions that a unit reads, in the order of its taps; those outside 0 .. size - 1 are padding."""
 
     @abstractmethod
     def period(self, size: int) -> tuple[int, int] | None:
@@ -43,6 +58,7 @@ class Sliding(Window):
     """The window of a convolution or a pool: unit i reads `i * stride - before + dilation * j`, j = 0 .. kernel - 1.
 
     Attributes:
+        padding_mode: what it reads in the padding, at the two ends.
         used: the j whose weights are not known to be 0, in increasing order; None: all.
     """
 
@@ -52,6 +68,7 @@ class Sliding(Window):
     before: int = 0
     after: int = 0
     ceil_mode: bool = False
+    padding_mode: PaddingMode = "zeros"
     used: tuple[int, ...] | None = None
 
     @property
@@ -68,6 +85,12 @@ class Sliding(Window):
         return units - 1 if (units - 1) * self.stride >= size + self.before else units
 
     def reads(self, unit: int, size: int) -> Sequence[int]:
+        taps = self.taps(unit, size)
+        if self.padding_mode == "zeros":
+            return taps
+        return [_repeated(tap, size, self.padding_mode) for tap in taps]
+
+    def taps(self, unit: int, size: int) -> Sequence[int]:
         first = unit * self.stride - self.before
         if self.used is not None:
             return [first + self.dilation * j for j in self.used]
@@ -261,16 +284,10 @@ class Padded(Window):
 
     def reads(self, unit: int, size: int) -> tuple[int]:
         position = unit - self.before
-        match self.mode:
-            case "constant":
-                return (position,)
-            case "reflect":
-                return (size - 1 - abs(size - 1 - abs(position)),)
-            case "replicate":
-                return (min(max(position, 0), size - 1),)
-            case "circular":
-                first, last = max(0, -self.before), size - 1 - max(0, -self.after)
-                return (first + (position - first) % (last - first + 1),)
+        if self.mode == "circular":  # only what is not cropped continues
+            first, end = max(0, -self.before), size - max(0, -self.after)
+            return (first + _repeated(position - first, end - first, self.mode),)
+        return (_repeated(position, size, self.mode),)
 
     def total_reads(self, size: int) -> int:
         return self.output_size(size)

@@ -117,6 +117,10 @@ def write(tmp_path: Path, text: str) -> str:
         ("bn", "unknown layer: bn. Did you mean batch_norm?"),
         ("swish", "unknown layer: swish. Did you mean silu?"),
         ("crelu", "unknown layer: crelu; it concatenates relu of x and of -x: use a branch with merge: concat"),
+        (
+            "{conv: {out_channels: 2, kernel_size: 1, activation: softmax}}",
+            "so it is a layer: write softmax after this",
+        ),
         ("{activation: relu}", "unknown layer: activation. Did you mean relu?"),
         ("{norm: batch}", "unknown layer: norm. Did you mean batch_norm?"),
         ("{conv: {out_channels: 2, kernel_size: 1, activation: CReLU}}", "unknown activation: CReLU; it concatenates"),
@@ -136,6 +140,10 @@ def test_names_of_other_tools(layer: str, message: str, tmp_path: Path) -> None:
         (
             "data: {name: digits}\nmodel: {layers: [flatten, {dense: 10}, logits]}\n",
             "unknown layer: dense. Did you mean linear?",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [flatten, logits, softmax]}\n",
+            "the network ends with softmax1; remove it, the loss contains the softmax",
         ),
         ("data: {name: digits}\nmodel: {layers: [conv 8, flatten, logits]}\n", "put a colon and a space after conv"),
         ("data: {name: DIGITS}\nmodel: {layers: [flatten, logits]}\n", "Did you mean digits?"),

@@ -8,7 +8,7 @@ from cnncli.config.document import parse_document
 from cnncli.config.overrides import override
 from cnncli.config.train import OPTIMIZERS
 from cnncli.errors import UsageError
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 
 CONFIG = """
 data: {name: mnist}
@@ -24,7 +24,7 @@ train:
 
 def changed(*assignments: str) -> Any:
     """The data of CONFIG with assignments applied."""
-    return override(parse_document(CONFIG, name="c.yaml"), assignments, {**LAYERS, **OPTIMIZERS}).data
+    return override(parse_document(CONFIG, name="c.yaml"), assignments, {**LAYER_CHOICES, **OPTIMIZERS}).data
 
 
 def test_values_are_read_as_yaml() -> None:

@@ -25,7 +25,7 @@ from cnncli.config.problems import problems_of
 from cnncli.config.schema import config_schema
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.fields import Spec
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 from tests.reliability.fuzz.configs import grammar
 
 VALUES: tuple[Any, ...] = (
@@ -59,7 +59,11 @@ def parser_problems(config: dict[str, Any]) -> list[Problem]:
 
 def is_beyond_the_schema(problem: Problem) -> bool:
     *_, place, layer = (None, None, *problem.route)
-    missing = "is required, here or in model.defaults" in problem.message and isinstance(place, int) and layer in LAYERS
+    missing = (
+        "is required, here or in model.defaults" in problem.message
+        and isinstance(place, int)
+        and layer in LAYER_CHOICES
+    )
     others = r"block \w+ requires|unknown parameter of block|more than 5,000 layers|must ascend"
     equal = r"must be auto or \[lowest, highest\], found \[(\d+), \1\]"
     return missing or re.match(f"{others}|{equal}", problem.message) is not None
@@ -118,12 +122,18 @@ def cases() -> Iterator[dict[str, Any]]:
             {"layers": [{"residual": {"main": ["relu"], "activation": value}}]},
             {"layers": [{"branch": {"merge": value, "paths": [["relu"], ["identity"]]}}]},
             {"layers": [{"branch": {"merge": "add", "paths": value}}]},
+            {"layers": ["relu", {"skip": value}]},
+            {"layers": ["relu", {"skip": {"from": value, "merge": "add"}}]},
+            {"layers": ["relu", {"skip": {"from": "input", "merge": value}}]},
+            {"layers": ["logits", {"reuse": value}]},
+            {"layers": ["logits", {"reuse": {"layer": value}}]},
+            {"layers": ["logits", {"reuse": {"layer": "logits1", "name": value}}]},
             {"layers": ["relu"], "defaults": value},
             {"layers": ["relu"], "x": value},
             {"layers": [{"b": {"x": value}}], "blocks": {"b": {"params": {"x": 1}, "layers": ["relu"]}}},
         ):
             yield changed("model", body)
-    for (layer, fields), value in product(LAYERS.items(), VALUES):
+    for (layer, fields), value in product(LAYER_CHOICES.items(), VALUES):
         yield changed("model", {"layers": [{layer: value}]})
         yield changed("model", {"defaults": {layer: value}, "layers": ["logits"]})
         for name in (*(field for field in fields.model_fields if field != "type"), "x"):

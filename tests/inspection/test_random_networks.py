@@ -49,7 +49,9 @@ def check(network: Network, layers: Sequence[str]) -> None:
         field = fields.axes[axis - 1]
         assert list(field.masks) == probe(model, shape, axis)
         # Where an interpolated point is a position, float32 may give a neighbor a weight of 1e-8: in no closed form.
-        if field.closed_form is not None and not fields.is_global and "bilinear" not in listed(layers):
+        # Pixels that padding repeats are not in it, either.
+        plain = not any(mode in listed(layers) for mode in ("bilinear", "reflect", "replicate", "circular"))
+        if field.closed_form is not None and not fields.is_global and plain:
             for unit, mask in enumerate(field.masks):
                 pattern = field.closed_form.pattern(unit)
                 inside = pattern.mask << pattern.start if pattern.start >= 0 else pattern.mask >> -pattern.start

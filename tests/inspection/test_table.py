@@ -1,6 +1,7 @@
 """Rows against published figures: receptive fields from Araujo et al. (Distill, 2019), costs from the papers."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -244,6 +245,7 @@ def test_windows_in_the_table() -> None:
     same, three = Sliding(kernel=1), Sliding(kernel=3, before=1, after=1)
     assert window_text((three, three)) == "3/1/1/1"
     assert window_text((three, same)) == "3x1/1/1x0/1"
+    assert window_text((replace(three, padding_mode="reflect"), same)) == "3x1/1/1x0/1 reflect"
     assert window_text((Sliding(kernel=1, before=0, after=-8), same)) == "cut 0+8 x 1"
     assert window_text((Gathered(((0, 1, 2),) * 3), same)) == "all x 1"
     assert window_text((Gathered(((2,), (0,), (1,))),) * 2) == "picks"

@@ -7,7 +7,7 @@ import pytest
 
 import cnncli
 from cnncli.errors import UsageError
-from cnncli.inspection.table import LayerTable
+from cnncli.inspection.table import LayerTable, inspect_network
 from cnncli.inspection.units import (
     dependent_units,
     nested_receptive_fields,
@@ -16,6 +16,7 @@ from cnncli.inspection.units import (
     unit_receptive_field,
 )
 from cnncli.windows import Adaptive, Sliding
+from tests.networks import network_of
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,18 @@ def test_a_unit_in_the_corner(lenet5: LayerTable) -> None:
     field = unit_receptive_field(lenet5, "conv2", (0, 0))
     assert (field.unclipped, field.clipped) == (((-2, 11), (-2, 11)), ((0, 11), (0, 11)))
     assert field.padding == 1 - Fraction(12 * 12, 14 * 14)
+
+
+def test_a_unit_whose_padding_comes_from_the_other_end() -> None:
+    """3x3 with circular padding: unit 0 reads pixel 8 of 9 as well, but its window spans three."""
+    layer = "{conv: {out_channels: 2, kernel_size: 3, padding: 1, padding_mode: circular}}"
+    table = inspect_network(network_of(f"[{layer}]", (1, 9, 9)), "test")
+    field = unit_receptive_field(table, "conv1", (0, 4))
+    assert field.pixels == ((0, 1, 8), (3, 4, 5))
+    assert (field.unclipped, field.clipped) == (((-1, 1), (3, 5)), ((0, 8), (3, 5)))
+    assert table["conv1"].coverage == Fraction(9, 81)
+    (hint,) = [hint for hint in table.hints if hint.name == "whole-input"]
+    assert hint.says == "no unit spans the whole input: at most 3 of 9 pixels"
 
 
 @pytest.mark.parametrize(("layer", "unit"), [("conv9", (0, 0)), ("conv2", (0, 10)), ("conv2", (0,))])

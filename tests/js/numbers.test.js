@@ -16,5 +16,5 @@ test("numbers as text", () => {
   assert.equal(formatPercent(0.99996, 2), "> 99.99 %");
   assert.equal(formatPercent(0.996, 0), "> 99 %");
   assert.equal(formatPercent(1, 2), "100.00 %");
-  assert.equal(formatCount(1234567), "1,234,567");
+  assert.deepEqual([0, 999, 1000, 1234567, -12345].map(formatCount), ["0", "999", "1,000", "1,234,567", "-12,345"]);
 });

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 import { updatesInSight } from "../../cnncli/report/assets/play/sight.js";
+import { State } from "../../cnncli/report/assets/play/state.js";
 
 /** An element with a function that asks for its update; `move(isIntersecting)` brings it into sight or out of it. */
 function watchedElement() {
@@ -10,7 +11,7 @@ function watchedElement() {
   const frames = [];
   globalThis.window = new EventTarget();
   globalThis.requestAnimationFrame = (callback) => frames.push(callback);
-  const watched = { updates: 0, end: new AbortController() };
+  const watched = { updates: 0, state: new State({ training: null }) };
   globalThis.IntersectionObserver = class {
     constructor(callback) {
       watched.move = (isIntersecting) => callback([{ isIntersecting }]);
@@ -24,7 +25,7 @@ function watchedElement() {
   const count = () => {
     watched.updates += 1;
   };
-  watched.ask = updatesInSight({}, count, watched.end.signal);
+  watched.ask = updatesInSight({}, count, watched.state);
   return watched;
 }
 
@@ -55,6 +56,24 @@ test("an element out of sight is updated when nothing has asked for a while", ()
   mock.timers.reset();
 });
 
+test("an element out of sight waits for the end of a training, one in sight does not", () => {
+  const watched = watchedElement();
+  watched.state.set({ training: { state: "running" } });
+  watched.move(false);
+  watched.ask();
+  mock.timers.tick(10_000);
+  assert.equal(watched.updates, 0);
+  watched.move(true);
+  watched.frame();
+  assert.equal(watched.updates, 1);
+  watched.move(false);
+  watched.ask();
+  watched.state.set({ training: { state: "paused" } });
+  mock.timers.tick(1000);
+  assert.equal(watched.updates, 2);
+  mock.timers.reset();
+});
+
 test("an element that comes into sight, or is printed, shows what it was asked for", () => {
   const watched = watchedElement();
   watched.move(false);
@@ -76,7 +95,7 @@ test("an element that comes into sight, or is printed, shows what it was asked f
 test("a part that was removed is not updated", () => {
   const watched = watchedElement();
   watched.ask();
-  watched.end.abort();
+  watched.state.removeParts();
   watched.frame();
   mock.timers.tick(1000);
   assert.equal(watched.updates, 0);

@@ -51,6 +51,13 @@ EXAMPLES: dict[str, list[str]] = {
         "{out_channels: 6, kernel_size: 3, bias: true, norm: {group: 3}, activation: {leaky_relu: 0.2}}",
         "{out_channels: 6, kernel_size: 1, norm: layer, activation: gelu}",
         "{out_channels: 5, kernel_size: 3, stride: [4, 3], padding: 1}",  # does not reach the last row and column
+        "{out_channels: 6, kernel_size: 3, padding: 1, padding_mode: reflect, norm: batch, activation: relu}",
+        "{out_channels: 6, kernel_size: [4, 5], padding: same, padding_mode: reflect, groups: 2}",
+        "{out_channels: 5, kernel_size: 3, stride: 2, padding: [12, 2], padding_mode: replicate, dilation: [2, 1]}",
+        "{out_channels: 6, kernel_size: [1, 3], padding: same, padding_mode: circular, bias: true}",
+        "{out_channels: 2, kernel_size: 4, padding: [11, 9], padding_mode: circular}",
+        "{out_channels: 2, kernel_size: [4, 3], padding: same, padding_mode: circular, stride: [1, 2]}",
+        "{out_channels: 2, kernel_size: 3, padding_mode: reflect}",
     ],
     "conv_transpose": [
         "{out_channels: 6, kernel_size: 3}",
@@ -100,17 +107,27 @@ EXAMPLES: dict[str, list[str]] = {
     "leaky_relu": ["", "0.1", "0"],
     "prelu": ["", "channels", "{num_parameters: 4, init: 0.1}"],
     "elu": ["", "2"],
+    "celu": ["", "0.7"],
+    "selu": [""],
     "gelu": [""],
     "silu": [""],
     "mish": [""],
     "softplus": ["", "{beta: 2, threshold: 1}"],
+    "softsign": [""],
+    "softshrink": ["", "0.8"],
+    "hardshrink": ["", "0.8"],
+    "tanhshrink": [""],
+    "threshold": ["{threshold: 0.1, value: 0}", "{threshold: 0.1, value: -2}"],
     "tanh": [""],
     "hardtanh": ["", "{min_val: 0, max_val: 0.5}", "{min_val: 0.1, max_val: 0.5}", "{min_val: -1, max_val: 0}"],
     "sigmoid": [""],
+    "logsigmoid": [""],
     "hardsigmoid": [""],
     "hardswish": [""],
+    "softmax": [""],
     "dropout": ["0.3", "0"],
     "dropout2d": ["0.3", "0"],
+    "drop_path": ["0.3", "0"],
     "identity": [""],
     "flatten": [""],
     "linear": [
@@ -126,6 +143,7 @@ JOINS = {
     "add": [
         "{residual: {main: [{conv: {out_channels: 6, kernel_size: 3, stride: 2, padding: same}}]}}",
         "{branch: {merge: add, paths: [[identity], [{conv: {out_channels: 4, kernel_size: 3, padding: same}}]]}}",
+        "{skip: {from: input, merge: add}}",
     ],
     "multiply": [
         "{branch: {merge: multiply, paths: [[identity], [global_avg_pool, {linear: {out_features: 4, activation: "
@@ -144,6 +162,7 @@ JOINS = {
     "concat": [
         "{branch: {merge: concat, paths: [[{conv: {out_channels: 3, kernel_size: 1}}], [identity], "
         "[{avg_pool: {kernel_size: 3, stride: 1, padding: same}}]]}}",
+        "{skip: {from: input, merge: concat}}",
     ],
 }
 HOSTS = {
@@ -167,7 +186,9 @@ TORCH_CLASSES = {
     "group_norm": nn.GroupNorm,
     "layer_norm": nn.LayerNorm,
     "scale": None,
+    "drop_path": None,
     "prelu": nn.PReLU,
+    "softmax": None,
     "linear": nn.Linear,
     "logits": nn.Linear,
 } | {type_: getattr(nn, each.torch_class) for type_, each in LAYERS.items() if each.torch_class}
@@ -177,10 +198,11 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("conv", "bias"): None,  # torch's True, unless a norm follows
     ("conv_transpose", "bias"): None,
     ("scale", "init"): 1.0,  # torch has no such module; 1 changes nothing
+    ("drop_path", "p"): 0.5,  # as of the other dropouts
 }
 """Defaults that are not torch's."""
 
-VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "dropout", "identity")
+VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "softmax", "dropout", "drop_path", "identity")
 """Types that take vectors as well as maps, besides activations."""
 
 
@@ -429,6 +451,8 @@ def check_memory(case: Case) -> None:
             uncounted += 2 * 4 * output.numel() // part.normalized_shape[0]
         elif isinstance(part, nn.Dropout) and part.p:
             uncounted += 3 * output.numel()  # of four bytes of the mask, on a CPU
+        elif isinstance(part, nn.LogSigmoid):
+            uncounted += 4 * output.numel()  # exp(-|x|), on a CPU
 
     for part in module.modules():
         part.register_forward_hook(count)
@@ -554,6 +578,9 @@ class SideBySide(nn.Module):
 
 EXPORTED_BY_DEFAULT = {
     "{conv: {out_channels: 8, kernel_size: 3, padding: same, groups: 4, norm: layer, activation: {elu: 0.7}}}",
+    "{conv: {out_channels: 6, kernel_size: [4, 5], padding: same, padding_mode: reflect, groups: 2}}",
+    "{conv: {out_channels: 5, kernel_size: 3, stride: 2, padding: [12, 2], padding_mode: replicate, dilation: [2, 1]}}",
+    "{conv: {out_channels: 2, kernel_size: [4, 3], padding: same, padding_mode: circular, stride: [1, 2]}}",
     "{max_pool: {kernel_size: [2, 3], stride: [2, 4], ceil_mode: true}}",
     "{avg_pool: {kernel_size: [3, 2], stride: 2, padding: 1, ceil_mode: true, count_include_pad: false}}",
     "{adaptive_avg_pool: [4, 9]}",

@@ -1,23 +1,55 @@
 """The arithmetic of one unit, by hand; `test_contract` compares it with torch for every layer type."""
 
+import math
+
 import pytest
 import torch
 
-from cnncli.layers.activation import Hardswish, Hardtanh, LeakyRelu, Mish, Prelu, Relu, Softplus, Tanh
+from cnncli.layers.activation import (
+    Celu,
+    Hardshrink,
+    Hardswish,
+    Hardtanh,
+    LeakyRelu,
+    LogSigmoid,
+    Mish,
+    Prelu,
+    Relu,
+    Selu,
+    Softmax,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+    Threshold,
+)
 from cnncli.layers.norm import BatchNorm, GroupNorm, LayerNorm, LocalResponseNorm, Norm
 from cnncli.layers.resizing import PixelShuffle
 from cnncli.layers.unit import Normalized, Scaling, Unit
 
 
 def test_activations_by_hand() -> None:
-    assert Relu().value(-2) == 0
-    assert LeakyRelu(negative_slope=0.5).value(-2) == -1
-    assert Hardswish().value(1) == pytest.approx(4 / 6)
-    assert Tanh().value(0) == 0
-    assert Hardtanh(min_val=-2, max_val=0.5).value(-3) == -2
-    assert Softplus(beta=2).value(0) == pytest.approx(0.34657359)  # log(2) / 2
-    assert Softplus(beta=2, threshold=10).value(5.5) == 5.5
-    assert (Mish().value(0), Mish().value(1000)) == (0, 1000)
+    assert Relu().apply(-2) == 0
+    assert LeakyRelu(negative_slope=0.5).apply(-2) == -1
+    assert Hardswish().apply(1) == pytest.approx(4 / 6)
+    assert Tanh().apply(0) == 0
+    assert Hardtanh(min_val=-2, max_val=0.5).apply(-3) == -2
+    assert Softplus(beta=2).apply(0) == pytest.approx(0.34657359)  # log(2) / 2
+    assert Softplus(beta=2, threshold=10).apply(5.5) == 5.5
+    assert (Mish().apply(0), Mish().apply(1000)) == (0, 1000)
+    assert Celu(alpha=2).apply(-2) == pytest.approx(-1.2642411)  # 2 (1 / e - 1)
+    assert Selu().apply(-1e3) == pytest.approx(-1.7580993)
+    assert (Softsign().apply(-3), Softshrink().apply(-2), Hardshrink(lambd=2).apply(-2)) == (-0.75, -1.5, 0)
+    assert Threshold(threshold=1, value=-5).apply(1) == -5
+    assert LogSigmoid().apply(-1000) == -1000
+    assert Tanhshrink().apply(-50) == -49
+
+
+def test_softmax_by_hand() -> None:
+    """Over the channels of one position: 1 : 3 of log(1) and log(3); the numbers may be beyond what exp() holds."""
+    maps = torch.tensor([0, math.log(3)]).view(2, 1, 1) + torch.tensor([0, 1000.0])
+    assert [Softmax().trace([maps], {}, Unit((1, 0, i))).value for i in (0, 1)] == pytest.approx([0.75, 0.75], rel=1e-4)
 
 
 def test_a_learned_slope_of_each_channel() -> None:

@@ -127,7 +127,7 @@ def cropped(padding: list[list[int]], unread: list[list[int]] | None = None) -> 
     clipped = ((0, 1), (0, 1))
     patch = Patch(
         receptive_field=UnitReceptiveField(
-            layer="conv1", unit=(0, 0), unclipped=clipped, clipped=clipped, padding=None
+            layer="conv1", unit=(0, 0), unclipped=clipped, clipped=clipped, padding=None, pixels=((0, 1), (0, 1))
         ),
         rows=clipped[0],
         columns=clipped[1],

@@ -22,6 +22,10 @@ def show_unit(receptive_field: UnitReceptiveField) -> None:
         lines.append([("sees no pixel of the input", "")])
     else:
         lines.append([(f"inside the image: {_rectangle(receptive_field.clipped)}", "")])
+        if any(len(each) <= each[-1] - each[0] for each in receptive_field.pixels):
+            names = (name.removesuffix("s") for name in _AXES[len(receptive_field.pixels)])
+            read = (ranges(list(each), name) for name, each in zip(names, receptive_field.pixels, strict=True))
+            lines.append([(f"of these it reads {', '.join(read)}", "")])
     if receptive_field.unclipped is None:
         lines.append([("with padding: no closed form", "")])
     else:

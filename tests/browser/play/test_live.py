@@ -79,8 +79,13 @@ def test_the_page_of_a_training(training: tuple[subprocess.Popen[str], str], pag
     requests = "performance.getEntriesByType('resource').filter(({ name }) => /weights/.test(name))"
     fetched, milliseconds = page.evaluate(f"[{requests}.length, performance.now()]")
     assert fetched <= 2 + milliseconds / 2000, "every two seconds"
+    # Maps that take time from the training wait for a pause.
+    page.locator("#attribution .attribution-maps").scroll_into_view_if_needed()
+    notes = page.locator("#attribution .map-note")
+    expect(notes.nth(2)).to_have_text("Follows when the training pauses.")
     part.get_by_role("button", name="Pause").click()
     expect(part.locator(".live-state")).to_have_text("paused")
+    expect(notes.nth(2)).to_contain_text("sum off by")
     page.wait_for_function("() => cnncli.state.get('newest') === cnncli.state.get('training').step")
     at = newest(page)
     expect(part.locator(".live-facts div", has_text="weights shown")).to_contain_text(f"step {at:,}")

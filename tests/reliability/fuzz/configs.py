@@ -10,7 +10,7 @@ from cnncli.config.config import bundled_configs
 from cnncli.config.log import LogSpec
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, TrainSpec
 from cnncli.fields import Spec
-from cnncli.layers import LAYERS
+from cnncli.layers import LAYER_CHOICES
 from tests.reliability.fuzz.case import Case, chance
 from tests.reliability.fuzz.mutation import TEXTS, mutate_data, mutate_text, routes, value
 
@@ -30,7 +30,7 @@ def grammar(r: random.Random) -> dict[str, Any]:
         model["blocks"] = blocks
         model["layers"].insert(0, r.choice(({"b0": 4}, {"b1": {"x": 3}}, "b0", {"b0": {"x": 8, "name": "n"}})))
     if chance(r, 0.3):
-        model["defaults"] = {"conv": {"kernel_size": 3, "padding": "same"}, r.choice((*LAYERS,)): {}}
+        model["defaults"] = {"conv": {"kernel_size": 3, "padding": "same"}, r.choice((*LAYER_CHOICES,)): {}}
     config: dict[str, Any] = {"data": data(r), "model": model}
     if chance(r, 0.5):
         config["train"] = section(r, TrainSpec) | {
@@ -70,6 +70,10 @@ def layers(r: random.Random, depth: int, size: Any = None) -> list[Any]:
 def layer(r: random.Random, depth: int, size: Any = None) -> Any:
     if chance(r, ODD / 2):
         return value(r)
+    if chance(r, 0.1):
+        earlier = odd(r, r.choice(("input", "conv1", "conv2", "residual1", "branch1", "b01", "logits1", "a")))
+        merge = odd(r, r.choice(("concat", "add", "multiply", "max", "mean")))
+        return r.choice(({"skip": {"from": earlier, "merge": merge}}, {"reuse": earlier}))
     if depth < 3 and chance(r, 0.2):
         inner = layers(r, depth + 1, size)
         return r.choice((
@@ -93,8 +97,8 @@ def layer(r: random.Random, depth: int, size: Any = None) -> Any:
         }
         conv |= {name: odd(r, r.choice(choices)) for name, choices in extra.items() if chance(r, 0.3)}
         return {r.choice(("conv", "conv", "conv", "conv_transpose")): conv}
-    name = r.choice((*LAYERS,) if chance(r, 0.1) else [each for each in LAYERS if each not in ENDS])
-    kind = LAYERS[name]
+    name = r.choice((*LAYER_CHOICES,) if chance(r, 0.1) else [each for each in LAYER_CHOICES if each not in ENDS])
+    kind = LAYER_CHOICES[name]
     if chance(r, 0.4):
         return {name: odd(r, r.choice((1, 2, 3)))} if kind.principal else name
     return {name: section(r, kind)}

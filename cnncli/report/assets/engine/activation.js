@@ -98,6 +98,44 @@ const PRELU = {
       x > 0 ? x : x * preluSlope(weight, channel),
 };
 
+const SELU_SCALE = 1.0507009873554805;
+const SELU_ALPHA = 1.6732632423543772;
+
+/** The softmax of the channels at a position of x, {shape, values}: over all of its numbers in a vector. */
+export function softmaxAt({ shape, values }, position) {
+  const size = positionsOfShape(shape);
+  const channels = Array.from({ length: shape[0] }, (_, channel) => values[channel * size + position]);
+  const largest = Math.max(...channels);
+  const powers = channels.map((each) => Math.exp(each - largest));
+  const total = powers.reduce((sum, each) => sum + each, 0);
+  return powers.map((each) => each / total);
+}
+
+/** Over the channels of each position: no function of one value. */
+export const SOFTMAX = {
+  forward(_op, [input]) {
+    const size = positionsOfShape(input.shape);
+    const output = new Float32Array(input.values.length);
+    for (let position = 0; position < size; position++)
+      softmaxAt(input, position).forEach((share, channel) => {
+        output[channel * size + position] = share;
+      });
+    return output;
+  },
+  backward(_op, [input], _tensors, _output, gradient) {
+    const size = positionsOfShape(input.shape);
+    const result = new Float64Array(gradient.length);
+    for (let position = 0; position < size; position++) {
+      const shares = softmaxAt(input, position);
+      const mean = shares.reduce((sum, share, channel) => sum + share * gradient[channel * size + position], 0);
+      shares.forEach((share, channel) => {
+        result[channel * size + position] = share * (gradient[channel * size + position] - mean);
+      });
+    }
+    return [result];
+  },
+};
+
 /** `value(op, tensors, channel)` gives the function that is applied to the values of a channel. */
 export const ACTIVATIONS = {
   relu: RELU,
@@ -113,6 +151,14 @@ export const ACTIVATIONS = {
   elu: elementwise(
     (op) => (x) => (x > 0 ? x : op.alpha * Math.expm1(x)),
     (op) => (x) => (x > 0 ? 1 : op.alpha * Math.exp(x)),
+  ),
+  celu: elementwise(
+    (op) => (x) => (x > 0 ? x : op.alpha * Math.expm1(x / op.alpha)),
+    (op) => (x) => (x > 0 ? 1 : Math.exp(x / op.alpha)),
+  ),
+  selu: elementwise(
+    () => (x) => SELU_SCALE * (x > 0 ? x : SELU_ALPHA * Math.expm1(x)),
+    () => (x) => SELU_SCALE * (x > 0 ? 1 : SELU_ALPHA * Math.exp(x)),
   ),
   gelu: elementwise(
     () => gelu,
@@ -130,6 +176,26 @@ export const ACTIVATIONS = {
     (op) => (x) => (x * op.beta > op.threshold ? x : softplusOf(x * op.beta) / op.beta),
     (op) => (x) => (x * op.beta > op.threshold ? 1 : sigmoidOf(x * op.beta)),
   ),
+  softsign: elementwise(
+    () => (x) => x / (1 + Math.abs(x)),
+    () => (x) => 1 / (1 + Math.abs(x)) ** 2,
+  ),
+  softshrink: elementwise(
+    (op) => (x) => Math.sign(x) * Math.max(Math.abs(x) - op.lambd, 0),
+    (op) => (x) => (Math.abs(x) > op.lambd ? 1 : 0),
+  ),
+  hardshrink: elementwise(
+    (op) => (x) => (Math.abs(x) > op.lambd ? x : 0),
+    (op) => (x) => (Math.abs(x) > op.lambd ? 1 : 0),
+  ),
+  tanhshrink: elementwise(
+    () => (x) => x - Math.tanh(x),
+    () => (x) => Math.tanh(x) ** 2,
+  ),
+  threshold: elementwise(
+    (op) => (x) => (x > op.threshold ? x : op.value),
+    (op) => (x) => (x > op.threshold ? 1 : 0),
+  ),
   tanh: elementwise(
     () => Math.tanh,
     () => (x) => 1 - Math.tanh(x) ** 2,
@@ -141,6 +207,10 @@ export const ACTIVATIONS = {
   sigmoid: elementwise(
     () => sigmoidOf,
     () => (x) => sigmoidOf(x) * sigmoidOf(-x),
+  ),
+  logsigmoid: elementwise(
+    () => (x) => -softplusOf(-x),
+    () => (x) => sigmoidOf(-x),
   ),
   hardsigmoid: elementwise(
     () => (x) => clampTo(x + 3, 0, 6) / 6,

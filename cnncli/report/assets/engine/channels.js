@@ -21,6 +21,7 @@ const READS = {
   linear: () => [null],
   flatten: (_op, [input], channel) => [[Math.floor(channel / (sizeOfShape(input) / input[0]))]],
   layer_norm: () => [null],
+  softmax: () => [null],
   group_norm(op, [input], channel) {
     const size = input[0] / op.num_groups;
     const group = Math.floor(channel / size);

@@ -4,6 +4,7 @@
 // position for each place of the window, to a large side, which is kept in double precision with its padding. The
 // windows of all places read the large side at the same `offsets` from their first position.
 
+import { paddedSources } from "./padding.js";
 import { positionsOfShape, sizeOfShape } from "./shape.js";
 
 const BLOCK = 4; // output channels computed together, so that each number read is used as often
@@ -29,6 +30,8 @@ class Windows {
       spanned(this.width, this.columnStride, kernelWidth, across),
       this.left + this.largeWidth,
     );
+    this.rows = paddedSources(op.padding_mode, this.paddedHeight, this.top, this.largeHeight);
+    this.columns = paddedSources(op.padding_mode, this.paddedWidth, this.left, this.largeWidth);
     this.plane = this.paddedHeight * this.paddedWidth;
     this.offsets = new Int32Array(this.depth * kernelHeight * kernelWidth);
     let count = 0;
@@ -43,24 +46,30 @@ class Windows {
     const size = this.channels * this.plane;
     if (size > scratch.length) scratch = new Float64Array(size);
     const padded = scratch.subarray(0, size).fill(0);
-    if (values) this.eachRow((from, to) => copyRow(values, from, padded, to, this.largeWidth));
+    if (!values) return padded;
+    const { columns, left, largeWidth } = this;
+    this.eachRow((from, to) => {
+      copyRow(values, from, padded, to + left, largeWidth);
+      for (const [position, source] of columns.repeated) padded[to + position] = values[from + source];
+    });
     return padded;
   }
 
-  /** Adds to `values` (C, H, W) what is inside the padding. */
+  /** Adds to `values` (C, H, W) what is inside the padding, and what stands for a repeated number. */
   cropInto(values, padded) {
+    const { columns, left, largeWidth } = this;
     this.eachRow((from, to) => {
-      for (let column = 0; column < this.largeWidth; column++) values[from + column] += padded[to + column];
+      for (let column = 0; column < largeWidth; column++) values[from + column] += padded[to + left + column];
+      for (const [position, source] of columns.repeated) values[from + source] += padded[to + position];
     });
   }
 
+  /** Visits every row that has numbers: `visit(its start in the large side, its start in the padded one)`. */
   eachRow(visit) {
-    for (let channel = 0; channel < this.channels; channel++)
-      for (let row = 0; row < this.largeHeight; row++)
-        visit(
-          (channel * this.largeHeight + row) * this.largeWidth,
-          channel * this.plane + (row + this.top) * this.paddedWidth + this.left,
-        );
+    const { channels, rows, plane, largeHeight, largeWidth, paddedWidth } = this;
+    for (let channel = 0; channel < channels; channel++)
+      for (const [position, source] of rows.all)
+        visit((channel * largeHeight + source) * largeWidth, channel * plane + position * paddedWidth);
   }
 }
 

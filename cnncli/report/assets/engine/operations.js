@@ -6,7 +6,7 @@
 // operation, by role. Activations also have `value`, norms `statistics`, and operations with kernels `kernel`: where
 // the kernel of an output channel is in the tensor `weight`.
 
-import { ACTIVATIONS } from "./activation.js";
+import { ACTIVATIONS, SOFTMAX } from "./activation.js";
 import { CONVOLUTIONS } from "./convolution.js";
 import { JOINS } from "./join.js";
 import { LINEAR } from "./linear.js";
@@ -14,4 +14,13 @@ import { NORMS } from "./norm.js";
 import { POOLS } from "./pooling.js";
 import { RESIZING } from "./resizing.js";
 
-export const OPERATIONS = { ...CONVOLUTIONS, ...POOLS, ...RESIZING, ...NORMS, ...ACTIVATIONS, ...LINEAR, ...JOINS };
+export const OPERATIONS = {
+  ...CONVOLUTIONS,
+  ...POOLS,
+  ...RESIZING,
+  ...NORMS,
+  ...ACTIVATIONS,
+  softmax: SOFTMAX,
+  ...LINEAR,
+  ...JOINS,
+};

@@ -3,7 +3,9 @@
 // Sums are made here once more, one number after another, so that a result equal to the engine's is a check.
 // Letters: C channels, (H, W) input, (kh, kw) kernel. An index is [channel, row, column], or [number] in a vector.
 
+import { softmaxAt } from "./activation.js";
 import { OPERATIONS } from "./operations.js";
+import { paddedSource } from "./padding.js";
 import { resampling } from "./resizing.js";
 
 const totalOf = (values) => values.reduce((total, each) => total + each, 0);
@@ -209,6 +211,20 @@ const UNIT_TRACES = {
     return { patches: [], terms: [own], stages: [{ kind: "divided", divisor, value: own.product }] };
   },
 
+  softmax(op, [x], _tensors, index) {
+    const [channel, row, column] = index;
+    const before = numberAt(x, index);
+    const shares = softmaxAt(x, index.length === 1 ? 0 : row * x.shape[2] + column);
+    const value = shares[channel];
+    // As a function of this number, while those of the other channels stay.
+    const apply = (each) => 1 / (1 + (1 / value - 1) * Math.exp(before - each));
+    return {
+      patches: [],
+      terms: [termOf(0, index, before, 1)],
+      stages: [{ kind: "activation", type: op.name, before, value, apply }],
+    };
+  },
+
   add(_op, inputs, _tensors, index) {
     const terms = inputs.map((each, source) => termOf(source, index, numberAt(each, index), 1));
     const value = totalOf(terms.map(({ product }) => product));
@@ -257,10 +273,12 @@ const positionsAlong = (count, size, positionOf) =>
 const slidingPosition = ({ stride, before, dilation }, axis, place, tap) =>
   place * stride[axis] - before[axis] + tap * dilation[axis];
 
-/** Rows and columns of the window of a unit with a kernel. */
+/** Rows and columns of the window of a unit with a kernel; of padding that repeats numbers, those that it repeats. */
 const slidingAxes = (op, x, index) =>
   [0, 1].map((i) =>
-    positionsAlong(op.kernel_size[i], x.shape[i + 1], (tap) => slidingPosition(op, i, index[i + 1], tap)),
+    Array.from({ length: op.kernel_size[i] }, (_, tap) =>
+      paddedSource(op.padding_mode, slidingPosition(op, i, index[i + 1], tap), x.shape[i + 1]),
+    ),
   );
 
 /** Rows and columns of a bin of an adaptive pool: floor(i n / m) to ceil((i + 1) n / m) - 1. */

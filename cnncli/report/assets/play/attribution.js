@@ -11,7 +11,7 @@ import { macsOf } from "./cost.js";
 import { patchImage } from "./patches.js";
 import { PixelMap } from "./pixel-map.js";
 import { updatesInSight } from "./sight.js";
-import { isInTraining } from "./state.js";
+import { isInTraining, isTraining } from "./state.js";
 
 /** What the state holds for this part: the class, null for the predicted one, and whether maps show the image. */
 export const ATTRIBUTION_STATE = { attribution: { target: null, over: true } };
@@ -95,11 +95,14 @@ class Attribution {
     const { state } = this.app;
     state.on(
       ["result", "model", "step"],
-      updatesInSight(this.element, () => this.update(), state.signal),
+      updatesInSight(this.element, () => this.update(), state),
     );
     state.on(["attribution"], () => {
       if (this.target === this.shownTarget) this.paint();
       else this.update();
+    });
+    state.on(["training"], () => {
+      if (this.waits && !isTraining(state)) this.followSlowly();
     });
     state.signal.addEventListener("abort", () => clearTimeout(this.timer), { once: true });
   }
@@ -171,17 +174,21 @@ class Attribution {
     }
   }
 
-  /** The other maps, where a gradient is quick: integrated gradients take 64 to 1,024 of them. */
+  /**
+   * The other maps, where a gradient is quick: integrated gradients take 64 to 1,024 of them. While a training goes on,
+   * whose weights are new all the time, they wait until they are asked for, or it pauses.
+   */
   followSlowly() {
     if (this.again || this.asking) {
       this.timer = setTimeout(() => this.followSlowly(), PAUSE);
       return;
     }
     if (!this.figures.isConnected) return;
-    const quick = macsOf(this.app.models[this.model].data.model) <= QUICK;
+    const isQuick = macsOf(this.app.models[this.model].data.model) <= QUICK;
+    this.waits = isQuick && isTraining(this.app.state);
     for (const method of ["integrated", "occlusion"]) {
-      if (quick) this.request(method);
-      else this.maps[method].offer(this.t("slow"));
+      if (isQuick && !this.waits) this.request(method);
+      else this.maps[method].offer(this.t(this.waits ? "training" : "slow"));
     }
   }
 

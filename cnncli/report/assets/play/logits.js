@@ -204,7 +204,7 @@ export function logitsPart(app) {
     tables.map((each) => each.element),
     choice,
   );
-  state.on(["result"], updatesInSight(element, show, state.signal));
+  state.on(["result"], updatesInSight(element, show, state));
   state.on(["result"], announce);
   show();
   if (state.get("result")) announce();

@@ -56,5 +56,8 @@ export function oncePerFrame(callback) {
   };
 }
 
+/** Whether a training goes on, which the page follows: its weights change all the time. */
+export const isTraining = (state) => state.get("training")?.state === "running";
+
 /** Whether the page comes from a training whose best weights it does not have yet. */
 export const isInTraining = ({ data, state }) => Boolean(data.live) && state.get("newest") !== "complete";

@@ -12,6 +12,12 @@ const SMALL = 3; // columns up to which two cards fit side by side
 const WIDE = 4; // columns from which numbers have fewer decimals
 const WIDE_DECIMALS = 3;
 
+/** Whether positions of a window, null in the padding, follow each other: padding that repeats numbers goes back. */
+const isAscending = (positions) => {
+  const inside = positions.filter((each) => each !== null);
+  return inside.every((each, i) => !i || each > inside[i - 1]);
+};
+
 /** Channels by the magnitude of their sums, the largest first. */
 export const bySum = (totals) =>
   Array.from(totals.keys()).sort((a, b) => Math.abs(totals[b]) - Math.abs(totals[a]) || a - b);
@@ -66,11 +72,18 @@ export class UnitPatches {
     const { t, view } = this;
     const { source, trace, spec } = view;
     const padded = trace.patches.some(({ rows, columns }) => [...rows, ...columns].includes(null));
+    const repeated = trace.patches.some(({ rows, columns }) => !isAscending(rows) || !isAscending(columns));
+    const { padding_mode: mode } = spec.operations[0];
     const stage = trace.stages[0];
     setText(this.heading, t(kernel ? "patchesHeading" : "poolHeading"));
     const first = kernel ? t("patchesIntro") : stage.kind === "mean" ? t("poolMean", stage) : t("poolLargest");
     const normalized = source === "input" ? t("normalizedNote", { level: t("level") }) : "";
-    setText(this.intro, [first, padded ? t("paddingNote") : "", normalized].filter(Boolean).join(" "));
+    setText(
+      this.intro,
+      [first, padded ? t("paddingNote") : "", repeated ? t("repeatNote", { mode }) : "", normalized]
+        .filter(Boolean)
+        .join(" "),
+    );
     this.element.dataset.type = spec.type;
   }
 
@@ -199,10 +212,12 @@ export class UnitPatches {
   }
 
   #extent(rows, columns) {
-    const ends = [rows, columns].map((axis) => axis.filter((each) => each !== null));
-    if (ends.some((axis) => !axis.length)) return this.t("onlyPadding");
-    const [[top, bottom], [left, right]] = ends.map((axis) => [Math.min(...axis), Math.max(...axis)]);
-    return this.t("extent", { top, bottom, left, right });
+    const inside = [rows, columns].map((axis) => axis.filter((each) => each !== null));
+    if (inside.some((axis) => !axis.length)) return this.t("onlyPadding");
+    const [inRows, inColumns] = inside.map((axis) =>
+      isAscending(axis) ? this.t("extentSpan", { first: axis[0], last: axis.at(-1) }) : axis.join(", "),
+    );
+    return this.t("extent", { rows: inRows, columns: inColumns });
   }
 
   #footer(patches, totals, shown) {

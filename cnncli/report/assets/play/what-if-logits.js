@@ -34,7 +34,7 @@ export class EditedLogits {
     const { state } = app;
     state.on(
       ["result", "model", "step"],
-      updatesInSight(this.element, () => this.update(), state.signal),
+      updatesInSight(this.element, () => this.update(), state),
     );
     state.on(["edits"], () => {
       this.announces = true;
