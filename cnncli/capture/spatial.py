@@ -125,6 +125,7 @@ def convolution(operation: Operation, context: Context) -> Effect:
     kernel = weight.shape[2:]
     stride, padding, dilation = (per_axis(a[name], len(kernel)) for name in ("stride", "padding", "dilation"))
     extra = per_axis(a["output_padding"], len(kernel))
+    after = a.get("padding_after", padding)  # of ONNX, where the two sides may differ
 
     def window(i: int, size: int) -> Window:
         if a["transposed"]:
@@ -136,7 +137,7 @@ def convolution(operation: Operation, context: Context) -> Effect:
             stride=stride[i],
             dilation=dilation[i],
             before=padding[i],
-            after=padding[i],
+            after=after[i],
             used=used[i],
         )
 

@@ -69,10 +69,19 @@ def convolution(spec: Spec, x: Tensor, weight: Tensor, bias: Tensor | None = Non
     windows = windows_of(spec, x.shape[2:], spec.get("kernel_shape") or weight.shape[2:])
     pads = [(each.before, each.after) for each in windows]
     strides, dilations = [each.stride for each in windows], [each.dilation for each in windows]
-    if any(before != after for before, after in pads):
-        x, pads = padded(x, [(0, 0), (0, 0), *pads]), [(0, 0)] * rank
-    padding = [before for before, _ in pads]
-    return _CONV[rank](x, weight, bias, strides, padding, dilations, spec.get("group", 1))
+    before, after = [first for first, _ in pads], [last for _, last in pads]
+    groups = spec.get("group", 1)
+    if before == after:
+        return _CONV[rank](x, weight, bias, strides, before, dilations, groups)
+
+    def compute() -> Tensor:
+        return _CONV[rank](padded(x, [(0, 0), (0, 0), *pads]), weight, bias, strides, 0, dilations, groups)
+
+    arguments: dict[str, Any] = {
+        "input": x, "weight": weight, "bias": bias, "stride": strides, "padding": before, "padding_after": after,
+        "dilation": dilations, "transposed": False, "output_padding": [0] * rank, "groups": groups,
+    }  # fmt: skip
+    return as_operator("convolution", arguments, compute)
 
 
 @operator("ConvTranspose", weights=(1, 2))
