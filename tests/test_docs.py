@@ -7,7 +7,7 @@ How a page is written for this:
   numbers that a training prints are not compared.
 - The commands of a page run in order, in one folder that has the bundled `configs/`, a run called `RUN` and a drawing
   `seven.jpg`, ink on paper. Trainings use the embedded digits and few epochs. `torchrun` runs in its own process.
-  Commands of other programs, and those that need several machines, are listed in `NOT_RUN`.
+  Commands of other programs, and those that need several machines or a download, are listed in `NOT_RUN`.
 - `yaml` blocks are configs; missing sections are added. A block that begins with `# name.yaml` is a file for the
   commands after it, which may be a broken one.
 - In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.config`) must exist.
@@ -100,6 +100,8 @@ NOT_RUN = {
     PAIR,
     f"{PAIR} {CPU_INDEX}",
     f"pip install torch torchvision {CPU_INDEX}",
+    "cnncli train resnet18 --set data.path=pets --set data.classes=37 --set train.init_from=resnet18.pth "
+    "--set train.optimizer.sgd.lr=1e-2 --set train.epochs=20",  # tests/test_classics.py has it with random weights
     *(
         f"torchrun --nnodes 2 --node-rank {number} --nproc-per-node 4 --master-addr 10.0.0.1 --master-port 29500 "
         "-m cnncli train lenet5"
@@ -149,7 +151,8 @@ FIELDS: dict[str, type[BaseModel]] = {
     "Trained and frozen weights": InheritedFields,
     **{name: each for name, each in INITS.items() if len(each.model_fields) > 1},
     "constant` initial weights": INITS["constant"],  # there is a schedule of this name
-    **LAYER_CHOICES,
+    # `augment` has a `crop`, too
+    **{"crop` layer" if name == "crop" else name: each for name, each in LAYER_CHOICES.items()},
     **OPTIMIZERS,
     **SCHEDULES,
 }

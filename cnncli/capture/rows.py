@@ -35,7 +35,7 @@ from cnncli.windows import Window
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
-    "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin", "cos", "erf", "norm", "instance_norm",
+    "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin", "cos", "erf", "norm",
     "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
     *(f"{mode}_pad{n}d" for mode in ("reflection", "replication") for n in (1, 2, 3)),
 )  # fmt: skip

@@ -111,7 +111,8 @@ def load_by_name(
     """Copy the weights and statistics of the layers that have the same names and shapes.
 
     The layer that gives the logits is left as it is if the classes have other names. If no name is the same, but the
-    tensors are, one after the other, of the same shapes, they are taken in this order.
+    tensors are, one after the other, of the same shapes, they are taken in this order; the logits may be of another
+    number of classes.
 
     Args:
         model: gets the weights.
@@ -123,7 +124,7 @@ def load_by_name(
         RunError: no weights fit.
     """
     own = model.state_dict()
-    tensors = _renamed(stored.tensors, own) if stored.ordered else stored.tensors
+    tensors = _renamed(stored.tensors, own, model.network.nodes[-1]) if stored.ordered else stored.tensors
     loaded: list[str] = []
     new: dict[str, str] = {}
     for node in model.network.nodes:
@@ -154,10 +155,18 @@ def load_by_name(
     )
 
 
-def _renamed(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors under the names of the network if they have others, but the same shapes in the same order."""
-    same_shapes = [each.shape for each in tensors.values()] == [each.shape for each in own.values()]
-    if tensors.keys() & own.keys() or not same_shapes:
+def _renamed(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], last: Node) -> Mapping[str, Tensor]:
+    """The tensors under the names of the network if they have others, but the same shapes in the same order.
+
+    Those of logits in the last layer only have as many axes, because there may be another number of classes.
+    """
+
+    def fits(name: str, tensor: Tensor) -> bool:
+        if last.layer.gives_logits and name.startswith(f"{last.name}."):
+            return tensor.dim() == own[name].dim()
+        return tensor.shape == own[name].shape
+
+    if len(tensors) != len(own) or tensors.keys() & own.keys() or not all(map(fits, own, tensors.values())):
         return tensors
     _log.info("the stored weights have other names, but the same shapes: they are taken in their order")
     return dict(zip(own, tensors.values(), strict=True))

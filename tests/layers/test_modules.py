@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
-from cnncli.layers.modules import DropImages
+from cnncli.layers.modules import ChannelRmsNorm, DropImages
 
 
 @pytest.mark.parametrize("shape", [(9, 4, 3, 2), (9, 4)], ids=["maps", "vectors"])
@@ -18,3 +19,11 @@ def test_images_are_dropped_like_those_of_torchvision(shape: tuple[int, ...]) ->
     dropped = results[0].flatten(1).eq(0).all(1)
     assert 0 < dropped.sum() < 9
     torch.testing.assert_close(results[0][~dropped], maps[~dropped] / 0.6)
+
+
+def test_rms_norm_is_that_of_each_position() -> None:
+    maps, norm = torch.randn(2, 4, 3, 2), ChannelRmsNorm(4, eps=0.1)
+    torch.nn.init.normal_(norm.weight)
+    positions = maps.movedim(1, 3).reshape(-1, 4)
+    expected = functional.rms_norm(positions, (4,), norm.weight, 0.1)
+    torch.testing.assert_close(norm(maps).movedim(1, 3).reshape(-1, 4), expected)

@@ -8,6 +8,7 @@
 
 import { ACTIVATIONS, SOFTMAX } from "./activation.js";
 import { CONVOLUTIONS } from "./convolution.js";
+import { COORDINATES } from "./coordinates.js";
 import { JOINS } from "./join.js";
 import { LINEAR } from "./linear.js";
 import { NORMS } from "./norm.js";
@@ -18,6 +19,7 @@ export const OPERATIONS = {
   ...CONVOLUTIONS,
   ...POOLS,
   ...RESIZING,
+  ...COORDINATES,
   ...NORMS,
   ...ACTIVATIONS,
   softmax: SOFTMAX,
