@@ -36,7 +36,7 @@ from cnncli.windows import Window
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
     "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin", "cos", "erf", "norm",
-    "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
+    "_prelu_kernel", "clamp", "clamp_min", "clamp_max", "var", "std",
     *(f"{mode}_pad{n}d" for mode in ("reflection", "replication") for n in (1, 2, 3)),
 )  # fmt: skip
 _OUTPUT = ("softmax", "exp", "expm1", "sqrt", "rsqrt", "reciprocal")

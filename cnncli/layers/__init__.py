@@ -2,6 +2,7 @@
 
 from cnncli.layers import (
     activation,
+    combining,
     convolution,
     coordinates,
     dropout,
@@ -67,6 +68,8 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.Hardsigmoid,
     activation.Hardswish,
     activation.Softmax,
+    combining.Glu,
+    combining.Maxout,
     dropout.Dropout,
     dropout.Dropout2d,
     dropout.DropPath,

@@ -51,6 +51,18 @@ class DropImages(nn.Module):
         return maps * F.dropout(maps.new_ones(len(maps), *[1] * (maps.ndim - 1)), self.p)
 
 
+class MaxOfChannels(nn.Module):
+    """The largest of each `pieces` neighboring channels."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, ...) to (N, C / pieces, ...)."""
+        return torch.unflatten(maps, 1, (-1, self.pieces)).max(dim=2).values
+
+
 class AddPaths(nn.Module):
     """The sum of paths, then an activation."""
 

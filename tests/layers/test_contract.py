@@ -151,6 +151,8 @@ EXAMPLES: dict[str, list[str]] = {
     "hardsigmoid": [""],
     "hardswish": [""],
     "softmax": [""],
+    "glu": [""],
+    "maxout": ["2", "4"],
     "dropout": ["0.3", "0"],
     "dropout2d": ["0.3", "0"],
     "drop_path": ["0.3", "0"],
@@ -219,6 +221,8 @@ TORCH_CLASSES = {
     "rms_norm": nn.RMSNorm,
     "scale": None,
     "drop_path": None,
+    "glu": None,  # nn.GLU, but over channels
+    "maxout": None,
     "prelu": nn.PReLU,
     "softmax": None,
     "linear": nn.Linear,
@@ -240,20 +244,14 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("crop", "cropping"): None,
     ("crop", "size"): None,
     ("drop_path", "p"): 0.5,  # as of the other dropouts
+    ("maxout", "pieces"): inspect.Parameter.empty,
     ("rms_norm", "eps"): 1e-6,  # torch's None is the precision of the numbers, which differs with their type
 }
 """Defaults that are not torch's."""
 
 VECTORS_TOO = (
-    "batch_norm",
-    "group_norm",
-    "layer_norm",
-    "rms_norm",
-    "scale",
-    "softmax",
-    "dropout",
-    "drop_path",
-    "identity",
+    *("batch_norm", "group_norm", "layer_norm", "rms_norm"),
+    *("scale", "softmax", "glu", "maxout", "dropout", "drop_path", "identity"),
 )
 """Types that take vectors as well as maps, besides activations."""
 

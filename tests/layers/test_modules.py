@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
-from cnncli.layers.modules import ChannelRmsNorm, DropImages
+from cnncli.layers.modules import ChannelRmsNorm, DropImages, MaxOfChannels
 
 
 @pytest.mark.parametrize("shape", [(9, 4, 3, 2), (9, 4)], ids=["maps", "vectors"])
@@ -19,6 +19,12 @@ def test_images_are_dropped_like_those_of_torchvision(shape: tuple[int, ...]) ->
     dropped = results[0].flatten(1).eq(0).all(1)
     assert 0 < dropped.sum() < 9
     torch.testing.assert_close(results[0][~dropped], maps[~dropped] / 0.6)
+
+
+def test_the_largest_of_neighboring_channels() -> None:
+    maps = torch.randn(2, 6, 3, 2)
+    expected = functional.max_pool3d(maps[:, None], (3, 1, 1))[:, 0]
+    assert torch.equal(MaxOfChannels(3)(maps), expected)
 
 
 def test_rms_norm_is_that_of_each_position() -> None:

@@ -28,8 +28,8 @@ export function numberAt({ shape, values }, index) {
  * - `terms`: every value that it reads, {source, index, value, weight, product}: of which input, where in it, and what
  *   it is multiplied by. Of a max pool only the largest.
  * - `stages`: the numbers on the way, {kind, value, ...}, the last one the unit's own. The kinds are `sum` (of
- *   `channels`, `products`, `powers` or `paths`), `root`, `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`,
- *   `bias`, `norm`, `activation`, `constant` (a number of the layer itself, as in padding), and `edit`: the factor of a
+ *   `channels`, `products`, `powers` or `paths`), `root`, `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`
+ *   (`of` a gate: its sigmoid), `bias`, `norm`, `activation`, `constant` (a number of the layer itself, as in padding), and `edit`: the factor of a
  *   channel that was edited. `mean`, `weight` and `bias` of a norm are null where it has none; without a mean, its
  *   `variance` is the mean of the squares.
  *
@@ -253,6 +253,24 @@ const UNIT_TRACES = {
       patches: [],
       terms: [termOf(0, index, before, 1)],
       stages: [{ kind: "activation", type: op.name, before, value, apply }],
+    };
+  },
+
+  glu(op, [x], _tensors, [channel, ...place]) {
+    const before = numberAt(x, [channel, ...place]);
+    const factor = 1 / (1 + Math.exp(-numberAt(x, [channel + op.shape[0], ...place])));
+    const own = termOf(0, [channel, ...place], before, factor);
+    return { patches: [], terms: [own], stages: [{ kind: "scaled", of: "gate", before, factor, value: own.product }] };
+  },
+
+  maxout({ pieces }, [x], _tensors, [channel, ...place]) {
+    const indices = Array.from({ length: pieces }, (_, piece) => [channel * pieces + piece, ...place]);
+    const numbers = indices.map((index) => numberAt(x, index));
+    const value = Math.max(...numbers);
+    return {
+      patches: [],
+      terms: [termOf(0, indices[numbers.indexOf(value)], value, 1)],
+      stages: [{ kind: "largest", value }],
     };
   },
 
