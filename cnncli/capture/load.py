@@ -9,12 +9,14 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from cnncli.errors import CnncliError, ConfigError, UsageError, did_you_mean
 
@@ -138,12 +140,13 @@ def _create(target: str, factory: Callable[..., object], kwargs: dict[str, Any],
     """Call a factory, on the CPU if it fails on `device`."""
     try:
         try:
-            with device:
+            with device, _without_gpu(device):
                 model = factory(**kwargs)
         except (Exception, SystemExit):
             if device.type == "cpu":
                 raise
-            model = factory(**kwargs)
+            with _without_gpu(torch.device("cpu")):
+                model = factory(**kwargs)
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise ConfigError(
             f"creating {target} failed: {first_line(error)}",
@@ -156,6 +159,31 @@ def _create(target: str, factory: Callable[..., object], kwargs: dict[str, Any],
             remedy="name a class of modules, or a function that returns a module",
         )
     return model
+
+
+def _without_gpu(device: torch.device) -> AbstractContextManager[object]:
+    """Inside, tensors that are moved to a GPU, or created there, are on `device`, if this machine has no GPU."""
+    return nullcontext() if torch.cuda.is_available() else _WithoutGpu(device)
+
+
+class _WithoutGpu(TorchFunctionMode):
+    """See `_without_gpu`."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self._device = device
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.Tensor.cuda:
+            return args[0].to(self._device)
+        given = {name: self._replaced(value) if name == "device" else value for name, value in (kwargs or {}).items()}
+        return func(*map(self._replaced, args), **given)
+
+    def _replaced(self, value: Any) -> Any:
+        is_gpu = isinstance(value, torch.device) and value.type == "cuda"
+        return self._device if is_gpu or (isinstance(value, str) and value.startswith("cuda")) else value
 
 
 def input_shape_of(target: str, model: nn.Module, shape: tuple[int, ...] | None) -> tuple[int, ...]:
