@@ -9,7 +9,7 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -140,12 +140,13 @@ def _create(target: str, factory: Callable[..., object], kwargs: dict[str, Any],
     """Call a factory, on the CPU if it fails on `device`."""
     try:
         try:
-            with device, _without_gpu(device):
+            with device:
                 model = factory(**kwargs)
-        except (Exception, SystemExit):
-            if device.type == "cpu":
+        except (Exception, SystemExit) as error:
+            wants_gpu = not torch.cuda.is_available() and ("CUDA" in str(error) or "NVIDIA" in str(error))
+            if device.type == "cpu" and not wants_gpu:
                 raise
-            with _without_gpu(torch.device("cpu")):
+            with _WithoutGpu() if wants_gpu else nullcontext():
                 model = factory(**kwargs)
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise ConfigError(
@@ -161,29 +162,21 @@ def _create(target: str, factory: Callable[..., object], kwargs: dict[str, Any],
     return model
 
 
-def _without_gpu(device: torch.device) -> AbstractContextManager[object]:
-    """Inside, tensors that are moved to a GPU, or created there, are on `device`, if this machine has no GPU."""
-    return nullcontext() if torch.cuda.is_available() else _WithoutGpu(device)
-
-
 class _WithoutGpu(TorchFunctionMode):
-    """See `_without_gpu`."""
-
-    def __init__(self, device: torch.device) -> None:
-        super().__init__()
-        self._device = device
+    """Inside, tensors that are moved to a GPU, or created there, are on the CPU."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch.Tensor.cuda:
-            return args[0].to(self._device)
-        given = {name: self._replaced(value) if name == "device" else value for name, value in (kwargs or {}).items()}
-        return func(*map(self._replaced, args), **given)
+            return args[0]
+        return func(*map(_on_cpu, args), **{name: _on_cpu(value) for name, value in (kwargs or {}).items()})
 
-    def _replaced(self, value: Any) -> Any:
-        is_gpu = isinstance(value, torch.device) and value.type == "cuda"
-        return self._device if is_gpu or (isinstance(value, str) and value.startswith("cuda")) else value
+
+def _on_cpu(value: Any) -> Any:
+    """The CPU in place of a GPU."""
+    name = str(value) if isinstance(value, str | torch.device) else ""
+    return torch.device("cpu") if name.partition(":")[0] == "cuda" else value
 
 
 def input_shape_of(target: str, model: nn.Module, shape: tuple[int, ...] | None) -> tuple[int, ...]:
