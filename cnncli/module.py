@@ -35,8 +35,11 @@ class CnnModule(nn.Module):
         self.network = network
         self._steps: list[tuple[str, tuple[str, ...], nn.Module]] = []
         for node in network.nodes:
-            build = node.layer.build_portable if portable else node.layer.build
-            module = build(node.input_shapes[0])
+            if node.reuses is None:
+                build = node.layer.build_portable if portable else node.layer.build
+                module = build(node.input_shapes[0])
+            else:
+                module = _Reused(self.get_submodule(node.reuses))
             _place(self, node.name, module)
             self._steps.append((node.name, node.inputs, module))
         self._last_use = {name: i for i, (_, inputs, _) in enumerate(self._steps) for name in inputs}
@@ -99,14 +102,38 @@ class CnnModule(nn.Module):
         return self
 
     def layer(self, node: Node) -> nn.Module:
-        """The module of a node."""
+        """The module of a node; without parameters if it reuses those of another node."""
         return self.get_submodule(node.name)
 
+    def weights_of(self, node: Node) -> nn.Module:
+        """The module that has the weights of a node, under the names that its layer gives them."""
+        return self.get_submodule(node.weights_of)
+
     def kernels(self) -> dict[str, Tensor]:
-        """Name -> kernels of every convolution, in order: (O, I / groups, kh, kw), one for each output channel."""
+        """Name -> kernels of every convolution, in order: (O, I / groups, kh, kw), one for each output channel.
+
+        Convolutions that reuse kernels are not there.
+        """
         return {
-            node.name: node.layer.kernels_of(self.layer(node)) for node in self.network.nodes if node.layer.has_kernels
+            node.name: node.layer.kernels_of(self.layer(node))
+            for node in self.network.nodes
+            if node.layer.has_kernels and node.reuses is None
         }
+
+
+class _Reused(nn.Module):
+    """Another module of the network once more. Its weights are not parameters of this module, so they exist once.
+
+    Hooks of the other module itself do not run, so that each has its own outputs.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._original = (module,)  # in a tuple, so that it is no submodule
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        output: Tensor = self._original[0].forward(*inputs)
+        return output
 
 
 def seeded_module(network: Network, seed: int) -> CnnModule:
@@ -117,7 +144,8 @@ def seeded_module(network: Network, seed: int) -> CnnModule:
     torch.manual_seed(seed)
     model = CnnModule(network)
     for node in network.nodes:
-        node.layer.initialize(model.layer(node))
+        if node.reuses is None:
+            node.layer.initialize(model.layer(node))
     return model
 
 

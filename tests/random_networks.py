@@ -1,4 +1,4 @@
-"""Random networks as the text of a config: every kind of window, residual blocks and branches.
+"""Random networks as the text of a config: every kind of window, residual blocks, branches, skips and reused layers.
 
 `conv` ends in `activation: relu`, which a test may replace.
 """
@@ -70,16 +70,22 @@ def listed(layers: Sequence[str]) -> str:
 
 
 @st.composite
-def keeps_size(draw: st.DrawFn) -> str:
+def keeps_size(draw: st.DrawFn, name: str = "") -> str:
     """A layer with stride 1 and `same`, so that paths of any length fit together."""
     size = draw(st.tuples(st.sampled_from([1, 2, 3, 5]), st.sampled_from([1, 3, 4])).map(list))
     dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)).map(list))
-    return f"{{conv: {{out_channels: 4, kernel_size: {size}, padding: same, dilation: {dilation}}}}}"
+    named = f", name: {name}" if name else ""
+    return f"{{conv: {{out_channels: 4, kernel_size: {size}, padding: same, dilation: {dilation}{named}}}}}"
 
 
 @st.composite
 def residual(draw: st.DrawFn) -> str:
     main = draw(st.lists(keeps_size(), min_size=1, max_size=3))
+    if draw(st.booleans()):  # names are looked up in the residual block first
+        main += [draw(keeps_size(name="first")), draw(keeps_size())]
+        main += ["{reuse: first}"] * draw(st.booleans())
+        merge = draw(st.sampled_from(["concat", "add", "multiply", "max", "mean"]))
+        main += [f"{{skip: {{from: first, merge: {merge}}}}}", draw(keeps_size())]
     if draw(st.booleans()):
         stride = draw(pair)
         main.append(f"{{conv: {{out_channels: 4, kernel_size: 3, padding: same, stride: {stride}}}}}")

@@ -48,7 +48,8 @@ def head_of(path: Path) -> str:
 
 def readme_rows() -> dict[str, list[str]]:
     """The table in the README: name -> data set, subject, accuracy, time."""
-    _, _, section = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("## Bundled configs")
+    _, _, section = (CHECKOUT / "README.md").read_text(encoding="utf-8").partition("## Bundled configs\n")
+    section, _, _ = section.partition("\n### ")
     rows = (line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| `"))
     return {name.strip(" `"): [cell.strip(" `") for cell in cells] for name, *cells in rows if len(cells) == 4}
 

@@ -7,7 +7,7 @@ How a page is written for this:
   numbers that a training prints are not compared.
 - The commands of a page run in order, in one folder that has the bundled `configs/`, a run called `RUN` and a drawing
   `seven.jpg`, ink on paper. Trainings use the embedded digits and few epochs. `torchrun` runs in its own process.
-  Commands of other programs, and those that need several machines, are listed in `NOT_RUN`.
+  Commands of other programs, and those that need several machines or a download, are listed in `NOT_RUN`.
 - `yaml` blocks are configs; missing sections are added. A block that begins with `# name.yaml` is a file for the
   commands after it, which may be a broken one.
 - In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.config`) must exist.
@@ -62,7 +62,15 @@ from cnncli.config.document import parse_document
 from cnncli.config.init_from import InitFrom
 from cnncli.config.log import LogSpec, ProbesSpec
 from cnncli.config.loss import Focal
-from cnncli.config.model import BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
+from cnncli.config.model import (
+    BlockFields,
+    BranchFields,
+    ModelFields,
+    RepeatFields,
+    ResidualFields,
+    ReuseFields,
+    SkipFields,
+)
 from cnncli.config.train import OPTIMIZERS, SCHEDULES, EarlyStopping, TrainSpec
 from cnncli.fields import Choice, Spec
 from cnncli.layers import LAYER_CHOICES
@@ -92,6 +100,8 @@ NOT_RUN = {
     PAIR,
     f"{PAIR} {CPU_INDEX}",
     f"pip install torch torchvision {CPU_INDEX}",
+    "cnncli train resnet18 --set data.path=pets --set data.classes=37 --set train.init_from=resnet18.pth "
+    "--set train.optimizer.sgd.lr=1e-2 --set train.epochs=20",  # tests/test_classics.py has it with random weights
     *(
         f"torchrun --nnodes 2 --node-rank {number} --nproc-per-node 4 --master-addr 10.0.0.1 --master-port 29500 "
         "-m cnncli train lenet5"
@@ -129,6 +139,8 @@ FIELDS: dict[str, type[BaseModel]] = {
     "repeat": RepeatFields,
     "residual": ResidualFields,
     "branch": BranchFields,
+    "skip": SkipFields,
+    "reuse": ReuseFields,
     "blocks": BlockFields,
     "train": TrainSpec,
     "early_stopping": EarlyStopping,
@@ -474,19 +486,19 @@ def test_table_of_fields(heading: str) -> None:
     model = FIELDS[heading]
     rows = table(section(text_of("docs/config.md"), heading), "field")
     is_choice = issubclass(model, Choice)
-    named_below = {"type", "name"} if is_choice or model in (ResidualFields, BranchFields) else set()
+    structures = (ResidualFields, BranchFields, SkipFields, ReuseFields)
+    named_below = {"type", "name"} if is_choice or model in structures else set()
     if issubclass(model, TrainedFields) and model is not InheritedFields:
         named_below |= set(InheritedFields.model_fields)
-    assert [coded(row[0])[0] for row in rows] == unordered(
-        [name for name in model.model_fields if name not in named_below], rows
-    )
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    assert [coded(row[0])[0] for row in rows] == unordered([name for name in fields if name not in named_below], rows)
     for marked, default, _ in rows:
         name = coded(marked)[0]
         assert marked.endswith("*") == (is_choice and getattr(model, "principal", None) == name), name
-        if model.model_fields[name].is_required():
+        if fields[name].is_required():
             assert default == "required", name
         else:
-            expected = model.model_fields[name].get_default(call_default_factory=True)
+            expected = fields[name].get_default(call_default_factory=True)
             assert as_default(model, name, coded(default)[0]) == expected, name
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnncli.config.config import STDIN, Config, bundled_configs, find_config, read_config
+from cnncli.config.config import STDIN, Config, find_config, named_configs, read_config
 from cnncli.config.data import DataSpec, input_shape
 from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.errors import ConfigError, UsageError, did_you_mean
@@ -65,7 +65,7 @@ def find_target(text: str, *, data_dir: Path) -> Target:
         config = str(resolved) if path.is_dir() else text if text == STDIN else str(find_config(text))
     except ConfigError:
         raise UsageError(
-            f"no data set, folder or config called {text}{did_you_mean(text, [*names, *bundled_configs()])}",
+            f"no data set, folder or config called {text}{did_you_mean(text, [*names, *named_configs()])}",
             remedy="give the name of a data set such as mnist, a folder with one folder of images per class, or a "
             "config with a data section",
         ) from None

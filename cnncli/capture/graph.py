@@ -275,6 +275,7 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         groups=row.groups,
         weight_bytes=sum(parameter.nbytes for parameter in own),
         parts=tuple(row.parts),
+        shares_weights=row.shares,
         view=all(part.inplace for part in row.parts),
         units=tuple(sizes.get(axis, 1) for axis in range(axes)),
         placed=tuple((INPUT if each is None else each.name, windows) for each, windows in row.placed),

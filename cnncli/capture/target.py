@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cnncli.config.config import Config, bundled_configs, read_config
+from cnncli.config.config import Config, named_configs, read_config
 from cnncli.errors import ConfigError, RunError, UsageError, did_you_mean
 from cnncli.file_types import FileType, file_type
 from cnncli.files import refuse_link
@@ -131,7 +131,7 @@ def _config_path(target: str) -> str:
             remedy=f"name a class or function that creates the model: {target}:NAME",
         )
     if not path.is_dir():
-        if not path.exists() and target not in bundled_configs() and target in _names_in_torchvision():
+        if not path.exists() and target not in named_configs() and target in _names_in_torchvision():
             raise ConfigError(f"config not found: {target}", remedy=f"torchvision's model is torchvision:{target}")
         return target
     refuse_link(path / _RESOLVED)

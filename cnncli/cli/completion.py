@@ -54,9 +54,9 @@ def _finder(parameter: Any) -> Finder | None:  # noqa: ANN401  likewise
 
 def configs(context: typer.Context, incomplete: str) -> Iterator[str]:
     """The bundled configs, and YAML files."""
-    from cnncli.config.config import bundled_configs
+    from cnncli.config.config import named_configs
 
-    yield from bundled_configs()
+    yield from named_configs()
     yield from (str(path) for path in _paths(incomplete) if path.suffix in (".yaml", ".yml"))
 
 

@@ -44,8 +44,22 @@ def config_folder() -> Path:
 
 
 def bundled_configs() -> dict[str, Path]:
-    """Name -> file, sorted by name."""
-    return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
+    """The bundled configs that are meant to be trained: name -> file, sorted by name."""
+    return _configs_in(config_folder())
+
+
+def classic_configs() -> dict[str, Path]:
+    """The bundled configs of full-size networks, which are meant to be inspected: name -> file, sorted by name."""
+    return _configs_in(config_folder() / "classics")
+
+
+def named_configs() -> dict[str, Path]:
+    """All bundled configs: name -> file, those to be trained first."""
+    return bundled_configs() | classic_configs()
+
+
+def _configs_in(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 _MAX_COMPARED = 1_000
@@ -59,7 +73,7 @@ def find_config(config: str) -> Path:
         ConfigError: there is no such file and no such bundled config.
     """
     path = Path(config)
-    bundled = bundled_configs()
+    bundled = named_configs()
     if config in bundled and not path.is_file():
         return bundled[config]
     if path.is_dir():

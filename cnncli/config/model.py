@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from cnncli.config.arithmetic import evaluate, has_parameter
@@ -58,6 +58,21 @@ class BranchFields(InheritedFields):
 
     merge: Merge
     paths: list[list[Any]]
+    name: str | None = None
+
+
+class SkipFields(Spec):
+    """The keys of `skip:`."""
+
+    source: str = Field(alias="from")
+    merge: Merge
+    name: str | None = None
+
+
+class ReuseFields(Spec):
+    """The keys of `reuse:`."""
+
+    layer: str
     name: str | None = None
 
 
@@ -121,13 +136,40 @@ class Block:
     place: Place
 
 
-Item = Single | Residual | Branch | Block
+@dataclass(frozen=True)
+class Skip:
+    """The output of the layer before it, joined with that of an earlier one.
+
+    Attributes:
+        source: the name of the earlier layer, block, residual or branch; `input` is the image.
+    """
+
+    source: str
+    merge: Merge
+    name: str | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """An earlier layer, or the layers of an earlier block, residual or branch, with the same weights.
+
+    Attributes:
+        layer: its name.
+    """
+
+    layer: str
+    name: str | None
+    place: Place
+
+
+Item = Single | Residual | Branch | Block | Skip | Reuse
 Sequence = tuple[Item, ...]
 
 _INHERITED = tuple(InheritedFields.model_fields)
 _USE_FIELDS = {"name", *_INHERITED}
 """The fields of every use of a block, besides its parameters."""
-STRUCTURES = ("repeat", "residual", "branch")
+STRUCTURES = ("repeat", "residual", "branch", "skip", "reuse")
 """What a list of layers may contain besides layers and blocks."""
 _REMARKS = {"crelu": CRELU_REMARK}
 """What to say about layers of other tools that are not a layer type here."""
@@ -257,6 +299,10 @@ class _Reader:
             yield from self.residual(body, place)
         elif name == "branch":
             yield from self.branch(body, place)
+        elif name == "skip":
+            yield from self.skip(body, place)
+        elif name == "reuse":
+            yield from self.reuse(body, place)
         elif name in self.blocks:
             yield from self.block(name, body, place)
         elif name in LAYER_CHOICES:
@@ -333,6 +379,18 @@ class _Reader:
         with self.inside(fields):
             paths = tuple(self.sequence(path, place.inside("paths", i)) for i, path in enumerate(fields.paths))
         yield Branch(paths, fields.merge, fields.name, place)
+
+    def skip(self, body: Any, place: Place) -> Iterator[Skip]:  # noqa: ANN401  plain YAML data
+        """Read `skip: {from, merge}`."""
+        fields = self.validated(SkipFields, {"from": body} if isinstance(body, str) else body, place)
+        if fields is not None:
+            yield Skip(fields.source, fields.merge, fields.name, place)
+
+    def reuse(self, body: Any, place: Place) -> Iterator[Reuse]:  # noqa: ANN401  plain YAML data
+        """Read `reuse: {layer, name}`; a string alone is the layer."""
+        fields = self.validated(ReuseFields, {"layer": body} if isinstance(body, str) else body, place)
+        if fields is not None:
+            yield Reuse(fields.layer, fields.name, place)
 
     def block(self, name: str, body: Any, place: Place) -> Iterator[Block]:  # noqa: ANN401  plain YAML data
         """Read one use of a block, with its arguments substituted."""

@@ -164,7 +164,7 @@ def _unknown_field(details: ErrorDetails, model: type[Spec], value: object) -> t
         ]
         chosen: list[type[Spec]] = [each for each in models if issubclass(each, Choice) and each.type_name() == step]
         models = inside or chosen or models
-    fields = [field for each in models for field in each.model_fields if field != "type"]
+    fields = [info.alias or field for each in models for field, info in each.model_fields.items() if field != "type"]
     route = _route(tuple(loc), value)
     meant: list[Route] = [("model", str(name))] if not route and name in _MODEL else []
     meant += (

@@ -14,7 +14,16 @@ from pydantic.json_schema import models_json_schema
 
 from cnncli.config.arithmetic import PARAMETER_PATTERN
 from cnncli.config.config import ConfigFields
-from cnncli.config.model import STRUCTURES, BlockFields, BranchFields, ModelFields, RepeatFields, ResidualFields
+from cnncli.config.model import (
+    STRUCTURES,
+    BlockFields,
+    BranchFields,
+    ModelFields,
+    RepeatFields,
+    ResidualFields,
+    ReuseFields,
+    SkipFields,
+)
 from cnncli.fields import Choice
 from cnncli.layers import LAYER_CHOICES
 
@@ -27,7 +36,7 @@ _DESCRIPTION = ("title", "description", "default")
 _LARGE = 1000
 """Characters of a value's schema above which fields share it."""
 _PARAMETER: JsonSchema = {"type": "string", "allOf": [{"pattern": r"\$"}, {"pattern": PARAMETER_PATTERN}]}
-_STRUCTURES: tuple[type[BaseModel], ...] = (RepeatFields, ResidualFields, BranchFields)
+_STRUCTURES: tuple[type[BaseModel], ...] = (RepeatFields, ResidualFields, BranchFields, SkipFields, ReuseFields)
 
 
 def config_schema() -> JsonSchema:
@@ -80,7 +89,8 @@ def _model(model: JsonSchema, block: JsonSchema) -> JsonSchema:
 def _definitions(own: Mapping[str, JsonSchema], prefix: str) -> dict[str, JsonSchema]:
     """The definitions of layers and structures for models with or without blocks."""
     found = {f"{prefix}{name}": {**each, "properties": dict(each["properties"])} for name, each in own.items()}
-    repeat, residual, branch = (found[f"{prefix}{each.__name__}"]["properties"] for each in _STRUCTURES)
+    structures = (RepeatFields, ResidualFields, BranchFields)
+    repeat, residual, branch = (found[f"{prefix}{each.__name__}"]["properties"] for each in structures)
     repeat["times"] = {"type": "integer", "minimum": 1}
     repeat["layers"] = residual["main"] = _layers(prefix)
     residual["shortcut"] = {"anyOf": [{"enum": ["auto", "identity"]}, _layers(prefix)], "default": "auto"}
@@ -109,6 +119,7 @@ def _layer(prefix: str) -> JsonSchema:
     refs = [_ref(each.__name__, prefix) for each in _STRUCTURES]
     structures = dict(zip(STRUCTURES, refs, strict=True))
     structures["residual"] = {"anyOf": [structures["residual"], _layers(prefix)]}
+    structures["reuse"] = {"anyOf": [structures["reuse"], {"type": "string"}]}
     fields = {name: _layer_value(layer, prefix) for name, layer in LAYER_CHOICES.items()}
     mapping = {"type": "object", "properties": {**fields, **structures}, "minProperties": 1, "maxProperties": 1}
     names = {"enum": [*LAYER_CHOICES]}  # model.defaults may set required fields

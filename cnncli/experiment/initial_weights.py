@@ -93,7 +93,11 @@ def initial_model(config: Config, train: Batches, *, load: bool = True) -> tuple
         stored = read_stored_weights(Path(spec.path).expanduser())
         loaded = load_by_name(model, stored, spec.skip, config.classes)
     new = {node.name for node in config.network.nodes} - {*(loaded.loaded if loaded else ())}
-    measured = {node.name for node in config.network.nodes if node.layer.init_needs_images and node.name in new}
+    measured = {
+        node.name
+        for node in config.network.nodes
+        if node.layer.init_needs_images and node.name in new and node.reuses is None
+    }
     if measured:
         images, _ = next(iter(train.epoch(1)))
         scale_to_unit_variance(model, images.cpu().contiguous(), measured)
@@ -107,7 +111,8 @@ def load_by_name(
     """Copy the weights and statistics of the layers that have the same names and shapes.
 
     The layer that gives the logits is left as it is if the classes have other names. If no name is the same, but the
-    tensors are, one after the other, of the same shapes, they are taken in this order.
+    tensors are, one after the other, of the same shapes, they are taken in this order; the logits may be of another
+    number of classes.
 
     Args:
         model: gets the weights.
@@ -119,7 +124,7 @@ def load_by_name(
         RunError: no weights fit.
     """
     own = model.state_dict()
-    tensors = _renamed(stored.tensors, own) if stored.ordered else stored.tensors
+    tensors = _renamed(stored.tensors, own, model.network.nodes[-1]) if stored.ordered else stored.tensors
     loaded: list[str] = []
     new: dict[str, str] = {}
     for node in model.network.nodes:
@@ -150,10 +155,18 @@ def load_by_name(
     )
 
 
-def _renamed(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The tensors under the names of the network if they have others, but the same shapes in the same order."""
-    same_shapes = [each.shape for each in tensors.values()] == [each.shape for each in own.values()]
-    if tensors.keys() & own.keys() or not same_shapes:
+def _renamed(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], last: Node) -> Mapping[str, Tensor]:
+    """The tensors under the names of the network if they have others, but the same shapes in the same order.
+
+    Those of logits in the last layer only have as many axes, because there may be another number of classes.
+    """
+
+    def fits(name: str, tensor: Tensor) -> bool:
+        if last.layer.gives_logits and name.startswith(f"{last.name}."):
+            return tensor.dim() == own[name].dim()
+        return tensor.shape == own[name].shape
+
+    if len(tensors) != len(own) or tensors.keys() & own.keys() or not all(map(fits, own, tensors.values())):
         return tensors
     _log.info("the stored weights have other names, but the same shapes: they are taken in their order")
     return dict(zip(own, tensors.values(), strict=True))
@@ -207,12 +220,13 @@ def scale_to_unit_variance(model: CnnModule, images: Tensor, layers: Collection[
                 )
                 return output
             core.get_parameter("weight").div_(deviation)
+            handles[name].remove()  # a layer that has the same weights again does not scale them again
             return output / deviation
 
         return hook
 
     cores = {node.name: node.layer.core_of(model.layer(node)) for node in model.network.nodes if node.name in layers}
-    handles = [core.register_forward_hook(divide(name)) for name, core in cores.items()]
+    handles = {name: core.register_forward_hook(divide(name)) for name, core in cores.items()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.freeze(0)
     model.eval()
@@ -222,7 +236,7 @@ def scale_to_unit_variance(model: CnnModule, images: Tensor, layers: Collection[
     try:
         model(images)
     finally:
-        for handle in handles:
+        for handle in handles.values():
             handle.remove()
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])

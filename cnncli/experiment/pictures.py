@@ -166,7 +166,7 @@ class PicturePlan:
         self._numbered = network.numbered()
         self._probes = slugs(experiment.probes.names) if log.feature_maps else []
         self._nodes = [node for node in network.nodes if log.layers is None or node.name in log.layers]
-        self._convolutions = [node.name for node in self._nodes if node.layer.has_kernels]
+        self._convolutions = [node.name for node in self._nodes if node.layer.has_kernels and node.reuses is None]
         self._mapped = [node.name for node in self._nodes if node.layer.has_feature_maps]
         able = can_be_dead(network) if log.dead_filters else ()
         self.can_be_dead = tuple(node.name for node in self._nodes if node.name in able)

@@ -56,6 +56,7 @@ def _sum(layers: Sequence[Row], *, name: str, type: str) -> Row:
         macs=_total(layers, lambda row: row.macs),
         activation_bytes=_total(layers, lambda row: row.activation_bytes),
         unknown=unknown,
+        shares_weights=any(layer.shares_weights for layer in layers),
         latency=total_latency(layers),
         members=members,
         notes=layers[-1].notes,

@@ -13,6 +13,7 @@ from cnncli.layers import format_size, per_axis
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 
 UNKNOWN = "?"
+_SHARED = "shared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +202,11 @@ def total_latency(rows: Iterable[Row]) -> tuple[float, ...]:
     return tuple(map(sum, zip(*(row.latency for row in rows if row.latency), strict=True)))
 
 
+def _only_shares(row: Row) -> bool:
+    """Whether all of its parameters are counted in earlier rows."""
+    return row.shares_weights and row.params == 0
+
+
 def _trainable(row: Row) -> str:
     if row.params is None or row.trainable is None:
         return UNKNOWN
@@ -219,9 +225,9 @@ _COLUMNS = (
     ),
     Column(
         heading="params",
-        cell=lambda row: _count(row.params),
+        cell=lambda row: _SHARED if _only_shares(row) else _count(row.params),
         number=lambda row: row.params,
-        exact=lambda row: _exact_count(row.params),
+        exact=lambda row: _SHARED if _only_shares(row) else _exact_count(row.params),
         total=lambda table: _count(table.params),
         compared=True,
     ),

@@ -35,6 +35,8 @@ class GraphNode:
             along their positions; empty: each as it is.
         upper_bound: whether rows and columns that a unit reads depend on each other (a mask), so that fewer may be read
             than `reads` says for each alone.
+        shares_weights: whether it uses parameters that are counted in an earlier node.
+        skip_from: the last of its inputs if that is a long connection.
         notes: what a reader should know.
     """
 
@@ -56,6 +58,8 @@ class GraphNode:
     units: tuple[int, ...] | None = None
     placed: tuple[tuple[str, tuple[Window, ...]], ...] = ()
     upper_bound: bool = False
+    shares_weights: bool = False
+    skip_from: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -114,6 +118,8 @@ def graph_of(network: Network, name: str) -> Graph:
             buffer_bytes=node.description.buffer_bytes,
             groups=node.description.groups,
             parts=node.description.parts,
+            shares_weights=node.reuses is not None,
+            skip_from=node.skip_from,
             view=node.description.view,
             notes=node.description.notes,
         )

@@ -46,6 +46,7 @@ def _row(row: Row) -> dict[str, Any]:
         "output_shape": None if row.output_shape is None else list(row.output_shape),
         "params": row.params,
         "trainable": row.trainable,
+        "shares_weights": row.shares_weights,
         "macs": row.macs,
         "flops": None if row.macs is None else 2 * row.macs,
         "activation_bytes": row.activation_bytes,

@@ -33,7 +33,8 @@ class Row:
         windows: kernel, stride, padding and dilation, one window per axis; empty if the layer has none.
         groups: of a convolution, else 1.
         output_shape: `(C, H, W)` or `(F,)`, without batch axis.
-        params: number of parameters.
+        params: number of parameters, without those that an earlier layer counts.
+        shares_weights: whether it uses parameters that an earlier layer counts.
         trainable: number of parameters that training changes.
         macs: multiply-accumulates of convolutions and linear layers for one image, without bias.
         activation_bytes: size of the output for one image.
@@ -61,6 +62,7 @@ class Row:
     unknown: str | None
     notes: tuple[str, ...]
     hints: tuple[Hint, ...]
+    shares_weights: bool = False
     latency: tuple[float, ...] = ()
     members: tuple[str, ...] = ()
 
@@ -222,6 +224,7 @@ def _row(
         coverage=coverage,
         unknown=_reason(node, own),
         notes=(*node.notes, *receptive_field_notes(node, fields)),
+        shares_weights=node.shares_weights,
         hints=hints,
     )
 

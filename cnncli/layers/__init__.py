@@ -51,6 +51,7 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.Softmax,
     dropout.Dropout,
     dropout.Dropout2d,
+    dropout.DropPath,
     dropout.Identity,
     linear.Flatten,
     linear.Linear,

@@ -10,7 +10,7 @@ from cnncli.layers.operation import Operation
 from cnncli.layers.unit import Trace, Unit, passed_on
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class _Passing(Layer):
@@ -62,6 +62,25 @@ class Dropout2d(_Dropping):
 
     def _mask_bytes(self, shape: Shape) -> int:
         return 4 * shape[0]  # a factor for each channel, as float32
+
+
+class DropPath(_Dropping):
+    """Stochastic depth (Huang et al., 2016): in training, all values of an image are set to 0 with probability `p`.
+
+    At the end of the main path of a residual block, it leaves only the shortcut, as `StochasticDepth` of torchvision
+    does in mode `row`.
+    """
+
+    type: Literal["drop_path"] = "drop_path"
+    other_names = ("StochasticDepth", "stochastic_depth", "DropPath")
+
+    def _mask_bytes(self, shape: Shape) -> int:
+        return 4  # one factor, as float32
+
+    def build(self, shape: Shape) -> "nn.Module":
+        from cnncli.layers.modules import DropImages
+
+        return DropImages(self.p)
 
 
 class Identity(_Passing):

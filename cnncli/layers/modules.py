@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -24,6 +25,21 @@ class ChannelScale(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Multiply maps (N, C, ...) by the factors (C,)."""
         return maps * self.weight.view(-1, *[1] * (maps.ndim - 2))
+
+
+class DropImages(nn.Module):
+    """Dropout of whole images: in training, each is set to 0 with probability `p`, or divided by `1 - p`."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Multiply maps (N, ...) by a factor for each image."""
+        if not (self.training and self.p):
+            return maps
+        # The factors come from dropout, of which several processes draw one mask for the whole batch.
+        return maps * F.dropout(maps.new_ones(len(maps), *[1] * (maps.ndim - 1)), self.p)
 
 
 class AddPaths(nn.Module):

@@ -113,7 +113,7 @@ def learned_maps(run: Run, layer: str | None, image: InputImage) -> list[Block]:
         raise UsageError(f"--layer: {node.name} is not a convolution", remedy=f"choose one of {names}")
     with torch.inference_mode():
         maps = run.model.outputs(image.image[None], [node.name])[node.name][0]  # (O, OH, OW)
-    kernels = run.model.kernels()[node.name].detach()  # (O, C / g, kh, kw)
+    kernels = node.layer.kernels_of(run.model.weights_of(node)).detach()  # (O, C / g, kh, kw)
     return [
         Heading(f"What {node.name} has learned"),
         Paragraph(

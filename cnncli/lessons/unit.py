@@ -162,7 +162,7 @@ def compute_unit(run: Run, image: InputImage, node: Node, unit: Unit) -> Compute
 
     from cnncli.capture.mode import keep_outputs
 
-    module = run.model.layer(node)
+    module = run.model.weights_of(node)
     with torch.inference_mode(), keep_outputs(dict(module.named_children())) as outputs:
         values = run.model.outputs(image.image[None], node.inputs)
         inputs = [values[name] for name in node.inputs]

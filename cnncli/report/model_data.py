@@ -101,6 +101,8 @@ def _precision(weights: Weights) -> Precision:
 def _tensors_of(network: Network) -> Iterator[tuple[Node, str]]:
     """The keys, in the state dict of the module of a network, of all tensors that its operations use."""
     for node in network.nodes:
+        if node.reuses is not None:
+            continue
         for operation in node.layer.operations(node.input_shapes):
             for key in operation.tensors.values():
                 yield node, f"{node.name}.{key}"
@@ -114,7 +116,7 @@ def _layer(node: Node, indices: Mapping[str, int]) -> dict[str, Any]:
             "role": each.role,
             "shape": list(each.shape),
             **each.numbers,
-            "tensors": {role: indices[f"{node.name}.{key}"] for role, key in each.tensors.items()},
+            "tensors": {role: indices[f"{node.weights_of}.{key}"] for role, key in each.tensors.items()},
         }
         for each in layer.operations(node.input_shapes)
     ]

@@ -45,6 +45,7 @@ def _layer(node: GraphNode, fields: ReceptiveFields | Unknown) -> dict[str, Any]
         "name": node.name,
         "type": node.type,
         "inputs": list(node.inputs),
+        **({} if node.skip_from is None else {"skip_from": node.skip_from}),
         "shape": None if node.shape is None else list(node.shape),
         "unknown": fields.reason if isinstance(fields, Unknown) else None,
     }
@@ -75,17 +76,23 @@ def arrangement(graph: Graph) -> list[Any]:
     """The layers from the input to the output, as JSON.
 
     Each item is the name of a layer, or `{"paths": [...], "join": name}`: parallel paths and the layer that joins them.
-    A path is again a list of items, empty for an identity.
+    A path is again a list of items, empty for an identity. A long connection is no path: the layer in which it ends
+    follows the layer before it.
 
     Args:
         graph: of a config's network, which consists of sequences and of paths that fork and join.
     """
-    inputs = {node.name: node.inputs for node in graph.nodes}
+    inputs = {node.name: _paths(node) for node in graph.nodes}
     if not inputs:
         return []
     items = _between(INPUT, graph.nodes[-1].name, inputs, _dominators(graph))
     assert sorted(_names(items)) == sorted(inputs), "every layer of a config's network has one place"
     return items
+
+
+def _paths(node: GraphNode) -> tuple[str, ...]:
+    """The ends of the paths that meet in a node."""
+    return node.inputs if node.skip_from is None else node.inputs[:-1]
 
 
 def _between(
@@ -110,7 +117,7 @@ def _dominators(graph: Graph) -> dict[str, list[str]]:
     """For each layer, those that every path from the input to it passes through, in order, itself the last."""
     dominators = {INPUT: [INPUT]}
     for node in graph.nodes:
-        first, *others = (dominators[name] for name in node.inputs)
+        first, *others = (dominators[name] for name in _paths(node))
         dominators[node.name] = [*(name for name in first if all(name in each for each in others)), node.name]
     return dominators
 

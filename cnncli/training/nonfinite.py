@@ -23,21 +23,33 @@ def find_nonfinite_layer(model: nn.Module, images: Tensor, loss_of: Callable[[Te
     """
     if not _finite(images):
         return "an input image"
+    running: list[str] = []  # the innermost last
     outputs: list[tuple[str, bool]] = []
     leaves: list[tuple[str, nn.Module, tuple[Tensor, ...]]] = []
 
-    def record(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
-        def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-            outputs.append((name, not isinstance(output, Tensor) or _finite(output)))
-            if not any(module.children()):
-                tensors = tuple(each for each in inputs if isinstance(each, Tensor) and each.requires_grad)
-                for tensor in tensors:
-                    tensor.retain_grad()
-                leaves.append((name, module, tensors))
+    def enter(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
+        def hook(module: nn.Module, inputs: tuple[object, ...]) -> None:
+            around = running[-1] if running else ""
+            # A part of a module that another one reuses is named after the latter.
+            running.append(name if name.startswith(around and f"{around}.") else f"{around}.{name.rpartition('.')[2]}")
 
         return hook
 
-    handles = [module.register_forward_hook(record(name)) for name, module in model.named_modules() if name]
+    def record(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        name = running.pop()
+        outputs.append((name, not isinstance(output, Tensor) or _finite(output)))
+        if not any(module.children()):
+            tensors = tuple(each for each in inputs if isinstance(each, Tensor) and each.requires_grad)
+            for tensor in tensors:
+                tensor.retain_grad()
+            leaves.append((name, module, tensors))
+
+    handles = [
+        handle
+        for name, module in model.named_modules()
+        if name
+        for handle in (module.register_forward_pre_hook(enter(name)), module.register_forward_hook(record))
+    ]
     try:
         model.zero_grad(set_to_none=True)
         loss = loss_of(images)

@@ -191,7 +191,7 @@ def maximize(
 
 def _outputs(model: CnnModule, node: Node, images: Tensor, *, before_activation: bool) -> Tensor:
     """The outputs of a layer for images (N, C, H, W), or the numbers before its activation function if it has one."""
-    module = model.layer(node)
+    module = model.weights_of(node)
     activation = module if node.layer.is_activation else dict(module.named_children()).get("activation")
     if activation is None or not before_activation:
         return model.outputs(images, [node.name])[node.name]
@@ -202,7 +202,7 @@ def _outputs(model: CnnModule, node: Node, images: Tensor, *, before_activation:
 
     with activation.register_forward_pre_hook(keep):
         model.outputs(images, [node.name])
-    return before[0]
+    return before[-1]  # an earlier layer may have the same module
 
 
 def _shift(images: Tensor, jitter: int, generator: Generator) -> Tensor:

@@ -78,7 +78,7 @@ class FeatureMaps(View):
 
     def _nodes(self, run: Run) -> tuple[Node, ...]:
         if not self.layers:
-            return select_layers(run, (), lambda layer: layer.has_feature_maps, "feature maps")
+            return select_layers(run, (), lambda node: node.layer.has_feature_maps, "feature maps")
         for name in self.layers:
             node = run.node(name)
             if not _has_maps(node):

@@ -65,7 +65,7 @@ class Kernels(View):
     def pictures(self, run: Run) -> Iterator[Picture]:
         """A picture of each convolution; filters that read red, green and blue also in color."""
         weights = run.model.kernels()
-        for node in select_layers(run, self.layers, lambda layer: layer.has_kernels, "kernels"):
+        for node in select_layers(run, self.layers, lambda node: node.name in weights, "kernels of its own"):
             weight, tag = weights[node.name], f"kernels/{run.network.numbered()[node.name]}"
             values = _values(weight)
             scales = self._scales(values, weights.values())

@@ -37,7 +37,7 @@ def layers_with_filters(run: Run, names: Sequence[str]) -> tuple[Node, ...]:
     if not names:
         convolutions = tuple(node for node in run.network.nodes if node.layer.has_kernels)
         return convolutions or run.network.nodes[-1:]
-    return select_layers(run, names, lambda layer: True, "filters")
+    return select_layers(run, names, lambda node: True, "filters")
 
 
 def select_filters(node: Node, numbers: Sequence[int], most: int) -> list[int]:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cnncli.drawing.canvas import Canvas
     from cnncli.drawing.color import Pixels, Values
     from cnncli.inspection.formatting import Line
-    from cnncli.layers.base import Layer
     from cnncli.run import InputImage, Run
     from cnncli.tensorboard.projector import Projection
 
@@ -179,7 +178,7 @@ def draw_all(run: Run, views: Iterable[type[View]]) -> Iterator[Picture]:
 
 
 def select_layers(
-    run: Run, names: Sequence[str], suitable: Callable[[Layer], bool], requirement: str
+    run: Run, names: Sequence[str], suitable: Callable[[Node], bool], requirement: str
 ) -> tuple[Node, ...]:
     """The layers called `names`, in that order; without names all suitable ones.
 
@@ -192,7 +191,7 @@ def select_layers(
     Raises:
         UsageError: a layer does not exist or is not suitable, or no layer is.
     """
-    able = [node for node in run.network.nodes if suitable(node.layer)]
+    able = [node for node in run.network.nodes if suitable(node)]
     if not able:
         raise UsageError(f"{run.path}: no layer of this network has {requirement}")
     for name in names:

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from cnncli import __version__
-from cnncli.config.config import bundled_configs
+from cnncli.config.config import named_configs
 from cnncli.config.document import read_document
 
 Cnncli = Callable[..., tuple[int, str, str]]
@@ -136,7 +136,7 @@ def test_the_schema_accepts_every_bundled_config(run_cnncli: Cnncli) -> None:
     code, out, err = run_cnncli("schema")
     assert (code, err) == (0, "")
     schema = jsonschema.Draft202012Validator(json.loads(out))
-    for path in bundled_configs().values():
+    for path in named_configs().values():
         schema.validate(read_document(path).data)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from cnncli.config.config import bundled_configs
+from cnncli.config.config import named_configs
 from cnncli.config.datasets import STANDARD_DATA
 from cnncli.inspection.hints import HINTS
 from cnncli.views import VIEWS
@@ -18,7 +18,7 @@ Cnncli = Callable[..., tuple[int, str, str]]
 Complete = Callable[[str], list[str]]
 
 DATA_SETS = STANDARD_DATA
-BUNDLED = list(bundled_configs())
+BUNDLED = list(named_configs())
 LAYERS = ["conv1", "avg_pool1", "conv2", "avg_pool2", "flatten1", "linear1", "linear2", "logits1"]
 
 

@@ -52,7 +52,9 @@ model:
     - conv: {out_channels: 4, kernel_size: 3, padding: same, norm: batch, activation: relu, init: lsuv}
     - residual:
         freeze: {epochs: 1}
-        main: [{conv: {out_channels: 8, kernel_size: 3, padding: same, norm: {group: 2}, activation: silu}}]
+        main:
+          - conv: {out_channels: 8, kernel_size: 3, padding: same, norm: {group: 2}, activation: silu}
+          - drop_path: 0.1
         shortcut: auto
         activation: relu
     - max_pool: 2

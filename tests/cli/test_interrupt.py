@@ -28,7 +28,9 @@ EPOCHS, STEPS = 3, 288  # an epoch has 1,150 images in batches of 4
 CONFIG = """\
 name: long
 data: {name: digits, size: 8, validation: 0.2, augment: {shift: 1, noise: 0.1}}
-model: {layers: [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, flatten, {dropout: 0.2}, logits]}
+model:
+  layers:
+    [{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, {drop_path: 0.1}, flatten, {dropout: 0.2}, logits]
 train: {epochs: 3, batch_size: 4, optimizer: {sgd: {lr: 1e-2, momentum: 0.9}}, schedule: one_cycle, ema: 0.99}
 log: {images: 0, graph: false}
 """

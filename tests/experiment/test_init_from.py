@@ -176,6 +176,17 @@ def test_tensors_are_taken_in_order_only_if_no_name_is_the_same(
         load(model_of(LAYERS.replace("linear: 6", "linear: 7")), read_stored_weights(path))
 
 
+def test_tensors_in_order_may_be_those_of_other_classes(tmp_path: Path) -> None:
+    path = torch_files(tmp_path)["other names"]
+    model, before = model_of(classes=3), model_of(classes=3).state_dict()
+    found = load(model, read_stored_weights(path), classes="abc")
+    assert found.loaded == ("conv1", "linear1")
+    assert found.new == {"logits1": "the shape is 10 x 6 there and 3 x 6 here"}
+    state = model.state_dict()
+    assert_equal(state, model_of(seed=5).state_dict(), "conv1", "linear1")
+    assert torch.equal(state["logits1.weight"], before["logits1.weight"])
+
+
 def test_safetensors_with_and_without_classes(source: RunDirectory, tmp_path: Path) -> None:
     file = source.best / "weights.safetensors"
     found = read_stored_weights(file)

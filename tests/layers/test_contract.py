@@ -127,6 +127,7 @@ EXAMPLES: dict[str, list[str]] = {
     "softmax": [""],
     "dropout": ["0.3", "0"],
     "dropout2d": ["0.3", "0"],
+    "drop_path": ["0.3", "0"],
     "identity": [""],
     "flatten": [""],
     "linear": [
@@ -142,6 +143,7 @@ JOINS = {
     "add": [
         "{residual: {main: [{conv: {out_channels: 6, kernel_size: 3, stride: 2, padding: same}}]}}",
         "{branch: {merge: add, paths: [[identity], [{conv: {out_channels: 4, kernel_size: 3, padding: same}}]]}}",
+        "{skip: {from: input, merge: add}}",
     ],
     "multiply": [
         "{branch: {merge: multiply, paths: [[identity], [global_avg_pool, {linear: {out_features: 4, activation: "
@@ -160,6 +162,7 @@ JOINS = {
     "concat": [
         "{branch: {merge: concat, paths: [[{conv: {out_channels: 3, kernel_size: 1}}], [identity], "
         "[{avg_pool: {kernel_size: 3, stride: 1, padding: same}}]]}}",
+        "{skip: {from: input, merge: concat}}",
     ],
 }
 HOSTS = {
@@ -183,6 +186,7 @@ TORCH_CLASSES = {
     "group_norm": nn.GroupNorm,
     "layer_norm": nn.LayerNorm,
     "scale": None,
+    "drop_path": None,
     "prelu": nn.PReLU,
     "softmax": None,
     "linear": nn.Linear,
@@ -194,10 +198,11 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("conv", "bias"): None,  # torch's True, unless a norm follows
     ("conv_transpose", "bias"): None,
     ("scale", "init"): 1.0,  # torch has no such module; 1 changes nothing
+    ("drop_path", "p"): 0.5,  # as of the other dropouts
 }
 """Defaults that are not torch's."""
 
-VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "softmax", "dropout", "identity")
+VECTORS_TOO = ("batch_norm", "group_norm", "layer_norm", "scale", "softmax", "dropout", "drop_path", "identity")
 """Types that take vectors as well as maps, besides activations."""
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 from cnncli.data.batches import Shard
+from cnncli.layers.modules import DropImages
 from cnncli.training.sync_batch import SyncBatch
 
 ONE, TWO = Shard(), (Shard(0, 2), Shard(1, 2))
@@ -63,7 +64,9 @@ def test_evaluation_mode_needs_no_group() -> None:
 
 @pytest.mark.parametrize("images", [1, 2, 7])
 @pytest.mark.parametrize(
-    "layer", [nn.Dropout(0.3), nn.Dropout2d(0.3), nn.Dropout(0.0), nn.Dropout(1.0)], ids=["some", "2d", "none", "all"]
+    "layer",
+    [nn.Dropout(0.3), nn.Dropout2d(0.3), nn.Dropout(0.0), nn.Dropout(1.0), DropImages(0.3)],
+    ids=["some", "2d", "none", "all", "images"],
 )
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -70,6 +70,10 @@ def layers(r: random.Random, depth: int, size: Any = None) -> list[Any]:
 def layer(r: random.Random, depth: int, size: Any = None) -> Any:
     if chance(r, ODD / 2):
         return value(r)
+    if chance(r, 0.1):
+        earlier = odd(r, r.choice(("input", "conv1", "conv2", "residual1", "branch1", "b01", "logits1", "a")))
+        merge = odd(r, r.choice(("concat", "add", "multiply", "max", "mean")))
+        return r.choice(({"skip": {"from": earlier, "merge": merge}}, {"reuse": earlier}))
     if depth < 3 and chance(r, 0.2):
         inner = layers(r, depth + 1, size)
         return r.choice((

@@ -54,7 +54,9 @@ export function kernelTensor(model, layer) {
 /** The tensors of a layer whose numbers are changed one by one: all but its kernels. */
 export function singleTensors(model, layer) {
   const kernels = kernelTensor(model, layer);
-  return model.tensors.filter((each) => each.layer === layer && each.name !== kernels);
+  const { operations } = model.layers.find(({ name }) => name === layer);
+  const used = new Set(operations.flatMap(({ tensors }) => Object.values(tensors)));
+  return model.tensors.filter((each, index) => used.has(index) && each.name !== kernels);
 }
 
 /** The name of the activation that can be removed from a layer, given on it or the layer itself; null without one. */

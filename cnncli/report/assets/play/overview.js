@@ -215,6 +215,7 @@ class Overview {
       { title: name },
       title,
       h("span", { class: "type" }, type && !name.includes(type) ? `${type} ` : "", shape.join("x")),
+      layer?.skip_from ? h("span", { class: "type" }, this.t("joined", { layer: layer.skip_from })) : null,
     );
     const legend = isInput ? null : h("p", { class: "legend" }, low, bar, high);
     const element = h("figure", { class: "layer-card", "data-layer": name }, caption, box, legend);

@@ -22,6 +22,7 @@ import { enlargePrintedPixels } from "../shared/print.js";
 import { ReceptiveFields } from "../shared/receptive-fields.js";
 import { ATTRIBUTION_STATE, attributionPart } from "./attribution.js";
 import { Client } from "./client.js";
+import { macsOf } from "./cost.js";
 import { inputPart } from "./input.js";
 import { galleryPart } from "./input-gallery.js";
 import { followLink, formatLink, linkOf, parseLink } from "./link.js";
@@ -162,16 +163,10 @@ async function compute(app) {
   if (result) state.set({ result: result.map((each) => ({ ...each, pixels })) });
 }
 
-/** The multiplications of a network, roughly. */
-function multiplications({ tensors, layers }) {
-  const positions = new Map(layers.map(({ name, shape }) => [name, shape.length === 3 ? shape[1] * shape[2] : 1]));
-  return tensors.reduce((sum, { layer, shape }) => sum + positions.get(layer) * shape.reduce((a, b) => a * b, 1), 0);
-}
-
 /** Compute the networks for the first picture: small ones here, before the worker has started. */
 async function computeFirst(app) {
   const { state, models, data } = app;
-  if (data.models.reduce((sum, { model }) => sum + multiplications(model), 0) > COMPUTED_AT_ONCE) {
+  if (data.models.reduce((sum, { model }) => sum + macsOf(model), 0) > COMPUTED_AT_ONCE) {
     await compute(app);
     return;
   }
