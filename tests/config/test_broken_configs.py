@@ -43,6 +43,7 @@ def test_problems_of_overrides_name_the_option(tmp_path: Path) -> None:
     [
         ("lenet", "config not found: lenet. Did you mean lenet5?"),
         ("nowhere/x.yaml", "config not found: nowhere/x.yaml"),
+        ("lenet5\nx", r"config not found: lenet5\x0ax"),
     ],
 )
 def test_a_missing_config(argument: str, message: str, tmp_path: Path) -> None:
