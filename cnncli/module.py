@@ -94,6 +94,14 @@ class CnnModule(nn.Module):
         self._frozen_norms = [each for each in norms if not each.weight.requires_grad]
         return changed
 
+    def unfrozen_after(self, epochs: int) -> tuple[str, ...]:
+        """The nodes with weights that are frozen in the first `epochs` epochs (at least one), and trained afterward."""
+        return tuple(
+            node.name
+            for node in self.network.nodes
+            if node.reuses is None and any(epochs == tuning.frozen_epochs > 0 for tuning in node.layer.tunings())
+        )
+
     def train(self, mode: bool = True) -> Self:
         """See `torch.nn.Module.train`; the batch norms of frozen layers stay in evaluation mode."""
         super().train(mode)

@@ -41,7 +41,7 @@ RESERVED = frozenset({
     "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
     "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
     "training", "type", "xpu", "zero_grad", INPUT,
-    "freeze", "kernels", "layer", "network", "outputs", "tunings", "weights_of",
+    "freeze", "kernels", "layer", "network", "outputs", "tunings", "unfrozen_after", "weights_of",
 })  # fmt: skip
 """Names no layer can have: attributes of the module of a network."""
 
@@ -132,7 +132,9 @@ def _without_redundant_bias(nodes: list[Node]) -> Iterator[Node]:
         for name in node.inputs:
             readers.setdefault(name, []).append(node)
     with_bias = {
-        node.weights_of for node in nodes if [reader.layer.is_norm for reader in readers.get(node.name, [])] != [True]
+        node.weights_of
+        for node in nodes
+        if [reader.layer.replaces_bias for reader in readers.get(node.name, [])] != [True]
     }
     for node in nodes:
         if node.weights_of not in with_bias:

@@ -1,9 +1,9 @@
 """Resuming a run: whether it is possible, from which state, and what differs from the first part."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +153,25 @@ def _is_whole(run: RunDirectory, state: Mapping[str, Any]) -> bool:
     return bool(verify_checkpoint(run.best)["epoch"] == results["epoch"])
 
 
-def resume(experiment: Experiment, run: RunDirectory) -> Logged:
+@dataclass(frozen=True, kw_only=True)
+class Resumption:
+    """How a run is resumed.
+
+    Attributes:
+        logged: what the run had logged at its checkpoint.
+        checkpoint: the checkpoint, `best` where `last` was missing or damaged.
+        changed: the fields of the config, of those that `--force` permits, that differ from now on.
+    """
+
+    logged: Logged
+    checkpoint: Path
+    changed: Sequence[str] = ()
+
+
+def resume(experiment: Experiment, run: RunDirectory) -> Resumption:
     """Restore the training from the run's last checkpoint, or leave it as it is if there is none yet.
 
     Nothing is written.
-
-    Returns:
-        What the run had logged then, for `restore_files`.
 
     Raises:
         RunError: the data has changed; the checkpoint is missing, damaged, or of another network; or a file to which
@@ -171,7 +183,7 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
         _check_initial_weights(experiment, run)
         _log.warning(f"{run.path} has no checkpoint yet: training begins again in it")
         experiment.group.broadcast(training.state_dict())
-        return Logged()
+        return Resumption(logged=Logged(), checkpoint=run.last)
     # With other files, the validation split would be drawn again and contain images that were trained on.
     if changed := run.changed_data(experiment.data_files):
         raise RunError(
@@ -179,7 +191,8 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
             remedy="restore the data, or start a new run",
         )
     state, logged, problem = _load_newest(run)
-    _check_step(run.best if problem else run.last, state, steps=len(experiment.train))
+    checkpoint = run.best if problem else run.last
+    _check_step(checkpoint, state, steps=len(experiment.train))
     logged = _check_files(run, logged)
     if problem:
         _log.warning(f"{problem.message}: resuming from the best epoch, {state['epochs_done']}")
@@ -198,20 +211,30 @@ def resume(experiment: Experiment, run: RunDirectory) -> Logged:
             f"{state['epochs_done']} take their place"
         )
     training.load_state_dict(experiment.group.broadcast(state))
-    _announce_jump(experiment, run)
-    return logged
+    before = _config_of_checkpoint(run)
+    changed = changed_settings(before, experiment.config.resolved(), name=str(run.resolved)) if before else []
+    if changed:
+        _log.info(f"from step {training.step} on with another {' and '.join(changed)}")
+    elif before is not None:
+        _announce_jump(experiment, before)
+    return Resumption(logged=logged, checkpoint=checkpoint, changed=changed)
 
 
 _JUMP = 2.0
 """A learning rate that is multiplied by more than that from one step to the next is announced."""
 
 
-def _announce_jump(experiment: Experiment, run: RunDirectory) -> None:
-    """Say that the learning rate jumps up where the training is resumed, as with more epochs of a falling schedule."""
-    training, text = experiment.training, _config_of_checkpoint(run)
-    if not training.step or text is None:
+def _announce_jump(experiment: Experiment, config: str) -> None:
+    """Say that the learning rate jumps up where the training is resumed, as with more epochs of a falling schedule.
+
+    Args:
+        experiment: with the state of its training.
+        config: that of the training so far.
+    """
+    training = experiment.training
+    if not training.step:
         return
-    old = TrainSpec.model_validate(parse_document(text, name=str(run.resolved)).data["train"])
+    old = TrainSpec.model_validate(parse_document(config, name="the config so far").data["train"])
     schedule = build_schedule(
         old.schedule, lr=old.optimizer.lr, epochs=old.epochs, steps_per_epoch=len(experiment.train)
     )
@@ -334,20 +357,17 @@ def _score(run: RunDirectory, state: Mapping[str, Any], *, metric: Metric) -> fl
     return -value if metric == "loss" and value is not None else value
 
 
-def record_resumption(run: RunDirectory, metadata: dict[str, Any], config: Config, *, step: int) -> None:
+def record_resumption(run: RunDirectory, metadata: dict[str, Any], resumption: Resumption, *, step: int) -> None:
     """Add to the run's metadata what it is resumed with, and warn of what prevents bit-identical results.
 
     Args:
-        run: before its `resolved.yaml` is replaced.
+        run: the run.
         metadata: of the resumption.
-        config: that it is resumed with.
+        resumption: how it is resumed.
         step: from which it is resumed.
     """
-    before = _config_of_checkpoint(run)
-    changed = changed_settings(before, config.resolved(), name=str(run.resolved)) if before else []
-    if changed:
-        _log.info(f"from step {step} on with another {' and '.join(changed)}")
-    metadata = {**metadata, "step": step, "changed": changed}
+    checkpoint, changed = resumption.checkpoint.name, list(resumption.changed)
+    metadata = {**metadata, "step": step, "checkpoint": checkpoint, "changed": changed}
     first = run.metadata()
     for name, before, now in (
         ("torch", first["versions"].get("torch"), metadata["versions"]["torch"]),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cnncli.errors import CnncliError, DiskError, RunError
-from cnncli.experiment.resume import record_resumption, restore_files, resume
+from cnncli.experiment.resume import Resumption, record_resumption, restore_files, resume
 from cnncli.experiment.setup import Experiment
 from cnncli.module import CnnModule
 from cnncli.training.checkpoint import load_weights, save_checkpoint
@@ -134,7 +134,8 @@ def train_run(
     with run.lock() as lock:
         training = experiment.training
         complete = resumed and run.is_complete()
-        logged = resume(experiment, run) if resumed else Logged()
+        resumption = resume(experiment, run) if resumed else Resumption(logged=Logged(), checkpoint=run.last)
+        logged = resumption.logged
         if resumed:
             run.check_files()
             run.set_status("running")
@@ -144,7 +145,7 @@ def train_run(
             metadata = _metadata(experiment, command)
             given = run.keep_config(experiment.config.document.text)
             if training.step:
-                record_resumption(run, metadata, experiment.config, step=training.step)
+                record_resumption(run, metadata, resumption, step=training.step)
             else:
                 run.write_metadata(metadata)
             run.write_resolved(experiment.config.resolved())

@@ -175,7 +175,9 @@ class Layer(Choice):
     """Whether it is a convolution, transposed or not: each output channel has its own kernel."""
     is_pool: ClassVar[bool] = False
     is_norm: ClassVar[bool] = False
-    """Whether it normalizes and adds a bias per channel, so that a bias before it is useless."""
+    """Whether it normalizes, and may be the `norm` of another layer."""
+    replaces_bias: ClassVar[bool] = False
+    """Whether a bias before it is useless: it subtracts the bias with a mean, and may add its own."""
     is_activation: ClassVar[bool] = False
     gives_logits: ClassVar[bool] = False
     """Whether its outputs are the logits of the classes."""
@@ -240,6 +242,12 @@ class Layer(Choice):
         """How the parameters of the layer without its followers are trained; None if it has none."""
         return None
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether training changes parameters of the layer without its followers."""
+        tuning = self._tuning()
+        return tuning is not None and not tuning.never_trained
+
     def inheriting(self, outer: "Layer | InheritedFields") -> Self:
         """The layer with those `InheritedFields` that it has and does not set taken from what is around it."""
         own = [name for name in InheritedFields.model_fields if getattr(self, name, self) is None]
@@ -269,7 +277,6 @@ class Layer(Choice):
 
     def _part(self, shape: Shape, *, saved_bytes: int = 0, index_bytes: int = 0, alias: bool = False) -> Part:
         """The layer as one operation with an output of this shape; see `Part`."""
-        tuning = self._tuning()
         return Part(
             self.type,
             prod(shape),
@@ -277,7 +284,7 @@ class Layer(Choice):
             saved_bytes=saved_bytes,
             index_bytes=index_bytes,
             alias=alias,
-            trained=tuning is not None and not tuning.never_trained,
+            trained=self.is_trained,
         )
 
     def _saved(self) -> Saved | None:
@@ -378,7 +385,7 @@ class Layer(Choice):
 class WeightedLayer(Layer, TrainedFields):
     """A layer with weights."""
 
-    def _tuning(self) -> Tuning:
+    def _tuning(self) -> Tuning | None:
         return Tuning(self.frozen_epochs, self.lr_scale or 1.0)
 
 

@@ -54,8 +54,8 @@ class _Convolution(WeightedSum, KernelFields):
 
     @property
     def has_bias(self) -> bool:
-        """Whether there is a bias: as given; by default, only if no norm follows."""
-        return self.norm is None if self.bias is None else self.bias
+        """Whether there is a bias: as given; by default, only if no norm follows that replaces it."""
+        return not (self.norm and self.norm.replaces_bias) if self.bias is None else self.bias
 
     def before_norm(self) -> Self:
         return self.model_copy(update={"bias": False}) if self.bias is None and self.activation is None else self

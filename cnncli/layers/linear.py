@@ -44,7 +44,7 @@ class _Product(WeightedSum):
     saved = Saved.INPUT
 
     def _saved(self) -> Saved | None:
-        return Saved.NOTHING if self._tuning().never_trained else self.saved
+        return self.saved if self.is_trained else Saved.NOTHING
 
     def _fully_connected(self, features: int, outputs: int, *, bias: bool) -> Description:
         if self.init is not None:

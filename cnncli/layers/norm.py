@@ -1,14 +1,16 @@
 """Normalizations and scales: each output is its input times a factor, and perhaps a bias per channel."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
 from cnncli.fields import Channels, OneOf
 from cnncli.layers.base import Description, Layer, Saved, Shape, ShapeError, WeightedLayer, format_shape, image
 from cnncli.layers.operation import Operation
+from cnncli.layers.tuning import Tuning
 from cnncli.layers.unit import EPSILON, Combined, Normalized, Scaling, Term, Trace, Unit
 
 if TYPE_CHECKING:
@@ -16,19 +18,25 @@ if TYPE_CHECKING:
 
 
 class Norm(WeightedLayer):
-    """A layer that subtracts a mean, divides by a standard deviation, and has a weight and a bias per channel."""
+    """A layer that divides by a standard deviation or a root mean square; most subtract a mean before.
+
+    Most have a weight and a bias per channel.
+    """
 
     is_norm = True
+    replaces_bias = True
     keeps_channels = True
     saved = Saved.INPUT
-    tensors: ClassVar[tuple[str, ...]] = ("weight", "bias")
-    """What is in its state dict and used in inference."""
+
+    def _tensors(self) -> tuple[str, ...]:
+        """What is in its state dict and used in inference."""
+        return ("weight", "bias")
 
     def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape, params=2 * shape[0])
 
     def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
-        tensors = {name: name for name in self.tensors}
+        tensors = {name: name for name in self._tensors()}
         return (Operation(name=self.type, shape=shapes[0], numbers=self._numbers(), tensors=tensors),)
 
     def _numbers(self) -> dict[str, float]:
@@ -40,8 +48,8 @@ class Norm(WeightedLayer):
         """What is added to the variance."""
         return EPSILON
 
-    def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float, float]:
-        """Mean and variance of the numbers among which the unit is normalized, in inference."""
+    def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float | None, float]:
+        """Mean and variance of the numbers among which the unit is normalized, in inference; see `Scaling`."""
         among = self._among(maps, unit)
         return among.mean().item(), among.var(correction=0).item()
 
@@ -52,7 +60,7 @@ class Norm(WeightedLayer):
     def stage(self, before: float, maps: "Tensor | None", weights: "Mapping[str, Tensor]", unit: Unit) -> Normalized:
         assert maps is not None, "a norm needs what it normalizes"
         mean, variance = self._statistics(maps, weights, unit)
-        weight, bias = (weights[name][unit.channel].item() for name in ("weight", "bias"))
+        weight, bias = (weights[name][unit.channel].item() if name in weights else None for name in ("weight", "bias"))
         scaling = Scaling(mean, variance, weight, bias, self._eps)
         return Normalized(before, scaling, scaling(before))
 
@@ -67,7 +75,6 @@ class BatchNorm(Norm):
 
     type: Literal["batch_norm"] = "batch_norm"
     other_names = ("BatchNorm2d", "BatchNorm1d", "BatchNormalization", "bn")
-    tensors = ("weight", "bias", "running_mean", "running_var")
 
     momentum: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.1, description="share of a batch in the running mean and variance after its step"
@@ -78,7 +85,10 @@ class BatchNorm(Norm):
 
     @property
     def takes_batch_statistics(self) -> bool:
-        return not self._tuning().never_trained
+        return self.is_trained
+
+    def _tensors(self) -> tuple[str, ...]:
+        return ("weight", "bias", "running_mean", "running_var")
 
     def _describe(self, shape: Shape) -> Description:
         # float32 mean and variance per channel, and an int64 count of batches
@@ -94,7 +104,7 @@ class BatchNorm(Norm):
     def _eps(self) -> float:
         return self.eps
 
-    def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float, float]:
+    def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float | None, float]:
         return weights["running_mean"][unit.channel].item(), weights["running_var"][unit.channel].item()
 
 
@@ -149,7 +159,91 @@ class LayerNorm(Norm):
         return ChannelNorm(shape[0]) if len(shape) == 3 else nn.LayerNorm(shape[0])
 
     def _among(self, maps: "Tensor", unit: Unit) -> "Tensor":
-        return maps if maps.ndim == 1 else maps[:, unit.index[1], unit.index[2]]
+        return _of_position(maps, unit)
+
+
+class InstanceNorm(Norm):
+    """`torch.nn.InstanceNorm2d`: mean and variance of each channel over its own map (Ulyanov et al., 2016)."""
+
+    type: Literal["instance_norm"] = "instance_norm"
+    other_names = ("InstanceNorm2d",)
+    principal = "affine"
+
+    affine: bool = Field(default=False, description="whether it has a weight and a bias per channel")
+    eps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=EPSILON, description="added to the variance"
+    )
+
+    def _tensors(self) -> tuple[str, ...]:
+        return super()._tensors() if self.affine else ()
+
+    def _tuning(self) -> Tuning | None:
+        return super()._tuning() if self.affine else None
+
+    def _describe(self, shape: Shape) -> Description:
+        channels, height, width = image(shape, self)
+        if height * width == 1:
+            raise ShapeError(
+                f"{format_shape(shape)} has one number in each channel, which has no mean and variance; "
+                "use layer_norm or batch_norm"
+            )
+        weights = channels if self.affine else 0
+        part = self._part(shape, saved_bytes=4 * weights)  # torch repeats the weights for each image
+        return Description(shape=shape, statistics=True, params=2 * weights, parts=(part,))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        from torch import nn
+
+        return nn.InstanceNorm2d(shape[0], eps=self.eps, affine=self.affine)
+
+    @property
+    def _eps(self) -> float:
+        return self.eps
+
+    def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
+        (operation,) = super()._operations(shapes)
+        return (replace(operation, name="group_norm", numbers={**operation.numbers, "num_groups": shapes[0][0]}),)
+
+    def _among(self, maps: "Tensor", unit: Unit) -> "Tensor":
+        return maps[unit.channel]
+
+
+class RmsNorm(Norm):
+    """`torch.nn.RMSNorm` over the channels of each position, or over the features of a vector.
+
+    Zhang and Sennrich, 2019: `x / sqrt(mean of the squares + eps)`, times a weight per channel.
+    """
+
+    type: Literal["rms_norm"] = "rms_norm"
+    other_names = ("RMSNorm",)
+    principal = "eps"
+    replaces_bias = False
+    keeps_zero = True
+
+    eps: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=1e-6, description="added to the mean of the squares"
+    )
+
+    def _tensors(self) -> tuple[str, ...]:
+        return ("weight",)
+
+    def _describe(self, shape: Shape) -> Description:
+        return Description(shape=shape, params=shape[0])
+
+    def build(self, shape: Shape) -> "nn.Module":
+        from torch import nn
+
+        from cnncli.layers.modules import ChannelRmsNorm
+
+        kind = ChannelRmsNorm if len(shape) == 3 else nn.RMSNorm
+        return kind(shape[0], eps=self.eps)
+
+    @property
+    def _eps(self) -> float:
+        return self.eps
+
+    def _statistics(self, maps: "Tensor", weights: "Mapping[str, Tensor]", unit: Unit) -> tuple[float | None, float]:
+        return None, _of_position(maps, unit).square().mean().item()
 
 
 class LocalResponseNorm(Layer):
@@ -204,7 +298,7 @@ class Scale(WeightedLayer):
     init: float = Field(default=1.0, description="initial value of the factors")
 
     def _saved(self) -> Saved | None:
-        return Saved.NOTHING if self._tuning().never_trained else self.saved
+        return self.saved if self.is_trained else Saved.NOTHING
 
     def _describe(self, shape: Shape) -> Description:
         return Description(shape=shape, params=shape[0])
@@ -221,6 +315,11 @@ class Scale(WeightedLayer):
 
     def _operations(self, shapes: Sequence[Shape]) -> tuple[Operation, ...]:
         return (Operation(name=self.type, shape=shapes[0], tensors={"weight": "weight"}),)
+
+
+def _of_position(maps: "Tensor", unit: Unit) -> "Tensor":
+    """The numbers of all channels at the position of a unit, (C,); a vector as it is."""
+    return maps if maps.ndim == 1 else maps[:, unit.index[1], unit.index[2]]
 
 
 NormChoice = Annotated[

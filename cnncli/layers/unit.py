@@ -124,22 +124,28 @@ class Biased:
 
 @dataclass(frozen=True)
 class Scaling:
-    """`(x - mean) / sqrt(variance + eps) * weight + bias`."""
+    """`(x - mean) / sqrt(variance + eps) * weight + bias`.
 
-    mean: float
+    Attributes:
+        mean: None where none is subtracted; then `variance` is the mean of the squares.
+        weight: None where there is none.
+        bias: None where there is none.
+    """
+
+    mean: float | None
     variance: float
-    weight: float
-    bias: float
+    weight: float | None
+    bias: float | None
     eps: float = EPSILON
 
     @property
     def factor(self) -> float:
         """By how much the result grows when x grows by one and mean and variance stay."""
-        return self.weight / math.sqrt(self.variance + self.eps)
+        return (1 if self.weight is None else self.weight) / math.sqrt(self.variance + self.eps)
 
     def __call__(self, x: float) -> float:
         """The result for x."""
-        return (x - self.mean) * self.factor + self.bias
+        return (x - (self.mean or 0)) * self.factor + (self.bias or 0)
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,15 @@ class Activated:
     value: float
 
 
-Stage = Combined | Biased | Normalized | Activated
+@dataclass(frozen=True)
+class Constant:
+    """The stage of a unit that reads nothing: a number of the layer itself, such as padding."""
+
+    what: str
+    value: float
+
+
+Stage = Combined | Biased | Normalized | Activated | Constant
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import typer
 
 from cnncli.errors import UsageError
 from cnncli.layers import format_shape, format_size
-from cnncli.layers.unit import Activated, Biased, Combined, Normalized, Patch, Term, Trace, Unit
+from cnncli.layers.unit import Activated, Biased, Combined, Constant, Normalized, Patch, Scaling, Term, Trace, Unit
 from cnncli.lessons.notation import decimals_for, format_fixed, grid, operand
 from cnncli.lessons.numbers import read_position
 from cnncli.lessons.page import (
@@ -246,6 +246,8 @@ def _boxed(image: InputImage, title: str, rows: Pair | None, columns: Pair | Non
 def _inputs(computed: ComputedUnit) -> list[Block]:
     """What the unit reads: a patch and a kernel for each channel, the patch of a pooling layer, or a list of terms."""
     patches, source, decimals = computed.trace.patches, computed.node.inputs[0], computed.decimals
+    if isinstance(computed.trace.stages[0], Constant):
+        return [Paragraph("This number does not depend on the input of the layer.")]
     if not patches:
         terms = sorted(computed.trace.terms, key=lambda term: -abs(term.amount))
         return [_terms_table(computed, terms, _MAX_TERMS)]
@@ -328,14 +330,25 @@ def _describe_stages(computed: ComputedUnit) -> Iterator[tuple[str, str]]:
             case Biased():
                 yield "plus bias", f"bias: {fixed(before)} + {operand(fixed(stage.bias))} = {fixed(stage.value)}"
             case Normalized(scaling=s):
-                mean, variance, weight, shift = (
-                    operand(format_fixed(each, _MAX_DECIMALS)) for each in (s.mean, s.variance, s.weight, s.bias)
-                )
-                normalized = f"({fixed(stage.before)} - {mean}) / sqrt({variance} + {s.eps:.5f})"
-                yield "after the norm", f"norm: {normalized} x {weight} + {shift} = {fixed(stage.value)}"
+                yield "after the norm", f"norm: {_scaled(fixed(stage.before), s)} = {fixed(stage.value)}"
             case Activated():
                 yield "after the activation", f"{stage.type}({fixed(stage.before)}) = {fixed(stage.value)}"
+            case Constant():
+                yield stage.what, f"{stage.what} = {fixed(stage.value)}"
         before = stage.value
+
+
+def _scaled(value: str, scaling: Scaling) -> str:
+    """The arithmetic of a norm, without what it does not have."""
+
+    def number(value: float) -> str:
+        return operand(format_fixed(value, _MAX_DECIMALS))
+
+    centered = operand(value) if scaling.mean is None else f"({value} - {number(scaling.mean)})"
+    eps = f"{scaling.eps:.12f}".rstrip("0")
+    weight = "" if scaling.weight is None else f" x {number(scaling.weight)}"
+    bias = "" if scaling.bias is None else f" + {number(scaling.bias)}"
+    return f"{centered} / sqrt({number(scaling.variance)} + {eps}){weight}{bias}"
 
 
 def path_page(run: Run, node: Node, unit: Unit, image: InputImage) -> Page:

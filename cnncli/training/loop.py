@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cnncli.config.train import Metric
 from cnncli.data.batches import Batches
-from cnncli.errors import DivergedError
+from cnncli.errors import DivergedError, shorten
 from cnncli.training.device import out_of_memory_explained
 from cnncli.training.evaluate import evaluate
 from cnncli.training.nonfinite import find_nonfinite_layer, find_nonfinite_weight
@@ -44,6 +44,7 @@ class Epoch:
         validation: of the weights at the end of the epoch (their moving average, if there is one); None without
             validation images.
         learning_rate: of the last step.
+        unfrozen: the layers that were frozen before the epoch, and were trained in it.
         rollbacks: to the beginning of the epoch, as in `Training.rollbacks`.
         seconds: of training and validation together.
         images_per_second: of training only.
@@ -56,6 +57,7 @@ class Epoch:
     train: Score
     validation: Score | None
     learning_rate: float
+    unfrozen: tuple[str, ...]
     rollbacks: tuple[Mapping[str, Any], ...]
     seconds: float
     images_per_second: float
@@ -70,6 +72,7 @@ class Epoch:
             "train": _score_record(self.train),
             "val": _score_record(self.validation) if self.validation else None,
             "learning_rate": self.learning_rate,
+            "unfrozen": list(self.unfrozen),
             "rollbacks": [dict(each) for each in self.rollbacks],
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 1),
@@ -166,6 +169,8 @@ def _run_steps(step: Step, train: Batches, progress: Progress, stop: Callable[[]
     training = step.training
     seconds_before, began = training.seconds, perf_counter()
     step.begin_epoch()
+    if not training.step_in_epoch and (unfrozen := training.unfrozen()):
+        _log.info(f"epoch {training.epochs_done + 1} unfreezes {shorten(unfrozen)}")
     training.model.train()
     stopped = False
     batches = train.epoch(training.epochs_done + 1, training.step_in_epoch, step.shard)
@@ -217,7 +222,7 @@ def _finish_epoch(
             raise _NonFinite(training.step, "the loss of the validation images", depends_on_rate=True)
     score = validated or trained
     train_seconds, images = training.seconds, training.sums.images
-    rate = training.learning_rate(training.step - 1)
+    rate, unfrozen = training.learning_rate(training.step - 1), training.unfrozen()
     best = training.finish_epoch(_as_score(score, metric))
     if training.plateau is not None:
         training.reduce_on_plateau(_as_score(score, training.plateau.metric))
@@ -227,6 +232,7 @@ def _finish_epoch(
         train=trained,
         validation=validated,
         learning_rate=rate,
+        unfrozen=unfrozen,
         rollbacks=tuple(each for each in training.rollbacks if each["epoch"] == training.epochs_done),
         seconds=train_seconds + perf_counter() - began,
         images_per_second=images / train_seconds,

@@ -101,6 +101,7 @@ class MetadataRecord(Record):
     command: list[str]
     resumed: "list[MetadataRecord]" = Field(default_factory=list)
     step: _Step = 0
+    checkpoint: Literal["last", "best"] = "last"
     changed: list[str] = Field(default_factory=list)
 
 

@@ -228,6 +228,10 @@ class Training:
         """Freeze and unfreeze the layers of a `CnnModule` for the current epoch; whether that changes any."""
         return isinstance(self.model, CnnModule) and self.model.freeze(self.epochs_done)
 
+    def unfrozen(self) -> tuple[str, ...]:
+        """The layers that were frozen before the current epoch, and are not in it."""
+        return self.model.unfrozen_after(self.epochs_done) if isinstance(self.model, CnnModule) else ()
+
     def set_restore_point(self) -> None:
         """Keep a copy of the state, to which `roll_back` returns."""
         if self.rng_state is None:

@@ -91,6 +91,16 @@ def test_the_learning_rate_and_the_schedule_change_by_force(run: Path, run_cnncl
     assert resume(run, run_cnncli, "--set", "train.epochs=5")[0] == 0, "from here on, that is its schedule"
 
 
+def test_a_change_by_force_is_noted_where_the_last_checkpoint_is_missing(run: Path, run_cnncli: Cnncli) -> None:
+    shutil.rmtree(run / "checkpoints" / "last")
+    code, err = resume(run, run_cnncli, "--set", "train.optimizer.adamw.lr=1", "--force")
+    assert code == 0, err
+    (resumed,) = json.loads((run / "metadata.json").read_text())["resumed"]
+    assert (resumed["checkpoint"], resumed["changed"]) == ("best", ["train.optimizer.adamw.lr"])
+    assert f"from step {resumed['step']} on with another train.optimizer.adamw.lr" in err
+    assert "now covers" not in err, "that the learning rate is another one is what was asked for"
+
+
 def test_other_settings_do_not_change_by_force(run: Path, run_cnncli: Cnncli) -> None:
     for setting in ("train.batch_size=64", "train.optimizer.adamw.weight_decay=0", "train.optimizer=sgd"):
         code, err = resume(run, run_cnncli, "--force", "--set", setting)

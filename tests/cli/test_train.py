@@ -66,7 +66,17 @@ def test_metrics(trained: Path) -> None:
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert [line["step"] for line in lines] == [9, 18, 27]  # 1,150 images in batches of 128
     for line in lines:
-        keys = ["epoch", "step", "train", "val", "learning_rate", "rollbacks", "seconds", "images_per_second"]
+        keys = [
+            "epoch",
+            "step",
+            "train",
+            "val",
+            "learning_rate",
+            "unfrozen",
+            "rollbacks",
+            "seconds",
+            "images_per_second",
+        ]
         assert list(line) == keys
         assert list(line["train"]) == ["loss", "accuracy"]
         assert list(line["val"]) == ["loss", "accuracy", "balanced_accuracy", "macro_f1"]

@@ -94,6 +94,7 @@ def test_without_its_last_checkpoint_a_run_is_resumed_from_the_best(train: Train
     messages: list[str] = []
     train(tmp_path, TINY, run=run, log=messages.append)
     assert messages == [f"no checkpoint in {run.last}: resuming from the best epoch, {best['epoch']}"]
+    assert run.metadata()["resumed"][0]["checkpoint"] == "best"
     assert [each["epoch"] for each in run.metrics()] == [1, 2, 3]
     for name in ("checkpoints/last/weights.safetensors", "results.json"):
         assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()

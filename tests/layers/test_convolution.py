@@ -70,3 +70,16 @@ def test_bias_is_off_where_a_norm_follows() -> None:
     )
     names = set(model.state_dict())
     assert {name for name in names if name.endswith("conv.bias")} == {"conv3.conv.bias", "conv4.conv.bias"}
+
+
+@pytest.mark.parametrize(
+    ("layers", "has_bias"),
+    [
+        ("[{conv: {out_channels: 2, kernel_size: 3, norm: instance}}]", False),
+        ("[{conv: {out_channels: 2, kernel_size: 3}}, instance_norm]", False),
+        ("[{conv: {out_channels: 2, kernel_size: 3, norm: rms}}]", True),
+        ("[{conv: {out_channels: 2, kernel_size: 3}}, rms_norm]", True),
+    ],
+)
+def test_a_norm_that_subtracts_a_mean_replaces_the_bias(layers: str, has_bias: bool) -> None:
+    assert (module_of(layers).get_submodule("conv1.conv").bias is not None) == has_bias

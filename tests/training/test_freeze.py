@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 from cnncli.config.train import AdamW, Constant, Optimizer, Sgd
 from cnncli.data.batches import Batches
 from cnncli.module import CnnModule, seeded_module
-from cnncli.training.loop import fit
+from cnncli.training.loop import Epoch, fit
 from cnncli.training.optimizer import build_optimizer, build_schedule
 from cnncli.training.state import Training
 from cnncli.training.step import Step
@@ -91,6 +91,18 @@ def test_resumed_bit_for_bit(steps: int, batches: Batches) -> None:
         pass
     assert second.step == 3 * EPOCHS
     assert_equal(second.model, whole.model)
+
+
+def test_unfreezing_is_said_and_recorded(batches: Batches, caplog: pytest.LogCaptureFixture) -> None:
+    """At the beginning of the epoch, once, also where the training is stopped within the epoch or just before it."""
+    caplog.set_level("INFO", "cnncli")
+    training = start(AdamW(lr=LR))
+    epochs: list[Epoch] = []
+    for stop in (4, 6, 8, None):
+        epochs += fit(Step(training), batches, None, classes=3, epochs=EPOCHS, stop=lambda: training.step == stop)  # noqa: B023
+    assert [each.unfrozen for each in epochs] == [(), (), ("conv2",), ()]
+    assert [each.as_record()["unfrozen"] for each in epochs] == [[], [], ["conv2"], []]
+    assert [each.message for each in caplog.records] == ["epoch 3 unfreezes conv2"]
 
 
 def test_a_frozen_layer_has_no_state_in_the_optimizer(batches: Batches) -> None:

@@ -291,6 +291,7 @@ def test_records_have_the_keys_of_metrics(make_training: Make, train: Batches, v
         "train",
         "val",
         "learning_rate",
+        "unfrozen",
         *("rollbacks", "seconds", "images_per_second"),
     ]
     assert (record["epoch"], record["step"]) == (2, 6)

@@ -40,19 +40,31 @@ function meanAndVariance(values, first, count, step) {
   return { mean, variance: variance / count };
 }
 
-/** A norm whose sets of values, normalized together, are `sets(op, shape)`: first index, count and step of each. */
-function normOfSets(sets, setOf) {
+/** The same around 0: the variance is the mean of the squares. */
+function meanSquare(values, first, count, step) {
+  let sum = 0;
+  for (let i = 0, at = first; i < count; i++, at += step) sum += values[at] ** 2;
+  return { mean: 0, variance: sum / count };
+}
+
+/**
+ * A norm whose sets of values, normalized together, are `sets(op, shape)`: first index, count and step of each.
+ *
+ * It subtracts the mean if it is `centered`. Weights and biases, one of each channel, may be missing.
+ */
+function normOfSets(sets, setOf, { centered = true } = {}) {
+  const statisticsOf = centered ? meanAndVariance : meanSquare;
   return {
     forward(op, [input], { weight, bias }) {
       const { values, shape } = input;
       const size = positionsOfShape(shape);
       const output = new Float32Array(values.length);
       for (const [first, count, step] of sets(op, shape)) {
-        const { mean, variance } = meanAndVariance(values, first, count, step);
+        const { mean, variance } = statisticsOf(values, first, count, step);
         const factor = 1 / Math.sqrt(variance + op.eps);
         for (let i = 0, at = first; i < count; i++, at += step) {
           const channel = Math.floor(at / size);
-          output[at] = (values[at] - mean) * factor * weight[channel] + bias[channel];
+          output[at] = (values[at] - mean) * factor * (weight ? weight[channel] : 1) + (bias ? bias[channel] : 0);
         }
       }
       return output;
@@ -62,26 +74,33 @@ function normOfSets(sets, setOf) {
       const size = positionsOfShape(shape);
       const result = new Float64Array(values.length);
       for (const [first, count, step] of sets(op, shape)) {
-        const { mean, variance } = meanAndVariance(values, first, count, step);
+        const { mean, variance } = statisticsOf(values, first, count, step);
         const factor = 1 / Math.sqrt(variance + op.eps);
-        // With z the normalized values and s the gradients times the weights: (s - mean(s) - z mean(s z)) * factor.
+        // With z the normalized values and s the gradients times the weights: (s - mean(s) - z mean(s z)) * factor;
+        // without mean(s) if no mean is subtracted.
         let sum = 0;
         let product = 0;
         for (let i = 0, at = first; i < count; i++, at += step) {
-          const scaled = gradient[at] * weight[Math.floor(at / size)];
+          const scaled = gradient[at] * (weight ? weight[Math.floor(at / size)] : 1);
           sum += scaled;
           product += scaled * (values[at] - mean) * factor;
         }
+        const average = centered ? sum / count : 0;
         for (let i = 0, at = first; i < count; i++, at += step) {
-          const scaled = gradient[at] * weight[Math.floor(at / size)];
-          result[at] = (scaled - sum / count - ((values[at] - mean) * factor * product) / count) * factor;
+          const scaled = gradient[at] * (weight ? weight[Math.floor(at / size)] : 1);
+          result[at] = (scaled - average - ((values[at] - mean) * factor * product) / count) * factor;
         }
       }
       return [result];
     },
-    /** Mean and variance with which the value at `index` of a channel is normalized. */
-    statistics: (op, input, _tensors, channel, position) =>
-      meanAndVariance(input.values, ...sets(op, input.shape)[setOf(op, input.shape, channel, position)]),
+    /** Mean (null if none is subtracted) and variance with which the value at `position` of a channel is normalized. */
+    statistics(op, input, _tensors, channel, position) {
+      const { mean, variance } = statisticsOf(
+        input.values,
+        ...sets(op, input.shape)[setOf(op, input.shape, channel, position)],
+      );
+      return { mean: centered ? mean : null, variance };
+    },
   };
 }
 
@@ -93,13 +112,15 @@ const GROUP_NORM = normOfSets(
   (op, shape, channel) => Math.floor(channel / (shape[0] / op.num_groups)),
 );
 
-const LAYER_NORM = normOfSets(
-  (_op, shape) => {
-    const size = positionsOfShape(shape);
-    return Array.from({ length: size }, (_, position) => [position, shape[0], size]);
-  },
-  (_op, _shape, _channel, position) => position,
-);
+/** The channels of each position. */
+function channelsOfPositions(_op, shape) {
+  const size = positionsOfShape(shape);
+  return Array.from({ length: size }, (_, position) => [position, shape[0], size]);
+}
+
+const LAYER_NORM = normOfSets(channelsOfPositions, (_op, _shape, _channel, position) => position);
+
+const RMS_NORM = normOfSets(channelsOfPositions, (_op, _shape, _channel, position) => position, { centered: false });
 
 /** The squares of the neighbors of each value in `size` channels, summed: of `op` over `values`. */
 function neighborSums(op, shape, termOf) {
@@ -155,6 +176,7 @@ export const NORMS = {
   batch_norm: BATCH_NORM,
   group_norm: GROUP_NORM,
   layer_norm: LAYER_NORM,
+  rms_norm: RMS_NORM,
   local_response_norm: LOCAL_RESPONSE_NORM,
   scale: SCALE,
 };

@@ -14,16 +14,23 @@ const CURVE_SAMPLES = 128;
 
 const STAGE_NAMES = {
   sum: ({ of }) =>
-    ({ channels: "stageNameSumChannels", products: "stageNameSumProducts", paths: "stageNameSumPaths" })[of],
+    ({
+      channels: "stageNameSumChannels",
+      products: "stageNameSumProducts",
+      powers: "stageNameSumPowers",
+      paths: "stageNameSumPaths",
+    })[of],
+  root: () => "stageNameRoot",
   largest: () => "stageNameLargest",
   mean: () => "stageNameMean",
   weighted: () => "stageNameWeighted",
   passed: () => "stageNamePassed",
   divided: () => "stageNameDivided",
-  scaled: () => "stageNameScaled",
+  scaled: ({ of }) => (of === "gate" ? "stageNameGate" : "stageNameScaled"),
   bias: () => "stageNameBias",
   norm: () => "stageNameNorm",
   activation: () => "stageNameActivation",
+  constant: () => "stageNameConstant",
   edit: () => "stageNameEdit",
 };
 
@@ -52,6 +59,8 @@ function arithmetic(stage, before, { trace, decimals, t }) {
     }
     case "mean":
       return `${operandText(fixed(stage.total))} / ${stage.divisor}`;
+    case "root":
+      return `${operandText(fixed(before))} ^ (1 / ${stage.power})`;
     case "divided":
       return `${operandText(fixed(trace.terms[0].value))} / ${formatNumber(stage.divisor)}`;
     case "scaled":
@@ -61,8 +70,10 @@ function arithmetic(stage, before, { trace, decimals, t }) {
       return `${fixed(before)} + ${operandText(fixed(stage.bias))}`;
     case "norm": {
       const { mean, variance, eps, weight, bias } = stage;
-      const deviation = `(${fixed(stage.before)} - ${small(mean)}) / √(${small(variance)} + ${eps.toFixed(5)})`;
-      return `${deviation} × ${small(weight)} + ${small(bias)}`;
+      const value = fixed(stage.before);
+      const centered = mean === null ? operandText(value) : `(${value} - ${small(mean)})`;
+      const scaled = `${centered} / √(${small(variance)} + ${eps.toFixed(12).replace(/0+$/, "")})`;
+      return scaled + (weight === null ? "" : ` × ${small(weight)}`) + (bias === null ? "" : ` + ${small(bias)}`);
     }
     case "activation":
       return `${stage.type}(${fixed(stage.before)})`;
@@ -121,12 +132,17 @@ export class UnitStages {
   }
 
   #normTable(stage) {
-    const names = ["mean", "variance", "weight", "bias"];
+    const names = ["mean", "variance", "weight", "bias"].filter((name) => stage[name] !== null);
     return h(
       "dl",
       { class: "norm-numbers" },
       names.map((name) =>
-        h("div", {}, h("dt", {}, this.t(name)), h("dd", {}, fixedNumber(stage[name], NORM_DECIMALS))),
+        h(
+          "div",
+          {},
+          h("dt", {}, this.t(name === "variance" && stage.mean === null ? "meanSquare" : name)),
+          h("dd", {}, fixedNumber(stage[name], NORM_DECIMALS)),
+        ),
       ),
     );
   }
