@@ -111,7 +111,8 @@ def _browser() -> Iterator["Browser"]:
 def _open_page(browser: "Browser", server: LiveServer) -> Iterator[None]:
     page = browser.new_page()
     page.goto(server.address)
-    page.wait_for_function("() => globalThis.cnncli?.state.get('training') && cnncli.state.get('checks').every(Boolean)")
+    page.wait_for_function("() => globalThis.cnncli?.state.get('training')")
+    page.wait_for_function("() => cnncli.state.get('checks').every(Boolean)")
     yield
     page.wait_for_function("() => cnncli.state.get('newest') === 'complete'")
     copies = page.evaluate("performance.getEntriesByType('resource').filter(({ name }) => /weights/.test(name)).length")
