@@ -42,6 +42,24 @@ def _both_axes(value: object) -> object:
     raise PydanticCustomError("pair", "must be one whole number or [height, width]")
 
 
+def _both_ends(value: object) -> object:
+    """One number applies to both ends of an axis; a list is `[before, after]`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(value)
+    raise PydanticCustomError("pair", "must be one whole number or [before, after]")
+
+
+def _all_sides(value: object) -> object:
+    """One number applies to all sides; a list is `[height, width]`, each a number or `[before, after]`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return ((value, value), (value, value))
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return tuple(value)
+    raise PydanticCustomError("pair", "must be one whole number, [height, width] or [[top, bottom], [left, right]]")
+
+
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -60,6 +78,14 @@ PairFromZero = Annotated[
     tuple[LengthFromZero, LengthFromZero],
     BeforeValidator(_both_axes, json_schema_input_type=LengthFromZero | tuple[LengthFromZero, LengthFromZero]),
 ]
+
+_ENDS_INPUT = LengthFromZero | tuple[LengthFromZero, LengthFromZero]
+Ends = Annotated[tuple[LengthFromZero, LengthFromZero], BeforeValidator(_both_ends, json_schema_input_type=_ENDS_INPUT)]
+"""(before, after) along an axis."""
+Sides = Annotated[
+    tuple[Ends, Ends], BeforeValidator(_all_sides, json_schema_input_type=LengthFromZero | tuple[Ends, Ends])
+]
+"""((top, bottom), (left, right))."""
 
 
 def given(*names: str) -> dict[str, Any]:

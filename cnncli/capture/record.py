@@ -7,6 +7,7 @@ composite ones (linear, instance norm, attention). docs/receptive-fields.md, "Mo
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
@@ -32,6 +33,9 @@ EXPORT = "export"
 _EXPORTS = frozenset({"numpy", "__array__", "tolist"})
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class Call:
     """One operator that has just run.
@@ -55,8 +59,19 @@ class Call:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
+def as_operator(name: str, arguments: Mapping[str, Any], call: Callable[[], T], *, pointwise: bool = False) -> T:
+    """Compute `call()`, which a recorded run has as one operator with a name of its own.
+
+    Args:
+        name, arguments, pointwise: see `Call`.
+        call: computes the result.
+    """
+    operators = _reporting.get()
+    return call() if operators is None else operators.report_whole(name, arguments, call, pointwise=pointwise)
+
+
 Evaluate = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
-"""Calls an operator of ATen with its arguments."""
+"""Calls an operator of ATen, or a function that is reported as one operator, with its arguments."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,7 @@ def calls_reported(
         contexts.callback(register_module_forward_hook(leave).remove)
         contexts.enter_context(torch.no_grad())
         contexts.enter_context(sdpa_kernel(SDPBackend.MATH))  # attention as matrix products on every machine
+        contexts.callback(_reporting.reset, _reporting.set(operators))
         contexts.enter_context(operators)
         contexts.enter_context(_CompositeFunctions(operators))
         yield Running(operators.stack, operators.entered)
@@ -123,12 +139,14 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         self._silent = False
 
     def report_whole(
-        self, name: str, arguments: Mapping[str, Any], call: Callable[[], Any], *, pointwise: bool = False
-    ) -> Any:
+        self, name: str, arguments: Mapping[str, Any], call: Callable[[], T], *, pointwise: bool = False
+    ) -> T:
         """Report `call()` as one operator, and none of those that it runs."""
+        if self._silent:  # inside such an operator
+            return call()
         self._silent = True
         try:
-            result = call()
+            result: T = call() if self._evaluate is None else self._evaluate(call, (), {})
             self._report(Call(name, pointwise, arguments, result, self.stack[-1]))
         finally:
             self._silent = False
@@ -148,6 +166,10 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         if not self._silent:
             self._report(Call(name, pointwise, arguments, result, self.stack[-1], func, args, kwargs or {}))
         return result
+
+
+_reporting: ContextVar[_Operators | None] = ContextVar("_reporting", default=None)
+"""What reports operators at present."""
 
 
 @cache
@@ -252,9 +274,6 @@ class Operation:
     def inputs(self) -> list[Value]:
         """The tensors among its arguments."""
         return _flatten(self.arguments.values(), Value)
-
-
-T = TypeVar("T")
 
 
 def _flatten(values: Iterable[Any], kind: type[T]) -> list[T]:

@@ -9,6 +9,7 @@ from math import prod
 from torch import Tensor, nn
 
 from cnncli.capture.effect import Context, Effect, compose
+from cnncli.capture.kind import kind_of
 from cnncli.capture.layout import (
     Factors,
     Layout,
@@ -35,7 +36,7 @@ from cnncli.windows import Window
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
     "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin", "cos", "erf", "norm",
-    "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
+    "_prelu_kernel", "clamp", "clamp_min", "clamp_max", "var", "std",
     *(f"{mode}_pad{n}d" for mode in ("reflection", "replication") for n in (1, 2, 3)),
 )  # fmt: skip
 _OUTPUT = ("softmax", "exp", "expm1", "sqrt", "rsqrt", "reciprocal")
@@ -325,7 +326,7 @@ class _Rows:
         rows_of_leaf: dict[str, list[Row]] = {}
         for row in self.rows:
             # Padding inside a convolution does not get the convolution's name.
-            whole = row.first != "pad" or "Pad" in type(self._modules[row.path]).__name__
+            whole = row.first != "pad" or "Pad" in kind_of(self._modules[row.path])
             if row.scope is None and self._is_leaf(row.path) and whole:
                 rows_of_leaf.setdefault(row.path, []).append(row)
         modules: dict[Row, None] = {}
@@ -370,7 +371,7 @@ def _part(
         numbers,
         Saved.NOTHING if effect.by_constant else _SAVED.get(type),
         value.item_bytes,
-        saved_bytes=(numbers or 0) if type == "dropout" else 0,  # a mask of a byte each, as on CUDA
+        saved_bytes=(numbers or 0) if type == "dropout" else effect.saved_bytes,  # a mask of a byte each, as on CUDA
         index_bytes=8 * (numbers or 0) if type in ("max_pool", "adaptive_max_pool") else 0,
         alias=type in ("flatten", "identity"),
         inplace=not operation.fresh,

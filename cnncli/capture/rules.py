@@ -79,6 +79,10 @@ _TABLE: list[tuple[Rule, str]] = [
     (spatial.pool("avg_pool"), "avg_pool1d avg_pool2d avg_pool3d"),
     (spatial.adaptive_pool("adaptive_avg_pool"), "_adaptive_avg_pool2d _adaptive_avg_pool3d"),
     (spatial.adaptive_pool("adaptive_max_pool"), "adaptive_max_pool2d adaptive_max_pool3d"),
+    (spatial.adaptive_pool("global_avg_pool"), "global_avg_pool"),
+    (spatial.adaptive_pool("global_max_pool"), "global_max_pool"),
+    (spatial.sliding, "sliding"),
+    (spatial.local_response_norm, "local_response_norm"),
     (spatial.upsample, " ".join(spatial.UPSAMPLES)),
     (spatial.pixel_shuffle, "pixel_shuffle"),
     (spatial.pixel_unshuffle, "pixel_unshuffle"),
@@ -126,7 +130,7 @@ def effect_of(operation: Operation, context: Context) -> Effect:
     if rule is None and operation.pointwise:
         rule = elementwise
     if rule is None:
-        raise UnsupportedOp(f"the operator {operation.name} is not supported")
+        raise UnsupportedOp(operation.arguments.get("reason") or f"the operator {operation.name} is not supported")
     effect = rule(operation, context)
     if not has_batch(effect.layout) and any(has_batch(context.layouts[v]) for v in operation.inputs if v.dynamic):
         raise UnsupportedOp("splits the batch, or mixes its images")

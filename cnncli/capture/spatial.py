@@ -1,6 +1,6 @@
 """Rules for operators that slide, pad or resample along the positions of a map (N, C, positions ...)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
@@ -125,6 +125,7 @@ def convolution(operation: Operation, context: Context) -> Effect:
     kernel = weight.shape[2:]
     stride, padding, dilation = (per_axis(a[name], len(kernel)) for name in ("stride", "padding", "dilation"))
     extra = per_axis(a["output_padding"], len(kernel))
+    after = a.get("padding_after", padding)  # of ONNX, where the two sides may differ
 
     def window(i: int, size: int) -> Window:
         if a["transposed"]:
@@ -136,7 +137,7 @@ def convolution(operation: Operation, context: Context) -> Effect:
             stride=stride[i],
             dilation=dilation[i],
             before=padding[i],
-            after=padding[i],
+            after=after[i],
             used=used[i],
         )
 
@@ -197,6 +198,22 @@ def pool(type: str) -> Rule:
         return _slide(operation, context, type, window)
 
     return rule
+
+
+def sliding(operation: Operation, context: Context) -> Effect:
+    """An operation with given windows along the axes of positions; None: each position by itself."""
+    windows: Sequence[Window | None] = operation.arguments["windows"]
+    return _slide(operation, context, operation.arguments["type"], lambda i, _size: windows[i] or SAME)
+
+
+def local_response_norm(operation: Operation, context: Context) -> Effect:
+    """Division by the squares of neighboring channels, as one operator."""
+    value: Value = operation.arguments["self"]
+    layout = context.layout(value)
+    images, channels = batch_size(layout), value.shape[1]
+    # The padded squares, their means, and the divisors.
+    saved = value.item_bytes * (value.numel // images) * (3 * channels + operation.arguments["size"] - 1) // channels
+    return Effect(type="local_response_norm", layout=layout, saved_bytes=saved)
 
 
 def adaptive_pool(type: str) -> Rule:

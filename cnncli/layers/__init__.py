@@ -1,6 +1,19 @@
 """The layer types, one class each: config fields, and everything else that depends on the type."""
 
-from cnncli.layers import activation, convolution, dropout, linear, norm, pooling, resizing, short_forms
+from cnncli.layers import (
+    activation,
+    attention,
+    combining,
+    convolution,
+    coordinates,
+    dropout,
+    linear,
+    norm,
+    padding,
+    pooling,
+    resizing,
+    short_forms,
+)
 from cnncli.layers.activation import Activation
 from cnncli.layers.base import Description, Layer, Reach, Shape, ShapeError, format_shape, format_size, per_axis
 from cnncli.layers.convolution import Conv
@@ -13,14 +26,19 @@ _TYPES: tuple[type[Layer], ...] = (
     convolution.ConvTranspose,
     pooling.MaxPool,
     pooling.AvgPool,
+    pooling.LpPool,
+    pooling.BlurPool,
     pooling.AdaptiveAvgPool,
     pooling.AdaptiveMaxPool,
     pooling.GlobalAvgPool,
     pooling.GlobalMaxPool,
+    padding.Pad,
+    padding.Crop,
     resizing.Upsample,
     resizing.ChannelShuffle,
     resizing.PixelShuffle,
     resizing.PixelUnshuffle,
+    coordinates.Coordinates,
     norm.BatchNorm,
     norm.GroupNorm,
     norm.LayerNorm,
@@ -51,6 +69,9 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.Hardsigmoid,
     activation.Hardswish,
     activation.Softmax,
+    attention.SelfAttention,
+    combining.Glu,
+    combining.Maxout,
     dropout.Dropout,
     dropout.Dropout2d,
     dropout.DropPath,

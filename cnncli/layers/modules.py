@@ -51,6 +51,45 @@ class DropImages(nn.Module):
         return maps * F.dropout(maps.new_ones(len(maps), *[1] * (maps.ndim - 1)), self.p)
 
 
+class MaxOfChannels(nn.Module):
+    """The largest of each `pieces` neighboring channels."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, ...) to (N, C / pieces, ...)."""
+        return torch.unflatten(maps, 1, (-1, self.pieces)).max(dim=2).values
+
+
+class AttentionOverPositions(nn.Module):
+    """Multi-head self-attention, where the positions of maps are the sequence.
+
+    Weights are initialized like those of `nn.MultiheadAttention`.
+    """
+
+    def __init__(self, channels: int, num_heads: int, *, qkv_bias: bool, out_bias: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(channels, 3 * channels, qkv_bias)
+        self.out = nn.Linear(channels, channels, out_bias)
+        nn.init.xavier_uniform_(self.qkv.weight)
+        for each in (self.qkv, self.out):
+            if each.bias is not None:
+                nn.init.zeros_(each.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to the same; L = H W positions, D = C / heads channels of a head."""
+        _, channels, height, width = maps.shape
+        heads = (self.num_heads, channels // self.num_heads)
+        all_heads = self.qkv(maps.flatten(2).transpose(1, 2))  # (N, L, 3 C)
+        query, key, value = torch.unflatten(all_heads, 2, (3, *heads)).permute(2, 0, 3, 1, 4)  # (N, heads, L, D) each
+        results = F.scaled_dot_product_attention(query, key, value)
+        output: Tensor = self.out(results.transpose(1, 2).flatten(2))  # (N, L, C)
+        return torch.unflatten(output.transpose(1, 2), 2, (height, width))
+
+
 class AddPaths(nn.Module):
     """The sum of paths, then an activation."""
 
@@ -145,6 +184,46 @@ class BinMaxima(nn.Module):
         """The maximum of each bin of maps (N, C, H, W)."""
         over_rows = maps[:, :, self.get_buffer("rows")].amax(3)  # (N, C, H', W)
         return over_rows[..., self.get_buffer("columns")].amax(4)
+
+
+class BlurPool(nn.Module):
+    """A fixed filter of each channel, with a stride: (N, C, H, W) to (N, C, H', W').
+
+    Args:
+        padding: what pads the maps before.
+        rows: weights along the height, (kh,).
+        columns: weights along the width, (kw,).
+        stride: of height and width.
+    """
+
+    def __init__(
+        self, padding: nn.Module, rows: Sequence[float], columns: Sequence[float], stride: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        self.padding, self.stride = padding, stride
+        self.register_buffer("kernel", torch.tensor(rows)[:, None] * torch.tensor(columns), persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Filter maps (N, C, H, W)."""
+        channels, kernel = maps.shape[1], self.get_buffer("kernel")
+        kernels = kernel.expand(channels, 1, *kernel.shape)  # (C, 1, kh, kw)
+        return F.conv2d(self.padding(maps), kernels, stride=self.stride, groups=channels)
+
+
+class AppendCoordinates(nn.Module):
+    """Two more channels, the row and the column of each position from -1 to 1: (N, C, H, W) to (N, C + 2, H, W)."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.size = (height, width)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Append the coordinates to maps (N, C, H, W)."""
+        rows, columns = (
+            torch.linspace(-1 if size > 1 else 0, 1, size, dtype=maps.dtype, device=maps.device) for size in self.size
+        )
+        each = (rows[:, None].expand(self.size), columns.expand(self.size))
+        return torch.cat([maps, torch.stack(each).expand(maps.shape[0], -1, -1, -1)], dim=1)
 
 
 def chain(parts: dict[str, nn.Module]) -> nn.Sequential:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
-from typing import TYPE_CHECKING, Literal
+from math import comb, prod
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from cnncli.fields import Pair, PairFromZero
 from cnncli.layers.base import (
@@ -20,11 +22,15 @@ from cnncli.layers.base import (
     output_size,
 )
 from cnncli.layers.operation import Number, Operation
+from cnncli.layers.padding import Pads, check_padding, padding_module, padding_part
 from cnncli.layers.unit import Combined, Patch, Trace, Unit, positions
-from cnncli.windows import Adaptive, Sliding
+from cnncli.windows import Adaptive, PaddingMode, Sliding
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+MAX_BINOMIAL = 63
+"""The largest binomial filter along an axis: the corners of a larger one would be near 0 in single precision."""
 
 
 class _Pool(Layer):
@@ -87,25 +93,63 @@ class _MeanPool(_Pool):
         return Trace((patch,), tuple(patch.terms(1 / divisor)), (Combined(f"sum / {divisor}", total / divisor),))
 
 
-class _SlidingPool(_Pool):
-    """Fields of both pools with a kernel; names and meanings as in `torch.nn.MaxPool2d`."""
+class _WindowPool(_Pool):
+    """A pool with a kernel; names and meanings of the fields as in `torch.nn.MaxPool2d`."""
 
     principal = "kernel_size"
 
     kernel_size: Pair
     stride: Pair | None = None
-    padding: PairFromZero | Literal["same"] = (0, 0)
-    ceil_mode: bool = False
 
     def strides(self) -> tuple[int, int]:
         """The stride of each axis: as given; by default, the kernel size."""
         return self.stride or self.kernel_size
 
+    def windows(self) -> tuple[Sliding, Sliding]:
+        """The windows over height and width."""
+        raise NotImplementedError(self.type)
+
+    def _numbers(self) -> dict[str, Number]:
+        windows = self.windows()
+        return {
+            "kernel_size": self.kernel_size,
+            "stride": self.strides(),
+            "before": [window.before for window in windows],
+            "dilation": [window.dilation for window in windows],
+        }
+
+    def _output(self, shape: Shape) -> tuple[Shape, Reads]:
+        channels, height, width = image(shape, self)
+        windows = self.windows()
+        what = f"a pool of {format_shape(self.kernel_size)}"
+        return (channels, *output_size(windows, (height, width), what)), windows
+
+
+class _SlidingPool(_WindowPool):
+    """A pool that padding never changes, or with zeros."""
+
+    ceil_mode: bool = False
+
     def _dilations(self) -> tuple[int, int]:
         return (1, 1)
 
     def pads(self) -> tuple[int, int]:
-        """Padding on each side, per axis: at most half a kernel, as torch demands."""
+        """Padding on each side, per axis."""
+        return (0, 0)
+
+    def windows(self) -> tuple[Sliding, Sliding]:
+        over_height, over_width = (
+            Sliding(kernel=k, stride=s, dilation=d, before=p, after=p, ceil_mode=self.ceil_mode)
+            for k, s, d, p in zip(self.kernel_size, self.strides(), self._dilations(), self.pads(), strict=True)
+        )
+        return over_height, over_width
+
+
+class _PaddedPool(_SlidingPool):
+    padding: PairFromZero | Literal["same"] = (0, 0)
+
+    def pads(self) -> tuple[int, int]:
+        """See `_SlidingPool`: at most half a kernel, as torch demands."""
         if self.padding != "same":
             for kernel, pad in zip(self.kernel_size, self.padding, strict=True):
                 if pad > kernel // 2:
@@ -119,30 +163,8 @@ class _SlidingPool(_Pool):
         height, width = (d * (k - 1) // 2 for k, d in zip(self.kernel_size, self._dilations(), strict=True))
         return (height, width)
 
-    def windows(self) -> tuple[Sliding, Sliding]:
-        """The windows over height and width."""
-        over_height, over_width = (
-            Sliding(kernel=k, stride=s, dilation=d, before=p, after=p, ceil_mode=self.ceil_mode)
-            for k, s, d, p in zip(self.kernel_size, self.strides(), self._dilations(), self.pads(), strict=True)
-        )
-        return over_height, over_width
 
-    def _numbers(self) -> dict[str, Number]:
-        return {
-            "kernel_size": self.kernel_size,
-            "stride": self.strides(),
-            "before": self.pads(),
-            "dilation": self._dilations(),
-        }
-
-    def _output(self, shape: Shape) -> tuple[Shape, Reads]:
-        channels, height, width = image(shape, self)
-        windows = self.windows()
-        what = f"a pool of {format_shape(self.kernel_size)}"
-        return (channels, *output_size(windows, (height, width), what)), windows
-
-
-class MaxPool(_SlidingPool, _LargestPool):
+class MaxPool(_PaddedPool, _LargestPool):
     """`torch.nn.MaxPool2d`: the maximum of each window."""
 
     type: Literal["max_pool"] = "max_pool"
@@ -168,7 +190,7 @@ class MaxPool(_SlidingPool, _LargestPool):
         return nn.MaxPool2d(self.kernel_size, self.strides(), self.pads(), self.dilation, ceil_mode=self.ceil_mode)
 
 
-class AvgPool(_SlidingPool, _MeanPool):
+class AvgPool(_PaddedPool, _MeanPool):
     """`torch.nn.AvgPool2d`: the mean of each window; padding counts as zeros unless `count_include_pad` is off."""
 
     type: Literal["avg_pool"] = "avg_pool"
@@ -190,6 +212,93 @@ class AvgPool(_SlidingPool, _MeanPool):
             low, high = (-window.before, size + window.after) if self.count_include_pad else (0, size)
             divisor *= sum(low <= each < high for each in window.reads(place, size))
         return divisor
+
+
+class LpPool(_SlidingPool):
+    """`torch.nn.LPPool2d`: a root of the sum of powers, `(sum of x^p)^(1/p)`, of each window.
+
+    A window beyond the end, with `ceil_mode`, is scaled up to a whole one, as in torch.
+    """
+
+    type: Literal["lp_pool"] = "lp_pool"
+    torch_class = "LPPool2d"
+    saved = Saved.INPUT
+
+    norm_type: Annotated[float, Field(ge=1)] = Field(description="p, the power")
+
+    def _describe(self, shape: Shape) -> Description:
+        out, reads = self._output(shape)
+        # The powers; their mean, its sign and magnitude, and their sum, as float32.
+        saved = 4 * prod(shape) + 4 * 4 * prod(out)
+        return Description(shape=out, reads=reads, parts=(self._part(out, saved_bytes=saved),))
+
+    def _numbers(self) -> dict[str, Number]:
+        return {**super()._numbers(), "norm_type": self.norm_type}
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        patch, p = self._patch(inputs[0], unit), self.norm_type
+        inside = patch.terms()
+        scale = prod(self.kernel_size) / len(inside)
+        powers = patch.values ** (p - 1) * scale
+        terms = tuple(replace(patch, kernel=powers).terms())
+        total = patch.values.new_tensor(sum(term.amount for term in terms))
+        stages = (
+            Combined("sum of the powers", total.item()),
+            Combined(f"to the power of 1 / {p:g}", (total ** (1 / p)).item()),
+        )
+        return Trace((patch,), terms, stages)
+
+
+class BlurPool(_WindowPool):
+    """A binomial filter, then a stride: pixels are blurred before some are left out (Zhang, 2019)."""
+
+    type: Literal["blur_pool"] = "blur_pool"
+    other_names = ("BlurPool2D", "anti_alias")
+    saved = Saved.INPUT
+
+    kernel_size: Pair = (3, 3)
+    stride: Pair = (2, 2)
+    padding_mode: PaddingMode = Field(default="reflect", description="what is in the padding")
+
+    def _pads(self) -> Pads:
+        """What `padding: same` is for a convolution; an even kernel gets one more after than before."""
+        height, width = (((k - 1) // 2, k // 2) for k in self.kernel_size)
+        return (height, width)
+
+    def windows(self) -> tuple[Sliding, Sliding]:
+        over_height, over_width = (
+            Sliding(kernel=k, stride=s, before=before, after=after, padding_mode=self.padding_mode)
+            for k, s, (before, after) in zip(self.kernel_size, self.strides(), self._pads(), strict=True)
+        )
+        return over_height, over_width
+
+    def _describe(self, shape: Shape) -> Description:
+        for kernel in self.kernel_size:
+            if kernel > MAX_BINOMIAL:
+                raise ShapeError(f"kernel_size: {kernel} is more than {MAX_BINOMIAL}; its outer weights would be 0")
+        check_padding(self.padding_mode, self._pads(), image(shape, self)[1:])
+        out, reads = self._output(shape)
+        weights = prod(self.kernel_size)
+        parts = (padding_part(self.padding_mode, self._pads(), shape), self._part(out))
+        return Description(shape=out, reads=reads, macs=weights * prod(out), buffer_bytes=4 * weights, parts=parts)
+
+    def _filters(self) -> tuple[list[float], list[float]]:
+        """The weights of the rows and of the columns: binomial coefficients with a sum of 1."""
+        rows, columns = ([comb(k - 1, i) / 2 ** (k - 1) for i in range(k)] for k in self.kernel_size)
+        return rows, columns
+
+    def build(self, shape: Shape) -> "nn.Module":
+        from cnncli.layers.modules import BlurPool as Module
+
+        return Module(padding_module(self.padding_mode, self._pads()), *self._filters(), self.strides())
+
+    def _numbers(self) -> dict[str, Number]:
+        return {**super()._numbers(), "padding_mode": self.padding_mode}
+
+    def _trace(self, inputs: "Sequence[Tensor]", weights: "Mapping[str, Tensor]", unit: Unit) -> Trace:
+        rows, columns = (inputs[0].new_tensor(each) for each in self._filters())
+        patch = replace(self._patch(inputs[0], unit), kernel=rows[:, None] * columns)
+        return Trace((patch,), tuple(patch.terms()), (Combined("weighted mean", patch.total),))
 
 
 class _AdaptivePool(_Pool):

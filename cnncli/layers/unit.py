@@ -166,7 +166,15 @@ class Activated:
     value: float
 
 
-Stage = Combined | Biased | Normalized | Activated
+@dataclass(frozen=True)
+class Constant:
+    """The stage of a unit that reads nothing: a number of the layer itself, such as padding."""
+
+    what: str
+    value: float
+
+
+Stage = Combined | Biased | Normalized | Activated | Constant
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import typer
 
 from cnncli.errors import UsageError
 from cnncli.layers import format_shape, format_size
-from cnncli.layers.unit import Activated, Biased, Combined, Normalized, Patch, Scaling, Term, Trace, Unit
+from cnncli.layers.unit import Activated, Biased, Combined, Constant, Normalized, Patch, Scaling, Term, Trace, Unit
 from cnncli.lessons.notation import decimals_for, format_fixed, grid, operand
 from cnncli.lessons.numbers import read_position
 from cnncli.lessons.page import (
@@ -246,6 +246,8 @@ def _boxed(image: InputImage, title: str, rows: Pair | None, columns: Pair | Non
 def _inputs(computed: ComputedUnit) -> list[Block]:
     """What the unit reads: a patch and a kernel for each channel, the patch of a pooling layer, or a list of terms."""
     patches, source, decimals = computed.trace.patches, computed.node.inputs[0], computed.decimals
+    if isinstance(computed.trace.stages[0], Constant):
+        return [Paragraph("This number does not depend on the input of the layer.")]
     if not patches:
         terms = sorted(computed.trace.terms, key=lambda term: -abs(term.amount))
         return [_terms_table(computed, terms, _MAX_TERMS)]
@@ -331,6 +333,8 @@ def _describe_stages(computed: ComputedUnit) -> Iterator[tuple[str, str]]:
                 yield "after the norm", f"norm: {_scaled(fixed(stage.before), s)} = {fixed(stage.value)}"
             case Activated():
                 yield "after the activation", f"{stage.type}({fixed(stage.before)}) = {fixed(stage.value)}"
+            case Constant():
+                yield stage.what, f"{stage.what} = {fixed(stage.value)}"
         before = stage.value
 
 

@@ -113,6 +113,7 @@ def write(tmp_path: Path, text: str) -> str:
         ("{Conv2d: 4}", "unknown layer: Conv2d. Did you mean conv?"),
         ("{nn.ConvTranspose2d: 4}", "unknown layer: nn.ConvTranspose2d. Did you mean conv_transpose?"),
         ("{MaxPool2d: 2}", "unknown layer: MaxPool2d. Did you mean max_pool?"),
+        ("{ReflectionPad2d: 1}", "unknown layer: ReflectionPad2d. Did you mean pad?"),
         ("{lrn: 5}", "unknown layer: lrn. Did you mean local_response_norm?"),
         ("bn", "unknown layer: bn. Did you mean batch_norm?"),
         ("swish", "unknown layer: swish. Did you mean silu?"),
@@ -144,6 +145,22 @@ def test_names_of_other_tools(layer: str, message: str, tmp_path: Path) -> None:
         (
             "data: {name: digits}\nmodel: {layers: [flatten, logits, softmax]}\n",
             "the network ends with softmax1; remove it, the loss contains the softmax",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{pad: {mode: reflect, channels: 1}}, flatten, logits]}\n",
+            "model.layers.0.pad: channels needs mode: constant; remove it, or use two layers",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{pad: {mode: circular, value: 1}}, flatten, logits]}\n",
+            "value needs mode: constant",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{pad: [[1, 2], [3]]}, flatten, logits]}\n",
+            "model.layers.0.pad: must be one whole number or [before, after], found [3]",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [{crop: {cropping: 1, size: 3}}, flatten, logits]}\n",
+            "model.layers.0.crop: give either cropping or size",
         ),
         ("data: {name: digits}\nmodel: {layers: [conv 8, flatten, logits]}\n", "put a colon and a space after conv"),
         ("data: {name: DIGITS}\nmodel: {layers: [flatten, logits]}\n", "Did you mean digits?"),

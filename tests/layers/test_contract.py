@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnncli.config.network import INPUT, Network, Node
@@ -83,10 +84,33 @@ EXAMPLES: dict[str, list[str]] = {
         "{kernel_size: 3, stride: 2, padding: 1, ceil_mode: true}",
         "{kernel_size: 4, stride: 3, padding: 2, ceil_mode: true}",
     ],
+    "lp_pool": [
+        "{norm_type: 2, kernel_size: 2}",
+        "{norm_type: 4, kernel_size: [2, 3], stride: [1, 2]}",
+        "{norm_type: 2, kernel_size: [3, 4], stride: 2, ceil_mode: true}",
+        "{norm_type: 1, kernel_size: 3}",
+    ],
+    "blur_pool": [
+        "",
+        "{kernel_size: [4, 1], stride: [1, 2]}",
+        "{kernel_size: [5, 2], stride: 3, padding_mode: circular}",
+        "{kernel_size: 7, stride: 1, padding_mode: replicate}",
+        "{padding_mode: zeros}",
+    ],
     "adaptive_avg_pool": ["1", "3", "[4, 9]", "[14, 2]"],
     "adaptive_max_pool": ["1", "3", "[5, 4]"],
     "global_avg_pool": [""],
     "global_max_pool": [""],
+    "pad": [
+        "2",
+        "{padding: [[0, 1], [2, 3]], value: -0.5}",
+        "{padding: [0, 2], channels: 3}",
+        "{channels: [0, 2]}",
+        "{padding: [[10, 3], [0, 8]], mode: reflect}",
+        "{padding: [[12, 0], 1], mode: replicate}",
+        "{padding: [[2, 11], 3], mode: circular}",
+    ],
+    "crop": ["1", "[[0, 10], [3, 4]]", "{size: [6, 9]}"],
     "upsample": [
         "2",
         "{scale_factor: [3, 2], mode: bilinear}",
@@ -97,6 +121,7 @@ EXAMPLES: dict[str, list[str]] = {
     "channel_shuffle": ["2"],
     "pixel_shuffle": ["2"],
     "pixel_unshuffle": ["3"],
+    "coordinates": [""],
     "batch_norm": ["", "{eps: 0.1, momentum: 0.5}"],
     "group_norm": ["1", "2", "4"],
     "layer_norm": [""],
@@ -127,6 +152,9 @@ EXAMPLES: dict[str, list[str]] = {
     "hardsigmoid": [""],
     "hardswish": [""],
     "softmax": [""],
+    "self_attention": ["1", "2", "{num_heads: 2, qkv_bias: false}", "{num_heads: 4, out_bias: false, qkv_bias: false}"],
+    "glu": [""],
+    "maxout": ["2", "4"],
     "dropout": ["0.3", "0"],
     "dropout2d": ["0.3", "0"],
     "drop_path": ["0.3", "0"],
@@ -181,6 +209,10 @@ TORCH_CLASSES = {
     "conv_transpose": nn.ConvTranspose2d,
     "max_pool": nn.MaxPool2d,
     "avg_pool": nn.AvgPool2d,
+    "blur_pool": None,
+    "pad": None,
+    "crop": None,
+    "coordinates": None,
     "global_avg_pool": nn.AdaptiveAvgPool2d,
     "global_max_pool": nn.AdaptiveMaxPool2d,
     "upsample": nn.Upsample,
@@ -191,6 +223,9 @@ TORCH_CLASSES = {
     "rms_norm": nn.RMSNorm,
     "scale": None,
     "drop_path": None,
+    "self_attention": None,  # nn.MultiheadAttention, but over positions: see test_modules
+    "glu": None,  # nn.GLU, but over channels
+    "maxout": None,
     "prelu": nn.PReLU,
     "softmax": None,
     "linear": nn.Linear,
@@ -202,21 +237,27 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("conv", "bias"): None,  # torch's True, unless a norm follows
     ("conv_transpose", "bias"): None,
     ("scale", "init"): 1.0,  # torch has no such module; 1 changes nothing
+    ("pad", "padding"): (0, 0),  # torch's function pads any axes
+    ("pad", "channels"): 0,
+    ("pad", "mode"): "constant",
+    ("pad", "value"): 0.0,
+    ("blur_pool", "kernel_size"): 3,
+    ("blur_pool", "stride"): 2,
+    ("blur_pool", "padding_mode"): "reflect",
+    ("crop", "cropping"): None,
+    ("crop", "size"): None,
     ("drop_path", "p"): 0.5,  # as of the other dropouts
+    ("maxout", "pieces"): inspect.Parameter.empty,
+    ("self_attention", "num_heads"): inspect.Parameter.empty,
+    ("self_attention", "qkv_bias"): True,  # torch has one field for both
+    ("self_attention", "out_bias"): True,
     ("rms_norm", "eps"): 1e-6,  # torch's None is the precision of the numbers, which differs with their type
 }
 """Defaults that are not torch's."""
 
 VECTORS_TOO = (
-    "batch_norm",
-    "group_norm",
-    "layer_norm",
-    "rms_norm",
-    "scale",
-    "softmax",
-    "dropout",
-    "drop_path",
-    "identity",
+    *("batch_norm", "group_norm", "layer_norm", "rms_norm"),
+    *("scale", "softmax", "glu", "maxout", "dropout", "drop_path", "identity"),
 )
 """Types that take vectors as well as maps, besides activations."""
 
@@ -406,7 +447,8 @@ def test_shape_and_parameters(case: Case) -> None:
 @every_case
 def test_macs(case: Case) -> None:
     """Torch's own counter counts two operations for each."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    # It does not know the attention of a CPU as one operation, but its products.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         case.build()(torch.randn(1, *case.shape, dtype=torch.float64))
     assert counter.get_total_flops() == 2 * sum(node.description.macs for node in case.network.nodes)
 
@@ -514,7 +556,7 @@ def test_arithmetic_of_one_unit(case: Case) -> None:
 def outputs_of_core(module: nn.Module, inputs: list[Tensor]) -> Tensor | None:
     """The output of the convolution or linear part of a layer, if it is followed by others."""
     x: Tensor | None = inputs[0]
-    for name, part in module.named_children():
+    for name, part in module.named_children() if isinstance(module, nn.Sequential) else ():
         x = part(x)
         if name in ("conv", "linear"):
             return x
@@ -609,6 +651,12 @@ EXPORTED_BY_DEFAULT = {
     "{adaptive_avg_pool: [4, 9]}",
     "{adaptive_max_pool: [5, 4]}",
     "{upsample: {size: [7, 20], mode: bilinear}}",
+    "{pad: {padding: [0, 2], channels: 3}}",
+    "{pad: {padding: [[2, 11], 3], mode: circular}}",
+    "{crop: [[0, 10], [3, 4]]}",
+    "{lp_pool: {norm_type: 2, kernel_size: [3, 4], stride: 2, ceil_mode: true}}",
+    "{blur_pool: {kernel_size: [5, 2], stride: 3, padding_mode: circular}}",
+    "coordinates",
 }
 """Layers that need several operators of ONNX, or that it pads in its own way; the slow test exports all cases."""
 
@@ -740,7 +788,9 @@ def test_facts_of_a_type(type_: str) -> None:
 
 
 def keeps_channels(layer: nn.Module, x: Tensor) -> bool:
-    """Whether each output channel depends on the input channel of the same number."""
+    """Whether each output channel depends on the input channel of the same number, and no matrix mixes them."""
+    if any(each.ndim > 1 for each in layer.parameters()):
+        return False
     output = layer(x)
     for channel in range(x.shape[1]):
         changed = x.clone()

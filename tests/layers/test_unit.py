@@ -24,7 +24,11 @@ from cnncli.layers.activation import (
     Tanhshrink,
     Threshold,
 )
+from cnncli.layers.combining import Glu, Maxout
+from cnncli.layers.coordinates import Coordinates
 from cnncli.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Norm, RmsNorm
+from cnncli.layers.padding import Crop, Pad
+from cnncli.layers.pooling import BlurPool, LpPool
 from cnncli.layers.resizing import PixelShuffle
 from cnncli.layers.unit import Normalized, Scaling, Unit
 
@@ -84,10 +88,50 @@ def test_norms_without_weights_or_mean_by_hand() -> None:
     assert rms(5) == 2 * 5 / 4
 
 
+def test_several_channels_to_one_by_hand() -> None:
+    vector = torch.tensor([1.0, 3, 2, 0])
+    assert Maxout(pieces=2).trace([vector], {}, Unit((1,))).value == 2
+    assert Glu().trace([vector], {}, Unit((1,))).value == 3 / 2  # sigmoid(0) is 1/2
+
+
 def test_neighboring_channels_by_hand() -> None:
     maps = torch.tensor([1.0, 2, 3]).view(3, 1, 1)
     trace = LocalResponseNorm(size=2, alpha=2, beta=1, k=1).trace([maps], {}, Unit((1, 0, 0)))
     assert trace.value == pytest.approx(2 / (1 + 2 * (1 + 4) / 2))  # channels 0 and 1
+
+
+def test_padding_by_hand() -> None:
+    row = torch.tensor([1.0, 2, 3]).view(1, 1, 3)
+    padded = {
+        mode: [Pad(padding=((0, 0), (2, 1)), mode=mode).trace([row], {}, Unit((0, 0, i))).value for i in range(6)]
+        for mode in ("constant", "reflect", "replicate", "circular")
+    }
+    assert padded == {
+        "constant": [0, 0, 1, 2, 3, 0],
+        "reflect": [3, 2, 1, 2, 3, 2],
+        "replicate": [1, 1, 1, 2, 3, 3],
+        "circular": [2, 3, 1, 2, 3, 1],
+    }
+    assert Pad(channels=(1, 0), value=7).trace([row], {}, Unit((0, 0, 0))).value == 7
+    assert Crop(size=(1, 2)).trace([row], {}, Unit((0, 0, 1))).value == 2
+
+
+def test_pools_by_hand() -> None:
+    maps = torch.tensor([[3.0, 4, 0], [0, 0, 8]]).view(1, 2, 3)
+    two = (2, 2)
+    assert LpPool(norm_type=2, kernel_size=two).trace([maps], {}, Unit((0, 0, 0))).value == 5
+    # The last window has one of two columns: as if it were there twice.
+    last = LpPool(norm_type=2, kernel_size=two, stride=two, ceil_mode=True).trace([maps], {}, Unit((0, 0, 1)))
+    assert last.value == pytest.approx((2 * 64) ** 0.5)
+    row = torch.tensor([4.0, 8, 0]).view(1, 1, 3)
+    values = [BlurPool(kernel_size=(1, 3)).trace([row], {}, Unit((0, 0, i))).value for i in (0, 1)]
+    assert values == [(8 + 2 * 4 + 8) / 4, (8 + 0 + 8) / 4]
+
+
+def test_coordinates_by_hand() -> None:
+    maps = torch.zeros(1, 1, 5)
+    values = [Coordinates().trace([maps], {}, Unit((channel, 0, i))).value for channel in (1, 2) for i in (0, 1, 4)]
+    assert values == [0, 0, 0, -1, -0.5, 1]
 
 
 def test_pixels_from_channels_by_hand() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from cnncli.capture.mode import keep_outputs
 from cnncli.config.network import INPUT
 from cnncli.data.batches import Normalization
-from cnncli.layers.unit import Activated, Biased, Combined, Normalized, Patch, Stage, Term, Trace, Unit
+from cnncli.layers.unit import Activated, Biased, Combined, Constant, Normalized, Patch, Stage, Term, Trace, Unit
 from cnncli.report.model_data import model_data
 from tests.layers.test_contract import CASES, Case
 
@@ -126,18 +126,25 @@ def compare_stage(stage: Stage, answer: Json, largest: float, case: str) -> None
                 "sum of the channels": "sum",
                 "sum of the products": "sum",
                 "sum of the paths": "sum",
+                "sum of the powers": "sum",
                 "largest": "largest",
                 "passed on": "passed",
                 "weighted mean": "weighted",
                 "times the factor of its channel": "scaled",
                 "times the other paths": "scaled",
+                "times the sigmoid of its gate": "scaled",
             }
-            expected = kinds.get(how) or ("mean" if how.startswith("sum / ") else "divided")
+            starts = {"sum / ": "mean", "divided by ": "divided", "to the power of 1 / ": "root"}
+            expected = kinds.get(how) or next(kind for start, kind in starts.items() if how.startswith(start))
             assert answer["kind"] == expected, case
             if expected == "mean":
                 assert f"sum / {answer['divisor']}" == how, case
             if expected == "divided":
                 assert f"divided by {answer['divisor']:.6g}" == how, case
+            if expected == "root":
+                assert f"to the power of 1 / {answer['power']:g}" == how, case
+        case Constant():
+            assert answer["kind"] == "constant", case
         case Biased():
             assert (answer["kind"], answer["bias"]) == ("bias", near(stage.bias, 1)), case
         case Normalized(scaling=s):

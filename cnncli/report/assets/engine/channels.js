@@ -22,6 +22,9 @@ const READS = {
   flatten: (_op, [input], channel) => [[Math.floor(channel / (sizeOfShape(input) / input[0]))]],
   layer_norm: () => [null],
   rms_norm: () => [null],
+  self_attention: () => [null],
+  glu: (op, _shapes, channel) => [[channel, channel + op.shape[0]]],
+  maxout: ({ pieces }, _shapes, channel) => [range(channel * pieces, (channel + 1) * pieces)],
   softmax: () => [null],
   group_norm(op, [input], channel) {
     const size = input[0] / op.num_groups;
@@ -32,6 +35,10 @@ const READS = {
     const first = channel - Math.floor(op.size / 2);
     return [range(Math.max(0, first), Math.min(input[0], first + op.size))];
   },
+  coordinates: (_op, [input], channel) => [channel < input[0] ? [channel] : []],
+  pad: ({ before: [first] }, [input], channel) => [
+    channel >= first && channel < first + input[0] ? [channel - first] : [],
+  ],
   channel_shuffle: (op, [input], channel) => [
     [(channel % op.groups) * (input[0] / op.groups) + Math.floor(channel / op.groups)],
   ],

@@ -7,7 +7,10 @@
 // the kernel of an output channel is in the tensor `weight`.
 
 import { ACTIVATIONS, SOFTMAX } from "./activation.js";
+import { ATTENTION } from "./attention.js";
+import { COMBINING } from "./combining.js";
 import { CONVOLUTIONS } from "./convolution.js";
+import { COORDINATES } from "./coordinates.js";
 import { JOINS } from "./join.js";
 import { LINEAR } from "./linear.js";
 import { NORMS } from "./norm.js";
@@ -18,9 +21,12 @@ export const OPERATIONS = {
   ...CONVOLUTIONS,
   ...POOLS,
   ...RESIZING,
+  ...COORDINATES,
   ...NORMS,
   ...ACTIVATIONS,
   softmax: SOFTMAX,
+  ...COMBINING,
+  ...ATTENTION,
   ...LINEAR,
   ...JOINS,
 };

@@ -1,5 +1,6 @@
 // Pools. Letters: C channels, (H, W) input, (OH, OW) output.
 
+import { CONVOLUTIONS } from "./convolution.js";
 import { sizeOfShape } from "./shape.js";
 
 /**
@@ -132,7 +133,91 @@ const MEAN = {
   },
 };
 
+/** Visits the numbers of a window inside the input: `visit(index in the input)`. */
+function eachRead({ rows, columns, width }, base, row, column, visit) {
+  for (let i = 0; i < rows.counts[row]; i++) {
+    const from = base + (rows.first[row] + i) * width + columns.first[column];
+    for (let at = from; at < from + columns.counts[column]; at++) visit(at);
+  }
+}
+
+/** The sum of the powers of a window; one that extends beyond the end is scaled up to a whole one. */
+function sumOfPowers(op, plan, values, base, row, column) {
+  let sum = 0;
+  eachRead(plan, base, row, column, (at) => {
+    sum += values[at] ** op.norm_type;
+  });
+  return sum * wholeOverPart(op, plan, row, column);
+}
+
+const wholeOverPart = ({ kernel_size: [height, width] }, plan, row, column) =>
+  (height * width) / (plan.rows.counts[row] * plan.columns.counts[column]);
+
+const ROOT_OF_POWERS = {
+  forward(op, [input]) {
+    const plan = poolWindows(op, input.shape);
+    const output = new Float32Array(sizeOfShape(op.shape));
+    eachPooled(plan, (unit, base, row, column) => {
+      output[unit] = sumOfPowers(op, plan, input.values, base, row, column) ** (1 / op.norm_type);
+    });
+    return output;
+  },
+  backward(op, [input], _tensors, _output, gradient) {
+    const plan = poolWindows(op, input.shape);
+    const result = new Float64Array(input.values.length);
+    eachPooled(plan, (unit, base, row, column) => {
+      const sum = sumOfPowers(op, plan, input.values, base, row, column);
+      if (sum === 0) return; // there is no gradient; torch says 0
+      const share = gradient[unit] * sum ** (1 / op.norm_type - 1) * wholeOverPart(op, plan, row, column);
+      eachRead(plan, base, row, column, (at) => {
+        result[at] += share * input.values[at] ** (op.norm_type - 1);
+      });
+    });
+    return [result];
+  },
+};
+
+/** The binomial filter of `count` numbers, with a sum of 1. */
+function binomial(count) {
+  let row = [1];
+  while (row.length < count) row = [...row, 0].map((each, i) => (each + (row[i - 1] ?? 0)) / 2);
+  return row;
+}
+
+/** The kernel (kh, kw) of a blur: binomial along both axes. */
+export function blurKernel({ kernel_size: [height, width] }) {
+  const columns = binomial(width);
+  return Float32Array.from(binomial(height).flatMap((row) => columns.map((column) => row * column)));
+}
+
+const blurs = new WeakMap(); // operation -> the convolution that it is, and its kernels
+
+function blurOf(op, channels) {
+  let blur = blurs.get(op);
+  if (!blur) {
+    const kernel = blurKernel(op);
+    const weight = new Float32Array(channels * kernel.length);
+    for (let channel = 0; channel < channels; channel++) weight.set(kernel, channel * kernel.length);
+    blur = { convolution: { ...op, groups: channels }, tensors: { weight } };
+    blurs.set(op, blur);
+  }
+  return blur;
+}
+
+const BLUR = {
+  forward(op, [input]) {
+    const { convolution, tensors } = blurOf(op, input.shape[0]);
+    return CONVOLUTIONS.convolution.forward(convolution, [input], tensors);
+  },
+  backward(op, [input], _tensors, output, gradient) {
+    const { convolution, tensors } = blurOf(op, input.shape[0]);
+    return CONVOLUTIONS.convolution.backward(convolution, [input], tensors, output, gradient);
+  },
+};
+
 export const POOLS = {
+  lp_pool: ROOT_OF_POWERS,
+  blur_pool: BLUR,
   max_pool: LARGEST,
   adaptive_max_pool: LARGEST,
   global_max_pool: LARGEST,

@@ -1,5 +1,6 @@
 // Layers that change the number of positions, or rearrange values, without weights.
 
+import { paddedSource } from "./padding.js";
 import { sizeOfShape } from "./shape.js";
 
 /**
@@ -79,12 +80,15 @@ const UPSAMPLE = {
   },
 };
 
-const permutations = new WeakMap(); // operation -> the index in the input of each output value
+const rearranged = new WeakMap(); // operation -> the index in the input of each output value, -1 for none
 
-/** An operation whose output has the values of its input in another order. */
+/**
+ * An operation whose output has values of its input at other places; `sourceOf(op, channel, row, column, shape of the
+ * input)` gives the place, or null where the output is `op.value`.
+ */
 function rearrangement(sourceOf) {
   const sources = (op, shape) => {
-    let indices = permutations.get(op);
+    let indices = rearranged.get(op);
     if (!indices) {
       const [channels, height, width] = op.shape;
       indices = new Int32Array(channels * height * width);
@@ -92,10 +96,10 @@ function rearrangement(sourceOf) {
       for (let channel = 0; channel < channels; channel++)
         for (let row = 0; row < height; row++)
           for (let column = 0; column < width; column++) {
-            const [c, y, x] = sourceOf(op, channel, row, column, shape);
-            indices[unit++] = (c * shape[1] + y) * shape[2] + x;
+            const source = sourceOf(op, channel, row, column, shape);
+            indices[unit++] = source ? (source[0] * shape[1] + source[1]) * shape[2] + source[2] : -1;
           }
-      permutations.set(op, indices);
+      rearranged.set(op, indices);
     }
     return indices;
   };
@@ -103,17 +107,17 @@ function rearrangement(sourceOf) {
     forward(op, [input]) {
       const indices = sources(op, input.shape);
       const output = new Float32Array(indices.length);
-      for (let i = 0; i < indices.length; i++) output[i] = input.values[indices[i]];
+      for (let i = 0; i < indices.length; i++) output[i] = indices[i] < 0 ? op.value : input.values[indices[i]];
       return output;
     },
     backward(op, [input], _tensors, _output, gradient) {
-      const result = new Float64Array(gradient.length);
+      const result = new Float64Array(input.values.length);
       sources(op, input.shape).forEach((index, unit) => {
-        result[index] = gradient[unit];
+        if (index >= 0) result[index] += gradient[unit];
       });
       return [result];
     },
-    /** The unit of the input, [channel, row, column], whose value a unit passes on. */
+    /** The unit of the input, [channel, row, column], whose value a unit passes on; null where it reads none. */
     source: sourceOf,
   };
 }
@@ -136,7 +140,20 @@ const PIXEL_UNSHUFFLE = rearrangement(({ downscale_factor: r }, channel, row, co
   column * r + (channel % r),
 ]);
 
+const PAD = rearrangement(({ before: [first, top, left], mode }, channel, row, column, [channels, height, width]) => {
+  const source = [
+    paddedSource("constant", channel - first, channels),
+    paddedSource(mode, row - top, height),
+    paddedSource(mode, column - left, width),
+  ];
+  return source.includes(null) ? null : source;
+});
+
+const CROP = rearrangement(({ before: [top, left] }, channel, row, column) => [channel, row + top, column + left]);
+
 export const RESIZING = {
+  pad: PAD,
+  crop: CROP,
   upsample: UPSAMPLE,
   channel_shuffle: CHANNEL_SHUFFLE,
   pixel_shuffle: PIXEL_SHUFFLE,

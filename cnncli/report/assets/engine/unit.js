@@ -4,8 +4,10 @@
 // Letters: C channels, (H, W) input, (kh, kw) kernel. An index is [channel, row, column], or [number] in a vector.
 
 import { softmaxAt } from "./activation.js";
+import { coordinateOf } from "./coordinates.js";
 import { OPERATIONS } from "./operations.js";
 import { paddedSource } from "./padding.js";
+import { blurKernel } from "./pooling.js";
 import { resampling } from "./resizing.js";
 
 const totalOf = (values) => values.reduce((total, each) => total + each, 0);
@@ -26,9 +28,10 @@ export function numberAt({ shape, values }, index) {
  * - `terms`: every value that it reads, {source, index, value, weight, product}: of which input, where in it, and what
  *   it is multiplied by. Of a max pool only the largest.
  * - `stages`: the numbers on the way, {kind, value, ...}, the last one the unit's own. The kinds are `sum` (of
- *   `channels`, `products` or `paths`), `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`, `bias`, `norm`,
- *   `activation`, and `edit`: the factor of a channel that was edited. `mean`, `weight` and `bias` of a norm are null
- *   where it has none; without a mean, its `variance` is the mean of the squares.
+ *   `channels`, `products`, `powers` or `paths`), `root`, `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`
+ *   (`of` a gate: its sigmoid), `bias`, `norm`, `activation`, `constant` (a number of the layer itself, as in padding), and `edit`: the factor of a
+ *   channel that was edited. `mean`, `weight` and `bias` of a norm are null where it has none; without a mean, its
+ *   `variance` is the mean of the squares.
  *
  * @param values layer -> its output for the image, of all layers that this one reads.
  * @param input the normalized image.
@@ -80,12 +83,18 @@ function passedOn(inputs, { source, index }) {
   return { patches: [], terms: [termOf(source, index, value, 1)], stages: [{ kind: "passed", value }] };
 }
 
+/** The trace of a unit that reads nothing. */
+const constant = (value) => ({ patches: [], terms: [], stages: [{ kind: "constant", value }] });
+
 // Operations that only move numbers
 
 /** The {source, index} of the number that is a unit of an operation, where it is only moved; else null. */
 function moveOf(op, shapes, index) {
   const { source } = OPERATIONS[op.name];
-  if (source) return { source: 0, index: source(op, ...index, shapes[0]) };
+  if (source) {
+    const place = source(op, ...index, shapes[0]);
+    return place && { source: 0, index: place };
+  }
   return REARRANGED[op.name]?.(op, shapes, index) ?? null;
 }
 
@@ -102,6 +111,7 @@ const REARRANGED = {
     }
     return { source, index: [channel, ...place] };
   },
+  coordinates: (_op, [shape], index) => (index[0] < shape[0] ? { source: 0, index } : null),
   upsample(op, [shape], [channel, row, column]) {
     if (op.mode !== "nearest") return null;
     const { rows, columns } = resampling(op, shape);
@@ -188,6 +198,23 @@ const UNIT_TRACES = {
     });
     return meanOfPatch(cropPatch(x, index[0], slidingAxes(op, x, index)), counts[0] * counts[1]);
   },
+  lp_pool(op, [x], _tensors, index) {
+    const { norm_type: power, kernel_size: kernel } = op;
+    const patch = cropPatch(x, index[0], slidingAxes(op, x, index));
+    const inside = patchTerms(patch);
+    const scale = (kernel[0] * kernel[1]) / inside.length; // a window beyond the end is scaled up to a whole one
+    const terms = inside.map((each) => termOf(0, each.index, each.value, scale * each.value ** (power - 1)));
+    const sum = totalOf(terms.map(({ product }) => product));
+    const stages = [
+      { kind: "sum", of: "powers", value: sum },
+      { kind: "root", power, value: sum ** (1 / power) },
+    ];
+    return { patches: [patch], terms, stages };
+  },
+  blur_pool(op, [x], _tensors, index) {
+    const patch = cropPatch(x, index[0], slidingAxes(op, x, index), blurKernel(op));
+    return { patches: [patch], terms: patchTerms(patch), stages: [{ kind: "weighted", value: patch.total }] };
+  },
   adaptive_avg_pool: (op, [x], _tensors, index) => meanOfPatch(cropPatch(x, index[0], binAxes(op, x, index))),
   global_avg_pool: (_op, [x], _tensors, [channel]) => meanOfPatch(cropPatch(x, channel, wholeAxes(x))),
 
@@ -200,6 +227,9 @@ const UNIT_TRACES = {
     const value = totalOf(terms.map(({ product }) => product));
     return { patches: [], terms, stages: [{ kind: terms.length === 1 ? "passed" : "weighted", value }] };
   },
+
+  pad: ({ value }) => constant(value), // other units are moved
+  coordinates: (_op, [x], _tensors, index) => constant(coordinateOf(x.shape, index)),
 
   local_response_norm({ size, alpha, beta, k }, [x], _tensors, [channel, row, column]) {
     const first = channel - Math.floor(size / 2);
@@ -223,6 +253,70 @@ const UNIT_TRACES = {
       patches: [],
       terms: [termOf(0, index, before, 1)],
       stages: [{ kind: "activation", type: op.name, before, value, apply }],
+    };
+  },
+
+  self_attention(op, [x], { qkv_weight, qkv_bias, out_weight, out_bias }, [channel, row, column]) {
+    const [channels, , width] = x.shape;
+    const positions = x.values.length / channels;
+    const size = channels / op.num_heads;
+    const at = (place) => Array.from({ length: channels }, (_, c) => x.values[c * positions + place]);
+    /** Row `number` of the queries (`part` 0), keys (1) or values (2) at a position. */
+    const projected = (part, number, numbers) => {
+      const first = part * channels + number;
+      const products = numbers.map((value, c) => value * qkv_weight[first * channels + c]);
+      return totalOf(products) + (qkv_bias ? qkv_bias[first] : 0);
+    };
+    const inputs = Array.from({ length: positions }, (_, place) => at(place));
+    const weights = inputs.map(() => new Float64Array(channels)); // of each input of each position
+    for (let first = 0; first < channels; first += size) {
+      const head = Array.from({ length: size }, (_, i) => first + i);
+      const query = head.map((number) => projected(0, number, inputs[row * width + column]));
+      const scores = inputs.map(
+        (each) => totalOf(head.map((number, i) => query[i] * projected(1, number, each))) / Math.sqrt(size),
+      );
+      const largest = scores.reduce((one, other) => Math.max(one, other), -Infinity);
+      const exponentials = scores.map((score) => Math.exp(score - largest));
+      const total = totalOf(exponentials);
+      for (let c = 0; c < channels; c += 1) {
+        const throughValues = totalOf(
+          head.map(
+            (number) => out_weight[channel * channels + number] * qkv_weight[(2 * channels + number) * channels + c],
+          ),
+        );
+        exponentials.forEach((each, place) => {
+          weights[place][c] += (throughValues * each) / total;
+        });
+      }
+    }
+    const terms = Array.from({ length: channels }, (_, c) =>
+      inputs.map((each, place) => termOf(0, [c, Math.floor(place / width), place % width], each[c], weights[place][c])),
+    ).flat();
+    const sum = { kind: "sum", of: "products", value: totalOf(terms.map(({ product }) => product)) };
+    if (!qkv_bias && !out_bias) return { patches: [], terms, stages: [sum] };
+    // The attention of a position adds up to 1: the bias of the values arrives as a constant.
+    const ofValues = Array.from({ length: channels }, (_, number) =>
+      qkv_bias ? out_weight[channel * channels + number] * qkv_bias[2 * channels + number] : 0,
+    );
+    const bias = totalOf(ofValues) + (out_bias ? out_bias[channel] : 0);
+    return { patches: [], terms, stages: withBias(sum, [bias], 0) };
+  },
+
+  glu(op, [x], _tensors, [channel, ...place]) {
+    const before = numberAt(x, [channel, ...place]);
+    const factor = 1 / (1 + Math.exp(-numberAt(x, [channel + op.shape[0], ...place])));
+    const own = termOf(0, [channel, ...place], before, factor);
+    return { patches: [], terms: [own], stages: [{ kind: "scaled", of: "gate", before, factor, value: own.product }] };
+  },
+
+  maxout({ pieces }, [x], _tensors, [channel, ...place]) {
+    const indices = Array.from({ length: pieces }, (_, piece) => [channel * pieces + piece, ...place]);
+    const numbers = indices.map((index) => numberAt(x, index));
+    const value = Math.max(...numbers);
+    return {
+      patches: [],
+      terms: [termOf(0, indices[numbers.indexOf(value)], value, 1)],
+      stages: [{ kind: "largest", value }],
     };
   },
 

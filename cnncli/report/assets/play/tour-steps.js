@@ -4,12 +4,17 @@ import { bounds } from "../shared/receptive-fields.js";
 import { formatLink } from "./link.js";
 
 const CONVOLUTION = "convolution";
-const POOLS = { max_pool: "poolMax", adaptive_max_pool: "poolMax", global_max_pool: "poolMax" };
+const POOLS = {
+  max_pool: "poolMax",
+  adaptive_max_pool: "poolMax",
+  avg_pool: "poolMean",
+  adaptive_avg_pool: "poolMean",
+};
 
 /** The operation that a layer is named for: its first. */
 const mainOperation = (layer) => layer.operations[0];
 
-const isPool = (layer) => /_pool$/.test(mainOperation(layer)?.name ?? "") && layer.shape.length === 3;
+const isPool = (layer) => (mainOperation(layer)?.name ?? "") in POOLS && layer.shape.length === 3;
 
 /** Channels that one kernel of a convolution reads. */
 function depthOf(model, layer) {
@@ -56,7 +61,7 @@ export function tourSteps({ model, steps }, receptiveFields, { first = null, mis
     tour.push({ key: kernel === "1x1" ? "sumsOne" : "sums", title: "sums", values, link });
   }
   if (pool) {
-    const key = POOLS[mainOperation(pool).name] ?? "poolMean";
+    const key = POOLS[mainOperation(pool).name];
     const link = { layer: pool.name, filter: 0, at: center(pool.shape), part: "unit" };
     tour.push({ key, title: "pool", values: { layer: pool.name, count: pool.shape[0] }, link });
   }

@@ -76,7 +76,8 @@ export class UnitPatches {
     const { padding_mode: mode } = spec.operations[0];
     const stage = trace.stages[0];
     setText(this.heading, t(kernel ? "patchesHeading" : "poolHeading"));
-    const first = kernel ? t("patchesIntro") : stage.kind === "mean" ? t("poolMean", stage) : t("poolLargest");
+    const ofPool = { mean: () => t("poolMean", stage), sum: () => t("poolPowers", trace.stages[1]) };
+    const first = kernel ? t("patchesIntro") : (ofPool[stage.kind]?.() ?? t("poolLargest"));
     const normalized = source === "input" ? t("normalizedNote", { level: t("level") }) : "";
     setText(
       this.intro,

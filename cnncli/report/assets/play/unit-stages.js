@@ -14,16 +14,23 @@ const CURVE_SAMPLES = 128;
 
 const STAGE_NAMES = {
   sum: ({ of }) =>
-    ({ channels: "stageNameSumChannels", products: "stageNameSumProducts", paths: "stageNameSumPaths" })[of],
+    ({
+      channels: "stageNameSumChannels",
+      products: "stageNameSumProducts",
+      powers: "stageNameSumPowers",
+      paths: "stageNameSumPaths",
+    })[of],
+  root: () => "stageNameRoot",
   largest: () => "stageNameLargest",
   mean: () => "stageNameMean",
   weighted: () => "stageNameWeighted",
   passed: () => "stageNamePassed",
   divided: () => "stageNameDivided",
-  scaled: () => "stageNameScaled",
+  scaled: ({ of }) => (of === "gate" ? "stageNameGate" : "stageNameScaled"),
   bias: () => "stageNameBias",
   norm: () => "stageNameNorm",
   activation: () => "stageNameActivation",
+  constant: () => "stageNameConstant",
   edit: () => "stageNameEdit",
 };
 
@@ -52,6 +59,8 @@ function arithmetic(stage, before, { trace, decimals, t }) {
     }
     case "mean":
       return `${operandText(fixed(stage.total))} / ${stage.divisor}`;
+    case "root":
+      return `${operandText(fixed(before))} ^ (1 / ${stage.power})`;
     case "divided":
       return `${operandText(fixed(trace.terms[0].value))} / ${formatNumber(stage.divisor)}`;
     case "scaled":

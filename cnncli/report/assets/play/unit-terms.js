@@ -81,7 +81,8 @@ export class UnitTerms {
     const products = terms.map(({ product }) => product);
     const places = largestPlaces(products, MOST_TERMS);
     const largest = Math.abs(products[places[0]] ?? 0);
-    setText(this.intro, t(terms.length > MOST_TERMS ? "termsIntro" : "termsOne"));
+    const intro = terms.length > MOST_TERMS ? "termsIntro" : terms.length ? "termsOne" : "termsNone";
+    setText(this.intro, t(intro));
     this.rows.forEach((row, i) => {
       row.element.hidden = i >= places.length;
       if (row.element.hidden) return;
