@@ -172,6 +172,10 @@ def test_names_of_other_tools(layer: str, message: str, tmp_path: Path) -> None:
             "train.early_stopping: needs validation images, but data.validation is 0",
         ),
         (
+            "data: {name: digits}\nmodel: {layers: [flatten, logits]}\ntrain: {top_k: 10}\n",
+            "train.top_k: must be less than the number of classes, 10, found 10",
+        ),
+        (
             "data: {name: digits}\nmodel: {layers: [{conv: {out_channels: 2, kernel_size: 1, norm: {group: 2}}}, "
             "{adaptive_avg_pool: 1}, {group_norm: 2}, flatten, logits]}\n",
             "leaves one number in each group of 2 x 1 x 1",
