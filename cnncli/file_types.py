@@ -34,9 +34,7 @@ TORCHSCRIPT = FileType("a TorchScript module", _INSPECT, "network")
 EXPORTED = FileType("a program of torch.export", _INSPECT, "network")
 SAFETENSORS = FileType("a safetensors file", _TENSORS, "tensors")
 PICKLED = FileType("a file of torch.save", _TENSORS, "tensors")
-ONNX = FileType(
-    "an ONNX network", "inspect the torch module that it was exported from: cnncli inspect path/file.py:Factory"
-)
+ONNX = FileType("an ONNX network", _INSPECT, "network")
 _IMAGE_REMEDY = "cnncli predict RUN IMAGE classifies images; give a YAML config here"
 
 _MAGIC: tuple[tuple[bytes, FileType], ...] = (

@@ -34,8 +34,9 @@ class Effect:
         by_constant: whether it multiplies or divides by a constant, so that its gradient needs no input.
         instead: what a unit of its layer reads, because it hides a part from it; None: what it did before.
         zeros: the known zeros that `reads` or `instead` leave out, as `spread_nan` takes them.
-        placed: of a concatenation along positions, for each input where its positions are.
+        placed: what a unit reads of each input, if their positions differ: concatenated along them, or pooled keys.
         upper_bound: see `GraphNode`.
+        saved_bytes: see `Part`; for one image.
         note: what a reader should know.
     """
 
@@ -50,8 +51,9 @@ class Effect:
     by_constant: bool = False
     instead: Reads | None = None
     zeros: Tensor | None = None
-    placed: tuple[tuple[Value, tuple[Window, ...]], ...] = ()
+    placed: tuple[tuple[Value, Reads], ...] = ()
     upper_bound: bool = False
+    saved_bytes: int = 0
     note: str = ""
 
 
@@ -164,7 +166,12 @@ def probe_window(operate: Callable[[Tensor], Tensor], size: int, expected: Seque
         size: positions before it.
         expected: likely windows; the first one that reads the same positions is returned.
     """
-    reached = operate(torch.eye(size)[:, None])[:, 0] != 0  # (position, unit)
+    return window_of_weights(operate(torch.eye(size)[:, None])[:, 0], size, expected)
+
+
+def window_of_weights(weights: Tensor, size: int, expected: Sequence[Window]) -> Window:
+    """The window of a linear operation along one axis, given its weights (position, unit); see `probe_window`."""
+    reached = weights != 0
     actual = Gathered(tuple(tuple(column.nonzero().flatten().tolist()) for column in reached.T))
     for window in expected:
         units = window.output_size(size)

@@ -17,16 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from cnncli.capture.kind import kind_of
 from cnncli.capture.layout import UnsupportedOp, units, without_batch
 from cnncli.capture.load import first_line
 from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, Operation, Recorder, Running, Value
 from cnncli.capture.rows import Row, rows_of
 from cnncli.config.network import INPUT
-from cnncli.errors import ConfigError
+from cnncli.errors import CnncliError, ConfigError
 from cnncli.inspection.graph import Graph, GraphNode, ModelError
 from cnncli.layers import format_size
 
+GIVE_SHAPE = "give the shape of one image, e.g. --input 3x224x224, and the model's arguments with --kwargs"
 META, CPU = torch.device("meta"), torch.device("cpu")
 
 
@@ -158,6 +160,8 @@ def _record(module: nn.Module, shape: tuple[int, ...], device: torch.device, bat
         recorder.run(forward)
         if recorder.constants.missing:
             raise ValueError("a mask or an index has no numbers on the meta device")  # noqa: TRY301  as the module
+    except CnncliError:
+        raise
     except (Exception, SystemExit) as error:  # a forward may raise anything
         raise _ForwardError(error, _Recorded(example, recorder.operations), recorder.running) from error
     return _Recorded(example, recorder.operations)
@@ -192,7 +196,7 @@ def _on_meta(tensor: Tensor) -> Tensor:
 
 def _does_not_run(module: nn.Module, shape: tuple[int, ...], failed: _ForwardError) -> ModelError:
     """The error of a module that does not run: where it failed, what met there, and the rows before."""
-    remedy = "give the shape of one image, e.g. --input 3x224x224, and the model's arguments with --kwargs"
+    remedy = GIVE_SHAPE
     if isinstance(failed.error, TypeError) and "forward() missing" in str(failed.error):
         remedy = "wrap it in a module whose forward takes one batch of images"
     where = [*_failing_module(module, failed.running), *_failing_line(failed.error)]
@@ -211,7 +215,7 @@ def _failing_module(module: nn.Module, running: Running) -> list[str]:
     shapes = running.entered.get(path, [])
     if not path or not shapes:
         return []
-    kind = type(module.get_submodule(path)).__name__
+    kind = kind_of(module.get_submodule(path))
     batch = shapes[0][0] if shapes[0] else 1
     return [f"in {path} ({kind}), called with {' and '.join(map(format_size, shapes))}, a batch of {batch}"]
 
@@ -278,7 +282,7 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         shares_weights=row.shares,
         view=all(part.inplace for part in row.parts),
         units=tuple(sizes.get(axis, 1) for axis in range(axes)),
-        placed=tuple((INPUT if each is None else each.name, windows) for each, windows in row.placed),
+        placed=tuple((INPUT if each is None else each.name, reads) for each, reads in row.placed),
         upper_bound=row.upper_bound,
         notes=(
             *(("shares weights with an earlier row, where they are counted",) if row.shares else ()),

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnncli.capture.graph import CPU, META, graph_of_module, is_on_meta, trial_copy
+from cnncli.capture.graph import CPU, GIVE_SHAPE, META, graph_of_module, is_on_meta, trial_copy
 from cnncli.capture.load import first_line, input_shape_of, load_module
 from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH
 from cnncli.capture.saved import load_saved, shape_for
 from cnncli.errors import ConfigError, UsageError, did_you_mean
-from cnncli.file_types import FileType, file_type
-from cnncli.inspection.graph import Graph
+from cnncli.file_types import ONNX, FileType, file_type
+from cnncli.inspection.graph import Graph, ModelError
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ def load_model(
     part: str = "",
     device: torch.device = META,
 ) -> Model:
-    """Create the model of a target in code, or read it from a file of torch.
+    """Create the model of a target in code, or read it from a file of torch or ONNX.
 
     Args:
         target: `torchvision:resnet50`, `timm:resnet50`, `package.module:Factory`, `path/to/file.py:Factory`, whose code
-            runs, or the path of a file of TorchScript or torch.export.
-        input_shape: (C, positions ...) of one input of the part; optional for models of torchvision and timm and for
-            programs of torch.export.
+            runs, or the path of a file of TorchScript, torch.export or ONNX.
+        input_shape: (C, positions ...) of one input of the part; optional for models of torchvision and timm, for
+            programs of torch.export, and for ONNX files with sizes.
         kwargs: arguments of the factory.
         part: the path of a submodule, to take in place of the whole model.
-        device: where the tensors of a model in code are created.
+        device: where the tensors of a model in code, or of an ONNX file, are created.
 
     Raises:
         UsageError: the model or the part does not exist, or the shape of its input is unknown.
@@ -61,7 +61,7 @@ def load_model(
     path = Path(target)
     type = file_type(path) if path.is_file() else None
     if type is not None:
-        model = _read(path, type, input_shape, whole=not part)
+        model = _read(path, type, input_shape, device, whole=not part)
     else:
         module = load_module(target, kwargs=dict(kwargs), device=device)
         given = None if input_shape is None else tuple(input_shape)
@@ -69,7 +69,18 @@ def load_model(
     return _part_of(model, part, input_shape) if part else model
 
 
-def _read(path: Path, type: FileType, input_shape: Sequence[int] | None, *, whole: bool) -> Model:
+def _read(path: Path, type: FileType, input_shape: Sequence[int] | None, device: torch.device, *, whole: bool) -> Model:
+    if type is ONNX:
+        from cnncli.capture.onnx.file import read_file
+        from cnncli.capture.onnx.network import OnnxNetwork
+
+        if not whole:
+            raise UsageError(
+                f"--module is for a model in code, but {path} is an ONNX file", remedy="omit it; --only selects rows"
+            )
+        file = read_file(path)
+        shape = file.input_shape(input_shape)
+        return Model(OnnxNetwork(file, device), shape, file.images.batch, device)
     saved = load_saved(path, type)
     given = None if input_shape is None else tuple(input_shape)
     shape = given if given is not None and not whole else shape_for(path, saved, given)
@@ -123,8 +134,25 @@ def _input_of(model: Model, part: str) -> tuple[int, ...]:
     return shapes[0][1:]
 
 
+def _onnx_graph(model: Model, name: str) -> Graph:
+    """The graph of an ONNX file.
+
+    A file may say that it takes any number of images, and still take only one at a time.
+    """
+    batches = [model.batch] if model.batch else [BATCH, 1]
+    failed: ModelError | None = None
+    for batch in batches:
+        try:
+            return graph_of_module(model.module, model.input_shape, name, device=model.device, batch=batch)
+        except ModelError as error:
+            failed = failed or error
+    assert failed is not None, name
+    remedy = (failed.remedy or "").replace(GIVE_SHAPE, "give the shape that the file was made for: --input 3x224x224")
+    raise ModelError(failed.message, remedy=remedy, graph=failed.graph) from failed
+
+
 def load_graph(target: str, *, input_shape: tuple[int, ...] | None, kwargs: Mapping[str, Any], part: str = "") -> Graph:
-    """The graph of a target in code or in a file of torch; for the arguments see `load_model`.
+    """The graph of a target in code or in a file; for the arguments see `load_model`.
 
     Raises:
         UsageError: the model does not exist.
@@ -132,6 +160,8 @@ def load_graph(target: str, *, input_shape: tuple[int, ...] | None, kwargs: Mapp
     """
     name = f"{target} {part}".rstrip()
     model = load_model(target, input_shape=input_shape, kwargs=kwargs, part=part)
+    if Path(target).is_file() and file_type(Path(target)) is ONNX:
+        return _onnx_graph(model, name)
     try:
         return graph_of_module(model.module, model.input_shape, name, device=model.device, batch=model.batch or BATCH)
     except ConfigError:

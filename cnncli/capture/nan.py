@@ -22,10 +22,12 @@ def spread_nan(
       for an image is NaN if the image has any.
 
     Args:
-        run, args, kwargs: the operator with its arguments.
+        run, args, kwargs: the operator, or a function that is reported as one, with its arguments.
         zeros: see `Operation.zeros`; of a product of matrices, where the left one is 0.
     """
-    namespace, _, name = run._schema.name.partition("::")  # type: ignore[attr-defined]  # an operator of ATen
+    if not hasattr(run, "_schema"):  # a function that counts as one operator, and has no weights that are known to be 0
+        return run(*args, **kwargs)
+    namespace, _, name = run._schema.name.partition("::")
     name = name.strip("_")
     if namespace != "aten":
         return _without_nan(run, args, kwargs)

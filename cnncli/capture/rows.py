@@ -9,6 +9,7 @@ from math import prod
 from torch import Tensor, nn
 
 from cnncli.capture.effect import Context, Effect, compose
+from cnncli.capture.kind import kind_of
 from cnncli.capture.layout import (
     Factors,
     Layout,
@@ -24,18 +25,18 @@ from cnncli.capture.mixing import LEFT_AND_RIGHT, matmul
 from cnncli.capture.outputs import parts_of
 from cnncli.capture.record import PRODUCTS, Operation, Value
 from cnncli.capture.rules import COPIES, RULES, effect_of
+from cnncli.capture.sampling import sampled_macs
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import reads_everything
 from cnncli.layers import LAYERS, Add, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
 from cnncli.layers.join import Concat
-from cnncli.windows import Window
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
     "matmul", "mul", "div", "pow", "log", "log2", "log10", "log1p", "abs", "sin", "cos", "erf", "norm",
-    "_prelu_kernel", "glu", "clamp", "clamp_min", "clamp_max", "var", "std",
+    "_prelu_kernel", "clamp", "clamp_min", "clamp_max", "var", "std",
     *(f"{mode}_pad{n}d" for mode in ("reflection", "replication") for n in (1, 2, 3)),
 )  # fmt: skip
 _OUTPUT = ("softmax", "exp", "expm1", "sqrt", "rsqrt", "reciprocal")
@@ -76,7 +77,7 @@ class Row:
         shares: whether it uses parameters that an earlier row uses too.
         constant_shape: of the output, if it does not depend on the input.
         upper_bound, notes: see `GraphNode`.
-        placed: windows that some inputs are read through, see `GraphNode.placed`.
+        placed: what is read of each input, see `GraphNode.placed`.
     """
 
     name: str
@@ -98,7 +99,7 @@ class Row:
     constant_shape: tuple[int, ...] | None = None
     upper_bound: bool = False
     notes: list[str] = field(default_factory=list)
-    placed: list[tuple["Row | None", tuple[Window, ...]]] = field(default_factory=list)
+    placed: list[tuple["Row | None", Reads]] = field(default_factory=list)
 
 
 def rows_of(
@@ -167,12 +168,11 @@ class _Rows:
                 self.zeros[operation.number] = effect.zeros
         for value in operation.outputs:
             self._row_of[value] = row
-            # Outputs of another rank are indices or statistics, whose layout does not matter.
-            same_rank = len(value.shape) == len(effect.layout)
-            self._context.layouts[value] = effect.layout if same_rank else tuple(map(free, value.shape))
+            self._context.layouts[value] = _fitted(effect.layout, value.shape)
         of_sources = all if effect.type == "concat" else any
         inherited = effect.reads is Reach.SAME and of_sources(each in self._context.complete for each in sources)
-        if inherited or effect.statistics or reads_everything(effect.reads):
+        reads = [effect.reads, *(each for _, each in effect.placed)]
+        if inherited or effect.statistics or any(map(reads_everything, reads)):
             self._context.complete.update(operation.outputs)
         self._count_parameters(row, operation)
 
@@ -247,7 +247,7 @@ class _Rows:
         reads = compose(row.reads, effect.reads)
         row.reads = Unknown("its operations together have no single window") if reads is None else reads
         if effect.instead is not None and row.first == "matmul":
-            row.reads = effect.instead
+            row.reads, row.placed = effect.instead, []
         row.statistics |= effect.statistics
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
         others = dict.fromkeys(self._row_of[value] for value in sources)
@@ -325,7 +325,7 @@ class _Rows:
         rows_of_leaf: dict[str, list[Row]] = {}
         for row in self.rows:
             # Padding inside a convolution does not get the convolution's name.
-            whole = row.first != "pad" or "Pad" in type(self._modules[row.path]).__name__
+            whole = row.first != "pad" or "Pad" in kind_of(self._modules[row.path])
             if row.scope is None and self._is_leaf(row.path) and whole:
                 rows_of_leaf.setdefault(row.path, []).append(row)
         modules: dict[Row, None] = {}
@@ -370,11 +370,24 @@ def _part(
         numbers,
         Saved.NOTHING if effect.by_constant else _SAVED.get(type),
         value.item_bytes,
-        saved_bytes=(numbers or 0) if type == "dropout" else 0,  # a mask of a byte each, as on CUDA
+        saved_bytes=(numbers or 0) if type == "dropout" else effect.saved_bytes,  # a mask of a byte each, as on CUDA
         index_bytes=8 * (numbers or 0) if type in ("max_pool", "adaptive_max_pool") else 0,
         alias=type in ("flatten", "identity"),
         inplace=not operation.fresh,
         aside=aside,
+    )
+
+
+def _fitted(layout: Layout, shape: tuple[int, ...]) -> Layout:
+    """The layout of one of several outputs, whose channels may be others.
+
+    Outputs of another rank are indices or statistics, whose layout does not matter.
+    """
+    if len(layout) != len(shape):
+        return tuple(map(free, shape))
+    return tuple(
+        factors if prod(factor.size for factor in factors) == size else free(size)
+        for factors, size in zip(layout, shape, strict=True)
     )
 
 
@@ -416,4 +429,6 @@ def _known_macs(operation: Operation, after: Layout) -> int | None:
     if operation.name == "convolution":
         known = has_batch(after) and not operation.arguments["weight"].dynamic
         return conv_macs(operation, batch_size(after)) if known else None
+    if operation.name == "deform_conv2d":
+        return sampled_macs(operation, batch_size(after)) if has_batch(after) else None
     return 0 if operation.name in RULES and RULES[operation.name] is not matmul else None

@@ -6,6 +6,7 @@
 | `runs/lenet5-20260131-120000` | of the config of a run |
 | `torchvision:NAME`, `timm:NAME`, `package.module:Factory`, `path/file.py:Factory` | of a model in code, which is run |
 | `model.pt`, `model.pt2` | in a file of TorchScript or torch.export, which is run |
+| `model.onnx` | in an ONNX file |
 """
 
 import logging
@@ -17,7 +18,7 @@ from typing import Any
 
 from cnncli.config.config import Config, named_configs, read_config
 from cnncli.errors import ConfigError, RunError, UsageError, did_you_mean
-from cnncli.file_types import FileType, file_type
+from cnncli.file_types import ONNX, FileType, file_type
 from cnncli.files import refuse_link
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.hints import HINTS
@@ -68,9 +69,10 @@ def find_graph(
 
         if is_code(target) and not is_library(target):
             _log.info(f"{target}: this runs the code of {target.rpartition(':')[0]} with your permissions")
-        elif is_saved(target):
+        elif not is_code(target) and not is_onnx(target):
             _log.info(f"{target}: this runs the program in the file with your permissions")
-        return load_graph(target, input_shape=code_shape(target, input_shape, part), kwargs=kwargs, part=part)
+        shape = code_shape(target, input_shape, part)
+        return load_graph(target, input_shape=shape, kwargs=kwargs, part=part)
     for option, value in (("--kwargs", kwargs), ("--module", part)):
         if value:
             raise UsageError(
@@ -96,9 +98,14 @@ def is_code(target: str) -> bool:
 
 
 def is_saved(target: str) -> bool:
-    """Whether a target is a file of TorchScript or torch.export."""
+    """Whether a target is a file that holds a network: of TorchScript, torch.export or ONNX."""
     type = _type_of(target)
     return type is not None and type.holds == "network"
+
+
+def is_onnx(target: str) -> bool:
+    """Whether a target is an ONNX file."""
+    return _type_of(target) is ONNX
 
 
 def holds_tensors(target: str) -> FileType | None:
@@ -119,7 +126,7 @@ def _config_path(target: str) -> str:
     """The config of a target."""
     path = Path(target)
     if not target:
-        raise UsageError("the name of the config is empty", remedy="give a YAML config, or the name of a bundled one")
+        raise UsageError("'' is not the name of a config", remedy="give a YAML config, or the name of a bundled one")
     if holds_tensors(target):
         raise UsageError(
             f"{target} holds tensors alone: in which order layers are computed is not in it",
@@ -178,6 +185,8 @@ def code_shape(target: str, input_shape: Sequence[int] | None, part: str = "") -
     if input_shape is None:
         return None
     shape = tuple(input_shape)
+    if is_onnx(target):  # the file says what its axes are
+        return shape
     match shape:
         case [_] if part:  # the features of a linear layer
             return shape

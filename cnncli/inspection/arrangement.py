@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from cnncli.errors import UsageError
 from cnncli.inspection.columns import counted, size_in_bytes, total_latency
-from cnncli.inspection.formatting import Line, Span, align
+from cnncli.inspection.formatting import Line, Span, align, name_parts
 from cnncli.inspection.table import LayerTable, Row
 
 SortKey = Literal["params", "macs", "memory", "rf"]
@@ -27,7 +27,7 @@ def grouped(table: LayerTable, depth: int) -> LayerTable:
     names: dict[str, int] = {}
     for prefix, members in groupby(table.rows, lambda row: _prefix(row.name, depth)):
         layers = list(members)
-        if len(layers) == 1 and layers[0].name.count(".") < depth:
+        if len(layers) == 1 and len(name_parts(layers[0].name)) <= depth:
             rows += layers
             continue
         names[prefix] = names.get(prefix, 0) + 1
@@ -37,7 +37,7 @@ def grouped(table: LayerTable, depth: int) -> LayerTable:
 
 
 def _prefix(name: str, depth: int) -> str:
-    return ".".join(name.split(".")[:depth])
+    return "".join(name_parts(name)[:depth])
 
 
 def _sum(layers: Sequence[Row], *, name: str, type: str) -> Row:
@@ -82,32 +82,36 @@ def folded(table: LayerTable) -> LayerTable:
 
 def _fold(rows: Sequence[Row], level: int) -> Iterator[Row]:
     """Fold the blocks whose number is the part `level` of the name, and in those that are kept the deeper ones."""
-    runs = [(key, list(members)) for key, members in groupby(rows, lambda row: row.name.split(".")[: level + 1])]
+    runs = [(key, list(members)) for key, members in groupby(rows, lambda row: name_parts(row.name)[: level + 1])]
     while runs:
         key, block = runs.pop(0)
-        if len(block) == 1 and len(block[0].name.split(".")) <= level + 1 and not key[-1].isdecimal():
+        if len(block) == 1 and len(name_parts(block[0].name)) <= level + 1 and not _is_number(key[-1]):
             yield block[0]
             continue
         yield from _fold(block, level + 1) if len(key) > level else block
-        repeated: list[tuple[list[str], list[Row]]] = []
-        if len(key) > level and key[-1].isdecimal():
+        repeated: list[tuple[tuple[str, ...], list[Row]]] = []
+        if len(key) > level and _is_number(key[-1]):
             shape = _signature(block, level)
-            while runs and runs[0][0][-1].isdecimal() and _signature(runs[0][1], level) == shape:
+            while runs and _is_number(runs[0][0][-1]) and _signature(runs[0][1], level) == shape:
                 repeated.append(runs.pop(0))
         layers = [row for _, members in repeated for row in members]
         if len(layers) >= _MIN_FOLDED:
             first, last = repeated[0][0], repeated[-1][0]
-            number = first[-1] if len(repeated) == 1 else f"{first[-1]}-{last[-1]}"
+            number = first[-1] if len(repeated) == 1 else f"{first[-1]}-{last[-1].lstrip('./')}"
             times = "as" if len(repeated) == 1 else f"{len(repeated)} x"
-            yield _sum(layers, name=".".join([*first[:-1], number]), type=f"{times} {'.'.join(key)}")
+            yield _sum(layers, name="".join([*first[:-1], number]), type=f"{times} {''.join(key)}")
         else:
             for _, members in repeated:
                 yield from _fold(members, level + 1)
 
 
+def _is_number(part: str) -> bool:
+    return part.lstrip("./").isdecimal()
+
+
 def _signature(block: Sequence[Row], level: int) -> tuple[object, ...]:
     return tuple(
-        (row.name.split(".")[level + 1 :], row.type, row.windows, row.groups, row.output_shape, row.params, row.macs)
+        (name_parts(row.name)[level + 1 :], row.type, row.windows, row.groups, row.output_shape, row.params, row.macs)
         for row in block
     )
 

@@ -361,7 +361,7 @@ def as_tree(names: Sequence[str]) -> list[tuple[list[str], str]]:
 
     A scope that contains a single name has no separate line: `layer1`, ` .0`, `  .conv1`, `  .downsample.0`.
     """
-    paths = [tuple(name.split(".")) for name in names]
+    paths = [name_parts(name) for name in names]
     result: list[tuple[list[str], str]] = []
     open_scopes: list[tuple[str, ...]] = []
     for path, following in zip(paths, [*paths[1:], ()], strict=True):
@@ -376,8 +376,12 @@ def as_tree(names: Sequence[str]) -> list[tuple[list[str], str]]:
 
 
 def _indented(path: tuple[str, ...], scopes: list[tuple[str, ...]]) -> str:
-    rest = ".".join(path[len(scopes[-1]) if scopes else 0 :])
-    return f"{' ' * len(scopes)}{'.' if scopes else ''}{rest}"
+    return " " * len(scopes) + "".join(path[len(scopes[-1]) if scopes else 0 :])
+
+
+def name_parts(name: str) -> tuple[str, ...]:
+    """The modules that a name goes through, each with the dot (in ONNX, slash) before it: joined, they are the name."""
+    return tuple(re.findall(r"^[./]*[^./]*|[./]+[^./]*", name))
 
 
 def listed(names: Sequence[str]) -> str:

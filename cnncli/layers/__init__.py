@@ -2,6 +2,8 @@
 
 from cnncli.layers import (
     activation,
+    attention,
+    combining,
     convolution,
     coordinates,
     dropout,
@@ -67,6 +69,9 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.Hardsigmoid,
     activation.Hardswish,
     activation.Softmax,
+    attention.SelfAttention,
+    combining.Glu,
+    combining.Maxout,
     dropout.Dropout,
     dropout.Dropout2d,
     dropout.DropPath,

@@ -61,7 +61,8 @@ class Activation(Layer):
         return Activated(self.type, before, self.apply(before))
 
 
-def _sigmoid(x: float) -> float:
+def sigmoid(x: float) -> float:
+    """`1 / (1 + exp(-x))`."""
     # Of the two equal forms the one whose exponential cannot overflow.
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
@@ -208,7 +209,7 @@ class Silu(Activation):
     torch_class = "SiLU"
 
     def apply(self, x: float) -> float:
-        return x * _sigmoid(x)
+        return x * sigmoid(x)
 
 
 class Mish(Activation):
@@ -352,7 +353,7 @@ class Sigmoid(Activation):
     saved = Saved.OUTPUT
 
     def apply(self, x: float) -> float:
-        return _sigmoid(x)
+        return sigmoid(x)
 
 
 class LogSigmoid(Activation):

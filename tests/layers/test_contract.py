@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnncli.config.network import INPUT, Network, Node
@@ -151,6 +152,9 @@ EXAMPLES: dict[str, list[str]] = {
     "hardsigmoid": [""],
     "hardswish": [""],
     "softmax": [""],
+    "self_attention": ["1", "2", "{num_heads: 2, qkv_bias: false}", "{num_heads: 4, out_bias: false, qkv_bias: false}"],
+    "glu": [""],
+    "maxout": ["2", "4"],
     "dropout": ["0.3", "0"],
     "dropout2d": ["0.3", "0"],
     "drop_path": ["0.3", "0"],
@@ -219,6 +223,9 @@ TORCH_CLASSES = {
     "rms_norm": nn.RMSNorm,
     "scale": None,
     "drop_path": None,
+    "self_attention": None,  # nn.MultiheadAttention, but over positions: see test_modules
+    "glu": None,  # nn.GLU, but over channels
+    "maxout": None,
     "prelu": nn.PReLU,
     "softmax": None,
     "linear": nn.Linear,
@@ -240,20 +247,17 @@ OWN_DEFAULTS: dict[tuple[str, str], object] = {
     ("crop", "cropping"): None,
     ("crop", "size"): None,
     ("drop_path", "p"): 0.5,  # as of the other dropouts
+    ("maxout", "pieces"): inspect.Parameter.empty,
+    ("self_attention", "num_heads"): inspect.Parameter.empty,
+    ("self_attention", "qkv_bias"): True,  # torch has one field for both
+    ("self_attention", "out_bias"): True,
     ("rms_norm", "eps"): 1e-6,  # torch's None is the precision of the numbers, which differs with their type
 }
 """Defaults that are not torch's."""
 
 VECTORS_TOO = (
-    "batch_norm",
-    "group_norm",
-    "layer_norm",
-    "rms_norm",
-    "scale",
-    "softmax",
-    "dropout",
-    "drop_path",
-    "identity",
+    *("batch_norm", "group_norm", "layer_norm", "rms_norm"),
+    *("scale", "softmax", "glu", "maxout", "dropout", "drop_path", "identity"),
 )
 """Types that take vectors as well as maps, besides activations."""
 
@@ -443,7 +447,8 @@ def test_shape_and_parameters(case: Case) -> None:
 @every_case
 def test_macs(case: Case) -> None:
     """Torch's own counter counts two operations for each."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    # It does not know the attention of a CPU as one operation, but its products.
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         case.build()(torch.randn(1, *case.shape, dtype=torch.float64))
     assert counter.get_total_flops() == 2 * sum(node.description.macs for node in case.network.nodes)
 
@@ -551,7 +556,7 @@ def test_arithmetic_of_one_unit(case: Case) -> None:
 def outputs_of_core(module: nn.Module, inputs: list[Tensor]) -> Tensor | None:
     """The output of the convolution or linear part of a layer, if it is followed by others."""
     x: Tensor | None = inputs[0]
-    for name, part in module.named_children():
+    for name, part in module.named_children() if isinstance(module, nn.Sequential) else ():
         x = part(x)
         if name in ("conv", "linear"):
             return x
@@ -778,7 +783,9 @@ def test_facts_of_a_type(type_: str) -> None:
 
 
 def keeps_channels(layer: nn.Module, x: Tensor) -> bool:
-    """Whether each output channel depends on the input channel of the same number."""
+    """Whether each output channel depends on the input channel of the same number, and no matrix mixes them."""
+    if any(each.ndim > 1 for each in layer.parameters()):
+        return False
     output = layer(x)
     for channel in range(x.shape[1]):
         changed = x.clone()

@@ -24,6 +24,7 @@ from cnncli.layers.activation import (
     Tanhshrink,
     Threshold,
 )
+from cnncli.layers.combining import Glu, Maxout
 from cnncli.layers.coordinates import Coordinates
 from cnncli.layers.norm import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, Norm, RmsNorm
 from cnncli.layers.padding import Crop, Pad
@@ -85,6 +86,12 @@ def test_norms_without_weights_or_mean_by_hand() -> None:
     rms = scaling(RmsNorm(eps=3), maps, {"weight": torch.tensor([1.0, 2])}, 1, 0, 0)
     assert (rms.mean, rms.variance, rms.bias) == (None, 13, None)
     assert rms(5) == 2 * 5 / 4
+
+
+def test_several_channels_to_one_by_hand() -> None:
+    vector = torch.tensor([1.0, 3, 2, 0])
+    assert Maxout(pieces=2).trace([vector], {}, Unit((1,))).value == 2
+    assert Glu().trace([vector], {}, Unit((1,))).value == 3 / 2  # sigmoid(0) is 1/2
 
 
 def test_neighboring_channels_by_hand() -> None:

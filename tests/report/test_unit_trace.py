@@ -132,6 +132,7 @@ def compare_stage(stage: Stage, answer: Json, largest: float, case: str) -> None
                 "weighted mean": "weighted",
                 "times the factor of its channel": "scaled",
                 "times the other paths": "scaled",
+                "times the sigmoid of its gate": "scaled",
             }
             starts = {"sum / ": "mean", "divided by ": "divided", "to the power of 1 / ": "root"}
             expected = kinds.get(how) or next(kind for start, kind in starts.items() if how.startswith(start))

@@ -13,7 +13,7 @@ from cnncli.inspection.table import inspect_graph
 from cnncli.options import DATA_DIR, DataDirOption
 
 _TARGET = (
-    "a config, - for stdin, a run directory, a file of TorchScript or torch.export, torchvision:NAME, timm:NAME, "
+    "a config, - for stdin, a run directory, a file of ONNX, TorchScript or torch.export, torchvision:NAME, timm:NAME, "
     "package.module:Factory or path/file.py:Factory"
 )
 
@@ -43,6 +43,8 @@ def diff(
       cnncli diff torchvision:resnet18 torchvision:resnet34 --input 3x224x224
 
       cnncli diff nets.py:Net nets.py:Net --input 1x28x28 --kwargs '{"width": 16}' --kwargs '{"width": 32}'
+
+      cnncli diff runs/lenet5-20260131-120000 lenet5.onnx
 
       git show HEAD~1:my.yaml | cnncli diff - my.yaml
     """

@@ -155,6 +155,8 @@ def inspect(
 
       cnncli inspect torchvision:fasterrcnn_resnet50_fpn --module backbone
 
+      cnncli inspect lenet5.onnx
+
       cnncli inspect weights.safetensors
 
       cnncli inspect torchvision:resnet152 --depth 1

@@ -22,8 +22,8 @@ TargetArgument = Annotated[
     str,
     typer.Argument(
         metavar="TARGET",
-        help="A config, the name of a bundled one, - for a config on stdin, a run directory, a file of TorchScript or "
-        "torch.export, or a model in code: torchvision:NAME, timm:NAME, package.module:Factory or "
+        help="A config, the name of a bundled one, - for a config on stdin, a run directory, an ONNX file, a file of "
+        "TorchScript or torch.export, or a model in code: torchvision:NAME, timm:NAME, package.module:Factory or "
         "path/file.py:Factory, where Factory is a class, function or class method that returns a module. A model in "
         "code is imported and built, which runs its code.",
     ),

@@ -7,6 +7,8 @@
 // the kernel of an output channel is in the tensor `weight`.
 
 import { ACTIVATIONS, SOFTMAX } from "./activation.js";
+import { ATTENTION } from "./attention.js";
+import { COMBINING } from "./combining.js";
 import { CONVOLUTIONS } from "./convolution.js";
 import { COORDINATES } from "./coordinates.js";
 import { JOINS } from "./join.js";
@@ -23,6 +25,8 @@ export const OPERATIONS = {
   ...NORMS,
   ...ACTIVATIONS,
   softmax: SOFTMAX,
+  ...COMBINING,
+  ...ATTENTION,
   ...LINEAR,
   ...JOINS,
 };

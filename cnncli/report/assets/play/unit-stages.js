@@ -26,7 +26,7 @@ const STAGE_NAMES = {
   weighted: () => "stageNameWeighted",
   passed: () => "stageNamePassed",
   divided: () => "stageNameDivided",
-  scaled: () => "stageNameScaled",
+  scaled: ({ of }) => (of === "gate" ? "stageNameGate" : "stageNameScaled"),
   bias: () => "stageNameBias",
   norm: () => "stageNameNorm",
   activation: () => "stageNameActivation",
