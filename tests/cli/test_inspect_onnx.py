@@ -119,7 +119,7 @@ def test_without_the_extra_the_error_names_the_command(path: Path, monkeypatch: 
 
 
 def test_verify_runs_onnxruntime(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "receptive field of all 7 rows" in run("inspect", path, "--verify").stderr
+    assert "receptive field of all 8 rows" in run("inspect", path, "--verify").stderr
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     error = CliRunner().invoke(app, ["inspect", str(path), "--verify"]).exception
     assert isinstance(error, UsageError)
