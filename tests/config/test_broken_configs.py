@@ -43,6 +43,7 @@ def test_problems_of_overrides_name_the_option(tmp_path: Path) -> None:
     [
         ("lenet", "config not found: lenet. Did you mean lenet5?"),
         ("nowhere/x.yaml", "config not found: nowhere/x.yaml"),
+        ("lenet5\nx", r"config not found: lenet5\x0ax"),
     ],
 )
 def test_a_missing_config(argument: str, message: str, tmp_path: Path) -> None:
@@ -176,6 +177,10 @@ def test_names_of_other_tools(layer: str, message: str, tmp_path: Path) -> None:
             "data: {name: digits, validation: 0}\nmodel: {layers: [flatten, logits]}\n"
             "train: {early_stopping: {patience: 2}}\n",
             "train.early_stopping: needs validation images, but data.validation is 0",
+        ),
+        (
+            "data: {name: digits}\nmodel: {layers: [flatten, logits]}\ntrain: {top_k: 10}\n",
+            "train.top_k: must be less than the number of classes, 10, found 10",
         ),
         (
             "data: {name: digits}\nmodel: {layers: [{conv: {out_channels: 2, kernel_size: 1, norm: {group: 2}}}, "

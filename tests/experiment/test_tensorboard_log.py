@@ -24,6 +24,7 @@ ReadEvents = Callable[[RunDirectory], EventAccumulator]
 
 EPOCHS, STEPS, CLASSES = 14, 9, "0123456789"
 CONVOLUTIONS = ["01_conv1", "03_conv2", "05_conv3"]
+EVALUATED = ("balanced_accuracy", "macro_precision", "macro_f1", "top_k_accuracy")
 MAPPED = ["01_conv1", "02_max_pool1", "03_conv2", "04_avg_pool1", "05_conv3"]
 
 
@@ -32,6 +33,7 @@ def test_there_is_one_file_with_everything(run: RunDirectory, events: EventAccum
     tags = events.Tags()
     curves = [f"{name}/{part}" for name, part in product(("accuracy", "loss"), ("train", "val"))]
     dead = ["dead_fraction/01_conv1", "dead_fraction/03_conv2"]
+    curves += [f"val/{name}" for name in EVALUATED]
     assert sorted(tags["scalars"]) == sorted(
         [*curves, *dead, "test/accuracy", "training/learning_rate", "training/images_per_second"]
     )
@@ -75,6 +77,9 @@ def test_curves_have_a_point_for_each_epoch(run: RunDirectory, events: EventAccu
     for name, part in product(("accuracy", "loss"), ("train", "val")):
         points = [(point.step, point.value) for point in events.Scalars(f"{name}/{part}")]
         assert points == [(line["step"], pytest.approx(line[part][name])) for line in metrics]
+    for name in EVALUATED:
+        points = [(point.step, point.value) for point in events.Scalars(f"val/{name}")]
+        assert points == [(line["step"], pytest.approx(line["val"][name])) for line in metrics]
     test = run.results()["test"]
     (point,) = events.Scalars("test/accuracy")
     assert (point.step, point.value) == (EPOCHS * STEPS, pytest.approx(test["accuracy"]))
