@@ -43,8 +43,8 @@ def model_data(model: CnnModule, *, classes: Sequence[str], normalization: Norma
     """The network of a module as JSON, and its weights.
 
     `layers` has for each layer `name`, `type`, `inputs`, `shape`, the facts of its class (`has_kernels`, `is_pool`,
-    `is_norm`, `is_activation`, `gives_logits`), `macs` for one image and `operations`: each with `name`, `role` (`norm` or
-    `activation` of the layer, or null), `shape` after it, its numbers, and `tensors`, role -> index in the list
+    `is_norm`, `is_activation`, `gives_logits`), `macs` for one image and `operations`: each with `name`, `role` (`norm`
+    or `activation` of the layer, or null), `shape` after it, its numbers, and `tensors`, role -> index in the list
     `tensors`.
     """
     network = model.network
