@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
 from cnncli.cli.app import main
+from cnncli.cli.imports import garbage_collector_off
 from tests.browser.pages import Tabs
 
 ExitCodeOf = Callable[..., int]
+BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 Decode = Callable[[npt.NDArray[np.uint8], float], npt.NDArray[np.float64]]
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -42,7 +45,7 @@ settings.load_profile("cnncli")
 
 
 POSIX_ONLY = re.compile(
-    r"^import (pexpect|pty|resource)$|^from tests\.reliability\.runs import|signal\.SIG(HUP|KILL|QUIT|PIPE)",
+    r"^import (pexpect|pty|resource)$|^from tests\.(forked|reliability\.runs) import|signal\.SIG(HUP|KILL|QUIT|PIPE)",
     re.MULTILINE,
 )
 
@@ -52,6 +55,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if sys.platform != "win32" or collection_path.suffix != ".py" or collection_path == Path(__file__):
         return None
     return POSIX_ONLY.search(collection_path.read_text(encoding="utf-8")) is not None or None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Everything that is imported and collected stays: the garbage collector need not examine it, now or later."""
+    with garbage_collector_off():
+        return (yield)
 
 
 def find_real_data() -> Path:
@@ -117,6 +127,25 @@ def browser(chromium: Path) -> Iterator[Browser]:
 def tabs(browser: Browser) -> Tabs:
     """Pages that are used again; they are closed with the browser."""
     return Tabs(browser)
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """Make a folder that all processes of pytest-xdist share, for reading only: its name, what fills it -> its path."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def build(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, complete = shared / name, shared / f"{name}.complete"
+        with FileLock(f"{folder}.lock"):
+            if not complete.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # a test of another process was stopped meanwhile
+                folder.mkdir()
+                fill(folder)
+                complete.touch()
+        return folder
+
+    return build
 
 
 @pytest.fixture(scope="session")

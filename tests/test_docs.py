@@ -6,8 +6,9 @@ How a page is written for this:
   their output, where `...` stands for the rest of a line and, alone, for any number of lines. Runs of blanks and the
   numbers that a training prints are not compared.
 - The commands of a page run in order, in one folder that has the bundled `configs/`, a run called `RUN` and a drawing
-  `seven.jpg`, ink on paper. Trainings use the embedded digits and few epochs. `torchrun` runs in its own process.
-  Commands of other programs, and those that need several machines or a download, are listed in `NOT_RUN`.
+  `seven.jpg`, ink on paper. Trainings use the embedded digits and few epochs. `torchrun` and the processes that it
+  starts are forked. Commands of other programs, and those that need several machines or a
+  download, are listed in `NOT_RUN`.
 - `yaml` blocks are configs; missing sections are added. A block that begins with `# name.yaml` is a file for the
   commands after it, which may be a broken one.
 - In code spans, options (`--set`), fields (`train.epochs`) and modules (`cnncli.config`) must exist.
@@ -23,24 +24,27 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from fnmatch import fnmatch
+from functools import partial
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from textwrap import dedent
 from typing import Annotated, Any, get_args
 
 import pytest
+import torch.distributed.run
 import typer
 from PIL import Image, ImageDraw
 from pydantic import BaseModel, create_model
 from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
     EventAccumulator,
 )
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import cnncli
 from cnncli import errors
@@ -234,14 +238,27 @@ def run_cnncli(arguments: list[str]) -> tuple[int, str]:
 
 
 def run_torchrun(arguments: list[str]) -> tuple[int, str]:
-    """The same of `torchrun ... -m cnncli ...`."""
+    """The same of `torchrun ... -m cnncli ...`, whose processes are forked."""
+    from tests.forked import Forked, exit_code_of, run_program  # not on Windows
+
     begin = arguments.index("cnncli") + 1
-    command = [sys.executable, "-m", "torch.distributed.run", *arguments[:begin], *shortened(arguments[begin:])]
-    environment = {**os.environ, "PYTHONPATH": str(Path(cnncli.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
-    )
-    return done.returncode, done.stdout
+    options, words = arguments[:begin], shortened(arguments[begin:])
+
+    def train() -> None:
+        code = exit_code_of(partial(run_program, *words))
+        if code:
+            os._exit(code)
+
+    def launch(config: LaunchConfig, entrypoint: object) -> Callable[..., object]:
+        return lambda *_: elastic_launch(replace(config, start_method="fork"), train)()
+
+    def torchrun() -> None:
+        pytest.MonkeyPatch().setattr(torch.distributed.run, "elastic_launch", launch)
+        torch.distributed.run.main([*options, *words])
+
+    with Forked(torchrun) as process:
+        out, err = process.communicate(timeout=120)
+        return process.wait(), out + err
 
 
 @pytest.fixture(scope="session")
@@ -268,6 +285,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shortened(arguments: list[str]) -> list[str]:
     """Arguments that make a training short; a resumed run gets one more epoch."""
+    if arguments[0] == "audit":
+        return [*arguments, "--epochs", "1"]
     if arguments[0] == "sweep":
         if "--trials" in arguments:
             arguments = [*arguments, "--trials", "2"]
@@ -356,7 +375,7 @@ def test_commands(page: Path, run: Path, tmp_path: Path, monkeypatch: pytest.Mon
         if language == "yaml" and (file := YAML_FILE.match(content)):
             Path(file[1]).write_text(content, encoding="utf-8")
         for command, shown in commands(language, content):
-            if command in NOT_RUN:
+            if command in NOT_RUN or (command.startswith("torchrun ") and not hasattr(os, "fork")):
                 continue
             code, output = execute(command, monkeypatch)
             wrong = shown is not None and re.search(r"^error:", shown, re.MULTILINE)

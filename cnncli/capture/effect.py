@@ -34,7 +34,7 @@ class Effect:
         by_constant: whether it multiplies or divides by a constant, so that its gradient needs no input.
         instead: what a unit of its layer reads, because it hides a part from it; None: what it did before.
         zeros: the known zeros that `reads` or `instead` leave out, as `spread_nan` takes them.
-        placed: of a concatenation along positions, for each input where its positions are.
+        placed: what a unit reads of each input, if their positions differ: concatenated along them, or pooled keys.
         upper_bound: see `GraphNode`.
         saved_bytes: see `Part`; for one image.
         note: what a reader should know.
@@ -51,7 +51,7 @@ class Effect:
     by_constant: bool = False
     instead: Reads | None = None
     zeros: Tensor | None = None
-    placed: tuple[tuple[Value, tuple[Window, ...]], ...] = ()
+    placed: tuple[tuple[Value, Reads], ...] = ()
     upper_bound: bool = False
     saved_bytes: int = 0
     note: str = ""

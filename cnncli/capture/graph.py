@@ -282,7 +282,7 @@ def _node(row: Row, parameters: Mapping[str, nn.Parameter], buffers: dict[str, i
         shares_weights=row.shares,
         view=all(part.inplace for part in row.parts),
         units=tuple(sizes.get(axis, 1) for axis in range(axes)),
-        placed=tuple((INPUT if each is None else each.name, windows) for each, windows in row.placed),
+        placed=tuple((INPUT if each is None else each.name, reads) for each, reads in row.placed),
         upper_bound=row.upper_bound,
         notes=(
             *(("shares weights with an earlier row, where they are counted",) if row.shares else ()),

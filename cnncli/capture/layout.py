@@ -34,6 +34,7 @@ class Factor:
         of: the number of an axis of the input, or a role.
         grid: the factors of the tokens that have a position.
         before: the number of tokens before these.
+        aware: whether the other tokens depend on the whole input, before any operation reads tokens of other positions.
         step: the distance between neighbors, in positions along the axis of the input.
         whole: the size of the axis that it is a piece of; 0 if it is the whole axis.
     """
@@ -42,6 +43,7 @@ class Factor:
     of: int | Role
     grid: tuple["Factor", ...] = ()
     before: int = 0
+    aware: bool = False
     step: int = 1
     whole: int = 0
 
@@ -86,6 +88,41 @@ def pieces_of(factors: Iterable[Factor]) -> Pieces:
                 if size > 1:
                     others[step] = size
     return result
+
+
+def canonical(layout: Layout) -> Layout:
+    """The layout with the pieces of each axis numbered without gaps, where others have been reduced.
+
+    Raises:
+        UnsupportedOp: a piece occurs twice, or two pieces overlap.
+    """
+    pieces_of(chain.from_iterable(layout))
+    return renumbered(layout)
+
+
+def renumbered(layout: Layout) -> Layout:
+    """The layout with steps that follow from the order of pieces by step, and their sizes."""
+    sizes: dict[int, dict[int, int]] = {}
+    for factor in chain.from_iterable(layout):
+        for each in factor.grid or (factor,):
+            if isinstance(each.of, int) and each.size > 1:
+                sizes.setdefault(each.of, {})[each.step] = each.size
+    steps: dict[tuple[int, int], tuple[int, int]] = {}
+    for axis, found in sizes.items():
+        step, whole = 1, prod(found.values()) if len(found) > 1 else 0
+        for old in sorted(found):
+            steps[axis, old] = step, whole
+            step *= found[old]
+
+    def with_step(factor: Factor) -> Factor:
+        if factor.grid:
+            return replace(factor, grid=tuple(map(with_step, factor.grid)))
+        if not isinstance(factor.of, int):
+            return factor
+        step, whole = steps[factor.of, factor.step] if factor.size > 1 else (1, 0)
+        return factor if (factor.step, factor.whole) == (step, whole) else replace(factor, step=step, whole=whole)
+
+    return tuple(tuple(map(with_step, factors)) for factors in layout)
 
 
 def units(layout: Layout) -> dict[int, int]:
@@ -203,17 +240,26 @@ def broadcast(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
     Raises:
         UnsupportedOp: positions of one tensor would be combined with other positions of another.
     """
+    if not corresponds(layouts):
+        raise UnsupportedOp("combines maps whose axes do not correspond")
     result: list[Factors] = []
     for axis in range(-len(shape), 0):
         here = [layout[axis] for layout in layouts if len(layout) >= -axis]
         positions = [factors for factors in here if axes_of(factors)]
-        if len({tuple(f for f in factors if f.size > 1) for factors in positions}) > 1:
-            raise UnsupportedOp("combines maps whose axes do not correspond")
         size = shape[axis]
         full = [factors for factors in here if prod(f.size for f in factors) == size]
         result.append(positions[0] if positions else most_specific(full) if full else free(size))
     units(tuple(result))  # raises if an axis occurs twice
     return tuple(result)
+
+
+def corresponds(layouts: Sequence[Layout]) -> bool:
+    """Whether the axes of tensors that are broadcast count the same positions where they count any."""
+    for axis in range(-max(map(len, layouts)), 0):
+        here = [layout[axis] for layout in layouts if len(layout) >= -axis]
+        if len({tuple(f for f in factors if f.size > 1) for factors in here if axes_of(factors)}) > 1:
+            return False
+    return True
 
 
 def most_specific(candidates: Sequence[Factors]) -> Factors:

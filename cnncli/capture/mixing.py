@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnncli.capture.effect import Context, Effect, Scores
+from cnncli.capture.joining import Operand, join, same_positions
 from cnncli.capture.layout import (
     Factor,
     Factors,
@@ -21,6 +22,7 @@ from cnncli.capture.layout import (
     input_axis,
     most_specific,
 )
+from cnncli.capture.moving import through_windows
 from cnncli.capture.record import Operation, Value
 from cnncli.layers import Reach
 from cnncli.layers.base import Reads
@@ -41,9 +43,13 @@ def batch_norm(operation: Operation, context: Context) -> Effect:
     layout = context.layout(a["input"])
     if not a.get("training", False):
         return Effect(type="batch_norm", layout=layout, minor=True)
-    if not any(factor.of is Role.BATCH for factor in layout[1]):
-        raise UnsupportedOp("normalizes over the images of a batch, because it has no running statistics")
-    return _normalized("instance_norm", layout, layout[2:], context)
+    if any(factor.of is Role.BATCH for factor in layout[1]):
+        return _normalized("instance_norm", layout, layout[2:], context)
+    # The statistics are those of all images of the batch, and with one image those of its map.
+    return replace(
+        _normalized("batch_norm", layout, (layout[0], *layout[2:]), context),
+        note="it has no running statistics, and takes those of the batch: its units depend on all images in it",
+    )
 
 
 def group_norm(operation: Operation, context: Context) -> Effect:
@@ -91,7 +97,8 @@ def reduction(operation: Operation, context: Context) -> Effect:
         )
     windows: dict[int, Window] = {}
     factors_after: list[Factors] = list(layout)
-    if any(len(axes_of(layout[dim])) > 1 for dim in over):  # of a flattened map no axis remains
+    # Of a flattened map, and of a piece, no axis remains.
+    if any(len(axes_of(layout[dim])) > 1 or any(factor.whole for factor in layout[dim]) for dim in over):
         after = tuple(() if dim in over else factors for dim, factors in enumerate(layout))
         return Effect(
             type=type, layout=after, reads=context.reads_along([layout], after, [layout[dim] for dim in over])
@@ -123,11 +130,20 @@ def matmul(operation: Operation, context: Context) -> Effect:
     after = (*batches, rows, columns)
     assert tuple(prod(factor.size for factor in factors) for factors in after) == shape, f"{after} for {shape}"
     both = left.dynamic and right.dynamic
+    placed: tuple[tuple[Value, Reads], ...] = ()
+    reads = context.reads_along(layouts, after, over) if same_positions(layouts) else None
+    if both and reads not in (Reach.SAME, Reach.ALL):  # in windows, each tensor is read in its own way
+        operands = [
+            Operand(left, (*layouts[0][:-2], rows, ()), (layouts[0][-1],)),
+            Operand(right, (*layouts[1][:-2], (), () if keys else columns), tuple(over[1:])),
+        ]
+        after, placed = join(operands, shape, context)
     images = max(batch_size(layout) for layout in layouts) if any(map(has_batch, layouts)) else None
     effect = Effect(
         type="matmul" if both else "linear",
         layout=after,
-        reads=context.reads_along(layouts, after, over),
+        reads=Reach.SAME if placed or reads is None else reads,
+        placed=placed,
         macs=None if images is None else operation.outputs[0].numel * left.shape[-1] // images,
     )
     if keys:
@@ -139,7 +155,26 @@ def matmul(operation: Operation, context: Context) -> Effect:
     reads = _visible_positions(rows, layouts[1][-2], scores.visible, context)
     if reads is None:
         return effect
-    return replace(effect, reads=reads, zeros=~scores.visible, upper_bound=len(scores.keys) > 1)
+    return replace(effect, reads=reads, placed=(), zeros=~scores.visible, upper_bound=len(scores.keys) > 1)
+
+
+def bilinear(operation: Operation, context: Context) -> Effect:
+    """`torch.nn.Bilinear`: every weight is multiplied with a number of each of two tensors."""
+    a = operation.arguments
+    values = [value for value in (a["i1"], a["i3"]) if value.dynamic]
+    shape = operation.outputs[0].shape
+    if len(a["i2"].shape) != 3 or a["i2"].dynamic or a["sumdim"] != [2, 3]:
+        raise UnsupportedOp("the operator _trilinear is not supported in this form")
+    layouts = [context.layout(value) for value in values]
+    operands = [Operand(value, (layout[0], ()), (layout[1],)) for value, layout in zip(values, layouts, strict=True)]
+    after, placed = join(operands, shape, context)
+    images = batch_size(after) if has_batch(after) else None
+    return Effect(
+        type="bilinear",
+        layout=after,
+        placed=placed,
+        macs=None if images is None else shape[0] * a["i2"].numel // images,
+    )
 
 
 def follow_scores(operation: Operation, effect: Effect, context: Context) -> Effect:
@@ -171,7 +206,7 @@ def masked(operation: Operation, effect: Effect, context: Context) -> Effect:
         context.scores[output] = scores
         return effect
     if effect.type == "matmul":
-        return replace(effect, reads=reads, zeros=operation.zeros, upper_bound=len(scores.keys) > 1)
+        return replace(effect, reads=reads, placed=(), zeros=operation.zeros, upper_bound=len(scores.keys) > 1)
     return replace(effect, instead=reads, zeros=operation.zeros, upper_bound=len(scores.keys) > 1)
 
 
@@ -215,11 +250,11 @@ def scan(operation: Operation, context: Context) -> Effect:
     a = operation.arguments
     layout = context.layout(a["self"])
     dim = a["dim"] % len(layout)
-    axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
-    if axis is None:
+    if not axes_of(layout[dim]):
         return Effect(type=operation.name, layout=layout, minor=True)
     window = Gathered(tuple(tuple(range(unit + 1)) for unit in range(a["self"].shape[dim])))
-    return Effect(type=operation.name, layout=layout, reads=context.reads({axis: window}))
+    after, reads = through_windows(layout, {dim: window}, context)
+    return Effect(type=operation.name, layout=after, reads=reads)
 
 
 def transform(operation: Operation, context: Context) -> Effect:
@@ -282,13 +317,13 @@ def recurrent(operation: Operation, context: Context) -> Effect:
         raise UnsupportedOp("runs over images, or positions as features")
     assert isinstance(value, Value)
     macs = _recurrent_macs(operation) // batch_size(layout) if has_batch(layout) else None
-    axis = input_axis(layout[sequence]) if axes_of(layout[sequence]) else None
-    if axis is None:
+    if not axes_of(layout[sequence]):
         return Effect(type=operation.name, layout=tuple(after), macs=macs)
     count = value.shape[sequence]
     everything = tuple(range(count))
     window = Gathered(tuple(everything if bidirectional else everything[: unit + 1] for unit in range(count)))
-    return Effect(type=operation.name, layout=tuple(after), reads=context.reads({axis: window}), macs=macs)
+    scanned, reads = through_windows(tuple(after), {sequence: window}, context)
+    return Effect(type=operation.name, layout=scanned, reads=reads, macs=macs)
 
 
 def _recurrent(operation: Operation, context: Context) -> tuple[Layout, int, bool]:

@@ -40,11 +40,13 @@ def parts_of(operation: Operation, context: Context, uses: Mapping[Value, int]) 
         arguments = {"self": value, "dim": dim, "start": start, "end": start + size, "step": 1, "index": start}
         if uses[output] or not read:
             name = "select" if removes else "slice"
-            parts.append(replace(operation, name=name, arguments=arguments, outputs=(output,), part=i))
+            parts.append(
+                replace(operation, name=name, arguments=arguments, outputs=(output,), part=i, called=operation.name)
+            )
         start += size
     return parts
 
 
 def _state(operation: Operation, state: Value, part: int) -> Operation:
     arguments = {"self": operation.outputs[0]}
-    return replace(operation, name=LAST_STATE, arguments=arguments, outputs=(state,), part=part)
+    return replace(operation, name=LAST_STATE, arguments=arguments, outputs=(state,), part=part, called=operation.name)

@@ -5,20 +5,25 @@ from dataclasses import replace
 from math import prod
 
 from cnncli.capture.effect import Context, Effect
+from cnncli.capture.joining import Operand, join, same_positions
 from cnncli.capture.layout import (
     Factor,
     Layout,
     Role,
     UnsupportedOp,
     axes_of,
+    broadcast,
+    corresponds,
     free,
     input_axis,
     pieces_of,
     reshaped,
     units,
 )
+from cnncli.capture.moving import through_windows
 from cnncli.capture.record import Operation, Value
 from cnncli.layers import Reach
+from cnncli.layers.base import Reads
 from cnncli.windows import Gathered, Sliding, Transposed, Window
 
 
@@ -92,13 +97,12 @@ def repeat(operation: Operation, context: Context) -> Effect:
     sizes, layout = [1] * missing + list(value.shape), [()] * missing + list(context.layout(value))
     windows: dict[int, Window] = {}
     for dim, times in enumerate(operation.arguments["repeats"]):
-        axis = input_axis(layout[dim]) if times > 1 else None
-        if axis is not None:
-            windows[axis] = Gathered(tuple((i % sizes[dim],) for i in range(shape[dim])))
-            layout[dim] = (Factor(shape[dim], axis),)
+        if times > 1 and axes_of(layout[dim]):
+            windows[dim] = Gathered(tuple((i % sizes[dim],) for i in range(shape[dim])))
         elif times > 1:
             layout[dim] = free(shape[dim])
-    return Effect(type="repeat", layout=tuple(layout), reads=context.reads(windows), minor=not windows)
+    after, reads = through_windows(tuple(layout), windows, context)
+    return Effect(type="repeat", layout=after, reads=reads, minor=not windows)
 
 
 def slice_axis(operation: Operation, context: Context) -> Effect:
@@ -107,25 +111,63 @@ def slice_axis(operation: Operation, context: Context) -> Effect:
     value: Value = a["self"]
     dim = a["dim"] % len(value.shape)
     layout = context.layout(value)
-    axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
     removes_axis = operation.name in ("select", "unbind")
-    size = value.shape[dim]
-    if axis is None:
+    size, count = value.shape[dim], 1 if removes_axis else operation.outputs[0].shape[dim]
+    if not axes_of(layout[dim]) or count in (0, size):
         same = operation.outputs[0].shape == value.shape
-        kept = () if removes_axis else (layout[dim] if same else free(operation.outputs[0].shape[dim]),)
-        after = layout[:dim] + kept + layout[dim + 1 :]
-        return Effect(type="slice", layout=after, minor=True, view=True)
+        kept = () if removes_axis else (layout[dim] if same else free(count),)
+        return Effect(type="slice", layout=layout[:dim] + kept + layout[dim + 1 :], minor=True, view=True)
     if operation.name == "slice":
         start, step = _clamp_start(a["start"] or 0, size), a["step"]
-        count = operation.outputs[0].shape[dim]
-        end = start + (count - 1) * step
-        window: Window = Sliding(kernel=1, stride=step, before=-start, after=end + 1 - size)
     elif operation.name == "select":
-        count, window = 1, Gathered(((a["index"] % size,),))
+        start, step = a["index"] % size, 1
     else:
         raise UnsupportedOp("splits a map along its positions")
-    after = layout[:dim] + (() if removes_axis else ((Factor(count, axis),),)) + layout[dim + 1 :]
-    return Effect(type="slice", layout=after, reads=context.reads({axis: window}))
+    if any(factor.of is Role.TOKENS for factor in layout[dim]):
+        after, reads = _slice_of_tokens(value, dim, start, count, step, context)
+    else:
+        after, reads = _slice_of_positions(layout, dim, start, count, step, context)
+    after = after[:dim] + after[dim + 1 :] if removes_axis else after
+    return Effect(type="slice", layout=after, reads=reads, minor=reads is Reach.SAME, view=reads is Reach.SAME)
+
+
+def _slice_of_positions(
+    layout: Layout, dim: int, start: int, count: int, step: int, context: Context
+) -> tuple[Layout, Reads]:
+    """Every `step`-th of the positions along an axis, from `start`."""
+    size = prod(factor.size for factor in layout[dim])
+    outer, *others = [factor for factor in layout[dim] if factor.size > 1]
+    inner = prod(factor.size for factor in others)
+    if others and outer.of is Role.FREE and step == 1 and start % inner == count % inner == 0:
+        # Some of the channels, each with all of the positions among them.
+        return (*layout[:dim], (Factor(count // inner, Role.FREE), *others), *layout[dim + 1 :]), Reach.SAME
+    end = start + (count - 1) * step
+    return through_windows(layout, {dim: Sliding(kernel=1, stride=step, before=-start, after=end + 1 - size)}, context)
+
+
+def _slice_of_tokens(
+    value: Value, dim: int, start: int, count: int, step: int, context: Context
+) -> tuple[Layout, Reads]:
+    """Some tokens: those without a position, all that have one, or all with some that have none."""
+    layout = context.layout(value)
+    large = [factor for factor in layout[dim] if factor.size > 1]
+    tokens, end = large[0], start + count
+    first, last = tokens.before, tokens.before + prod(factor.size for factor in tokens.grid)
+    if len(large) > 1 or step > 1:
+        raise UnsupportedOp("works on positions that a reshape has merged with others")
+    if start <= first and last <= end:
+        grid = count == last - first
+        kept = tokens.grid if grid else (replace(tokens, size=count, before=first - start),)
+        return (*layout[:dim], kept, *layout[dim + 1 :]), Reach.SAME
+    if start < last and first < end:
+        raise UnsupportedOp("picks a part of the positions that a reshape has merged")
+    after = (*layout[:dim], free(count), *layout[dim + 1 :])
+    if tokens.aware or value in context.complete:
+        return after, Reach.ALL
+    pieces = pieces_of(factor for factors in layout for factor in factors)
+    if after_pieces := [axis for axis, found in pieces_of(f for fs in after for f in fs).items() if found]:
+        raise UnsupportedOp(f"picks tokens at each position of axis {after_pieces[0]}")
+    return after, context.reads({axis: Gathered(((),)) for axis in pieces})
 
 
 def _clamp_start(start: int, size: int) -> int:
@@ -133,69 +175,99 @@ def _clamp_start(start: int, size: int) -> int:
 
 
 def concat(operation: Operation, context: Context) -> Effect:
-    """Concatenation of tensors along channels, or of a tensor and constants along positions."""
+    """Concatenation of tensors along channels or positions, with constants or without."""
     a = operation.arguments
     shape = operation.outputs[0].shape
     dim = a["dim"] % len(shape)
-    if operation.name == "stack":
-        layout = next(context.layouts[value] for value in a["tensors"] if value.dynamic)
-        return Effect(type="concat", layout=(*layout[:dim], free(shape[dim]), *layout[dim:]))
     values = [value for value in a["tensors"] if value.numel]  # `cat` skips empty tensors
+    if len(values) == 1 and operation.name == "cat":
+        return Effect(type="concat", layout=context.layout(values[0]), minor=True)
     dynamic = [value for value in values if value.dynamic]
     layouts = [context.layouts[value] for value in dynamic]
-    has_positions = any(axes_of(layout[dim]) for layout in layouts)
-    others = {tuple(f for i, f in enumerate(layout) if i != dim and axes_of(f)) for layout in layouts}
-    # A map whose positions were reduced joins any other: its numbers are the same at every position.
-    others.discard(())
-    if len(others) > 1:
-        raise UnsupportedOp("concatenates maps whose axes do not correspond")
-    base = max(layouts, key=lambda layout: len(units(layout)))
-    if not has_positions:
-        return Effect(type="concat", layout=(*base[:dim], free(shape[dim]), *base[dim + 1 :]))
-    if len(dynamic) > 1:
-        return _joined_positions(values, dim, context)
-    before = sum(value.shape[dim] for value in values[: values.index(dynamic[0])])
-    return _extend(base, dim, before=before, size=shape[dim], context=context)
+    if operation.name != "stack" and any(axes_of(layout[dim]) for layout in layouts):
+        return _along_positions(values, dim, shape, context)
+    dims = [(*layout[:dim], (), *layout[dim + (operation.name != "stack") :]) for layout in layouts]
+    others = (*shape[:dim], 1, *shape[dim + 1 :])
+    placed: tuple[tuple[Value, Reads], ...] = ()
+    if same_positions(layouts) and corresponds(dims):
+        base = max(dims, key=lambda layout: len(units(layout)))
+        layout = broadcast([base], others)
+    else:
+        layout, placed = join(
+            [Operand(value, each) for value, each in zip(dynamic, dims, strict=True)], others, context
+        )
+    return Effect(type="concat", layout=(*layout[:dim], free(shape[dim]), *layout[dim + 1 :]), placed=placed)
+
+
+def _along_positions(values: Sequence[Value], dim: int, shape: Sequence[int], context: Context) -> Effect:
+    """Maps, and constants, one after the other along an axis of positions."""
+    dynamic = [value for value in values if value.dynamic]
+    positioned = [value for value in dynamic if axes_of(context.layouts[value][dim])]
+    base = context.layouts[positioned[0]]
+    if len(positioned) == 1:
+        others = [value for value in dynamic if value is not positioned[0]]
+        if all(not any(pieces_of(f for fs in context.layouts[value] for f in fs).values()) for value in others):
+            before = sum(value.shape[dim] for value in values[: values.index(positioned[0])])
+            if not others or len([factor for factor in base[dim] if factor.size > 1]) > 1:
+                return extend(positioned[0], dim, before=before, size=shape[dim], aware=bool(others), context=context)
+    return _joined_positions(values, dim, context)
 
 
 def _joined_positions(values: Sequence[Value], dim: int, context: Context) -> Effect:
-    """Maps, and constants, one after the other along an axis of positions."""
+    """Maps, and constants, one after the other along an axis of the input."""
     maps = [value for value in values if value.dynamic]
-    axes = {input_axis(context.layouts[value][dim]) for value in maps}
+    axes = {input_axis(context.layouts[value][dim]) for value in maps if axes_of(context.layouts[value][dim])}
     axis = axes.pop()
     if axes or axis is None:
         raise UnsupportedOp("concatenates maps along different axes")
-    layout = context.layouts[maps[0]]
-    if any(units(context.layouts[value]).keys() != units(layout).keys() for value in maps):
-        raise UnsupportedOp("concatenates a map with one whose positions were reduced")
+    layouts = [context.layouts[value] for value in maps]
+    # A map whose positions were reduced joins any other: its numbers are the same at every position.
+    others = [(*layout[:dim], (), *layout[dim + 1 :]) for layout in layouts]
+    if not corresponds(others) or not same_positions(others):
+        raise UnsupportedOp("concatenates maps whose axes do not correspond")
+    layout = max(layouts, key=lambda each: (axis in units(each), len(units(each))))
     total = sum(value.shape[dim] for value in values)
-    placed: list[tuple[Value, tuple[Window, ...]]] = []
+    placed: list[tuple[Value, Reads]] = []
     start = 0
     for value in values:
         size = value.shape[dim]
         if value.dynamic:
-            window = Gathered(tuple((i - start,) if start <= i < start + size else () for i in range(total)))
-            others = units(context.layouts[value])
-            windows = (window if each == axis else Sliding(kernel=1) for each in range(context.axes))
-            assert axis in others, others
-            placed.append((value, tuple(windows)))
+            single = units(context.layouts[value]).get(axis, 1) == 1 < size
+            inside = (((0,) if single else (i - start,)) if start <= i < start + size else () for i in range(total))
+            placed.append((value, context.reads({axis: Gathered(tuple(inside))})))
         start += size
     after = (*layout[:dim], (Factor(total, axis),), *layout[dim + 1 :])
     return Effect(type="concat", layout=after, placed=tuple(placed))
 
 
-def _extend(layout: Layout, dim: int, *, before: int, size: int, context: Context) -> Effect:
-    """Constants before and after a map along its positions."""
+def extend(value: Value, dim: int, *, before: int, size: int, context: Context, aware: bool = False) -> Effect:
+    """Tokens without a position before and after a map along its positions.
+
+    Args:
+        value: the map.
+        dim: along which axis.
+        before: the number of tokens before it.
+        size: of all.
+        context: of the values known so far.
+        aware: whether the tokens depend on the whole input; otherwise they are constants.
+    """
+    layout = context.layouts[value]
     large = [factor for factor in layout[dim] if factor.size > 1]
     old = prod(factor.size for factor in large)
     if len(large) == 1 and isinstance(large[0].of, int):
-        factor = Factor(size, large[0].of)
-        reads = context.reads({large[0].of: Sliding(kernel=1, before=before, after=size - old - before)})
-        return Effect(type="concat", layout=(*layout[:dim], (factor,), *layout[dim + 1 :]), reads=reads)
-    if any(factor.of is not Role.TOKENS and not isinstance(factor.of, int) for factor in large):
-        raise UnsupportedOp("concatenates constants and positions that a reshape has merged with channels")
-    tokens = Factor(size, Role.TOKENS, grid=tuple(large), before=before)
-    return Effect(type="concat", layout=(*layout[:dim], (tokens,), *layout[dim + 1 :]))
+        after, reads = through_windows(
+            layout, {dim: Sliding(kernel=1, before=before, after=size - old - before)}, context
+        )
+        return Effect(type="concat", layout=after, reads=reads)
+    if len(large) == 1 and large[0].of is Role.TOKENS and aware == large[0].aware:
+        tokens = replace(large[0], size=size, before=before + large[0].before)
+    elif all(isinstance(factor.of, int) for factor in large):
+        tokens = Factor(size, Role.TOKENS, grid=tuple(large), before=before, aware=aware)
+    else:
+        raise UnsupportedOp("concatenates tokens and positions that a reshape has merged with channels")
+    placed: tuple[tuple[Value, Reads], ...] = ((value, Reach.SAME),) if aware else ()
+    note = "tokens without a position see the whole input, the others as the table says" if aware else ""
+    return Effect(type="concat", layout=(*layout[:dim], (tokens,), *layout[dim + 1 :]), placed=placed, note=note)
 
 
 def unfold(operation: Operation, context: Context) -> Effect:
@@ -228,17 +300,11 @@ def pick(operation: Operation, context: Context) -> Effect:
     if operation.index is None:
         raise UnsupportedOp("picks positions that are not known")
     layout = context.layout(value)
-    axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
-    size = value.shape[dim]
-    factors = free(len(operation.index)) if axis is None else (Factor(len(operation.index), axis),)
-    after = (*layout[:dim], factors, *layout[dim + 1 :])
-    if axis is None:
-        return Effect(type="slice", layout=after, minor=True)
-    return Effect(
-        type="slice",
-        layout=after,
-        reads=context.reads({axis: Gathered(tuple((each % size,) for each in operation.index))}),
-    )
+    if not axes_of(layout[dim]):
+        return Effect(type="slice", layout=(*layout[:dim], free(len(operation.index)), *layout[dim + 1 :]), minor=True)
+    window = Gathered(tuple((each % value.shape[dim],) for each in operation.index))
+    after, reads = through_windows(layout, {dim: window}, context)
+    return Effect(type="slice", layout=after, reads=reads)
 
 
 def rotate(operation: Operation, context: Context) -> Effect:
@@ -247,17 +313,19 @@ def rotate(operation: Operation, context: Context) -> Effect:
     value: Value = a["self"]
     turns = a["k"] % 4
     first, second = (dim % len(value.shape) for dim in a["dims"])
-    layout = list(context.layout(value))
+    layout = context.layout(value)
     # One turn is a transposition after the second axis has been reversed, three after the first.
     backwards = {0: (), 1: (second,), 2: (first, second), 3: (first,)}[turns]
-    windows: dict[int, Window] = {}
-    for dim in backwards:
-        axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
-        if axis is not None:
-            windows[axis] = Gathered(tuple((each,) for each in reversed(range(value.shape[dim]))))
+    windows: dict[int, Window] = {
+        dim: Gathered(tuple((each,) for each in reversed(range(value.shape[dim]))))
+        for dim in backwards
+        if axes_of(layout[dim])
+    }
+    after, reads = through_windows(layout, windows, context)
+    turned = list(after)
     if turns % 2:
-        layout[first], layout[second] = layout[second], layout[first]
-    return Effect(type="rot90", layout=tuple(layout), reads=context.reads(windows))
+        turned[first], turned[second] = turned[second], turned[first]
+    return Effect(type="rot90", layout=tuple(turned), reads=reads)
 
 
 def unfold_axis(operation: Operation, context: Context) -> Effect:
@@ -266,14 +334,10 @@ def unfold_axis(operation: Operation, context: Context) -> Effect:
     value: Value = a["self"]
     dim = a["dimension"] % len(value.shape)
     layout = context.layout(value)
-    axis = input_axis(layout[dim]) if axes_of(layout[dim]) else None
-    count = operation.outputs[0].shape[dim]
-    factors = free(count) if axis is None else (Factor(count, axis),)
-    after = (*layout[:dim], factors, *layout[dim + 1 :], free(a["size"]))
-    if axis is None:
-        return _view(after)
-    window = Sliding(kernel=a["size"], stride=a["step"])
-    return Effect(type="unfold", layout=after, reads=context.reads({axis: window}))
+    if not axes_of(layout[dim]):
+        return _view((*layout[:dim], free(operation.outputs[0].shape[dim]), *layout[dim + 1 :], free(a["size"])))
+    after, reads = through_windows(layout, {dim: Sliding(kernel=a["size"], stride=a["step"])}, context)
+    return Effect(type="unfold", layout=(*after, free(a["size"])), reads=reads)
 
 
 def fold(operation: Operation, context: Context) -> Effect:

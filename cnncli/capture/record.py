@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from math import prod
 from typing import Any, ClassVar, TypeVar
 
@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnncli.capture.constants import Constants, known_index, known_zeros
+from cnncli.capture.regions import Region, region_of
 
 BATCH = 2
 """Images in the batch that a module runs on, if it takes any number: more than one, as torch then runs one operator."""
@@ -131,12 +132,14 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         stack, entered: see `Running`.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self, report: Callable[[Call], None], evaluate: Evaluate | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # likewise
         self.stack = [""]
         self.entered: dict[str, list[tuple[int, ...]]] = {}
         self._report, self._evaluate = report, evaluate
-        self._silent = False
+        self._silent = self._in_branch = False
 
     def report_whole(
         self, name: str, arguments: Mapping[str, Any], call: Callable[[], T], *, pointwise: bool = False
@@ -155,6 +158,13 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func is torch.ops.higher_order.cond:
+            return self._run_both(*args)
+        if self._in_branch and not self._silent:
+            with self:  # composite operators have not been decomposed there
+                parts = func.decompose(*args, **(kwargs or {}))
+            if parts is not NotImplemented:
+                return parts
         name, pointwise, defaults = _signature(func)
         arguments = defaults | dict(zip(defaults, args, strict=False)) | (kwargs or {})
         if func is torch.ops.aten.native_batch_norm.default and args[0].is_meta and not arguments["training"]:
@@ -166,6 +176,26 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch d
         if not self._silent:
             self._report(Call(name, pointwise, arguments, result, self.stack[-1], func, args, kwargs or {}))
         return result
+
+    def _run_both(
+        self, condition: Any, if_true: Callable[..., Any], if_false: Callable[..., Any], operands: Any
+    ) -> Any:
+        """Run both branches of `torch.cond`, and report an operator `cond` for each result, which reads both."""
+        self._in_branch = True
+        try:
+            with self:
+                results = [branch(*operands) for branch in (if_true, if_false)]
+        finally:
+            self._in_branch = False
+        single = isinstance(results[0], Tensor)
+        pairs = [tuple(results)] if single else list(zip(*results, strict=True))
+        joined: list[Any] = []
+        for one, other in pairs:
+            chosen, rest = (one, other) if one.is_meta or condition else (other, one)
+            # The other result times 0 passes on its NaN.
+            arguments = {"self": one, "other": other}
+            joined.append(self.report_whole("cond", arguments, partial(torch.add, chosen, rest, alpha=0)))
+        return joined[0] if single else tuple(joined)
 
 
 _reporting: ContextVar[_Operators | None] = ContextVar("_reporting", default=None)
@@ -255,6 +285,7 @@ class Operation:
         fresh: whether its outputs have their own memory: it is no view, and not in place.
         index: of an operator that picks positions, the constant numbers of these; None if they are unknown.
         part: which of its outputs this is, if an operator with several is represented as several operations.
+        called: the name of that operator; empty if it is this operation.
         zeros: of a convolution, the positions of its kernel at which all weights are known to be 0; of an operator that
             masks scores, where the mask hides them. None if there are none.
     """
@@ -268,6 +299,7 @@ class Operation:
     fresh: bool = True
     index: tuple[int, ...] | None = None
     part: int = 0
+    called: str = ""
     zeros: Tensor | None = None
 
     @property
@@ -314,7 +346,7 @@ class Recorder:
         self._scripted = isinstance(module, torch.jit.ScriptModule)
         self._values: dict[int, Value] = {}
         self._sharing: dict[int, list[Tensor]] = {}  # storage -> tensors in it, kept alive so that no id is reused
-        self._writes: dict[int, list[tuple[Value, bool]]] = {}  # tensor -> see `_note_write`
+        self._writes: dict[int, list[tuple[Value, Region | None]]] = {}  # tensor -> see `_note_write`
         self._views: set[Value] = set()
         self._exported: list[Value] = []
         self._count = 0
@@ -400,11 +432,11 @@ class Recorder:
                 self._note_write(tensor)
 
     def _note_write(self, tensor: Tensor) -> None:
-        """Note for the other tensors in its memory the value written there, and whether axes are aligned."""
+        """Note for the other tensors in its memory the value written there, and which part of them it is."""
         value = self._values[id(tensor)]
         for other in self._sharing[tensor.untyped_storage()._cdata]:
             if other is not tensor and (value.dynamic or self._values[id(other)].dynamic):
-                self._writes.setdefault(id(other), []).append((value, _is_aligned(tensor, other)))
+                self._writes.setdefault(id(other), []).append((value, region_of(tensor, other)))
         self._writes.pop(id(tensor), None)
 
     def _current(self, tensor: Tensor, path: str) -> Value:
@@ -417,8 +449,8 @@ class Recorder:
         writes = self._writes.pop(id(tensor), None)
         if writes is None:
             return value
-        written, aligned = [each for each, _ in writes], all(aligned for _, aligned in writes)
-        return self._replace(tensor, "overwritten", {"self": value, "written": written, "aligned": aligned}, path)
+        written, regions = [each for each, _ in writes], [region for _, region in writes]
+        return self._replace(tensor, "overwritten", {"self": value, "written": written, "regions": regions}, path)
 
     def _replace(self, tensor: Tensor, name: str, arguments: Mapping[str, Any], path: str) -> Value:
         """Give a tensor a new value and record it as an operation, although no operator has run."""
@@ -446,14 +478,6 @@ def _is_read(call: Call, argument: str) -> bool:
     if call.name in _SHAPE_ONLY:
         return False
     return argument != "self" or (call.name != "copy" and call.name not in _FILLS)
-
-
-def _is_aligned(part: Tensor, whole: Tensor) -> bool:
-    """Whether a view has the axes of a tensor in the same order, each of them whole or sliced."""
-    if part.ndim != whole.ndim:
-        return False
-    axes = zip(part.shape, whole.shape, part.stride(), whole.stride(), strict=True)
-    return all(size != full or step == stride for size, full, step, stride in axes)
 
 
 def _tensors(result: object) -> list[Tensor]:

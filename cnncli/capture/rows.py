@@ -25,13 +25,13 @@ from cnncli.capture.mixing import LEFT_AND_RIGHT, matmul
 from cnncli.capture.outputs import parts_of
 from cnncli.capture.record import PRODUCTS, Operation, Value
 from cnncli.capture.rules import COPIES, RULES, effect_of
+from cnncli.capture.sampling import sampled_macs
 from cnncli.capture.spatial import conv_macs
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import reads_everything
 from cnncli.layers import LAYERS, Add, Layer, Reach
 from cnncli.layers.base import Part, Reads, Saved, Unknown
 from cnncli.layers.join import Concat
-from cnncli.windows import Window
 
 _LAYER_TYPES: tuple[type[Layer], ...] = (*LAYERS.values(), Add, Concat)
 _INPUT = (
@@ -77,7 +77,7 @@ class Row:
         shares: whether it uses parameters that an earlier row uses too.
         constant_shape: of the output, if it does not depend on the input.
         upper_bound, notes: see `GraphNode`.
-        placed: windows that some inputs are read through, see `GraphNode.placed`.
+        placed: what is read of each input, see `GraphNode.placed`.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Row:
     constant_shape: tuple[int, ...] | None = None
     upper_bound: bool = False
     notes: list[str] = field(default_factory=list)
-    placed: list[tuple["Row | None", tuple[Window, ...]]] = field(default_factory=list)
+    placed: list[tuple["Row | None", Reads]] = field(default_factory=list)
 
 
 def rows_of(
@@ -168,12 +168,11 @@ class _Rows:
                 self.zeros[operation.number] = effect.zeros
         for value in operation.outputs:
             self._row_of[value] = row
-            # Outputs of another rank are indices or statistics, whose layout does not matter.
-            same_rank = len(value.shape) == len(effect.layout)
-            self._context.layouts[value] = effect.layout if same_rank else tuple(map(free, value.shape))
+            self._context.layouts[value] = _fitted(effect.layout, value.shape)
         of_sources = all if effect.type == "concat" else any
         inherited = effect.reads is Reach.SAME and of_sources(each in self._context.complete for each in sources)
-        if inherited or effect.statistics or reads_everything(effect.reads):
+        reads = [effect.reads, *(each for _, each in effect.placed)]
+        if inherited or effect.statistics or any(map(reads_everything, reads)):
             self._context.complete.update(operation.outputs)
         self._count_parameters(row, operation)
 
@@ -248,7 +247,7 @@ class _Rows:
         reads = compose(row.reads, effect.reads)
         row.reads = Unknown("its operations together have no single window") if reads is None else reads
         if effect.instead is not None and row.first == "matmul":
-            row.reads = effect.instead
+            row.reads, row.placed = effect.instead, []
         row.statistics |= effect.statistics
         row.macs = None if row.macs is None or effect.macs is None else row.macs + effect.macs
         others = dict.fromkeys(self._row_of[value] for value in sources)
@@ -379,6 +378,19 @@ def _part(
     )
 
 
+def _fitted(layout: Layout, shape: tuple[int, ...]) -> Layout:
+    """The layout of one of several outputs, whose channels may be others.
+
+    Outputs of another rank are indices or statistics, whose layout does not matter.
+    """
+    if len(layout) != len(shape):
+        return tuple(map(free, shape))
+    return tuple(
+        factors if prod(factor.size for factor in factors) == size else free(size)
+        for factors, size in zip(layout, shape, strict=True)
+    )
+
+
 def _is_batch(factors: Factors) -> bool:
     return len(factors) == 1 and factors[0].of is Role.BATCH
 
@@ -417,4 +429,6 @@ def _known_macs(operation: Operation, after: Layout) -> int | None:
     if operation.name == "convolution":
         known = has_batch(after) and not operation.arguments["weight"].dynamic
         return conv_macs(operation, batch_size(after)) if known else None
+    if operation.name == "deform_conv2d":
+        return sampled_macs(operation, batch_size(after)) if has_batch(after) else None
     return 0 if operation.name in RULES and RULES[operation.name] is not matmul else None

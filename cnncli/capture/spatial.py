@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from math import prod
 from typing import Any, Literal
 
@@ -16,112 +17,90 @@ from cnncli.capture.layout import (
     Layout,
     Role,
     UnsupportedOp,
+    axes_of,
     batch_size,
     free,
     has_batch,
-    input_axis,
+    pieces_of,
     units,
 )
+from cnncli.capture.moving import along_rows, through_windows
+from cnncli.capture.rearranging import extend
 from cnncli.capture.record import Operation, Value
+from cnncli.layers import Reach
+from cnncli.layers.base import Reads
 from cnncli.windows import Adaptive, Gathered, Padded, Resampled, Sliding, Transposed, Window
 from cnncli.windows.window import Interpolation
 
 
-def _slide(operation: Operation, context: Context, type: str, window: Callable[[int, int], Window]) -> Effect:
-    """The effect of an operation that applies `window(i, size)` to the i-th spatial axis of its input."""
-    layout, shape = context.layout(operation.inputs[0]), operation.outputs[0].shape
-    count = len(shape) - 2
-    result: list[Factors] = list(layout)
-    windows: dict[int, Window] = {}
-    mixes = type in ("conv", "conv_transpose") and operation.arguments["groups"] == 1
-    blocks = _blocks(layout, count) if mixes else {}
-    if blocks:
-        layout = (layout[0], free(operation.inputs[0].shape[1]), *layout[2:])
-    if layout[1:2] and input_axis(layout[1]) is not None:
-        raise UnsupportedOp("slides over an axis that is not an axis of the input")
-    result[1] = free(shape[1])
-    for i in range(count):
-        large = [factor for factor in layout[2 + i] if factor.size > 1]
-        if len(large) > 1 and window(i, 1) == SAME:  # at each of the positions that are merged
-            result[2 + i] = layout[2 + i]
-            continue
-        regrouped = (*blocks[i], 1) if i in blocks else _merged(layout[2 + i])
-        if regrouped is not None:
-            of, step, repeats = regrouped
-            size = operation.inputs[0].shape[2 + i]
-            windows[of] = _regrouped(window(i, size), size, step, repeats)
-            result[2 + i] = (Factor(shape[2 + i], of),)
-            continue
-        axis = input_axis(layout[2 + i])
-        lost = all(factor.size == 1 for factor in layout[2 + i]) and i not in units(layout)
-        if axis is None and lost and count == context.axes:
-            axis = i  # a single position, whose axis was lost in a pool, is identified by its place
-        if axis is None:
-            result[2 + i] = free(shape[2 + i])
-            continue
-        size = units(layout).get(axis, 1)
-        windows[axis] = window(i, size)
-        assert windows[axis].output_size(size) == shape[2 + i], f"{operation.name}: {windows[axis]} over {size}"
-        result[2 + i] = (Factor(shape[2 + i], axis),)
-    return Effect(type=type, layout=tuple(result), reads=context.reads(windows))
+def _slide(
+    operation: Operation, context: Context, type: str, window: Callable[[int, int], Window], *, groups: int = 0
+) -> Effect:
+    """The effect of an operation that applies `window(i, size)` to the i-th spatial axis of its input.
 
-
-def _blocks(layout: Layout, count: int) -> dict[int, tuple[int, int]]:
-    """Space to depth: spatial dimensions that count blocks of positions, whose insides are among the channels.
-
-    Returns:
-        Dimension -> the axis of the input and the positions in a block; empty unless that describes all channels.
+    Args:
+        operation, context: see `Rule`.
+        type: of the effect.
+        window: see above.
+        groups: in which channels are mixed; 0: each channel on its own.
     """
-    inside: dict[int, int] = {}
-    for factor in layout[1]:
-        if isinstance(factor.of, int):
-            inside[factor.of] = inside.get(factor.of, 1) * factor.size
-        elif factor.of is not Role.FREE:
-            return {}
-    blocks: dict[int, tuple[int, int]] = {}
-    for i in range(count):
-        large = [factor for factor in layout[2 + i] if factor.size > 1]
-        if len(large) == 1 and isinstance(large[0].of, int) and large[0].whole == large[0].size * large[0].step:
-            if inside.pop(large[0].of, 1) != large[0].step:
-                return {}
-            blocks[i] = (large[0].of, large[0].step)
-    return {} if any(size > 1 for size in inside.values()) else blocks
+    value, shape = operation.inputs[0], operation.outputs[0].shape
+    layout = list(context.layout(value))
+    count = len(shape) - 2
+    present = units(tuple(layout))
+    for i in range(count if count == context.axes else 0):
+        if i not in present and all(factor.size == 1 for factor in layout[2 + i]):
+            layout[2 + i] = (Factor(1, i),)  # a single position, whose axis was lost in a pool, is known by its place
+    windows = {2 + i: window(i, value.shape[2 + i]) for i in range(count)}
+    channels = _channels(layout[1], shape[1], groups)
+    merged = [dim for dim in windows if len(pieces_of(layout[dim])) > 1 and windows[dim] != SAME]
+    if len(merged) == 1 and channels is not None and not pieces_of(layout[1]):
+        return _slide_over_rows(type, tuple(layout), windows, merged[0], channels, context)
+    at_each = [dim for dim in windows if sum(factor.size > 1 for factor in layout[dim]) > 1 and windows[dim] == SAME]
+    moved = {dim: each for dim, each in windows.items() if dim not in at_each}
+    after, reads = through_windows(tuple(layout), moved, context, without={} if channels is None else {1: channels})
+    return Effect(type=type, layout=after, reads=reads)
 
 
-def _merged(factors: Factors) -> tuple[int, int, int] | None:
-    """Depth to space, or repeated positions: an axis of the input, 1, and how often each position occurs; else None."""
-    large = [factor for factor in factors if factor.size > 1]
-    if len(large) < 2 or not isinstance(large[0].of, int) or large[0].whole:
+def _slide_over_rows(
+    type: str, layout: Layout, windows: dict[int, Window], dim: int, channels: Factors, context: Context
+) -> Effect:
+    """The effect of an operation that slides over a flattened map: units are counted along its slowest axis."""
+    after, reads, exact = along_rows(layout, dim, windows[dim], context)
+    if any(window.output_size(1) != 1 for other, window in windows.items() if other != dim):
+        raise UnsupportedOp("works on positions that a reshape has merged with others")
+    note = "" if exact else "it slides over a flattened map: the table gives the whole rows that a unit reads a part of"
+    return Effect(type=type, layout=(after[0], channels, *after[2:]), reads=reads, upper_bound=not exact, note=note)
+
+
+def _channels(before: Factors, count: int, groups: int) -> Factors | None:
+    """The channels of an operation's output; None if they are those of its input.
+
+    Blocks of positions and images that a reshape has moved among the channels remain if they are groups.
+    """
+    if not pieces_of(before) and not any(factor.of is Role.BATCH for factor in before):
+        return free(count)
+    if not groups:
+        if prod(factor.size for factor in before) != count:
+            raise UnsupportedOp("works on positions that a reshape has merged with channels")
         return None
-    if any(factor.of is not Role.FREE for factor in large[1:]):
-        return None
-    return large[0].of, 1, prod(factor.size for factor in large[1:])
-
-
-def _regrouped(window: Window, size: int, step: int, repeats: int) -> Window:
-    """A window over `size` blocks of `step` positions, or over positions that each occur `repeats` times."""
-    if isinstance(window, Sliding) and repeats == 1 and window.dilation == 1 and window.used is None:
-        return replace(
-            window,
-            kernel=window.kernel * step,
-            stride=window.stride * step,
-            before=window.before * step,
-            after=window.after * step,
-        )
-    reads = []
-    for unit in range(window.output_size(size)):
-        inside = [each for each in window.reads(unit, size) if 0 <= each < size]
-        reads.append(tuple(sorted({each // repeats * step + j for each in inside for j in range(step)})))
-    return Gathered(tuple(reads))
+    kept: list[Factor] = []
+    rest = groups
+    for factor in before:
+        if rest > 1:
+            whole = rest % factor.size == 0
+            if not whole and (factor.of is not Role.FREE or factor.size % rest):
+                raise UnsupportedOp("its groups of channels divide positions that a reshape has merged with channels")
+            kept.append(factor if whole else Factor(rest, Role.FREE))
+            rest = rest // factor.size if whole else 1
+    return (*kept, Factor(count // groups, Role.FREE))
 
 
 def convolution(operation: Operation, context: Context) -> Effect:
     """Convolutions with any number of axes, transposed or not."""
     a = operation.arguments
     weight = a["weight"]
-    context.layout(a["input"])  # raises if only the kernel depends on the input
-    if weight.dynamic:
-        raise UnsupportedOp("its kernel depends on the input")
+    layout = context.layout(a["input"])
     kernel = weight.shape[2:]
     stride, padding, dilation = (per_axis(a[name], len(kernel)) for name in ("stride", "padding", "dilation"))
     extra = per_axis(a["output_padding"], len(kernel))
@@ -142,16 +121,26 @@ def convolution(operation: Operation, context: Context) -> Effect:
         )
 
     used = _used_taps(operation.zeros, len(kernel))
-    effect = _slide(operation, context, "conv_transpose" if a["transposed"] else "conv", window)
-    layout = context.layout(a["input"])
+    effect = _slide(operation, context, "conv_transpose" if a["transposed"] else "conv", window, groups=a["groups"])
     macs = conv_macs(operation, batch_size(layout)) if has_batch(layout) else None
     effect = replace(effect, macs=macs, groups=a["groups"])
+    if weight.dynamic:
+        return _with_kernel(effect, a["input"], weight, context)
     if operation.zeros is None:
         return effect
     counts = [size if each is None else len(each) for each, size in zip(used, kernel, strict=True)]
     read = int((~operation.zeros).sum())
     note = f"at {prod(kernel) - read} of the {prod(kernel)} positions of its kernel all weights are 0, by a mask"
     return replace(effect, zeros=operation.zeros, upper_bound=read < prod(counts), note=note)
+
+
+def _with_kernel(effect: Effect, maps: Value, kernel: Value, context: Context) -> Effect:
+    """The effect of a convolution whose kernel depends on the input: a unit reads all that the kernel depends on."""
+    layout = context.layout(kernel)
+    if has_batch(layout) and not any(factor.of is Role.BATCH for factor in context.layout(maps)[1]):
+        raise UnsupportedOp("its kernel depends on the input")
+    reads: Reads = Reach.ALL if any(pieces_of(chain.from_iterable(layout)).values()) else Reach.SAME
+    return replace(effect, reads=Reach.SAME, placed=((maps, effect.reads), (kernel, reads)))
 
 
 def _used_taps(zeros: Tensor | None, axes: int) -> list[tuple[int, ...] | None]:
@@ -270,19 +259,16 @@ def upsample(operation: Operation, context: Context) -> Effect:
 def constant_pad(operation: Operation, context: Context) -> Effect:
     """Constant padding of positions or channels; negative padding crops."""
     a = operation.arguments
-    before, after = context.layout(a["self"]), operation.outputs[0].shape
-    pads = [(0, 0)] * (len(after) - len(a["pad"]) // 2) + list(zip(a["pad"][::2], a["pad"][1::2], strict=True))[::-1]
-    result, windows = list(before), dict[int, Window]()
-    for i, (first, last) in enumerate(pads):
-        if (first, last) == (0, 0):
-            continue
-        axis = input_axis(before[i])
-        if axis is None:
-            result[i] = free(after[i])
-        else:
-            windows[axis] = Padded(before=first, after=last)
-            result[i] = (Factor(after[i], axis),)
-    return Effect(type="pad", layout=tuple(result), reads=context.reads(windows))
+    before = context.layout(a["self"])
+    pads = [(0, 0)] * (len(before) - len(a["pad"]) // 2) + list(zip(a["pad"][::2], a["pad"][1::2], strict=True))[::-1]
+    windows = {i: Padded(before=first, after=last) for i, (first, last) in enumerate(pads) if (first, last) != (0, 0)}
+    if len(windows) == 1:
+        ((dim, window),) = windows.items()
+        if len(pieces_of(before[dim])) > 1 and min(window.before, window.after) >= 0:  # tokens without a position
+            size = operation.outputs[0].shape[dim]
+            return replace(extend(a["self"], dim, before=window.before, size=size, context=context), type="pad")
+    layout, reads = through_windows(before, windows, context)
+    return Effect(type="pad", layout=layout, reads=reads)
 
 
 def border_pad(mode: Literal["reflect", "replicate", "circular"]) -> Rule:
@@ -321,13 +307,13 @@ def move(operation: Operation, context: Context) -> Effect:
     layout = context.layout(value)
     dims = [dim % len(layout) for dim in a["dims"]]
     shifts = list(per_axis(a["shifts"], len(dims))) if "shifts" in a else [0] * len(dims)
-    windows: dict[int, Window] = {}
-    for dim, shift in zip(dims, shifts, strict=True):
-        axis = input_axis(layout[dim])
-        if axis is not None:
-            size = value.shape[dim]
-            order = [(i - shift) % size for i in range(size)] if "shifts" in a else range(size)[::-1]
-            windows[axis] = Gathered(tuple((each,) for each in order))
     if not dims and a.get("shifts"):
         raise UnsupportedOp("rolls a flattened map")
-    return Effect(type=operation.name, layout=layout, reads=context.reads(windows))
+    windows: dict[int, Window] = {}
+    for dim, shift in zip(dims, shifts, strict=True):
+        if axes_of(layout[dim]):
+            size = value.shape[dim]
+            order = [(i - shift) % size for i in range(size)] if "shifts" in a else range(size)[::-1]
+            windows[dim] = Gathered(tuple((each,) for each in order))
+    after, reads = through_windows(layout, windows, context)
+    return Effect(type=operation.name, layout=after, reads=reads)

@@ -6,7 +6,7 @@ from cnncli.config.network import Network
 from cnncli.errors import ConfigError
 from cnncli.layers import Reach, Shape
 from cnncli.layers.base import Part, Reads
-from cnncli.windows import Adaptive, Window
+from cnncli.windows import Adaptive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class GraphNode:
         parts: the operations it consists of, in order: `conv`, `batch_norm`, `relu`.
         view: whether its output in inference shares the memory of its input.
         units: positions along each axis of the input, where the shape does not say them (tokens, channels last).
-        placed: the windows through which each input is read before they are joined, as where they are concatenated
-            along their positions; empty: each as it is.
+        placed: what a unit reads of each input before they are joined, if their positions differ, as where they are
+            concatenated along them; empty: each as it is.
         upper_bound: whether rows and columns that a unit reads depend on each other (a mask), so that fewer may be read
             than `reads` says for each alone.
         shares_weights: whether it uses parameters that are counted in an earlier node.
@@ -56,7 +56,7 @@ class GraphNode:
     view: bool = False
     statistics: bool = False
     units: tuple[int, ...] | None = None
-    placed: tuple[tuple[str, tuple[Window, ...]], ...] = ()
+    placed: tuple[tuple[str, Reads], ...] = ()
     upper_bound: bool = False
     shares_weights: bool = False
     skip_from: str | None = None

@@ -8,8 +8,8 @@ from typing import TypeGuard
 from cnncli.config.network import INPUT
 from cnncli.inspection.graph import Graph, GraphNode, constant_nodes, reads_everything
 from cnncli.layers import Reach, per_axis
-from cnncli.layers.base import Unknown
-from cnncli.windows import AxisReceptiveField, Bounds, ClosedForm, Window
+from cnncli.layers.base import Reads, Unknown
+from cnncli.windows import AxisReceptiveField, Bounds, ClosedForm
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,19 @@ def receptive_fields(graph: Graph) -> dict[str, ReceptiveFields | Unknown]:
     for node in graph.nodes:
         inputs = [fields[name] for name in node.inputs if name not in constant]
         if node.placed:
-            inputs = [_placed(fields[name], windows) for name, windows in node.placed]
+            inputs = [_placed(node, fields[name], reads) for name, reads in node.placed if name not in constant]
         fields[node.name] = _through(node, inputs, bounds) if inputs else nothing
     return fields
 
 
-def _placed(fields: ReceptiveFields | Unknown, windows: tuple[Window, ...]) -> ReceptiveFields | Unknown:
-    """The receptive fields of an input at the positions where it is concatenated with others."""
-    if isinstance(fields, Unknown):
+def _placed(node: GraphNode, fields: ReceptiveFields | Unknown, reads: Reads) -> ReceptiveFields | Unknown:
+    """The receptive fields of an input at the positions of a node that joins it with others."""
+    if isinstance(fields, Unknown) or reads is Reach.SAME:
         return fields
-    axes = tuple(axis.through(window) for axis, window in zip(fields.axes, windows, strict=True))
+    if reads is Reach.ALL:
+        return _global(node, fields)
+    assert isinstance(reads, tuple), node
+    axes = tuple(axis.through(window) for axis, window in zip(fields.axes, reads, strict=True))
     return ReceptiveFields(axes, fields.is_global)
 
 
@@ -268,6 +271,9 @@ def receptive_fields_from(graph: Graph, layer: str) -> dict[str, ReceptiveFields
                 replace(
                     node,
                     inputs=tuple(INPUT if name == layer else name for name in inputs),
+                    placed=tuple(
+                        (INPUT if name == layer else name, reads) for name, reads in node.placed if name in dependent
+                    ),
                     reads=Unknown("it is broadcast over the positions of another input") if broadcast else node.reads,
                 )
             )

@@ -2,6 +2,7 @@
 
 from cnncli.layers import (
     activation,
+    attention,
     combining,
     convolution,
     coordinates,
@@ -68,6 +69,7 @@ _TYPES: tuple[type[Layer], ...] = (
     activation.Hardsigmoid,
     activation.Hardswish,
     activation.Softmax,
+    attention.SelfAttention,
     combining.Glu,
     combining.Maxout,
     dropout.Dropout,

@@ -63,6 +63,33 @@ class MaxOfChannels(nn.Module):
         return torch.unflatten(maps, 1, (-1, self.pieces)).max(dim=2).values
 
 
+class AttentionOverPositions(nn.Module):
+    """Multi-head self-attention, where the positions of maps are the sequence.
+
+    Weights are initialized like those of `nn.MultiheadAttention`.
+    """
+
+    def __init__(self, channels: int, num_heads: int, *, qkv_bias: bool, out_bias: bool) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(channels, 3 * channels, qkv_bias)
+        self.out = nn.Linear(channels, channels, out_bias)
+        nn.init.xavier_uniform_(self.qkv.weight)
+        for each in (self.qkv, self.out):
+            if each.bias is not None:
+                nn.init.zeros_(each.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to the same; L = H W positions, D = C / heads channels of a head."""
+        _, channels, height, width = maps.shape
+        heads = (self.num_heads, channels // self.num_heads)
+        all_heads = self.qkv(maps.flatten(2).transpose(1, 2))  # (N, L, 3 C)
+        query, key, value = torch.unflatten(all_heads, 2, (3, *heads)).permute(2, 0, 3, 1, 4)  # (N, heads, L, D) each
+        results = F.scaled_dot_product_attention(query, key, value)
+        output: Tensor = self.out(results.transpose(1, 2).flatten(2))  # (N, L, C)
+        return torch.unflatten(output.transpose(1, 2), 2, (height, width))
+
+
 class AddPaths(nn.Module):
     """The sum of paths, then an activation."""
 

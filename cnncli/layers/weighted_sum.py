@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+class MatrixLayer(WeightedLayer, InheritedFields):
+    """A layer with kernels or matrices, which weight decay reduces."""
+
+    def _tuning(self) -> Tuning | None:
+        return Tuning(self.frozen_epochs, self.lr_scale or 1.0, self.weight_decay)
+
+
 class WeightFields(InheritedFields):
     """Fields of layers with kernels or a matrix.
 
@@ -22,14 +29,11 @@ class WeightFields(InheritedFields):
     init: InitChoice | None = Field(default=None, description="initial weights; default: those of torch")
 
 
-class WeightedSum(WeightedLayer, WeightFields):
+class WeightedSum(MatrixLayer, WeightFields):
     """A layer whose outputs are weighted sums of its inputs."""
 
     core: ClassVar[str] = ""
     """The name, in the module of the layer, of the part that has the weights; empty where that is the module."""
-
-    def _tuning(self) -> Tuning:
-        return Tuning(self.frozen_epochs, self.lr_scale or 1.0, self.weight_decay)
 
     @property
     def init_needs_images(self) -> bool:

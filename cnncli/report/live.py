@@ -37,6 +37,8 @@ _POINTS = 600
 """Maximum number of points of the loss curve; beyond it, every two are merged."""
 _PAUSE_POLL = 0.1
 """Seconds between two looks for Ctrl-C while the training is paused."""
+_CLOSE_POLL = 0.05
+"""Seconds between two looks of the server for its end, for which the end of the training waits."""
 _HEARTBEAT = 5.0
 """Seconds after which a page gets a line even if nothing has changed, which tells whether it is still there."""
 _FAREWELL = 2.0
@@ -297,7 +299,7 @@ class LiveServer:
             self._http = _HttpServer((ADDRESS, port), _Handler)
         self._http.live = self
         self._threads = [
-            threading.Thread(target=self._http.serve_forever, name="live server", daemon=True),
+            threading.Thread(target=self._http.serve_forever, args=(_CLOSE_POLL,), name="live server", daemon=True),
             threading.Thread(target=self._sample, name="loss curve", daemon=True),
         ]
         for thread in self._threads:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
 ExitCodeOf = Callable[..., int]
+BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 Open = Callable[..., Page]
 Scheme = Literal["light", "dark"]
 Motion = Literal["no-preference", "reduce"]
@@ -36,10 +37,15 @@ READY = "html[data-ready]"
 
 
 def train(folder: Path, config: str, exit_code_of: ExitCodeOf, *options: object) -> Path:
-    """The directory of a run of a config, trained in a folder."""
+    """The directory of a run of a config, trained in a folder: `only_run`."""
     (folder / "net.yaml").write_text(config, encoding="utf-8")
     arguments = ("train", folder / "net.yaml", "--out", folder / "runs", "--threads", 1, "--quiet", *options)
     assert exit_code_of(*arguments) == 0
+    return only_run(folder)
+
+
+def only_run(folder: Path) -> Path:
+    """The directory of the run in a folder of `train`."""
     (run,) = (folder / "runs").iterdir()
     return run
 

@@ -1,15 +1,18 @@
 """The program, run in this process or in its own, on a config that trains in about a second."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import cnncli
+
+if TYPE_CHECKING:
+    from tests.forked import Forked  # not on Windows
 
 # 1,150 training and 287 validation images: 9 steps per epoch.
 TINY = """\
@@ -25,7 +28,7 @@ log: {probes: 2}
 
 ExitCodeOf = Callable[..., int]
 Cnncli = Callable[..., tuple[int, str, str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., "Forked"]
 
 
 @pytest.fixture(autouse=True)
@@ -57,19 +60,12 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def start_cnncli(environment: dict[str, str]) -> Iterator[Start]:
-    """Starts the program in its own process, with pipes for stdout and stderr."""
+def start_cnncli() -> Iterator[Start]:
+    """Starts the program in a forked process, with pipes for stdout and stderr."""
+    from tests.forked import Forked, run_program
+
     with ExitStack() as started:
-
-        def start(*arguments: object) -> subprocess.Popen[str]:
-            command = [sys.executable, "-m", "cnncli", *map(str, arguments)]
-            pipe = subprocess.PIPE
-            process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
-            started.enter_context(process)
-            started.callback(process.kill)  # has no effect after its end
-            return process
-
-        yield start
+        yield lambda *arguments: started.enter_context(Forked(partial(run_program, *arguments)))
 
 
 @pytest.fixture(scope="session")

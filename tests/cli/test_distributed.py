@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ import torch
 from safetensors.torch import load_file
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but not in its `__all__`
 
-from cnncli.cli.processes import in_process_group
+from cnncli.cli import processes
 from cnncli.training import process_group
 from cnncli.training.checkpoint import read_manifest
 from cnncli.training.run_directory import RunDirectory
+from tests.forked import Forked, run_program, run_script
 
 Cnncli = Callable[..., tuple[int, str, str]]
 Torchrun = Callable[..., subprocess.Popen[str]]
@@ -66,10 +68,13 @@ model:
     - conv_transpose: {out_channels: 6, kernel_size: 2, stride: 2, norm: batch, freeze: true}
     - upsample: {scale_factor: 2}
     - dropout2d: 0.1
+    - residual: [instance_norm, {self_attention: 2}, rms_norm]
     - adaptive_avg_pool: 3
     - adaptive_max_pool: 2
     - flatten
     - linear: {out_features: 16, norm: layer, activation: gelu, lr_scale: 0.5, weight_decay: 0.01}
+    - glu
+    - maxout: 2
     - dropout: 0.2
     - logits
 train: {epochs: 2, batch_size: 230, accumulate: 2, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0,
@@ -126,14 +131,14 @@ def torchrun(environment: dict[str, str]) -> Iterator[Torchrun]:
 
 
 @pytest.fixture
-def two_processes(environment: dict[str, str]) -> Iterator[TwoProcesses]:
-    """Runs two processes as torchrun does, on one machine or on two; returns the exit codes and the combined stderr.
+def two_processes() -> Iterator[TwoProcesses]:
+    """Runs a function in two processes as torchrun does, on one machine or on two.
 
-    The store is that of a torchrun, or belongs to the first process.
+    Returns the exit codes and the combined stderr. The store is that of a torchrun, or belongs to the first process.
     """
     with ExitStack() as started:
 
-        def run(*command: object, machines: int = 2, own_store: bool = False) -> tuple[list[int], str]:
+        def run(program: Callable[[], object], *, machines: int = 2, own_store: bool = False) -> tuple[list[int], str]:
             store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
             common = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": str(2 // machines)}
             common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
@@ -141,17 +146,13 @@ def two_processes(environment: dict[str, str]) -> Iterator[TwoProcesses]:
                 del store  # frees its port
             else:
                 common["TORCHELASTIC_USE_AGENT_STORE"] = "True"
-            processes = []
+            both = []
             for number in "01":
                 on_machine, machine = ("0", number) if machines == 2 else (number, "0")
-                own = environment | common | {"RANK": number, "LOCAL_RANK": on_machine, "GROUP_RANK": machine}
-                pipe, words = subprocess.PIPE, [sys.executable, *map(str, command)]
-                process = subprocess.Popen(words, env=own, stdout=pipe, stderr=pipe, text=True)
-                started.enter_context(process)
-                started.callback(process.kill)  # has no effect after its end
-                processes.append(process)
-            written = [process.communicate(timeout=60)[1] for process in processes]
-            return [process.returncode for process in processes], "".join(written)
+                own = common | {"RANK": number, "LOCAL_RANK": on_machine, "GROUP_RANK": machine}
+                both.append(started.enter_context(Forked(program, own)))
+            written = [process.communicate(timeout=60)[1] for process in both]
+            return [process.wait() for process in both], "".join(written)
 
         yield run
 
@@ -284,9 +285,16 @@ def exit_codes_in(err: str) -> list[int]:
     ],
 )
 def test_an_error_of_all_processes_is_printed_once(
-    arguments: tuple[str, ...], code: int, message: str, config: Path, two_processes: TwoProcesses
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+    config: Path,
+    two_processes: TwoProcesses,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    codes, err = two_processes("-m", "cnncli", "train", *arguments, *FLAGS, machines=1)
+    if code != 6:  # the silent process waits until torchrun ends it
+        monkeypatch.setattr(processes, "_TIMEOUT", 1.0)
+    codes, err = two_processes(partial(run_program, "train", *arguments, *FLAGS), machines=1)
     assert codes == [code, code]
     assert len(errors_in(err)) == 1
     assert err.count(message) == 1
@@ -336,7 +344,7 @@ def test_a_closed_output_stops_all_processes(config: Path, torchrun: Torchrun) -
 
 @pytest.mark.slow
 def test_the_others_do_not_wait_after_an_error_of_process_0(single: RunDirectory, two_processes: TwoProcesses) -> None:
-    codes, err = two_processes("-m", "cnncli", "train", "--resume", single.path, *FLAGS)
+    codes, err = two_processes(partial(run_program, "train", "--resume", single.path, *FLAGS))
     assert codes == [2, 2], err
     (error,) = errors_in(err)
     assert "already has 3 epochs and is complete" in error
@@ -347,7 +355,7 @@ def test_all_processes_must_have_the_same_device_and_precision(
     how: str, config: Path, two_processes: TwoProcesses, folder: Path
 ) -> None:
     (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
-    codes, err = two_processes("broken.py", how, "train", config, *FLAGS, "--dry-run")
+    codes, err = two_processes(partial(run_script, "broken.py", how, "train", config, *FLAGS, "--dry-run"))
     assert codes == [2, 2], err
     assert errors_in(err) == [f"error: the {how} of process 1 differs from that of process 0"]
 
@@ -355,8 +363,8 @@ def test_all_processes_must_have_the_same_device_and_precision(
 @pytest.mark.slow
 def test_process_0_leaves_last_if_it_holds_the_store(config: Path, two_processes: TwoProcesses, folder: Path) -> None:
     (folder / "broken.py").write_text(BROKEN, encoding="utf-8")
-    compiled = ("--set", "train.compile=true")
-    codes, err = two_processes("broken.py", "late", "train", config, *FLAGS, *compiled, "--dry-run", own_store=True)
+    words = ("train", config, *FLAGS, "--set", "train.compile=true", "--dry-run")
+    codes, err = two_processes(partial(run_script, "broken.py", "late", *words), own_store=True)
     assert codes == [0, 0], err
     assert err.count("train.compile has no effect with several processes") == 1
 
@@ -379,9 +387,9 @@ def test_a_single_process_needs_no_group(
     exit_code_of: ExitCodeOf, monkeypatch: pytest.MonkeyPatch, config: Path, folder: Path
 ) -> None:
     monkeypatch.setattr(process_group.ProcessGroup, "of_torchrun", None)  # calling it fails
-    assert not in_process_group()
+    assert not processes.in_process_group()
     assert exit_code_of("train", config, *FLAGS, "--quiet", "--set", "train.epochs=1") == 0
     monkeypatch.setattr(os, "environ", {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost"})
-    assert not in_process_group(), "torchrun with one process"
+    assert not processes.in_process_group(), "torchrun with one process"
     monkeypatch.setitem(os.environ, "WORLD_SIZE", "2")
-    assert in_process_group()
+    assert processes.in_process_group()

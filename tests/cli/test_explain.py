@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from cnncli.run import load_run
+from tests.forked import on_terminal
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -118,9 +119,8 @@ def test_an_image_of_100_megapixels(run_cnncli: Run, tmp_path: Path) -> None:
         assert "has more than 89,478,485 pixels" in err
 
 
-def test_steps_wait_for_enter_on_a_terminal(environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "cnncli", "explain", "receptive-field", "--step"]
-    child = pexpect.spawn(command[0], command[1:], dimensions=(24, 80), timeout=30, encoding="utf-8", env=environment)
+def test_steps_wait_for_enter_on_a_terminal() -> None:
+    child = on_terminal("explain", "receptive-field", "--step")
     for step in ("conv1", "avg_pool1", "conv2", "avg_pool2"):
         child.expect(r"\[Enter\]")
         assert f": {step}, unit" not in child.before
@@ -132,10 +132,9 @@ def test_steps_wait_for_enter_on_a_terminal(environment: dict[str, str]) -> None
     assert child.exitstatus == 0
 
 
-def test_steps_go_back_and_quit(environment: dict[str, str]) -> None:
+def test_steps_go_back_and_quit() -> None:
     """After going back, the step before is printed again, and Enter shows the same step as before."""
-    words = ["-m", "cnncli", "explain", "receptive-field", "--step"]
-    child = pexpect.spawn(sys.executable, words, dimensions=(24, 80), timeout=30, encoding="utf-8", env=environment)
+    child = on_terminal("explain", "receptive-field", "--step")
 
     def press(key: str, expected: str) -> None:
         child.expect_exact("[Enter] next, b back, q quit")
@@ -152,7 +151,7 @@ def test_steps_go_back_and_quit(environment: dict[str, str]) -> None:
     child.expect(pexpect.EOF)
     child.close()
 
-    child = pexpect.spawn(sys.executable, words, dimensions=(24, 80), timeout=30, encoding="utf-8", env=environment)
+    child = on_terminal("explain", "receptive-field", "--step")
     press("\r", "conv1")
     child.expect_exact("[Enter] next, b back, q quit")
     child.send("q")

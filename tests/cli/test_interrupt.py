@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +15,10 @@ from safetensors.torch import load_file
 
 from cnncli.training.checkpoint import read_manifest
 from cnncli.training.run_directory import RunDirectory
+from tests.forked import Forked
 
 Cnncli = Callable[..., tuple[int, str, str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 ExitCodeOf = Callable[..., int]
 
 RUNS = Path("my runs")
@@ -52,7 +52,7 @@ def config(folder: Path) -> Path:
     return path
 
 
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], object], process: Forked) -> None:
     """Wait until a condition holds while a process runs, and a little longer."""
     deadline = time.monotonic() + 60
     while not condition():
@@ -134,6 +134,7 @@ def test_a_stopped_run_is_resumed(
     assert_same_result(run.path, uninterrupted)
 
 
+@pytest.mark.slow  # tests/reliability/test_kills.py kills at chosen moments
 def test_a_killed_run_is_resumed_from_its_last_epoch(
     config: Path, start_cnncli: Start, run_cnncli: Cnncli, uninterrupted: Path
 ) -> None:
@@ -155,7 +156,6 @@ def test_a_killed_run_is_resumed_from_its_last_epoch(
 def test_the_second_signal_stops_at_once(start_cnncli: Start) -> None:
     Path("slow.yaml").write_text(SLOW)
     process = start_cnncli("train", "slow.yaml", *FLAGS)
-    assert process.stderr is not None
     wait_for(lambda: [*RUNS.glob("*/metadata.json")], process)
     process.send_signal(signal.SIGINT)
     while "press Ctrl-C again to stop immediately" not in process.stderr.readline():

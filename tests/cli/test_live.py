@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +14,10 @@ from urllib.parse import urlsplit
 import torch
 from safetensors.torch import load_file
 
+from tests.forked import Forked
+
 Cnncli = Callable[..., tuple[int, str, str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 
 # Dropout and augmentation draw random numbers at every step; 1,150 images in batches of 8 give a page time to ask.
 CONFIG = """\
@@ -57,9 +58,8 @@ class Visitor:
         raise AssertionError(f"never {state}")
 
 
-def visitor_of(process: subprocess.Popen[str]) -> tuple[Visitor, str]:
+def visitor_of(process: Forked) -> tuple[Visitor, str]:
     """The visitor of a training that has just been started, and what it printed before the address."""
-    assert process.stderr is not None
     before = ""
     for line in process.stderr:
         if found := re.fullmatch(r"live: (http://127\.0\.0\.1:\d+/[\w-]+/)\n", line):

@@ -1,8 +1,8 @@
 """`cnncli show` as its users meet it: what goes where, every view with its options, and errors."""
 
 import json
+import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
@@ -27,6 +27,7 @@ from cnncli.drawing.image import Tile
 from cnncli.drawing.layout import HEIGHT, PAGE, WIDTH
 from cnncli.views import VIEWS
 from cnncli.views.view import Picture, View
+from tests.forked import on_terminal
 
 Cnncli = Callable[..., tuple[int, str, str]]
 ExitCodeOf = Callable[..., int]
@@ -229,12 +230,12 @@ def test_lines_go_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def on_terminal(run: Path, environment: dict[str, str], *arguments: str, **variables: str) -> pexpect.spawn:
+def kernels_on_terminal(run: Path, **variables: str) -> pexpect.spawn:
     """`show kernels` on a terminal of 60 columns."""
-    words = ["-m", "cnncli", "show", "kernels", str(run), "--layer", "conv1", "--terminal", *arguments]
-    terminal = {**environment, "TERM": "xterm-256color", "COLORTERM": "", "COLUMNS": "", "LINES": "", **variables}
-    terminal.pop("NO_COLOR", None) if "NO_COLOR" not in variables else None
-    return pexpect.spawn(sys.executable, words, env=terminal, dimensions=(24, 60), encoding="utf-8", timeout=60)
+    terminal = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "", "COLUMNS": "", "LINES": "", **variables}
+    terminal.pop("NO_COLOR", None)
+    words = ("show", "kernels", run, "--layer", "conv1", "--terminal")
+    return on_terminal(*words, environment=terminal, columns=60)
 
 
 @pytest.mark.parametrize(
@@ -244,16 +245,16 @@ def on_terminal(run: Path, environment: dict[str, str], *arguments: str, **varia
         ({"TERM": "dumb"}, "9 = "),
     ],
 )
-def test_drawing_on_terminals(variables: dict[str, str], sign: str, run: Path, environment: dict[str, str]) -> None:
-    child = on_terminal(run, environment, **variables)
+def test_drawing_on_terminals(variables: dict[str, str], sign: str, run: Path) -> None:
+    child = kernels_on_terminal(run, **variables)
     child.expect(pexpect.EOF)
     assert sign in child.before
     assert ("\u2580" in child.before) == (sign != "9 = ")
 
 
-def test_pixels_on_a_terminal_with_sixel(run: Path, environment: dict[str, str]) -> None:
+def test_pixels_on_a_terminal_with_sixel(run: Path) -> None:
     pytest.importorskip("textual_image", reason="the extra `terminal` is not installed")
-    child = on_terminal(run, environment, COLORTERM="truecolor")
+    child = kernels_on_terminal(run, COLORTERM="truecolor")
     child.expect_exact("\x1b[c")  # what can you do?
     child.send("\x1b[?62;4c")  # Sixel
     child.expect_exact("\x1b[16t")  # how large is a character?

@@ -11,6 +11,7 @@ import pexpect
 import pytest
 
 from cnncli.config.config import find_config
+from tests.forked import on_terminal
 
 Cnncli = Callable[..., tuple[int, str, str]]
 Feed = Callable[[str | bytes], None]
@@ -128,10 +129,8 @@ def test_several_processes_do_not_share_it(feed: Feed, run_cnncli: Cnncli, monke
     assert "several processes cannot share stdin" in err
 
 
-def test_on_a_terminal_it_says_what_it_waits_for(environment: dict[str, str]) -> None:
-    child = pexpect.spawn(
-        sys.executable, ["-m", "cnncli", "validate", "-"], env=environment, encoding="utf-8", timeout=60
-    )
+def test_on_a_terminal_it_says_what_it_waits_for() -> None:
+    child = on_terminal("validate", "-")
     child.expect("reading a config from the terminal; end it with Ctrl-D")
     child.sendline("data: {name: digits}")
     child.sendline("model: {layers: [flatten, logits]}")

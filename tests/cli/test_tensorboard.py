@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import webbrowser
@@ -16,9 +15,10 @@ from cnncli.cli.commands import tensorboard as command
 from cnncli.errors import ServerError
 from cnncli.tensorboard import server as server_module
 from cnncli.tensorboard.event_file import EventFile
+from tests.forked import Forked
 
 Cnncli = Callable[..., tuple[int, str, str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., Forked]
 
 ANSWERS = """\
 import http.server, sys, threading
@@ -85,7 +85,6 @@ def test_a_signal_ends_the_real_one_with_all_its_processes(
     number: signal.Signals, runs: Path, start_cnncli: Start
 ) -> None:
     process = start_cnncli("tensorboard")  # over the folder `runs`
-    assert process.stderr is not None
     assert process.stderr.readline() == "Ctrl-C stops TensorBoard\n"
     started = descendants(process.pid)
     assert started

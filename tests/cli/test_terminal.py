@@ -1,13 +1,15 @@
 """`cnncli train` on a terminal: a live line that fits and disappears at the end."""
 
+import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pexpect
 import pytest
+
+from tests.forked import on_terminal
 
 Spawn = Callable[..., pexpect.spawn]
 
@@ -77,16 +79,13 @@ class Screen:
 
 
 @pytest.fixture
-def spawn(environment: dict[str, str]) -> Iterator[Spawn]:
+def spawn() -> Iterator[Spawn]:
     """Starts the program on a terminal of some width."""
     with ExitStack() as started:
 
         def start(*arguments: object, columns: int) -> pexpect.spawn:
-            command = ["-m", "cnncli", *map(str, arguments)]
-            terminal = {**environment, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""}
-            child = pexpect.spawn(
-                sys.executable, command, env=terminal, dimensions=(24, columns), encoding="utf-8", timeout=60
-            )
+            terminal = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""}
+            child = on_terminal(*arguments, environment=terminal, columns=columns)
             started.callback(child.close, force=True)
             return child
 

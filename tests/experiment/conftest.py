@@ -59,6 +59,7 @@ log: {probes: 2}
 
 Train = Callable[..., RunDirectory]
 ReadEvents = Callable[[RunDirectory], EventAccumulator]
+BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
@@ -128,15 +129,20 @@ def tiny() -> str:
 
 
 @pytest.fixture(scope="session")
-def complete(train: Train, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def complete(train: Train, build_once: BuildOnce) -> RunDirectory:
     """A complete run of `network` with the default log, for reading only."""
-    return train(tmp_path_factory.mktemp("complete"), NETWORK)
+    return only_run(build_once("experiment-complete", lambda folder: train(folder, NETWORK)))
 
 
 @pytest.fixture(scope="session")
-def run(train: Train, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def run(train: Train, build_once: BuildOnce) -> RunDirectory:
     """A complete run of 14 epochs of 9 steps, for reading only."""
-    return train(tmp_path_factory.mktemp("tiny"), CONFIG)
+    return only_run(build_once("experiment-run", lambda folder: train(folder, CONFIG)))
+
+
+def only_run(folder: Path) -> RunDirectory:
+    (path,) = (folder / "runs").iterdir()
+    return RunDirectory.open(path)
 
 
 @pytest.fixture(scope="session")

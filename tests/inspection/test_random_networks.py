@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis.strategies import SearchStrategy
 from torch import nn
 
 from cnncli.config.network import Network
@@ -58,23 +59,30 @@ def check(network: Network, layers: Sequence[str]) -> None:
                 assert mask & ~inside == 0, "the closed form contains all that is really seen"
 
 
-RANDOM = settings(
-    max_examples=300,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+COUNTS = pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 
 
-@given(stack, size)
-@RANDOM
-def test_stacks(layers: list[str], spatial: tuple[int, int]) -> None:
-    check_if_it_fits(layers, spatial)
+def check_random(layers: SearchStrategy[list[str]], count: int) -> None:
+    @given(layers, size)
+    @settings(
+        max_examples=count,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+    )
+    def check(layers: list[str], spatial: tuple[int, int]) -> None:
+        check_if_it_fits(layers, spatial)
+
+    check()
 
 
-@given(graph, size)
-@RANDOM
-def test_graphs(layers: list[str], spatial: tuple[int, int]) -> None:
-    check_if_it_fits(layers, spatial)
+@COUNTS
+def test_stacks(count: int) -> None:
+    check_random(stack, count)
+
+
+@COUNTS
+def test_graphs(count: int) -> None:
+    check_random(graph, count)
 
 
 @pytest.mark.parametrize(

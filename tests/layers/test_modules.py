@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
-from cnncli.layers.modules import ChannelRmsNorm, DropImages, MaxOfChannels
+from cnncli.layers.modules import AttentionOverPositions, ChannelRmsNorm, DropImages, MaxOfChannels
 
 
 @pytest.mark.parametrize("shape", [(9, 4, 3, 2), (9, 4)], ids=["maps", "vectors"])
@@ -25,6 +25,29 @@ def test_the_largest_of_neighboring_channels() -> None:
     maps = torch.randn(2, 6, 3, 2)
     expected = functional.max_pool3d(maps[:, None], (3, 1, 1))[:, 0]
     assert torch.equal(MaxOfChannels(3)(maps), expected)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_attention_is_that_of_torch_over_positions(bias: bool) -> None:
+    maps, ours = torch.randn(2, 6, 3, 2), AttentionOverPositions(6, 3, qkv_bias=bias, out_bias=bias)
+    theirs = torch.nn.MultiheadAttention(6, 3, bias=bias, batch_first=True)
+    names = {"in_proj_weight": "qkv.weight", "in_proj_bias": "qkv.bias", "out_proj.weight": "out.weight"}
+    names["out_proj.bias"] = "out.bias"
+    for each in ours.parameters():
+        torch.nn.init.normal_(each)
+    theirs.load_state_dict({name: ours.state_dict()[names[name]] for name in theirs.state_dict()})
+    positions = maps.flatten(2).transpose(1, 2)
+    expected, _ = theirs(positions, positions, positions)
+    torch.testing.assert_close(ours(maps).flatten(2).transpose(1, 2), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_begins_like_that_of_torch() -> None:
+    ours, theirs = AttentionOverPositions(64, 4, qkv_bias=True, out_bias=True), torch.nn.MultiheadAttention(64, 4)
+    for one, other in (("qkv.weight", "in_proj_weight"), ("out.weight", "out_proj.weight")):
+        own, torchs = ours.get_parameter(one), theirs.get_parameter(other)
+        assert own.abs().max().item() == pytest.approx(torchs.abs().max().item(), rel=0.01)  # uniform, same bounds
+        assert own.std().item() == pytest.approx(torchs.std().item(), rel=0.05)
+    assert not any(ours.get_parameter(name).any() for name in ("qkv.bias", "out.bias"))
 
 
 def test_rms_norm_is_that_of_each_position() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from cnncli.layers import Layer, ShapeError
 from cnncli.layers.activation import Hardtanh, Prelu
+from cnncli.layers.attention import SelfAttention
 from cnncli.layers.combining import Glu, Maxout
 from cnncli.layers.coordinates import Coordinates
 from cnncli.layers.norm import GroupNorm, InstanceNorm, LocalResponseNorm
@@ -21,6 +22,8 @@ from cnncli.layers.resizing import ChannelShuffle, PixelShuffle, PixelUnshuffle
         (GroupNorm(num_groups=4), (4, 1, 1), "one number in each group of 4 x 1 x 1"),
         (Glu(), (5, 8, 8), "5 channels cannot be divided into groups of 2; use a layer with a multiple of 2 channels"),
         (Maxout(pieces=3), (4,), "4 channels cannot be divided into groups of 3"),
+        (SelfAttention(num_heads=2), (4,), "self_attention needs an image"),
+        (SelfAttention(num_heads=3), (4, 8, 8), "3 does not divide the 4 channels; use a divisor of 4"),
         (InstanceNorm(), (4,), "instance_norm needs an image"),
         (InstanceNorm(), (4, 1, 1), "4 x 1 x 1 has one number in each channel"),
         (LocalResponseNorm(size=3), (4,), "local_response_norm needs an image"),

@@ -1,16 +1,13 @@
 """Short runs in forked processes, for attacks on them, and the comparison of two run directories.
 
-A forked process has everything imported, so that a case takes a fraction of a second. It runs the program as a user
-does, from its arguments to its exit code.
+A forked process has everything imported, so that a case takes a fraction of a second; see tests/forked.py.
 """
 
 import importlib
 import json
 import os
 import signal
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +20,8 @@ from tensorboard.backend.event_processing.event_file_loader import (  # type: ig
 )
 from tensorboard.compat.proto.graph_pb2 import GraphDef  # type: ignore[import-untyped]  # generated, no stubs
 
-from cnncli.cli.app import main
 from cnncli.config.config import read_config
+from tests.forked import fork, run_program, use_streams
 
 for _late in (
     *("cnncli.cli.commands.train", "cnncli.cli.render.training", "cnncli.experiment.train", "cnncli.layers.modules"),
@@ -85,12 +82,16 @@ def program_in_child(
         seconds: after which the process counts as hanging; the test fails then.
     """
     output = folder / "output.txt"
-    with warnings.catch_warnings():
-        # The threads that Python warns of belong to libraries, and the child starts none of them again.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if not child:
-        _run_program(list(map(str, arguments)), folder, output, attack)
+
+    def run_in_child() -> None:
+        opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        use_streams(opened, opened)
+        os.chdir(folder)
+        if attack is not None:
+            attack()
+        run_program(*arguments)
+
+    child = fork(run_in_child)
     deadline = time.monotonic() + seconds
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if time.monotonic() > deadline:
@@ -100,27 +101,6 @@ def program_in_child(
         time.sleep(0.002)
     _, status = os.waitpid(child, 0)
     return Ended(os.waitstatus_to_exitcode(status), output.read_text(encoding="utf-8"))
-
-
-def _run_program(arguments: list[str], folder: Path, output: Path, attack: Callable[[], None] | None) -> None:
-    """The body of the forked process, which never returns."""
-    code = 70
-    try:
-        opened = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        for stream in (1, 2):
-            os.dup2(opened, stream)
-        sys.stdout, sys.stderr = (open(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2))  # noqa: SIM115  pathlib opens no descriptors
-        os.chdir(folder)
-        sys.argv = ["cnncli", *arguments]
-        if attack is not None:
-            attack()
-        main()
-    except SystemExit as exited:
-        code = exited.code if isinstance(exited.code, int) else 0 if exited.code is None else 70
-    finally:
-        for each in (sys.stdout, sys.stderr):
-            each.flush()
-        os._exit(code)
 
 
 def train_in_child(config: Path, out: Path, *options: object, attack: Callable[[], None] | None = None) -> Ended:

@@ -8,16 +8,19 @@ import pytest
 from cnncli.run import Run, load_run
 
 ExitCodeOf = Callable[..., int]
+BuildOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def lenet(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lenet(build_once: BuildOnce, exit_code_of: ExitCodeOf) -> Path:
     """The directory of a complete run of LeNet-5 on images of 28 x 28, for reading only."""
-    out = tmp_path_factory.mktemp("lenet")
     settings = ("data.name=digits", "train.epochs=2", "data.validation=0.2")
     sets = [word for setting in settings for word in ("--set", setting)]
-    assert exit_code_of("train", "lenet5", "--out", out, "--threads", 1, "--quiet", *sets) == 0
-    (run,) = out.iterdir()
+
+    def fill(out: Path) -> None:
+        assert exit_code_of("train", "lenet5", "--out", out, "--threads", 1, "--quiet", *sets) == 0
+
+    (run,) = build_once("lenet5", fill).iterdir()
     return run
 
 

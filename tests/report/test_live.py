@@ -64,6 +64,8 @@ def server(trained: Trained) -> Iterator[LiveServer]:
     with serve(trained.live, PAGE) as started:
         yield started
         trained.live.end("complete")
+        started.close(at_once=True)
+        started.close = lambda **how: None  # type: ignore[method-assign]  # it is closed
 
 
 Ask = Callable[..., HTTPResponse]
@@ -269,7 +271,7 @@ def test_the_loss_curve(ask: Ask, trained: Trained) -> None:
     """The means of the losses 1, 1/2, 1/3, ... between two points."""
     trained.start()
     events = events_of(ask("events/1"))
-    points = [tuple(point) for event in (next(events) for _ in range(12)) for point in event["points"]]
+    points = [tuple(point) for event in (next(events) for _ in range(6)) for point in event["points"]]
     assert len(points) >= 2
     for (before, _), (after, loss) in pairwise(points):
         losses = [1 / step for step in range(before + 1, after + 1)]
@@ -393,7 +395,6 @@ def test_the_end(ask: Ask, server: LiveServer, trained: Trained) -> None:
     assert time.monotonic() - began < 1.9, "it waits no longer than the page needs"
     with pytest.raises(ConnectionRefusedError):
         ask("")
-    server.close = lambda **how: None  # type: ignore[method-assign]  # it is closed
 
 
 def test_an_error_in_the_training(trained: Trained) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.pages import LENET, ExitCodeOf, Open, Tabs, recorded_pages, train
+from tests.browser.pages import LENET, BuildOnce, ExitCodeOf, Open, Tabs, only_run, recorded_pages, train
 
 ODD = """\
 name: odd
@@ -27,29 +27,31 @@ log: {images: 0}
 
 
 @pytest.fixture(scope="session")
-def lenet(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lenet(build_once: BuildOnce, exit_code_of: ExitCodeOf) -> Path:
     """A run with its `play.html`."""
-    run = train(tmp_path_factory.mktemp("lenet"), LENET, exit_code_of)
-    assert exit_code_of("play", run) == 0
-    return run
+    return only_run(build_once("play-lenet", lambda folder: train_and_play(folder, LENET, exit_code_of)))
 
 
 @pytest.fixture(scope="session")
-def odd(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def odd(build_once: BuildOnce, exit_code_of: ExitCodeOf) -> Path:
     """A run of a network with dilation, groups, paths that join, and layers whose windows differ."""
-    run = train(tmp_path_factory.mktemp("odd"), ODD, exit_code_of)
-    assert exit_code_of("play", run) == 0
-    return run
+    return only_run(build_once("play-odd", lambda folder: train_and_play(folder, ODD, exit_code_of)))
+
+
+def train_and_play(folder: Path, config: str, exit_code_of: ExitCodeOf) -> None:
+    assert exit_code_of("play", train(folder, config, exit_code_of)) == 0
 
 
 @pytest.fixture(scope="session")
-def pair(lenet: Path, exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pair(lenet: Path, build_once: BuildOnce, exit_code_of: ExitCodeOf) -> Path:
     """A folder with the `play.html` of two runs: the LeNet, and a smaller network."""
-    folder = tmp_path_factory.mktemp("pair")
     smaller = LENET.replace("out_channels: 16", "out_channels: 4, bias: false").replace("lenet", "small")
-    other = train(folder, smaller, exit_code_of)
-    assert exit_code_of("play", lenet, other, "--out", folder / "play.html") == 0
-    return folder
+
+    def fill(folder: Path) -> None:
+        other = train(folder, smaller, exit_code_of)
+        assert exit_code_of("play", lenet, other, "--out", folder / "play.html") == 0
+
+    return build_once("play-pair", fill)
 
 
 @pytest.fixture

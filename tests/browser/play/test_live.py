@@ -1,45 +1,55 @@
 """The page of a training: it follows the weights, pauses, takes single steps, and draws meanwhile."""
 
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
-import cnncli
 from cnncli.config.config import read_config
 from cnncli.experiment.setup import Experiment, prepare
 from cnncli.experiment.train import build_step, fit_experiment
+from cnncli.report.live import LiveTraining
 from cnncli.run import load_run
+from tests.forked import Forked, run_program
 
 pytestmark = pytest.mark.browser
 
-# Batches of 4 make an epoch of 288 steps, which takes longer than the test needs.
-SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=4", "train.epochs=10")
+# Batches of 4 make an epoch of 288 steps.
+SETTINGS = ("data.name=digits", "data.validation=0.2", "train.batch_size=4", "train.epochs=2")
 SETS = [word for setting in SETTINGS for word in ("--set", setting)]
 
 
+def train_slowly(*arguments: object) -> None:
+    """Run `cnncli train ARGUMENTS`, whose steps take longer than the test needs until its page pauses it."""
+    after_step, was_paused = LiveTraining.after_step, False
+
+    def after_slow_step(live: LiveTraining, stop: Callable[[], bool]) -> bool:
+        nonlocal was_paused
+        was_paused = was_paused or live.state != "running"
+        if not was_paused:
+            time.sleep(0.05)
+        return after_step(live, stop)
+
+    pytest.MonkeyPatch().setattr(LiveTraining, "after_step", after_slow_step)
+    run_program("train", *arguments)
+
+
 @pytest.fixture
-def training(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def training(tmp_path: Path) -> Iterator[tuple[Forked, str]]:
     """A training of LeNet-5 and the address of its page."""
-    command = [sys.executable, "-m", "cnncli", "train", "lenet5", "--live", "--quiet", "--threads", "1", *SETS]
-    package = Path(cnncli.__file__).parents[1]
-    with subprocess.Popen(
-        [*command, "--out", str(tmp_path)], cwd=package, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
+    words = ("lenet5", "--live", "--quiet", "--threads", "1", *SETS, "--out", tmp_path)
+    with Forked(partial(train_slowly, *words)) as process:
         line = process.stderr.readline()
         assert line.startswith("live: "), line
         yield process, line.removeprefix("live: ").strip()
-        process.kill()
 
 
 @pytest.fixture
-def page(training: tuple[subprocess.Popen[str], str], browser: Browser) -> Iterator[Page]:
+def page(training: tuple[Forked, str], browser: Browser) -> Iterator[Page]:
     """Its page; it must have logged nothing and asked nobody else when the test ends."""
     _, address = training
     messages: list[str] = []
@@ -71,7 +81,7 @@ def logits_shown(page: Page, expected: list[float]) -> None:
     )
 
 
-def test_the_page_of_a_training(training: tuple[subprocess.Popen[str], str], page: Page, tmp_path: Path) -> None:
+def test_the_page_of_a_training(training: tuple[Forked, str], page: Page, tmp_path: Path) -> None:
     process, _ = training
     part = page.locator("#live")
     page.wait_for_function("() => cnncli.state.get('newest') > 3")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.browser.pages import LENET, ExitCodeOf, Open, Tabs, recorded_pages, train
+from tests.browser.pages import LENET, BuildOnce, ExitCodeOf, Open, Tabs, only_run, recorded_pages, train
 
 ODD = """\
 name: odd
@@ -63,36 +63,42 @@ def point_at() -> PointAt:
     return move
 
 
-def run_with_report(folder: Path, config: str, exit_code_of: ExitCodeOf, data_dir: Path = Path("nowhere")) -> Path:
-    """The directory of a run of a config, with its report."""
+def train_and_report(folder: Path, config: str, exit_code_of: ExitCodeOf, data_dir: Path = Path("nowhere")) -> None:
     data = ("--data-dir", data_dir)
     run = train(folder, config, exit_code_of, *data)
     assert exit_code_of("report", run, *data) == 0
-    return run
 
 
 @pytest.fixture(scope="session")
-def lenet(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_with_report(tmp_path_factory.mktemp("lenet"), LENET, exit_code_of)
+def lenet(build_once: BuildOnce, exit_code_of: ExitCodeOf) -> Path:
+    """A run with its `report.html`."""
+    return only_run(build_once("report-lenet", lambda folder: train_and_report(folder, LENET, exit_code_of)))
 
 
 @pytest.fixture(scope="session")
-def odd(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def odd(build_once: BuildOnce, exit_code_of: ExitCodeOf) -> Path:
     """A run of a network with dilation, paths that join, and layers whose windows differ."""
-    return run_with_report(tmp_path_factory.mktemp("odd"), ODD, exit_code_of)
+    return only_run(build_once("report-odd", lambda folder: train_and_report(folder, ODD, exit_code_of)))
 
 
 @pytest.fixture(scope="session")
-def fifty(exit_code_of: ExitCodeOf, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fifty(build_once: BuildOnce, exit_code_of: ExitCodeOf) -> Path:
     """A run with 50 classes of long names, most of whose few images are misclassified."""
-    folder = tmp_path_factory.mktemp("fifty")
+
+    def fill(folder: Path) -> None:
+        draw_birds(folder)
+        train_and_report(folder, BIRDS, exit_code_of, data_dir=folder)
+
+    return only_run(build_once("report-fifty", fill))
+
+
+def draw_birds(folder: Path) -> None:
     noise = np.random.default_rng(0)
     for part, name in product(("train", "test"), FIFTY):
         place = folder / "birds" / part / name
         place.mkdir(parents=True)
         for number in range(4):
             Image.fromarray(noise.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(place / f"{number}.png")
-    return run_with_report(folder, BIRDS, exit_code_of, data_dir=folder)
 
 
 @pytest.fixture(scope="session")

@@ -64,9 +64,9 @@ def slices(picture: npt.NDArray[np.int64], height: int, width: int) -> list[npt.
 def choose_step(page: Page, number: int) -> None:
     slider = page.get_by_role("slider", name="Step")
     slider.focus()
-    page.keyboard.press("Home")
-    for _ in range(number):
-        page.keyboard.press("ArrowRight")
+    distance = number - int(slider.input_value())
+    for _ in range(abs(distance)):
+        page.keyboard.press("ArrowRight" if distance > 0 else "ArrowLeft")
 
 
 def test_every_kernel_of_every_step(lenet: Path, open_page: Open) -> None:

@@ -22,6 +22,7 @@ const READS = {
   flatten: (_op, [input], channel) => [[Math.floor(channel / (sizeOfShape(input) / input[0]))]],
   layer_norm: () => [null],
   rms_norm: () => [null],
+  self_attention: () => [null],
   glu: (op, _shapes, channel) => [[channel, channel + op.shape[0]]],
   maxout: ({ pieces }, _shapes, channel) => [range(channel * pieces, (channel + 1) * pieces)],
   softmax: () => [null],

@@ -7,6 +7,7 @@
 // the kernel of an output channel is in the tensor `weight`.
 
 import { ACTIVATIONS, SOFTMAX } from "./activation.js";
+import { ATTENTION } from "./attention.js";
 import { COMBINING } from "./combining.js";
 import { CONVOLUTIONS } from "./convolution.js";
 import { COORDINATES } from "./coordinates.js";
@@ -25,6 +26,7 @@ export const OPERATIONS = {
   ...ACTIVATIONS,
   softmax: SOFTMAX,
   ...COMBINING,
+  ...ATTENTION,
   ...LINEAR,
   ...JOINS,
 };

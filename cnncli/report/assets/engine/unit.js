@@ -29,9 +29,9 @@ export function numberAt({ shape, values }, index) {
  *   it is multiplied by. Of a max pool only the largest.
  * - `stages`: the numbers on the way, {kind, value, ...}, the last one the unit's own. The kinds are `sum` (of
  *   `channels`, `products`, `powers` or `paths`), `root`, `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`
- *   (`of` a gate: its sigmoid), `bias`, `norm`, `activation`, `constant` (a number of the layer itself, as in padding), and `edit`: the factor of a
- *   channel that was edited. `mean`, `weight` and `bias` of a norm are null where it has none; without a mean, its
- *   `variance` is the mean of the squares.
+ *   (`of` a `gate`: by its sigmoid), `bias`, `norm`, `activation`, `constant` (a number of the layer itself, as in
+ *   padding), and `edit`: the factor of a channel that was edited. `mean`, `weight` and `bias` of a norm are null where
+ *   it has none; without a mean, its `variance` is the mean of the squares.
  *
  * @param values layer -> its output for the image, of all layers that this one reads.
  * @param input the normalized image.
@@ -254,6 +254,52 @@ const UNIT_TRACES = {
       terms: [termOf(0, index, before, 1)],
       stages: [{ kind: "activation", type: op.name, before, value, apply }],
     };
+  },
+
+  self_attention(op, [x], { qkv_weight, qkv_bias, out_weight, out_bias }, [channel, row, column]) {
+    const [channels, , width] = x.shape;
+    const positions = x.values.length / channels;
+    const size = channels / op.num_heads;
+    const at = (place) => Array.from({ length: channels }, (_, c) => x.values[c * positions + place]);
+    /** Row `number` of the queries (`part` 0), keys (1) or values (2) at a position. */
+    const projected = (part, number, numbers) => {
+      const first = part * channels + number;
+      const products = numbers.map((value, c) => value * qkv_weight[first * channels + c]);
+      return totalOf(products) + (qkv_bias ? qkv_bias[first] : 0);
+    };
+    const inputs = Array.from({ length: positions }, (_, place) => at(place));
+    const weights = inputs.map(() => new Float64Array(channels)); // of each input of each position
+    for (let first = 0; first < channels; first += size) {
+      const head = Array.from({ length: size }, (_, i) => first + i);
+      const query = head.map((number) => projected(0, number, inputs[row * width + column]));
+      const scores = inputs.map(
+        (each) => totalOf(head.map((number, i) => query[i] * projected(1, number, each))) / Math.sqrt(size),
+      );
+      const largest = scores.reduce((one, other) => Math.max(one, other), -Infinity);
+      const exponentials = scores.map((score) => Math.exp(score - largest));
+      const total = totalOf(exponentials);
+      for (let c = 0; c < channels; c += 1) {
+        const throughValues = totalOf(
+          head.map(
+            (number) => out_weight[channel * channels + number] * qkv_weight[(2 * channels + number) * channels + c],
+          ),
+        );
+        exponentials.forEach((each, place) => {
+          weights[place][c] += (throughValues * each) / total;
+        });
+      }
+    }
+    const terms = Array.from({ length: channels }, (_, c) =>
+      inputs.map((each, place) => termOf(0, [c, Math.floor(place / width), place % width], each[c], weights[place][c])),
+    ).flat();
+    const sum = { kind: "sum", of: "products", value: totalOf(terms.map(({ product }) => product)) };
+    if (!qkv_bias && !out_bias) return { patches: [], terms, stages: [sum] };
+    // The attention of a position adds up to 1: the bias of the values arrives as a constant.
+    const ofValues = Array.from({ length: channels }, (_, number) =>
+      qkv_bias ? out_weight[channel * channels + number] * qkv_bias[2 * channels + number] : 0,
+    );
+    const bias = totalOf(ofValues) + (out_bias ? out_bias[channel] : 0);
+    return { patches: [], terms, stages: withBias(sum, [bias], 0) };
   },
 
   glu(op, [x], _tensors, [channel, ...place]) {
