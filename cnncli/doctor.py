@@ -37,6 +37,7 @@ PACKAGES = (
 
 EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "onnx": ("ONNX files", ("onnx", "onnxruntime", "onnxscript")),
+    "parquet": ("Parquet files of images", ("pyarrow",)),
     "sweep": ("cnncli sweep", ("optuna",)),
     "terminal": ("pixel graphics in the terminal", ("textual-image",)),
 }

@@ -22,6 +22,7 @@ DatasetName = Literal[
     "fakedata",
     "image-folder",
     "csv",
+    "parquet",
     "npz",
     "idx",
 ]
@@ -31,8 +32,10 @@ Part = Literal["train", "test"]
 DEFAULT_EMNIST_SPLIT: EmnistSplit = "balanced"
 EMNIST_SPLITS: tuple[EmnistSplit, ...] = get_args(EmnistSplit)
 
-OWN_DATA: tuple[DatasetName, ...] = ("image-folder", "csv", "npz", "idx")
+OWN_DATA: tuple[DatasetName, ...] = ("image-folder", "csv", "parquet", "npz", "idx")
 """People's own images, which `data.path` names."""
+TABLES: tuple[DatasetName, ...] = ("csv", "parquet")
+"""Those of them that are tables."""
 STANDARD_DATA: tuple[DatasetName, ...] = tuple(name for name in get_args(DatasetName) if name not in OWN_DATA)
 """Data sets with a fixed content."""
 
