@@ -267,12 +267,14 @@ def test_a_run_that_starts_from_another_one(
     text = text.replace("linear: 6", "linear: {out_features: 6, freeze: {epochs: 1}}")
     copied = shutil.copytree(source.path, tmp_path / "source")
     (tmp_path / "whole").mkdir()
+    messages: list[str] = []
     with caplog.at_level(logging.INFO):
-        whole = train(tmp_path / "whole", text, f"train.init_from={copied}")
+        whole = train(tmp_path / "whole", text, f"train.init_from={copied}", log=messages.append)
     assert f"weights of {copied} (epoch 2):\n  loaded    conv1, linear1, logits1" in caplog.text
     run = train(tmp_path, text, f"train.init_from={copied}", stop_at=2)
     shutil.rmtree(copied)
-    train(tmp_path, text, f"train.init_from={copied}", run=run)
+    train(tmp_path, text, f"train.init_from={copied}", run=run, log=messages.append)
+    assert messages == ["epoch 2 unfreezes linear1"] * 2
     assert_equal(weights_of(run), load_file(source.best / "weights.safetensors"), "conv1")
     for name in ("checkpoints/last/weights.safetensors", "results.json"):
         assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()
