@@ -240,7 +240,8 @@ class Run:
     ) -> Predictions:
         """Predictions for labeled images, with as many CPU threads as in training; see `batches` for the arguments."""
         with cpu_threads(self.threads if self.device.type == "cpu" else None):
-            return predict(self.model, self.batches(images, indices=indices, transform=transform))
+            batches = self.batches(images, indices=indices, transform=transform)
+            return predict(self.model, batches, top_k=self.config.train.top_k)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -28,11 +28,12 @@ from cnncli.config.model import read_blueprint
 from cnncli.config.network import Network, lay_out
 from cnncli.config.overrides import override
 from cnncli.config.problems import SYNONYMS, fields_below, problems_of
-from cnncli.config.train import OPTIMIZERS, SCHEDULES, Plateau, TrainSpec
+from cnncli.config.train import OPTIMIZERS, SCHEDULES, TOP_K, Plateau, TrainSpec
 from cnncli.errors import ConfigError, DataError, UsageError, did_you_mean, nearest
 from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYER_CHOICES
 from cnncli.layers.init import INITS
+from cnncli.printable import printable_name
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -83,7 +84,7 @@ def find_config(config: str) -> Path:
     beside = islice(path.parent.glob("*.yaml"), _MAX_COMPARED) if path.parent.is_dir() else ()
     names = [*bundled, *map(str, beside)]
     raise ConfigError(
-        f"config not found: {config}{did_you_mean(config, names)}",
+        f"config not found: {printable_name(config)}{did_you_mean(config, names)}",
         remedy="give a .yaml file or the name of a bundled config; cnncli init NAME writes a config to start from",
     )
 
@@ -289,6 +290,7 @@ def _validate(document: Document, *, name: str, data_dir: Path) -> Config:
         problems += _unknown_skipped(fields.train, network)
     if fields is not None and classes:
         problems += _unknown_classes(fields, classes)
+        problems += _large_top_k(fields.train, len(classes))
         problems += _classes_of_no_image(fields.data)
     document.raise_problems([*problems, *layer_problems])
     assert fields is not None, "a config without problems has fields"
@@ -362,6 +364,13 @@ def _unknown_classes(fields: ConfigFields, classes: Sequence[str]) -> Iterator[P
         if name not in classes:
             route = ("train", "class_weights", name)
             yield Problem(route, f"unknown class: {name}{did_you_mean(name, classes)}", at_key=True)
+
+
+def _large_top_k(train: TrainSpec, classes: int) -> Iterator[Problem]:
+    """A top-k accuracy that is always 1; that of the default k is omitted then."""
+    if train.top_k >= classes and train.top_k != TOP_K:
+        message = f"must be less than the number of classes, {classes}, found {train.top_k}"
+        yield Problem(("train", "top_k"), message)
 
 
 def _classes_of_no_image(data: DataSpec) -> Iterator[Problem]:

@@ -15,6 +15,9 @@ OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=MAX_LEARNING_RATE)]
 
+TOP_K = 5
+"""The default of `top_k`."""
+
 Metric = Literal["accuracy", "loss", "balanced_accuracy", "macro_f1"]
 """A score of the validation images."""
 
@@ -347,6 +350,10 @@ class TrainSpec(Spec):
     )
     label_smoothing: Fraction01 = Field(
         default=0.0, description="fraction of the target distributed evenly over all classes"
+    )
+    top_k: Positive = Field(
+        default=TOP_K,
+        description="k of the top-k accuracy: the fraction of images whose class has one of the k highest scores",
     )
     clip_norm: PositiveFloat | None = Field(default=None, description="maximum norm of the gradient")
     early_stopping: EarlyStopping | None = None

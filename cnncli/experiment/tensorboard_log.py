@@ -19,6 +19,7 @@ from cnncli.module import CnnModule
 from cnncli.tensorboard.event_file import HISTOGRAM_BINS, EventFile, event_bytes, extent_until
 from cnncli.training.logged import Logged
 from cnncli.training.loop import Epoch
+from cnncli.training.progress import EVALUATED_SCORES
 from cnncli.training.scores import Evaluation
 from cnncli.training.weight_history import WeightHistory, bytes_of, steps_to_keep
 
@@ -106,7 +107,7 @@ GROWTH = 1.25
 LEAST_VALUES = 32
 """Parameters of fewer values, such as the biases of a small layer, have no histogram: it would be mostly empty bins."""
 
-_CURVES = 6
+_CURVES = 6 + len(EVALUATED_SCORES)
 _RECORD_BYTES = 120
 """Upper bound of a point of a curve, and of what surrounds the content of another record."""
 
@@ -230,6 +231,8 @@ class TensorBoardLog:
         for part, score in (("train", epoch.train), ("val", epoch.validation)):
             if score is not None:
                 values |= {f"loss/{part}": score.loss, f"accuracy/{part}": score.accuracy}
+                more = {f"{part}/{name}": getattr(score, name) for name in EVALUATED_SCORES}
+                values |= {tag: value for tag, value in more.items() if value is not None}
         self._events.scalars(epoch.step, values)
         if epoch.stopped_early and self._has_place and epoch.step not in self._done:
             self._steps = (epoch.step,)

@@ -57,6 +57,7 @@ def fit_experiment(
         epochs=experiment.config.train.epochs,
         patience=stopping.patience if stopping else None,
         metric=stopping.metric if stopping else "accuracy",
+        top_k=experiment.config.train.top_k,
         progress=progress,
         stop=stop,
         rolled_back=rolled_back,
@@ -315,9 +316,11 @@ def _evaluate_best(experiment: Experiment, run: RunDirectory, *, test: bool) -> 
     parts = {"train": experiment.train_unchanged, "val": experiment.validation}
     if test:
         parts["test"] = experiment.test
-    classes = len(experiment.config.classes)
+    classes, top_k = len(experiment.config.classes), experiment.config.train.top_k
     return epoch, {
-        part: evaluate(experiment.model, batches, classes) for part, batches in parts.items() if batches is not None
+        part: evaluate(experiment.model, batches, classes, top_k=top_k)
+        for part, batches in parts.items()
+        if batches is not None
     }
 
 

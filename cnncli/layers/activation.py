@@ -21,7 +21,10 @@ CRELU_REMARK = (
     "[{scale: {init: -1, freeze: true}}, relu]"
 )
 """For those who look for `crelu` (Shang et al., 2016)."""
-_REMARKS = {"crelu": CRELU_REMARK, "softmax": "it reads all channels, so it is a layer: write softmax after this one"}
+_REMARKS = {"crelu": CRELU_REMARK} | {
+    name: f"it reads several channels, so it is a layer: write {name} after this one"
+    for name in ("softmax", "glu", "maxout")
+}
 
 
 class Activation(Layer):

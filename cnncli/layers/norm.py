@@ -322,6 +322,11 @@ def _of_position(maps: "Tensor", unit: Unit) -> "Tensor":
     return maps if maps.ndim == 1 else maps[:, unit.index[1], unit.index[2]]
 
 
+_REMARKS = {
+    name: "it comes after the activation, so it is a layer: write local_response_norm after this one"
+    for name in ("local_response_norm", "local_response", "lrn", "localresponsenorm")
+}
+
 NormChoice = Annotated[
     Norm | None,
     OneOf(
@@ -329,5 +334,6 @@ NormChoice = Annotated[
         *Norm.__subclasses__(),
         aliases={each.type_name().removesuffix("_norm"): each for each in Norm.__subclasses__()},
         none=True,
+        remarks=_REMARKS,
     ),
 ]

@@ -13,10 +13,11 @@ from torch.nn import functional as F  # noqa: N812  the name torch's own documen
 
 from cnncli.capture.mode import evaluation_mode
 from cnncli.config.network import Network
+from cnncli.config.train import TOP_K
 from cnncli.data.batches import Batches
 from cnncli.training.calibration import Bins, bin_predictions
 from cnncli.training.process_group import ALONE, ProcessGroup
-from cnncli.training.scores import TOP, Evaluation
+from cnncli.training.scores import Evaluation
 
 _AT_ONCE_ON_CPU = 4 * 2**20
 """Bytes of the largest output of a layer: more does not fit the caches and is up to three times slower."""
@@ -32,7 +33,9 @@ def evaluation_batch_size(network: Network, device: torch.device) -> int:
     return max(1, min(_MOST_IMAGES, at_once // largest))
 
 
-def evaluate(model: nn.Module, batches: Batches, classes: int, group: ProcessGroup = ALONE) -> Evaluation:
+def evaluate(
+    model: nn.Module, batches: Batches, classes: int, group: ProcessGroup = ALONE, *, top_k: int = TOP_K
+) -> Evaluation:
     """Evaluate a model in evaluation mode, without gradients, in float32.
 
     The evaluation has neither the names of the classes nor the calibration error; `Predictions.evaluation` has.
@@ -42,6 +45,7 @@ def evaluate(model: nn.Module, batches: Batches, classes: int, group: ProcessGro
         batches: not shuffled and not augmented; see `evaluation_batch_size`.
         classes: number of classes.
         group: processes that all have the model and evaluate a shard of each batch.
+        top_k: k of the top-k accuracy.
     """
     device = next(model.parameters()).device
     loss = _zero_loss(device)
@@ -52,20 +56,20 @@ def evaluate(model: nn.Module, batches: Batches, classes: int, group: ProcessGro
             logits: Tensor = model(images)  # (N, classes)
             loss += F.cross_entropy(logits, labels, reduction="sum")
             counts += confusion_counts(labels, logits.argmax(dim=1), classes)
-            top += count_in_top(logits, labels)
+            top += count_in_top(logits, labels, top_k)
         loss, counts, top = (group.all_reduce(each) for each in (loss, counts, top))
-    return Evaluation(loss=float(loss) / int(counts.sum()), confusion=_rows(counts), in_top=int(top))
+    return Evaluation(loss=float(loss) / int(counts.sum()), confusion=_rows(counts), in_top=int(top), top_k=top_k)
 
 
-def count_in_top(scores: Tensor, labels: Tensor) -> Tensor:
-    """The number of images for whose class fewer than `TOP` others have a higher score, int64.
+def count_in_top(scores: Tensor, labels: Tensor, top_k: int) -> Tensor:
+    """The number of images for whose class fewer than `top_k` others have a higher score, int64.
 
     Args:
         scores: (N, classes).
         labels: int64 (N,).
     """
     higher = scores > scores.gather(1, labels.unsqueeze(1))
-    return (higher.sum(dim=1) < TOP).sum()
+    return (higher.sum(dim=1) < top_k).sum()
 
 
 def _zero_loss(device: torch.device) -> Tensor:
@@ -105,7 +109,7 @@ class Predictions:
         predicted: int64 (N,), the class of the largest logit.
         probabilities: float64 (N, K), the softmax of the logits.
         loss: mean cross-entropy in nats, the same number as that of `evaluate`.
-        in_top: see `Evaluation`.
+        in_top, top_k: see `Evaluation`.
     """
 
     labels: Labels
@@ -113,6 +117,7 @@ class Predictions:
     probabilities: Probabilities
     loss: float
     in_top: int | None = None
+    top_k: int = TOP_K
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -155,16 +160,18 @@ class Predictions:
             confusion=tuple(map(tuple, self.confusion.tolist())),
             ece=self.calibration.expected_error,
             in_top=self.in_top,
+            top_k=self.top_k,
             classes=tuple(classes),
         )
 
 
-def predict(model: nn.Module, batches: Batches) -> Predictions:
+def predict(model: nn.Module, batches: Batches, *, top_k: int = TOP_K) -> Predictions:
     """Run a model over every batch in eval mode, without gradients.
 
     Args:
         model: gives logits (N, K); its mode is restored.
         batches: neither shuffled nor augmented; the predictions are in their order.
+        top_k: k of the top-k accuracy.
     """
     labels, logits = [], []
     loss = _zero_loss(next(model.parameters()).device)
@@ -173,10 +180,11 @@ def predict(model: nn.Module, batches: Batches) -> Predictions:
             labels.append(truth)
             logits.append(model(images))  # (N, K)
             loss += F.cross_entropy(logits[-1], truth, reduction="sum")  # batch by batch, as `evaluate` adds it up
-    return predictions_of(torch.cat(logits), torch.cat(labels), loss=float(loss) / sum(map(len, labels)))
+    mean_loss = float(loss) / sum(map(len, labels))
+    return predictions_of(torch.cat(logits), torch.cat(labels), loss=mean_loss, top_k=top_k)
 
 
-def predictions_of(logits: Tensor, labels: Tensor, *, loss: float) -> Predictions:
+def predictions_of(logits: Tensor, labels: Tensor, *, loss: float, top_k: int = TOP_K) -> Predictions:
     """Predictions from logits (N, K) and labels int64 (N,), on any device, given their mean cross-entropy."""
     # In double precision on the CPU (MPS has none), so that the highest probabilities do not all round to 1.
     exact = logits.detach().cpu().double()
@@ -185,7 +193,8 @@ def predictions_of(logits: Tensor, labels: Tensor, *, loss: float) -> Prediction
         predicted=exact.argmax(dim=1).numpy(),
         probabilities=exact.softmax(dim=1).numpy(),
         loss=loss,
-        in_top=int(count_in_top(exact, labels.cpu())),
+        in_top=int(count_in_top(exact, labels.cpu(), top_k)),
+        top_k=top_k,
     )
 
 
@@ -201,5 +210,6 @@ def mean_predictions(each: Sequence[Predictions]) -> Predictions:
         predicted=probabilities.argmax(axis=1),
         probabilities=probabilities,
         loss=loss,
-        in_top=int(count_in_top(torch.from_numpy(probabilities), torch.from_numpy(labels))),
+        in_top=int(count_in_top(torch.from_numpy(probabilities), torch.from_numpy(labels), each[0].top_k)),
+        top_k=each[0].top_k,
     )

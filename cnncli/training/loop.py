@@ -18,14 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnncli.config.train import Metric
+from cnncli.config.train import TOP_K, Metric
 from cnncli.data.batches import Batches
 from cnncli.errors import DivergedError, shorten
 from cnncli.training.device import out_of_memory_explained
 from cnncli.training.evaluate import evaluate
 from cnncli.training.nonfinite import find_nonfinite_layer, find_nonfinite_weight
 from cnncli.training.profile import Span
-from cnncli.training.progress import Progress, Score
+from cnncli.training.progress import EVALUATED_SCORES, Progress, Score
 from cnncli.training.state import MOST_ROLLBACKS, Training
 from cnncli.training.step import NonFiniteStep, Step
 
@@ -81,8 +81,8 @@ class Epoch:
 
 def _score_record(score: Score) -> dict[str, float | None]:
     record = {"loss": score.loss if isfinite(score.loss) else None, "accuracy": score.accuracy}
-    macro = {"balanced_accuracy": score.balanced_accuracy, "macro_f1": score.macro_f1}
-    return record | {name: value for name, value in macro.items() if value is not None}
+    more = {name: getattr(score, name) for name in EVALUATED_SCORES}
+    return record | {name: value for name, value in more.items() if value is not None}
 
 
 def fit(
@@ -94,6 +94,7 @@ def fit(
     epochs: int,
     patience: int | None = None,
     metric: Metric = "accuracy",
+    top_k: int = TOP_K,
     progress: Progress | None = None,
     stop: Callable[[], bool] = lambda: False,
     rolled_back: Callable[[], None] = lambda: None,
@@ -112,6 +113,7 @@ def fit(
         epochs: of the whole training, those already done included.
         patience: stop after this many epochs without improvement; None: never.
         metric: what the best epoch is selected by.
+        top_k: k of the top-k accuracy on the validation images.
         progress: updated at every step without waiting for the device.
         stop: called after every step; once it is true the generator ends within the epoch.
         rolled_back: called after the training has returned to its restore point, because something was not finite.
@@ -139,7 +141,7 @@ def fit(
             try:
                 if _run_steps(step, train, progress, stop):
                     return
-                epoch = _finish_epoch(step, validation, classes=classes, patience=patience, metric=metric)
+                epoch = _finish_epoch(step, validation, classes=classes, top_k=top_k, patience=patience, metric=metric)
             except _NonFinite as found:
                 _roll_back(step, found, saved_step=began_at)
                 rolled_back()
@@ -207,6 +209,7 @@ def _finish_epoch(
     validation: Batches | None,
     *,
     classes: int,
+    top_k: int,
     patience: int | None,
     metric: Metric,
 ) -> Epoch:
@@ -216,8 +219,9 @@ def _finish_epoch(
     validated = None
     if validation is not None:
         with step.span("validation"):
-            evaluation = evaluate(training.inference_model, validation, classes, step.group)
-        validated = Score(evaluation.loss, evaluation.accuracy, evaluation.balanced_accuracy, evaluation.macro_f1)
+            evaluation = evaluate(training.inference_model, validation, classes, step.group, top_k=top_k)
+        more = {name: getattr(evaluation, name) for name in EVALUATED_SCORES}
+        validated = Score(evaluation.loss, evaluation.accuracy, **more)
         if training.can_roll_back and not isfinite(validated.loss):  # no state to return to later
             raise _NonFinite(training.step, "the loss of the validation images", depends_on_rate=True)
     score = validated or trained

@@ -12,13 +12,20 @@ from torch import Tensor
 class Score:
     """Mean loss per image, and the fraction of images classified correctly.
 
-    Of images that were evaluated, also the macro-averaged scores; see `Evaluation`.
+    Of images that were evaluated, also the macro-averaged scores and, with enough classes, the top-k accuracy; see
+    `Evaluation`.
     """
 
     loss: float
     accuracy: float
     balanced_accuracy: float | None = None
+    macro_precision: float | None = None
     macro_f1: float | None = None
+    top_k_accuracy: float | None = None
+
+
+EVALUATED_SCORES = ("balanced_accuracy", "macro_precision", "macro_f1", "top_k_accuracy")
+"""The scores of images that were evaluated, besides loss and accuracy."""
 
 
 @dataclass(frozen=True)

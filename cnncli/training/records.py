@@ -39,13 +39,15 @@ class StatusRecord(Record):
 class ScoreRecord(Record):
     """Loss and accuracy of an epoch on a split; a loss that was not finite is null.
 
-    Macro-averaged scores are those of evaluated images.
+    The others are those of evaluated images.
     """
 
     loss: float | None
     accuracy: _Fraction
     balanced_accuracy: _Fraction | None = None
+    macro_precision: _Fraction | None = None
     macro_f1: _Fraction | None = None
+    top_k_accuracy: _Fraction | None = None
 
 
 class EpochRecord(Record):
@@ -61,7 +63,7 @@ class EpochRecord(Record):
 class ClassScoresRecord(ScoreRecord):
     """The scores of the best weights on a split; the accuracy of a class without images is null."""
 
-    top5_accuracy: _Fraction | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
     per_class: dict[str, _Fraction | None]
 
 

@@ -10,12 +10,11 @@ from math import isfinite, sqrt
 from statistics import NormalDist, fmean
 from typing import Any
 
+from cnncli.config.train import TOP_K
 from cnncli.inspection.formatting import Line, Span, align, plain
 
 CONFIDENCE = 0.95
 """Of the interval around the accuracy."""
-TOP = 5
-"""Of the top-5 accuracy."""
 WORST = 5
 """Number of pairs of classes that are listed."""
 
@@ -62,7 +61,8 @@ class Evaluation:
         confusion: `confusion[label][predicted]`, numbers of images.
         ece: the expected calibration error, see `cnncli.training.calibration.Bins`; None where it is not computed, as
             in training.
-        in_top: the number of images whose label has one of the `TOP` largest logits; None where it is not computed.
+        in_top: the number of images whose label has one of the `top_k` largest logits; None where it is not computed.
+        top_k: k of the top-k accuracy.
         classes: K names; None where only numbers are needed, as in training.
     """
 
@@ -70,6 +70,7 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     ece: float | None = None
     in_top: int | None = None
+    top_k: int = TOP_K
     classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -103,14 +104,22 @@ class Evaluation:
         return wilson_interval(self.correct, self.images)
 
     @property
-    def top5_accuracy(self) -> float | None:
-        """The fraction of images whose label has one of the five largest logits; None with five classes or fewer."""
-        return None if self.in_top is None or len(self.confusion) <= TOP else self.in_top / self.images
+    def top_k_accuracy(self) -> float | None:
+        """The fraction of images whose label has one of the k largest logits; None with k classes or fewer."""
+        return None if self.in_top is None or len(self.confusion) <= self.top_k else self.in_top / self.images
 
     @property
     def balanced_accuracy(self) -> float:
         """The mean of the recalls of the classes, without classes that have no images."""
         return _mean(each.recall for each in self.class_scores)
+
+    @property
+    def macro_precision(self) -> float:
+        """The mean precision of the classes, which is 0 of a class that is never predicted.
+
+        Without classes that have neither images nor predictions.
+        """
+        return _mean(each.precision or 0.0 for each in self.class_scores if each.f1 is not None)
 
     @property
     def macro_f1(self) -> float:
@@ -151,13 +160,15 @@ class Evaluation:
         return str(k) if self.classes is None else self.classes[k]
 
     def as_record(self, classes: Sequence[str]) -> dict[str, Any]:
-        """The record in results.json: loss, accuracies, macro F1, and the accuracy of each class by name."""
+        """The record in results.json: loss, accuracies, macro averages, and the accuracy of each class by name."""
         return {
             "loss": self.loss,
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
+            "macro_precision": self.macro_precision,
             "macro_f1": self.macro_f1,
-            "top5_accuracy": self.top5_accuracy,
+            "top_k": self.top_k,
+            "top_k_accuracy": self.top_k_accuracy,
             "per_class": dict(zip(classes, self.per_class, strict=True)),
         }
 
@@ -168,8 +179,10 @@ class Evaluation:
             "accuracy": self.accuracy,
             "accuracy_interval": list(self.accuracy_interval),
             "balanced_accuracy": self.balanced_accuracy,
+            "macro_precision": self.macro_precision,
             "macro_f1": self.macro_f1,
-            "top5_accuracy": self.top5_accuracy,
+            "top_k": self.top_k,
+            "top_k_accuracy": self.top_k_accuracy,
             "loss": self.loss if isfinite(self.loss) else None,
             "ece": self.ece,
             "per_class": [
@@ -225,8 +238,8 @@ def evaluation_lines(evaluation: Evaluation, *, width: int | None = None) -> Ite
     low, high = evaluation.accuracy_interval
     yield [("accuracy ", ""), (f"{evaluation.accuracy:.2%}", "bold"), (f", 95% interval {low:.2%} to {high:.2%}", "")]
     yield [(f"balanced accuracy {evaluation.balanced_accuracy:.2%}, macro F1 {evaluation.macro_f1:.2%}", "")]
-    if evaluation.top5_accuracy is not None:
-        yield [(f"top-{TOP} accuracy {evaluation.top5_accuracy:.2%}", "")]
+    if evaluation.top_k_accuracy is not None:
+        yield [(f"top-{evaluation.top_k} accuracy {evaluation.top_k_accuracy:.2%}", "")]
     ece = "" if evaluation.ece is None else f", expected calibration error {evaluation.ece:.2%}"
     yield [(f"loss {evaluation.loss:.4f}{ece}", "")]
     yield [(f"{evaluation.correct:,} of {evaluation.images:,} images are classified correctly", "")]

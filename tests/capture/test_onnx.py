@@ -1,5 +1,6 @@
 """Networks in ONNX files against onnxruntime, and against the numbers of papers."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cnncli.capture.onnx.file import read_file
 from cnncli.capture.onnx.network import OnnxNetwork
+from cnncli.capture.onnx.probe import Verification, verify_onnx
 from cnncli.capture.target import find_graph
 from cnncli.errors import ConfigError, UsageError
 from cnncli.inspection.receptive_field import ReceptiveFields
 from cnncli.inspection.table import LayerTable, inspect_graph
+from cnncli.windows import Sliding
 from tests.onnx_models import LIGHT, make_model, one_node, saved, session_of
 
 SEED = np.random.default_rng(0)
@@ -358,3 +361,78 @@ def test_constants_are_not_computed_if_they_are_huge(tmp_path: Path) -> None:
     model = make_model(nodes, ["n", 1, 8, 8], {"size": np.array([1 << 40])})
     table = inspected(model, tmp_path)
     assert table["mul"].unknown is not None
+
+
+def test_channels_may_be_last(tmp_path: Path) -> None:
+    """As TensorFlow's exporter writes networks; shapes and `--input` are channels first."""
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["first", "w"], ["maps"], name="conv", strides=[2, 1], auto_pad="SAME_UPPER"),
+        helper.make_node("Transpose", ["maps"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("ReduceMean", ["last"], ["y"], name="mean", axes=[1, 2], keepdims=0),
+    ]
+    model = make_model(nodes, ["n", "h", "w", 3], {"w": kernel(4, 3, 3, 3)})
+    for shape in ((3, 8, 11), (8, 11, 3)):
+        table = inspected(model, tmp_path, shape)
+        assert [(row.name, row.output_shape) for row in table] == [("conv", (4, 4, 11)), ("mean", (4,))]
+        assert table.input_shape == (3, 8, 11)
+    verification = verify_onnx(
+        tmp_path / "net.onnx", find_graph(str(tmp_path / "net.onnx"), input_shape=shape, kwargs={})
+    )
+    assert (verification.mismatches, verification.skipped) == ([], frozenset())
+
+
+def probed() -> onnx.ModelProto:
+    """What onnxruntime computes with comparisons, or with weights of 0, among other layers."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], name="c1", pads=[1, 1, 1, 1]),
+        helper.make_node("BatchNormalization", ["c1", "g", "s", "m", "v"], ["n1"], name="n1"),
+        helper.make_node("Relu", ["n1"], ["r1"], name="r1"),
+        helper.make_node("MaxPool", ["r1"], ["p1"], name="p1", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 0, 1]),
+        helper.make_node("Resize", ["p1", "", "scales"], ["u1"], name="u1", mode="linear"),
+        helper.make_node("Add", ["u1", "r1"], ["s1"], name="s1"),
+        helper.make_node("ConvTranspose", ["s1", "w2"], ["c2"], name="c2", strides=[2, 1]),
+        helper.make_node("GlobalMaxPool", ["c2"], ["gate"], name="gate"),
+        helper.make_node("Sigmoid", ["gate"], ["gates"], name="sigmoid"),
+        helper.make_node("Mul", ["c2", "gates"], ["c3"], name="scaled"),
+        helper.make_node("Flatten", ["c3"], ["flat"], name="flat"),
+        helper.make_node("Gemm", ["flat", "w3"], ["y"], name="head", transB=1),
+    ]
+    vectors = {name: np.abs(kernel(2)) for name in ("b1", "g", "s", "m", "v")}
+    weights = {"w1": kernel(2, 1, 3, 3), "w2": kernel(2, 2, 3, 3), "w3": kernel(5, 2 * 17 * 11)}
+    return make_model(nodes, ["n", 1, 8, 9], {**vectors, **weights, "scales": np.array([1, 1, 2, 1.8], np.float32)})
+
+
+def test_verification_by_onnxruntime(tmp_path: Path) -> None:
+    path = saved(probed(), tmp_path / "net.onnx")
+    graph = find_graph(str(path), kwargs={})
+    verification = verify_onnx(path, graph)
+    assert verification == Verification([], frozenset(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("c1", {"reads": (Sliding(kernel=3, before=1, after=1), Sliding(kernel=1))}, "receptive field"),
+        ("u1", {"shape": (2, 8, 8)}, "shape"),
+        ("c2", {"params": 35}, "params"),
+        ("head", {"macs": 1}, "MACs"),
+    ],
+)
+def test_verification_finds_wrong_rows(name: str, changes: dict[str, object], expected: str, tmp_path: Path) -> None:
+    path = saved(probed(), tmp_path / "net.onnx")
+    graph = find_graph(str(path), kwargs={})
+    nodes = tuple(replace(node, **changes) if node.name == name else node for node in graph.nodes)  # type: ignore[arg-type]
+    verification = verify_onnx(path, replace(graph, nodes=nodes))
+    assert expected in {mismatch.what for mismatch in verification.mismatches}
+
+
+def test_what_loses_nan_is_verified_in_part(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv"),
+        helper.make_node("ThresholdedRelu", ["a"], ["b"], name="relu"),
+        helper.make_node("Conv", ["b", "w"], ["y"], name="conv2"),
+    ]
+    path = saved(make_model(nodes, [1, 1, 8, 8], {"w": kernel(1, 1, 3, 3)}), tmp_path / "net.onnx")
+    verification = verify_onnx(path, find_graph(str(path), kwargs={}))
+    assert verification == Verification([], frozenset({"conv", "conv2"}), frozenset())

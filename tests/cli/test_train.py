@@ -79,7 +79,14 @@ def test_metrics(trained: Path) -> None:
         ]
         assert list(line) == keys
         assert list(line["train"]) == ["loss", "accuracy"]
-        assert list(line["val"]) == ["loss", "accuracy", "balanced_accuracy", "macro_f1"]
+        assert list(line["val"]) == [
+            "loss",
+            "accuracy",
+            "balanced_accuracy",
+            "macro_precision",
+            "macro_f1",
+            "top_k_accuracy",
+        ]
         assert 0 <= line["train"]["accuracy"] <= 1
         assert line["learning_rate"] == 1e-2
         assert line["seconds"] > 0
@@ -95,14 +102,16 @@ def test_results(trained: Path) -> None:
             "loss",
             "accuracy",
             "balanced_accuracy",
+            "macro_precision",
             "macro_f1",
-            "top5_accuracy",
+            "top_k",
+            "top_k_accuracy",
             "per_class",
         ]
         assert list(results[part]["per_class"]) == list("0123456789")
     best = max(metrics_of(trained), key=lambda line: float(line["val"]["accuracy"]))
     assert results["epoch"] == best["epoch"]
-    assert results["val"] == best["val"] | {name: results["val"][name] for name in ("top5_accuracy", "per_class")}
+    assert results["val"] == best["val"] | {name: results["val"][name] for name in ("top_k", "per_class")}
     images = torch.bincount(load_digits().test.labels).tolist()
     right = [fraction * count for fraction, count in zip(results["test"]["per_class"].values(), images, strict=True)]
     assert right == [pytest.approx(round(each)) for each in right], "whole images"

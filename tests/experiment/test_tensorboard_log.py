@@ -24,6 +24,7 @@ ReadEvents = Callable[[RunDirectory], EventAccumulator]
 
 EPOCHS, STEPS, CLASSES = 14, 9, "0123456789"
 CONVOLUTIONS = ["01_conv1", "03_conv2", "05_conv3"]
+EVALUATED = ("balanced_accuracy", "macro_precision", "macro_f1", "top_k_accuracy")
 MAPPED = ["01_conv1", "02_max_pool1", "03_conv2", "04_avg_pool1", "05_conv3"]
 
 
@@ -32,6 +33,7 @@ def test_there_is_one_file_with_everything(run: RunDirectory, events: EventAccum
     tags = events.Tags()
     curves = [f"{name}/{part}" for name, part in product(("accuracy", "loss"), ("train", "val"))]
     dead = ["dead_fraction/01_conv1", "dead_fraction/03_conv2"]
+    curves += [f"val/{name}" for name in EVALUATED]
     assert sorted(tags["scalars"]) == sorted(
         [*curves, *dead, "test/accuracy", "training/learning_rate", "training/images_per_second"]
     )
@@ -75,6 +77,9 @@ def test_curves_have_a_point_for_each_epoch(run: RunDirectory, events: EventAccu
     for name, part in product(("accuracy", "loss"), ("train", "val")):
         points = [(point.step, point.value) for point in events.Scalars(f"{name}/{part}")]
         assert points == [(line["step"], pytest.approx(line[part][name])) for line in metrics]
+    for name in EVALUATED:
+        points = [(point.step, point.value) for point in events.Scalars(f"val/{name}")]
+        assert points == [(line["step"], pytest.approx(line["val"][name])) for line in metrics]
     test = run.results()["test"]
     (point,) = events.Scalars("test/accuracy")
     assert (point.step, point.value) == (EPOCHS * STEPS, pytest.approx(test["accuracy"]))
@@ -135,7 +140,12 @@ def have_equal_weights(one: RunDirectory, other: RunDirectory) -> bool:
 
 @pytest.mark.parametrize(
     "log",
-    [EVERYTHING_OFF, ("log.images=2",), ("log.steps=[5, 6, 11]",), ("log.histograms=false", "log.snapshots=false")],
+    [
+        EVERYTHING_OFF,
+        ("log.steps=[5, 6, 11]",),
+        pytest.param(("log.images=2",), marks=pytest.mark.slow),
+        pytest.param(("log.histograms=false", "log.snapshots=false"), marks=pytest.mark.slow),
+    ],
 )
 def test_the_weights_are_the_same_bit_for_bit(
     log: tuple[str, ...], complete: RunDirectory, network: str, train: Train, tmp_path: Path
@@ -219,7 +229,7 @@ def size_of(run: RunDirectory) -> int:
     return sum(path.stat().st_size for path in run.path.glob("events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize("kilobytes", [60, 120, 400])
+@pytest.mark.parametrize("kilobytes", [60, pytest.param(120, marks=pytest.mark.slow), 400])
 def test_the_event_file_keeps_to_its_budget(
     kilobytes: int, network: str, train: Train, read_events: ReadEvents, tmp_path: Path
 ) -> None:
@@ -289,7 +299,7 @@ def test_a_resumed_run_keeps_to_the_budget(network: str, train: Train, read_even
 # Resumed runs
 
 
-@pytest.mark.parametrize("stop_at", [6, 9, 16])
+@pytest.mark.parametrize("stop_at", [pytest.param(6, marks=pytest.mark.slow), 9, 16])
 def test_a_resumed_run_has_the_same_weights_and_pictures(
     stop_at: int, complete: RunDirectory, network: str, train: Train, read_events: ReadEvents, tmp_path: Path
 ) -> None:

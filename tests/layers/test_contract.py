@@ -643,17 +643,12 @@ class SideBySide(nn.Module):
 
 EXPORTED_BY_DEFAULT = {
     "{conv: {out_channels: 8, kernel_size: 3, padding: same, groups: 4, norm: layer, activation: {elu: 0.7}}}",
-    "{conv: {out_channels: 6, kernel_size: [4, 5], padding: same, padding_mode: reflect, groups: 2}}",
-    "{conv: {out_channels: 5, kernel_size: 3, stride: 2, padding: [12, 2], padding_mode: replicate, dilation: [2, 1]}}",
     "{conv: {out_channels: 2, kernel_size: [4, 3], padding: same, padding_mode: circular, stride: [1, 2]}}",
     "{max_pool: {kernel_size: [2, 3], stride: [2, 4], ceil_mode: true}}",
     "{avg_pool: {kernel_size: [3, 2], stride: 2, padding: 1, ceil_mode: true, count_include_pad: false}}",
     "{adaptive_avg_pool: [4, 9]}",
     "{adaptive_max_pool: [5, 4]}",
     "{upsample: {size: [7, 20], mode: bilinear}}",
-    "{pad: {padding: [0, 2], channels: 3}}",
-    "{pad: {padding: [[2, 11], 3], mode: circular}}",
-    "{crop: [[0, 10], [3, 4]]}",
     "{lp_pool: {norm_type: 2, kernel_size: [3, 4], stride: 2, ceil_mode: true}}",
     "{blur_pool: {kernel_size: [5, 2], stride: 3, padding_mode: circular}}",
     "coordinates",

@@ -46,25 +46,39 @@ def test_numbers_worked_by_hand(make_batches: Callable[..., Any]) -> None:
     assert result.confusion == ((2, 1, 0), (0, 1, 1), (0, 0, 0))
 
 
-def test_top_5_accuracy_equals_scikit_learns(make_batches: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_top_k_accuracy_equals_scikit_learns(k: int, make_batches: Callable[..., Any]) -> None:
     """Over nine classes, by `evaluate` and from stored logits."""
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.rand(40, 9, generator=generator), torch.randint(9, (40,), generator=generator)
-    expected = top_k_accuracy_score(labels.numpy(), logits.numpy(), k=5, labels=range(9))
+    expected = top_k_accuracy_score(labels.numpy(), logits.numpy(), k=k, labels=range(9))
     model = Pixels()
-    found = evaluate(model, make_batches(logits.view(40, 1, 3, 3), labels, 7, shuffle=False), 9)
-    assert found.top5_accuracy == expected
-    predictions = predictions_of(logits, labels, loss=1.0)
-    assert predictions.evaluation("abcdefghi").top5_accuracy == expected
-    assert mean_predictions([predictions, predictions]).evaluation("abcdefghi").top5_accuracy == expected
-    assert 0.3 < expected < 0.9
-    assert evaluate(Pixels(), batches(make_batches), 3).top5_accuracy is None, "of three classes"
+    found = evaluate(model, make_batches(logits.view(40, 1, 3, 3), labels, 7, shuffle=False), 9, top_k=k)
+    predictions = predictions_of(logits, labels, loss=1.0, top_k=k)
+    several = mean_predictions([predictions, predictions])
+    for each in (found, predictions.evaluation("abcdefghi"), several.evaluation("abcdefghi")):
+        assert (each.top_k, each.top_k_accuracy) == (k, expected)
+    assert (expected == found.accuracy) == (k == 1)
+
+
+def test_there_is_no_top_k_accuracy_of_k_classes(make_batches: Callable[..., Any]) -> None:
+    assert evaluate(Pixels(), batches(make_batches), 3, top_k=3).top_k_accuracy is None
+    assert evaluate(Pixels(), batches(make_batches), 3, top_k=2).top_k_accuracy is not None
 
 
 def test_record_has_the_names_of_the_classes(make_batches: Callable[..., Any]) -> None:
     record = evaluate(Pixels(), batches(make_batches), 3).as_record(["cat", "dog", "emu"])
     assert record["per_class"] == {"cat": 2 / 3, "dog": 1 / 2, "emu": None}
-    assert set(record) == {"loss", "accuracy", "balanced_accuracy", "macro_f1", "top5_accuracy", "per_class"}
+    assert set(record) == {
+        "loss",
+        "accuracy",
+        "balanced_accuracy",
+        "macro_precision",
+        "macro_f1",
+        "top_k",
+        "top_k_accuracy",
+        "per_class",
+    }
 
 
 @pytest.mark.parametrize("training", [True, False])

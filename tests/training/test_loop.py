@@ -51,7 +51,7 @@ def all_tensors(training: Training) -> dict[str, Tensor]:
     return tensors
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 4, 8])
+@pytest.mark.parametrize("stop_at", [3, 4, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 8))])
 @pytest.mark.parametrize("ema", [None, 0.9])
 @pytest.mark.parametrize(
     "optimizer",
@@ -169,11 +169,12 @@ def test_early_stopping(
 
     class Scored:
         def __init__(self) -> None:
-            self.accuracy = self.balanced_accuracy = self.macro_f1 = self.loss = 0.5
+            self.accuracy = self.balanced_accuracy = self.macro_precision = self.macro_f1 = self.loss = 0.5
+            self.top_k_accuracy = None
             score = next(scores)
             setattr(self, metric, 1 - score if metric == "loss" else score)
 
-    monkeypatch.setattr("cnncli.training.loop.evaluate", lambda *_: Scored())
+    monkeypatch.setattr("cnncli.training.loop.evaluate", lambda *_, top_k: Scored())
     training = make_training(epochs=5)
     epochs = list(fit(Step(training), train, validation, classes=3, epochs=5, patience=2, metric=metric))
     assert [epoch.best for epoch in epochs] == [True, True, True, False]
@@ -283,7 +284,7 @@ def test_progress_follows_the_steps(make_training: Make, train: Batches) -> None
 
 
 def test_records_have_the_keys_of_metrics(make_training: Make, train: Batches, validation: Batches) -> None:
-    first, second = fit(Step(make_training()), train, validation, classes=3, epochs=2)
+    first, second = fit(Step(make_training()), train, validation, classes=3, epochs=2, top_k=2)
     record = second.as_record()
     assert list(record) == [
         "epoch",
@@ -296,7 +297,10 @@ def test_records_have_the_keys_of_metrics(make_training: Make, train: Batches, v
     ]
     assert (record["epoch"], record["step"]) == (2, 6)
     assert set(record["train"]) == {"loss", "accuracy"}
-    assert set(record["val"]) == {"loss", "accuracy", "balanced_accuracy", "macro_f1"}
+    macro = {"balanced_accuracy", "macro_precision", "macro_f1"}
+    assert set(record["val"]) == {"loss", "accuracy", *macro, "top_k_accuracy"}
+    assert second.validation is not None
+    assert record["val"]["top_k_accuracy"] == second.validation.top_k_accuracy
     assert all(later.step > earlier.step for earlier, later in pairwise([first, second]))
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import (
     confusion_matrix,
     f1_score,
     precision_recall_fscore_support,
+    precision_score,
 )
 
 from cnncli.inspection.formatting import plain
@@ -48,6 +49,7 @@ def test_macro_averages_are_those_of_scikit_learn() -> None:
         warnings.simplefilter("ignore")  # a predicted class without images
         assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
     assert found.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert found.macro_precision == pytest.approx(precision_score(labels, predicted, average="macro"))
     assert found.balanced_accuracy < found.accuracy - 0.01
 
 

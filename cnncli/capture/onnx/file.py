@@ -214,13 +214,37 @@ class OnnxFile:
             )
         return next((each for each in batched if len(each.shape) > 2), batched[0])
 
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether the images are (N, positions ..., C) in the file."""
+        shape, name = self.images.shape, self.images.name
+        if len(shape) <= 2 or shape[1] in (1, 3):
+            return False
+        readers = sum(name in node.input for node in self.graph.node)
+        return 0 < readers == len(self.with_channels_first) or shape[-1] == 3
+
+    @cached_property
+    def with_channels_first(self) -> list[str]:
+        """The values that are the images with the last axis moved to the place of channels."""
+        rank = len(self.images.shape)
+        moved = [0, rank - 1, *range(1, rank - 1)]
+        return [
+            node.output[0]
+            for node in self.graph.node
+            if node.op_type == "Transpose"
+            and node.input[0] == self.images.name
+            and attributes_of(node).get("perm") == moved
+        ]
+
     def input_shape(self, given: Sequence[int] | None) -> tuple[int, ...]:
-        """The shape of one image: as given, where the file allows it, or as the file says.
+        """(C, positions ...) of one image: as given, where the file allows it, or as the file says.
 
         Raises:
             UsageError: the file does not say it, or says another one.
         """
         sizes = self.images.shape[1:]
+        if self.channels_last:
+            sizes = (sizes[-1], *sizes[:-1])
         said = "x".join(str(size) if size else "any" for size in sizes)
         if given is None:
             known = tuple(size for size in sizes if isinstance(size, int))
@@ -236,6 +260,8 @@ class OnnxFile:
             shape = (channels, *shape * (len(sizes) - 1))
         elif len(shape) == len(sizes) + 1 and shape[0] == 1:
             shape = shape[1:]
+        if self.channels_last and shape[-1:] == sizes[:1] != shape[:1]:  # as they are in the file
+            shape = (shape[-1], *shape[:-1])
         if len(shape) != len(sizes) or any(
             isinstance(said, int) and said != size for said, size in zip(sizes, shape, strict=True)
         ):

@@ -247,7 +247,7 @@ def _result_lines(results: Mapping[str, Any]) -> list[Line]:
         ("accuracy", ["accuracy"], ".2%"),
         ("balanced accuracy", ["balanced_accuracy"], ".2%"),
         ("macro F1", ["macro_f1"], ".2%"),
-        ("top-5 accuracy", ["top5_accuracy"], ".2%"),
+        (f"top-{value_at(results, *splits[:1], 'top_k')} accuracy", ["top_k_accuracy"], ".2%"),
     ]
     rows = [row for row in rows if any(value_at(results, split, *row[1]) is not None for split in splits)]
     rows += [(name, ["per_class", name], ".2%") for name in classes]

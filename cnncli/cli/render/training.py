@@ -254,7 +254,7 @@ def show_results(results: Mapping[str, Any]) -> None:
         "accuracy": "accuracy",
         "balanced_accuracy": "balanced accuracy",
         "macro_f1": "macro F1",
-        "top5_accuracy": "top-5 accuracy",
+        "top_k_accuracy": f"top-{results['train']['top_k']} accuracy",
     }
     for name, title in titles.items():
         if all(score[name] is not None for score in parts.values()):

@@ -50,7 +50,7 @@ export function header({ head: run, metrics, metadata, epoch }) {
   const macro = [
     ["test balanced accuracy", run.results?.test?.balanced_accuracy],
     ["test macro F1", run.results?.test?.macro_f1],
-    ["test top-5 accuracy", run.results?.test?.top5_accuracy],
+    [`test top-${run.results?.test?.top_k} accuracy`, run.results?.test?.top_k_accuracy],
   ]
     .filter(([, score]) => (score ?? null) !== null)
     .map(([name, score]) => [name, formatPercent(score, 2)]);
