@@ -29,6 +29,8 @@ from cnncli.errors import DataError, RunError, UsageError
 from cnncli.export import FORMATS, FormatName, export
 from cnncli.export.export import Comparison, compare, export_run
 from cnncli.export.pixels import PixelModule
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.table import inspect_graph
 from cnncli.module import CnnModule
 from cnncli.run import Run, Splits
 from tests.networks import network_of, randomize, run_of_model
@@ -215,6 +217,22 @@ def test_nothing_in_a_file_tells_where_it_was_written(
             contents = [archive.read(name) for name in archive.namelist()]
     for folder in (Path(cnncli.__file__).parents[1], Path(torch.__file__).parents[1], path.parent):
         assert not any(str(folder).encode() in content for content in contents)
+
+
+@pytest.mark.slow
+def test_maps_with_channels_last_are_read_back_from_onnx(tmp_path: Path) -> None:
+    """The file does not imitate their strides; its rows add up to those of the config."""
+    layers = "[{conv: 4}, layer_norm, {self_attention: 2}, rms_norm, glu, global_avg_pool, logits]"
+    network = network_of(layers.replace("conv: 4", "conv: {out_channels: 4, kernel_size: 3}"), (1, 8, 8), 3)
+    module = CnnModule(network, portable=True).eval().requires_grad_(False)
+    path = tmp_path / "file.onnx"
+    path.write_bytes(FORMATS["onnx"].content(module, torch.zeros(2, 1, 8, 8), {}))
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    assert "ReduceMean" in operators
+    assert not operators & {"Gather", "Range"}
+    table, expected = cnncli.inspect(path), inspect_graph(graph_of(network, "test"))
+    assert table.macs == expected.macs
+    assert table["logits1/Gemm"].output_shape == (3,)
 
 
 def test_torch_with_preprocessing(run: Run, tmp_path: Path) -> None:
