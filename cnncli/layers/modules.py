@@ -32,6 +32,14 @@ class ChannelRmsNorm(_OverChannels, RmsNorm):
     """RMS norm over the channels of each position."""
 
 
+class LogSigmoid(nn.LogSigmoid):
+    """The same by a softplus: in an ONNX file the logarithm of a sigmoid would be inexact, and NaN below -88."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`log(sigmoid(x))` of each number."""
+        return -F.softplus(-x)
+
+
 class ChannelScale(nn.Module):
     """A learned factor for each channel."""
 
