@@ -78,7 +78,7 @@ FIRST_PICTURE = "() => performance.getEntriesByName('cnncli-first-picture')[0].s
 
 
 def run(settings: Settings) -> list[Comparison]:
-    """The goals: 1 MB, 300 ms and a frame of 16 ms for lenet5, and one of 33 ms for ten of the twelve configs."""
+    """The goals: 1 MB, 300 ms and a frame of 16 ms for lenet5, and one of 33 ms for most other configs."""
     browser = next(filter(None, map(which, BROWSERS)), None)
     if browser is None:
         raise Missing("Chromium")

@@ -62,7 +62,20 @@ upsample = st.builds(
     st.tuples(st.integers(1, 20), st.integers(1, 20)),
     st.sampled_from(["nearest", "bilinear"]),
 )
-layer = st.one_of(conv(), conv(), pool(), transposed(), adaptive, upsample)
+sides = st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3)).map(list)] * 2).map(list)
+pad = st.builds(
+    lambda around, mode: f"{{pad: {{padding: {around}, mode: {mode}}}}}",
+    sides,
+    st.sampled_from(["constant", "reflect", "replicate", "circular"]),
+)
+crop = st.builds(lambda around: f"{{crop: {around}}}", sides)
+blur = st.builds(
+    lambda size, stride, mode: f"{{blur_pool: {{kernel_size: {size}, stride: {list(stride)}, padding_mode: {mode}}}}}",
+    kernel,
+    pair,
+    st.sampled_from(["zeros", "reflect", "replicate", "circular"]),
+)
+layer = st.one_of(conv(), conv(), pool(), pool(), transposed(), adaptive, upsample, pad, crop, blur)
 
 
 def listed(layers: Sequence[str]) -> str:

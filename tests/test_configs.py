@@ -167,7 +167,7 @@ def test_three_convolutions_without_dilation_see_7() -> None:
 @every_config
 def test_it_learns_from_the_embedded_digits(path: Path, tmp_path: Path) -> None:
     """A few steps, and what a run writes before them."""
-    small = ("train.epochs=1", "train.batch_size=32", "data.validation=0.9", "log.images=2", "log.probes=1")
+    small = ("train.epochs=1", "train.batch_size=8", "data.validation=0.9", "log.images=2", "log.probes=1")
     config = read(path, "data.name=digits", *small)
     experiment = prepare(config, data_dir=tmp_path, device=torch.device("cpu"))
     assert experiment.train.image_count == 144

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnncli.config.config import STDIN, Config, find_config, named_configs, read_config
-from cnncli.config.data import DataSpec, input_shape
+from cnncli.config.data import DataSpec, input_shape, table_format
 from cnncli.config.datasets import STANDARD_DATA, known_dataset
 from cnncli.errors import ConfigError, UsageError, did_you_mean
 from cnncli.files import refuse_link
@@ -15,8 +15,8 @@ RECIPE, SMALL_RECIPE = "mnist-fast", "quickstart"
 """The bundled configs whose network and training are used, and the one for images of less than `_SMALL` pixels."""
 
 _SMALL = 16
-_FOLDER_SIZE = 48
-"""Height and width of the images of a folder, unless a config gives them."""
+_FILES_SIZE = 48
+"""Height and width of the images of a folder or a table, unless a config gives them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,8 @@ def find_target(text: str, *, data_dir: Path) -> Target:
     """The data set that an argument names.
 
     Args:
-        text: the name of a data set, an image folder, a table (`.csv`) or arrays (`.npz`), or a config, a run directory
-            or `-` for a config on standard input, whose `data` section is read.
+        text: the name of a data set, an image folder, a table (`.csv`, `.parquet`, or a folder of one) or arrays
+            (`.npz`), or a config, a run directory or `-` for a config on standard input, whose `data` section is read.
         data_dir: the data directory.
 
     Raises:
@@ -49,18 +49,18 @@ def find_target(text: str, *, data_dir: Path) -> Target:
     if text in names:
         return Target(name=text, data=DataSpec.model_validate({"name": text}))
     path = Path(text)
-    if path.is_file() and path.suffix.lower() in (".csv", ".npz"):
-        kind = path.suffix.lower().removeprefix(".")
-        size = {"size": _FOLDER_SIZE} if kind == "csv" else {}
-        return Target(
-            name=path.stem, data=DataSpec.model_validate({"name": kind, "path": str(path.absolute()), **size})
-        )
     resolved = path / "resolved.yaml"
     refuse_link(resolved)
+    kind: str | None = None
     if path.is_dir() and not resolved.is_file():
-        folder = path.absolute()
-        fields = {"name": "image-folder", "path": str(folder), "size": _FOLDER_SIZE}
-        return Target(name=folder.name or "images", data=DataSpec.model_validate(fields))
+        kind = table_format(path) or "image-folder"
+    elif path.is_file():
+        kind = "npz" if path.suffix.lower() == ".npz" else table_format(path)
+    if kind is not None:
+        own = path.absolute()
+        size = {} if kind == "npz" else {"size": _FILES_SIZE}
+        name = (own.name if own.is_dir() else own.stem) or "images"
+        return Target(name=name, data=DataSpec.model_validate({"name": kind, "path": str(own), **size}))
     try:
         config = str(resolved) if path.is_dir() else text if text == STDIN else str(find_config(text))
     except ConfigError:

@@ -78,6 +78,7 @@ def capture(
     scopes: Collection[str] = (),
     device: torch.device = META,
     batch: int = BATCH,
+    may_use_zeros: bool = True,
 ) -> Capture:
     """The rows of a module.
 
@@ -86,14 +87,21 @@ def capture(
         scopes: submodules that become one row each.
         device: `meta`, to run without numbers, or the device of the parameters.
         batch: the number of images that it is run on, for a module that takes no other.
+        may_use_zeros: whether a module that does not run on `meta` is run on zeros.
     """
     with evaluation_mode(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _capture(module, input_shape, scopes, device, batch)
+        return _capture(module, input_shape, scopes, device, batch, may_use_zeros=may_use_zeros)
 
 
 def _capture(
-    module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device, batch: int
+    module: nn.Module,
+    shape: tuple[int, ...],
+    scopes: Collection[str],
+    device: torch.device,
+    batch: int,
+    *,
+    may_use_zeros: bool,
 ) -> Capture:
     if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
         raise ConfigError(
@@ -104,7 +112,7 @@ def _capture(
     try:
         recorded = _record(module, shape, device, batch)
     except _ForwardError as failed:  # on `meta` also if the module looks at numbers
-        if device != META or is_on_meta(module):
+        if device != META or is_on_meta(module) or not may_use_zeros:
             raise _does_not_run(module, shape, failed) from failed.error
         error = first_line(failed.error)
         notes = (f"was run on zeros, and may behave differently on images: without numbers, {error}",)

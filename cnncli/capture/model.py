@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnncli.capture.graph import CPU, GIVE_SHAPE, META, graph_of_module, is_on_meta, trial_copy
+from cnncli.capture.graph import CPU, META, graph_of_module, is_on_meta, trial_copy
 from cnncli.capture.load import first_line, input_shape_of, load_module
 from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH
 from cnncli.capture.saved import load_saved, shape_for
 from cnncli.errors import ConfigError, UsageError, did_you_mean
 from cnncli.file_types import ONNX, FileType, file_type
-from cnncli.inspection.graph import Graph, ModelError
+from cnncli.inspection.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -134,23 +134,6 @@ def _input_of(model: Model, part: str) -> tuple[int, ...]:
     return shapes[0][1:]
 
 
-def _onnx_graph(model: Model, name: str) -> Graph:
-    """The graph of an ONNX file.
-
-    A file may say that it takes any number of images, and still take only one at a time.
-    """
-    batches = [model.batch] if model.batch else [BATCH, 1]
-    failed: ModelError | None = None
-    for batch in batches:
-        try:
-            return graph_of_module(model.module, model.input_shape, name, device=model.device, batch=batch)
-        except ModelError as error:
-            failed = failed or error
-    assert failed is not None, name
-    remedy = (failed.remedy or "").replace(GIVE_SHAPE, "give the shape that the file was made for: --input 3x224x224")
-    raise ModelError(failed.message, remedy=remedy, graph=failed.graph) from failed
-
-
 def load_graph(target: str, *, input_shape: tuple[int, ...] | None, kwargs: Mapping[str, Any], part: str = "") -> Graph:
     """The graph of a target in code or in a file; for the arguments see `load_model`.
 
@@ -161,7 +144,11 @@ def load_graph(target: str, *, input_shape: tuple[int, ...] | None, kwargs: Mapp
     name = f"{target} {part}".rstrip()
     model = load_model(target, input_shape=input_shape, kwargs=kwargs, part=part)
     if Path(target).is_file() and file_type(Path(target)) is ONNX:
-        return _onnx_graph(model, name)
+        from cnncli.capture.onnx.graph import graph_of_file
+        from cnncli.capture.onnx.network import OnnxNetwork
+
+        assert isinstance(model.module, OnnxNetwork), name
+        return graph_of_file(model.module, model.input_shape, name)
     try:
         return graph_of_module(model.module, model.input_shape, name, device=model.device, batch=model.batch or BATCH)
     except ConfigError:

@@ -41,7 +41,7 @@ def reshape(operation: Operation, context: Context) -> Effect:
     after = reshaped(before, operation.outputs[0].shape)
     features = len(after) == 2 and after[0] == before[0] and any(factor.of is Role.FREE for factor in after[1])
     # After a global pool there are no positions to lose, only axes of size 1.
-    pooled = operation.arguments["self"] in context.complete and not axes_of(after[1])
+    pooled = features and operation.arguments["self"] in context.complete and not axes_of(after[1])
     if features and pieces_of(after[1]) and not pooled:
         return Effect(type="flatten", layout=(after[0], free(operation.outputs[0].shape[1])), reads=Reach.ALL)
     return _view(after)

@@ -228,8 +228,8 @@ class _Rows:
     def _find_row(self, operation: Operation, effect: Effect, sources: list[Value], scope: str | None) -> Row | None:
         """The row that an operation belongs to; None if it starts a new one."""
         rows = {self._row_of[value] for value in sources}
-        if scope is not None:
-            return next((row for row in rows if row is not None and row.scope == scope), None)
+        if scope is not None:  # an operation on another input of the module follows the last one
+            return next((row for row in (*rows, *self.rows[-1:]) if row is not None and row.scope == scope), None)
         row = rows.pop()
         if any(value in self._constant for value in operation.inputs):
             return None  # it joins two rows

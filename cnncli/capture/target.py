@@ -126,7 +126,7 @@ def _config_path(target: str) -> str:
     """The config of a target."""
     path = Path(target)
     if not target:
-        raise UsageError("the name of the config is empty", remedy="give a YAML config, or the name of a bundled one")
+        raise UsageError("'' is not the name of a config", remedy="give a YAML config, or the name of a bundled one")
     if holds_tensors(target):
         raise UsageError(
             f"{target} holds tensors alone: in which order layers are computed is not in it",

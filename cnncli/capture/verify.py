@@ -64,14 +64,14 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
-class _Output:
+class Output:
     """The output of a layer for a batch of probes."""
 
     value: Tensor
     layout: Layout
 
 
-Run = Callable[[Tensor], Mapping[str, _Output]]
+Run = Callable[[Tensor], Mapping[str, Output]]
 """Takes images (P, C, positions ...) and returns the output of every row by name."""
 
 
@@ -103,13 +103,13 @@ def verify_network(network: Network, module: nn.Module) -> list[Mismatch]:
     graph = graph_of(network, "network")
     layers = {node.name: module.get_submodule(node.name) for node in network.nodes}
 
-    def run(images: Tensor) -> dict[str, _Output]:
+    def run(images: Tensor) -> dict[str, Output]:
         with evaluation_mode(module), torch.no_grad(), keep_outputs(layers) as outputs, NanProbe():  # type: ignore[no-untyped-call]  # torch does not annotate it
             module(images)
-        return {name: _Output(output, layout_of_input(output.shape)) for name, output in outputs.items()}
+        return {name: Output(output, layout_of_input(output.shape)) for name, output in outputs.items()}
 
     counted = {name: sum(each.numel() for each in layer.parameters()) for name, layer in layers.items()}
-    return [*_parameters(graph, counted), *_macs(graph, module), *_outputs(graph, run)]
+    return [*compare_parameters(graph, counted), *_macs(graph, module), *compare_outputs(graph, run)]
 
 
 def verify_module(module: nn.Module, graph: Graph, *, batch: int | None = None) -> list[Mismatch]:
@@ -129,9 +129,9 @@ def verify_module(module: nn.Module, graph: Graph, *, batch: int | None = None) 
         try:
             counted = _count_parameters(module, rows, captured.zeros, (batch or BATCH, *graph.input_shape))
             return [
-                *_parameters(graph, counted),
+                *compare_parameters(graph, counted),
                 *_macs(graph, module, batch=batch or 1),
-                *_outputs(graph, lambda images: dict(_run(module, rows, captured.zeros, images)), batch=batch),
+                *compare_outputs(graph, lambda images: dict(_run(module, rows, captured.zeros, images)), batch=batch),
             ]
         except _OtherOperations as where:
             return [Mismatch(str(where), "rows", "the operations on an input of zeros", "others on random numbers")]
@@ -139,13 +139,13 @@ def verify_module(module: nn.Module, graph: Graph, *, batch: int | None = None) 
 
 def _run(
     module: nn.Module, rows: Mapping[str, Row], zeros: Mapping[int, Tensor], images: Tensor
-) -> list[tuple[str, _Output]]:
+) -> list[tuple[str, Output]]:
     """The outputs of rows, in the order of computation: which of their elements are NaN."""
     by_number: dict[int, list[Row]] = {}
     for row in rows.values():
         if row.computed_by.number is not None:
             by_number.setdefault(row.computed_by.number, []).append(row)
-    outputs: list[tuple[str, _Output]] = []
+    outputs: list[tuple[str, Output]] = []
     number = 0  # of the next operator
 
     def keep(call: Call) -> None:
@@ -157,7 +157,7 @@ def _run(
             if call.name != (operation.called or operation.name):
                 raise _OtherOperations(row.name)
             tensor = call.result if isinstance(call.result, Tensor) else call.result[operation.part]
-            outputs.append((row.name, _Output(tensor.isnan(), row.layout)))
+            outputs.append((row.name, Output(tensor.isnan(), row.layout)))
 
     def evaluate(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return spread_nan(run, args, kwargs, zeros.get(number))
@@ -185,7 +185,8 @@ def _count_parameters(
     return counted
 
 
-def _parameters(graph: Graph, counted: Mapping[str, int]) -> Iterator[Mismatch]:
+def compare_parameters(graph: Graph, counted: Mapping[str, int]) -> Iterator[Mismatch]:
+    """Differences in the parameters of rows."""
     uncertain = behind_comparisons(graph)
     for node in graph.nodes:
         if node.params != counted[node.name] and node.name not in uncertain:
@@ -194,8 +195,7 @@ def _parameters(graph: Graph, counted: Mapping[str, int]) -> Iterator[Mismatch]:
 
 def _macs(graph: Graph, module: nn.Module, *, batch: int = 1) -> Iterator[Mismatch]:
     """A difference in the multiply-accumulates of the whole network, as torch counts them, if all rows know theirs."""
-    known = [node.macs for node in graph.nodes if node.macs is not None]
-    if len(known) < len(graph.nodes):
+    if any(node.macs is None for node in graph.nodes):
         return
     if any(part.type == "cond" for node in graph.nodes for part in node.parts):
         return  # the table counts both branches, of which one runs
@@ -210,8 +210,14 @@ def _macs(graph: Graph, module: nn.Module, *, batch: int = 1) -> Iterator[Mismat
         contexts.enter_context(calls_reported(module, lambda call: None))
         counter = contexts.enter_context(_FlopCounter())
         module(images)
-    if 2 * sum(known) * batch != counter.flops:
-        yield Mismatch("the model", "MACs", f"{sum(known):,}", f"{counter.flops // (2 * batch):,}")
+    yield from compare_macs(graph, counter.flops // (2 * batch))
+
+
+def compare_macs(graph: Graph, counted: int) -> Iterator[Mismatch]:
+    """A difference in the multiply-accumulates of the whole network, if all rows know theirs."""
+    known = [node.macs for node in graph.nodes if node.macs is not None]
+    if len(known) == len(graph.nodes) and sum(known) != counted:
+        yield Mismatch("the model", "MACs", f"{sum(known):,}", f"{counted:,}")
 
 
 _UNCOUNTED: dict[str, Callable[[tuple[Any, ...], Tensor], int]] = {
@@ -243,9 +249,18 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
         return result
 
 
-def _outputs(graph: Graph, run: Run, *, batch: int | None = None) -> Iterator[Mismatch]:
-    """Differences in shapes and receptive fields; unknown receptive fields are not compared."""
-    fields, uncertain = receptive_fields(graph), behind_comparisons(graph)
+def compare_outputs(
+    graph: Graph, run: Run, *, uncertain: frozenset[str] = frozenset(), batch: int | None = None
+) -> Iterator[Mismatch]:
+    """Differences in shapes and receptive fields; unknown receptive fields are not compared.
+
+    Args:
+        graph: the table.
+        run: computes the outputs of rows.
+        uncertain: rows besides those of `behind_comparisons` for which NaN may be lost.
+        batch: the only number of images that the network takes; None: any.
+    """
+    fields, uncertain = receptive_fields(graph), uncertain | behind_comparisons(graph)
     shapes: dict[str, Shape] = {}
     masks: list[dict[str, list[int]]] = []  # axis -> row -> for each unit a bit mask of the pixels that reach it
     for axis in range(len(graph.input_shape) - 1):
@@ -289,7 +304,7 @@ def _probes(shape: Shape, axis: int, batch: int | None) -> Iterator[tuple[list[i
         yield positions, images
 
 
-def _shape_of_one(output: _Output, images: int) -> Shape:
+def _shape_of_one(output: Output, images: int) -> Shape:
     """The shape of an output for one image."""
     shape: list[int] = []
     for size, factors in zip(output.value.shape, output.layout, strict=True):
@@ -299,7 +314,7 @@ def _shape_of_one(output: _Output, images: int) -> Shape:
     return tuple(shape)
 
 
-def _reached(output: _Output, axis: int, images: int) -> Tensor:
+def _reached(output: Output, axis: int, images: int) -> Tensor:
     """Which units along an axis of the input became NaN: bool (P, units); one unit if the axis was reduced."""
     value = output.value if output.value.dtype == torch.bool else output.value.isnan()
     flat = [factor for factors in output.layout for factor in factors]

@@ -33,6 +33,7 @@ from cnncli.errors import ConfigError, DataError, UsageError, did_you_mean, near
 from cnncli.fields import Choice, NoBool, Spec, given
 from cnncli.layers import LAYER_CHOICES
 from cnncli.layers.init import INITS
+from cnncli.printable import printable_name
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -83,7 +84,7 @@ def find_config(config: str) -> Path:
     beside = islice(path.parent.glob("*.yaml"), _MAX_COMPARED) if path.parent.is_dir() else ()
     names = [*bundled, *map(str, beside)]
     raise ConfigError(
-        f"config not found: {config}{did_you_mean(config, names)}",
+        f"config not found: {printable_name(config)}{did_you_mean(config, names)}",
         remedy="give a .yaml file or the name of a bundled config; cnncli init NAME writes a config to start from",
     )
 

@@ -22,9 +22,18 @@ from pydantic_core import PydanticCustomError
 
 from cnncli.config.arrays import array_parts, class_count, stored_shape
 from cnncli.config.augment import AugmentSpec
-from cnncli.config.datasets import OWN_DATA, STANDARD_DATA, TORCHVISION, DatasetName, EmnistSplit, known_dataset
+from cnncli.config.datasets import (
+    OWN_DATA,
+    STANDARD_DATA,
+    TABLES,
+    TORCHVISION,
+    DatasetName,
+    EmnistSplit,
+    known_dataset,
+)
 from cnncli.config.image_folder import folder_layout
-from cnncli.config.table import read_table, table_classes
+from cnncli.config.parquet import has_parquet_files, read_parquet
+from cnncli.config.table import ImageTable, has_metadata, read_table
 from cnncli.errors import DataError, shorten
 from cnncli.fields import Fraction01, Listed, NoBool, Pair, Spec, Whole, given
 from cnncli.limits import MAX_CLASSES, MAX_PIXEL_SCALE
@@ -95,8 +104,8 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "test": (*OWN_DATA, _TORCHVISION_SETS),
     "split": ("emnist",),
     "path": OWN_DATA,
-    "columns": ("csv",),
-    "skip_unreadable": ("image-folder", "csv"),
+    "columns": ("csv", "parquet"),
+    "skip_unreadable": ("image-folder", "csv", "parquet"),
     "range": OWN_DATA,
     "arguments": (_TORCHVISION_SETS,),
 }
@@ -104,11 +113,14 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "image-folder": ("path", "size"),
     "csv": ("path", "size"),
+    "parquet": ("path", "size"),
     _TORCHVISION_SETS: ("size", "classes"),
     "npz": ("path",),
     "idx": ("path",),
 }
 """The fields that a data set requires."""
+_NO_COLUMN = {"csv": "image", "parquet": "path"}
+"""The field of `columns` that a kind of table has no use for."""
 
 
 def _dependencies(schema: dict[str, Any]) -> None:
@@ -126,7 +138,11 @@ def _dependencies(schema: dict[str, Any]) -> None:
     required = [{"if": where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
     own = where_name_is((*OWN_DATA, _TORCHVISION_SETS))
     named = {"if": own, "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
-    schema["allOf"] = [*only, *required, named]
+    columns = [
+        {"if": where_name_is([name]), "then": {"properties": {"columns": {"properties": {field: {"const": None}}}}}}
+        for name, field in _NO_COLUMN.items()
+    ]
+    schema["allOf"] = [*only, *required, named, *columns]
     fields["test"]["not"] = {"const": 0}
 
 
@@ -151,9 +167,10 @@ Argument = bool | int | float | str | Annotated[tuple[int, ...], Listed]
 
 
 class ColumnsSpec(Spec):
-    """The names of the columns of a table; by default the usual ones, see `cnncli.config.table`."""
+    """The names of the columns of a table; by default the usual ones, see `cnncli.config.table` and `.parquet`."""
 
-    path: str | None = Field(default=None, min_length=1, description="of the paths of the images")
+    path: str | None = Field(default=None, min_length=1, description="csv only: of the paths of the images")
+    image: str | None = Field(default=None, min_length=1, description="parquet only: of the images")
     label: str | None = Field(default=None, min_length=1, description="of the names of the classes")
     split: str | None = Field(default=None, min_length=1, description="of train, val and test")
 
@@ -220,14 +237,14 @@ class DataSpec(Spec):
     arguments: dict[str, Argument] = Field(
         default={}, description="torchvision:NAME only: arguments of its class, except those that choose the part"
     )
-    columns: ColumnsSpec = Field(default=ColumnsSpec(), description="csv only: the names of its columns")
+    columns: ColumnsSpec = Field(default=ColumnsSpec(), description="csv and parquet only: the names of columns")
     classes: Classes | None = Field(
         default=None,
         description="names of the classes to use, in the order of their labels; default: all. For own data also their "
         "number, to inspect without the data",
     )
     skip_unreadable: bool = Field(
-        default=False, description="image-folder and csv only: skip images that cannot be read, with a message"
+        default=False, description="image-folder, csv and parquet only: skip images that cannot be read, with a message"
     )
     range: Range = Field(
         default="auto",
@@ -291,6 +308,10 @@ class DataSpec(Spec):
             raise PydanticCustomError(
                 "required", "{name} requires {fields}", {"name": self.name, "fields": " and ".join(missing)}
             )
+        if (column := _NO_COLUMN.get(self.name)) in self.columns.given:
+            raise PydanticCustomError(
+                "no_column", "{name} has no columns.{column}; remove it", {"name": self.name, "column": column}
+            )
         return self
 
 
@@ -323,6 +344,7 @@ def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
 
     Raises:
         DataError: the data are missing and `classes` is not given, or they have another number of classes.
+        DeviceError, UsageError: see `read_parquet`.
     """
     if isinstance(spec.classes, tuple):
         return spec.classes
@@ -336,8 +358,8 @@ def class_names(spec: DataSpec, data_dir: Path) -> tuple[str, ...]:
         return tuple(map(str, range(spec.classes)))
     if spec.name == "image-folder":
         return folder_layout(path, classes=spec.classes).classes
-    if spec.name == "csv":
-        found = table_classes(read_table(path, spec.columns.given))
+    if spec.name in TABLES:
+        found = image_table(spec, data_dir).classes
     else:
         found = tuple(map(str, range(class_count(array_parts(path)["train"]))))
     if len(found) < 2 or (spec.classes is not None and spec.classes != len(found)):
@@ -353,6 +375,28 @@ def own_path(spec: DataSpec, data_dir: Path) -> Path:
     """The path of own data: relative to the data directory, or absolute."""
     assert spec.path is not None, "checked by DataSpec"
     return data_dir / Path(spec.path).expanduser()
+
+
+def table_format(path: Path) -> Literal["csv", "parquet"] | None:
+    """The format of a table of images at a path, a file or a folder; None if there is none."""
+    if path.is_dir():
+        return "parquet" if has_parquet_files(path) else "csv" if has_metadata(path) else None
+    match path.suffix.lower():
+        case ".csv":
+            return "csv"
+        case ".parquet":
+            return "parquet"
+    return None
+
+
+def image_table(spec: DataSpec, data_dir: Path) -> ImageTable:
+    """The table of images of one of `TABLES`.
+
+    Raises:
+        DataError, DeviceError, UsageError: see `read_table` and `read_parquet`.
+    """
+    read = read_table if spec.name == "csv" else read_parquet
+    return read(own_path(spec, data_dir), spec.columns.given)
 
 
 def relabel_path(spec: DataSpec, data_dir: Path) -> Path | None:

@@ -18,7 +18,7 @@ PART_NAMES: Mapping[FolderPart, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 """The names of the folders of each part, in lower case; upper case is accepted too."""
-_PART_OF: dict[str, FolderPart] = {name: part for part, names in PART_NAMES.items() for name in names}
+PART_OF: Mapping[str, FolderPart] = {name: part for part, names in PART_NAMES.items() for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,9 +185,9 @@ def _parts(root: Path, top: Sequence[str]) -> dict[FolderPart, str]:
 
 def _named_like_parts(top: Sequence[str]) -> dict[str, FolderPart]:
     """The folders that are named like parts: by such a name or, if all folders are, by such a word in their names."""
-    exact = {name: part for name in top if (part := _PART_OF.get(name.casefold()))}
+    exact = {name: part for name in top if (part := PART_OF.get(name.casefold()))}
     words = {name: re.findall(r"[a-z]+", name.casefold()) for name in top}
-    loose = {name: part for name in top if (part := next((_PART_OF[w] for w in words[name] if w in _PART_OF), None))}
+    loose = {name: part for name in top if (part := next((PART_OF[w] for w in words[name] if w in PART_OF), None))}
     return loose if len(loose) == len(top) else exact
 
 

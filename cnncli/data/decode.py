@@ -11,13 +11,13 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from time import monotonic
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import torch
@@ -81,6 +81,16 @@ def read_image(file: BinaryIO) -> bytes:
     return file.read(MAX_IMAGE_BYTES + 1)
 
 
+ReadContent: TypeAlias = Callable[[Path], bytes]
+"""Reads what an image file contains, or what stands for it in another file. Raises what `pillow_errors` explains."""
+
+
+def read_content(path: Path) -> bytes:
+    """The content of an image file."""
+    with open_to_read(path) as file:
+        return read_image(file)
+
+
 def open_image(content: bytes) -> Image.Image:
     """The image in the content of a file; its pixels are decoded when they are first used."""
     if not content:
@@ -123,7 +133,14 @@ class DecodedImage:
     has_16_bit_colors: bool
 
 
-def decode(path: Path, *, channels: int, size: tuple[int, int], range: PixelRange | None = None) -> DecodedImage:
+def decode(
+    path: Path,
+    *,
+    channels: int,
+    size: tuple[int, int],
+    range: PixelRange | None = None,
+    read: ReadContent = read_content,
+) -> DecodedImage:
     """Decode an image, apply its EXIF orientation, and convert and resize it.
 
     Transparent pixels are composited on white, and of an animation the first frame is used. Gray pixels that are
@@ -134,13 +151,13 @@ def decode(path: Path, *, channels: int, size: tuple[int, int], range: PixelRang
         channels: 1 (gray) or 3 (RGB).
         size: (height, width); the aspect ratio is not kept.
         range: the values that become black and white, where pixels are scaled; None for `usual_range`.
+        read: reads the file.
 
     Raises:
         UnreadableImageError: the file is damaged, is not an image, has too many pixels, or pixels that are not finite.
     """
     with pillow_errors():
-        with open_to_read(path) as file:
-            content = read_image(file)
+        content = read(path)
         with open_image(content) as image:
             reduced = has_16_bit_colors(image)
             turned = upright(image)
@@ -245,14 +262,19 @@ def joined(ranges: Iterable[PixelRange | None]) -> PixelRange | None:
 
 @contextmanager
 def decoding(
-    paths: Sequence[Path], *, channels: int, size: tuple[int, int], range: PixelRange | None = None
+    paths: Sequence[Path],
+    *,
+    channels: int,
+    size: tuple[int, int],
+    range: PixelRange | None = None,
+    read: ReadContent = read_content,
 ) -> Iterator[Iterator[Chunk]]:
     """Decode images in order, in as many processes as there are cores.
 
     Processes rather than threads: the smaller the images, the larger the share of Python code, which holds the lock.
 
     Args:
-        paths, channels, size, range: see `decode`.
+        paths, channels, size, range, read: see `decode`.
 
     Yields:
         The chunks, of which only a few per core are in memory at a time. The processes end with the context.
@@ -261,7 +283,7 @@ def decoding(
         DataError: a process was killed; if an image did it, the message names that image.
     """
     workers = _usable_cores()
-    images = _Chunks(paths, channels, size, range, workers)
+    images = _Chunks(paths, channels, size, range, read, workers)
     chunks = _decoded(images, workers)
     try:
         yield chunks
@@ -318,9 +340,16 @@ class _Chunks(Dataset[Chunk]):
     """The images of a folder in chunks, decoded by whichever process asks for one."""
 
     def __init__(
-        self, paths: Sequence[Path], channels: int, size: tuple[int, int], range: PixelRange | None, workers: int
+        self,
+        paths: Sequence[Path],
+        channels: int,
+        size: tuple[int, int],
+        range: PixelRange | None,
+        read: ReadContent,
+        workers: int,
     ) -> None:
         self._paths = paths
+        self._read = read
         self._range = range
         self._shape = (channels, *size)
         self._per_chunk = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // math.prod(self._shape)))
@@ -345,7 +374,9 @@ class _Chunks(Dataset[Chunk]):
                 if worker is not None:
                     self._current[worker.id] = torch.tensor([os.getpid(), start + place])
                 try:
-                    image = decode(path, channels=self._shape[0], size=self._shape[1:], range=self._range)
+                    image = decode(
+                        path, channels=self._shape[0], size=self._shape[1:], range=self._range, read=self._read
+                    )
                 except UnreadableImageError as error:
                     digests.append(b"")
                     problems.append(str(error))

@@ -104,6 +104,7 @@ class CachedImages:
         shape: (N, C, H, W).
         state: `fingerprint` of all images of the folder, of which these may be a part.
         range: with which pixels of more than 8 bits are scaled; None for that of all these images.
+        column: of images, in Parquet files.
 
     Attributes:
         path: the file of pixels.
@@ -121,10 +122,11 @@ class CachedImages:
         state: str,
         *,
         range: PixelRange | None = None,
+        column: str = "",
     ) -> None:
         self._metadata = {"root": str(root.resolve()), "state": state}
         self._shape = shape
-        self.path = data_dir / FOLDER / f"{fingerprint(root, paths, shape, range)}.uint8"
+        self.path = data_dir / FOLDER / f"{fingerprint(root, paths, shape, range, column)}.uint8"
         self.size = math.prod(shape)
         self.facts: DecodedFacts | None = None
         with suppress(KeyError, TypeError, ValueError, IndexError):  # damaged
@@ -221,22 +223,41 @@ class CachedImages:
                 file.write(content.encode())
 
 
-def fingerprint(root: Path, paths: Sequence[Path], shape: tuple[int, ...] = (), range: PixelRange | None = None) -> str:
+def fingerprint(
+    root: Path,
+    paths: Sequence[Path],
+    shape: tuple[int, ...] = (),
+    range: PixelRange | None = None,
+    column: str = "",
+) -> str:
     """A key that changes when a file changes, or when its decoding changes.
 
-    A file counts as unchanged while its path below `root`, its size and its modification time are the same. The key
-    also depends on how files are decoded (`DECODER_VERSION`, the version of Pillow, shape and range), and on `root`,
-    because two data sets may have files of the same names, sizes and times.
+    A file counts as unchanged while its path below `root`, its size and its modification time are the same; an image in
+    another file, such as `train.parquet/17`, while that file is. The key also depends on the column of images in such
+    files, on how images are decoded (`DECODER_VERSION`, the version of Pillow, shape and range), and on `root`, because
+    two data sets may have files of the same names, sizes and times.
     """
-    key = hashlib.sha256(ascii((DECODER_VERSION, PIL.__version__, shape, range, os.fspath(root.resolve()))).encode())
+    folder = os.fspath(root.resolve())
+    key = hashlib.sha256(ascii((DECODER_VERSION, PIL.__version__, shape, range, column, folder)).encode())
     prefix = len(os.fspath(root))
     for path in map(os.fspath, paths):
         status: tuple[int, int] | None = None  # decoding reports what is wrong with the file
         with suppress(OSError):
-            stat = os.stat(path)  # noqa: PTH116  there may be a million of them
-            status = stat.st_size, stat.st_mtime_ns
+            status = _status(path)
         key.update(ascii((path[prefix:], status)).encode())
     return key.hexdigest()[:32]
+
+
+def _status(path: str) -> tuple[int, int]:
+    """Size and modification time of a file, or of the one that holds an image."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116  there may be a million of them
+    except OSError:
+        holder = os.path.dirname(path)  # noqa: PTH120  likewise
+        if not os.path.isfile(holder):  # noqa: PTH113
+            raise
+        stat = os.stat(holder)  # noqa: PTH116
+    return stat.st_size, stat.st_mtime_ns
 
 
 def remove_outdated(data_dir: Path, root: Path, state: Callable[[], str]) -> int:

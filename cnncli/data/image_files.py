@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cnncli.data.decode import decoding, joined
+from cnncli.data.decode import ReadContent, decoding, joined, read_content
 from cnncli.data.image_cache import CachedImages, DecodedFacts, PixelFile, fingerprint, remove_outdated
 from cnncli.data.images import Dataset, ImageSet, PixelRange
 from cnncli.errors import DataError, shorten
@@ -40,7 +40,7 @@ class Listing:
 
     Attributes:
         root: the folder.
-        paths: the images, class by class, sorted by name within a class.
+        paths: the images, class by class, sorted by name within a class; or in the order of a table.
         labels: the class of each image.
     """
 
@@ -98,6 +98,8 @@ class Reading:
             value of the training images.
         skip_unreadable: whether to skip images that cannot be read, with a message.
         data_dir: where pixels are cached if they do not fit in memory.
+        read: reads an image.
+        column: of images, in Parquet files.
     """
 
     name: str
@@ -106,6 +108,8 @@ class Reading:
     range: PixelRange | None
     skip_unreadable: bool
     data_dir: Path
+    read: ReadContent = read_content
+    column: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +262,15 @@ def read_images(listing: Listing, folder: Listing, reading: Reading) -> DecodedI
         memory = _PixelMemory(shape)
         facts, sums, digests = _decode(listing, reading, memory)
         return _decoded_images(listing, memory.pixels, facts, sums, digests)
-    cache = CachedImages(reading.data_dir, listing.root, listing.paths, shape, folder.state, range=reading.range)
+    cache = CachedImages(
+        reading.data_dir,
+        listing.root,
+        listing.paths,
+        shape,
+        folder.state,
+        range=reading.range,
+        column=reading.column,
+    )
     if cache.facts is None:
         _log.info(
             f"{reading.name}: decoding {len(listing.paths):,} images of {listing.root} once, into {cache.path} "
@@ -279,7 +291,7 @@ def read_images(listing: Listing, folder: Listing, reading: Reading) -> DecodedI
 def clean_cache(folder: Listing, *, data_dir: Path) -> None:
     """Remove the cached pixels of a folder, given all its images, that has changed since they were decoded."""
     if removed := remove_outdated(data_dir, folder.root, lambda: folder.state):
-        _log.info(f"image-folder: removed {_gigabytes(removed)} decoded before {folder.root} changed")
+        _log.info(f"removed {_gigabytes(removed)} decoded before {folder.root} changed")
 
 
 def _decoded_images(
@@ -355,7 +367,9 @@ def _decode_once(
     started = time.monotonic()
     next_message = started + _FIRST_PROGRESS
     names = iter(listing.names)
-    with decoding(listing.paths, channels=reading.channels, size=reading.size, range=reading.range) as chunks:
+    with decoding(
+        listing.paths, channels=reading.channels, size=reading.size, range=reading.range, read=reading.read
+    ) as chunks:
         for chunk in chunks:
             readable = []
             for place, (digest, problem) in enumerate(zip(chunk.digests, chunk.problems, strict=True)):

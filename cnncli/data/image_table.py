@@ -1,13 +1,13 @@
-"""Images that a table in a CSV file names; see `cnncli.config.table`."""
+"""Images of a table, files or in Parquet files; see `cnncli.config.table` and `cnncli.config.parquet`."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from cnncli.config.image_folder import FolderPart
-from cnncli.config.table import read_table
+from cnncli.config.table import ImageTable
 from cnncli.data.image_files import Listing, Parts, Reading, read_parts
 from cnncli.data.images import Dataset, classes_without, hold_out_test
 from cnncli.errors import DataError, shorten
@@ -16,30 +16,37 @@ _log = logging.getLogger(__name__)
 
 
 def load_image_table(
+    table: ImageTable,
     path: Path,
     reading: Reading,
     *,
-    columns: Mapping[str, str],
     validation: int | float,
     test: int | float | None,
     classes: Sequence[str],
 ) -> Dataset:
-    """Read the images that a table names, resized to one size.
+    """Read the images of a table, resized to one size.
 
     Args:
-        path: the table; paths in it are relative to its folder, or absolute.
+        table: the images.
+        path: of the table, for messages.
         reading: how images are read.
-        columns: names of columns; see `read_table`.
         validation: 0 if images of the split `val` are not to be read.
         test: number or fraction of images to hold out for testing if there are none of the split `test`; None for a
             fifth.
         classes: the names of those to read, in the order of their labels.
 
     Raises:
-        DataError: see `read_table`; a class has no training images, or images are missing or unreadable.
+        DataError: a class has no training images, the test images have no labels, or images are missing or unreadable.
         DiskError: there is no room for the pixels.
     """
-    rows = read_table(path, columns)
+    if "test" in table.unlabeled and test is None:
+        raise DataError(
+            f"{path}: the test images have no labels",
+            remedy="hold out training images for testing: --set data.test=0.2",
+        )
+    if table.unlabeled:
+        _log.info(f"{reading.name}: ignoring {' and '.join(table.unlabeled)} images: they have no labels")
+    rows = table.rows
     if unselected := sorted({row.label for row in rows} - set(classes)):
         _log.info(f"{reading.name}: ignoring {shorten(unselected)}: not in data.classes")
     label_of = {name: label for label, name in enumerate(classes)}
@@ -47,10 +54,10 @@ def load_image_table(
     for row in rows:
         if row.label in label_of:
             paths, labels = found.setdefault(row.part or "train", ([], []))
-            paths.append(path.parent / row.path)
+            paths.append(table.root / row.path)
             labels.append(label_of[row.label])
     parts = {
-        part: Listing(root=path.parent, paths=tuple(paths), labels=tuple(labels))
+        part: Listing(root=table.root, paths=tuple(paths), labels=tuple(labels))
         for part, (paths, labels) in found.items()
     }
     if "validation" in parts and not validation:
@@ -58,7 +65,7 @@ def load_image_table(
         del parts["validation"]
     if "test" in parts and test is not None:
         raise DataError(f"data.test: {path} has a split test", remedy="remove data.test from the config")
-    train = parts.get("train", Listing(root=path.parent, paths=(), labels=()))
+    train = parts.get("train", Listing(root=table.root, paths=(), labels=()))
     if absent := classes_without(torch.tensor(train.labels), torch.arange(len(classes)), classes):
         raise DataError(f"{path}: no training images of {shorten(absent)}", remedy="add some, or correct data.classes")
     tested = parts.get("test")

@@ -4,8 +4,8 @@ from dataclasses import replace
 from math import prod
 from pathlib import Path
 
-from cnncli.config.data import DataSpec, class_names, input_shape, own_path, relabel_path
-from cnncli.config.datasets import STANDARD_DATA, TORCHVISION, KnownDataset, known_dataset
+from cnncli.config.data import DataSpec, class_names, image_table, input_shape, own_path, relabel_path
+from cnncli.config.datasets import STANDARD_DATA, TABLES, TORCHVISION, KnownDataset, known_dataset
 from cnncli.data.arrays import load_arrays
 from cnncli.data.digits import load_digits
 from cnncli.data.images import Dataset, ImageSet, convert_channels, limit_per_class, resize
@@ -47,7 +47,7 @@ def load_dataset(spec: DataSpec, *, data_dir: Path, download: bool = True) -> Da
 def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
     channels, height, width = input_shape(spec, data_dir)
     scale = None if spec.range == "auto" else spec.range
-    if spec.name in ("image-folder", "csv"):
+    if spec.name == "image-folder" or spec.name in TABLES:
         from cnncli.data.image_files import Reading  # imports Pillow, which no other data set needs
         from cnncli.data.image_folder import load_image_folder
         from cnncli.data.image_table import load_image_table
@@ -63,10 +63,13 @@ def _load(spec: DataSpec, data_dir: Path, *, download: bool) -> Dataset:
         path, validation, test = own_path(spec, data_dir), spec.validation, spec.test
         if spec.name == "image-folder":
             return load_image_folder(path, reading, validation=validation, test=test, classes=spec.classes)
+        table = image_table(spec, data_dir)
+        if spec.name == "parquet":
+            from cnncli.data.parquet import ParquetImages
+
+            reading = replace(reading, read=ParquetImages(table.image_column), column=table.image_column)
         names = class_names(spec, data_dir)
-        return load_image_table(
-            path, reading, columns=spec.columns.given, validation=validation, test=test, classes=names
-        )
+        return load_image_table(table, path, reading, validation=validation, test=test, classes=names)
     if spec.name.startswith(TORCHVISION):
         from cnncli.data.torchvision_sets import load_torchvision  # imports Pillow, too
 

@@ -1,5 +1,6 @@
 """A config to start from for people's own images: size, channels, classes, and a network that sees the whole image."""
 
+import io
 import json
 import statistics
 from collections.abc import Sequence
@@ -10,13 +11,17 @@ from pathlib import Path
 from PIL import Image
 
 from cnncli.config.arrays import array_parts, class_count, stored_shape
+from cnncli.config.data import table_format
 from cnncli.config.image_folder import folder_layout
-from cnncli.config.table import read_table, table_classes
-from cnncli.data.decode import decoder_warnings, image_suffixes
+from cnncli.config.parquet import read_parquet
+from cnncli.config.table import read_table
+from cnncli.data.decode import ReadContent, UnreadableImageError, decoder_warnings, image_suffixes
 from cnncli.data.image_folder import visible_files
+from cnncli.data.parquet import ParquetImages
 from cnncli.errors import DataError, UsageError
 from cnncli.inspection.columns import counted
 
+_UNREADABLE = (OSError, ValueError, SyntaxError, UnreadableImageError)
 _SAMPLED = 200
 """Images whose size and mode are read."""
 _LONGEST = 96
@@ -53,23 +58,25 @@ class OwnImages:
 
 
 def look_at(path: Path) -> OwnImages:
-    """Find out the format, the size and the classes of a folder, a table (`.csv`), or arrays (`.npz`, a folder of IDX).
+    """Find out the format, the size and the classes of a folder, a table (`.csv`, `.parquet`), or arrays (`.npz`, IDX).
 
     Raises:
-        UsageError: it is none of these.
-        DataError: it is damaged, or no such folder; see `folder_layout`, `read_table` and `array_parts`.
+        UsageError: it is none of these, or pyarrow is needed and not installed.
+        DataError: it is damaged, or no such folder; see `folder_layout`, `read_table`, `read_parquet`, `array_parts`.
     """
     if path.suffix.lower() == ".npz":
         return _look_at_arrays("npz", path)
-    if path.suffix.lower() == ".csv":
-        rows = read_table(path, {})
-        files = [path.parent / row.path for row in rows]
-        train = sum(row.part in (None, "train") for row in rows)
-        return _look_at_files("csv", path, files, classes=table_classes(rows), train=train)
+    if (name := table_format(path)) is not None:
+        table = read_table(path, {}) if name == "csv" else read_parquet(path, {})
+        files = [table.root / row.path for row in table.rows]
+        train = sum(row.part in (None, "train") for row in table.rows)
+        read = ParquetImages(table.image_column) if name == "parquet" else None
+        return _look_at_files(name, path, files, classes=table.classes, train=train, read=read)
     if not path.is_dir():
         raise UsageError(
             f"--from: {path} is no folder, table or array file" if path.exists() else f"--from: not found: {path}",
-            remedy="give a folder with one folder of images per class, a .csv or .npz file, or a folder of IDX files",
+            remedy="give a folder with one folder of images per class, a .csv, .parquet or .npz file, or a folder of "
+            "Parquet or IDX files",
         )
     if any("idx" in each.name and "images" in each.name for each in path.iterdir()):
         return _look_at_arrays("idx", path)
@@ -93,16 +100,25 @@ def _look_at_arrays(name: str, path: Path) -> OwnImages:
     )
 
 
-def _look_at_files(name: str, path: Path, files: Sequence[Path], *, classes: tuple[str, ...], train: int) -> OwnImages:
+def _look_at_files(
+    name: str,
+    path: Path,
+    files: Sequence[Path],
+    *,
+    classes: tuple[str, ...],
+    train: int,
+    read: ReadContent | None = None,
+) -> OwnImages:
     sizes: list[tuple[int, int]] = []
     gray = True
     with decoder_warnings():
         for file in files[:: max(1, len(files) // _SAMPLED)]:
             try:
-                with Image.open(file) as image:  # reads the header only
+                # Of a file, the header only is read.
+                with Image.open(file if read is None else io.BytesIO(read(file))) as image:
                     sizes.append((image.height, image.width))
                     gray = gray and image.mode in _GRAY_MODES
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning, Image.DecompressionBombError):
+            except (*_UNREADABLE, Image.DecompressionBombWarning, Image.DecompressionBombError):
                 continue  # the training names those that cannot be read
     if not sizes:
         raise DataError(f"{path}: no images that can be read", remedy="put images there, or choose another folder")

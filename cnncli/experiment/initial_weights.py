@@ -110,9 +110,9 @@ def load_by_name(
 ) -> LoadedWeights:
     """Copy the weights and statistics of the layers that have the same names and shapes.
 
-    The layer that gives the logits is left as it is if the classes have other names. If no name is the same, but the
-    tensors are, one after the other, of the same shapes, they are taken in this order; the logits may be of another
-    number of classes.
+    The layer that gives the logits is left as it is if the classes have other names. If no layer is there under its
+    names, but the tensors are, one after the other, of the same shapes, they are taken in this order; the logits may be
+    of another number of classes.
 
     Args:
         model: gets the weights.
@@ -124,11 +124,16 @@ def load_by_name(
         RunError: no weights fit.
     """
     own = model.state_dict()
-    tensors = _renamed(stored.tensors, own, model.network.nodes[-1]) if stored.ordered else stored.tensors
+    layers = [
+        (node, {name: tensor for name, tensor in own.items() if name.startswith(f"{node.name}.")})
+        for node in model.network.nodes
+    ]
+    tensors = stored.tensors
+    if stored.ordered and not any(mine and mine.keys() <= tensors.keys() for _, mine in layers):
+        tensors = _renamed(tensors, own, model.network.nodes[-1])
     loaded: list[str] = []
     new: dict[str, str] = {}
-    for node in model.network.nodes:
-        mine = {name: tensor for name, tensor in own.items() if name.startswith(f"{node.name}.")}
+    for node, mine in layers:
         if not mine:
             continue
         reason = _reason(node, mine, tensors, stored.classes, skip, classes)
@@ -156,7 +161,7 @@ def load_by_name(
 
 
 def _renamed(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], last: Node) -> Mapping[str, Tensor]:
-    """The tensors under the names of the network if they have others, but the same shapes in the same order.
+    """The tensors under the names of the network if they have the same shapes in the same order.
 
     Those of logits in the last layer only have as many axes, because there may be another number of classes.
     """
@@ -166,7 +171,7 @@ def _renamed(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], last: Nod
             return tensor.dim() == own[name].dim()
         return tensor.shape == own[name].shape
 
-    if len(tensors) != len(own) or tensors.keys() & own.keys() or not all(map(fits, own, tensors.values())):
+    if len(tensors) != len(own) or not all(map(fits, own, tensors.values())):
         return tensors
     _log.info("the stored weights have other names, but the same shapes: they are taken in their order")
     return dict(zip(own, tensors.values(), strict=True))

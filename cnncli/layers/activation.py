@@ -21,7 +21,10 @@ CRELU_REMARK = (
     "[{scale: {init: -1, freeze: true}}, relu]"
 )
 """For those who look for `crelu` (Shang et al., 2016)."""
-_REMARKS = {"crelu": CRELU_REMARK, "softmax": "it reads all channels, so it is a layer: write softmax after this one"}
+_REMARKS = {"crelu": CRELU_REMARK} | {
+    name: f"it reads several channels, so it is a layer: write {name} after this one"
+    for name in ("softmax", "glu", "maxout")
+}
 
 
 class Activation(Layer):
@@ -360,9 +363,18 @@ class LogSigmoid(Activation):
     """`log(sigmoid(x))`, always below 0."""
 
     type: Literal["logsigmoid"] = "logsigmoid"
-    torch_class = "LogSigmoid"
-    other_names = ("log_sigmoid",)
+    other_names = ("LogSigmoid", "log_sigmoid")
     keeps_zero = False
+    saved = Saved.NOTHING
+
+    def _describe(self, shape: Shape) -> Description:
+        negated = 4 * prod(shape)
+        return Description(shape=shape, parts=(self._part(shape, saved_bytes=negated),))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        from cnncli.layers.modules import LogSigmoid as Module
+
+        return Module()
 
     def apply(self, x: float) -> float:
         return -_softplus(-x)

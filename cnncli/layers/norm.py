@@ -231,11 +231,9 @@ class RmsNorm(Norm):
         return Description(shape=shape, params=shape[0])
 
     def build(self, shape: Shape) -> "nn.Module":
-        from torch import nn
+        from cnncli.layers import modules
 
-        from cnncli.layers.modules import ChannelRmsNorm
-
-        kind = ChannelRmsNorm if len(shape) == 3 else nn.RMSNorm
+        kind = modules.ChannelRmsNorm if len(shape) == 3 else modules.RmsNorm
         return kind(shape[0], eps=self.eps)
 
     @property
@@ -322,6 +320,11 @@ def _of_position(maps: "Tensor", unit: Unit) -> "Tensor":
     return maps if maps.ndim == 1 else maps[:, unit.index[1], unit.index[2]]
 
 
+_REMARKS = {
+    name: "it comes after the activation, so it is a layer: write local_response_norm after this one"
+    for name in ("local_response_norm", "local_response", "lrn", "localresponsenorm")
+}
+
 NormChoice = Annotated[
     Norm | None,
     OneOf(
@@ -329,5 +332,6 @@ NormChoice = Annotated[
         *Norm.__subclasses__(),
         aliases={each.type_name().removesuffix("_norm"): each for each in Norm.__subclasses__()},
         none=True,
+        remarks=_REMARKS,
     ),
 ]

@@ -260,6 +260,9 @@ def _inputs(computed: ComputedUnit) -> list[Block]:
     text = "For each input channel, the patch under the kernel, and the sum of the products."
     if any(None in (*patch.rows, *patch.columns) for patch in patches):
         text += " Dots are positions outside the input; they count as zeros."
+    inside = [[each for each in axis if each is not None] for axis in (patches[0].rows, patches[0].columns)]
+    if not all(map(_is_ascending, inside)):
+        text += " Where the window reaches beyond the input, numbers of the input are repeated."
     if source == _INPUT:
         text += " The network gets a normalized image: these are its numbers."
     blocks: list[Block] = [Paragraph(text)]
@@ -294,9 +297,13 @@ def _extent(patch: Patch) -> str:
 
 def _span(positions: Sequence[int]) -> str:
     """`0 to 2`; one by one where padding repeats positions: `1, 0, 1`."""
-    if all(first < second for first, second in pairwise(positions)):
+    if _is_ascending(positions):
         return f"{positions[0]} to {positions[-1]}"
     return ", ".join(map(str, positions))
+
+
+def _is_ascending(positions: Sequence[int]) -> bool:
+    return all(first < second for first, second in pairwise(positions))
 
 
 def _terms_table(computed: ComputedUnit, terms: Sequence[Term], most: int) -> Table:

@@ -43,8 +43,9 @@ def model_data(model: CnnModule, *, classes: Sequence[str], normalization: Norma
     """The network of a module as JSON, and its weights.
 
     `layers` has for each layer `name`, `type`, `inputs`, `shape`, the facts of its class (`has_kernels`, `is_pool`,
-    `is_norm`, `is_activation`, `gives_logits`) and `operations`: each with `name`, `role` (`norm` or `activation` of
-    the layer, or null), `shape` after it, its numbers, and `tensors`, role -> index in the list `tensors`.
+    `is_norm`, `is_activation`, `gives_logits`), `macs` for one image and `operations`: each with `name`, `role` (`norm`
+    or `activation` of the layer, or null), `shape` after it, its numbers, and `tensors`, role -> index in the list
+    `tensors`.
     """
     network = model.network
     state = model.state_dict()
@@ -130,5 +131,6 @@ def _layer(node: Node, indices: Mapping[str, int]) -> dict[str, Any]:
         "is_norm": layer.is_norm,
         "is_activation": layer.is_activation,
         "gives_logits": layer.gives_logits,
+        "macs": node.description.macs,
         "operations": operations,
     }

@@ -11,6 +11,7 @@ from cnncli.config.network import Network
 from cnncli.inspection.graph import Graph, graph_of
 from cnncli.inspection.table import inspect_graph
 from cnncli.module import CnnModule
+from cnncli.windows import Sliding
 from tests.networks import lay_out_text
 
 LAYERS = (
@@ -29,6 +30,12 @@ LAYERS = (
     "{upsample: 2}",
     "batch_norm",
     "layer_norm",
+    "instance_norm",
+    "rms_norm",
+    "{branch: {merge: concat, paths: [[glu], [{maxout: 2}]]}}",
+    "{drop_path: 0.2}",
+    "{separable_conv: {out_channels: 4, kernel_size: 3, norm: rms}}",
+    "{residual: [{instance_norm: true}, {self_attention: 2}]}",
     "relu",
     "{dropout: 0.3}",
     "identity",
@@ -46,16 +53,26 @@ def network_of(layers: str) -> Network | None:
     return None if problems else network
 
 
+POINTWISE = (Sliding(kernel=1), Sliding(kernel=1))
+
+
 def table(graph: Graph) -> list[object]:
     """Everything that must be equal; `parts` and types have different names in configs and in torch."""
     inspection = inspect_graph(graph)
     nodes = {node.name: node for node in graph.nodes}
+    same = {row.name: row.inputs[0] for row in inspection.rows if row.type == "identity"}
+
+    def source(name: str) -> str:
+        return source(same[name]) if name in same else name
+
     return [
         (
             row.name,
-            set(row.inputs),
+            set(map(source, row.inputs)),
             row.output_shape,
-            row.windows if row.known_receptive_field and not row.known_receptive_field.is_global else (),
+            row.windows
+            if row.known_receptive_field and not row.known_receptive_field.is_global and row.windows != POINTWISE
+            else (),
             row.params,
             row.trainable,
             row.macs,

@@ -71,10 +71,13 @@ model:
     - conv_transpose: {out_channels: 6, kernel_size: 2, stride: 2, norm: batch, freeze: true}
     - upsample: {scale_factor: 2}
     - dropout2d: 0.1
+    - residual: [instance_norm, {self_attention: 2}, rms_norm]
     - adaptive_avg_pool: 3
     - adaptive_max_pool: 2
     - flatten
     - linear: {out_features: 16, norm: layer, activation: gelu, lr_scale: 0.5, weight_decay: 0.01}
+    - glu
+    - maxout: 2
     - dropout: 0.2
     - logits
 train: {epochs: 2, batch_size: 230, accumulate: 2, optimizer: {sgd: {lr: 0.05, momentum: 0}}, clip_norm: 1.0,

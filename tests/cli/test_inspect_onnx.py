@@ -116,3 +116,11 @@ def test_without_the_extra_the_error_names_the_command(path: Path, monkeypatch: 
     with pytest.raises(UsageError, match="need the package onnx, which is not installed") as caught:
         cnncli.inspect(path)
     assert caught.value.remedy == 'pip install "cnncli[onnx]"'
+
+
+def test_verify_runs_onnxruntime(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "receptive field of all 8 rows" in run("inspect", path, "--verify").stderr
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    error = CliRunner().invoke(app, ["inspect", str(path), "--verify"]).exception
+    assert isinstance(error, UsageError)
+    assert error.remedy == 'pip install "cnncli[onnx]"'

@@ -54,7 +54,7 @@ def test_every_printed_command_works(
     assert ("stopped early" in err) == (len(settings) > 1)
     commands = next_commands(out)
     assert [each[0] for each in commands] == ["tensorboard", "show", "play", "report", "train"]
-    for command in commands:
+    for command in commands if epochs == 2 else commands[-1:]:  # only the last one is another after an early stop
         code, out, err = run_cnncli(*command)
         assert code == 0, (command, err)
     (run,) = Path("runs").iterdir()

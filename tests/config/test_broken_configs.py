@@ -43,6 +43,7 @@ def test_problems_of_overrides_name_the_option(tmp_path: Path) -> None:
     [
         ("lenet", "config not found: lenet. Did you mean lenet5?"),
         ("nowhere/x.yaml", "config not found: nowhere/x.yaml"),
+        ("lenet5\nx", r"config not found: lenet5\x0ax"),
     ],
 )
 def test_a_missing_config(argument: str, message: str, tmp_path: Path) -> None:
@@ -122,6 +123,13 @@ def write(tmp_path: Path, text: str) -> str:
             "{conv: {out_channels: 2, kernel_size: 1, activation: softmax}}",
             "so it is a layer: write softmax after this",
         ),
+        ("{conv: {out_channels: 2, kernel_size: 1, activation: GLU}}", "it is a layer: write glu after this"),
+        ("{conv: {out_channels: 2, kernel_size: 1, norm: lrn}}", "unknown norm: lrn; it comes after the activation"),
+        ("{conv: {out_channels: 2, kernel_size: 1, norm: RMSNorm}}", "unknown norm: RMSNorm. Did you mean rms_norm?"),
+        ("InstanceNorm2d", "unknown layer: InstanceNorm2d. Did you mean instance_norm?"),
+        ("{MultiheadAttention: 4}", "unknown layer: MultiheadAttention. Did you mean self_attention?"),
+        ("{StochasticDepth: 0.1}", "unknown layer: StochasticDepth. Did you mean drop_path?"),
+        ("GLU", "unknown layer: GLU. Did you mean glu?"),
         ("{activation: relu}", "unknown layer: activation. Did you mean relu?"),
         ("{norm: batch}", "unknown layer: norm. Did you mean batch_norm?"),
         ("{conv: {out_channels: 2, kernel_size: 1, activation: CReLU}}", "unknown activation: CReLU; it concatenates"),

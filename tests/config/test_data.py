@@ -52,7 +52,7 @@ def test_input_shape(fields: dict[str, Any], shape: tuple[int, int, int]) -> Non
         (
             {"name": "mnist", "path": "x"},
             ("path",),
-            "path is only for image-folder, csv, npz, idx; remove it for mnist",
+            "path is only for image-folder, csv, parquet, npz, idx; remove it for mnist",
         ),
         ({"name": "mnist", "test": 0.2}, ("test",), "test is only for image-folder"),
         ({"name": "mnist", "skip_unreadable": True}, ("skip_unreadable",), "skip_unreadable is only for image-folder"),

@@ -183,6 +183,12 @@ def test_whole_configs(schema: jsonschema.Draft202012Validator) -> None:
         ("model.layers", ["flaten", "logits"], False),
         ("model.layers", [{"upsample": {"scale_factor": 2, "size": 8}}, "logits"], False),
         ("model.layers", [{"upsample": {"scale_factor": 2, "size": None}}, "logits"], True),
+        ("model.layers", [{"pad": [[0, 1], 2]}, "logits"], True),
+        ("model.layers", [{"pad": [[0, 1, 2], 2]}, "logits"], False),
+        ("model.layers", [{"pad": {"mode": "reflect", "padding": 1, "channels": 1}}, "logits"], False),
+        ("model.layers", [{"pad": {"mode": "reflect", "padding": 1, "channels": 0}}, "logits"], True),
+        ("model.layers", [{"pad": {"mode": "circular", "value": 0.5}}, "logits"], False),
+        ("model.layers", [{"crop": {"cropping": 1, "size": 8}}, "logits"], False),
         ("train", {"early_stopping": {"patience": 2}}, True),
     ],
 )

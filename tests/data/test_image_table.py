@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from cnncli.audit.target import find_target
 from cnncli.config.config import read_config
 from cnncli.config.data import DataSpec, class_names
 from cnncli.config.image_folder import natural_key
 from cnncli.config.table import read_table
 from cnncli.data.images import Dataset
 from cnncli.data.load import load_dataset
+from cnncli.data.starter import look_at
 from cnncli.errors import DataError
 from tests.data.folders import Folder, write_folder
 
@@ -85,6 +87,39 @@ def test_absolute_paths(folder: Path) -> None:
 def test_what_is_no_table(table: str, message: str, folder: Path) -> None:
     with pytest.raises(DataError, match=message):
         load(folder, table)
+
+
+def test_folders_of_hugging_face(folder: Path) -> None:
+    """A table in each folder, or one for all; found by `cnncli init` and `cnncli data`."""
+    parts = ["train"] * 8 + ["validation"] * 2 + ["test"] * 2
+    for number, part in enumerate(parts):
+        path = folder / "set" / part / "images" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (folder / "set" / f"images/{number}.png").rename(path)
+    (folder / "set" / "images").rmdir()
+    rows = list(zip(ROWS, parts, strict=True))
+    spec = DataSpec(name="csv", path="set", size=(4, 6), channels=1)
+
+    def check() -> None:
+        found = load_dataset(spec, data_dir=folder)
+        assert (colors(found.train), found.validation, colors(found.test)) == ([*range(10)], 2, [10, 11])
+        assert found.train.paths is not None
+        assert found.train.paths[0] == "train/images/0.png"
+        assert find_target(str(folder / "set"), data_dir=folder).data.name == "csv"
+        assert (look_at(folder / "set").name, look_at(folder / "set").train) == ("csv", 8)
+
+    for part in set(parts):
+        table = "file_name,label\n" + "".join(f"{path},{label}\n" for (path, label), own in rows if own == part)
+        (folder / "set" / part / "metadata.csv").write_text(table)
+    check()
+    whole = "file_name,label\n" + "".join(f"{part}/{path},{label}\n" for (path, label), part in rows)
+    (folder / "set" / "metadata.csv").write_text(whole)
+    check()
+    (folder / "set" / "metadata.csv").unlink()
+    for part in set(parts):
+        (folder / "set" / part / "metadata.csv").unlink()
+    with pytest.raises(DataError, match=r"set has no metadata\.csv"):
+        load_dataset(spec, data_dir=folder)
 
 
 def test_a_table_that_never_ends(folder: Path) -> None:

@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def test_state_dicts_of_torch(tmp_path: Path) -> None:
             torch.testing.assert_close(each, expected[key], rtol=tolerance, atol=tolerance)
 
 
-def test_tensors_are_taken_in_order_only_if_no_name_is_the_same(
+def test_tensors_are_taken_in_order_only_if_no_layer_is_found_by_name(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     path = torch_files(tmp_path)["other names"]
@@ -174,6 +175,17 @@ def test_tensors_are_taken_in_order_only_if_no_name_is_the_same(
     assert "they are taken in their order" in caplog.text
     with pytest.raises(RunError, match="it is not there"):
         load(model_of(LAYERS.replace("linear: 6", "linear: 7")), read_stored_weights(path))
+
+
+def test_tensors_are_taken_in_order_although_one_has_a_name_of_the_network() -> None:
+    state, model = model_of(seed=5).state_dict(), model_of()
+    renamed = {name if name == "conv1.conv.weight" else f"{name}_": each for name, each in state.items()}
+    weights = replace(stored(renamed), ordered=True)
+    assert load(model, weights).loaded == ("conv1", "linear1", "logits1")
+    assert_equal(model.state_dict(), state, "conv1", "linear1", "logits1")
+    del renamed["conv1.norm.bias_"]
+    with pytest.raises(RunError, match=r"conv1\.norm\.bias"):
+        load(model_of(), replace(weights, tensors=renamed))
 
 
 def test_tensors_in_order_may_be_those_of_other_classes(tmp_path: Path) -> None:
@@ -255,12 +267,14 @@ def test_a_run_that_starts_from_another_one(
     text = text.replace("linear: 6", "linear: {out_features: 6, freeze: {epochs: 1}}")
     copied = shutil.copytree(source.path, tmp_path / "source")
     (tmp_path / "whole").mkdir()
+    messages: list[str] = []
     with caplog.at_level(logging.INFO):
-        whole = train(tmp_path / "whole", text, f"train.init_from={copied}")
+        whole = train(tmp_path / "whole", text, f"train.init_from={copied}", log=messages.append)
     assert f"weights of {copied} (epoch 2):\n  loaded    conv1, linear1, logits1" in caplog.text
     run = train(tmp_path, text, f"train.init_from={copied}", stop_at=2)
     shutil.rmtree(copied)
-    train(tmp_path, text, f"train.init_from={copied}", run=run)
+    train(tmp_path, text, f"train.init_from={copied}", run=run, log=messages.append)
+    assert messages == ["epoch 2 unfreezes linear1"] * 2
     assert_equal(weights_of(run), load_file(source.best / "weights.safetensors"), "conv1")
     for name in ("checkpoints/last/weights.safetensors", "results.json"):
         assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()

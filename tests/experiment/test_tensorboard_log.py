@@ -140,7 +140,12 @@ def have_equal_weights(one: RunDirectory, other: RunDirectory) -> bool:
 
 @pytest.mark.parametrize(
     "log",
-    [EVERYTHING_OFF, ("log.images=2",), ("log.steps=[5, 6, 11]",), ("log.histograms=false", "log.snapshots=false")],
+    [
+        EVERYTHING_OFF,
+        ("log.steps=[5, 6, 11]",),
+        pytest.param(("log.images=2",), marks=pytest.mark.slow),
+        pytest.param(("log.histograms=false", "log.snapshots=false"), marks=pytest.mark.slow),
+    ],
 )
 def test_the_weights_are_the_same_bit_for_bit(
     log: tuple[str, ...], complete: RunDirectory, network: str, train: Train, tmp_path: Path
@@ -224,7 +229,7 @@ def size_of(run: RunDirectory) -> int:
     return sum(path.stat().st_size for path in run.path.glob("events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize("kilobytes", [60, 120, 400])
+@pytest.mark.parametrize("kilobytes", [60, pytest.param(120, marks=pytest.mark.slow), 400])
 def test_the_event_file_keeps_to_its_budget(
     kilobytes: int, network: str, train: Train, read_events: ReadEvents, tmp_path: Path
 ) -> None:
@@ -294,7 +299,7 @@ def test_a_resumed_run_keeps_to_the_budget(network: str, train: Train, read_even
 # Resumed runs
 
 
-@pytest.mark.parametrize("stop_at", [6, 9, 16])
+@pytest.mark.parametrize("stop_at", [pytest.param(6, marks=pytest.mark.slow), 9, 16])
 def test_a_resumed_run_has_the_same_weights_and_pictures(
     stop_at: int, complete: RunDirectory, network: str, train: Train, read_events: ReadEvents, tmp_path: Path
 ) -> None:

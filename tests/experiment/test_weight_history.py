@@ -52,7 +52,7 @@ def test_a_step_between_is_that_of_a_training_that_ends_there(
         assert torch.equal(kept[name], tensor.half().to(kept[name].dtype)), name
 
 
-@pytest.mark.parametrize("stop_at", [6, 9, 16])
+@pytest.mark.parametrize("stop_at", [pytest.param(6, marks=pytest.mark.slow), 9, 16])
 def test_a_resumed_run_ends_with_the_same_files(
     stop_at: int, complete: RunDirectory, network: str, train: Train, tmp_path: Path
 ) -> None:

@@ -50,12 +50,18 @@ const conv = (groups, outputs, inputs) => ({
   tensors: { weight: [outputs, inputs / groups, 1, 1] },
 });
 
+const ATTENTION = { name: "self_attention", num_heads: 2, tensors: { qkv_weight: [24, 8], out_weight: [8, 8] } };
+
 const NETWORK = networkOf(
   [8, 2, 2],
   [
     ["conv1", ["input"], [8, 2, 2], conv(4, 8, 8)],
     ["shuffle", ["conv1"], [8, 2, 2], { name: "channel_shuffle", groups: 2 }],
     ["conv2", ["shuffle"], [4, 2, 2], conv(2, 4, 8)],
+    ["glu", ["conv1"], [4, 2, 2], { name: "glu" }],
+    ["maxout", ["conv1"], [2, 2, 2], { name: "maxout", pieces: 4 }],
+    ["rms", ["conv1"], [8, 2, 2], { name: "rms_norm", eps: 1, tensors: { weight: [8] } }],
+    ["attention", ["conv1"], [8, 2, 2], ATTENTION],
     ["relu", ["conv2"], [4, 2, 2], { name: "relu" }],
     ["join", ["relu", "conv1"], [12, 2, 2], { name: "concat" }],
     ["unshuffle", ["join"], [48, 1, 1], { name: "pixel_unshuffle", downscale_factor: 2 }],

@@ -39,9 +39,23 @@ model:
     - dropout: 0.5
     - upsample: 2
     - sigmoid
+    - pad: {padding: [[1, 0], 2], mode: reflect}
+    - pad: {channels: [0, 1], value: 0.5}
+    - blur_pool
+    - coordinates
+    - lp_pool: {norm_type: 2, kernel_size: [1, 2]}
+    - crop: {size: [2, 1]}
+    - softmax
     - flatten
     - linear: {out_features: 9, norm: layer, activation: elu}
     - linear: {out_features: 6, norm: {group: 3}}
+    - logits
+"""
+REPEATED = """
+model:
+  layers:
+    - conv: {out_channels: 2, kernel_size: 3, padding: 1, padding_mode: circular}
+    - flatten
     - logits
 """
 SMALL = """
@@ -118,6 +132,18 @@ def test_wide_patches_stay_within_80_columns(make_run: MakeRun, plain: Plain) ->
     run = make_run(text, (1, 12, 12))
     page = plain(unit_page(run, run.node("conv1"), Unit((0, 5, 5)), run.input_image("0")))
     assert max(map(len, page.splitlines())) <= 80
+
+
+def test_padding_that_repeats_pixels_is_named(make_run: MakeRun, plain: Plain) -> None:
+    run = make_run(REPEATED, (1, 6, 6))
+    at_the_corner, inside = (
+        " ".join(plain(unit_page(run, run.node("conv1"), Unit((0, i, i)), run.input_image("0"))).split())
+        for i in (0, 2)
+    )
+    assert "input, channel 0, rows 5, 0, 1, columns 5, 0, 1" in at_the_corner
+    assert "numbers of the input are repeated" in at_the_corner
+    assert "input, channel 0, rows 1 to 3, columns 1 to 3" in inside
+    assert "repeated" not in inside
 
 
 def test_pages_of_units(make_run: MakeRun, plain: Plain, snapshot: Snapshot) -> None:

@@ -413,7 +413,13 @@ def large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["show"], ["report"], ["runs", "list"], ["runs", "prune", "--keep", "1"], ["tensorboard"]],
+    [
+        ["show"],
+        ["report"],
+        ["runs", "list"],
+        pytest.param(["runs", "prune", "--keep", "1"], marks=pytest.mark.slow),
+        pytest.param(["tensorboard"], marks=pytest.mark.slow),
+    ],
     ids=" ".join,
 )
 def test_large_folders_that_are_no_runs(

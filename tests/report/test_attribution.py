@@ -62,6 +62,10 @@ CASES = {
         "{upsample: 2}, flatten, logits]"
     ),
     "only linear": Case("[flatten, {linear: {out_features: 9, activation: softplus}}, logits]", (2, 25, 26)),
+    "attention": Case(
+        f"[{{{CONV}, norm: rms, stride: 2}}}}, {{residual: [{{self_attention: 2}}]}}, {{instance_norm: true}}, glu, "
+        "flatten, {linear: 6}, {maxout: 2}, logits]"
+    ),
     "local response norm": Case(
         f"[{{{CONV}, activation: relu}}}}, {{local_response_norm: 3}}, {{max_pool: {{kernel_size: 3, stride: 2}}}}, "
         "flatten, {linear: 6}, relu, logits]"

@@ -74,7 +74,9 @@ def test_bundled_configs(tmp_path: Path) -> None:
 
 
 MORE = [
-    "batch_norm", "{group_norm: 2}", "layer_norm", "{local_response_norm: 3}", "{scale: 0.5}", "prelu", "dropout",
+    "batch_norm", "{group_norm: 2}", "layer_norm", "{local_response_norm: 3}", "{scale: 0.5}",
+    "instance_norm", "{instance_norm: true}", "rms_norm", "{self_attention: 2}", "glu", "{maxout: 2}",
+    "prelu", "dropout", "{drop_path: 0.1}",
     "{channel_shuffle: 2}", "{pixel_shuffle: 1}", "identity", "softplus", "hardtanh", "relu6", "sigmoid",
 ]  # fmt: skip
 ENDINGS = [

@@ -51,7 +51,7 @@ def all_tensors(training: Training) -> dict[str, Tensor]:
     return tensors
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 4, 8])
+@pytest.mark.parametrize("stop_at", [3, 4, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 8))])
 @pytest.mark.parametrize("ema", [None, 0.9])
 @pytest.mark.parametrize(
     "optimizer",

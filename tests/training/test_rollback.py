@@ -130,7 +130,7 @@ def test_the_bits_of_a_learning_rate_halved_by_hand(
     assert noted == [training.rollbacks if number == epoch else [] for number in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 4, 5, 7, 8])
+@pytest.mark.parametrize("stop_at", [4, 5, 7, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 3, 8))])
 @pytest.mark.parametrize("limit", [0.05, 0.025, 0.0125], ids=["once", "twice", "three times"])
 def test_resumed_with_the_same_bits(
     stop_at: int, limit: float, guard: str, train: Batches, validation: Batches

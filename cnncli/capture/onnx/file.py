@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cnncli.errors import ConfigError, UsageError
 from cnncli.layers import format_size
+from cnncli.limits import MAX_CHANNELS, MAX_LENGTH
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -214,13 +215,37 @@ class OnnxFile:
             )
         return next((each for each in batched if len(each.shape) > 2), batched[0])
 
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether the images are (N, positions ..., C) in the file."""
+        shape, name = self.images.shape, self.images.name
+        if len(shape) <= 2 or shape[1] in (1, 3):
+            return False
+        readers = sum(name in node.input for node in self.graph.node)
+        return 0 < readers == len(self.with_channels_first) or shape[-1] == 3
+
+    @cached_property
+    def with_channels_first(self) -> list[str]:
+        """The values that are the images with the last axis moved to the place of channels."""
+        rank = len(self.images.shape)
+        moved = [0, rank - 1, *range(1, rank - 1)]
+        return [
+            node.output[0]
+            for node in self.graph.node
+            if node.op_type == "Transpose"
+            and node.input[0] == self.images.name
+            and attributes_of(node).get("perm") == moved
+        ]
+
     def input_shape(self, given: Sequence[int] | None) -> tuple[int, ...]:
-        """The shape of one image: as given, where the file allows it, or as the file says.
+        """(C, positions ...) of one image: as given, where the file allows it, or as the file says.
 
         Raises:
             UsageError: the file does not say it, or says another one.
         """
         sizes = self.images.shape[1:]
+        if self.channels_last:
+            sizes = (sizes[-1], *sizes[:-1])
         said = "x".join(str(size) if size else "any" for size in sizes)
         if given is None:
             known = tuple(size for size in sizes if isinstance(size, int))
@@ -229,6 +254,11 @@ class OnnxFile:
                     f"{self.path} takes inputs of {said}: some sizes are not in the file",
                     remedy=f"give them: --input {_example(sizes)}",
                 )
+            if max(known[1:], default=0) > MAX_LENGTH or known[0] > MAX_CHANNELS:
+                raise UsageError(
+                    f"{self.path} takes inputs of {said}, which is too large",
+                    remedy=f"at most {MAX_LENGTH:,} positions along an axis, and {MAX_CHANNELS:,} channels",
+                )
             return known
         shape = tuple(given)
         if len(shape) == 1 and len(sizes) > 1:  # the size of a square image
@@ -236,6 +266,8 @@ class OnnxFile:
             shape = (channels, *shape * (len(sizes) - 1))
         elif len(shape) == len(sizes) + 1 and shape[0] == 1:
             shape = shape[1:]
+        if self.channels_last and shape[-1:] == sizes[:1] != shape[:1]:  # as they are in the file
+            shape = (shape[-1], *shape[:-1])
         if len(shape) != len(sizes) or any(
             isinstance(said, int) and said != size for said, size in zip(sizes, shape, strict=True)
         ):
@@ -295,8 +327,9 @@ def _without_functions(path: Path, model: ModelProto) -> ModelProto:
     from cnncli.capture.onnx.operators import OPERATORS
 
     def is_defined(name: str) -> bool:
-        schema = defs.get_schema(name) if defs.has(name) else None
-        if schema is None:
+        try:
+            schema = defs.get_schema(name)
+        except Exception:  # of C++: there is none of that name, or it is no text
             return False
         return bool(schema.has_function or schema.has_context_dependent_function)  # type: ignore[attr-defined]  # not in its stubs
 
@@ -337,6 +370,11 @@ def as_tensor(numbers: np.ndarray) -> Tensor:
     elif numbers.dtype.isbuiltin != 1:  # bfloat16, or integers of 4 bits
         numbers = numbers.astype(np.float32)
     return torch.from_numpy(np.array(numbers))  # a copy: arrays of a file cannot be written
+
+
+def text(value: str | bytes) -> str:
+    """A text of a file, which protobuf leaves as bytes if it is damaged."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

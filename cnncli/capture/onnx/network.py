@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import ChainMap, Counter
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.capture.constants import MASKED
-from cnncli.capture.onnx.file import OnnxFile, Stored, as_tensor, dtype_of, subgraphs
+from cnncli.capture.onnx.file import OnnxFile, Stored, as_tensor, dtype_of, subgraphs, text
 from cnncli.capture.onnx.node import ROOT_DOMAINS, Node, Output, Unshaped, Value
 from cnncli.errors import ConfigError
 
@@ -113,7 +113,10 @@ class OnnxNetwork(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """The outputs of the network for a batch of images (N, C, positions ...)."""
         source = self.file.images
-        given: dict[str, Value] = {source.name: images.to(source.dtype)}
+        images = images.to(source.dtype)
+        given: dict[str, Value] = {source.name: images}
+        if self.file.channels_last:
+            given = {source.name: images.movedim(1, -1), **dict.fromkeys(self.file.with_channels_first, images)}
         for other in self.file.inputs:
             if other is not source:
                 given[other.name] = self._constant_input(other.name, images)
@@ -131,7 +134,7 @@ class OnnxNetwork(nn.Module):
         for node in self._nodes():
             env.update({stored: getattr(node, name) for name, stored in node.reads.items()})
         env.update(given)
-        run = _Run(self, device, batch)
+        run = _Run(self, device, batch, given.keys())
         run.graph(self.file.graph, env)
         outputs = [run.tensor(env.get(each.name)) for each in self.file.graph.output]
         return [
@@ -163,9 +166,9 @@ class OnnxNetwork(nn.Module):
         return name in self._stored
 
     def is_small(self, name: str) -> bool:
-        """Whether a name is that of a stored tensor of few numbers."""
+        """Whether a name is that of a stored vector of few numbers."""
         stored = self._stored.get(name)
-        return stored is not None and stored.numel <= _FEW
+        return stored is not None and len(stored.shape) == 1 and stored.numel <= _FEW
 
 
 class _Lazy:
@@ -182,10 +185,11 @@ class _Run:
         network: the network.
         device: of tensors.
         batch: the number of images.
+        given: names of values that are not computed.
     """
 
-    def __init__(self, network: OnnxNetwork, device: torch.device, batch: int) -> None:
-        self._network, self._device, self._batch = network, device, batch
+    def __init__(self, network: OnnxNetwork, device: torch.device, batch: int, given: Collection[str]) -> None:
+        self._network, self._device, self._batch, self._given = network, device, batch, given
         self._runs = 0
         self._said = {each.name: each for each in (*network.file.graph.value_info, *network.file.graph.output)}
 
@@ -196,8 +200,8 @@ class _Run:
             ConfigError: it reads what nothing has computed.
         """
         for proto in graph.node:
-            if proto.output and self._network.is_stored(proto.output[0]):
-                continue  # a constant that stands for a stored tensor
+            if proto.output and (self._network.is_stored(proto.output[0]) or proto.output[0] in self._given):
+                continue  # as a constant that stands for a stored tensor
             missing = next((name for name in proto.input if name and name not in env), None)
             if missing is not None:
                 name = self._network.node_of(proto).path
@@ -246,8 +250,10 @@ class _Run:
             return None
         arrays: list[np.ndarray | None] = []
         known = False
+        # A vector of few numbers, with another that is known, computes a shape; else it is a parameter.
+        shape = any(isinstance(each, np.ndarray) and each.ndim == 1 for each in values)
         for name, value in zip(node.proto.input, values, strict=True):
-            if isinstance(value, _Lazy) or (isinstance(value, Tensor) and self._network.is_small(name)):
+            if isinstance(value, _Lazy) or (shape and isinstance(value, Tensor) and self._network.is_small(name)):
                 arrays.append(self._network.numbers_of(name))
                 known |= isinstance(value, _Lazy)
             elif value is None or isinstance(value, np.ndarray):
@@ -432,7 +438,7 @@ def _names(protos: Iterable[NodeProto]) -> list[str]:
     counts: Counter[str] = Counter()
     names = []
     for proto in protos:
-        name = proto.name or next(filter(None, proto.output), proto.op_type)
+        name = text(proto.name or next(filter(None, proto.output), proto.op_type))
         counts[name] += 1
         names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
     return names

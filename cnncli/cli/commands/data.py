@@ -13,8 +13,8 @@ DataArgument = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="The name of a data set such as mnist, a folder with one folder of images per class, a .csv or .npz file, "
-        "or a config, - for one on stdin, or a run.",
+        help="The name of a data set such as mnist, a folder with one folder of images per class, a .csv, .parquet "
+        "or .npz file, a folder of Parquet files, a config, - for one on stdin, or a run.",
     ),
 ]
 SheetOption = Annotated[

@@ -21,7 +21,8 @@ def init(
         typer.Option(
             "--from",
             metavar="DATA",
-            help="Your own images: a folder with one folder of images per class, a .csv or .npz file, or IDX files. "
+            help="Your own images: a folder with one folder of images per class, a .csv, .parquet or .npz file, or a "
+            "folder of Parquet or IDX files. "
             "Size, channels, classes and network fit them.",
         ),
     ] = None,

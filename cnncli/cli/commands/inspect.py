@@ -360,12 +360,20 @@ def refuse_unknown(table: LayerTable) -> None:
 
 def _verify(source: _Source, graph: Graph) -> None:
     """Print on stderr which rows differ from the network itself, and exit with 1 if any does."""
-    from cnncli.capture.verify import verify_module, verify_network
+    from cnncli.capture.target import is_onnx
+    from cnncli.capture.verify import behind_comparisons, verify_module, verify_network
     from cnncli.module import CnnModule
 
-    config = source.config()
+    partial, skipped = behind_comparisons(graph), frozenset[str]()
+    config = None if is_onnx(source.target) else source.config()
     if config is not None:
         mismatches = verify_network(config.network, CnnModule(config.network))
+    elif is_onnx(source.target):
+        from cnncli.capture.onnx.probe import verify_onnx
+
+        verification = verify_onnx(Path(source.target), graph)
+        mismatches = verification.mismatches
+        partial, skipped = partial | verification.partial, verification.skipped
     else:
         with redirect_stdout(sys.stderr):
             model = source.model(graph)
@@ -374,19 +382,25 @@ def _verify(source: _Source, graph: Graph) -> None:
         print_line(mismatch, err=True)
     if mismatches:
         raise typer.Exit(1)
-    print_line("\n".join(_verified(graph)), err=True)
+    print_line("\n".join(_verified(graph, partial, skipped)), err=True)
 
 
-def _verified(graph: Graph) -> list[str]:
-    """How many rows were verified, and how many could not be, or not completely."""
-    from cnncli.capture.verify import behind_comparisons
+def _verified(graph: Graph, partial: frozenset[str], skipped: frozenset[str]) -> list[str]:
+    """How many rows were verified, and how many could not be, or not completely.
+
+    Args:
+        graph: of the rows.
+        partial: rows of which a part is verified.
+        skipped: rows that were not compared, besides those with unknown values.
+    """
     from cnncli.inspection.columns import counted
     from cnncli.inspection.receptive_field import receptive_fields
 
     fields = receptive_fields(graph)
     unknown = {node.name for node in graph.nodes if node.shape is None or isinstance(fields[node.name], Unknown)}
-    partial = behind_comparisons(graph) - unknown
-    verified = len(graph.nodes) - len(unknown) - len(partial)
+    skipped -= unknown
+    partial -= unknown | skipped
+    verified = len(graph.nodes) - len(unknown) - len(partial) - len(skipped)
     every = "all " if verified == len(graph.nodes) else ""
     lines = [f"verified: shape, parameters and receptive field of {every}{counted(verified, 'row')}"]
     if partial:
@@ -394,6 +408,8 @@ def _verified(graph: Graph) -> list[str]:
             f"verified in part: {counted(len(partial), 'row')} after a comparison or a mask; no unit sees more than "
             "the table says"
         )
+    if skipped:
+        lines.append(f"not verified: {counted(len(skipped), 'row')} inside an operator, or after a mask")
     if unknown:
         lines.append(f"not verified: {counted(len(unknown), 'row')} with unknown values")
     return lines

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -262,9 +264,22 @@ def rotated() -> FilePayload:
     return as_file(sheet(300, 400, 20).rotate(90, expand=True), "rotated.jpg", exif=exif, quality=95)
 
 
+def of_16_bits() -> FilePayload:
+    """A PNG with 16 bits per color, which Pillow cannot write."""
+    pixels = np.asarray(sheet(90, 120, 9)).astype(">u2") * 257
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)  # each after the number of its filter
+    header = struct.pack(">IIBBBBB", 90, 120, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return {"name": "16-bits.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n" + content}
+
+
 PICTURES: dict[str, Callable[[], FilePayload]] = {
     "png": lambda: as_file(sheet(640, 480, 25), "seven.png"),
     "rotated": rotated,
+    "16 bits": of_16_bits,
     "large": lambda: as_file(sheet(3100, 2050, 100), "large.png"),
     "transparent": lambda: as_file(
         Image.merge("LA", [Image.new("L", (90, 120)), sheet(90, 120, 9).convert("L")]), "t.png"

@@ -23,7 +23,9 @@ model:
   layers:
     - conv: {out_channels: 12, kernel_size: 3, padding: same, norm: batch, activation: relu}
     - max_pool: 2
-    - conv: {out_channels: 6, kernel_size: 3, padding: 1, activation: gelu}
+    - pad: {padding: [1, 0], value: 0.5}
+    - lp_pool: {norm_type: 2, kernel_size: [3, 1], stride: 1}
+    - conv: {out_channels: 6, kernel_size: 3, padding: 1, padding_mode: circular, activation: gelu}
     - residual: {main: [{conv: {out_channels: 6, kernel_size: 3, padding: same, norm: {group: 2}}}], activation: relu}
     - flatten
     - linear: {out_features: 16, norm: layer, activation: tanh}
@@ -34,6 +36,8 @@ log: {images: 0}
 UNITS = {
     "conv1": (3, 0, 7),  # a corner, where padding is
     "max_pool1": (5, 1, 2),
+    "pad1": (5, 0, 1),  # reads nothing
+    "lp_pool1": (2, 0, 0),
     "conv2": (4, 2, 0),
     "residual1.conv1": (1, 3, 3),
     "residual1.add": (2, 1, 1),

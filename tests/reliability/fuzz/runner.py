@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cnncli.printable import printable
+from cnncli.printable import printable, printable_name
 from tests.reliability.fuzz.case import RUN, Case
 
 SECONDS = 5.0
@@ -211,7 +211,7 @@ def names_the_place(case: Case, shown: str) -> bool:
     """Whether a message says what it is about: a file, an option with its value, or an argument."""
     words = [*case.arguments[1:], *case.files, RUN, *(["<stdin>"] if "-" in case.arguments else [])]
     names = [name for word in words for name in _parts(word) if name.strip("-./")]
-    return bool(shown.strip()) and any(printable(name).replace("\n", "\\x0a")[:40] in shown for name in names)
+    return bool(shown.strip()) and any(printable_name(name)[:40] in shown for name in names)
 
 
 def _parts(word: str) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ _MAX_SIZE = 1 << 13
 def upsample(spec: Spec, x: Tensor, scales: np.ndarray | None = None) -> Tensor:
     """Resizing as it was before version 10: positions lie at multiples of the scale."""
     factors = [float(each) for each in (spec.get("scales", []) if scales is None else scales.flatten())]
-    sizes = [floor(n * s) for n, s in zip(x.shape, factors, strict=True)]
+    sizes = [_scaled(n, s) for n, s in zip(x.shape, factors, strict=True)]
     mode = "linear" if spec.get("mode", "nearest") != "nearest" else "nearest"
     return _resized(x, sizes, factors, _Mode(mode, "asymmetric", "floor"))
 
@@ -60,7 +60,7 @@ def resize(
             target[axis], factors[axis] = size, ratio
     elif scales is not None and scales.size:
         for axis, factor in zip(axes, scales.flatten().tolist(), strict=True):
-            target[axis], factors[axis] = floor(x.shape[axis] * factor), factor
+            target[axis], factors[axis] = _scaled(x.shape[axis], factor), factor
     else:
         raise Unsupported("has neither sizes nor scales")
     mode = _Mode(
@@ -78,6 +78,11 @@ def resize(
             axis: (float(roi[i]), float(roi[len(axes) + i])) for i, axis in enumerate(axes)
         }  # fmt: skip
     return _resized(x, target, factors, mode)
+
+
+def _scaled(size: int, factor: float) -> int:
+    """A size times a scale, in single precision as in onnxruntime."""
+    return floor(np.float32(size) * np.float32(factor))
 
 
 class _Mode:
@@ -121,21 +126,22 @@ class _Mode:
         return found.astype(np.float32)
 
     def _point(self, unit: int, size: int, units: int, scale: float) -> float:
-        """The position of a unit on the axis of input positions."""
-        exact = scale * size  # of the output, if it were not rounded
+        """The position of a unit on the axis of input positions, in single precision as in onnxruntime."""
+        i, by, half = np.float32(unit), np.float32(scale), np.float32(0.5)
         match self.coordinates:
             case "align_corners":
-                return 0.0 if units == 1 else unit * (size - 1) / (units - 1)
+                return 0.0 if units == 1 else float(i * np.float32(size - 1) / np.float32(units - 1))
             case "asymmetric":
-                return unit / scale
+                return float(i / by)
             case "pytorch_half_pixel":
-                return (unit + 0.5) / scale - 0.5 if units > 1 else 0.0
+                return float((i + half) / by - half) if units > 1 else 0.0
             case "half_pixel_symmetric":
-                return size / 2 * (1 - units / exact) + (unit + 0.5) / scale - 0.5
+                exact = by * np.float32(size)  # of the output, if it were not rounded
+                return float(half * np.float32(size) * (1 - np.float32(units) / exact) + (i + half) / by - half)
             case "tf_half_pixel_for_nn":
-                return (unit + 0.5) / scale
+                return float((i + half) / by)
             case "half_pixel" | "tf_crop_and_resize":
-                return (unit + 0.5) / scale - 0.5
+                return float((i + half) / by - half)
         raise Unsupported(f"resizes with the coordinates {self.coordinates}")
 
     def _nearest(self, point: float) -> int:

@@ -29,9 +29,9 @@ export function numberAt({ shape, values }, index) {
  *   it is multiplied by. Of a max pool only the largest.
  * - `stages`: the numbers on the way, {kind, value, ...}, the last one the unit's own. The kinds are `sum` (of
  *   `channels`, `products`, `powers` or `paths`), `root`, `largest`, `mean`, `weighted`, `passed`, `divided`, `scaled`
- *   (`of` a gate: its sigmoid), `bias`, `norm`, `activation`, `constant` (a number of the layer itself, as in padding), and `edit`: the factor of a
- *   channel that was edited. `mean`, `weight` and `bias` of a norm are null where it has none; without a mean, its
- *   `variance` is the mean of the squares.
+ *   (`of` a `gate`: by its sigmoid), `bias`, `norm`, `activation`, `constant` (a number of the layer itself, as in
+ *   padding), and `edit`: the factor of a channel that was edited. `mean`, `weight` and `bias` of a norm are null where
+ *   it has none; without a mean, its `variance` is the mean of the squares.
  *
  * @param values layer -> its output for the image, of all layers that this one reads.
  * @param input the normalized image.

@@ -29,6 +29,12 @@ function orientationIn(view, start) {
   return 1;
 }
 
+/** Whether a file is a PNG with 16 bits for each gray or color, of which a browser shows the upper 8. */
+export function has16Bits(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return view.byteLength > 24 && view.getUint32(0) === 0x89504e47 && view.getUint8(24) === 16;
+}
+
 /** The pixels of a bitmap; a large one is reduced by a whole factor, by the mean over squares. */
 export function pixelsOf(bitmap) {
   const { width, height } = bitmap;
@@ -53,20 +59,21 @@ export function pixelsOf(bitmap) {
 /**
  * A picture from a file, upright.
  *
- * @returns {width, height, data: RGBA, original: its size before it was reduced, rotated}.
+ * @returns {width, height, data: RGBA, original: its size before it was reduced, rotated, reducedBits}.
  * @throws where the browser cannot decode it.
  */
 export async function readPicture(file) {
   const options = { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" };
   const bitmap = await createImageBitmap(file, options);
   try {
+    const bytes = new Uint8Array(await file.slice(0, 1 << 17).arrayBuffer());
     let orientation = 1;
     try {
-      orientation = exifOrientation(new Uint8Array(await file.slice(0, 1 << 17).arrayBuffer()));
+      orientation = exifOrientation(bytes);
     } catch {
       // Damaged metadata of an image that can be shown.
     }
-    return { ...pixelsOf(bitmap), rotated: orientation > 1 };
+    return { ...pixelsOf(bitmap), rotated: orientation > 1, reducedBits: has16Bits(bytes) };
   } finally {
     bitmap.close();
   }

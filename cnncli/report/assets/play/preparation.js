@@ -147,7 +147,7 @@ function asInput(planes, from, { input_shape: [channels, height, width], stored 
  * An image as a network sees it.
  *
  * @param image {width, height, data: RGBA, row by row}, or instead of `data` its `planes`: one of gray or three;
- *   `original`: {width, height} before it was reduced; `rotated`: whether it was.
+ *   `original`: {width, height} before it was reduced; `rotated`, `reducedBits`: whether that was done.
  * @param preparation as `Preparation.description` in Python gives it.
  * @param invert "auto", "yes" or "no": "auto" inverts an image whose background is the opposite of the data set's.
  * @param fit "auto" places an image as the makers of the data set placed theirs; "none" stretches it.
@@ -159,7 +159,8 @@ export function prepareImage(image, preparation, { invert = "auto", fit = "auto"
   const [channels, ...size] = shape;
   const from = [height, width];
   const isSize = (other) => other[0] === height && other[1] === width;
-  const steps = image.rotated ? ["rotated as EXIF says"] : [];
+  const steps = image.reducedBits ? ["upper 8 of 16 bits per color"] : [];
+  if (image.rotated) steps.push("rotated as EXIF says");
   let { planes } = image;
   if (!planes) {
     const isKnown = stored !== null;

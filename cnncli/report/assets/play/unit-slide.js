@@ -153,7 +153,7 @@ export class UnitSlide {
   /** The input channel shown: the chosen one, else that with the largest sum. */
   #shownChannel() {
     const { patches, terms } = this.view.trace;
-    if (!patches.length) return terms[0].index[0];
+    if (!patches.length) return terms[0]?.index[0] ?? 0;
     const key = `${this.key} ${this.view.unit.channel}`;
     if (key !== this.strongestKey) {
       // Kept while the window moves over the map.
