@@ -222,7 +222,7 @@ COUNTERS: dict[str, Callable[[nn.Module], int | None]] = {
     "calflops": macs_of_calflops,
     "fvcore": macs_of_fvcore,
 }
-SECONDS: collections.Counter[str] = collections.Counter()
+SECONDS: collections.defaultdict[str, float] = collections.defaultdict(float)
 """Seconds of CPU that each tool took for its values."""
 
 

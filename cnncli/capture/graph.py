@@ -82,7 +82,7 @@ def with_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
     if not lazy:
         return module
     copied: dict[int, Any] = {  # which torch does not copy
-        id(each): UninitializedBuffer(device=each.device, dtype=each.dtype)
+        id(each): UninitializedBuffer(device=each.device, dtype=each.dtype)  # type: ignore[call-arg]  # torch does not annotate them
         for each in module.buffers()
         if is_lazy(each)
     }
