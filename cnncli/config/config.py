@@ -110,7 +110,7 @@ def check_name(name: str) -> None:
         )
 
 
-_PLATEAU = {
+_PLATEAU: dict[str, Any] = {
     "required": ["schedule"],
     "properties": {"schedule": {"anyOf": [{"const": "plateau"}, {"type": "object", "required": ["plateau"]}]}},
 }

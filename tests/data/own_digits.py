@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,7 @@ def write_digits(folder: Path, kind: str) -> str:
     path = folder / "digits"
     path.mkdir()
     if kind == "npz":
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{name}_{what}": values.numpy()
             for name, part in parts.items()
             for what, values in (("images", part.images[:, 0]), ("labels", part.labels))
