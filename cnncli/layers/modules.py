@@ -7,6 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 
+class RmsNorm(nn.RMSNorm):
+    """RMS norm in single precision also inside `torch.autocast`, as torch itself does it for layer norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize x (N, ..., F) over F."""
+        return super().forward(x.to(self.weight.dtype))
+
+
 class _OverChannels(nn.Module):
     """A norm of vectors, applied to the channels of each position: (N, C, H, W) to the same."""
 
@@ -20,8 +28,16 @@ class ChannelNorm(_OverChannels, nn.LayerNorm):
     """Layer norm over the channels of each position."""
 
 
-class ChannelRmsNorm(_OverChannels, nn.RMSNorm):
+class ChannelRmsNorm(_OverChannels, RmsNorm):
     """RMS norm over the channels of each position."""
+
+
+class LogSigmoid(nn.LogSigmoid):
+    """The same by a softplus: in an ONNX file the logarithm of a sigmoid would be inexact, and NaN below -88."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`log(sigmoid(x))` of each number."""
+        return -F.softplus(-x)
 
 
 class ChannelScale(nn.Module):

@@ -160,6 +160,18 @@ def test_onnx_is_valid_and_its_reference_agrees(
     assert [each.dim_param or each.dim_value for each in image.type.tensor_type.shape.dim] == ["batch", 1, 28, 28]
 
 
+def test_onnx_is_inspected_like_the_run(run: Run, files: dict[tuple[FormatName, bool], File]) -> None:
+    """Layers with parameters, and pools: their costs and receptive fields, after the normalization as without it."""
+    expected = [row for row in run.table if row.params or "pool" in row.type]
+    for with_preprocessing in (False, True):
+        table = cnncli.inspect(files["onnx", with_preprocessing].path)
+        own = [row for row in table if not row.name.startswith("preprocessing/")]
+        rows = [row for row in own if row.params or "pool" in row.type]
+        assert [(row.params, row.macs, row.output_shape, row.receptive_field) for row in rows] == [
+            (row.params, row.macs, row.output_shape, row.receptive_field) for row in expected
+        ]
+
+
 def test_onnx_has_the_names_of_the_layers(run: Run, files: dict[tuple[FormatName, bool], File]) -> None:
     """Operators, outputs of layers and weights; where a name is taken, the output has another."""
     graph = onnx.load(files["onnx", True].path).graph
