@@ -6,7 +6,6 @@ from pydantic import BeforeValidator, Field
 
 from cnncli.fields import Listed, Spec
 
-
 _Path = Annotated[str, Field(min_length=1)]
 
 
