@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cnncli
-from cnncli.config.datasets import EMNIST_SPLITS, KnownDataset, known_dataset
+from cnncli.config.datasets import EMNIST_SPLITS, DatasetName, KnownDataset, known_dataset
 from cnncli.data.download import MATCHING_BUILDS
 from cnncli.data.idx import check_header
-from cnncli.data.verify import Checksums, find_file, missing_files, verify_files
+from cnncli.data.verify import Checksums, find_file, is_published, missing_files, verify_files
 from cnncli.errors import CnncliError, DataError, DeviceError, DiskError, RunError, UsageError
 from cnncli.machine import machine_memory
 from cnncli.options import MAX_THREADS, device_problem
@@ -43,6 +43,9 @@ EXTRAS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Optional extras: what each is for, and its packages."""
 
+_USUAL: tuple[DatasetName, ...] = ("mnist", "fashion-mnist", "kmnist", "cifar10")
+_RARE: tuple[DatasetName, ...] = ("cifar100", "svhn", "stl10", "usps")
+"""Data sets that are listed even if they are absent, and those that are not."""
 _PROBE = "import cnncli.doctor; cnncli.doctor.print_torch_facts()"
 _PROBE_SECONDS = 120
 _LITTLE_SPACE = 200 << 20
@@ -339,11 +342,14 @@ def _devices() -> Iterator[Device]:
 
 
 def _data_sets(data_dir: Path) -> tuple[list[DataSetState], list[CnncliError]]:
-    """The standard data sets, of EMNIST those splits that are there; and an error for each damaged file."""
-    names = ("mnist", "fashion-mnist", "kmnist", "cifar10")
-    splits = [known_dataset("emnist", split) for split in EMNIST_SPLITS]
-    present = [facts for facts in splits if len(missing_files(facts, data_dir)) < len(_file_names(facts))]
-    known = [*(known_dataset(name) for name in names), *present]  # type: ignore[arg-type]  # a list of names
+    """The usual data sets, and those of the others, and of the splits of EMNIST, that are there; the damaged files."""
+
+    def is_present(facts: KnownDataset) -> bool:
+        return len(missing_files(facts, data_dir)) < len(_file_names(facts))
+
+    present = [facts for split in EMNIST_SPLITS if is_present(facts := known_dataset("emnist", split))]
+    others = [facts for name in _RARE if is_present(facts := known_dataset(name))]
+    known = [*map(known_dataset, _USUAL), *others, *present]
     states = [DataSetState(name="digits", state="included")]
     damage: list[CnncliError] = []
     checksums = Checksums(data_dir, cached=False)
@@ -373,7 +379,7 @@ def _data_set(facts: KnownDataset, data_dir: Path, checksums: Checksums) -> tupl
         try:
             if path.name in facts.md5:
                 verify_files(facts, [path], checksums)
-            else:
+            if facts.format != "torchvision" and not is_published(facts, path, checksums):
                 published = False
                 check_header(path, (None, *facts.native[1:]) if "images" in name else (None,))
         except DataError as error:

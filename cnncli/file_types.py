@@ -57,6 +57,7 @@ _MAGIC: tuple[tuple[bytes, FileType], ...] = (
     (b"%PDF-", FileType("a PDF document")),
     (b"\x7fELF", FileType("a program")),
 )
+_BINARY = FileType("a binary file")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 """Marks at the start of a text in UTF-16 or UTF-32, in which zero bytes are common."""
 
@@ -71,7 +72,9 @@ def file_type(path: Path) -> FileType | None:
         start = file.read(PREFIX)
     if start.startswith(b"PK\x03\x04"):
         return _zip_type(path)
-    return type_of_bytes(start)
+    found = type_of_bytes(start)
+    # A damaged file is not told by its first bytes, and text in its place is a pointer to it.
+    return ONNX if path.suffix.lower() == ".onnx" and (found is None or found == _BINARY) else found
 
 
 def type_of_bytes(start: bytes) -> FileType | None:
@@ -85,6 +88,8 @@ def type_of_bytes(start: bytes) -> FileType | None:
         return FileType("a zip archive", _UNPACK)
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 1 << 32:
         return SAFETENSORS
+    if start[4:8] == b"ORTM":
+        return FileType("a network in the format ORT of onnxruntime", "inspect the ONNX file that it was made from")
     if start[4:8] == b"TFL3":
         return FileType("a TensorFlow Lite network", _KERAS)
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
@@ -97,16 +102,16 @@ def type_of_bytes(start: bytes) -> FileType | None:
         return ONNX
     if start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return FileType("a Python pickle", "save the tensors with torch.save(model.state_dict(), FILE) to inspect them")
-    return FileType("a binary file") if b"\0" in start and not start.startswith(_UTF16) else None
+    return _BINARY if b"\0" in start and not start.startswith(_UTF16) else None
 
 
 def _is_onnx(start: bytes) -> bool:
-    """Whether protobuf starts with a small version (field 1) and a name, the graph or the operator sets (2, 7, 8)."""
+    """Whether protobuf starts with a small version (field 1) and one of the fields 2 to 8, as the graph (7)."""
     return (
         start[:1] == b"\x08"
         and len(start) > 2
         and 3 <= start[1] <= 32
-        and start[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42")
+        and start[2:3] in (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
     )
 
 

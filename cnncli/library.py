@@ -63,9 +63,10 @@ def inspect(
 
     Args:
         target: a module, a config or its path, the name of a bundled config, a run or its directory, or code as text:
-            `torchvision:NAME`, `package.module:Factory` or `path/file.py:Factory`, which runs that code.
-        input_shape: `(C, H, W)`, without batch axis. Needed for a module; for a config it replaces the shape of its
-            data.
+            `torchvision:NAME`, `package.module:Factory` or `path/file.py:Factory`, which runs that code. Also the path
+            of an ONNX file (extra `onnx`), or of a file of TorchScript or torch.export, which runs the program in it.
+        input_shape: `(C, H, W)`, without batch axis. Needed for a module, and for a file that does not say it; for a
+            config it replaces the shape of its data.
         kwargs: arguments of the factory of a target in code.
         batch: images per batch, for the memory.
         ignore: names of hints to leave out.

@@ -226,6 +226,36 @@ def test_intact_and_gzipped_by_anyone(mnist: Path, tmp_path: Path) -> None:
     assert states(tmp_path)["mnist"].state == "intact"
 
 
+def test_kmnist_gzipped_by_anyone(tmp_path: Path) -> None:
+    """The checksums of its content are not published."""
+    folder = tmp_path / "data" / "KMNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name, content in MNIST_FILES.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    assert states(tmp_path)["kmnist"].state == "complete"
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content)[:-9])
+    assert states(tmp_path)["kmnist"] == DataSetState(name="kmnist", state="damaged", files=(f"{name}.gz",))
+
+
+def test_other_data_sets_are_listed_if_they_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"label 1:0.5"
+    usps = replace(known_dataset("usps"), md5={"usps.bz2": hashlib.md5(content).hexdigest(), "usps.t.bz2": "other"})
+    monkeypatch.setattr(
+        doctor, "known_dataset", lambda name, split=None: usps if name == "usps" else known_dataset(name, split)
+    )
+    for name in ("usps.bz2", "cifar-100-python/train", "stl10_binary/train_y.bin", "test_32x32.mat"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    found = states(tmp_path)
+    assert found["usps"] == DataSetState(name="usps", state="incomplete", files=("usps.t.bz2",))
+    damaged = {name: state.files for name, state in found.items() if state.state == "damaged"}
+    assert damaged == {"cifar100": ("train",), "stl10": ("train_y.bin",), "svhn": ("test_32x32.mat",)}
+    (tmp_path / "data" / "usps.t.bz2").write_bytes(content)
+    usps.md5["usps.t.bz2"] = usps.md5["usps.bz2"]  # type: ignore[index]  # a dict
+    assert states(tmp_path)["usps"].state == "intact"
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_damaged(suffix: str, mnist: Path, tmp_path: Path) -> None:
     name = "train-labels-idx1-ubyte"

@@ -45,6 +45,7 @@ WRITERS = {
     "an HDF5 file": [lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(40))],
     "a Keras network": [lambda path: _save_zip(path, "metadata.json", "config.json", "model.weights.h5")],
     "a TensorFlow Lite network": [lambda path: path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))],
+    "a network in the format ORT of onnxruntime": [lambda path: path.write_bytes(b"\x18\0\0\0ORTM" + bytes(40))],
     "a zip archive": [lambda path: _save_zip(path, "notes.txt")],
     "an archive of NumPy arrays": [lambda path: np.savez(path.open("wb"), a=np.zeros(2))],
     "a NumPy array": [lambda path: np.save(path.open("wb"), np.zeros(2))],

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from cnncli.capture.kind import kind_of
 from cnncli.capture.layout import UnsupportedOp, units, without_batch
@@ -24,7 +24,7 @@ from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, Operation, Recorder, Running, Value
 from cnncli.capture.rows import Row, rows_of
 from cnncli.config.network import INPUT
-from cnncli.errors import CnncliError, ConfigError
+from cnncli.errors import CnncliError
 from cnncli.inspection.graph import Graph, GraphNode, ModelError
 from cnncli.layers import format_size
 
@@ -68,7 +68,32 @@ def graph_of_module(
     Raises:
         ConfigError: the module does not run on such an input.
     """
+    module = with_shapes(module, input_shape)
     return graph_of_capture(module, capture(module, input_shape, device=device, batch=batch), input_shape, name)
+
+
+def with_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """The module; a copy of it that was run once if it has lazy layers, whose shapes follow from their first input.
+
+    Raises:
+        ConfigError: it does not run on such an input.
+    """
+    lazy = [each for each in (*module.parameters(), *module.buffers()) if is_lazy(each)]
+    if not lazy:
+        return module
+    copied: dict[int, Any] = {  # which torch does not copy
+        id(each): UninitializedBuffer(device=each.device, dtype=each.dtype)  # type: ignore[call-arg]  # torch does not annotate them
+        for each in module.buffers()
+        if is_lazy(each)
+    }
+    module = copy.deepcopy(module, copied)
+    images = torch.zeros(BATCH, *input_shape, device=lazy[0].device)
+    try:
+        with evaluation_mode(module), torch.no_grad():
+            module(images)
+    except (Exception, SystemExit) as error:  # a forward may raise anything
+        raise _does_not_run(module, input_shape, _ForwardError(error, None, Running([""], {}))) from error
+    return module
 
 
 def capture(
@@ -78,6 +103,7 @@ def capture(
     scopes: Collection[str] = (),
     device: torch.device = META,
     batch: int = BATCH,
+    may_use_zeros: bool = True,
 ) -> Capture:
     """The rows of a module.
 
@@ -86,25 +112,27 @@ def capture(
         scopes: submodules that become one row each.
         device: `meta`, to run without numbers, or the device of the parameters.
         batch: the number of images that it is run on, for a module that takes no other.
+        may_use_zeros: whether a module that does not run on `meta` is run on zeros.
     """
     with evaluation_mode(module), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _capture(module, input_shape, scopes, device, batch)
+        return _capture(module, input_shape, scopes, device, batch, may_use_zeros=may_use_zeros)
 
 
 def _capture(
-    module: nn.Module, shape: tuple[int, ...], scopes: Collection[str], device: torch.device, batch: int
+    module: nn.Module,
+    shape: tuple[int, ...],
+    scopes: Collection[str],
+    device: torch.device,
+    batch: int,
+    *,
+    may_use_zeros: bool,
 ) -> Capture:
-    if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
-        raise ConfigError(
-            "the model has lazy layers, whose shapes are not known yet",
-            remedy="run it on a batch of images first, for example in a function that creates, runs and returns it",
-        )
     notes: tuple[str, ...] = ()
     try:
         recorded = _record(module, shape, device, batch)
     except _ForwardError as failed:  # on `meta` also if the module looks at numbers
-        if device != META or is_on_meta(module):
+        if device != META or is_on_meta(module) or not may_use_zeros:
             raise _does_not_run(module, shape, failed) from failed.error
         error = first_line(failed.error)
         notes = (f"was run on zeros, and may behave differently on images: without numbers, {error}",)
@@ -136,11 +164,11 @@ class _ForwardError(Exception):
 
     Attributes:
         error: what the module raised.
-        recorded: the operations before.
+        recorded: the operations before, if they were recorded.
         running: the modules that were running.
     """
 
-    def __init__(self, error: BaseException, recorded: _Recorded, running: Running) -> None:
+    def __init__(self, error: BaseException, recorded: _Recorded | None, running: Running) -> None:
         super().__init__(error)
         self.error, self.recorded, self.running = error, recorded, running
 
@@ -200,8 +228,10 @@ def _does_not_run(module: nn.Module, shape: tuple[int, ...], failed: _ForwardErr
     if isinstance(failed.error, TypeError) and "forward() missing" in str(failed.error):
         remedy = "wrap it in a module whose forward takes one batch of images"
     where = [*_failing_module(module, failed.running), *_failing_line(failed.error)]
+    rows: list[Row] = []
     try:
-        rows, _, _ = rows_of(module, failed.recorded.example, failed.recorded.operations)
+        if failed.recorded is not None:
+            rows, _, _ = rows_of(module, failed.recorded.example, failed.recorded.operations)
     except (AssertionError, KeyError, IndexError, UnsupportedOp):  # they may end in the middle of a layer
         rows = []
     message = f"the model does not run on an input of {format_size(shape)}: {first_line(failed.error)}"

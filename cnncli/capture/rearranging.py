@@ -41,7 +41,7 @@ def reshape(operation: Operation, context: Context) -> Effect:
     after = reshaped(before, operation.outputs[0].shape)
     features = len(after) == 2 and after[0] == before[0] and any(factor.of is Role.FREE for factor in after[1])
     # After a global pool there are no positions to lose, only axes of size 1.
-    pooled = operation.arguments["self"] in context.complete and not axes_of(after[1])
+    pooled = features and operation.arguments["self"] in context.complete and not axes_of(after[1])
     if features and pieces_of(after[1]) and not pooled:
         return Effect(type="flatten", layout=(after[0], free(operation.outputs[0].shape[1])), reads=Reach.ALL)
     return _view(after)
@@ -183,6 +183,8 @@ def concat(operation: Operation, context: Context) -> Effect:
     if len(values) == 1 and operation.name == "cat":
         return Effect(type="concat", layout=context.layout(values[0]), minor=True)
     dynamic = [value for value in values if value.dynamic]
+    if not dynamic:
+        raise UnsupportedOp("only tensors without numbers depend on the input")
     layouts = [context.layouts[value] for value in dynamic]
     if operation.name != "stack" and any(axes_of(layout[dim]) for layout in layouts):
         return _along_positions(values, dim, shape, context)

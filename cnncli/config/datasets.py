@@ -326,27 +326,63 @@ _CIFAR100 = KnownDataset(
 
 
 def _read_by_torchvision(
-    name: str, torchvision_class: str, *, native: Shape, classes: tuple[str, ...], counts: tuple[int, int]
+    name: str,
+    torchvision_class: str,
+    *,
+    native: Shape,
+    classes: tuple[str, ...],
+    counts: tuple[int, int],
+    folder: str = "",
+    train: Mapping[str, str] | None = None,
+    test: Mapping[str, str] | None = None,
 ) -> KnownDataset:
+    """Facts about a data set; `train` and `test` are the MD5 checksums of its files, which torchvision checks too."""
+    train, test = train or {}, test or {}
     return KnownDataset(
         name=name,
         native=native,
         classes=classes,
         counts=counts,
         torchvision_class=torchvision_class,
+        folder=folder,
         format="torchvision",
+        files={"train": tuple(train), "test": tuple(test)},
+        md5={**train, **test},
     )
 
 
-_SVHN = _read_by_torchvision("svhn", "SVHN", native=(3, 32, 32), classes=_TEN, counts=(73_257, 26_032))
+_SVHN = _read_by_torchvision(
+    "svhn",
+    "SVHN",
+    native=(3, 32, 32),
+    classes=_TEN,
+    counts=(73_257, 26_032),
+    train={"train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373"},
+    test={"test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3"},
+)
 _STL10 = _read_by_torchvision(
     "stl10",
     "STL10",
     native=(3, 96, 96),
     classes=("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
     counts=(5_000, 8_000),
+    folder="stl10_binary",
+    train={
+        "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
+        "train_y.bin": "5a34089d4802c674881badbb80307741",
+        "unlabeled_X.bin": "5242ba1fed5e4be9e1e742405eb56ca4",  # not used, but torchvision wants it
+    },
+    test={"test_X.bin": "7f263ba9f9e0b06b93213547f721ac82", "test_y.bin": "36f9794fa4beb8a2c72628de14fa638e"},
 )
-_USPS = _read_by_torchvision("usps", "USPS", native=(1, 16, 16), classes=_TEN, counts=(7_291, 2_007))
+_USPS = _read_by_torchvision(
+    "usps",
+    "USPS",
+    native=(1, 16, 16),
+    classes=_TEN,
+    counts=(7_291, 2_007),
+    train={"usps.bz2": "ec16c51db3855ca6c91edd34d0e9b197"},
+    test={"usps.t.bz2": "8ea070ee2aca1ac39742fdd1ef5ed118"},
+)
 _FAKEDATA = _read_by_torchvision("fakedata", "FakeData", native=(3, 32, 32), classes=_TEN, counts=(1_000, 1_000))
 
 # In the merged splits, lower-case letters that look like their capitals share a class with them.

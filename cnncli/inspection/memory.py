@@ -2,9 +2,9 @@
 
 The tensors that operations allocate are counted; an operation in place allocates none. Not counted are copies inside an
 operation (as of the factors of a batched matrix product), the statistics that norms save (two numbers for each channel
-or position), and the rounding of the allocator. Some count as
-on CUDA: the mask of a dropout has one byte per number, where torch uses four on the CPU; log-sigmoid and RMS norm save
-their input alone, where torch on the CPU also saves exp(-|x|), or the output before the weight.
+or position), and the rounding of the allocator. Some count as on CUDA: the mask of a dropout has one byte per number,
+where torch uses four on the CPU; RMS norm saves its input alone, where torch on the CPU also saves the output before
+the weight.
 """
 
 from dataclasses import dataclass, replace

@@ -363,9 +363,18 @@ class LogSigmoid(Activation):
     """`log(sigmoid(x))`, always below 0."""
 
     type: Literal["logsigmoid"] = "logsigmoid"
-    torch_class = "LogSigmoid"
-    other_names = ("log_sigmoid",)
+    other_names = ("LogSigmoid", "log_sigmoid")
     keeps_zero = False
+    saved = Saved.NOTHING
+
+    def _describe(self, shape: Shape) -> Description:
+        negated = 4 * prod(shape)
+        return Description(shape=shape, parts=(self._part(shape, saved_bytes=negated),))
+
+    def build(self, shape: Shape) -> "nn.Module":
+        from cnncli.layers.modules import LogSigmoid as Module
+
+        return Module()
 
     def apply(self, x: float) -> float:
         return -_softplus(-x)

@@ -7,6 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the name torch's own documentation uses
 
 
+class RmsNorm(nn.RMSNorm):
+    """RMS norm in single precision also inside `torch.autocast`, as torch itself does it for layer norm."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize x (N, ..., F) over F."""
+        return super().forward(x.to(self.weight.dtype))
+
+
 class _OverChannels(nn.Module):
     """A norm of vectors, applied to the channels of each position: (N, C, H, W) to the same."""
 
@@ -20,8 +28,16 @@ class ChannelNorm(_OverChannels, nn.LayerNorm):
     """Layer norm over the channels of each position."""
 
 
-class ChannelRmsNorm(_OverChannels, nn.RMSNorm):
+class ChannelRmsNorm(_OverChannels, RmsNorm):
     """RMS norm over the channels of each position."""
+
+
+class LogSigmoid(nn.LogSigmoid):
+    """The same by a softplus: in an ONNX file the logarithm of a sigmoid would be inexact, and NaN below -88."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`log(sigmoid(x))` of each number."""
+        return -F.softplus(-x)
 
 
 class ChannelScale(nn.Module):
@@ -83,8 +99,8 @@ class AttentionOverPositions(nn.Module):
         """Maps (N, C, H, W) to the same; L = H W positions, D = C / heads channels of a head."""
         _, channels, height, width = maps.shape
         heads = (self.num_heads, channels // self.num_heads)
-        all_heads = self.qkv(maps.flatten(2).transpose(1, 2))  # (N, L, 3 C)
-        query, key, value = torch.unflatten(all_heads, 2, (3, *heads)).permute(2, 0, 3, 1, 4)  # (N, heads, L, D) each
+        parts = self.qkv(maps.flatten(2).transpose(1, 2)).chunk(3, dim=2)  # (N, L, C) each
+        query, key, value = (torch.unflatten(each, 2, heads).transpose(1, 2) for each in parts)  # (N, heads, L, D)
         results = F.scaled_dot_product_attention(query, key, value)
         output: Tensor = self.out(results.transpose(1, 2).flatten(2))  # (N, L, C)
         return torch.unflatten(output.transpose(1, 2), 2, (height, width))
@@ -145,6 +161,14 @@ class MeanPaths(nn.Module):
         for path in paths[1:]:
             total = total + path
         return total / len(paths)
+
+
+class PositionMeans(nn.Module):
+    """`nn.AdaptiveAvgPool2d(1)` and `nn.Flatten`, whose strides for maps with channels last ONNX would imitate."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The mean of each channel, (N, C, H, W) to (N, C)."""
+        return maps.mean((2, 3))
 
 
 class BinMeans(nn.Module):

@@ -231,11 +231,9 @@ class RmsNorm(Norm):
         return Description(shape=shape, params=shape[0])
 
     def build(self, shape: Shape) -> "nn.Module":
-        from torch import nn
+        from cnncli.layers import modules
 
-        from cnncli.layers.modules import ChannelRmsNorm
-
-        kind = ChannelRmsNorm if len(shape) == 3 else nn.RMSNorm
+        kind = modules.ChannelRmsNorm if len(shape) == 3 else modules.RmsNorm
         return kind(shape[0], eps=self.eps)
 
     @property

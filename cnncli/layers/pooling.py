@@ -370,6 +370,11 @@ class GlobalAvgPool(_GlobalPool, _MeanPool):
 
         return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
+    def build_portable(self, shape: Shape) -> "nn.Module":
+        from cnncli.layers.modules import PositionMeans
+
+        return PositionMeans()
+
 
 class GlobalMaxPool(_GlobalPool, _LargestPool):
     """The maximum of each channel: (C, H, W) to (C,)."""

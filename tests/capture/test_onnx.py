@@ -1,5 +1,6 @@
 """Networks in ONNX files against onnxruntime, and against the numbers of papers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from cnncli.capture.onnx.file import read_file
+from cnncli.capture.graph import graph_of_module
+from cnncli.capture.onnx.file import OLDEST, as_tensor, read_file
 from cnncli.capture.onnx.network import OnnxNetwork
+from cnncli.capture.onnx.node import Node
 from cnncli.capture.onnx.probe import Verification, verify_onnx
 from cnncli.capture.target import find_graph
 from cnncli.errors import ConfigError, UsageError
@@ -308,6 +311,10 @@ def test_errors_of_files(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert "is a damaged ONNX file" in refused(path, ConfigError)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+    assert "is only a pointer to a file in Git LFS" in refused(path, ConfigError)
+    path.write_bytes(b"")
+    assert "has no operators" in refused(path, ConfigError)
     path.write_bytes(b"\x08\x0a\x12\x01a")
     assert "has no operators" in refused(path, ConfigError)
     saved(one_node("Relu", IMAGE, opset=6), path)
@@ -436,3 +443,135 @@ def test_what_loses_nan_is_verified_in_part(tmp_path: Path) -> None:
     path = saved(make_model(nodes, [1, 1, 8, 8], {"w": kernel(1, 1, 3, 3)}), tmp_path / "net.onnx")
     verification = verify_onnx(path, find_graph(str(path), kwargs={}))
     assert verification == Verification([], frozenset({"conv", "conv2"}), frozenset())
+
+
+MODELS = (
+    "alexnet", "vgg11_bn", "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121",
+    "googlenet", "inception_v3", "squeezenet1_0", "squeezenet1_1", "mobilenet_v2", "mobilenet_v3_small",
+    "mobilenet_v3_large", "mnasnet0_5", "mnasnet1_0", "shufflenet_v2_x1_0", "efficientnet_b0", "efficientnet_v2_s",
+    "regnet_y_400mf", "regnet_x_800mf", "convnext_tiny", "vit_b_16", "maxvit_t",
+)  # fmt: skip
+
+
+def costs(table: LayerTable) -> list[tuple[object, ...]]:
+    """What rows cost and see, without those of a view; exporters split norms' axes and pools in other ways."""
+    return [
+        (row.params, row.macs, row.receptive_field)
+        for row in table
+        if row.params or row.macs or row.type in ("max_pool", "add")
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_torchvision_exported_and_read_back(name: str, tmp_path: Path) -> None:
+    """Every layer with parameters or MACs, every sum and max pool: as torch's own rows."""
+    from torchvision import models
+
+    kwargs = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    module = models.get_model(name, weights=None, **kwargs).eval()
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():  # the exporter merges tensors of the same numbers
+        parameter.data.uniform_(-0.1, 0.1, generator=generator)
+    for key, buffer in module.named_buffers():
+        if "running" in key:
+            buffer.uniform_(0.5, 1, generator=generator)
+    size = 299 if name == "inception_v3" else 224
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(
+        module,
+        (torch.zeros(1, 3, size, size),),
+        path,
+        dynamo=False,
+        training=torch.onnx.TrainingMode.PRESERVE,  # norms stay norms
+        do_constant_folding=False,
+        dynamic_axes={"x": {0: "batch"}},
+        input_names=["x"],
+        opset_version=17,
+    )
+    expected = inspect_graph(graph_of_module(module, (3, size, size), name))
+    table = inspect_graph(find_graph(str(path), kwargs={}))
+    assert not table.unknown
+    assert (table.params, table.macs) == (expected.params, expected.macs)
+    assert costs(table) == costs(expected)
+    shapes = [sorted(row.output_shape or ()) for row in table if row.type == "conv"]
+    assert shapes == [sorted(row.output_shape or ()) for row in expected if row.type == "conv"]
+
+
+UNCOMPUTED = frozenset({
+    # Random, or of text, images in files, trees, training, or the order of regions.
+    "Bernoulli", "Dropout", "Multinomial", "RandomNormalLike", "RandomUniformLike", "ImageDecoder", "NonMaxSuppression",
+    "RoiAlign", "MaxUnpool", "StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer",
+    "NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss",
+    # Not followed.
+    "NonZero", "Unique", "OneHot", "GatherND", "ScatterElements", "Scatter", "TensorScatter", "ReverseSequence", "STFT",
+    "MelWeightMatrix", "BitCast", "Optional", "OptionalGetElement", "OptionalHasElement",
+})  # fmt: skip
+DIFFER = frozenset({
+    # Types that torch lacks, ties, and indices of other kinds.
+    "Cast", "CastLike", "QuantizeLinear", "TopK", "ArgMax", "ArgMin", "BitwiseNot", "LpNormalization", "MaxPool",
+})  # fmt: skip
+NUMBERS_DIFFER = (
+    # bfloat16, rows without any key, statistics in training, sequences that end early, reductions of nothing.
+    "bf16", "robustness", "fullymasked", "softmax_precision", "training_mode", "seq_length", "empty_set",
+    # onnxruntime rounds sizes, and fills in constants, that ONNX's own reference does not.
+    "align_corners", "extrapolation_value",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_operators_compute_what_the_cases_of_onnx_say(tmp_path: Path) -> None:
+    """The node models in the package `onnx`, one operator each: computed, or the reason says that it is not."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    counted = {"equal": 0, "unknown": 0}
+    for case in collect_testcases(None):
+        model = case.model
+        if model is None or len(model.graph.node) != 1:
+            continue
+        [proto] = model.graph.node
+        version = model.opset_import[0].version
+        if proto.op_type in UNCOMPUTED | DIFFER or proto.domain or version < OLDEST:
+            continue
+        if any(part in case.name for part in NUMBERS_DIFFER):
+            continue
+        for inputs, outputs in case.data_sets or ():
+            computed = computed_case(model, inputs, tmp_path)
+            if computed is None:
+                counted["unknown"] += 1
+                continue
+            for actual, expected in zip(computed, outputs, strict=False):
+                np.testing.assert_allclose(
+                    actual.detach().to(torch.float64 if not actual.is_complex() else torch.complex128).numpy(),
+                    np.asarray(expected).astype(np.float64),
+                    rtol=1e-2 if np.asarray(expected).dtype == np.float16 else 1e-3,
+                    atol=1e-3,
+                    err_msg=case.name,
+                )
+            counted["equal"] += 1
+    assert counted["equal"] > 800
+    assert counted["unknown"] < 150
+
+
+def computed_case(model: onnx.ModelProto, inputs: Sequence[Any], folder: Path) -> list[torch.Tensor] | None:
+    """The outputs of a case; None if its operator is unknown for these inputs."""
+    network = network_of(model, folder)
+    first = next(each for each in network.modules() if isinstance(each, Node))
+    given: dict[str, Any] = {}
+    for position, (value, array) in enumerate(zip(model.graph.input, inputs, strict=True)):
+        if not isinstance(array, np.ndarray) or array.dtype.kind in "OUS":
+            return None
+        numbers = first.is_number(position) or first.takes_numbers(position) or first.operator in ("Loop", "If")
+        given[value.name] = array if numbers else as_tensor(array)
+    unknown: list[str] = []
+
+    def note(name: str, _arguments: object, call: Callable[[], Any]) -> Any:
+        unknown.append(name)
+        return call()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnncli.capture.onnx.node.as_operator", note)
+        result = network.compute(given, device=torch.device("cpu"), batch=1)
+    return None if unknown else result

@@ -73,6 +73,17 @@ def test_each_kind_of_mismatch_is_reported() -> None:
     )
 
 
+def test_a_sample_of_positions_is_probed() -> None:
+    """A row that reads too much differs only in the units that one of the positions reaches."""
+    module = small()
+    graph = graph_of_module(module, (2, 12, 9), "small")
+    assert verify_module(module, graph, sample={3, 8, 11}) == []
+    wrong = with_row(graph, "0", reads=(Sliding(kernel=5, before=2, after=2), Sliding(kernel=3, before=1, after=1)))
+    assert str(verify_module(module, wrong, sample={11})[0]) == (
+        "0: receptive field: unit 9 of axis 0 sees 11 in the table, nothing in the network"
+    )
+
+
 class Clipped(nn.Module):
     """ReLU written as a comparison."""
 

@@ -60,6 +60,9 @@ model:
         shortcut: auto
         activation: relu
     - max_pool: 2
+    - conv: {out_channels: 8, kernel_size: 3, padding: same, name: shared}
+    - skip: {from: max_pool1, merge: mean}
+    - reuse: shared
     - branch:
         merge: concat
         paths:

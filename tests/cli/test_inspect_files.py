@@ -341,8 +341,8 @@ def test_an_empty_target() -> None:
 
 
 def test_a_model_of_torchvision_without_its_prefix() -> None:
-    error = refused("resnet50")
-    assert "torchvision:resnet50" in str(error.remedy)
+    error = refused("resnet152")
+    assert "torchvision:resnet152" in str(error.remedy)
     assert "Did you mean lenet5" in str(refused("lenet6"))
 
 

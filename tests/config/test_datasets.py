@@ -38,6 +38,15 @@ def test_cifar_files_are_those_of_torchvision(name: DatasetName, theirs: type[da
     assert facts.archive == theirs.filename
 
 
+def test_files_that_torchvision_reads() -> None:
+    """Names and checksums, in torchvision's classes."""
+    svhn, stl10, usps = known_dataset("svhn"), known_dataset("stl10"), known_dataset("usps")
+    assert dict(svhn.md5) == {name: md5 for _, name, md5 in map(datasets.SVHN.split_list.get, ("train", "test"))}
+    assert dict(stl10.md5) == dict([*datasets.STL10.train_list, *datasets.STL10.test_list])
+    assert stl10.folder == datasets.STL10.base_folder
+    assert dict(usps.md5) == {name: md5 for _, name, md5 in datasets.USPS.split_list.values()}
+
+
 @pytest.mark.parametrize(
     ("split", "count"),
     [("byclass", 62), ("bymerge", 47), ("balanced", 47), ("letters", 26), ("digits", 10), ("mnist", 10)],

@@ -29,6 +29,8 @@ from cnncli.errors import DataError, RunError, UsageError
 from cnncli.export import FORMATS, FormatName, export
 from cnncli.export.export import Comparison, compare, export_run
 from cnncli.export.pixels import PixelModule
+from cnncli.inspection.graph import graph_of
+from cnncli.inspection.table import inspect_graph
 from cnncli.module import CnnModule
 from cnncli.run import Run, Splits
 from tests.networks import network_of, randomize, run_of_model
@@ -158,6 +160,18 @@ def test_onnx_is_valid_and_its_reference_agrees(
     assert [each.dim_param or each.dim_value for each in image.type.tensor_type.shape.dim] == ["batch", 1, 28, 28]
 
 
+def test_onnx_is_inspected_like_the_run(run: Run, files: dict[tuple[FormatName, bool], File]) -> None:
+    """Layers with parameters, and pools: their costs and receptive fields, after the normalization as without it."""
+    expected = [row for row in run.table if row.params or "pool" in row.type]
+    for with_preprocessing in (False, True):
+        table = cnncli.inspect(files["onnx", with_preprocessing].path)
+        own = [row for row in table if not row.name.startswith("preprocessing/")]
+        rows = [row for row in own if row.params or "pool" in row.type]
+        assert [(row.params, row.macs, row.output_shape, row.receptive_field) for row in rows] == [
+            (row.params, row.macs, row.output_shape, row.receptive_field) for row in expected
+        ]
+
+
 def test_onnx_has_the_names_of_the_layers(run: Run, files: dict[tuple[FormatName, bool], File]) -> None:
     """Operators, outputs of layers and weights; where a name is taken, the output has another."""
     graph = onnx.load(files["onnx", True].path).graph
@@ -203,6 +217,22 @@ def test_nothing_in_a_file_tells_where_it_was_written(
             contents = [archive.read(name) for name in archive.namelist()]
     for folder in (Path(cnncli.__file__).parents[1], Path(torch.__file__).parents[1], path.parent):
         assert not any(str(folder).encode() in content for content in contents)
+
+
+@pytest.mark.slow
+def test_maps_with_channels_last_are_read_back_from_onnx(tmp_path: Path) -> None:
+    """The file does not imitate their strides; its rows add up to those of the config."""
+    layers = "[{conv: 4}, layer_norm, {self_attention: 2}, rms_norm, glu, global_avg_pool, logits]"
+    network = network_of(layers.replace("conv: 4", "conv: {out_channels: 4, kernel_size: 3}"), (1, 8, 8), 3)
+    module = CnnModule(network, portable=True).eval().requires_grad_(False)
+    path = tmp_path / "file.onnx"
+    path.write_bytes(FORMATS["onnx"].content(module, torch.zeros(2, 1, 8, 8), {}))
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    assert "ReduceMean" in operators
+    assert not operators & {"Gather", "Range"}
+    table, expected = cnncli.inspect(path), inspect_graph(graph_of(network, "test"))
+    assert table.macs == expected.macs
+    assert table["logits1/Gemm"].output_shape == (3,)
 
 
 def test_torch_with_preprocessing(run: Run, tmp_path: Path) -> None:

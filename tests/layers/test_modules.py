@@ -50,6 +50,14 @@ def test_attention_begins_like_that_of_torch() -> None:
     assert not any(ours.get_parameter(name).any() for name in ("qkv.bias", "out.bias"))
 
 
+def test_rms_norm_in_mixed_precision_is_that_of_single_precision() -> None:
+    norm, maps = ChannelRmsNorm(4, eps=0.1), torch.randn(2, 4, 3, 2).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = norm(maps)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, norm(maps.float()))
+
+
 def test_rms_norm_is_that_of_each_position() -> None:
     maps, norm = torch.randn(2, 4, 3, 2), ChannelRmsNorm(4, eps=0.1)
     torch.nn.init.normal_(norm.weight)

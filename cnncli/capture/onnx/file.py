@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cnncli.errors import ConfigError, UsageError
 from cnncli.layers import format_size
+from cnncli.limits import MAX_CHANNELS, MAX_LENGTH
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -253,6 +254,11 @@ class OnnxFile:
                     f"{self.path} takes inputs of {said}: some sizes are not in the file",
                     remedy=f"give them: --input {_example(sizes)}",
                 )
+            if max(known[1:], default=0) > MAX_LENGTH or known[0] > MAX_CHANNELS:
+                raise UsageError(
+                    f"{self.path} takes inputs of {said}, which is too large",
+                    remedy=f"at most {MAX_LENGTH:,} positions along an axis, and {MAX_CHANNELS:,} channels",
+                )
             return known
         shape = tuple(given)
         if len(shape) == 1 and len(sizes) > 1:  # the size of a square image
@@ -321,8 +327,9 @@ def _without_functions(path: Path, model: ModelProto) -> ModelProto:
     from cnncli.capture.onnx.operators import OPERATORS
 
     def is_defined(name: str) -> bool:
-        schema = defs.get_schema(name) if defs.has(name) else None
-        if schema is None:
+        try:
+            schema = defs.get_schema(name)
+        except Exception:  # of C++: there is none of that name, or it is no text
             return False
         return bool(schema.has_function or schema.has_context_dependent_function)  # type: ignore[attr-defined]  # not in its stubs
 
@@ -363,6 +370,11 @@ def as_tensor(numbers: np.ndarray) -> Tensor:
     elif numbers.dtype.isbuiltin != 1:  # bfloat16, or integers of 4 bits
         numbers = numbers.astype(np.float32)
     return torch.from_numpy(np.array(numbers))  # a copy: arrays of a file cannot be written
+
+
+def text(value: str | bytes) -> str:
+    """A text of a file, which protobuf leaves as bytes if it is damaged."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

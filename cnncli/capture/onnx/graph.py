@@ -1,5 +1,7 @@
 """The network of an ONNX file as a graph."""
 
+from dataclasses import replace
+
 from cnncli.capture.graph import GIVE_SHAPE, META, Capture, capture, graph_of_capture
 from cnncli.capture.onnx.network import OnnxNetwork
 from cnncli.capture.record import BATCH
@@ -18,7 +20,15 @@ def graph_of_file(network: OnnxNetwork, input_shape: tuple[int, ...], name: str)
         ConfigError: the network does not run on such an input.
     """
     captured, _ = capture_file(network, input_shape)
-    return graph_of_capture(network, captured, input_shape, name)
+    notes: list[str] = []
+    others = [each.name for each in network.file.inputs if each is not network.file.images]
+    if others:
+        images = network.file.images.name
+        notes.append(f"receptive fields are those of the input {images}; constants instead of {', '.join(others[:3])}")
+    if network.unused:
+        notes.append(f"{network.unused:,} numbers in the file are read by no operator, and not counted")
+    graph = graph_of_capture(network, captured, input_shape, name)
+    return replace(graph, notes=(*graph.notes, *notes))
 
 
 def capture_file(network: OnnxNetwork, input_shape: tuple[int, ...]) -> tuple[Capture, int | None]:
@@ -33,7 +43,7 @@ def capture_file(network: OnnxNetwork, input_shape: tuple[int, ...]) -> tuple[Ca
     failed: ModelError | None = None
     for batch in (said,) if said else (BATCH, 1):
         try:
-            captured = capture(network, input_shape, device=META, batch=batch)
+            captured = capture(network, input_shape, device=META, batch=batch, may_use_zeros=False)
         except ModelError as error:
             failed = failed or error
         else:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.capture.constants import MASKED
-from cnncli.capture.onnx.file import OnnxFile, Stored, as_tensor, dtype_of, subgraphs
+from cnncli.capture.onnx.file import OnnxFile, Stored, as_tensor, dtype_of, subgraphs, text
 from cnncli.capture.onnx.node import ROOT_DOMAINS, Node, Output, Unshaped, Value
 from cnncli.errors import ConfigError
 
@@ -166,9 +166,9 @@ class OnnxNetwork(nn.Module):
         return name in self._stored
 
     def is_small(self, name: str) -> bool:
-        """Whether a name is that of a stored tensor of few numbers."""
+        """Whether a name is that of a stored vector of few numbers."""
         stored = self._stored.get(name)
-        return stored is not None and stored.numel <= _FEW
+        return stored is not None and len(stored.shape) == 1 and stored.numel <= _FEW
 
 
 class _Lazy:
@@ -250,8 +250,10 @@ class _Run:
             return None
         arrays: list[np.ndarray | None] = []
         known = False
+        # A vector of few numbers, with another that is known, computes a shape; else it is a parameter.
+        shape = any(isinstance(each, np.ndarray) and each.ndim == 1 for each in values)
         for name, value in zip(node.proto.input, values, strict=True):
-            if isinstance(value, _Lazy) or (isinstance(value, Tensor) and self._network.is_small(name)):
+            if isinstance(value, _Lazy) or (shape and isinstance(value, Tensor) and self._network.is_small(name)):
                 arrays.append(self._network.numbers_of(name))
                 known |= isinstance(value, _Lazy)
             elif value is None or isinstance(value, np.ndarray):
@@ -436,7 +438,7 @@ def _names(protos: Iterable[NodeProto]) -> list[str]:
     counts: Counter[str] = Counter()
     names = []
     for proto in protos:
-        name = proto.name or next(filter(None, proto.output), proto.op_type)
+        name = text(proto.name or next(filter(None, proto.output), proto.op_type))
         counts[name] += 1
         names.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
     return names

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnncli.capture.kind import OperatorModule
-from cnncli.capture.onnx.file import Stored, attributes_of
+from cnncli.capture.onnx.file import Stored, attributes_of, text
 from cnncli.capture.onnx.folding import FOLDED, Folding
 from cnncli.capture.onnx.operators import OPERATORS, Unsupported
 from cnncli.capture.onnx.operators.registry import Spec
@@ -71,7 +71,7 @@ class Node(OperatorModule):
         super().__init__()
         own = proto.domain in ROOT_DOMAINS
         self.path, self.proto = name, proto
-        self.operator = proto.op_type if own else f"{proto.domain}::{proto.op_type}"
+        self.operator = text(proto.op_type) if own else f"{text(proto.domain)}::{text(proto.op_type)}"
         outputs = max((i for i, each in enumerate(proto.output, 1) if each), default=0)
         self.spec = Spec(proto.op_type, version, attributes_of(proto), outputs)
         self.known = OPERATORS.get(proto.op_type) if own else None

@@ -54,7 +54,8 @@ def attention(
     lengths: Tensor | None = None,
 ) -> Any:
     """Attention of (N, heads, positions, features), or (N, positions, heads * features), in matrix products."""
-    if lengths is not None or spec.get("window_size") is not None:
+    window = max(spec.get("left_window_size", -1), spec.get("right_window_size", -1))
+    if lengths is not None or window >= 0:
         raise Unsupported("has padded keys or a window")
     flat, mode = query.ndim == 3, spec.get("qk_matmul_output_mode", 0)
     if flat:
@@ -67,10 +68,11 @@ def attention(
         key, value = (each.repeat_interleave(query.shape[1] // each.shape[1], 1) for each in (key, value))
     root = spec.get("scale", query.shape[-1] ** -0.5) ** 0.5
     scores = torch.matmul(query * root, (key * root).transpose(2, 3))
-    seen = [scores]
+    if spec.outputs > 3 and mode in (1, 2):
+        raise Unsupported("returns the products of queries and keys in between")
+    raw = scores
     if spec.get("softcap", 0.0):
         scores = spec.get("softcap") * torch.tanh(scores / spec.get("softcap"))
-    capped = scores
     if spec.get("is_causal", 0):
         later = torch.ones(scores.shape[2:], dtype=torch.bool).triu(1 + past)
         scores = scores.masked_fill(later.to(scores.device), -torch.inf)
@@ -79,9 +81,8 @@ def attention(
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool and not short else scores + mask
     weights = torch.softmax(scores, -1)
     result = torch.matmul(weights, value)
-    seen += [scores, capped, weights]
     result = result.transpose(1, 2).flatten(2) if flat else result
-    return (result, *present, seen[mode])[: spec.outputs] if spec.outputs > 1 else result
+    return (result, *present, raw if mode == 0 else weights)[: spec.outputs] if spec.outputs > 1 else result
 
 
 def _with_heads(x: Tensor, heads: int) -> Tensor:

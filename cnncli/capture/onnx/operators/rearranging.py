@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnncli.capture.onnx.file import dtype_of
-from cnncli.capture.onnx.operators.registry import Spec, Unsupported, axes_of, ints, operator, scalar
+from cnncli.capture.onnx.operators.registry import Spec, Unsupported, axes_of, check_lengths, ints, operator, scalar
 
 _FAR = 1 << 62
 
@@ -164,7 +164,9 @@ def expand(_spec: Spec, x: Tensor, shape: np.ndarray) -> Tensor:
 @operator("Tile", numbers=(1,))
 def tile(_spec: Spec, x: Tensor, repeats: np.ndarray) -> Tensor:
     """Copies along axes."""
-    return x.repeat(ints(repeats))
+    times = ints(repeats)
+    check_lengths((size * each for size, each in zip(x.shape, times, strict=True)), x.shape)
+    return x.repeat(times)
 
 
 @operator("Pad", numbers=(1, 2, 3))
@@ -184,6 +186,7 @@ def pad(
     both = [(before.get(axis, 0), after.get(axis, 0)) for axis in range(x.ndim)]
     if not any(map(any, both)):
         return torch.clone(x)
+    check_lengths((size + sum(each) for size, each in zip(x.shape, both, strict=True)), x.shape)
     filled = scalar(value, spec.get("value", 0.0))
     return padded(x, both, mode, filled)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,6 +11,9 @@ import numpy as np
 Function = Callable[..., Any]
 """Takes the operator and its inputs: a tensor or None each, or an array where they are numbers. Returns its outputs."""
 F = TypeVar("F", bound=Function)
+
+
+_MAX_LENGTH = 1 << 18
 
 
 class Unsupported(Exception):  # noqa: N818  not an error: the row shows the reason
@@ -89,6 +92,17 @@ def ints(numbers: np.ndarray | None, otherwise: Sequence[int] = ()) -> list[int]
 def scalar(numbers: np.ndarray | None, default: Any = None) -> Any:
     """The only number of an array."""
     return default if numbers is None or not numbers.size else numbers.flatten()[0].item()
+
+
+def check_lengths(sizes: Iterable[int], before: Sequence[int]) -> None:
+    """Check that an operator makes no axes that are longer than any that networks have.
+
+    Raises:
+        Unsupported: it does.
+    """
+    longest = max(sizes, default=0)
+    if longest > max(_MAX_LENGTH, *before):
+        raise Unsupported(f"makes an axis of {longest:,} positions")
 
 
 def axes_of(spec: Spec, numbers: np.ndarray | None, rank: int) -> list[int] | None:

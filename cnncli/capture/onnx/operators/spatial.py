@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnncli.capture.onnx.operators.rearranging import padded
-from cnncli.capture.onnx.operators.registry import Spec, Unsupported, operator
+from cnncli.capture.onnx.operators.registry import Spec, Unsupported, check_lengths, operator
 from cnncli.capture.record import as_operator
 from cnncli.windows import Sliding
 
@@ -56,6 +56,7 @@ def windows_of(spec: Spec, sizes: Sequence[int], kernel: Sequence[int]) -> list[
         )
         if window.output_size(size) < 1:
             raise ValueError(f"a kernel of {window.span} does not fit into {size} positions")
+        check_lengths([window.output_size(size)], [size])
         result.append(window)
     return result
 
@@ -97,6 +98,7 @@ def transposed_convolution(spec: Spec, x: Tensor, weight: Tensor, bias: Tensor |
         (n - 1) * s + d * (k - 1) + 1 + e
         for n, s, d, k, e in zip(x.shape[2:], strides, dilations, kernel, extra, strict=True)
     ]
+    check_lengths(full, x.shape)
     pads = _cropped(spec, x.shape[2:], full, strides)
     if spec.get("output_shape"):
         wanted = list(spec.get("output_shape"))[-rank:]
