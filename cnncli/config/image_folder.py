@@ -1,6 +1,8 @@
 """The layout of an image folder: which of its folders are parts, and which are classes. No image is opened here."""
 
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,10 +85,7 @@ def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> 
             )
         raise DataError(f"data.path: {train} has {found}", remedy=remedy)
     if undecodable := next((name for name in names if not is_text(name)), None):
-        raise DataError(
-            f"data.path: the name of the class folder {train / undecodable} is not UTF-8 text",
-            remedy="rename the folder: the names of its classes are written to files of text",
-        )
+        raise _undecodable_name(train / undecodable)
     if isinstance(classes, int) and len(names) != classes:
         raise DataError(
             f"data.classes: {classes} classes declared, but {train} has {len(names)}: {shorten(names)}",
@@ -105,6 +104,21 @@ def folder_layout(root: Path, *, classes: int | Sequence[str] | None = None) -> 
         test=root / parts["test"] if "test" in parts else None,
         ignored=tuple(name for name in top if name not in parts.values()) if parts else (),
         unselected=tuple(name for name in names if name not in selected),
+    )
+
+
+def _undecodable_name(folder: Path) -> DataError:
+    """The error about a class folder whose name Python cannot decode: in this locale, or in any."""
+    try:
+        os.fsencode(folder).decode()
+    except UnicodeDecodeError:
+        return DataError(
+            f"data.path: the name of the class folder {folder} is not UTF-8 text",
+            remedy="rename the folder: the names of its classes are written to files of text",
+        )
+    return DataError(
+        f"data.path: the name of the class folder {folder} cannot be decoded as {sys.getfilesystemencoding()}",
+        remedy="set the environment variable PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8",
     )
 
 

@@ -1,12 +1,19 @@
 """Environment variables in place of options: `CNNCLI_OUT`, `CNNCLI_DEVICE` and `CNNCLI_THREADS`."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+
+import cnncli
 
 Cnncli = Callable[..., tuple[int, str, str]]
+CHECKOUT = Path(cnncli.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +114,24 @@ def test_an_empty_variable_is_no_variable(run_cnncli: Cnncli, monkeypatch: pytes
 def test_help_names_the_variables(command: str, variables: list[str], run_cnncli: Cnncli) -> None:
     words = run_cnncli(command, "--help")[1].split()
     assert [each for each in variables if not any(each in word for word in words)] == []
+
+
+def test_class_names_that_the_locale_cannot_decode(tmp_path: Path) -> None:
+    """They are valid UTF-8: the locale is named, before anything is trained."""
+    for name in ("äpfel", "birnen"):
+        (tmp_path / "fruit" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "fruit" / name / "1.png")
+    (tmp_path / "fruit.yaml").write_text(
+        "data: {name: image-folder, path: fruit, size: 8}\nmodel: {layers: [flatten, logits]}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "cnncli", "validate", "fruit.yaml", "--data-dir", "."],
+        cwd=tmp_path,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.returncode == 4, done.stderr
+    assert "fel cannot be decoded as ascii" in done.stderr
+    assert "PYTHONUTF8=1" in done.stderr

@@ -88,6 +88,8 @@ def test_the_page_of_a_trained_network(
     monkeypatch.setattr(playground, "EVALUATED_MACS", 1e9)  # mistakes are sought among fewer images
     (tmp_path / "play.html").write_text(playground_page([run]), encoding="utf-8")
     page = open_page(tmp_path)
+    parameters = sum(each.numel() for each in run.model.parameters())
+    assert f"{parameters:,}" in page.locator(".model-head").inner_text().split()
 
     # The logits of the network with the weights of the page, which those of a large one are rounded to.
     few = run.test.subset(torch.arange(min(IMAGES, len(run.test))))

@@ -1,5 +1,6 @@
 // The top of the page: the run, the comparison with torch, theme and language.
 
+import { sizeOfShape } from "../engine/shape.js";
 import { h } from "../shared/dom.js";
 import { formatCount, formatPercent } from "../shared/numbers.js";
 import { toolbar } from "../shared/roving.js";
@@ -36,7 +37,8 @@ function badge(app, number, t) {
 
 /** A network's name, run and facts. */
 function modelHead(app, model, number, t) {
-  const parameters = model.data.model.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  const learned = model.data.model.tensors.filter(({ name }) => !/\.running_(mean|var)$/.test(name));
+  const parameters = learned.reduce((sum, { shape }) => sum + sizeOfShape(shape), 0);
   const facts = [
     [t("data"), model.data.data],
     model.data.accuracy === null ? null : [t("accuracy"), formatPercent(model.data.accuracy, 2)],
