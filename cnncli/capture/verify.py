@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from cnncli.capture.graph import CPU, capture, with_shapes
+from cnncli.capture.graph import CPU, capture, trial_copy, with_shapes
 from cnncli.capture.layout import Factor, Layout, Role, has_batch, layout_of_input
 from cnncli.capture.mode import evaluation_mode, keep_outputs, without_autocast
 from cnncli.capture.nan import NanProbe, spread_nan
@@ -171,8 +171,9 @@ def _run(
     def evaluate(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return spread_nan(run, args, kwargs, zeros.get(number))
 
-    with calls_reported(module, keep, evaluate):
-        module(images)
+    copied, _ = trial_copy(module, CPU)  # what a forward pass keeps would change the operators of the next one
+    with calls_reported(copied, keep, evaluate):
+        copied(images)
     return outputs
 
 
