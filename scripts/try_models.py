@@ -72,8 +72,10 @@ def shape_of(target: str) -> tuple[int, ...] | None:
     """The input of models of videos and of backbones; None: the usual one."""
     name = target.partition(":")[2]
     if target.startswith("torchvision") and name in models.list_models(module=models.video):
-        return (3, 16, 224, 224) if name.startswith("mvit") else (3, 16, 112, 112)
-    return (3, 224, 224) if part_of(target) else None
+        return (3, 16, 224, 224) if name.startswith(("mvit", "s3d")) else (3, 16, 112, 112)
+    if part_of(target):
+        return (3, 320, 320) if name.startswith("ssd") else (3, 224, 224)
+    return None
 
 
 def local_field(table: LayerTable) -> str:
