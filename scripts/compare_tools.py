@@ -1,6 +1,6 @@
 """Write docs/comparison.md: receptive fields and costs of ten networks, computed by cnncli and by other tools.
 
-    pip install torchinfo torchscan receptivefield rf-calc attrs graphviz tqdm
+    pip install torchinfo torchscan calflops fvcore torchvista receptivefield rf-calc attrs graphviz tqdm
     pip install --ignore-requires-python --no-deps rfa-toolbox
     python scripts/compare_tools.py
 
@@ -13,20 +13,23 @@ and the last one that reach the center unit of the output. The input is larger t
 import collections
 import collections.abc
 import contextlib
+import functools
 import importlib
 import io
 import logging
 import platform
+import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import max_pool2d, relu
 from torch.utils.flop_counter import FlopCounterMode
 
 from cnncli.capture.graph import graph_of_module
@@ -35,7 +38,12 @@ from cnncli.inspection.table import LayerTable, inspect_graph
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
 SIDE = 512
 SHAPE = (3, SIDE, SIDE)
+OTHER_SIDE = 96
+"""Of the other axis while one is measured."""
+COSTS = (3, 224, 224)
+"""The input for which costs are counted."""
 Size = tuple[int, int]
+T = TypeVar("T")
 
 
 class Block(nn.Module):
@@ -49,8 +57,8 @@ class Block(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) to (N, 16, H / 4, W / 4)."""
-        maps = functional.relu(self.stem(images))
-        maps = functional.max_pool2d(maps + self.wide(maps), 3, 2, 1)
+        maps = relu(self.stem(images))
+        maps = max_pool2d(maps + self.wide(maps), 3, 2, 1)
         return torch.cat([self.narrow(maps), self.wide(maps)], dim=1)
 
 
@@ -86,7 +94,7 @@ def measure(module: nn.Module) -> Size:
     """Height and width of the receptive field of the center unit."""
 
     def reaches(axis: int, first: int, last: int) -> bool:
-        images = torch.zeros(1, *SHAPE)
+        images = torch.zeros(1, 3, *((SIDE, OTHER_SIDE) if axis == 2 else (OTHER_SIDE, SIDE)))
         images.narrow(axis, first, last - first).fill_(torch.nan)
         with torch.no_grad():
             maps = module(images)
@@ -170,14 +178,73 @@ TOOLS: dict[str, Callable[[nn.Module], Size]] = {
 }
 
 
-def cell(compute: Callable[[nn.Module], Size], module: nn.Module, truth: Size) -> str:
-    """The result of a tool as a cell of the table, in bold if it is wrong."""
+def macs_of_cnncli(module: nn.Module) -> int | None:
+    """The total of the table."""
+    return inspect_graph(graph_of_module(module, COSTS, "compared")).macs
+
+
+def macs_of_torchinfo(module: nn.Module) -> int:
+    """torchinfo's "mult-adds"."""
+    summary = importlib.import_module("torchinfo").summary(module, (1, *COSTS), verbose=0)
+    return int(summary.total_mult_adds)
+
+
+def macs_of_torchscan(module: nn.Module) -> int:
+    """torchscan's MACs, which it lists by layer."""
+    report = importlib.import_module("torchscan").crawl_module(module, COSTS)
+    return sum(int(layer["metrics"]["macs"]["value"] or 0) for layer in report["layers"])
+
+
+def macs_of_calflops(module: nn.Module) -> int:
+    """calflops' MACs."""
+    calflops = importlib.import_module("calflops")
+    _, macs, _ = calflops.calculate_flops(module, (1, *COSTS), print_results=False, output_as_string=False)
+    return int(macs)
+
+
+def macs_of_fvcore(module: nn.Module) -> int:
+    """fvcore's "flops", of which one is a multiply-accumulate."""
+    return int(importlib.import_module("fvcore.nn").FlopCountAnalysis(module, torch.zeros(1, *COSTS)).total())
+
+
+def drawn_by_torchvista(module: nn.Module) -> str:
+    """Whether torchvista draws the network."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        path = Path(folder) / "graph.html"
+        importlib.import_module("torchvista").trace_model(module, torch.zeros(1, *COSTS), export_path=str(path))
+        return "drawn" if path.is_file() else "no file"
+
+
+COUNTERS: dict[str, Callable[[nn.Module], int | None]] = {
+    "cnncli": macs_of_cnncli,
+    "torchinfo": macs_of_torchinfo,
+    "torchscan": macs_of_torchscan,
+    "calflops": macs_of_calflops,
+    "fvcore": macs_of_fvcore,
+}
+SECONDS: collections.defaultdict[str, float] = collections.defaultdict(float)
+"""Seconds of CPU that each tool took for its values."""
+
+
+def attempt(tool: str, compute: Callable[[], T]) -> T | str:
+    """What a tool computes, or how it fails."""
+    start = time.process_time()
     try:
-        size = compute(module)
+        with contextlib.redirect_stdout(io.StringIO()):
+            return compute()
     except ModuleNotFoundError as error:
         return f"not installed ({error.name})"
     except Exception as error:  # other tools may raise anything
         return f"fails: {type(error).__name__}"
+    finally:
+        SECONDS[tool] += time.process_time() - start
+
+
+def cell(tool: str, module: nn.Module, truth: Size) -> str:
+    """The receptive field according to a tool as a cell of the table, in bold if it is wrong."""
+    size = attempt(tool, lambda: TOOLS[tool](module))
+    if isinstance(size, str):
+        return size
     return format_size(size) if size == truth else f"**{format_size(size)}**"
 
 
@@ -186,17 +253,16 @@ def format_size(size: Size) -> str:
     return f"{size[0]} x {size[1]}"
 
 
-def costs(module: nn.Module) -> tuple[str, str, str, str]:
-    """Parameters, and multiply-accumulates according to torch's own counter, cnncli and torchinfo."""
-    table = _inspect(module)
+def costs(module: nn.Module) -> list[str]:
+    """Parameters, multiply-accumulates according to torch's own counter and to each tool, and torchvista."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, *SHAPE))
-    summary = importlib.import_module("torchinfo").summary(module, (1, *SHAPE), verbose=0)
-    macs = (counter.get_total_flops() // 2, table.macs, summary.total_mult_adds)
-    assert sum(each.numel() for each in module.parameters()) == table.params == summary.total_params
-    truth, ours, theirs = (f"{count:,}" for count in macs)
-    marked = [each if each == truth else f"**{each}**" for each in (ours, theirs)]
-    return f"{table.params:,}", truth, marked[0], marked[1]
+        module(torch.zeros(1, *COSTS))
+    truth = counter.get_total_flops() // 2
+    cells = [f"{sum(each.numel() for each in module.parameters()):,}", f"{truth:,}"]
+    for tool, count in COUNTERS.items():
+        macs = attempt(f"{tool}, costs", functools.partial(count, module))
+        cells.append(f"{macs:,}" if macs == truth else macs if isinstance(macs, str) else f"**{macs:,}**")
+    return [*cells, attempt("torchvista", functools.partial(drawn_by_torchvista, module))]
 
 
 def package_version(name: str) -> str:
@@ -214,14 +280,18 @@ def page() -> str:
         torch.manual_seed(0)
         module = make().eval()
         truth = measure(module)
-        fields.append(
-            f"| {name} | {format_size(truth)} | {' | '.join(cell(tool, module, truth) for tool in TOOLS.values())} |"
-        )
+        fields.append(f"| {name} | {format_size(truth)} | {' | '.join(cell(tool, module, truth) for tool in TOOLS)} |")
         cost_rows.append(f"| {name} | {' | '.join(costs(module))} |")
-    names = ("torch", "torchvision", "torchinfo", *list(TOOLS)[1:])
+    names = ("torch", "torchvision", "torchinfo", "calflops", "fvcore", "torchvista", *list(TOOLS)[1:])
+    times = " | ".join(f"{SECONDS[tool]:.1f}" for tool in TOOLS)
+    of_costs = " | ".join(f"{SECONDS[tool]:.1f}" for tool in [*(f"{each}, costs" for each in COUNTERS), "torchvista"])
+    fields.append(f"| CPU seconds, all | | {times} |")
+    cost_rows.append(f"| CPU seconds, all | | | {of_costs} |")
     return TEMPLATE.format(
         tools=" | ".join(TOOLS),
         line="|".join(["---"] * (2 + len(TOOLS))),
+        counters=" | ".join(COUNTERS),
+        cost_line="|".join(["---"] * (4 + len(COUNTERS))),
         fields="\n".join(fields),
         costs="\n".join(cost_rows),
         versions=", ".join(map(package_version, names)),

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from cnncli.capture.kind import kind_of
 from cnncli.capture.layout import UnsupportedOp, units, without_batch
@@ -24,7 +24,7 @@ from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH, Operation, Recorder, Running, Value
 from cnncli.capture.rows import Row, rows_of
 from cnncli.config.network import INPUT
-from cnncli.errors import CnncliError, ConfigError
+from cnncli.errors import CnncliError
 from cnncli.inspection.graph import Graph, GraphNode, ModelError
 from cnncli.layers import format_size
 
@@ -68,7 +68,32 @@ def graph_of_module(
     Raises:
         ConfigError: the module does not run on such an input.
     """
+    module = with_shapes(module, input_shape)
     return graph_of_capture(module, capture(module, input_shape, device=device, batch=batch), input_shape, name)
+
+
+def with_shapes(module: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """The module; a copy of it that was run once if it has lazy layers, whose shapes follow from their first input.
+
+    Raises:
+        ConfigError: it does not run on such an input.
+    """
+    lazy = [each for each in (*module.parameters(), *module.buffers()) if is_lazy(each)]
+    if not lazy:
+        return module
+    copied: dict[int, Any] = {  # which torch does not copy
+        id(each): UninitializedBuffer(device=each.device, dtype=each.dtype)  # type: ignore[call-arg]  # torch does not annotate them
+        for each in module.buffers()
+        if is_lazy(each)
+    }
+    module = copy.deepcopy(module, copied)
+    images = torch.zeros(BATCH, *input_shape, device=lazy[0].device)
+    try:
+        with evaluation_mode(module), torch.no_grad():
+            module(images)
+    except (Exception, SystemExit) as error:  # a forward may raise anything
+        raise _does_not_run(module, input_shape, _ForwardError(error, None, Running([""], {}))) from error
+    return module
 
 
 def capture(
@@ -103,11 +128,6 @@ def _capture(
     *,
     may_use_zeros: bool,
 ) -> Capture:
-    if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
-        raise ConfigError(
-            "the model has lazy layers, whose shapes are not known yet",
-            remedy="run it on a batch of images first, for example in a function that creates, runs and returns it",
-        )
     notes: tuple[str, ...] = ()
     try:
         recorded = _record(module, shape, device, batch)
@@ -144,11 +164,11 @@ class _ForwardError(Exception):
 
     Attributes:
         error: what the module raised.
-        recorded: the operations before.
+        recorded: the operations before, if they were recorded.
         running: the modules that were running.
     """
 
-    def __init__(self, error: BaseException, recorded: _Recorded, running: Running) -> None:
+    def __init__(self, error: BaseException, recorded: _Recorded | None, running: Running) -> None:
         super().__init__(error)
         self.error, self.recorded, self.running = error, recorded, running
 
@@ -208,8 +228,10 @@ def _does_not_run(module: nn.Module, shape: tuple[int, ...], failed: _ForwardErr
     if isinstance(failed.error, TypeError) and "forward() missing" in str(failed.error):
         remedy = "wrap it in a module whose forward takes one batch of images"
     where = [*_failing_module(module, failed.running), *_failing_line(failed.error)]
+    rows: list[Row] = []
     try:
-        rows, _, _ = rows_of(module, failed.recorded.example, failed.recorded.operations)
+        if failed.recorded is not None:
+            rows, _, _ = rows_of(module, failed.recorded.example, failed.recorded.operations)
     except (AssertionError, KeyError, IndexError, UnsupportedOp):  # they may end in the middle of a layer
         rows = []
     message = f"the model does not run on an input of {format_size(shape)}: {first_line(failed.error)}"

@@ -9,12 +9,14 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from cnncli.errors import CnncliError, ConfigError, UsageError, did_you_mean
 
@@ -140,10 +142,12 @@ def _create(target: str, factory: Callable[..., object], kwargs: dict[str, Any],
         try:
             with device:
                 model = factory(**kwargs)
-        except (Exception, SystemExit):
-            if device.type == "cpu":
+        except (Exception, SystemExit) as error:
+            wants_gpu = not torch.cuda.is_available() and ("CUDA" in str(error) or "NVIDIA" in str(error))
+            if device.type == "cpu" and not wants_gpu:
                 raise
-            model = factory(**kwargs)
+            with _WithoutGpu() if wants_gpu else nullcontext():
+                model = factory(**kwargs)
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise ConfigError(
             f"creating {target} failed: {first_line(error)}",
@@ -156,6 +160,23 @@ def _create(target: str, factory: Callable[..., object], kwargs: dict[str, Any],
             remedy="name a class of modules, or a function that returns a module",
         )
     return model
+
+
+class _WithoutGpu(TorchFunctionMode):
+    """Inside, tensors that are moved to a GPU, or created there, are on the CPU."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.Tensor.cuda:
+            return args[0]
+        return func(*map(_on_cpu, args), **{name: _on_cpu(value) for name, value in (kwargs or {}).items()})
+
+
+def _on_cpu(value: Any) -> Any:
+    """The CPU in place of a GPU."""
+    name = str(value) if isinstance(value, str | torch.device) else ""
+    return torch.device("cpu") if name.partition(":")[0] == "cuda" else value
 
 
 def input_shape_of(target: str, model: nn.Module, shape: tuple[int, ...] | None) -> tuple[int, ...]:

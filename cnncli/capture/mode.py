@@ -1,7 +1,7 @@
 """How a module is run to be looked at: in evaluation mode, without autocast, and with the outputs of submodules."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     # A frozen module of TorchScript has no mode: it is for evaluation alone.
     modes = [(each, each.training) for each in module.modules() if hasattr(each, "training")]
     if hasattr(module, "training"):
-        module.eval()
+        with suppress(NotImplementedError):  # a program of torch.export is for one mode
+            module.eval()
     try:
         yield
     finally:

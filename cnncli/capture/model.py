@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnncli.capture.graph import CPU, META, graph_of_module, is_on_meta, trial_copy
+from cnncli.capture.graph import CPU, META, graph_of_module, is_on_meta, trial_copy, with_shapes
 from cnncli.capture.load import first_line, input_shape_of, load_module
 from cnncli.capture.mode import evaluation_mode
 from cnncli.capture.record import BATCH
@@ -65,7 +65,8 @@ def load_model(
     else:
         module = load_module(target, kwargs=dict(kwargs), device=device)
         given = None if input_shape is None else tuple(input_shape)
-        model = Model(module, input_shape_of(target, module, given))
+        shape = input_shape_of(target, module, given)
+        model = Model(module if part else with_shapes(module, shape), shape)
     return _part_of(model, part, input_shape) if part else model
 
 

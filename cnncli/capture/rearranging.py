@@ -183,6 +183,8 @@ def concat(operation: Operation, context: Context) -> Effect:
     if len(values) == 1 and operation.name == "cat":
         return Effect(type="concat", layout=context.layout(values[0]), minor=True)
     dynamic = [value for value in values if value.dynamic]
+    if not dynamic:
+        raise UnsupportedOp("only tensors without numbers depend on the input")
     layouts = [context.layouts[value] for value in dynamic]
     if operation.name != "stack" and any(axes_of(layout[dim]) for layout in layouts):
         return _along_positions(values, dim, shape, context)

@@ -8,7 +8,7 @@ P: probes in a batch, C: channels.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from cnncli.capture.graph import CPU, capture
+from cnncli.capture.graph import CPU, capture, trial_copy, with_shapes
 from cnncli.capture.layout import Factor, Layout, Role, has_batch, layout_of_input
 from cnncli.capture.mode import evaluation_mode, keep_outputs, without_autocast
 from cnncli.capture.nan import NanProbe, spread_nan
@@ -112,14 +112,19 @@ def verify_network(network: Network, module: nn.Module) -> list[Mismatch]:
     return [*compare_parameters(graph, counted), *_macs(graph, module), *compare_outputs(graph, run)]
 
 
-def verify_module(module: nn.Module, graph: Graph, *, batch: int | None = None) -> list[Mismatch]:
+def verify_module(
+    module: nn.Module, graph: Graph, *, batch: int | None = None, sample: Collection[int] | None = None
+) -> list[Mismatch]:
     """Run a module on the CPU and compare every row of its graph with it; returns the differences.
 
     Args:
         module: with numbers, on the CPU; its training mode is restored.
         graph: from `graph_of_module`.
         batch: the only number of images that the module takes; None: any.
+        sample: positions of the input, on each axis; only the units that these reach are compared, and not which rows
+            have which parameters. None: all.
     """
+    module = with_shapes(module, graph.input_shape)
     with evaluation_mode(module), without_autocast():
         captured = capture(module, graph.input_shape, device=CPU, batch=batch or BATCH)
         rows = {row.name: row for row in captured.rows}
@@ -127,12 +132,16 @@ def verify_module(module: nn.Module, graph: Graph, *, batch: int | None = None) 
         if names != set(rows):
             return [Mismatch("the model", "rows", f"{sorted(names - set(rows))}", f"{sorted(set(rows) - names)}")]
         try:
-            counted = _count_parameters(module, rows, captured.zeros, (batch or BATCH, *graph.input_shape))
-            return [
-                *compare_parameters(graph, counted),
-                *_macs(graph, module, batch=batch or 1),
-                *compare_outputs(graph, lambda images: dict(_run(module, rows, captured.zeros, images)), batch=batch),
-            ]
+            mismatches: list[Mismatch] = []
+            if sample is None:
+                counted = _count_parameters(module, rows, captured.zeros, (batch or BATCH, *graph.input_shape))
+                mismatches += compare_parameters(graph, counted)
+            mismatches += _macs(graph, module, batch=batch or 1)
+
+            def run(images: Tensor) -> Mapping[str, Output]:
+                return dict(_run(module, rows, captured.zeros, images))
+
+            return [*mismatches, *compare_outputs(graph, run, batch=batch, sample=sample)]
         except _OtherOperations as where:
             return [Mismatch(str(where), "rows", "the operations on an input of zeros", "others on random numbers")]
 
@@ -162,8 +171,9 @@ def _run(
     def evaluate(run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return spread_nan(run, args, kwargs, zeros.get(number))
 
-    with calls_reported(module, keep, evaluate):
-        module(images)
+    copied, _ = trial_copy(module, CPU)  # what a forward pass keeps would change the operators of the next one
+    with calls_reported(copied, keep, evaluate):
+        copied(images)
     return outputs
 
 
@@ -250,7 +260,12 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch
 
 
 def compare_outputs(
-    graph: Graph, run: Run, *, uncertain: frozenset[str] = frozenset(), batch: int | None = None
+    graph: Graph,
+    run: Run,
+    *,
+    uncertain: frozenset[str] = frozenset(),
+    batch: int | None = None,
+    sample: Collection[int] | None = None,
 ) -> Iterator[Mismatch]:
     """Differences in shapes and receptive fields; unknown receptive fields are not compared.
 
@@ -259,13 +274,14 @@ def compare_outputs(
         run: computes the outputs of rows.
         uncertain: rows besides those of `behind_comparisons` for which NaN may be lost.
         batch: the only number of images that the network takes; None: any.
+        sample: see `verify_module`.
     """
     fields, uncertain = receptive_fields(graph), uncertain | behind_comparisons(graph)
     shapes: dict[str, Shape] = {}
     masks: list[dict[str, list[int]]] = []  # axis -> row -> for each unit a bit mask of the pixels that reach it
     for axis in range(len(graph.input_shape) - 1):
         masks.append({})
-        for positions, images in _probes(graph.input_shape, axis, batch):
+        for positions, images in _probes(graph.input_shape, axis, batch, sample):
             for name, output in run(images).items():
                 if not has_batch(output.layout):
                     continue  # the images are mixed
@@ -283,19 +299,26 @@ def compare_outputs(
         if not isinstance(receptive_field, ReceptiveFields):
             continue
         for axis, by_row in enumerate(masks):
+            if node.name not in by_row:
+                continue  # no position of the sample lies on this axis
             expected, actual = list(receptive_field.axes[axis].masks), by_row[node.name]
+            if sample is not None:
+                probed = sum(1 << position for position in sample)
+                expected = [mask & probed for mask in expected]
             if node.name in uncertain and len(expected) == len(actual):
                 actual = [a | b for a, b in zip(actual, expected, strict=True)]
             yield from _compare_masks(node.name, axis, expected, actual)
 
 
-def _probes(shape: Shape, axis: int, batch: int | None) -> Iterator[tuple[list[int], Tensor]]:
+def _probes(
+    shape: Shape, axis: int, batch: int | None, sample: Collection[int] | None
+) -> Iterator[tuple[list[int], Tensor]]:
     """Batches of images (P, C, positions ...); image i is NaN at the i-th of the given positions along an axis."""
-    size = shape[1 + axis]
+    probed = sorted(range(shape[1 + axis]) if sample is None else {each for each in sample if each < shape[1 + axis]})
     most = batch or max(BATCH, BATCH_PIXELS // prod(shape))
     generator = torch.Generator().manual_seed(0)
-    for first in range(0, size, most):
-        positions = list(range(first, min(first + most, size)))
+    for first in range(0, len(probed), most):
+        positions = probed[first : first + most]
         # Of a single position more than one image: torch runs other operators for one image than for a batch.
         positions = [*positions, *positions[-1:] * ((batch or min(BATCH, most)) - len(positions))]
         images = torch.randn(len(positions), *shape, generator=generator)

@@ -110,6 +110,13 @@ def check_name(name: str) -> None:
         )
 
 
+_PLATEAU: dict[str, Any] = {
+    "required": ["schedule"],
+    "properties": {"schedule": {"anyOf": [{"const": "plateau"}, {"type": "object", "required": ["plateau"]}]}},
+}
+"""A JSON Schema of the sections `train` with this schedule."""
+
+
 class ConfigFields(Spec):
     """The keys of a config. `model` is validated separately, after its blocks are expanded."""
 
@@ -119,7 +126,7 @@ class ConfigFields(Spec):
                 "required": ["data", "train"],
                 "properties": {
                     "data": {"required": ["validation"], "properties": {"validation": {"const": 0}}},
-                    "train": given("early_stopping"),
+                    "train": {"anyOf": [given("early_stopping"), _PLATEAU]},
                 },
             }
         }

@@ -1,7 +1,7 @@
 """The `data:` section: data set, image size and splits."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +23,8 @@ from pydantic_core import PydanticCustomError
 from cnncli.config.arrays import array_parts, class_count, stored_shape
 from cnncli.config.augment import AugmentSpec
 from cnncli.config.datasets import (
+    DEFAULT_EMNIST_SPLIT,
+    EMNIST_SPLITS,
     OWN_DATA,
     STANDARD_DATA,
     TABLES,
@@ -124,26 +126,63 @@ _NO_COLUMN = {"csv": "image", "parquet": "path"}
 
 
 def _dependencies(schema: dict[str, Any]) -> None:
-    """Add to the JSON Schema of `DataSpec` what `_ONLY_FOR` and `_REQUIRED` say."""
-
-    def where_name_is(names: Sequence[str]) -> dict[str, Any]:
-        pattern = [{"pattern": _TORCHVISION_PATTERN, "type": "string"}] if _TORCHVISION_SETS in names else []
-        return {"required": ["name"], "properties": {"name": {"anyOf": [{"enum": [*names]}, *pattern]}}}
-
+    """Add to the JSON Schema of `DataSpec` how its fields depend on the data set."""
     fields = schema["properties"]
     only = []
     for field, names in _ONLY_FOR.items():
-        unset = [fields[field]["default"], *([{}] if field == "columns" else [])]
-        only.append({"if": where_name_is(names), "else": {"properties": {field: {"enum": unset}}}})
-    required = [{"if": where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
-    own = where_name_is((*OWN_DATA, _TORCHVISION_SETS))
+        unset = {"const": fields[field]["default"]} if field != "columns" else {"additionalProperties": {"const": None}}
+        only.append({"if": _where_name_is(names), "else": {"properties": {field: unset}}})
+    required = [{"if": _where_name_is([name]), "then": given(*names)} for name, names in _REQUIRED.items()]
+    own = _where_name_is((*OWN_DATA, _TORCHVISION_SETS))
     named = {"if": own, "else": {"properties": {"classes": {"not": {"type": "integer"}}}}}
     columns = [
-        {"if": where_name_is([name]), "then": {"properties": {"columns": {"properties": {field: {"const": None}}}}}}
+        {"if": _where_name_is([name]), "then": {"properties": {"columns": {"properties": {field: {"const": None}}}}}}
         for name, field in _NO_COLUMN.items()
     ]
-    schema["allOf"] = [*only, *required, named, *columns]
+    schema["allOf"] = [*only, *required, named, *columns, *_known_classes(), *_known_channels()]
     fields["test"]["not"] = {"const": 0}
+
+
+def _known_classes() -> Iterator[dict[str, Any]]:
+    """JSON Schemas of the names in `classes` of the data sets with a fixed content."""
+    for name in STANDARD_DATA:
+        for split in EMNIST_SPLITS if name == "emnist" else (None,):
+            splits = [split, *([None] if split == DEFAULT_EMNIST_SPLIT else [])]
+            unset = {"properties": {"split": {"enum": splits}}}
+            is_it = {**unset, **({} if None in splits else {"required": ["split"]})}
+            names = {"enum": [*known_dataset(name, split).classes]}
+            of_set = {"if": _where_name_is([name]), "then": {"properties": {"classes": {"items": names}}}}
+            yield of_set if split is None else {"if": is_it, "then": of_set}
+
+
+def _known_channels() -> Iterator[dict[str, Any]]:
+    """JSON Schemas of what images of one channel, or of three, can have."""
+    stored = {name: known_dataset(name).native[0] for name in STANDARD_DATA}
+    files = ("image-folder", *TABLES, _TORCHVISION_SETS)
+
+    def lists(*lengths: int) -> dict[str, Any]:
+        """Lists of one of these lengths, and all that are no lists."""
+        sizes = [{"minItems": length, "maxItems": length} for length in lengths]
+        return {"anyOf": [{"not": {"type": "array"}}, *sizes]}
+
+    for channels, augment, numbers in (
+        (1, {"saturation": {"const": 0}, "hue": {"const": 0}, "fill": lists(1)}, lists(1)),
+        (3, {"fill": lists(3)}, lists(1, 3)),
+    ):
+        names = [*(name for name, count in stored.items() if count == channels), *(files if channels == 3 else ())]
+        given_ = {"required": ["channels"], "properties": {"channels": {"const": channels}}}
+        default = {"properties": {"channels": {"const": None}}}
+        normalize = {"properties": {"mean": numbers, "std": numbers}}
+        yield {
+            "if": {"anyOf": [given_, {"allOf": [_where_name_is(names), default]}]},
+            "then": {"properties": {"augment": {"properties": augment}, "normalize": normalize}},
+        }
+
+
+def _where_name_is(names: Sequence[str]) -> dict[str, Any]:
+    """A JSON Schema of the sections of these data sets."""
+    pattern = [{"pattern": _TORCHVISION_PATTERN, "type": "string"}] if _TORCHVISION_SETS in names else []
+    return {"required": ["name"], "properties": {"name": {"anyOf": [{"enum": [*names]}, *pattern]}}}
 
 
 def _kind(name: str) -> str:

@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Field
 
 from cnncli.fields import Listed, Spec
 
+_Path = Annotated[str, Field(min_length=1)]
+
 
 def _path_alone(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
@@ -14,12 +16,10 @@ def _path_alone(value: object) -> object:
 class InitFrom(Spec):
     """Weights of a trained network."""
 
-    path: str = Field(
-        min_length=1, description="a run, a checkpoint, a .safetensors file, or a state dict saved with torch.save"
-    )
+    path: _Path = Field(description="a run, a checkpoint, a .safetensors file, or a state dict saved with torch.save")
     skip: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Listed] = Field(
         default=(), description="layers and blocks of this network that get new weights"
     )
 
 
-InitFromChoice = Annotated[InitFrom, BeforeValidator(_path_alone, json_schema_input_type=str | InitFrom)]
+InitFromChoice = Annotated[InitFrom, BeforeValidator(_path_alone, json_schema_input_type=_Path | InitFrom)]

@@ -35,6 +35,7 @@ _WITH_BLOCKS = "with_blocks."
 _DESCRIPTION = ("title", "description", "default")
 _LARGE = 1000
 """Characters of a value's schema above which fields share it."""
+_TOO_LARGE = 2**63
 _PARAMETER: JsonSchema = {"type": "string", "allOf": [{"pattern": r"\$"}, {"pattern": PARAMETER_PATTERN}]}
 _STRUCTURES: tuple[type[BaseModel], ...] = (RepeatFields, ResidualFields, BranchFields, SkipFields, ReuseFields)
 
@@ -49,7 +50,7 @@ def config_schema() -> JsonSchema:
         definitions[layer.__name__].pop("required", None)  # model.defaults may set it
     own = {each.__name__: definitions.pop(each.__name__) for each in (*LAYER_CHOICES.values(), *_STRUCTURES)}
     config["properties"]["model"] = _model(model, block)
-    return {
+    whole: JsonSchema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **config,
         "title": "A cnncli config",
@@ -61,6 +62,20 @@ def config_schema() -> JsonSchema:
             ),
         },
     }
+    _limit_integers(whole)
+    return whole
+
+
+def _limit_integers(schema: object) -> None:
+    """Refuse whole numbers that the parser does not read; for JSON Schema, 1e40 is one."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "integer" and "maximum" not in schema:
+            schema.setdefault("exclusiveMaximum", _TOO_LARGE)
+        for each in schema.values():
+            _limit_integers(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            _limit_integers(each)
 
 
 def _model(model: JsonSchema, block: JsonSchema) -> JsonSchema:

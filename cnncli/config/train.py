@@ -323,6 +323,15 @@ ScheduleChoice = Annotated[Schedule, OneOf("schedule", *SCHEDULES.values())]
 class TrainSpec(Spec):
     """How the network is trained."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["class_weights", "sampling"],
+                "properties": {"class_weights": {"const": "auto"}, "sampling": {"const": "balanced"}},
+            }
+        }
+    )
+
     epochs: Positive = 10
     batch_size: Positive = 128
     accumulate: Positive = Field(

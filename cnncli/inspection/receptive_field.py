@@ -265,8 +265,9 @@ def receptive_fields_from(graph: Graph, layer: str) -> dict[str, ReceptiveFields
         if inputs:
             dependent.add(node.name)
             others = {*node.inputs} - dependent - constant
+            own_sizes = {each[1:] for name in inputs if (each := shapes[name])}
             other_sizes = {each[1:] for name in others if (each := shapes[name])}
-            broadcast = other_sizes - {each[1:] for name in inputs if (each := shapes[name])}
+            broadcast = not all(any(_covers(own, other) for own in own_sizes) for other in other_sizes)
             nodes.append(
                 replace(
                     node,
@@ -280,3 +281,10 @@ def receptive_fields_from(graph: Graph, layer: str) -> dict[str, ReceptiveFields
     fields = receptive_fields(Graph(name=graph.name, input_shape=shape, nodes=tuple(nodes)))
     del fields[INPUT]
     return fields
+
+
+def _covers(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether maps of a size are not repeated where they are joined with others; a vector has no positions."""
+    return not other or (
+        len(size) == len(other) and all(mine >= theirs for mine, theirs in zip(size, other, strict=True))
+    )

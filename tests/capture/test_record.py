@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from cnncli.capture.graph import graph_of_module
 from cnncli.capture.model import load_graph
@@ -159,8 +160,24 @@ class Exits(Base):
 
 
 class Lazy(nn.Sequential):
+    """Layers whose shapes follow from their first input."""
+
     def __init__(self) -> None:
-        super().__init__(nn.LazyConv2d(4, 3))
+        super().__init__(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+
+
+class OnGpu(Base):
+    """Moves itself, and creates a tensor, on a GPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.ones(1, device="cuda"))
+        self.first.cuda()
+        self.second.to("cuda:0")
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.second(self.first(images)) * self.get_buffer("scale")
+        return maps
 
 
 HERE = Path(__file__)
@@ -240,6 +257,34 @@ def test_a_recurrent_layer_is_one_row() -> None:
     assert not isinstance(row.reads, Unknown)
 
 
+def test_lazy_layers_get_their_shapes_from_one_run() -> None:
+    module = Lazy()
+    graph = graph_of_module(module, IMAGE, "test")
+    assert all(is_lazy(each) for each in (*module[0].parameters(), *module[3].parameters())), "it is not changed"
+    rows = [("0", (4, 7, 5), 3 * 4 * 9 + 4 + 8), ("2", (140,), 0), ("3", (2,), 140 * 2 + 2)]
+    assert [(node.name, node.shape, node.params) for node in graph.nodes] == rows
+    assert [(node.name, node.shape, node.params) for node in load(Lazy).nodes] == rows
+    assert verify_module(module, graph) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_a_model_that_is_created_on_a_gpu_is_inspected_without_one() -> None:
+    assert [(node.name, node.params) for node in load(OnGpu).nodes] == [("first", 112), ("second", 148)]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:FutureWarning")
+def test_programs_of_torch_in_memory() -> None:
+    """Their rows are those of the module that they were made from."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(140, 2)).eval()
+    graph = graph_of_module(module, IMAGE, "test")
+    images = torch.zeros(2, *IMAGE)
+    exported = torch.export.export(module, (images,)).module()
+    for program in (torch.jit.trace(module, images), exported):  # type: ignore[no-untyped-call]  # torch does not annotate it
+        same = graph_of_module(program, IMAGE, "test")
+        assert [(a.shape, a.params, a.macs) for a in same.nodes] == [(a.shape, a.params, a.macs) for a in graph.nodes]
+        assert [*receptive_fields(same).values()] == [*receptive_fields(graph).values()]
+
+
 def test_no_rows_without_the_input() -> None:
     graph = load(Constant)
     assert graph.nodes == ()
@@ -251,7 +296,6 @@ def test_no_rows_without_the_input() -> None:
     [
         (Two, "missing 1 required positional argument: 'others'", "takes one batch of images"),
         (Exits, "SystemExit: 3", "--input"),
-        (Lazy, "has lazy layers", "run it on a batch"),
     ],
 )
 def test_modules_that_cannot_run_are_reported(kind: type[nn.Module], message: str, remedy: str) -> None:

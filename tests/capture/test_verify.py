@@ -73,6 +73,41 @@ def test_each_kind_of_mismatch_is_reported() -> None:
     )
 
 
+def test_a_sample_of_positions_is_probed() -> None:
+    """A row that reads too much differs only in the units that one of the positions reaches."""
+    module = small()
+    graph = graph_of_module(module, (2, 12, 9), "small")
+    assert verify_module(module, graph, sample={3, 8, 11}) == []
+    wrong = with_row(graph, "0", reads=(Sliding(kernel=5, before=2, after=2), Sliding(kernel=3, before=1, after=1)))
+    assert str(verify_module(module, wrong, sample={11})[0]) == (
+        "0: receptive field: unit 9 of axis 0 sees 11 in the table, nothing in the network"
+    )
+
+
+class Keeps(nn.Module):
+    """Computes a bias in its first forward pass alone, as the attention of LeViT does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 3)
+        self.kept: list[Tensor] = []
+
+    def forward(self, maps: Tensor) -> Tensor:
+        if not self.kept:
+            self.kept.append(self.conv.weight.mean().abs())
+        result: Tensor = self.last(self.conv(maps) + self.kept[0])
+        return result
+
+
+def test_every_probe_runs_a_module_as_if_it_had_not_run_before() -> None:
+    module = Keeps()
+    graph = graph_of_module(module, (1, 8, 8), "keeps")
+    assert verify_module(module, graph) == []
+    wide = Sliding(kernel=5, before=1, after=1)
+    wrong = [each.layer for each in verify_module(module, with_row(graph, "last", reads=(wide, wide)))]
+    assert wrong == ["last", "last"]
+
+
 class Clipped(nn.Module):
     """ReLU written as a comparison."""
 

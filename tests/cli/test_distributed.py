@@ -27,6 +27,7 @@ from cnncli.cli import processes
 from cnncli.training import process_group
 from cnncli.training.checkpoint import read_manifest
 from cnncli.training.run_directory import RunDirectory
+from tests.data.own_digits import write_digits
 from tests.forked import Forked, run_program, run_script
 
 Cnncli = Callable[..., tuple[int, str, str]]
@@ -214,6 +215,20 @@ def test_every_layer_and_a_process_without_images(torchrun: Torchrun, run_cnncli
     assert one.metadata()["processes"] == 1
     names = [{re.sub(r"tfevents.*", "", path.name) for path in run.path.rglob("*")} for run in (one, two)]
     assert names[0] == names[1], "each file once"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "npz", "parquet"])
+def test_own_images(kind: str, torchrun: Torchrun, folder: Path, single: RunDirectory) -> None:
+    """They are the embedded digits, so that the result is that of one process on those."""
+    text = CONFIG.replace("name: digits, size: 8", write_digits(folder, kind))
+    (folder / "own.yaml").write_text(text, encoding="utf-8")
+    process = torchrun("train", "own.yaml", *FLAGS, "--quiet", "--out", "two")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    run = only_run(Path("two"))
+    assert run.metadata()["processes"] == 2
+    assert_the_same(run, single)
 
 
 # Interruptions

@@ -16,8 +16,8 @@ import pytest
 from pydantic import ValidationError
 
 from cnncli.config.augment import AugmentSpec, ElasticSpec, EraseSpec
-from cnncli.config.config import ConfigFields, _contradictions
-from cnncli.config.data import DataSpec
+from cnncli.config.config import ConfigFields, _classes_of_no_image, _contradictions, _wrong_channels
+from cnncli.config.data import ColumnsSpec, DataSpec, NormalizeSpec, input_shape
 from cnncli.config.document import Problem, parse_document
 from cnncli.config.log import LogSpec, ProbesSpec
 from cnncli.config.model import read_blueprint
@@ -46,17 +46,24 @@ def schema() -> jsonschema.Draft202012Validator:
 
 
 def parser_problems(config: dict[str, Any]) -> list[Problem] | None:
-    """What the parser finds before it knows shapes, without what the schema cannot know; None if it stops too early."""
+    """What the parser finds before it knows shapes, without what the schema cannot know.
+
+    None if it stops too early, or finds only what the schema cannot know: the schema may still refuse something else.
+    """
     document = parse_document(json.dumps(config), name="test")
     problems: list[Problem] = []
     try:
-        problems += _contradictions(ConfigFields.model_validate(document.data))
+        fields = ConfigFields.model_validate(document.data)
+        problems += [*_contradictions(fields), *_classes_of_no_image(fields.data)]
+        if fields.data.name not in ("npz", "idx") or (fields.data.size and fields.data.channels):
+            problems += _wrong_channels(fields.data, input_shape(fields.data)[0])
     except ValidationError as error:
         problems += problems_of(error, ConfigFields, document.data)
     read_blueprint(document, problems)
     if any("more than 5,000 layers" in each.message for each in problems):
         return None
-    return [each for each in problems if not is_beyond_the_schema(each)]
+    known = [each for each in problems if not is_beyond_the_schema(each)]
+    return known if known or not problems else None
 
 
 def is_beyond_the_schema(problem: Problem) -> bool:
@@ -85,7 +92,12 @@ SECTIONS: tuple[tuple[str, type[Spec], dict[str, Any]], ...] = (
     ("data", DataSpec, {"name": "digits"}),
     ("data", DataSpec, {"name": "emnist"}),
     ("data", DataSpec, {"name": "image-folder", "path": "x", "size": 8}),
+    ("data", DataSpec, {"name": "csv", "path": "x", "size": 8}),
+    ("data", DataSpec, {"name": "parquet", "path": "x", "size": 8}),
+    ("data", DataSpec, {"name": "npz", "path": "x"}),
     ("data", DataSpec, {"name": "torchvision:DTD", "classes": 47, "size": 8}),
+    ("data.columns", ColumnsSpec, {}),
+    ("data.normalize", NormalizeSpec, {"mean": 0.5, "std": 0.5}),
     ("data.augment", AugmentSpec, {}),
     ("data.augment.elastic", ElasticSpec, {}),
     ("data.augment.erase", EraseSpec, {}),
@@ -196,6 +208,59 @@ def test_what_the_schema_says_in_editors(
     path: str, value: object, valid: bool, schema: jsonschema.Draft202012Validator
 ) -> None:
     assert schema.is_valid(changed(path, value)) == valid
+
+
+GRAY, RGB = {"name": "mnist"}, {"name": "cifar10"}
+FOLDER, ARRAYS = {"name": "image-folder", "path": "x", "size": 8}, {"name": "npz", "path": "x"}
+CSV, PARQUET = {**FOLDER, "name": "csv"}, {**FOLDER, "name": "parquet"}
+
+
+@pytest.mark.parametrize(
+    ("data", "train", "valid"),
+    [
+        (GRAY, {"class_weights": "auto", "sampling": "balanced"}, False),
+        (GRAY, {"class_weights": {"3": 2}, "sampling": "balanced"}, True),
+        (GRAY, {"class_weights": "auto"}, True),
+        ({**GRAY, "validation": 0}, {"schedule": "plateau"}, False),
+        ({**GRAY, "validation": 0.0}, {"schedule": {"plateau": {"patience": 2}}}, False),
+        ({**GRAY, "validation": 0}, {"schedule": "cosine", "early_stopping": None}, True),
+        ({**GRAY, "validation": 0}, {"early_stopping": 3}, False),
+        ({**GRAY, "augment": {"hue": 0.1}}, {}, False),
+        ({**GRAY, "augment": {"hue": 0, "saturation": 0.0}}, {}, True),
+        ({**GRAY, "channels": 3, "augment": {"hue": 0.1}}, {}, True),
+        ({**RGB, "channels": 1, "augment": {"saturation": 0.1}}, {}, False),
+        ({**FOLDER, "channels": None, "augment": {"saturation": 0.1}}, {}, True),
+        ({**FOLDER, "channels": 1, "augment": {"saturation": 0.1}}, {}, False),
+        ({**RGB, "augment": {"fill": [0.1, 0.2]}}, {}, False),
+        ({**RGB, "augment": {"fill": [0.1, 0.2, 0.3]}}, {}, True),
+        ({**GRAY, "augment": {"fill": [0.1, 0.2, 0.3]}}, {}, False),
+        ({**GRAY, "augment": {"fill": [1]}}, {}, True),
+        ({**RGB, "normalize": {"mean": [0, 0], "std": 1}}, {}, False),
+        ({**RGB, "normalize": {"mean": [0], "std": [1, 1, 1]}}, {}, True),
+        ({**GRAY, "normalize": {"mean": 0, "std": [1, 1, 1]}}, {}, False),
+        ({**PARQUET, "normalize": {"mean": 0, "std": [1, 1]}}, {}, False),
+        ({**ARRAYS, "augment": {"hue": 0.1, "fill": [0.1, 0.2, 0.3]}}, {}, True),
+        ({**GRAY, "classes": ["3", "12"]}, {}, False),
+        ({**GRAY, "classes": ["3", "1"]}, {}, True),
+        ({"name": "emnist", "classes": ["a", "c"]}, {}, False),
+        ({"name": "emnist", "split": "letters", "classes": ["a", "c"]}, {}, True),
+        ({"name": "emnist", "split": "digits", "classes": ["a", "c"]}, {}, False),
+        ({**CSV, "columns": {"path": "a", "split": "b"}}, {}, True),
+        ({**CSV, "columns": {"image": "a"}}, {}, False),
+        ({**CSV, "columns": {"image": None}}, {}, True),
+        ({**PARQUET, "columns": {"image": "a", "label": "b"}}, {}, True),
+        ({**PARQUET, "columns": {"path": "a"}}, {}, False),
+        ({**GRAY, "columns": {"path": None, "label": None}}, {}, True),
+        ({**GRAY, "columns": {"label": "a"}}, {}, False),
+        ({**GRAY, "augment": {"fill": []}}, {}, False),
+        ({**GRAY, "limit": 1e40}, {}, False),
+    ],
+)
+def test_fields_that_depend_on_each_other(
+    data: dict[str, Any], train: dict[str, Any], valid: bool, schema: jsonschema.Draft202012Validator
+) -> None:
+    config = {"data": data, "model": {"layers": ["flatten", "logits"]}, "train": train}
+    assert (parser_problems(config) == [], schema.is_valid(config)) == (valid, valid)
 
 
 @pytest.mark.slow

@@ -95,7 +95,10 @@ def test_a_layer_with_constant_outputs_is_not_scaled(tmp_path: Path, caplog: pyt
 def test_a_run_is_resumed_bit_for_bit(stop_at: int, train: Train, tmp_path: Path) -> None:
     """Three steps an epoch."""
     (tmp_path / "whole").mkdir()
-    whole, run = train(tmp_path / "whole", LSUV), train(tmp_path, LSUV, stop_at=stop_at)
-    train(tmp_path, LSUV, run=run)
+    messages: list[str] = []
+    whole = train(tmp_path / "whole", LSUV, log=messages.append)
+    run = train(tmp_path, LSUV, stop_at=stop_at)
+    train(tmp_path, LSUV, run=run, log=messages.append)
+    assert messages == 2 * ["epoch 3 unfreezes conv2"]
     for name in ("checkpoints/last/weights.safetensors", "results.json"):
         assert (run.path / name).read_bytes() == (whole.path / name).read_bytes()

@@ -19,6 +19,7 @@ from cnncli.errors import RunError, UsageError
 from cnncli.experiment.setup import prepare
 from cnncli.training.checkpoint import read_manifest, save_checkpoint
 from cnncli.training.run_directory import RunDirectory
+from tests.data.own_digits import write_digits
 
 Train = Callable[..., RunDirectory]
 ReadEvents = Callable[[RunDirectory], EventAccumulator]
@@ -82,6 +83,18 @@ def test_a_run_stopped_at_its_first_step_has_pictures_of_the_untrained_network(
     )
     assert ours == theirs
     assert [step for step, _ in ours["kernels/01_conv1"]][:3] == [0, 1, 2]
+
+
+def test_a_run_on_parquet_files_is_resumed_bit_for_bit(train: Train, tmp_path: Path) -> None:
+    """They hold the same images, so that its weights are those of a run on the embedded digits."""
+    (tmp_path / "whole").mkdir()
+    whole = train(tmp_path / "whole", TINY)
+    text = TINY.replace("name: digits, size: 8", write_digits(tmp_path, "parquet"))
+    run = train(tmp_path, text, stop_at=4)
+    train(tmp_path, text, run=run)
+    for name in ("last", "best"):
+        weights = f"checkpoints/{name}/weights.safetensors"
+        assert (run.path / weights).read_bytes() == (whole.path / weights).read_bytes()
 
 
 def test_without_its_last_checkpoint_a_run_is_resumed_from_the_best(train: Train, tmp_path: Path) -> None:

@@ -386,6 +386,7 @@ def _labels_pipe(folder: Path) -> list[object]:
         (_labels_pipe, 4, "labels.csv"),
         (partial(_own_data_pipe, name="csv"), 4, "data"),
         (partial(_own_data_pipe, name="npz"), 4, "data"),
+        (partial(_own_data_pipe, name="parquet"), 4, "data"),
     ],
 )
 def test_pipes_that_nobody_writes_into(

@@ -41,6 +41,11 @@ SMALL = {
         "{residual: {main: [{conv: {out_channels: 4, kernel_size: 3, stride: 2, padding: same}}]}}, "
         "{adaptive_avg_pool: [3, 2]}, flatten, {linear: 3}, logits]"
     ),
+    "a vector that multiplies a path": (
+        "[{conv: {out_channels: 2, kernel_size: 3}}, {branch: {merge: multiply, paths: ["
+        "[{conv: {out_channels: 2, kernel_size: 3, padding: same}}], [global_avg_pool, {linear: 2}]]}}, "
+        "flatten, logits]"
+    ),
     "upsampled and transposed": (
         "[{max_pool: 2}, {upsample: {size: [7, 9], mode: bilinear}}, "
         "{conv_transpose: {out_channels: 2, kernel_size: 2, stride: 3}}, global_max_pool, logits]"

@@ -177,10 +177,39 @@ def _network_file(kind: str) -> bytes:
             case "TorchScript":
                 torch.jit.save(torch.jit.script(module), file)
             case "onnx":
-                file.write(b'\x08\x08\x12\x07pytorch\x1a\x052.0.0:\x10\n\x08\n\x01x\x12\x01y"\x04Relu')
+                file.write(_onnx_network())
             case "exported":
                 torch.export.save(torch.export.export(module.eval(), (torch.zeros(1, 1, 8, 8),)), file)
     return file.getvalue()
+
+
+def _onnx_network() -> bytes:
+    """A convolution, a pool, and a linear layer behind a view whose shape is computed."""
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("MaxPool", ["a"], ["b"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Shape", ["b"], ["shape"], end=1),
+        helper.make_node("Concat", ["shape", "rest"], ["to"], axis=0),
+        helper.make_node("Reshape", ["b", "to"], ["flat"], name="view"),
+        helper.make_node("Gemm", ["flat", "fw"], ["y"], name="head", transB=1),
+    ]
+    tensors = {
+        "w": np.ones((2, 1, 3, 3), np.float32),
+        "rest": np.array([-1]),
+        "fw": np.ones((3, 32), np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    content: bytes = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    return content
 
 
 def network_file_case(r: random.Random) -> Case:
