@@ -209,6 +209,7 @@ def _macs(graph: Graph, module: nn.Module, *, batch: int = 1) -> Iterator[Mismat
         return
     if any(part.type == "cond" for node in graph.nodes for part in node.parts):
         return  # the table counts both branches, of which one runs
+    module, _ = trial_copy(module, CPU)
     images = torch.zeros(batch, *graph.input_shape)
     # Without fused attention and recurrent layers, which torch does not count.
     recurrent = any(node.type in RECURRENT for node in graph.nodes)

@@ -36,6 +36,8 @@ _LFS_POINTER = b"version https://git-lfs"
 _BUFFER = 2**20
 """Bytes that are read at once."""
 _MAX_ROWS = 20_000_000
+_MAX_TEXT = 10_000
+"""Bytes of a label."""
 _BYTES_PER_ROW = 600
 """Of memory that the list of images takes: paths, names and labels."""
 _INTACT = "replace it with an intact copy"
@@ -315,6 +317,7 @@ def _rows(shard: _Shard, root: Path) -> Iterator[TableRow]:
 def _values(shard: _Shard, name: str) -> list[Any]:
     """A column of labels or splits. Text that is repeated is in memory once."""
     import pyarrow as pa
+    import pyarrow.compute
 
     with parquet_errors(shard.path):
         file = open_parquet(shard.path, read_dictionary=[name])
@@ -326,6 +329,9 @@ def _values(shard: _Shard, name: str) -> list[Any]:
         values: list[Any] = []
         for array in file.read(columns=[name], use_threads=False).column(0).chunks:
             if isinstance(array, pa.DictionaryArray):
+                lengths = pa.compute.binary_length(array.dictionary)
+                if (longest := pa.compute.max(lengths).as_py() or 0) > _MAX_TEXT:
+                    raise ValueError(f"{longest:,} bytes of text in a row of the column {name}")
                 texts = [*array.dictionary.to_pylist(), None]
                 values += [texts[-1 if index is None else index] for index in array.indices.to_pylist()]
             else:

@@ -119,7 +119,7 @@ def _finding(details: ErrorDetails, model: type[Spec], value: object) -> _Findin
             return _Finding(message, suggestion=_suggestion(context))
         case "pair":
             return _Finding(message, found)
-        case "string_too_short":
+        case "string_too_short" | "too_short":
             return _Finding("must not be empty")
         case "string_too_long":
             return _Finding(f"must have at most {context['max_length']} characters, found {len(details['input'])}")

@@ -245,7 +245,7 @@ class Piecewise(Choice):
     principal = "points"
 
     points: Annotated[
-        tuple[Annotated[tuple[NonNegativeFloat, NonNegativeFloat], Listed], ...], Listed, Field(min_length=1)
+        tuple[Annotated[tuple[NonNegativeFloat, NonNegativeFloat], Listed], ...], Field(min_length=1), Listed
     ] = Field(description="a list of [epoch, fraction of lr], from epoch 0 on, ascending; constant before and after")
 
     @field_validator("points")

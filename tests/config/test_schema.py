@@ -254,6 +254,9 @@ CSV, PARQUET = {**FOLDER, "name": "csv"}, {**FOLDER, "name": "parquet"}
         ({**GRAY, "columns": {"label": "a"}}, {}, False),
         ({**GRAY, "augment": {"fill": []}}, {}, False),
         ({**GRAY, "limit": 1e40}, {}, False),
+        (GRAY, {"schedule": {"piecewise": []}}, False),
+        (GRAY, {"schedule": {"multistep": []}}, False),
+        (GRAY, {"init_from": ""}, False),
     ],
 )
 def test_fields_that_depend_on_each_other(

@@ -173,6 +173,7 @@ def test_folders_that_are_unclear(files: Sequence[str], message: str, tmp_path: 
         (pa.table({"image": structs(range(3)), "label": [0.5, 1, 2]}), "label has labels of type double"),
         (hugging_face(range(3), [0, 1, 3]), "row 2 has the label 3, but there are 3 classes"),
         (pa.table({"image": structs(range(3)), "label": ["a"] * 3}), "data.classes: .* has 1: a"),
+        (pa.table({"image": structs(range(3)), "label": ["a", "b" * 20_000, None]}), "20,000 bytes of text in a row"),
         (
             pa.table({"image": structs(range(3)), "label": ["a", "b", "c"], "split": ["train", "train", "dev"]}),
             "row 2 has an unknown split: dev",
