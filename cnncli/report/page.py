@@ -164,7 +164,7 @@ def _imported(importer: str, path: str) -> str:
 
 
 def _as_function(name: str, source: str) -> str:
-    """A module as a function that returns its exports, with its imports as constants, without comments and indentation."""
+    """A module as a function that returns its exports, with imports as constants, without comments and indentation."""
     exports = _EXPORT.findall(source)
     body = _IMPORT.sub(lambda found: f'const {found[1]} = modules["{_imported(name, found[2])}"];\n', source)
     body = _INDENTATION.sub("", _COMMENT.sub("", _EXPORT.sub("", body)))
