@@ -19,6 +19,9 @@ _IMPORT = re.compile(r'^import (\{[^}]*\}) from "(\.\.?/[\w/.-]+\.js)";\n', re.M
 _EXPORT = re.compile(r"^export (?=(?:async function\*?|class|const|function\*?) (\w+))", re.MULTILINE)
 _COMMENT = re.compile(r"^[ \t]*(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE)
 """Lines that are comments, and comments in front of definitions."""
+_INDENTATION = re.compile(r"^ +", re.MULTILINE)
+_LONG_STRING = re.compile(r"^(?:[^`\n]*`[^`\n]*`)*[^`\n]*`[^`\n]*$", re.MULTILINE)
+"""A line with half of a pair of backticks: where a string of several lines begins or ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,10 +164,11 @@ def _imported(importer: str, path: str) -> str:
 
 
 def _as_function(name: str, source: str) -> str:
-    """A module as a function that returns its exports, with its imports as constants and without its comments."""
+    """A module as a function that returns its exports, with imports as constants, without comments and indentation."""
     exports = _EXPORT.findall(source)
     body = _IMPORT.sub(lambda found: f'const {found[1]} = modules["{_imported(name, found[2])}"];\n', source)
-    body = _COMMENT.sub("", _EXPORT.sub("", body))
+    body = _INDENTATION.sub("", _COMMENT.sub("", _EXPORT.sub("", body)))
+    assert not _LONG_STRING.search(body), f"{name}: a string of several lines, which the indentation belongs to"
     assert not re.search(r"^(import|export)\b", body, re.MULTILINE), f"{name}: an import or export in another form"
     return f'modules["{name}"] = (() => {{\n{body}return {{ {", ".join(exports)} }};\n}})();'
 

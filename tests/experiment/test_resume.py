@@ -88,10 +88,11 @@ def test_a_run_stopped_at_its_first_step_has_pictures_of_the_untrained_network(
 def test_a_run_on_parquet_files_is_resumed_bit_for_bit(train: Train, tmp_path: Path) -> None:
     """They hold the same images, so that its weights are those of a run on the embedded digits."""
     (tmp_path / "whole").mkdir()
-    whole = train(tmp_path / "whole", TINY)
+    no_pictures = ("log.images=0", "log.graph=false")
+    whole = train(tmp_path / "whole", TINY, *no_pictures)
     text = TINY.replace("name: digits, size: 8", write_digits(tmp_path, "parquet"))
-    run = train(tmp_path, text, stop_at=4)
-    train(tmp_path, text, run=run)
+    run = train(tmp_path, text, *no_pictures, stop_at=4)
+    train(tmp_path, text, *no_pictures, run=run)
     for name in ("last", "best"):
         weights = f"checkpoints/{name}/weights.safetensors"
         assert (run.path / weights).read_bytes() == (whole.path / weights).read_bytes()

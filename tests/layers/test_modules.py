@@ -6,6 +6,7 @@ from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
 from cnncli.layers.modules import AttentionOverPositions, ChannelRmsNorm, DropImages, MaxOfChannels
+from cnncli.layers.pooling import BlurPool
 
 
 @pytest.mark.parametrize("shape", [(9, 4, 3, 2), (9, 4)], ids=["maps", "vectors"])
@@ -64,3 +65,11 @@ def test_rms_norm_is_that_of_each_position() -> None:
     positions = maps.movedim(1, 3).reshape(-1, 4)
     expected = functional.rms_norm(positions, (4,), norm.weight, 0.1)
     torch.testing.assert_close(norm(maps).movedim(1, 3).reshape(-1, 4), expected)
+
+
+def test_a_blurred_pixel_spreads_as_binomial_coefficients() -> None:
+    maps = torch.zeros(1, 1, 9, 9)
+    maps[0, 0, 4, 4] = 1
+    blur = BlurPool(kernel_size=(3, 5), stride=(1, 1)).build((1, 9, 9))
+    expected = torch.outer(torch.tensor([1, 2, 1]), torch.tensor([1, 4, 6, 4, 1])) / 64
+    torch.testing.assert_close(blur(maps)[0, 0, 3:6, 2:7], expected)

@@ -26,7 +26,7 @@ from tests.networks import network_of
 from tests.report.test_page import NASTY, Reader
 
 ExitCodeOf = Callable[..., int]
-LARGEST, LARGEST_WITH_TIME = 1_050_000, 3_000_000
+LARGEST, LARGEST_WITH_TIME = 1_000_000, 3_000_000
 TYPES: dict[str, np.dtype[Any]] = {"u1": np.dtype("u1"), "f2": np.dtype("<f2"), "f4": np.dtype("<f4")}
 PARTS = {"static": "", "first": "", "binary": "", "language": "en"}
 
