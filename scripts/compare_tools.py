@@ -192,7 +192,7 @@ def macs_of_torchinfo(module: nn.Module) -> int:
 def macs_of_torchscan(module: nn.Module) -> int:
     """torchscan's MACs, which it lists by layer."""
     report = importlib.import_module("torchscan").crawl_module(module, COSTS)
-    return sum(int(layer["metrics"]["macs"]["value"] or 0) for layer in report["layers"])
+    return sum(int(layer["metrics"].get("macs", {}).get("value") or 0) for layer in report["layers"])
 
 
 def macs_of_calflops(module: nn.Module) -> int:
