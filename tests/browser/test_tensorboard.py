@@ -116,6 +116,7 @@ def test_the_groups_and_curves(page: Page, address: str) -> None:
         "snapshots",
         "test",
         "training",
+        "val",
     ]
     assert titles.all_inner_texts() == ["Pinned", *groups, "weights"]
     for part in ("train", "val"):

@@ -47,6 +47,7 @@ def test_units_and_pixels_as_json() -> None:
         "unit": [0, 0],
         "unclipped": [[-2, 2], [-2, 2]],
         "clipped": [[0, 2], [0, 2]],
+        "pixels": [[0, 1, 2], [0, 1, 2]],
         "padding": 1 - 9 / 25,
     }
     (layer,) = json.loads(printed("pixel", "lenet5", "3,3", "--layer", "conv2", "--json"))
