@@ -124,7 +124,7 @@ def recorded_pages(
 
         yield open_
     assert {url.partition("#")[0] for url in requests if not url.startswith(schemes)} == set(urls)
-    assert messages == []
+    assert messages == [], messages
 
 
 def violations(page: Page) -> list[str]:

@@ -46,6 +46,7 @@ function createNetworkApp(data, arrays, pool) {
     hover: null,
     model: 0,
     step: null,
+    training: null, // the report is not that of a training that goes on
     edits: [],
     strongest: false,
     folded: {},
