@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -113,7 +113,7 @@ def test_the_same_weights_bit_for_bit(folder: Path, start_cnncli: Start, run_cnn
                 visitor.ask("weights/1")
                 visitor.ask("")
                 asked += 1
-            except (OSError, AssertionError):
+            except (OSError, HTTPException, AssertionError):  # the program has ended
                 return
 
     followers = [threading.Thread(target=follow) for _ in range(3)]
